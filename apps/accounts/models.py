@@ -1,0 +1,125 @@
+"""Who there is: people, projects, memberships, service accounts, tokens."""
+
+from __future__ import annotations
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Lower
+
+from apps.actors import Actor, ProjectRole, SystemRole
+
+SLUG = RegexValidator(r"^[a-z0-9][a-z0-9-]{0,49}$", "Lower-case letters, digits and hyphens; up to 50.")
+
+
+class UserManager(BaseUserManager["User"]):
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(username__iexact=username)
+
+
+class User(AbstractBaseUser):
+    """A person. There is no superuser: what a person may do is one system role or roles in projects, never both."""
+
+    username = models.CharField(max_length=80, unique=True, validators=[UnicodeUsernameValidator()])
+    name = models.CharField(max_length=120, blank=True)
+    email = models.EmailField(blank=True)
+    is_active = models.BooleanField(default=True)
+    system_role = models.CharField(max_length=20, blank=True, choices=[(r.value, r.value) for r in SystemRole])
+    must_change_password = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    password_changed_at = models.DateTimeField(null=True)
+
+    USERNAME_FIELD = "username"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: list[str] = []
+    objects = UserManager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("username"), name="user_username_ci")]
+
+    def __str__(self) -> str:
+        return self.name or self.username
+
+    def get_full_name(self) -> str:
+        return self.name
+
+    def get_short_name(self) -> str:
+        return self.username
+
+
+class ProjectQuerySet(models.QuerySet["Project"]):
+    def visible_to(self, actor: Actor) -> ProjectQuerySet:
+        if actor.plane_role or (actor.system_role and actor.scopes is None):
+            return self
+        return self.filter(pk__in=actor.project_ids)
+
+
+class Project(models.Model):
+    slug = models.CharField(max_length=50, unique=True, validators=[SLUG])
+    name = models.CharField(max_length=120)
+    created_at = models.DateTimeField(auto_now_add=True)
+    objects = ProjectQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Membership(models.Model):
+    """One role of one user or service account in one project; a member may hold several."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="memberships")
+    service_account = models.ForeignKey("ServiceAccount", models.CASCADE, null=True, related_name="memberships")
+    role = models.CharField(max_length=20, choices=[(r.value, r.value) for r in ProjectRole])
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "user", "role"], name="membership_user_once"),
+            models.UniqueConstraint(fields=["project", "service_account", "role"], name="membership_service_once"),
+            models.CheckConstraint(
+                condition=models.Q(user__isnull=True) ^ models.Q(service_account__isnull=True),
+                name="membership_of_one",
+            ),
+        ]
+
+
+class ServiceAccount(models.Model):
+    """An internal tool: acts by token only, in one project."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="service_accounts")
+    name = models.CharField(max_length=50, validators=[SLUG])
+    is_active = models.BooleanField(default=True)
+    created_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "name"], name="service_account_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiToken(models.Model):
+    """A bearer token of one owner in one project. The secret itself is shown once and not kept."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="tokens")
+    user = models.ForeignKey(User, models.CASCADE, null=True, related_name="tokens")
+    service_account = models.ForeignKey(ServiceAccount, models.CASCADE, null=True, related_name="tokens")
+    name = models.CharField(max_length=80)
+    prefix = models.CharField(max_length=12)  # shown in lists, so that a leaked token can be found
+    digest = models.CharField(max_length=64, unique=True)  # SHA-256 of the whole token: 256 random bits need no salt
+    scopes = models.JSONField(default=list)
+    expires_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True)
+    last_used_from = models.CharField(max_length=45, blank=True)
+    revoked_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(user__isnull=True) ^ models.Q(service_account__isnull=True), name="token_of_one"
+            )
+        ]

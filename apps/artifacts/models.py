@@ -1,0 +1,47 @@
+"""Bytes by their SHA-256, and which project may see which bytes."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+
+
+class ArtifactQuerySet(models.QuerySet["Artifact"]):
+    def visible_to(self, actor: Actor) -> ArtifactQuerySet:
+        """Equal bytes are stored once, yet each project sees only what it holds itself."""
+        if actor.plane_role:
+            return self
+        return self.filter(models.Exists(Holding.objects.filter(artifact=models.OuterRef("pk"), project_id__in=actor.project_ids)))
+
+
+class Artifact(models.Model):
+    digest = models.CharField(max_length=64, primary_key=True)
+    size = models.BigIntegerField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    verified_at = models.DateTimeField(null=True)  # last time a scrub read it whole
+    damaged_at = models.DateTimeField(null=True)  # a scrub found other bytes, or none
+
+    objects = ArtifactQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["verified_at"], name="artifact_scrub")]
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+class Holding(models.Model):
+    """A project holds an artifact under a name: whoever sent the bytes, or made them, may see them."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="holdings")
+    artifact = models.ForeignKey(Artifact, models.PROTECT, related_name="holdings")
+    name = models.CharField(max_length=255, blank=True)
+    media_type = models.CharField(max_length=120, default="application/octet-stream")
+    created_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "artifact"], name="holding_once")]
+        indexes = [models.Index(fields=["project", "-id"], name="holding_recent")]

@@ -1,0 +1,128 @@
+"""The audit's two writes for everybody else: `record` a fact, `change_state` of a row with its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from django.db import models, transaction
+from django.utils import timezone
+
+from apps.actors import Actor
+from apps.audit.models import AuditRecord, Result
+from apps.canonical import canonical_json
+from apps.errors import IllegalMove, StaleState
+from apps.policy import project_id_of
+
+M = TypeVar("M", bound=models.Model)
+
+
+def record(
+    *,
+    actor: Actor,
+    action: str,
+    obj: models.Model | None = None,
+    object_type: str = "",
+    object_id: str | int = "",
+    project_id: int | None = None,
+    result: str = Result.DONE,
+    reason: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    digests: Mapping[str, str] | None = None,
+) -> AuditRecord:
+    """Write one fact, unsealed; inside the caller's transaction, so that it lives and dies with the write.
+
+    `obj` gives type, id and project; `before` and `after` hold the changed fields only; `digests` what was seen.
+    """
+    if obj is not None:
+        object_type, object_id = obj._meta.model_name or "", obj.pk
+        project_id = project_id if project_id is not None else project_id_of(obj)
+    at = timezone.now()
+    body = {
+        "v": 1,
+        "at": at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "actor": actor.as_record(),
+        "address": actor.address,
+        "request": actor.request_id,
+        "job": actor.job_id,
+        "project": project_id,
+        "action": action,
+        "object": {"type": object_type, "id": str(object_id)},
+        "digests": dict(digests or {}),
+        "result": str(result),
+        "reason": reason,
+        "before": plain(before or {}),
+        "after": plain(after or {}),
+    }
+    return AuditRecord.objects.create(
+        body=canonical_json(body),
+        at=at,
+        actor=actor.label[:200],
+        user_id=actor.user_id,
+        project_id=project_id,
+        job_id=actor.job_id,
+        action=action,
+        object_type=object_type,
+        object_id=str(object_id)[:80],
+        result=str(result),
+        request_id=actor.request_id,
+    )
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as JSON knows them; what it does not know (dates, rows, expressions) by its text."""
+    shown: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, models.Model):
+            shown[name] = value.pk
+        elif isinstance(value, str | int | float | bool | list | dict | None):
+            shown[name] = value
+        elif hasattr(value, "resolve_expression"):
+            continue  # decided by the database; the row read back says what it became
+        else:
+            shown[name] = str(value)
+    return shown
+
+
+def change_state(
+    obj: M,
+    to: str,
+    *,
+    actor: Actor,
+    reason: str = "",
+    guard: Mapping[str, Any] | None = None,
+    action: str = "",
+    digests: Mapping[str, str] | None = None,
+    **fields: Any,
+) -> M:
+    """Move `obj` to the state `to`: the only place in the project that assigns `.state`.
+
+    Compare-and-set on the state that `obj` was read with and on `guard` (owner, attempt, lease); sets `fields`
+    with it, which may be database expressions; writes the audit record; all in one transaction.
+
+    Raises IllegalMove if the model's MOVES has no such move, StaleState if no row matched.
+    """
+    model = type(obj)
+    old: str = obj.state  # type: ignore[attr-defined]
+    moves: Mapping[str, frozenset[str]] = model.MOVES  # type: ignore[attr-defined]
+    name = model._meta.model_name or ""
+    if to not in moves[old]:
+        raise IllegalMove(
+            f"A {old} {name} cannot become {to}.", field="state", limit=", ".join(sorted(moves[old])) or "nothing"
+        )
+    with transaction.atomic():
+        rows = model._default_manager.filter(pk=obj.pk, state=old, **(guard or {})).update(state=to, **fields)
+        if rows == 0:
+            raise StaleState(f"The {name} has changed meanwhile.", field="state", hint="Read it again and decide anew.")
+        record(
+            actor=actor,
+            action=action or f"{name}.{to}",
+            obj=obj,
+            reason=reason,
+            before={"state": old, **{field: getattr(obj, field, None) for field in fields}},
+            after={"state": to, **fields},
+            digests=digests,
+        )
+        obj.refresh_from_db()
+    return obj

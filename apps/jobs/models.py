@@ -1,0 +1,143 @@
+"""The queue is this table. See ARCHITECTURE "the database is the queue; Celery rings the doorbell"."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.artifacts.models import Artifact
+from apps.jobs.states import ENDED, MOVES, JobState
+from apps.nodes.models import Node
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def visible_to(self, actor: Actor) -> JobQuerySet:
+        return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+
+
+class Job(models.Model):
+    MOVES = MOVES
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="jobs")
+    kind = models.CharField(max_length=40)  # no choices: a new kind needs no migration
+    name = models.CharField(max_length=120, blank=True)
+    spec = models.TextField()  # canonical JSON, as validated
+    spec_digest = models.CharField(max_length=64)
+    register = models.JSONField(default=dict)  # what the worker makes of the outputs; opaque here
+    state = models.CharField(max_length=10, default=JobState.QUEUED, choices=JobState.choices)
+    queue = models.CharField(max_length=20)
+    priority = models.SmallIntegerField(default=0)  # higher first
+    need_cpus = models.FloatField(default=1)
+    need_memory_bytes = models.BigIntegerField(default=0)
+    need_gpus = models.SmallIntegerField(default=0)
+    need_gpu_memory_bytes = models.BigIntegerField(default=0)  # of each GPU
+    time_limit_seconds = models.IntegerField()
+
+    attempt = models.IntegerField(default=0)  # the fence: bumped by every claim, never goes back
+    released = models.IntegerField(default=0)  # attempts given back by a graceful stop: they do not count
+    max_attempts = models.IntegerField(default=3)
+    owner = models.CharField(max_length=80, blank=True)
+    node = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="jobs")
+    lease_until = models.DateTimeField(null=True)
+    process = models.JSONField(null=True)  # {host, boot_id, pid, start_time} of the shim
+    not_before = models.DateTimeField(null=True)  # back-off after a failed attempt
+    cancel_requested_at = models.DateTimeField(null=True)
+    cancel_reason = models.CharField(max_length=500, blank=True)
+
+    grant = models.JSONField()  # who asked, as an actor record; checked again at the claim
+    idempotency_key = models.CharField(max_length=255, null=True)
+    idempotency_digest = models.CharField(max_length=64, blank=True)
+    requester = models.CharField(max_length=200)
+
+    progress = models.JSONField(default=dict)  # last report: done, total, unit, stage, rate, eta_seconds
+    event_seq = models.IntegerField(default=0)  # of the newest JobEvent; bumped under the row's lock
+    log_lines = models.IntegerField(default=0)
+    error = models.JSONField(null=True)  # {code, message, field, limit, hint}: why it failed
+    result = models.JSONField(null=True)  # the engine's summary
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    queued_at = models.DateTimeField(null=True)
+    claimed_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "requester", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="job_idempotency",
+            )
+        ]
+        indexes = [
+            # The claim reads this one from its start and stops at the first row that fits.
+            models.Index(fields=["queue", "-priority", "id"], name="job_claim", condition=Q(state="queued")),
+            models.Index(fields=["lease_until"], name="job_leases", condition=Q(state="running")),
+            models.Index(fields=["node"], name="job_on_node", condition=Q(state="running")),
+            models.Index(fields=["project", "-id"], name="job_recent"),
+            models.Index(fields=["project", "state", "-id"], name="job_by_state"),
+            models.Index(fields=["project", "kind", "-id"], name="job_by_kind"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.kind}"
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def attempts_used(self) -> int:
+        return self.attempt - self.released
+
+
+class JobParent(models.Model):
+    """`child` waits until `parent` has succeeded; with slots, the parent's output becomes the child's input."""
+
+    parent = models.ForeignKey(Job, models.PROTECT, related_name="children_links")
+    child = models.ForeignKey(Job, models.CASCADE, related_name="parent_links")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["parent", "child"], name="job_parent_once")]
+
+
+class JobInput(models.Model):
+    """What goes into a slot: an artifact, or the output that another job will have."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="inputs")
+    slot = models.CharField(max_length=60)
+    artifact = models.ForeignKey(Artifact, models.PROTECT, null=True, related_name="+")  # null: not made yet
+    source_job = models.ForeignKey(Job, models.PROTECT, null=True, related_name="+")
+    source_slot = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "slot"], name="job_input_once")]
+
+
+class JobOutput(models.Model):
+    job = models.ForeignKey(Job, models.CASCADE, related_name="outputs")
+    slot = models.CharField(max_length=60)
+    artifact = models.ForeignKey(Artifact, models.PROTECT, related_name="+")
+    name = models.CharField(max_length=255)
+    media_type = models.CharField(max_length=120)
+    meta = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "slot"], name="job_output_once")]
+
+
+class JobEvent(models.Model):
+    """Telemetry, exempt from the audit: progress, flushed log lines, metrics, and the moves of the state."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="events")
+    seq = models.IntegerField()
+    attempt = models.IntegerField()
+    kind = models.CharField(max_length=10)  # progress | log | metric | state
+    payload = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "seq"], name="job_event_once")]

@@ -1,0 +1,160 @@
+"""Who may do what: one table, deny by default.
+
+`require` is the first line of every service. It only raises; the web layer and the worker record the refusal
+after the rollback, because a record written here would roll back with the exception.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.actors import Actor, PlaneRole, ProjectRole, SystemRole
+from apps.errors import NotFound, Refused, Unauthenticated
+
+Role = ProjectRole | SystemRole | PlaneRole
+
+VIEWER, ENGINEER, APPROVER = ProjectRole.VIEWER, ProjectRole.ENGINEER, ProjectRole.APPROVER
+SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR = SystemRole.SYSTEM_ADMIN, SystemRole.SECURITY_ADMIN, SystemRole.AUDITOR
+WORKER, DISPATCHER, OPERATOR = PlaneRole.WORKER, PlaneRole.DISPATCHER, PlaneRole.OPERATOR
+
+MEMBERS: frozenset[Role] = frozenset({VIEWER, ENGINEER, APPROVER})
+
+# Actions on an object of a project: a project role is looked up in that project only.
+PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
+    "project.view": MEMBERS | {AUDITOR, SYSTEM_ADMIN, SECURITY_ADMIN, OPERATOR},
+    "artifact.view": MEMBERS | {WORKER},
+    "artifact.upload": frozenset({ENGINEER, WORKER}),
+    "dataset.view": MEMBERS | {WORKER},
+    "dataset.create": frozenset({ENGINEER, WORKER}),
+    "dataset.add_version": frozenset({ENGINEER, WORKER}),
+    "job.view": MEMBERS | {WORKER},
+    "job.submit": frozenset({ENGINEER}),
+    "job.cancel": frozenset({ENGINEER}),
+    "job.retry": frozenset({ENGINEER}),
+    "job.prioritise": frozenset({ENGINEER}),
+    "lineage.view": MEMBERS | {WORKER},
+    "lineage.record": frozenset({ENGINEER, WORKER}),
+    "audit.view_project": MEMBERS | {AUDITOR},
+    "member.view": MEMBERS | {SECURITY_ADMIN, AUDITOR},
+    "member.set_roles": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "member.remove": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "service_account.create": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "service_account.disable": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "token.create": MEMBERS | {OPERATOR},
+    "token.create_for_service_account": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "token.revoke": MEMBERS | {SECURITY_ADMIN, OPERATOR},
+}
+
+# Actions on the plane as a whole: project roles do not count, except where "a member of any project" is meant.
+PLANE_ACTIONS: dict[str, frozenset[Role]] = {
+    "project.create": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR}),
+    "user.create": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.disable": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.reset_password": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.set_system_role": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "node.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, WORKER, DISPATCHER},
+    "node.register": frozenset({WORKER}),
+    "node.heartbeat": frozenset({WORKER}),
+    "node.hold": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "node.release": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "job.claim": frozenset({WORKER}),
+    "job.report": frozenset({WORKER}),
+    "job.finish": frozenset({WORKER}),
+    "job.recover": frozenset({DISPATCHER}),
+    "artifact.scrub": frozenset({WORKER, OPERATOR}),
+    "audit.view": frozenset({AUDITOR, OPERATOR}),
+    "audit.verify": frozenset({AUDITOR, OPERATOR}),
+    "audit.export": frozenset({AUDITOR, OPERATOR}),
+    "audit.seal": frozenset({DISPATCHER, OPERATOR}),
+}
+
+ACTIONS: dict[str, frozenset[Role]] = {**PROJECT_ACTIONS, **PLANE_ACTIONS}
+
+# A token may do what its owner may, narrowed to its scopes. What no scope names, no token can do:
+# accounts, members, roles, holds and the audit trail need a person in a browser.
+SCOPES: dict[str, frozenset[str]] = {
+    "read": frozenset(
+        {"project.view", "artifact.view", "dataset.view", "job.view", "lineage.view", "node.view", "audit.view_project"}
+    ),
+    "data:write": frozenset({"artifact.upload", "dataset.create", "dataset.add_version", "lineage.record"}),
+    "jobs:write": frozenset({"job.submit", "job.cancel", "job.retry", "job.prioritise"}),
+    "audit:read": frozenset({"audit.view", "audit.verify", "audit.export"}),
+}
+
+
+def roles_of(actor: Actor, action: str, project_id: int | None) -> frozenset[Role]:
+    """The roles that count for this action: system and plane roles always, project roles where they belong."""
+    held: set[Role] = set()
+    if actor.system_role:
+        held.add(actor.system_role)
+    if actor.plane_role:
+        held.add(actor.plane_role)
+    if action in PROJECT_ACTIONS:
+        held |= actor.roles_in(project_id)
+    else:
+        for roles in actor.project_roles.values():
+            held |= roles
+    return frozenset(held)
+
+
+def scope_for(action: str) -> str | None:
+    """The scope that lets a token do this, or None where no token may."""
+    return next((scope for scope, actions in SCOPES.items() if action in actions), None)
+
+
+def allows(actor: Actor, action: str, obj: Any = None) -> bool:
+    """Whether `require` would pass. For hiding a button; never instead of `require`."""
+    if action not in ACTIONS:
+        return False
+    if actor.scopes is not None and not any(action in SCOPES.get(scope, ()) for scope in actor.scopes):
+        return False
+    return bool(roles_of(actor, action, project_id_of(obj)) & ACTIONS[action])
+
+
+def require(actor: Actor, action: str, obj: Any = None) -> None:
+    """Pass, or raise Unauthenticated, NotFound (a project the actor does not belong to) or Refused.
+
+    `obj` is a project, anything with a `project_id`, or None for the plane as a whole.
+    """
+    if action not in ACTIONS:
+        raise LookupError(f"policy: unknown action {action!r}")
+    if actor.is_anonymous:
+        raise Unauthenticated("Log in or send a token.", hint="Authorization: Bearer <token>")
+    if allows(actor, action, obj):
+        return
+    project_id = project_id_of(obj)
+    if action in PROJECT_ACTIONS and project_id is not None and not can_see_project(actor, project_id):
+        raise NotFound("There is no such object, or you may not see it.")
+    scope = scope_for(action)
+    if actor.scopes is not None and (scope is None or scope not in actor.scopes):
+        raise Refused(
+            f"This token may not do {action}." if scope else f"No token may do {action}: a person must.",
+            code="scope_missing",
+            action=action,
+            field="scopes",
+            limit=scope,
+            hint=f"Create a token with the scope {scope}." if scope else "Log in with a browser.",
+        )
+    needed = ", ".join(sorted(role.value for role in ACTIONS[action] if not isinstance(role, PlaneRole)))
+    raise Refused(
+        f"{actor.label} may not do {action}.",
+        action=action,
+        limit=needed or None,
+        hint=f"It takes one of these roles: {needed}." if needed else "Only the plane itself does this.",
+    )
+
+
+def can_see_project(actor: Actor, project_id: int) -> bool:
+    """Members see their projects, the three administrators and the plane see that every project exists."""
+    return bool(actor.system_role or actor.plane_role or project_id in actor.project_roles)
+
+
+def project_id_of(obj: Any) -> int | None:
+    """A project's own id, or the `project_id` of what belongs to one."""
+    if obj is None:
+        return None
+    project_id = getattr(obj, "project_id", None)
+    if project_id is None and obj._meta.model_name == "project":
+        project_id = obj.pk
+    return project_id
