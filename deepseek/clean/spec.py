@@ -1,0 +1,143 @@
+"""The spec of cleaning one table. Light to import: the web process reads it."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
+MissingToken = Annotated[str, Field(max_length=100)]
+
+DEFAULT_THRESHOLDS = {"iqr": 1.5, "robust_z": 3.5}
+"""From Tukey (Exploratory Data Analysis, 1977), and Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993)."""
+DEFAULT_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", ".", "#N/A")
+
+
+def _refuse_repeats(values: list[str]) -> list[str]:
+    repeated = sorted({value for value in values if values.count(value) > 1}) if len(set(values)) < len(values) else []
+    if repeated:
+        raise PydanticCustomError("repeated", "{value} is named more than once.", {"value": repr(repeated[0])})
+    return values
+
+
+class OutlierSpec(BaseModel):
+    """What counts as an outlier, and what becomes of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["none", "iqr", "robust_z"] = Field(
+        "none",
+        title="Method",
+        description=(
+            "How outliers are found: not at all, by Tukey's fences around the quartiles, or by the robust z-score "
+            "from median and median absolute deviation."
+        ),
+    )
+    threshold: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        allow_inf_nan=False,
+        title="Threshold",
+        description=(
+            "Beyond what a value is an outlier: a multiple of the interquartile range (1.5 if empty), "
+            "or an absolute robust z-score (3.5 if empty)."
+        ),
+    )
+    action: Literal["flag", "cap", "blank"] = Field(
+        "flag",
+        title="Action",
+        description=(
+            "What happens to an outlier: flag adds a true/false column NAME__outlier, cap moves the value to the "
+            "nearest allowed one, blank makes it missing before the fill, which then fills it."
+        ),
+    )
+
+    @field_validator("threshold")
+    @classmethod
+    def _threshold_needs_method(cls, threshold: float | None, info: ValidationInfo) -> float | None:
+        if threshold is not None and info.data.get("method") == "none":
+            raise PydanticCustomError(
+                "needs_method", "A threshold needs a method: choose iqr or robust_z, or leave it empty."
+            )
+        return threshold
+
+    def limit(self) -> float:
+        """The threshold in force, the method's default if none is given."""
+        return self.threshold if self.threshold is not None else DEFAULT_THRESHOLDS.get(self.method, 0.0)
+
+
+class CsvSpec(BaseModel):
+    """How to read the table if it is text. A Parquet file needs none of this."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    delimiter: str = Field(
+        ",",
+        min_length=1,
+        max_length=1,
+        title="Delimiter",
+        description="The one ASCII character between the cells of a row.",
+    )
+    encoding: Literal["utf-8", "gb18030"] = Field(
+        "utf-8", title="Encoding", description="The character encoding of the file; gb18030 also reads GBK and GB2312."
+    )
+    missing_tokens: list[MissingToken] = Field(
+        default=list(DEFAULT_MISSING),
+        max_length=100,
+        title="Missing tokens",
+        description="Cells with exactly one of these texts count as missing, in every column.",
+    )
+
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiter_parts_cells(cls, delimiter: str) -> str:
+        if not delimiter.isascii() or delimiter in '"\r\n\0' or delimiter.isalnum():
+            raise PydanticCustomError(
+                "delimiter",
+                "The delimiter must be an ASCII character other than a letter, a digit, a quote or a line end.",
+            )
+        return delimiter
+
+    _no_repeats = field_validator("missing_tokens")(_refuse_repeats)
+
+
+class CleanSpec(BaseModel):
+    """Clean one table. Per column, in this order: find outliers; flag, cap or blank them; fill what is missing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: list[ColumnName] | None = Field(
+        None,
+        min_length=1,
+        max_length=10_000,
+        title="Columns",
+        description="The numeric columns to clean; empty for every numeric column.",
+    )
+    window_size: int = Field(
+        5,
+        ge=1,
+        le=100_001,
+        title="Window",
+        description=(
+            "Rows in the window around a missing value, itself included; cut at the ends of the table. "
+            "An even number acts as the next odd one."
+        ),
+        json_schema_extra={"unit": "rows"},
+    )
+    fill: Literal["median_window", "none"] = Field(
+        "median_window",
+        title="Fill",
+        description="How missing values are filled: by the median of the original values in the window, or not.",
+    )
+    outliers: OutlierSpec = Field(
+        default=OutlierSpec(), title="Outliers", description="What counts as an outlier, and what becomes of it."
+    )
+    csv: CsvSpec = Field(
+        default=CsvSpec(), title="CSV", description="How to read the table if it is text rather than Parquet."
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_once(cls, columns: list[str] | None) -> list[str] | None:
+        return columns if columns is None else _refuse_repeats(columns)

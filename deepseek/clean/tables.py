@@ -1,0 +1,245 @@
+"""Read a table from CSV or Parquet, told apart by content; write Parquet that is the same bytes for the same table."""
+
+import codecs
+import csv
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from deepseek.clean.spec import CsvSpec
+from deepseek.job import EngineError
+
+FIELD = "inputs/table"
+ROW_GROUP_ROWS = 131_072
+_CHUNK = 1 << 20
+
+
+def read_table(path: Path, spec: CsvSpec) -> pa.Table:
+    """Read the file at `path`. Columns are contiguous, floats hold null where they were NaN, dictionaries are decoded.
+
+    Raises EngineError: ``input_unreadable``, ``table_empty`` (no bytes, no columns or no rows), ``bad_encoding`` with
+    the position, ``broken_row`` with the line, ``duplicate_column``, ``broken_parquet``.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise EngineError(
+            "input_unreadable",
+            f"Cannot read {path.name}: {error.strerror}.",
+            field=FIELD,
+            value=str(path),
+            hint="Name a CSV or Parquet file that exists and may be read.",
+        ) from error
+    if not magic:
+        raise _empty("The file is empty: it has no bytes.", path)
+    table = _read_parquet(path) if magic == b"PAR1" else _read_csv(path, spec)
+    _refuse_duplicates(table.column_names)
+    if table.num_columns == 0:
+        raise _empty("The table has no columns.", path)
+    if table.num_rows == 0:
+        raise _empty("The table has a header but no rows.", path)
+    return _normalise(table)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write Parquet: the same table and library version give the same bytes, however the table was chunked before."""
+    plain = table.replace_schema_metadata(None).combine_chunks()
+    pq.write_table(
+        plain,
+        path,
+        compression="zstd",
+        compression_level=3,
+        row_group_size=ROW_GROUP_ROWS,
+        version="2.6",
+        data_page_version="1.0",
+        use_dictionary=True,
+        write_statistics=True,
+    )
+
+
+def require_columns(names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise EngineError ``unknown_column`` for the first of `wanted` not among `names`, naming what comes near."""
+    for position, name in enumerate(wanted):
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+            shown = near or list(names[:20])
+            raise EngineError(
+                "unknown_column",
+                f"The table has no column {name!r}.",
+                field=f"/columns/{position}",
+                value=name,
+                limit="a column of the table",
+                hint=("Did you mean " if near else "The table has ")
+                + ", ".join(repr(n) for n in shown)
+                + ("?" if near else "."),
+            )
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    try:
+        # Through a file object: given a path, pyarrow would also read folder names such as key=value as columns.
+        with path.open("rb") as file:
+            return pq.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        raise EngineError(
+            "broken_parquet",
+            f"The Parquet file cannot be read: {_first_line(error)}",
+            field=FIELD,
+            value=path.name,
+            hint="The file may be cut short; copy it again and compare its SHA-256.",
+        ) from error
+
+
+def _read_csv(path: Path, spec: CsvSpec) -> pa.Table:
+    _check_encoding(path, spec.encoding)
+    rows: list[pa.csv.InvalidRow] = []
+
+    def note_row(row: "pa.csv.InvalidRow") -> str:
+        rows.append(row)
+        return "error"
+
+    def read(threads: bool) -> pa.Table:
+        return pa.csv.read_csv(
+            path,
+            read_options=pa.csv.ReadOptions(use_threads=threads, encoding=_codec(spec.encoding)),
+            parse_options=pa.csv.ParseOptions(
+                delimiter=spec.delimiter, newlines_in_values=True, invalid_row_handler=note_row
+            ),
+            convert_options=pa.csv.ConvertOptions(null_values=spec.missing_tokens, strings_can_be_null=True),
+        )
+
+    try:
+        return read(True)
+    except (pa.ArrowException, ValueError) as error:
+        if not rows:
+            raise _broken_csv(path, spec, error) from error
+    rows.clear()
+    try:
+        return read(False)  # only one thread can number rows
+    except (pa.ArrowException, ValueError) as error:
+        raise _broken_row(path, spec, rows[0]) if rows else _broken_csv(path, spec, error) from error
+
+
+def _check_encoding(path: Path, encoding: str) -> None:
+    """Decode the whole file once: pyarrow would turn a column that it cannot decode into bytes without a word."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    offset = lines = 0
+    with path.open("rb") as file:
+        while True:
+            chunk = file.read(_CHUNK)
+            held = len(decoder.getstate()[0])
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                line = lines + error.object.count(b"\n", 0, error.start) + 1
+                raise EngineError(
+                    "bad_encoding",
+                    f"Byte {offset - held + error.start} (line {line}) is not valid {encoding}.",
+                    field="/csv/encoding",
+                    value=" ".join(f"{byte:02x}" for byte in error.object[error.start : error.start + 4]),
+                    limit=encoding,
+                    hint="Choose the encoding that the file was written in: utf-8 or gb18030.",
+                ) from error
+            if not chunk:
+                return
+            offset += len(chunk)
+            lines += chunk.count(b"\n")
+
+
+def _codec(encoding: str) -> str:
+    return "utf8" if encoding == "utf-8" else encoding
+
+
+def _broken_row(path: Path, spec: CsvSpec, row: "pa.csv.InvalidRow") -> EngineError:
+    line = _line_of_row(path, spec, row.number)
+    more = row.actual_columns > row.expected_columns
+    return EngineError(
+        "broken_row",
+        f"Row {line} has {_cells(row.actual_columns)}, the header has {row.expected_columns}.",
+        field=FIELD,
+        value=row.text[:200],
+        limit=f"{_cells(row.expected_columns)} in every row; rows count as lines, the header is line 1",
+        hint=(
+            f"Quote cells that contain the delimiter {spec.delimiter!r}, or choose the right delimiter."
+            if more
+            else "Fill the row up with empty cells, or remove it."
+        ),
+    )
+
+
+def _line_of_row(path: Path, spec: CsvSpec, number: int) -> int:
+    """The line on which row `number` (the header is 1, blank lines do not count) begins: cells may span lines."""
+    seen = before = 0
+    with path.open(encoding=spec.encoding, newline="") as file:
+        reader = csv.reader(file, delimiter=spec.delimiter)
+        try:
+            for cells in reader:
+                seen += bool(cells)
+                if seen == number:
+                    return before + 1
+                before = reader.line_num
+        except csv.Error:
+            pass  # a cell beyond the csv module's limits: the row number must do
+    return number
+
+
+def _broken_csv(path: Path, spec: CsvSpec, error: Exception) -> EngineError:
+    return EngineError(
+        "broken_csv",
+        f"The CSV file cannot be read: {_first_line(error)}",
+        field=FIELD,
+        value=path.name,
+        hint=f"Check that the cells are parted by {spec.delimiter!r} and quoted with double quotes.",
+    )
+
+
+def _refuse_duplicates(names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for position, name in enumerate(names, start=1):
+        if name in seen:
+            raise EngineError(
+                "duplicate_column",
+                f"The column name {name!r} occurs more than once, the second time as column {position}.",
+                field=FIELD,
+                value=name,
+                limit="every column name once",
+                hint="Rename one of the columns in the header.",
+            )
+        seen.add(name)
+
+
+def _normalise(table: pa.Table) -> pa.Table:
+    """One notion of missing and of layout: NaN becomes null, dictionaries are decoded, each column is one chunk."""
+    columns = []
+    for column in table.columns:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        columns.append(column)
+    return pa.table(columns, names=table.column_names).combine_chunks()
+
+
+def _empty(message: str, path: Path) -> EngineError:
+    return EngineError(
+        "table_empty",
+        message,
+        field=FIELD,
+        value=path.name,
+        limit="at least one column and one row",
+        hint="Check that the export that made the file has finished.",
+    )
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

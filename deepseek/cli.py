@@ -1,0 +1,177 @@
+"""The command line ``deepseek``: the engine by hand, with no control plane.
+
+Exit codes: 0 done; 1 the machine failed (disk, memory, a defect); 2 the input, a flag or the spec is at fault;
+130 or 143 interrupted or told to stop. Only 0 leaves an output folder.
+"""
+
+import argparse
+import importlib
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deepseek.console import ConsoleReport
+from deepseek.job import EngineError, Result
+
+FAILED, AT_FAULT, INTERRUPTED = 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """One capability: where its spec and its run are, its input slots, and the flags not named like their field."""
+
+    sentence: str
+    spec: str
+    slots: tuple[str, ...]
+    flags: dict[str, str] = field(default_factory=dict)
+
+
+COMMANDS = {
+    "clean": Command(
+        "fill missing values of a table and treat its outliers",
+        "deepseek.clean.spec:CleanSpec",
+        ("table",),
+        {
+            "outliers.method": "outliers",
+            "outliers.threshold": "outlier-threshold",
+            "outliers.action": "outlier-action",
+        },
+    ),
+    "noop": Command("do nothing, to try things out", "deepseek.noop.spec:NoopSpec", ()),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code. Heavy modules are imported only once a command is sure to run."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        signal.signal(signal.SIGTERM, _stop)
+    if not words or words[0] not in COMMANDS:
+        return _overview(words)
+    name, command = words[0], COMMANDS[words[0]]
+    report = ConsoleReport()
+    try:
+        return _run(name, command, words[1:], report)
+    except EngineError as error:
+        report.close()
+        _explain([error])
+        return AT_FAULT
+    except KeyboardInterrupt:
+        report.close()
+        print("deepseek: interrupted, nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    except (OSError, MemoryError) as error:
+        report.close()
+        print(f"deepseek: {type(error).__name__}: {error or 'no more memory'}", file=sys.stderr)
+        return FAILED
+    except Exception as error:  # noqa: BLE001  a defect: name it without a trace, and nothing was written
+        report.close()
+        print(f"deepseek: internal error: {type(error).__name__}: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _stop(number: int, frame: object) -> None:
+    """Leave by an exception, so that the staging folder goes."""
+    raise SystemExit(128 + number)
+
+
+def _overview(words: list[str]) -> int:
+    """``deepseek``, ``--help``, ``--version``, and anything that is no command."""
+    lines = "\n".join(f"  {name:10}{command.sentence}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="deepseek",
+        description="The engine of an offline model-training control plane.",
+        epilog=f"commands:\n{lines}\n\nSee: deepseek COMMAND --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and leave")
+    parser.add_argument("command", nargs="?", choices=list(COMMANDS), metavar="COMMAND")
+    if parser.parse_args(words).version:
+        from importlib.metadata import version
+
+        print(f"deepseek-offline {version('deepseek-offline')}")
+        return 0
+    parser.print_help(sys.stderr)
+    return AT_FAULT
+
+
+def _run(name: str, command: Command, words: list[str], report: ConsoleReport) -> int:
+    from pydantic import ValidationError
+
+    from deepseek.flags import add_flags, read_spec, spec_errors
+
+    model = _load(command.spec)
+    parser = _parser(name, command, model.__doc__ or "")
+    add_flags(parser, model, command.flags)
+    arguments = parser.parse_args(words)
+    try:
+        spec = read_spec(model, arguments)
+    except ValidationError as error:
+        _explain(spec_errors(error))
+        return AT_FAULT
+    inputs = _inputs(command, arguments)
+    run: Callable[..., Result] = _load(f"deepseek.{name}.run:run")
+    result = run(spec, inputs=inputs, out=arguments.out, report=report)
+    report.close()
+    _print_result(result, arguments.out, as_json=arguments.json)
+    return 0
+
+
+def _load(place: str) -> Any:
+    module, attribute = place.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _parser(name: str, command: Command, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"deepseek {name}", description=description, allow_abbrev=False)
+    for slot in command.slots:
+        parser.add_argument(f"input:{slot}", metavar="INPUT", type=Path, help=f"the {slot}, a file")
+    if not command.slots:
+        parser.add_argument("--input", metavar="SLOT=FILE", action="append", default=[], help="an input, any number")
+    parser.add_argument("-o", "--out", metavar="OUTDIR", type=Path, required=True, help="folder to make")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def _inputs(command: Command, arguments: argparse.Namespace) -> dict[str, Path]:
+    if command.slots:
+        return {slot: getattr(arguments, f"input:{slot}") for slot in command.slots}
+    inputs = {}
+    for pair in arguments.input:
+        slot, equals, path = pair.partition("=")
+        if not (slot and equals and path):
+            raise EngineError("bad_flag", "An input is SLOT=FILE.", field="--input", value=pair, limit="SLOT=FILE")
+        inputs[slot] = Path(path)
+    return inputs
+
+
+def _print_result(result: Result, out: Path, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result.as_dict(), ensure_ascii=False, allow_nan=False, indent=1))
+        return
+    for key, value in result.summary.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {count}" for name, count in value.items())
+        elif isinstance(value, list):
+            continue  # warnings: they were logged
+        print(f"{key.replace('_', ' ')}: {value}")
+    for output in result.outputs:
+        print(f"{output.slot}: {out / output.path}")
+
+
+def _explain(errors: list[EngineError]) -> None:
+    """Each error with whatever it names: what is wrong, where, with which value, what is allowed, what to do."""
+    for error in errors:
+        print(f"deepseek: {error.message}", file=sys.stderr)
+        for part in ("field", "value", "limit", "hint"):
+            text = getattr(error, part)
+            if text is not None:
+                print(f"  {part}: {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

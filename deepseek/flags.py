@@ -1,0 +1,125 @@
+"""Command-line flags out of a spec: one flag per leaf field, with the field's own title, unit, limits and default.
+
+argparse only collects strings; pydantic judges them, so that all faults come at once and each names its field.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from deepseek.job import EngineError
+
+Pointer = tuple[str, ...]
+M = TypeVar("M", bound=BaseModel)
+
+
+def add_flags(parser: argparse.ArgumentParser, model: type[BaseModel], names: Mapping[str, str]) -> None:
+    """Add a flag per leaf of `model`, and ``--spec``. `names`: flag by dotted field, where it is not the field's."""
+    group = parser.add_argument_group("spec", "Fields of the job; a flag goes before the same field of --spec.")
+    group.add_argument("--spec", metavar="FILE", type=Path, help="JSON file with the spec")
+    for pointer, info in leaves(model):
+        flag = names.get(".".join(pointer)) or "-".join(pointer).replace("_", "-")
+        group.add_argument(f"--{flag}", dest=_dest(pointer), metavar=_metavar(info), help=_help(info))
+
+
+def read_spec(model: type[M], arguments: argparse.Namespace) -> M:
+    """The spec: flags over the file of ``--spec``. Raises EngineError for the file, ValidationError for fields."""
+    document = _read_file(arguments.spec) if arguments.spec else {}
+    for pointer, info in leaves(model):
+        text = getattr(arguments, _dest(pointer))
+        if text is None:
+            continue
+        target = document
+        for part in pointer[:-1]:
+            inner = target.setdefault(part, {})
+            target = inner if isinstance(inner, dict) else {}
+        target[pointer[-1]] = text.split(",") if _is_list(info.annotation) else text
+    return model.model_validate(document)
+
+
+def leaves(model: type[BaseModel], above: Pointer = ()) -> Iterator[tuple[Pointer, FieldInfo]]:
+    """Every field that is not itself a spec, with its path."""
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from leaves(info.annotation, (*above, name))
+        else:
+            yield (*above, name), info
+
+
+def spec_errors(error: ValidationError) -> list[EngineError]:
+    """One EngineError per fault that pydantic found, all of them, each with a JSON pointer as field."""
+    return [_spec_error(dict(fault)) for fault in error.errors(include_url=False)]
+
+
+_LIMITS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}", "expected": "{}"}
+_LENGTHS = {"min_length": "at least {} long", "max_length": "at most {} long"}
+_HINTS = {"extra_forbidden": "Remove it, or correct its name.", "missing": "Give it a value."}
+
+
+def _spec_error(fault: Mapping[str, Any]) -> EngineError:
+    words = _LIMITS | _LENGTHS
+    limits = [words[key].format(value) for key, value in fault.get("ctx", {}).items() if key in words]
+    return EngineError(
+        f"spec_{fault['type']}",
+        str(fault["msg"]),
+        field="/" + "/".join(str(part) for part in fault["loc"]),
+        value=repr(fault.get("input"))[:200],
+        limit=", ".join(limits) or None,
+        hint=_HINTS.get(str(fault["type"])),
+    )
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise EngineError(
+            "spec_unreadable",
+            f"Cannot read the spec {path}: {reason}.",
+            field="--spec",
+            value=str(path),
+            limit="a JSON file",
+        ) from error
+    if not isinstance(document, dict):
+        raise EngineError(
+            "spec_unreadable",
+            f"The spec {path} is not a JSON object.",
+            field="--spec",
+            value=str(path),
+            limit="an object",
+        )
+    return document
+
+
+def _dest(pointer: Pointer) -> str:
+    return "spec:" + ".".join(pointer)
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list or any(_is_list(part) for part in get_args(annotation))
+
+
+def _choices(info: FieldInfo) -> list[str]:
+    return [str(part) for part in get_args(info.annotation) if isinstance(part, str)]
+
+
+def _metavar(info: FieldInfo) -> str:
+    extra = info.json_schema_extra
+    if _choices(info):
+        return "|".join(choice or "''" for choice in _choices(info))
+    if isinstance(extra, dict) and "unit" in extra:
+        return str(extra["unit"]).upper()
+    return "A,B" if _is_list(info.annotation) else "VALUE"
+
+
+def _help(info: FieldInfo) -> str:
+    default = info.get_default()
+    shown = ",".join(default) if isinstance(default, list) else default
+    tail = "" if default in (None, "") else f" (default: {shown})"
+    return f"{info.description}{tail}".replace("%", "%%")
