@@ -1,0 +1,98 @@
+"""Numbers, sizes, shares and times as people read them. Pure functions; plane.py registers them as filters."""
+
+import math
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.utils.formats import date_format
+from django.utils.translation import gettext, pgettext
+
+NONE = "–"
+MINUS = "−"
+
+
+def as_number(value: object) -> float | None:
+    """A finite number, or None."""
+    try:
+        result = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def grouped(value: float, decimals: int) -> str:
+    """With thousands separators and a true minus sign."""
+    return f"{value:,.{decimals}f}".replace("-", MINUS)
+
+
+def number(value: object, decimals: int | None = None) -> str:
+    """Thousands separators. Without ``decimals`` a whole number stays whole, others keep four significant digits."""
+    amount = as_number(value)
+    if amount is None:
+        return NONE if value is None or value == "" or isinstance(value, float) else str(value)
+    if decimals is not None:
+        return grouped(amount, int(decimals))
+    if isinstance(value, int | Decimal | str) and amount == int(amount):
+        return grouped(int(amount), 0)
+    if amount == 0:
+        return "0"
+    size = math.floor(math.log10(abs(amount)))
+    if size < -5:
+        return f"{amount:.3g}".replace("-", MINUS, 1 if amount < 0 else 0)
+    text = grouped(amount, max(0, 3 - size))
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def bytes_(value: object) -> str:
+    """Bytes in powers of 1000, one decimal: 57.1 kB."""
+    amount = as_number(value)
+    if amount is None:
+        return NONE
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if abs(amount) < 999.95 or unit == "PB":
+            break
+        amount /= 1000
+    return f"{grouped(amount, 0 if unit == 'B' else 1)} {unit}"
+
+
+def share(value: object, total: object = 1) -> str:
+    """``value`` of ``total`` in per cent, one decimal at most; "–" when there is no whole."""
+    part, whole = as_number(value), as_number(total)
+    if part is None or not whole:
+        return NONE
+    return f"{grouped(part / whole * 100, 1).removesuffix('.0')} %"
+
+
+def duration(value: object) -> str:
+    """Seconds (or a timedelta) in its two largest units: 70 ms, 0.31 s, 1 min 27 s, 2 h 7 min, 3 d 4 h."""
+    seconds = as_number(value.total_seconds() if isinstance(value, timedelta) else value)
+    if seconds is None:
+        return NONE
+    sign, seconds = (MINUS if seconds < 0 else ""), abs(seconds)
+    if seconds < 0.1:
+        return sign + gettext("%(n)s ms") % {"n": f"{seconds * 1000:.0f}"}
+    if seconds < 10:
+        return sign + gettext("%(n)s s") % {"n": f"{seconds:.2f}".rstrip("0").rstrip(".")}
+    whole = round(seconds)
+    units = (
+        (86400, gettext("%(n)s d")),
+        (3600, gettext("%(n)s h")),
+        (60, gettext("%(n)s min")),
+        (1, gettext("%(n)s s")),
+    )
+    parts = []
+    for size, words in units:
+        count, whole = divmod(whole, size)
+        if count or parts:
+            parts.append((count, words))
+    return sign + " ".join(words % {"n": f"{count:,}"} for count, words in parts[:2] if count)
+
+
+def spoken_time(moment: datetime, now: datetime) -> str:
+    """14:48:02 today, 24 Nov 14:48 this year, 2025-09-29 14:48 before."""
+    if moment.date() == now.date():
+        return f"{moment:%H:%M:%S}"
+    if moment.year == now.year:
+        # Translators: Django date format for a moment of this year
+        return date_format(moment, pgettext("date format", "j M H:i"))
+    return f"{moment:%Y-%m-%d %H:%M}"
