@@ -202,7 +202,9 @@ AXES_LOCKOUT_TEMPLATE = "account/locked.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_HTTP_RESPONSE_CODE = 429
 SESSION_COOKIE_AGE = ENV.session_idle_minutes * 60
-SESSION_SAVE_EVERY_REQUEST = False  # SessionLimits renews at most once a minute: a write per page would be a lock per page
+SESSION_SAVE_EVERY_REQUEST = (
+    False  # SessionLimits renews at most once a minute: a write per page would be a lock per page
+)
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SESSION_ABSOLUTE_AGE = ENV.session_hours * 3600
 SESSION_COOKIE_HTTPONLY = True
@@ -242,6 +244,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["controlplane.rest.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "controlplane.rest.Negotiation",
     "DEFAULT_PAGINATION_CLASS": "controlplane.rest.CursorPagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "controlplane.rest.exception_handler",

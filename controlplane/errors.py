@@ -1,0 +1,46 @@
+"""The last resort of Django itself (400, 403, 404, 500, a failed CSRF check), in the shape of everything else."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponseBase
+
+from apps.audit.middleware import answer
+from apps.errors import Malformed, NotFound
+from controlplane.rest import HttpFault, body_too_large, server_fault
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
+    """CSRF_FAILURE_VIEW: a form from an old tab, or from another site."""
+    return answer(
+        request,
+        HttpFault(
+            "The form was not sent from a fresh page of this site.",
+            status=403,
+            code="csrf_failed",
+            hint="Reload the page and send it again; cookies must be allowed.",
+        ),
+    )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """handler400: Django's SuspiciousOperation family; the exception's text may quote secrets, so it stays here."""
+    if isinstance(exception, RequestDataTooBig):
+        return answer(request, body_too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE))
+    return answer(request, Malformed("The request cannot be read.", code="bad_request"))
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """handler403."""
+    return answer(request, HttpFault("This is not allowed.", status=403, code="refused"))
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """handler404."""
+    return answer(request, NotFound("There is nothing at this address, or you may not see it."))
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """handler500: Django has logged the trace."""
+    return answer(request, server_fault(request))

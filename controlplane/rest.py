@@ -1,0 +1,281 @@
+"""What every REST view shares: a strict JSON parser, one shape of errors, keyset pages, JSON whatever was asked."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import models
+from django.http import Http404, UnreadablePostError
+from pydantic_core import from_json
+from rest_framework import exceptions
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.pagination import BasePagination
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+
+from apps.actors import ANONYMOUS
+from apps.audit.faults import named_fault
+from apps.audit.services import record_refusal
+from apps.errors import (
+    Invalid,
+    Malformed,
+    NotFound,
+    PlaneError,
+    Refused,
+    TooLarge,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+)
+from apps.pages import MAX_LIMIT, NEWEST_FIRST, Page, page_asked
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS = 5
+CHALLENGE = 'Bearer realm="plane"'
+
+
+# -- bodies ---------------------------------------------------------------------------------------------------------
+class StrictJSONParser(BaseParser):
+    """JSON as RFC 8259 has it, bounded in size and depth: no NaN, no repeated names, no NUL in a text."""
+
+    media_type = "application/json"
+    renderer_class = JSONRenderer
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        """The value of the body; TooLarge above BODY_LIMIT_BYTES, Malformed with the position otherwise."""
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        try:
+            data = stream.read(limit + 1)
+        except RequestDataTooBig as error:
+            raise body_too_large(limit) from error
+        except UnreadablePostError as error:
+            raise Malformed("The body ended early.", code="body_cut_off", hint="Send it again.") from error
+        if len(data) > limit:
+            raise body_too_large(limit)
+        return read_json(data)
+
+
+def read_json(data: bytes) -> Any:
+    """The value of a JSON text, or Malformed.
+
+    pydantic_core goes first: it stops at a depth of 200, where the standard library would overflow its stack. It
+    keeps the last of two equal names without a word, so the standard library reads once more for those.
+    """
+    try:
+        from_json(data, allow_inf_nan=False)
+        value = json.loads(data, object_pairs_hook=unique_names, parse_float=finite)
+        if b"\\u0000" in data and has_nul(value):
+            raise ValueError("a text holds the character NUL (\\u0000), which the database cannot keep")
+    except (ValueError, RecursionError) as error:
+        raise Malformed(
+            f"The body is not valid JSON: {error}.",
+            code="malformed_json",
+            hint="Send one JSON value in UTF-8, nested less than 200 deep, without NaN and repeated names.",
+        ) from error
+    return value
+
+
+def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the name {name[:80]!r} stands twice in one object")
+        found[name] = value
+    return found
+
+
+def finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]} is too large for a float")
+    return number
+
+
+def has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, dict):
+        return any(has_nul(name) or has_nul(item) for name, item in value.items())
+    return isinstance(value, list) and any(has_nul(item) for item in value)
+
+
+def body_too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The body is larger than {limit} bytes.",
+        limit=limit,
+        hint="Send files to the artifacts address; BODY_LIMIT_BYTES sets this limit.",
+    )
+
+
+class Negotiation(DefaultContentNegotiation):
+    """A body without Content-Type goes to the view's first parser; the answer is JSON whatever Accept says."""
+
+    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+        if not request.content_type and parsers:
+            return parsers[0]
+        return super().select_parser(request, parsers)
+
+    def select_renderer(self, request: Request, renderers: Sequence[Any], format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+# -- errors ---------------------------------------------------------------------------------------------------------
+class HttpFault(PlaneError):
+    """A refusal of HTTP itself (405, 415) or a defect (500), which no service raises."""
+
+    def __init__(self, message: str, *, status: int, **kwargs: Any) -> None:
+        super().__init__(message, **kwargs)
+        self.status = status
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
+    """DRF's hook: the answer to whatever a view raised. It never returns None, so nothing reaches Django's pages."""
+    request = context.get("request")
+    named = as_plane_error(error)
+    if named is None:
+        log.error("%s failed", described(request), exc_info=error)
+        named = server_fault(request)
+    elif isinstance(named, Refused):
+        record_refusal(getattr(request, "actor", None) or ANONYMOUS, named, getattr(request, "_request", None))
+    elif named.status >= 500:
+        log.error("%s: %s: %s", described(request), named.code, error)
+    return Response(named.as_dict(), status=named.status, headers=headers_of(named, error))
+
+
+def as_plane_error(error: Exception) -> PlaneError | None:
+    """The named error that this exception is, or None for a defect."""
+    match error:
+        case PlaneError():
+            return error
+        case exceptions.ValidationError():
+            return invalid(error)
+        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            return Unauthenticated(str(error.detail), hint="Authorization: Bearer <token>")
+        case exceptions.NotFound() | Http404():
+            return NotFound("There is no such object, or you may not see it.")
+        case exceptions.Throttled():
+            wait = math.ceil(error.wait) if error.wait else None
+            return TooMany("Too many requests.", limit=wait, hint=f"Wait {wait} s." if wait else "Wait a moment.")
+        case exceptions.ParseError():
+            return Malformed(str(error.detail))
+        case exceptions.APIException():
+            return http_fault(error)
+        case PermissionDenied():
+            return HttpFault("This is not allowed.", status=403, code="refused")
+        case RequestDataTooBig():
+            return body_too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    return named_fault(error)
+
+
+def http_fault(error: exceptions.APIException) -> PlaneError:
+    """405, 406, 415, DRF's own 403 (a failed CSRF check among them), and whatever else DRF knows."""
+    hint = None
+    code = str(getattr(error.detail, "code", error.default_code))
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        hint = "Send Content-Type: application/json."
+    elif isinstance(error, exceptions.PermissionDenied):
+        failed_csrf = str(error.detail).startswith("CSRF Failed")
+        code = "csrf_failed" if failed_csrf else "refused"
+        hint = "Send the X-CSRFToken header, or a bearer token instead of the session." if failed_csrf else None
+    return HttpFault(str(error.detail), status=error.status_code, code=code, hint=hint)
+
+
+def server_fault(request: Any) -> PlaneError:
+    """500: what the caller may know of a defect is the id under which the log tells more."""
+    request_id = getattr(getattr(request, "actor", None), "request_id", "") or "unknown"
+    return HttpFault(
+        "The plane failed on this request; the operator's log holds the reason.",
+        status=500,
+        code="server_error",
+        hint=f"Give the operator this request id: {request_id}.",
+    )
+
+
+def described(request: Any) -> str:
+    return f"{getattr(request, 'method', '?')} {getattr(request, 'path', '?')}"
+
+
+def headers_of(named: PlaneError, error: Exception) -> dict[str, str]:
+    headers = {"Cache-Control": "no-store"}
+    if named.status == Unauthenticated.status:
+        headers["WWW-Authenticate"] = getattr(error, "auth_header", None) or CHALLENGE
+    elif named.status == Unavailable.status:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    elif isinstance(error, exceptions.Throttled) and error.wait:
+        headers["Retry-After"] = str(math.ceil(error.wait))
+    return headers
+
+
+def invalid(error: exceptions.ValidationError) -> Invalid:
+    """All errors of a serializer, each with the JSON pointer of its field."""
+    found = list(flat(error.detail, ""))
+    first = found[0]
+    return Invalid(first["message"], code=first["code"], field=first["field"], errors=found)
+
+
+def flat(detail: Any, pointer: str) -> Iterator[dict[str, Any]]:
+    """One entry per message; list positions count only where DRF nests (a list of dictionaries)."""
+    if isinstance(detail, Mapping):
+        for name, value in detail.items():
+            here = pointer if name == "non_field_errors" else f"{pointer}/{escaped(str(name))}"
+            yield from flat(value, here)
+    elif isinstance(detail, list | tuple):
+        nested = any(isinstance(item, Mapping | list) for item in detail)
+        for index, item in enumerate(detail):
+            yield from flat(item, f"{pointer}/{index}" if nested else pointer)
+    else:
+        code = str(getattr(detail, "code", "invalid"))
+        yield {"code": code, "message": str(detail), "field": pointer or None, "limit": None, "hint": None}
+
+
+def escaped(name: str) -> str:
+    """A name inside a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+# -- pages ----------------------------------------------------------------------------------------------------------
+class CursorPagination(BasePagination):
+    """`{"items": [...], "next": cursor or null}` with a Link header; the order is the view's `page_order`."""
+
+    page: Page[Any]
+    url: str
+
+    def paginate_queryset(self, queryset: models.QuerySet[Any], request: Request, view: Any = None) -> list[Any]:
+        self.page = page_asked(queryset, request.query_params, order=getattr(view, "page_order", NEWEST_FIRST))
+        self.url = request.build_absolute_uri()
+        return self.page.items
+
+    def get_paginated_response(self, data: Any) -> Response:
+        links = [
+            f'<{replace_query_param(self.url, "cursor", cursor)}>; rel="{rel}"'
+            for rel, cursor in (("next", self.page.next), ("prev", self.page.previous))
+            if cursor
+        ]
+        return Response({"items": data, "next": self.page.next}, headers={"Link": ", ".join(links)} if links else None)
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "required": ["items", "next"],
+            "properties": {
+                "items": schema,
+                "next": {"type": ["string", "null"], "description": "Send it as `cursor` for the next page."},
+            },
+        }
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50}
+        return [
+            {"name": "cursor", "in": "query", "required": False, "schema": {"type": "string"}},
+            {"name": "limit", "in": "query", "required": False, "schema": limit},
+        ]
