@@ -22,9 +22,8 @@
   }
 
   /* ---- copy ---- */
-  function copyText(text) {
-    if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
-    /* plain http inside a closed network has no clipboard interface */
+  /* plain http inside a closed network has no clipboard interface, and a policy may refuse it */
+  function copyBySelection(text) {
     return new Promise(function (resolve, reject) {
       var area = document.createElement("textarea");
       area.value = text;
@@ -35,6 +34,10 @@
       area.remove();
       if (done) resolve(); else reject(new Error("copy refused"));
     });
+  }
+  function copyText(text) {
+    if (!navigator.clipboard || !window.isSecureContext) return copyBySelection(text);
+    return navigator.clipboard.writeText(text).catch(function () { return copyBySelection(text); });
   }
   function copyFrom(button) {
     copyText(button.dataset.copy).then(function () {
