@@ -112,12 +112,15 @@ def _outliers(fences: Fences, values: Floats) -> JSON:
 
 
 def _histogram(finite: Floats) -> JSON:
+    """At most MAX_BINS bins of equal width; None where the range overflows a float."""
+    with np.errstate(over="ignore"):
+        if not np.isfinite(finite.max() - finite.min()):
+            return None
     bins = min(MAX_BINS, int(np.unique(finite).size))
     for count in (bins, 1):
         try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                counts, edges = np.histogram(finite, bins=count)
-        except ValueError:  # the range overflows, or is too narrow for that many bins
+            counts, edges = np.histogram(finite, bins=count)
+        except ValueError:  # the range is too narrow for that many bins
             continue
         if np.isfinite(edges).all():
             return {"edges": [float(e) for e in edges], "counts": [int(c) for c in counts]}

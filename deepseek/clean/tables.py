@@ -67,7 +67,7 @@ def require_columns(names: Sequence[str], wanted: Sequence[str]) -> None:
     """Raise EngineError ``unknown_column`` for the first of `wanted` not among `names`, naming what comes near."""
     for position, name in enumerate(wanted):
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+            near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
             shown = near or list(names[:20])
             raise EngineError(
                 "unknown_column",

@@ -1,0 +1,78 @@
+"""The two ways of computing windows agree with numpy, whatever the width, and keep to their memory."""
+
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepseek.clean import windows
+
+
+def column(size, share, seed=0, values=None):
+    rng = np.random.default_rng(seed)
+    data = rng.normal(size=size) if values is None else rng.choice(values, size=size)
+    data[rng.random(size) < share] = np.nan
+    return data
+
+
+def by_numpy(values, rows, half):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cut = [values[max(0, row - half) : row + half + 1] for row in rows]
+        return np.array([np.median(window[~np.isnan(window)]) for window in cut])
+
+
+@pytest.mark.parametrize("way", [windows._by_sort, windows._by_descent])
+@pytest.mark.parametrize("half", [0, 1, 7, 250, 499, 500, 5000])
+def test_both_ways_give_numpys_bytes(way, half):
+    values = column(1000, 0.4)
+    rows = np.flatnonzero(np.isnan(values))
+    assert way(values, rows, min(half, values.size)).tobytes() == by_numpy(values, rows, half).tobytes()
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 300), st.integers(0, 320), st.floats(0.05, 1), st.integers(0, 99))
+def test_descent_equals_sort_on_ties_and_infinities(size, half, share, seed):
+    values = column(size, share, seed, [-np.inf, -1.0, -0.0, 0.0, 1.0, 2.0, 1e308, np.inf])
+    rows = np.flatnonzero(np.isnan(values))
+    half = min(half, size)
+    assert windows._by_descent(values, rows, half).tobytes() == windows._by_sort(values, rows, half).tobytes()
+
+
+def test_blocks_of_the_descent_join_without_a_seam(monkeypatch):
+    values = column(5000, 0.3)
+    rows = np.flatnonzero(np.isnan(values))
+    monkeypatch.setattr(windows, "BLOCK_ROWS", 64)
+    assert windows._by_descent(values, rows, 40).tobytes() == windows._by_sort(values, rows, 40).tobytes()
+
+
+@pytest.mark.parametrize(("share", "half", "way"), [(0.01, 2, "_by_sort"), (0.5, 5000, "_by_descent")])
+def test_the_cheaper_way_is_taken(monkeypatch, share, half, way):
+    taken = []
+    monkeypatch.setattr(windows, way, lambda values, rows, half: taken.append(way))
+    values = column(20_000, share)
+    windows.medians_at(values, np.flatnonzero(np.isnan(values)), half)
+    assert taken == [way]
+
+
+def test_wide_windows_with_many_missing_stay_within_memory():
+    values = column(200_000, 0.5)  # gathered at once, the windows would take 100,000 x 50,001 x 8 bytes = 40 GB
+    rows = np.flatnonzero(np.isnan(values))
+    tracemalloc.start()
+    windows.medians_at(values, rows, 25_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32 * 2**20
+
+
+def test_sorting_gathers_a_chunk_at_a_time():
+    values = column(100_000, 0.5)
+    rows = np.flatnonzero(np.isnan(values))
+    tracemalloc.start()
+    windows._by_sort(values, rows, 50)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * windows.CHUNK_BYTES

@@ -1,0 +1,31 @@
+"""Writing: one table, one sequence of bytes."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deepseek.clean.tables import ROW_GROUP_ROWS, write_table
+
+DATA = {"x": [1.5, None, 3.0] * 50_000, "t": ["a", "b", None] * 50_000}
+
+
+def written(table, path):
+    write_table(table, path)
+    return path.read_bytes()
+
+
+def test_chunks_and_metadata_do_not_matter(tmp_path):
+    table = pa.table(DATA)
+    parts = pa.concat_tables([table.slice(0, 7), table.slice(7, 70_000), table.slice(70_007)])
+    noted = parts.replace_schema_metadata({"written": "today"})
+    assert written(table, tmp_path / "a") == written(noted, tmp_path / "b")
+
+
+def test_form_of_the_file(tmp_path):
+    write_table(pa.table(DATA), tmp_path / "a")
+    meta = pq.ParquetFile(tmp_path / "a").metadata
+    assert [meta.row_group(i).num_rows for i in range(meta.num_row_groups)] == [
+        ROW_GROUP_ROWS,
+        150_000 - ROW_GROUP_ROWS,
+    ]
+    assert {meta.row_group(0).column(i).compression for i in range(2)} == {"ZSTD"}
+    assert pq.read_table(tmp_path / "a").to_pydict() == DATA

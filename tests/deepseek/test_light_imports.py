@@ -1,0 +1,41 @@
+"""Specs are read by the web process: importing them must load nothing heavy."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"numpy", "pandas", "pyarrow", "torch", "tvm", "django", "celery", "redis"}
+PROBE = "import {}, sys; print(*(name for name in sys.modules if '.' not in name))"
+
+
+def loaded(module):
+    words = [sys.executable, "-c", PROBE.format(module)]
+    return set(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["deepseek.clean", "deepseek.clean.spec", "deepseek.noop.run", "deepseek.job", "deepseek.cli", "deepseek.flags"],
+)
+def test_nothing_heavy_is_loaded(module):
+    assert not loaded(module) & HEAVY
+
+
+def test_the_engine_loads_no_web_framework():
+    modules = loaded("deepseek.clean.run")
+    assert {"numpy", "pyarrow"} <= modules
+    assert not modules & {"django", "celery", "redis", "rest_framework"}
+
+
+def test_the_function_arrives_when_asked_for():
+    code = "import deepseek.clean as c; print(c.sliding_median_fill([1, None, 3], 3))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[1, 2.0, 3]\n"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    import deepseek.clean
+
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = deepseek.clean.nothing
