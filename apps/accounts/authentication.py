@@ -1,0 +1,190 @@
+"""Who is asking: a bearer token, or a browser's session. For REST views and for plain ones that stream."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import Error as AnyDatabaseError
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.authentication import BaseAuthentication, CSRFCheck, SessionAuthentication
+from rest_framework.request import Request
+
+from apps.accounts.actors import actor_for_token, actor_for_user, client_address
+from apps.accounts.models import ApiToken, ServiceAccount, User
+from apps.actors import Actor
+from apps.canonical import sha256_hex
+from apps.errors import PlaneError, Unauthenticated
+
+log = logging.getLogger(__name__)
+LAST_USED_EVERY = timedelta(minutes=1)
+SCHEMES = ("bearer", "token", "basic")
+SEND_A_TOKEN = "Authorization: Bearer <token>"  # noqa: S105
+
+
+class PasswordChangeRequired(PlaneError):
+    """A one-time password opens nothing but the page that replaces it."""
+
+    status = 403
+    code = "password_change_required"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Your password is for one use: replace it first.", field="password", hint="Open /accounts/password/change/."
+        )
+
+
+class CsrfFailed(PlaneError):
+    """A write by session without the page's CSRF token."""
+
+    status = 403
+    code = "csrf_failed"
+
+
+class TokenAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <token>`, also `Token <token>`, and Basic with the token as password (git, pip)."""
+
+    def authenticate(self, request: Request) -> tuple[User | ServiceAccount, ApiToken] | None:
+        token = token_of(request._request)
+        if token is None:
+            return None
+        request._request.actor = token_actor(request._request, token)
+        owner = token.user or token.service_account
+        assert owner is not None  # noqa: S101 - a constraint of the table
+        return owner, token
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="api"'
+
+
+class BrowserSession(SessionAuthentication):
+    """The session cookie, with the CSRF token on every unsafe method."""
+
+    def authenticate(self, request: Request) -> tuple[User, None] | None:
+        user = getattr(request._request, "user", None)
+        if not isinstance_user(user):
+            return None
+        request._request.actor = session_actor(request._request)
+        return user, None
+
+
+def authenticate_request(request: HttpRequest) -> Actor:
+    """The actor of a plain view, by token or session; also set as `request.actor`. Unauthenticated if neither."""
+    token = token_of(request)
+    actor = token_actor(request, token) if token else session_actor(request)
+    request.actor = actor  # type: ignore[attr-defined]
+    return actor
+
+
+def token_or_session(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Decorator of plain views (uploads, downloads, event streams) that programs and browsers both ask.
+
+    It does its own check of log-in and CSRF: the middleware would send a program to the log-in page.
+    """
+
+    @csrf_exempt
+    @login_not_required
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        authenticate_request(request)
+        return view(request, *args, **kwargs)
+
+    return checked
+
+
+def session_actor(request: HttpRequest) -> Actor:
+    """The actor of the session; Unauthenticated, CsrfFailed, or PasswordChangeRequired."""
+    user = request.user
+    if not isinstance_user(user):
+        raise Unauthenticated("Log in or send a token.", hint=SEND_A_TOKEN)
+    check_csrf(request)
+    if user.must_change_password:
+        raise PasswordChangeRequired
+    present = getattr(request, "actor", None)
+    if present is not None and present.user_id == user.pk and present.scopes is None:
+        return present
+    return actor_for_user(user, address=client_address(request), request_id=getattr(request, "request_id", ""))
+
+
+def isinstance_user(user: Any) -> bool:
+    return bool(user is not None and user.is_authenticated and user.is_active and hasattr(user, "must_change_password"))
+
+
+def check_csrf(request: HttpRequest) -> None:
+    """Django's own check, which a view that takes tokens is exempt from; safe methods pass."""
+    check = CSRFCheck(lambda request: None)
+    check.process_request(request)
+    reason = check.process_view(request, None, (), {})
+    if reason:
+        raise CsrfFailed(
+            f"The CSRF check failed: {reason}", field="X-CSRFToken", hint="Send the header X-CSRFToken, or a token."
+        )
+
+
+def token_of(request: HttpRequest) -> ApiToken | None:
+    """The token of the Authorization header, checked; None when there is no such header.
+
+    One query. Raises Unauthenticated with the codes token_malformed, token_unknown, token_revoked, token_expired,
+    account_disabled: only who holds the secret learns which.
+    """
+    secret = secret_in(request.headers.get("Authorization", ""))
+    if secret is None:
+        return None
+    token = ApiToken.objects.select_related("user", "service_account").filter(digest=sha256_hex(secret)).first()
+    if token is None:
+        raise refused("token_unknown", "There is no such token.")
+    if token.revoked_at:
+        raise refused("token_revoked", f"The token {token.prefix}... is revoked.")
+    if token.expires_at <= timezone.now():
+        raise refused("token_expired", f"The token {token.prefix}... has expired.", limit=token.expires_at.isoformat())
+    owner = token.user or token.service_account
+    if owner is None or not owner.is_active:
+        raise refused("account_disabled", "The account of this token is disabled.", hint="Ask an administrator.")
+    return token
+
+
+def secret_in(header: str) -> str | None:
+    """The token in an Authorization header, None for an empty one."""
+    if not header:
+        return None
+    scheme, _, value = header.strip().partition(" ")
+    if scheme.lower() not in SCHEMES or not value:
+        raise refused("token_malformed", "The Authorization header is not understood.", limit="Bearer, Basic, Token")
+    value = value.strip()
+    if scheme.lower() != "basic":
+        return value
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        raise refused("token_malformed", "The Basic credentials cannot be read.") from None
+
+
+def refused(code: str, message: str, *, limit: Any = None, hint: str = SEND_A_TOKEN) -> Unauthenticated:
+    return Unauthenticated(message, code=code, field="Authorization", limit=limit, hint=hint)
+
+
+def token_actor(request: HttpRequest, token: ApiToken) -> Actor:
+    address = client_address(request)
+    note_use(token, address)
+    return actor_for_token(token, address=address, request_id=getattr(request, "request_id", ""))
+
+
+def note_use(token: ApiToken, address: str) -> None:
+    """When and from where the token was used last; one write a minute at most, and never a reason to fail."""
+    now = timezone.now()
+    if token.last_used_at and now - token.last_used_at < LAST_USED_EVERY:
+        return
+    try:
+        ApiToken.objects.filter(pk=token.pk, last_used_at=token.last_used_at).update(
+            last_used_at=now, last_used_from=address
+        )
+    except AnyDatabaseError:
+        log.warning("the use of token %s could not be noted", token.prefix, exc_info=True)

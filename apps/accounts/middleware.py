@@ -1,0 +1,149 @@
+"""What every request gets: an id, an actor, the limits of its session, the gate of a one-time password."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import resolve_url
+from django.utils.translation import gettext as _
+
+from apps.accounts.actors import actor_for_user, anonymous, client_address
+from apps.accounts.authentication import PasswordChangeRequired
+
+SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,40}")
+STARTED, SEEN = "started_at", "seen_at"
+RENEW_SECONDS = 60
+UNATTENDED = ("/healthz", "/readyz")  # asked every few seconds by a machine: no session, no query
+
+# A person with a one-time password reaches these and nothing else. By name: going by "needs no log-in" instead
+# would open every view that accepts a token.
+WITH_ONE_TIME_PASSWORD = frozenset({"account_change_password", "account_logout", "set_language", "healthz", "readyz"})
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+class RequestId:
+    """`request.request_id`, taken from X-Request-ID where it is sane, and sent back in the answer."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        response.headers["X-Request-ID"] = request_id
+        return response
+
+
+class SessionLimits:
+    """A session ends when unused (its expiry is not renewed) and when it is too old (it is flushed).
+
+    This looks at `process_view`, because a message to the person needs the message middleware, which is further in.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
+        if is_unattended(request) or not request.user.is_authenticated:
+            return None
+        now = int(time.time())
+        started = request.session.setdefault(STARTED, now)
+        if now - started >= settings.SESSION_ABSOLUTE_AGE:
+            return end_session(request, view)
+        if now - request.session.get(SEEN, 0) >= RENEW_SECONDS and not is_stream(request):
+            request.session[SEEN] = now  # modified: the session is saved with a new expiry
+        return None
+
+
+def end_session(request: HttpRequest, view: Callable[..., HttpResponseBase]) -> HttpResponseBase | None:
+    request.session.flush()
+    request.user = AnonymousUser()
+    request.actor = anonymous(address=client_address(request), request_id=id_of(request))  # type: ignore[attr-defined]
+    if is_for_programs(request):
+        return None  # the view answers 401 in its own words, or finds a token
+    messages.info(request, _("Your session has ended: please log in again."))
+    if not getattr(view, "login_required", True):
+        return None
+    return sent_to(request, redirect_to_login(request.get_full_path(), resolve_url(settings.LOGIN_URL)).url)
+
+
+class RequestActor:
+    """`request.actor`: who the session belongs to, or nobody. Token authentication puts its own in place."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        about = {"address": client_address(request), "request_id": id_of(request)}
+        if is_unattended(request) or not request.user.is_authenticated:
+            request.actor = anonymous(**about)  # type: ignore[attr-defined]
+        else:
+            request.actor = actor_for_user(request.user, **about)  # type: ignore[attr-defined, arg-type]
+        return self.get_response(request)
+
+
+class MustChangePassword:
+    """Until a one-time password is replaced, the session may do that, log out, and nothing else."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
+        if is_unattended(request) or not getattr(request.user, "must_change_password", False):
+            return None
+        if request.resolver_match and request.resolver_match.view_name in WITH_ONE_TIME_PASSWORD:
+            return None
+        if is_for_programs(request):
+            refusal = PasswordChangeRequired()
+            return JsonResponse(refusal.as_dict(), status=refusal.status)
+        return sent_to(request, resolve_url("account_change_password"))
+
+
+def id_of(request: HttpRequest) -> str:
+    return str(getattr(request, "request_id", ""))
+
+
+def is_for_programs(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/api/")
+
+
+def is_stream(request: HttpRequest) -> bool:
+    """A browser reopens an event stream by itself: that is not a person at work."""
+    return "text/event-stream" in request.headers.get("Accept", "")
+
+
+def is_unattended(request: HttpRequest) -> bool:
+    return request.path_info in UNATTENDED or request.path_info.startswith(resolved_static())
+
+
+def resolved_static() -> str:
+    return str(settings.STATIC_URL) if settings.STATIC_URL.startswith("/") else f"/{settings.STATIC_URL}"
+
+
+def sent_to(request: HttpRequest, url: str) -> HttpResponseBase:
+    """A redirect; htmx would follow a 302 and paste the page into a fragment, so it is told instead."""
+    if "HX-Request" in request.headers:
+        return HttpResponse(headers={"HX-Redirect": url})
+    return HttpResponse(status=302, headers={"Location": url})

@@ -1,0 +1,162 @@
+"""The cast: a few people whose rights every test can name."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from apps import policy
+from apps.accounts.actors import actor_for_token, actor_for_user
+from apps.accounts.models import ApiToken, Membership, Project, User
+from apps.actors import PlaneRole, ProjectRole, SystemRole, plane_actor
+from apps.canonical import sha256_hex
+
+PASSWORD = "correct horse battery 9"
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings):
+    """Argon2 is slow by design; only tests may skip it."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+def person(username: str, *, system_role: str = "") -> User:
+    """A user with a known password that is not for one use."""
+    user = User(username=username, name=username.title(), system_role=system_role, must_change_password=False)
+    user.set_password(PASSWORD)
+    user.must_change_password = False
+    user.save()
+    return user
+
+
+def member(project: Project, username: str, *roles: ProjectRole) -> User:
+    user = person(username)
+    Membership.objects.bulk_create([Membership(project=project, user=user, role=role) for role in roles])
+    return user
+
+
+@pytest.fixture
+def project(db) -> Project:
+    return Project.objects.create(slug="demo", name="Demo")
+
+
+@pytest.fixture
+def other_project(db) -> Project:
+    return Project.objects.create(slug="other", name="Other")
+
+
+@pytest.fixture
+def engineer(project) -> User:
+    return member(project, "engineer", ProjectRole.ENGINEER)
+
+
+@pytest.fixture
+def viewer(project) -> User:
+    return member(project, "viewer", ProjectRole.VIEWER)
+
+
+@pytest.fixture
+def approver(project) -> User:
+    return member(project, "approver", ProjectRole.APPROVER)
+
+
+@pytest.fixture
+def stranger(other_project) -> User:
+    """Everything in another project, nothing in this one."""
+    return member(other_project, "stranger", *ProjectRole)
+
+
+@pytest.fixture
+def auditor(db) -> User:
+    return person("auditor", system_role=SystemRole.AUDITOR)
+
+
+@pytest.fixture
+def sysadmin(db) -> User:
+    return person("sysadmin", system_role=SystemRole.SYSTEM_ADMIN)
+
+
+@pytest.fixture
+def secadmin(db) -> User:
+    return person("secadmin", system_role=SystemRole.SECURITY_ADMIN)
+
+
+@pytest.fixture
+def actor_for():
+    """The Actor of a user at a browser, read anew."""
+    return lambda user: actor_for_user(User.objects.get(pk=user.pk), address="192.0.2.1", request_id="request-1")
+
+
+@pytest.fixture
+def worker_actor():
+    return plane_actor(PlaneRole.WORKER, host="test")
+
+
+@pytest.fixture
+def operator():
+    return plane_actor(PlaneRole.OPERATOR)
+
+
+@pytest.fixture
+def make_token(project):
+    """make_token(user, project=None, scopes=None, **columns) -> (secret, ApiToken); scopes: all that the roles use."""
+
+    def make(user, in_project=None, scopes=None, **columns):
+        held = Membership.objects.filter(user=user).order_by("pk").first()
+        where = in_project or (held.project if held else project)
+        secret = "dso_" + secrets.token_urlsafe(32)
+        token = ApiToken(project=where, user=user, name="test", prefix=secret[:12], digest=sha256_hex(secret))
+        token.expires_at = timezone.now() + timedelta(days=1)
+        token.scopes = list(scopes) if scopes is not None else usable_scopes(token)
+        for column, value in columns.items():
+            setattr(token, column, value)
+        token.save()
+        return secret, token
+
+    return make
+
+
+def usable_scopes(token: ApiToken) -> list[str]:
+    usable = []
+    for scope, actions in policy.SCOPES.items():
+        token.scopes = [scope]
+        actor = actor_for_token(token)
+        if any(policy.allows(actor, action, token) for action in actions):
+            usable.append(scope)
+    return usable
+
+
+@pytest.fixture
+def api(make_token):
+    """api(user or secret) -> APIClient with a bearer token; of a user it is one of the user's first project."""
+
+    def client_of(who):
+        secret = who if isinstance(who, str) else make_token(who)[0]
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
+        return client
+
+    return client_of
+
+
+@pytest.fixture
+def browser():
+    """browser(user) -> a django.test.Client that is logged in; CSRF is enforced with `csrf=True`."""
+
+    def client_of(user, *, csrf=False):
+        client = Client(enforce_csrf_checks=csrf)
+        client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+        return client
+
+    return client_of
+
+
+@pytest.fixture
+def password() -> str:
+    """The password of everybody in the cast."""
+    return PASSWORD
