@@ -77,10 +77,21 @@ class Refused(PlaneError):
     status = 403
     code = "refused"
 
-    def __init__(self, message: str, *, action: str, project: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        action: str,
+        project_id: int | None = None,
+        object_type: str = "",
+        object_id: str | int = "",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(message, **kwargs)
         self.action = action
-        self.project = project
+        self.project_id = project_id
+        self.object_type = object_type
+        self.object_id = object_id
 
 
 class NotFound(PlaneError):

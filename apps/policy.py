@@ -27,6 +27,7 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "dataset.view": MEMBERS | {WORKER},
     "dataset.create": frozenset({ENGINEER, WORKER}),
     "dataset.add_version": frozenset({ENGINEER, WORKER}),
+    "dataset.set_quality": frozenset({WORKER}),  # measured by a job, never claimed by a person
     "job.view": MEMBERS | {WORKER},
     "job.submit": frozenset({ENGINEER}),
     "job.cancel": frozenset({ENGINEER}),
@@ -126,6 +127,7 @@ def require(actor: Actor, action: str, obj: Any = None) -> None:
     project_id = project_id_of(obj)
     if action in PROJECT_ACTIONS and project_id is not None and not can_see_project(actor, project_id):
         raise NotFound("There is no such object, or you may not see it.")
+    about = {"project_id": project_id, **named(obj)}  # for the record of the refusal
     scope = scope_for(action)
     if actor.scopes is not None and (scope is None or scope not in actor.scopes):
         raise Refused(
@@ -135,6 +137,7 @@ def require(actor: Actor, action: str, obj: Any = None) -> None:
             field="scopes",
             limit=scope,
             hint=f"Create a token with the scope {scope}." if scope else "Log in with a browser.",
+            **about,
         )
     needed = ", ".join(sorted(role.value for role in ACTIONS[action] if not isinstance(role, PlaneRole)))
     raise Refused(
@@ -142,6 +145,7 @@ def require(actor: Actor, action: str, obj: Any = None) -> None:
         action=action,
         limit=needed or None,
         hint=f"It takes one of these roles: {needed}." if needed else "Only the plane itself does this.",
+        **about,
     )
 
 
@@ -158,3 +162,9 @@ def project_id_of(obj: Any) -> int | None:
     if project_id is None and obj._meta.model_name == "project":
         project_id = obj.pk
     return project_id
+
+
+def named(obj: Any) -> dict[str, Any]:
+    """What a record calls this object: its type and id, where it is a row."""
+    meta = getattr(obj, "_meta", None)
+    return {"object_type": meta.model_name, "object_id": obj.pk} if meta is not None else {}

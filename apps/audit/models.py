@@ -20,6 +20,8 @@ class AuditQuerySet(models.QuerySet["AuditRecord"]):
         narrowed = actor.scopes is not None and "audit:read" not in actor.scopes
         if (actor.system_role is SystemRole.AUDITOR and not narrowed) or actor.plane_role:
             return self
+        if actor.scopes is not None and not actor.scopes & {"read", "audit:read"}:
+            return self.none()
         return self.filter(project_id__in=actor.project_ids)
 
 
@@ -31,8 +33,8 @@ class AuditRecord(models.Model):
 
     body = models.TextField()
     seq = models.BigIntegerField(null=True, unique=True)
-    prev = models.CharField(max_length=64, null=True)
-    hash = models.CharField(max_length=64, null=True)
+    prev = models.CharField(max_length=64, null=True)  # noqa: DJ001  sealing is NULL -> value, for all three
+    hash = models.CharField(max_length=64, null=True)  # noqa: DJ001
 
     at = models.DateTimeField()
     actor = models.CharField(max_length=200)
@@ -66,4 +68,5 @@ class ChainHead(models.Model):
     hash = models.CharField(max_length=64)
     checkpoint_seq = models.BigIntegerField(default=0)
     checkpoint_at = models.DateTimeField(null=True)
+    key_id = models.CharField(max_length=16, blank=True)  # whose key signs this chain; "" before the first checkpoint
     sealed_at = models.DateTimeField(null=True)

@@ -1,20 +1,25 @@
-"""The audit's two writes for everybody else: `record` a fact, `change_state` of a row with its record."""
+"""What everybody else calls: `record` a fact, `change_state` of a row with its record, `seal_now`, `record_refusal`."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from django.db import Error as AnyDatabaseError
 from django.db import models, transaction
+from django.http import HttpRequest
 from django.utils import timezone
 
 from apps.actors import Actor
 from apps.audit.models import AuditRecord, Result
+from apps.audit.sealing import seal_all
 from apps.canonical import canonical_json
-from apps.errors import IllegalMove, StaleState
+from apps.errors import IllegalMove, Refused, StaleState
 from apps.policy import project_id_of
 
 M = TypeVar("M", bound=models.Model)
+log = logging.getLogger(__name__)
 
 
 def record(
@@ -126,3 +131,33 @@ def change_state(
         )
         obj.refresh_from_db()
     return obj
+
+
+def seal_now() -> None:
+    """Seal everything as soon as the running transaction has committed; at once when none is running.
+
+    For what must not stay deletable for even a second: approvals, promotions, role changes, exports. A failure
+    is logged and left to the sealer's next round: the evidence is late, the work is done.
+    """
+    transaction.on_commit(seal_all, robust=True)
+
+
+def record_refusal(actor: Actor, error: Refused, request: HttpRequest | None = None) -> None:
+    """Record that `actor` was refused, in a transaction of its own: call it after the rollback, never inside.
+
+    Never raises: the refusal stands whether or not its record could be written.
+    """
+    try:
+        with transaction.atomic():
+            record(
+                actor=actor,
+                action=error.action,
+                object_type=error.object_type,
+                object_id=error.object_id,
+                project_id=error.project_id,
+                result=Result.REFUSED,
+                reason=error.message,
+                after={"code": error.code, **({"method": request.method, "path": request.path} if request else {})},
+            )
+    except AnyDatabaseError:
+        log.exception("the refusal of %s to %s could not be recorded", error.action, actor.label)

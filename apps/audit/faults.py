@@ -1,0 +1,84 @@
+"""Faults of the database and the disk, by name: what Django raises becomes a PlaneError that says what to do."""
+
+from __future__ import annotations
+
+import errno
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+
+from apps.errors import PlaneError, StorageFull, Unavailable
+
+FULL = ("database or disk is full", "no space left on device", "disk quota exceeded")
+LOCKED = ("database is locked", "database table is locked", "deadlock detected", "could not serialize access")
+READ_ONLY = ("readonly database", "read-only transaction", "read-only file system")
+UNREACHABLE = (
+    "unable to open database file",
+    "disk i/o error",
+    "connection refused",
+    "connection failed",
+    "connection is bad",
+    "connection is lost",
+    "connection timeout",
+    "server closed the connection",
+    "terminating connection",
+    "starting up",
+    "shutting down",
+    "too many clients",
+    "couldn't get a connection",
+    "the connection is closed",
+)
+
+
+def named_fault(error: BaseException) -> PlaneError | None:
+    """The named error of a full disk, a locked, read-only or unreachable database; None for anything else."""
+    if isinstance(error, OSError):
+        return disk_fault(error)
+    if not isinstance(error, DatabaseError | InterfaceError):
+        return None
+    text = str(error).lower()
+    state = sqlstate(error)
+    if state == "53100" or any(words in text for words in FULL):
+        return storage_full()
+    if state in {"40001", "40P01", "55P03"} or any(words in text for words in LOCKED):
+        return Unavailable(
+            "The database was busy for too long; nothing was written.",
+            code="database_busy",
+            hint="Try again in a moment.",
+        )
+    if state == "25006" or any(words in text for words in READ_ONLY):
+        return Unavailable(
+            "The database takes no writes; nothing was changed.",
+            code="database_read_only",
+            hint="The operator must make the plane's home, or the database server, writable again.",
+        )
+    lost = state.startswith(("08", "53", "57P")) or any(words in text for words in UNREACHABLE)
+    if lost and isinstance(error, OperationalError | InterfaceError):
+        return Unavailable(
+            "The database cannot be reached; nothing was written.",
+            code="database_unreachable",
+            hint="Try again in a moment; if it stays so, tell the operator.",
+        )
+    return None
+
+
+def disk_fault(error: OSError) -> PlaneError | None:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return storage_full()
+    if error.errno == errno.EROFS:
+        return Unavailable(
+            "The plane's home is read-only; nothing was written.",
+            code="home_read_only",
+            hint="The operator must mount it writable again.",
+        )
+    return None
+
+
+def storage_full() -> StorageFull:
+    return StorageFull(
+        "The disk is full; nothing was written.", hint="The operator must free space. Work goes on without a restart."
+    )
+
+
+def sqlstate(error: BaseException) -> str:
+    """PostgreSQL's five letters for what happened; "" where there are none (SQLite, a lost connection)."""
+    return str(getattr(error.__cause__, "sqlstate", "") or "")
