@@ -1,0 +1,71 @@
+"""What the content policy and the sprite promise, checked over every template and static file."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.template.loader import get_template
+
+TEMPLATES = (
+    Path(settings.BASE_DIR if hasattr(settings, "BASE_DIR") else settings.STATICFILES_DIRS[0].parent) / "templates"
+)
+STATIC = Path(settings.STATICFILES_DIRS[0])
+PAGES = sorted(str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.html"))
+SPRITE = set(re.findall(r'<symbol id="i-([a-z]+)"', (STATIC / "icons.svg").read_text()))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_template_compiles(name: str) -> None:
+    get_template(name)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_template_fits_the_content_policy(name: str) -> None:
+    source = (TEMPLATES / name).read_text()
+    assert not re.search(r"\sstyle\s*=|<style|\son[a-z]+\s*=\s*[\"']|javascript:|hx-on", source)
+    for attributes in re.findall(r"<script\b([^>]*)>", source):
+        assert "src=" in attributes or "application/json" in attributes
+    assert not re.search(r"(?:src|href)=[\"'](?:https?:)?//", source)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_icons_exist(name: str) -> None:
+    used = set(re.findall(r'{% icon "([a-z]+)"', (TEMPLATES / name).read_text()))
+    assert used <= SPRITE
+
+
+def test_every_state_has_an_icon() -> None:
+    from controlplane.templatetags.plane import RAIL, STATES
+
+    assert {glyph for _, glyph, _ in STATES.values()} | {glyph for _, _, glyph, _ in RAIL} <= SPRITE
+
+
+@pytest.mark.parametrize(("pattern", "limit"), [("css/*.css", 40_000), ("js/*.js", 20_000), ("icons.svg", 12_000)])
+def test_static_files_stay_small(pattern: str, limit: int) -> None:
+    assert 0 < sum(path.stat().st_size for path in STATIC.glob(pattern)) < limit
+
+
+def test_colours_stand_only_in_the_tokens() -> None:
+    assert not re.search(r"#[0-9a-fA-F]{3,8}\b(?=[;\s}])|rgba?\(", (STATIC / "css/components.css").read_text())
+
+
+def test_both_dark_themes_are_equal() -> None:
+    source = (STATIC / "css/tokens.css").read_text()
+    blocks = re.findall(r"color-scheme: dark;(.*?)}", source, re.S)
+    assert len(blocks) == 2
+    assert blocks[0].split() == blocks[1].split()
+
+
+def test_no_eval_in_the_scripts() -> None:
+    for path in (STATIC / "js").glob("*.js"):
+        assert not re.search(r"\beval\(|new Function|innerHTML|insertAdjacentHTML|document\.write", path.read_text())
+
+
+def test_translation_is_complete() -> None:
+    catalogue = (STATIC.parent / "locale/zh_Hans/LC_MESSAGES/django.po").read_text()
+    entries = catalogue.split("\n\n")[1:]
+    blank = [
+        entry for entry in entries if re.search(r'msgstr(?:\[0\])? ""$(?!\n")', entry, re.M) or "#, fuzzy" in entry
+    ]
+    assert not blank
