@@ -24,17 +24,23 @@ CommaList = Annotated[list[str], NoDecode]
 class Env(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, case_sensitive=False)
 
-    plane_home: Path = Field(Path("var"), description="Folder of everything the plane keeps; relative to the repository.")
+    plane_home: Path = Field(
+        Path("var"), description="Folder of everything the plane keeps; relative to the repository."
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port of the web process; taken: the next free one; 0: any.")
     bind: str = Field("127.0.0.1", description="Address that the web process listens on.")
     database_url: str = Field("", description="postgres://user:password@host:port/name; empty: SQLite in PLANE_HOME.")
     database_pool_size: int = Field(16, ge=2, le=200, description="PostgreSQL connections per process, at most.")
     broker_url: str = Field("", description="redis://host:port/db; empty: a folder in PLANE_HOME.")
     artifact_url: str = Field("", description="s3://bucket/prefix, or file:///path; empty: a folder in PLANE_HOME.")
-    artifact_s3_endpoint: str = Field("", description="Address of the S3-compatible store; keys come from AWS_* variables.")
+    artifact_s3_endpoint: str = Field(
+        "", description="Address of the S3-compatible store; keys come from AWS_* variables."
+    )
     secret_key: SecretStr = Field(SecretStr(""), description="Signs sessions; empty: made once, kept in PLANE_HOME.")
     debug: bool = Field(False, description="Django's debug pages. Never where others can reach the plane.")
-    behind_tls: bool = Field(False, description="A TLS proxy stands in front: secure cookies, HSTS, forwarded addresses.")
+    behind_tls: bool = Field(
+        False, description="A TLS proxy stands in front: secure cookies, HSTS, forwarded addresses."
+    )
     allowed_hosts: CommaList = Field(
         ["127.0.0.1", "localhost", "[::1]"], description="Host names that the plane answers to, comma-separated."
     )
@@ -47,7 +53,9 @@ class Env(BaseSettings):
     node_cpus: float | None = Field(None, gt=0, description="CPUs that jobs may use here; empty: what the machine has.")
     node_memory_bytes: int | None = Field(None, gt=0, description="Memory that jobs may use here, bytes; empty: 90 %.")
     worker_threads: int = Field(16, ge=1, le=256, description="Jobs that a worker handles at once, at most.")
-    lease_seconds: float = Field(30.0, ge=1, le=3600, description="A job whose worker is silent for so long is queued again.")
+    lease_seconds: float = Field(
+        30.0, ge=1, le=3600, description="A job whose worker is silent for so long is queued again."
+    )
     dispatch_seconds: float = Field(1.0, ge=0.05, le=60, description="Pause between two rounds of the dispatcher.")
     seal_seconds: float = Field(0.5, ge=0.05, le=5, description="Pause between two rounds of the audit sealer.")
     web_workers: int = Field(2, ge=1, le=64, description="Web processes.")

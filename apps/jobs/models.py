@@ -41,13 +41,14 @@ class Job(models.Model):
     owner = models.CharField(max_length=80, blank=True)
     node = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="jobs")
     lease_until = models.DateTimeField(null=True)
+    devices = models.JSONField(default=list)  # indices of the node's GPUs that this attempt may use
     process = models.JSONField(null=True)  # {host, boot_id, pid, start_time} of the shim
     not_before = models.DateTimeField(null=True)  # back-off after a failed attempt
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=500, blank=True)
 
     grant = models.JSONField()  # who asked, as an actor record; checked again at the claim
-    idempotency_key = models.CharField(max_length=255, null=True)
+    idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - null is what the constraint skips
     idempotency_digest = models.CharField(max_length=64, blank=True)
     requester = models.CharField(max_length=200)
 

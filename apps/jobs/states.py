@@ -19,7 +19,7 @@ MOVES: dict[str, frozenset[str]] = {
     S.QUEUED: frozenset({S.RUNNING, S.FAILED, S.CANCELLED}),  # failed: its requester's authority is gone
     S.RUNNING: frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED, S.QUEUED}),  # queued: released, or its lease ran out
     S.SUCCEEDED: frozenset(),
-    S.FAILED: frozenset({S.QUEUED}),  # a person's retry
-    S.CANCELLED: frozenset({S.QUEUED}),
+    S.FAILED: frozenset({S.QUEUED, S.WAITING}),  # a person's retry; waiting: its parents are tried again too
+    S.CANCELLED: frozenset({S.QUEUED, S.WAITING}),
 }
 ENDED: frozenset[str] = frozenset({S.SUCCEEDED, S.FAILED, S.CANCELLED})

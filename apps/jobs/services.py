@@ -1,0 +1,568 @@
+"""Every write to the queue. A worker's writes filter on owner and attempt: zero rows means that it lost the job.
+
+The row is the queue and `attempt` its fence; see specs in the docstrings of models.py and ARCHITECTURE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from apps.accounts.actors import actor_from_grant
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.artifacts.models import Artifact
+from apps.audit.services import change_state, record
+from apps.canonical import sha256_hex
+from apps.errors import Conflict, StaleState
+from apps.jobs import doorbell
+from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
+from apps.jobs.placement import devices_for, free_on
+from apps.jobs.specs import spec_text
+from apps.jobs.states import ENDED, JobState
+from apps.jobs.submission import Checked, InputSpec, Submission, check, lease_seconds, needs_of
+from apps.nodes.models import Node
+from apps.policy import allows, require
+
+__all__ = ["InputSpec", "Submission", "submit_job"]
+
+PARENT_FAILED = "parent_failed"
+
+
+# -- what people and tools ask for ----------------------------------------------------------------------------------
+def submit_job(*, actor: Actor, project: Project, asked: Submission) -> tuple[Job, bool]:
+    """Queue one job. Returns it and whether it is new: the same idempotency key finds the first one.
+
+    Raises Invalid with every error of the submission, Conflict if the key was used for something else.
+    """
+    require(actor, "job.submit", project)
+    first = _same_key(actor, project, asked)
+    if first:
+        return first, False
+    checked = check(actor, project, asked)
+    try:
+        with transaction.atomic():
+            job = _insert(actor, project, asked, checked)
+    except IntegrityError:  # the same key at the same instant: the other one was first
+        first = _same_key(actor, project, asked)
+        if first is None:
+            raise
+        return first, False
+    return job, True
+
+
+def _same_key(actor: Actor, project: Project, asked: Submission) -> Job | None:
+    if asked.idempotency_key is None:
+        return None
+    job = Job.objects.filter(project=project, requester=actor.label, idempotency_key=asked.idempotency_key).first()
+    if job and job.idempotency_digest != asked.digest():
+        raise Conflict(
+            f"Idempotency-Key {asked.idempotency_key!r} was used for another request (job {job.pk}).",
+            code="idempotency_conflict",
+            field="Idempotency-Key",
+            hint="Send a new key with a new request.",
+        )
+    return job
+
+
+def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked) -> Job:
+    # Locking the parents keeps one from ending between our look at its state and the child's row.
+    parents = Job.objects.select_for_update().in_bulk(list(checked.parents))
+    ready = all(parent.state == JobState.SUCCEEDED for parent in parents.values())
+    needs, spec = needs_of(checked.kind, asked), spec_text(checked.spec)
+    job = Job.objects.create(
+        project=project,
+        kind=asked.kind,
+        name=asked.name,
+        spec=spec,
+        spec_digest=sha256_hex(spec),
+        register=dict(asked.register),
+        state=JobState.QUEUED if ready else JobState.WAITING,
+        queue=checked.kind.queue,
+        priority=asked.priority,
+        need_cpus=needs.cpus,
+        need_memory_bytes=needs.memory_bytes,
+        need_gpus=needs.gpus,
+        need_gpu_memory_bytes=needs.gpu_memory_bytes,
+        time_limit_seconds=asked.time_limit_seconds or checked.kind.time_limit_seconds,
+        max_attempts=asked.max_attempts or checked.kind.max_attempts,
+        grant={**actor.as_record(), "scopes": sorted(actor.scopes) if actor.scopes is not None else None},
+        requester=actor.label,
+        idempotency_key=asked.idempotency_key,
+        idempotency_digest=asked.digest() if asked.idempotency_key else "",
+        queued_at=timezone.now() if ready else None,
+    )
+    JobInput.objects.bulk_create(
+        JobInput(
+            job=job,
+            slot=i.slot,
+            artifact=checked.artifacts.get(i.digest),
+            source_job_id=i.job_id,
+            source_slot=i.job_slot,
+        )
+        for i in asked.inputs
+    )
+    JobParent.objects.bulk_create(JobParent(parent_id=pk, child=job) for pk in parents)
+    if ready and parents:
+        _fill_inputs(job)
+    record(
+        actor=actor,
+        action="job.submit",
+        obj=job,
+        after={"kind": job.kind, "state": job.state, "spec": job.spec_digest, "parents": sorted(parents)},
+        digests={i.slot: i.digest for i in asked.inputs if i.digest},
+    )
+    _tell(job, f"Submitted by {actor.label}")
+    if ready:
+        _ring_after_commit(job)
+    return job
+
+
+def cancel_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
+    """Cancel: at once if it has not started, else by asking its worker, which looks twice a second."""
+    require(actor, "job.cancel", job)
+    if job.ended:
+        raise Conflict(f"Job {job.pk} has ended already: {job.state}.", code="already_ended", field="state")
+    if job.state == JobState.RUNNING:
+        with transaction.atomic():
+            rows = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, cancel_requested_at__isnull=True).update(
+                cancel_requested_at=Now(), cancel_reason=reason[:500]
+            )
+            if rows:
+                record(actor=actor, action="job.cancel", obj=job, reason=reason, after={"cancel_requested": True})
+        job.refresh_from_db()
+        return job
+    with transaction.atomic():
+        change_state(job, JobState.CANCELLED, actor=actor, reason=reason, ended_at=Now(), cancel_reason=reason[:500])
+        _tell(job, reason or f"Cancelled by {actor.label}")
+        _fail_children(actor, job)
+    return job
+
+
+def retry_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
+    """Queue a failed or cancelled job again, with a fresh allowance of attempts; its failed children wait again."""
+    require(actor, "job.retry", job)
+    if job.state not in (JobState.FAILED, JobState.CANCELLED):
+        raise Conflict(
+            f"Job {job.pk} is {job.state}; only a failed or cancelled job is retried.",
+            code="not_retryable",
+            field="state",
+            limit="failed, cancelled",
+        )
+    with transaction.atomic():
+        _revive(actor, job, reason or f"Retried by {actor.label}")
+    return job
+
+
+def _revive(actor: Actor, job: Job, reason: str) -> None:
+    parents = Job.objects.select_for_update().filter(children_links__child=job)
+    ready = all(parent.state == JobState.SUCCEEDED for parent in parents)
+    fresh = {
+        "max_attempts": F("max_attempts") + F("attempt") - F("released") if job.attempts_used else F("max_attempts"),
+        "error": None,
+        "cancel_requested_at": None,
+        "cancel_reason": "",
+        "not_before": None,
+        "ended_at": None,
+        "progress": {},
+    }
+    to = JobState.QUEUED if ready else JobState.WAITING
+    change_state(job, to, actor=actor, reason=reason, action="job.retry", queued_at=Now() if ready else None, **fresh)
+    _tell(job, reason)
+    if ready:
+        _fill_inputs(job)
+        _ring_after_commit(job)
+    for child in Job.objects.filter(parent_links__parent=job, state=JobState.FAILED, error__code=PARENT_FAILED):
+        _revive(actor, child, f"Job {job.pk} is tried again")
+
+
+def prioritise_job(*, actor: Actor, job: Job, priority: int) -> Job:
+    """Give a job that has not started another priority, -100 to 100; higher is claimed first."""
+    require(actor, "job.prioritise", job)
+    if not -100 <= priority <= 100:
+        raise Conflict(f"{priority} is not a priority.", code="out_of_range", field="priority", limit="-100..100")
+    with transaction.atomic():
+        rows = Job.objects.filter(pk=job.pk, state__in=[JobState.WAITING, JobState.QUEUED]).update(priority=priority)
+        if not rows:
+            raise Conflict(f"Job {job.pk} is past queueing.", code="already_started", field="state", limit="queued")
+        record(
+            actor=actor,
+            action="job.prioritise",
+            obj=job,
+            before={"priority": job.priority},
+            after={"priority": priority},
+        )
+    job.refresh_from_db()
+    return job
+
+
+# -- what workers do ------------------------------------------------------------------------------------------------
+def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None:
+    """The best queued job of `queue` that fits what `node` has free, now running under `owner`; None if there is none.
+
+    The node's row is locked, so that two threads of one worker do not both take its last free CPU; on PostgreSQL
+    other nodes skip the row that this one looks at, on SQLite the write lock orders them.
+    """
+    require(actor, "job.claim")
+    # A doorbell may be stale: look before taking the write lock, which on SQLite is everybody's.
+    while Job.objects.filter(state=JobState.QUEUED, queue=queue).exists():
+        with transaction.atomic():
+            node = Node.objects.select_for_update().get(pk=node.pk)
+            if node.held_at:
+                return None
+            running = list(Job.objects.filter(node=node, state=JobState.RUNNING))
+            free = free_on(node, running)
+            candidates = (
+                Job.objects.filter(
+                    Q(not_before__isnull=True) | Q(not_before__lte=Now()),
+                    state=JobState.QUEUED,
+                    queue=queue,
+                    need_cpus__lte=free.cpus + 1e-9,
+                    need_memory_bytes__lte=free.memory_bytes,
+                    need_gpus__lte=len(free.gpus),
+                )
+                .order_by("-priority", "id")
+                .select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked, of=("self",))
+            )
+            for job in candidates[:8]:
+                devices = devices_for(job, free)
+                if devices is None:
+                    continue
+                requester = actor_from_grant(job.grant)
+                if requester is None or not allows(requester, "job.submit", job):
+                    _fail(
+                        actor,
+                        job,
+                        {
+                            "code": "authority_gone",
+                            **_NO_AUTHORITY,
+                            "message": f"{job.requester} may no longer submit jobs here.",
+                        },
+                    )
+                    break  # look again: the list may have changed
+                return _take(actor, job, node, owner, devices)
+            else:
+                return None
+    return None
+
+
+_NO_AUTHORITY: dict[str, Any] = {"field": None, "limit": "engineer", "hint": "A member with that role can retry it."}
+
+
+def _take(actor: Actor, job: Job, node: Node, owner: str, devices: list[int]) -> Job:
+    change_state(
+        job,
+        JobState.RUNNING,
+        actor=actor.during(job.pk),
+        guard={"attempt": job.attempt},
+        attempt=job.attempt + 1,
+        owner=owner,
+        node=node,
+        devices=devices,
+        lease_until=Now() + timedelta(seconds=lease_seconds()),
+        claimed_at=Now(),
+        process=None,
+        progress={},
+        error=None,
+    )
+    _tell(job, f"Claimed by {node.name}, attempt {job.attempts_used}")
+    return job
+
+
+def renew_leases(*, actor: Actor, owner: str, jobs: Sequence[tuple[int, int]]) -> int:
+    """Renew the lease of every (job, attempt) that `owner` still holds; returns how many. Telemetry: no audit."""
+    require(actor, "job.report")
+    held = Q()
+    for pk, attempt in jobs:
+        held |= Q(pk=pk, attempt=attempt)
+    if not jobs:
+        return 0
+    return Job.objects.filter(held, owner=owner, state=JobState.RUNNING).update(
+        lease_until=Now() + timedelta(seconds=lease_seconds())
+    )
+
+
+def report_events(*, actor: Actor, job: Job, events: Sequence[tuple[str, Mapping[str, Any]]], **snapshot: Any) -> None:
+    """Append telemetry of this attempt and set `snapshot` (progress, process, log_lines) on the row.
+
+    Raises StaleState when the job is no longer this owner's: it must kill its process and write nothing more.
+    """
+    require(actor, "job.report")
+    with transaction.atomic():
+        rows = _held(job).update(event_seq=F("event_seq") + len(events), **snapshot)
+        if not rows:
+            raise StaleState(f"Job {job.pk} is not held by attempt {job.attempt} any more.", field="attempt")
+        last = Job.objects.values_list("event_seq", flat=True).get(pk=job.pk)
+        JobEvent.objects.bulk_create(
+            JobEvent(job=job, seq=last - len(events) + index, attempt=job.attempt, kind=kind, payload=dict(payload))
+            for index, (kind, payload) in enumerate(events, start=1)
+        )
+
+
+def succeed_job(
+    *,
+    actor: Actor,
+    job: Job,
+    outputs: Sequence[tuple[str, Artifact, str, str, Mapping[str, Any]]],
+    result: Mapping[str, Any],
+) -> Job:
+    """Promote the outputs (slot, artifact, name, media type, meta) of this attempt and end the job.
+
+    Compare-and-set on owner and attempt; call it in one transaction with what registers the outputs.
+    """
+    require(actor, "job.finish")
+    with transaction.atomic():
+        change_state(
+            job,
+            JobState.SUCCEEDED,
+            actor=actor.during(job.pk),
+            guard={"owner": job.owner, "attempt": job.attempt},
+            digests={slot: artifact.pk for slot, artifact, *_ in outputs},
+            ended_at=Now(),
+            lease_until=None,
+            result=dict(result),
+        )
+        JobOutput.objects.bulk_create(
+            JobOutput(job=job, slot=slot, artifact=artifact, name=name, media_type=media_type, meta=dict(meta))
+            for slot, artifact, name, media_type, meta in outputs
+        )
+        _tell(job, "Outputs registered")
+        _free_children(actor, job)
+    return job
+
+
+def fail_attempt(*, actor: Actor, job: Job, error: Mapping[str, Any], retry: bool) -> Job:
+    """End this attempt: queue the job again after a pause if `retry` and attempts are left, else fail it."""
+    require(actor, "job.finish")
+    guard = {"owner": job.owner, "attempt": job.attempt}
+    with transaction.atomic():
+        if retry and job.attempts_used < job.max_attempts:
+            _requeue(actor, job, guard, error=error, pause=min(60.0, 2.0 ** (job.attempts_used - 1)))
+        else:
+            _fail(actor, job, error, guard=guard)
+    return job
+
+
+def release_job(*, actor: Actor, job: Job, reason: str) -> Job:
+    """Give the job back after a graceful stop: this attempt does not count."""
+    require(actor, "job.finish")
+    with transaction.atomic():
+        _requeue(actor, job, {"owner": job.owner, "attempt": job.attempt}, reason=reason, released=F("released") + 1)
+    return job
+
+
+def end_cancelled(*, actor: Actor, job: Job) -> Job:
+    """The worker has stopped the process of a job whose cancelling was asked for."""
+    require(actor, "job.finish")
+    with transaction.atomic():
+        _cancel_running(actor, job, {"owner": job.owner, "attempt": job.attempt})
+    return job
+
+
+# -- what the dispatcher does ---------------------------------------------------------------------------------------
+def recover_expired(*, actor: Actor, limit: int = 100) -> int:
+    """Queue again, fail or cancel the jobs whose lease ran out; compare-and-set, so several dispatchers may run."""
+    require(actor, "job.recover")
+    recovered = 0
+    for job in Job.objects.filter(state=JobState.RUNNING, lease_until__lt=Now())[:limit]:
+        guard = {"owner": job.owner, "attempt": job.attempt, "lease_until__lt": Now()}
+        error = {
+            "code": "worker_lost",
+            "message": f"The worker on {job.node or 'its node'} was not heard of for {lease_seconds():g} s.",
+            "field": None,
+            "limit": f"{lease_seconds():g} s",
+            "hint": "Look at the node; then retry the job.",
+        }
+        try:
+            with transaction.atomic():
+                if job.cancel_requested_at:
+                    _cancel_running(actor, job, guard)
+                elif job.attempts_used < job.max_attempts:
+                    _requeue(actor, job, guard, error=error)
+                else:
+                    _fail(actor, job, error, guard=guard)
+            recovered += 1
+        except StaleState:  # it came back, or another dispatcher was faster
+            continue
+    return recovered
+
+
+def free_waiting(*, actor: Actor, limit: int = 100) -> int:
+    """Move on the waiting jobs whose parents have all ended: what `succeed_job` does, for whoever was missed."""
+    require(actor, "job.recover")
+    open_parent = JobParent.objects.exclude(parent__state__in=ENDED).values("child_id")
+    moved = 0
+    for job in Job.objects.filter(state=JobState.WAITING).exclude(pk__in=open_parent)[:limit]:
+        with transaction.atomic():
+            moved += _free(actor, job)
+    return moved
+
+
+def queues_to_ring(*, actor: Actor) -> list[str]:
+    """The queues that hold a job which may start now and that somebody serves: else messages would pile up."""
+    require(actor, "job.recover")
+    served = {queue for node in Node.objects.with_status().filter(online=True) for queue in node.queues}
+    ready = Job.objects.filter(Q(not_before__isnull=True) | Q(not_before__lte=Now()), state=JobState.QUEUED)
+    return [queue for queue in sorted(served) if ready.filter(queue=queue).exists()]
+
+
+# -- shared steps ---------------------------------------------------------------------------------------------------
+def _held(job: Job) -> Any:
+    """The row, as long as this attempt holds it: the fence."""
+    return Job.objects.filter(pk=job.pk, owner=job.owner, attempt=job.attempt, state=JobState.RUNNING)
+
+
+def _tell(job: Job, reason: str) -> None:
+    """A state event for whoever watches; inside the transaction of the move."""
+    Job.objects.filter(pk=job.pk).update(event_seq=F("event_seq") + 1)
+    job.event_seq = Job.objects.values_list("event_seq", flat=True).get(pk=job.pk)
+    JobEvent.objects.create(
+        job=job,
+        seq=job.event_seq,
+        attempt=job.attempt,
+        kind="state",
+        payload={"state": job.state, "reason": reason, "at": timezone.now().isoformat()},
+    )
+
+
+def _ring_after_commit(job: Job) -> None:
+    transaction.on_commit(lambda: doorbell.ring(job.queue))
+
+
+def _requeue(
+    actor: Actor,
+    job: Job,
+    guard: Mapping[str, Any],
+    *,
+    error: Mapping[str, Any] | None = None,
+    reason: str = "",
+    pause: float = 0.0,
+    **fields: Any,
+) -> None:
+    reason = reason or str((error or {}).get("message", ""))
+    change_state(
+        job,
+        JobState.QUEUED,
+        actor=actor.during(job.pk),
+        reason=reason,
+        guard=guard,
+        action="job.requeued",
+        owner="",
+        node=None,
+        devices=[],
+        lease_until=None,
+        queued_at=Now(),
+        not_before=Now() + timedelta(seconds=pause) if pause else None,
+        error=dict(error) if error else None,
+        **fields,
+    )
+    _tell(job, reason)
+    if not pause:
+        _ring_after_commit(job)
+
+
+def _fail(actor: Actor, job: Job, error: Mapping[str, Any], *, guard: Mapping[str, Any] | None = None) -> None:
+    change_state(
+        job,
+        JobState.FAILED,
+        actor=actor.during(job.pk),
+        reason=str(error.get("message", ""))[:500],
+        guard=guard,
+        ended_at=Now(),
+        lease_until=None,
+        devices=[],
+        error=dict(error),
+    )
+    _tell(job, str(error.get("message", "")))
+    _fail_children(actor, job)
+
+
+def _cancel_running(actor: Actor, job: Job, guard: Mapping[str, Any]) -> None:
+    change_state(
+        job,
+        JobState.CANCELLED,
+        actor=actor.during(job.pk),
+        reason=job.cancel_reason,
+        guard=guard,
+        ended_at=Now(),
+        lease_until=None,
+        devices=[],
+    )
+    _tell(job, job.cancel_reason or "Cancelled")
+    _fail_children(actor, job)
+
+
+def _children(job: Job) -> Any:
+    return Job.objects.filter(parent_links__parent=job, state=JobState.WAITING)
+
+
+def _free_children(actor: Actor, job: Job) -> None:
+    for child in _children(job).select_for_update():
+        _free(actor, child)
+
+
+def _free(actor: Actor, job: Job) -> int:
+    """Queue a waiting job if all its parents have succeeded, fail it if one has not; 1 if it moved."""
+    states = set(Job.objects.filter(children_links__child=job).values_list("state", flat=True))
+    if states - ENDED:
+        return 0
+    try:
+        if states - {JobState.SUCCEEDED}:
+            _fail(actor, job, _parent_failed())
+            return 1
+        missing = _fill_inputs(job)
+        if missing:
+            _fail(
+                actor,
+                job,
+                {
+                    "code": "output_missing",
+                    "message": f"No output for the inputs {missing}.",
+                    "field": None,
+                    "limit": None,
+                    "hint": None,
+                },
+            )
+            return 1
+        change_state(job, JobState.QUEUED, actor=actor, reason="Its parents have succeeded", queued_at=Now())
+    except StaleState:  # another dispatcher, or the last of two parents, was faster
+        return 0
+    _tell(job, "Its parents have succeeded")
+    _ring_after_commit(job)
+    return 1
+
+
+def _fill_inputs(job: Job) -> list[str]:
+    """Put the parents' outputs into the slots that name them; returns the slots that stay empty."""
+    empty = []
+    for wanted in JobInput.objects.filter(job=job, source_job__isnull=False):
+        made = JobOutput.objects.filter(job_id=wanted.source_job_id, slot=wanted.source_slot).first()
+        if made:
+            JobInput.objects.filter(pk=wanted.pk).update(artifact=made.artifact)
+        else:
+            empty.append(wanted.slot)
+    return empty
+
+
+def _fail_children(actor: Actor, job: Job) -> None:
+    for child in _children(job).select_for_update():
+        _fail(actor, child, _parent_failed(job))
+
+
+def _parent_failed(job: Job | None = None) -> dict[str, Any]:
+    what = (
+        f"Job {job.pk}, whose output it needs, has {job.state}." if job else "A job whose output it needs has failed."
+    )
+    return {
+        "code": PARENT_FAILED,
+        "message": what,
+        "field": None,
+        "limit": None,
+        "hint": "Retry that job: this one follows.",
+    }

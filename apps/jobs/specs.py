@@ -1,0 +1,111 @@
+"""A spec from outside: validated against its kind, every error at once, each with its path as a JSON pointer."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from apps.canonical import canonical_json
+from apps.errors import Invalid
+from apps.jobs.kinds import KINDS, JobKind
+
+LIMITS = ("ge", "gt", "le", "lt", "max_length", "min_length", "multiple_of", "expected", "max_digits")
+
+
+def kind_of(name: str) -> JobKind:
+    """The entry of KINDS; Invalid naming the kinds there are."""
+    if name in KINDS:
+        return KINDS[name]
+    near = difflib.get_close_matches(str(name), KINDS, n=1)
+    raise Invalid(
+        f"There is no job kind {str(name)[:60]!r}.",
+        code="unknown_kind",
+        field="kind",
+        limit=", ".join(KINDS),
+        hint=f"Did you mean {near[0]}?" if near else "Take one of the kinds listed.",
+    )
+
+
+def parse_spec(kind: str, spec: Mapping[str, Any], *, strict: bool = True, prefix: str = "/spec") -> BaseModel:
+    """The typed spec, or Invalid with every error. `strict`: no coercion, as the API asks; a form is lax."""
+    model = kind_of(kind).spec
+    try:
+        return model.model_validate_json(json.dumps(spec), strict=strict)
+    except ValidationError as failure:
+        errors = spec_errors(failure, spec, prefix=prefix)
+        first = errors[0]
+        raise Invalid(
+            first["message"],
+            code=first["code"],
+            field=first["field"],
+            limit=first["limit"],
+            hint=first["hint"],
+            errors=errors,
+        ) from None
+    except (TypeError, ValueError) as failure:
+        raise Invalid(f"The spec cannot be read: {failure}.", field=prefix, hint="Send a JSON object.") from None
+
+
+def spec_errors(failure: ValidationError, given: Any, *, prefix: str) -> list[dict[str, Any]]:
+    """pydantic's errors in our shape; a parent's error is dropped where a child of it has one."""
+    found: dict[str, dict[str, Any]] = {}
+    for error in failure.errors(include_url=False):
+        pointer = prefix + "".join(f"/{part}" for part in walk(error["loc"], given))
+        context = error.get("ctx") or {}
+        limits = {name: plain(context[name]) for name in LIMITS if name in context}
+        found.setdefault(
+            pointer,
+            {
+                "code": f"spec_{error['type']}",
+                "message": f"{pointer}: {error['msg']}" + shown(error),
+                "field": pointer,
+                "limit": next(iter(limits.values()), None),
+                "hint": hint_for(error, given),
+            },
+        )
+    return [e for pointer, e in found.items() if not any(other.startswith(pointer + "/") for other in found)]
+
+
+def walk(loc: tuple[int | str, ...], given: Any) -> list[int | str]:
+    """The parts of `loc` that walk the input: pydantic mixes the tags of unions in between."""
+    parts: list[int | str] = []
+    here = given
+    for index, part in enumerate(loc):
+        if (isinstance(here, Mapping) and part in here) or (
+            isinstance(here, list) and isinstance(part, int) and part < len(here)
+        ):
+            here = here[part]
+        elif index != len(loc) - 1:
+            continue
+        elif not isinstance(here, Mapping):
+            continue  # a tag at the end, or a leaf
+        parts.append(part)
+    return parts
+
+
+def shown(error: Mapping[str, Any]) -> str:
+    if error["type"] in ("missing", "extra_forbidden"):
+        return ""
+    text = repr(error.get("input"))
+    return f" (got {text if len(text) <= 60 else text[:57] + '...'})"
+
+
+def hint_for(error: Mapping[str, Any], given: Any) -> str | None:
+    if error["type"] == "extra_forbidden":
+        return "Leave this field out, or look at the kind's schema in /api/v1/kinds."
+    if error["type"] == "missing":
+        return "Give this field."
+    return None
+
+
+def plain(value: Any) -> Any:
+    return value if isinstance(value, int | float | str | bool) else str(value)
+
+
+def spec_text(spec: BaseModel) -> str:
+    """Canonical text with every default written out: what is stored, digested and handed to the engine."""
+    return canonical_json(spec.model_dump(mode="json"))

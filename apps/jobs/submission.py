@@ -1,0 +1,227 @@
+"""What a submission asks for, checked before anything is written: all errors at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from pydantic import BaseModel
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.artifacts.models import Artifact
+from apps.canonical import digest_of
+from apps.errors import Invalid, PlaneError
+from apps.jobs.kinds import KINDS, JobKind, Needs
+from apps.jobs.models import Job
+from apps.jobs.specs import kind_of, parse_spec
+from apps.jobs.states import JobState
+
+PRIORITY = (-100, 100)
+TIME_LIMIT = (1, 30 * 86_400)
+ATTEMPTS = (1, 20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """A slot and what fills it: an artifact by its digest, or the output slot of another job."""
+
+    slot: str
+    digest: str = ""
+    job_id: int | None = None
+    job_slot: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    kind: str
+    spec: Mapping[str, Any]
+    inputs: Sequence[InputSpec] = ()
+    after: Sequence[int] = ()  # jobs that must have succeeded before, without giving anything
+    register: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    priority: int = 0
+    needs: Needs | None = None
+    max_attempts: int | None = None
+    time_limit_seconds: int | None = None
+    idempotency_key: str | None = None
+    strict: bool = True  # False: values come from a form, as text
+
+    def digest(self) -> str:
+        """Of everything that makes two submissions the same, the key itself left out."""
+        return digest_of(
+            {
+                "kind": self.kind,
+                "spec": dict(self.spec),
+                "inputs": [[i.slot, i.digest, i.job_id, i.job_slot] for i in self.inputs],
+                "after": sorted(self.after),
+                "register": dict(self.register),
+                "name": self.name,
+                "priority": self.priority,
+                "needs": repr(self.needs),
+                "limits": [self.max_attempts, self.time_limit_seconds],
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A submission that holds: its kind, its typed spec, its artifacts and parents."""
+
+    kind: JobKind
+    spec: BaseModel
+    artifacts: Mapping[str, Artifact]
+    parents: Mapping[int, Job]
+
+
+def check(actor: Actor, project: Project, asked: Submission) -> Checked:
+    """Resolve and validate; Invalid with every error found, each naming its field."""
+    errors: list[dict[str, Any]] = []
+    kind = kind_of(asked.kind)
+    spec: BaseModel | None = None
+    try:
+        spec = parse_spec(asked.kind, asked.spec, strict=asked.strict)
+    except PlaneError as failure:
+        errors += failure.errors
+    errors += slot_errors(kind, asked) + limit_errors(asked) + register_errors(kind, asked)
+    artifacts, missing = resolve_artifacts(actor, project, asked)
+    parents, unknown = resolve_parents(actor, project, asked)
+    errors += missing + unknown
+    if errors or spec is None:
+        first = errors[0]
+        raise Invalid(
+            first["message"],
+            code=first["code"],
+            field=first["field"],
+            limit=first["limit"],
+            hint=first["hint"],
+            errors=errors,
+        )
+    return Checked(kind=kind, spec=spec, artifacts=artifacts, parents=parents)
+
+
+def fault(code: str, message: str, where: str, limit: Any = None, hint: str | None = None) -> dict[str, Any]:
+    return {"code": code, "message": message, "field": where, "limit": limit, "hint": hint}
+
+
+def slot_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
+    given = [i.slot for i in asked.inputs]
+    known = (*kind.inputs, *kind.optional_inputs)
+    errors = [
+        fault("input_missing", f"The input {slot} is not filled.", f"/inputs/{slot}", hint="Give a digest or a job.")
+        for slot in kind.inputs
+        if slot not in given
+    ]
+    if not kind.any_inputs:
+        errors += [
+            fault(
+                "unknown_slot",
+                f"A {asked.kind} job has no input {slot[:60]!r}.",
+                f"/inputs/{slot[:60]}",
+                ", ".join(known) or "none",
+            )
+            for slot in given
+            if slot not in known
+        ]
+    errors += [
+        fault("duplicate_slot", f"The input {slot[:60]} is given twice.", f"/inputs/{slot[:60]}")
+        for slot in sorted({slot for slot in given if given.count(slot) > 1})
+    ]
+    return errors
+
+
+def limit_errors(asked: Submission) -> list[dict[str, Any]]:
+    errors = []
+    for where, value, (low, high) in (
+        ("/priority", asked.priority, PRIORITY),
+        ("/time_limit_seconds", asked.time_limit_seconds, TIME_LIMIT),
+        ("/max_attempts", asked.max_attempts, ATTEMPTS),
+    ):
+        if value is not None and not low <= value <= high:
+            errors.append(
+                fault("out_of_range", f"{where}: {value} is not in {low} to {high}.", where, f"{low}..{high}")
+            )
+    if len(asked.name) > 120:
+        errors.append(fault("too_long", f"/name has {len(asked.name)} characters.", "/name", 120, "Shorten it."))
+    if asked.idempotency_key is not None and not 1 <= len(asked.idempotency_key) <= 255:
+        errors.append(fault("too_long", "Idempotency-Key has 1 to 255 characters.", "Idempotency-Key", 255))
+    return errors
+
+
+def register_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
+    errors = []
+    for key, value in asked.register.items():
+        if key not in kind.registers:
+            errors.append(
+                fault(
+                    "unknown_register",
+                    f"A {asked.kind} job registers no {key[:60]!r}.",
+                    f"/register/{key[:60]}",
+                    ", ".join(kind.registers) or "nothing",
+                )
+            )
+        elif not isinstance(value, str) or not 1 <= len(value) <= 50:
+            errors.append(
+                fault("invalid", f"/register/{key} must be a name of 1 to 50 characters.", f"/register/{key}", 50)
+            )
+    return errors
+
+
+def resolve_artifacts(
+    actor: Actor, project: Project, asked: Submission
+) -> tuple[dict[str, Artifact], list[dict[str, Any]]]:
+    wanted = {i.digest for i in asked.inputs if i.digest}
+    held = {
+        artifact.digest: artifact
+        for artifact in Artifact.objects.visible_to(actor).filter(holdings__project=project, digest__in=wanted)
+    }
+    errors = [
+        fault(
+            "artifact_not_found",
+            f"This project holds no artifact {i.digest[:64]!r}.",
+            f"/inputs/{i.slot}/digest",
+            hint="Upload it first: PUT /api/v1/projects/<project>/artifacts/<digest>.",
+        )
+        for i in asked.inputs
+        if i.digest and i.digest not in held
+    ]
+    errors += [
+        fault("artifact_damaged", f"The artifact {i.digest[:12]} is damaged.", f"/inputs/{i.slot}/digest")
+        for i in asked.inputs
+        if i.digest in held and held[i.digest].damaged_at
+    ]
+    errors += [
+        fault("input_empty", f"The input {i.slot[:60]} names neither a digest nor a job.", f"/inputs/{i.slot[:60]}")
+        for i in asked.inputs
+        if not i.digest and i.job_id is None
+    ]
+    return held, errors
+
+
+def resolve_parents(actor: Actor, project: Project, asked: Submission) -> tuple[dict[int, Job], list[dict[str, Any]]]:
+    sources = [(i.job_id, f"/inputs/{i.slot}/job", i.job_slot) for i in asked.inputs if i.job_id is not None]
+    sources += [(job_id, f"/after/{index}", "") for index, job_id in enumerate(asked.after)]
+    found = Job.objects.visible_to(actor).filter(project=project).in_bulk([job_id for job_id, _, _ in sources])
+    errors = []
+    for job_id, where, slot in sources:
+        parent = found.get(job_id)
+        if parent is None:
+            errors.append(fault("job_not_found", f"This project has no job {job_id}.", where))
+        elif parent.state in (JobState.FAILED, JobState.CANCELLED):
+            errors.append(fault("parent_ended", f"Job {job_id} has {parent.state}.", where, hint="Retry it first."))
+        elif slot and slot not in KINDS[parent.kind].outputs:
+            limit = ", ".join(KINDS[parent.kind].outputs)
+            errors.append(fault("unknown_slot", f"A {parent.kind} job has no output {slot[:60]!r}.", where, limit))
+        elif not slot and where.startswith("/inputs"):
+            errors.append(fault("slot_missing", "Name the slot of the job's output.", where))
+    return found, errors
+
+
+def needs_of(kind: JobKind, asked: Submission) -> Needs:
+    return asked.needs or kind.needs
+
+
+def lease_seconds() -> float:
+    return float(settings.ENV.lease_seconds)

@@ -1,0 +1,59 @@
+"""The embedded broker: kombu's file transport, with messages that appear whole or not at all.
+
+The stock `_put` opens the final name first and writes then: a reader that meets the empty file loses the message
+and its worker dies. The stock `_get` moves the file across file systems, which is a copy. Here a message is
+written aside and renamed, and taken by renaming it. The exchange tables are read and written under one lock, for
+they too are visible while empty.
+"""
+
+import fcntl
+import os
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty
+from time import time_ns
+
+from kombu.transport import filesystem
+from kombu.utils.json import dumps, loads
+
+
+class Channel(filesystem.Channel):
+    def _put(self, queue, payload, **kwargs):
+        folder = Path(self.data_folder_out)
+        name = f"{time_ns():020d}_{uuid.uuid4().hex}.{queue}.msg"
+        staged = folder / f".{name}.staged"
+        staged.write_bytes(dumps(payload).encode())
+        os.rename(staged, folder / name)
+
+    def _get(self, queue):
+        folder = Path(self.data_folder_in)
+        for name in sorted(name for name in os.listdir(folder) if name.partition(".")[2] == f"{queue}.msg"):
+            taken = folder / f".{name}.taken"
+            try:
+                os.rename(folder / name, taken)
+            except FileNotFoundError:
+                continue  # another consumer was faster
+            payload = loads(taken.read_bytes().decode())
+            taken.unlink()
+            return payload
+        raise Empty
+
+    @contextmanager
+    def _tables(self):
+        self.control_folder.mkdir(parents=True, exist_ok=True)
+        with (self.control_folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _queue_bind(self, *args):
+        with self._tables():
+            super()._queue_bind(*args)
+
+    def get_table(self, exchange):
+        with self._tables():
+            return super().get_table(exchange)
+
+
+class AtomicFilesystemTransport(filesystem.Transport):
+    Channel = Channel

@@ -1,0 +1,199 @@
+"""`manage.py up`: web, worker, dispatcher and beat as children, started, watched, restarted and stopped in order.
+
+The launcher owns the socket, so a restarted web process misses no connection, and a lock on the home, so two
+planes never share one. Each child is in a group of its own and dies with the launcher (parent-death signal).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from controlplane.env import BASE_DIR, Env
+
+PR_SET_PDEATHSIG = 1
+STOP_SECONDS = 10.0
+BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+STEADY_SECONDS = 30.0  # alive for so long: the back-off starts anew
+
+
+class CannotStart(Exception):
+    """Why the plane does not come up, in a sentence for the terminal."""
+
+
+@dataclass
+class Child:
+    name: str
+    command: list[str]
+    pass_fds: tuple[int, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    restart_at: float = 0.0
+    failures: int = 0
+
+    def start(self, log: Path) -> None:
+        launcher = os.getpid()
+
+        def die_with_launcher() -> None:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+            if os.getppid() != launcher:
+                os._exit(1)
+
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=BASE_DIR,
+                env={**os.environ, **self.environment},
+                pass_fds=self.pass_fds,
+                process_group=0,
+                preexec_fn=die_with_launcher,
+            )
+        self.started_at = time.monotonic()
+
+    def is_dead(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def signal_group(self, number: int) -> None:
+        if self.process:
+            try:
+                os.killpg(self.process.pid, number)
+            except ProcessLookupError:
+                return
+
+
+class Launcher:
+    """One plane on one machine."""
+
+    def __init__(self, env: Env, *, parts: list[str], say: Callable[[str], None]) -> None:
+        self.env, self.parts, self.say = env, parts, say
+        self.home = env.home
+        self.stopping = False
+        self.socket: socket.socket | None = None
+        self.port = 0
+        self.children: list[Child] = []
+
+    # -- before ---------------------------------------------------------------------------------------------------
+    def prepare(self) -> None:
+        """Home, lock, folders and socket; CannotStart with the reason and the way out."""
+        os.umask(0o077)
+        try:
+            for name in ("broker/queue", "broker/control", "beat", "logs", "pulse", "uploads", "scratch"):
+                (self.home / name).mkdir(parents=True, exist_ok=True)
+            self.lock = (self.home / "plane.lock").open("a+")
+        except OSError as failure:
+            raise CannotStart(f"PLANE_HOME={self.home} cannot be written: {failure.strerror}. Name another.") from None
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CannotStart(f"A plane runs already in {self.home}: see {self.home / 'plane.json'}.") from None
+        if "web" in self.parts:
+            self.socket = self.bind()
+            self.port = self.socket.getsockname()[1]
+            os.set_inheritable(self.socket.fileno(), True)
+
+    def bind(self) -> socket.socket:
+        """The port asked for, else the next free one; 0 takes any."""
+        family = socket.AF_INET6 if ":" in self.env.bind else socket.AF_INET
+        for port in range(self.env.port, self.env.port + (100 if self.env.port else 1)):
+            candidate = socket.socket(family, socket.SOCK_STREAM)
+            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                candidate.bind((self.env.bind, port))
+                candidate.listen(2048)
+            except OSError as failure:
+                candidate.close()
+                if port == 0 or port > 65534:
+                    raise CannotStart(f"PORT={port} at {self.env.bind} cannot be bound: {failure.strerror}.") from None
+                continue
+            return candidate
+        raise CannotStart(f"No free port in {self.env.port} to {self.env.port + 99} at {self.env.bind}.")
+
+    def plan(self) -> list[Child]:
+        manage = [sys.executable, str(BASE_DIR / "manage.py")]
+        celery = [sys.executable, "-m", "celery", "-A", "controlplane"]
+        descriptor = self.socket.fileno() if self.socket else -1
+        gunicorn = [sys.executable, "-m", "gunicorn", "--no-control-socket", "-b", f"fd://{descriptor}"]
+        commands = {
+            "web": Child("web", [*gunicorn, "-c", "python:controlplane.gunicorn_conf"], pass_fds=(descriptor,)),
+            "worker": Child("worker", [*manage, "worker"]),
+            "dispatcher": Child("dispatcher", [*manage, "dispatcher"]),
+            "beat": Child("beat", [*celery, "beat", "-s", str(self.home / "beat" / "schedule"), "--pidfile="]),
+        }
+        return [commands[name] for name in self.parts]
+
+    def write_facts(self) -> None:
+        """plane.json: where the plane answers and which processes it has; scripts and tests read it."""
+        facts = {
+            "address": f"http://{self.env.bind}:{self.port}" if self.socket else None,
+            "port": self.port or None,
+            "launcher": os.getpid(),
+            "processes": {child.name: child.process.pid for child in self.children if child.process},
+        }
+        staged = self.home / "plane.json.staged"
+        staged.write_text(json.dumps(facts, indent=1))
+        staged.rename(self.home / "plane.json")
+
+    # -- during ---------------------------------------------------------------------------------------------------
+    def run(self) -> int:
+        """Start everything and stay until a signal; returns the exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self.ask_to_stop)
+        self.children = self.plan()
+        for child in self.children:
+            child.start(self.log_of(child))
+        self.write_facts()
+        if self.socket:
+            self.say(f"The plane answers at http://{self.env.bind}:{self.port} (logs in {self.home / 'logs'})")
+        while not self.stopping:
+            self.watch()
+            time.sleep(0.1)
+        self.stop()
+        return 0
+
+    def ask_to_stop(self, *_: object) -> None:
+        self.stopping = True
+
+    def log_of(self, child: Child) -> Path:
+        return self.home / "logs" / f"{child.name}.log"
+
+    def watch(self) -> None:
+        """Restart what has died, later and later while it keeps dying."""
+        now = time.monotonic()
+        for child in self.children:
+            if child.is_dead() and child.process:
+                steady = now - child.started_at > STEADY_SECONDS
+                child.failures = 0 if steady else child.failures + 1
+                pause = BACKOFF[min(child.failures, len(BACKOFF) - 1)]
+                self.say(f"{child.name} ended with status {child.process.returncode}; starting again in {pause:g} s")
+                child.signal_group(signal.SIGKILL)  # what it left: gunicorn's workers, for instance
+                child.process, child.restart_at = None, now + pause
+            elif child.process is None and now >= child.restart_at:
+                child.start(self.log_of(child))
+                self.write_facts()
+
+    def stop(self) -> None:
+        """TERM to all at once, since an idle worker alone takes seconds; KILL to what is left at the end."""
+        self.say("Stopping")
+        for child in self.children:
+            if child.process and not child.is_dead():
+                os.kill(child.process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline and not all(c.process is None or c.is_dead() for c in self.children):
+            time.sleep(0.05)
+        for child in self.children:
+            child.signal_group(signal.SIGKILL)
+        (self.home / "plane.json").unlink(missing_ok=True)

@@ -1,0 +1,39 @@
+"""One command for one machine: web, worker, dispatcher and beat."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandParser
+
+from controlplane.launcher import CannotStart, Launcher
+
+PARTS = ("web", "worker", "dispatcher", "beat")
+
+
+class Command(BaseCommand):
+    help = "Start the plane on this machine and keep it running."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--only", default="", help="Parts to start, comma-separated: " + ", ".join(PARTS))
+        parser.add_argument("--no-migrate", action="store_true", help="Leave the database's tables as they are.")
+
+    def handle(self, *, only: str, no_migrate: bool, **options: Any) -> None:
+        parts = [part.strip() for part in only.split(",") if part.strip()] or list(PARTS)
+        unknown = [part for part in parts if part not in PARTS]
+        if unknown:
+            self.stderr.write(f"--only: there is no part {unknown[0]!r}. Parts: {', '.join(PARTS)}.")
+            sys.exit(2)
+        launcher = Launcher(settings.ENV, parts=parts, say=lambda text: print(text, flush=True))
+        try:
+            launcher.prepare()
+        except CannotStart as reason:
+            self.stderr.write(str(reason))
+            sys.exit(2)
+        if not no_migrate:
+            call_command("migrate", interactive=False, verbosity=0)
+        sys.exit(launcher.run())

@@ -1,0 +1,85 @@
+"""The engine's side of a job: run one function, tell everything as JSON lines. Imports the engine only, no Django."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from deepseek.job import EngineError
+
+PROGRESS_PAUSE = 0.1  # seconds between two progress lines at least: a fast loop must not drown the worker
+LINE_LIMIT = 4096  # characters of a log line; the rest is cut and said to be
+
+
+class Events:
+    """The engine's Report, written to a file descriptor of its own: prints cannot spoil it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.held: dict[str, Any] | None = None  # newest progress, not sent yet
+        self.sent_at = 0.0
+        self.stage = ""
+
+    def progress(self, done: float, total: float | None, unit: str, *, stage: str = "") -> None:
+        line = {"event": "progress", "done": done, "total": total, "unit": unit, "stage": stage}
+        now = time.monotonic()
+        if now - self.sent_at < PROGRESS_PAUSE and stage == self.stage:
+            self.held = line
+            return
+        self.sent_at, self.stage, self.held = now, stage, None
+        self.send(line)
+
+    def metric(self, name: str, value: float, step: int = 0) -> None:
+        self.send({"event": "metric", "name": name, "value": value, "step": step, "at": time.time()})
+
+    def log(self, text: str, *, level: Literal["debug", "info", "warning", "error"] = "info") -> None:
+        for line in str(text).splitlines() or [""]:
+            cut = line if len(line) <= LINE_LIMIT else f"{line[:LINE_LIMIT]} ... ({len(line)} characters)"
+            self.send({"event": "log", "text": cut, "level": level, "at": time.time()})
+
+    def flush(self) -> None:
+        if self.held:
+            self.send(self.held)
+            self.held = None
+
+    def send(self, event: dict[str, Any]) -> None:
+        data = json.dumps(event, default=str).encode() + b"\n"
+        while data:
+            data = data[os.write(self.descriptor, data) :]
+
+
+def run_engine(request: dict[str, Any], descriptor: int) -> int:
+    """Run the function that `request` names; the last event says how it ended. Returns the exit code."""
+    report = Events(descriptor)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        spec = load(request["spec_class"]).model_validate_json(request["spec"])
+        inputs = {slot: Path(path) for slot, path in request["inputs"].items()}
+        result = load(request["entry"])(spec, inputs=inputs, out=Path(request["out"]), report=report)
+        report.flush()
+        report.send({"event": "result", **result.as_dict()})
+        return 0
+    except EngineError as error:
+        report.flush()
+        report.send({"event": "error", **error.as_dict()})
+        return 1
+    except MemoryError:
+        report.send({"event": "crash", "code": "out_of_memory", "message": "The job ran out of memory."})
+        return 2
+    except Exception as error:  # noqa: BLE001 - an engine may raise anything; the job says what
+        report.flush()
+        report.log(traceback.format_exc(), level="error")
+        report.send({"event": "crash", "code": "engine_crashed", "message": f"{type(error).__name__}: {error}"})
+        return 2
+
+
+def load(name: str) -> Any:
+    """The object that "module:name" names."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,100 @@
+"""One thread per worker that keeps its leases, hears of cancelling and says that the node lives.
+
+One query each, however many jobs run: the load on the database is that of a worker, not of its jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connection
+
+from apps.actors import Actor
+from apps.jobs import services
+from apps.jobs.models import Job
+from apps.jobs.states import JobState
+from apps.jobs.submission import lease_seconds
+from apps.nodes import hardware
+from apps.nodes.models import Node
+from apps.nodes.services import heartbeat
+
+if TYPE_CHECKING:
+    from workers.runner import Attempt
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+NODE_SECONDS = 5.0
+
+
+class Heartbeat(threading.Thread):
+    """Watches the attempts that run in this process; each is told by its `stop` what has become of it."""
+
+    def __init__(self, *, actor: Actor, node: Node, owner: str) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self.actor, self.node, self.owner = actor, node, owner
+        self.attempts: dict[int, Attempt] = {}
+        self.lock = threading.Lock()
+        self.ended = threading.Event()
+        self.renewed_at = time.monotonic()
+        self.node_at = 0.0
+
+    def watch(self, attempt: Attempt) -> None:
+        with self.lock:
+            if not self.attempts:
+                self.renewed_at = time.monotonic()  # the claim itself took the lease
+            self.attempts[attempt.job.pk] = attempt
+
+    def forget(self, attempt: Attempt) -> None:
+        with self.lock:
+            self.attempts.pop(attempt.job.pk, None)
+
+    def run(self) -> None:
+        while not self.ended.wait(POLL_SECONDS):
+            try:
+                self.beat()
+            except DatabaseError as failure:
+                log.warning("heartbeat: %s", failure)
+                self.give_up_stale()
+            finally:
+                connection.close() if connection.vendor != "sqlite" else close_old_connections()
+
+    def beat(self) -> None:
+        with self.lock:
+            watched = dict(self.attempts)
+        now = time.monotonic()
+        if watched:
+            self.look(watched)
+            if now - self.renewed_at > lease_seconds() / 3:
+                jobs = [(pk, attempt.job.attempt) for pk, attempt in watched.items()]
+                services.renew_leases(actor=self.actor, owner=self.owner, jobs=jobs)
+                self.renewed_at = now
+        if now - self.node_at > NODE_SECONDS:
+            heartbeat(actor=self.actor, node=self.node, load=hardware.load(settings.PLANE_HOME))
+            self.node_at = now
+
+    def look(self, watched: dict[int, Attempt]) -> None:
+        """Tell each attempt whether it is still ours and whether somebody wants it cancelled."""
+        rows = Job.objects.filter(pk__in=watched, owner=self.owner, state=JobState.RUNNING)
+        held = {
+            pk: (attempt, cancel) for pk, attempt, cancel in rows.values_list("pk", "attempt", "cancel_requested_at")
+        }
+        for pk, attempt in watched.items():
+            number, cancel = held.get(pk, (None, None))
+            if number != attempt.job.attempt:
+                if not attempt.finishing:  # the row may have just ended by our own hand
+                    attempt.stop("lost")
+            elif cancel:
+                attempt.stop("cancelled")
+
+    def give_up_stale(self) -> None:
+        """The database is out of reach: past the lease somebody else may run the job, so it must not run here."""
+        if time.monotonic() - self.renewed_at > lease_seconds():
+            with self.lock:
+                for attempt in self.attempts.values():
+                    attempt.stop("lost")

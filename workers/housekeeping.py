@@ -1,0 +1,26 @@
+"""What the clock does: a scrub of the store, old sessions, forgotten staging files."""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.core.management import call_command
+
+from apps.actors import PlaneRole, plane_actor
+from apps.artifacts import services as artifacts
+
+SCRUB_BYTES = 50 * 10**9  # read per round, so that an hourly round stays an hour's work of a slow disk
+
+
+@shared_task(name="workers.housekeeping.scrub")
+def scrub() -> None:
+    artifacts.scrub(actor=plane_actor(PlaneRole.WORKER), budget_bytes=SCRUB_BYTES)
+
+
+@shared_task(name="workers.housekeeping.sweep_staging")
+def sweep_staging() -> None:
+    artifacts.sweep_staging(actor=plane_actor(PlaneRole.WORKER))
+
+
+@shared_task(name="workers.housekeeping.clear_sessions")
+def clear_sessions() -> None:
+    call_command("clearsessions")

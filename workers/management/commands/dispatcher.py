@@ -1,0 +1,69 @@
+"""The dispatcher: rings again, recovers expired leases, frees waiting jobs, and seals the audit trail.
+
+Compare-and-set everywhere, so several may run and any may be killed. A file says that it is alive: /readyz looks.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from apps.actors import PlaneRole, plane_actor
+from apps.audit.sealing import run_sealer_round
+from apps.jobs import doorbell, services
+
+log = logging.getLogger(__name__)
+
+
+class Command(BaseCommand):
+    help = "Ring doorbells for queued jobs, recover expired leases, seal the audit trail."
+
+    def handle(self, **options: Any) -> None:
+        self.stopping = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.stop)
+        self.actor = plane_actor(PlaneRole.DISPATCHER, host=settings.ENV.node)
+        sealer = threading.Thread(target=self.every, args=(settings.ENV.seal_seconds, "sealer", self.seal), daemon=True)
+        sealer.start()
+        self.every(settings.ENV.dispatch_seconds, "dispatcher", self.dispatch)
+        sealer.join(timeout=5)
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        self.stopping.set()
+
+    def every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
+        """Repeat `work` until stopped; a database that is away is waited for, not died of."""
+        pulse = settings.PLANE_HOME / "pulse" / name
+        pulse.parent.mkdir(parents=True, exist_ok=True)
+        while not self.stopping.is_set():
+            try:
+                work()
+                pulse.write_text(f"{time.time():.3f}")
+            except DatabaseError as failure:
+                log.warning("%s: %s", name, failure)
+                connection.close()
+            except OSError as failure:
+                log.warning("%s: %s", name, failure)
+            finally:
+                if connection.vendor != "sqlite":
+                    connection.close()
+            self.stopping.wait(seconds)
+
+    def seal(self) -> None:
+        run_sealer_round(self.actor)
+
+    def dispatch(self) -> None:
+        services.recover_expired(actor=self.actor)
+        services.free_waiting(actor=self.actor)
+        for queue in services.queues_to_ring(actor=self.actor):
+            doorbell.ring(queue)

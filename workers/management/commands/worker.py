@@ -1,0 +1,36 @@
+"""The worker of this machine: Celery with threads, listening to the doorbells of this node's queues."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import current_app as app
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from apps.jobs.doorbell import celery_queue
+from apps.nodes import hardware
+
+
+class Command(BaseCommand):
+    help = "Run jobs on this node until stopped."
+
+    def handle(self, **options: Any) -> None:
+        env = settings.ENV
+        gpus = hardware.gpus_by_nvml()[0]
+        queues = [celery_queue(queue) for queue in env.node_queues if queue != "gpu" or gpus]
+        # Threads: a prefork child never hears of a shutdown, and costs four times the memory. How many jobs a node
+        # really runs is decided at the claim, by needs against capacity; the threads are only the ceiling.
+        app.worker_main(
+            [
+                "worker",
+                "--pool=threads",
+                f"--concurrency={env.worker_threads}",
+                f"--queues={','.join([*queues, 'housekeeping'])}",
+                f"--hostname=worker@{env.node}",
+                f"--loglevel={env.log_level}",
+                "--without-gossip",
+                "--without-mingle",
+                "--without-heartbeat",
+            ]
+        )

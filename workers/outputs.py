@@ -1,0 +1,100 @@
+"""Bytes in and out of an attempt: inputs staged and verified, outputs stored first and adopted at the end."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from apps.artifacts.services import adopt as adopt_artifact
+from apps.artifacts.store import Store
+
+from apps.actors import Actor
+from apps.artifacts.models import Artifact
+from apps.errors import PlaneError, Unavailable
+from apps.jobs.models import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An output whose bytes are in the store, and of which the database knows nothing yet."""
+
+    slot: str
+    name: str
+    digest: str
+    size: int
+    media_type: str
+    meta: Mapping[str, Any]
+
+
+def stage_artifact(store: Store, artifact: Artifact, path: Path) -> None:
+    """Copy an artifact to `path`; raises PlaneError (no retry) if its bytes are not what its name says."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("xb") as file:
+            for chunk in store.open(artifact.digest):
+                digest.update(chunk)
+                file.write(chunk)
+    except FileNotFoundError:
+        raise damaged(artifact, "is missing from the store") from None
+    except ConnectionError as failure:
+        raise Unavailable(f"The store does not answer: {failure}.") from None
+    if digest.hexdigest() != artifact.digest:
+        raise damaged(artifact, f"has other bytes: sha256 {digest.hexdigest()[:12]}…")
+
+
+def damaged(artifact: Artifact, what: str) -> PlaneError:
+    return PlaneError(
+        f"The artifact {artifact.digest[:12]}… {what}.",
+        code="artifact_damaged",
+        field="inputs",
+        hint="Restore it from a backup or upload the same bytes again; then retry.",
+    )
+
+
+def upload(store: Store, out: Path, outputs: Sequence[Mapping[str, Any]]) -> list[Made]:
+    """Store what the engine says it made; equal bytes are stored once, so a repeated attempt costs nothing."""
+    made = []
+    for output in outputs:
+        relative = PurePosixPath(str(output["path"]))
+        path = (out / relative).resolve()
+        if (
+            relative.is_absolute()
+            or ".." in relative.parts
+            or not path.is_relative_to(out.resolve())
+            or not path.is_file()
+        ):
+            raise PlaneError(f"The engine names an output that is not in its folder: {relative}.", code="bad_output")
+        with store.open_staging() as staging, path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                staging.write(chunk)
+            digest, size = staging.publish()
+        made.append(
+            Made(
+                slot=str(output["slot"]),
+                name=relative.name,
+                digest=digest,
+                size=size,
+                media_type=str(output["media_type"]),
+                meta=output.get("meta") or {},
+            )
+        )
+    return made
+
+
+def adopt(actor: Actor, job: Job, made: Sequence[Made]) -> list[tuple[str, Artifact, str, str, Mapping[str, Any]]]:
+    """Rows for what was stored, held by the job's project; inside the transaction that ends the job."""
+    return [
+        (
+            m.slot,
+            adopt_artifact(
+                actor=actor, project=job.project, digest=m.digest, size=m.size, name=m.name, media_type=m.media_type
+            ),
+            m.name,
+            m.media_type,
+            m.meta,
+        )
+        for m in made
+    ]

@@ -1,0 +1,151 @@
+"""Starting, watching and ending the process of one attempt: the shim, its pipes, its marker."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+SHIM = Path(__file__).with_name("shim.py")
+MARKER = "PLANE_JOB"
+PR_SET_DUMPABLE = 4
+
+
+def forbid_inspection() -> None:
+    """Children of the same user may no longer read this process's memory or environment through /proc."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def marker(job_id: int, attempt: int) -> str:
+    """What the environment of every process of an attempt says: job, attempt, and which worker started it."""
+    return f"{job_id}:{attempt}:{os.getpid()}:{start_time(os.getpid())}"
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks since boot at which the process began: with the pid it names a process for ever. 0: it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except OSError:
+        return 0
+
+
+class EngineProcess:
+    """One running attempt: the shim as a child of this worker, and this side of its three pipes."""
+
+    def __init__(
+        self, request: Mapping[str, Any], *, scratch: Path, mark: str, cpus: float, devices: list[int], grace: float
+    ) -> None:
+        events_read, events_write = os.pipe()
+        lifeline_read, lifeline_write = os.pipe()
+        self.events, self._lifeline, self.mark = events_read, lifeline_write, mark
+        try:
+            self.shim = subprocess.Popen(
+                [sys.executable, "-I", str(SHIM), str(events_write), str(lifeline_read), str(grace)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(events_write, lifeline_read),
+                cwd=scratch,
+                env=clean_environment(scratch, mark, cpus, devices),
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(events_read)
+            os.close(lifeline_write)
+            raise
+        finally:
+            os.close(events_write)
+            os.close(lifeline_read)
+        stdin, stdout = self.shim.stdin, self.shim.stdout
+        if stdin is None or stdout is None:
+            raise RuntimeError("the shim was started without pipes")
+        self.prints = stdout.fileno()
+        with suppress(BrokenPipeError), stdin:  # it died at once: its exit code says so
+            stdin.write(json.dumps(request).encode())
+
+    def identity(self) -> dict[str, Any]:
+        pid = self.shim.pid
+        return {"host": os.uname().nodename, "boot_id": boot_id(), "pid": pid, "start_time": start_time(pid)}
+
+    def let_go(self) -> None:
+        """Close the lifeline: the shim ends everything below it and exits. Harmless when called again."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    def close(self, grace: float) -> int:
+        """Make sure that nothing of the attempt is left; returns the shim's exit code (negative: a signal)."""
+        self.let_go()
+        try:
+            self.shim.wait(timeout=grace + 5)
+        except subprocess.TimeoutExpired:
+            self.shim.kill()
+            self.shim.wait()
+        if self.shim.returncode < 0:
+            while sweep(self.mark):  # until a look finds nobody: a process may have forked between two looks
+                time.sleep(0.02)
+        os.close(self.events)
+        if self.shim.stdout:
+            self.shim.stdout.close()
+        return self.shim.returncode
+
+
+def clean_environment(scratch: Path, mark: str, cpus: float, devices: list[int]) -> dict[str, str]:
+    """Built from nothing: no secret of the worker, no proxy, no telemetry switch gets through."""
+    threads = str(max(1, int(cpus)))
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        MARKER: mark,
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices)),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+        **{name: os.environ[name] for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in os.environ},
+    }
+
+
+def sweep(mark: str) -> int:
+    """KILL every process whose environment bears `mark`; returns how many: for when the shim itself was killed."""
+    return _kill(lambda found: found == mark)
+
+
+def sweep_orphans() -> int:
+    """KILL what attempts of dead workers left on this machine: for the start of a worker."""
+
+    def is_orphan(found: str) -> bool:
+        parts = found.split(":")
+        return len(parts) == 4 and start_time(int(parts[2])) != int(parts[3])
+
+    return _kill(is_orphan)
+
+
+def _kill(wanted: Any) -> int:
+    killed = 0
+    for process in psutil.process_iter():
+        try:
+            found = process.environ().get(MARKER, "")
+            if found and process.pid != os.getpid() and wanted(found):
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+        except (psutil.Error, OSError, ValueError):
+            continue
+    return killed

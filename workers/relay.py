@@ -1,0 +1,156 @@
+"""What the engine says, on its way to the job's events: lines are gathered and flushed together.
+
+The engine's pipe is not trusted: what is not an event is logged as a line, what is too long is cut.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from apps.actors import Actor
+from apps.jobs import services
+from apps.jobs.models import Job
+
+FLUSH_SECONDS = 0.25
+FIRST_FLUSH_SECONDS = 0.05
+LINES_PER_FLUSH = 500
+LINE_LIMIT = 5000  # characters
+LOG_LIMIT = 200_000  # lines of one job; a runaway loop must not fill the database
+METRICS_PER_FLUSH = 200
+
+
+class Relay:
+    """Turns the bytes of two pipes into events of the job. Used by the attempt's own thread only."""
+
+    def __init__(self, job: Job, actor: Actor) -> None:
+        self.job, self.actor = job, actor
+        self.result: dict[str, Any] | None = None
+        self.error: dict[str, Any] | None = None
+        self.crash: dict[str, Any] | None = None
+        self.progress: dict[str, Any] | None = None
+        self.lines: list[list[str]] = []
+        self.metrics: list[dict[str, Any]] = []
+        self.line_count = job.log_lines
+        self.flushed_at = time.monotonic() - FLUSH_SECONDS + FIRST_FLUSH_SECONDS
+        self.stage_began = (time.monotonic(), "")
+        self._events, self._prints = b"", b""
+
+    # -- in -------------------------------------------------------------------------------------------------------
+    def events_in(self, data: bytes) -> bool:
+        """Bytes of the event pipe; False at its end."""
+        *lines, self._events = (self._events + data).split(b"\n")
+        for line in lines:
+            self.take(line)
+        return bool(data)
+
+    def prints_in(self, data: bytes) -> bool:
+        """Bytes of stdout and stderr, which become log lines; False at the end."""
+        *lines, rest = (self._prints + data).split(b"\n")
+        self._prints = rest[-LINE_LIMIT:]
+        for line in lines:
+            self.log(line.decode(errors="replace"), "info")
+        return bool(data)
+
+    def end(self) -> None:
+        """Both pipes have ended: what stands without a line end counts too."""
+        if self._prints:
+            self.log(self._prints.decode(errors="replace"), "info")
+        if self._events:
+            self.take(self._events)
+        self._prints = self._events = b""
+
+    def take(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+            name = event["event"]
+        except (ValueError, TypeError, KeyError):
+            self.log(line.decode(errors="replace"), "warning")
+            return
+        if name == "progress":
+            self.progress = self.estimate(event)
+        elif name == "log":
+            self.log(str(event.get("text", "")), str(event.get("level", "info")), event.get("at"))
+        elif name == "metric":
+            self.metrics.append({key: event.get(key) for key in ("name", "value", "step", "at")})
+        elif name in ("result", "error", "crash"):
+            setattr(self, name, event)
+
+    def log(self, text: str, level: str, at: float | None = None) -> None:
+        if self.line_count >= LOG_LIMIT:
+            return
+        self.line_count += 1
+        if self.line_count == LOG_LIMIT:
+            text, level = f"The log ends here: a job keeps {LOG_LIMIT} lines.", "warning"
+        moment = datetime.fromtimestamp(at if isinstance(at, int | float) else time.time(), UTC)
+        text = text.replace("\x00", "�")[:LINE_LIMIT]  # PostgreSQL's text cannot hold NUL
+        self.lines.append([moment.isoformat(timespec="milliseconds"), level, text])
+
+    def estimate(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The progress with its rate, units per second, and the seconds left, both over the current stage."""
+        done, total, stage = event.get("done"), event.get("total"), str(event.get("stage", ""))
+        now = time.monotonic()
+        if stage != self.stage_began[1]:
+            self.stage_began = (now, stage)
+        elapsed = now - self.stage_began[0]
+        rate = done / elapsed if isinstance(done, int | float) and elapsed > 0.5 else None
+        left = (total - done) / rate if rate and isinstance(total, int | float) else None
+        unit = str(event.get("unit", ""))
+        return {"done": done, "total": total, "unit": unit, "stage": stage, "rate": rate, "eta_seconds": left}
+
+    # -- out ------------------------------------------------------------------------------------------------------
+    def flush_if_due(self) -> None:
+        full = len(self.lines) >= LINES_PER_FLUSH or len(self.metrics) >= METRICS_PER_FLUSH
+        if full or time.monotonic() - self.flushed_at >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has gathered, in one transaction; StaleState if the job is no longer ours."""
+        self.flushed_at = time.monotonic()
+        lines, metrics, progress = self.lines, self.metrics, self.progress
+        events: list[tuple[str, dict[str, Any]]] = []
+        for start in range(0, len(lines), LINES_PER_FLUSH):
+            part = lines[start : start + LINES_PER_FLUSH]
+            events.append(("log", {"first": self.line_count - len(lines) + start + 1, "lines": part}))
+        if metrics:
+            events.append(("metric", {"points": metrics}))
+        if progress:
+            events.append(("progress", progress))
+        if not events:
+            return
+        snapshot: dict[str, Any] = {"log_lines": self.line_count}
+        if progress:
+            snapshot["progress"] = progress
+        services.report_events(actor=self.actor, job=self.job, events=events, **snapshot)
+        # Only now: after a failed write the next flush sends them again.
+        self.lines, self.metrics = self.lines[len(lines) :], self.metrics[len(metrics) :]
+        self.progress = None
+
+
+def failure(code: int, relay: Relay) -> tuple[dict[str, Any], bool]:
+    """What ended an engine that did not succeed, and whether another attempt may help."""
+    if relay.error:
+        return {key: relay.error.get(key) for key in ("code", "message", "field", "limit", "hint")}, False
+    if relay.crash:
+        out_of_memory = relay.crash.get("code") == "out_of_memory"
+        hint = "Ask for more memory, or give less data." if out_of_memory else "The log shows where."
+        return {**named(relay.crash["code"], relay.crash["message"]), "hint": hint}, True
+    number = code - 128 if code > 128 else -code
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return {
+            **named("engine_crashed", f"The engine ended with exit code {code}."),
+            "hint": "The log may say why.",
+        }, True
+    if number == signal.SIGKILL:
+        hint = "It was killed from outside, most often because memory ran out: ask for more memory."
+        return {**named("engine_killed", "The engine was killed (SIGKILL)."), "hint": hint}, True
+    return {**named("engine_crashed", f"The engine was ended by {name}."), "hint": "The log may say why."}, True
+
+
+def named(code: str, message: str) -> dict[str, Any]:
+    return {"code": code, "message": message, "field": None, "limit": None, "hint": None}

@@ -1,0 +1,139 @@
+"""The small process between a worker and the engine: whatever happens to either, nothing is left running.
+
+Started as `python -I shim.py EVENTS_FD LIFELINE_FD GRACE` in a session of its own, with an environment built from
+nothing and the request as JSON on stdin. Standard library only; the engine is imported in the forked child.
+
+- Subreaper: descendants that called setsid come back to it when orphaned.
+- The lifeline is a pipe whose write end only the worker's thread holds. End of file means that the job was
+  cancelled, or that the worker died by any cause: TERM to all descendants, a grace, then KILL.
+- If the shim itself is killed, the engine dies by its parent-death signal, and the worker sweeps for the rest by
+  the marker in the environment (workers/process.py).
+"""
+
+import ctypes
+import json
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+STOPPED = 75  # exit code after the lifeline ended: neither success nor a fault of the engine
+
+
+def prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def descendants() -> list[int]:
+    """Every living process below this one, by the parents that /proc shows."""
+    children: dict[int, list[int]] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            state, parent = Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()[:2]
+        except OSError:
+            continue
+        if state != b"Z":
+            children.setdefault(int(parent), []).append(int(name))
+    found, queue = [], [os.getpid()]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+def signal_all(number: int) -> list[int]:
+    alive = descendants()
+    for pid in alive:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+    return alive
+
+
+class Engine:
+    """The forked child and its exit status; orphans are reaped on the way."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.status: int | None = None
+
+    def reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.pid:
+                self.status = status
+
+    def stop_all(self, grace: float) -> None:
+        """TERM to all descendants, KILL to what is left after `grace` seconds, until none is left."""
+        deadline = time.monotonic() + grace
+        signal_all(signal.SIGTERM)
+        while descendants() and time.monotonic() < deadline:
+            time.sleep(0.02)
+            self.reap()
+        while signal_all(signal.SIGKILL):
+            time.sleep(0.02)
+            self.reap()
+        self.reap()
+
+    def exit_code(self) -> int:
+        """The child's exit code, or 128 + the signal that ended it, as shells do."""
+        if self.status is None:
+            return 128 + signal.SIGKILL
+        return 128 + os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else os.WEXITSTATUS(self.status)
+
+
+def start_engine(request: dict, events: int, lifeline: int) -> Engine:
+    """Fork. Nothing heavy is imported yet, and there is one thread, so the child starts clean."""
+    shim = os.getpid()
+    pid = os.fork()
+    if pid:
+        return Engine(pid)
+    code = 2
+    try:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != shim:  # the shim died before the signal was set
+            os._exit(code)
+        os.close(lifeline)
+        Path("/proc/self/oom_score_adj").write_text("500")  # when memory runs out, the job goes before the worker
+        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+        from workers.child import run_engine
+
+        code = run_engine(request, events)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise AssertionError("unreachable")
+
+
+def main() -> int:
+    events, lifeline, grace = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a terminal's or an init system's TERM is the worker's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    request = json.load(sys.stdin)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    engine = start_engine(request, events, lifeline)
+    os.close(events)
+    child = os.pidfd_open(engine.pid)
+    while True:
+        ready, _, _ = select.select([lifeline, child], [], [])
+        if lifeline in ready:  # nothing is ever written: readable means end of file
+            engine.stop_all(grace)
+            return STOPPED
+        engine.reap()
+        engine.stop_all(min(grace, 1.0) if descendants() else 0.0)
+        return engine.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""The doorbell's answer: claim, run, and look again until nothing is claimable."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from apps.errors import StaleState
+from apps.jobs import services
+from workers.node import this_worker
+from workers.runner import Attempt, rest_connection
+
+log = logging.getLogger(__name__)
+
+
+@shared_task(name="workers.tasks.run_next", ignore_result=True)
+def run_next(queue: str) -> int:
+    """Run jobs of `queue` until none is left that this node may take; returns how many it ran."""
+    worker = this_worker()
+    ran = 0
+    while not worker.stopping.is_set():
+        try:
+            job = services.claim_job(actor=worker.actor, node=worker.node, owner=worker.owner, queue=queue)
+        except StaleState:
+            continue  # another worker was faster with this row: look for the next
+        except DatabaseError as failure:
+            log.warning("claim: %s", failure)
+            connection.close()
+            return ran  # the dispatcher rings again
+        finally:
+            rest_connection()
+        if job is None:
+            return ran
+        attempt = Attempt(job, actor=worker.actor)
+        worker.heartbeat.watch(attempt)
+        try:
+            attempt.run()
+        finally:
+            worker.heartbeat.forget(attempt)
+            rest_connection()
+        ran += 1
+    return ran
