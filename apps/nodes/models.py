@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import models
+from django.db.models.functions import Now
 
 from apps.actors import Actor
 from apps.policy import allows
+
+ONLINE_SECONDS = 15
+"""A node not heard of for longer is offline: three heartbeats of 5 s may be lost."""
 
 
 class NodeQuerySet(models.QuerySet["Node"]):
     def visible_to(self, actor: Actor) -> NodeQuerySet:
         return self if allows(actor, "node.view") else self.none()
+
+    def with_status(self) -> NodeQuerySet:
+        """Annotate `online`, decided by the database's clock, and `status`: offline, held or online.
+
+        A node both held and silent is offline: that is what to look at first.
+        """
+        heard = models.Q(heartbeat_at__gte=Now() - timedelta(seconds=ONLINE_SECONDS))
+        return self.annotate(
+            online=models.Case(models.When(heard, then=True), default=False, output_field=models.BooleanField()),
+            status=models.Case(
+                models.When(~heard | models.Q(heartbeat_at=None), then=models.Value("offline")),
+                models.When(held_at__isnull=False, then=models.Value("held")),
+                default=models.Value("online"),
+                output_field=models.CharField(),
+            ),
+        )
+
+    def with_use(self) -> NodeQuerySet:
+        """Annotate what running jobs have claimed: `running_jobs`, `used_cpus`, `used_memory_bytes`, `used_gpus`.
+
+        Through the reverse relation by its name: jobs stand above nodes and are not imported here.
+        """
+        running = models.Q(jobs__state="running")
+        return self.annotate(
+            running_jobs=models.Count("jobs", filter=running),
+            used_cpus=models.Sum("jobs__need_cpus", filter=running, default=0.0),
+            used_memory_bytes=models.Sum("jobs__need_memory_bytes", filter=running, default=0),
+            used_gpus=models.Sum("jobs__need_gpus", filter=running, default=0),
+        )
 
 
 class Node(models.Model):

@@ -1,0 +1,5 @@
+from django.urls import path
+
+from apps.lineage import api
+
+urlpatterns = [path("lineage", api.LineageGraph.as_view(), name="api-lineage")]

@@ -1,0 +1,209 @@
+"""What this machine has and how busy it is. Called by the worker; psutil and NVML are imported only when asked.
+
+What a container or a CPU mask takes away counts as absent: a job that is placed by the board's numbers would be
+killed by the cgroup's.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`cpus` may be fractional (a cgroup quota); sizes in bytes, whole; `facts` are for people to read."""
+
+    host: str
+    boot_id: str
+    cpus: float
+    memory_bytes: int
+    disk_bytes: int
+    gpus: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def detect(disk: Path | None = None) -> Machine:
+    """This machine, with the file system that holds `disk`: the plane's home if None."""
+    gpus, gpu_reason = gpus_by_nvml()
+    facts = {
+        "processor": processor_name(),
+        "architecture": platform.machine(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "cpus_of_board": os.cpu_count() or 1,
+        "driver": gpus[0]["driver"] if gpus else "",
+        "gpu_reason": gpu_reason,
+    }
+    return Machine(
+        host=socket.gethostname(),
+        boot_id=boot_id(),
+        cpus=usable_cpus(),
+        memory_bytes=usable_memory(),
+        disk_bytes=disk_space(disk)[0],
+        gpus=gpus,
+        facts=facts,
+    )
+
+
+def load(disk: Path | None = None) -> dict[str, Any]:
+    """A snapshot for the heartbeat: CPU share since the last call (0 to 1), bytes free, use of each GPU."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    used_by_group = group_number("memory.current")
+    free = memory.available if used_by_group is None else max(0, min(memory.available, usable_memory() - used_by_group))
+    return {
+        "cpu_share": round(psutil.cpu_percent(interval=None) / 100, 3),
+        "load_1m": round(os.getloadavg()[0], 2),
+        "memory_free_bytes": int(free),
+        "disk_free_bytes": disk_space(disk)[1],
+        "gpus": gpu_use(),
+    }
+
+
+def usable_cpus() -> float:
+    """CPUs of this process's mask, cut to the tightest `cpu.max` of its cgroups; at least a tenth."""
+    mask = float(len(os.sched_getaffinity(0)))
+    return max(0.1, min([mask, *cpu_quotas()]))
+
+
+def cpu_quotas() -> Iterator[float]:
+    for text in group_values("cpu.max"):
+        quota, _, period = text.partition(" ")
+        if quota != "max" and quota.isdigit() and period.isdigit() and int(period):
+            yield round(int(quota) / int(period), 2)
+
+
+def usable_memory() -> int:
+    """Bytes of memory, cut to the tightest `memory.max` of this process's cgroups."""
+    import psutil
+
+    limits = [int(text) for text in group_values("memory.max") if text.isdigit()]
+    return min([int(psutil.virtual_memory().total), *limits])
+
+
+def group_folders() -> Iterator[Path]:
+    """The cgroup v2 folders that bind this process, its own first. None on cgroup v1."""
+    try:
+        lines = (PROC / "self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    own = next((line[3:] for line in lines if line.startswith("0::")), None)
+    if own is None:
+        return
+    folder = CGROUP_ROOT / own.lstrip("/")
+    while True:
+        yield folder
+        if folder == CGROUP_ROOT or CGROUP_ROOT not in folder.parents:
+            return
+        folder = folder.parent
+
+
+def group_values(name: str) -> Iterator[str]:
+    for folder in group_folders():
+        try:
+            yield (folder / name).read_text().strip()
+        except OSError:
+            continue  # the root has no limits, and a container may hide its parents
+
+
+def group_number(name: str) -> int | None:
+    return next((int(text) for text in group_values(name) if text.isdigit()), None)
+
+
+def disk_space(disk: Path | None) -> tuple[int, int]:
+    """(total, free for an ordinary user) bytes of the file system of the nearest folder above `disk` that exists."""
+    folder = disk or Path(settings.PLANE_HOME)
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    found = os.statvfs(folder)
+    return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+
+
+def boot_id() -> str:
+    """The kernel's name of this boot: a process id means nothing without it. Empty where there is none."""
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def processor_name() -> str:
+    try:
+        for line in (PROC / "cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def gpus_by_nvml() -> tuple[list[dict[str, Any]], str]:
+    """The GPUs as the driver lists them, and why there are none (empty where there are some)."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except ImportError:
+        return [], "nvidia-ml-py is not installed"
+    except Exception as failure:  # noqa: BLE001 - NVML's errors are made at run time, by number
+        return [], text(str(failure)) or type(failure).__name__
+    try:
+        driver = text(pynvml.nvmlSystemGetDriverVersion())
+        gpus = [gpu_facts(pynvml, index, driver) for index in range(pynvml.nvmlDeviceGetCount())]
+    except Exception as failure:  # noqa: BLE001 - a card that fell off the bus: the node still serves CPU jobs
+        return [], text(str(failure)) or type(failure).__name__
+    finally:
+        pynvml.nvmlShutdown()
+    return gpus, "" if gpus else "the driver lists no GPU"
+
+
+def gpu_facts(nvml: Any, index: int, driver: str) -> dict[str, Any]:
+    card = nvml.nvmlDeviceGetHandleByIndex(index)
+    return {
+        "index": index,
+        "name": text(nvml.nvmlDeviceGetName(card)),
+        "memory_bytes": int(nvml.nvmlDeviceGetMemoryInfo(card).total),
+        "driver": driver,
+        "uuid": text(nvml.nvmlDeviceGetUUID(card)),
+    }
+
+
+def gpu_use() -> list[dict[str, Any]]:
+    """Share of time busy (0 to 1) and bytes free of each GPU; empty where the driver does not answer."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # noqa: BLE001 - absent package or driver: there is nothing to tell
+        return []
+    try:
+        return [gpu_now(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except Exception:  # noqa: BLE001 - a heartbeat must not fail for a card that hangs
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def gpu_now(nvml: Any, index: int) -> dict[str, Any]:
+    card = nvml.nvmlDeviceGetHandleByIndex(index)
+    try:
+        busy: float | None = round(nvml.nvmlDeviceGetUtilizationRates(card).gpu / 100, 3)
+    except nvml.NVMLError:
+        busy = None  # cards cut into instances (MIG) do not tell
+    return {"index": index, "busy": busy, "memory_free_bytes": int(nvml.nvmlDeviceGetMemoryInfo(card).free)}
+
+
+def text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -1,0 +1,119 @@
+import pytest
+
+from apps.errors import Invalid, NotFound, Refused
+from apps.lineage.reads import graph
+from apps.lineage.services import record_edges
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def recorded(worker_actor, project):
+    """recorded([edges], project) puts edges there."""
+    return lambda edges, where=None: record_edges(actor=worker_actor, project=where or project, edges=edges)
+
+
+@pytest.fixture
+def viewing(actor_for, viewer):
+    return actor_for(viewer)
+
+
+def ids(found):
+    return {f"{node.type}:{node.id}": node.depth for node in found.nodes.values()}
+
+
+def test_ancestors_and_descendants_but_no_siblings(recorded, viewing, project, edge):
+    recorded(
+        [edge("dataset_version:1", "job:2"), edge("job:2", "dataset_version:3"), edge("dataset_version:3", "job:4")]
+    )
+    recorded([edge("dataset_version:1", "job:9"), edge("job:8", "job:4")])
+    found = graph(viewing, project, "dataset_version", "3")
+    assert ids(found) == {"dataset_version:1": -2, "job:2": -1, "dataset_version:3": 0, "job:4": 1}
+    assert len(found.edges) == 3
+    assert found.nodes["dataset_version", "3"].label == "dataset_version:3"
+    assert not found.truncated
+
+
+@pytest.mark.parametrize(
+    ("direction", "expected"), [("up", {"job:1", "job:2", "job:3"}), ("down", {"job:3", "job:4", "job:5"})]
+)
+def test_one_direction(recorded, viewing, project, chain, direction, expected):
+    recorded(chain(5))
+    assert set(ids(graph(viewing, project, "job", "3", direction=direction))) == expected
+
+
+@pytest.mark.parametrize("depth", [1, 2, 10])
+def test_depth_and_one_query_per_level(recorded, viewing, project, chain, depth, django_assert_num_queries):
+    recorded(chain(30))
+    with django_assert_num_queries(depth):
+        found = graph(viewing, project, "job", "15", depth=depth)
+    assert set(ids(found)) == {f"job:{n}" for n in range(15 - depth, 16 + depth)}
+
+
+@pytest.mark.parametrize("fan", [5, 50])
+def test_a_wide_level_is_one_query(recorded, viewing, project, edge, fan, django_assert_num_queries):
+    recorded([edge("job:1", f"job:{n + 10}") for n in range(fan)])
+    recorded([edge(f"job:{n + 10}", "job:5") for n in range(fan)])
+    with django_assert_num_queries(2):
+        found = graph(viewing, project, "job", "1", direction="down", depth=2)
+    assert len(found.nodes) == fan + 2
+    assert len(found.edges) == 2 * fan
+
+
+def test_a_cycle_ends(recorded, viewing, project, edge, django_assert_max_num_queries):
+    recorded([edge("dataset_version:1", "job:2"), edge("job:2", "dataset_version:1")])
+    with django_assert_max_num_queries(3):
+        found = graph(viewing, project, "dataset_version", "1", depth=10)
+    assert len(found.nodes) == len(found.edges) == 2
+
+
+def test_a_limit_cuts_and_says_so(recorded, viewing, project, edge):
+    recorded([edge("job:1", f"job:{n + 10}") for n in range(20)])
+    found = graph(viewing, project, "job", "1", limit=5)
+    assert len(found.nodes) == 5
+    assert all((e.target_type, e.target_id) in found.nodes for e in found.edges.values())
+    assert found.truncated
+
+
+def test_a_hub_is_cut_by_its_edges(recorded, viewing, project, edge):
+    recorded([edge("job:1", "job:2", f"slot-{n}") for n in range(30)])
+    found = graph(viewing, project, "job", "1", limit=3)
+    assert len(found.edges) == 12
+    assert found.truncated
+
+
+def test_what_stands_alone_is_a_graph_of_one(viewing, project):
+    found = graph(viewing, project, "job", "1")
+    assert ids(found) == {"job:1": 0}
+    assert not found.edges
+
+
+def test_edges_of_another_project_do_not_show(recorded, viewing, project, other_project, edge):
+    recorded([edge("job:1", "job:2")], other_project)
+    assert not graph(viewing, project, "job", "1").edges
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"type": "banana"}, "type"),
+        ({"id": ""}, "id"),
+        ({"id": "1 or 1=1"}, "id"),
+        ({"direction": "sideways"}, "direction"),
+        ({"depth": 0}, "depth"),
+        ({"depth": 11}, "depth"),
+        ({"limit": 301}, "limit"),
+    ],
+)
+def test_nonsense_is_named(viewing, project, asked, field):
+    asked = {"type": "job", "id": "1"} | asked
+    with pytest.raises(Invalid) as caught:
+        graph(viewing, project, asked.pop("type"), asked.pop("id"), **asked)
+    assert caught.value.field == field
+    assert caught.value.limit
+
+
+def test_a_stranger_finds_nothing_and_an_auditor_is_refused(actor_for, stranger, auditor, project):
+    for who, error in ((stranger, NotFound), (auditor, Refused)):
+        with pytest.raises(error):
+            graph(actor_for(who), project, "job", "1")
