@@ -382,7 +382,17 @@
   window.addEventListener("pageshow", function (event) {
     if (event.persisted) all("[data-live]").forEach(live);
   });
-  document.addEventListener("htmx:afterSwap", function (event) { localTimes(event.target); all("[data-live]", event.target).forEach(live); });
+  document.addEventListener("htmx:afterSettle", function () {
+    localTimes();
+    all("[data-live]").forEach(live);
+    /* a field's error was checked on leaving it: say so to readers too */
+    all(".field > .err[id]").forEach(function (error) {
+      var control = document.getElementById(error.id.slice(0, -2));
+      if (!control) return;
+      if (error.hidden) control.removeAttribute("aria-invalid"); else control.setAttribute("aria-invalid", "true");
+      error.parentElement.classList.toggle("bad", !error.hidden);
+    });
+  });
 
   nameTheme();
   localTimes();
