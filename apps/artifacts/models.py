@@ -13,7 +13,9 @@ class ArtifactQuerySet(models.QuerySet["Artifact"]):
         """Equal bytes are stored once, yet each project sees only what it holds itself."""
         if actor.plane_role:
             return self
-        return self.filter(models.Exists(Holding.objects.filter(artifact=models.OuterRef("pk"), project_id__in=actor.project_ids)))
+        return self.filter(
+            models.Exists(Holding.objects.filter(artifact=models.OuterRef("pk"), project_id__in=actor.project_ids))
+        )
 
 
 class Artifact(models.Model):

@@ -1,0 +1,77 @@
+"""SHA-256 as a name: what it looks like in an address, a header and a path."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from apps.errors import Invalid
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+HASH_BYTES = 32
+
+
+def checked_digest(text: str, *, field: str = "digest") -> str:
+    """`text` if it is 64 lower-case hex digits, else Invalid. Every path and key is built behind this."""
+    if not DIGEST.fullmatch(text):
+        raise Invalid(
+            f"{text[:80]!r} is no SHA-256 digest.",
+            code="bad_digest",
+            field=field,
+            limit="64 lower-case hex digits",
+            hint="sha256sum FILE prints it.",
+        )
+    return text
+
+
+def digest_in(content_digest: str | None, plain: str | None) -> str | None:
+    """The SHA-256 that the client announced, in hex, or None.
+
+    `content_digest` is the header of RFC 9530 (`sha-256=:<base64>:`, other algorithms are passed over), `plain`
+    ours (`X-Content-Digest: sha256:<hex>`). Raises Invalid for one that cannot be read, or for two that differ.
+    """
+    found = {digest for digest in (from_rfc_9530(content_digest or ""), from_plain(plain)) if digest}
+    if len(found) > 1:
+        raise Invalid("The two digest headers differ.", code="bad_digest", field="Content-Digest", hint="Send one.")
+    return found.pop() if found else None
+
+
+def from_plain(header: str | None) -> str | None:
+    return checked_digest(header.strip().removeprefix("sha256:"), field="X-Content-Digest") if header else None
+
+
+def from_rfc_9530(header: str) -> str | None:
+    for member in header.split(","):
+        algorithm, _, value = member.strip().partition("=")
+        if algorithm.lower() != "sha-256":
+            continue
+        try:
+            raw = base64.b64decode(value.strip().strip(":"), validate=True)
+        except binascii.Error:
+            raw = b""
+        if len(raw) != HASH_BYTES:
+            raise Invalid(
+                f"Content-Digest {value[:80]!r} cannot be read.",
+                code="bad_digest",
+                field="Content-Digest",
+                limit="sha-256=:<base64 of 32 bytes>:",
+                hint="RFC 9530 has examples; the header may also be left out.",
+            )
+        return raw.hex()
+    return None
+
+
+def as_rfc_9530(digest: str) -> str:
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(digest)).decode()}:"
+
+
+def mismatch(expected: str, actual: str) -> Invalid:
+    """The bytes are not those that were announced."""
+    return Invalid(
+        f"The body has the SHA-256 {actual}, announced was {expected}.",
+        code="digest_mismatch",
+        field="digest",
+        limit=expected,
+        hint="The transfer damaged it, or the file changed: compute the digest again and send again.",
+    )

@@ -1,0 +1,308 @@
+"""The store: bytes by their SHA-256, written once. A folder by default, an S3-compatible store by ARTIFACT_URL.
+
+Nothing that a user typed becomes a path: names are digests, checked, or random. A reader sees an object whole or
+not at all; what is being written lies apart, in staging.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from errno import EMLINK, ENOTSUP, EPERM
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+
+from apps.artifacts.digests import checked_digest, mismatch
+from apps.audit.faults import disk_fault
+from apps.errors import Malformed, Unavailable
+
+CHUNK = 1 << 20
+STALE = timedelta(hours=24)  # a staging file that nobody wrote to for so long has lost its writer
+NO_LINKS = {EPERM, ENOTSUP, EMLINK}  # file systems of some network shares
+
+
+class Staging(ABC):
+    """Bytes on their way in: write, then publish or discard. As a context it discards what was not published."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.size = 0
+        self.ended = False
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what was written so far, in hex."""
+        return self._hash.hexdigest()
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes; StorageFull (and nothing stays behind) when the disk is full."""
+        self._hash.update(chunk)
+        self.size += len(chunk)
+        self._append(chunk)
+
+    def publish(self, expected_digest: str | None = None, expected_size: int | None = None) -> tuple[str, int]:
+        """Make the bytes an object and return (digest, size); equal bytes already there stay as they are.
+
+        Raises Invalid (`digest_mismatch`) or Malformed (`body_cut_off`), and discards, when they are not what was
+        announced.
+        """
+        try:
+            if expected_size is not None and self.size != expected_size:
+                raise cut_off(self.size, expected_size)
+            if expected_digest is not None and self.digest != expected_digest:
+                raise mismatch(expected_digest, self.digest)
+            self._commit(self.digest)
+        except BaseException:
+            self.discard()
+            raise
+        self.ended = True
+        return self.digest, self.size
+
+    def discard(self) -> None:
+        """Forget everything that was written. Harmless after a publish."""
+        if not self.ended:
+            self.ended = True
+            self._drop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+    @abstractmethod
+    def _append(self, chunk: bytes) -> None: ...
+
+    @abstractmethod
+    def _commit(self, digest: str) -> None: ...
+
+    @abstractmethod
+    def _drop(self) -> None: ...
+
+
+class Reading:
+    """An object being read, from `start` up to `end`, in chunks. The file is open from the beginning."""
+
+    def __init__(self, file: IO[bytes], start: int, end: int | None) -> None:
+        self.file = file
+        self.left = None if end is None else end - start
+        if start:
+            file.seek(start)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        wanted = CHUNK if self.left is None else min(CHUNK, self.left)
+        chunk = self.file.read(wanted) if wanted else b""
+        if not chunk:
+            self.close()
+            raise StopIteration
+        if self.left is not None:
+            self.left -= len(chunk)
+        return chunk
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class Store(ABC):
+    """What both stores can do. Digests are 64 lower-case hex digits; anything else is Invalid (`bad_digest`)."""
+
+    @abstractmethod
+    def open_staging(self, expected_digest: str | None = None) -> Staging:
+        """Begin to write. A digest known beforehand saves an S3 store a copy; it still has to be checked."""
+
+    @abstractmethod
+    def open(self, digest: str, start: int = 0, end: int | None = None) -> Reading:
+        """The bytes from `start` up to, not including, `end`; FileNotFoundError at once if there are none."""
+
+    @abstractmethod
+    def size(self, digest: str) -> int:
+        """Bytes; FileNotFoundError if there is no such object."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Unavailable if the store as a whole is not there (an unmounted share), so that no scrub calls it damage."""
+
+    @abstractmethod
+    def set_aside(self, digest: str) -> None:
+        """Move a damaged object out of the way, so that the same bytes can be stored anew."""
+
+    @abstractmethod
+    def sweep(self, older_than: timedelta = STALE) -> int:
+        """Remove what interrupted writers left behind; how many."""
+
+    def exists(self, digest: str) -> bool:
+        try:
+            self.size(digest)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def verify(self, digest: str) -> bool:
+        """Read the object whole: whether its bytes are what its name says. FileNotFoundError if there is none."""
+        sha256 = hashlib.sha256()
+        for chunk in self.open(digest):
+            sha256.update(chunk)
+        return sha256.hexdigest() == digest
+
+
+def cut_off(size: int, expected: int) -> Malformed:
+    return Malformed(
+        f"The body ended after {size} of {expected} bytes; nothing was stored.",
+        code="body_cut_off",
+        field="Content-Length",
+        limit=expected,
+        hint="Send it again.",
+    )
+
+
+class LocalStaging(Staging):
+    """A file that only this writer knows, read-only from its birth; published by a hard link."""
+
+    def __init__(self, store: LocalStore) -> None:
+        super().__init__()
+        self.store = store
+        self.path = store.staging / secrets.token_hex(16)
+        with store.full_disk_named():
+            store.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+
+    def _append(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        try:
+            with self.store.full_disk_named():
+                while view:
+                    view = view[os.write(self.fd, view) :]
+        except BaseException:
+            self.discard()
+            raise
+
+    def _commit(self, digest: str) -> None:
+        with self.store.full_disk_named():
+            os.fsync(self.fd)
+            final = self.store.path_of(digest)
+            final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._place(final)
+            for folder in (final.parent, final.parent.parent):
+                sync_folder(folder)
+        self._drop()
+
+    def _place(self, final: Path) -> None:
+        """A link never overwrites: of two writers of equal bytes the second finds the work done."""
+        try:
+            os.link(self.path, final)
+        except FileExistsError:
+            if final.stat().st_size != self.size:  # a stat is cheap, and these are certainly other bytes
+                self.store.set_aside(final.parent.name + final.name)
+                os.link(self.path, final)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            os.rename(self.path, final)  # overwrites, but only by equal bytes
+
+    def _drop(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+        self.path.unlink(missing_ok=True)
+
+
+class FullDiskNamed:
+    """Context: a full, read-only or over-quota disk becomes the named error."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        named = disk_fault(error) if isinstance(error, OSError) else None
+        if named is not None:
+            raise named from error
+
+
+class LocalStore(Store):
+    """A folder, on a disk or a shared mount: `sha256/ab/cdef...`, `staging/`, `damaged/`."""
+
+    full_disk_named = FullDiskNamed
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.staging = root / "staging"
+        self.damaged = root / "damaged"
+
+    def path_of(self, digest: str) -> Path:
+        checked_digest(digest)
+        return self.root / "sha256" / digest[:2] / digest[2:]
+
+    def open_staging(self, expected_digest: str | None = None) -> Staging:
+        return LocalStaging(self)
+
+    def open(self, digest: str, start: int = 0, end: int | None = None) -> Reading:
+        return Reading(self.path_of(digest).open("rb", buffering=0), start, end)
+
+    def size(self, digest: str) -> int:
+        return self.path_of(digest).stat().st_size
+
+    def check(self) -> None:
+        if not (self.root / "sha256").is_dir():
+            raise Unavailable(
+                f"The artifact folder {self.root} is not there.",
+                code="store_unreachable",
+                hint="Mount it, or set ARTIFACT_URL to where it is now.",
+            )
+
+    def set_aside(self, digest: str) -> None:
+        self.damaged.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(FileNotFoundError):
+            os.rename(self.path_of(digest), self.damaged / f"{digest}.{time.time_ns()}")
+
+    def sweep(self, older_than: timedelta = STALE) -> int:
+        oldest = time.time() - older_than.total_seconds()
+        removed = 0
+        if not self.staging.is_dir():
+            return 0
+        for path in self.staging.iterdir():
+            with suppress(FileNotFoundError):  # its writer was faster
+                if path.stat().st_mtime <= oldest:
+                    path.unlink()
+                    removed += 1
+        return removed
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def store() -> Store:
+    """The store of this process, as the environment names it. Per process: an S3 client does not survive a fork."""
+    return store_at(settings.ENV.artifact_url, str(settings.PLANE_HOME), settings.ENV.artifact_s3_endpoint, os.getpid())
+
+
+@lru_cache(maxsize=8)
+def store_at(url: str, home: str, endpoint: str, pid: int) -> Store:
+    if url.startswith("s3://"):
+        from apps.artifacts.s3 import S3Store  # s3fs is installed only where ARTIFACT_URL asks for it
+
+        return S3Store(url.removeprefix("s3://"), endpoint)
+    return LocalStore(Path(unquote(urlsplit(url).path)) if url else Path(home) / "artifacts")
