@@ -80,7 +80,7 @@ def duration(value: object) -> str:
         (60, gettext("%(n)s min")),
         (1, gettext("%(n)s s")),
     )
-    parts = []
+    parts: list[tuple[int, str]] = []
     for size, words in units:
         count, whole = divmod(whole, size)
         if count or parts:

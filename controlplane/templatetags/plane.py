@@ -104,12 +104,11 @@ def icon(name: str, css: str = "") -> SafeString:
 
 
 @register.simple_tag
-def state(value: object, label: str = "", *, bare: bool = False, bind: str = "") -> SafeString:
-    """Badge: icon and word. ``label`` replaces the word, ``bare`` drops the ground, ``bind`` names it for JS."""
+def state(value: object, label: str = "", *, bare: bool = False) -> SafeString:
+    """Badge: icon and word. ``label`` replaces the word, ``bare`` drops the ground."""
     css, glyph, word = state_of(value)
     classes = f"state {css} bare" if bare else f"state {css}"
-    bound = format_html(' data-bind="{}"', bind) if bind else ""
-    return format_html('<span class="{}"{}>{}<span>{}</span></span>', classes, bound, icon(glyph), label or word)
+    return format_html('<span class="{}">{}<span>{}</span></span>', classes, icon(glyph), label or word)
 
 
 @register.filter

@@ -107,6 +107,10 @@ def samples() -> dict[str, Any]:
             },
             {"state": "queued", "at": now, "title": _("Queued"), "by": "陈立 Chen Li", "record": 184121, "text": ""},
         ],
+        "columns": [
+            {"key": "name", "label": _("Name"), "shown": True},
+            {"key": "rows", "label": _("Rows"), "shown": False},
+        ],
         "filters": [
             {"name": "q", "label": _("Name"), "value": "wti"},
             {
