@@ -24,6 +24,7 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "project.view": MEMBERS | {AUDITOR, SYSTEM_ADMIN, SECURITY_ADMIN, OPERATOR},
     "artifact.view": MEMBERS | {WORKER},
     "artifact.upload": frozenset({ENGINEER, WORKER}),
+    "artifact.adopt": frozenset({WORKER}),  # takes the digest on trust: only for whoever stored the bytes itself
     "dataset.view": MEMBERS | {WORKER},
     "dataset.create": frozenset({ENGINEER, WORKER}),
     "dataset.add_version": frozenset({ENGINEER, WORKER}),
@@ -41,9 +42,9 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "member.remove": frozenset({SECURITY_ADMIN, OPERATOR}),
     "service_account.create": frozenset({SECURITY_ADMIN, OPERATOR}),
     "service_account.disable": frozenset({SECURITY_ADMIN, OPERATOR}),
-    "token.create": MEMBERS | {OPERATOR},
+    "token.create": MEMBERS | {AUDITOR, OPERATOR},
     "token.create_for_service_account": frozenset({SECURITY_ADMIN, OPERATOR}),
-    "token.revoke": MEMBERS | {SECURITY_ADMIN, OPERATOR},
+    "token.revoke": MEMBERS | {SECURITY_ADMIN, AUDITOR, OPERATOR},  # members and auditor: their own
 }
 
 # Actions on the plane as a whole: project roles do not count, except where "a member of any project" is meant.
@@ -52,6 +53,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "user.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR}),
     "user.create": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.disable": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.enable": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.reset_password": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.set_system_role": frozenset({SECURITY_ADMIN, OPERATOR}),
     "node.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, WORKER, DISPATCHER},

@@ -22,7 +22,7 @@ class Artifact(models.Model):
     digest = models.CharField(max_length=64, primary_key=True)
     size = models.BigIntegerField()
     created_at = models.DateTimeField(auto_now_add=True)
-    verified_at = models.DateTimeField(null=True)  # last time a scrub read it whole
+    verified_at = models.DateTimeField(null=True)  # last time its bytes were read whole, or written
     damaged_at = models.DateTimeField(null=True)  # a scrub found other bytes, or none
 
     objects = ArtifactQuerySet.as_manager()

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, NoCredentialsError
-from s3fs import S3FileSystem
+from botocore.exceptions import BotoCoreError, NoCredentialsError  # type: ignore[import-untyped]
+from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
 from apps.artifacts.digests import checked_digest
 from apps.artifacts.store import STALE, Reading, Staging, Store

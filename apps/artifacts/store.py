@@ -12,7 +12,7 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from errno import EMLINK, ENOTSUP, EPERM
 from functools import lru_cache
@@ -171,6 +171,18 @@ def cut_off(size: int, expected: int) -> Malformed:
     )
 
 
+@contextmanager
+def full_disk_named() -> Iterator[None]:
+    """A full, read-only or over-quota disk becomes the named error."""
+    try:
+        yield
+    except OSError as error:
+        named = disk_fault(error)
+        if named is None:
+            raise
+        raise named from error
+
+
 class LocalStaging(Staging):
     """A file that only this writer knows, read-only from its birth; published by a hard link."""
 
@@ -178,14 +190,14 @@ class LocalStaging(Staging):
         super().__init__()
         self.store = store
         self.path = store.staging / secrets.token_hex(16)
-        with store.full_disk_named():
+        with full_disk_named():
             store.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
 
     def _append(self, chunk: bytes) -> None:
         view = memoryview(chunk)
         try:
-            with self.store.full_disk_named():
+            with full_disk_named():
                 while view:
                     view = view[os.write(self.fd, view) :]
         except BaseException:
@@ -193,7 +205,7 @@ class LocalStaging(Staging):
             raise
 
     def _commit(self, digest: str) -> None:
-        with self.store.full_disk_named():
+        with full_disk_named():
             os.fsync(self.fd)
             final = self.store.path_of(digest)
             final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -222,24 +234,8 @@ class LocalStaging(Staging):
         self.path.unlink(missing_ok=True)
 
 
-class FullDiskNamed:
-    """Context: a full, read-only or over-quota disk becomes the named error."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        named = disk_fault(error) if isinstance(error, OSError) else None
-        if named is not None:
-            raise named from error
-
-
 class LocalStore(Store):
     """A folder, on a disk or a shared mount: `sha256/ab/cdef...`, `staging/`, `damaged/`."""
-
-    full_disk_named = FullDiskNamed
 
     def __init__(self, root: Path) -> None:
         self.root = root

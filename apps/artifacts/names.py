@@ -1,0 +1,36 @@
+"""What a file is called and what it holds, as the sender says: shown and sent back, never used as a path."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from apps.errors import Invalid
+
+MAX_NAME = 255
+MAX_MEDIA_TYPE = 120
+OCTETS = "application/octet-stream"
+MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
+
+
+def file_name(sent: str) -> str:
+    """The last part of a sent name, without what cannot be shown; "" when nothing is left."""
+    last = re.split(r"[/\\]", sent)[-1]
+    shown = "".join(letter for letter in last if unicodedata.category(letter)[0] != "C").strip()
+    return "" if shown in {".", ".."} else shown[:MAX_NAME]
+
+
+def media_type(sent: str) -> str:
+    """The sent media type without parameters; Invalid if it is none. "" means bytes."""
+    bare = sent.partition(";")[0].strip().lower()
+    if not bare:
+        return OCTETS
+    if len(bare) > MAX_MEDIA_TYPE or not MEDIA_TYPE.fullmatch(bare):
+        raise Invalid(
+            f"{sent[:80]!r} is no media type.",
+            code="bad_media_type",
+            field="Content-Type",
+            limit=MAX_MEDIA_TYPE,
+            hint=f"For instance {OCTETS}; RFC 6838 has the form.",
+        )
+    return bare

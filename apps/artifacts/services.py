@@ -1,0 +1,271 @@
+"""Every write of artifacts: bytes first into the store, then their rows in one short transaction.
+
+A fault between the two leaves bytes that no row names: unseen by anybody, found again by the next equal upload.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.artifacts import names
+from apps.artifacts.digests import checked_digest
+from apps.artifacts.models import Artifact, Holding
+from apps.artifacts.store import CHUNK, STALE, Store, store
+from apps.audit.services import record
+from apps.errors import Conflict, Invalid, NotFound, TooLarge
+
+log = logging.getLogger(__name__)
+SCRUB_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A stored artifact, the project's holding of it, and whether the project got it only now."""
+
+    holding: Holding
+    is_new: bool
+
+    @property
+    def artifact(self) -> Artifact:
+        return self.holding.artifact
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubReport:
+    """What a scrub read: objects, bytes, and the digests that it found damaged or whole again."""
+
+    checked: int
+    bytes_read: int
+    damaged: list[str]
+    restored: list[str]
+
+
+class Damaged(Conflict):
+    """The stored bytes are not those of the digest, or are gone."""
+
+    code = "artifact_damaged"
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(
+            f"The stored bytes of {digest} are damaged or gone.",
+            field="digest",
+            hint="Upload the same file again, or have the operator restore it from a backup and scrub.",
+        )
+
+
+# -- writes ---------------------------------------------------------------------------------------------------------
+def publish_upload(
+    *,
+    actor: Actor,
+    project: Project,
+    stream: Iterable[bytes],
+    expected_digest: str | None = None,
+    expected_size: int | None = None,
+    name: str = "",
+    media_type: str = "",
+) -> Published:
+    """Store the bytes of `stream` and let `project` hold them under the last part of `name`.
+
+    Nothing is published unless size and digest are as announced. Raises TooLarge, Invalid (`digest_mismatch`,
+    `empty_body`, `bad_digest`, `bad_media_type`), Malformed (`body_cut_off`), StorageFull.
+    """
+    policy.require(actor, "artifact.upload", project)
+    media_type = names.media_type(media_type)
+    if expected_digest is not None:
+        checked_digest(expected_digest)
+    if expected_size == 0:
+        raise empty()
+    limit = settings.ENV.upload_limit_bytes
+    if expected_size is not None and expected_size > limit:
+        raise too_large(limit)
+    with store().open_staging(expected_digest) as staging:
+        for chunk in stream:
+            if staging.size + len(chunk) > limit:
+                raise too_large(limit)
+            staging.write(chunk)
+        if not staging.size and not expected_size:
+            raise empty()
+        digest, size = staging.publish(expected_digest, expected_size)
+    return register(actor, project, digest, size, name, media_type)
+
+
+def store_file(*, actor: Actor, project: Project, path: Path, name: str = "", media_type: str = "") -> Artifact:
+    """Store a local file, which may be empty, and let `project` hold it. Fencing is the caller's."""
+    policy.require(actor, "artifact.upload", project)
+    media_type = names.media_type(media_type)
+    with store().open_staging() as staging, path.open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            staging.write(chunk)
+        digest, size = staging.publish()
+    return register(actor, project, digest, size, name or path.name, media_type).artifact
+
+
+def adopt(*, actor: Actor, project: Project, digest: str, size: int, name: str = "", media_type: str = "") -> Artifact:
+    """Rows for bytes that the caller has put into the store itself; reads none, so it fits into a transaction."""
+    policy.require(actor, "artifact.adopt", project)
+    return register(actor, project, checked_digest(digest), size, name, names.media_type(media_type)).artifact
+
+
+def hold(*, actor: Actor, project: Project, artifact: Artifact, name: str = "", media_type: str = "") -> Holding:
+    """Let `project` hold an artifact that the actor can see already, for instance in another project of theirs."""
+    policy.require(actor, "artifact.upload", project)
+    if not Artifact.objects.visible_to(actor).filter(pk=artifact.pk).exists():
+        raise absent()
+    with transaction.atomic():
+        return held(actor, project, artifact, name, names.media_type(media_type))[0]
+
+
+def register(actor: Actor, project: Project, digest: str, size: int, name: str, media_type: str) -> Published:
+    """The rows of stored bytes. Bytes that a scrub had found damaged were set aside then, so these are fresh ones."""
+    with transaction.atomic():
+        now = timezone.now()
+        artifact, _ = Artifact.objects.get_or_create(digest=digest, defaults={"size": size, "verified_at": now})
+        if artifact.damaged_at is not None:
+            mark_whole(actor, artifact, now)
+        return Published(*held(actor, project, artifact, name, media_type))
+
+
+def held(actor: Actor, project: Project, artifact: Artifact, name: str, media_type: str) -> tuple[Holding, bool]:
+    """The project's holding and whether it is new. One that exists keeps its first name."""
+    holding, is_new = Holding.objects.get_or_create(
+        project=project,
+        artifact=artifact,
+        defaults={"name": names.file_name(name), "media_type": media_type, "created_by": actor.label[:200]},
+    )
+    holding.artifact = artifact
+    if is_new:
+        record(
+            actor=actor,
+            action="artifact.hold",
+            obj=holding,
+            after={"name": holding.name, "size": artifact.size, "media_type": media_type},
+            digests={"artifact": artifact.digest},
+        )
+    return holding, is_new
+
+
+# -- upkeep ---------------------------------------------------------------------------------------------------------
+def scrub(*, actor: Actor, budget_bytes: int | None = None, limit: int | None = None) -> ScrubReport:
+    """Read stored objects whole, those that were not read for longest first, until the budget is spent.
+
+    Other bytes, or none: the artifact is marked damaged with an audit record, and what is there is set aside, so
+    that the next equal upload heals it. A damaged one whose bytes are right again is marked whole. Raises
+    Unavailable when the store as a whole is away.
+    """
+    policy.require(actor, "artifact.scrub")
+    at = store()
+    started = timezone.now()
+    if Artifact.objects.exists():
+        at.check()
+    checked = read = 0
+    damaged: list[str] = []
+    restored: list[str] = []
+    for artifact in longest_unread(started):
+        if (limit is not None and checked >= limit) or (budget_bytes is not None and read >= budget_bytes):
+            break
+        checked, read = checked + 1, read + artifact.size
+        whole = check_object(at, artifact.digest)
+        if whole and artifact.damaged_at is not None:
+            mark_whole(actor, artifact, timezone.now())
+            restored.append(artifact.digest)
+        elif whole:
+            Artifact.objects.filter(pk=artifact.pk).update(verified_at=timezone.now())
+        elif mark_damaged(actor, artifact, timezone.now()):
+            damaged.append(artifact.digest)
+    return ScrubReport(checked, read, damaged, restored)
+
+
+def longest_unread(started: datetime) -> Iterable[Artifact]:
+    """Artifacts not read since `started`; in batches, because a scrub writes between them and may take hours."""
+    while batch := list(Artifact.objects.filter(verified_at__lt=started).order_by("verified_at")[:SCRUB_BATCH]):
+        yield from batch
+
+
+def check_object(at: Store, digest: str) -> bool:
+    """Whether the object is there and whole; if it is not, it is out of the way afterwards."""
+    try:
+        if at.verify(digest):
+            return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.EIO:  # a bad sector is damage, anything else is a fault of the moment
+            raise
+    at.set_aside(digest)
+    return False
+
+
+def mark_damaged(actor: Actor, artifact: Artifact, now: datetime) -> bool:
+    """False if it was known to be damaged."""
+    with transaction.atomic():
+        Artifact.objects.filter(pk=artifact.pk).update(verified_at=now)
+        if not Artifact.objects.filter(pk=artifact.pk, damaged_at=None).update(damaged_at=now):
+            return False
+        record(actor=actor, action="artifact.damaged", obj=artifact, digests={"artifact": artifact.digest})
+    log.error("artifact %s is damaged", artifact.digest)
+    return True
+
+
+def mark_whole(actor: Actor, artifact: Artifact, now: datetime) -> None:
+    with transaction.atomic():
+        Artifact.objects.filter(pk=artifact.pk).update(damaged_at=None, verified_at=now)
+        record(actor=actor, action="artifact.restored", obj=artifact, digests={"artifact": artifact.digest})
+    artifact.damaged_at, artifact.verified_at = None, now
+
+
+def sweep_staging(*, actor: Actor, older_than: timedelta = STALE) -> int:
+    """Remove what interrupted uploads left in the store's staging; how many."""
+    policy.require(actor, "artifact.scrub")
+    return store().sweep(older_than)
+
+
+# -- reads ----------------------------------------------------------------------------------------------------------
+def get_holding(*, actor: Actor, project: Project, digest: str) -> Holding:
+    """The project's holding of this artifact; NotFound for what only other projects hold."""
+    policy.require(actor, "artifact.view", project)
+    found = Holding.objects.filter(project=project, artifact=checked_digest(digest)).select_related("artifact").first()
+    if found is None:
+        raise absent()
+    return found
+
+
+def get_artifact(*, actor: Actor, project: Project, digest: str) -> Artifact:
+    """The artifact, if `project` holds it; NotFound otherwise."""
+    return get_holding(actor=actor, project=project, digest=digest).artifact
+
+
+def usable(artifact: Artifact) -> Artifact:
+    """The artifact, unless a scrub found it damaged."""
+    if artifact.damaged_at is not None:
+        raise Damaged(artifact.digest)
+    return artifact
+
+
+def absent() -> NotFound:
+    return NotFound("This project holds no such artifact.", field="digest", hint="Upload it: PUT its bytes here.")
+
+
+def empty() -> Invalid:
+    return Invalid("The body is empty.", code="empty_body", limit=1, hint="Send the bytes of the file as the body.")
+
+
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(
+        f"The upload is larger than {limit} bytes.",
+        code="upload_too_large",
+        field="Content-Length",
+        limit=limit,
+        hint="UPLOAD_LIMIT_BYTES sets this limit; a folder can be sent file by file.",
+    )
