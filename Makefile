@@ -1,0 +1,56 @@
+# Everything sets itself up: a fresh machine needs Python 3.11 and make, and no service running.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help demo up test check format clean
+
+help:
+	@echo 'make demo    set everything up, clean a real table through the plane, leave the dashboard up'
+	@echo 'make up      start the plane of PLANE_HOME (default var/) and keep it running'
+	@echo 'make test    set everything up and run the tests'
+	@echo 'make check   lint, types, layers, migrations, deployment checks'
+	@echo 'make format  put the code into its one format'
+
+demo: $(VENV)/.demo
+	@$(BIN)/python manage.py demo
+
+up: $(VENV)/.plane
+	@$(BIN)/python manage.py up
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --quiet $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy --strict deepseek $$(ls apps/*/services.py)
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+$(BIN)/python:
+	@echo 'Making $(VENV)'
+	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11, 3.12 or 3.13 is needed, not %s; name it with PYTHON=" % sys.version.split()[0]'
+	@$(PYTHON) -m venv $(VENV)
+
+# One pip command each, so that the resolver sees everything at once.
+$(VENV)/.plane: $(BIN)/python requirements.txt constraints.txt pyproject.toml
+	@echo 'Installing the plane'
+	@$(PIP) --requirement requirements.txt --editable . && touch $@
+
+$(VENV)/.demo: $(BIN)/python requirements.txt requirements-demo.txt constraints.txt pyproject.toml
+	@echo 'Installing the plane and the data of the demo'
+	@$(PIP) --requirement requirements-demo.txt --editable . && touch $@
+
+$(VENV)/.dev: $(BIN)/python requirements.txt requirements-demo.txt requirements-s3.txt requirements-dev.txt constraints.txt pyproject.toml
+	@echo 'Installing the plane and what its tests need'
+	@$(PIP) --requirement requirements-dev.txt --editable . && touch $@
