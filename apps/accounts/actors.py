@@ -52,7 +52,7 @@ def actor_for_token(token: ApiToken, *, address: str = "", request_id: str = "")
     if not owner.is_active:
         return anonymous(address=address, request_id=request_id)
     memberships = Membership.objects.filter(
-        project_id=token.project_id, user_id=token.user_id, service_account_id=token.service_account_id
+        project_id=token.project_id, user=token.user, service_account=token.service_account
     )
     return Actor(
         kind="user" if token.user_id else "service_account",

@@ -1,11 +1,59 @@
+"""What allauth asks of us: no sign-up, one-time passwords that end, addresses as we count them, sealed TOTP secrets."""
+
+from __future__ import annotations
+
+import base64
+from functools import lru_cache
+
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
+from cryptography.fernet import Fernet, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.utils import timezone
+
+from apps.accounts.actors import client_address
+from apps.accounts.models import User
 
 
 class AccountAdapter(DefaultAccountAdapter):
-    def is_open_for_signup(self, request) -> bool:
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Never: an administrator creates accounts."""
         return False
+
+    def set_password(self, user: User, password: str) -> None:
+        """A password that the person chose: what was for one use is replaced."""
+        user.must_change_password = False
+        user.password_changed_at = timezone.now()
+        super().set_password(user, password)
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        address = client_address(request)
+        if not address:
+            raise PermissionDenied("The address of this client is not known.")
+        return address
 
 
 class MFAAdapter(DefaultMFAAdapter):
-    pass
+    """TOTP secrets and recovery seeds are encrypted at rest: a copy of the database alone yields no code."""
+
+    def encrypt(self, text: str) -> str:
+        return cipher().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return cipher().decrypt(encrypted_text.encode()).decode()
+
+
+def cipher() -> MultiFernet:
+    """Encrypts with SECRET_KEY and still reads what SECRET_KEY_FALLBACKS wrote."""
+    return MultiFernet([fernet(key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)])
+
+
+@lru_cache(maxsize=8)
+def fernet(secret: str) -> Fernet:
+    """A key of its own for this purpose, derived by HKDF-SHA256 (RFC 5869)."""
+    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"accounts: second factors").derive(secret.encode())
+    return Fernet(base64.urlsafe_b64encode(derived))

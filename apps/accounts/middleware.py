@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser
@@ -69,6 +70,7 @@ class SessionLimits:
             return end_session(request, view)
         if now - request.session.get(SEEN, 0) >= RENEW_SECONDS and not is_stream(request):
             request.session[SEEN] = now  # modified: the session is saved with a new expiry
+            UserSession.objects.create_from_request(request)  # address, browser, last seen: for the list of sessions
         return None
 
 

@@ -24,7 +24,7 @@ class User(AbstractBaseUser):
     username = models.CharField(max_length=80, unique=True, validators=[UnicodeUsernameValidator()])
     name = models.CharField(max_length=120, blank=True)
     email = models.EmailField(blank=True)
-    is_active = models.BooleanField(default=True)
+    is_active = models.BooleanField(default=True)  # type: ignore[misc] - a class attribute in Django's base
     system_role = models.CharField(max_length=20, blank=True, choices=[(r.value, r.value) for r in SystemRole])
     must_change_password = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -87,6 +87,9 @@ class Membership(models.Model):
 
 class ServiceAccount(models.Model):
     """An internal tool: acts by token only, in one project."""
+
+    is_authenticated = True  # it takes a person's place in `request.user`, where the framework asks this
+    is_anonymous = False
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="service_accounts")
     name = models.CharField(max_length=50, validators=[SLUG])

@@ -1,0 +1,396 @@
+"""Every write on people, projects, members, service accounts and tokens. All are audited; role changes are sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TypeVar
+
+from allauth.usersessions.models import UserSession
+from django.db import IntegrityError, models, transaction
+from django.utils import timezone
+
+from apps import policy
+from apps.accounts import checks
+from apps.accounts.credentials import new_token, one_time_password
+from apps.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
+from apps.actors import Actor, PlaneRole, SystemRole
+from apps.audit.services import record, seal_now
+from apps.errors import Conflict, Invalid, NotFound, Refused
+
+DEFAULT_DAYS = 90
+M = TypeVar("M", bound=models.Model)
+
+
+# -- people ---------------------------------------------------------------------------------------------------------
+def create_user(*, actor: Actor, username: str, name: str = "", email: str = "") -> tuple[User, str]:
+    """A person without any right yet, and the one-time password, which is shown once and kept nowhere.
+
+    Invalid for a bad name, Conflict (name_taken) for one in use, whatever its case.
+    """
+    policy.require(actor, "user.create")
+    user = User(username=username, name=name, email=email)
+    checks.check_fields(user, "username", "name", "email")
+    checks.check_username(username)
+    password = one_time_password()
+    user.set_password(password)
+    with transaction.atomic():
+        save_new(user, checks.name_taken(username, "/username"))
+        record(actor=actor, action="user.create", obj=user, after={"username": username, "name": name})
+    return user, password
+
+
+def disable_user(*, actor: Actor, user: User, reason: str = "") -> User:
+    """End the person's access at once: sessions end, tokens are revoked. Conflict if already disabled."""
+    policy.require(actor, "user.disable", user)
+    refuse_oneself(actor, user, "user.disable", "You cannot disable your own account.")
+    with transaction.atomic():
+        user = locked(user)
+        if not user.is_active:
+            raise Conflict(f"{user.username} is already disabled.", code="already_disabled")
+        user.is_active = False
+        user.save(update_fields=["is_active"])
+        revoked = revoke_all(ApiToken.objects.filter(user=user))
+        record(
+            actor=actor,
+            action="user.disable",
+            obj=user,
+            reason=reason,
+            before={"is_active": True},
+            after={"is_active": False, "tokens_revoked": revoked, "sessions_ended": end_sessions(user)},
+        )
+        seal_now()
+    return user
+
+
+def enable_user(*, actor: Actor, user: User, reason: str = "") -> User:
+    """Let a disabled person in again, with the old password; revoked tokens stay revoked."""
+    policy.require(actor, "user.enable", user)
+    with transaction.atomic():
+        user = locked(user)
+        if user.is_active:
+            raise Conflict(f"{user.username} is not disabled.", code="already_enabled")
+        user.is_active = True
+        user.save(update_fields=["is_active"])
+        record(
+            actor=actor,
+            action="user.enable",
+            obj=user,
+            reason=reason,
+            before={"is_active": False},
+            after={"is_active": True},
+        )
+        seal_now()
+    return user
+
+
+def reset_password(*, actor: Actor, user: User) -> str:
+    """A new one-time password, shown once; every session of the person ends.
+
+    Not one's own: a person who knows the password changes it, with the rules for new passwords. Not another
+    administrator's either: who reads the new password could act as them, and the three are kept apart.
+    """
+    policy.require(actor, "user.reset_password", user)
+    refuse_oneself(actor, user, "user.reset_password", "Change your own password on the account page.")
+    if user.system_role and actor.plane_role is not PlaneRole.OPERATOR:
+        raise Refused(
+            "An administrator's password is reset by the operator of the machine.",
+            code="administrators_apart",
+            action="user.reset_password",
+            object_type="user",
+            object_id=user.pk,
+            hint=f"manage.py reset_password {user.username}",
+        )
+    password = one_time_password()
+    with transaction.atomic():
+        user = locked(user)
+        checks.check_active(user, field="/user")
+        user.set_password(password)
+        user.must_change_password = True
+        user.save(update_fields=["password", "must_change_password"])
+        record(actor=actor, action="user.reset_password", obj=user, after={"sessions_ended": end_sessions(user)})
+    return password
+
+
+def set_system_role(*, actor: Actor, user: User, system_role: str, reason: str = "") -> User:
+    """Give one of the three administrators' roles, or take it with "".
+
+    Refused for one's own account; Conflict for a person with roles in projects, and when nothing would change.
+    """
+    policy.require(actor, "user.set_system_role", user)
+    role = checks.parse_system_role(system_role)
+    refuse_oneself(actor, user, "user.set_system_role", "You cannot change your own role.")
+    with transaction.atomic():
+        user = locked(user)
+        before = user.system_role
+        if before == (role or ""):
+            raise Conflict(f"{user.username} has this role already.", code="nothing_to_change", field="/system_role")
+        if role:
+            checks.check_active(user, field="/user")
+            checks.check_no_memberships(user)
+        user.system_role = role or ""
+        user.save(update_fields=["system_role"])
+        revoked = revoke_all(ApiToken.objects.filter(user=user)) if before == SystemRole.AUDITOR else 0
+        record(
+            actor=actor,
+            action="user.set_system_role",
+            obj=user,
+            reason=reason,
+            before={"system_role": before},
+            after={"system_role": user.system_role, "tokens_revoked": revoked},
+        )
+        seal_now()
+    return user
+
+
+# -- projects and members -------------------------------------------------------------------------------------------
+def create_project(*, actor: Actor, slug: str, name: str = "") -> Project:
+    """An empty project; Conflict if the slug is taken."""
+    policy.require(actor, "project.create")
+    project = Project(slug=slug, name=name or slug)
+    checks.check_fields(project, "slug", "name")
+    taken = Conflict(f"There is a project {slug!r} already.", code="name_taken", field="/slug", hint="Choose another.")
+    with transaction.atomic():
+        save_new(project, taken)
+        record(
+            actor=actor,
+            action="project.create",
+            obj=project,
+            project_id=project.pk,
+            after={"slug": slug, "name": project.name},
+        )
+    return project
+
+
+def set_member_roles(
+    *, actor: Actor, project: Project, member: User | ServiceAccount, roles: Iterable[str], reason: str = ""
+) -> frozenset[str]:
+    """Make these the member's roles in the project: at least one; `remove_member` takes all.
+
+    Conflict for an administrator, a disabled account, or when nothing would change; NotFound for a service account
+    of another project.
+    """
+    policy.require(actor, "member.set_roles", project)
+    wanted = checks.parse_project_roles(roles, for_person=isinstance(member, User))
+    if not wanted:
+        raise Invalid("Give at least one role.", code="roles_missing", field="/roles", hint="Or remove the member.")
+    with transaction.atomic():
+        member = locked(member)
+        checks.check_active(member, field="/member")
+        refuse_as_member(member, project)
+        before = roles_held(project, member)
+        if before == wanted:
+            raise Conflict(f"{member} has these roles already.", code="nothing_to_change", field="/roles")
+        Membership.objects.filter(project=project, **whose(member)).exclude(role__in=wanted).delete()
+        Membership.objects.bulk_create(
+            [Membership(project=project, role=role, **whose(member)) for role in sorted(wanted - before)]
+        )
+        record(
+            actor=actor,
+            action="member.set_roles",
+            obj=member,
+            project_id=project.pk,
+            reason=reason,
+            before={"roles": sorted(before)},
+            after={"roles": sorted(wanted)},
+        )
+        seal_now()
+    return frozenset(wanted)
+
+
+def remove_member(*, actor: Actor, project: Project, member: User | ServiceAccount, reason: str = "") -> None:
+    """Take every role in the project and revoke the member's tokens there. NotFound if not a member."""
+    policy.require(actor, "member.remove", project)
+    with transaction.atomic():
+        member = locked(member)
+        before = roles_held(project, member)
+        if not before:
+            raise NotFound(f"{member} is no member of {project}.", field="/member")
+        Membership.objects.filter(project=project, **whose(member)).delete()
+        revoked = revoke_all(ApiToken.objects.filter(project=project, **whose(member)))
+        record(
+            actor=actor,
+            action="member.remove",
+            obj=member,
+            project_id=project.pk,
+            reason=reason,
+            before={"roles": sorted(before)},
+            after={"roles": [], "tokens_revoked": revoked},
+        )
+        seal_now()
+
+
+# -- service accounts -----------------------------------------------------------------------------------------------
+def create_service_account(*, actor: Actor, project: Project, name: str, roles: Iterable[str]) -> ServiceAccount:
+    """An internal tool's account in one project; it acts by tokens only and never approves."""
+    policy.require(actor, "service_account.create", project)
+    wanted = checks.parse_project_roles(roles, for_person=False)
+    if not wanted:
+        raise Invalid("Give at least one role.", code="roles_missing", field="/roles")
+    account = ServiceAccount(project=project, name=name, created_by_id=actor.user_id)
+    checks.check_fields(account, "name")
+    checks.check_label(name, field="/name")
+    with transaction.atomic():
+        save_new(account, checks.name_taken(name, "/name"))
+        Membership.objects.bulk_create(
+            [Membership(project=project, service_account=account, role=role) for role in sorted(wanted)]
+        )
+        record(actor=actor, action="service_account.create", obj=account, after={"name": name, "roles": sorted(wanted)})
+        seal_now()
+    return account
+
+
+def disable_service_account(*, actor: Actor, account: ServiceAccount, reason: str = "") -> ServiceAccount:
+    """End a tool's access for good: its tokens are revoked. Conflict if already disabled."""
+    policy.require(actor, "service_account.disable", account)
+    with transaction.atomic():
+        account = locked(account)
+        if not account.is_active:
+            raise Conflict(f"{account.name} is already disabled.", code="already_disabled")
+        account.is_active = False
+        account.save(update_fields=["is_active"])
+        record(
+            actor=actor,
+            action="service_account.disable",
+            obj=account,
+            reason=reason,
+            before={"is_active": True},
+            after={"is_active": False, "tokens_revoked": revoke_all(ApiToken.objects.filter(service_account=account))},
+        )
+        seal_now()
+    return account
+
+
+# -- tokens ---------------------------------------------------------------------------------------------------------
+def create_token(
+    *,
+    actor: Actor,
+    project: Project,
+    name: str,
+    scopes: Iterable[str],
+    days: int = DEFAULT_DAYS,
+    user: User | None = None,
+) -> tuple[ApiToken, str]:
+    """A token of one's own and its secret, which is shown once. Only the operator makes one for another `user`."""
+    policy.require(actor, "token.create", project)
+    if user is None and actor.user_id is not None:
+        user = User.objects.filter(pk=actor.user_id).first()
+    if user is None or (user.pk != actor.user_id and actor.plane_role is not PlaneRole.OPERATOR):
+        raise Refused(
+            "People make their own tokens.",
+            code="not_yours",
+            action="token.create",
+            project_id=project.pk,
+            field="/user",
+        )
+    return issue(actor, project, user, name, scopes, days, "token.create")
+
+
+def create_token_for_service_account(
+    *, actor: Actor, account: ServiceAccount, name: str, scopes: Iterable[str], days: int = DEFAULT_DAYS
+) -> tuple[ApiToken, str]:
+    """A token of a service account in its project, and its secret, which is shown once."""
+    policy.require(actor, "token.create_for_service_account", account)
+    return issue(actor, account.project, account, name, scopes, days, "token.create_for_service_account")
+
+
+def revoke_token(*, actor: Actor, token: ApiToken, reason: str = "") -> ApiToken:
+    """Make a token worthless at once. One's own; the security administrator and the operator revoke any."""
+    policy.require(actor, "token.revoke", token)
+    governs = actor.system_role is SystemRole.SECURITY_ADMIN or actor.plane_role is not None
+    if not governs and (token.user_id is None or token.user_id != actor.user_id):
+        raise NotFound("There is no such token, or it is not yours.")
+    with transaction.atomic():
+        if revoke_all(ApiToken.objects.filter(pk=token.pk)) == 0:
+            raise Conflict(f"The token {token.prefix}... is already revoked.", code="already_revoked")
+        token.refresh_from_db()
+        record(
+            actor=actor,
+            action="token.revoke",
+            obj=token,
+            reason=reason,
+            after={"prefix": token.prefix, "name": token.name},
+        )
+        seal_now()
+    return token
+
+
+def issue(
+    actor: Actor,
+    project: Project,
+    owner: User | ServiceAccount,
+    name: str,
+    scopes: Iterable[str],
+    days: int,
+    action: str,
+) -> tuple[ApiToken, str]:
+    checks.check_active(owner, field="/user")
+    checks.check_days(days)
+    secret, prefix, digest = new_token()
+    token = ApiToken(project=project, name=name.strip(), prefix=prefix, digest=digest, **whose(owner))
+    checks.check_fields(token, "name")
+    token.scopes = checks.check_scopes(scopes, project, owner)
+    token.expires_at = timezone.now() + timedelta(days=days)
+    with transaction.atomic():
+        token.save()
+        record(
+            actor=actor,
+            action=action,
+            obj=token,
+            after={
+                "owner": str(owner),
+                "name": token.name,
+                "prefix": prefix,
+                "scopes": token.scopes,
+                "expires_at": token.expires_at.isoformat(),
+            },
+        )
+    return token, secret
+
+
+# -- shared ---------------------------------------------------------------------------------------------------------
+def save_new(row: models.Model, taken: Conflict) -> None:
+    """Insert, or raise `taken` when a unique constraint says that somebody was faster."""
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:
+        raise taken from None
+
+
+def locked(row: M) -> M:
+    """The row read anew and locked, so that two changes of one person's rights come one after the other."""
+    return type(row)._default_manager.select_for_update().get(pk=row.pk)
+
+
+def whose(owner: User | ServiceAccount) -> dict[str, User | ServiceAccount]:
+    return {"user": owner} if isinstance(owner, User) else {"service_account": owner}
+
+
+def roles_held(project: Project, member: User | ServiceAccount) -> frozenset[str]:
+    return frozenset(Membership.objects.filter(project=project, **whose(member)).values_list("role", flat=True))
+
+
+def refuse_as_member(member: User | ServiceAccount, project: Project) -> None:
+    if isinstance(member, User):
+        checks.check_no_system_role(member)
+    elif member.project_id != project.pk:
+        raise NotFound("There is no such service account in this project.", field="/member")
+
+
+def refuse_oneself(actor: Actor, user: User, action: str, message: str) -> None:
+    if actor.user_id == user.pk:
+        raise Refused(message, code="own_account", action=action, object_type="user", object_id=user.pk)
+
+
+def revoke_all(tokens: models.QuerySet[ApiToken]) -> int:
+    """Revoke those of the tokens that still live; how many."""
+    return tokens.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
+
+
+def end_sessions(user: User) -> int:
+    """Delete the person's sessions, so that none comes back to life; how many."""
+    sessions = list(UserSession.objects.filter(user=user))
+    for session in sessions:
+        session.end()
+    return len(sessions)
