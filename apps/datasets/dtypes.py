@@ -1,0 +1,53 @@
+"""A guess at a column's type from its text, in the names that cleaning gives to types (Arrow's)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from deepseek.clean.spec import DEFAULT_MISSING
+
+MISSING = frozenset(DEFAULT_MISSING)
+
+INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf", re.IGNORECASE)
+DATE = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
+TIMESTAMP = re.compile(DATE.pattern + r"[ T]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]+)?)?Z?")
+
+
+def is_integer(cell: str) -> bool:
+    return bool(INTEGER.fullmatch(cell)) and -(2**63) <= int(cell) < 2**63
+
+
+# The first that every value allows wins, so the narrow ones stand first.
+TYPES: dict[str, Callable[[str], object]] = {
+    "int64": is_integer,
+    "double": FLOAT.fullmatch,
+    "bool": frozenset({"true", "false", "True", "False", "TRUE", "FALSE"}).__contains__,
+    "date32[day]": DATE.fullmatch,
+    "timestamp[s]": TIMESTAMP.fullmatch,
+}
+
+
+class Guess:
+    """Sees cell after cell and drops the types that one of them does not allow."""
+
+    __slots__ = ("alive", "empty")
+
+    def __init__(self) -> None:
+        self.alive = list(TYPES)
+        self.empty = True
+
+    def see(self, cell: str) -> None:
+        if cell in MISSING:
+            return
+        self.empty = False
+        if self.alive:
+            self.alive = [name for name in self.alive if TYPES[name](cell)]
+
+    @property
+    def dtype(self) -> str:
+        """ "null" where nothing but missing values was seen, "string" where no narrower type holds them all."""
+        if self.empty:
+            return "null"
+        return self.alive[0] if self.alive else "string"

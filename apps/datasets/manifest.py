@@ -1,0 +1,144 @@
+"""What a version is made of: its files, their canonical manifest, and how a table among them is to be read. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+from apps.artifacts.models import Artifact
+from apps.canonical import canonical_json
+from apps.errors import Invalid
+
+SCHEMA = "plane/dataset-manifest/v1"
+PATH_LIMIT = 255
+FILES_LIMIT = 10_000
+CSV = "text/csv"
+PARQUET = "application/vnd.apache.parquet"
+BY_SUFFIX = {".csv": CSV, ".parquet": PARQUET, ".json": "application/json", ".txt": "text/plain"}
+UNKNOWN = "application/octet-stream"
+MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*( ?; ?[a-z]+=[^\s;]+)*")
+
+VersionFile = tuple[str, Artifact, str]
+"""(path inside the version, artifact, media type)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    delimiter: str = ","
+    encoding: str = "utf-8"
+
+
+def manifest_text(files: Sequence[VersionFile]) -> str:
+    """The canonical text whose digest names the version; Invalid for no file, or one with a path of nonsense."""
+    check_files(files)
+    rows: list[dict[str, Any]] = [
+        {"path": path, "sha256": artifact.digest, "size": artifact.size, "media_type": media_type}
+        for path, artifact, media_type in sorted(files, key=lambda file: file[0])
+    ]
+    return canonical_json({"schema": SCHEMA, "files": rows})
+
+
+def check_files(files: Sequence[VersionFile]) -> None:
+    if not 1 <= len(files) <= FILES_LIMIT:
+        raise Invalid(
+            f"A version of {len(files)} files.",
+            field="files",
+            limit=f"1 to {FILES_LIMIT} files",
+            hint="Name its files.",
+        )
+    seen: set[str] = set()
+    for index, (path, _, media_type) in enumerate(files):
+        check_path(path, f"/files/{index}/path")
+        if len(media_type) > 120 or not MEDIA_TYPE.fullmatch(media_type):
+            raise Invalid(
+                f"{media_type[:60]!r} is not a media type.",
+                field=f"/files/{index}/media_type",
+                limit="type/subtype in lower case, up to 120 characters",
+                hint=f"For instance {CSV} or {PARQUET}.",
+            )
+        if path in seen:
+            raise Invalid(
+                f"The path {path!r} is named twice.",
+                field=f"/files/{index}/path",
+                limit="every path once",
+                hint="Rename it.",
+            )
+        seen.add(path)
+    for index, (path, _, _) in enumerate(files):
+        folder = next((parent for parent in parents(path) if parent in seen), None)
+        if folder is not None:
+            raise Invalid(
+                f"{folder!r} cannot be a file and the folder of {path!r}.",
+                field=f"/files/{index}/path",
+                limit="a path is a file or a folder",
+                hint="Rename one of them.",
+            )
+
+
+def parents(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def check_path(path: str, field: str) -> None:
+    """Raise Invalid for anything but a relative POSIX path that means the same on every machine."""
+    reason = (
+        "is empty"
+        if not path
+        else f"has {len(path)} characters"
+        if len(path) > PATH_LIMIT
+        else "has a backslash"
+        if "\\" in path
+        else "has a control or format character"
+        if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in path)
+        else "is absolute"
+        if path.startswith("/")
+        else "has a part that is empty, . or .."
+        if any(part in ("", ".", "..") for part in path.split("/"))
+        else "is not in Unicode's composed form (NFC)"
+        if unicodedata.normalize("NFC", path) != path
+        else ""
+    )
+    if reason:
+        raise Invalid(
+            f"The path {path[:80]!r} {reason}.",
+            code="bad_path",
+            field=field,
+            limit=f"a relative path with forward slashes, up to {PATH_LIMIT} characters",
+            hint="For instance data/table.csv.",
+        )
+
+
+def type_of_path(path: str) -> str:
+    """The media type that the end of a file's name suggests."""
+    return next((kind for suffix, kind in BY_SUFFIX.items() if path.lower().endswith(suffix)), UNKNOWN)
+
+
+def csv_type(dialect: Dialect) -> str:
+    """The media type of a CSV file, with what it takes to read it.
+
+    It stands in the manifest, so the same bytes read in another way are another version.
+    """
+    parts = [CSV]
+    if dialect.encoding != "utf-8":
+        parts.append(f"charset={dialect.encoding}")
+    if dialect.delimiter != ",":
+        parts.append(f"delimiter={quote(dialect.delimiter, safe='')}")
+    return "; ".join(parts)
+
+
+def dialect_of(media_type: str) -> Dialect | None:
+    """How to read a file of this type as CSV, or None where it is not one."""
+    kind, *rest = (part.strip() for part in media_type.split(";"))
+    if kind != CSV:
+        return None
+    named = dict(part.split("=", 1) for part in rest if "=" in part)
+    return Dialect(unquote(named.get("delimiter", ",")), named.get("charset", "utf-8"))
+
+
+def is_table(media_type: str) -> bool:
+    return media_type == PARQUET or dialect_of(media_type) is not None

@@ -1,0 +1,281 @@
+"""Every write of datasets: make one, add a version, attach its quality. A version, once there, is never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from apps import policy
+from apps.accounts.models import SLUG, Project
+from apps.actors import Actor
+from apps.artifacts.models import Artifact, Holding
+from apps.artifacts.services import usable
+from apps.audit import services as audit
+from apps.canonical import sha256_hex
+from apps.datasets.inspection import inspect_csv
+from apps.datasets.manifest import Dialect, VersionFile, csv_type, manifest_text
+from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.datasets.reads import chunks_of
+from apps.datasets.sources import edges_of, sources_of
+from apps.errors import Conflict, Invalid
+from apps.jobs.models import Job
+from apps.lineage.services import record_edges
+
+JobOutputRow = tuple[str, Artifact, str, str, Mapping[str, Any]]
+"""(slot, artifact, name, media type, meta): what jobs.services.succeed_job takes"""
+
+UPLOAD_PATH = "table.csv"  # of every uploaded table, so that the same bytes under another name are the same version
+
+
+def create_dataset(*, actor: Actor, project: Project, name: str, description: str = "") -> Dataset:
+    """A new dataset without versions. Raises Invalid for a name that cannot be one, Conflict for one that is taken."""
+    policy.require(actor, "dataset.create", project)
+    check_name(name)
+    check_text("description", description)
+    try:
+        with transaction.atomic():
+            return insert_dataset(actor, project, name, description)
+    except IntegrityError:
+        raise Conflict(
+            f"The project has a dataset {name!r} already.",
+            code="dataset_exists",
+            field="name",
+            hint="Add a version to it, or choose another name.",
+        ) from None
+
+
+def ensure_dataset(*, actor: Actor, project: Project, name: str) -> Dataset:
+    """The dataset called `name`, made if the project has none; two at once make one."""
+    found = Dataset.objects.filter(project=project, name=name).first()
+    if found is not None:
+        policy.require(actor, "dataset.view", found)
+        return found
+    policy.require(actor, "dataset.create", project)
+    check_name(name)
+    try:
+        with transaction.atomic():
+            return insert_dataset(actor, project, name, "")
+    except IntegrityError:
+        return Dataset.objects.get(project=project, name=name)
+
+
+def add_version(
+    *,
+    actor: Actor,
+    dataset: Dataset,
+    files: Sequence[VersionFile],
+    media_type: str,
+    rows: int | None,
+    columns: Sequence[Mapping[str, str]],
+    script: str,
+    params: Mapping[str, Any],
+    job_id: int | None = None,
+    quality: Artifact | None = None,
+    note: str = "",
+) -> tuple[DatasetVersion, bool]:
+    """Add the version that these files make, or find it: the digest of the manifest is its name.
+
+    Returns it and whether it is new. Numbers have no gaps and none is given twice: the dataset's row is locked while
+    the next one is taken. Raises Invalid for files of nonsense or bytes that the project does not hold.
+    """
+    policy.require(actor, "dataset.add_version", dataset)
+    text = manifest_text(files)
+    check_text("note", note)
+    check_held(dataset.project_id, [artifact for _, artifact, _ in files])
+    digest = sha256_hex(text)
+    with transaction.atomic():
+        locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
+        existing = DatasetVersion.objects.select_related("dataset").filter(dataset=locked, digest=digest).first()
+        if existing is not None:
+            return existing, False
+        number = locked.versions_count + 1
+        Dataset.objects.filter(pk=locked.pk).update(versions_count=number)
+        version = DatasetVersion.objects.create(
+            dataset=locked,
+            number=number,
+            digest=digest,
+            manifest=text,
+            media_type=media_type,
+            rows=rows,
+            size=sum(artifact.size for _, artifact, _ in files),
+            columns=[dict(column) for column in columns],
+            script=script,
+            params=dict(params),
+            job_id=job_id,
+            quality=quality,
+            note=note,
+            created_by=actor.label,
+        )
+        DatasetFile.objects.bulk_create(
+            DatasetFile(version=version, path=path, artifact=artifact, media_type=kind)
+            for path, artifact, kind in files
+        )
+        audit.record(
+            actor=actor,
+            action="dataset.add_version",
+            obj=version,
+            after={"dataset": locked.name, "number": number, "rows": rows, "script": script, "job": job_id},
+            digests={"manifest": digest},
+        )
+    dataset.versions_count = number
+    return version, True
+
+
+def upload_csv(
+    *,
+    actor: Actor,
+    project: Project,
+    dataset_name: str,
+    artifact: Artifact,
+    chunks: Iterable[bytes] | None = None,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+    note: str = "",
+) -> tuple[DatasetVersion, bool]:
+    """Read a stored CSV file through and make a version of it, in a dataset made for it if there is none.
+
+    Bounded memory, no transaction while reading. `chunks`: the file's bytes if the caller has them, else they come
+    from the store. Whatever is wrong with the file is Invalid (see inspect_csv), and then nothing is made.
+    """
+    policy.require(actor, "dataset.add_version", project)
+    check_name(dataset_name)
+    check_text("note", note)
+    check_held(project.pk, [usable(artifact)])
+    found = inspect_csv(
+        chunks_of(artifact.digest) if chunks is None else chunks, delimiter=delimiter, encoding=encoding
+    )
+    kind = csv_type(Dialect(delimiter, encoding))
+    with transaction.atomic():
+        return add_version(
+            actor=actor,
+            dataset=ensure_dataset(actor=actor, project=project, name=dataset_name),
+            files=[(UPLOAD_PATH, artifact, kind)],
+            media_type=kind,
+            rows=found.rows,
+            columns=found.columns,
+            script="upload",
+            params={"delimiter": delimiter, "encoding": encoding},
+            note=note,
+        )
+
+
+def set_quality(*, actor: Actor, version: DatasetVersion, artifact: Artifact) -> DatasetVersion:
+    """Attach the quality report, once: it is measured, not edited. The same report again changes nothing.
+
+    Raises Conflict where another report stands, Invalid where the project does not hold the artifact.
+    """
+    policy.require(actor, "dataset.set_quality", version)
+    check_held(version.project_id, [artifact])
+    attach_quality(actor, version, artifact)
+    if version.quality_id != artifact.digest:
+        raise Conflict(
+            f"{version} has a quality report already.",
+            code="quality_exists",
+            field="quality",
+            hint="A report is measured once; other bytes are another version.",
+        )
+    return version
+
+
+def attach_quality(actor: Actor, version: DatasetVersion, artifact: Artifact) -> None:
+    """Compare-and-set on "no report yet"; whichever report stands then is on `version`."""
+    with transaction.atomic():
+        if DatasetVersion.objects.filter(pk=version.pk, quality=None).update(quality=artifact):
+            audit.record(
+                actor=actor,
+                action="dataset.set_quality",
+                obj=version,
+                after={"quality": artifact.digest},
+                digests={"manifest": version.digest, "quality": artifact.digest},
+            )
+    version.refresh_from_db(fields=["quality"])
+
+
+def register_version(
+    *,
+    actor: Actor,
+    project: Project,
+    dataset_name: str,
+    outputs: Sequence[JobOutputRow],
+    job: Job,
+    script: str,
+    params: Mapping[str, Any],
+    slot: str = "table",
+    note: str = "",
+) -> tuple[DatasetVersion, bool]:
+    """Make the output in `slot` a version of the dataset, which is made too if it is absent; reads no bytes.
+
+    The report in "quality_after" becomes the version's, the one in "quality_before" its source's, where they have
+    none. Lineage: what went into the job, the job, the version. Registered twice is registered once.
+    Call it inside the transaction that ends the job. Raises Invalid if the job has no such output.
+    """
+    policy.require(actor, "dataset.add_version", project)
+    policy.require(actor, "dataset.set_quality", project)
+    made = {row[0]: row for row in outputs}
+    if slot not in made:
+        raise Invalid(
+            f"Job {job.pk} made no output {slot!r}.",
+            code="output_missing",
+            field="slot",
+            limit=", ".join(made) or "none",
+        )
+    _, artifact, name, media_type, meta = made[slot]
+    with transaction.atomic():
+        dataset = ensure_dataset(actor=actor, project=project, name=dataset_name)
+        version, created = add_version(
+            actor=actor,
+            dataset=dataset,
+            files=[(name, artifact, media_type)],
+            media_type=media_type,
+            rows=meta.get("rows"),
+            columns=meta.get("columns", []),
+            script=script,
+            params=params,
+            job_id=job.pk,
+            note=note,
+        )
+        sources = sources_of(job, dataset)
+        for measured, report in ((version, "quality_after"), (sources.get(slot), "quality_before")):
+            if measured is not None and report in made:  # the first measurement stands: two jobs may clean one version
+                attach_quality(actor, measured, made[report][1])
+        record_edges(actor=actor, project=project, edges=edges_of(job, sources, version, slot))
+    return version, created
+
+
+def insert_dataset(actor: Actor, project: Project, name: str, description: str) -> Dataset:
+    dataset = Dataset.objects.create(project=project, name=name, description=description, created_by=actor.label)
+    audit.record(actor=actor, action="dataset.create", obj=dataset, after={"name": name, "description": description})
+    return dataset
+
+
+def check_held(project_id: int, artifacts: Sequence[Artifact]) -> None:
+    """Raise Invalid for an artifact that the project does not hold; another project may, and keeps it to itself."""
+    wanted = {artifact.digest for artifact in artifacts}
+    held = set(Holding.objects.filter(project=project_id, artifact__in=wanted).values_list("artifact_id", flat=True))
+    missing = sorted(wanted - held)
+    if missing:
+        raise Invalid(
+            f"The project holds no artifact {missing[0]}.",
+            code="artifact_unknown",
+            field="digest",
+            limit="an artifact of this project",
+            hint="Upload it first.",
+        )
+
+
+def check_name(name: str) -> None:
+    if not SLUG.regex.fullmatch(name):  # the validator itself lets a line end pass behind the name
+        raise Invalid(
+            f"{name[:60]!r} cannot be the name of a dataset.",
+            code="bad_name",
+            field="name",
+            limit="1 to 50 lower-case letters, digits and hyphens, a letter or digit first",
+            hint="For instance wti-daily.",
+        )
+
+
+def check_text(field: str, value: str) -> None:
+    if len(value) > 500:
+        raise Invalid(f"{field} has {len(value)} characters.", field=field, limit="500 characters", hint="Shorten it.")

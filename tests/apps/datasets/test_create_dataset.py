@@ -1,0 +1,42 @@
+import pytest
+
+from apps.audit.models import AuditRecord
+from apps.datasets.models import Dataset
+from apps.datasets.services import create_dataset
+from apps.errors import Conflict, Invalid, NotFound, Refused
+
+pytestmark = pytest.mark.django_db
+
+
+def test_makes_it_empty_and_records_it(actor_for, engineer, project):
+    made = create_dataset(actor=actor_for(engineer), project=project, name="wti-daily", description="Crude")
+    assert (made.versions_count, made.created_by) == (0, "engineer")
+    assert AuditRecord.objects.get(action="dataset.create").object_id == str(made.pk)
+
+
+def test_a_taken_name_is_a_conflict_in_this_project_only(worker_actor, dataset, other_project):
+    with pytest.raises(Conflict) as caught:
+        create_dataset(actor=worker_actor, project=dataset.project, name=dataset.name)
+    assert (caught.value.code, caught.value.field) == ("dataset_exists", "name")
+    assert create_dataset(actor=worker_actor, project=other_project, name=dataset.name).pk != dataset.pk
+    assert AuditRecord.objects.filter(action="dataset.create").count() == 2
+
+
+@pytest.mark.parametrize("name", ["", "WTI", "-x", "a b", "a/b", "x" * 51, "a\n", "数据"])
+def test_refuses_a_name(worker_actor, project, name):
+    with pytest.raises(Invalid) as caught:
+        create_dataset(actor=worker_actor, project=project, name=name)
+    assert (caught.value.code, caught.value.field) == ("bad_name", "name")
+
+
+def test_refuses_a_long_description(worker_actor, project):
+    with pytest.raises(Invalid) as caught:
+        create_dataset(actor=worker_actor, project=project, name="a", description="x" * 501)
+    assert caught.value.field == "description"
+
+
+@pytest.mark.parametrize(("who", "error"), [("viewer", Refused), ("approver", Refused), ("stranger", NotFound)])
+def test_takes_an_engineer_of_the_project(request, actor_for, project, who, error):
+    with pytest.raises(error):
+        create_dataset(actor=actor_for(request.getfixturevalue(who)), project=project, name="a")
+    assert not Dataset.objects.exists()
