@@ -161,7 +161,8 @@ def histogram(
 LEVEL = '<line class="gl" x2="100%" y1="{0}%" y2="{0}%"/><text x="-8" y="{0}%" dy="4" text-anchor="end">{1}</text>'
 TICK = '<text x="{}%" y="100%" dy="17" text-anchor="middle">{}</text>'
 POINT = (
-    '<svg class="pt" x="{}%" y="{}%" tabindex="0" role="img" aria-label="{}"><circle class="hit" r="12"/>'
+    '<svg class="pt" x="{}%" y="{}%" tabindex="0" role="img" aria-label="{}">'
+    '<rect class="hit" x="-{}%" y="-{}%" width="{}%" height="100%"/>'
     '<g class="tip"><circle r="3" class="dot"/><rect x="{}" y="-26" width="{}" height="22" rx="4"/>'
     '<text x="{}" y="-11" text-anchor="middle">{}</text></g></svg>'
 )
@@ -172,7 +173,9 @@ def point(index: int, height: float, bins: int, tip: str) -> tuple[str, ...]:
     place = (index + 0.5) / bins * 100
     wide = sum(13 if ord(letter) > 0x2E7F else 6.5 for letter in tip) + 14
     left = 8.0 if place < 60 else -8 - wide
-    return plain(place), plain(100 - height / 10), tip, plain(left), plain(wide), plain(left + wide / 2), tip
+    top = plain(100 - height / 10)
+    hit = plain(50 / bins), top, plain(100 / bins)  # the whole column answers, a thin bar would be hard to meet
+    return plain(place), top, tip, *hit, plain(left), plain(wide), plain(left + wide / 2), tip
 
 
 def spread(edges: Sequence[float], count: int = 5) -> list[tuple[float, float]]:

@@ -201,3 +201,9 @@ def test_500_renders_without_any_context() -> None:
     html = Template("{% extends '500.html' %}").render(Context())
     assert "Something broke" in html
     assert "Traceback" not in html
+
+
+def test_a_whole_column_of_a_histogram_answers_the_pointer() -> None:
+    html = render("{% histogram e c %}", e=[0, 1, 2], c=[5, 10])
+    assert '<rect class="hit" x="-25%" y="-50%" width="50%" height="100%"/>' in html
+    assert 'aria-label="0 to 1: 5"' in html
