@@ -15,6 +15,7 @@ from apps.accounts.actors import actor_for_token, actor_for_user
 from apps.accounts.models import ApiToken, Membership, Project, User
 from apps.actors import PlaneRole, ProjectRole, SystemRole, plane_actor
 from apps.canonical import sha256_hex
+from tests.audit_flush import audit_flush  # noqa: F401  wraps the flush of `transaction=True` tests
 
 PASSWORD = "correct horse battery 9"
 

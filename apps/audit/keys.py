@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey as SigningKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -19,7 +19,7 @@ from django.conf import settings
 from apps.audit.verifier.verify import key_id_of
 from apps.errors import Unavailable
 
-__all__ = ["SigningKey", "key_id", "private_path", "public_path", "public_pem", "require_key", "signing_key"]
+SigningKey = Ed25519PrivateKey
 
 
 def private_path() -> Path:
@@ -57,6 +57,14 @@ def require_key(*, make: bool) -> SigningKey:
             hint=f"Export on the machine of the dispatcher, or put the key at {private_path()}.",
         )
     return key
+
+
+def known_public_pem() -> bytes | None:
+    """The public key, from the private one where it is here, else from the file beside it; None where neither is."""
+    key = signing_key(make=False)
+    if key is not None:
+        return public_pem(key)
+    return public_path().read_bytes() if public_path().exists() else None
 
 
 def new_key_pem() -> bytes:

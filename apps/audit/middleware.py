@@ -78,12 +78,13 @@ def to_login(request: HttpRequest) -> HttpResponseBase:
 
 
 def error_page(request: HttpRequest, error: PlaneError) -> str:
-    """templates/errors/<status>.html, or errors/error.html for a status without a page of its own."""
+    """templates/errors/<status>.html, or the page of 400 or 500 for a status without one of its own."""
     first = error.errors[0]
     request_id = str(getattr(getattr(request, "actor", None), "request_id", "") or "")
     context = {"status": error.status, "request_id": request_id, "errors": error.errors, **first}
     try:
-        return select_template([f"errors/{error.status}.html", "errors/error.html"]).render(context, request)
+        general = "errors/400.html" if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else "errors/500.html"
+        return select_template([f"errors/{error.status}.html", general]).render(context, request)
     except Exception:  # the frame reads the database, which may be the very thing that failed
         log.exception("the page of error %s (%s) could not be drawn", error.status, error.code)
         return format_html(

@@ -12,9 +12,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from apps.actors import Actor
+from apps.audit.bodies import TIME, body_text, copies_of, plain_fields
 from apps.audit.models import AuditRecord, Result
 from apps.audit.sealing import seal_all
-from apps.canonical import canonical_json
 from apps.errors import IllegalMove, Refused, StaleState
 from apps.policy import project_id_of
 
@@ -43,10 +43,9 @@ def record(
     if obj is not None:
         object_type, object_id = obj._meta.model_name or "", obj.pk
         project_id = project_id if project_id is not None else project_id_of(obj)
-    at = timezone.now()
     body = {
         "v": 1,
-        "at": at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "at": timezone.now().strftime(TIME),
         "actor": actor.as_record(),
         "address": actor.address,
         "request": actor.request_id,
@@ -57,37 +56,10 @@ def record(
         "digests": dict(digests or {}),
         "result": str(result),
         "reason": reason,
-        "before": plain(before or {}),
-        "after": plain(after or {}),
+        "before": plain_fields(before or {}),
+        "after": plain_fields(after or {}),
     }
-    return AuditRecord.objects.create(
-        body=canonical_json(body),
-        at=at,
-        actor=actor.label[:200],
-        user_id=actor.user_id,
-        project_id=project_id,
-        job_id=actor.job_id,
-        action=action,
-        object_type=object_type,
-        object_id=str(object_id)[:80],
-        result=str(result),
-        request_id=actor.request_id,
-    )
-
-
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as JSON knows them; what it does not know (dates, rows, expressions) by its text."""
-    shown: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, models.Model):
-            shown[name] = value.pk
-        elif isinstance(value, str | int | float | bool | list | dict | None):
-            shown[name] = value
-        elif hasattr(value, "resolve_expression"):
-            continue  # decided by the database; the row read back says what it became
-        else:
-            shown[name] = str(value)
-    return shown
+    return AuditRecord.objects.create(body=body_text(body), **copies_of(body))
 
 
 def change_state(

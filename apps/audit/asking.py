@@ -1,0 +1,47 @@
+"""What pages and programs read from a query string before they call a service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.apps import apps
+
+from apps.actors import Actor
+from apps.audit.filters import Filters, read_filters
+from apps.errors import Invalid
+
+MAX_SEQ = 2**63 - 1
+
+
+def projects_of(actor: Actor) -> dict[str, int]:
+    """Slug -> id of what the reader may see. The trail lies below accounts: it asks by name, not by import."""
+    model = apps.get_model("accounts", "Project")
+    return dict(model.objects.visible_to(actor).order_by("slug").values_list("slug", "pk"))
+
+
+def filters_asked(actor: Actor, params: Mapping[str, Any]) -> Filters:
+    return read_filters(params, projects_of(actor))
+
+
+def export_asked(actor: Actor, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `start_export`; Invalid names the field."""
+    projects = projects_of(actor)
+    slug = str(params.get("project") or "")
+    if slug and slug not in projects:
+        raise Invalid(f"There is no project {slug!r}, or you may not see it.", field="project")
+    return {
+        "from_seq": number(params, "from_seq"),
+        "to_seq": number(params, "to_seq"),
+        "project_id": projects.get(slug),
+        "reason": str(params.get("reason") or "")[:2000],
+    }
+
+
+def number(params: Mapping[str, Any], name: str) -> int | None:
+    text = str(params.get(name) or "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= MAX_SEQ and len(text) <= 19):
+        raise Invalid(f"{name} {text[:40]!r} is no record number.", field=name, limit="a whole number from 1")
+    return int(text)

@@ -1,0 +1,90 @@
+"""What a reader asks of the trail: read from a query string, the same for pages and programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, time, timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from apps.audit.models import AuditQuerySet, Result
+from apps.errors import Invalid
+
+TEXTS = ("actor", "action", "object_type", "object_id", "result")
+MAX_TEXT = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Empty means every. `action` that ends in a dot takes the whole family (`user.`); `end` is excluded."""
+
+    actor: str = ""
+    action: str = ""
+    object_type: str = ""
+    object_id: str = ""
+    result: str = ""
+    project_id: int | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def asked(self) -> dict[str, Any]:
+        """What was asked for, for the record of the reading."""
+        return {name: value for name, value in asdict(self).items() if value not in ("", None)}
+
+
+def read_filters(params: Mapping[str, Any], projects: Mapping[str, int]) -> Filters:
+    """Filters of a query string; `projects` maps the slugs that the reader may see to ids. Raises Invalid."""
+    texts = {name: text_of(params, name) for name in TEXTS}
+    if texts["result"] and texts["result"] not in Result.values:
+        raise Invalid(f"There is no result {texts['result']!r}.", field="result", limit=", ".join(Result.values))
+    slug = text_of(params, "project")
+    if slug and slug not in projects:
+        raise Invalid(f"There is no project {slug!r}, or you may not see it.", field="project")
+    return Filters(
+        **texts,
+        project_id=projects[slug] if slug else None,
+        start=moment(params, "from"),
+        end=moment(params, "to", whole_day=True),
+    )
+
+
+def text_of(params: Mapping[str, Any], name: str) -> str:
+    text = str(params.get(name) or "").strip()
+    if len(text) > MAX_TEXT or "\x00" in text:
+        raise Invalid(f"{name} is too long or holds a NUL.", field=name, limit=MAX_TEXT)
+    return text
+
+
+def moment(params: Mapping[str, Any], name: str, *, whole_day: bool = False) -> datetime | None:
+    """A date (its beginning, or with `whole_day` its end) or a time, in the reader's zone where it names none."""
+    text = text_of(params, name)
+    if not text:
+        return None
+    try:
+        day, exact = parse_date(text), parse_datetime(text)
+    except ValueError:
+        day = exact = None
+    if day is not None:
+        exact = datetime.combine(day + timedelta(days=1) if whole_day else day, time.min)
+    if exact is None:
+        raise Invalid(f"{name} {text!r} is no date.", field=name, limit="YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ")
+    return exact if timezone.is_aware(exact) else timezone.make_aware(exact)
+
+
+def narrowed(records: AuditQuerySet, filters: Filters) -> AuditQuerySet:
+    """The records that match every filter."""
+    wanted: dict[str, Any] = {
+        name: value for name in ("actor", "object_type", "object_id", "result") if (value := getattr(filters, name))
+    }
+    if filters.action:
+        wanted["action__startswith" if filters.action.endswith(".") else "action"] = filters.action
+    if filters.project_id is not None:
+        wanted["project_id"] = filters.project_id
+    if filters.start:
+        wanted["at__gte"] = filters.start
+    if filters.end:
+        wanted["at__lt"] = filters.end
+    return records.filter(**wanted)
