@@ -1,0 +1,89 @@
+"""The body of an upload as it comes off the wire, in chunks; nothing is kept in memory or in a temporary file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from django.utils.http import parse_header_parameters
+
+from apps.errors import LengthRequired, Malformed, PlaneError
+
+CHUNK = 256 << 10
+FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
+
+
+class WrongMediaType(PlaneError):
+    """A form, where the bytes themselves are wanted."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The chunks of a body, and its length as announced; None for a chunked one."""
+
+    chunks: Iterator[bytes]
+    length: int | None
+
+
+def refuse_forms(request: HttpRequest) -> None:
+    """Call it before anything that may look at request.POST, which would read the whole body."""
+    if request.content_type in FORMS:
+        raise WrongMediaType(
+            f"The body is the file itself, not a form ({request.content_type}).",
+            field="Content-Type",
+            hint="Send Content-Type: application/octet-stream, as curl -T FILE does by itself.",
+        )
+
+
+def body_of(request: HttpRequest) -> Body:
+    """The body of this request. LengthRequired when neither its length nor its end can be known."""
+    if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+        # Django reads nothing without a Content-Length; the server's own stream knows its end, if it says so.
+        if not request.META.get("wsgi.input_terminated"):
+            raise length_required()
+        return Body(chunked(request), None)
+    announced = request.META.get("CONTENT_LENGTH") or ""
+    if not announced.isascii() or not announced.isdigit():
+        raise length_required()
+    return Body(iter(lambda: read(request), b""), int(announced))
+
+
+def read(request: HttpRequest) -> bytes:
+    """Up to CHUNK bytes. A client that left reads like an end; whoever knows the length compares."""
+    try:
+        return request.read(CHUNK)
+    except OSError as error:
+        raise ended_early() from error
+
+
+def chunked(request: HttpRequest) -> Iterator[bytes]:
+    stream = request.META["wsgi.input"]
+    while True:
+        try:
+            chunk = stream.read(CHUNK)
+        except Exception as error:  # each server has its own classes for a chunk that is cut off or malformed
+            raise ended_early() from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def name_in(disposition: str | None) -> str:
+    """The file name of a Content-Disposition header, or ""; RFC 6266's `filename*` included."""
+    if not disposition:
+        return ""
+    return str(parse_header_parameters(disposition)[1].get("filename", ""))
+
+
+def ended_early() -> Malformed:
+    return Malformed("The body ended early; nothing was stored.", code="body_cut_off", hint="Send it again.")
+
+
+def length_required() -> LengthRequired:
+    return LengthRequired(
+        "The length of the body is not known.", field="Content-Length", hint="Send a Content-Length header."
+    )
