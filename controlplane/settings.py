@@ -32,6 +32,13 @@ def secret_key() -> str:
     return path.read_text().strip()
 
 
+def home_folder(name: str) -> str:
+    """A folder of the home, there when Django looks for it."""
+    path = PLANE_HOME / name
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return str(path)
+
+
 SECRET_KEY = secret_key()
 DEBUG = ENV.debug
 ALLOWED_HOSTS = ENV.allowed_hosts
@@ -232,7 +239,7 @@ CONTENT_SECURITY_POLICY = {
 }
 PERMISSIONS_POLICY = {"camera": [], "geolocation": [], "microphone": [], "payment": [], "usb": []}
 DATA_UPLOAD_MAX_MEMORY_SIZE = ENV.body_limit_bytes
-FILE_UPLOAD_TEMP_DIR = str(PLANE_HOME / "uploads")
+FILE_UPLOAD_TEMP_DIR = home_folder("uploads")
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 
 # -- REST -----------------------------------------------------------------------------------------------------------
@@ -294,4 +301,6 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": ENV.log_level},
     "loggers": {"axes": {"level": "WARNING"}, "kombu": {"level": "WARNING"}},
 }
-SILENCED_SYSTEM_CHECKS: list[str] = []
+SILENCED_SYSTEM_CHECKS = [
+    "axes.W006",  # locking by name alone is meant: an attacker changes addresses, the account is what is guarded
+]

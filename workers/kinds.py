@@ -1,7 +1,6 @@
 """Which engine function does which kind of job, and who registers what it made. Keys as in apps/jobs/kinds.py."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from apps.actors import Actor
 from apps.jobs.models import Job
@@ -13,9 +12,9 @@ ENGINE: dict[str, str] = {
     "clean": "deepseek.clean.run:run",
 }
 
-Register = Callable[[Actor, Job, Mapping[str, Any]], None]
+Register = Callable[[Actor, Job, registration.Outputs], None]
 
 REGISTER: dict[str, Register] = {
-    "noop": registration.nothing,
+    "noop": registration.artifacts_only,
     "clean": registration.cleaned_table,
 }

@@ -22,6 +22,8 @@ from workers.runner import scratch_root
 
 log = logging.getLogger(__name__)
 
+MEMORY_SHARE = 0.9  # of what there is; the rest is for the worker itself and the page cache
+
 
 @dataclass
 class Worker:
@@ -60,10 +62,10 @@ def _start() -> Worker:
         process_id=os.getpid(),
         queues=[queue for queue in env.node_queues if queue != "gpu" or found.gpus],
         cpus=env.node_cpus or found.cpus,
-        memory_bytes=env.node_memory_bytes or found.memory_bytes,
+        memory_bytes=env.node_memory_bytes or int(found.memory_bytes * MEMORY_SHARE),
         disk_bytes=found.disk_bytes,
         gpus=found.gpus,
-        hardware=found.hardware,
+        hardware=found.facts,
     )
     owner = f"{env.node}:{os.getpid()}:{secrets.token_hex(4)}"[-80:]
     heartbeat = Heartbeat(actor=actor, node=node, owner=owner)

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from apps.artifacts.store import store
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.actors import Actor
+from apps.artifacts.store import store
 from apps.errors import PlaneError, StaleState
 from apps.jobs import services
 from apps.jobs.kinds import KINDS
@@ -184,7 +184,7 @@ class Attempt:
                 artifacts = outputs.adopt(self.actor, self.job, made)
                 job = self.row()
                 services.succeed_job(actor=self.actor, job=job, outputs=artifacts, result=result["summary"])
-                kinds.REGISTER[job.kind](self.actor, job, result)
+                kinds.REGISTER[job.kind](self.actor, job, artifacts)
 
         self.insisting(register)
 
