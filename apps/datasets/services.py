@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -266,7 +267,7 @@ def check_held(project_id: int, artifacts: Sequence[Artifact]) -> None:
 
 
 def check_name(name: str) -> None:
-    if not SLUG.regex.fullmatch(name):  # the validator itself lets a line end pass behind the name
+    if not re.fullmatch(SLUG.regex, name):  # the validator itself lets a line end pass behind the name
         raise Invalid(
             f"{name[:60]!r} cannot be the name of a dataset.",
             code="bad_name",

@@ -37,10 +37,10 @@ def sources_of(job: Job, dataset: Dataset) -> dict[str, DatasetVersion]:
 def edges_of(job: Job, sources: Mapping[str, DatasetVersion], version: DatasetVersion, slot: str) -> list[EdgeSpec]:
     """Into the job what its slots held (the bare artifact where no version has it), out of it the version."""
     here = End("job", str(job.pk), label=str(job))
-    edges = [EdgeSpec(here, end_of(version), slot)]
+    edges = [EdgeSpec.between(here, end_of(version), slot)]
     for name, digest in inputs_of(job).items():
         end = end_of(sources[name]) if name in sources else End("artifact", digest, digest, digest[:12])
-        edges.append(EdgeSpec(end, here, name))
+        edges.append(EdgeSpec.between(end, here, name))
     return edges
 
 

@@ -21,18 +21,39 @@ class End:
     digest: str = ""
     label: str = ""
 
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.type, self.id
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeSpec:
-    """`source` went into `target`; `role` is the slot that it went in by, or came out of."""
+    """The source went into the target; `role` is the slot that it went in by, or came out of."""
 
-    source: End
-    target: End
+    source_type: str
+    source_id: str
+    source_digest: str = ""
+    source_label: str = ""
+    target_type: str
+    target_id: str
+    target_digest: str = ""
+    target_label: str = ""
     role: str
+
+    @classmethod
+    def between(cls, source: End, target: End, role: str) -> EdgeSpec:
+        return cls(
+            source_type=source.type,
+            source_id=source.id,
+            source_digest=source.digest,
+            source_label=source.label,
+            target_type=target.type,
+            target_id=target.id,
+            target_digest=target.digest,
+            target_label=target.label,
+            role=role,
+        )
+
+    @property
+    def key(self) -> tuple[str, str, str, str, str]:
+        """What makes two edges the same."""
+        return self.source_type, self.source_id, self.target_type, self.target_id, self.role
 
 
 def check_end(type: str, id: str) -> None:
@@ -55,15 +76,16 @@ def check_end(type: str, id: str) -> None:
 
 def check_edge(edge: EdgeSpec) -> None:
     """Raise Invalid for an edge that could not be stored, or that leads from an end to itself."""
-    for end in (edge.source, edge.target):
-        check_end(end.type, end.id)
-        if end.digest and not DIGEST.fullmatch(end.digest):
+    check_end(edge.source_type, edge.source_id)
+    check_end(edge.target_type, edge.target_id)
+    for digest in (edge.source_digest, edge.target_digest):
+        if digest and not DIGEST.fullmatch(digest):
             raise Invalid(
-                f"{end.digest[:70]!r} is not a digest.", field="digest", limit="64 lower-case hex digits, or empty"
+                f"{digest[:70]!r} is not a digest.", field="digest", limit="64 lower-case hex digits, or empty"
             )
-    if edge.source.key == edge.target.key:
+    if (edge.source_type, edge.source_id) == (edge.target_type, edge.target_id):
         raise Invalid(
-            f"An edge cannot lead from {edge.source.type} {edge.source.id} to itself.",
+            f"An edge cannot lead from {edge.source_type} {edge.source_id} to itself.",
             field="target",
             hint="Record what went in and what came out.",
         )

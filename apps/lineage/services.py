@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from django.db import transaction
 from django.db.models import Q
@@ -13,6 +14,8 @@ from apps.actors import Actor
 from apps.audit import services as audit
 from apps.lineage.ends import EdgeSpec, check_edge
 from apps.lineage.models import Edge
+
+__all__ = ["EdgeSpec", "record_edges"]
 
 LABEL_LENGTH = 160
 
@@ -26,7 +29,7 @@ def record_edges(*, actor: Actor, project: Project, edges: Sequence[EdgeSpec]) -
     policy.require(actor, "lineage.record", project)
     for edge in edges:
         check_edge(edge)
-    wanted = {(*edge.source.key, *edge.target.key, edge.role): edge for edge in edges}
+    wanted = {edge.key: edge for edge in edges}
     if not wanted:
         return 0
     with transaction.atomic():
@@ -45,29 +48,15 @@ def record_edges(*, actor: Actor, project: Project, edges: Sequence[EdgeSpec]) -
 
 def known(project: Project, edges: Sequence[EdgeSpec]) -> set[tuple[str, str, str, str, str]]:
     """Keys of those of `edges` that are recorded already."""
-    ends = Q(pk__in=())
-    for edge in edges:
-        ends |= Q(
-            source_type=edge.source.type,
-            source_id=edge.source.id,
-            target_type=edge.target.type,
-            target_id=edge.target.id,
-            role=edge.role,
-        )
     fields = ("source_type", "source_id", "target_type", "target_id", "role")
-    return set(Edge.objects.filter(ends, project=project).values_list(*fields))
+    same = Q(pk__in=())
+    for edge in edges:
+        same |= Q(**dict(zip(fields, edge.key, strict=True)))
+    return set(Edge.objects.filter(same, project=project).values_list(*fields))
 
 
 def row(project: Project, edge: EdgeSpec) -> Edge:
-    return Edge(
-        project=project,
-        source_type=edge.source.type,
-        source_id=edge.source.id,
-        source_digest=edge.source.digest,
-        source_label=edge.source.label[:LABEL_LENGTH],
-        target_type=edge.target.type,
-        target_id=edge.target.id,
-        target_digest=edge.target.digest,
-        target_label=edge.target.label[:LABEL_LENGTH],
-        role=edge.role,
-    )
+    values = asdict(edge)
+    for label in ("source_label", "target_label"):
+        values[label] = values[label][:LABEL_LENGTH]
+    return Edge(project=project, **values)

@@ -9,7 +9,7 @@ def edge():
 
     def make(source, target, role="table"):
         (kind, id), (other, other_id) = source.split(":"), target.split(":")
-        return EdgeSpec(End(kind, id, label=source), End(other, other_id, label=target), role)
+        return EdgeSpec.between(End(kind, id, label=source), End(other, other_id, label=target), role)
 
     return make
 

@@ -36,7 +36,7 @@ def test_no_edges_are_no_write(worker_actor, project):
 
 
 def test_a_long_label_is_cut(worker_actor, project):
-    spec = EdgeSpec(End("job", "1", label="x" * 300), End("artifact", DIGEST, DIGEST, "y"), "out")
+    spec = EdgeSpec.between(End("job", "1", label="x" * 300), End("artifact", DIGEST, DIGEST, "y"), "out")
     record_edges(actor=worker_actor, project=project, edges=[spec])
     assert len(Edge.objects.get().source_label) == 160
 
@@ -44,14 +44,14 @@ def test_a_long_label_is_cut(worker_actor, project):
 @pytest.mark.parametrize(
     ("spec", "field"),
     [
-        (EdgeSpec(End("banana", "1"), End("job", "1"), "t"), "type"),
-        (EdgeSpec(End("job", ""), End("job", "1"), "t"), "id"),
-        (EdgeSpec(End("job", "x" * 81), End("job", "1"), "t"), "id"),
-        (EdgeSpec(End("job", "1\n"), End("job", "1"), "t"), "id"),
-        (EdgeSpec(End("job", "1", "abc"), End("job", "2"), "t"), "digest"),
-        (EdgeSpec(End("job", "1"), End("job", "1"), "t"), "target"),
-        (EdgeSpec(End("job", "1"), End("job", "2"), ""), "role"),
-        (EdgeSpec(End("job", "1"), End("job", "2"), "t" * 61), "role"),
+        (EdgeSpec.between(End("banana", "1"), End("job", "1"), "t"), "type"),
+        (EdgeSpec.between(End("job", ""), End("job", "1"), "t"), "id"),
+        (EdgeSpec.between(End("job", "x" * 81), End("job", "1"), "t"), "id"),
+        (EdgeSpec.between(End("job", "1\n"), End("job", "1"), "t"), "id"),
+        (EdgeSpec.between(End("job", "1", "abc"), End("job", "2"), "t"), "digest"),
+        (EdgeSpec.between(End("job", "1"), End("job", "1"), "t"), "target"),
+        (EdgeSpec.between(End("job", "1"), End("job", "2"), ""), "role"),
+        (EdgeSpec.between(End("job", "1"), End("job", "2"), "t" * 61), "role"),
     ],
 )
 def test_nonsense_is_named_and_nothing_is_written(worker_actor, project, edge, spec, field):
