@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 the machine failed (disk, memory, a defect); 2 the input, 
 
 import argparse
 import importlib
+import io
 import json
 import signal
 import sys
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
         signal.signal(signal.SIGTERM, _stop)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # column names in a locale that lacks their letters
     if not words or words[0] not in COMMANDS:
         return _overview(words)
     name, command = words[0], COMMANDS[words[0]]

@@ -119,7 +119,8 @@ def staged(out: Path) -> Iterator[Path]:
     stage.mkdir()
     lock = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        with suppress(OSError):  # a file system without locks: then nothing is ever swept on it
+            fcntl.flock(lock, fcntl.LOCK_SH)
         yield stage
         _sync_tree(stage)
         try:

@@ -35,9 +35,9 @@ def iqr_fences(values: Floats, k: float = 1.5) -> Fences:
     finite = values[np.isfinite(values)].astype(np.float64)
     if finite.size == 0:
         return OPEN
-    low, high = (float(q) for q in np.quantile(finite, (0.25, 0.75)))
-    with np.errstate(over="ignore"):
-        reach = k * (high - low)
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = (float(q) for q in np.quantile(finite, (0.25, 0.75)))
+    reach = k * (high - low)
     return _fences(low - reach, high + reach)
 
 

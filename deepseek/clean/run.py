@@ -45,9 +45,9 @@ def run(spec: CleanSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
         rows = table.num_rows
         report.progress(rows, rows, "rows", stage="read")
         chosen, warnings = _choose_columns(table, spec)
-        before = _profile(table, warnings, report)
-        cleaned, done = _clean(table, chosen, spec, report)
-        warnings = warnings + [f"Column {name!r}: {c.note}." for name, c in done.items() if c.note]
+        before = _profile(table, list(warnings), report)
+        cleaned, done, more = _clean(table, chosen, spec, report)
+        warnings += more
         for warning in warnings:
             report.log(warning, level="warning")
         after = _profile(cleaned, warnings, report)
@@ -125,8 +125,14 @@ def _why_text(column: pa.ChunkedArray) -> str:
     return ""
 
 
-def _clean(table: pa.Table, chosen: list[str], spec: CleanSpec, report: Report) -> tuple[pa.Table, dict[str, Cleaned]]:
-    """The table with the chosen columns cleaned, each followed by its flags if there are any."""
+def _clean(
+    table: pa.Table, chosen: list[str], spec: CleanSpec, report: Report
+) -> tuple[pa.Table, dict[str, Cleaned], list[str]]:
+    """The table with the chosen columns cleaned, each followed by its flags if there are any, and warnings.
+
+    A column that nobody named and that cannot be filled exactly, such as big identifiers, is left as it is.
+    """
+    warnings: list[str] = []
     columns: dict[str, pa.Array] = {}
     done: dict[str, Cleaned] = {}
     for name in table.column_names:
@@ -134,13 +140,23 @@ def _clean(table: pa.Table, chosen: list[str], spec: CleanSpec, report: Report) 
         if name not in chosen:
             columns[name] = column
             continue
-        done[name] = cleaned = clean_column(name, column, spec)
+        try:
+            cleaned = clean_column(name, column, spec)
+        except EngineError as error:
+            if error.code != "inexact_integers" or spec.columns is not None:
+                raise
+            warnings.append(f"Column {name!r} was left as it is: {error.message}")
+            columns[name] = column
+            continue
+        done[name] = cleaned
         columns[name] = cleaned.values
         if cleaned.flags is not None:
             _refuse_taken(name, table.column_names)
             columns[name + FLAG_SUFFIX] = cleaned.flags
         report.progress(table.num_rows * len(done) // len(chosen), table.num_rows, "rows", stage="clean")
-    return pa.table(columns), done
+        if cleaned.note:
+            warnings.append(f"Column {name!r}: {cleaned.note}.")
+    return pa.table(columns), done, warnings
 
 
 def _refuse_taken(name: str, names: list[str]) -> None:

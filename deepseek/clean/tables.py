@@ -85,8 +85,10 @@ def _read_parquet(path: Path) -> pa.Table:
     try:
         # Through a file object: given a path, pyarrow would also read folder names such as key=value as columns.
         with path.open("rb") as file:
-            return pq.read_table(file)
-    except (pa.ArrowException, OSError) as error:
+            table = pq.read_table(file)
+        table.validate(full=True)  # text that is not UTF-8 would fail only when it is shown
+        _ = table.column_names  # and so would names
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise EngineError(
             "broken_parquet",
             f"The Parquet file cannot be read: {_first_line(error)}",
@@ -94,6 +96,7 @@ def _read_parquet(path: Path) -> pa.Table:
             value=path.name,
             hint="The file may be cut short; copy it again and compare its SHA-256.",
         ) from error
+    return table
 
 
 def _read_csv(path: Path, spec: CsvSpec) -> pa.Table:

@@ -87,6 +87,18 @@ def test_unfit_columns_are_named(clean, tmp_path, columns, code, hint):
     assert sorted(os.listdir(tmp_path)) == ["table.csv"]
 
 
+BIG = "id,x\n1,1\n,\n2,2\n1152921504606846977,3\n"
+
+
+def test_big_identifiers_are_left_alone_unless_named(clean, tmp_path):
+    result = clean(BIG, window_size=3)
+    assert result.filled == {"x": 1}
+    assert "'id' was left as it is" in result.summary["warnings"][0]
+    assert pq.read_table(tmp_path / "out/table.parquet").column("id").to_pylist() == [1, None, 2, 2**60 + 1]
+    with pytest.raises(EngineError, match="beyond 2"):
+        clean(BIG, "other", columns=["id"], window_size=3)
+
+
 def test_taken_name_of_a_flag_column(clean):
     with pytest.raises(EngineError, match="x__outlier"):
         clean("x,x__outlier\n1,2\n", columns=["x"], outliers={"method": "iqr"})

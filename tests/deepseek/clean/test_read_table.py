@@ -99,6 +99,13 @@ def test_parquet_cut_short(tmp_path):
     assert fault(tmp_path / "t").code == "broken_parquet"
 
 
+@pytest.mark.parametrize("text", [b"column", b"values"])
+def test_parquet_with_bytes_that_are_no_text(tmp_path, text):
+    pq.write_table(pa.table({"column": ["values"]}), tmp_path / "t", compression="none", store_schema=False)
+    (tmp_path / "t").write_bytes((tmp_path / "t").read_bytes().replace(text, b"\xff" * 6))
+    assert fault(tmp_path / "t").code == "broken_parquet"
+
+
 @pytest.mark.parametrize("name", ["absent.csv", "."])
 def test_unreadable_file(tmp_path, name):
     assert fault(tmp_path / name).code == "input_unreadable"
