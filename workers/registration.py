@@ -21,12 +21,12 @@ def artifacts_only(actor: Actor, job: Job, outputs: Outputs) -> None:
     """The outputs stay artifacts of the job; the lineage says what went in and what came out."""
     this = End("job", str(job.pk), label=str(job))
     edges = [
-        EdgeSpec(End("artifact", wanted.artifact_id, digest=wanted.artifact_id), this, wanted.slot)
+        EdgeSpec.between(End("artifact", wanted.artifact_id, digest=wanted.artifact_id), this, wanted.slot)
         for wanted in job.inputs.all()
         if wanted.artifact_id
     ]
     edges += [
-        EdgeSpec(this, End("artifact", artifact.pk, digest=artifact.pk, label=name), slot)
+        EdgeSpec.between(this, End("artifact", artifact.pk, digest=artifact.pk, label=name), slot)
         for slot, artifact, name, _, _ in outputs
     ]
     record_edges(actor=actor, project=job.project, edges=edges)
