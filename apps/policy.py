@@ -55,6 +55,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "user.disable": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.enable": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.reset_password": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.rename_oneself": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
     "user.set_system_role": frozenset({SECURITY_ADMIN, OPERATOR}),
     "node.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, WORKER, DISPATCHER},
     "node.register": frozenset({WORKER}),
@@ -130,23 +131,29 @@ def require(actor: Actor, action: str, obj: Any = None) -> None:
     if action in PROJECT_ACTIONS and project_id is not None and not can_see_project(actor, project_id):
         raise NotFound("There is no such object, or you may not see it.")
     about = {"project_id": project_id, **named(obj)}  # for the record of the refusal
-    scope = scope_for(action)
-    if actor.scopes is not None and (scope is None or scope not in actor.scopes):
-        raise Refused(
-            f"This token may not do {action}." if scope else f"No token may do {action}: a person must.",
-            code="scope_missing",
-            action=action,
-            field="scopes",
-            limit=scope,
-            hint=f"Create a token with the scope {scope}." if scope else "Log in with a browser.",
-            **about,
-        )
+    require_scope(actor, action, **about)
     needed = ", ".join(sorted(role.value for role in ACTIONS[action] if not isinstance(role, PlaneRole)))
     raise Refused(
         f"{actor.label} may not do {action}.",
         action=action,
         limit=needed or None,
         hint=f"It takes one of these roles: {needed}." if needed else "Only the plane itself does this.",
+        **about,
+    )
+
+
+def require_scope(actor: Actor, action: str, **about: Any) -> None:
+    """Raise Refused (scope_missing) for a token whose scopes do not name the action; for lists over projects."""
+    scope = scope_for(action)
+    if actor.scopes is None or scope in actor.scopes:
+        return
+    raise Refused(
+        f"This token may not do {action}." if scope else f"No token may do {action}: a person must.",
+        code="scope_missing",
+        action=action,
+        field="scopes",
+        limit=scope,
+        hint=f"Create a token with the scope {scope}." if scope else "Log in with a browser.",
         **about,
     )
 

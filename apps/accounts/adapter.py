@@ -19,7 +19,7 @@ from apps.accounts.actors import client_address
 from apps.accounts.models import User
 
 
-class AccountAdapter(DefaultAccountAdapter):
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Never: an administrator creates accounts."""
         return False
@@ -37,7 +37,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return address
 
 
-class MFAAdapter(DefaultMFAAdapter):
+class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # untyped
     """TOTP secrets and recovery seeds are encrypted at rest: a copy of the database alone yields no code."""
 
     def encrypt(self, text: str) -> str:

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as AnyDatabaseError
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.authentication import BaseAuthentication, CSRFCheck, SessionAuthentication
@@ -56,7 +56,7 @@ class TokenAuthentication(BaseAuthentication):
         token = token_of(request._request)
         if token is None:
             return None
-        request._request.actor = token_actor(request._request, token)
+        request._request.actor = token_actor(request._request, token)  # type: ignore[attr-defined]
         owner = token.user or token.service_account
         assert owner is not None  # noqa: S101 - a constraint of the table
         return owner, token
@@ -70,9 +70,9 @@ class BrowserSession(SessionAuthentication):
 
     def authenticate(self, request: Request) -> tuple[User, None] | None:
         user = getattr(request._request, "user", None)
-        if not isinstance_user(user):
+        if not is_person(user):
             return None
-        request._request.actor = session_actor(request._request)
+        request._request.actor = session_actor(request._request)  # type: ignore[attr-defined]
         return user, None
 
 
@@ -103,30 +103,36 @@ def token_or_session(view: Callable[..., HttpResponseBase]) -> Callable[..., Htt
 def session_actor(request: HttpRequest) -> Actor:
     """The actor of the session; Unauthenticated, CsrfFailed, or PasswordChangeRequired."""
     user = request.user
-    if not isinstance_user(user):
+    if not is_person(user):
         raise Unauthenticated("Log in or send a token.", hint=SEND_A_TOKEN)
     check_csrf(request)
     if user.must_change_password:
         raise PasswordChangeRequired
-    present = getattr(request, "actor", None)
+    present: Actor | None = getattr(request, "actor", None)
     if present is not None and present.user_id == user.pk and present.scopes is None:
         return present
     return actor_for_user(user, address=client_address(request), request_id=getattr(request, "request_id", ""))
 
 
-def isinstance_user(user: Any) -> bool:
-    return bool(user is not None and user.is_authenticated and user.is_active and hasattr(user, "must_change_password"))
+def is_person(user: Any) -> TypeGuard[User]:
+    """Somebody is logged in; `user` may be Django's lazy wrapper, so no isinstance."""
+    return bool(getattr(user, "is_authenticated", False) and user.is_active and hasattr(user, "must_change_password"))
 
 
 def check_csrf(request: HttpRequest) -> None:
     """Django's own check, which a view that takes tokens is exempt from; safe methods pass."""
-    check = CSRFCheck(lambda request: None)
+    check = CSRFCheck(answer_nothing)
     check.process_request(request)
-    reason = check.process_view(request, None, (), {})
+    reason = check.process_view(request, answer_nothing, (), {})
     if reason:
         raise CsrfFailed(
             f"The CSRF check failed: {reason}", field="X-CSRFToken", hint="Send the header X-CSRFToken, or a token."
         )
+
+
+def answer_nothing(request: HttpRequest) -> HttpResponse:
+    """Stands for the view in Django's check, which asks a view whether it is exempt."""
+    return HttpResponse()
 
 
 def token_of(request: HttpRequest) -> ApiToken | None:

@@ -97,7 +97,7 @@ class RequestActor:
         if is_unattended(request) or not request.user.is_authenticated:
             request.actor = anonymous(**about)  # type: ignore[attr-defined]
         else:
-            request.actor = actor_for_user(request.user, **about)  # type: ignore[attr-defined, arg-type]
+            request.actor = actor_for_user(request.user, **about)  # type: ignore[attr-defined]
         return self.get_response(request)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.validators import RegexValidator
@@ -24,7 +26,7 @@ class User(AbstractBaseUser):
     username = models.CharField(max_length=80, unique=True, validators=[UnicodeUsernameValidator()])
     name = models.CharField(max_length=120, blank=True)
     email = models.EmailField(blank=True)
-    is_active = models.BooleanField(default=True)  # type: ignore[misc] - a class attribute in Django's base
+    is_active = models.BooleanField(default=True)
     system_role = models.CharField(max_length=20, blank=True, choices=[(r.value, r.value) for r in SystemRole])
     must_change_password = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -32,7 +34,7 @@ class User(AbstractBaseUser):
 
     USERNAME_FIELD = "username"
     EMAIL_FIELD = "email"
-    REQUIRED_FIELDS: list[str] = []
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
     objects = UserManager()
 
     class Meta:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TypeVar
 
-from allauth.usersessions.models import UserSession
-from django.db import IntegrityError, models, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from apps import policy
 from apps.accounts import checks
 from apps.accounts.credentials import new_token, one_time_password
 from apps.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
+from apps.accounts.rows import end_sessions, locked, revoke_all, roles_held, save_new, whose
 from apps.actors import Actor, PlaneRole, SystemRole
 from apps.audit.services import record, seal_now
 from apps.errors import Conflict, Invalid, NotFound, Refused
 
 DEFAULT_DAYS = 90
-M = TypeVar("M", bound=models.Model)
 
 
 # -- people ---------------------------------------------------------------------------------------------------------
@@ -140,6 +138,27 @@ def set_system_role(*, actor: Actor, user: User, system_role: str, reason: str =
             after={"system_role": user.system_role, "tokens_revoked": revoked},
         )
         seal_now()
+    return user
+
+
+def rename_oneself(*, actor: Actor, name: str) -> User:
+    """Change the name that others see; the user name never changes, because the audit trail refers to it."""
+    policy.require(actor, "user.rename_oneself")
+    if actor.user_id is None:
+        raise NotFound("Only a person has a name to change.")
+    with transaction.atomic():
+        user = User.objects.select_for_update().get(pk=actor.user_id)
+        before, user.name = user.name, name.strip()
+        checks.check_fields(user, "name")
+        if before != user.name:
+            user.save(update_fields=["name"])
+            record(
+                actor=actor,
+                action="user.rename_oneself",
+                obj=user,
+                before={"name": before},
+                after={"name": user.name},
+            )
     return user
 
 
@@ -348,29 +367,7 @@ def issue(
     return token, secret
 
 
-# -- shared ---------------------------------------------------------------------------------------------------------
-def save_new(row: models.Model, taken: Conflict) -> None:
-    """Insert, or raise `taken` when a unique constraint says that somebody was faster."""
-    try:
-        with transaction.atomic():
-            row.save(force_insert=True)
-    except IntegrityError:
-        raise taken from None
-
-
-def locked(row: M) -> M:
-    """The row read anew and locked, so that two changes of one person's rights come one after the other."""
-    return type(row)._default_manager.select_for_update().get(pk=row.pk)
-
-
-def whose(owner: User | ServiceAccount) -> dict[str, User | ServiceAccount]:
-    return {"user": owner} if isinstance(owner, User) else {"service_account": owner}
-
-
-def roles_held(project: Project, member: User | ServiceAccount) -> frozenset[str]:
-    return frozenset(Membership.objects.filter(project=project, **whose(member)).values_list("role", flat=True))
-
-
+# -- shared ----------------------------------------------------------------------------------------------------------
 def refuse_as_member(member: User | ServiceAccount, project: Project) -> None:
     if isinstance(member, User):
         checks.check_no_system_role(member)
@@ -381,16 +378,3 @@ def refuse_as_member(member: User | ServiceAccount, project: Project) -> None:
 def refuse_oneself(actor: Actor, user: User, action: str, message: str) -> None:
     if actor.user_id == user.pk:
         raise Refused(message, code="own_account", action=action, object_type="user", object_id=user.pk)
-
-
-def revoke_all(tokens: models.QuerySet[ApiToken]) -> int:
-    """Revoke those of the tokens that still live; how many."""
-    return tokens.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
-
-
-def end_sessions(user: User) -> int:
-    """Delete the person's sessions, so that none comes back to life; how many."""
-    sessions = list(UserSession.objects.filter(user=user))
-    for session in sessions:
-        session.end()
-    return len(sessions)

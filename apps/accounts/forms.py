@@ -1,0 +1,91 @@
+"""The forms of the account and people pages. They read text; what is allowed the services decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from apps.accounts.checks import DAYS
+from apps.accounts.models import Project, User
+from apps.accounts.services import DEFAULT_DAYS
+from apps.actors import ProjectRole, SystemRole
+from apps.errors import PlaneError
+
+PROJECT_ROLES = [
+    (ProjectRole.VIEWER.value, _("Viewer: sees everything in the project")),
+    (ProjectRole.ENGINEER.value, _("Engineer: adds data, runs jobs")),
+    (ProjectRole.APPROVER.value, _("Approver: decides what goes out")),
+]
+SYSTEM_ROLES = [
+    ("", _("None")),
+    (SystemRole.SYSTEM_ADMIN.value, _("System administrator: accounts, projects, nodes")),
+    (SystemRole.SECURITY_ADMIN.value, _("Security administrator: roles, service accounts")),
+    (SystemRole.AUDITOR.value, _("Auditor: reads the whole audit trail")),
+]
+
+
+def show_refusal(form: forms.BaseForm, error: PlaneError) -> None:
+    """Put a service's errors beside the fields that they name, the others on top."""
+    for each in error.errors:
+        name = (each["field"] or "").strip("/")
+        hint = f" {each['hint']}" if each["hint"] else ""
+        form.add_error(name if name in form.fields else None, f"{each['message']}{hint}")
+
+
+class NameForm(forms.ModelForm[User]):
+    class Meta:
+        model = User
+        fields = ["name"]
+        labels = {"name": _("Name")}
+        help_texts = {"name": _("As shown to others. The user name stays as it is: the audit trail refers to it.")}
+
+
+class TokenForm(forms.Form):
+    name = forms.CharField(
+        max_length=80, label=_("What for"), help_text=_("Shown in this list, for instance the tool's name.")
+    )
+    project = forms.ChoiceField(label=_("Project"))
+    scopes = forms.MultipleChoiceField(
+        label=_("Scopes"), widget=forms.CheckboxSelectMultiple, help_text=_("Only what the tool needs.")
+    )
+    days = forms.IntegerField(
+        label=_("Days"), initial=DEFAULT_DAYS, min_value=DAYS[0], max_value=DAYS[1], help_text=_("1 to 366.")
+    )
+
+    def __init__(self, *args: Any, usable: dict[Project, list[str]], **kwargs: Any) -> None:
+        """`usable`: where the person may make a token, with the scopes that are of use there."""
+        super().__init__(*args, **kwargs)
+        scopes = {scope for held in usable.values() for scope in held}
+        self.fields["project"].choices = [(p.slug, p.slug) for p in usable]  # type: ignore[attr-defined]
+        self.fields["scopes"].choices = [(scope, scope) for scope in sorted(scopes)]  # type: ignore[attr-defined]
+
+
+class PersonForm(forms.Form):
+    username = forms.CharField(
+        max_length=80, label=_("User name"), help_text=_("Never reused: the audit trail refers to it.")
+    )
+    name = forms.CharField(max_length=120, required=False, label=_("Name"))
+    email = forms.CharField(max_length=254, required=False, label=_("Mail"))
+
+
+class SystemRoleForm(forms.Form):
+    system_role = forms.ChoiceField(choices=SYSTEM_ROLES, required=False, label=_("System role"))
+    reason = forms.CharField(max_length=2000, label=_("Reason"), help_text=_("Goes into the audit trail as written."))
+
+
+class MemberForm(forms.Form):
+    project = forms.ChoiceField(label=_("Project"))
+    roles = forms.MultipleChoiceField(
+        choices=PROJECT_ROLES,
+        required=False,
+        label=_("Roles"),
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("None removes the member and revokes the tokens there."),
+    )
+    reason = forms.CharField(max_length=2000, label=_("Reason"), help_text=_("Goes into the audit trail as written."))
+
+    def __init__(self, *args: Any, projects: list[Project], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["project"].choices = [(p.slug, p.slug) for p in projects]  # type: ignore[attr-defined]

@@ -1,0 +1,116 @@
+"""What pages and REST show of people, members and tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from apps import policy
+from apps.accounts.checks import usable_scopes
+from apps.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
+from apps.actors import Actor
+from apps.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A person or service account of a project, with the roles held there."""
+
+    kind: str  # "user" | "service_account"
+    name: str
+    full_name: str
+    is_active: bool
+    roles: tuple[str, ...]
+
+
+def list_projects(actor: Actor) -> QuerySet[Project]:
+    """The projects that the actor may see; a token needs the scope read."""
+    policy.require_scope(actor, "project.view")
+    return Project.objects.visible_to(actor)
+
+
+def list_users(actor: Actor) -> QuerySet[User]:
+    """Everybody, for administrators."""
+    policy.require(actor, "user.view")
+    return User.objects.all()
+
+
+def get_user(actor: Actor, username: str) -> User:
+    """A person by name, whatever its case; NotFound."""
+    user = list_users(actor).filter(username__iexact=username).first()
+    if user is None:
+        raise NotFound(f"There is no user {username[:80]!r}.", field="username")
+    return user
+
+
+def list_members(actor: Actor, project: Project) -> list[Member]:
+    """Who belongs to the project, people first, by name; one query."""
+    policy.require(actor, "member.view", project)
+    found: dict[tuple[bool, str], tuple[User | ServiceAccount, list[str]]] = {}
+    rows = Membership.objects.filter(project=project).select_related("user", "service_account").order_by("role")
+    for row in rows:
+        owner = row.user or row.service_account
+        if owner is not None:
+            found.setdefault((row.user is None, name_of(owner)), (owner, []))[1].append(row.role)
+    return [
+        Member(
+            kind="user" if isinstance(owner, User) else "service_account",
+            name=name_of(owner),
+            full_name=owner.name if isinstance(owner, User) else "",
+            is_active=owner.is_active,
+            roles=tuple(roles),
+        )
+        for _, (owner, roles) in sorted(found.items(), key=lambda item: item[0])
+    ]
+
+
+def get_member(actor: Actor, project: Project, name: str) -> User | ServiceAccount:
+    """The service account of this name in the project, else the person; NotFound. For whoever manages members."""
+    policy.require(actor, "member.view", project)
+    account = ServiceAccount.objects.filter(project=project, name=name).first()
+    owner = account or User.objects.filter(username__iexact=name).first()
+    if owner is None:
+        raise NotFound(f"There is no user or service account {name[:80]!r}.", field="/member")
+    return owner
+
+
+def get_service_account(actor: Actor, project: Project, name: str) -> ServiceAccount:
+    policy.require(actor, "member.view", project)
+    account = ServiceAccount.objects.filter(project=project, name=name).select_related("project").first()
+    if account is None:
+        raise NotFound(f"There is no service account {name[:50]!r} in this project.", field="name")
+    return account
+
+
+def list_own_tokens(actor: Actor) -> QuerySet[ApiToken]:
+    """The actor's own tokens, revoked and expired ones too, for a person at a browser; secrets are not kept."""
+    policy.require_scope(actor, "token.create")
+    if actor.user_id is None:
+        return ApiToken.objects.none()
+    return ApiToken.objects.filter(user_id=actor.user_id).select_related("project", "user", "service_account")
+
+
+def list_tokens(actor: Actor) -> QuerySet[ApiToken]:
+    """The tokens that the actor may revoke: one's own, or every one for the security administrator."""
+    tokens = ApiToken.objects.select_related("project", "user", "service_account")
+    if policy.allows(actor, "member.set_roles"):
+        return tokens
+    return list_own_tokens(actor)
+
+
+def get_token(actor: Actor, token_id: int) -> ApiToken:
+    token = list_tokens(actor).filter(pk=token_id).first()
+    if token is None:
+        raise NotFound("There is no such token, or it is not yours.", field="id")
+    return token
+
+
+def projects_for_tokens(actor: Actor, user: User) -> dict[Project, list[str]]:
+    """Where the person could make a token, and the scopes that would be of use there."""
+    usable = {project: usable_scopes(project, user) for project in Project.objects.visible_to(actor).order_by("slug")}
+    return {project: scopes for project, scopes in usable.items() if scopes}
+
+
+def name_of(owner: User | ServiceAccount) -> str:
+    return owner.username if isinstance(owner, User) else owner.name

@@ -1,0 +1,151 @@
+"""The bodies of accounts' REST views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from apps.accounts.checks import DAYS
+from apps.accounts.models import ApiToken, Project, User
+from apps.accounts.reads import name_of
+from apps.accounts.services import DEFAULT_DAYS
+from apps.actors import ProjectRole, SystemRole
+
+
+class ProjectSerializer(serializers.ModelSerializer[Project]):
+    class Meta:
+        model = Project
+        fields = ["slug", "name", "created_at"]
+        read_only_fields = fields
+
+
+class NewProjectSerializer(serializers.Serializer[Project]):
+    slug = serializers.CharField(max_length=50, help_text="Lower-case letters, digits, hyphens; part of every address.")
+    name = serializers.CharField(max_length=120, required=False, default="", help_text="As shown to people.")
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    """The actor of this very request."""
+
+    kind = serializers.ChoiceField(choices=["user", "service_account"])
+    label = serializers.CharField()  # type: ignore[assignment]  # DRF's Field has an attribute of this name
+    system_role = serializers.CharField(allow_null=True)
+    scopes = serializers.ListField(child=serializers.CharField(), allow_null=True, help_text="null: no token.")
+    projects = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()), help_text="Roles by the project's slug."
+    )
+
+
+class MemberSerializer(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(choices=["user", "service_account"])
+    name = serializers.CharField()
+    full_name = serializers.CharField()
+    is_active = serializers.BooleanField()
+    roles = serializers.ListField(child=serializers.CharField())
+
+
+class MembersSerializer(serializers.Serializer[Any]):
+    items = MemberSerializer(many=True)
+    next = serializers.CharField(allow_null=True, help_text="Always null: the list is whole.")
+
+
+class RolesSerializer(serializers.Serializer[Any]):
+    roles = serializers.ListField(
+        child=serializers.CharField(max_length=20), max_length=10, help_text=f"Of: {', '.join(ProjectRole)}."
+    )
+    reason = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)
+
+
+class ReasonSerializer(serializers.Serializer[Any]):
+    reason = serializers.CharField(
+        max_length=2000, required=False, default="", allow_blank=True, help_text="Goes into the audit trail."
+    )
+
+
+class UserSerializer(serializers.ModelSerializer[User]):
+    class Meta:
+        model = User
+        fields = [
+            "username",
+            "name",
+            "email",
+            "is_active",
+            "system_role",
+            "must_change_password",
+            "created_at",
+            "password_changed_at",
+            "last_login",
+        ]
+        read_only_fields = fields
+
+
+class NewUserSerializer(serializers.Serializer[User]):
+    username = serializers.CharField(max_length=80)
+    name = serializers.CharField(max_length=120, required=False, default="", allow_blank=True)
+    email = serializers.CharField(max_length=254, required=False, default="", allow_blank=True)
+
+
+class OneTimePasswordSerializer(serializers.Serializer[Any]):
+    username = serializers.CharField()
+    one_time_password = serializers.CharField(help_text="Shown in this answer only.")
+
+
+class SystemRoleSerializer(serializers.Serializer[Any]):
+    system_role = serializers.CharField(
+        max_length=20, allow_blank=True, help_text=f"Of: {', '.join(SystemRole)}; empty takes the role away."
+    )
+    reason = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)
+
+
+class NewServiceAccountSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=50)
+    roles = serializers.ListField(child=serializers.CharField(max_length=20), max_length=10)
+
+
+class TokenSerializer(serializers.ModelSerializer[ApiToken]):
+    project = serializers.CharField(source="project.slug")
+    owner = serializers.SerializerMethodField()
+
+    class Meta:
+        model = ApiToken
+        fields = [
+            "id",
+            "project",
+            "owner",
+            "name",
+            "prefix",
+            "scopes",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+            "last_used_from",
+        ]
+        read_only_fields = fields
+
+    def get_owner(self, token: ApiToken) -> str:
+        owner = token.user or token.service_account
+        return name_of(owner) if owner else ""
+
+
+class ServiceTokenAskedSerializer(serializers.Serializer[ApiToken]):
+    name = serializers.CharField(max_length=80, help_text="What the token is for.")
+    scopes = serializers.ListField(child=serializers.CharField(max_length=40), max_length=20)
+    days = serializers.IntegerField(
+        required=False, default=DEFAULT_DAYS, help_text=f"Lifetime, {DAYS[0]} to {DAYS[1]} days."
+    )
+
+
+class TokenAskedSerializer(ServiceTokenAskedSerializer):
+    project = serializers.CharField(max_length=50, help_text="Slug of the project that the token is for.")
+
+
+class NewTokenSerializer(TokenSerializer):
+    """A token with its secret, in the answer to its creation only."""
+
+    token = serializers.CharField(help_text="The secret; it is not kept, so it cannot be shown again.")
+
+    class Meta(TokenSerializer.Meta):
+        fields = [*TokenSerializer.Meta.fields, "token"]
+        read_only_fields = fields
