@@ -118,6 +118,12 @@ def type_of_path(path: str) -> str:
     return next((kind for suffix, kind in BY_SUFFIX.items() if path.lower().endswith(suffix)), UNKNOWN)
 
 
+def type_of_files(files: Sequence[VersionFile]) -> str:
+    """The media type of a version: of its first table, else of its only file, else unknown."""
+    kinds = [media_type for _, _, media_type in sorted(files, key=lambda file: file[0])]
+    return next((kind for kind in kinds if is_table(kind)), kinds[0] if len(kinds) == 1 else UNKNOWN)
+
+
 def csv_type(dialect: Dialect) -> str:
     """The media type of a CSV file, with what it takes to read it.
 

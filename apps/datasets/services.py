@@ -16,7 +16,15 @@ from apps.artifacts.services import usable
 from apps.audit import services as audit
 from apps.canonical import sha256_hex
 from apps.datasets.inspection import inspect_csv
-from apps.datasets.manifest import Dialect, VersionFile, csv_type, manifest_text
+from apps.datasets.manifest import (
+    Dialect,
+    VersionFile,
+    check_files,
+    csv_type,
+    manifest_text,
+    type_of_files,
+    type_of_path,
+)
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.datasets.reads import chunks_of
 from apps.datasets.sources import edges_of, sources_of
@@ -158,6 +166,34 @@ def upload_csv(
             columns=found.columns,
             script="upload",
             params={"delimiter": delimiter, "encoding": encoding},
+            note=note,
+        )
+
+
+def add_files(
+    *, actor: Actor, project: Project, dataset_name: str, files: Sequence[tuple[str, str, str]], note: str = ""
+) -> tuple[DatasetVersion, bool]:
+    """A version of artifacts that the project holds: (path, digest, media type or "" for what the path suggests).
+
+    The bytes are not read, so rows and columns stay unknown until a job measures them. Makes the dataset if the
+    project has none. Raises Invalid naming the file that is wrong.
+    """
+    policy.require(actor, "dataset.add_version", project)
+    check_name(dataset_name)
+    held = Artifact.objects.in_bulk([digest for _, digest, _ in files])
+    check_held(project.pk, [held.get(digest, Artifact(digest=digest)) for _, digest, _ in files])
+    rows = [(path, held[digest], media_type or type_of_path(path)) for path, digest, media_type in files]
+    check_files(rows)
+    with transaction.atomic():
+        return add_version(
+            actor=actor,
+            dataset=ensure_dataset(actor=actor, project=project, name=dataset_name),
+            files=rows,
+            media_type=type_of_files(rows),
+            rows=None,
+            columns=[],
+            script="register",
+            params={},
             note=note,
         )
 

@@ -1,0 +1,220 @@
+"""Datasets over REST: list, make, add versions by CSV body or by digest, look into them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.accounts.projects import get_project
+from apps.artifacts.api import release_connection
+from apps.artifacts.bodies import body_of, refuse_forms
+from apps.artifacts.downloads import download
+from apps.artifacts.services import get_holding, publish_upload
+from apps.datasets import reads, services
+from apps.datasets.inspection import check_dialect
+from apps.datasets.manifest import CSV, PARQUET, Dialect, csv_type
+from apps.datasets.models import Dataset, DatasetVersion
+from apps.datasets.requests import checked, with_table
+from apps.datasets.serializers import (
+    DatasetBody,
+    DatasetSerializer,
+    PreviewQuery,
+    PreviewSerializer,
+    ReadingBody,
+    VersionBody,
+    VersionDetailSerializer,
+    VersionSerializer,
+)
+from apps.jobs.api import KEY, whole_job
+from apps.jobs.serializers import JobDetailSerializer, read_submission
+from apps.jobs.services import submit_job
+
+ADDED = {
+    201: OpenApiResponse(VersionDetailSerializer, description="A new version."),
+    200: OpenApiResponse(VersionDetailSerializer, description="The dataset has this version already."),
+}
+
+
+class DatasetsView(GenericAPIView[Dataset]):
+    """The datasets of a project, newest first; POST makes an empty one."""
+
+    serializer_class = DatasetSerializer
+    queryset = Dataset.objects.none()  # for the schema alone
+
+    @extend_schema(operation_id="datasets_list", responses=DatasetSerializer(many=True))
+    def get(self, request: Request, project: str) -> Response:
+        page = self.paginate_queryset(reads.list_datasets(request.actor, get_project(request.actor, project)))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(operation_id="datasets_create", request=DatasetBody, responses={201: DatasetSerializer})
+    def post(self, request: Request, project: str) -> Response:
+        within = get_project(request.actor, project)
+        policy.require(request.actor, "dataset.create", within)
+        body = checked(DatasetBody, request.data)
+        made = services.create_dataset(actor=request.actor, project=within, **body)
+        shown = DatasetSerializer(reads.get_dataset(request.actor, within, made.name)).data
+        return Response(shown, status=status.HTTP_201_CREATED, headers={"Location": f"{request.path}/{made.name}"})
+
+
+class DatasetView(APIView):
+    @extend_schema(operation_id="datasets_read", responses=DatasetSerializer)
+    def get(self, request: Request, project: str, name: str) -> Response:
+        found = reads.get_dataset(request.actor, get_project(request.actor, project), name)
+        return Response(DatasetSerializer(found).data)
+
+
+class VersionsView(GenericAPIView[DatasetVersion]):
+    """The versions of a dataset, newest first; POST adds one, and makes the dataset if there is none."""
+
+    serializer_class = VersionSerializer
+    queryset = DatasetVersion.objects.none()  # for the schema alone
+    page_order = ("-number",)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        refuse_forms(request._request)
+        super().initial(request, *args, **kwargs)
+
+    @extend_schema(operation_id="dataset_versions_list", responses=VersionSerializer(many=True))
+    def get(self, request: Request, project: str, name: str) -> Response:
+        dataset = reads.get_dataset(request.actor, get_project(request.actor, project), name)
+        page = self.paginate_queryset(reads.list_versions(request.actor, dataset))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(
+        operation_id="dataset_versions_add",
+        parameters=[ReadingBody],
+        request={CSV: OpenApiTypes.BINARY, "application/json": VersionBody},
+        responses=ADDED,
+    )
+    def post(self, request: Request, project: str, name: str) -> Response:
+        within = get_project(request.actor, project)
+        policy.require(request.actor, "dataset.add_version", within)
+        services.check_name(name)
+        sent = (request._request.content_type or "").lower()
+        version, created = add_csv(request, within, name) if sent == CSV else add_by_digest(request, within, name)
+        return Response(
+            detail(request, version),
+            status=status.HTTP_201_CREATED if created else status.HTTP_200_OK,
+            headers={"Location": f"{request.path}/{version.number}"},
+        )
+
+
+class VersionView(APIView):
+    @extend_schema(operation_id="dataset_versions_read", responses=VersionDetailSerializer)
+    def get(self, request: Request, project: str, name: str, version: str) -> Response:
+        return Response(detail(request, found_version(request, project, name, version)))
+
+
+class PreviewView(APIView):
+    @extend_schema(operation_id="dataset_versions_preview", parameters=[PreviewQuery], responses=PreviewSerializer)
+    def get(self, request: Request, project: str, name: str, version: str) -> Response:
+        found = found_version(request, project, name, version)
+        limit = checked(PreviewQuery, request.query_params)["limit"]
+        return Response(PreviewSerializer(reads.preview(request.actor, found, limit)).data)
+
+
+class QualityView(APIView):
+    @extend_schema(
+        operation_id="dataset_versions_quality",
+        responses={200: OpenApiTypes.OBJECT, 204: OpenApiResponse(description="No job has measured it yet.")},
+    )
+    def get(self, request: Request, project: str, name: str, version: str) -> Response:
+        report = reads.quality(request.actor, found_version(request, project, name, version))
+        return Response(report) if report is not None else Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class FileView(APIView):
+    """The bytes of one file of a version, whole or a range."""
+
+    @extend_schema(
+        operation_id="dataset_versions_file", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY}
+    )
+    def get(self, request: Request, project: str, name: str, version: str, path: str) -> HttpResponseBase:
+        within = get_project(request.actor, project)
+        file = reads.file_at(request.actor, reads.get_version(request.actor, within, name, version), path)
+        holding = get_holding(actor=request.actor, project=within, digest=file.artifact_id)
+        holding.name, holding.media_type = path.rpartition("/")[2], file.media_type  # as this version calls it
+        release_connection()
+        return download(request._request, holding)
+
+
+class VersionJobsView(APIView):
+    @extend_schema(
+        operation_id="dataset_versions_submit_job",
+        parameters=[KEY],
+        request={"application/json": {"$ref": "#/components/schemas/JobSubmission"}},
+        responses={200: OpenApiResponse(JobDetailSerializer, "The key's first job."), 201: JobDetailSerializer},
+    )
+    def post(self, request: Request, project: str, name: str, version: str) -> Response:
+        """Queue a job that takes this version's table as its input `table`; the body is that of POST jobs.
+
+        What is left out follows from the version: the dataset to register in, and how its CSV file is read.
+        """
+        within = get_project(request.actor, project)
+        policy.require(request.actor, "job.submit", within)
+        found = reads.get_version(request.actor, within, name, version)
+        body = with_table(request.data, found, reads.main_file(request.actor, found))
+        asked = read_submission(body, idempotency_key=request.headers.get("Idempotency-Key"))
+        job, is_new = submit_job(actor=request.actor, project=within, asked=asked)
+        shown = whole_job(request, within, job)
+        headers = {"Location": shown["links"]["self"]}
+        if is_new:
+            return Response(shown, status=status.HTTP_201_CREATED, headers=headers)
+        return Response(shown, headers={**headers, "Idempotent-Replayed": "true"})
+
+
+def add_csv(request: Request, project: Project, name: str) -> tuple[DatasetVersion, bool]:
+    """Store a CSV body as it comes, then read it through; the query says how."""
+    asked = checked(ReadingBody, request.query_params)
+    check_dialect(asked["delimiter"], asked["encoding"])
+    body = body_of(request._request)
+    release_connection()
+    published = publish_upload(
+        actor=request.actor,
+        project=project,
+        stream=body.chunks,
+        expected_size=body.length,
+        name=f"{name}.csv",
+        media_type=csv_type(Dialect(asked["delimiter"], asked["encoding"])),
+    )
+    return services.upload_csv(
+        actor=request.actor, project=project, dataset_name=name, artifact=published.artifact, **asked
+    )
+
+
+def add_by_digest(request: Request, project: Project, name: str) -> tuple[DatasetVersion, bool]:
+    """A version of what the project holds: a CSV artifact is read through, Parquet and files are taken as they are."""
+    body = checked(VersionBody, request.data)
+    if "files" in body:
+        files = [(file["path"], file["digest"], file["media_type"]) for file in body["files"]]
+        return services.add_files(
+            actor=request.actor, project=project, dataset_name=name, files=files, note=body["note"]
+        )
+    holding = get_holding(actor=request.actor, project=project, digest=body.pop("artifact"))
+    if holding.media_type == PARQUET or holding.name.lower().endswith(".parquet"):
+        files = [("table.parquet", holding.artifact_id, PARQUET)]
+        return services.add_files(
+            actor=request.actor, project=project, dataset_name=name, files=files, note=body["note"]
+        )
+    return services.upload_csv(
+        actor=request.actor, project=project, dataset_name=name, artifact=holding.artifact, **body
+    )
+
+
+def found_version(request: Request, project: str, name: str, version: str) -> DatasetVersion:
+    return reads.get_version(request.actor, get_project(request.actor, project), name, version)
+
+
+def detail(request: Request, version: DatasetVersion) -> dict[str, Any]:
+    version.listed = reads.files_of(request.actor, version)  # type: ignore[attr-defined]
+    return dict(VersionDetailSerializer(version).data)

@@ -1,0 +1,116 @@
+"""How the API shows datasets, and what it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from apps.datasets.inspection import ENCODINGS
+from apps.datasets.manifest import FILES_LIMIT
+from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.datasets.reads import PREVIEW_ROWS, Preview
+
+
+class DatasetSerializer(serializers.ModelSerializer[Dataset]):
+    versions = serializers.IntegerField(source="versions_count", read_only=True, help_text="Number of the newest.")
+    rows = serializers.IntegerField(read_only=True, allow_null=True, help_text="Of the newest version.")
+    size = serializers.IntegerField(read_only=True, allow_null=True, help_text="Bytes of the newest version.")
+    changed_at = serializers.DateTimeField(read_only=True, allow_null=True, help_text="When the newest was added.")
+
+    class Meta:
+        model = Dataset
+        fields = ["name", "description", "versions", "rows", "size", "changed_at", "created_by", "created_at"]
+        read_only_fields = fields
+
+
+class DatasetBody(serializers.Serializer[Dataset]):
+    name = serializers.CharField(max_length=50, help_text="Lower-case letters, digits and hyphens.")
+    description = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class ColumnSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    dtype = serializers.CharField(help_text="Arrow's name of the type; a guess for an upload.")
+
+
+class FileSerializer(serializers.ModelSerializer[DatasetFile]):
+    digest = serializers.CharField(source="artifact_id", help_text="SHA-256, 64 hex digits.")
+    size = serializers.IntegerField(source="artifact.size", help_text="Bytes.")
+
+    class Meta:
+        model = DatasetFile
+        fields = ["path", "digest", "size", "media_type"]
+        read_only_fields = fields
+
+
+class VersionSerializer(serializers.ModelSerializer[DatasetVersion]):
+    dataset = serializers.CharField(source="dataset.name")
+    columns = ColumnSerializer(many=True)
+    job = serializers.IntegerField(source="job_id", allow_null=True, help_text="The job that made it.")
+    quality = serializers.CharField(source="quality_id", allow_null=True, help_text="Digest of the quality report.")
+
+    class Meta:
+        model = DatasetVersion
+        fields = [
+            "id",
+            "dataset",
+            "number",
+            "digest",
+            "media_type",
+            "rows",
+            "size",
+            "columns",
+            "script",
+            "params",
+            "job",
+            "quality",
+            "note",
+            "created_by",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+
+class VersionDetailSerializer(VersionSerializer):
+    files = FileSerializer(many=True, source="listed", help_text="In the order of their paths.")
+
+    class Meta(VersionSerializer.Meta):
+        fields = [*VersionSerializer.Meta.fields, "files"]
+        read_only_fields = fields
+
+
+class FileBody(serializers.Serializer[DatasetFile]):
+    path = serializers.CharField(max_length=255, trim_whitespace=False)
+    digest = serializers.RegexField(r"^[0-9a-f]{64}\Z", help_text="Of an artifact that the project holds.")
+    media_type = serializers.CharField(max_length=120, default="", allow_blank=True)
+
+
+class ReadingBody(serializers.Serializer[Any]):
+    """How a CSV file is to be read: fields of a JSON body, or the query of a CSV body."""
+
+    delimiter = serializers.CharField(max_length=1, default=",", trim_whitespace=False)
+    encoding = serializers.ChoiceField(choices=ENCODINGS, default="utf-8")
+    note = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class VersionBody(ReadingBody):
+    """Either one table by its digest (CSV is read and checked), or files by path and digest (taken as they are)."""
+
+    artifact = serializers.RegexField(r"^[0-9a-f]{64}\Z", required=False)
+    files = FileBody(many=True, required=False, max_length=FILES_LIMIT)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("artifact" in attrs) == ("files" in attrs):
+            raise serializers.ValidationError("Give either artifact or files.", code="artifact_or_files")
+        return attrs
+
+
+class PreviewSerializer(serializers.Serializer[Preview]):
+    columns = serializers.ListField(child=serializers.CharField())
+    rows = serializers.ListField(child=serializers.ListField(child=serializers.CharField(allow_null=True)))
+    note = serializers.CharField(help_text="Why there is nothing to show; else empty.")
+
+
+class PreviewQuery(serializers.Serializer[Any]):
+    limit = serializers.IntegerField(min_value=1, max_value=PREVIEW_ROWS, default=PREVIEW_ROWS)

@@ -1,0 +1,60 @@
+import pytest
+
+from apps.datasets.models import Dataset, DatasetVersion
+
+pytestmark = pytest.mark.django_db
+URL = "/api/v1/projects/demo/datasets"
+
+
+@pytest.mark.parametrize("count", [5, 50])
+def test_the_list_costs_the_same_for_any_number(api, viewer, project, added, held, count, django_assert_num_queries):
+    for n in range(count):
+        dataset = Dataset.objects.create(project=project, name=f"d-{n}", created_by="x")
+        added({"a": held()}, into=dataset, rows=n)
+    client = api(viewer)
+    client.get(URL)  # notes the token's use
+    with django_assert_num_queries(4):
+        items = client.get(URL, {"limit": 100}).json()["items"]
+    shown = {item["name"]: (item["versions"], item["rows"]) for item in items if item["versions"]}
+    assert shown == {f"d-{n}": (1, n) for n in range(count)}
+
+
+def test_make_one_empty(api, engineer, project):
+    answer = api(engineer).post(URL, {"name": "wti-daily", "description": "Crude"})
+    assert (answer.status_code, answer.headers["Location"]) == (201, f"{URL}/wti-daily")
+    assert answer.json()["rows"] is None
+    again = api(engineer).post(URL, {"name": "wti-daily"})
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "dataset_exists")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"), [({}, "/name"), ({"name": "No"}, "name"), ({"name": "a", "x": 1}, "/x"), ([], None)]
+)
+def test_a_bad_body_is_named(api, engineer, body, field):
+    answer = api(engineer).post(URL, body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
+    assert not Dataset.objects.exists()
+
+
+def test_read_one(api, viewer, dataset):
+    assert api(viewer).get(f"{URL}/wti-daily").json()["versions"] == 0
+    assert api(viewer).get(f"{URL}/nothing").status_code == 404
+
+
+@pytest.mark.parametrize(("who", "status"), [("viewer", 403), ("stranger", 404)])
+def test_takes_an_engineer_of_the_project(request, api, project, who, status):
+    assert api(request.getfixturevalue(who)).post(URL, {"name": "a"}).status_code == status
+
+
+def test_a_stranger_sees_nothing(api, stranger, dataset, added, held):
+    added({"a": held()})
+    client = api(stranger)
+    tails = ["", "/wti-daily", "/wti-daily/versions", "/wti-daily/versions/1", "/wti-daily/versions/1/files/a"]
+    assert {client.get(f"{URL}{tail}").status_code for tail in tails} == {404}
+
+
+def test_the_same_name_in_another_project_is_another(api, stranger, added, held):
+    added({"a": held()})
+    assert api(stranger).get("/api/v1/projects/other/datasets").json()["items"] == []
+    assert api(stranger).get("/api/v1/projects/other/datasets/wti-daily/versions/1").status_code == 404
+    assert DatasetVersion.objects.count() == 1

@@ -1,0 +1,54 @@
+import pytest
+
+from apps.lineage.services import record_edges
+
+pytestmark = pytest.mark.django_db
+URL = "/api/v1/projects/demo/lineage"
+
+
+def test_the_graph_of_a_version(api, viewer, worker_actor, project, edge):
+    record_edges(
+        actor=worker_actor,
+        project=project,
+        edges=[edge("dataset_version:1", "job:2"), edge("job:2", "dataset_version:3")],
+    )
+    answer = api(viewer).get(URL, {"type": "dataset_version", "id": "3", "direction": "up", "depth": "2"})
+    assert answer.status_code == 200
+    found = answer.json()
+    assert {(node["type"], node["id"], node["depth"]) for node in found["nodes"]} == {
+        ("dataset_version", "3", 0),
+        ("job", "2", -1),
+        ("dataset_version", "1", -2),
+    }
+    assert [(e["source_id"], e["target_id"], e["role"]) for e in found["edges"]] == [
+        ("2", "3", "table"),
+        ("1", "2", "table"),
+    ]
+    assert found["truncated"] is False
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({}, "type"),
+        ({"type": "x", "id": "1"}, "type"),
+        ({"type": "job"}, "id"),
+        ({"type": "job", "id": "1", "direction": "x"}, "direction"),
+        ({"type": "job", "id": "1", "depth": "x"}, "depth"),
+        ({"type": "job", "id": "1", "depth": "-1"}, "depth"),
+        ({"type": "job", "id": "1", "depth": "11"}, "depth"),
+        ({"type": "job", "id": "1", "limit": "0"}, "limit"),
+    ],
+)
+def test_nonsense_is_named(api, viewer, project, query, field):
+    answer = api(viewer).get(URL, query)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
+
+
+def test_another_project_is_not_there(api, stranger, project):
+    assert api(stranger).get(URL, {"type": "job", "id": "1"}).status_code == 404
+
+
+def test_without_the_scope_it_is_refused(api, make_token, viewer):
+    secret, _ = make_token(viewer, scopes=["data:write"])
+    assert api(secret).get(URL, {"type": "job", "id": "1"}).status_code == 403

@@ -1,0 +1,65 @@
+import pytest
+
+from apps.nodes.models import Node
+
+pytestmark = pytest.mark.django_db
+URL = "/api/v1/nodes"
+
+
+def test_any_member_sees_what_is_free(api, viewer, node):
+    answer = api(viewer).get(f"{URL}/gpu-01")
+    assert answer.status_code == 200
+    shown = answer.json()
+    assert (shown["status"], shown["online"], shown["cpus"]) == ("online", True, 16)
+    assert (shown["running_jobs"], shown["used_cpus"], shown["used_memory_bytes"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("count", [5, 50])
+def test_the_list_costs_the_same_for_any_number(api, viewer, count, django_assert_num_queries):
+    Node.objects.bulk_create(Node(name=f"n-{n:03}", host="h") for n in range(count))
+    client = api(viewer)
+    client.get(URL)  # notes the token's use
+    with django_assert_num_queries(3):
+        answer = client.get(URL, {"limit": 100})
+    assert [item["name"] for item in answer.json()["items"]] == [f"n-{n:03}" for n in range(count)]
+
+
+def test_pages_follow_the_name(api, viewer):
+    Node.objects.bulk_create(Node(name=f"n-{n}", host="h") for n in range(5))
+    client = api(viewer)
+    first = client.get(URL, {"limit": 3}).json()
+    second = client.get(URL, {"limit": 3, "cursor": first["next"]}).json()
+    assert [item["name"] for item in first["items"] + second["items"]] == [f"n-{n}" for n in range(5)]
+    assert second["next"] is None
+
+
+def test_no_such_node(api, viewer, node):
+    answer = api(viewer).get(f"{URL}/gpu-02")
+    assert (answer.status_code, answer.json()["error"]["field"]) == (404, "name")
+
+
+def test_the_administrator_holds_and_releases_in_a_browser(browser, sysadmin, node):
+    client = browser(sysadmin)
+    held = client.post(f"{URL}/gpu-01/hold", {"reason": "fan"}, content_type="application/json")
+    assert (held.status_code, held.json()["status"], held.json()["held_reason"]) == (200, "held", "fan")
+    again = client.post(f"{URL}/gpu-01/hold", {"reason": "fan"}, content_type="application/json")
+    assert again.status_code == 409
+    released = client.post(f"{URL}/gpu-01/release", content_type="application/json")
+    assert (released.status_code, released.json()["status"]) == (200, "online")
+
+
+@pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "x" * 201}])
+def test_a_hold_needs_a_reason(browser, sysadmin, node, body):
+    answer = browser(sysadmin).post(f"{URL}/gpu-01/hold", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "/reason")
+
+
+@pytest.mark.parametrize("action", ["hold", "release"])
+def test_no_token_holds_or_releases(api, engineer, node, action):
+    answer = api(engineer).post(f"{URL}/gpu-01/{action}", {"reason": "fan"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "scope_missing")
+    assert Node.objects.get().held_at is None
+
+
+def test_nobody_sees_nothing(client, node):
+    assert client.get(URL).status_code == 401
