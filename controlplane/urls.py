@@ -1,15 +1,62 @@
-"""Addresses: `/p/<project>/...` for people, `/api/v1/...` for programs."""
+"""Addresses: `/p/<project>/...` for people, `/api/v1/...` for programs. Every include stands here, none is found.
 
-from importlib.util import find_spec
+An app adds `api_urls.py` (REST; what belongs to a project under PROJECT_API, the rest under PLANE_API) and
+`urls.py` (pages; the same two lists), and one line below for each.
+"""
 
-from django.urls import include, path
+from __future__ import annotations
 
-APPS = ["audit", "accounts", "artifacts", "nodes", "jobs", "lineage", "datasets"]
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.decorators.csrf import csrf_exempt
+from django.views.i18n import set_language
+
+from apps.jobs.api_urls import plane_urlpatterns as job_kinds
+from controlplane.health import healthz, readyz
+from controlplane.schema import DocsView, SchemaView
 
 
-def addresses(module: str) -> list:
-    """Include what each app lists."""
-    return [include(f"apps.{app}.{module}") for app in APPS if find_spec(f"apps.{app}.{module}")]
+@csrf_exempt
+@login_not_required
+def no_such_api(request: HttpRequest, rest: str = "") -> HttpResponseBase:
+    """An unknown address below /api/ is a JSON 404, with or without a log-in, in debug mode too."""
+    raise Http404
 
 
-urlpatterns = [path("accounts/", include("allauth.urls"))]
+PROJECT_API: list[URLPattern | URLResolver] = [
+    path("", include("apps.artifacts.api_urls")),
+    path("", include("apps.jobs.api_urls")),
+    path("", include("apps.lineage.api_urls")),
+    path("", include("apps.datasets.api_urls")),
+]
+PLANE_API: list[URLPattern | URLResolver] = [
+    path("", include("apps.accounts.api_urls")),
+    path("", include("apps.nodes.api_urls")),
+    path("", include("apps.audit.api_urls")),
+    path("", include(job_kinds)),
+    path("schema", SchemaView.as_view(), name="api-schema"),
+    path("docs", DocsView.as_view(), name="api-docs"),
+]
+PROJECT_PAGES: list[URLPattern | URLResolver] = []
+PLANE_PAGES: list[URLPattern | URLResolver] = [
+    path("", include("apps.audit.urls")),
+    path("", include("apps.accounts.urls")),
+]
+
+urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("api/v1/projects/<slug:project>/", include(PROJECT_API)),
+    path("api/v1/", include(PLANE_API)),
+    path("api/<path:rest>", no_such_api),
+    path("accounts/", include("allauth.urls")),
+    path("i18n/setlang/", login_not_required(set_language), name="set_language"),
+    path("p/<slug:project>/", include(PROJECT_PAGES)),
+    path("", include(PLANE_PAGES)),
+]
+
+handler400 = "controlplane.errors.bad_request"
+handler403 = "controlplane.errors.permission_denied"
+handler404 = "controlplane.errors.page_not_found"
+handler500 = "controlplane.errors.server_error"

@@ -24,7 +24,7 @@ def kind_of(name: str) -> JobKind:
     raise Invalid(
         f"There is no job kind {str(name)[:60]!r}.",
         code="unknown_kind",
-        field="kind",
+        field="/kind",
         limit=", ".join(KINDS),
         hint=f"Did you mean {near[0]}?" if near else "Take one of the kinds listed.",
     )

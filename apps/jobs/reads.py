@@ -1,0 +1,212 @@
+"""What pages and REST read of jobs: lists, one job, why it waits, its log and its timeline."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.errors import Invalid, NotFound
+from apps.jobs.kinds import KINDS
+from apps.jobs.models import Job, JobEvent, JobQuerySet
+from apps.jobs.placement import Free, all_of, free_on, shortfall, why_not
+from apps.jobs.states import JobState
+from apps.nodes.models import Node
+
+MAX_ID = 2**63 - 1
+LOG_LIMIT = (1, 5000)  # lines of one answer
+LINES_PER_READ = 4000  # lines held in memory at once while a log is searched or downloaded
+EVENTS_PER_READ = (4, 400)
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+FILTERS = ("state", "kind", "requester", "name")
+
+
+# -- lists and rows -------------------------------------------------------------------------------------------------
+def list_jobs(
+    actor: Actor, project: Project, *, state: str = "", kind: str = "", requester: str = "", name: str = ""
+) -> JobQuerySet:
+    """The jobs of a project that match every filter given, to be ordered by `-id` and paged.
+
+    Raises Invalid for a state or a kind that does not exist: an empty list would look like an answer.
+    """
+    policy.require(actor, "job.view", project)
+    known("state", state, JobState.values)
+    known("kind", kind, list(KINDS))
+    found = Job.objects.visible_to(actor).filter(project=project).select_related("node")
+    for lookup, value in (("state", state), ("kind", kind), ("requester", requester), ("name__icontains", name)):
+        if value:
+            found = found.filter(**{lookup: value.replace("\x00", "")})
+    return found.order_by("-id")
+
+
+def known(field: str, value: str, values: list[str]) -> None:
+    if value and value not in values:
+        limit = ", ".join(values)
+        raise Invalid(f"There is no {field} {value[:40]!r}.", field=field, limit=limit, hint="Take one of these.")
+
+
+def get_job(actor: Actor, project: Project, pk: int) -> Job:
+    """The job `pk` of this project with its node; NotFound if there is none or `actor` may not see it."""
+    policy.require(actor, "job.view", project)
+    visible = Job.objects.visible_to(actor).filter(project=project).select_related("node", "project")
+    job = visible.filter(pk=pk).first() if 0 < pk <= MAX_ID else None
+    if job is None:
+        raise NotFound(f"This project has no job {pk}.", field="id")
+    return job
+
+
+# -- why it waits ---------------------------------------------------------------------------------------------------
+def explain_wait(actor: Actor, job: Job) -> dict[str, Any]:
+    """Why a waiting or queued job has not started: `position` (jobs ahead of it in its queue), a sentence, and for
+    each node what it has free and why it does not take the job ("" if it could). Four queries at most.
+    """
+    if job.state == JobState.WAITING:
+        return {"position": None, "summary": waits_for(job), "nodes": []}
+    if job.state != JobState.QUEUED:
+        return {"position": None, "summary": "", "nodes": []}
+    ahead = jobs_ahead(job)
+    nodes = list(Node.objects.visible_to(actor).with_status().order_by("name"))
+    running = running_on(nodes)
+    rows = [node_row(job, node, running[node.pk]) for node in nodes]
+    return {"position": ahead, "summary": summary_of(job, ahead, nodes, rows), "nodes": rows}
+
+
+def jobs_ahead(job: Job) -> int:
+    """How many jobs of any project the same queue would give out first."""
+    before = models.Q(priority__gt=job.priority) | models.Q(priority=job.priority, pk__lt=job.pk)
+    return Job.objects.filter(before, state=JobState.QUEUED, queue=job.queue).count()
+
+
+def running_on(nodes: list[Node]) -> Mapping[int | None, list[Job]]:
+    taken: dict[int | None, list[Job]] = defaultdict(list)
+    columns = ("node_id", "need_cpus", "need_memory_bytes", "need_gpus", "devices")
+    for job in Job.objects.filter(state=JobState.RUNNING, node__in=nodes).only("pk", *columns):
+        taken[job.node_id].append(job)
+    return taken
+
+
+def node_row(job: Job, node: Node, running: list[Job]) -> dict[str, Any]:
+    online = bool(getattr(node, "online", False))
+    return {
+        "node": node.name,
+        "free": said(free_on(node, running)),
+        "why_not": why_not(job, node, running, online=online),
+    }
+
+
+def said(free: Free) -> dict[str, Any]:
+    cpus, memory = max(0.0, free.cpus), max(0, free.memory_bytes)
+    return {"cpus": round(cpus, 3), "memory_bytes": memory, "gpus": [gpu["index"] for gpu in free.gpus]}
+
+
+def summary_of(job: Job, ahead: int, nodes: list[Node], rows: list[dict[str, Any]]) -> str:
+    """One sentence: the reason that would still hold if all the others were gone comes first."""
+    serving = [(node, row) for node, row in zip(nodes, rows, strict=True) if job.queue in node.queues]
+    online = [(node, row) for node, row in serving if getattr(node, "online", False)]
+    if not online:
+        return _("No node that serves the queue %(queue)s is online.") % {"queue": job.queue}
+    if all(shortfall(job, all_of(node)) for node, _row in online):
+        node, row = online[0]
+        return _("No node is large enough: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
+    if job.not_before and job.not_before > timezone.now():
+        seconds = max(1, round((job.not_before - timezone.now()).total_seconds()))
+        return _("It pauses after a failed attempt and is tried again in %(seconds)d s.") % {"seconds": seconds}
+    if all(row["why_not"] for _node, row in online):
+        node, row = online[0]
+        return _("No node has room: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
+    if ahead:
+        text = ngettext("%(count)d job is ahead of it.", "%(count)d jobs are ahead of it.", ahead)
+        return text % {"count": ahead}
+    return _("It starts as soon as a worker looks.")
+
+
+def waits_for(job: Job) -> str:
+    parents = Job.objects.filter(children_links__child=job).exclude(state=JobState.SUCCEEDED).order_by("pk")
+    named = [f"#{parent.pk} ({JobState(parent.state).label})" for parent in parents[:20]]
+    return _("It waits for %(jobs)s.") % {"jobs": ", ".join(named)} if named else _("Its parents have succeeded.")
+
+
+# -- log and timeline -----------------------------------------------------------------------------------------------
+def log_lines(job: Job, *, after: int = 0, limit: int = 500, query: str = "", level: str = "") -> list[dict[str, Any]]:
+    """At most `limit` lines behind line `after` that contain `query` and are of `level` or graver.
+
+    Every line is looked at, in bounded memory. A line is {number, at, level, text}; numbers count all lines from 1.
+    """
+    low, high = LOG_LIMIT
+    if not low <= limit <= high:
+        raise Invalid(f"limit is {limit}.", code="limit_out_of_range", field="limit", limit=f"{low}..{high}")
+    known("level", level, list(LEVELS))
+    wanted, least = query.casefold(), LEVELS.get(level, 0)
+    found: list[dict[str, Any]] = []
+    for line in iter_lines(job, after=after):
+        grave = least == 0 or LEVELS.get(str(line["level"]).lower(), 20) >= least
+        if grave and (not wanted or wanted in line["text"].casefold()):
+            found.append(line)
+            if len(found) == limit:
+                break
+    return found
+
+
+def iter_lines(job: Job, *, after: int = 0) -> Iterator[dict[str, Any]]:
+    """Every line behind line `after`, in order."""
+    for batch in line_batches(job, after=after):
+        yield from batch
+
+
+def line_batches(job: Job, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
+    """The lines in batches of about LINES_PER_READ. Between two batches no cursor and no transaction is open, so a
+    slow reader of a download may give its connection back.
+    """
+    events = JobEvent.objects.filter(job=job, kind="log").order_by("seq")
+    holds_next = events.filter(payload__first__lte=after + 1).order_by("-seq").values_list("seq", flat=True).first()
+    seq, size = (holds_next or 1) - 1, EVENTS_PER_READ[0]
+    while True:
+        payloads = list(events.filter(seq__gt=seq).values_list("seq", "payload")[:size])
+        if not payloads:
+            return
+        seq = payloads[-1][0]
+        yield [
+            numbered(payload["first"] + place, row)
+            for _seq, payload in payloads
+            for place, row in enumerate(payload["lines"])
+            if payload["first"] + place > after
+        ]
+        if len(payloads) < size:
+            return
+        each = max(1, sum(len(payload["lines"]) for _seq, payload in payloads) // len(payloads))
+        size = min(EVENTS_PER_READ[1], max(EVENTS_PER_READ[0], LINES_PER_READ // each))
+
+
+def numbered(number: int, row: list[str]) -> dict[str, Any]:
+    return {"number": number, "at": moment(row[0]), "level": row[1], "text": row[2]}
+
+
+def moment(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+
+
+def timeline(job: Job, *, limit: int = 200) -> list[dict[str, Any]]:
+    """The newest moves of the state, newest first, as templates/components/timeline.html reads them."""
+    events = JobEvent.objects.filter(job=job, kind="state").order_by("-seq")[:limit]
+    return [
+        {
+            "state": event.payload["state"],
+            "at": event.created_at,
+            "title": JobState(event.payload["state"]).label,
+            "text": event.payload.get("reason", ""),
+            "attempt": event.attempt,
+        }
+        for event in events
+    ]

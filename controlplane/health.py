@@ -1,0 +1,119 @@
+"""`/healthz`: this process answers. `/readyz`: the parts it needs do. For load balancers: no log-in, no secrets."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db import connection
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from apps.artifacts.store import store
+
+log = logging.getLogger(__name__)
+
+STALE_SECONDS = 10.0  # the dispatcher and the sealer write their pulse every second or faster
+BROKER_SECONDS = 2.0
+
+
+class NotReady(Exception):
+    """Why a part is not ready, in words that hold no address and no password."""
+
+
+@login_not_required
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> JsonResponse:
+    """Alive; looks at nothing, so that a database that is away does not get the web process killed."""
+    return JsonResponse({"ok": True}, headers={"Cache-Control": "no-store"})
+
+
+@login_not_required
+@require_safe
+@never_cache
+def readyz(request: HttpRequest) -> JsonResponse:
+    """Each part with `ok`, `detail` and, where it has a pulse, `age_seconds`; 503 if one is not ready."""
+    parts = {name: state_of(name, look) for name, look in PARTS.items()}
+    ready = all(part["ok"] for part in parts.values())
+    return JsonResponse(
+        {"ok": ready, "parts": parts}, status=200 if ready else 503, headers={"Cache-Control": "no-store"}
+    )
+
+
+def state_of(name: str, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a look at one part found; whatever it raises means that the part is not ready."""
+    try:
+        return {"ok": True, **look()}
+    except NotReady as reason:
+        return {"ok": False, "detail": str(reason)}
+    except Exception as failure:  # noqa: BLE001 - any driver, any fault; its text may hold an address or a password
+        log.warning("not ready: %s: %s", name, failure)
+        return {"ok": False, "detail": f"failed: {type(failure).__name__}"}
+
+
+def database() -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return {"detail": connection.vendor}
+
+
+def broker() -> dict[str, Any]:
+    if settings.EMBEDDED_BROKER:
+        writable(Path(settings.CELERY_BROKER_FOLDER) / "queue")
+        return {"detail": "folder"}
+    import redis  # only where a Redis is configured
+
+    client = redis.Redis.from_url(
+        settings.CELERY_BROKER_URL, socket_timeout=BROKER_SECONDS, socket_connect_timeout=BROKER_SECONDS
+    )
+    try:
+        client.ping()
+    finally:
+        client.close()
+    return {"detail": "redis"}
+
+
+def writable(folder: Path) -> None:
+    if not folder.is_dir():
+        raise NotReady("its folder is missing")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise NotReady("its folder cannot be written")
+
+
+def artifacts() -> dict[str, Any]:
+    at = store()
+    at.check()
+    return {"detail": type(at).__name__}
+
+
+def pulse(name: str) -> Callable[[], dict[str, Any]]:
+    """A look at PLANE_HOME/pulse/<name>, which the dispatcher's process rewrites in every round."""
+
+    def look() -> dict[str, Any]:
+        try:
+            beat = float((settings.PLANE_HOME / "pulse" / name).read_text())
+        except (OSError, ValueError):
+            raise NotReady("no pulse: it has not run here") from None
+        age = max(0.0, time.time() - beat)
+        if age > STALE_SECONDS:
+            raise NotReady(f"silent for {age:.0f} s, longer than {STALE_SECONDS:.0f} s")
+        return {"detail": "alive", "age_seconds": round(age, 3)}
+
+    return look
+
+
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "database": database,
+    "broker": broker,
+    "store": artifacts,
+    "dispatcher": pulse("dispatcher"),
+    "sealer": pulse("sealer"),
+}
