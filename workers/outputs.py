@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from apps.artifacts.services import adopt as adopt_artifact
-from apps.artifacts.store import Store
-
 from apps.actors import Actor
 from apps.artifacts.models import Artifact
+from apps.artifacts.services import adopt as adopt_artifact
+from apps.artifacts.store import Store
 from apps.errors import PlaneError, Unavailable
 from apps.jobs.models import Job
 

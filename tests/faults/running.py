@@ -1,0 +1,122 @@
+"""A whole plane in a folder of the test: started by its one command, watched by REST, and killed in parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from controlplane.rest_client import Plane, wait_until_ready
+
+ROOT = Path(__file__).resolve().parents[2]
+LEASE = 2.0
+
+
+def manage(home: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+
+
+def environment_of(home: Path, **more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "OPENBLAS_CORETYPE")}
+    settings = {"PLANE_HOME": str(home), "PORT": "0", "LEASE_SECONDS": str(LEASE), "DISPATCH_SECONDS": "0.3"}
+    return {**kept, **settings, "NODE_CPUS": "4", "NODE_NAME": "faulty", "WEB_THREADS": "16", **more}
+
+
+class Running:
+    """The launcher's process and what it started. `environment` decides which mode it is."""
+
+    def __init__(self, home: Path, environment: dict[str, str], token: str) -> None:
+        self.home, self.environment, self.token = home, environment, token
+        self.start()
+
+    def start(self) -> None:
+        (self.home / "plane.json").unlink(missing_ok=True)
+        command = [sys.executable, str(ROOT / "manage.py"), "up", "--no-migrate"]
+        with (self.home / "up.log").open("ab") as log:
+            self.launcher = subprocess.Popen(
+                command, env=self.environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + 30
+        while not (self.home / "plane.json").exists():
+            if self.launcher.poll() is not None or time.monotonic() > deadline:
+                raise TimeoutError((self.home / "up.log").read_text())
+            time.sleep(0.05)
+        address = self.facts()["address"]
+        self.plane = Plane(address, self.token, "demo", patience=30)
+        wait_until_ready(address, seconds=30)
+
+    def facts(self) -> dict:
+        return json.loads((self.home / "plane.json").read_text())
+
+    def submit(self, **body) -> int:
+        return self.plane.post("/jobs", body)["id"]
+
+    def in_the_middle(self, job: int, *, done: float, seconds: float = 30) -> dict:
+        """Wait until the job has reported `done` units."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.plane.get(f"/jobs/{job}")
+            if (found["progress"] or {}).get("done", 0) >= done or found["state"] not in (
+                "queued",
+                "waiting",
+                "running",
+            ):
+                return found
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{found}")
+            time.sleep(0.05)
+
+    # -- victims --------------------------------------------------------------------------------------------------
+    def part(self, name: str) -> psutil.Process:
+        return psutil.Process(self.facts()["processes"][name])
+
+    def shim(self, job: int) -> psutil.Process:
+        return next(process for process in self.marked(job) if "shim.py" in " ".join(process.cmdline()))
+
+    def engine(self, job: int) -> psutil.Process:
+        return self.shim(job).children()[0]
+
+    def marked(self, job: int) -> list[psutil.Process]:
+        """Every process of the job, by the marker in its environment, its shim first."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("PLANE_JOB", "").startswith(f"{job}:") and self.owns(process):
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return sorted(found, key=lambda process: process.create_time())
+
+    def owns(self, process: psutil.Process) -> bool:
+        return process.environ().get("HOME", "").startswith(str(self.home))
+
+    def kill(self, name: str, job: int) -> None:
+        """kill -9 of one process: engine, shim, worker, dispatcher, web (its master) or launcher."""
+        victims = {"engine": self.engine, "shim": self.shim}
+        process = victims[name](job) if name in victims else self.launcher if name == "launcher" else self.part(name)
+        process.send_signal(signal.SIGKILL)
+        if name == "launcher":
+            self.launcher.wait(timeout=10)
+
+    # -- after ----------------------------------------------------------------------------------------------------
+    def stop(self) -> None:
+        if self.launcher.poll() is None:
+            self.launcher.terminate()
+            self.launcher.wait(timeout=30)
+
+    def kill_everything(self) -> None:
+        """For the end of a test, whatever has happened to it."""
+        for process in psutil.process_iter():
+            try:
+                inside = process.environ().get("PLANE_HOME") == str(self.home) or self.owns(process)
+                if inside and process.pid != os.getpid():
+                    process.kill()
+            except (psutil.Error, OSError):
+                continue

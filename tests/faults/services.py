@@ -1,0 +1,109 @@
+"""A PostgreSQL and a Redis of our own, on free ports and in a folder of the test: they may be killed and restarted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+POSTGRES_FLAGS = ["-c", "fsync=off", "-c", "max_connections=120", "-c", "listen_addresses=127.0.0.1"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(condition, *, seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.05)
+
+
+class Postgres:
+    """One cluster; PostgreSQL refuses to run as root, so root lends it the user postgres."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.bin = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+        self.user = "postgres" if os.getuid() == 0 else None
+        folder.mkdir(mode=0o700)
+        if self.user:
+            shutil.chown(folder, self.user, self.user)
+            for parent in folder.parents:  # pytest's folders are closed to other users
+                if parent.name.startswith("pytest-"):
+                    parent.chmod(0o755)
+        self.run("initdb", "--username=plane", "--auth=trust", "--no-sync", "-D", str(folder / "data"))
+        self.start()
+
+    def run(self, name: str, *arguments: str) -> None:
+        command = [str(self.bin / name), *arguments]
+        subprocess.run(command, user=self.user, cwd="/", check=True, capture_output=True)
+
+    def start(self) -> None:
+        command = [
+            str(self.bin / "postgres"),
+            "-D",
+            str(self.folder / "data"),
+            "-p",
+            str(self.port),
+            "-k",
+            str(self.folder),
+        ]
+        with (self.folder.parent / "postgres.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *POSTGRES_FLAGS], user=self.user, cwd="/", stdout=log, stderr=log
+            )
+        until(self.answers, seconds=30, what="PostgreSQL did not start")
+
+    def answers(self) -> bool:
+        command = [str(self.bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def stop(self, *, hard: bool = False) -> None:
+        # An immediate shutdown (SIGQUIT) ends every backend at once, as a crash would, and recovers at the start.
+        self.process.send_signal(3 if hard else 2)
+        self.process.wait(timeout=30)
+
+    def url(self, database: str) -> str:
+        return f"postgres://plane@127.0.0.1:{self.port}/{database}"
+
+    def sql(self, statement: str) -> None:
+        command = [str(self.bin / "psql"), "-qAt", "-h", "127.0.0.1", "-p", str(self.port), "-U", "plane", "postgres"]
+        subprocess.run([*command, "-c", statement], check=True, capture_output=True)
+
+
+class Redis:
+    """One server that keeps what it was told, as the notes for an operator ask (AOF)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        folder.mkdir()
+        self.start()
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        flags = ["--appendonly", "yes", "--save", "", "--logfile", "redis.log"]
+        self.process = subprocess.Popen([*command, *flags], stdout=subprocess.DEVNULL)
+        until(self.answers, seconds=10, what="Redis did not start")
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def stop(self, *, hard: bool = False) -> None:
+        self.process.kill() if hard else self.process.terminate()
+        self.process.wait(timeout=10)
+
+    def url(self, number: int) -> str:
+        return f"redis://127.0.0.1:{self.port}/{number}"
