@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from apps.artifacts.models import Artifact, Holding
+from apps.artifacts.services import adopt
+from apps.errors import Invalid, NotFound, Refused
+
+DIGEST = "ab" * 32
+
+
+def test_rows_for_bytes_the_worker_stored(worker_actor, project):
+    for _ in range(2):
+        adopt(actor=worker_actor, project=project, digest=DIGEST, size=7, name="out.csv", media_type="text/csv")
+    held = Holding.objects.get()
+    assert (held.artifact_id, held.artifact.size, held.name, held.media_type) == (DIGEST, 7, "out.csv", "text/csv")
+
+
+def test_fresh_bytes_of_a_damaged_artifact_make_it_whole(worker_actor, project):
+    Artifact.objects.create(digest=DIGEST, size=7, damaged_at=timezone.now())
+    assert adopt(actor=worker_actor, project=project, digest=DIGEST, size=7).damaged_at is None
+
+
+@pytest.mark.parametrize(("who", "error"), [("engineer", Refused), ("viewer", Refused), ("stranger", NotFound)])
+def test_nobody_gets_bytes_by_naming_their_digest(request, actor_for, project, who, error):
+    with pytest.raises(error):
+        adopt(actor=actor_for(request.getfixturevalue(who)), project=project, digest=DIGEST, size=7)
+
+
+def test_a_digest_is_a_digest(worker_actor, project):
+    with pytest.raises(Invalid):
+        adopt(actor=worker_actor, project=project, digest="../x", size=7)
