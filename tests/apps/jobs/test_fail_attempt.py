@@ -1,0 +1,57 @@
+import copy
+
+import pytest
+
+from apps.errors import Refused, StaleState
+from apps.jobs import services
+from apps.jobs.states import JobState
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_final_fault_ends_the_job(running, fail):
+    job = fail(running)
+    assert (job.state, job.error["code"], job.lease_until, job.devices) == (JobState.FAILED, "broke", None, [])
+    assert job.ended_at is not None
+
+
+def test_a_passing_one_is_tried_again_after_a_pause(running, fail):
+    job = fail(running, retry=True)
+    assert (job.state, job.owner, job.node, job.error["code"]) == (JobState.QUEUED, "", None, "broke")
+    assert job.not_before > job.queued_at
+
+
+def test_the_last_attempt_ends_the_job(submit, claim, fail):
+    submit(max_attempts=1)
+    assert fail(claim(), retry=True).state == JobState.FAILED
+
+
+def test_children_fail_to_the_last_generation(submit, child_of, claim, fail):
+    child = child_of(submit())
+    grandchild = child_of(child)
+    fail(claim())
+    for job in (child, grandchild):
+        job.refresh_from_db()
+        assert (job.state, job.error["code"]) == (JobState.FAILED, "parent_failed")
+
+
+def test_children_of_a_job_that_is_tried_again_wait(submit, child_of, claim, fail):
+    child = child_of(submit())
+    fail(claim(), retry=True)
+    child.refresh_from_db()
+    assert child.state == JobState.WAITING
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_a_stale_attempt_changes_nothing(running, fail, retry):
+    stale = copy.copy(running)
+    stale.attempt = 0
+    with pytest.raises(StaleState):
+        fail(stale, retry=retry)
+    running.refresh_from_db()
+    assert (running.state, running.error) == (JobState.RUNNING, None)
+
+
+def test_takes_a_worker(running, actor_for, engineer):
+    with pytest.raises(Refused):
+        services.fail_attempt(actor=actor_for(engineer), job=running, error={}, retry=False)
