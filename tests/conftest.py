@@ -146,8 +146,8 @@ def api(make_token):
 
 
 @pytest.fixture
-def browser():
-    """browser(user) -> a django.test.Client that is logged in; CSRF is enforced with `csrf=True`."""
+def web():
+    """web(user) -> a django.test.Client that is logged in; CSRF is enforced with `csrf=True`."""
 
     def client_of(user, *, csrf=False):
         client = Client(enforce_csrf_checks=csrf)

@@ -34,7 +34,7 @@ def show_refusal(form: forms.BaseForm, error: PlaneError) -> None:
         form.add_error(name if name in form.fields else None, f"{each['message']}{hint}")
 
 
-class NameForm(forms.ModelForm[User]):
+class NameForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
     class Meta:
         model = User
         fields = ["name"]

@@ -343,27 +343,24 @@ def issue(
     days: int,
     action: str,
 ) -> tuple[ApiToken, str]:
-    checks.check_active(owner, field="/user")
     checks.check_days(days)
     secret, prefix, digest = new_token()
     token = ApiToken(project=project, name=name.strip(), prefix=prefix, digest=digest, **whose(owner))
     checks.check_fields(token, "name")
-    token.scopes = checks.check_scopes(scopes, project, owner)
-    token.expires_at = timezone.now() + timedelta(days=days)
     with transaction.atomic():
+        owner = locked(owner)  # a token made while its owner is being disabled would outlive the disabling
+        checks.check_active(owner, field="/user")
+        token.scopes = checks.check_scopes(scopes, project, owner)
+        token.expires_at = timezone.now() + timedelta(days=days)
         token.save()
-        record(
-            actor=actor,
-            action=action,
-            obj=token,
-            after={
-                "owner": str(owner),
-                "name": token.name,
-                "prefix": prefix,
-                "scopes": token.scopes,
-                "expires_at": token.expires_at.isoformat(),
-            },
-        )
+        after = {
+            "owner": str(owner),
+            "name": token.name,
+            "prefix": prefix,
+            "scopes": token.scopes,
+            "expires_at": token.expires_at.isoformat(),
+        }
+        record(actor=actor, action=action, obj=token, after=after)
     return token, secret
 
 
