@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
@@ -44,6 +44,8 @@ ADDED = {
     200: OpenApiResponse(VersionDetailSerializer, description="The dataset has this version already."),
 }
 
+QUERY = OpenApiParameter("q", str, description="A part of the name or the description.")
+
 
 class DatasetsView(GenericAPIView[Dataset]):
     """The datasets of a project, newest first; POST makes an empty one."""
@@ -51,9 +53,10 @@ class DatasetsView(GenericAPIView[Dataset]):
     serializer_class = DatasetSerializer
     queryset = Dataset.objects.none()  # for the schema alone
 
-    @extend_schema(operation_id="datasets_list", responses=DatasetSerializer(many=True))
+    @extend_schema(operation_id="datasets_list", parameters=[QUERY], responses=DatasetSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
-        page = self.paginate_queryset(reads.list_datasets(request.actor, get_project(request.actor, project)))
+        within, query = get_project(request.actor, project), request.query_params.get("q", "")
+        page = self.paginate_queryset(reads.list_datasets(request.actor, within, query=query))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(operation_id="datasets_create", request=DatasetBody, responses={201: DatasetSerializer})

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from apps import policy
 from apps.accounts.models import Project
@@ -41,13 +41,17 @@ class Preview:
     note: str = ""
 
 
-def list_datasets(actor: Actor, project: Project) -> DatasetQuerySet:
-    """The project's datasets with `rows`, `size` and `changed_at` of the newest version (None: no version yet)."""
+def list_datasets(actor: Actor, project: Project, *, query: str = "") -> DatasetQuerySet:
+    """The project's datasets with `rows`, `size` and `changed_at` of the newest version (None: no version yet).
+
+    `query`: a part of the name or the description; empty does not narrow.
+    """
     policy.require(actor, "dataset.view", project)
+    named = Q(name__icontains=query) | Q(description__icontains=query) if query else Q()
     newest = DatasetVersion.objects.filter(dataset=OuterRef("pk"), number=OuterRef("versions_count"))
     return (
         Dataset.objects.visible_to(actor)
-        .filter(project=project)
+        .filter(named, project=project)
         .annotate(
             rows=Subquery(newest.values("rows")),
             size=Subquery(newest.values("size")),

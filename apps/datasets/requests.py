@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rest_framework import serializers
@@ -55,9 +56,9 @@ def with_table(data: Any, version: DatasetVersion, file: DatasetFile) -> Any:
         return body
     if "dataset" in kind.registers:
         body.setdefault("register", {"dataset": version.dataset.name})
-    dialect, spec = dialect_of(file.media_type), body.get("spec", {})
-    if dialect not in (None, Dialect()) and "csv" in kind.spec.model_fields and isinstance(spec, Mapping):
-        read = {"delimiter": dialect.delimiter, "encoding": dialect.encoding}  # type: ignore[union-attr]
+    dialect, spec = dialect_of(file.media_type) or Dialect(), body.get("spec", {})
+    if dialect != Dialect() and "csv" in kind.spec.model_fields and isinstance(spec, Mapping):
+        read = asdict(dialect)
         given = spec.get("csv", {})
         body["spec"] = {**spec, "csv": {**read, **given} if isinstance(given, Mapping) else given}
     return body

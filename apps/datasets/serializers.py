@@ -98,7 +98,7 @@ class VersionBody(ReadingBody):
     """Either one table by its digest (CSV is read and checked), or files by path and digest (taken as they are)."""
 
     artifact = serializers.RegexField(r"^[0-9a-f]{64}\Z", required=False)
-    files = FileBody(many=True, required=False, max_length=FILES_LIMIT)
+    files = serializers.ListField(child=FileBody(), required=False, min_length=1, max_length=FILES_LIMIT)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("artifact" in attrs) == ("files" in attrs):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from apps import policy
 from apps.accounts.models import SLUG, Project
@@ -152,6 +152,8 @@ def upload_csv(
     check_name(dataset_name)
     check_text("note", note)
     check_held(project.pk, [usable(artifact)])
+    if not connection.in_atomic_block:
+        connection.close()  # minutes of reading must not keep one of the pool's connections
     found = inspect_csv(
         chunks_of(artifact.digest) if chunks is None else chunks, delimiter=delimiter, encoding=encoding
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from drf_spectacular.utils import extend_schema
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,8 +13,13 @@ from rest_framework.views import APIView
 from apps import policy
 from apps.nodes import services
 from apps.nodes.models import Node, NodeQuerySet
-from apps.nodes.reads import get_node, list_nodes
+from apps.nodes.reads import STATUSES, get_node, list_nodes
 from apps.nodes.serializers import HoldSerializer, NodeSerializer
+
+FILTERS = [
+    OpenApiParameter("q", str, description="A part of the name or the host."),
+    OpenApiParameter("status", str, enum=list(STATUSES)),
+]
 
 
 class NodeList(ListAPIView[Node]):
@@ -21,7 +28,13 @@ class NodeList(ListAPIView[Node]):
     page_order = ("name",)
 
     def get_queryset(self) -> NodeQuerySet:
-        return list_nodes(self.request.actor)
+        asked = self.request.query_params
+        return list_nodes(self.request.actor, query=asked.get("q", ""), status=asked.get("status", ""))
+
+    @extend_schema(parameters=FILTERS)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The nodes by name: what they have, what is in use, and whether they live."""
+        return super().get(request, *args, **kwargs)
 
 
 class NodeDetail(APIView):

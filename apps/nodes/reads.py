@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from django.db.models import Q
+
 from apps import policy
 from apps.actors import Actor
-from apps.errors import NotFound
+from apps.errors import Invalid, NotFound
 from apps.nodes.models import Node, NodeQuerySet
 
+STATUSES = ("online", "held", "offline")
 
-def list_nodes(actor: Actor) -> NodeQuerySet:
-    """Every node with `online`, `status` and what running jobs have claimed, ready to be filtered and paged."""
+
+def list_nodes(actor: Actor, *, query: str = "", status: str = "") -> NodeQuerySet:
+    """Nodes with `online`, `status` and what running jobs have claimed, ready to be paged by name.
+
+    `query`: a part of the name or the host; `status`: one of STATUSES, else Invalid; empty ones do not narrow.
+    """
     policy.require(actor, "node.view")
-    return Node.objects.visible_to(actor).with_status().with_use()
+    found = Node.objects.visible_to(actor).with_status().with_use()
+    if query:
+        found = found.filter(Q(name__icontains=query) | Q(host__icontains=query))
+    if status and status not in STATUSES:
+        raise Invalid(f"{status[:20]!r} is not a status of nodes.", field="status", limit=", ".join(STATUSES))
+    return found.filter(status=status) if status else found
 
 
 def get_node(actor: Actor, name: str) -> Node:

@@ -19,6 +19,13 @@ def test_the_list_costs_the_same_for_any_number(api, viewer, project, added, hel
     assert shown == {f"d-{n}": (1, n) for n in range(count)}
 
 
+@pytest.mark.parametrize(("query", "names"), [("WTI", ["wti-daily"]), ("crude", ["wti-daily"]), ("x", [])])
+def test_the_list_narrows(api, viewer, dataset, query, names):
+    Dataset.objects.create(project=dataset.project, name="other", created_by="y")
+    Dataset.objects.filter(pk=dataset.pk).update(description="Crude oil")
+    assert [item["name"] for item in api(viewer).get(URL, {"q": query}).json()["items"]] == names
+
+
 def test_make_one_empty(api, engineer, project):
     answer = api(engineer).post(URL, {"name": "wti-daily", "description": "Crude"})
     assert (answer.status_code, answer.headers["Location"]) == (201, f"{URL}/wti-daily")

@@ -90,10 +90,10 @@ def test_files_by_their_digests(api, engineer, held):
     ("body", "status", "code"),
     [
         ({}, 422, "artifact_or_files"),
-        ({"artifact": "0" * 64, "files": []}, 422, "artifact_or_files"),
+        ({"artifact": "0" * 64, "files": [{"path": "a", "digest": "HELD"}]}, 422, "artifact_or_files"),
         ({"artifact": "abc"}, 422, "invalid"),
         ({"artifact": "0" * 64}, 404, "not_found"),
-        ({"files": []}, 422, "invalid"),
+        ({"files": []}, 422, "min_length"),
         ({"files": [{"path": "a", "digest": "0" * 64}]}, 422, "artifact_unknown"),
         ({"files": [{"path": "../a", "digest": "HELD"}]}, 422, "bad_path"),
         ({"files": [{"path": "a"}]}, 422, "required"),

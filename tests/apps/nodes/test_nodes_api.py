@@ -1,5 +1,6 @@
 import pytest
 
+from apps.jobs.models import Job
 from apps.nodes.models import Node
 
 pytestmark = pytest.mark.django_db
@@ -33,13 +34,40 @@ def test_pages_follow_the_name(api, viewer):
     assert second["next"] is None
 
 
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({"q": "GPU"}, ["gpu-01"]),
+        ({"q": "rack"}, ["cpu-1"]),
+        ({"status": "offline"}, ["cpu-1"]),
+        ({"status": "held"}, []),
+    ],
+)
+def test_the_list_narrows(api, viewer, node, query, names):
+    Node.objects.create(name="cpu-1", host="rack-7")
+    assert [item["name"] for item in api(viewer).get(URL, query).json()["items"]] == names
+
+
+def test_an_unknown_status_is_named(api, viewer):
+    answer = api(viewer).get(URL, {"status": "asleep"})
+    assert (answer.status_code, answer.json()["error"]["limit"]) == (422, "online, held, offline")
+
+
+def test_only_running_jobs_use_a_node(api, viewer, project, node):
+    columns = {"project": project, "kind": "noop", "spec": "{}", "queue": "cpu", "time_limit_seconds": 9, "grant": {}}
+    for state in ("running", "running", "succeeded", "failed"):
+        Job.objects.create(node=node, state=state, need_cpus=1.5, need_memory_bytes=10, need_gpus=1, **columns)
+    shown = api(viewer).get(f"{URL}/gpu-01").json()
+    assert (shown["running_jobs"], shown["used_cpus"], shown["used_memory_bytes"], shown["used_gpus"]) == (2, 3, 20, 2)
+
+
 def test_no_such_node(api, viewer, node):
     answer = api(viewer).get(f"{URL}/gpu-02")
     assert (answer.status_code, answer.json()["error"]["field"]) == (404, "name")
 
 
-def test_the_administrator_holds_and_releases_in_a_browser(browser, sysadmin, node):
-    client = browser(sysadmin)
+def test_the_administrator_holds_and_releases_in_a_browser(web, sysadmin, node):
+    client = web(sysadmin)
     held = client.post(f"{URL}/gpu-01/hold", {"reason": "fan"}, content_type="application/json")
     assert (held.status_code, held.json()["status"], held.json()["held_reason"]) == (200, "held", "fan")
     again = client.post(f"{URL}/gpu-01/hold", {"reason": "fan"}, content_type="application/json")
@@ -49,8 +77,8 @@ def test_the_administrator_holds_and_releases_in_a_browser(browser, sysadmin, no
 
 
 @pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "x" * 201}])
-def test_a_hold_needs_a_reason(browser, sysadmin, node, body):
-    answer = browser(sysadmin).post(f"{URL}/gpu-01/hold", body, content_type="application/json")
+def test_a_hold_needs_a_reason(web, sysadmin, node, body):
+    answer = web(sysadmin).post(f"{URL}/gpu-01/hold", body, content_type="application/json")
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "/reason")
 
 
