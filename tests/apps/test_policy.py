@@ -1,0 +1,197 @@
+"""Who may do what, written out a second time by hand: every role by every action, in one's own project and in another,
+with no token and with a token of every scope. A change of the policy must be made here too, and be meant."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from apps import policy
+from apps.actors import ANONYMOUS, Actor, PlaneRole, ProjectRole, SystemRole
+from apps.errors import NotFound, PlaneError, Refused, Unauthenticated
+
+# V viewer, E engineer, A approver; S system administrator, C security administrator, U auditor;
+# W worker, D dispatcher, O operator. The last column is the scope that lets a token do it.
+IN_A_PROJECT = """
+    project.view                           VEA SCU --O  read
+    artifact.view                          VEA --- W--  read
+    artifact.upload                        -E- --- W--  data:write
+    artifact.adopt                         --- --- W--  -
+    dataset.view                           VEA --- W--  read
+    dataset.create                         -E- --- W--  data:write
+    dataset.add_version                    -E- --- W--  data:write
+    dataset.set_quality                    --- --- W--  -
+    job.view                               VEA --- W--  read
+    job.submit                             -E- --- ---  jobs:write
+    job.cancel                             -E- --- ---  jobs:write
+    job.retry                              -E- --- ---  jobs:write
+    job.prioritise                         -E- --- ---  jobs:write
+    lineage.view                           VEA --- W--  read
+    lineage.record                         -E- --- W--  data:write
+    audit.view_project                     VEA --U ---  read
+    member.view                            VEA -CU ---  -
+    member.set_roles                       --- -C- --O  -
+    member.remove                          --- -C- --O  -
+    service_account.create                 --- -C- --O  -
+    service_account.disable                --- -C- --O  -
+    token.create                           VEA --U --O  -
+    token.create_for_service_account       --- -C- --O  -
+    token.revoke                           VEA -CU --O  -
+"""
+ON_THE_PLANE = """
+    project.create                         --- S-- --O  -
+    user.view                              --- SCU --O  -
+    user.create                            --- S-- --O  -
+    user.disable                           --- S-- --O  -
+    user.enable                            --- S-- --O  -
+    user.reset_password                    --- S-- --O  -
+    user.rename_oneself                    VEA SCU ---  -
+    user.set_system_role                   --- -C- --O  -
+    node.view                              VEA S-U WD-  read
+    node.register                          --- --- W--  -
+    node.heartbeat                         --- --- W--  -
+    node.hold                              --- S-- --O  -
+    node.release                           --- S-- --O  -
+    job.claim                              --- --- W--  -
+    job.report                             --- --- W--  -
+    job.finish                             --- --- W--  -
+    job.recover                            --- --- -D-  -
+    artifact.scrub                         --- --- W-O  -
+    audit.view                             --- --U --O  audit:read
+    audit.verify                           --- --U --O  audit:read
+    audit.export                           --- --U --O  audit:read
+    audit.seal                             --- --- -DO  -
+"""
+LETTERS = {
+    "V": ProjectRole.VIEWER,
+    "E": ProjectRole.ENGINEER,
+    "A": ProjectRole.APPROVER,
+    "S": SystemRole.SYSTEM_ADMIN,
+    "C": SystemRole.SECURITY_ADMIN,
+    "U": SystemRole.AUDITOR,
+    "W": PlaneRole.WORKER,
+    "D": PlaneRole.DISPATCHER,
+    "O": PlaneRole.OPERATOR,
+}
+SCOPES = ["read", "data:write", "jobs:write", "audit:read"]
+OWN, OTHER = 1, 2
+
+# No service asks these by name: `visible_to` of the model answers them.
+BY_VISIBILITY = {"audit.view_project"}
+
+
+def rows(table: str) -> dict[str, tuple[str, str]]:
+    lines = [line.split() for line in table.strip().splitlines()]
+    return {action: ("".join(letters), scope) for action, *letters, scope in lines}
+
+
+PROJECT_ROWS, PLANE_ROWS = rows(IN_A_PROJECT), rows(ON_THE_PLANE)
+ROWS = PROJECT_ROWS | PLANE_ROWS
+
+
+def actor_of(letter: str, scope: str | None = None) -> Actor:
+    role = LETTERS[letter]
+    about = {"kind": "user", "label": role.value, "scopes": None if scope is None else frozenset({scope})}
+    if isinstance(role, ProjectRole):
+        return Actor(**about, project_roles={OWN: frozenset({role})})
+    if isinstance(role, SystemRole):
+        return Actor(**about, system_role=role)
+    return Actor(**about, plane_role=role)
+
+
+def outcome(actor: Actor, action: str, project_id: int | None) -> str:
+    obj = SimpleNamespace(project_id=project_id) if project_id else None
+    try:
+        policy.require(actor, action, obj)
+    except PlaneError as error:
+        assert not policy.allows(actor, action, obj)
+        return f"{type(error).__name__} {error.code}"
+    assert policy.allows(actor, action, obj)
+    return "yes"
+
+
+def expected(letter: str, action: str, project_id: int | None, scope: str | None) -> str:
+    allowed, needed = ROWS[action]
+    stranger = letter in "VEA" and action in PROJECT_ROWS and project_id == OTHER
+    if stranger:
+        return "NotFound not_found"
+    if scope is not None and scope != needed:
+        return "Refused scope_missing"
+    return "yes" if letter in allowed else "Refused refused"
+
+
+@pytest.mark.parametrize("action", ROWS)
+@pytest.mark.parametrize("letter", LETTERS)
+def test_every_cell(letter, action):
+    places = [OWN, OTHER] if action in PROJECT_ROWS else [None, OTHER]
+    cells = [(place, scope) for place in places for scope in [None, *SCOPES]]
+    found = {cell: outcome(actor_of(letter, cell[1]), action, cell[0]) for cell in cells}
+    assert found == {cell: expected(letter, action, *cell) for cell in cells}
+
+
+@pytest.mark.parametrize("action", ROWS)
+def test_the_unknown_must_log_in(action):
+    for place in (None, OWN):
+        assert outcome(ANONYMOUS, action, place) == "Unauthenticated unauthenticated"
+
+
+def test_a_role_here_is_none_there():
+    both = Actor(
+        kind="user", project_roles={OWN: frozenset({ProjectRole.ENGINEER}), OTHER: frozenset({ProjectRole.VIEWER})}
+    )
+    assert outcome(both, "job.submit", OWN) == "yes"
+    assert outcome(both, "job.submit", OTHER) == "Refused refused"
+
+
+def test_roles_of_a_project_need_the_project():
+    assert outcome(actor_of("E"), "job.submit", None) == "Refused refused"
+
+
+def test_the_table_is_whole():
+    assert set(PROJECT_ROWS) == set(policy.PROJECT_ACTIONS)
+    assert set(PLANE_ROWS) == set(policy.PLANE_ACTIONS)
+    assert set(SCOPES) == set(policy.SCOPES)
+
+
+def test_an_unknown_action_is_a_defect_not_a_refusal():
+    with pytest.raises(LookupError):
+        policy.require(actor_of("O"), "job.destroy")
+    assert not policy.allows(actor_of("O"), "job.destroy")
+
+
+@pytest.mark.parametrize("scopes", [[], ["read", "jobs:write"]])
+def test_lists_ask_for_the_scope(scopes):
+    token = Actor(kind="user", scopes=frozenset(scopes), project_roles={OWN: frozenset({ProjectRole.ENGINEER})})
+    if "read" in scopes:
+        policy.require_scope(token, "project.view")
+        return
+    with pytest.raises(Refused):
+        policy.require_scope(token, "project.view")
+
+
+def test_every_action_is_asked_for_somewhere():
+    asked = re.compile(r'(?:require|require_scope|allows)\(\s*[^,()]+,\s*"([a-z_.]+)"')
+    root = Path(policy.__file__).parent.parent
+    used = {
+        name
+        for layer in ("apps", "workers", "controlplane")
+        for path in (root / layer).rglob("*.py")
+        for name in asked.findall(path.read_text())
+    }
+    assert set(ROWS) - used == BY_VISIBILITY
+
+
+def test_the_errors_say_what_is_missing():
+    with pytest.raises(Refused) as caught:
+        policy.require(actor_of("E", "read"), "job.submit", SimpleNamespace(project_id=OWN))
+    assert (caught.value.field, caught.value.limit) == ("scopes", "jobs:write")
+    with pytest.raises(Refused) as caught:
+        policy.require(actor_of("V"), "job.submit", SimpleNamespace(project_id=OWN))
+    assert caught.value.limit == "engineer"
+    with pytest.raises(NotFound):
+        policy.require(actor_of("V"), "job.submit", SimpleNamespace(project_id=OTHER))
+    with pytest.raises(Unauthenticated):
+        policy.require(ANONYMOUS, "job.submit", SimpleNamespace(project_id=OWN))
