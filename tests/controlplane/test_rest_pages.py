@@ -1,0 +1,103 @@
+"""Keyset pages: complete, stable, and one query each."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
+
+from apps.accounts.models import Project
+from apps.errors import Invalid, Malformed
+from apps.pages import MAX_CURSOR, page_asked, page_of
+from controlplane.rest import CursorPagination
+
+ORDERS = [("-id",), ("id",), ("-name", "-id"), ("name", "-id"), ("-created_at", "id"), ("slug", "pk")]
+
+
+@pytest.fixture
+def seven(db):
+    """Names repeat, so that an order by name needs its second field."""
+    return Project.objects.bulk_create([Project(slug=f"p{n}", name="abc"[n % 3]) for n in range(7)])
+
+
+def encoded(value):
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
+def test_forward_and_back_meet_every_row_once(seven, order, limit):
+    rows = Project.objects.all()
+    pages = [page_of(rows, limit=limit, order=order)]
+    while pages[-1].next:
+        pages.append(page_of(rows, limit=limit, order=order, cursor=pages[-1].next))
+    assert [row for page in pages for row in page.items] == list(rows.order_by(*order))
+    back = [pages[-1]]
+    while back[0].previous:
+        back.insert(0, page_of(rows, limit=limit, order=order, cursor=back[0].previous))
+    assert [page.items for page in back] == [page.items for page in pages]
+
+
+def test_new_rows_shift_nothing(seven):
+    first = page_of(Project.objects.all(), limit=3)
+    Project.objects.create(slug="new", name="new")
+    assert page_of(Project.objects.all(), limit=3, cursor=first.next).items == seven[::-1][3:6]
+
+
+def test_a_page_is_one_query_and_no_count(seven, django_assert_num_queries):
+    cursor = page_of(Project.objects.all(), limit=3).next
+    with django_assert_num_queries(1) as asked:
+        page_of(Project.objects.all(), limit=3, cursor=cursor)
+    assert "COUNT(" not in asked.captured_queries[0]["sql"]
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "数",
+        "=",
+        "a" * (MAX_CURSOR + 1),
+        encoded(1),
+        encoded(["n", "-id", ["x"]]),
+        encoded(["n", "-id", [None]]),
+        encoded(["n", "-id", [[1]]]),
+        encoded(["n", "-id", [2**70]]),
+        encoded(["n", "-id", []]),
+        encoded(["n", "id", [1]]),
+        encoded(["x", "-id", [1]]),
+        encoded([["n"], "-id", [1]]),
+    ],
+)
+def test_a_cursor_of_nonsense_is_named(seven, cursor):
+    with pytest.raises(Malformed) as refused:
+        page_of(Project.objects.all(), cursor=cursor)
+    assert (refused.value.field, refused.value.code) == ("cursor", "bad_cursor")
+
+
+@pytest.mark.parametrize("values", [["x", 1], ["2026-01-01T00:00:00", 1], ["a\x00", 1]])
+def test_times_must_be_times(seven, values):
+    with pytest.raises(Malformed):
+        page_of(Project.objects.all(), order=("-created_at", "-id"), cursor=encoded(["n", "-created_at,-id", values]))
+
+
+@pytest.mark.parametrize("limit", ["0", "201", "-1", "1.5", "x", "9" * 30, "１"])
+def test_a_limit_outside_its_range_is_named(seven, limit):
+    with pytest.raises(Invalid) as refused:
+        page_asked(Project.objects.all(), {"limit": limit})
+    assert (refused.value.field, refused.value.limit) == ("limit", 200)
+
+
+@pytest.mark.parametrize(("asked", "next_one", "rels"), [({"limit": "3"}, True, ["next"]), ({}, False, [])])
+def test_the_answer_and_its_links(seven, asked, next_one, rels):
+    pages = CursorPagination()
+    pages.paginate_queryset(Project.objects.all(), Request(APIRequestFactory().get("/x", asked)))
+    answer = pages.get_paginated_response(["row"])
+    assert answer.data["items"] == ["row"]
+    assert (answer.data["next"] is not None) == next_one
+    links = answer.headers.get("Link", "")
+    assert [rel for rel in ("next", "prev") if f'rel="{rel}"' in links] == rels
+    assert ("limit=3" in links) == next_one
