@@ -125,14 +125,13 @@ def main() -> int:
     engine = start_engine(request, events, lifeline)
     os.close(events)
     child = os.pidfd_open(engine.pid)
-    while True:
-        ready, _, _ = select.select([lifeline, child], [], [])
-        if lifeline in ready:  # nothing is ever written: readable means end of file
-            engine.stop_all(grace)
-            return STOPPED
-        engine.reap()
-        engine.stop_all(min(grace, 1.0) if descendants() else 0.0)
-        return engine.exit_code()
+    ready, _, _ = select.select([lifeline, child], [], [])
+    engine.reap()
+    if lifeline in ready and engine.status is None:  # nothing is ever written: readable means end of file
+        engine.stop_all(grace)
+        return STOPPED
+    engine.stop_all(min(grace, 1.0) if descendants() else 0.0)
+    return engine.exit_code()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,64 @@
+"""A worker in the test's own process: its node, its attempts, and an engine process to play with."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from apps.jobs.models import Job
+from apps.jobs.services import submit_job
+from apps.jobs.submission import Submission
+from apps.nodes.models import Node
+from workers.process import EngineProcess, marker
+
+
+@pytest.fixture
+def node(db) -> Node:
+    return Node.objects.create(name="test", host="test", queues=["cpu"], cpus=4, memory_bytes=8 * 2**30)
+
+
+@pytest.fixture
+def submit(project, engineer, actor_for):
+    def submit_one(kind="noop", spec=None, **asked) -> Job:
+        submission = Submission(kind=kind, spec=spec or {}, **asked)
+        return submit_job(actor=actor_for(engineer), project=project, asked=submission)[0]
+
+    return submit_one
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """engine(spec) -> a running EngineProcess of a noop job; whatever is left is ended at the end."""
+    started = []
+
+    def start(spec: dict, *, mark: str = "") -> EngineProcess:
+        folder = tmp_path / str(len(started))
+        folder.mkdir()
+        request = {
+            "entry": "deepseek.noop.run:run",
+            "spec_class": "deepseek.noop.spec:NoopSpec",
+            "spec": json.dumps(spec),
+            "inputs": {},
+            "out": str(folder / "out"),
+        }
+        mark = mark or marker(os.getpid(), len(started))
+        process = EngineProcess(request, scratch=folder, mark=mark, cpus=1, devices=[], grace=0.5)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.shim.returncode is None:
+            process.close(0.5)
+
+
+def read_all(process: EngineProcess) -> list[dict]:
+    """Every event; until the shim too has ended, which holds the other pipe."""
+    data = b""
+    while chunk := os.read(process.events, 65536):
+        data += chunk
+    while os.read(process.prints, 65536):
+        pass
+    return [json.loads(line) for line in data.splitlines()]

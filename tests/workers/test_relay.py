@@ -1,0 +1,111 @@
+"""From the bytes of two pipes to events: in order, flushed together, and never spoiled by what an engine prints."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from workers import relay
+from workers.relay import Relay, failure
+
+
+@pytest.fixture
+def written(monkeypatch) -> list:
+    """What report_events was told: (events, snapshot)."""
+    told: list = []
+    monkeypatch.setattr(
+        relay.services, "report_events", lambda *, actor, job, events, **snapshot: told.append((events, snapshot))
+    )
+    return told
+
+
+@pytest.fixture
+def fresh(written):
+    class Row:
+        pk, log_lines = 1, 0
+
+    return Relay(Row(), actor=None)
+
+
+def line(**event) -> bytes:
+    return json.dumps(event).encode() + b"\n"
+
+
+def test_a_line_cut_in_two_reads_is_one_event(fresh):
+    data = line(event="log", text="whole", level="info")
+    fresh.events_in(data[:7])
+    fresh.events_in(data[7:])
+    assert fresh.lines[0][1:] == ["info", "whole"]
+
+
+def test_prints_become_log_lines_and_what_is_left_counts_at_the_end(fresh):
+    fresh.prints_in(b"one\ntwo")
+    fresh.end()
+    assert [entry[2] for entry in fresh.lines] == ["one", "two"]
+
+
+@pytest.mark.parametrize("garbage", [b"not json\n", b"[1, 2]\n", b'{"no": "event"}\n', b"\xff\xfe\n"])
+def test_garbage_on_the_event_pipe_is_a_warning_line(fresh, garbage):
+    fresh.events_in(garbage)
+    assert fresh.lines[0][1] == "warning"
+
+
+def test_nul_never_reaches_the_database(fresh):
+    fresh.prints_in(b"a\x00b\n")
+    assert "\x00" not in fresh.lines[0][2]
+
+
+def test_a_flush_numbers_the_lines_from_where_the_last_one_ended(fresh, written):
+    fresh.prints_in(b"1\n2\n")
+    fresh.flush()
+    fresh.prints_in(b"3\n")
+    fresh.flush()
+    assert [events[0][1]["first"] for events, _ in written] == [1, 3]
+    assert written[-1][1] == {"log_lines": 3}
+
+
+def test_only_the_newest_progress_of_a_flush_is_written(fresh, written):
+    for done in range(100):
+        fresh.events_in(line(event="progress", done=done, total=100, unit="rows", stage="read"))
+    fresh.flush()
+    assert [kind for kind, _ in written[0][0]] == ["progress"]
+    assert written[0][1]["progress"]["done"] == 99
+
+
+def test_a_failed_write_is_sent_again_by_the_next_flush(fresh, monkeypatch, written):
+    fresh.prints_in(b"1\n")
+    keep = relay.services.report_events
+    monkeypatch.setattr(relay.services, "report_events", lambda **_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fresh.flush()
+    monkeypatch.setattr(relay.services, "report_events", keep)
+    fresh.flush()
+    assert written[0][0][0][1]["lines"][0][2] == "1"
+
+
+def test_a_runaway_log_is_cut_with_a_word(fresh, monkeypatch):
+    monkeypatch.setattr(relay, "LOG_LIMIT", 3)
+    fresh.prints_in(b"x\n" * 10)
+    assert len(fresh.lines) == 3
+    assert "keeps 3 lines" in fresh.lines[-1][2]
+
+
+@pytest.mark.parametrize(
+    ("code", "event", "named", "retry"),
+    [
+        (1, {"event": "error", "code": "unknown_column", "message": "no"}, "unknown_column", False),
+        (2, {"event": "crash", "code": "engine_crashed", "message": "no"}, "engine_crashed", True),
+        (2, {"event": "crash", "code": "out_of_memory", "message": "no"}, "out_of_memory", True),
+        (128 + 9, None, "engine_killed", True),
+        (128 + 11, None, "engine_crashed", True),
+        (-9, None, "engine_killed", True),
+        (7, None, "engine_crashed", True),
+    ],
+)
+def test_how_an_engine_ended_names_the_error_and_whether_to_try_again(fresh, code, event, named, retry):
+    if event:
+        fresh.events_in(line(**event))
+    error, again = failure(code, fresh)
+    assert (error["code"], again) == (named, retry)
+    assert error["message"]

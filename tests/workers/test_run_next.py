@@ -1,0 +1,155 @@
+"""The doorbell's answer against a real database, real store and real engine processes."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import connection
+
+from apps.jobs import services
+from apps.jobs.models import Job, JobEvent
+from apps.jobs.states import JobState
+from workers import node as node_module
+from workers import tasks
+from workers.heartbeat import Heartbeat
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def worker(node, worker_actor, settings, tmp_path, monkeypatch):
+    settings.PLANE_HOME = tmp_path
+    heartbeat = Heartbeat(actor=worker_actor, node=node, owner="test:1")
+    made = node_module.Worker(actor=worker_actor, node=node, owner="test:1", heartbeat=heartbeat)
+    monkeypatch.setattr(tasks, "this_worker", lambda: made)
+    heartbeat.start()
+    yield made
+    heartbeat.ended.set()
+    heartbeat.join(timeout=5)
+
+
+def test_it_loops_until_nothing_is_claimable(worker, submit):
+    jobs = [submit(spec={"echo": str(number)}) for number in range(3)]
+    assert tasks.run_next("cpu") == 3
+    assert {Job.objects.get(pk=job.pk).state for job in jobs} == {JobState.SUCCEEDED}
+    assert tasks.run_next("cpu") == 0
+
+
+def test_outputs_of_a_parent_fill_its_childs_input(worker, submit):
+    parent = submit(spec={"echo": "bytes"})
+    child = submit(inputs=[services.InputSpec(slot="x", job_id=parent.pk, job_slot="echo")])
+    assert tasks.run_next("cpu") == 2
+    child.refresh_from_db()
+    assert child.result["inputs"]["x"] == parent.outputs.get(slot="echo").artifact_id
+
+
+def test_log_and_progress_are_there_in_order(worker, submit):
+    job = submit(spec={"seconds": 0.6, "steps": 6, "log_lines": 12})
+    tasks.run_next("cpu")
+    events = list(JobEvent.objects.filter(job=job).order_by("seq"))
+    lines = [text for event in events if event.kind == "log" for _, _, text in event.payload["lines"]]
+    assert lines == [f"line {number} of 12" for number in range(1, 13)]
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert events[-1].payload["state"] == JobState.SUCCEEDED
+
+
+def test_an_engine_error_fails_without_another_attempt(worker, submit):
+    job = submit(spec={"fail": "error"})
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert (job.state, job.error["code"], job.attempt) == (JobState.FAILED, "asked_to_fail", 1)
+
+
+def test_a_crash_is_tried_again_after_a_pause(worker, submit):
+    job = submit(spec={"fail": "crash"})
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert (job.state, job.error["code"], job.attempt) == (JobState.QUEUED, "engine_crashed", 1)
+    assert job.not_before is not None
+
+
+def test_the_last_attempt_fails_the_job(worker, submit):
+    job = submit(spec={"fail": "crash"}, max_attempts=1)
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert (job.state, job.error["code"]) == (JobState.FAILED, "engine_crashed")
+
+
+def test_the_time_limit_ends_the_job(worker, submit):
+    job = submit(spec={"seconds": 60}, time_limit_seconds=1)
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert (job.state, job.error["code"]) == (JobState.FAILED, "time_limit")
+
+
+def in_background(work) -> threading.Thread:
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def until_running(job) -> Job:
+    for _ in range(200):
+        job.refresh_from_db()
+        if job.state == JobState.RUNNING and job.process:
+            return job
+        threading.Event().wait(0.05)
+    raise AssertionError(job.state)
+
+
+def test_cancelling_ends_it_within_a_second(worker, submit, engineer, actor_for):
+    job = submit(spec={"seconds": 60, "steps": 600})
+    thread = in_background(lambda: tasks.run_next("cpu"))
+    services.cancel_job(actor=actor_for(engineer), job=until_running(job), reason="enough")
+    thread.join(timeout=3)
+    job.refresh_from_db()
+    assert (job.state, job.cancel_reason, thread.is_alive()) == (JobState.CANCELLED, "enough", False)
+
+
+def test_a_graceful_stop_gives_the_job_back_and_costs_no_attempt(worker, submit):
+    job = submit(spec={"seconds": 60, "steps": 600})
+    thread = in_background(lambda: tasks.run_next("cpu"))
+    until_running(job)
+    worker.stopping.set()
+    for attempt in list(worker.heartbeat.attempts.values()):
+        attempt.stop("released")
+    thread.join(timeout=5)
+    job.refresh_from_db()
+    assert (job.state, job.attempt, job.attempts_used) == (JobState.QUEUED, 1, 0)
+
+
+def test_a_lost_job_is_dropped_without_another_write(worker, submit):
+    job = submit(spec={"seconds": 60, "steps": 600})
+    thread = in_background(lambda: tasks.run_next("cpu"))
+    until_running(job)
+    worker.stopping.set()
+    Job.objects.filter(pk=job.pk).update(attempt=9, owner="somebody else")
+    thread.join(timeout=5)
+    job.refresh_from_db()
+    assert (job.state, job.attempt, job.owner) == (JobState.RUNNING, 9, "somebody else")
+
+
+def test_a_damaged_input_fails_the_job_and_names_it(worker, submit):
+    parent = submit(spec={"echo": "bytes"})
+    tasks.run_next("cpu")
+    digest = parent.outputs.get(slot="echo").artifact_id
+    child = submit(inputs=[services.InputSpec(slot="x", digest=digest)])
+    damage(digest)
+    tasks.run_next("cpu")
+    child.refresh_from_db()
+    assert (child.state, child.error["code"]) == (JobState.FAILED, "artifact_damaged")
+
+
+def damage(digest: str) -> None:
+    from apps.artifacts.store import store
+
+    path = store().path_of(digest)
+    path.chmod(0o600)
+    path.write_bytes(b"other")

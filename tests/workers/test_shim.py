@@ -1,0 +1,100 @@
+"""The shim with real processes: how an engine ends, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from tests.workers.conftest import read_all
+from workers.process import MARKER
+from workers.shim import STOPPED
+
+
+def of_this(process) -> list[psutil.Process]:
+    found = []
+    for other in psutil.process_iter():
+        try:
+            if other.environ().get(MARKER) == process.mark and other.status() != psutil.STATUS_ZOMBIE:
+                found.append(other)
+        except psutil.Error:
+            continue
+    return found
+
+
+def until_children(process, count: int) -> None:
+    deadline = time.monotonic() + 10
+    while len(of_this(process)) < count + 2 and time.monotonic() < deadline:  # the shim and the engine
+        time.sleep(0.02)
+
+
+def test_success_ends_with_a_result(engine):
+    process = engine({"echo": "hi"})
+    events = read_all(process)
+    assert [output["slot"] for output in events[-1]["outputs"]] == ["note", "echo"]
+    assert process.close(1) == 0
+
+
+@pytest.mark.parametrize(
+    ("fail", "code", "last"),
+    [("error", 1, "error"), ("exception", 2, "crash"), ("crash", 128 + signal.SIGSEGV, "progress")],
+)
+def test_each_way_to_fail_has_its_exit_code_and_last_event(engine, fail, code, last):
+    process = engine({"fail": fail})
+    events = read_all(process)
+    assert (process.close(1), events[-1]["event"]) == (code, last)
+
+
+def test_letting_go_ends_children_that_left_the_session(engine):
+    process = engine({"seconds": 60, "children": 3})
+    until_children(process, 3)
+    assert len(of_this(process)) == 5
+    began = time.monotonic()
+    process.let_go()
+    assert process.close(1) == STOPPED
+    assert of_this(process) == []
+    assert time.monotonic() - began < 1.5
+
+
+def test_an_engine_that_ignores_term_is_killed(engine):
+    process = engine({"fail": "hang"})
+    os.read(process.events, 1)
+    process.let_go()
+    assert process.close(1) == STOPPED
+    assert of_this(process) == []
+
+
+def test_children_left_by_a_finished_engine_are_ended(engine):
+    process = engine({"children": 2})
+    read_all(process)
+    assert process.close(1) == 0
+    assert of_this(process) == []
+
+
+def test_a_killed_shim_leaves_nothing_after_the_sweep(engine):
+    process = engine({"seconds": 60, "children": 2})
+    until_children(process, 2)
+    process.shim.kill()
+    assert process.close(1) == -signal.SIGKILL
+    assert of_this(process) == []
+
+
+def test_the_environment_is_built_from_nothing(engine, monkeypatch):
+    monkeypatch.setenv("SECRET_KEY", "must not travel")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "must not travel")
+    process = engine({"seconds": 5})
+    environment = psutil.Process(process.shim.pid).environ()
+    process.let_go()
+    assert "must not travel" not in environment.values()
+    assert environment[MARKER] == process.mark
+
+
+def test_the_children_do_not_hold_the_lifeline_of_another_job(engine):
+    """A second job must not keep the first one's pipe open, or the first would outlive its worker."""
+    first, second = engine({"seconds": 60}), engine({"seconds": 60})
+    first.let_go()
+    first.shim.wait(timeout=3)
+    assert second.shim.poll() is None
