@@ -1,0 +1,146 @@
+"""A client that goes away in mid-body, against a real gunicorn: nothing is published, nothing is left."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from apps.canonical import sha256_hex
+
+ROOT = Path(__file__).parents[3]
+DATA = b"weights " * 500_000  # 4 MB
+HALF = DATA[: len(DATA) // 2]
+TOKEN = "dso_" + secrets.token_urlsafe(32)
+SETUP = f"""
+from datetime import timedelta
+from django.utils import timezone
+from apps.accounts.models import ApiToken, Membership, Project, User
+project = Project.objects.create(slug="demo", name="Demo")
+user = User.objects.create(username="sender", must_change_password=False)
+Membership.objects.create(project=project, user=user, role="engineer")
+ApiToken.objects.create(project=project, user=user, name="t", prefix="dso_", digest={sha256_hex(TOKEN)!r},
+    scopes=["read", "data:write"], expires_at=timezone.now() + timedelta(days=1))
+"""
+
+
+@pytest.fixture
+def web(server):
+    """(port, home) of the server, with an empty store."""
+    shutil.rmtree(server[1] / "artifacts", ignore_errors=True)
+    return server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One gunicorn with a home of its own."""
+    home = tmp_path_factory.mktemp("home")
+    env = {
+        **os.environ,
+        "PLANE_HOME": str(home),
+        "DATABASE_URL": "",
+        "BROKER_URL": "",
+        "UPLOAD_LIMIT_BYTES": "10000000",
+    }
+    for command in (["migrate", "-v", "0"], ["createcachetable"], ["shell", "-v", "0", "-c", SETUP]):
+        subprocess.run([sys.executable, "manage.py", *command], cwd=ROOT, env=env, check=True, capture_output=True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-k",
+        "gthread",
+        "-w",
+        "1",
+        "--threads",
+        "4",
+        "-b",
+        f"127.0.0.1:{port}",
+    ]
+    process = subprocess.Popen([*command, "controlplane.wsgi"], cwd=ROOT, env=env, start_new_session=True)
+    wait_for(lambda: answers(port))
+    yield port, home
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(20)
+
+
+def answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def begin(port, *headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest("PUT", f"/api/v1/projects/demo/artifacts/{sha256_hex(DATA)}")
+    for name, value in [("Authorization", f"Bearer {TOKEN}"), *headers]:
+        connection.putheader(name, value)
+    connection.endheaders()
+    return connection
+
+
+def chunk(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def published(home):
+    return list((home / "artifacts").glob("sha256/*/*"))
+
+
+def staged(home):
+    return sorted(path.stat().st_size for path in (home / "artifacts" / "staging").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [([("Content-Length", str(len(DATA)))], HALF), ([("Transfer-Encoding", "chunked")], chunk(HALF))],
+    ids=["length", "chunked"],
+)
+def test_a_client_that_goes_away_publishes_nothing(web, headers, sent):
+    port, home = web
+    connection = begin(port, *headers)
+    connection.send(sent)
+    wait_for(lambda: staged(home))
+    connection.sock.close()
+    wait_for(lambda: not staged(home))
+    assert published(home) == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [([("Transfer-Encoding", "chunked")], 413), ([("Content-Length", "10000001")], 413), ([], 411)],
+)
+def test_above_the_limit_the_answer_comes(web, headers, status):
+    port, home = web
+    connection = begin(port, *headers)
+    if headers and headers[0][1] == "chunked":
+        for _ in range(3):
+            connection.send(chunk(DATA))
+    assert connection.getresponse().status == status
+    assert (published(home), staged(home)) == ([], [])
+
+
+def test_a_chunked_body_arrives_whole(web):
+    port, home = web
+    connection = begin(port, ("Transfer-Encoding", "chunked"))
+    connection.send(chunk(HALF) + chunk(DATA[len(HALF) :]) + b"0\r\n\r\n")
+    assert connection.getresponse().status == 201
+    assert [path.read_bytes() == DATA for path in published(home)] == [True]
+    assert staged(home) == []
