@@ -13,7 +13,6 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from apps.artifacts.store import store
@@ -22,6 +21,7 @@ log = logging.getLogger(__name__)
 
 STALE_SECONDS = 10.0  # the dispatcher and the sealer write their pulse every second or faster
 BROKER_SECONDS = 2.0
+NO_STORE = {"Cache-Control": "no-store"}
 
 
 class NotReady(Exception):
@@ -30,22 +30,18 @@ class NotReady(Exception):
 
 @login_not_required
 @require_safe
-@never_cache
 def healthz(request: HttpRequest) -> JsonResponse:
     """Alive; looks at nothing, so that a database that is away does not get the web process killed."""
-    return JsonResponse({"ok": True}, headers={"Cache-Control": "no-store"})
+    return JsonResponse({"ok": True}, headers=NO_STORE)
 
 
 @login_not_required
 @require_safe
-@never_cache
 def readyz(request: HttpRequest) -> JsonResponse:
     """Each part with `ok`, `detail` and, where it has a pulse, `age_seconds`; 503 if one is not ready."""
     parts = {name: state_of(name, look) for name, look in PARTS.items()}
     ready = all(part["ok"] for part in parts.values())
-    return JsonResponse(
-        {"ok": ready, "parts": parts}, status=200 if ready else 503, headers={"Cache-Control": "no-store"}
-    )
+    return JsonResponse({"ok": ready, "parts": parts}, status=200 if ready else 503, headers=NO_STORE)
 
 
 def state_of(name: str, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -40,8 +40,8 @@ PLANE_API: list[URLPattern | URLResolver] = [
 ]
 PROJECT_PAGES: list[URLPattern | URLResolver] = []
 PLANE_PAGES: list[URLPattern | URLResolver] = [
-    path("", include("apps.audit.urls")),
     path("", include("apps.accounts.urls")),
+    path("", include("apps.audit.urls")),
 ]
 
 urlpatterns = [

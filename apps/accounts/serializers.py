@@ -22,7 +22,9 @@ class ProjectSerializer(serializers.ModelSerializer[Project]):
 
 class NewProjectSerializer(serializers.Serializer[Project]):
     slug = serializers.CharField(max_length=50, help_text="Lower-case letters, digits, hyphens; part of every address.")
-    name = serializers.CharField(max_length=120, required=False, default="", help_text="As shown to people.")
+    name = serializers.CharField(
+        max_length=120, required=False, allow_blank=True, default="", help_text="As shown to people."
+    )
 
 
 class MeSerializer(serializers.Serializer[Any]):

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -38,7 +38,7 @@ RANGE = [
 ]
 
 
-@extend_schema(parameters=FILTERS, operation_id="audit_records")
+@extend_schema_view(get=extend_schema(parameters=FILTERS, operation_id="audit_records"))
 class Records(ListAPIView[AuditRecord]):
     """Records, newest first. The auditor sees all and is recorded; a member sees those of their projects."""
 

@@ -1,0 +1,58 @@
+import pytest
+
+from apps.jobs.models import Job
+
+pytestmark = pytest.mark.django_db
+
+
+def test_cancel_with_a_reason(api, engineer, url, submit):
+    answer = api(engineer).post(url(f"/{submit().pk}/cancel"), {"reason": "a mistake"})
+    assert answer.status_code == 200
+    assert (answer.json()["state"], answer.json()["cancel_reason"]) == ("cancelled", "a mistake")
+
+
+def test_cancel_without_a_body(api, engineer, url, submit):
+    assert api(engineer).post(url(f"/{submit().pk}/cancel")).json()["state"] == "cancelled"
+
+
+def test_cancel_twice_is_409(api, engineer, url, submit):
+    client, path = api(engineer), url(f"/{submit().pk}/cancel")
+    client.post(path)
+    answer = client.post(path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "already_ended")
+
+
+def test_retry(api, engineer, url, submit, claim, fail):
+    submit(max_attempts=1)
+    job = fail(claim())
+    answer = api(engineer).post(url(f"/{job.pk}/retry"), {})
+    assert (answer.json()["state"], answer.json()["attempt"]) == ("queued", "1 of 2")
+
+
+def test_priority(api, engineer, url, submit):
+    assert api(engineer).post(url(f"/{submit().pk}/priority"), {"priority": 7}).json()["priority"] == 7
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "field"),
+    [
+        ("cancel", {"why": "x"}, "/why"),
+        ("cancel", {"reason": 1}, "/reason"),
+        ("retry", {"reason": "x" * 501}, "/reason"),
+        ("priority", {}, "/priority"),
+        ("priority", {"priority": 101}, "/priority"),
+        ("priority", {"priority": True}, "/priority"),
+    ],
+)
+def test_a_wrong_body_is_422_and_changes_nothing(api, engineer, url, submit, verb, body, field):
+    job = submit()
+    answer = api(engineer).post(url(f"/{job.pk}/{verb}"), body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
+    assert Job.objects.get().state == "queued"
+
+
+@pytest.mark.parametrize("verb", ["cancel", "retry", "priority"])
+def test_a_viewer_may_not_and_a_get_is_405(api, viewer, url, submit, verb):
+    client, path = api(viewer), url(f"/{submit().pk}/{verb}")
+    assert client.post(path, {"reason": 1}).status_code == 403
+    assert client.get(path).status_code == 405

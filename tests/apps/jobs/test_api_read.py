@@ -1,0 +1,129 @@
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from apps.jobs.submission import InputSpec
+
+pytestmark = pytest.mark.django_db
+
+
+def queries(client, path):
+    client.get(path)  # notes the use of the token, once a minute
+    with CaptureQueriesContext(connection) as caught:
+        answer = client.get(path)
+    assert answer.status_code == 200, answer.content
+    return len(caught)
+
+
+def test_list_newest_first_in_pages(api, engineer, url, submit):
+    jobs = [submit().pk for _ in range(5)]
+    client = api(engineer)
+    first = client.get(url("?limit=3"))
+    assert [job["id"] for job in first.json()["items"]] == jobs[:1:-1]
+    rest = client.get(url(f"?limit=3&cursor={first.json()['next']}")).json()
+    assert [job["id"] for job in rest["items"]] == jobs[1::-1]
+    assert rest["next"] is None
+    assert 'rel="next"' in first.headers["Link"]
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["run", "b_50%", "a"]),
+        ("?state=running", ["run"]),
+        ("?kind=noop&state=queued", ["b_50%", "a"]),
+        ("?requester=engineer", ["run", "b_50%", "a"]),
+        ("?requester=engine", []),
+        ("?name=50%25", ["b_50%"]),
+        ("?name=_5", ["b_50%"]),
+        ("?name=%00", ["run", "b_50%", "a"]),
+    ],
+)
+def test_filters(api, engineer, url, submit, claim, query, names):
+    for name in ("a", "b_50%"):
+        submit(name=name)
+    submit(name="run", priority=9)
+    claim()
+    assert [job["name"] for job in api(engineer).get(url(query)).json()["items"]] == names
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ("?cursor=x", 400, "cursor"),
+        ("?cursor=" + "A" * 2000, 400, "cursor"),
+        ("?limit=0", 422, "limit"),
+        ("?limit=201", 422, "limit"),
+        ("?state=done", 422, "state"),
+        ("?kind=nop", 422, "kind"),
+    ],
+)
+def test_a_bad_query_says_so(api, engineer, url, query, status, field):
+    answer = api(engineer).get(url(query))
+    assert (answer.status_code, answer.json()["error"]["field"]) == (status, field)
+
+
+def test_lists_hold_only_the_project(api, stranger, actor_for, other_project, engineer, url, submit):
+    submit(who=actor_for(stranger), where=other_project)
+    assert api(engineer).get(url()).json()["items"] == []
+
+
+def test_the_number_of_queries_does_not_grow(api, engineer, url, submit, claim, add_artifact, project):
+    client = api(engineer)
+    for _ in range(5):
+        submit()
+        claim()
+    few = queries(client, url())
+    for _ in range(45):
+        submit()
+    assert queries(client, url()) == few
+
+
+def test_one_job_costs_the_same_whatever_it_holds(api, engineer, url, submit, add_artifact, add_node, project, claim):
+    client = api(engineer)
+    small = submit(inputs=[InputSpec(slot="a", digest=add_artifact(project, "1" * 64).pk)])
+    add_node("m0")
+    few = queries(client, url(f"/{small.pk}"))
+    for number in range(20):
+        add_node(f"m{number + 1}", cpus=1)
+    inputs = [InputSpec(slot=f"s{n}", digest=add_artifact(project, f"{n:064}").pk) for n in range(50)]
+    assert queries(client, url(f"/{submit(inputs=inputs).pk}")) == few
+
+
+def test_everything_of_one_job(api, viewer, url, submit, claim, fail, child_of):
+    child = child_of(submit(max_attempts=1))
+    parent = fail(claim())
+    body = api(viewer).get(url(f"/{parent.pk}")).json()
+    assert (body["state"], body["attempt"], body["node"]) == ("failed", "1 of 1", "n1")
+    assert body["error"]["code"] == "broke"
+    assert body["children"] == [{"id": child.pk, "kind": "noop", "state": "failed"}]
+    assert body["wait"] is None
+
+
+def test_outputs_have_digest_and_size(api, viewer, url, running, succeed):
+    succeed(running)
+    [output] = api(viewer).get(url(f"/{running.pk}")).json()["outputs"]
+    assert (output["slot"], output["digest"], output["size"]) == ("note", "b" * 64, 5)
+
+
+@pytest.mark.parametrize("tail", ["", "/cancel", "/retry", "/priority", "/wait", "/log", "/log.txt", "/events"])
+@pytest.mark.parametrize("pk", ["theirs", "0", "99999999999999999999999"])
+def test_another_projects_job_is_404(api, engineer, url, submit, actor_for, stranger, other_project, tail, pk):
+    theirs = submit(who=actor_for(stranger), where=other_project)
+    path = url(f"/{theirs.pk if pk == 'theirs' else pk}{tail}")
+    client = api(engineer)
+    answer = client.post(path) if tail in ("/cancel", "/retry", "/priority") else client.get(path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_unknown_address_below_api_is_json(client):
+    answer = client.get("/api/v1/nothing/here")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_kinds_have_schemas_slots_needs_and_limits(api, viewer):
+    rows = {row["kind"]: row for row in api(viewer).get("/api/v1/kinds").json()["items"]}
+    assert set(rows) >= {"noop", "clean"}
+    clean = rows["clean"]
+    assert (clean["inputs"], clean["registers"], clean["needs"]["cpus"]) == (["table"], ["dataset"], 1.0)
+    assert clean["schema"]["properties"]["window_size"]["default"] == 5

@@ -1,0 +1,78 @@
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from apps.jobs.kinds import Needs
+from apps.jobs.models import Job
+from apps.jobs.reads import explain_wait
+from apps.nodes.models import Node
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def explain(actor_for, viewer):
+    return lambda job: explain_wait(actor_for(viewer), Job.objects.get(pk=job.pk))
+
+
+def test_counts_who_is_ahead(submit, explain, node):
+    first, second, urgent = submit(), submit(), submit(priority=1)
+    assert [explain(job)["position"] for job in (urgent, first, second)] == [0, 1, 2]
+    assert explain(second)["summary"] == "2 jobs are ahead of it."
+    assert explain(urgent)["summary"] == "It starts as soon as a worker looks."
+
+
+def test_says_of_each_node_what_is_free_and_why_not(submit, claim, explain, node, add_node):
+    submit(needs=Needs(cpus=3))
+    claim()
+    add_node("n2", queues=["gpu"])
+    said = explain(submit(needs=Needs(cpus=2)))
+    busy, other = said["nodes"]
+    assert busy == {
+        "node": "n1",
+        "free": {"cpus": 1, "memory_bytes": 7 * 2**30, "gpus": []},
+        "why_not": "is busy: needs 2 CPUs, 1 free",
+    }
+    assert other["why_not"] == "does not serve the queue cpu"
+    assert said["summary"] == "No node has room: n1 is busy: needs 2 CPUs, 1 free."
+
+
+@pytest.mark.parametrize(
+    ("change", "summary"),
+    [
+        ({"heartbeat_at": None}, "No node that serves the queue cpu is online."),
+        ({"queues": ["gpu"]}, "No node that serves the queue cpu is online."),
+        ({"held_at": Now(), "held_reason": "fan"}, "No node has room: n1 is held: fan."),
+        ({"cpus": 0.05}, "No node is large enough: n1 is too small: needs 0.1 CPUs, 0.05 free."),
+    ],
+)
+def test_names_the_reason_that_counts(submit, explain, node, change, summary):
+    Node.objects.filter(pk=node.pk).update(**change)
+    assert explain(submit())["summary"] == summary
+
+
+def test_the_pause_after_a_failure(submit, claim, fail, explain):
+    submit()
+    job = fail(claim(), retry=True)
+    Job.objects.update(not_before=Now() + timedelta(seconds=30))
+    assert explain(job)["summary"].startswith("It pauses after a failed attempt and is tried again in ")
+
+
+def test_parents(submit, child_of, explain):
+    parent = submit()
+    said = explain(child_of(parent))
+    assert (said["position"], said["summary"]) == (None, f"It waits for #{parent.pk} (Queued).")
+
+
+def test_one_that_runs_waits_for_nothing(running, explain):
+    assert explain(running) == {"position": None, "summary": "", "nodes": []}
+
+
+@pytest.mark.parametrize("nodes", [1, 30])
+def test_costs_the_same_for_any_number_of_nodes(submit, actor_for, viewer, add_node, nodes, django_assert_num_queries):
+    for number in range(nodes):
+        add_node(f"m{number}")
+    actor, job = actor_for(viewer), submit()
+    with django_assert_num_queries(3):
+        explain_wait(actor, job)

@@ -1,0 +1,50 @@
+from importlib import import_module
+
+import pytest
+from django.urls import URLPattern, get_resolver, resolve
+
+from controlplane.env import BASE_DIR
+
+pytestmark = pytest.mark.django_db
+APPS = BASE_DIR / "apps"
+
+
+def views_of(patterns):
+    for pattern in patterns:
+        if isinstance(pattern, URLPattern):
+            yield pattern.callback
+        else:
+            yield from views_of(pattern.url_patterns)
+
+
+@pytest.mark.parametrize(
+    "module", sorted(f"apps.{path.parent.name}.{path.stem}" for path in APPS.glob("*/[au]*urls.py"))
+)
+def test_what_an_app_lists_is_included(module):
+    served = set(views_of(get_resolver().url_patterns))
+    assert set(views_of(import_module(module).urlpatterns)) <= served
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/", "/api/v1", "/api/v1/nothing", "/api/v2/jobs", "/api/v1/projects/demo/nothing"]
+)
+def test_unknown_below_api_is_a_json_404(client, path):
+    for ask in (client.get, client.post):
+        answer = ask(path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_unknown_elsewhere_is_a_page(web, engineer):
+    answer = web(engineer).get("/nothing/here")
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize("name", ["400", "403", "404", "500"])
+def test_the_last_resorts_exist(name):
+    assert callable(get_resolver().resolve_error_handler(int(name)))
+
+
+def test_the_language_may_be_chosen_before_logging_in(client):
+    assert client.post("/i18n/setlang/", {"language": "zh-hans"}).status_code in {204, 302}
+    assert not getattr(resolve("/i18n/setlang/").func, "login_required", True)
