@@ -13,7 +13,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.shortcuts import resolve_url
 from django.utils.translation import gettext as _
 
@@ -132,8 +132,8 @@ def is_for_programs(request: HttpRequest) -> bool:
 
 
 def is_stream(request: HttpRequest) -> bool:
-    """A browser reopens an event stream by itself: that is not a person at work."""
-    return "text/event-stream" in request.headers.get("Accept", "")
+    """A browser reopens an event stream, or asks again for a part of a page, by itself: that is no person at work."""
+    return "text/event-stream" in request.headers.get("Accept", "") or "X-Plane-Poll" in request.headers
 
 
 def is_unattended(request: HttpRequest) -> bool:
@@ -148,4 +148,4 @@ def sent_to(request: HttpRequest, url: str) -> HttpResponseBase:
     """A redirect; htmx would follow a 302 and paste the page into a fragment, so it is told instead."""
     if "HX-Request" in request.headers:
         return HttpResponse(headers={"HX-Redirect": url})
-    return HttpResponse(status=302, headers={"Location": url})
+    return HttpResponseRedirect(url)
