@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,8 +89,9 @@ def wait_for(condition, seconds=30):
 
 
 def begin(port, *headers):
+    """An upload whose digest the server does not know, so that only the length tells a whole body from half of one."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.putrequest("PUT", f"/api/v1/projects/demo/artifacts/{sha256_hex(DATA)}")
+    connection.putrequest("POST", "/api/v1/projects/demo/artifacts")
     for name, value in [("Authorization", f"Bearer {TOKEN}"), *headers]:
         connection.putheader(name, value)
     connection.endheaders()
@@ -144,3 +146,19 @@ def test_a_chunked_body_arrives_whole(web):
     assert connection.getresponse().status == 201
     assert [path.read_bytes() == DATA for path in published(home)] == [True]
     assert staged(home) == []
+
+
+def test_equal_uploads_at_once_are_one_artifact(web):
+    port, home = web
+
+    def send(_):
+        connection = begin(port, ("Content-Length", str(len(DATA))))
+        connection.send(DATA)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    with ThreadPoolExecutor(4) as clients:
+        answers = list(clients.map(send, range(4)))
+    assert {status for status, _ in answers} <= {200, 201}
+    assert len({body for _, body in answers}) == 1
+    assert (len(published(home)), staged(home)) == (1, [])
