@@ -23,7 +23,7 @@ def list_nodes(actor: Actor, *, query: str = "", status: str = "") -> NodeQueryS
         found = found.filter(Q(name__icontains=query) | Q(host__icontains=query))
     if status and status not in STATUSES:
         raise Invalid(f"{status[:20]!r} is not a status of nodes.", field="status", limit=", ".join(STATUSES))
-    return found.filter(status=status) if status else found
+    return found.filter(status=status) if status else found  # type: ignore[misc]  # annotated
 
 
 def get_node(actor: Actor, name: str) -> Node:

@@ -1,3 +1,5 @@
+"""How the API shows nodes, and what it takes."""
+
 from __future__ import annotations
 
 from rest_framework import serializers
