@@ -76,3 +76,10 @@ def test_every_page_asks_for_a_log_in(db, path):
     answer = Client().get(path)
     assert answer.status_code == 302
     assert answer.headers["Location"].startswith(f"{URL}?next=/")
+
+
+def test_guessing_when_asked_again_locks_the_name(engineer, web):
+    client = web(engineer)
+    answers = [client.post("/accounts/reauthenticate/", {"password": "wrong"}).status_code for _ in range(5)]
+    assert answers[-1] == 429
+    assert attempt(Client(), "engineer", "wrong").status_code == 429
