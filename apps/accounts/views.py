@@ -124,13 +124,17 @@ def person_page(request: HttpRequest, user: User, *, status: int = 200, **over: 
     actor = request.actor
     projects = list(reads.list_projects(actor).order_by("slug"))
     own = actor.user_id == user.pk
+    memberships = roles_by_project(user)
+    # A form that could only fail is not offered; one that did fail is shown with its error.
     context = {
         "person": user,
-        "memberships": roles_by_project(user),
+        "memberships": memberships,
         "may_disable": policy.allows(actor, "user.disable", user) and not own,
         "may_reset": policy.allows(actor, "user.reset_password", user) and not own and not user.system_role,
-        "may_set_role": policy.allows(actor, "user.set_system_role", user) and not own,
-        "may_set_members": policy.allows(actor, "member.set_roles") and not user.system_role,
+        "may_set_role": policy.allows(actor, "user.set_system_role", user)
+        and not own
+        and (not memberships or "role_form" in over),
+        "may_set_members": policy.allows(actor, "member.set_roles") and (not user.system_role or "member_form" in over),
         "role_form": SystemRoleForm(initial={"system_role": user.system_role}, prefix="role"),
         "member_form": MemberForm(projects=projects, prefix="member"),
         **over,

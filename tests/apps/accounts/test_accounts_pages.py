@@ -135,3 +135,16 @@ def test_a_tool_is_disabled(secadmin, engineer, tool, web):
 def test_pages_write_with_csrf_only(sysadmin, web):
     assert web(sysadmin, csrf=True).post("/people", {"username": "li"}).status_code == 403
     assert not User.objects.filter(username="li").exists()
+
+
+def test_forms_that_could_only_fail_are_not_shown(secadmin, sysadmin, engineer, nobody_yet, web):
+    client = web(secadmin)
+    shown = {name: text_of(client.get(f"/people/{name}")) for name in ("engineer", "sysadmin", "newcomer", "secadmin")}
+    role, roles = "Set the system role", "Set the roles in a project"
+    found = {name: (role in text, roles in text) for name, text in shown.items()}
+    assert found == {
+        "engineer": (False, True),
+        "sysadmin": (True, False),
+        "newcomer": (True, True),
+        "secadmin": (False, False),
+    }
