@@ -84,7 +84,7 @@ def error_page(request: HttpRequest, error: PlaneError) -> str:
     context = {"status": error.status, "request_id": request_id, "errors": error.errors, **first}
     try:
         general = "errors/400.html" if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else "errors/500.html"
-        return select_template([f"errors/{error.status}.html", general]).render(context, request)
+        return str(select_template([f"errors/{error.status}.html", general]).render(context, request))
     except Exception:  # the frame reads the database, which may be the very thing that failed
         log.exception("the page of error %s (%s) could not be drawn", error.status, error.code)
         return format_html(

@@ -43,7 +43,7 @@ def drawn(request: HttpRequest, about: dict[str, str], template: str) -> HttpRes
     try:
         filters = filters_asked(actor, {**request.GET.dict(), **about})
     except Invalid as error:
-        wrong, filters = error, Filters(**about)
+        wrong, filters = error, Filters()
     records = read_records(actor, filters)
     if wrong is not None:
         records = records.none()
