@@ -104,7 +104,7 @@ class SpecForm:
         plain, nullable = self.plain(schema), self.is_nullable(schema)
         match shape_of(plain, self.plain):
             case "group":
-                read = {
+                read: dict[str, Any] = {
                     name: value
                     for name, inner in plain["properties"].items()
                     if (value := self.read(inner, f"{pointer}/{escaped(name)}", data)) is not ABSENT
@@ -140,7 +140,7 @@ class SpecForm:
 
     def drawn(self, schema: dict[str, Any], pointer: str, value: Any, required: bool = True) -> Item:
         plain, nullable = self.plain(schema), self.is_nullable(schema)
-        told = {**plain, **{key: schema[key] for key in ("title", "description", "unit") if key in schema}}
+        told: dict[str, Any] = plain | {key: schema[key] for key in ("title", "description", "unit") if key in schema}
         item = Item(
             kind="field",
             pointer=pointer,

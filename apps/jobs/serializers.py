@@ -164,7 +164,7 @@ def all_of(errors: list[dict[str, Any]]) -> Invalid:
 class ErrorField(serializers.Serializer[Any]):
     code = serializers.CharField()
     message = serializers.CharField()
-    field = serializers.CharField(allow_null=True)  # type: ignore[assignment]
+    field = serializers.CharField(allow_null=True)
     limit = serializers.JSONField(allow_null=True)
     hint = serializers.CharField(allow_null=True)
 
@@ -179,7 +179,7 @@ class ProgressField(serializers.Serializer[Any]):
 
 
 class LinksField(serializers.Serializer[Any]):
-    self = serializers.CharField()  # type: ignore[assignment]
+    self = serializers.CharField()
     wait = serializers.CharField()
     log = serializers.CharField()
     log_text = serializers.CharField()

@@ -163,7 +163,7 @@ def retry_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
 def _revive(actor: Actor, job: Job, reason: str) -> None:
     parents = Job.objects.select_for_update().filter(children_links__child=job)
     ready = all(parent.state == JobState.SUCCEEDED for parent in parents)
-    fresh = {
+    fresh: dict[str, Any] = {
         "max_attempts": F("max_attempts") + F("attempt") - F("released") if job.attempts_used else F("max_attempts"),
         "error": None,
         "cancel_requested_at": None,
@@ -407,7 +407,8 @@ def free_waiting(*, actor: Actor, limit: int = 100) -> int:
 def queues_to_ring(*, actor: Actor) -> list[str]:
     """The queues that hold a job which may start now and that somebody serves: else messages would pile up."""
     require(actor, "job.recover")
-    served = {queue for node in Node.objects.with_status().filter(online=True) for queue in node.queues}
+    online = Node.objects.with_status().filter(online=True)  # type: ignore[misc]  # an annotation
+    served = {queue for node in online for queue in node.queues}
     ready = Job.objects.filter(Q(not_before__isnull=True) | Q(not_before__lte=Now()), state=JobState.QUEUED)
     return [queue for queue in sorted(served) if ready.filter(queue=queue).exists()]
 
@@ -542,7 +543,7 @@ def _fill_inputs(job: Job) -> list[str]:
     """Put the parents' outputs into the slots that name them; returns the slots that stay empty."""
     empty = []
     for wanted in JobInput.objects.filter(job=job, source_job__isnull=False):
-        made = JobOutput.objects.filter(job_id=wanted.source_job_id, slot=wanted.source_slot).first()
+        made = JobOutput.objects.filter(job=wanted.source_job_id, slot=wanted.source_slot).first()
         if made:
             JobInput.objects.filter(pk=wanted.pk).update(artifact=made.artifact)
         else:

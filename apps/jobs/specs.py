@@ -78,7 +78,7 @@ def walk(loc: tuple[int | str, ...], given: Any) -> list[int | str]:
         if (isinstance(here, Mapping) and part in here) or (
             isinstance(here, list) and isinstance(part, int) and part < len(here)
         ):
-            here = here[part]
+            here = here[part]  # type: ignore[index]
         elif index != len(loc) - 1:
             continue
         elif not isinstance(here, Mapping):
