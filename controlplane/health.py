@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
 from apps.artifacts.store import store
+from apps.jobs import pulse
 
 log = logging.getLogger(__name__)
 
-STALE_SECONDS = 10.0  # the dispatcher and the sealer write their pulse every second or faster
 BROKER_SECONDS = 2.0
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -90,17 +89,15 @@ def artifacts() -> dict[str, Any]:
     return {"detail": type(at).__name__}
 
 
-def pulse(name: str) -> Callable[[], dict[str, Any]]:
-    """A look at PLANE_HOME/pulse/<name>, which the dispatcher's process rewrites in every round."""
+def pulse_of(name: str) -> Callable[[], dict[str, Any]]:
+    """A look at the last beat of a part of the dispatcher's process, on whichever host that runs."""
 
     def look() -> dict[str, Any]:
-        try:
-            beat = float((settings.PLANE_HOME / "pulse" / name).read_text())
-        except (OSError, ValueError):
-            raise NotReady("no pulse: it has not run here") from None
-        age = max(0.0, time.time() - beat)
-        if age > STALE_SECONDS:
-            raise NotReady(f"silent for {age:.0f} s, longer than {STALE_SECONDS:.0f} s")
+        age = pulse.age(name)
+        if age is None:
+            raise NotReady("no pulse: it is not running")
+        if age > pulse.STALE_SECONDS:
+            raise NotReady(f"silent for {age:.0f} s, longer than {pulse.STALE_SECONDS:.0f} s")
         return {"detail": "alive", "age_seconds": round(age, 3)}
 
     return look
@@ -110,6 +107,6 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "database": database,
     "broker": broker,
     "store": artifacts,
-    "dispatcher": pulse("dispatcher"),
-    "sealer": pulse("sealer"),
+    "dispatcher": pulse_of("dispatcher"),
+    "sealer": pulse_of("sealer"),
 }

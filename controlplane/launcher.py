@@ -22,6 +22,7 @@ from pathlib import Path
 from controlplane.env import BASE_DIR, Env
 
 PR_SET_PDEATHSIG = 1
+FOLDERS = ("broker/queue", "broker/control", "beat", "logs", "uploads", "scratch")
 STOP_SECONDS = 10.0
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_SECONDS = 30.0  # alive for so long: the back-off starts anew
@@ -91,7 +92,7 @@ class Launcher:
         """Home, lock, folders and socket; CannotStart with the reason and the way out."""
         os.umask(0o077)
         try:
-            for name in ("broker/queue", "broker/control", "beat", "logs", "pulse", "uploads", "scratch"):
+            for name in FOLDERS if self.env.artifact_url else (*FOLDERS, "artifacts/sha256"):
                 (self.home / name).mkdir(parents=True, exist_ok=True)
             self.lock = (self.home / "plane.lock").open("a+")
         except OSError as failure:

@@ -65,7 +65,7 @@ class Relay:
 
     def take(self, line: bytes) -> None:
         try:
-            event = json.loads(line)
+            event = json.loads(sayable(line.decode(errors="replace")).replace("\\u0000", "\ufffd"), parse_constant=str)
             name = event["event"]
         except (ValueError, TypeError, KeyError):
             self.log(line.decode(errors="replace"), "warning")
@@ -86,7 +86,7 @@ class Relay:
         if self.line_count == LOG_LIMIT:
             text, level = f"The log ends here: a job keeps {LOG_LIMIT} lines.", "warning"
         moment = datetime.fromtimestamp(at if isinstance(at, int | float) else time.time(), UTC)
-        text = text.replace("\x00", "�")[:LINE_LIMIT]  # PostgreSQL's text cannot hold NUL
+        text = sayable(text)[:LINE_LIMIT]
         self.lines.append([moment.isoformat(timespec="milliseconds"), level, text])
 
     def estimate(self, event: dict[str, Any]) -> dict[str, Any]:
@@ -128,6 +128,11 @@ class Relay:
         # Only now: after a failed write the next flush sends them again.
         self.lines, self.metrics = self.lines[len(lines) :], self.metrics[len(metrics) :]
         self.progress = None
+
+
+def sayable(text: str) -> str:
+    """Without NUL and lone surrogates, which PostgreSQL's JSON refuses."""
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
 def failure(code: int, relay: Relay) -> tuple[dict[str, Any], bool]:

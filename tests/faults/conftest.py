@@ -20,6 +20,8 @@ from tests.faults.spec import SPEC
 
 MODE = "services" if os.environ.get("DATABASE_URL", "").startswith("postgres") else "embedded"
 
+collect_ignore = ["test_restart_services.py"] if MODE == "embedded" else []
+
 
 def pytest_collection_modifyitems(items):
     for item in items:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from controlplane.rest_client import Plane, wait_until_ready
+from controlplane.rest_client import Answered, Plane, wait_until_ready
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE = 2.0
@@ -57,6 +57,17 @@ class Running:
 
     def submit(self, **body) -> int:
         return self.plane.post("/jobs", body)["id"]
+
+    def patient(self, call, *, seconds: float = 30):
+        """Repeat a call while the plane answers that a part of it is away (503)."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return call()
+            except Answered as answer:
+                if answer.status != 503 or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def in_the_middle(self, job: int, *, done: float, seconds: float = 30) -> dict:
         """Wait until the job has reported `done` units."""

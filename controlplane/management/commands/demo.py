@@ -41,14 +41,16 @@ class Command(BaseCommand):
         self.seconds: dict[str, float] = {}
         self.facts: dict[str, Any] = {"project": PROJECT}
         self.launcher: subprocess.Popen[bytes] | None = None
+        status = 1
         try:
             status = self.demonstrate()
         except (Answered, TimeoutError, OSError, subprocess.SubprocessError) as failure:
             self.console.print(f"[red]The demo stopped:[/red] {failure}\nLogs: {self.home / 'logs'}")
-            status = 1
         except KeyboardInterrupt:
             status = 130
-        sys.exit(self.leave(status))
+        finally:
+            status = self.leave(status)
+        sys.exit(status)
 
     # -- the job --------------------------------------------------------------------------------------------------
     def demonstrate(self) -> int:
@@ -112,7 +114,7 @@ class Command(BaseCommand):
             for node in graph["nodes"]
         }
         for edge in graph["edges"]:
-            ends = [label[(edge[end]["type"], str(edge[end]["id"]))] for end in ("source", "target")]
+            ends = [label[(edge[f"{end}_type"], edge[f"{end}_id"])] for end in ("source", "target")]
             self.console.print(f"Lineage: {ends[0]} -> {ends[1]} ({edge['role']})")
         self.facts |= {
             "source_version": {"dataset": DATASET, "number": source["number"], "digest": source["digest"]},
@@ -155,7 +157,7 @@ class Command(BaseCommand):
         operator = plane_actor(PlaneRole.OPERATOR)
         project, user = Project.objects.get(slug=PROJECT), User.objects.get(username="engineer")
         scopes = ["read", "data:write", "jobs:write"]
-        return create_token(actor=operator, project=project, user=user, name="demo", scopes=scopes, days=1)[0]
+        return create_token(actor=operator, project=project, user=user, name="demo", scopes=scopes, days=1)[1]
 
     def write(self) -> None:
         self.facts["seconds"] = self.seconds
@@ -210,7 +212,7 @@ def quality_table(before: dict[str, Any], after: dict[str, Any]) -> Table:
         now = later.get(column["name"], {})
         cells = [column["name"], f"{column['missing']:,}", f"-> {now.get('missing', 0):,}"]
         for figure in ("mean", "std"):
-            old, new = column.get(figure), now.get(figure)
+            old, new = ((c.get("numeric") or {}).get(figure) for c in (column, now))
             cells += ["" if old is None else f"{old:.4f}", "" if new is None else f"-> {new:.4f}"]
         table.add_row(*cells)
     return table

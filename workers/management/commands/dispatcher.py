@@ -1,6 +1,6 @@
 """The dispatcher: rings again, recovers expired leases, frees waiting jobs, and seals the audit trail.
 
-Compare-and-set everywhere, so several may run and any may be killed. A file says that it is alive: /readyz looks.
+Compare-and-set everywhere, so several may run and any may be killed. It leaves a pulse, which /readyz looks for.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -17,10 +16,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import Error as DatabaseError
 from django.db import connection
+from redis import RedisError
 
 from apps.actors import PlaneRole, plane_actor
 from apps.audit.sealing import run_sealer_round
-from apps.jobs import doorbell, services
+from apps.jobs import doorbell, pulse, services
 
 log = logging.getLogger(__name__)
 
@@ -43,16 +43,14 @@ class Command(BaseCommand):
 
     def every(self, seconds: float, name: str, work: Callable[[], None]) -> None:
         """Repeat `work` until stopped; a database that is away is waited for, not died of."""
-        pulse = settings.PLANE_HOME / "pulse" / name
-        pulse.parent.mkdir(parents=True, exist_ok=True)
         while not self.stopping.is_set():
             try:
                 work()
-                pulse.write_text(f"{time.time():.3f}")
+                pulse.beat(name)
             except DatabaseError as failure:
                 log.warning("%s: %s", name, failure)
                 connection.close()
-            except OSError as failure:
+            except (OSError, RedisError) as failure:  # a full disk, a broker that restarts
                 log.warning("%s: %s", name, failure)
             finally:
                 if connection.vendor != "sqlite":

@@ -1,0 +1,27 @@
+"""Who is alive: the dispatcher and the sealer leave the time in the shared cache, so that any web host can look."""
+
+from __future__ import annotations
+
+import time
+
+from django.core.cache import cache
+
+STALE_SECONDS = 10.0
+BEAT_SECONDS = 2.0  # between two writes: a beat per round would be a write per round
+PARTS = ("dispatcher", "sealer")
+
+_beaten: dict[str, float] = {}
+
+
+def beat(part: str) -> None:
+    """Say that `part` is alive; at most every BEAT_SECONDS, whatever the length of its rounds."""
+    now = time.time()
+    if now - _beaten.get(part, 0.0) >= BEAT_SECONDS:
+        cache.set(f"pulse:{part}", now, timeout=3600)
+        _beaten[part] = now
+
+
+def age(part: str) -> float | None:
+    """Seconds since the last beat; None if there was none within the hour."""
+    beaten = cache.get(f"pulse:{part}")
+    return None if beaten is None else max(0.0, time.time() - float(beaten))
