@@ -15,6 +15,7 @@ from django.views.i18n import set_language
 from apps.jobs.api_urls import plane_urlpatterns as job_kinds
 from controlplane.health import healthz, readyz
 from controlplane.schema import DocsView, SchemaView
+from controlplane.views import gallery, home, project_home
 
 
 @csrf_exempt
@@ -38,10 +39,18 @@ PLANE_API: list[URLPattern | URLResolver] = [
     path("schema", SchemaView.as_view(), name="api-schema"),
     path("docs", DocsView.as_view(), name="api-docs"),
 ]
-PROJECT_PAGES: list[URLPattern | URLResolver] = []
+PROJECT_PAGES: list[URLPattern | URLResolver] = [
+    path("", project_home, name="project_home"),
+    path("", include("apps.jobs.urls")),
+    path("", include("apps.lineage.urls")),
+    path("", include("apps.datasets.urls")),
+]
 PLANE_PAGES: list[URLPattern | URLResolver] = [
+    path("", home, name="home"),
+    path("components", gallery, name="components"),
     path("", include("apps.accounts.urls")),
     path("", include("apps.audit.urls")),
+    path("", include("apps.nodes.urls")),
 ]
 
 urlpatterns = [

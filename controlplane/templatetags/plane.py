@@ -72,7 +72,7 @@ STATES: Mapping[str, tuple[str, str, Any]] = {
 
 # key, word, icon, names under which the list may be known; those without a url yet are left out of the rail
 RAIL: Sequence[tuple[str, Any, str, tuple[str, ...]]] = (
-    ("home", _("Home"), "home", ("home",)),
+    ("home", _("Home"), "home", ("project_home", "home")),
     ("data", _("Data"), "data", ("datasets:list", "datasets", "data")),
     ("jobs", _("Jobs"), "jobs", ("jobs:list", "jobs")),
     ("runs", _("Runs"), "runs", ("experiments:list", "experiments:runs", "runs")),
@@ -307,8 +307,11 @@ def rail(context: Context) -> list[dict[str, Any]]:
     request = context.get("request")
     project = getattr(request, "project", None)
     known: Mapping[str, str] = context.get("rail_urls") or {}
+    hidden = context.get("rail_hidden") or ()
     found = []
     for key, label, glyph, names in RAIL:
+        if key in hidden:
+            continue
         url = known.get(key) or first_url(names, getattr(project, "slug", None))
         if url:
             found.append({"key": key, "label": label, "icon": glyph, "url": url, "phone": key in RAIL_ON_PHONE})

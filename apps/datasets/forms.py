@@ -1,0 +1,142 @@
+"""What the pages of datasets ask: a CSV file with its name and dialect, or an empty dataset.
+
+They read text; what is allowed the services decide. Their errors stand beside the fields, as in the form of a spec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext as _
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.artifacts.services import publish_upload
+from apps.datasets import services
+from apps.datasets.inspection import ENCODINGS, check_dialect
+from apps.datasets.manifest import Dialect, csv_type
+from apps.datasets.models import DatasetVersion
+from apps.errors import Invalid, PlaneError, Refused
+from apps.jobs.forms import Item
+
+TAB = "\t"
+DELIMITERS = {",": ",", ";": ";", "tab": TAB, "|": "|"}
+
+
+class FieldsForm:
+    """Some named fields with their values and errors, drawn as the form of a spec is."""
+
+    named: tuple[str, ...] = ()
+
+    def __init__(self, data: Mapping[str, Any] | None = None) -> None:
+        given = data or {}
+        self.values = {name: str(given.get(name, "")) for name in self.named}
+        self.errors: dict[str, str] = {}
+        self.error = ""
+
+    def refuse(self, failure: PlaneError) -> None:
+        """Put each error beside the field that it names, the others on top, each with its limit and remedy."""
+        for each in failure.errors:
+            field = str(each.get("field") or "").strip("/")
+            parts = [str(each["message"]), str(each.get("hint") or "")]
+            text = " ".join(part for part in parts if part)
+            name = {"name": "dataset", "digest": "file"}.get(field, field)
+            if name in self.named:
+                self.errors.setdefault(name, text)
+            else:
+                self.error = f"{self.error} {text}".strip()
+
+    def item(self, pointer: str, label: str, **more: Any) -> Item:
+        error = self.errors.get(pointer, "")
+        return Item(kind="field", pointer=pointer, label=label, value=self.values.get(pointer, ""), error=error, **more)
+
+
+class UploadForm(FieldsForm):
+    named = ("dataset", "file", "delimiter", "encoding", "note")
+
+    @property
+    def items(self) -> list[Item]:
+        """The fields but the file, whose control is the template's own."""
+        delimiters = [(",", _("comma")), (";", _("semicolon")), ("tab", _("tab")), ("|", _("bar"))]
+        return [
+            self.item(
+                "dataset",
+                _("Dataset"),
+                required=True,
+                limit=_("1 to 50 lower-case letters, digits and hyphens"),
+                doc=_("A new name makes a dataset; a known one gets a new version."),
+            ),
+            self.item(
+                "delimiter",
+                _("Delimiter"),
+                control="select",
+                required=True,
+                choices=delimiters,
+                doc=_("The character between the cells of a row."),
+            ),
+            self.item(
+                "encoding",
+                _("Encoding"),
+                control="select",
+                required=True,
+                choices=[(name, name) for name in ENCODINGS],
+                doc=_("gb18030 also reads GBK and GB2312."),
+            ),
+            self.item(
+                "note",
+                _("Note"),
+                limit=_("up to 500 characters"),
+                doc=_("Stands in the record of this version."),
+            ),
+        ]
+
+    def save(self, actor: Actor, project: Project, file: UploadedFile | None) -> tuple[DatasetVersion, bool] | None:
+        """Store the file, read it through and add the version; None with `errors` where something is wrong."""
+        try:
+            return self.stored(actor, project, file)
+        except Refused:
+            raise  # recorded, and shown on the page of refusals
+        except PlaneError as failure:
+            self.refuse(failure)
+            return None
+
+    def stored(self, actor: Actor, project: Project, file: UploadedFile | None) -> tuple[DatasetVersion, bool]:
+        name, values = self.values["dataset"].strip(), self.values
+        services.check_name(name)  # before hundreds of megabytes are stored under it
+        dialect = Dialect(DELIMITERS.get(values["delimiter"], values["delimiter"]), values["encoding"])
+        check_dialect(dialect.delimiter, dialect.encoding)
+        if file is None or not file.size:
+            raise Invalid(
+                _("Choose a file that is not empty."), field="file", hint=_("A CSV file, its header in row 1.")
+            )
+        published = publish_upload(
+            actor=actor,
+            project=project,
+            stream=file.chunks(),
+            expected_size=file.size,
+            name=file.name or f"{name}.csv",
+            media_type=csv_type(dialect),
+        )
+        return services.upload_csv(
+            actor=actor,
+            project=project,
+            dataset_name=name,
+            artifact=published.artifact,
+            delimiter=dialect.delimiter,
+            encoding=dialect.encoding,
+            note=values["note"].strip(),
+        )
+
+
+class DatasetForm(FieldsForm):
+    named = ("dataset", "description")
+
+    @property
+    def items(self) -> list[Item]:
+        limit = _("1 to 50 lower-case letters, digits and hyphens")
+        return [
+            self.item("dataset", _("Name"), required=True, limit=limit, doc=_("Part of the address; it stays.")),
+            self.item("description", _("Description"), limit=_("up to 500 characters")),
+        ]

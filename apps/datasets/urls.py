@@ -1,0 +1,20 @@
+"""Pages below /p/<slug:project>/, and the form of a new job, whose inputs are versions."""
+
+from django.urls import path
+
+from apps.datasets import job_views, views
+
+VERSION = "data/<slug:name>/<str:version>"
+
+app_name = "datasets"
+urlpatterns = [
+    path("data", views.dataset_list, name="list"),
+    path("upload", views.upload, name="upload"),
+    path("datasets", views.create, name="create"),
+    path("versions/<int:pk>", views.by_id, name="by_id"),
+    path("data/<slug:name>", views.dataset_page, name="dataset"),
+    path(VERSION, views.version_page, name="version"),
+    *(path(f"{VERSION}/{tab}", views.version_page, {"tab": tab}, name=tab) for tab in views.TABS if tab != "overview"),
+    path("jobs/new", job_views.choose_kind, name="new_job"),
+    path("jobs/new/<str:kind>", job_views.new_job, name="new_job_of"),
+]

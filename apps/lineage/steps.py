@@ -1,0 +1,73 @@
+"""The graph around one object as a page draws it: a strip from source to use, and the same as a table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from apps.lineage.reads import Graph, GraphNode
+
+ADDRESSES = {"job": "jobs:detail", "dataset_version": "datasets:by_id", "artifact": "api-artifact"}
+STRIP = 3  # boxes of one step; more are counted
+
+
+def words(type: str) -> str:
+    """What a type of end is called."""
+    named = {"job": _("Job"), "dataset_version": _("Dataset version"), "artifact": _("Artifact")}
+    return named.get(type, type)
+
+
+def address_of(node: GraphNode, slug: str) -> str:
+    """Where the node has its page; "" where it has none. By name: the apps above are not imported here."""
+    name = ADDRESSES.get(node.type)
+    try:
+        return reverse(name, args=[slug, node.id]) if name else ""
+    except NoReverseMatch:
+        return ""
+
+
+def strip_of(found: Graph, slug: str) -> list[dict[str, Any]]:
+    """Steps from the farthest source to the farthest use; of a crowded step its first boxes and a count."""
+    by_depth: dict[int, list[GraphNode]] = defaultdict(list)
+    for node in found.nodes.values():
+        by_depth[node.depth].append(node)
+    steps: list[dict[str, Any]] = []
+    for depth in sorted(by_depth):
+        nodes = sorted(by_depth[depth], key=lambda node: (node.type, node.id))
+        steps += [box(node, slug, here=(node.type, node.id) == found.root) for node in nodes[:STRIP]]
+        if len(nodes) > STRIP:
+            more = len(nodes) - STRIP
+            text = ngettext("%(n)d more", "%(n)d more", more) % {"n": more}
+            steps.append({"kind": words(nodes[-1].type), "label": text, "url": "#graph"})
+    return steps
+
+
+def box(node: GraphNode, slug: str, *, here: bool) -> dict[str, Any]:
+    label = node.label or (node.id[:12] if node.type == "artifact" else f"#{node.id}")
+    return {
+        "kind": _("This") if here else words(node.type),
+        "label": label,
+        "url": address_of(node, slug),
+        "text": node.digest[:8],
+        "here": here,
+        "digest": node.digest,
+        "depth": node.depth,
+    }
+
+
+def rows_of(found: Graph, slug: str) -> list[dict[str, Any]]:
+    """The edges as rows: what went into what, and by which slot."""
+    shown = {key: box(node, slug, here=key == found.root) for key, node in found.nodes.items()}
+    return [
+        {
+            "source": shown[edge.source_type, edge.source_id],
+            "target": shown[edge.target_type, edge.target_id],
+            "role": edge.role,
+            "at": edge.created_at,
+        }
+        for edge in sorted(found.edges.values(), key=lambda edge: edge.pk)
+    ]

@@ -1,0 +1,8 @@
+"""Pages below /p/<slug:project>/."""
+
+from django.urls import path
+
+from apps.lineage import views
+
+app_name = "lineage"
+urlpatterns = [path("jobs/<int:pk>/lineage", views.job_lineage, name="job")]

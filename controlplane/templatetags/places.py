@@ -1,0 +1,130 @@
+"""What a page says of things that its own app may not know: the app below shows a digest, this names its version.
+
+Apps import downwards only, and a job knows digests. Its page still links the dataset version that a digest is, so the
+look-up stands here, above all apps. `{% load places %}`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from django import template
+from django.db.models import Count
+from django.template.context import Context
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from apps.actors import Actor
+from apps.datasets.models import DatasetFile
+from apps.jobs.answers import answer_of
+from apps.jobs.models import Job
+from apps.jobs.reads import explain_wait
+from apps.jobs.states import JobState
+from controlplane.templatetags import drawing
+from controlplane.templatetags.formats import duration
+
+register = template.Library()
+OLDEST_SHOWN = 5
+SPARK = (
+    '<svg class="spark" viewBox="0 0 100 20" preserveAspectRatio="none" role="img" aria-label="{}"><path d="{}"/></svg>'
+)
+
+
+def actor_in(context: Context) -> Actor:
+    return context["request"].actor  # type: ignore[no-any-return]
+
+
+@register.simple_tag(takes_context=True)
+def version_places(context: Context, digests: Iterable[str | None]) -> dict[str, dict[str, str]]:
+    """{digest: {label, url}} of the newest version in the page's project that holds these bytes. One query."""
+    project = context["request"].project
+    wanted = {digest for digest in digests if digest}
+    if not wanted or project.pk not in actor_in(context).project_ids:
+        return {}
+    files = (
+        DatasetFile.objects.filter(artifact__in=wanted, version__dataset__project=project)
+        .select_related("version__dataset")
+        .defer("version__manifest")
+        .order_by("version_id")
+    )
+    return {file.artifact_id: place_of(file, project.slug) for file in files}
+
+
+def place_of(file: DatasetFile, slug: str) -> dict[str, str]:
+    version = file.version
+    return {
+        "label": str(version),
+        "url": reverse("datasets:version", args=[slug, version.dataset.name, version.number]),
+    }
+
+
+@register.filter
+def digests_of(rows: Iterable[Any]) -> list[str]:
+    """The digests of a job's inputs or outputs that are there."""
+    return [row.artifact_id for row in rows if row.artifact_id]
+
+
+@register.filter
+def at(mapping: Any, key: Any) -> Any:
+    """mapping[key], or None: a template cannot look up by a variable."""
+    return (mapping or {}).get(key)
+
+
+@register.filter
+def took_seconds(job: Job) -> float | None:
+    """Seconds from the claim of the last attempt to the end."""
+    return (job.ended_at - job.claimed_at).total_seconds() if job.ended_at and job.claimed_at else None
+
+
+@register.simple_tag
+def job_answer(job: Job, wait: dict[str, Any]) -> SafeString:
+    """The sentence that a job's page opens with."""
+    return answer_of(job, wait, duration)
+
+
+@register.simple_tag(takes_context=True)
+def running_by_node(context: Context) -> dict[int, list[dict[str, Any]]]:
+    """{node id: [{label, url, ...}]} of what runs; a job of a project the reader is not in has no link. One query."""
+    actor = actor_in(context)
+    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    rows = Job.objects.filter(state=JobState.RUNNING, node__isnull=False).select_related("project").order_by("pk")
+    for job in rows[:500]:
+        mine = job.project_id in actor.project_ids
+        url = reverse("jobs:detail", args=[job.project.slug, job.pk]) if mine else ""
+        found[job.node_id].append({"id": job.pk, "kind": job.kind, "url": url, "progress": job.progress})  # type: ignore[index]
+    return dict(found)
+
+
+@register.simple_tag(takes_context=True)
+def oldest_waiting(context: Context) -> list[dict[str, Any]]:
+    """The oldest queued jobs that the reader may see, each with why it has not started; bounded."""
+    actor = actor_in(context)
+    queued = Job.objects.visible_to(actor).filter(state=JobState.QUEUED).select_related("project")
+    jobs = list(queued.order_by("queued_at", "pk")[:OLDEST_SHOWN])
+    return [{"job": job, "wait": explain_wait(actor, job)} for job in jobs]
+
+
+@register.simple_tag
+def queued_by_queue() -> dict[str, int]:
+    """{queue: how many jobs of any project are in it}."""
+    return dict(Job.objects.filter(state=JobState.QUEUED).order_by().values_list("queue").annotate(Count("pk")))
+
+
+@register.simple_tag
+def spark(counts: Iterable[int] | None, label: str = "") -> SafeString | str:
+    """A histogram the height of a table's row; the whole one, with values, is in the tab of quality."""
+    values = list(counts or ())
+    if not values:
+        return ""
+    pooled = drawing.pool(list(range(len(values) + 1)), values)[1]
+    top, width = max(pooled) or 1, 100 / len(pooled)
+    wide = drawing.plain(width * 0.85)
+    path = "".join(
+        f"M{drawing.plain(i * width)} 20V{drawing.plain(20 - max(1, value / top * 19))}h{wide}V20z"
+        for i, value in enumerate(pooled)
+        if value
+    )
+    return format_html(SPARK, label, path)

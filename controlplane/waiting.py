@@ -1,0 +1,111 @@
+"""What waits for a person: decisions and remedies that nobody else will take. Home lists it, the rail counts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from apps.accounts.models import ApiToken, User
+from apps.actors import Actor, SystemRole
+from apps.audit.models import AuditRecord, Result
+from apps.nodes.models import Node
+
+SOON = timedelta(days=7)  # a token that ends within this wants a successor
+SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """One thing to do: what, why, and the page with the button."""
+
+    title: str
+    text: str
+    url: str
+    action: str
+    state: str = "held"
+
+
+def count_waiting(actor: Actor) -> int:
+    """How many things `waiting_for` would list; one or two queries."""
+    count = ending_tokens(actor).count()
+    if actor.system_role == SystemRole.SYSTEM_ADMIN:
+        count += idle_nodes(actor).count()
+    elif actor.system_role == SystemRole.SECURITY_ADMIN:
+        count += people_without_role().count()
+    elif actor.system_role == SystemRole.AUDITOR:
+        count += chain_is_broken()
+    return count
+
+
+def waiting_for(actor: Actor) -> list[Waiting]:
+    """Everything that waits for this person, the most pressing first."""
+    found: list[Waiting] = []
+    if actor.system_role == SystemRole.SYSTEM_ADMIN:
+        found += [of_node(node) for node in idle_nodes(actor).order_by("name")[:SHOWN]]
+    elif actor.system_role == SystemRole.SECURITY_ADMIN:
+        found += [of_person(user) for user in people_without_role().order_by("pk")[:SHOWN]]
+    elif actor.system_role == SystemRole.AUDITOR and chain_is_broken():
+        found.append(of_chain())
+    return found + [of_token(token) for token in ending_tokens(actor).order_by("expires_at")[:SHOWN]]
+
+
+def ending_tokens(actor: Actor) -> QuerySet[ApiToken]:
+    now = timezone.now()
+    return ApiToken.objects.filter(
+        user_id=actor.user_id, revoked_at=None, expires_at__gt=now, expires_at__lte=now + SOON
+    ).select_related("project")
+
+
+def idle_nodes(actor: Actor) -> QuerySet[Node]:
+    return Node.objects.visible_to(actor).with_status().exclude(status="online")
+
+
+def people_without_role() -> QuerySet[User]:
+    return User.objects.filter(Q(system_role=""), is_active=True, memberships=None)
+
+
+def chain_is_broken() -> bool:
+    verified = AuditRecord.objects.filter(action="audit.verify", result__in=(Result.DONE, Result.FAILED))
+    return verified.order_by("-id").values_list("result", flat=True).first() == Result.FAILED
+
+
+def of_node(node: Any) -> Waiting:
+    where = reverse("nodes:list") + f"#node-{node.pk}"
+    if node.status == "held":
+        title, action = _("Release the node %(node)s") % {"node": node.name}, _("Look")
+        return Waiting(title=title, text=_("Held: %(reason)s") % {"reason": node.held_reason}, url=where, action=action)
+    title = _("Bring the node %(node)s back") % {"node": node.name}
+    text = _("No heartbeat: start its worker, or see whether the machine is up.")
+    return Waiting(title=title, text=text, url=where, action=_("Look"), state="failed")
+
+
+def of_person(user: User) -> Waiting:
+    return Waiting(
+        title=_("Give %(who)s a role") % {"who": user.username},
+        text=_("The account can sign in and sees nothing yet."),
+        url=reverse("accounts:person", args=[user.username]),
+        action=_("Open"),
+    )
+
+
+def of_chain() -> Waiting:
+    text = _("The last verification found a record that does not fit. The page names it.")
+    title = _("Look into the broken audit chain")
+    return Waiting(title=title, text=text, url=reverse("audit:list"), action=_("Open"), state="failed")
+
+
+def of_token(token: ApiToken) -> Waiting:
+    told = {"name": token.name, "project": token.project.slug}
+    days = max(0, (token.expires_at - timezone.now()).days)
+    return Waiting(
+        title=_("Replace the API token %(name)s of %(project)s") % told,
+        text=_("It ends today.") if not days else _("It ends in %(days)d d.") % {"days": days},
+        url=reverse("accounts:tokens"),
+        action=_("Open"),
+    )
