@@ -7,6 +7,7 @@ operator reads.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from functools import lru_cache
@@ -111,6 +112,8 @@ def load_env() -> Env:
     except ValidationError as failure:
         for error in failure.errors():
             name = str(error["loc"][0]).upper() if error["loc"] else "environment"
-            shown = os.environ.get(name, error.get("input"))
+            shown = re.sub(
+                r"//[^@/]*@", "//***@", str(os.environ.get(name, error.get("input")))
+            )  # no password in a log
             sys.stderr.write(f"{name}={shown!r}: {error['msg']}. See docs/settings.md.\n")
         raise SystemExit(2) from None

@@ -279,7 +279,7 @@ SPECTACULAR_SETTINGS = {
 
 # -- static files, languages, time ----------------------------------------------------------------------------------
 STATIC_URL = "static/"
-STATIC_ROOT = PLANE_HOME / "static"
+STATIC_ROOT = home_folder("static")
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},

@@ -35,11 +35,10 @@ def services(tmp_path_factory):
     if MODE == "embedded":
         yield None
         return
-    folder = tmp_path_factory.mktemp("services")
-    postgres, redis = Postgres(folder / "postgres"), Redis(folder / "redis")
+    postgres, redis = Postgres(), Redis(tmp_path_factory.mktemp("services") / "redis")
     yield postgres, redis
     redis.stop(hard=True)
-    postgres.stop(hard=True)
+    postgres.remove()
 
 
 @pytest.fixture(scope="session")

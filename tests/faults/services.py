@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,17 +30,14 @@ def until(condition, *, seconds: float, what: str) -> None:
 class Postgres:
     """One cluster; PostgreSQL refuses to run as root, so root lends it the user postgres."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self) -> None:
+        # Not below pytest's folders, which are closed to other users.
+        self.folder, self.port = Path(tempfile.mkdtemp(prefix="plane-postgres-")), free_port()
         self.bin = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         self.user = "postgres" if os.getuid() == 0 else None
-        folder.mkdir(mode=0o700)
         if self.user:
-            shutil.chown(folder, self.user, self.user)
-            for parent in folder.parents:  # pytest's folders are closed to other users
-                if parent.name.startswith("pytest-"):
-                    parent.chmod(0o755)
-        self.run("initdb", "--username=plane", "--auth=trust", "--no-sync", "-D", str(folder / "data"))
+            shutil.chown(self.folder, self.user, self.user)
+        self.run("initdb", "--username=plane", "--auth=trust", "--no-sync", "-D", str(self.folder / "data"))
         self.start()
 
     def run(self, name: str, *arguments: str) -> None:
@@ -56,7 +54,7 @@ class Postgres:
             "-k",
             str(self.folder),
         ]
-        with (self.folder.parent / "postgres.log").open("ab") as log:
+        with (self.folder / "postgres.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *POSTGRES_FLAGS], user=self.user, cwd="/", stdout=log, stderr=log
             )
@@ -70,6 +68,10 @@ class Postgres:
         # An immediate shutdown (SIGQUIT) ends every backend at once, as a crash would, and recovers at the start.
         self.process.send_signal(3 if hard else 2)
         self.process.wait(timeout=30)
+
+    def remove(self) -> None:
+        self.stop(hard=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, database: str) -> str:
         return f"postgres://plane@127.0.0.1:{self.port}/{database}"

@@ -1,0 +1,54 @@
+"""docs/settings.md, made from the fields of controlplane/env.py; a test compares the two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from controlplane.env import Env
+
+HEAD = """# Settings
+
+Everything that differs between machines comes from the environment; `controlplane/env.py` is the one place that
+reads it. A wrong value stops the start with exit status 2 and names itself. This page is made by
+`python manage.py settings_table > docs/settings.md`.
+
+| variable | default | limits | what it does |
+|---|---|---|---|
+"""
+SYMBOLS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "max_length": "characters ≤"}
+
+
+class Command(BaseCommand):
+    help = "Print docs/settings.md."
+    requires_system_checks: list[str] = []
+
+    def handle(self, **options: Any) -> None:
+        print(table(), end="")
+
+
+def table() -> str:
+    return HEAD + "".join(row(name, field) for name, field in Env.model_fields.items())
+
+
+def row(name: str, field: FieldInfo) -> str:
+    limits = [
+        f"{SYMBOLS[limit]} {getattr(rule, limit):,}"
+        for rule in field.metadata
+        for limit in SYMBOLS
+        if hasattr(rule, limit)
+    ]
+    choices = getattr(field.annotation, "__args__", ()) if "Literal" in str(field.annotation) else ()
+    limits += [" ".join(f"`{choice}`" for choice in choices)] if choices else []
+    return f"| `{name.upper()}` | {shown(field.default)} | {', '.join(limits)} | {field.description} |\n"
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, SecretStr) or value in ("", None):
+        return ""
+    if isinstance(value, list):
+        return f"`{','.join(value)}`"
+    return f"`{value:,}`" if isinstance(value, int) and not isinstance(value, bool) and value > 99_999 else f"`{value}`"
