@@ -36,7 +36,7 @@ class Job(models.Model):
     time_limit_seconds = models.IntegerField()
 
     attempt = models.IntegerField(default=0)  # the fence: bumped by every claim, never goes back
-    released = models.IntegerField(default=0)  # attempts given back by a graceful stop: they do not count
+    released = models.IntegerField(default=0)  # attempts that do not count: a graceful stop, those before a retry
     max_attempts = models.IntegerField(default=3)
     owner = models.CharField(max_length=80, blank=True)
     node = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="jobs")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from apps.jobs.models import Job
@@ -41,6 +42,18 @@ def devices_for(job: Job, free: Free) -> list[int] | None:
         (gpu for gpu in free.gpus if gpu["memory_bytes"] >= job.need_gpu_memory_bytes), key=lambda g: g["memory_bytes"]
     )
     return [gpu["index"] for gpu in fitting[: job.need_gpus]] if len(fitting) >= job.need_gpus else None
+
+
+def fits(free: Free) -> Q:
+    """The rows of Job that `free` can hold, to the last of the GPUs: k of them need the k-th largest memory.
+
+    Whole in the database: a look at the first few rows only would let jobs that never fit here hide those that do.
+    """
+    gpus = Q(need_gpus=0)
+    largest = sorted((gpu["memory_bytes"] for gpu in free.gpus), reverse=True)
+    for count, memory in enumerate(largest, start=1):
+        gpus |= Q(need_gpus=count, need_gpu_memory_bytes__lte=memory)
+    return Q(need_cpus__lte=free.cpus + 1e-9, need_memory_bytes__lte=free.memory_bytes) & gpus
 
 
 def shortfall(job: Job, free: Free) -> str:

@@ -22,8 +22,10 @@ from apps.audit.services import change_state, record
 from apps.canonical import sha256_hex
 from apps.errors import Conflict, StaleState
 from apps.jobs import doorbell
+from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
-from apps.jobs.placement import devices_for, free_on
+from apps.jobs.placement import devices_for, fits, free_on
+from apps.jobs.reasons import PARENT_FAILED, authority_gone, output_missing, parent_failed, worker_lost
 from apps.jobs.specs import spec_text
 from apps.jobs.states import ENDED, JobState
 from apps.jobs.submission import Checked, InputSpec, Submission, check, lease_seconds, needs_of
@@ -31,8 +33,6 @@ from apps.nodes.models import Node
 from apps.policy import allows, require
 
 __all__ = ["InputSpec", "Submission", "submit_job"]
-
-PARENT_FAILED = "parent_failed"
 
 
 # -- what people and tools ask for ----------------------------------------------------------------------------------
@@ -72,8 +72,9 @@ def _same_key(actor: Actor, project: Project, asked: Submission) -> Job | None:
 
 
 def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked) -> Job:
-    # Locking the parents keeps one from ending between our look at its state and the child's row.
-    parents = Job.objects.select_for_update().in_bulk(list(checked.parents))
+    # Locking the parents keeps one from ending between our look at its state and the child's row; in one order, or
+    # two submissions with the same parents could wait for each other.
+    parents = {job.pk: job for job in Job.objects.select_for_update().filter(pk__in=checked.parents).order_by("pk")}
     ready = all(parent.state == JobState.SUCCEEDED for parent in parents.values())
     needs, spec = needs_of(checked.kind, asked), spec_text(checked.spec)
     job = Job.objects.create(
@@ -127,22 +128,34 @@ def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked)
 def cancel_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
     """Cancel: at once if it has not started, else by asking its worker, which looks twice a second."""
     require(actor, "job.cancel", job)
-    if job.ended:
-        raise Conflict(f"Job {job.pk} has ended already: {job.state}.", code="already_ended", field="state")
-    if job.state == JobState.RUNNING:
-        with transaction.atomic():
-            rows = Job.objects.filter(pk=job.pk, state=JobState.RUNNING, cancel_requested_at__isnull=True).update(
-                cancel_requested_at=Now(), cancel_reason=reason[:500]
-            )
-            if rows:
-                record(actor=actor, action="job.cancel", obj=job, reason=reason, after={"cancel_requested": True})
-        job.refresh_from_db()
-        return job
-    with transaction.atomic():
-        change_state(job, JobState.CANCELLED, actor=actor, reason=reason, ended_at=Now(), cancel_reason=reason[:500])
-        _tell(job, reason or f"Cancelled by {actor.label}")
-        _fail_children(actor, job)
-    return job
+    while True:
+        if job.ended:
+            raise Conflict(f"Job {job.pk} has ended already: {job.state}.", code="already_ended", field="state")
+        try:
+            with transaction.atomic():
+                if job.state == JobState.RUNNING:
+                    _ask_to_cancel(actor, job, reason)
+                else:
+                    _cancel(actor, job, reason)
+        except StaleState:  # claimed, given back or ended since it was read: the wish stands, so decide anew
+            job.refresh_from_db()
+        else:
+            return job
+
+
+def _ask_to_cancel(actor: Actor, job: Job, reason: str) -> None:
+    held = Job.objects.filter(pk=job.pk, state=JobState.RUNNING)
+    if held.filter(cancel_requested_at__isnull=True).update(cancel_requested_at=Now(), cancel_reason=reason[:500]):
+        record(actor=actor, action="job.cancel", obj=job, reason=reason, after={"cancel_requested": True})
+    elif not held.exists():
+        raise StaleState(f"Job {job.pk} does not run any more.", field="state")
+    job.refresh_from_db()
+
+
+def _cancel(actor: Actor, job: Job, reason: str) -> None:
+    change_state(job, JobState.CANCELLED, actor=actor, reason=reason, ended_at=Now(), cancel_reason=reason[:500])
+    _tell(job, reason or f"Cancelled by {actor.label}")
+    _fail_children(actor, job)
 
 
 def retry_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
@@ -161,25 +174,40 @@ def retry_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
 
 
 def _revive(actor: Actor, job: Job, reason: str) -> None:
-    parents = Job.objects.select_for_update().filter(children_links__child=job)
+    """The job first, then the descendants that failed with it; without recursion, for a pipeline may be long."""
+    revived = [job]
+    _queue_again(actor, job, reason)
+    while revived:
+        parent = revived.pop()
+        for child in Job.objects.filter(
+            parent_links__parent=parent, state=JobState.FAILED, error__code=PARENT_FAILED
+        ).order_by("pk"):
+            _queue_again(actor, child, f"Job {parent.pk} is tried again")
+            revived.append(child)
+
+
+def _queue_again(actor: Actor, job: Job, reason: str) -> None:
+    parents = Job.objects.select_for_update(of=("self",)).filter(children_links__child=job).order_by("pk")
     ready = all(parent.state == JobState.SUCCEEDED for parent in parents)
-    fresh: dict[str, Any] = {
-        "max_attempts": F("max_attempts") + F("attempt") - F("released") if job.attempts_used else F("max_attempts"),
-        "error": None,
-        "cancel_requested_at": None,
-        "cancel_reason": "",
-        "not_before": None,
-        "ended_at": None,
-        "progress": {},
-    }
-    to = JobState.QUEUED if ready else JobState.WAITING
-    change_state(job, to, actor=actor, reason=reason, action="job.retry", queued_at=Now() if ready else None, **fresh)
+    change_state(
+        job,
+        JobState.QUEUED if ready else JobState.WAITING,
+        actor=actor,
+        reason=reason,
+        action="job.retry",
+        queued_at=Now() if ready else None,
+        released=F("attempt"),  # what was used so far does not count any more; the fence itself never goes back
+        error=None,
+        cancel_requested_at=None,
+        cancel_reason="",
+        not_before=None,
+        ended_at=None,
+        progress={},
+    )
     _tell(job, reason)
     if ready:
         _fill_inputs(job)
         _ring_after_commit(job)
-    for child in Job.objects.filter(parent_links__parent=job, state=JobState.FAILED, error__code=PARENT_FAILED):
-        _revive(actor, child, f"Job {job.pk} is tried again")
 
 
 def prioritise_job(*, actor: Actor, job: Job, priority: int) -> Job:
@@ -216,43 +244,22 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
             node = Node.objects.select_for_update().get(pk=node.pk)
             if node.held_at:
                 return None
-            running = list(Job.objects.filter(node=node, state=JobState.RUNNING))
-            free = free_on(node, running)
-            candidates = (
-                Job.objects.filter(
-                    Q(not_before__isnull=True) | Q(not_before__lte=Now()),
-                    state=JobState.QUEUED,
-                    queue=queue,
-                    need_cpus__lte=free.cpus + 1e-9,
-                    need_memory_bytes__lte=free.memory_bytes,
-                    need_gpus__lte=len(free.gpus),
-                )
-                .order_by("-priority", "id")
-                .select_for_update(skip_locked=connection.features.has_select_for_update_skip_locked, of=("self",))
-            )
-            for job in candidates[:8]:
-                devices = devices_for(job, free)
-                if devices is None:
-                    continue
-                requester = actor_from_grant(job.grant)
-                if requester is None or not allows(requester, "job.submit", job):
-                    _fail(
-                        actor,
-                        job,
-                        {
-                            "code": "authority_gone",
-                            **_NO_AUTHORITY,
-                            "message": f"{job.requester} may no longer submit jobs here.",
-                        },
-                    )
-                    break  # look again: the list may have changed
-                return _take(actor, job, node, owner, devices)
-            else:
+            free = free_on(node, Job.objects.filter(node=node, state=JobState.RUNNING))
+            # A kind that this worker does not know yet, in the middle of an upgrade, is left to one that does.
+            best = Job.objects.filter(_due(), fits(free), state=JobState.QUEUED, queue=queue, kind__in=list(KINDS))
+            skip = connection.features.has_select_for_update_skip_locked
+            job = best.order_by("-priority", "id").select_for_update(skip_locked=skip, of=("self",)).first()
+            if job is None:
                 return None
+            requester = actor_from_grant(job.grant)
+            if requester is not None and allows(requester, "job.submit", job):
+                return _take(actor, job, node, owner, devices_for(job, free) or [])
+            _fail(actor, job, authority_gone(job))
     return None
 
 
-_NO_AUTHORITY: dict[str, Any] = {"field": None, "limit": "engineer", "hint": "A member with that role can retry it."}
+def _due() -> Q:
+    return Q(not_before__isnull=True) | Q(not_before__lte=Now())
 
 
 def _take(actor: Actor, job: Job, node: Node, owner: str, devices: list[int]) -> Job:
@@ -372,13 +379,7 @@ def recover_expired(*, actor: Actor, limit: int = 100) -> int:
     recovered = 0
     for job in Job.objects.filter(state=JobState.RUNNING, lease_until__lt=Now())[:limit]:
         guard = {"owner": job.owner, "attempt": job.attempt, "lease_until__lt": Now()}
-        error = {
-            "code": "worker_lost",
-            "message": f"The worker on {job.node or 'its node'} was not heard of for {lease_seconds():g} s.",
-            "field": None,
-            "limit": f"{lease_seconds():g} s",
-            "hint": "Look at the node; then retry the job.",
-        }
+        error = worker_lost(job, lease_seconds())
         try:
             with transaction.atomic():
                 if job.cancel_requested_at:
@@ -409,7 +410,7 @@ def queues_to_ring(*, actor: Actor) -> list[str]:
     require(actor, "job.recover")
     online = Node.objects.with_status().filter(online=True)  # type: ignore[misc]  # an annotation
     served = {queue for node in online for queue in node.queues}
-    ready = Job.objects.filter(Q(not_before__isnull=True) | Q(not_before__lte=Now()), state=JobState.QUEUED)
+    ready = Job.objects.filter(_due(), state=JobState.QUEUED)
     return [queue for queue in sorted(served) if ready.filter(queue=queue).exists()]
 
 
@@ -446,6 +447,12 @@ def _requeue(
     pause: float = 0.0,
     **fields: Any,
 ) -> None:
+    """Queue a running job again; one that somebody wants cancelled ends instead: the wish outlives the attempt."""
+    row = Job.objects.select_for_update().filter(pk=job.pk, state=JobState.RUNNING, **guard).first()
+    if row is not None and row.cancel_requested_at:
+        job.cancel_reason = row.cancel_reason
+        _cancel_running(actor, job, guard)
+        return
     reason = reason or str((error or {}).get("message", ""))
     change_state(
         job,
@@ -469,19 +476,24 @@ def _requeue(
 
 
 def _fail(actor: Actor, job: Job, error: Mapping[str, Any], *, guard: Mapping[str, Any] | None = None) -> None:
+    _end_failed(actor, job, error, guard)
+    _fail_children(actor, job)
+
+
+def _end_failed(actor: Actor, job: Job, error: Mapping[str, Any], guard: Mapping[str, Any] | None = None) -> None:
+    message = str(error.get("message", ""))
     change_state(
         job,
         JobState.FAILED,
         actor=actor.during(job.pk),
-        reason=str(error.get("message", ""))[:500],
+        reason=message[:500],
         guard=guard,
         ended_at=Now(),
         lease_until=None,
         devices=[],
         error=dict(error),
     )
-    _tell(job, str(error.get("message", "")))
-    _fail_children(actor, job)
+    _tell(job, message)
 
 
 def _cancel_running(actor: Actor, job: Job, guard: Mapping[str, Any]) -> None:
@@ -500,12 +512,24 @@ def _cancel_running(actor: Actor, job: Job, guard: Mapping[str, Any]) -> None:
 
 
 def _children(job: Job) -> Any:
-    return Job.objects.filter(parent_links__parent=job, state=JobState.WAITING)
+    """Its waiting children, locked; in one order, or two parents that end at once could wait for each other."""
+    waiting = Job.objects.filter(parent_links__parent=job, state=JobState.WAITING)
+    return waiting.order_by("pk").select_for_update(of=("self",))
 
 
 def _free_children(actor: Actor, job: Job) -> None:
-    for child in _children(job).select_for_update():
+    for child in _children(job):
         _free(actor, child)
+
+
+def _fail_children(actor: Actor, job: Job) -> None:
+    """To the last generation; without recursion, for a pipeline may be long."""
+    ended = [job]
+    while ended:
+        parent = ended.pop()
+        for child in _children(parent):
+            _end_failed(actor, child, parent_failed(parent))
+            ended.append(child)
 
 
 def _free(actor: Actor, job: Job) -> int:
@@ -515,21 +539,10 @@ def _free(actor: Actor, job: Job) -> int:
         return 0
     try:
         if states - {JobState.SUCCEEDED}:
-            _fail(actor, job, _parent_failed())
+            _fail(actor, job, parent_failed())
             return 1
-        missing = _fill_inputs(job)
-        if missing:
-            _fail(
-                actor,
-                job,
-                {
-                    "code": "output_missing",
-                    "message": f"No output for the inputs {missing}.",
-                    "field": None,
-                    "limit": None,
-                    "hint": None,
-                },
-            )
+        if missing := _fill_inputs(job):
+            _fail(actor, job, output_missing(missing))
             return 1
         change_state(job, JobState.QUEUED, actor=actor, reason="Its parents have succeeded", queued_at=Now())
     except StaleState:  # another dispatcher, or the last of two parents, was faster
@@ -549,21 +562,3 @@ def _fill_inputs(job: Job) -> list[str]:
         else:
             empty.append(wanted.slot)
     return empty
-
-
-def _fail_children(actor: Actor, job: Job) -> None:
-    for child in _children(job).select_for_update():
-        _fail(actor, child, _parent_failed(job))
-
-
-def _parent_failed(job: Job | None = None) -> dict[str, Any]:
-    what = (
-        f"Job {job.pk}, whose output it needs, has {job.state}." if job else "A job whose output it needs has failed."
-    )
-    return {
-        "code": PARENT_FAILED,
-        "message": what,
-        "field": None,
-        "limit": None,
-        "hint": "Retry that job: this one follows.",
-    }

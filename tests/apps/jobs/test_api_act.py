@@ -26,7 +26,7 @@ def test_retry(api, engineer, url, submit, claim, fail):
     submit(max_attempts=1)
     job = fail(claim())
     answer = api(engineer).post(url(f"/{job.pk}/retry"), {})
-    assert (answer.json()["state"], answer.json()["attempt"]) == ("queued", "1 of 2")
+    assert (answer.json()["state"], answer.json()["attempt"]) == ("queued", "0 of 1")
 
 
 def test_priority(api, engineer, url, submit):

@@ -3,6 +3,7 @@ import pytest
 from apps.audit.models import AuditRecord
 from apps.errors import Conflict, NotFound, Refused
 from apps.jobs import services
+from apps.jobs.models import Job
 from apps.jobs.states import JobState
 
 pytestmark = pytest.mark.django_db
@@ -25,6 +26,28 @@ def test_a_running_one_is_asked_once(running, cancel):
     job = cancel(running, reason="second")
     assert (job.state, job.cancel_reason) == (JobState.RUNNING, "first")
     assert AuditRecord.objects.filter(action="job.cancel").count() == 1
+
+
+def test_one_that_was_claimed_meanwhile_is_asked(submit, claim, cancel):
+    seen = submit()
+    claim()
+    assert cancel(seen).cancel_requested_at
+
+
+def test_one_that_was_given_back_meanwhile_ends_at_once(running, cancel, worker_actor):
+    seen = Job.objects.get(pk=running.pk)
+    services.release_job(actor=worker_actor, job=running, reason="stop")
+    assert cancel(seen).state == JobState.CANCELLED
+
+
+@pytest.mark.parametrize("how", ["released", "failed"])
+def test_the_wish_outlives_the_attempt(running, cancel, worker_actor, fail, how):
+    cancel(Job.objects.get(pk=running.pk), reason="no")
+    if how == "released":
+        services.release_job(actor=worker_actor, job=running, reason="stop")
+    else:
+        fail(running, retry=True)
+    assert (running.state, running.cancel_reason) == (JobState.CANCELLED, "no")
 
 
 def test_its_worker_ends_it(running, cancel, worker_actor):

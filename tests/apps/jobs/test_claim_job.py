@@ -76,6 +76,20 @@ def test_looks_past_a_job_whose_gpu_is_too_small(submit, claim, add_node):
     assert claim(on=node).pk == fits.pk
 
 
+def test_many_jobs_that_never_fit_hide_none_that_does(submit, claim, add_node):
+    node = add_node("g", gpus=[{"index": 0, **GPU}])
+    for _ in range(20):
+        submit(needs=Needs(gpus=1, gpu_memory_bytes=80 * 2**30), priority=9)
+    fits = submit(needs=Needs(gpus=1, gpu_memory_bytes=1))
+    assert claim(on=node).pk == fits.pk
+
+
+def test_a_kind_that_this_worker_does_not_know_is_left_to_one_that_does(submit, claim):
+    submit()
+    Job.objects.update(kind="of-tomorrow")
+    assert claim() is None
+
+
 def test_a_held_node_gets_nothing(submit, claim, node):
     submit()
     Node.objects.filter(pk=node.pk).update(held_at=Now(), held_reason="fan")

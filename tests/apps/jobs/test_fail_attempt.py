@@ -35,6 +35,15 @@ def test_children_fail_to_the_last_generation(submit, child_of, claim, fail):
         assert (job.state, job.error["code"]) == (JobState.FAILED, "parent_failed")
 
 
+def test_a_pipeline_of_any_length_ends(submit, claim, fail):
+    last = submit()
+    for _ in range(500):
+        last = submit(after=[last.pk])
+    fail(claim())
+    last.refresh_from_db()
+    assert last.error["code"] == "parent_failed"
+
+
 def test_children_of_a_job_that_is_tried_again_wait(submit, child_of, claim, fail):
     child = child_of(submit())
     fail(claim(), retry=True)

@@ -2,6 +2,7 @@ import pytest
 
 from apps.errors import Conflict, NotFound, Refused
 from apps.jobs import services
+from apps.jobs.models import Job
 from apps.jobs.states import JobState
 
 pytestmark = pytest.mark.django_db
@@ -15,15 +16,25 @@ def retry(actor_for, engineer):
 def test_queues_again_with_a_fresh_allowance(submit, claim, fail, retry):
     submit(max_attempts=1)
     job = retry(fail(claim()))
-    assert (job.state, job.error, job.attempts_used, job.max_attempts) == (JobState.QUEUED, None, 1, 2)
+    assert (job.state, job.error, job.attempts_used, job.max_attempts) == (JobState.QUEUED, None, 0, 1)
     assert claim().attempt == 2
+
+
+def test_the_allowance_does_not_grow_from_retry_to_retry(submit, claim, fail, retry):
+    submit(max_attempts=2)
+    for _ in range(3):
+        assert fail(claim(), retry=True).state == JobState.QUEUED
+        Job.objects.update(not_before=None)
+        job = fail(claim(), retry=True)
+        assert job.state == JobState.FAILED
+        retry(job)
 
 
 def test_keeps_the_fence_after_a_release(submit, claim, fail, retry, worker_actor):
     submit(max_attempts=1)
     services.release_job(actor=worker_actor, job=claim(), reason="stop")
     job = retry(fail(claim()))
-    assert (job.attempt, job.released, job.max_attempts - job.attempts_used) == (2, 1, 1)
+    assert (job.attempt, job.released, job.max_attempts - job.attempts_used) == (2, 2, 1)
 
 
 def test_a_cancelled_one_forgets_that_it_was_cancelled(submit, actor_for, engineer, retry):

@@ -1,0 +1,39 @@
+"""Why a job ended without success: the errors that `Job.error` holds, each with what to do about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.jobs.models import Job
+
+PARENT_FAILED = "parent_failed"
+
+
+def reason(
+    code: str, message: str, *, field: str | None = None, limit: Any = None, hint: str | None = None
+) -> dict[str, Any]:
+    return {"code": code, "message": message, "field": field, "limit": limit, "hint": hint}
+
+
+def authority_gone(job: Job) -> dict[str, Any]:
+    message = f"{job.requester} may no longer submit jobs here."
+    return reason("authority_gone", message, limit="engineer", hint="A member with that role can retry it.")
+
+
+def worker_lost(job: Job, lease_seconds: float) -> dict[str, Any]:
+    silent = f"{lease_seconds:g} s"
+    message = f"The worker on {job.node or 'its node'} was not heard of for {silent}."
+    return reason("worker_lost", message, limit=silent, hint="Look at the node; then retry the job.")
+
+
+def output_missing(slots: list[str]) -> dict[str, Any]:
+    message = f"No parent made an output for {', '.join(slots)}."
+    return reason("output_missing", message, field="inputs", hint="Look at the outputs of its parents.")
+
+
+def parent_failed(parent: Job | None = None) -> dict[str, Any]:
+    """`parent` None: found by the dispatcher, which does not ask which of them it was."""
+    message = "A job whose output it needs has failed."
+    if parent:
+        message = f"Job {parent.pk}, whose output it needs, has {parent.state}."
+    return reason(PARENT_FAILED, message, hint="Retry that job: this one follows.")
