@@ -20,7 +20,7 @@ from apps.datasets.forms import DatasetForm, UploadForm
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.sources import end_of
 from apps.errors import NotFound, PlaneError, Refused
-from apps.jobs.views import within
+from apps.jobs.views import flat, within
 from apps.lineage.reads import graph
 from apps.lineage.steps import rows_of, strip_of
 from apps.pages import page_asked
@@ -53,7 +53,7 @@ def dataset_list(request: HttpRequest, project: str) -> HttpResponse:
         "keep": {"sort": sort} if request.GET.get("sort") else {},
         "count": Dataset.objects.visible_to(actor).filter(project=where).count(),
         "may_add": allows(actor, "dataset.add_version", where),
-        "command": upload_command(request, where.slug, "NAME"),
+        "command": upload_command(request, where.slug, "NAME").replace(" \\\n ", ""),
     }
     return render(request, "datasets/list.html", context)
 
@@ -101,7 +101,8 @@ def drawn_upload(request: HttpRequest, slug: str, form: UploadForm, empty_form: 
 def upload_command(request: HttpRequest, slug: str, name: str) -> str:
     """The upload from a terminal; the file is streamed."""
     url = request.build_absolute_uri(reverse("api-dataset-versions", args=[slug, name]))
-    return f'curl -T table.csv -X POST -H "Authorization: Bearer $TOKEN" -H "Content-Type: text/csv" {url}'
+    parts = ("curl -X POST -T table.csv", '-H "Authorization: Bearer $TOKEN"', '-H "Content-Type: text/csv"', url)
+    return " \\\n  ".join(parts)
 
 
 def say_added(request: HttpRequest, version: DatasetVersion, is_new: bool) -> None:
@@ -166,7 +167,8 @@ def tab_context(
         case "overview" | "lineage":
             found = graph(actor, project, *key_of(version), depth=DEPTH)
             context = {"graph": found, "steps": strip_of(found, project.slug), "rows": rows_of(found, project.slug)}
-            return context | {"columns": shown.columns_of(version, report), "limit": shown.COLUMNS_SHOWN}
+            columns = shown.columns_of(version, report)
+            return context | {"columns": columns, "limit": shown.COLUMNS_SHOWN, "params": flat(version.params or {})}
         case "preview":
             return {"preview": reads.preview(actor, version)}
         case "quality":

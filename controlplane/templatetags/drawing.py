@@ -149,7 +149,7 @@ def histogram(
         '<svg class="plot" viewBox="0 0 1000 1000" preserveAspectRatio="none">'
         '<path class="bars" d="{}"/>{}</svg>{}</svg>',
         format_html_join("", LEVEL, ((plain(y), text) for y, text in levels)),
-        format_html_join("", TICK, ((plain(x), text) for x, text in ticks)),
+        format_html_join("", TICK, ((plain(x), "end" if x > 98 else "middle", text) for x, text in ticks)),
         y_unit,
         x_unit,
         bars,
@@ -159,7 +159,7 @@ def histogram(
 
 
 LEVEL = '<line class="gl" x2="100%" y1="{0}%" y2="{0}%"/><text x="-8" y="{0}%" dy="4" text-anchor="end">{1}</text>'
-TICK = '<text x="{}%" y="100%" dy="17" text-anchor="middle">{}</text>'
+TICK = '<text x="{}%" y="100%" dy="17" text-anchor="{}">{}</text>'
 POINT = (
     '<svg class="pt" x="{}%" y="{}%" tabindex="0" role="img" aria-label="{}">'
     '<rect class="hit" x="-{}%" y="-{}%" width="{}%" height="100%"/>'
