@@ -72,7 +72,7 @@ def run_engine(request: dict[str, Any], descriptor: int) -> int:
     except MemoryError:
         report.send({"event": "crash", "code": "out_of_memory", "message": "The job ran out of memory."})
         return 2
-    except Exception as error:  # noqa: BLE001 - an engine may raise anything; the job says what
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - an engine may raise anything; the job says what
         report.flush()
         report.log(traceback.format_exc(), level="error")
         report.send({"event": "crash", "code": "engine_crashed", "message": f"{type(error).__name__}: {error}"})

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 NODE_SECONDS = 5.0
+OVERDUE_SECONDS = 60.0
+"""Past its time limit an attempt has so long to end. Then its thread hangs, in a store that does not answer for
+instance: its lease is renewed no more, and the dispatcher gives the job to somebody else."""
 
 
 class Heartbeat(threading.Thread):
@@ -38,7 +41,8 @@ class Heartbeat(threading.Thread):
     def __init__(self, *, actor: Actor, node: Node, owner: str) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self.actor, self.node, self.owner = actor, node, owner
-        self.attempts: dict[int, Attempt] = {}
+        # By job and attempt: a lost job may come back to this worker while its first thread still cleans up.
+        self.attempts: dict[tuple[int, int], Attempt] = {}
         self.lock = threading.Lock()
         self.ended = threading.Event()
         self.renewed_at = time.monotonic()
@@ -48,11 +52,11 @@ class Heartbeat(threading.Thread):
         with self.lock:
             if not self.attempts:
                 self.renewed_at = time.monotonic()  # the claim itself took the lease
-            self.attempts[attempt.job.pk] = attempt
+            self.attempts[attempt.job.pk, attempt.job.attempt] = attempt
 
     def forget(self, attempt: Attempt) -> None:
         with self.lock:
-            self.attempts.pop(attempt.job.pk, None)
+            self.attempts.pop((attempt.job.pk, attempt.job.attempt), None)
 
     def run(self) -> None:
         while not self.ended.wait(POLL_SECONDS):
@@ -60,6 +64,9 @@ class Heartbeat(threading.Thread):
                 self.beat()
             except DatabaseError as failure:
                 log.warning("heartbeat: %s", failure)
+                self.give_up_stale()
+            except Exception:  # whatever it is: without this thread every lease of the worker runs out
+                log.exception("heartbeat")
                 self.give_up_stale()
             finally:
                 connection.close() if connection.vendor != "sqlite" else close_old_connections()
@@ -71,25 +78,23 @@ class Heartbeat(threading.Thread):
         if watched:
             self.look(watched)
             if now - self.renewed_at > lease_seconds() / 3:
-                jobs = [(pk, attempt.job.attempt) for pk, attempt in watched.items()]
+                jobs = [key for key, attempt in watched.items() if now < attempt.deadline + OVERDUE_SECONDS]
                 services.renew_leases(actor=self.actor, owner=self.owner, jobs=jobs)
                 self.renewed_at = now
         if now - self.node_at > NODE_SECONDS:
             heartbeat(actor=self.actor, node=self.node, load=hardware.load(settings.PLANE_HOME))
             self.node_at = now
 
-    def look(self, watched: dict[int, Attempt]) -> None:
+    def look(self, watched: dict[tuple[int, int], Attempt]) -> None:
         """Tell each attempt whether it is still ours and whether somebody wants it cancelled."""
-        rows = Job.objects.filter(pk__in=watched, owner=self.owner, state=JobState.RUNNING)
-        held = {
-            pk: (attempt, cancel) for pk, attempt, cancel in rows.values_list("pk", "attempt", "cancel_requested_at")
-        }
-        for pk, attempt in watched.items():
-            number, cancel = held.get(pk, (None, None))
-            if number != attempt.job.attempt:
+        pks = [pk for pk, _ in watched]
+        rows = Job.objects.filter(pk__in=pks, owner=self.owner, state=JobState.RUNNING)
+        held = {(pk, number): cancel for pk, number, cancel in rows.values_list("pk", "attempt", "cancel_requested_at")}
+        for key, attempt in watched.items():
+            if key not in held:
                 if not attempt.finishing:  # the row may have just ended by our own hand
                     attempt.stop("lost")
-            elif cancel:
+            elif held[key]:
                 attempt.stop("cancelled")
 
     def give_up_stale(self) -> None:

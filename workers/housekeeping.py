@@ -7,6 +7,7 @@ from django.core.management import call_command
 
 from apps.actors import PlaneRole, plane_actor
 from apps.artifacts import services as artifacts
+from apps.audit.verification import verify_trail
 
 SCRUB_BYTES = 50 * 10**9  # read per round, so that an hourly round stays an hour's work of a slow disk
 
@@ -14,6 +15,12 @@ SCRUB_BYTES = 50 * 10**9  # read per round, so that an hourly round stays an hou
 @shared_task(name="workers.housekeeping.scrub")
 def scrub() -> None:
     artifacts.scrub(actor=plane_actor(PlaneRole.WORKER), budget_bytes=SCRUB_BYTES)
+
+
+@shared_task(name="workers.housekeeping.verify_audit")
+def verify_audit() -> None:
+    """Walk the whole chain; what it found is a record itself, and the lamp on every page."""
+    verify_trail(actor=plane_actor(PlaneRole.OPERATOR))
 
 
 @shared_task(name="workers.housekeeping.sweep_staging")

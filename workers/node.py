@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import shutil
 import threading
 from dataclasses import dataclass, field
 
 from celery.signals import worker_ready, worker_shutting_down
 from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
 
 from apps.actors import Actor, PlaneRole, plane_actor
 from apps.nodes import hardware
@@ -23,6 +24,7 @@ from workers.runner import scratch_root
 log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 0.9  # of what there is; the rest is for the worker itself and the page cache
+REGISTER_SECONDS = 1.0  # between two tries
 
 
 @dataclass
@@ -34,12 +36,13 @@ class Worker:
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
+STOPPING = threading.Event()  # of this process: a stop may come before the worker is registered
 _lock = threading.Lock()
 _worker: Worker | None = None
 
 
 def this_worker() -> Worker:
-    """The worker of this process, registered on first use."""
+    """The worker of this process, registered on first use; raises DatabaseError while that cannot be written."""
     global _worker
     with _lock:
         if _worker is None:
@@ -51,7 +54,7 @@ def _start() -> Worker:
     env = settings.ENV
     process.forbid_inspection()
     process.sweep_orphans()
-    shutil.rmtree(scratch_root(), ignore_errors=True)
+    process.sweep_scratch(scratch_root())
     found = hardware.detect(settings.PLANE_HOME)
     actor = plane_actor(PlaneRole.WORKER, host=env.node)
     node = register_node(
@@ -70,15 +73,15 @@ def _start() -> Worker:
     owner = f"{env.node}:{os.getpid()}:{secrets.token_hex(4)}"[-80:]
     heartbeat = Heartbeat(actor=actor, node=node, owner=owner)
     heartbeat.start()
-    return Worker(actor=actor, node=node, owner=owner, heartbeat=heartbeat)
+    return Worker(actor=actor, node=node, owner=owner, heartbeat=heartbeat, stopping=STOPPING)
 
 
 @worker_shutting_down.connect
 def stop_jobs(**_: object) -> None:
     """A graceful stop: every attempt lets go of its process and gives its job back; that is no attempt lost."""
+    STOPPING.set()
     if _worker is None:
         return
-    _worker.stopping.set()
     with _worker.heartbeat.lock:
         for attempt in _worker.heartbeat.attempts.values():
             attempt.stop("released")
@@ -86,5 +89,20 @@ def stop_jobs(**_: object) -> None:
 
 @worker_ready.connect
 def register(**_: object) -> None:
-    """The node appears as soon as the worker listens, not with its first job."""
-    this_worker()
+    """The node appears as soon as the worker listens, not with its first job: nobody rings for an absent node."""
+    threading.Thread(target=register_until_done, name="register", daemon=True).start()
+
+
+def register_until_done() -> None:
+    """A database that is away at the start is waited for: the broker may be there, and doorbells are no proof."""
+    while not STOPPING.is_set():
+        try:
+            this_worker()
+            return
+        except DatabaseError as failure:
+            log.warning("not registered yet: %s", failure)
+        except Exception:
+            log.exception("not registered yet")
+        finally:
+            connection.close()
+        STOPPING.wait(REGISTER_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,12 +28,16 @@ class Made:
     meta: Mapping[str, Any]
 
 
-def stage_artifact(store: Store, artifact: Artifact, path: Path) -> None:
-    """Copy an artifact to `path`; raises PlaneError (no retry) if its bytes are not what its name says."""
+def stage_artifact(store: Store, artifact: Artifact, path: Path, check: Callable[[], None]) -> None:
+    """Copy an artifact to `path`; raises PlaneError (no retry) if its bytes are not what its name says.
+
+    `check` is called between chunks and raises to stop: a large input must not hold up a cancel.
+    """
     digest = hashlib.sha256()
     try:
         with path.open("xb") as file:
             for chunk in store.open(artifact.digest):
+                check()
                 digest.update(chunk)
                 file.write(chunk)
     except FileNotFoundError:
@@ -53,8 +57,11 @@ def damaged(artifact: Artifact, what: str) -> PlaneError:
     )
 
 
-def upload(store: Store, out: Path, outputs: Sequence[Mapping[str, Any]]) -> list[Made]:
-    """Store what the engine says it made; equal bytes are stored once, so a repeated attempt costs nothing."""
+def upload(store: Store, out: Path, outputs: Sequence[Mapping[str, Any]], check: Callable[[], None]) -> list[Made]:
+    """Store what the engine says it made; equal bytes are stored once, so a repeated attempt costs nothing.
+
+    `check` is called between chunks and raises to stop.
+    """
     made = []
     for output in outputs:
         relative = PurePosixPath(str(output["path"]))
@@ -68,6 +75,7 @@ def upload(store: Store, out: Path, outputs: Sequence[Mapping[str, Any]]) -> lis
             raise PlaneError(f"The engine names an output that is not in its folder: {relative}.", code="bad_output")
         with store.open_staging() as staging, path.open("rb") as file:
             while chunk := file.read(1 << 20):
+                check()
                 staging.write(chunk)
             digest, size = staging.publish()
         made.append(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +18,12 @@ from typing import Any
 
 import psutil
 
+log = logging.getLogger(__name__)
+
 SHIM = Path(__file__).with_name("shim.py")
 MARKER = "PLANE_JOB"
 PR_SET_DUMPABLE = 4
+SWEEP_SECONDS = 10.0  # a process that no KILL ends (a driver that hangs) must not hold its thread for ever
 
 
 def forbid_inspection() -> None:
@@ -50,7 +55,12 @@ class EngineProcess:
         self, request: Mapping[str, Any], *, scratch: Path, mark: str, cpus: float, devices: list[int], grace: float
     ) -> None:
         events_read, events_write = os.pipe()
-        lifeline_read, lifeline_write = os.pipe()
+        try:
+            lifeline_read, lifeline_write = os.pipe()
+        except OSError:  # no descriptors left
+            os.close(events_read)
+            os.close(events_write)
+            raise
         self.events, self._lifeline, self.mark = events_read, lifeline_write, mark
         try:
             self.shim = subprocess.Popen(
@@ -96,8 +106,7 @@ class EngineProcess:
             self.shim.kill()
             self.shim.wait()
         if self.shim.returncode < 0:
-            while sweep(self.mark):  # until a look finds nobody: a process may have forked between two looks
-                time.sleep(0.02)
+            end_marked(self.mark)
         os.close(self.events)
         if self.shim.stdout:
             self.shim.stdout.close()
@@ -128,14 +137,32 @@ def sweep(mark: str) -> int:
     return _kill(lambda found: found == mark)
 
 
+def end_marked(mark: str) -> None:
+    """Sweep until a look finds nobody, for a process may have forked between two looks."""
+    deadline = time.monotonic() + SWEEP_SECONDS
+    while sweep(mark):
+        if time.monotonic() > deadline:
+            log.error("%s: a process of this attempt does not end by KILL; it is left", mark)
+            return
+        time.sleep(0.02)
+
+
+def of_dead_worker(mark: str) -> bool:
+    """Whether the worker that made this marker is gone: its pid is free, or another process has it now."""
+    parts = mark.split(":")
+    return len(parts) == 4 and all(map(str.isdigit, parts)) and start_time(int(parts[2])) != int(parts[3])
+
+
 def sweep_orphans() -> int:
     """KILL what attempts of dead workers left on this machine: for the start of a worker."""
+    return _kill(of_dead_worker)
 
-    def is_orphan(found: str) -> bool:
-        parts = found.split(":")
-        return len(parts) == 4 and start_time(int(parts[2])) != int(parts[3])
 
-    return _kill(is_orphan)
+def sweep_scratch(root: Path) -> None:
+    """Remove the folders of dead workers' attempts; one that is just stopping still needs its own."""
+    for folder in root.iterdir() if root.is_dir() else ():
+        if of_dead_worker(folder.name.replace("-", ":")):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kill(wanted: Any) -> int:

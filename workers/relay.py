@@ -6,6 +6,7 @@ The engine's pipe is not trusted: what is not an event is logged as a line, what
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 from apps.actors import Actor
 from apps.jobs import services
 from apps.jobs.models import Job
+from apps.jobs.reasons import reason
 
 FLUSH_SECONDS = 0.25
 FIRST_FLUSH_SECONDS = 0.05
@@ -21,6 +23,10 @@ LINES_PER_FLUSH = 500
 LINE_LIMIT = 5000  # characters
 LOG_LIMIT = 200_000  # lines of one job; a runaway loop must not fill the database
 METRICS_PER_FLUSH = 200
+LESS_MEMORY = "Ask for more memory, or give less data."
+BACKLOG = 10_000  # lines or metrics not written yet, at which reading pauses
+EVENT_LIMIT = 4 << 20  # bytes of one event; a result lists every output
+TEXT_LIMIT = 200  # characters of a name, a unit, a stage
 
 
 class Relay:
@@ -34,6 +40,7 @@ class Relay:
         self.progress: dict[str, Any] | None = None
         self.lines: list[list[str]] = []
         self.metrics: list[dict[str, Any]] = []
+        self.memory_ran_out = False  # the kernel killed a process for it while the engine ran
         self.line_count = job.log_lines
         self.flushed_at = time.monotonic() - FLUSH_SECONDS + FIRST_FLUSH_SECONDS
         self.stage_began = (time.monotonic(), "")
@@ -45,6 +52,9 @@ class Relay:
         *lines, self._events = (self._events + data).split(b"\n")
         for line in lines:
             self.take(line)
+        if len(self._events) > EVENT_LIMIT:
+            self.log(f"The engine wrote an event of more than {EVENT_LIMIT} bytes; it is left out.", "warning")
+            self._events = b""
         return bool(data)
 
     def prints_in(self, data: bytes) -> bool:
@@ -65,9 +75,10 @@ class Relay:
 
     def take(self, line: bytes) -> None:
         try:
-            event = json.loads(sayable(line.decode(errors="replace")).replace("\\u0000", "\ufffd"), parse_constant=str)
+            text = sayable(line.decode(errors="replace")).replace("\\u0000", "\ufffd")
+            event = json.loads(text, parse_constant=str, parse_float=finite)
             name = event["event"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             self.log(line.decode(errors="replace"), "warning")
             return
         if name == "progress":
@@ -75,7 +86,7 @@ class Relay:
         elif name == "log":
             self.log(str(event.get("text", "")), str(event.get("level", "info")), event.get("at"))
         elif name == "metric":
-            self.metrics.append({key: event.get(key) for key in ("name", "value", "step", "at")})
+            self.metrics.append({key: plain(event.get(key)) for key in ("name", "value", "step", "at")})
         elif name in ("result", "error", "crash"):
             setattr(self, name, event)
 
@@ -85,21 +96,25 @@ class Relay:
         self.line_count += 1
         if self.line_count == LOG_LIMIT:
             text, level = f"The log ends here: a job keeps {LOG_LIMIT} lines.", "warning"
-        moment = datetime.fromtimestamp(at if isinstance(at, int | float) else time.time(), UTC)
-        text = sayable(text)[:LINE_LIMIT]
-        self.lines.append([moment.isoformat(timespec="milliseconds"), level, text])
+        self.lines.append(
+            [moment_of(at).isoformat(timespec="milliseconds"), level[:TEXT_LIMIT], sayable(text)[:LINE_LIMIT]]
+        )
 
     def estimate(self, event: dict[str, Any]) -> dict[str, Any]:
         """The progress with its rate, units per second, and the seconds left, both over the current stage."""
-        done, total, stage = event.get("done"), event.get("total"), str(event.get("stage", ""))
+        done, total = plain(event.get("done")), plain(event.get("total"))
+        stage, unit = str(event.get("stage", ""))[:TEXT_LIMIT], str(event.get("unit", ""))[:TEXT_LIMIT]
         now = time.monotonic()
         if stage != self.stage_began[1]:
             self.stage_began = (now, stage)
         elapsed = now - self.stage_began[0]
-        rate = done / elapsed if isinstance(done, int | float) and elapsed > 0.5 else None
-        left = (total - done) / rate if rate and isinstance(total, int | float) else None
-        unit = str(event.get("unit", ""))
+        rate = bounded(done / elapsed) if isinstance(done, int | float) and elapsed > 0.5 else None
+        left = bounded((total - done) / rate) if rate and isinstance(total, int | float) else None
         return {"done": done, "total": total, "unit": unit, "stage": stage, "rate": rate, "eta_seconds": left}
+
+    def is_full(self) -> bool:
+        """So much waits for the database that nothing more should be read."""
+        return len(self.lines) >= BACKLOG or len(self.metrics) >= BACKLOG
 
     # -- out ------------------------------------------------------------------------------------------------------
     def flush_if_due(self) -> None:
@@ -135,27 +150,47 @@ def sayable(text: str) -> str:
     return text.replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
+def finite(text: str) -> float | str:
+    """A float of JSON; 1e999 stays text, for it would become Infinity, which PostgreSQL's JSON refuses."""
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def bounded(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def plain(value: Any) -> int | float | str | None:
+    """A number that arithmetic can take, nothing, or a short text."""
+    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    return str(value)[:TEXT_LIMIT]
+
+
+def moment_of(at: Any) -> datetime:
+    """The engine's time of a line, if it is one, else now."""
+    try:
+        return datetime.fromtimestamp(at, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return datetime.now(UTC)
+
+
 def failure(code: int, relay: Relay) -> tuple[dict[str, Any], bool]:
     """What ended an engine that did not succeed, and whether another attempt may help."""
     if relay.error:
         return {key: relay.error.get(key) for key in ("code", "message", "field", "limit", "hint")}, False
     if relay.crash:
         out_of_memory = relay.crash.get("code") == "out_of_memory"
-        hint = "Ask for more memory, or give less data." if out_of_memory else "The log shows where."
-        return {**named(relay.crash["code"], relay.crash["message"]), "hint": hint}, True
+        hint = LESS_MEMORY if out_of_memory else "The log shows where."
+        return reason(str(relay.crash.get("code")), str(relay.crash.get("message")), hint=hint), True
     number = code - 128 if code > 128 else -code
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        return {
-            **named("engine_crashed", f"The engine ended with exit code {code}."),
-            "hint": "The log may say why.",
-        }, True
+    if number == signal.SIGKILL and relay.memory_ran_out:
+        return reason("out_of_memory", "The kernel killed the engine: memory ran out.", hint=LESS_MEMORY), True
     if number == signal.SIGKILL:
         hint = "It was killed from outside, most often because memory ran out: ask for more memory."
-        return {**named("engine_killed", "The engine was killed (SIGKILL)."), "hint": hint}, True
-    return {**named("engine_crashed", f"The engine was ended by {name}."), "hint": "The log may say why."}, True
-
-
-def named(code: str, message: str) -> dict[str, Any]:
-    return {"code": code, "message": message, "field": None, "limit": None, "hint": None}
+        return reason("engine_killed", "The engine was killed (SIGKILL).", hint=hint), True
+    try:
+        how = f"was ended by {signal.Signals(number).name}"
+    except ValueError:
+        how = f"ended with exit code {code}"
+    return reason("engine_crashed", f"The engine {how}.", hint="The log may say why."), True

@@ -22,7 +22,9 @@ from apps.errors import PlaneError, StaleState
 from apps.jobs import services
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job
+from apps.jobs.reasons import reason
 from apps.jobs.submission import lease_seconds
+from apps.nodes.hardware import oom_kills
 from workers import kinds, outputs, relay
 from workers.process import EngineProcess, marker
 
@@ -32,49 +34,68 @@ T = TypeVar("T")
 GRACE_SECONDS = 1.0
 
 
+class Stopped(Exception):
+    """The attempt was asked to stop; `Attempt.reason` says why."""
+
+
 class Attempt:
     """One claimed job in this worker. `stop` may be called from any thread; everything else runs in its own."""
 
     def __init__(self, job: Job, *, actor: Actor) -> None:
         self.job = job
         self.actor = actor.during(job.pk)
-        self.scratch = scratch_root() / f"{job.pk}-{job.attempt}"
+        self.mark = marker(job.pk, job.attempt)
+        self.scratch = scratch_root() / self.mark.replace(":", "-")
+        self.deadline = time.monotonic() + job.time_limit_seconds  # staging, running and uploading together
         self.reason = ""  # why it was stopped: cancelled, lost, released, timeout
-        self.finishing = False
-        self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.finishing = False  # the last write is on its way: the row may no longer be ours by our own hand
+        self.wake = -1
         self.lock = threading.Lock()
         self.relay = relay.Relay(job, self.actor)
 
     def stop(self, reason: str) -> None:
         """Ask the attempt to end; the first reason counts."""
         with self.lock:
-            if self.reason or self.wake < 0:
+            if self.reason:
                 return
             self.reason = reason
-            os.eventfd_write(self.wake, 1)
+            if self.wake >= 0:
+                os.eventfd_write(self.wake, 1)
+
+    def check(self) -> None:
+        """Raise Stopped if the attempt is to end: between any two pieces of long work."""
+        if time.monotonic() > self.deadline:
+            self.stop("timeout")
+        if self.reason:
+            raise Stopped
 
     def run(self) -> None:
         """From claimed to ended. Never raises for what the job does; a lost job is dropped without a word."""
         try:
+            with self.lock:
+                self.wake = os.eventfd(1 if self.reason else 0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             if self.scratch.exists():
                 shutil.rmtree(self.scratch)
             self.scratch.mkdir(parents=True, mode=0o700)
-            inputs = self.stage()
-            code = self.execute(inputs)
-            self.conclude(code)
+            self.conclude(self.execute(self.stage()))
+        except Stopped:
+            self.last_write(self.give_up)
         except StaleState:
             log.warning("job %s, attempt %s: lost to another worker", self.job.pk, self.job.attempt)
         except PlaneError as failure:
             self.fail(failure.first(), retry=failure.status >= 500)
         except OSError as failure:
             message = f"The worker could not go on: {failure.strerror or failure}."
-            hint = "Look at the disk of the node."
-            self.fail(
-                {"code": "worker_fault", "message": message, "field": None, "limit": None, "hint": hint}, retry=True
-            )
+            self.fail(reason("worker_fault", message, hint="Look at the disk of the node."), retry=True)
+        except Exception as failure:
+            # Else it would hold its node until the lease is over, and end as a worker that was lost.
+            log.exception("job %s, attempt %s", self.job.pk, self.job.attempt)
+            message = f"The worker could not go on: {type(failure).__name__}."
+            self.fail(reason("worker_fault", message, hint="The worker's log says where."), retry=True)
         finally:
             with self.lock:
-                os.close(self.wake)
+                if self.wake >= 0:
+                    os.close(self.wake)
                 self.wake = -1
             shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -84,11 +105,11 @@ class Attempt:
         folder = self.scratch / "inputs"
         folder.mkdir()
         staged = {}
-        for wanted in self.job.inputs.select_related("artifact"):
+        for wanted in self.insisting(lambda: list(self.job.inputs.select_related("artifact"))):
             if wanted.artifact is None:
                 raise PlaneError(f"The input {wanted.slot} was never filled.", code="input_missing", field=wanted.slot)
             path = folder / f"{len(staged):03d}"
-            outputs.stage_artifact(store(), wanted.artifact, path)
+            outputs.stage_artifact(store(), wanted.artifact, path, self.check)
             staged[wanted.slot] = str(path)
         return staged
 
@@ -103,27 +124,28 @@ class Attempt:
             "inputs": inputs,
             "out": str(self.scratch / "out"),
         }
-        if self.reason:
-            return 0
+        self.check()
+        killed_before = oom_kills()
         process = EngineProcess(
             request,
             scratch=self.scratch,
-            mark=marker(self.job.pk, self.job.attempt),
+            mark=self.mark,
             cpus=self.job.need_cpus,
             devices=self.job.devices,
             grace=GRACE_SECONDS,
         )
         try:
-            services.report_events(actor=self.actor, job=self.job, events=(), process=process.identity())
+            who = process.identity()
+            self.insisting(lambda: services.report_events(actor=self.actor, job=self.job, events=(), process=who))
             self.watch(process)
         finally:
             code = process.close(GRACE_SECONDS)
         self.relay.end()
+        self.relay.memory_ran_out = oom_kills() > killed_before
         return code
 
     def watch(self, process: EngineProcess) -> None:
         """Relay until the engine has ended; on a stop, let go of the lifeline and go on reading until the end."""
-        deadline = time.monotonic() + self.job.time_limit_seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self.wake, selectors.EVENT_READ, None)
             selector.register(process.events, selectors.EVENT_READ, self.relay.events_in)
@@ -134,14 +156,19 @@ class Attempt:
                 ready = selector.select(timeout=0 if gone else relay.FLUSH_SECONDS)
                 if gone and not ready:
                     return  # a killed shim may leave somebody who holds a pipe open: do not wait for that one
+                full = self.relay.is_full() and not self.reason
+                if full:  # the database is away: the engine's pipe fills and holds it back, our memory does not grow
+                    time.sleep(relay.FLUSH_SECONDS)
                 for key, _ in ready:
+                    if full and key.data is not None:
+                        continue
                     if key.data is None:
                         selector.unregister(key.fd)
                         process.let_go()
                     elif not key.data(os.read(key.fd, 65536)):
                         selector.unregister(key.fd)
                         reading -= 1
-                if time.monotonic() > deadline:
+                if time.monotonic() > self.deadline:
                     self.stop("timeout")
                 self.patiently(self.relay.flush_if_due)
 
@@ -157,27 +184,28 @@ class Attempt:
 
     # -- after ----------------------------------------------------------------------------------------------------
     def conclude(self, code: int) -> None:
-        """Say how the attempt ended. The last write is tried again while the lease lasts: work is not thrown away."""
-        self.finishing = True
+        """Say how the engine ended, unless the attempt was stopped: then that is what ended it."""
         if self.reason == "lost":
             raise StaleState("lost")
         self.insisting(self.relay.flush)
-        if self.reason == "cancelled":
-            self.insisting(lambda: services.end_cancelled(actor=self.actor, job=self.row()))
-        elif self.reason == "released":
-            self.insisting(
-                lambda: services.release_job(actor=self.actor, job=self.row(), reason="The worker was stopped")
-            )
-        elif self.reason == "timeout":
-            self.fail(time_limit_error(self.job), retry=False)
-        elif code == 0 and self.relay.result is not None:
+        self.check()
+        if code == 0 and self.relay.result is not None:
             self.succeed(self.relay.result)
         else:
             error, retry = relay.failure(code, self.relay)
             self.fail(error, retry=retry)
 
+    def give_up(self) -> None:
+        """Say why the attempt was stopped; a lost job is not ours to say anything of."""
+        if self.reason == "cancelled":
+            services.end_cancelled(actor=self.actor, job=self.row())
+        elif self.reason == "released":
+            services.release_job(actor=self.actor, job=self.row(), reason="The worker was stopped")
+        elif self.reason == "timeout":
+            services.fail_attempt(actor=self.actor, job=self.row(), error=time_limit_error(self.job), retry=False)
+
     def succeed(self, result: Mapping[str, Any]) -> None:
-        made = outputs.upload(store(), self.scratch / "out", result["outputs"])
+        made = outputs.upload(store(), self.scratch / "out", result["outputs"], self.check)
 
         def register() -> None:
             with transaction.atomic():
@@ -186,14 +214,20 @@ class Attempt:
                 services.succeed_job(actor=self.actor, job=job, outputs=artifacts, result=result["summary"])
                 kinds.REGISTER[job.kind](self.actor, job, artifacts)
 
+        self.finishing = True
         self.insisting(register)
 
     def fail(self, error: Mapping[str, Any], *, retry: bool) -> None:
+        self.last_write(
+            lambda: services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=retry),
+        )
+
+    def last_write(self, write: Callable[[], object]) -> None:
         self.finishing = True
         try:
-            self.insisting(lambda: services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=retry))
+            self.insisting(write)
         except StaleState:
-            log.warning("job %s, attempt %s: lost before its failure was told", self.job.pk, self.job.attempt)
+            log.warning("job %s, attempt %s: lost before its end was told", self.job.pk, self.job.attempt)
 
     def row(self) -> Job:
         """The job as this attempt holds it, fresh for each try: a try that was rolled back has changed its copy."""
@@ -210,6 +244,8 @@ class Attempt:
                 if time.monotonic() > deadline:
                     raise StaleState("The database was away for longer than the lease.") from None
                 time.sleep(0.5)
+            finally:
+                rest_connection()
 
 
 def rest_connection() -> None:
@@ -223,10 +259,10 @@ def scratch_root() -> Path:
 
 
 def time_limit_error(job: Job) -> dict[str, Any]:
-    return {
-        "code": "time_limit",
-        "message": f"The job did not end within its time limit of {job.time_limit_seconds} s.",
-        "field": "time_limit_seconds",
-        "limit": job.time_limit_seconds,
-        "hint": "Submit it again with a higher limit or less work.",
-    }
+    return reason(
+        "time_limit",
+        f"The job did not end within its time limit of {job.time_limit_seconds} s.",
+        field="time_limit_seconds",
+        limit=job.time_limit_seconds,
+        hint="Submit it again with a higher limit or less work.",
+    )

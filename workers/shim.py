@@ -17,6 +17,8 @@ import select
 import signal
 import sys
 import time
+import traceback
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -104,11 +106,14 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
         if os.getppid() != shim:  # the shim died before the signal was set
             os._exit(code)
         os.close(lifeline)
-        Path("/proc/self/oom_score_adj").write_text("500")  # when memory runs out, the job goes before the worker
+        with suppress(OSError):  # a container may forbid it
+            Path("/proc/self/oom_score_adj").write_text("500")  # when memory runs out, the job goes before the worker
         sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
         from workers.child import run_engine
 
         code = run_engine(request, events)
+    except BaseException:  # noqa: BLE001 - what child.py could not tell, its own import for instance: the log does
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -19,8 +19,12 @@ log = logging.getLogger(__name__)
 @shared_task(name="workers.tasks.run_next", ignore_result=True)
 def run_next(queue: str) -> int:
     """Run jobs of `queue` until none is left that this node may take; returns how many it ran."""
-    worker = this_worker()
     ran = 0
+    try:
+        worker = this_worker()
+    except DatabaseError as failure:
+        log.warning("not registered yet: %s", failure)
+        return ran
     while not worker.stopping.is_set():
         try:
             job = services.claim_job(actor=worker.actor, node=worker.node, owner=worker.owner, queue=queue)
@@ -36,6 +40,8 @@ def run_next(queue: str) -> int:
             return ran
         attempt = Attempt(job, actor=worker.actor)
         worker.heartbeat.watch(attempt)
+        if worker.stopping.is_set():  # the stop came between the claim and the watch: nobody else will tell it
+            attempt.stop("released")
         try:
             attempt.run()
         finally:

@@ -122,6 +122,23 @@ def group_number(name: str) -> int | None:
     return next((int(text) for text in group_values(name) if text.isdigit()), None)
 
 
+def oom_kills() -> int:
+    """Processes that the kernel has killed for want of memory so far: in this cgroup, else on the whole machine."""
+    for text in (*group_values("memory.events"), *vmstat()):
+        for line in text.splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill" and count.isdigit():
+                return int(count)
+    return 0
+
+
+def vmstat() -> Iterator[str]:
+    try:
+        yield (PROC / "vmstat").read_text()
+    except OSError:
+        return
+
+
 def disk_space(disk: Path | None) -> tuple[int, int]:
     """(total, free for an ordinary user) bytes of the file system of the nearest folder above `disk` that exists."""
     folder = disk or Path(settings.PLANE_HOME)

@@ -33,11 +33,11 @@ def engine(tmp_path):
     """engine(spec) -> a running EngineProcess of a noop job; whatever is left is ended at the end."""
     started = []
 
-    def start(spec: dict, *, mark: str = "") -> EngineProcess:
+    def start(spec: dict, *, mark: str = "", entry: str = "deepseek.noop.run:run") -> EngineProcess:
         folder = tmp_path / str(len(started))
         folder.mkdir()
         request = {
-            "entry": "deepseek.noop.run:run",
+            "entry": entry,
             "spec_class": "deepseek.noop.spec:NoopSpec",
             "spec": json.dumps(spec),
             "inputs": {},

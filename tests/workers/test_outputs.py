@@ -11,5 +11,5 @@ def test_an_output_outside_its_folder_is_refused(tmp_path, path):
     (tmp_path / "outside").write_text("secret")
     (out / "link").symlink_to(tmp_path / "outside")
     with pytest.raises(PlaneError) as refusal:
-        upload(None, out, [{"slot": "x", "path": path, "media_type": "text/plain"}])
+        upload(None, out, [{"slot": "x", "path": path, "media_type": "text/plain"}], lambda: None)
     assert refusal.value.code == "bad_output"

@@ -45,10 +45,43 @@ def test_prints_become_log_lines_and_what_is_left_counts_at_the_end(fresh):
     assert [entry[2] for entry in fresh.lines] == ["one", "two"]
 
 
-@pytest.mark.parametrize("garbage", [b"not json\n", b"[1, 2]\n", b'{"no": "event"}\n', b"\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "garbage", [b"not json\n", b"[1, 2]\n", b'{"no": "event"}\n', b"\xff\xfe\n", b"[" * 100_000 + b"\n"]
+)
 def test_garbage_on_the_event_pipe_is_a_warning_line(fresh, garbage):
     fresh.events_in(garbage)
     assert fresh.lines[0][1] == "warning"
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity", "1e308", "1" * 4000])
+def test_no_number_reaches_the_database_that_its_json_refuses(fresh, written, number):
+    fresh.stage_began = (-1.0, "")
+    fresh.events_in(b'{"event": "progress", "done": %s, "total": 1e308}\n' % number.encode())
+    fresh.events_in(b'{"event": "metric", "name": "loss", "value": %s}\n' % number.encode())
+    fresh.flush()
+    json.dumps([payload for _, payload in written[0][0]], allow_nan=False)
+
+
+@pytest.mark.parametrize("at", [b"1e300", b"-1e12", b'"now"', b"null", b"[1]"])
+def test_a_time_that_is_none_becomes_now(fresh, at):
+    fresh.events_in(b'{"event": "log", "text": "x", "at": %s}\n' % at)
+    assert fresh.lines[0][2] == "x"
+
+
+def test_an_engine_that_never_ends_its_line_fills_no_memory(fresh, monkeypatch):
+    monkeypatch.setattr(relay, "EVENT_LIMIT", 1000)
+    for _ in range(50):
+        fresh.events_in(b"x" * 100)
+        fresh.prints_in(b"y" * 1000)
+    assert max(len(fresh._events), len(fresh._prints)) <= relay.LINE_LIMIT
+    assert "left out" in fresh.lines[0][2]
+
+
+def test_it_is_full_when_the_database_takes_nothing(fresh):
+    fresh.prints_in(b"x\n" * relay.BACKLOG)
+    assert fresh.is_full()
+    fresh.flush()
+    assert not fresh.is_full()
 
 
 def test_nul_never_reaches_the_database(fresh):
@@ -82,6 +115,11 @@ def test_a_failed_write_is_sent_again_by_the_next_flush(fresh, monkeypatch, writ
     monkeypatch.setattr(relay.services, "report_events", keep)
     fresh.flush()
     assert written[0][0][0][1]["lines"][0][2] == "1"
+
+
+def test_a_kill_for_want_of_memory_is_named(fresh):
+    fresh.memory_ran_out = True
+    assert failure(128 + 9, fresh)[0]["code"] == "out_of_memory"
 
 
 def test_a_runaway_log_is_cut_with_a_word(fresh, monkeypatch):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from apps.jobs import services
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.states import JobState
 from workers import node as node_module
-from workers import tasks
+from workers import runner, tasks
 from workers.heartbeat import Heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -134,6 +135,92 @@ def test_a_lost_job_is_dropped_without_another_write(worker, submit):
     thread.join(timeout=5)
     job.refresh_from_db()
     assert (job.state, job.attempt, job.owner) == (JobState.RUNNING, 9, "somebody else")
+
+
+@pytest.mark.parametrize("where", ["stage_artifact", "upload"])
+def test_a_fault_that_nobody_foresaw_is_named_and_tried_again(worker, submit, parent, monkeypatch, where):
+    monkeypatch.setattr(runner.outputs, where, lambda *_: {}["absent"])
+    job = submit(inputs=[services.InputSpec(slot="x", job_id=parent.pk, job_slot="echo")])
+    assert tasks.run_next("cpu") == 1
+    job.refresh_from_db()
+    assert (job.state, job.error["code"]) == (JobState.QUEUED, "worker_fault")
+    assert "KeyError" in job.error["message"]
+
+
+@pytest.mark.parametrize("where", ["stage_artifact", "upload"])
+@pytest.mark.parametrize("how", ["cancelled", "timeout", "released"])
+def test_what_takes_long_outside_the_engine_is_stopped_too(worker, submit, parent, monkeypatch, where, how):
+    monkeypatch.setattr(runner.outputs, where, for_ever)
+    limit = 1 if how == "timeout" else 60
+    inputs = [services.InputSpec(slot="x", job_id=parent.pk, job_slot="echo")]
+    job = submit(inputs=inputs, time_limit_seconds=limit)
+    thread = in_background(lambda: tasks.run_next("cpu"))
+    while not worker.heartbeat.attempts:
+        threading.Event().wait(0.02)
+    worker.stopping.set()
+    if how != "timeout":
+        next(iter(worker.heartbeat.attempts.values())).stop(how)
+    thread.join(timeout=5)
+    job.refresh_from_db()
+    assert job.state == {"cancelled": "cancelled", "timeout": "failed", "released": "queued"}[how]
+
+
+def for_ever(*arguments) -> None:
+    while True:
+        arguments[-1]()
+        threading.Event().wait(0.02)
+
+
+@pytest.fixture
+def parent(worker, submit) -> Job:
+    made = submit(spec={"echo": "bytes"})
+    tasks.run_next("cpu")
+    return made
+
+
+def test_a_stop_between_the_claim_and_the_first_step_gives_the_job_back(worker, submit, monkeypatch):
+    job, claim = submit(spec={"seconds": 60}), services.claim_job
+
+    def claim_and_stop(**asked):
+        worker.stopping.set()
+        return claim(**asked)
+
+    monkeypatch.setattr(services, "claim_job", claim_and_stop)
+    assert tasks.run_next("cpu") == 1
+    job.refresh_from_db()
+    assert (job.state, job.attempts_used) == (JobState.QUEUED, 0)
+
+
+def test_a_database_that_is_away_for_a_moment_costs_no_attempt(worker, submit, monkeypatch):
+    job, report, failures = submit(spec={"echo": "x"}), services.report_events, iter([OperationalError("away")])
+
+    def away_once(**asked):
+        for failure in failures:
+            raise failure
+        return report(**asked)
+
+    monkeypatch.setattr(services, "report_events", away_once)
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
+
+
+def test_no_descriptor_is_left(worker, submit):
+    submit(spec={"echo": "warm"})
+    tasks.run_next("cpu")
+    before = ours()
+    for spec in ({"echo": "x"}, {"fail": "crash"}, {"fail": "error"}):
+        submit(spec=spec)
+    tasks.run_next("cpu")
+    assert ours() == before
+
+
+def ours() -> list[str]:
+    """Pipes and event descriptors of this process: what an attempt opens; connections come and go."""
+    kinds = [
+        os.readlink(entry.path).partition(":")[0] for entry in os.scandir("/proc/self/fd") if os.path.islink(entry)
+    ]
+    return sorted(kind for kind in kinds if kind in ("pipe", "anon_inode"))
 
 
 def test_a_damaged_input_fails_the_job_and_names_it(worker, submit):

@@ -48,6 +48,16 @@ def test_each_way_to_fail_has_its_exit_code_and_last_event(engine, fail, code, l
     assert (process.close(1), events[-1]["event"]) == (code, last)
 
 
+@pytest.mark.parametrize(
+    ("entry", "named"), [("tests.workers.quitter:run", "SystemExit: 3"), ("no.such:thing", "ModuleNotFoundError")]
+)
+def test_an_engine_that_exits_or_cannot_be_imported_says_so(engine, entry, named):
+    process = engine({}, entry=entry)
+    last = read_all(process)[-1]
+    assert process.close(1) == 2
+    assert last["message"].startswith(named)
+
+
 def test_letting_go_ends_children_that_left_the_session(engine):
     process = engine({"seconds": 60, "children": 3})
     until_children(process, 3)

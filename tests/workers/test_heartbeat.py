@@ -1,0 +1,79 @@
+"""The thread that keeps the leases: it outlives every fault, and keeps none that nobody works for."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from django.db import OperationalError
+
+from apps.jobs import services
+from apps.jobs.models import Job
+from workers import heartbeat as module
+from workers.heartbeat import Heartbeat
+from workers.runner import Attempt
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def beating(worker_actor, node) -> Heartbeat:
+    return Heartbeat(actor=worker_actor, node=node, owner="w1")
+
+
+@pytest.fixture
+def attempt(beating, submit, node, worker_actor, settings, tmp_path) -> Attempt:
+    settings.PLANE_HOME = tmp_path
+    submit()
+    job = services.claim_job(actor=worker_actor, node=node, owner="w1", queue="cpu")
+    made = Attempt(job, actor=worker_actor)
+    beating.watch(made)
+    return made
+
+
+@pytest.mark.parametrize("fault", [OperationalError("away"), OSError("no /proc"), KeyError("surprise")])
+def test_it_outlives_any_fault(beating, monkeypatch, fault):
+    faults = iter([fault])
+
+    def beat() -> None:
+        for one in faults:
+            raise one
+        beating.ended.set()
+
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(beating, "beat", beat)
+    beating.run()
+    assert beating.ended.is_set()
+
+
+@pytest.mark.parametrize(("overdue", "renewed"), [(0, True), (module.OVERDUE_SECONDS + 1, False)])
+def test_a_thread_that_hangs_past_its_time_limit_keeps_no_lease(beating, attempt, overdue, renewed):
+    before = Job.objects.get(pk=attempt.job.pk).lease_until
+    attempt.deadline = time.monotonic() - overdue
+    beating.renewed_at = 0.0
+    beating.beat()
+    assert (Job.objects.get(pk=attempt.job.pk).lease_until > before) is renewed
+
+
+def test_it_tells_of_a_loss_and_of_a_cancel(beating, attempt, engineer, actor_for):
+    services.cancel_job(actor=actor_for(engineer), job=attempt.job)
+    beating.beat()
+    assert attempt.reason == "cancelled"
+    attempt.reason = ""
+    Job.objects.update(attempt=2)
+    beating.beat()
+    assert attempt.reason == "lost"
+
+
+def test_forgetting_a_lost_attempt_leaves_the_next_one_of_the_same_job(beating, attempt, worker_actor):
+    Job.objects.update(attempt=2)
+    again = Attempt(Job.objects.get(pk=attempt.job.pk), actor=worker_actor)
+    beating.watch(again)
+    beating.forget(attempt)
+    assert list(beating.attempts.values()) == [again]
+
+
+def test_a_database_away_for_longer_than_the_lease_loses_the_job(beating, attempt):
+    beating.renewed_at = time.monotonic() - 3600
+    beating.give_up_stale()
+    assert attempt.reason == "lost"

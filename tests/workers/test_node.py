@@ -1,0 +1,55 @@
+"""The start of a worker: what dead ones left is swept, what living ones need stays, a database away is waited for."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+from django.db import OperationalError
+
+from workers import node, process
+
+
+@pytest.fixture
+def stopping(monkeypatch) -> threading.Event:
+    event = threading.Event()
+    monkeypatch.setattr(node, "STOPPING", event)
+    monkeypatch.setattr(node, "REGISTER_SECONDS", 0.01)
+    return event
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("fault", [OperationalError("away"), ValueError("surprise")])
+def test_registering_is_tried_until_it_is_done(stopping, monkeypatch, fault):
+    answers = iter([fault, fault, None])
+
+    def start() -> None:
+        answer = next(answers)
+        if answer:
+            raise answer
+
+    monkeypatch.setattr(node, "this_worker", start)
+    node.register_until_done()
+    assert next(answers, "asked three times") == "asked three times"
+
+
+def test_a_stop_before_the_worker_is_registered_is_heard(stopping, monkeypatch):
+    monkeypatch.setattr(node, "_worker", None)
+    node.stop_jobs()
+    assert stopping.is_set()
+
+
+def test_scratch_of_living_workers_stays(tmp_path):
+    mine = process.marker(1, 1).replace(":", "-")
+    dead = f"1-1-{os.getpid()}-1"
+    for name in (mine, dead, "something else"):
+        (tmp_path / name).mkdir()
+    process.sweep_scratch(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([mine, "something else"])
+
+
+def test_a_process_that_no_kill_ends_holds_nobody_for_ever(monkeypatch):
+    monkeypatch.setattr(process, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(process, "sweep", lambda mark: 1)
+    process.end_marked("1:1:1:1")
