@@ -3,10 +3,11 @@
 The stock `_put` opens the final name first and writes then: a reader that meets the empty file loses the message
 and its worker dies. The stock `_get` moves the file across file systems, which is a copy. Here a message is
 written aside and renamed, and taken by renaming it. The exchange tables are read and written under one lock, for
-they too are visible while empty.
+they too are visible while empty. What a crash or a power cut left half-written is dropped: a doorbell may be lost.
 """
 
 import fcntl
+import logging
 import os
 import uuid
 from contextlib import contextmanager
@@ -17,14 +18,20 @@ from time import time_ns
 from kombu.transport import filesystem
 from kombu.utils.json import dumps, loads
 
+log = logging.getLogger(__name__)
+
 
 class Channel(filesystem.Channel):
     def _put(self, queue, payload, **kwargs):
         folder = Path(self.data_folder_out)
         name = f"{time_ns():020d}_{uuid.uuid4().hex}.{queue}.msg"
         staged = folder / f".{name}.staged"
-        staged.write_bytes(dumps(payload).encode())
-        os.rename(staged, folder / name)
+        try:
+            staged.write_bytes(dumps(payload).encode())
+            os.rename(staged, folder / name)
+        except OSError:  # a full disk
+            staged.unlink(missing_ok=True)
+            raise
 
     def _get(self, queue):
         folder = Path(self.data_folder_in)
@@ -34,9 +41,12 @@ class Channel(filesystem.Channel):
                 os.rename(folder / name, taken)
             except FileNotFoundError:
                 continue  # another consumer was faster
-            payload = loads(taken.read_bytes().decode())
+            content = taken.read_bytes()
             taken.unlink()
-            return payload
+            try:
+                return loads(content.decode())
+            except ValueError:
+                log.warning("the message %s is not whole; it is dropped", name)
         raise Empty
 
     @contextmanager
@@ -48,11 +58,25 @@ class Channel(filesystem.Channel):
 
     def _queue_bind(self, *args):
         with self._tables():
-            super()._queue_bind(*args)
+            try:
+                super()._queue_bind(*args)
+            except ValueError:
+                self._exchange_file(args[0]).unlink()
+                super()._queue_bind(*args)
 
     def get_table(self, exchange):
         with self._tables():
-            return super().get_table(exchange)
+            try:
+                return super().get_table(exchange)
+            except ValueError:
+                return []
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-way; for a launcher that is alone in its home."""
+    for pattern in (".*.staged", ".*.taken"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 class AtomicFilesystemTransport(filesystem.Transport):

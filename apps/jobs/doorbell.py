@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 
 TASK = "workers.tasks.run_next"
 PAUSE_SECONDS = 0.01
+ENOUGH = 64
+"""Each is heard by one thread, which then loops. Without a limit the dispatcher's would pile up, one a second, for as
+long as all threads of the workers are taken."""
 _lock = threading.Lock()
 _pending: dict[int, queues.SimpleQueue[str]] = {}  # by process: a thread does not survive a fork
 
@@ -27,8 +30,20 @@ def celery_queue(queue: str) -> str:
 
 
 def ring_now(queue: str) -> None:
-    """Publish one doorbell; raises what the broker raises."""
+    """Publish one doorbell, unless enough wait unheard already; raises what the broker raises."""
+    if unheard(queue) >= ENOUGH:
+        return
     current_app.send_task(TASK, args=[queue], queue=celery_queue(queue), ignore_result=True, retry=False)
+
+
+def unheard(queue: str) -> int:
+    """Doorbells that no worker has taken yet."""
+    with current_app.pool.acquire(block=True) as connection:
+        try:
+            declared = connection.default_channel.queue_declare(celery_queue(queue), passive=True)
+        except connection.channel_errors:  # on Redis an empty queue does not exist
+            return 0
+        return int(declared.message_count)
 
 
 def ring(queue: str) -> None:

@@ -15,9 +15,9 @@ _beaten: dict[str, float] = {}
 
 def beat(part: str) -> None:
     """Say that `part` is alive; at most every BEAT_SECONDS, whatever the length of its rounds."""
-    now = time.time()
-    if now - _beaten.get(part, 0.0) >= BEAT_SECONDS:
-        cache.set(f"pulse:{part}", now, timeout=3600)
+    now = time.monotonic()  # a clock that is set back must not silence it
+    if now - _beaten.get(part, -BEAT_SECONDS) >= BEAT_SECONDS:
+        cache.set(f"pulse:{part}", time.time(), timeout=3600)
         _beaten[part] = now
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from kombu import Connection
 
+from controlplane.broker import sweep
 from controlplane.celery import app  # noqa: F401 - registers the transport's name
 
 MESSAGES, WRITERS, READERS = 300, 3, 3
@@ -54,3 +56,34 @@ def test_many_writers_and_readers_lose_nothing(options):
     for thread in readers:
         thread.join()
     assert sorted(got) == list(range(MESSAGES))
+
+
+@pytest.fixture
+def channel(options):
+    with Connection("planefs://", transport_options=options) as connection:
+        yield connection.default_channel
+
+
+def test_a_message_that_is_not_whole_is_dropped_and_the_next_one_read(channel, options):
+    folder = Path(options["data_folder_in"])
+    for number, content in enumerate(["", '{"cut', '{"whole": 1}']):
+        (folder / f"{number}_x.bell.msg").write_text(content)
+    assert channel._get("bell") == {"whole": 1}
+    assert list(folder.iterdir()) == []
+
+
+def test_an_exchange_table_that_a_power_cut_emptied_is_made_anew(channel):
+    channel._queue_bind("bells", "bell", "", "bell")
+    channel._exchange_file("bells").write_text("")
+    assert channel.get_table("bells") == []
+    channel._queue_bind("bells", "bell", "", "bell")
+    assert [row.queue for row in channel.get_table("bells")] == ["bell"]
+
+
+def test_a_sweep_leaves_messages_and_nothing_else(channel, options):
+    folder = Path(options["data_folder_in"])
+    channel._put("bell", {"number": 1})
+    for name in (".1_x.bell.msg.staged", ".1_x.bell.msg.taken"):
+        (folder / name).touch()
+    sweep(folder)
+    assert len(list(folder.iterdir())) == channel._size("bell") == 1
