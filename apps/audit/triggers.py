@@ -109,8 +109,11 @@ def other_columns(connection: BaseDatabaseWrapper) -> list[str]:
 
 def sqlite_definitions(connection: BaseDatabaseWrapper) -> dict[str, str]:
     same = " AND ".join(f'NEW."{name}" IS OLD."{name}"' for name in other_columns(connection))
-    sealing = f"OLD.seq IS NULL AND NEW.seq IS NOT NULL AND NEW.prev IS NOT NULL AND NEW.hash IS NOT NULL AND {same}"
-    # REPLACE deletes without firing a delete trigger: the insert trigger refuses an id that exists.
+    # REPLACE deletes without firing a delete trigger, so both ways to it are barred: an update may not take a number
+    # that is given (UPDATE OR REPLACE), an insert not an id that exists.
+    unused = f"NOT EXISTS (SELECT 1 FROM {RECORDS} WHERE seq = NEW.seq)"  # noqa: S608
+    linked = "NEW.seq IS NOT NULL AND NEW.prev IS NOT NULL AND NEW.hash IS NOT NULL"
+    sealing = f"OLD.seq IS NULL AND {linked} AND {unused} AND {same}"
     fresh = f"NEW.seq IS NULL AND NEW.prev IS NULL AND NEW.hash IS NULL AND NOT EXISTS (SELECT 1 FROM {RECORDS} WHERE id = NEW.id)"  # noqa: S608, E501
     rules = {
         "audit_no_update": ("UPDATE", RECORDS, f"NOT ({sealing})", "audit records cannot be changed"),

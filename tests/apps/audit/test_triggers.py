@@ -31,7 +31,10 @@ FORBIDDEN = [
     "UPDATE audit_chainhead SET id = 2",
     "INSERT INTO audit_chainhead (id, seq, hash, checkpoint_seq, key_id) VALUES (2, 0, '', 0, '')",
 ]
-SQLITE = ["INSERT OR REPLACE INTO audit_auditrecord SELECT * FROM audit_auditrecord WHERE seq IS NULL"]
+SQLITE = [
+    "INSERT OR REPLACE INTO audit_auditrecord SELECT * FROM audit_auditrecord WHERE seq IS NULL",
+    "UPDATE OR REPLACE audit_auditrecord SET seq = 3, prev = 'a', hash = 'b' WHERE seq IS NULL",
+]
 POSTGRES = ["TRUNCATE audit_auditrecord", "TRUNCATE audit_chainhead", "TRUNCATE audit_auditrecord, audit_chainhead"]
 
 
