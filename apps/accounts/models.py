@@ -5,14 +5,25 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 
 from apps.actors import Actor, ProjectRole, SystemRole
 
-SLUG = RegexValidator(r"^[a-z0-9][a-z0-9-]{0,49}$", "Lower-case letters, digits and hyphens; up to 50.")
+SLUG = RegexValidator(r"^[a-z0-9][a-z0-9-]{0,49}\Z", "Lower-case letters, digits and hyphens; up to 50.")
+# The audit trail shows user names, so no two may look alike: the scripts are not mixed (a Cyrillic "a" passes for a
+# Latin one), and there are no letters that a database folds onto others ("\u017f" is an "s" to PostgreSQL's UPPER).
+USERNAME = RegexValidator(
+    r"^(?:[A-Za-z0-9][A-Za-z0-9._@+-]{0,79}|[\u4e00-\u9fff]{1,40}[0-9]{0,4})\Z",
+    "Latin letters, digits and . _ @ + - (first a letter or digit), or Chinese characters with digits behind.",
+)
+# One line of text that reads as it is stored: nothing that breaks it, hides, or turns its direction.
+ONE_LINE = RegexValidator(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]",
+    "Text of one line, without control or invisible characters.",
+    inverse_match=True,
+)
 
 
 class UserManager(BaseUserManager["User"]):
@@ -23,8 +34,8 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractBaseUser):
     """A person. There is no superuser: what a person may do is one system role or roles in projects, never both."""
 
-    username = models.CharField(max_length=80, unique=True, validators=[UnicodeUsernameValidator()])
-    name = models.CharField(max_length=120, blank=True)
+    username = models.CharField(max_length=80, unique=True, validators=[USERNAME])
+    name = models.CharField(max_length=120, blank=True, validators=[ONE_LINE])
     email = models.EmailField(blank=True)
     is_active = models.BooleanField(default=True)
     system_role = models.CharField(max_length=20, blank=True, choices=[(r.value, r.value) for r in SystemRole])
@@ -41,7 +52,8 @@ class User(AbstractBaseUser):
         constraints = [models.UniqueConstraint(Lower("username"), name="user_username_ci")]
 
     def __str__(self) -> str:
-        return self.name or self.username
+        """Never `name`: a person chooses that, and messages and records must not say who they are not."""
+        return self.username
 
     def get_full_name(self) -> str:
         return self.name
@@ -59,7 +71,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
 
 class Project(models.Model):
     slug = models.CharField(max_length=50, unique=True, validators=[SLUG])
-    name = models.CharField(max_length=120)
+    name = models.CharField(max_length=120, validators=[ONE_LINE])
     created_at = models.DateTimeField(auto_now_add=True)
     objects = ProjectQuerySet.as_manager()
 
@@ -112,7 +124,7 @@ class ApiToken(models.Model):
     project = models.ForeignKey(Project, models.CASCADE, related_name="tokens")
     user = models.ForeignKey(User, models.CASCADE, null=True, related_name="tokens")
     service_account = models.ForeignKey(ServiceAccount, models.CASCADE, null=True, related_name="tokens")
-    name = models.CharField(max_length=80)
+    name = models.CharField(max_length=80, validators=[ONE_LINE])
     prefix = models.CharField(max_length=12)  # shown in lists, so that a leaked token can be found
     digest = models.CharField(max_length=64, unique=True)  # SHA-256 of the whole token: 256 random bits need no salt
     scopes = models.JSONField(default=list)

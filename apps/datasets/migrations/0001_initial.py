@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             name='Dataset',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=50, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9-]{0,49}$', 'Lower-case letters, digits and hyphens; up to 50.')])),
+                ('name', models.CharField(max_length=50, validators=[django.core.validators.RegexValidator('^[a-z0-9][a-z0-9-]{0,49}\\Z', 'Lower-case letters, digits and hyphens; up to 50.')])),
                 ('description', models.CharField(blank=True, max_length=500)),
                 ('versions_count', models.IntegerField(default=0)),
                 ('created_by', models.CharField(max_length=200)),

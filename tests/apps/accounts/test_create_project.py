@@ -16,7 +16,7 @@ def test_only_the_system_administrator(who, request, actor_for):
         create_project(actor=actor_for(request.getfixturevalue(who)), slug="oil")
 
 
-@pytest.mark.parametrize("slug", ["", "Oil", "a b", "-a", "x" * 51, "a/b"])
+@pytest.mark.parametrize("slug", ["", "Oil", "a b", "-a", "x" * 51, "a/b", "oil\n"])
 def test_bad_slug(sysadmin_actor, slug):
     with pytest.raises(Invalid) as caught:
         create_project(actor=sysadmin_actor, slug=slug)

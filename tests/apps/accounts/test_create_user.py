@@ -33,12 +33,22 @@ def test_only_the_system_administrator(who, request, actor_for):
         ({"username": "new", "name": "n" * 121}, "/name"),
         ({"username": "worker@gpu-01"}, "/username"),
         ({"username": "Operator"}, "/username"),
+        ({"username": "\u0435ngineer"}, "/username"),  # Cyrillic, looks like "engineer"
+        ({"username": "\uff45ngineer"}, "/username"),  # full width
+        ({"username": "\u017fecadmin"}, "/username"),  # a long s: PostgreSQL's UPPER makes it an S
+        ({"username": "new\n"}, "/username"),
+        ({"username": "new", "name": "Li\u202e"}, "/name"),
+        ({"username": "new", "name": "a\nb"}, "/name"),
     ],
 )
 def test_bad_values_name_their_field(sysadmin_actor, given, field):
     with pytest.raises(Invalid) as caught:
         create_user(actor=sysadmin_actor, **given)
     assert caught.value.field == field
+
+
+def test_a_chinese_name(sysadmin_actor):
+    assert create_user(actor=sysadmin_actor, username="\u674e\u96f72")[0].pk
 
 
 @pytest.mark.parametrize("username", ["engineer", "ENGINEER", "loader"])
