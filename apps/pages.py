@@ -7,7 +7,6 @@ One query per page, never a COUNT(*), and rows that appear or vanish meanwhile s
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -131,7 +130,7 @@ def read_cursor(model: type[models.Model], order: Sequence[str], cursor: str) ->
         if direction not in {FORWARD, BACKWARD} or made_for != ",".join(order) or len(values) != len(order):
             raise ValueError("of another list")
         edge = [typed(field_at(model, name.lstrip("-")), value) for name, value in zip(order, values, strict=True)]
-    except (ValueError, TypeError, RecursionError, binascii.Error, ValidationError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, ValidationError) as error:
         raise Malformed(
             f"cursor {cursor[:60]!r} is not one that this list gave out.",
             code="bad_cursor",

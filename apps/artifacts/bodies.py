@@ -76,7 +76,16 @@ def name_in(disposition: str | None) -> str:
     """The file name of a Content-Disposition header, or ""; RFC 6266's `filename*` included."""
     if not disposition:
         return ""
-    return str(parse_header_parameters(disposition)[1].get("filename", ""))
+    try:
+        return str(parse_header_parameters(disposition)[1].get("filename", ""))
+    except (LookupError, ValueError):  # an encoding that nobody knows
+        raise Malformed(
+            "The Content-Disposition header cannot be read.",
+            code="bad_disposition",
+            field="Content-Disposition",
+            limit="attachment; filename=\"name\", or filename*=UTF-8''name",
+            hint="RFC 6266 has examples; the header may also be left out.",
+        ) from None
 
 
 def ended_early() -> Malformed:

@@ -66,6 +66,7 @@ def test_a_page_is_one_query_and_no_count(seven, django_assert_num_queries):
         encoded(["n", "-id", [None]]),
         encoded(["n", "-id", [[1]]]),
         encoded(["n", "-id", [2**70]]),
+        encoded(["n", "-id", [float("inf")]]),
         encoded(["n", "-id", []]),
         encoded(["n", "id", [1]]),
         encoded(["x", "-id", [1]]),

@@ -30,6 +30,7 @@ def test_the_ways_to_send_it(engineer, make_token, header):
         ("Digest x", "token_malformed"),
         ("Basic %%%", "token_malformed"),
         ("Basic " + base64.b64encode(b"\xff\xfe").decode(), "token_malformed"),
+        ("Basic \xe9\xe9", "token_malformed"),
     ],
 )
 def test_nonsense(db, header, code):

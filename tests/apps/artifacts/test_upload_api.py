@@ -26,6 +26,11 @@ def send(
     return getattr(client, method)(address, data, content_type=content_type, headers=headers, **announced)
 
 
+def test_a_name_in_an_unknown_encoding(kept, api, engineer):
+    answer = send(api(engineer), **{"Content-Disposition": "attachment; filename*=bogus''x"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_disposition")
+
+
 @pytest.mark.parametrize(("method", "address"), [("put", HERE), ("post", LIST)])
 def test_new_bytes_are_201_known_ones_200(kept, api, engineer, method, address):
     name = {"Content-Disposition": 'attachment; filename="../../w.bin"'}
