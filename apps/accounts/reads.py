@@ -67,7 +67,7 @@ def list_members(actor: Actor, project: Project) -> list[Member]:
 
 def get_member(actor: Actor, project: Project, name: str) -> User | ServiceAccount:
     """The service account of this name in the project, else the person; NotFound. For whoever manages members."""
-    policy.require(actor, "member.view", project)
+    policy.require(actor, "member.set_roles", project)  # or any member could ask which people the plane knows
     account = ServiceAccount.objects.filter(project=project, name=name).first()
     owner = account or User.objects.filter(username__iexact=name).first()
     if owner is None:

@@ -90,18 +90,10 @@ def reset_password(*, actor: Actor, user: User) -> str:
     """
     policy.require(actor, "user.reset_password", user)
     refuse_oneself(actor, user, "user.reset_password", "Change your own password on the account page.")
-    if user.system_role and actor.plane_role is not PlaneRole.OPERATOR:
-        raise Refused(
-            "An administrator's password is reset by the operator of the machine.",
-            code="administrators_apart",
-            action="user.reset_password",
-            object_type="user",
-            object_id=user.pk,
-            hint=f"manage.py reset_password {user.username}",
-        )
     password = one_time_password()
     with transaction.atomic():
-        user = locked(user)
+        user = locked(user)  # its role is asked of the locked row: it may be given just now
+        refuse_administrator(actor, user)
         checks.check_active(user, field="/user")
         user.set_password(password)
         user.must_change_password = True
@@ -370,6 +362,18 @@ def refuse_as_member(member: User | ServiceAccount, project: Project) -> None:
         checks.check_no_system_role(member)
     elif member.project_id != project.pk:
         raise NotFound("There is no such service account in this project.", field="/member")
+
+
+def refuse_administrator(actor: Actor, user: User) -> None:
+    if user.system_role and actor.plane_role is not PlaneRole.OPERATOR:
+        raise Refused(
+            "An administrator's password is reset by the operator of the machine.",
+            code="administrators_apart",
+            action="user.reset_password",
+            object_type="user",
+            object_id=user.pk,
+            hint=f"manage.py reset_password {user.username}",
+        )
 
 
 def refuse_oneself(actor: Actor, user: User, action: str, message: str) -> None:

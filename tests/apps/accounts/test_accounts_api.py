@@ -66,6 +66,11 @@ def test_members_and_their_roles(secadmin, web, project, engineer, tool, nobody_
     assert not Membership.objects.filter(user=nobody_yet).exists()
 
 
+@pytest.mark.parametrize("name", ["sysadmin", "nobody"])
+def test_a_member_cannot_ask_who_exists(engineer, sysadmin, web, name):
+    assert post(web(engineer), f"projects/demo/members/{name}", {"roles": ["viewer"]}, "put").status_code == 403
+
+
 def test_members_of_another_project(stranger, web, project):
     assert web(stranger).get(f"{V1}/projects/demo/members").status_code == 404
 
