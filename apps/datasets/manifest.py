@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 from apps.artifacts.models import Artifact
 from apps.canonical import canonical_json
+from apps.datasets.inspection import check_dialect
 from apps.errors import Invalid
 
 SCHEMA = "plane/dataset-manifest/v1"
@@ -60,6 +61,9 @@ def check_files(files: Sequence[VersionFile]) -> None:
                 limit="type/subtype in lower case, up to 120 characters",
                 hint=f"For instance {CSV} or {PARQUET}.",
             )
+        dialect = dialect_of(media_type)
+        if dialect is not None:  # Python has "encodings" that decompress; nothing but text is read later
+            check_dialect(dialect.delimiter, dialect.encoding)
         if path in seen:
             raise Invalid(
                 f"The path {path!r} is named twice.",
@@ -143,7 +147,7 @@ def dialect_of(media_type: str) -> Dialect | None:
     if kind != CSV:
         return None
     named = dict(part.split("=", 1) for part in rest if "=" in part)
-    return Dialect(unquote(named.get("delimiter", ",")), named.get("charset", "utf-8"))
+    return Dialect(unquote(named.get("delimiter", ",")), named.get("charset", "utf-8").lower())
 
 
 def is_table(media_type: str) -> bool:

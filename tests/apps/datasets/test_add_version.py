@@ -74,6 +74,16 @@ def test_refuses_a_media_type(added, held, media_type):
     assert caught.value.field == "/files/0/media_type"
 
 
+@pytest.mark.parametrize(
+    ("parameter", "code"),
+    [("charset=zlib", "bad_encoding"), ("charset=bogus", "bad_encoding"), ("delimiter=%0A", "bad_delimiter")],
+)
+def test_refuses_a_csv_that_nobody_can_read(added, held, parameter, code):
+    with pytest.raises(Invalid) as caught:
+        added({"a.csv": held(b"x")}, media_type=f"text/csv; {parameter}")
+    assert caught.value.code == code
+
+
 def test_needs_a_file(added):
     with pytest.raises(Invalid) as caught:
         added({})

@@ -27,6 +27,13 @@ def test_a_csv_body_is_a_version(post_csv, engineer):
     assert Holding.objects.get().name == "wti-daily.csv"
 
 
+def test_a_token_that_only_writes_is_told_what_it_made(api, engineer, make_token):
+    client = api(make_token(engineer, scopes=["data:write"])[0])
+    assert client.post("/api/v1/projects/demo/datasets", {"name": "empty"}).status_code == 201
+    assert client.post(URL, CSV, content_type="text/csv").json()["number"] == 1
+    assert client.get(URL).status_code == 403
+
+
 def test_the_same_body_again_is_found(post_csv):
     assert [post_csv().status_code, post_csv().status_code] == [201, 200]
     assert DatasetVersion.objects.count() == 1
