@@ -2,6 +2,9 @@
 
 import os
 import signal
+import sys
+
+from gunicorn.arbiter import Arbiter
 
 from controlplane.env import load_env
 
@@ -24,8 +27,26 @@ max_requests = 50_000  # a leak, ours or a library's, does not grow for ever
 max_requests_jitter = 5_000
 
 
+def refuse_unsound(worker):
+    """A trail that could be edited stops the web process too. A database that is away does not: it answers 503."""
+    from django.db import DatabaseError, connection
+
+    from apps.audit.checks import unsound
+
+    try:
+        faults = unsound()
+    except DatabaseError:
+        return
+    finally:
+        connection.close()
+    if faults:
+        worker.log.critical("%s", " ".join(faults))
+        sys.exit(Arbiter.APP_LOAD_ERROR)
+
+
 def post_worker_init(worker):
     """Open event streams would make a stop wait its whole grace: they watch an event that SIGTERM sets."""
+    refuse_unsound(worker)
     from apps.jobs.streams import STOPPING
 
     stop = signal.getsignal(signal.SIGTERM)

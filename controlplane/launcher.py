@@ -7,6 +7,7 @@ planes never share one. Each child is in a group of its own and dies with the la
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -19,17 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from controlplane import broker
 from controlplane.env import BASE_DIR, Env
+from controlplane.start import CannotStart
 
 PR_SET_PDEATHSIG = 1
 FOLDERS = ("broker/queue", "broker/control", "beat", "logs", "uploads", "scratch")
 STOP_SECONDS = 10.0
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_SECONDS = 30.0  # alive for so long: the back-off starts anew
-
-
-class CannotStart(Exception):
-    """Why the plane does not come up, in a sentence for the terminal."""
 
 
 @dataclass
@@ -101,6 +100,8 @@ class Launcher:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise CannotStart(f"A plane runs already in {self.home}: see {self.home / 'plane.json'}.") from None
+        (self.home / "plane.json").unlink(missing_ok=True)  # of a launcher that was killed
+        broker.sweep(self.home / "broker" / "queue")
         if "web" in self.parts:
             self.socket = self.bind()
             self.port = self.socket.getsockname()[1]
@@ -117,7 +118,7 @@ class Launcher:
                 candidate.listen(2048)
             except OSError as failure:
                 candidate.close()
-                if port == 0 or port > 65534:
+                if failure.errno != errno.EADDRINUSE or port in (0, 65535):
                     raise CannotStart(f"PORT={port} at {self.env.bind} cannot be bound: {failure.strerror}.") from None
                 continue
             return candidate
@@ -145,8 +146,11 @@ class Launcher:
             "processes": {child.name: child.process.pid for child in self.children if child.process},
         }
         staged = self.home / "plane.json.staged"
-        staged.write_text(json.dumps(facts, indent=1))
-        staged.rename(self.home / "plane.json")
+        try:
+            staged.write_text(json.dumps(facts, indent=1))
+            staged.rename(self.home / "plane.json")
+        except OSError as failure:  # a full disk must not end the plane that could still tell of it
+            self.say(f"plane.json is out of date: {failure.strerror}")
 
     # -- during ---------------------------------------------------------------------------------------------------
     def run(self) -> int:
@@ -155,7 +159,7 @@ class Launcher:
             signal.signal(number, self.ask_to_stop)
         self.children = self.plan()
         for child in self.children:
-            child.start(self.log_of(child))
+            self.start(child)
         self.write_facts()
         if self.socket:
             self.say(f"The plane answers at http://{self.env.bind}:{self.port} (logs in {self.home / 'logs'})")
@@ -171,6 +175,18 @@ class Launcher:
     def log_of(self, child: Child) -> Path:
         return self.home / "logs" / f"{child.name}.log"
 
+    def start(self, child: Child) -> None:
+        try:
+            child.start(self.log_of(child))
+        except OSError as failure:  # no memory, no descriptors, no disk: later perhaps
+            child.failures += 1
+            self.later(child, f"cannot be started: {failure.strerror}")
+
+    def later(self, child: Child, what: str) -> None:
+        pause = BACKOFF[min(child.failures, len(BACKOFF) - 1)]
+        self.say(f"{child.name} {what}; starting again in {pause:g} s. Its log: {self.log_of(child)}")
+        child.process, child.restart_at = None, time.monotonic() + pause
+
     def watch(self) -> None:
         """Restart what has died, later and later while it keeps dying."""
         now = time.monotonic()
@@ -178,12 +194,10 @@ class Launcher:
             if child.is_dead() and child.process:
                 steady = now - child.started_at > STEADY_SECONDS
                 child.failures = 0 if steady else child.failures + 1
-                pause = BACKOFF[min(child.failures, len(BACKOFF) - 1)]
-                self.say(f"{child.name} ended with status {child.process.returncode}; starting again in {pause:g} s")
                 child.signal_group(signal.SIGKILL)  # what it left: gunicorn's workers, for instance
-                child.process, child.restart_at = None, now + pause
+                self.later(child, f"ended with status {child.process.returncode}")
             elif child.process is None and now >= child.restart_at:
-                child.start(self.log_of(child))
+                self.start(child)
                 self.write_facts()
 
     def stop(self) -> None:

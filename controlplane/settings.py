@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from datetime import timedelta
 
 import dj_database_url
@@ -13,13 +14,23 @@ ENV = load_env()
 PLANE_HOME = ENV.home
 
 
+def home_folder(name: str) -> str:
+    """A folder of the home, there when Django looks for it; exits with status 2 where it cannot be made."""
+    path = PLANE_HOME / name
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as failure:
+        sys.stderr.write(f"PLANE_HOME={PLANE_HOME} cannot be written: {failure.strerror}. Name another folder.\n")
+        raise SystemExit(2) from None
+    return str(path)
+
+
 def secret_key() -> str:
     """SECRET_KEY, or one made on the first start and kept in the home with mode 0600."""
     if ENV.secret_key.get_secret_value():
         return ENV.secret_key.get_secret_value()
     path = PLANE_HOME / "secret.key"
     if not path.exists():
-        PLANE_HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = PLANE_HOME / f"secret.key.{secrets.token_hex(4)}"
         fresh.touch(mode=0o600)
         fresh.write_text(secrets.token_urlsafe(48))
@@ -32,13 +43,7 @@ def secret_key() -> str:
     return path.read_text().strip()
 
 
-def home_folder(name: str) -> str:
-    """A folder of the home, there when Django looks for it."""
-    path = PLANE_HOME / name
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return str(path)
-
-
+UPLOADS, STATIC = home_folder("uploads"), home_folder("static")
 SECRET_KEY = secret_key()
 DEBUG = ENV.debug
 ALLOWED_HOSTS = ENV.allowed_hosts
@@ -163,6 +168,7 @@ CELERY_TASK_DEFAULT_QUEUE = "housekeeping"
 CELERY_BEAT_SCHEDULE_FILENAME = str(PLANE_HOME / "beat" / "schedule")
 CELERY_BEAT_SCHEDULE = {
     "scrub-artifacts": {"task": "workers.housekeeping.scrub", "schedule": timedelta(hours=1)},
+    "verify-audit": {"task": "workers.housekeeping.verify_audit", "schedule": timedelta(hours=1)},
     "clear-sessions": {"task": "workers.housekeeping.clear_sessions", "schedule": timedelta(hours=6)},
     "sweep-staging": {"task": "workers.housekeeping.sweep_staging", "schedule": timedelta(hours=1)},
 }
@@ -193,7 +199,7 @@ ACCOUNT_ADAPTER = "apps.accounts.adapter.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
-ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False  # this session goes on under a new key; every other one ends
 ACCOUNT_SESSION_REMEMBER = False
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 ACCOUNT_RATE_LIMITS = {"login_failed": "30/5m/ip,20/5m/key"}  # above axes' own limit; None would leave codes unlimited
@@ -239,7 +245,7 @@ CONTENT_SECURITY_POLICY = {
 }
 PERMISSIONS_POLICY = {"camera": [], "geolocation": [], "microphone": [], "payment": [], "usb": []}
 DATA_UPLOAD_MAX_MEMORY_SIZE = ENV.body_limit_bytes
-FILE_UPLOAD_TEMP_DIR = home_folder("uploads")
+FILE_UPLOAD_TEMP_DIR = UPLOADS
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 
 # -- REST -----------------------------------------------------------------------------------------------------------
@@ -279,7 +285,7 @@ SPECTACULAR_SETTINGS = {
 
 # -- static files, languages, time ----------------------------------------------------------------------------------
 STATIC_URL = "static/"
-STATIC_ROOT = home_folder("static")
+STATIC_ROOT = STATIC
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},

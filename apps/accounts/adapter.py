@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
 from apps.accounts.actors import client_address
@@ -29,6 +30,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
         user.must_change_password = False
         user.password_changed_at = timezone.now()
         super().set_password(user, password)
+
+    def get_password_change_redirect_url(self, request: HttpRequest) -> str:
+        """Home: whoever had to choose a password came to do something else."""
+        return reverse("home")
 
     def get_client_ip(self, request: HttpRequest) -> str:
         address = client_address(request)

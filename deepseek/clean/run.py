@@ -44,10 +44,12 @@ def run(spec: CleanSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
         table = read_table(source, spec.csv)
         rows = table.num_rows
         report.progress(rows, rows, "rows", stage="read")
+        report.log(f"read {rows:,} rows of {table.num_columns} columns")
         chosen, warnings = _choose_columns(table, spec)
         before = _profile(table, list(warnings), report)
         cleaned, done, more = _clean(table, chosen, spec, report)
         warnings += more
+        report.log(f"cleaned {len(chosen)} columns: {', '.join(chosen) or 'none'}")
         for warning in warnings:
             report.log(warning, level="warning")
         after = _profile(cleaned, warnings, report)

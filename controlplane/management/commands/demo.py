@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from apps.accounts.models import Project, User
-from apps.accounts.services import create_token
+from apps.accounts.models import ApiToken, Project, User
+from apps.accounts.services import create_token, revoke_token
 from apps.actors import PlaneRole, plane_actor
 from controlplane.env import BASE_DIR
 from controlplane.rest_client import Answered, Plane, wait_until_ready
@@ -60,7 +60,13 @@ class Command(BaseCommand):
             call_command("create_first_accounts")
         with self.step("start"):
             address = self.start_plane()
-        plane = Plane(address, self.token(), PROJECT, patience=10)
+        token, secret = self.token()
+        try:
+            return self.main_job(Plane(address, secret, PROJECT, patience=10))
+        finally:
+            revoke_token(actor=plane_actor(PlaneRole.OPERATOR), token=token, reason="The demo has ended")
+
+    def main_job(self, plane: Plane) -> int:
         with self.step("import"):
             source = plane.call(
                 "POST", f"/datasets/{DATASET}/versions", wti_csv(), headers={"Content-Type": "text/csv"}
@@ -152,12 +158,12 @@ class Command(BaseCommand):
         self.facts["address"] = address
         return address
 
-    def token(self) -> str:
-        """A token of the engineer for this run, good for a day; only its digest is kept."""
+    def token(self) -> tuple[ApiToken, str]:
+        """A token of the engineer for this run, and its secret, of which only the digest is kept."""
         operator = plane_actor(PlaneRole.OPERATOR)
         project, user = Project.objects.get(slug=PROJECT), User.objects.get(username="engineer")
         scopes = ["read", "data:write", "jobs:write"]
-        return create_token(actor=operator, project=project, user=user, name="demo", scopes=scopes, days=1)[1]
+        return create_token(actor=operator, project=project, user=user, name="demo", scopes=scopes, days=1)
 
     def write(self) -> None:
         self.facts["seconds"] = self.seconds

@@ -6,10 +6,10 @@ import sys
 from typing import Any
 
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
-from controlplane.launcher import CannotStart, Launcher
+from controlplane.launcher import Launcher
+from controlplane.start import CannotStart, ready_database
 
 PARTS = ("web", "worker", "dispatcher", "beat")
 
@@ -31,9 +31,8 @@ class Command(BaseCommand):
         launcher = Launcher(settings.ENV, parts=parts, say=lambda text: print(text, flush=True))
         try:
             launcher.prepare()
+            ready_database(migrate=not no_migrate)
         except CannotStart as reason:
             self.stderr.write(str(reason))
             sys.exit(2)
-        if not no_migrate:
-            call_command("migrate", interactive=False, verbosity=0)
         sys.exit(launcher.run())

@@ -20,6 +20,7 @@ from django.db import connection
 from apps.actors import PlaneRole, plane_actor
 from apps.audit.sealing import run_sealer_round
 from apps.jobs import doorbell, pulse, services
+from workers.starting import refuse_unsound
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class Command(BaseCommand):
     help = "Ring doorbells for queued jobs, recover expired leases, seal the audit trail."
 
     def handle(self, **options: Any) -> None:
+        refuse_unsound()
         self.stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)

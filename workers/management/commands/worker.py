@@ -10,12 +10,14 @@ from django.core.management.base import BaseCommand
 
 from apps.jobs.doorbell import celery_queue
 from apps.nodes import hardware
+from workers.starting import refuse_unsound
 
 
 class Command(BaseCommand):
     help = "Run jobs on this node until stopped."
 
     def handle(self, **options: Any) -> None:
+        refuse_unsound()
         env = settings.ENV
         gpus = hardware.gpus_by_nvml()[0]
         queues = [celery_queue(queue) for queue in env.node_queues if queue != "gpu" or gpus]

@@ -1,0 +1,42 @@
+"""The main job as a user starts it: from nothing to a cleaned version, and a second run that does nothing twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from tests.faults.running import ROOT, environment_of
+
+
+def demo(home, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = environment_of(home, DEMO_EXIT="1", **more)
+    command = [sys.executable, str(ROOT / "manage.py"), "demo"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_demo_from_nothing_and_again(tmp_path):
+    first = demo(tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    facts = json.loads((tmp_path / "demo.json").read_text())
+    assert facts["quality"]["before"]["DCOILWTICO"] == 290
+    assert facts["quality"]["after"]["DCOILWTICO"] == 0
+    assert set(facts["seconds"]) == {"migrate", "accounts", "start", "import", "clean", "report"}
+    assert not (tmp_path / "plane.json").exists()
+
+    again = demo(tmp_path)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "nothing is done twice" in again.stdout
+    assert "one log-in" not in again.stdout
+    repeated = json.loads((tmp_path / "demo.json").read_text())
+    assert repeated["cleaned_version"] == facts["cleaned_version"]
+    assert repeated["job"] == facts["job"]
+
+
+def test_a_home_that_cannot_be_written_is_said_and_not_traced(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    stopped = demo(blocked / "home")
+    assert stopped.returncode != 0
+    assert "Traceback" not in stopped.stdout + stopped.stderr
+    assert "PLANE_HOME" in stopped.stdout + stopped.stderr
