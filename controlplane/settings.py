@@ -246,7 +246,7 @@ CONTENT_SECURITY_POLICY = {
 PERMISSIONS_POLICY = {"camera": [], "geolocation": [], "microphone": [], "payment": [], "usb": []}
 DATA_UPLOAD_MAX_MEMORY_SIZE = ENV.body_limit_bytes
 FILE_UPLOAD_TEMP_DIR = UPLOADS
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["controlplane.uploads.BoundedUpload"]
 
 # -- REST -----------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
