@@ -16,9 +16,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
+from apps.datasets import services
 from apps.datasets.manifest import PARQUET, Dialect, dialect_of
 from apps.datasets.models import Dataset, DatasetFile
-from apps.errors import NotFound, PlaneError, Refused
+from apps.errors import Invalid, NotFound, PlaneError, Refused
 from apps.jobs import reads
 from apps.jobs.forms import Item, SpecForm
 from apps.jobs.kinds import KINDS, JobKind
@@ -118,6 +119,7 @@ class JobForm:
         if op == "check":
             self.spec_form.is_valid()
             self.check_numbers()
+            self.check_name()
             return None
         if op != "submit":
             self.spec_form.apply(op)
@@ -129,6 +131,7 @@ class JobForm:
     def submit(self) -> Any:
         numbers = self.check_numbers()
         try:
+            self.check_name()
             if self.errors:
                 self.spec_form.is_valid()
                 return None
@@ -160,6 +163,14 @@ class JobForm:
             except ValueError:
                 self.errors[name] = _("%(text)s is not a whole number.") % {"text": text[:40]}
         return found
+
+    def check_name(self) -> None:
+        """The name of the dataset to register in, now: the job would fail of it at its very end."""
+        try:
+            if self.values.get("register/dataset"):
+                services.check_name(self.values["register/dataset"])
+        except Invalid as failure:
+            self.errors["register/dataset"] = f"{failure.message} {failure.hint or ''}".strip()
 
     def refuse(self, failure: PlaneError) -> None:
         """Errors of the spec go to its form, the others beside the fields that are ours."""

@@ -1,0 +1,93 @@
+import pytest
+
+from apps.datasets.services import upload_csv
+from apps.jobs import doorbell
+from apps.jobs.models import Job
+
+URL = "/p/demo/jobs/new/clean"
+
+
+@pytest.fixture(autouse=True)
+def _silent(monkeypatch):
+    monkeypatch.setattr(doorbell, "ring", lambda queue: None)
+
+
+@pytest.fixture
+def version(actor_for, engineer, project, held):
+    artifact = held(b"day;close\n2026-01-02;57.3\n2026-01-03;\n")
+    asked = {"dataset_name": "wti", "artifact": artifact, "delimiter": ";"}
+    return upload_csv(actor=actor_for(engineer), project=project, **asked)[0]
+
+
+@pytest.fixture
+def form(version):
+    digest = version.files.get().artifact_id
+    return {"inputs/table": digest, "register/dataset": "wti-clean", "/window_size": "5", "/csv/delimiter": ";"}
+
+
+def text_of(answer) -> str:
+    return answer.content.decode()
+
+
+def test_a_version_fills_the_form(engineer, web, version):
+    text = text_of(web(engineer).get(f"{URL}?version={version.pk}"))
+    assert 'value="wti-clean"' in text
+    assert f'<option value="{version.files.get().artifact_id}" selected>' in text
+    assert 'name="/csv/delimiter" type="text" autocomplete="off" spellcheck="false" value=";"' in text
+
+
+def test_submit_queues_and_leads_to_the_job(engineer, web, form):
+    answer = web(engineer).post(URL, {**form, "op": "submit", "priority": "3", "time_limit_seconds": "60"})
+    job = Job.objects.get()
+    assert answer.url == f"/p/demo/jobs/{job.pk}"
+    assert (job.priority, job.time_limit_seconds, job.register) == (3, 60, {"dataset": "wti-clean"})
+    assert job.inputs.get().artifact_id == form["inputs/table"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"/window_size": "0"}, "f-window_size-e"),
+        ({"inputs/table": ""}, "finputs-table-e"),
+        ({"inputs/table": "a" * 64}, "finputs-table-e"),
+        ({"register/dataset": "Not A Name"}, "fregister-dataset-e"),
+        ({"priority": "much"}, "fpriority-e"),
+        ({"time_limit_seconds": "soon"}, "ftime_limit_seconds-e"),
+    ],
+)
+def test_an_error_stands_beside_its_field_and_nothing_is_lost(wrong, field, engineer, web, form):
+    answer = web(engineer).post(URL, {**form, "name": "kept & well", "op": "submit", **wrong})
+    text = text_of(answer)
+    assert answer.status_code == 422
+    assert f'id="{field}" aria-live="polite">' in text  # not hidden
+    assert 'value="kept &amp; well"' in text
+    assert not Job.objects.exists()
+
+
+def test_check_answers_the_form_alone(engineer, web, form):
+    answer = web(engineer).post(URL, {**form, "/window_size": "x", "op": "check"}, headers={"HX-Request": "true"})
+    assert answer.status_code == 200
+    assert 'id="f-window_size-e" aria-live="polite">' in text_of(answer)
+    assert "<html" not in text_of(answer)
+    assert not Job.objects.exists()
+
+
+def test_the_same_again_starts_from_the_old_one(engineer, web, form):
+    client = web(engineer)
+    client.post(URL, {**form, "/window_size": "9", "op": "submit"})
+    text = text_of(client.get(f"{URL}?from={Job.objects.get().pk}"))
+    assert 'value="9"' in text
+    assert 'value="wti-clean"' in text
+
+
+@pytest.mark.parametrize(("who", "status"), [("viewer", 403), ("stranger", 404), ("auditor", 403)])
+@pytest.mark.parametrize("url", [URL, "/p/demo/jobs/new"])
+def test_only_an_engineer(who, status, url, request, web, form):
+    client = web(request.getfixturevalue(who))
+    assert client.get(url).status_code == status
+    assert client.post(URL, {**form, "op": "submit"}).status_code == status
+    assert not Job.objects.exists()
+
+
+def test_an_unknown_kind_is_not_there(engineer, web):
+    assert web(engineer).get("/p/demo/jobs/new/bake").status_code == 404
