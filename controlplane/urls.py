@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponseBase
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.i18n import set_language
 
@@ -22,6 +22,12 @@ from controlplane.views import gallery, home, project_home
 @login_not_required
 def no_such_api(request: HttpRequest, rest: str = "") -> HttpResponseBase:
     """An unknown address below /api/ is a JSON 404, with or without a log-in, in debug mode too."""
+    raise Http404
+
+
+@login_not_required
+def no_mail(request: HttpRequest) -> HttpResponseBase:
+    """What allauth does by mail is not there: nothing leaves the plane, and an administrator resets passwords."""
     raise Http404
 
 
@@ -59,6 +65,7 @@ urlpatterns = [
     path("api/v1/projects/<slug:project>/", include(PROJECT_API)),
     path("api/v1/", include(PLANE_API)),
     path("api/<path:rest>", no_such_api),
+    re_path(r"^accounts/(?:email|confirm-email|password/reset|login/code)/", no_mail),
     path("accounts/", include("allauth.urls")),
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),
     path("p/<slug:project>/", include(PROJECT_PAGES)),

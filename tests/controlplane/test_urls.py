@@ -1,6 +1,7 @@
 from importlib import import_module
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.urls import URLPattern, get_resolver, resolve
 
 from controlplane.env import BASE_DIR
@@ -38,6 +39,30 @@ def test_unknown_elsewhere_is_a_page(web, engineer):
     answer = web(engineer).get("/nothing/here")
     assert answer.status_code == 404
     assert answer.headers["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "email/",
+        "confirm-email/",
+        "confirm-email/k/",
+        "password/reset/",
+        "password/reset/key/1-k/",
+        "login/code/confirm/",
+    ],
+)
+def test_what_works_by_mail_is_closed(client, web, engineer, path):
+    for asker in (client, web(engineer)):
+        assert asker.get(f"/accounts/{path}").status_code == 404
+        assert asker.post(f"/accounts/{path}", {"email": "a@example.com"}).status_code == 404
+
+
+def test_nobody_signs_up(client):
+    client.post(
+        "/accounts/signup/", {"username": "new", "password1": "x-9-long-enough", "password2": "x-9-long-enough"}
+    )
+    assert not get_user_model().objects.exists()
 
 
 @pytest.mark.parametrize("name", ["400", "403", "404", "500"])
