@@ -1,0 +1,130 @@
+"""A whole plane of its own, and a Chromium that is told nothing of the world outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PASSWORD = "a bench and a long table 7"
+KEPT_OUT = ("DATABASE_URL", "BROKER_URL", "S3_ENDPOINT_URL")  # these tests are about the browser: one mode is enough
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(item.fspath).parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))
+            if CHROMIUM is None:
+                item.add_marker(pytest.mark.skip(reason="there is no chromium on this machine"))
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args():
+    return {"executable_path": CHROMIUM, "args": ["--no-sandbox", "--disable-background-networking"]}
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("plane")
+
+
+@pytest.fixture(scope="session")
+def manage(home):
+    """manage("command", ...) -> what it printed, in the plane's home."""
+    env = {name: value for name, value in os.environ.items() if name not in KEPT_OUT} | {"PLANE_HOME": str(home)}
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "manage.py", *words]
+        return subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout
+
+    run.env = env
+    return run
+
+
+@pytest.fixture(scope="session")
+def passwords(manage) -> dict[str, str]:
+    """{name: one-time password} of the first accounts; they are there before the plane starts."""
+    manage("migrate", "--verbosity=0")
+    lines = manage("create_first_accounts").splitlines()
+    return {name: word for name, _, word in (line.strip().partition(" ") for line in lines) if "-" in word.strip()}
+
+
+@pytest.fixture(scope="session")
+def plane(home, manage, passwords):
+    """The address of a plane with web, worker and dispatcher."""
+    command = [sys.executable, "manage.py", "up", "--no-migrate", "--only", "web,worker,dispatcher"]
+    log = (home / "up.log").open("w")
+    up = subprocess.Popen(
+        command, cwd=ROOT, env=manage.env | {"PORT": "0"}, stdout=log, stderr=log, start_new_session=True
+    )
+    try:
+        yield address_of(up, home)
+    finally:
+        up.send_signal(signal.SIGTERM)
+        try:
+            up.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(up.pid, signal.SIGKILL)
+        log.close()
+
+
+def address_of(up: subprocess.Popen, home: Path) -> str:
+    deadline = time.monotonic() + 60
+    while not (home / "plane.json").exists():
+        assert up.poll() is None, (home / "up.log").read_text()
+        assert time.monotonic() < deadline, (home / "up.log").read_text()
+        time.sleep(0.1)
+    return json.loads((home / "plane.json").read_text())["address"]
+
+
+@pytest.fixture
+def watched(page, plane):
+    """The page, and what a clean visit leaves empty: console errors, CSP violations, requests off this host."""
+    faults: list[str] = []
+    page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", lambda asked: faults.append(asked.url) if not asked.url.startswith((plane, "data:")) else None)
+    yield page
+    assert faults == []
+
+
+@pytest.fixture
+def signed_in(watched, plane, passwords):
+    """signed_in("engineer") -> the page of that person, past the one-time password."""
+
+    def enter(name: str):
+        watched.goto(f"{plane}/")
+        sign_in(watched, name, passwords[name].strip())
+        if "password/change" in watched.url:
+            replace_password(watched, passwords[name].strip())
+            passwords[name] = PASSWORD
+            if "login" in watched.url:
+                sign_in(watched, name, PASSWORD)
+        return watched
+
+    return enter
+
+
+def sign_in(page, name: str, password: str) -> None:
+    page.fill("input[name=login]", name)
+    page.fill("input[name=password]", password)
+    with page.expect_navigation():
+        page.click("main form button")
+
+
+def replace_password(page, old: str) -> None:
+    page.fill("input[name=oldpassword]", old)
+    page.fill("input[name=password1]", PASSWORD)
+    page.fill("input[name=password2]", PASSWORD)
+    with page.expect_navigation():
+        page.click("main form button")
