@@ -38,6 +38,8 @@ def run_next(queue: str) -> int:
             rest_connection()
         if job is None:
             return ran
+        if ran == 0:
+            services.ring_again(actor=worker.actor, queue=queue)
         attempt = Attempt(job, actor=worker.actor)
         worker.heartbeat.watch(attempt)
         if worker.stopping.is_set():  # the stop came between the claim and the watch: nobody else will tell it

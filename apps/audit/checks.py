@@ -28,3 +28,11 @@ def audit_triggers(databases: Sequence[str] | None = None, **kwargs: Any) -> lis
         )
         for name in missing_triggers(connection)
     ]
+
+
+def unsound() -> list[str]:
+    """Why no process of the plane may start on this database, in sentences; none if it may.
+
+    Django leaves checks of databases out unless asked, so each process that serves asks here.
+    """
+    return [f"{error.msg} {error.hint} ({error.id})" for error in audit_triggers(databases=["default"])]

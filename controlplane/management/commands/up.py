@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,12 @@ from controlplane.launcher import Launcher
 from controlplane.start import CannotStart, ready_database
 
 PARTS = ("web", "worker", "dispatcher", "beat")
+
+
+def say(text: str) -> None:
+    """To the terminal or wherever it leads; a pipe that was closed or a full disk must not end the plane."""
+    with suppress(OSError):
+        print(text, flush=True)
 
 
 class Command(BaseCommand):
@@ -28,7 +35,7 @@ class Command(BaseCommand):
         if unknown:
             self.stderr.write(f"--only: there is no part {unknown[0]!r}. Parts: {', '.join(PARTS)}.")
             sys.exit(2)
-        launcher = Launcher(settings.ENV, parts=parts, say=lambda text: print(text, flush=True))
+        launcher = Launcher(settings.ENV, parts=parts, say=say)
         try:
             launcher.prepare()
             ready_database(migrate=not no_migrate)

@@ -1,0 +1,20 @@
+"""What a process of the plane asks before it serves."""
+
+from __future__ import annotations
+
+from django.core.management.base import CommandError
+from django.db import DatabaseError, connection
+
+from apps.audit.checks import unsound
+
+
+def refuse_unsound() -> None:
+    """CommandError on a database that is away, which whoever supervises tries again, or whose trail lies open."""
+    try:
+        faults = unsound()
+    except DatabaseError as failure:
+        raise CommandError(f"The database cannot be used: {failure}") from None
+    finally:
+        connection.close()
+    if faults:
+        raise CommandError("\n".join(faults))
