@@ -120,7 +120,9 @@ TEMPLATES = [
 
 # -- database -------------------------------------------------------------------------------------------------------
 DATABASES = {
-    "default": dj_database_url.parse(ENV.database_url or f"sqlite:///{PLANE_HOME / 'plane.sqlite3'}", conn_max_age=0)
+    "default": dj_database_url.parse(ENV.database_url, conn_max_age=0)
+    if ENV.database_url  # not as a URL: a # or a % in the home would put the file elsewhere
+    else {"ENGINE": "django.db.backends.sqlite3", "NAME": PLANE_HOME / "plane.sqlite3"}
 }
 IS_SQLITE = DATABASES["default"]["ENGINE"].endswith("sqlite3")
 if IS_SQLITE:
@@ -157,6 +159,7 @@ else:
         "retry_on_timeout": True,
     }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # by default a worker gives up after 100, and its jobs with it
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_SERIALIZER = "json"
