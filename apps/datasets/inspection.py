@@ -20,6 +20,7 @@ ENCODINGS = ("utf-8", "gb18030")
 CELL_LIMIT = 131_072  # characters: the csv module's own default, left alone because it is global to the process
 LINE_LIMIT = 16 * 2**20  # characters
 RECORD_LIMIT = 32 * 2**20  # characters: quoted cells may make one record of many lines
+DELIMITER_LIMIT = 1_000_000  # in one record, quoted or not: the csv module makes its cells before anybody counts them
 COLUMN_LIMIT = 10_000
 NAME_LIMIT = 500
 SAMPLE_CELLS = 1_000_000  # from which dtypes are guessed; every row is checked for its shape
@@ -131,11 +132,16 @@ def lines(texts: Iterable[str]) -> Iterator[str]:
 
 
 class Metered:
-    """Lines, with the characters taken since the last reset: an iterator that the csv module can read."""
+    """Lines, with what was taken of them since the last reset: an iterator that the csv module can read."""
 
-    def __init__(self, source: Iterable[str]) -> None:
+    def __init__(self, source: Iterable[str], delimiter: str) -> None:
         self.source = iter(source)
-        self.taken = 0
+        self.delimiter = delimiter
+        self.reset()
+
+    def reset(self) -> None:
+        """A new record begins."""
+        self.taken = self.delimiters = 0
 
     def __iter__(self) -> Metered:
         return self
@@ -145,17 +151,21 @@ class Metered:
         self.taken += len(line)
         if self.taken > RECORD_LIMIT:
             raise csv.Error("record too long")
+        self.delimiters += line.count(self.delimiter)
+        if self.delimiters > DELIMITER_LIMIT:
+            raise csv.Error("too many delimiters")
         return line
 
 
 def numbered(source: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """(row number, cells) of every record that is not blank."""
-    metered = Metered(source)
+    metered = Metered(source, delimiter)
     # Strict, or a quote that is never closed would swallow the rest of the file without a word.
     reader = csv.reader(metered, delimiter=delimiter, strict=True)
     number = 0
     while True:
-        metered.taken, line = 0, reader.line_num + 1
+        metered.reset()
+        line = reader.line_num + 1
         try:
             cells = next(reader)
         except StopIteration:
@@ -214,6 +224,13 @@ def broken_row(number: int, found: int, wanted: int, delimiter: str) -> Invalid:
 
 def unreadable(number: int, line: int, message: str) -> Invalid:
     """The csv module's complaint about the record that begins at `line`, in words that name the place."""
+    if message == "too many delimiters":
+        return fault(
+            "csv_too_many_columns",
+            f"Row {number} (line {line}) has more than {DELIMITER_LIMIT} delimiters.",
+            f"{COLUMN_LIMIT} columns, {DELIMITER_LIMIT} delimiters in a row",
+            "Check the line ends, and that this is a CSV file.",
+        )
     if "limit" in message or "record too long" in message:
         return fault(
             "csv_cell_too_long",

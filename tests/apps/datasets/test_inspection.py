@@ -131,6 +131,19 @@ def test_stops_at_a_line_or_record_without_end(stream, code, monkeypatch):
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("row", [b"ab," * 5_000_000, b'"ab\n",' * 2_500_000], ids=["one line", "many"])
+def test_a_row_of_nothing_but_cells_takes_little_memory(row):
+    tracemalloc.start()
+    try:
+        with pytest.raises(Invalid) as caught:
+            inspect_csv(row[at : at + 2**18] for at in range(0, len(row), 2**18))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert caught.value.code == "csv_too_many_columns"
+    assert peak < 200 * 2**20  # 15 MB of row; its cells would take 300 MB
+
+
 def test_memory_does_not_grow_with_the_file():
     row = b"1,2.5,abc\n"
     tracemalloc.start()
