@@ -6,22 +6,25 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponseBase
 
+from apps.accounts.authentication import CsrfFailed
+from apps.actors import ANONYMOUS
 from apps.audit.middleware import answer
+from apps.audit.services import record_refusal
 from apps.errors import Malformed, NotFound
 from controlplane.rest import HttpFault, body_too_large, server_fault
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     """CSRF_FAILURE_VIEW: a form from an old tab, or from another site."""
-    return answer(
-        request,
-        HttpFault(
-            "The form was not sent from a fresh page of this site.",
-            status=403,
-            code="csrf_failed",
-            hint="Reload the page and send it again; cookies must be allowed.",
-        ),
+    failure = CsrfFailed(
+        "The form was not sent from a fresh page of this site.",
+        action="session.write",
+        hint="Reload the page and send it again; cookies must be allowed.",
     )
+    actor = getattr(request, "actor", ANONYMOUS)
+    if not actor.is_anonymous:  # strangers would fill the trail
+        record_refusal(actor, failure, request)
+    return answer(request, failure)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:

@@ -20,8 +20,9 @@ from rest_framework.request import Request
 from apps.accounts.actors import actor_for_token, actor_for_user, client_address
 from apps.accounts.models import ApiToken, ServiceAccount, User
 from apps.actors import Actor
+from apps.audit.services import record_refusal
 from apps.canonical import sha256_hex
-from apps.errors import PlaneError, Unauthenticated
+from apps.errors import PlaneError, Refused, Unauthenticated
 
 log = logging.getLogger(__name__)
 LAST_USED_EVERY = timedelta(minutes=1)
@@ -41,10 +42,9 @@ class PasswordChangeRequired(PlaneError):
         )
 
 
-class CsrfFailed(PlaneError):
-    """A write by session without the page's CSRF token."""
+class CsrfFailed(Refused):
+    """A write by session without the page's CSRF token: perhaps another site's, in the person's name."""
 
-    status = 403
     code = "csrf_failed"
 
 
@@ -125,7 +125,10 @@ def check_csrf(request: HttpRequest) -> None:
     reason = check.process_view(request, answer_nothing, (), {})
     if reason:
         raise CsrfFailed(
-            f"The CSRF check failed: {reason}", field="X-CSRFToken", hint="Send the header X-CSRFToken, or a token."
+            f"The CSRF check failed: {reason}",
+            action="session.write",
+            field="X-CSRFToken",
+            hint="Send the header X-CSRFToken, or a token.",
         )
 
 
@@ -146,14 +149,23 @@ def token_of(request: HttpRequest) -> ApiToken | None:
     token = ApiToken.objects.select_related("user", "service_account").filter(digest=sha256_hex(secret)).first()
     if token is None:
         raise refused("token_unknown", "There is no such token.")
+    why = reason_against(token)
+    if why is not None:
+        note_misuse(request, token, why)
+        raise why
+    return token
+
+
+def reason_against(token: ApiToken) -> Unauthenticated | None:
+    """Why a known token is worthless now; None when it is good."""
     if token.revoked_at:
-        raise refused("token_revoked", f"The token {token.prefix}... is revoked.")
+        return refused("token_revoked", f"The token {token.prefix}... is revoked.")
     if token.expires_at <= timezone.now():
-        raise refused("token_expired", f"The token {token.prefix}... has expired.", limit=token.expires_at.isoformat())
+        return refused("token_expired", f"The token {token.prefix}... has expired.", limit=token.expires_at.isoformat())
     owner = token.user or token.service_account
     if owner is None or not owner.is_active:
-        raise refused("account_disabled", "The account of this token is disabled.", hint="Ask an administrator.")
-    return token
+        return refused("account_disabled", "The account of this token is disabled.", hint="Ask an administrator.")
+    return None
 
 
 def secret_in(header: str) -> str | None:
@@ -182,14 +194,35 @@ def token_actor(request: HttpRequest, token: ApiToken) -> Actor:
     return actor_for_token(token, address=address, request_id=getattr(request, "request_id", ""))
 
 
-def note_use(token: ApiToken, address: str) -> None:
-    """When and from where the token was used last; one write a minute at most, and never a reason to fail."""
+def note_use(token: ApiToken, address: str) -> bool:
+    """When and from where the token was used last; one write a minute at most, and never a reason to fail.
+
+    True if it was written.
+    """
     now = timezone.now()
     if token.last_used_at and now - token.last_used_at < LAST_USED_EVERY:
-        return
+        return False
     try:
-        ApiToken.objects.filter(pk=token.pk, last_used_at=token.last_used_at).update(
-            last_used_at=now, last_used_from=address
-        )
+        mine = ApiToken.objects.filter(pk=token.pk, last_used_at=token.last_used_at)
+        return bool(mine.update(last_used_at=now, last_used_from=address))
     except AnyDatabaseError:
         log.warning("the use of token %s could not be noted", token.prefix, exc_info=True)
+        return False
+
+
+def note_misuse(request: HttpRequest, token: ApiToken, why: Unauthenticated) -> None:
+    """Whoever sends a token that was taken away still has it: one record a minute, so that it floods nothing."""
+    address = client_address(request)
+    if not note_use(token, address):
+        return
+    holder = Actor(
+        kind="user" if token.user_id else "service_account",
+        label=str(token.user or token.service_account),
+        user_id=token.user_id,
+        service_account_id=token.service_account_id,
+        token_id=token.pk,
+        address=address,
+        request_id=getattr(request, "request_id", ""),
+    )
+    about = {"project_id": token.project_id, "object_type": "apitoken", "object_id": token.pk}
+    record_refusal(holder, Refused(why.message, code=why.code, action="token.use", **about), request)

@@ -87,7 +87,10 @@ def end_session(request: HttpRequest, view: Callable[..., HttpResponseBase]) -> 
 
 
 class RequestActor:
-    """`request.actor`: who the session belongs to, or nobody. Token authentication puts its own in place."""
+    """`request.actor`: who the session belongs to, or nobody. Token authentication puts its own in place.
+
+    What somebody was shown stays in no cache unless the view says so: after the log-out, Back must not bring it back.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -98,7 +101,10 @@ class RequestActor:
             request.actor = anonymous(**about)  # type: ignore[attr-defined]
         else:
             request.actor = actor_for_user(request.user, **about)  # type: ignore[attr-defined]
-        return self.get_response(request)
+        response = self.get_response(request)
+        if not request.actor.is_anonymous:  # type: ignore[attr-defined]
+            response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
 
 
 class MustChangePassword:

@@ -2,6 +2,7 @@ import time
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.test import Client
 from django.utils import timezone
 
 from apps.accounts.middleware import SEEN, STARTED
@@ -77,3 +78,14 @@ def test_a_second_look_writes_nothing(engineer, web, django_assert_max_num_queri
     with django_assert_max_num_queries(14) as captured:
         client.get("/account")
     assert not [q["sql"] for q in captured if not q["sql"].lstrip().upper().startswith("SELECT")]
+
+
+@pytest.mark.parametrize("path", ["/account", "/api/v1/me", "/accounts/2fa/"])
+def test_what_a_person_saw_stays_in_no_cache(engineer, web, path):
+    assert "no-store" in web(engineer).get(path).headers["Cache-Control"]
+
+
+def test_a_forged_form_is_recorded_where_somebody_is_logged_in(engineer, web, records):
+    assert web(engineer, csrf=True).post("/account", {"name": "x"}).status_code == 403
+    assert Client(enforce_csrf_checks=True).post("/accounts/login/", {"login": "x"}).status_code == 403
+    assert [body["actor"]["label"] for body in records("session.write")] == ["engineer"]

@@ -51,6 +51,16 @@ def test_dead_tokens(engineer, make_token, api, columns, code):
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, code)
 
 
+def test_who_still_sends_a_dead_token_is_recorded_once_a_minute(engineer, make_token, api, records):
+    secret, token = make_token(engineer, revoked_at=timezone.now())
+    for _ in range(3):
+        api(secret).get(ME)
+    (body,) = records("token.use")
+    assert (body["actor"]["label"], body["actor"]["token"], body["result"]) == ("engineer", token.pk, "refused")
+    assert (body["after"]["code"], body["project"]) == ("token_revoked", token.project_id)
+    assert secret not in str(body)
+
+
 def test_the_owner_is_disabled(engineer, api):
     client = api(engineer)
     User.objects.update(is_active=False)

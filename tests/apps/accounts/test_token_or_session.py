@@ -32,9 +32,10 @@ def test_by_session(engineer, web):
     assert web(engineer).get(URL).json()["label"] == "engineer"
 
 
-def test_a_session_writes_with_csrf_only(engineer, web):
+def test_a_session_writes_with_csrf_only(engineer, web, records):
     client = web(engineer, csrf=True)
     assert put(client).json()["error"]["code"] == "csrf_failed"
+    assert [(body["actor"]["label"], body["result"]) for body in records("session.write")] == [("engineer", "refused")]
     client.get("/account")
     assert put(client, **{"X-CSRFToken": client.cookies["csrftoken"].value}).json()["size"] == 5
 
