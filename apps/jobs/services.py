@@ -22,6 +22,7 @@ from apps.audit.services import change_state, record
 from apps.canonical import sha256_hex
 from apps.errors import Conflict, StaleState
 from apps.jobs import doorbell
+from apps.jobs.descent import Descent
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
 from apps.jobs.placement import devices_for, fits, free_on
@@ -72,9 +73,9 @@ def _same_key(actor: Actor, project: Project, asked: Submission) -> Job | None:
 
 
 def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked) -> Job:
-    # Locking the parents keeps one from ending between our look at its state and the child's row; in one order, or
-    # two submissions with the same parents could wait for each other.
-    parents = {job.pk: job for job in Job.objects.select_for_update().filter(pk__in=checked.parents).order_by("pk")}
+    # No lock: success is final, and one that ends between this look and the child's row leaves a waiting job whose
+    # parents have all ended, which the dispatcher's next round moves on.
+    parents = Job.objects.in_bulk(list(checked.parents))
     ready = all(parent.state == JobState.SUCCEEDED for parent in parents.values())
     needs, spec = needs_of(checked.kind, asked), spec_text(checked.spec)
     job = Job.objects.create(
@@ -174,21 +175,19 @@ def retry_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
 
 
 def _revive(actor: Actor, job: Job, reason: str) -> None:
-    """The job first, then the descendants that failed with it; without recursion, for a pipeline may be long."""
-    revived = [job]
+    """The job first, then the descendants that failed with it, as `_fail_children` goes down."""
     _queue_again(actor, job, reason)
-    while revived:
-        parent = revived.pop()
-        for child in Job.objects.filter(
-            parent_links__parent=parent, state=JobState.FAILED, error__code=PARENT_FAILED
-        ).order_by("pk"):
+    below = Descent(job, state=JobState.FAILED, error__code=PARENT_FAILED)
+    for child, parent in below:
+        try:
             _queue_again(actor, child, f"Job {parent.pk} is tried again")
-            revived.append(child)
+        except StaleState:  # somebody else has moved it meanwhile
+            continue
+        below.enter(child)
 
 
 def _queue_again(actor: Actor, job: Job, reason: str) -> None:
-    parents = Job.objects.select_for_update(of=("self",)).filter(children_links__child=job).order_by("pk")
-    ready = all(parent.state == JobState.SUCCEEDED for parent in parents)
+    ready = not job.parent_links.exclude(parent__state=JobState.SUCCEEDED).exists()
     change_state(
         job,
         JobState.QUEUED if ready else JobState.WAITING,
@@ -448,7 +447,7 @@ def _requeue(
     **fields: Any,
 ) -> None:
     """Queue a running job again; one that somebody wants cancelled ends instead: the wish outlives the attempt."""
-    row = Job.objects.select_for_update().filter(pk=job.pk, state=JobState.RUNNING, **guard).first()
+    row = Job.objects.select_for_update(no_key=True).filter(pk=job.pk, state=JobState.RUNNING, **guard).first()
     if row is not None and row.cancel_requested_at:
         job.cancel_reason = row.cancel_reason
         _cancel_running(actor, job, guard)
@@ -511,25 +510,22 @@ def _cancel_running(actor: Actor, job: Job, guard: Mapping[str, Any]) -> None:
     _fail_children(actor, job)
 
 
-def _children(job: Job) -> Any:
-    """Its waiting children, locked; in one order, or two parents that end at once could wait for each other."""
-    waiting = Job.objects.filter(parent_links__parent=job, state=JobState.WAITING)
-    return waiting.order_by("pk").select_for_update(of=("self",))
-
-
 def _free_children(actor: Actor, job: Job) -> None:
-    for child in _children(job):
+    """Each is locked, or two parents that succeed at once would each see the other still running."""
+    waiting = Job.objects.filter(parent_links__parent=job, state=JobState.WAITING).order_by("pk")
+    for child in waiting.select_for_update(of=("self",), no_key=True):
         _free(actor, child)
 
 
 def _fail_children(actor: Actor, job: Job) -> None:
-    """To the last generation; without recursion, for a pipeline may be long."""
-    ended = [job]
-    while ended:
-        parent = ended.pop()
-        for child in _children(parent):
+    """To the last generation of those that wait."""
+    below = Descent(job, state=JobState.WAITING)
+    for child, parent in below:
+        try:
             _end_failed(actor, child, parent_failed(parent))
-            ended.append(child)
+        except StaleState:  # cancelled meanwhile, or failed by another parent
+            continue
+        below.enter(child)
 
 
 def _free(actor: Actor, job: Job) -> int:
