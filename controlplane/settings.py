@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from datetime import timedelta
+from typing import Any
 
 import dj_database_url
 
@@ -119,7 +120,7 @@ TEMPLATES = [
 ]
 
 # -- database -------------------------------------------------------------------------------------------------------
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": dj_database_url.parse(ENV.database_url, conn_max_age=0)
     if ENV.database_url  # not as a URL: a # or a % in the home would put the file elsewhere
     else {"ENGINE": "django.db.backends.sqlite3", "NAME": PLANE_HOME / "plane.sqlite3"}
@@ -306,7 +307,9 @@ USE_TZ = True
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"()": "controlplane.logs.OneLine", "format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "plain": {"()": "controlplane.logs.OneLine", "format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": ENV.log_level},
     "loggers": {"axes": {"level": "WARNING"}, "kombu": {"level": "WARNING"}},

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, InterfaceError, OperationalError
 
-from apps.errors import PlaneError, StorageFull, Unavailable
+from apps.errors import Malformed, PlaneError, StorageFull, Unavailable
 
 FULL = ("database or disk is full", "no space left on device", "disk quota exceeded")
 LOCKED = ("database is locked", "database table is locked", "deadlock detected", "could not serialize access")
 READ_ONLY = ("readonly database", "read-only transaction", "read-only file system")
+NUL = ("cannot contain nul", "invalid byte sequence")
 UNREACHABLE = (
     "unable to open database file",
     "disk i/o error",
@@ -30,13 +31,22 @@ UNREACHABLE = (
 
 
 def named_fault(error: BaseException) -> PlaneError | None:
-    """The named error of a full disk, a locked, read-only or unreachable database; None for anything else."""
+    """The named error of a full disk, a locked, read-only or unreachable database, a text that no database keeps.
+
+    None for anything else.
+    """
     if isinstance(error, OSError):
         return disk_fault(error)
     if not isinstance(error, DatabaseError | InterfaceError):
         return None
     text = str(error).lower()
     state = sqlstate(error)
+    if isinstance(error, DataError) and any(words in text for words in NUL):
+        return Malformed(
+            "A text holds the character NUL, which the database cannot keep.",
+            code="nul_character",
+            hint="Leave it out.",
+        )
     if state == "53100" or any(words in text for words in FULL):
         return storage_full()
     if state in {"40001", "40P01", "55P03"} or any(words in text for words in LOCKED):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
 
 from apps.audit.faults import named_fault
 
@@ -36,6 +36,7 @@ def raised(kind, text, sqlstate=None):
         (raised(OperationalError, 'connection to server at "db" failed: Connection refused'), "database_unreachable"),
         (raised(InterfaceError, "the connection is closed"), "database_unreachable"),
         (raised(OperationalError, "couldn't get a connection after 10.00 sec"), "database_unreachable"),
+        (raised(DataError, "PostgreSQL text fields cannot contain NUL (0x00) bytes"), "nul_character"),
         (OSError(errno.ENOSPC, ""), "storage_full"),
         (OSError(errno.EDQUOT, ""), "storage_full"),
         (OSError(errno.EROFS, ""), "home_read_only"),
