@@ -121,7 +121,7 @@ TEMPLATES = [
 
 # -- database -------------------------------------------------------------------------------------------------------
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": dj_database_url.parse(ENV.database_url, conn_max_age=0)
+    "default": dict(dj_database_url.parse(ENV.database_url, conn_max_age=0))
     if ENV.database_url  # not as a URL: a # or a % in the home would put the file elsewhere
     else {"ENGINE": "django.db.backends.sqlite3", "NAME": PLANE_HOME / "plane.sqlite3"}
 }
