@@ -89,3 +89,11 @@ def test_a_forged_form_is_recorded_where_somebody_is_logged_in(engineer, web, re
     assert web(engineer, csrf=True).post("/account", {"name": "x"}).status_code == 403
     assert Client(enforce_csrf_checks=True).post("/accounts/login/", {"login": "x"}).status_code == 403
     assert [body["actor"]["label"] for body in records("session.write")] == ["engineer"]
+
+
+def test_a_new_password_ends_the_other_sessions(engineer, web, password):
+    here, elsewhere = web(engineer), web(engineer)
+    fresh = "another battery 42 horse"
+    form = {"oldpassword": password, "password1": fresh, "password2": fresh}
+    assert here.post("/accounts/password/change/", form).status_code == 302
+    assert [client.get("/account").status_code for client in (here, elsewhere)] == [200, 302]
