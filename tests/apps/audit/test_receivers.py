@@ -9,7 +9,6 @@ import pytest
 from allauth.account.signals import password_changed, password_reset, password_set
 from allauth.mfa.signals import authentication_failed, authenticator_added, authenticator_removed, authenticator_reset
 from axes.signals import user_locked_out
-from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError
@@ -33,12 +32,12 @@ OF_A_USER = [
 
 
 @pytest.fixture
-def request_(rf):
+def request_(rf, engineer):
     request = rf.post("/accounts/login/")
     request.session = SessionStore()
     request.session.create()
     request.actor = Actor(kind="anonymous", label="anonymous", address="192.0.2.9", request_id="r-9")
-    request.user = AnonymousUser()
+    request.user = engineer  # a new password goes on in this session
     return request
 
 
