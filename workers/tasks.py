@@ -10,7 +10,7 @@ from django.db import connection
 
 from apps.errors import StaleState
 from apps.jobs import services
-from workers.node import this_worker
+from workers.node import Worker, this_worker
 from workers.runner import Attempt, rest_connection
 
 log = logging.getLogger(__name__)
@@ -38,12 +38,12 @@ def run_next(queue: str) -> int:
             rest_connection()
         if job is None:
             return ran
-        if ran == 0:
-            services.ring_again(actor=worker.actor, queue=queue)
         attempt = Attempt(job, actor=worker.actor)
         worker.heartbeat.watch(attempt)
         if worker.stopping.is_set():  # the stop came between the claim and the watch: nobody else will tell it
             attempt.stop("released")
+        if ran == 0:
+            wake_next(worker, queue)
         try:
             attempt.run()
         finally:
@@ -51,3 +51,14 @@ def run_next(queue: str) -> int:
             rest_connection()
         ran += 1
     return ran
+
+
+def wake_next(worker: Worker, queue: str) -> None:
+    """Let one more thread look for work. A fault in it must not cost the job just claimed; the dispatcher rings too."""
+    try:
+        services.ring_again(actor=worker.actor, queue=queue)
+    except DatabaseError as failure:
+        log.warning("wake_next: %s", failure)
+        connection.close()
+    finally:
+        rest_connection()

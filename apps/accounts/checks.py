@@ -134,12 +134,20 @@ def check_scopes(scopes: Iterable[str], project: Project, owner: User | ServiceA
     return asked
 
 
-def usable_scopes(project: Project, owner: User | ServiceAccount) -> list[str]:
-    """The scopes with which a token of this owner could do anything at all in this project; one query."""
+def roles_in(project: Project, owner: User | ServiceAccount) -> frozenset[ProjectRole]:
     mine = {"user": owner} if isinstance(owner, User) else {"service_account": owner}
-    roles = frozenset(
-        ProjectRole(role) for role in Membership.objects.filter(project=project, **mine).values_list("role", flat=True)
-    )
+    held = Membership.objects.filter(project=project, **mine).values_list("role", flat=True)
+    return frozenset(ProjectRole(role) for role in held)
+
+
+def usable_scopes(
+    project: Project, owner: User | ServiceAccount, roles: frozenset[ProjectRole] | None = None
+) -> list[str]:
+    """The scopes with which a token of this owner could do anything at all in this project.
+
+    `roles`: those the owner holds there, where the caller knows them; else one query.
+    """
+    roles = roles_in(project, owner) if roles is None else roles
     system_role = owner.system_role if isinstance(owner, User) else ""
     usable = []
     for scope, actions in policy.SCOPES.items():

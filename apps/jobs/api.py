@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from django.db.models import prefetch_related_objects
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -59,7 +58,7 @@ def found(request: Request, project: str, pk: int) -> tuple[Project, Job]:
 
 def whole_job(request: Request, project: Project, job: Job) -> dict[str, Any]:
     """Everything of one job; the number of queries does not depend on what it holds."""
-    prefetch_related_objects([job], "inputs__artifact", "outputs__artifact")
+    reads.load_slots(job)
     columns = ("pk", "kind", "state")
     parents = Job.objects.filter(children_links__child=job).order_by("pk").only(*columns)
     children = Job.objects.filter(parent_links__parent=job).order_by("pk").only(*columns)

@@ -77,6 +77,8 @@ class Job(models.Model):
             # The claim reads this one from its start and stops at the first row that fits.
             models.Index(fields=["queue", "-priority", "id"], name="job_claim", condition=Q(state="queued")),
             models.Index(fields=["lease_until"], name="job_leases", condition=Q(state="running")),
+            # The dispatcher looks for these every second, however many jobs have ended.
+            models.Index(fields=["id"], name="job_waiting", condition=Q(state="waiting")),
             models.Index(fields=["node"], name="job_on_node", condition=Q(state="running")),
             models.Index(fields=["project", "-id"], name="job_recent"),
             models.Index(fields=["project", "state", "-id"], name="job_by_state"),

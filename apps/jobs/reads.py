@@ -17,7 +17,7 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
 from apps.jobs.kinds import KINDS
-from apps.jobs.models import Job, JobEvent, JobQuerySet
+from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobQuerySet
 from apps.jobs.placement import Free, all_of, free_on, shortfall, why_not
 from apps.jobs.states import JobState
 from apps.nodes.models import Node
@@ -64,26 +64,47 @@ def get_job(actor: Actor, project: Project, pk: int) -> Job:
     return job
 
 
+def load_slots(job: Job) -> None:
+    """The inputs and outputs of a job with their artifacts, for its page and its JSON: two queries."""
+    filled = [queryset.select_related("artifact") for queryset in (JobInput.objects, JobOutput.objects)]
+    models.prefetch_related_objects([job], models.Prefetch("inputs", filled[0]), models.Prefetch("outputs", filled[1]))
+
+
 # -- why it waits ---------------------------------------------------------------------------------------------------
 def explain_wait(actor: Actor, job: Job) -> dict[str, Any]:
     """Why a waiting or queued job has not started: `position` (jobs ahead of it in its queue), a sentence, and for
-    each node what it has free and why it does not take the job ("" if it could). Four queries at most.
+    each node what it has free and why it does not take the job ("" if it could). Three queries at most.
     """
     if job.state == JobState.WAITING:
         return {"position": None, "summary": waits_for(job), "nodes": []}
     if job.state != JobState.QUEUED:
         return {"position": None, "summary": "", "nodes": []}
-    ahead = jobs_ahead(job)
+    return explain_queued(actor, [job])[0]
+
+
+def explain_queued(actor: Actor, jobs: list[Job]) -> list[dict[str, Any]]:
+    """What `explain_wait` says of each of these queued jobs; three queries, however many jobs."""
+    if not jobs:
+        return []
+    ahead = jobs_ahead(jobs)
     nodes = list(Node.objects.visible_to(actor).with_status().order_by("name"))
     running = running_on(nodes)
-    rows = [node_row(job, node, running[node.pk]) for node in nodes]
-    return {"position": ahead, "summary": summary_of(job, ahead, nodes, rows), "nodes": rows}
+    told = []
+    for job in jobs:
+        rows = [node_row(job, node, running[node.pk]) for node in nodes]
+        told.append({"position": ahead[job.pk], "summary": summary_of(job, ahead[job.pk], nodes, rows), "nodes": rows})
+    return told
 
 
-def jobs_ahead(job: Job) -> int:
-    """How many jobs of any project the same queue would give out first."""
-    before = models.Q(priority__gt=job.priority) | models.Q(priority=job.priority, pk__lt=job.pk)
-    return Job.objects.filter(before, state=JobState.QUEUED, queue=job.queue).count()
+def jobs_ahead(jobs: list[Job]) -> dict[int, int]:
+    """{id of each of `jobs`: how many jobs of any project its queue would give out first}; one query."""
+    counts = {}
+    for job in jobs:
+        before = models.Q(priority__gt=job.priority) | models.Q(priority=job.priority, pk__lt=job.pk)
+        counts[f"before_{job.pk}"] = models.Count("pk", filter=before & models.Q(queue=job.queue))
+    queues = {job.queue for job in jobs}
+    found = Job.objects.filter(state=JobState.QUEUED, queue__in=queues).aggregate(**counts)
+    return {job.pk: found[f"before_{job.pk}"] for job in jobs}
 
 
 def running_on(nodes: list[Node]) -> Mapping[int | None, list[Job]]:
@@ -167,8 +188,7 @@ def line_batches(job: Job, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
     slow reader of a download may give its connection back.
     """
     events = JobEvent.objects.filter(job=job, kind="log").order_by("seq")
-    holds_next = events.filter(payload__first__lte=after + 1).order_by("-seq").values_list("seq", flat=True).first()
-    seq, size = (holds_next or 1) - 1, EVENTS_PER_READ[0]
+    seq, size = seq_before(events, after) if after else 0, EVENTS_PER_READ[0]
     while True:
         payloads = list(events.filter(seq__gt=seq).values_list("seq", "payload")[:size])
         if not payloads:
@@ -184,6 +204,12 @@ def line_batches(job: Job, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
             return
         each = max(1, sum(len(payload["lines"]) for _seq, payload in payloads) // len(payloads))
         size = min(EVENTS_PER_READ[1], max(EVENTS_PER_READ[0], LINES_PER_READ // each))
+
+
+def seq_before(events: models.QuerySet[JobEvent], after: int) -> int:
+    """The number of the event before the one that holds line `after + 1`."""
+    holds = events.filter(payload__first__lte=after + 1).order_by("-seq").values_list("seq", flat=True).first()
+    return (holds or 1) - 1
 
 
 def numbered(number: int, row: list[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -99,6 +99,7 @@ def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked)
         idempotency_key=asked.idempotency_key,
         idempotency_digest=asked.digest() if asked.idempotency_key else "",
         queued_at=timezone.now() if ready else None,
+        event_seq=1,
     )
     JobInput.objects.bulk_create(
         JobInput(
@@ -120,7 +121,7 @@ def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked)
         after={"kind": job.kind, "state": job.state, "spec": job.spec_digest, "parents": sorted(parents)},
         digests={i.slot: i.digest for i in asked.inputs if i.digest},
     )
-    _tell(job, f"Submitted by {actor.label}")
+    _state_event(job, f"Submitted by {actor.label}")
     if ready:
         _ring_after_commit(job)
     return job
@@ -237,13 +238,13 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
     other nodes skip the row that this one looks at, on SQLite the write lock orders them.
     """
     require(actor, "job.claim")
-    # A doorbell may be stale: look before taking the write lock, which on SQLite is everybody's.
-    while Job.objects.filter(state=JobState.QUEUED, queue=queue).exists():
+    while _worth_a_look(queue):
         with transaction.atomic():
             node = Node.objects.select_for_update().get(pk=node.pk)
             if node.held_at:
                 return None
-            free = free_on(node, Job.objects.filter(node=node, state=JobState.RUNNING))
+            needs = ("need_cpus", "need_memory_bytes", "devices")
+            free = free_on(node, Job.objects.filter(node=node, state=JobState.RUNNING).only(*needs))
             # A kind that this worker does not know yet, in the middle of an upgrade, is left to one that does.
             best = Job.objects.filter(_due(), fits(free), state=JobState.QUEUED, queue=queue, kind__in=list(KINDS))
             skip = connection.features.has_select_for_update_skip_locked
@@ -259,6 +260,11 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
 
 def _due() -> Q:
     return Q(not_before__isnull=True) | Q(not_before__lte=Now())
+
+
+def _worth_a_look(queue: str) -> bool:
+    """A doorbell may be stale: look before taking the write lock, which on SQLite is everybody's."""
+    return connection.vendor != "sqlite" or Job.objects.filter(state=JobState.QUEUED, queue=queue).exists()
 
 
 def _take(actor: Actor, job: Job, node: Node, owner: str, devices: list[int]) -> Job:
@@ -396,9 +402,9 @@ def recover_expired(*, actor: Actor, limit: int = 100) -> int:
 def free_waiting(*, actor: Actor, limit: int = 100) -> int:
     """Move on the waiting jobs whose parents have all ended: what `succeed_job` does, for whoever was missed."""
     require(actor, "job.recover")
-    open_parent = JobParent.objects.exclude(parent__state__in=ENDED).values("child_id")
+    open_parent = JobParent.objects.filter(child=OuterRef("pk")).exclude(parent__state__in=ENDED)
     moved = 0
-    for job in Job.objects.filter(state=JobState.WAITING).exclude(pk__in=open_parent)[:limit]:
+    for job in Job.objects.filter(~Exists(open_parent), state=JobState.WAITING).order_by("pk")[:limit]:
         with transaction.atomic():
             moved += _free(actor, job)
     return moved
@@ -413,6 +419,17 @@ def queues_to_ring(*, actor: Actor) -> list[str]:
     return [queue for queue in sorted(served) if ready.filter(queue=queue).exists()]
 
 
+def ring_again(*, actor: Actor, queue: str) -> None:
+    """Wake one more thread if jobs are left: who was woken and found work calls this, so that each wakes the next.
+
+    A parent whose end frees a hundred jobs rings once for all of them; without this one thread would run them all,
+    and the dispatcher would add one a second.
+    """
+    require(actor, "job.claim")
+    if Job.objects.filter(_due(), state=JobState.QUEUED, queue=queue).exists():
+        doorbell.ring(queue)
+
+
 # -- shared steps ---------------------------------------------------------------------------------------------------
 def _held(job: Job) -> Any:
     """The row, as long as this attempt holds it: the fence."""
@@ -420,9 +437,16 @@ def _held(job: Job) -> Any:
 
 
 def _tell(job: Job, reason: str) -> None:
-    """A state event for whoever watches; inside the transaction of the move."""
-    Job.objects.filter(pk=job.pk).update(event_seq=F("event_seq") + 1)
-    job.event_seq = Job.objects.values_list("event_seq", flat=True).get(pk=job.pk)
+    """A state event for whoever watches; inside the transaction of the move, right after it.
+
+    The move holds the row's lock and has read the row again, so the number needs no second look.
+    """
+    job.event_seq += 1
+    Job.objects.filter(pk=job.pk).update(event_seq=job.event_seq)
+    _state_event(job, reason)
+
+
+def _state_event(job: Job, reason: str) -> None:
     JobEvent.objects.create(
         job=job,
         seq=job.event_seq,

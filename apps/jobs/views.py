@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Count, prefetch_related_objects
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -107,7 +107,7 @@ def job_page(request: HttpRequest, project: str, pk: int, tab: str = "overview")
 
 def job_context(actor: Actor, job: Job, tab: str) -> dict[str, Any]:
     """What the head of the page needs, whichever tab is open."""
-    prefetch_related_objects([job], "inputs__artifact", "outputs__artifact")
+    reads.load_slots(job)
     in_line = job.state in (JobState.WAITING, JobState.QUEUED)
     return {
         "nav": "jobs",

@@ -21,7 +21,7 @@ from apps.actors import Actor
 from apps.datasets.models import DatasetFile
 from apps.jobs.answers import answer_of
 from apps.jobs.models import Job
-from apps.jobs.reads import explain_wait
+from apps.jobs.reads import explain_queued
 from apps.jobs.states import JobState
 from controlplane.templatetags import drawing
 from controlplane.templatetags.formats import duration
@@ -38,10 +38,10 @@ def actor_in(context: Context) -> Actor:
 
 
 @register.simple_tag(takes_context=True)
-def version_places(context: Context, digests: Iterable[str | None]) -> dict[str, dict[str, str]]:
+def version_places(context: Context, *lists: Iterable[str | None]) -> dict[str, dict[str, str]]:
     """{digest: {label, url}} of the newest version in the page's project that holds these bytes. One query."""
     project = context["request"].project
-    wanted = {digest for digest in digests if digest}
+    wanted = {digest for digests in lists for digest in digests if digest}
     if not wanted or project.pk not in actor_in(context).project_ids:
         return {}
     files = (
@@ -104,7 +104,7 @@ def oldest_waiting(context: Context) -> list[dict[str, Any]]:
     actor = actor_in(context)
     queued = Job.objects.visible_to(actor).filter(state=JobState.QUEUED).select_related("project")
     jobs = list(queued.order_by("queued_at", "pk")[:OLDEST_SHOWN])
-    return [{"job": job, "wait": explain_wait(actor, job)} for job in jobs]
+    return [{"job": job, "wait": wait} for job, wait in zip(jobs, explain_queued(actor, jobs), strict=True)]
 
 
 @register.simple_tag

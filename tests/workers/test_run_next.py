@@ -240,3 +240,21 @@ def damage(digest: str) -> None:
     path = store().path_of(digest)
     path.chmod(0o600)
     path.write_bytes(b"other")
+
+
+def test_a_thread_that_found_work_wakes_one_more(worker, submit, monkeypatch):
+    jobs = [submit() for _ in range(3)]
+    rung = []
+    monkeypatch.setattr(services.doorbell, "ring", rung.append)
+    assert tasks.run_next("cpu") == len(jobs)
+    assert rung == ["cpu"]
+
+
+def test_a_fault_in_waking_the_next_costs_no_job(worker, submit, monkeypatch):
+    def away(**_):
+        raise OperationalError("away")
+
+    job = submit()
+    monkeypatch.setattr(services, "ring_again", away)
+    assert tasks.run_next("cpu") == 1
+    assert Job.objects.get(pk=job.pk).state == JobState.SUCCEEDED

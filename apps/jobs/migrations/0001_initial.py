@@ -112,6 +112,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='job',
+            index=models.Index(condition=models.Q(('state', 'waiting')), fields=['id'], name='job_waiting'),
+        ),
+        migrations.AddIndex(
+            model_name='job',
             index=models.Index(condition=models.Q(('state', 'running')), fields=['node'], name='job_on_node'),
         ),
         migrations.AddIndex(

@@ -1,0 +1,261 @@
+"""Every address of the plane that answers a GET, and a plane with as many rows as one likes to ask them of.
+
+For tests/test_queries.py and benchmarks/web.py: what a page costs must not grow with the tables.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.test import Client
+from django.urls import get_resolver
+from django.utils import timezone
+
+from apps.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
+from apps.actors import PlaneRole, plane_actor
+from apps.artifacts.models import Artifact, Holding
+from apps.artifacts.store import store
+from apps.audit.sealing import seal_all
+from apps.audit.services import record
+from apps.canonical import sha256_hex
+from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
+from apps.jobs.states import JobState
+from apps.lineage.models import Edge
+from apps.nodes.models import Node
+
+PEOPLE = {"engineer": "", "auditor": "auditor", "secadmin": "security_admin", "sysadmin": "system_admin"}
+BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
+TABLE = b"day,close\n2026-01-02,57.3\n2026-01-03,\n"
+STATES = [*JobState.values, JobState.SUCCEEDED, JobState.SUCCEEDED]
+LEFT_OUT = {
+    "api/v1/projects/<slug:project>/jobs/<int:pk>/events": "a stream: it stays open",
+    "api/v1/audit/export": "reads the whole trail, by its nature",
+    "api/v1/audit/verify": "reads the whole trail, by its nature",
+    "audit/verify": "reads the whole trail, by its nature",
+    "audit/export": "reads the whole trail, by its nature",
+    "readyz": "503 without a worker, a dispatcher and a beat",
+    "api/<path:rest>": "is there to answer 404",
+    "accounts/": "allauth's: redirects, or a confirmation by password first; no table of ours",
+}
+
+
+# -- addresses ------------------------------------------------------------------------------------------------------
+def routes() -> Iterator[str]:
+    """The route of every address that the URL resolver knows."""
+
+    def below(resolver, prefix: str) -> Iterator[str]:
+        for pattern in resolver.url_patterns:
+            route = prefix + str(pattern.pattern)
+            if hasattr(pattern, "url_patterns"):
+                yield from below(pattern, route)
+            else:
+                yield route
+
+    yield from dict.fromkeys(below(get_resolver(), ""))
+
+
+def left_out(route: str) -> str:
+    """Why this route is not walked; empty if it is."""
+    if route in LEFT_OUT:
+        return LEFT_OUT[route]
+    return LEFT_OUT["accounts/"] if route.removeprefix("^").startswith("accounts/") else ""
+
+
+def address(route: str, plane: Seeded) -> str:
+    """The route with the plane's own names in place of its parameters."""
+    values = {
+        "project": "demo",
+        "pk": plane.version if "versions/<int" in route else plane.job,
+        "digest": plane.digest,
+        "version": "1",
+        "path": "table.csv",
+        "kind": "clean",
+        "username": "engineer",
+        "object_type": "job",
+        "object_id": plane.job,
+        "token_id": 1,
+        "name": "node-0" if "nodes/" in route else "engineer" if "members/" in route else "wti",
+    }
+    query = f"?type=dataset_version&id={plane.version}" if route.endswith("/lineage") and "api/" in route else ""
+    return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(values[match[1]]), route) + query
+
+
+@dataclass
+class Visitor:
+    """Somebody logged in."""
+
+    name: str
+    client: Client
+
+    def get(self, where: str) -> tuple[int, bytes]:
+        answer = self.client.get(where)
+        if answer.streaming:
+            return answer.status_code, b"".join(answer.streaming_content)
+        return answer.status_code, answer.content
+
+
+def visitors() -> list[Visitor]:
+    made = []
+    for name in PEOPLE:
+        client = Client(SERVER_NAME="127.0.0.1", raise_request_exception=True)
+        client.force_login(User.objects.get(username=name), backend=BACKEND)
+        made.append(Visitor(name, client))
+    seal_all()  # logging in is recorded, and what is not sealed costs the frame a query
+    return made
+
+
+def who_may(where: str, people: list[Visitor]) -> tuple[Visitor | None, int]:
+    """The first one whom this address answers with a page or a redirect, and the last status."""
+    status = 0
+    for visitor in people:
+        status, _ = visitor.get(where)
+        if status in (200, 302):
+            return visitor, status
+        if status == 405:
+            break
+    return None, status
+
+
+# -- rows -----------------------------------------------------------------------------------------------------------
+@dataclass
+class Seeded:
+    """What is in the plane: rows so far, and the ids that addresses name."""
+
+    rows: int
+    job: int
+    version: int
+    digest: str
+
+
+def people_and_project() -> Project:
+    project = Project.objects.create(slug="demo", name="Demo")
+    for name, role in PEOPLE.items():
+        user = User(username=name, system_role=role, must_change_password=False, password="!")
+        user.save()
+        if not role:
+            Membership.objects.create(project=project, user=user, role="engineer")
+    return project
+
+
+def first_rows() -> Seeded:
+    """A plane with one of everything."""
+    project = people_and_project()
+    with store().open_staging() as staging:
+        staging.write(TABLE)
+        digest, size = staging.publish()
+    artifact = Artifact.objects.create(digest=digest, size=size)
+    Holding.objects.create(project=project, artifact=artifact, name="table.csv", media_type="text/csv", created_by="x")
+    dataset = Dataset.objects.create(project=project, name="wti", created_by="engineer", versions_count=1)
+    version = version_of(dataset, 1)
+    version.quality = report_of(project)
+    version.save()
+    DatasetFile.objects.create(version=version, path="table.csv", artifact=artifact, media_type="text/csv")
+    Node.objects.create(name="node-0", **NODE)
+    job = job_of(project, JobState.SUCCEEDED, 0)
+    job.save()
+    JobOutput.objects.create(job=job, slot="table", artifact=artifact, name="t.csv", media_type="text/csv")
+    return Seeded(rows=0, job=job.pk, version=version.pk, digest=digest)
+
+
+def report_of(project: Project) -> Artifact:
+    shown = {"columns": ["day", "close"], "rows": [["2026-01-02", "57.3"]]}
+    column = {"name": "close", "dtype": "double", "missing": 1}
+    document = {"schema": "plane/quality-report/v1", "rows": 2, "columns": [column], "preview": shown}
+    with store().open_staging() as staging:
+        staging.write(json.dumps(document).encode())
+        digest, size = staging.publish()
+    return Artifact.objects.create(digest=digest, size=size)
+
+
+NODE = {"host": "h", "queues": ["cpu"], "cpus": 4, "memory_bytes": 2**33}
+
+
+def version_of(dataset: Dataset, number: int) -> DatasetVersion:
+    facts = {"manifest": "{}", "media_type": "text/csv", "rows": 2, "size": 40, "created_by": "engineer"}
+    return DatasetVersion(dataset=dataset, number=number, digest=sha256_hex(f"{dataset.pk} {number}"), **facts)
+
+
+def job_of(project: Project, state: str, number: int) -> Job:
+    now = timezone.now()
+    return Job(
+        project=project,
+        kind="clean",
+        name=f"job {number}",
+        spec="{}",
+        spec_digest="0" * 64,
+        state=state,
+        queue="cpu",
+        time_limit_seconds=60,
+        grant={},
+        requester="engineer",
+        queued_at=now,
+        node=Node.objects.first() if state == JobState.RUNNING else None,
+        lease_until=now + timedelta(hours=1) if state == JobState.RUNNING else None,
+        ended_at=now if state in ("succeeded", "failed", "cancelled") else None,
+        error={"code": "x", "message": "It broke."} if state == JobState.FAILED else None,
+    )
+
+
+@transaction.atomic
+def grow(plane: Seeded, rows: int, *, wide: int) -> None:
+    """Bring every table that a plane fills by itself to `rows`, and what people make by hand to `wide`."""
+    numbers = range(plane.rows + 1, rows + 1)
+    project, dataset = Project.objects.get(slug="demo"), Dataset.objects.get(name="wti")
+    version, main = DatasetVersion.objects.get(pk=plane.version), Job.objects.get(pk=plane.job)
+    jobs = Job.objects.bulk_create([job_of(project, STATES[n % len(STATES)], n) for n in numbers])
+    payload = {"first": 1, "lines": [["2026-01-02T03:04:05.000+00:00", "info", "a line"]]}
+    JobEvent.objects.bulk_create(
+        JobEvent(job=main, seq=n, attempt=1, kind="log", payload={**payload, "first": n}) for n in numbers
+    )
+    Job.objects.filter(pk=main.pk).update(event_seq=rows, log_lines=rows)
+    Dataset.objects.bulk_create(Dataset(project=project, name=f"d{n}", created_by="engineer") for n in numbers)
+    DatasetVersion.objects.bulk_create(version_of(dataset, n + 1) for n in numbers)
+    Dataset.objects.filter(pk=dataset.pk).update(versions_count=rows + 1)
+    artifacts = Artifact.objects.bulk_create([Artifact(digest=sha256_hex(f"a{n}"), size=5) for n in numbers])
+    Holding.objects.bulk_create(Holding(project=project, artifact=one, created_by="engineer") for one in artifacts)
+    edges_of(project, version, jobs)
+    widen(plane, project, main, version, artifacts, wide)
+    actor = plane_actor(PlaneRole.WORKER, host="node-0")
+    for number in numbers:
+        record(actor=actor, action="job.running", obj=main, after={"attempt": number})
+    plane.rows = rows
+    seal_all()
+
+
+def edges_of(project: Project, version: DatasetVersion, jobs: list[Job]) -> None:
+    """Every job has read the one version."""
+    end = {"source_type": "dataset_version", "source_id": str(version.pk), "role": "table", "target_type": "job"}
+    Edge.objects.bulk_create(Edge(project=project, target_id=str(job.pk), **end) for job in jobs)
+
+
+def widen(plane: Seeded, project: Project, main: Job, version: DatasetVersion, artifacts: list, wide: int) -> None:
+    """People, projects, tokens, nodes, and what belongs to the one job and the one version: up to `wide` of each."""
+    have = Node.objects.count() - 1
+    numbers = range(have + 1, wide + 1)
+    names = [f"person{n}" for n in numbers]
+    users = User.objects.bulk_create([User(username=name, must_change_password=False, password="!") for name in names])
+    others = Project.objects.bulk_create([Project(slug=f"p{n}", name="") for n in numbers])
+    tools = ServiceAccount.objects.bulk_create([ServiceAccount(project=project, name=f"tool{n}") for n in numbers])
+    engineer = User.objects.get(username="engineer")
+    Membership.objects.bulk_create(Membership(project=project, user=user, role="viewer") for user in users)
+    Membership.objects.bulk_create(Membership(project=other, user=engineer, role="engineer") for other in others)
+    Membership.objects.bulk_create(Membership(project=project, service_account=tool, role="viewer") for tool in tools)
+    soon = timezone.now() + timedelta(days=3)
+    ApiToken.objects.bulk_create(
+        ApiToken(project=project, user=engineer, name="t", prefix="dso_", digest=sha256_hex(f"t{n}"), expires_at=soon)
+        for n in numbers
+    )
+    Node.objects.bulk_create(Node(name=f"node-{n}", heartbeat_at=timezone.now(), **NODE) for n in numbers)
+    for number, artifact in zip(numbers, artifacts, strict=False):
+        parent = job_of(project, JobState.SUCCEEDED, number)
+        parent.save()
+        JobParent.objects.create(parent=parent, child=main)
+        JobInput.objects.create(job=main, slot=f"in{number}", artifact=artifact, source_job=parent)
+        JobOutput.objects.create(job=main, slot=f"out{number}", artifact=artifact, name="o", media_type="text/plain")
+        DatasetFile.objects.create(version=version, path=f"f{number}", artifact=artifact, media_type="text/plain")
