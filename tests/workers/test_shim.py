@@ -96,7 +96,9 @@ def test_the_environment_is_built_from_nothing(engine, monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "must not travel")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "must not travel")
     process = engine({"seconds": 5})
-    environment = psutil.Process(process.shim.pid).environ()
+    environment: dict[str, str] = {}
+    while not environment:  # empty for an instant: exec closes the pipes before it shows the new environment
+        environment = psutil.Process(process.shim.pid).environ()
     process.let_go()
     assert "must not travel" not in environment.values()
     assert environment[MARKER] == process.mark
