@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from pydantic import BaseModel
 
-from apps.accounts.models import Project
+from apps.accounts.models import SLUG, Project
 from apps.actors import Actor
 from apps.artifacts.models import Artifact
 from apps.canonical import digest_of
@@ -162,9 +163,16 @@ def register_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
                     ", ".join(kind.registers) or "nothing",
                 )
             )
-        elif not isinstance(value, str) or not 1 <= len(value) <= 50:
+        elif not isinstance(value, str) or not re.search(SLUG.regex, value):
+            # Found now, not after hours of work: every name that a worker registers under has this form.
             errors.append(
-                fault("invalid", f"/register/{key} must be a name of 1 to 50 characters.", f"/register/{key}", 50)
+                fault(
+                    "invalid",
+                    f"/register/{key}: {str(value)[:60]!r} is no name.",
+                    f"/register/{key}",
+                    50,
+                    "Lower-case letters, digits and hyphens; up to 50.",
+                )
             )
     return errors
 

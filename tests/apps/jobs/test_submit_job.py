@@ -127,3 +127,10 @@ def test_same_key_at_the_same_instant_queues_one_job(actor_for, engineer, projec
     [thread.join() for thread in threads]
     assert len({job.pk for job, _ in got}) == Job.objects.count() == 1
     assert sorted(new for _, new in got) == [False, False, False, True]
+
+
+@pytest.mark.parametrize("name", ["", "Über", "a b", "-a", "a\n", "x" * 51, 7, None])
+def test_a_name_to_register_under_is_refused_before_the_work(submit, name):
+    with pytest.raises(Invalid) as caught:
+        submit(kind="clean", register={"dataset": name})
+    assert "/register/dataset" in {error["field"] for error in caught.value.errors}
