@@ -181,7 +181,7 @@ def version_of(dataset: Dataset, number: int) -> DatasetVersion:
     return DatasetVersion(dataset=dataset, number=number, digest=sha256_hex(f"{dataset.pk} {number}"), **facts)
 
 
-def job_of(project: Project, state: str, number: int) -> Job:
+def job_of(project: Project, state: str, number: int, node: Node | None = None) -> Job:
     now = timezone.now()
     return Job(
         project=project,
@@ -195,7 +195,7 @@ def job_of(project: Project, state: str, number: int) -> Job:
         grant={},
         requester="engineer",
         queued_at=now,
-        node=Node.objects.first() if state == JobState.RUNNING else None,
+        node=None if state in (JobState.QUEUED, JobState.WAITING) else node,
         lease_until=now + timedelta(hours=1) if state == JobState.RUNNING else None,
         ended_at=now if state in ("succeeded", "failed", "cancelled") else None,
         error={"code": "x", "message": "It broke."} if state == JobState.FAILED else None,
@@ -208,7 +208,8 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     numbers = range(plane.rows + 1, rows + 1)
     project, dataset = Project.objects.get(slug="demo"), Dataset.objects.get(name="wti")
     version, main = DatasetVersion.objects.get(pk=plane.version), Job.objects.get(pk=plane.job)
-    jobs = Job.objects.bulk_create([job_of(project, STATES[n % len(STATES)], n) for n in numbers])
+    node = Node.objects.get(name="node-0")
+    jobs = Job.objects.bulk_create([job_of(project, STATES[n % len(STATES)], n, node) for n in numbers])
     payload = {"first": 1, "lines": [["2026-01-02T03:04:05.000+00:00", "info", "a line"]]}
     JobEvent.objects.bulk_create(
         JobEvent(job=main, seq=n, attempt=1, kind="log", payload={**payload, "first": n}) for n in numbers

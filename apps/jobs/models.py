@@ -39,7 +39,8 @@ class Job(models.Model):
     released = models.IntegerField(default=0)  # attempts that do not count: a graceful stop, those before a retry
     max_attempts = models.IntegerField(default=3)
     owner = models.CharField(max_length=80, blank=True)
-    node = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="jobs")
+    # No index of its own: it would hold every job that ever ran there, and SQLite would take it instead of job_on_node.
+    node = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="jobs", db_index=False)
     lease_until = models.DateTimeField(null=True)
     devices = models.JSONField(default=list)  # indices of the node's GPUs that this attempt may use
     process = models.JSONField(null=True)  # {host, boot_id, pid, start_time} of the shim
@@ -135,7 +136,9 @@ class JobOutput(models.Model):
 class JobEvent(models.Model):
     """Telemetry, exempt from the audit: progress, flushed log lines, metrics, and the moves of the state."""
 
-    job = models.ForeignKey(Job, models.CASCADE, related_name="events")
+    job = models.ForeignKey(
+        Job, models.CASCADE, related_name="events", db_index=False
+    )  # the indexes below begin with it
     seq = models.IntegerField()
     attempt = models.IntegerField()
     kind = models.CharField(max_length=10)  # progress | log | metric | state
@@ -144,3 +147,5 @@ class JobEvent(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "seq"], name="job_event_once")]
+        # A page wants the last moves and metrics of a job that may have tens of thousands of log events.
+        indexes = [models.Index(fields=["job", "kind", "-seq"], name="job_event_kind")]
