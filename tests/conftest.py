@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from datetime import timedelta
 
@@ -16,6 +17,10 @@ from apps.accounts.models import ApiToken, Membership, Project, User
 from apps.actors import PlaneRole, ProjectRole, SystemRole, plane_actor
 from apps.canonical import sha256_hex
 from tests.audit_flush import audit_flush  # noqa: F401  wraps the flush of `transaction=True` tests
+
+# Playwright keeps an event loop in the thread of the tests for the whole session; Django takes any running loop for
+# an asynchronous caller and refuses to touch the database.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 PASSWORD = "correct horse battery 9"
 
