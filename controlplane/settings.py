@@ -149,7 +149,7 @@ if EMBEDDED_BROKER:
         "data_folder_in": str(CELERY_BROKER_FOLDER / "queue"),
         "data_folder_out": str(CELERY_BROKER_FOLDER / "queue"),
         "control_folder": str(CELERY_BROKER_FOLDER / "control"),
-        "polling_interval": 0.1,
+        "polling_interval": 0.05,
     }
 else:
     # Publishing blocks while Redis is down: give up early, the dispatcher rings again.
