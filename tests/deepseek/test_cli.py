@@ -101,7 +101,11 @@ def test_failures_have_their_exit_code(deepseek, tmp_path, fail, code, part):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_stopped_run_leaves_nothing(tmp_path, number, code):
     script = Path(sys.executable).with_name("deepseek")
-    process = subprocess.Popen([script, "noop", "-o", "out", "--seconds", "60"], cwd=tmp_path, stderr=subprocess.PIPE)
+    command = [script, "noop", "-o", "out", "--seconds", "60"]
+    # A suite started in the background has SIGINT ignored, and a child would inherit that.
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)
+    )
     end = time.monotonic() + 20
     while not os.listdir(tmp_path) and time.monotonic() < end:
         time.sleep(0.02)
