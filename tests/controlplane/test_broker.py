@@ -48,7 +48,7 @@ def test_many_writers_and_readers_lose_nothing(options):
         thread.start()
     for thread in writers:
         thread.join()
-    for _ in range(200):
+    for _ in range(1200):
         if len(got) >= MESSAGES:
             break
         done.wait(0.05)
