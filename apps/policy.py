@@ -34,6 +34,22 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "job.cancel": frozenset({ENGINEER}),
     "job.retry": frozenset({ENGINEER}),
     "job.prioritise": frozenset({ENGINEER}),
+    "pipeline.view": MEMBERS | {WORKER},
+    "pipeline.submit": frozenset({ENGINEER}),
+    "pipeline.cancel": frozenset({ENGINEER}),
+    "run.view": MEMBERS | {WORKER},
+    "run.record": frozenset({WORKER}),  # measured by a job, never claimed by a person
+    "model.view": MEMBERS | {WORKER},
+    "model.create": frozenset({ENGINEER, WORKER}),
+    "model.register_version": frozenset({WORKER}),
+    "model.set_alias": frozenset({ENGINEER}),  # aliases but `production`
+    "model.request_promotion": frozenset({ENGINEER}),
+    "model.roll_back": frozenset({ENGINEER, APPROVER}),  # to bytes that were approved before
+    "approval.view": MEMBERS | {AUDITOR},
+    "approval.request": frozenset({ENGINEER}),
+    "approval.decide": frozenset({APPROVER}),
+    "approval.withdraw": frozenset({ENGINEER}),  # one's own
+    "approval.set_policy": frozenset({SECURITY_ADMIN, OPERATOR}),
     "lineage.view": MEMBERS | {WORKER},
     "lineage.record": frozenset({ENGINEER, WORKER}),
     "audit.view_project": MEMBERS | {AUDITOR},
@@ -66,6 +82,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "job.report": frozenset({WORKER}),
     "job.finish": frozenset({WORKER}),
     "job.recover": frozenset({DISPATCHER}),
+    "approval.expire": frozenset({DISPATCHER}),
     "artifact.scrub": frozenset({WORKER, OPERATOR}),
     "audit.view": frozenset({AUDITOR, OPERATOR}),
     "audit.verify": frozenset({AUDITOR, OPERATOR}),
@@ -79,10 +96,35 @@ ACTIONS: dict[str, frozenset[Role]] = {**PROJECT_ACTIONS, **PLANE_ACTIONS}
 # accounts, members, roles, holds and the audit trail need a person in a browser.
 SCOPES: dict[str, frozenset[str]] = {
     "read": frozenset(
-        {"project.view", "artifact.view", "dataset.view", "job.view", "lineage.view", "node.view", "audit.view_project"}
+        {
+            "project.view",
+            "artifact.view",
+            "dataset.view",
+            "job.view",
+            "pipeline.view",
+            "run.view",
+            "model.view",
+            "approval.view",
+            "lineage.view",
+            "node.view",
+            "audit.view_project",
+        }
     ),
     "data:write": frozenset({"artifact.upload", "dataset.create", "dataset.add_version", "lineage.record"}),
-    "jobs:write": frozenset({"job.submit", "job.cancel", "job.retry", "job.prioritise"}),
+    "jobs:write": frozenset(
+        {"job.submit", "job.cancel", "job.retry", "job.prioritise", "pipeline.submit", "pipeline.cancel"}
+    ),
+    "models:write": frozenset(
+        {
+            "model.create",
+            "model.set_alias",
+            "model.request_promotion",
+            "model.roll_back",
+            "approval.request",
+            "approval.withdraw",
+        }
+    ),
+    "approvals:decide": frozenset({"approval.decide"}),  # a person's own token; no service account decides
     "audit:read": frozenset({"audit.view", "audit.verify", "audit.export"}),
 }
 

@@ -36,6 +36,10 @@ PROJECT_API: list[URLPattern | URLResolver] = [
     path("", include("apps.jobs.api_urls")),
     path("", include("apps.lineage.api_urls")),
     path("", include("apps.datasets.api_urls")),
+    path("", include("apps.pipelines.api_urls")),
+    path("", include("apps.experiments.api_urls")),
+    path("", include("apps.registry.api_urls")),
+    path("", include("apps.approvals.api_urls")),
 ]
 PLANE_API: list[URLPattern | URLResolver] = [
     path("", include("apps.accounts.api_urls")),
@@ -50,6 +54,10 @@ PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", include("apps.jobs.urls")),
     path("", include("apps.lineage.urls")),
     path("", include("apps.datasets.urls")),
+    path("", include("apps.pipelines.urls")),
+    path("", include("apps.experiments.urls")),
+    path("", include("apps.registry.urls")),
+    path("", include("apps.approvals.urls")),
 ]
 PLANE_PAGES: list[URLPattern | URLResolver] = [
     path("", home, name="home"),

@@ -1,1 +1,1 @@
-"""The engine: cleaning now, training, quantizing and compiling later. No Django, no network, no environment."""
+"""The engine: clean, train, quantize, compile, serve. No Django, no network, no environment but where it serves."""

@@ -10,6 +10,10 @@ from workers import registration
 ENGINE: dict[str, str] = {
     "noop": "deepseek.noop.run:run",
     "clean": "deepseek.clean.run:run",
+    "train": "deepseek.train.run:run",
+    "quantize": "deepseek.quantize.run:run",
+    "compile": "deepseek.compile.run:run",
+    "register": "deepseek.register.run:run",
 }
 
 Register = Callable[[Actor, Job, registration.Outputs], None]
@@ -17,4 +21,8 @@ Register = Callable[[Actor, Job, registration.Outputs], None]
 REGISTER: dict[str, Register] = {
     "noop": registration.artifacts_only,
     "clean": registration.cleaned_table,
+    "train": registration.artifacts_only,
+    "quantize": registration.artifacts_only,
+    "compile": registration.artifacts_only,
+    "register": registration.artifacts_only,
 }

@@ -13,7 +13,11 @@ from django.utils.translation import gettext_lazy as _
 from pydantic import BaseModel
 
 from deepseek.clean.spec import CleanSpec
+from deepseek.compile.spec import CompileSpec
 from deepseek.noop.spec import NoopSpec
+from deepseek.quantize.spec import QuantizeSpec
+from deepseek.register.spec import RegisterSpec
+from deepseek.train.spec import TrainSpec
 
 GiB = 2**30
 
@@ -43,6 +47,7 @@ class JobKind:
     time_limit_seconds: int = 3600
     max_attempts: int = 3
     permission: str = "job.submit"
+    tracked: bool = False  # the worker keeps a run of it: parameters, metrics, environment, digests
 
 
 KINDS: dict[str, JobKind] = {
@@ -65,6 +70,58 @@ KINDS: dict[str, JobKind] = {
         outputs=("table", "quality_before", "quality_after"),
         registers=("dataset",),
         needs=Needs(cpus=1.0, memory_bytes=1 * GiB),
+        time_limit_seconds=3600,
+    ),
+    "train": JobKind(
+        label=_("Train a model"),
+        doc=_("Trains a model on a table, measures it on held-out rows, and keeps checkpoints to go on from."),
+        spec=TrainSpec,
+        queue="cpu",
+        inputs=("table",),
+        outputs=("model", "manifest", "figures", "heldout"),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=86_400,
+        tracked=True,
+    ),
+    "quantize": JobKind(
+        label=_("Quantize a model"),
+        doc=_("Exports TorchScript, makes linear layers 8-bit, and measures size, latency and accuracy against fp32."),
+        spec=QuantizeSpec,
+        queue="cpu",
+        inputs=("model", "manifest", "heldout"),
+        outputs=("model", "manifest", "figures", "exported"),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=3600,
+        tracked=True,
+    ),
+    "compile": JobKind(
+        label=_("Compile a model"),
+        doc=_("Compiles a model with TVM for this machine, compares it with PyTorch, and measures it."),
+        spec=CompileSpec,
+        queue="cpu",
+        inputs=("model", "manifest", "heldout"),
+        outputs=("model", "manifest", "figures"),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=4 * 3600,
+        tracked=True,
+    ),
+    "register": JobKind(
+        label=_("Register a model version"),
+        doc=_("Checks that the forms of a model belong together, and makes a version of them."),
+        spec=RegisterSpec,
+        queue="cpu",
+        inputs=("fp32", "fp32_manifest", "fp32_figures"),
+        optional_inputs=(
+            "int8",
+            "int8_manifest",
+            "int8_figures",
+            "compiled",
+            "compiled_manifest",
+            "compiled_figures",
+        ),
+        outputs=("version",),
+        registers=("model",),
+        needs=Needs(cpus=0.5, memory_bytes=512 * 2**20),
         time_limit_seconds=3600,
     ),
 }

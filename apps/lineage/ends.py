@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from apps.errors import Invalid
 
-END_TYPES = ("artifact", "dataset_version", "job")
+END_TYPES = ("artifact", "dataset_version", "job", "run", "variant", "model_version")
 ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,79}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 

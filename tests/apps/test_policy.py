@@ -29,6 +29,22 @@ IN_A_PROJECT = """
     job.cancel                             -E- --- ---  jobs:write
     job.retry                              -E- --- ---  jobs:write
     job.prioritise                         -E- --- ---  jobs:write
+    pipeline.view                          VEA --- W--  read
+    pipeline.submit                        -E- --- ---  jobs:write
+    pipeline.cancel                        -E- --- ---  jobs:write
+    run.view                               VEA --- W--  read
+    run.record                             --- --- W--  -
+    model.view                             VEA --- W--  read
+    model.create                           -E- --- W--  models:write
+    model.register_version                 --- --- W--  -
+    model.set_alias                        -E- --- ---  models:write
+    model.request_promotion                -E- --- ---  models:write
+    model.roll_back                        -EA --- ---  models:write
+    approval.view                          VEA --U ---  read
+    approval.request                       -E- --- ---  models:write
+    approval.decide                        --A --- ---  approvals:decide
+    approval.withdraw                      -E- --- ---  models:write
+    approval.set_policy                    --- -C- --O  -
     lineage.view                           VEA --- W--  read
     lineage.record                         -E- --- W--  data:write
     audit.view_project                     VEA --U ---  read
@@ -59,6 +75,7 @@ ON_THE_PLANE = """
     job.report                             --- --- W--  -
     job.finish                             --- --- W--  -
     job.recover                            --- --- -D-  -
+    approval.expire                        --- --- -D-  -
     artifact.scrub                         --- --- W-O  -
     audit.view                             --- --U --O  audit:read
     audit.verify                           --- --U --O  audit:read
@@ -76,7 +93,7 @@ LETTERS = {
     "D": PlaneRole.DISPATCHER,
     "O": PlaneRole.OPERATOR,
 }
-SCOPES = ["read", "data:write", "jobs:write", "audit:read"]
+SCOPES = ["read", "data:write", "jobs:write", "models:write", "approvals:decide", "audit:read"]
 OWN, OTHER = 1, 2
 
 # No service asks these by name: `visible_to` of the model answers them.

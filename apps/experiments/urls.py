@@ -1,0 +1,6 @@
+"""Pages below /p/<slug:project>/."""
+
+from django.urls import URLPattern
+
+app_name = "experiments"
+urlpatterns: list[URLPattern] = []

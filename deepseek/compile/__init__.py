@@ -1,0 +1,1 @@
+"""Compile a model for one processor."""

@@ -1,0 +1,92 @@
+"""``figures.json``: what was measured of a model, in one shape for every form. Light to import."""
+
+import json
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deepseek.job import EngineError
+
+FIGURES_NAME = "figures.json"
+FIGURES_TYPE = "application/vnd.plane.figures+json"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Metric(_Frozen):
+    """One figure over the held-out rows, with its interval."""
+
+    name: str  # accuracy, f1_macro, rmse, mae...
+    value: float
+    low: float | None = None
+    high: float | None = None
+    confidence: float | None = None  # 0.95
+    method: str = ""  # how the interval was made: "wilson", "bootstrap"
+    better: Literal["higher", "lower"]
+    unit: str = ""
+
+
+class Baseline(_Frozen):
+    """What a model must beat, measured on the same rows."""
+
+    name: str  # "last value", "most frequent class", "mean"
+    metrics: list[Metric]
+
+
+class Latency(_Frozen):
+    """Time of one call, against the parent form in the same run; the two took turns."""
+
+    batch: int
+    threads: int
+    runs: int
+    median_us: float  # microseconds
+    against: str  # the other: "fp32 eager"
+    against_median_us: float
+    ratio: float  # against / this: above 1 is faster
+
+
+class Agreement(_Frozen):
+    """How far this form is from its parent, on the same held-out rows."""
+
+    max_abs_error: float
+    max_rel_error: float  # relative to the parent's largest output
+    same_class: Metric | None = None  # of a classification: share of equal predictions
+    difference: list[Metric] = []  # this minus the parent, per metric, with a paired interval
+
+
+class Figures(_Frozen):
+    """What was measured of one form of a model."""
+
+    schema_: Literal["plane/figures/v1"] = Field("plane/figures/v1", alias="schema")
+    variant: str
+    rows: int  # held-out rows
+    metrics: list[Metric]
+    baseline: Baseline | None = None
+    size_bytes: int
+    size_ratio: float | None = None  # parent's size / this one's
+    latency: list[Latency] = []
+    agreement: Agreement | None = None
+    notes: list[str] = []  # sentences for a reader: what is slower, what was left out
+
+    def text(self) -> str:
+        """JSON, as written to ``figures.json``."""
+        document = self.model_dump(mode="json", by_alias=True)
+        return json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def read(cls, path: Path, slot: str = "figures") -> Self:
+        """The figures at `path`. Raises EngineError ``figures_unreadable``."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise EngineError(
+                "figures_unreadable",
+                f"{path.name} holds no figures of a model.",
+                field=f"inputs/{slot}",
+                value=str(path),
+                limit="plane/figures/v1",
+                hint="Give the figures.json that lies beside the model.",
+            ) from error

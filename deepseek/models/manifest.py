@@ -1,0 +1,138 @@
+"""``model.json``: what a model file is. Light to import.
+
+A model is a folder of two files: ``model.json``, this manifest, and the file it names (``model.safetensors``,
+``model.pt`` or ``model.so``). A job carries them as two slots, ``model`` and ``manifest``.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deepseek.job import EngineError
+
+SCHEMA = "plane/model/v1"
+MANIFEST_NAME = "model.json"
+MANIFEST_TYPE = "application/vnd.plane.model+json"
+MEDIA_TYPES = {
+    "safetensors": "application/vnd.safetensors",
+    "torchscript": "application/vnd.torchscript",
+    "tvm": "application/vnd.tvm.library",
+}
+FILE_NAMES = {"safetensors": "model.safetensors", "torchscript": "model.pt", "tvm": "model.so"}
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Format = Literal["safetensors", "torchscript", "tvm"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelFile(_Frozen):
+    """The file beside the manifest, by its bytes."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    sha256: Digest
+    size: int = Field(ge=0)
+
+
+class TensorSpec(_Frozen):
+    """One input or output; -1 in the shape is the number of rows."""
+
+    name: str
+    dtype: Literal["float32", "float64", "int64"]
+    shape: list[int]
+
+
+class Signature(_Frozen):
+    """What goes in and what comes out."""
+
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+
+
+class Architecture(_Frozen):
+    """A multi-layer perceptron that standardises its inputs itself, so that it takes raw values in every form."""
+
+    type: Literal["mlp"] = "mlp"
+    inputs: int = Field(ge=1)
+    hidden: list[int]
+    outputs: int = Field(ge=1)
+    activation: Literal["relu", "tanh", "gelu"]
+    dropout: float = 0.0
+    output: Literal["value", "probabilities"]  # what forward() gives: numbers in the target's unit, or class shares
+    residual: bool = False  # the network adds to the last input: a forecast learns the change from the last value
+
+
+class ModelManifest(_Frozen):
+    """What a model file is, on what it was trained, and how to use it. Equal runs give equal bytes: no time in it."""
+
+    schema_: Literal["plane/model/v1"] = Field(SCHEMA, alias="schema")
+    variant: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,59}$")  # fp32, int8, tvm-x86_64
+    format: Format
+    file: ModelFile
+    task: Literal["classification", "regression", "forecast"]
+    target: str
+    features: list[str]  # names of the inputs, in their order
+    classes: list[str] = []  # of a classification, in the order of the outputs
+    signature: Signature
+    architecture: Architecture
+    parent: Digest | None = None  # of the manifest that this form was made from; none for what was trained
+    inputs: dict[str, Digest] = {}  # slot -> digest of the bytes that went in
+    spec: dict[str, Any] = {}  # of the job that made it
+    machine: dict[str, Any] = {}  # of a compiled form: target, CPU features, batch
+
+    def text(self) -> str:
+        """Canonical JSON: the bytes of ``model.json``."""
+        document = self.model_dump(mode="json", by_alias=True)
+        return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")) + "\n"
+
+    def digest(self) -> str:
+        """SHA-256 of `text`: what a form made from this one names as its parent."""
+        return hashlib.sha256(self.text().encode()).hexdigest()
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The manifest at `path`. Raises EngineError ``manifest_unreadable`` naming the field that is wrong."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise unreadable(path, f"{error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = "/" + "/".join(str(part) for part in first["loc"])
+            raise unreadable(path, f"{where}: {first['msg']}") from error
+
+
+def unreadable(path: Path, why: str) -> EngineError:
+    return EngineError(
+        "manifest_unreadable",
+        f"{path.name} is not the manifest of a model: {why}.",
+        field="inputs/manifest",
+        value=str(path),
+        limit=SCHEMA,
+        hint="Give the model.json that `deepseek train`, `quantize` or `compile` wrote beside the model.",
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_file(manifest: ModelManifest, path: Path, slot: str = "model") -> None:
+    """Raise EngineError ``model_tampered`` unless the bytes at `path` are those that the manifest names."""
+    found = sha256_of(path)
+    if found != manifest.file.sha256:
+        raise EngineError(
+            "model_tampered",
+            f"The {manifest.variant} model has other bytes than its manifest names.",
+            field=f"inputs/{slot}",
+            value=found,
+            limit=manifest.file.sha256,
+            hint="Take the two files from one folder, or make the model again.",
+        )

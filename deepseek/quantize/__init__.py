@@ -1,0 +1,1 @@
+"""Make a model smaller and faster with 8-bit integers."""

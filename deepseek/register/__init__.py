@@ -1,0 +1,1 @@
+"""Gather the forms of one model into a version."""

@@ -1,0 +1,11 @@
+"""The spec of gathering a model's forms into a version. Light to import: the web process reads it."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RegisterSpec(BaseModel):
+    """Check that the forms of a model belong together, and make a version of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    note: str = Field("", max_length=500, title="Note", description="What a reader of the version should know.")
