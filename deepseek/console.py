@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import TextIO
 
 from deepseek.job import Level
@@ -39,6 +40,9 @@ class ConsoleReport:
         """Write one line, above the progress."""
         self.close()
         self._write(f"{text}\n" if level == "info" else f"{level}: {text}\n")
+
+    def checkpoint(self, path: Path, step: int) -> None:
+        """The file beside the output folder is all that is needed; the console leaves it out."""
 
     def close(self) -> None:
         """Clear the progress line, so that the next output starts on a clean one."""

@@ -34,6 +34,12 @@ class Report(Protocol):
     def log(self, text: str, *, level: Level = "info") -> None:
         """One line for a person."""
 
+    def checkpoint(self, path: Path, step: int) -> None:
+        """The file `path` holds everything to go on from after `step` steps.
+
+        It was renamed into place whole; the next checkpoint may be renamed over it, and never writes into it.
+        """
+
 
 class Silent:
     """A Report that drops everything: for calls from a notebook or a test."""
@@ -46,6 +52,18 @@ class Silent:
 
     def log(self, text: str, *, level: Level = "info") -> None:
         pass
+
+    def checkpoint(self, path: Path, step: int) -> None:
+        pass
+
+
+def checkpoint_path(out: Path) -> Path:
+    """Where a run to `out` keeps its checkpoint: a hidden file beside `out`, which exists only when all is done.
+
+    The run replaces it by a rename, goes on from it when it is started again, and removes it once it has succeeded.
+    """
+    out = Path(os.path.abspath(out))
+    return out.parent / f".{out.name}.checkpoint"
 
 
 @dataclass(frozen=True)

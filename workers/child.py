@@ -14,6 +14,7 @@ from typing import Any, Literal
 from deepseek.job import EngineError
 
 PROGRESS_PAUSE = 0.1  # seconds between two progress lines at least: a fast loop must not drown the worker
+LINKS = 2  # checkpoints that wait to be opened, at most: each may be large
 LINE_LIMIT = 4096  # characters of a log line; the rest is cut and said to be
 
 
@@ -25,6 +26,7 @@ class Events:
         self.held: dict[str, Any] | None = None  # newest progress, not sent yet
         self.sent_at = 0.0
         self.stage = ""
+        self.links: list[Path] = []
 
     def progress(self, done: float, total: float | None, unit: str, *, stage: str = "") -> None:
         line = {"event": "progress", "done": done, "total": total, "unit": unit, "stage": stage}
@@ -42,6 +44,21 @@ class Events:
         for line in str(text).splitlines() or [""]:
             cut = line if len(line) <= LINE_LIMIT else f"{line[:LINE_LIMIT]} ... ({len(line)} characters)"
             self.send({"event": "log", "text": cut, "level": level, "at": time.time()})
+
+    def checkpoint(self, path: Path, step: int) -> None:
+        """Tell of a link to the file, not of `path`: the engine may rename the next one over it before it is opened."""
+        link = Path(f"{path}.{step}")
+        try:
+            link.unlink(missing_ok=True)
+            os.link(path, link)
+        except OSError as error:
+            self.log(f"The checkpoint of step {step} is not kept: {error.strerror}.", level="warning")
+            return
+        self.links.append(link)
+        for late in self.links[:-LINKS]:  # a worker that is held up leaves them there
+            late.unlink(missing_ok=True)
+        del self.links[:-LINKS]
+        self.send({"event": "checkpoint", "path": str(link), "step": step})
 
     def flush(self) -> None:
         if self.held:

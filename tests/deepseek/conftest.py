@@ -11,7 +11,7 @@ class Recorder:
     """A Report that keeps what it was told."""
 
     def __init__(self):
-        self.stages, self.metrics, self.lines = [], {}, []
+        self.stages, self.metrics, self.lines, self.checkpoints = [], {}, [], []
 
     def progress(self, done, total, unit, *, stage=""):
         self.stages.append((stage, done, total, unit))
@@ -21,6 +21,9 @@ class Recorder:
 
     def log(self, text, *, level="info"):
         self.lines.append((level, text))
+
+    def checkpoint(self, path, step):
+        self.checkpoints.append((path, step))
 
 
 @pytest.fixture

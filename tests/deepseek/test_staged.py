@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from deepseek.job import STALE_SECONDS, EngineError, staged
+from deepseek.job import STALE_SECONDS, EngineError, checkpoint_path, staged
 
 
 def test_success_renames_the_folder(tmp_path):
@@ -107,3 +108,8 @@ def test_running_twin_is_not_swept(tmp_path):
     assert alive.exists()
     process.kill()
     process.wait()
+
+
+def test_a_checkpoint_lies_beside_the_output_folder_whatever_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert checkpoint_path(Path("models/out")) == tmp_path / "models" / ".out.checkpoint"
