@@ -7,13 +7,13 @@ A model is a folder of two files: ``model.json``, this manifest, and the file it
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deepseek.job import EngineError
 
-SCHEMA = "plane/model/v1"
+SCHEMA: Final = "plane/model/v1"
 MANIFEST_NAME = "model.json"
 MANIFEST_TYPE = "application/vnd.plane.model+json"
 MEDIA_TYPES = {

@@ -1,0 +1,74 @@
+"""``heldout.safetensors``: rows that no training saw, so that every form of a model is measured on the same ones."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from deepseek.job import EngineError
+from deepseek.models.manifest import MEDIA_TYPES, ModelManifest
+
+HELDOUT_NAME = "heldout.safetensors"
+HELDOUT_TYPE = MEDIA_TYPES["safetensors"]
+
+Floats = npt.NDArray[np.float32]
+FIELD = "inputs/heldout"
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """`features` (n, F) in raw units; `target` (n,), float32 values in their unit or int64 places in the classes."""
+
+    features: Floats
+    target: npt.NDArray[Any]
+
+
+def write_heldout(rows: Heldout, path: Path) -> None:
+    """Write the rows; equal rows give equal bytes."""
+    tensors = {"features": np.ascontiguousarray(rows.features), "target": np.ascontiguousarray(rows.target)}
+    safetensors.numpy.save_file(tensors, path)
+
+
+def read_heldout(path: Path, manifest: ModelManifest) -> Heldout:
+    """The rows at `path`, checked to fit the model: at least one, all finite, as many features, classes that exist.
+
+    Raises EngineError ``heldout_unreadable`` or ``heldout_mismatch``.
+    """
+    try:
+        tensors = safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, ValueError, OSError, KeyError) as error:
+        raise EngineError(
+            "heldout_unreadable",
+            f"{path.name} is no safetensors file: {error}.",
+            field=FIELD,
+            value=path.name,
+            limit="a safetensors file with the tensors features and target",
+            hint="Give the heldout.safetensors that `deepseek train` wrote beside the model.",
+        ) from error
+    rows = Heldout(tensors.get("features", np.empty(0)), tensors.get("target", np.empty(0)))
+    wanted = np.int64 if manifest.task == "classification" else np.float32
+    count, inputs = len(rows.target), manifest.architecture.inputs
+    if rows.features.shape != (count, inputs) or not count or rows.features.dtype != np.float32:
+        raise _mismatch(f"features: {rows.features.dtype} {rows.features.shape}", f"features: float32 (rows, {inputs})")
+    if rows.target.dtype != wanted or rows.target.ndim != 1:
+        raise _mismatch(f"target: {rows.target.dtype} {rows.target.shape}", f"target: {np.dtype(wanted)} (rows,)")
+    if not (np.isfinite(rows.features).all() and np.isfinite(rows.target).all()):
+        raise _mismatch("a value that is missing or infinite", "finite values")
+    if wanted is np.int64 and not ((rows.target >= 0) & (rows.target < len(manifest.classes))).all():
+        raise _mismatch(f"class {rows.target.max()}", f"0 to {len(manifest.classes) - 1}")
+    return rows
+
+
+def _mismatch(value: str, limit: str) -> EngineError:
+    return EngineError(
+        "heldout_mismatch",
+        "The held-out rows do not fit the model.",
+        field=FIELD,
+        value=value,
+        limit=limit,
+        hint="Give the heldout.safetensors that was written beside the trained model.",
+    )

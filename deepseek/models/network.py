@@ -1,0 +1,204 @@
+"""The network that an architecture describes, and its one safe file format.
+
+Weights are written and read as safetensors: a header of names, types and shapes, then numbers. Nothing in such a file
+can run, and nothing else is ever opened.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from deepseek.job import EngineError
+from deepseek.models.manifest import (
+    FILE_NAMES,
+    MANIFEST_NAME,
+    Architecture,
+    ModelFile,
+    ModelManifest,
+    Signature,
+    TensorSpec,
+    check_file,
+    sha256_of,
+)
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU}
+_PICKLE, _ZIP = b"\x80", b"PK\x03\x04"  # how torch.save began before 1.6, and begins since
+
+
+class Network(nn.Module):
+    """A multi-layer perceptron on raw values: it standardises its inputs, and puts values back into their unit.
+
+    The four buffers are part of the weights: mean and standard deviation of each input, shape (F,), and of each value
+    that comes out, shape (outputs,); ones and zeros for classes. With `residual` the last input is the last value of a
+    series: the layers see how far each other value lies from it, and their output is added to it.
+    """
+
+    input_mean: Tensor
+    input_scale: Tensor
+    output_mean: Tensor
+    output_scale: Tensor
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.residual = architecture.residual
+        self.probabilities = architecture.output == "probabilities"
+        self.register_buffer("input_mean", torch.zeros(architecture.inputs))
+        self.register_buffer("input_scale", torch.ones(architecture.inputs))
+        self.register_buffer("output_mean", torch.zeros(architecture.outputs))
+        self.register_buffer("output_scale", torch.ones(architecture.outputs))
+        layers: list[nn.Module] = []
+        width = architecture.inputs
+        for hidden in architecture.hidden:
+            layers += [nn.Linear(width, hidden), ACTIVATIONS[architecture.activation]()]
+            if architecture.dropout:
+                layers.append(nn.Dropout(architecture.dropout))
+            width = hidden
+        self.layers = nn.Sequential(*layers, nn.Linear(width, architecture.outputs))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """What the last layer gives for raw `features` of shape (n, F), as shape (n, outputs).
+
+        For classes the logits; for a value its distance from `output_mean`, counted in `output_scale`.
+        """
+        if self.residual:
+            features = features - features[:, -1:]
+        result: Tensor = self.layers((features - self.input_mean) / self.input_scale)
+        return result
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Raw `features` (n, F), float32, to class shares (n, C) or to values in the target's unit (n, 1)."""
+        logits = self.logits(features)
+        if self.probabilities:
+            return torch.softmax(logits, dim=1)
+        values = logits * self.output_scale + self.output_mean
+        return features[:, -1:] + values if self.residual else values
+
+
+def build_network(architecture: Architecture) -> Network:
+    """The network with fresh weights, drawn from torch's global generator, and nothing standardised yet."""
+    return Network(architecture)
+
+
+def save_network(
+    network: Network,
+    folder: Path,
+    *,
+    architecture: Architecture,
+    task: str,
+    target: str,
+    features: list[str],
+    classes: list[str],
+    inputs: Mapping[str, str],
+    spec: Mapping[str, Any],
+) -> ModelManifest:
+    """Write ``model.safetensors`` and ``model.json`` into `folder`; equal weights give equal bytes.
+
+    `inputs`: slot -> SHA-256 of what went in. `spec`: of the job, as JSON.
+    """
+    path = folder / FILE_NAMES["safetensors"]
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    safetensors.torch.save_file(tensors, path)
+    manifest = ModelManifest(
+        schema="plane/model/v1",
+        variant="fp32",
+        format="safetensors",
+        file=ModelFile(name=path.name, sha256=sha256_of(path), size=path.stat().st_size),
+        task=task,
+        target=target,
+        features=features,
+        classes=classes,
+        signature=signature_of(architecture),
+        architecture=architecture,
+        inputs=dict(inputs),
+        spec=dict(spec),
+    )
+    (folder / MANIFEST_NAME).write_text(manifest.text(), encoding="utf-8")
+    return manifest
+
+
+def signature_of(architecture: Architecture) -> Signature:
+    """One input ``features`` (rows, F) and one output, named by what it is: ``value`` or ``probabilities``."""
+    return Signature(
+        inputs=[TensorSpec(name="features", dtype="float32", shape=[-1, architecture.inputs])],
+        outputs=[TensorSpec(name=architecture.output, dtype="float32", shape=[-1, architecture.outputs])],
+    )
+
+
+def load_network(manifest: ModelManifest, path: Path) -> Network:
+    """The trained network from the safetensors file at `path`, ready to predict (eval mode, no gradients).
+
+    Raises EngineError: ``model_unsafe`` (a pickle, which could run code; it is never opened), ``model_tampered`` (other
+    bytes than the manifest names), ``model_format`` (the manifest is of another form), ``model_unreadable`` (no
+    safetensors file), ``model_mismatch`` (tensors that do not fit the architecture).
+    """
+    if manifest.format != "safetensors":
+        raise EngineError(
+            "model_format",
+            f"The {manifest.variant} model is a {manifest.format} file; weights are needed.",
+            field="inputs/manifest",
+            value=manifest.format,
+            limit="safetensors",
+            hint="Give the model that `deepseek train` made.",
+        )
+    _refuse_pickle(path)
+    check_file(manifest, path)
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, ValueError, OSError) as error:
+        raise _unreadable(path, str(error)) from error
+    with torch.device("meta"):  # costs no memory, whatever widths a forged manifest names
+        network = build_network(manifest.architecture)
+    _compare(network.state_dict(), tensors)
+    network.load_state_dict(tensors, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def _refuse_pickle(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from error
+    if head.startswith(_PICKLE) or head == _ZIP:
+        raise EngineError(
+            "model_unsafe",
+            f"{path.name} is a pickle, as torch.save writes: opening it could run any code, so it was not opened.",
+            field="inputs/model",
+            value=path.name,
+            limit="a safetensors file",
+            hint="Save the weights with safetensors.torch.save_file, or train the model here.",
+        )
+
+
+def _unreadable(path: Path, why: str) -> EngineError:
+    return EngineError(
+        "model_unreadable",
+        f"{path.name} is no safetensors file: {why}.",
+        field="inputs/model",
+        value=path.name,
+        limit="a safetensors file",
+        hint="The file may be cut short; copy it again and compare its SHA-256 with the manifest.",
+    )
+
+
+def _compare(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    def shown(tensors: Mapping[str, Tensor], name: str) -> str:
+        if name not in tensors:
+            return "none"
+        return f"{str(tensors[name].dtype).removeprefix('torch.')} {tuple(tensors[name].shape)}"
+
+    for name in [*wanted, *sorted(set(found) - set(wanted))]:
+        if shown(wanted, name) != shown(found, name):
+            raise EngineError(
+                "model_mismatch",
+                f"The tensor {name!r} of the model file does not fit the architecture in its manifest.",
+                field="inputs/model",
+                value=f"{name}: {shown(found, name)}",
+                limit=f"{name}: {shown(wanted, name)}",
+                hint="Take the model and the manifest from one folder.",
+            )
