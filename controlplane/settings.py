@@ -233,6 +233,10 @@ SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "controlplane.errors.csrf_failure"
 
+# -- approvals ------------------------------------------------------------------------------------------------------
+# Subject type -> dotted name of the Subject (apps/approvals/subjects.py): whose apps stand above approvals.
+APPROVAL_SUBJECTS = {"promotion": "apps.registry.promotion.PROMOTION"}
+
 # -- transport and content policy -----------------------------------------------------------------------------------
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENV.behind_tls
 SECURE_HSTS_SECONDS = 31_536_000 if ENV.behind_tls else 0
