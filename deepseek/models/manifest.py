@@ -95,23 +95,23 @@ class ModelManifest(_Frozen):
         return hashlib.sha256(self.text().encode()).hexdigest()
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path, slot: str = "manifest") -> Self:
         """The manifest at `path`. Raises EngineError ``manifest_unreadable`` naming the field that is wrong."""
         try:
             return cls.model_validate_json(path.read_bytes())
         except OSError as error:
-            raise unreadable(path, f"{error.strerror}") from error
+            raise unreadable(path, f"{error.strerror}", slot) from error
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = "/" + "/".join(str(part) for part in first["loc"])
-            raise unreadable(path, f"{where}: {first['msg']}") from error
+            raise unreadable(path, f"{where}: {first['msg']}", slot) from error
 
 
-def unreadable(path: Path, why: str) -> EngineError:
+def unreadable(path: Path, why: str, slot: str = "manifest") -> EngineError:
     return EngineError(
         "manifest_unreadable",
         f"{path.name} is not the manifest of a model: {why}.",
-        field="inputs/manifest",
+        field=f"inputs/{slot}",
         value=str(path),
         limit=SCHEMA,
         hint="Give the model.json that `deepseek train`, `quantize` or `compile` wrote beside the model.",
