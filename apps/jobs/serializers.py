@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
-from apps.errors import Invalid, PlaneError
+from apps.errors import PlaneError
 from apps.jobs.kinds import KINDS, Needs
 from apps.jobs.models import Job, JobInput, JobOutput
-from apps.jobs.specs import parse_spec, spec_errors
+from apps.jobs.specs import all_of, parse_spec, spec_errors
 from apps.jobs.states import JobState
 from apps.jobs.submission import InputSpec, Submission
 
@@ -110,17 +110,18 @@ def read_submission(data: Any, *, idempotency_key: str | None) -> Submission:
         register=body.registers,
         name=body.name,
         priority=body.priority,
-        needs=needs_of(body),
+        needs=needs_of(body.needs, body.kind),
         max_attempts=body.max_attempts,
         time_limit_seconds=body.time_limit_seconds,
         idempotency_key=idempotency_key,
     )
 
 
-def needs_of(body: JobBody) -> Needs | None:
-    if body.needs is None or body.kind not in KINDS:
+def needs_of(needs: NeedsBody | None, kind: str) -> Needs | None:
+    """The kind's own needs with those given in their place; None where none are given."""
+    if needs is None or kind not in KINDS:
         return None
-    return Needs(**{**asdict(KINDS[body.kind].needs), **body.needs.model_dump(exclude_none=True)})
+    return Needs(**{**asdict(KINDS[kind].needs), **needs.model_dump(exclude_none=True)})
 
 
 def body_errors(failure: ValidationError, given: Any) -> list[dict[str, Any]]:
@@ -152,12 +153,6 @@ def input_faults(slot: str, given: InputBody) -> list[dict[str, Any]]:
         return []
     message = f"The input {slot} names a digest and a job: give one of the two."
     return [{"code": "input_ambiguous", "message": message, "field": f"/inputs/{slot}", "limit": None, "hint": None}]
-
-
-def all_of(errors: list[dict[str, Any]]) -> Invalid:
-    first = errors[0]
-    named = {name: first[name] for name in ("code", "field", "limit", "hint")}
-    return Invalid(first["message"], **named, errors=errors)
 
 
 # -- out ------------------------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,6 +13,7 @@ from apps.canonical import canonical_json
 from apps.errors import Invalid
 from apps.jobs.kinds import KINDS, JobKind
 
+M = TypeVar("M", bound=BaseModel)
 LIMITS = ("ge", "gt", "le", "lt", "max_length", "min_length", "multiple_of", "expected", "max_digits")
 
 
@@ -32,22 +33,24 @@ def kind_of(name: str) -> JobKind:
 
 def parse_spec(kind: str, spec: Mapping[str, Any], *, strict: bool = True, prefix: str = "/spec") -> BaseModel:
     """The typed spec, or Invalid with every error. `strict`: no coercion, as the API asks; a form is lax."""
-    model = kind_of(kind).spec
+    return parse_model(kind_of(kind).spec, spec, strict=strict, prefix=prefix)
+
+
+def parse_model(model: type[M], given: Mapping[str, Any], *, strict: bool, prefix: str) -> M:
+    """What `given` is as a `model`, or Invalid with every error, each pointer behind `prefix`."""
     try:
-        return model.model_validate_json(json.dumps(spec), strict=strict)
+        return model.model_validate_json(json.dumps(given), strict=strict)
     except ValidationError as failure:
-        errors = spec_errors(failure, spec, prefix=prefix)
-        first = errors[0]
-        raise Invalid(
-            first["message"],
-            code=first["code"],
-            field=first["field"],
-            limit=first["limit"],
-            hint=first["hint"],
-            errors=errors,
-        ) from None
+        raise all_of(spec_errors(failure, given, prefix=prefix)) from None
     except (TypeError, ValueError) as failure:
         raise Invalid(f"The spec cannot be read: {failure}.", field=prefix, hint="Send a JSON object.") from None
+
+
+def all_of(errors: Sequence[dict[str, Any]]) -> Invalid:
+    """One refusal that holds all these errors, the first of them at the top."""
+    first = errors[0]
+    named = {name: first[name] for name in ("code", "field", "limit", "hint")}
+    return Invalid(first["message"], **named, errors=errors)
 
 
 def spec_errors(failure: ValidationError, given: Any, *, prefix: str) -> list[dict[str, Any]]:

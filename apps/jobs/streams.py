@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -80,9 +80,14 @@ def rest_connection() -> None:
 # -- waiting --------------------------------------------------------------------------------------------------------
 def wait_until_ended(job_id: int, seconds: float) -> None:
     """Return when the job has ended, `seconds` are over, or this process is asked to stop."""
+    wait_while(Job.objects.filter(pk=job_id).exclude(state__in=ENDED).exists, seconds)
+
+
+def wait_while(moving: Callable[[], bool], seconds: float) -> None:
+    """Return when `moving` says no, `seconds` are over, or this process is asked to stop."""
     deadline = time.monotonic() + seconds
     with Seat():
-        while Job.objects.filter(pk=job_id).exclude(state__in=ENDED).exists():
+        while moving():
             left = deadline - time.monotonic()
             rest_connection()
             if left <= 0 or STOPPING.wait(min(WAIT_POLL_SECONDS, left)):
@@ -93,9 +98,9 @@ def wait_until_ended(job_id: int, seconds: float) -> None:
 class EventStream:
     """The body of a stream. A class: a generator that was never started runs no `finally`, and would keep its seat."""
 
-    def __init__(self, job_id: int, after: int) -> None:
+    def __init__(self, messages: Iterator[bytes]) -> None:
         self.seat = Seat()
-        self.messages = messages(job_id, after)
+        self.messages = messages
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -115,8 +120,13 @@ class EventStream:
 
 def stream_response(job_id: int, after: int) -> StreamingHttpResponse:
     """The events of a job behind `after`, until it has ended; TooManyStreams when the process is full."""
+    return streamed(messages(job_id, after))
+
+
+def streamed(messages: Iterator[bytes]) -> StreamingHttpResponse:
+    """Messages as Server-Sent Events, in one of this process's seats."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(EventStream(job_id, after), content_type="text/event-stream", headers=headers)
+    return StreamingHttpResponse(EventStream(messages), content_type="text/event-stream", headers=headers)
 
 
 def messages(job_id: int, after: int) -> Iterator[bytes]:
@@ -163,7 +173,7 @@ def written(event: JobEvent) -> bytes:
     return b"".join([*(message("metric", p) for p in points[:-1]), message("metric", points[-1], event.seq)])
 
 
-def message(name: str, data: Any, seq: int | None = None) -> bytes:
+def message(name: str, data: Any, seq: int | str | None = None) -> bytes:
     """One SSE message; JSON escapes line ends, so the data is one line."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     head = f"id: {seq}\n" if seq is not None else ""

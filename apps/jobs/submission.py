@@ -14,10 +14,10 @@ from apps.accounts.models import SLUG, Project
 from apps.actors import Actor
 from apps.artifacts.models import Artifact
 from apps.canonical import digest_of
-from apps.errors import Invalid, PlaneError
+from apps.errors import PlaneError
 from apps.jobs.kinds import KINDS, JobKind, Needs
 from apps.jobs.models import Job
-from apps.jobs.specs import kind_of, parse_spec
+from apps.jobs.specs import all_of, kind_of, parse_spec
 from apps.jobs.states import JobState
 
 PRIORITY = (-100, 100)
@@ -77,8 +77,11 @@ class Checked:
     parents: Mapping[int, Job]
 
 
-def check(actor: Actor, project: Project, asked: Submission) -> Checked:
-    """Resolve and validate; Invalid with every error found, each naming its field."""
+def check(actor: Actor, project: Project, asked: Submission, *, promised: Sequence[str] = ()) -> Checked:
+    """Resolve and validate; Invalid with every error found, each naming its field.
+
+    `promised`: slots beyond `asked.inputs` that jobs not made yet will fill; for looking ahead, before any is made.
+    """
     errors: list[dict[str, Any]] = []
     kind = kind_of(asked.kind)
     spec: BaseModel | None = None
@@ -86,20 +89,12 @@ def check(actor: Actor, project: Project, asked: Submission) -> Checked:
         spec = parse_spec(asked.kind, asked.spec, strict=asked.strict)
     except PlaneError as failure:
         errors += failure.errors
-    errors += slot_errors(kind, asked) + limit_errors(asked) + register_errors(kind, asked)
+    errors += slot_errors(kind, asked, promised) + limit_errors(asked) + register_errors(kind, asked)
     artifacts, missing = resolve_artifacts(actor, project, asked)
     parents, unknown = resolve_parents(actor, project, asked)
     errors += missing + unknown
     if errors or spec is None:
-        first = errors[0]
-        raise Invalid(
-            first["message"],
-            code=first["code"],
-            field=first["field"],
-            limit=first["limit"],
-            hint=first["hint"],
-            errors=errors,
-        )
+        raise all_of(errors)
     return Checked(kind=kind, spec=spec, artifacts=artifacts, parents=parents)
 
 
@@ -107,8 +102,8 @@ def fault(code: str, message: str, where: str, limit: Any = None, hint: str | No
     return {"code": code, "message": message, "field": where, "limit": limit, "hint": hint}
 
 
-def slot_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
-    given = [i.slot for i in asked.inputs]
+def slot_errors(kind: JobKind, asked: Submission, promised: Sequence[str] = ()) -> list[dict[str, Any]]:
+    given = [*(i.slot for i in asked.inputs), *promised]
     known = (*kind.inputs, *kind.optional_inputs)
     errors = [
         fault("input_missing", f"The input {slot} is not filled.", f"/inputs/{slot}", hint="Give a digest or a job.")
