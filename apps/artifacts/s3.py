@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError  # type: ignor
 from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
 from apps.artifacts.digests import checked_digest
-from apps.artifacts.store import STALE, Reading, Staging, Store
+from apps.artifacts.store import STALE, Reading, Staging, Store, checked_names
 from apps.errors import Unavailable
 
 PART = 16 << 20  # 10,000 parts are S3's limit: 160 GB for one object; one part is held in memory per upload
@@ -92,6 +92,24 @@ class S3Store(Store):
                 config_kwargs={"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 3}},
             )
         return self._fs
+
+    def area(self, *names: str) -> Store:
+        inside = S3Store("/".join((self.root, *checked_names(names))), self.endpoint)
+        inside._fs, inside.is_area = self.fs, True
+        return inside
+
+    def areas(self) -> list[str]:
+        with outage_named(), suppress(FileNotFoundError):
+            return sorted(key.rpartition("/")[2] for key in self.fs.ls(self.root, detail=False))
+        return []
+
+    def _remove(self, digest: str) -> None:
+        with outage_named(), suppress(FileNotFoundError):
+            self.fs.rm_file(self.key_of(digest))
+
+    def _clear(self) -> None:
+        with outage_named(), suppress(FileNotFoundError):
+            self.fs.rm(self.root, recursive=True)
 
     def key_of(self, digest: str) -> str:
         checked_digest(digest)

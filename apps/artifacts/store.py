@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
+import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ from apps.errors import Malformed, Unavailable
 
 CHUNK = 1 << 20
 STALE = timedelta(hours=24)  # a staging file that nobody wrote to for so long has lost its writer
+AREA = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 NO_LINKS = {EPERM, ENOTSUP, EMLINK}  # file systems of some network shares
 
 
@@ -120,7 +123,42 @@ class Reading:
 
 
 class Store(ABC):
-    """What both stores can do. Digests are 64 lower-case hex digits; anything else is Invalid (`bad_digest`)."""
+    """What both stores can do. Digests are 64 lower-case hex digits; anything else is Invalid (`bad_digest`).
+
+    Objects are for ever, but those of an area. Removing an object of the store itself would race with an upload of
+    equal bytes, which finds the object there and counts on it. An area has one writer, and no row of another names
+    what it holds: that writer may remove, and whoever knows that it has ended may clear.
+    """
+
+    is_area = False
+
+    @abstractmethod
+    def area(self, *names: str) -> Store:
+        """A store inside this one, at names of small letters, digits and hyphens; equal bytes are stored again."""
+
+    @abstractmethod
+    def areas(self) -> list[str]:
+        """The names of the areas that lie directly in this area, also of those just being cleared."""
+
+    def remove(self, digest: str) -> None:
+        """Forget an object of an area; harmless when there is none."""
+        self._only_of_an_area()
+        self._remove(digest)
+
+    def clear(self) -> None:
+        """Forget an area whole, with what interrupted writers left in it; harmless when there is none."""
+        self._only_of_an_area()
+        self._clear()
+
+    def _only_of_an_area(self) -> None:
+        if not self.is_area:
+            raise ValueError("the store itself forgets nothing")
+
+    @abstractmethod
+    def _remove(self, digest: str) -> None: ...
+
+    @abstractmethod
+    def _clear(self) -> None: ...
 
     @abstractmethod
     def open_staging(self, expected_digest: str | None = None) -> Staging:
@@ -159,6 +197,14 @@ class Store(ABC):
         for chunk in self.open(digest):
             sha256.update(chunk)
         return sha256.hexdigest() == digest
+
+
+def checked_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of an area, safe in a path."""
+    for name in names:
+        if not AREA.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of an area")
+    return names
 
 
 def cut_off(size: int, expected: int) -> Malformed:
@@ -241,6 +287,23 @@ class LocalStore(Store):
         self.root = root
         self.staging = root / "staging"
         self.damaged = root / "damaged"
+
+    def area(self, *names: str) -> Store:
+        inside = LocalStore(self.root.joinpath(*checked_names(names)))
+        inside.is_area = True
+        return inside
+
+    def areas(self) -> list[str]:
+        with suppress(FileNotFoundError):
+            return sorted(entry.name for entry in self.root.iterdir() if entry.is_dir())
+        return []
+
+    def _remove(self, digest: str) -> None:
+        self.path_of(digest).unlink(missing_ok=True)
+
+    def _clear(self) -> None:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.root)
 
     def path_of(self, digest: str) -> Path:
         checked_digest(digest)

@@ -133,6 +133,20 @@ class JobOutput(models.Model):
         constraints = [models.UniqueConstraint(fields=["job", "slot"], name="job_output_once")]
 
 
+class JobCheckpoint(models.Model):
+    """What the next attempt goes on from: the newest that the engine announced and a worker has stored whole."""
+
+    job = models.OneToOneField(Job, models.CASCADE, primary_key=True, related_name="checkpoint")
+    attempt = models.IntegerField()  # that made it: the bytes lie in this attempt's area of the store
+    step = models.BigIntegerField()
+    digest = models.CharField(max_length=64)
+    size = models.BigIntegerField()
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"step {self.step} of job {self.job_id}"
+
+
 class JobEvent(models.Model):
     """Telemetry, exempt from the audit: progress, flushed log lines, metrics, and the moves of the state."""
 

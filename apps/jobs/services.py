@@ -22,6 +22,7 @@ from apps.audit.services import change_state, record
 from apps.canonical import sha256_hex
 from apps.errors import Conflict, StaleState
 from apps.jobs import doorbell
+from apps.jobs.checkpoints import forget_checkpoint, record_checkpoint
 from apps.jobs.descent import Descent
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
@@ -33,7 +34,7 @@ from apps.jobs.submission import Checked, InputSpec, Submission, check, lease_se
 from apps.nodes.models import Node
 from apps.policy import allows, require
 
-__all__ = ["InputSpec", "Submission", "submit_job"]
+__all__ = ["InputSpec", "Submission", "record_checkpoint", "submit_job"]
 
 
 # -- what people and tools ask for ----------------------------------------------------------------------------------
@@ -156,6 +157,7 @@ def _ask_to_cancel(actor: Actor, job: Job, reason: str) -> None:
 
 def _cancel(actor: Actor, job: Job, reason: str) -> None:
     change_state(job, JobState.CANCELLED, actor=actor, reason=reason, ended_at=Now(), cancel_reason=reason[:500])
+    forget_checkpoint(job)
     _tell(job, reason or f"Cancelled by {actor.label}")
     _fail_children(actor, job)
 
@@ -344,6 +346,7 @@ def succeed_job(
             JobOutput(job=job, slot=slot, artifact=artifact, name=name, media_type=media_type, meta=dict(meta))
             for slot, artifact, name, media_type, meta in outputs
         )
+        forget_checkpoint(job)
         _tell(job, "Outputs registered")
         _free_children(actor, job)
     return job
@@ -530,6 +533,7 @@ def _cancel_running(actor: Actor, job: Job, guard: Mapping[str, Any]) -> None:
         lease_until=None,
         devices=[],
     )
+    forget_checkpoint(job)
     _tell(job, job.cancel_reason or "Cancelled")
     _fail_children(actor, job)
 

@@ -60,6 +60,17 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='JobCheckpoint',
+            fields=[
+                ('job', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='checkpoint', serialize=False, to='jobs.job')),
+                ('attempt', models.IntegerField()),
+                ('step', models.BigIntegerField()),
+                ('digest', models.CharField(max_length=64)),
+                ('size', models.BigIntegerField()),
+                ('created_at', models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
             name='JobEvent',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

@@ -8,7 +8,8 @@ from django.db.models.functions import Now
 from apps.actors import PlaneRole, plane_actor
 from apps.artifacts.models import Artifact, Holding
 from apps.jobs import doorbell, services
-from apps.jobs.models import Job
+from apps.jobs.checkpoints import area_of
+from apps.jobs.models import Job, JobCheckpoint
 from apps.jobs.submission import InputSpec, Submission
 from apps.nodes.models import Node
 
@@ -136,3 +137,18 @@ def say(worker_actor):
 @pytest.fixture
 def url(project):
     return lambda tail="": f"/api/v1/projects/{project.slug}/jobs{tail}"
+
+
+@pytest.fixture
+def keep_checkpoint(worker_actor, settings, tmp_path, django_capture_on_commit_callbacks):
+    """keep_checkpoint(job, step, bytes) -> JobCheckpoint, as the worker does it: stored, then recorded."""
+    settings.PLANE_HOME = tmp_path
+
+    def keep(job: Job, step: int = 1, data: bytes = b"weights") -> JobCheckpoint:
+        with area_of(job.pk, job.attempt).open_staging() as staging:
+            staging.write(data)
+            digest, size = staging.publish()
+        with django_capture_on_commit_callbacks(execute=True):
+            return services.record_checkpoint(actor=worker_actor, job=job, step=step, digest=digest, size=size)
+
+    return keep
