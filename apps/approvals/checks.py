@@ -1,0 +1,156 @@
+"""What the services of this app refuse: texts, people who may not decide, approvals that are closed."""
+
+from __future__ import annotations
+
+from apps.accounts.proofs import TOKEN, Proof
+from apps.actors import Actor
+from apps.approvals.differences import Change, told
+from apps.approvals.models import Approval
+from apps.approvals.states import ApprovalState
+from apps.approvals.subjects import subject_types
+from apps.approvals.terms import DEADLINE_HOURS, NEEDED
+from apps.errors import Conflict, Invalid, Refused
+
+REASON, COMMENT, TITLE = 2000, 2000, 200  # characters
+NAMED = 3  # changes that the first sentence names; the others follow in the list
+
+
+def checked_text(text: str, field: str, most: int, *, least: int = 1) -> str:
+    """The text without outer space; Invalid outside its length."""
+    found = text.strip()
+    if least <= len(found) <= most:
+        return found
+    said = f"{field} has {len(found)} characters." if found else f"{field} must not be blank."
+    raise Invalid(said, code="text_length", field=f"/{field}", limit=f"{least} to {most} characters")
+
+
+def checked_number(value: int, field: str, limits: tuple[int, int]) -> int:
+    low, high = limits
+    if low <= value <= high:
+        return value
+    raise Invalid(f"{field} is {value}.", code="out_of_range", field=f"/{field}", limit=f"{low} to {high}")
+
+
+def check_subject_type(subject_type: str) -> None:
+    if subject_type not in subject_types():
+        raise Invalid(
+            f"Nothing called {subject_type[:40]!r} needs an approval.",
+            code="unknown_subject_type",
+            field="/subject_type",
+            limit=", ".join(subject_types()),
+        )
+
+
+def check_policy(needed: int, deadline_hours: int) -> None:
+    checked_number(needed, "needed", NEEDED)
+    checked_number(deadline_hours, "deadline_hours", DEADLINE_HOURS)
+
+
+def check_proof(actor: Actor, proof: Proof) -> None:
+    """A person decides, and has just proved to be that person; a token counts for calls made with it alone."""
+    if actor.user_id is None:
+        raise Refused("No service account decides: a person must.", code="not_a_person", action="approval.decide")
+    if proof.user_id != actor.user_id or (proof.method == TOKEN) != (actor.token_id is not None):
+        raise Refused("The proof is not this person's.", code="proof_missing", action="approval.decide")
+
+
+def check_not_own(actor: Actor, approval: Approval) -> None:
+    if approval.is_own_of(actor):
+        raise Refused(
+            "You asked for this yourself: somebody else must decide.",
+            code="own_request",
+            action="approval.decide",
+            project_id=approval.project_id,
+            object_type="approval",
+            object_id=approval.pk,
+            hint="You may withdraw it.",
+        )
+
+
+def check_own(actor: Actor, approval: Approval) -> None:
+    if not approval.is_own_of(actor):
+        raise Refused(
+            "Only who asked for it withdraws it.",
+            code="not_yours",
+            action="approval.withdraw",
+            project_id=approval.project_id,
+            object_type="approval",
+            object_id=approval.pk,
+            hint="An approver may reject it.",
+        )
+
+
+def check_pending(approval: Approval) -> None:
+    if approval.state == ApprovalState.PENDING:
+        return
+    raise Conflict(
+        f"The approval {approval.pk} is {approval.state} already: nothing more is decided.",
+        code="already_decided",
+        field="state",
+        limit=ApprovalState.PENDING.value,
+    )
+
+
+def check_seen(approval: Approval, facts_digest: str) -> None:
+    """One decides about what one saw, and about nothing else."""
+    if facts_digest != approval.facts_digest:
+        raise Conflict(
+            "The facts that you saw are not those of this approval.",
+            code="facts_changed_since_you_looked",
+            field="/facts_digest",
+            limit=approval.facts_digest,
+            hint="Read it again, then decide.",
+        )
+
+
+def check_not_voted(user_id: int, approval: Approval) -> None:
+    vote = approval.votes.filter(user_id=user_id).first()
+    if vote is not None:
+        raise Conflict(
+            f"You have voted on this already ({vote.decision}, {vote.at.isoformat(timespec='seconds')}).",
+            code="already_voted",
+            hint="A vote stands. Somebody else must give the next one.",
+        )
+
+
+def too_few(needed: int, eligible: int) -> Conflict:
+    return Conflict(
+        f"It takes {needed} approvals, and {eligible} people here could give one.",
+        code="too_few_approvers",
+        limit=needed,
+        hint="The security administrator gives the role approver; who asks cannot approve.",
+    )
+
+
+def already_pending(first: Approval) -> Conflict:
+    return Conflict(
+        f"The approval {first.pk} of {first.requester} is pending for this already.",
+        code="approval_pending",
+        limit=first.pk,
+        hint="Wait for it, or withdraw it and ask anew.",
+    )
+
+
+def deadline_passed(approval: Approval) -> Conflict:
+    when = approval.deadline_at.isoformat(timespec="seconds")
+    return Conflict(
+        f"The deadline has passed: {when}. The approval is expired.",
+        code="deadline_passed",
+        field="deadline_at",
+        limit=when,
+        hint="Ask anew.",
+    )
+
+
+def void_of(changes: list[Change]) -> Conflict:
+    """The refusal that names every fact that changed; the first entry names the first few."""
+    named = "; ".join(told(change) for change in changes[:NAMED])
+    more = f", and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
+    whole = Conflict(
+        f"What was asked for is not what stands now: {named}{more}. The approval is void.",
+        code="approval_void",
+        field="/facts",
+        hint="Ask anew, on the facts as they are.",
+    )
+    each = [{**whole.first(), "message": told(c), "field": f"/facts{c['path']}"} for c in changes]
+    return Conflict(whole.message, code=whole.code, field=whole.field, hint=whole.hint, errors=[whole.first(), *each])

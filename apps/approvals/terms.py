@@ -1,0 +1,42 @@
+"""What an approval takes: how many votes, how long, and who may give them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from apps.accounts.models import Membership, Project, User
+from apps.actors import ProjectRole
+from apps.approvals.models import Approval, ApprovalPolicy, Vote
+from apps.approvals.states import Decision
+
+NEEDED = (1, 10)
+DEADLINE_HOURS = (1, 720)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    needed: int
+    deadline_hours: int
+
+
+DEFAULT = Terms(needed=1, deadline_hours=72)
+
+
+def terms_of(project: Project, subject_type: str) -> Terms:
+    """What the security administrator set for this project and type, or DEFAULT."""
+    row = ApprovalPolicy.objects.filter(project=project, subject_type=subject_type).first()
+    return Terms(row.needed, row.deadline_hours) if row else DEFAULT
+
+
+def eligible_people(project_id: int, *, requester_user_id: int | None) -> QuerySet[User]:
+    """Who may vote: active people with the role approver in the project, but never who asked."""
+    approvers = Membership.objects.filter(project_id=project_id, role=ProjectRole.APPROVER)
+    return User.objects.filter(is_active=True, pk__in=approvers.values("user_id")).exclude(pk=requester_user_id or 0)
+
+
+def counting_votes(approval: Approval) -> QuerySet[Vote]:
+    """The votes for it that count now: of people who may still vote. Who lost the role or the account, lost theirs."""
+    may = eligible_people(approval.project_id, requester_user_id=approval.requester_user_id)
+    return approval.votes.filter(decision=Decision.APPROVE, user__in=may)
