@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from django.contrib import messages
@@ -22,9 +23,10 @@ from apps.datasets.models import Dataset, DatasetFile
 from apps.errors import Invalid, NotFound, PlaneError, Refused
 from apps.jobs import reads
 from apps.jobs.forms import Item, SpecForm
-from apps.jobs.kinds import KINDS, JobKind
+from apps.jobs.kinds import KINDS, JobKind, Needs
+from apps.jobs.needs_fields import needs_item, needs_of_job, read_needs
 from apps.jobs.services import submit_job
-from apps.jobs.submission import InputSpec, Submission
+from apps.jobs.submission import InputSpec, Submission, queue_of
 from apps.jobs.views import within
 from apps.nodes.models import Node
 
@@ -60,7 +62,8 @@ def new_job(request: HttpRequest, project: str, kind: str) -> HttpResponse:
     else:
         form.begin(request.GET)
     template = "jobs/new_form.html" if request.htmx else "jobs/new.html"  # type: ignore[attr-defined]
-    context = {"nav": "jobs", "key": kind, "kind": KINDS[kind], "form": form, "where": where_it_runs(actor, kind)}
+    where_to = where_it_runs(actor, form.queue)
+    context = {"nav": "jobs", "key": kind, "kind": KINDS[kind], "form": form, "where": where_to}
     return render(request, template, context, status=form.status)
 
 
@@ -91,6 +94,7 @@ class JobForm:
         self.values |= {"name": job.name, "priority": str(job.priority)}
         if job.time_limit_seconds != self.kind.time_limit_seconds:
             self.values["time_limit_seconds"] = str(job.time_limit_seconds)
+        self.values |= needs_of_job(job, self.kind.needs)
         self.values |= {f"inputs/{i.slot}": i.artifact_id for i in job.inputs.all() if i.artifact_id}
         self.values |= {f"register/{name}": str(value) for name, value in job.register.items()}
 
@@ -112,13 +116,14 @@ class JobForm:
 
     def bind(self, data: Mapping[str, str]) -> None:
         self.spec_form.bind(data)
-        self.values = {item.pointer: str(data.get(item.pointer, "")).strip() for item in [*self.head, *self.tail]}
+        self.values = {item.pointer: str(data.get(item.pointer, "")).strip() for item in self.own}
 
     def handle(self, op: str) -> Any:
         """The job, if `op` queued one; otherwise None, with the form changed or its errors told."""
         if op == "check":
             self.spec_form.is_valid()
             self.check_numbers()
+            self.needs()
             self.check_name()
             return None
         if op != "submit":
@@ -130,6 +135,7 @@ class JobForm:
 
     def submit(self) -> Any:
         numbers = self.check_numbers()
+        self.needs()
         try:
             self.check_name()
             if self.errors:
@@ -149,6 +155,7 @@ class JobForm:
             inputs=[InputSpec(slot=s, digest=d) for s in self.slots if (d := self.values.get(f"inputs/{s}"))],
             register={r: v for r in self.kind.registers if (v := self.values.get(f"register/{r}"))},
             name=self.values.get("name", ""),
+            needs=self.needs(),
             priority=numbers.get("priority") or 0,
             time_limit_seconds=numbers.get("time_limit_seconds"),
             strict=False,
@@ -164,6 +171,11 @@ class JobForm:
                 self.errors[name] = _("%(text)s is not a whole number.") % {"text": text[:40]}
         return found
 
+    def needs(self) -> Needs | None:
+        asked, wrong = read_needs(self.values, self.kind.needs)
+        self.errors |= wrong
+        return asked
+
     def check_name(self) -> None:
         """The name of the dataset to register in, now: the job would fail of it at its very end."""
         try:
@@ -174,7 +186,7 @@ class JobForm:
 
     def refuse(self, failure: PlaneError) -> None:
         """Errors of the spec go to its form, the others beside the fields that are ours."""
-        ours = {item.pointer for item in [*self.head, *self.tail]}
+        ours = {item.pointer for item in self.own}
         rest = []
         for error in failure.errors:
             name = str(error.get("field") or "").lstrip("/").removesuffix("/digest")
@@ -247,16 +259,27 @@ class JobForm:
         )
 
     @property
+    def own(self) -> list[Item]:
+        """Every field but the spec's."""
+        return [*self.head, *needs_item(self.values, self.errors, self.kind.needs).items, *self.tail]
+
+    @property
+    def queue(self) -> str:
+        return queue_of(self.kind, self.needs() or self.kind.needs)
+
+    @property
     def items(self) -> list[Item]:
         label = _("What it does")
         spec = Item(kind="group", pointer="", label=label, doc=str(self.kind.doc), items=self.spec_form.items)
-        return [*self.head, spec, *self.tail]
+        return [*self.head, spec, needs_item(self.values, self.errors, self.kind.needs), *self.tail]
 
     @property
     def as_body(self) -> dict[str, Any]:
         """The same submission as the body of a REST call."""
         asked = self.submission({})
         body: dict[str, Any] = {"kind": self.key, "spec": dict(asked.spec)}
+        if asked.needs:
+            body["needs"] = asdict(asked.needs)
         if asked.inputs:
             body["inputs"] = {filled.slot: {"digest": filled.digest} for filled in asked.inputs}
         return body | {key: value for key, value in (("register", asked.register), ("name", asked.name)) if value}
@@ -288,9 +311,8 @@ def label_of(file: DatasetFile) -> str:
     return _("%(version)s, %(rows)s rows") % {"version": str(file.version), "rows": rows}
 
 
-def where_it_runs(actor: Actor, key: str) -> str:
+def where_it_runs(actor: Actor, queue: str) -> str:
     """Where it will run and why: the nodes online that serve its queue."""
-    queue = KINDS[key].queue
     nodes = Node.objects.visible_to(actor).with_status().filter(status="online").order_by("name")
     names = [node.name for node in nodes if queue in node.queues]
     if not names:

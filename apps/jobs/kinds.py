@@ -37,7 +37,7 @@ class JobKind:
     label: str | Promise
     doc: str | Promise
     spec: type[BaseModel]
-    queue: str  # "cpu" or "gpu": which workers hear the doorbell
+    queue: str  # which workers hear the doorbell; a job that needs a GPU queues on "gpu" whatever stands here
     inputs: tuple[str, ...] = ()  # slots that must be filled
     optional_inputs: tuple[str, ...] = ()
     any_inputs: bool = False  # takes slots of any name

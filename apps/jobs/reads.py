@@ -133,6 +133,8 @@ def summary_of(job: Job, ahead: int, nodes: list[Node], rows: list[dict[str, Any
     """One sentence: the reason that would still hold if all the others were gone comes first."""
     serving = [(node, row) for node, row in zip(nodes, rows, strict=True) if job.queue in node.queues]
     online = [(node, row) for node, row in serving if getattr(node, "online", False)]
+    if not online and job.need_gpus:
+        return _("It needs a GPU, and no node that serves the queue %(queue)s is online.") % {"queue": job.queue}
     if not online:
         return _("No node that serves the queue %(queue)s is online.") % {"queue": job.queue}
     if all(shortfall(job, all_of(node)) for node, _row in online):

@@ -30,7 +30,7 @@ from apps.jobs.placement import devices_for, fits, free_on
 from apps.jobs.reasons import PARENT_FAILED, authority_gone, output_missing, parent_failed, worker_lost
 from apps.jobs.specs import spec_text
 from apps.jobs.states import ENDED, JobState
-from apps.jobs.submission import Checked, InputSpec, Submission, check, lease_seconds, needs_of
+from apps.jobs.submission import Checked, InputSpec, Submission, check, lease_seconds, needs_of, queue_of
 from apps.nodes.models import Node
 from apps.policy import allows, require
 
@@ -87,7 +87,7 @@ def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked)
         spec_digest=sha256_hex(spec),
         register=dict(asked.register),
         state=JobState.QUEUED if ready else JobState.WAITING,
-        queue=checked.kind.queue,
+        queue=queue_of(checked.kind, needs),
         priority=asked.priority,
         need_cpus=needs.cpus,
         need_memory_bytes=needs.memory_bytes,

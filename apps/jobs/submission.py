@@ -23,6 +23,8 @@ from apps.jobs.states import JobState
 PRIORITY = (-100, 100)
 TIME_LIMIT = (1, 30 * 86_400)
 ATTEMPTS = (1, 20)
+NEEDS = {"cpus": (0.01, 4096), "memory_bytes": (2**20, 2**50), "gpus": (0, 64), "gpu_memory_bytes": (0, 2**50)}
+GPU_QUEUE = "gpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ def check(actor: Actor, project: Project, asked: Submission, *, promised: Sequen
     except PlaneError as failure:
         errors += failure.errors
     errors += slot_errors(kind, asked, promised) + limit_errors(asked) + register_errors(kind, asked)
+    errors += device_errors(spec, needs_of(kind, asked))
     artifacts, missing = resolve_artifacts(actor, project, asked)
     parents, unknown = resolve_parents(actor, project, asked)
     errors += missing + unknown
@@ -134,6 +137,7 @@ def limit_errors(asked: Submission) -> list[dict[str, Any]]:
         ("/priority", asked.priority, PRIORITY),
         ("/time_limit_seconds", asked.time_limit_seconds, TIME_LIMIT),
         ("/max_attempts", asked.max_attempts, ATTEMPTS),
+        *((f"/needs/{name}", getattr(asked.needs, name, None), limits) for name, limits in NEEDS.items()),
     ):
         if value is not None and not low <= value <= high:
             errors.append(
@@ -144,6 +148,21 @@ def limit_errors(asked: Submission) -> list[dict[str, Any]]:
     if asked.idempotency_key is not None and not 1 <= len(asked.idempotency_key) <= 255:
         errors.append(fault("too_long", "Idempotency-Key has 1 to 255 characters.", "Idempotency-Key", 255))
     return errors
+
+
+def device_errors(spec: BaseModel | None, needs: Needs) -> list[dict[str, Any]]:
+    """A spec that names the GPU, of a job that gets none: found now, not when its turn has come."""
+    if getattr(spec, "device", None) != "cuda" or needs.gpus:
+        return []
+    return [
+        fault(
+            "gpu_not_asked",
+            "The spec asks for the device cuda, and the job asks for no GPU.",
+            "/needs/gpus",
+            "1 or more",
+            "Ask for a GPU, or leave the device to auto.",
+        )
+    ]
 
 
 def register_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
@@ -224,6 +243,11 @@ def resolve_parents(actor: Actor, project: Project, asked: Submission) -> tuple[
 
 def needs_of(kind: JobKind, asked: Submission) -> Needs:
     return asked.needs or kind.needs
+
+
+def queue_of(kind: JobKind, needs: Needs) -> str:
+    """Where it queues: what needs a GPU goes to the workers that have one, whatever its kind says."""
+    return GPU_QUEUE if needs.gpus else kind.queue
 
 
 def lease_seconds() -> float:

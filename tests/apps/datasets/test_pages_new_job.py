@@ -52,6 +52,9 @@ def test_submit_queues_and_leads_to_the_job(engineer, web, form):
         ({"inputs/table": "a" * 64}, "finputs-table-e"),
         ({"register/dataset": "Not A Name"}, "fregister-dataset-e"),
         ({"priority": "much"}, "fpriority-e"),
+        ({"needs/gpus": "one"}, "fneeds-gpus-e"),
+        ({"needs/gpus": "65"}, "fneeds-gpus-e"),
+        ({"needs/memory_bytes": "1e400"}, "fneeds-memory_bytes-e"),
         ({"time_limit_seconds": "soon"}, "ftime_limit_seconds-e"),
     ],
 )
@@ -78,6 +81,17 @@ def test_the_same_again_starts_from_the_old_one(engineer, web, form):
     text = text_of(client.get(f"{URL}?from={Job.objects.get().pk}"))
     assert 'value="9"' in text
     assert 'value="wti-clean"' in text
+
+
+def test_a_gpu_asked_for_says_where_it_will_run_and_queues_there(engineer, web, form):
+    client, asked = web(engineer), {**form, "needs/gpus": "1", "needs/memory_bytes": "1.5"}
+    assert "No node serves the queue gpu now" in text_of(client.post(URL, {**asked, "op": "check"}))
+    client.post(URL, {**asked, "op": "submit"})
+    job = Job.objects.get()
+    assert (job.queue, job.need_gpus, job.need_memory_bytes, job.need_cpus) == ("gpu", 1, 3 * 2**29, 1.0)
+    again = text_of(client.get(f"{URL}?from={job.pk}"))
+    assert "No node serves the queue gpu now" in again
+    assert 'name="needs/memory_bytes"' in again
 
 
 @pytest.mark.parametrize(("who", "status"), [("viewer", 403), ("stranger", 404), ("auditor", 403)])

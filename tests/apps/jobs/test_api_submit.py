@@ -47,6 +47,13 @@ def test_inputs_needs_and_parents_arrive(api, engineer, url, artifact, submit):
     assert made["wait"]["summary"] == f"It waits for #{parent.pk} (Queued)."
 
 
+def test_a_train_job_with_a_gpu_queues_where_gpus_are(api, engineer, url, artifact):
+    body = {"kind": "train", "spec": {"task": "regression", "target": "y"}, "needs": {"gpus": 1}}
+    made = api(engineer).post(url(), {**body, "inputs": {"table": {"digest": artifact.pk}}}, format="json").json()
+    assert made["queue"] == "gpu"
+    assert made["wait"]["summary"] == "It needs a GPU, and no node that serves the queue gpu is online."
+
+
 @pytest.mark.parametrize(
     ("body", "fields"),
     [

@@ -34,9 +34,7 @@ def test_takes_a_lease_and_bumps_the_fence(submit, claim, node):
     assert job.lease_until > timezone.now()
 
 
-@pytest.mark.parametrize(
-    "needs", [Needs(cpus=4.5), Needs(memory_bytes=9 * 2**30), Needs(gpus=1), Needs(cpus=0.1, gpus=2)]
-)
+@pytest.mark.parametrize("needs", [Needs(cpus=4.5), Needs(memory_bytes=9 * 2**30)])
 def test_leaves_what_the_node_cannot_hold(submit, claim, needs):
     small, large = submit(), submit(needs=needs, priority=9)
     assert claim().pk == small.pk
@@ -66,14 +64,24 @@ def test_gives_each_job_gpus_of_its_own_the_smallest_that_suffice(submit, claim,
     node = add_node("g", gpus=gpus)
     for memory in (30 * 2**30, 0, 0):
         submit(needs=Needs(gpus=1, gpu_memory_bytes=memory))
-    assert [claim(on=node).devices for _ in range(3)] == [[0], [1], [2]]
+    assert [claim(on=node, queue="gpu").devices for _ in range(3)] == [[0], [1], [2]]
 
 
-def test_looks_past_a_job_whose_gpu_is_too_small(submit, claim, add_node):
+@pytest.mark.parametrize("needs", [Needs(gpus=2), Needs(gpus=1, gpu_memory_bytes=80 * 2**30), Needs(gpus=1, cpus=5)])
+def test_looks_past_a_job_whose_gpus_are_too_few_or_too_small(submit, claim, add_node, needs):
     node = add_node("g", gpus=[{"index": 0, **GPU}])
-    submit(needs=Needs(gpus=1, gpu_memory_bytes=80 * 2**30), priority=9)
-    fits = submit()
-    assert claim(on=node).pk == fits.pk
+    submit(needs=needs, priority=9)
+    fits = submit(needs=Needs(gpus=1))
+    assert claim(on=node, queue="gpu").pk == fits.pk
+    assert claim(on=node, queue="gpu") is None
+
+
+def test_a_job_that_needs_a_gpu_takes_no_place_among_those_that_do_not(submit, claim, add_node):
+    node = add_node("g", gpus=[{"index": 0, **GPU}])
+    wants, plain = submit(needs=Needs(gpus=1), priority=9), submit()
+    assert claim(on=node, queue="cpu").pk == plain.pk
+    assert claim(on=node, queue="cpu") is None
+    assert claim(on=node, queue="gpu").pk == wants.pk
 
 
 def test_many_jobs_that_never_fit_hide_none_that_does(submit, claim, add_node):
@@ -81,7 +89,7 @@ def test_many_jobs_that_never_fit_hide_none_that_does(submit, claim, add_node):
     for _ in range(20):
         submit(needs=Needs(gpus=1, gpu_memory_bytes=80 * 2**30), priority=9)
     fits = submit(needs=Needs(gpus=1, gpu_memory_bytes=1))
-    assert claim(on=node).pk == fits.pk
+    assert claim(on=node, queue="gpu").pk == fits.pk
 
 
 def test_a_kind_that_this_worker_does_not_know_is_left_to_one_that_does(submit, claim):

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from apps.jobs.kinds import Needs
+from apps.jobs.kinds import KINDS, Needs
 from apps.jobs.models import Job
 from apps.jobs.reads import explain_wait
 from apps.nodes.models import Node
@@ -50,6 +50,19 @@ def test_says_of_each_node_what_is_free_and_why_not(submit, claim, explain, node
 def test_names_the_reason_that_counts(submit, explain, node, change, summary):
     Node.objects.filter(pk=node.pk).update(**change)
     assert explain(submit())["summary"] == summary
+
+
+def test_a_job_that_needs_a_gpu_says_so(submit, explain, node, add_node):
+    job = submit(needs=Needs(gpus=1, gpu_memory_bytes=40 * 10**9))
+    assert explain(job)["summary"] == "It needs a GPU, and no node that serves the queue gpu is online."
+    add_node("g1", queues=["gpu"], gpus=[{"index": 0, "name": "T4", "memory_bytes": 16 * 10**9}])
+    assert explain(job)["summary"] == "No node is large enough: g1 is too small: needs 1 GPU(s) with 40 GB, 1 free."
+
+
+def test_a_node_with_too_little_memory_for_training_says_so(submit, explain, node, artifact):
+    Node.objects.filter(pk=node.pk).update(memory_bytes=int(1.8 * 10**9))
+    job = submit(needs=KINDS["train"].needs)
+    assert explain(job)["summary"] == ("No node is large enough: n1 is too small: needs 2.1 GB of memory, 1.8 GB free.")
 
 
 def test_the_pause_after_a_failure(submit, claim, fail, explain):

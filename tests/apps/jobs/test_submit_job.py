@@ -8,6 +8,7 @@ from django.db import connection
 from apps.audit.models import AuditRecord
 from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.jobs import services
+from apps.jobs.kinds import Needs
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.states import JobState
 from apps.jobs.submission import InputSpec, Submission
@@ -51,6 +52,9 @@ def test_takes_an_engineer_of_the_project(request, actor_for, submit, who, error
         ({"time_limit_seconds": 0}, "/time_limit_seconds"),
         ({"name": "x" * 121}, "/name"),
         ({"register": {"dataset": "d"}}, "/register/dataset"),
+        ({"needs": Needs(cpus=0)}, "/needs/cpus"),
+        ({"needs": Needs(cpus=float("nan"))}, "/needs/cpus"),
+        ({"needs": Needs(gpus=65)}, "/needs/gpus"),
     ],
 )
 def test_names_the_field_that_is_wrong(submit, asked, field):
@@ -65,6 +69,25 @@ def test_names_every_error_at_once(submit):
         submit(kind="clean", spec={"window_size": 0, "wrong": 1}, priority=999)
     fields = {error["field"] for error in caught.value.errors}
     assert fields == {"/spec/window_size", "/spec/wrong", "/inputs/table", "/priority"}
+
+
+@pytest.mark.parametrize(("needs", "queue"), [(None, "cpu"), (Needs(gpus=0), "cpu"), (Needs(gpus=1), "gpu")])
+def test_what_needs_a_gpu_queues_where_gpus_are_whatever_its_kind_says(
+    submit, rung, django_capture_on_commit_callbacks, needs, queue
+):
+    with django_capture_on_commit_callbacks(execute=True):
+        assert submit(needs=needs).queue == queue
+    assert rung == [queue]
+
+
+def test_a_spec_that_names_the_gpu_without_asking_for_one_is_refused(submit, artifact):
+    table = [InputSpec(slot="table", digest=artifact.pk)]
+    asked = {"kind": "train", "spec": {"task": "regression", "target": "y", "device": "cuda"}, "inputs": table}
+    with pytest.raises(Invalid) as caught:
+        submit(**asked)
+    assert caught.value.errors == caught.value.errors[:1]
+    assert (caught.value.errors[0]["code"], caught.value.errors[0]["field"]) == ("gpu_not_asked", "/needs/gpus")
+    assert submit(**asked, needs=Needs(gpus=1)).queue == "gpu"
 
 
 def test_artifact_of_another_project_is_not_there(submit, other_project, artifact, add_artifact):
