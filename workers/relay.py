@@ -9,8 +9,11 @@ import json
 import math
 import signal
 import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+from django.db import transaction
 
 from apps.actors import Actor
 from apps.jobs import services
@@ -28,12 +31,16 @@ BACKLOG = 10_000  # lines or metrics not written yet, at which reading pauses
 EVENT_LIMIT = 4 << 20  # bytes of one event; a result lists every output
 TEXT_LIMIT = 200  # characters of a name, a unit, a stage
 
+Record = Callable[[Sequence[Mapping[str, Any]]], int]
+"""Takes metrics in the transaction that tells them; how many it left out."""
+
 
 class Relay:
     """Turns the bytes of two pipes into events of the job. Used by the attempt's own thread only."""
 
-    def __init__(self, job: Job, actor: Actor) -> None:
-        self.job, self.actor = job, actor
+    def __init__(self, job: Job, actor: Actor, *, record: Record | None = None) -> None:
+        self.job, self.actor, self.record = job, actor, record
+        self.left_out = False  # told once
         self.result: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
         self.crash: dict[str, Any] | None = None
@@ -139,10 +146,22 @@ class Relay:
         snapshot: dict[str, Any] = {"log_lines": self.line_count}
         if progress:
             snapshot["progress"] = progress
-        services.report_events(actor=self.actor, job=self.job, events=events, **snapshot)
+        left_out = self.write(events, metrics, snapshot)
         # Only now: after a failed write the next flush sends them again.
         self.lines, self.metrics = self.lines[len(lines) :], self.metrics[len(metrics) :]
         self.progress = None
+        if left_out and not self.left_out:
+            self.left_out = True
+            self.log("Some metrics are not kept: no number, no whole step, or more names than a run keeps.", "warning")
+
+    def write(self, events: Sequence[tuple[str, Any]], metrics: Sequence[Any], snapshot: Mapping[str, Any]) -> int:
+        """Events and metrics live and die together; how many metrics the run left out."""
+        if self.record is None or not metrics:
+            services.report_events(actor=self.actor, job=self.job, events=events, **snapshot)
+            return 0
+        with transaction.atomic():
+            services.report_events(actor=self.actor, job=self.job, events=events, **snapshot)
+            return self.record(metrics)
 
 
 def sayable(text: str) -> str:

@@ -27,6 +27,7 @@ from apps.jobs.submission import lease_seconds
 from apps.nodes.hardware import oom_kills
 from workers import kinds, outputs, relay
 from workers.process import EngineProcess, marker
+from workers.tracking import Tracker
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,7 +52,8 @@ class Attempt:
         self.finishing = False  # the last write is on its way: the row may no longer be ours by our own hand
         self.wake = -1
         self.lock = threading.Lock()
-        self.relay = relay.Relay(job, self.actor)
+        self.tracker = Tracker(self.actor, job)
+        self.relay = relay.Relay(job, self.actor, record=self.tracker.log)
 
     def stop(self, reason: str) -> None:
         """Ask the attempt to end; the first reason counts."""
@@ -77,6 +79,7 @@ class Attempt:
             if self.scratch.exists():
                 shutil.rmtree(self.scratch)
             self.scratch.mkdir(parents=True, mode=0o700)
+            self.insisting(self.tracker.begin)
             self.conclude(self.execute(self.stage()))
         except Stopped:
             self.last_write(self.give_up)
@@ -195,17 +198,20 @@ class Attempt:
             error, retry = relay.failure(code, self.relay)
             self.fail(error, retry=retry)
 
-    def give_up(self) -> None:
+    def give_up(self) -> Job | None:
         """Say why the attempt was stopped; a lost job is not ours to say anything of."""
         if self.reason == "cancelled":
-            services.end_cancelled(actor=self.actor, job=self.row())
-        elif self.reason == "released":
-            services.release_job(actor=self.actor, job=self.row(), reason="The worker was stopped")
-        elif self.reason == "timeout":
-            services.fail_attempt(actor=self.actor, job=self.row(), error=time_limit_error(self.job), retry=False)
+            return services.end_cancelled(actor=self.actor, job=self.row())
+        if self.reason == "released":
+            return services.release_job(actor=self.actor, job=self.row(), reason="The worker was stopped")
+        if self.reason == "timeout":
+            error = time_limit_error(self.job)
+            return services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=False)
+        return None
 
     def succeed(self, result: Mapping[str, Any]) -> None:
         made = outputs.upload(store(), self.scratch / "out", result["outputs"], self.check)
+        self.tracker.read(made)
 
         def register() -> None:
             with transaction.atomic():
@@ -213,6 +219,7 @@ class Attempt:
                 job = self.row()
                 services.succeed_job(actor=self.actor, job=job, outputs=artifacts, result=result["summary"])
                 kinds.REGISTER[job.kind](self.actor, job, artifacts)
+                self.tracker.close(job, artifacts)
 
         self.finishing = True
         self.insisting(register)
@@ -222,10 +229,14 @@ class Attempt:
             lambda: services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=retry),
         )
 
-    def last_write(self, write: Callable[[], object]) -> None:
+    def last_write(self, write: Callable[[], Job | None]) -> None:
+        def end() -> None:
+            with transaction.atomic():
+                self.tracker.close(write())
+
         self.finishing = True
         try:
-            self.insisting(write)
+            self.insisting(end)
         except StaleState:
             log.warning("job %s, attempt %s: lost before its end was told", self.job.pk, self.job.attempt)
 

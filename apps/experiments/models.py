@@ -129,8 +129,9 @@ class Metric(models.Model):
     lowest_step = models.BigIntegerField(null=True)
     highest = models.FloatField(null=True)
     highest_step = models.BigIntegerField(null=True)
-    count = models.BigIntegerField()
-    digest = models.CharField(max_length=64)  # a chain over its points in the order they came: see services.chained
+    count = models.BigIntegerField(default=0)
+    attempt = models.IntegerField(default=0)  # of the job, that reported it last
+    digest = models.CharField(max_length=64)  # a chain over its points in the order they came: series.chained
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "key"], name="metric_once")]

@@ -1,4 +1,4 @@
-"""The dispatcher: rings again, recovers expired leases, frees waiting jobs, and seals the audit trail.
+"""The dispatcher: rings again, recovers expired leases, frees waiting jobs, closes runs, expires approvals, seals the audit trail.
 
 Compare-and-set everywhere, so several may run and any may be killed. It leaves a pulse, which /readyz looks for.
 """
@@ -18,7 +18,9 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from apps.actors import PlaneRole, plane_actor
+from apps.approvals.services import expire_due
 from apps.audit.sealing import run_sealer_round
+from apps.experiments.services import close_ended_runs
 from apps.jobs import doorbell, pulse, services
 from workers.starting import refuse_unsound
 
@@ -67,3 +69,5 @@ class Command(BaseCommand):
             doorbell.ring(queue)
         services.recover_expired(actor=self.actor)
         services.free_waiting(actor=self.actor)
+        close_ended_runs(actor=self.actor)
+        expire_due(actor=self.actor)

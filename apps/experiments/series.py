@@ -1,0 +1,93 @@
+"""How points become the row of their metric: newest, lowest and highest value, and the digest of all of them.
+
+Pure: nothing here asks the database.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from apps.canonical import sha256_hex
+from apps.errors import Invalid
+from apps.experiments.models import Metric
+
+KEY_LIMIT = 250  # characters, as MLflow
+STEP_LIMIT = 2**53  # what every JSON reader takes as a whole number
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One value of a metric at a step. NaN and the infinities are values."""
+
+    key: str
+    value: float
+    step: int
+    at: datetime
+
+
+def check_point(point: Point) -> None:
+    """Raise Invalid for a key that cannot be one or a step out of range."""
+    if not 0 < len(point.key) <= KEY_LIMIT or "\x00" in point.key:
+        raise Invalid(
+            f"{point.key[:60]!r} cannot be the name of a metric.",
+            field="key",
+            limit=f"1 to {KEY_LIMIT} characters",
+            hint="For instance train/loss.",
+        )
+    if abs(point.step) > STEP_LIMIT:
+        raise Invalid(f"{point.step} is out of range.", field="step", limit=f"-{STEP_LIMIT}..{STEP_LIMIT}")
+
+
+def begin(metric: Metric) -> None:
+    """The row as it is before its first point."""
+    metric.count, metric.digest = 0, ""
+    metric.lowest = metric.lowest_step = metric.highest = metric.highest_step = None
+
+
+def fold(metric: Metric, points: Iterable[Point]) -> None:
+    """Take `points` of this metric into its row, in the order they came. Nothing is saved."""
+    for point in points:
+        value = point.value + 0.0  # -0.0 becomes 0.0: SQLite does not keep it apart
+        if metric.count == 0:
+            metric.first_step = point.step
+        if metric.count == 0 or (point.step, point.at) >= (metric.step, metric.at):
+            metric.step, metric.at = point.step, point.at
+            metric.value, metric.is_nan = stored(value)
+        metric.first_step = min(metric.first_step, point.step)
+        if not math.isnan(value):
+            if metric.lowest is None or value < metric.lowest:
+                metric.lowest, metric.lowest_step = value, point.step
+            if metric.highest is None or value > metric.highest:
+                metric.highest, metric.highest_step = value, point.step
+        metric.count += 1
+        metric.digest = chained(metric.digest, point.step, value)
+
+
+def stored(value: float) -> tuple[float, bool]:
+    """A value as two columns: SQLite has no NaN, and would keep it as NULL."""
+    return (0.0, True) if math.isnan(value) else (value + 0.0, False)
+
+
+def chained(digest: str, step: int, value: float) -> str:
+    """The digest of a series after one more point: SHA-256 of "<digest before> <step> <value>".
+
+    The first one follows "". `value` is written by Python's shortest round-trip repr; nan, inf and -inf are words.
+    The time is left out: the same work done twice gives the same digest.
+    """
+    return sha256_hex(f"{digest} {step} {value!r}")
+
+
+def digest_of_all(metrics: Iterable[Metric]) -> str:
+    """The digest of every point of a run: SHA-256 of one line "<key> <count> <digest>" per metric, sorted by key.
+
+    A key is written as a JSON string; keys are compared by code point: a database sorts by the rules of its language.
+    """
+    lines = (
+        f"{json.dumps(metric.key, ensure_ascii=False)} {metric.count} {metric.digest}\n"
+        for metric in sorted(metrics, key=lambda m: m.key)
+    )
+    return sha256_hex("".join(lines))

@@ -1,0 +1,314 @@
+"""Every write of runs. A worker keeps one run per job; a later attempt of the job goes on with the same run.
+
+`Run.attempt` is the fence: what an earlier attempt still writes finds no row and is StaleState.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.artifacts.models import Artifact
+from apps.audit.services import change_state, record
+from apps.errors import StaleState
+from apps.experiments import series
+from apps.experiments.models import (
+    DEFAULT_NAME,
+    DEFAULT_NUMBER,
+    Experiment,
+    Metric,
+    MetricPoint,
+    Run,
+    RunArtifact,
+    RunParam,
+)
+from apps.experiments.series import Point
+from apps.experiments.states import RunState
+from apps.jobs.models import Job
+from apps.jobs.states import ENDED as JOB_ENDED
+from apps.jobs.states import JobState
+from apps.lineage.ends import EdgeSpec, End
+from apps.lineage.services import record_edges
+from apps.policy import require
+
+__all__ = ["Facts", "Point", "close_ended_runs", "ensure_experiment", "finish_run", "log_metrics", "start_run"]
+
+PARAM_LIMIT = 6000  # characters of a value, as MLflow; the whole spec stays with the job
+KEYS_LIMIT = 2000  # metrics of one run: a name that is new at every step must not fill the database
+POINT_BATCH = 1000
+ENDINGS = {JobState.SUCCEEDED: RunState.FINISHED, JobState.FAILED: RunState.FAILED, JobState.CANCELLED: RunState.KILLED}
+ACTIONS = {RunState.FINISHED: "run.finish", RunState.FAILED: "run.fail", RunState.KILLED: "run.kill"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a run when it starts."""
+
+    params: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    code_digest: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)  # slot -> digest
+
+
+# -- experiments ----------------------------------------------------------------------------------------------------
+def ensure_experiment(*, actor: Actor, project: Project, name: str = "") -> Experiment:
+    """The experiment called `name` ("": number 0, Default), made if the project has none; two at once make one."""
+    require(actor, "run.record", project)
+    wanted = {"name": name} if name else {"number": DEFAULT_NUMBER}
+    while True:
+        found = Experiment.objects.filter(project=project, **wanted).first()
+        if found is not None:
+            return found
+        try:
+            with transaction.atomic():
+                return insert_experiment(actor, project, name)
+        except IntegrityError:  # somebody else took the name, or the number: look again
+            continue
+
+
+def insert_experiment(actor: Actor, project: Project, name: str) -> Experiment:
+    newest = Experiment.objects.filter(project=project).aggregate(newest=Max("number"))["newest"] or 0
+    experiment = Experiment.objects.create(
+        project=project,
+        number=newest + 1 if name else DEFAULT_NUMBER,  # from 1: 0 is Default, whenever that is made
+        name=name or DEFAULT_NAME,
+        created_by=actor.label,
+    )
+    record(
+        actor=actor,
+        action="experiment.create",
+        obj=experiment,
+        after={"name": experiment.name, "number": experiment.number},
+    )
+    return experiment
+
+
+# -- one run --------------------------------------------------------------------------------------------------------
+def start_run(*, actor: Actor, job: Job, facts: Facts, experiment: str = "") -> Run:
+    """The run of this attempt of `job`: a new one, or the one that an earlier attempt began, open again.
+
+    Call it in a transaction that has made sure that the attempt still holds the job.
+    """
+    require(actor, "run.record", job)
+    with transaction.atomic():
+        run = Run.objects.select_for_update(no_key=True, of=("self",)).filter(job=job).first()
+        if run is None:
+            return insert_run(actor, job, facts, ensure_experiment(actor=actor, project=job.project, name=experiment))
+        reopen_run(actor, run, job.attempt, facts)
+    return run
+
+
+def insert_run(actor: Actor, job: Job, facts: Facts, experiment: Experiment) -> Run:
+    run = Run.objects.create(
+        project=job.project,
+        experiment=experiment,
+        name=job.name or f"{job.kind} {job.pk}",
+        kind=job.kind,
+        job=job,
+        attempt=job.attempt,
+        started_at=timezone.now(),
+        created_by=job.requester,
+        environment=dict(facts.environment),
+        code_digest=facts.code_digest,
+        spec_digest=job.spec_digest,
+        inputs=dict(facts.inputs),
+    )
+    RunParam.objects.bulk_create(
+        RunParam(run=run, key=key, value=value[:PARAM_LIMIT]) for key, value in facts.params.items()
+    )
+    record(
+        actor=actor,
+        action="run.start",
+        obj=run,
+        after={"experiment": experiment.name, "name": run.name, "job": job.pk, "attempt": run.attempt},
+        digests={"spec": run.spec_digest, "code": run.code_digest, **run.inputs},
+    )
+    return run
+
+
+def reopen_run(actor: Actor, run: Run, attempt: int, facts: Facts) -> None:
+    """Another attempt goes on, perhaps on another machine: its environment is the one that counts from now on."""
+    run.environment, run.code_digest = dict(facts.environment), facts.code_digest
+    Run.objects.filter(pk=run.pk).update(environment=run.environment, code_digest=run.code_digest)
+    if run.ended:
+        change_state(
+            run,
+            RunState.RUNNING,
+            actor=actor,
+            reason=f"Attempt {attempt} goes on",
+            action="run.reopen",
+            attempt=attempt,
+            ended_at=None,
+            metrics_digest="",
+            metrics_count=0,
+        )
+        return
+    before = run.attempt
+    Run.objects.filter(pk=run.pk).update(attempt=attempt)
+    record(
+        actor=actor,
+        action="run.go_on",
+        obj=run,
+        before={"attempt": before},
+        after={"attempt": attempt},
+        digests={"code": run.code_digest},
+    )
+    run.attempt = attempt
+
+
+def log_metrics(*, actor: Actor, run: Run, points: Sequence[Point]) -> int:
+    """Append points of the attempt that `run` was read with; how many metrics were left out for KEYS_LIMIT.
+
+    The first points of a metric that an attempt reports replace those of the same and later steps that an earlier
+    attempt left: it went on from a checkpoint and reports them again. Six queries for what a worker sends at once.
+    Raises StaleState when another attempt has the run, Invalid for a point of nonsense; then nothing is written.
+    """
+    require(actor, "run.record", run)
+    by_key: dict[str, list[Point]] = defaultdict(list)
+    for point in points:
+        series.check_point(point)
+        by_key[point.key].append(point)
+    with transaction.atomic():
+        lock_run(run)
+        known = {metric.key: metric for metric in Metric.objects.filter(run=run, key__in=by_key)}
+        for key, metric in known.items():
+            if metric.attempt != run.attempt:
+                cut_back(metric, min(point.step for point in by_key[key]))
+        fresh = [key for key in by_key if key not in known]
+        room = max(0, KEYS_LIMIT - Metric.objects.filter(run=run).count()) if fresh else 0
+        for key in fresh[:room]:
+            known[key] = Metric(run=run, project_id=run.project_id, key=key)
+            series.begin(known[key])
+        save_points(run, known, by_key)
+    return len(fresh[room:])
+
+
+def lock_run(run: Run) -> None:
+    held = Run.objects.select_for_update(no_key=True).filter(pk=run.pk, attempt=run.attempt, state=RunState.RUNNING)
+    if not held.exists():
+        raise StaleState(f"Run {run.pk} is not recorded by attempt {run.attempt} any more.", field="attempt")
+
+
+def cut_back(metric: Metric, step: int) -> None:
+    """Remove the points at `step` and behind it, and make the row what it was before them."""
+    metric.points.filter(step__gte=step).delete()
+    series.begin(metric)
+    rest = metric.points.order_by("id").values_list("step", "value", "is_nan", "at")
+    series.fold(
+        metric,
+        (
+            Point(metric.key, float("nan") if is_nan else value, at_step, at)
+            for at_step, value, is_nan, at in rest.iterator()
+        ),
+    )
+
+
+NEWEST = ("value", "is_nan", "step", "at", "first_step", "lowest", "lowest_step", "highest", "highest_step")
+
+
+def save_points(run: Run, metrics: Mapping[str, Metric], by_key: Mapping[str, Sequence[Point]]) -> None:
+    for key, metric in metrics.items():
+        metric.attempt = run.attempt
+        series.fold(metric, by_key[key])
+    Metric.objects.bulk_create([metric for metric in metrics.values() if metric.pk is None])
+    old = [metric for metric in metrics.values() if metric.pk is not None]
+    Metric.objects.bulk_update(old, [*NEWEST, "count", "attempt", "digest"])
+    rows = []
+    for key, metric in metrics.items():
+        for point in by_key[key]:
+            value, is_nan = series.stored(point.value)
+            rows.append(MetricPoint(metric=metric, step=point.step, value=value, is_nan=is_nan, at=point.at))
+    MetricPoint.objects.bulk_create(rows, batch_size=POINT_BATCH)
+
+
+def finish_run(
+    *,
+    actor: Actor,
+    run: Run,
+    state: str,
+    reason: str = "",
+    artifacts: Collection[tuple[str, Artifact, str]] = (),
+    figures: Mapping[str, Any] | None = None,
+) -> Run:
+    """Close the run: its artifacts (path, artifact, media type), figures, and the digest of everything it measured.
+
+    Call it in the transaction that ends the job. Raises StaleState when another attempt has the run.
+    """
+    require(actor, "run.record", run)
+    with transaction.atomic():
+        close(actor, run, state, reason=reason, artifacts=artifacts, figures=figures)
+        if state == RunState.FINISHED and run.job is not None:
+            job = End("job", str(run.job_id), label=str(run.job))
+            end = End("run", run.pk, digest=run.metrics_digest, label=run.name)
+            record_edges(actor=actor, project=run.project, edges=[EdgeSpec.between(job, end, "run")])
+    return run
+
+
+def close(
+    actor: Actor,
+    run: Run,
+    state: str,
+    *,
+    reason: str,
+    artifacts: Collection[tuple[str, Artifact, str]] = (),
+    figures: Mapping[str, Any] | None = None,
+    guard: Mapping[str, Any] | None = None,
+) -> Run:
+    with transaction.atomic():
+        metrics = list(Metric.objects.filter(run=run).only("key", "count", "digest"))
+        digest = series.digest_of_all(metrics)
+        Run.objects.filter(pk=run.pk).update(figures=dict(figures or {}))
+        change_state(
+            run,
+            state,
+            actor=actor,
+            reason=reason,
+            guard={"attempt": run.attempt, **(guard or {})},
+            action=ACTIONS[RunState(state)],
+            digests={"metrics": digest, "code": run.code_digest, "spec": run.spec_digest, **run.inputs},
+            ended_at=Now(),
+            metrics_digest=digest,
+            metrics_count=sum(metric.count for metric in metrics),
+        )
+        RunArtifact.objects.bulk_create(
+            RunArtifact(run=run, path=path, artifact=artifact, size=artifact.size, media_type=media_type)
+            for path, artifact, media_type in artifacts
+        )
+    return run
+
+
+def close_ended_runs(*, actor: Actor, limit: int = 100) -> int:
+    """Close the open runs whose jobs have ended without a worker: cancelled while they waited to be tried again, or
+    lost for the last time. For the dispatcher; compare-and-set, so several may run.
+    """
+    require(actor, "job.recover")
+    closed = 0
+    found = Run.objects.filter(state=RunState.RUNNING, job__isnull=False, job__state__in=JOB_ENDED)
+    for run in found.select_related("job").order_by("job_id")[:limit]:
+        job: Job = run.job  # type: ignore[assignment]  # asked for above
+        try:
+            close(
+                actor.during(job.pk),
+                run,
+                ENDINGS[JobState(job.state)],
+                reason=why(job),
+                guard={"job__state": job.state},
+            )
+            closed += 1
+        except StaleState:  # tried again, or another dispatcher was faster
+            continue
+    return closed
+
+
+def why(job: Job) -> str:
+    """The reason that the record of a run's end gives."""
+    return str((job.error or {}).get("message") or job.cancel_reason)[:500]

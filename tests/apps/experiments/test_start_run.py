@@ -1,0 +1,54 @@
+import pytest
+
+from apps.audit.models import AuditRecord
+from apps.errors import NotFound, Refused
+from apps.experiments import services
+from apps.experiments.models import Experiment, Run
+from apps.experiments.states import RunState
+
+pytestmark = pytest.mark.django_db
+
+
+def test_one_run_with_its_params_in_the_default_experiment(start, job):
+    run = start(job, params={"schedule.max_lr": "0.001", "seed": "0"}, inputs={"table": "b" * 64})
+    assert (len(run.pk), run.state, run.attempt) == (32, RunState.RUNNING, 1)
+    assert (run.experiment.number, run.experiment.name) == (0, "Default")
+    assert dict(run.params.values_list("key", "value")) == {"schedule.max_lr": "0.001", "seed": "0"}
+    record = AuditRecord.objects.get(action="run.start")
+    assert (record.object_id, '"table":"' + "b" * 64 in record.body) == (run.pk, True)
+
+
+def test_another_attempt_goes_on_with_the_same_run(start, job, next_attempt):
+    first = start(job)
+    again = start(next_attempt(job), params={"seed": "1"})
+    assert (again.pk, again.attempt, again.params.count()) == (first.pk, 2, 0)
+    assert AuditRecord.objects.filter(action="run.go_on", object_id=first.pk).count() == 1
+
+
+@pytest.mark.parametrize("state", ["failed", "killed"])
+def test_a_job_that_is_tried_again_opens_its_run_again(start, job, finish, next_attempt, state):
+    finish(start(job), state)
+    run = start(next_attempt(job))
+    assert (run.state, run.attempt, run.ended_at, run.metrics_digest) == (RunState.RUNNING, 2, None, "")
+    assert Run.objects.count() == 1
+
+
+def test_experiments_are_numbered_and_found_again(start, worker_actor, project, other_project):
+    assert [start(experiment=name).experiment.number for name in ("oil", "", "oil", "cancer")] == [1, 0, 1, 2]
+    elsewhere = services.ensure_experiment(actor=worker_actor, project=other_project, name="oil")
+    assert (elsewhere.number, Experiment.objects.count()) == (1, 4)
+
+
+def test_a_long_param_is_cut(start):
+    assert len(start(params={"features": "x" * 9000}).params.get().value) == services.PARAM_LIMIT
+
+
+@pytest.mark.parametrize("who", ["engineer", "viewer", "approver"])
+def test_only_a_worker_records(request, actor_for, job, who):
+    with pytest.raises(Refused):
+        services.start_run(actor=actor_for(request.getfixturevalue(who)), job=job, facts=services.Facts())
+
+
+def test_a_stranger_learns_nothing(actor_for, stranger, job):
+    with pytest.raises(NotFound):
+        services.start_run(actor=actor_for(stranger), job=job, facts=services.Facts())

@@ -1,0 +1,181 @@
+"""The run of a tracked job: begun with the attempt, fed with its metrics, closed with the job in one transaction."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+
+import deepseek
+from apps.actors import Actor
+from apps.artifacts.store import store
+from apps.experiments import services
+from apps.experiments.models import Run
+from apps.experiments.series import KEY_LIMIT, STEP_LIMIT, Point
+from apps.experiments.services import ENDINGS, Facts, why
+from apps.jobs.kinds import KINDS
+from apps.jobs.models import Job
+from apps.jobs.services import report_events
+from apps.jobs.states import JobState
+from workers.outputs import Made
+from workers.registration import Outputs
+
+PACKAGES = ("deepseek-offline", "numpy", "pandas", "pyarrow", "safetensors", "torch", "apache-tvm", "scikit-learn")
+FIGURES_SLOT, FIGURES_SCHEMA, FIGURES_LIMIT = "figures", "plane/figures/v1", 4 << 20
+
+
+class Tracker:
+    """One attempt's hold on the run of its job; of a kind that is not tracked, every call does nothing."""
+
+    def __init__(self, actor: Actor, job: Job) -> None:
+        self.actor, self.job = actor, job
+        self.run: Run | None = None
+        self.figures: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        """Start the run, or go on with the one of an earlier attempt. StaleState if the job is no longer ours."""
+        kind = KINDS.get(self.job.kind)
+        if kind is None or not kind.tracked:
+            return
+        with transaction.atomic():
+            report_events(actor=self.actor, job=self.job, events=())  # locks the job: nobody else claims it meanwhile
+            inputs = self.job.inputs.exclude(artifact=None).values_list("slot", "artifact_id")
+            facts = Facts(
+                params=flat(json.loads(self.job.spec)),
+                environment=environment(self.job),
+                code_digest=code_digest(),
+                inputs=dict(inputs.order_by("slot")),
+            )
+            self.run = services.start_run(
+                actor=self.actor, job=self.job, facts=facts, experiment=str(self.job.register.get("experiment", ""))
+            )
+
+    def log(self, told: Sequence[Mapping[str, Any]]) -> int:
+        """Take metrics as the relay has them; how many were left out. Call it where it has made sure of the job."""
+        if self.run is None or not told:
+            return 0
+        points = [point for raw in told if (point := point_of(raw))]
+        return services.log_metrics(actor=self.actor, run=self.run, points=points) + len(told) - len(points)
+
+    def read(self, made: Sequence[Made]) -> None:
+        """The figures among the outputs, before the transaction that ends the job, which reads no bytes."""
+        found = next((m for m in made if m.slot == FIGURES_SLOT and m.size <= FIGURES_LIMIT), None)
+        if self.run is not None and found is not None:
+            self.figures = figures_in(b"".join(store().open(found.digest)))
+
+    def close(self, job: Job | None, outputs: Outputs = ()) -> None:
+        """End the run if `job`, as it was just written, has ended; one that is queued again leaves it open."""
+        if self.run is None or job is None or not job.ended:
+            return
+        run = copy.copy(self.run)  # a try that is rolled back must leave no trace
+        if points := list(measured(self.figures)):
+            services.log_metrics(actor=self.actor, run=run, points=points)
+        services.finish_run(
+            actor=self.actor,
+            run=run,
+            state=ENDINGS[JobState(job.state)],
+            reason="" if job.state == JobState.SUCCEEDED else why(job),
+            artifacts=[(f"{slot}/{name}", artifact, media_type) for slot, artifact, name, media_type, _ in outputs],
+            figures=self.figures,
+        )
+
+
+# -- what is told ---------------------------------------------------------------------------------------------------
+def point_of(raw: Mapping[str, Any]) -> Point | None:
+    """A metric event as a point. None for what is no number at a whole step: the pipe is not trusted."""
+    name, step = raw.get("name"), raw.get("step")
+    try:
+        value = float(raw.get("value"))  # type: ignore[arg-type]  # "NaN" and "Infinity" come as words
+    except (TypeError, ValueError):
+        return None
+    if not isinstance(name, str) or not name or not isinstance(step, int) or abs(step) > STEP_LIMIT:
+        return None
+    return Point(name[:KEY_LIMIT], value, step, moment(raw.get("at")))
+
+
+def moment(at: Any) -> datetime:
+    try:
+        return datetime.fromtimestamp(at, UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return datetime.now(UTC)
+
+
+def figures_in(data: bytes) -> dict[str, Any]:
+    """The figures of a model; empty for anything else, also for what PostgreSQL would refuse to keep."""
+    if b"\\u0000" in data:
+        return {}
+    try:
+        found = json.loads(data, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and found.get("schema") == FIGURES_SCHEMA else {}
+
+
+def refuse(text: str) -> None:
+    raise ValueError(f"{text} is not JSON")
+
+
+def measured(figures: Mapping[str, Any]) -> Iterator[Point]:
+    """What was measured on held-out rows as metrics at step 0: test/<name>, baseline/<name>, size_bytes."""
+    baseline = figures.get("baseline") or {}
+    named = [(f"test/{metric['name']}", metric["value"]) for metric in figures.get("metrics", [])]
+    named += [(f"baseline/{metric['name']}", metric["value"]) for metric in baseline.get("metrics", [])]
+    named += [("size_bytes", figures.get("size_bytes"))]
+    for name, value in named:
+        if point := point_of({"name": name, "value": value, "step": 0}):
+            yield point
+
+
+# -- what is known at the start -------------------------------------------------------------------------------------
+def flat(value: Any, path: str = "") -> dict[str, str]:
+    """A spec as params: {"schedule.max_lr": "0.001"}. Text stays as it is, everything else is written as JSON."""
+    if isinstance(value, dict) and (value or not path):
+        return {
+            key: text for name in value for key, text in flat(value[name], f"{path}.{name}" if path else name).items()
+        }
+    return {path: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}
+
+
+def environment(job: Job) -> dict[str, Any]:
+    """What the attempt runs on: versions, the node, its processor and GPUs, the threads that the engine may use."""
+    node = job.node
+    facts = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: found for name in PACKAGES if (found := version_of(name))},
+        "threads": max(1, int(job.need_cpus)),
+    }
+    if node is None:
+        return facts
+    return facts | {
+        "node": node.name,
+        "host": node.host,
+        "processor": node.hardware.get("processor", ""),
+        "cpus": node.cpus,
+        "memory_bytes": node.memory_bytes,
+        "gpus": [gpu for gpu in node.gpus if gpu.get("index") in job.devices],
+    }
+
+
+def version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def code_digest() -> str:
+    """SHA-256 of the engine's source as the child will import it: one line "<path> <sha256>" per file, sorted."""
+    root = Path(deepseek.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
