@@ -16,6 +16,7 @@ from controlplane import home as reads
 from controlplane.waiting import waiting_for
 
 DUTIES = ("user.view", "node.view", "audit.view")
+PROJECT_DUTIES = ("approval.view", "approval.set_policy")  # of who belongs to no project, in the one looked at
 
 
 @require_safe
@@ -46,11 +47,17 @@ def drawn(request: HttpRequest, project: Project | None) -> HttpResponse:
         "versions": reads.newest_versions(actor, project),
         "nodes": list(reads.nodes_shown(actor)),
         "member": member,
-        "duties": [action for action in DUTIES if allows(actor, action)] if not member else [],
+        "duties": duties_of(actor, project) if not member else [],
         "may_submit": project is not None and allows(actor, "job.submit", project),
         "may_add": project is not None and allows(actor, "dataset.add_version", project),
     }
     return render(request, "home/home.html", context)
+
+
+def duties_of(actor: Actor, project: Project | None) -> list[str]:
+    """What an administrator may do, on the plane and in the project looked at."""
+    here = [action for action in PROJECT_DUTIES if project is not None and allows(actor, action, project)]
+    return here + [action for action in DUTIES if allows(actor, action)]
 
 
 @require_safe

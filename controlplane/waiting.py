@@ -13,6 +13,8 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.models import ApiToken, User
 from apps.actors import Actor, SystemRole
+from apps.approvals import reads as approvals
+from apps.approvals.models import Approval
 from apps.audit.models import AuditRecord, Result
 from apps.nodes.models import Node
 
@@ -32,8 +34,8 @@ class Waiting:
 
 
 def count_waiting(actor: Actor) -> int:
-    """How many things `waiting_for` would list; one or two queries."""
-    count = ending_tokens(actor).count()
+    """How many things `waiting_for` would list; at most three queries."""
+    count = ending_tokens(actor).count() + approvals.waiting_for(actor).count()
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
         count += idle_nodes(actor).count()
     elif actor.system_role == SystemRole.SECURITY_ADMIN:
@@ -45,7 +47,7 @@ def count_waiting(actor: Actor) -> int:
 
 def waiting_for(actor: Actor) -> list[Waiting]:
     """Everything that waits for this person, the most pressing first."""
-    found: list[Waiting] = []
+    found = [of_approval(approval) for approval in to_vote_on(actor)]
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
         found += [of_node(node) for node in idle_nodes(actor).order_by("name")[:SHOWN]]
     elif actor.system_role == SystemRole.SECURITY_ADMIN:
@@ -53,6 +55,12 @@ def waiting_for(actor: Actor) -> list[Waiting]:
     elif actor.system_role == SystemRole.AUDITOR and chain_is_broken():
         found.append(of_chain())
     return found + [of_token(token) for token in ending_tokens(actor).order_by("expires_at")[:SHOWN]]
+
+
+def to_vote_on(actor: Actor) -> QuerySet[Approval]:
+    """The approvals that wait for this person's vote, the next deadline first."""
+    waiting = approvals.waiting_for(actor).select_related("project").defer(*approvals.LARGE)
+    return waiting.order_by("deadline_at")[:SHOWN]
 
 
 def ending_tokens(actor: Actor) -> QuerySet[ApiToken]:
@@ -73,6 +81,20 @@ def people_without_role() -> QuerySet[User]:
 def chain_is_broken() -> bool:
     verified = AuditRecord.objects.filter(action="audit.verify", result__in=(Result.DONE, Result.FAILED))
     return verified.order_by("-id").values_list("result", flat=True).first() == Result.FAILED
+
+
+def of_approval(approval: Approval) -> Waiting:
+    told = {
+        "who": approval.requester,
+        "project": approval.project.slug,
+        "hours": max(0, int((approval.deadline_at - timezone.now()).total_seconds() // 3600)),
+    }
+    return Waiting(
+        title=approval.title,
+        text=_("%(who)s asks in %(project)s; it expires in %(hours)d h.") % told,
+        url=reverse("approvals:detail", args=[approval.project.slug, approval.pk]),
+        action=_("Decide"),
+    )
 
 
 def of_node(node: Any) -> Waiting:

@@ -18,6 +18,8 @@ from django.utils import timezone
 
 from apps.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
 from apps.actors import PlaneRole, plane_actor
+from apps.approvals.models import Approval, Vote
+from apps.approvals.states import ApprovalState
 from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.store import store
 from apps.audit.sealing import seal_all
@@ -71,7 +73,8 @@ def address(route: str, plane: Seeded) -> str:
     """The route with the plane's own names in place of its parameters."""
     values = {
         "project": "demo",
-        "pk": plane.version if "versions/<int" in route else plane.job,
+        "pk": plane.version if "versions/<int" in route else plane.approval if "approvals/" in route else plane.job,
+        "subject_type": "promotion",
         "digest": plane.digest,
         "version": "1",
         "path": "table.csv",
@@ -131,6 +134,7 @@ class Seeded:
     job: int
     version: int
     digest: str
+    approval: int
 
 
 def people_and_project() -> Project:
@@ -139,7 +143,8 @@ def people_and_project() -> Project:
         user = User(username=name, system_role=role, must_change_password=False, password="!")
         user.save()
         if not role:
-            Membership.objects.create(project=project, user=user, role="engineer")
+            for held in ("engineer", "approver"):
+                Membership.objects.create(project=project, user=user, role=held)
     return project
 
 
@@ -160,7 +165,9 @@ def first_rows() -> Seeded:
     job = job_of(project, JobState.SUCCEEDED, 0)
     job.save()
     JobOutput.objects.create(job=job, slot="table", artifact=artifact, name="t.csv", media_type="text/csv")
-    return Seeded(rows=0, job=job.pk, version=version.pk, digest=digest)
+    approval = approval_of(project, "pending", 0)
+    approval.save()
+    return Seeded(rows=0, job=job.pk, version=version.pk, digest=digest, approval=approval.pk)
 
 
 def report_of(project: Project) -> Artifact:
@@ -202,6 +209,23 @@ def job_of(project: Project, state: str, number: int, node: Node | None = None) 
     )
 
 
+def approval_of(project: Project, state: str, number: int) -> Approval:
+    return Approval(
+        project=project,
+        subject_type="walk",
+        subject_id=str(number),
+        title=f"promote {number}",
+        facts="{}",
+        facts_digest=sha256_hex("{}"),
+        requester="somebody",
+        needed=1,
+        eligible=1,
+        state=state,
+        deadline_at=timezone.now() + timedelta(days=1),
+        decided_at=None if state == "pending" else timezone.now(),
+    )
+
+
 @transaction.atomic
 def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     """Bring every table that a plane fills by itself to `rows`, and what people make by hand to `wide`."""
@@ -220,6 +244,8 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     Dataset.objects.filter(pk=dataset.pk).update(versions_count=rows + 1)
     artifacts = Artifact.objects.bulk_create([Artifact(digest=sha256_hex(f"a{n}"), size=5) for n in numbers])
     Holding.objects.bulk_create(Holding(project=project, artifact=one, created_by="engineer") for one in artifacts)
+    states = [*ApprovalState.values, ApprovalState.PENDING]
+    Approval.objects.bulk_create([approval_of(project, states[n % len(states)], n) for n in numbers])
     edges_of(project, version, jobs)
     widen(plane, project, main, version, artifacts, wide)
     actor = plane_actor(PlaneRole.WORKER, host="node-0")
@@ -247,6 +273,8 @@ def widen(plane: Seeded, project: Project, main: Job, version: DatasetVersion, a
     Membership.objects.bulk_create(Membership(project=project, user=user, role="viewer") for user in users)
     Membership.objects.bulk_create(Membership(project=other, user=engineer, role="engineer") for other in others)
     Membership.objects.bulk_create(Membership(project=project, service_account=tool, role="viewer") for tool in tools)
+    vote = {"approval_id": plane.approval, "decision": "approve", "reason": "Fine.", "method": "password"}
+    Vote.objects.bulk_create(Vote(user=user, label=user.username, **vote) for user in users)
     soon = timezone.now() + timedelta(days=3)
     ApiToken.objects.bulk_create(
         ApiToken(project=project, user=engineer, name="t", prefix="dso_", digest=sha256_hex(f"t{n}"), expires_at=soon)

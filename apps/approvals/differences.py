@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from apps.approvals.models import Approval
-from apps.approvals.subjects import subject_of
+from apps.approvals.subjects import subject_of, subject_types
 from apps.canonical import canonical_json, sha256_hex
 from apps.errors import Invalid, NotFound
 
@@ -50,6 +50,8 @@ def changes_since(approval: Approval, *, deep: bool = False) -> list[Change]:
     found = sha256_hex(approval.facts)
     if found != approval.facts_digest:
         return [{"path": "", "was": approval.facts_digest, "is": found}]
+    if approval.subject_type not in subject_types():  # a plane of before knew it
+        return [GONE]
     try:
         now = canonical_json(dict(subject_of(approval).current_facts(approval, deep=deep)))
     except NotFound:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Now
 
 from apps.accounts.models import Project, ServiceAccount, User
-from apps.actors import Actor, SystemRole
+from apps.actors import Actor, ProjectRole, SystemRole
 from apps.approvals.states import ENDED, MOVES, ApprovalState, Decision
 
 
@@ -21,6 +23,12 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
         """Annotate `due`: the deadline has passed, by the database's clock."""
         late = models.When(deadline_at__lte=Now(), then=True)
         return self.annotate(due=models.Case(late, default=False, output_field=models.BooleanField()))
+
+    def with_given(self) -> ApprovalQuerySet:
+        """Annotate `given`: how many votes for it count now."""
+        votes = Vote.objects.filter(approval=OuterRef("pk")).counting(OuterRef("project"))
+        counted = votes.order_by().values("approval").annotate(count=Count("pk")).values("count")
+        return self.annotate(given=Coalesce(Subquery(counted), 0))
 
 
 class Approval(models.Model):
@@ -74,16 +82,22 @@ class Approval(models.Model):
     def ended(self) -> bool:
         return self.state in ENDED
 
-    @property
-    def given(self) -> int:
-        """Votes for it so far; reads `votes`, so prefetch them for a list."""
-        return sum(vote.decision == Decision.APPROVE for vote in self.votes.all())
-
     def is_own_of(self, actor: Actor) -> bool:
         """Whether this actor asked for it, at a browser or with any of their tokens."""
         if self.requester_user_id is not None:
             return self.requester_user_id == actor.user_id
         return self.requester_service_account_id == actor.service_account_id
+
+
+class VoteQuerySet(models.QuerySet["Vote"]):
+    def counting(self, project: Any) -> VoteQuerySet:
+        """Votes for it of people who may still vote: who lost the role or the account, lost the vote with it."""
+        return self.filter(
+            decision=Decision.APPROVE,
+            user__is_active=True,
+            user__memberships__project=project,
+            user__memberships__role=ProjectRole.APPROVER,
+        )
 
 
 class Vote(models.Model):
@@ -100,12 +114,14 @@ class Vote(models.Model):
     method = models.CharField(max_length=20)  # how the person proved who it was: password, password+code, token
     at = models.DateTimeField(auto_now_add=True)
 
+    objects = VoteQuerySet.as_manager()
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["approval", "user"], name="vote_once")]
 
 
 class ApprovalPolicy(models.Model):
-    """What a project asks of the approvals of one subject type. Without a row: policies.DEFAULT."""
+    """What a project asks of the approvals of one subject type. Without a row: terms.DEFAULT."""
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="approval_policies", db_index=False)
     subject_type = models.CharField(max_length=40)

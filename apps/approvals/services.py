@@ -21,7 +21,7 @@ from apps.approvals.differences import Change, changes_since, facts_text
 from apps.approvals.models import Approval, ApprovalPolicy, Vote
 from apps.approvals.states import ApprovalState, Decision
 from apps.approvals.subjects import subject_of
-from apps.approvals.terms import DEFAULT, counting_votes, eligible_people, terms_of
+from apps.approvals.terms import DEFAULT, eligible_people, terms_of
 from apps.audit.services import change_state, record, seal_now
 from apps.canonical import sha256_hex
 from apps.errors import Conflict
@@ -180,7 +180,7 @@ def _vote(actor: Actor, approval: Approval, decision: Decision, reason: str, pro
         facts_digest=approval.facts_digest,
         method=proof.method,
     )
-    given = counting_votes(approval).count()
+    given = approval.votes.counting(approval.project_id).count()
     digests = {"facts": approval.facts_digest}
     record(
         actor=actor,

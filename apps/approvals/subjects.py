@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 
 from apps.actors import Actor
 from apps.approvals.models import Approval
+from apps.errors import NotFound
 
 
 class Subject(Protocol):
@@ -69,3 +70,13 @@ def subject_named(subject_type: str) -> Subject:
 
 def subject_of(approval: Approval) -> Subject:
     return subject_named(approval.subject_type)
+
+
+def address_of(approval: Approval) -> str:
+    """The page of the subject; "" where there is none, also of a type that this plane no longer has."""
+    if approval.subject_type not in subject_types():
+        return ""
+    try:
+        return subject_of(approval).address(approval)
+    except NotFound:
+        return ""

@@ -8,8 +8,7 @@ from django.db.models import QuerySet
 
 from apps.accounts.models import Membership, Project, User
 from apps.actors import ProjectRole
-from apps.approvals.models import Approval, ApprovalPolicy, Vote
-from apps.approvals.states import Decision
+from apps.approvals.models import ApprovalPolicy
 
 NEEDED = (1, 10)
 DEADLINE_HOURS = (1, 720)
@@ -34,9 +33,3 @@ def eligible_people(project_id: int, *, requester_user_id: int | None) -> QueryS
     """Who may vote: active people with the role approver in the project, but never who asked."""
     approvers = Membership.objects.filter(project_id=project_id, role=ProjectRole.APPROVER)
     return User.objects.filter(is_active=True, pk__in=approvers.values("user_id")).exclude(pk=requester_user_id or 0)
-
-
-def counting_votes(approval: Approval) -> QuerySet[Vote]:
-    """The votes for it that count now: of people who may still vote. Who lost the role or the account, lost theirs."""
-    may = eligible_people(approval.project_id, requester_user_id=approval.requester_user_id)
-    return approval.votes.filter(decision=Decision.APPROVE, user__in=may)

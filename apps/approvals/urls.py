@@ -1,6 +1,17 @@
 """Pages below /p/<slug:project>/."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from apps.approvals import views
+
+APPROVAL = "approvals/<int:pk>"
 
 app_name = "approvals"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("approvals", views.approval_list, name="list"),
+    path("approvals/policy", views.policies, name="policies"),
+    path(APPROVAL, views.approval_page, name="detail"),
+    *(path(f"{APPROVAL}/{tab}", views.approval_page, {"tab": tab}, name=tab) for tab in views.TABS[1:]),
+    path(f"{APPROVAL}/decide", views.decide, name="decide"),
+    path(f"{APPROVAL}/withdraw", views.withdraw, name="withdraw"),
+]

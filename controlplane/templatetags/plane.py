@@ -42,6 +42,7 @@ STATES: Mapping[str, tuple[str, str, Any]] = {
     "approved": ("succeeded", "succeeded", _("Approved")),
     "rejected": ("failed", "failed", _("Rejected")),
     "refused": ("failed", "failed", _("Refused")),
+    "withdrawn": ("cancelled", "cancelled", _("Withdrawn")),
     "expired": ("cancelled", "cancelled", _("Expired")),
     "revoked": ("cancelled", "cancelled", _("Revoked")),
     "void": ("cancelled", "cancelled", _("Void")),

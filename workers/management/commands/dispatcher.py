@@ -1,4 +1,4 @@
-"""The dispatcher: rings again, recovers expired leases, frees waiting jobs, closes runs, expires approvals, seals the audit trail.
+"""The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, expires approvals, seals the trail.
 
 Compare-and-set everywhere, so several may run and any may be killed. It leaves a pulse, which /readyz looks for.
 """

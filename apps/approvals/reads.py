@@ -1,0 +1,112 @@
+"""What pages and REST read of approvals. What the auditor reads is recorded; a member reads of their own projects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor, ProjectRole, SystemRole
+from apps.approvals.differences import Change, changes_since
+from apps.approvals.models import Approval, ApprovalPolicy, ApprovalQuerySet, Vote
+from apps.approvals.states import ApprovalState
+from apps.approvals.subjects import subject_named, subject_types
+from apps.approvals.terms import DEFAULT, Terms
+from apps.audit.services import record
+from apps.errors import Invalid, NotFound, PlaneError
+
+MAX_ID = 2**63 - 1
+LARGE = ("facts", "void_changes")  # what a list leaves in the database
+DECIDED = "decided"  # every state but pending
+
+
+def list_approvals(actor: Actor, project: Project, *, state: str = "", mine: bool = False) -> ApprovalQuerySet:
+    """The approvals of a project, to be paged by `-id`, with `given`.
+
+    `state`: one of ApprovalState, `decided` for all that have ended, "" for every; Invalid for another.
+    `mine`: those alone that wait for this person's vote.
+    """
+    policy.require(actor, "approval.view", project)
+    known = [*ApprovalState.values, DECIDED]
+    if state and state not in known:
+        raise Invalid(f"There is no state {state[:40]!r}.", field="state", limit=", ".join(known))
+    note_reading(actor, project, after={"state": state} if state else {})
+    found = waiting_for(actor) if mine else Approval.objects.visible_to(actor)
+    found = found.filter(project=project).with_given().defer(*LARGE)
+    if state == DECIDED:
+        return found.exclude(state=ApprovalState.PENDING)
+    return found.filter(state=state) if state else found
+
+
+def get_approval(actor: Actor, project: Project, pk: int) -> Approval:
+    """The approval `pk` of this project with `given` and `due`; NotFound."""
+    policy.require(actor, "approval.view", project)
+    visible = Approval.objects.visible_to(actor).filter(project=project).select_related("project")
+    found = visible.with_given().with_due().filter(pk=pk).first() if 0 < pk <= MAX_ID else None
+    if found is None:
+        raise NotFound(f"This project has no approval {pk}.", field="id")
+    note_reading(actor, project, obj=found)
+    return found
+
+
+def note_reading(actor: Actor, project: Project, **about: Any) -> None:
+    if actor.system_role is SystemRole.AUDITOR:
+        record(actor=actor, action="approval.view", project_id=project.pk, **about)
+
+
+def waiting_for(actor: Actor) -> ApprovalQuerySet:
+    """Pending approvals of every project that this person may vote on and has not; without those they asked for."""
+    projects = [pk for pk, roles in actor.project_roles.items() if ProjectRole.APPROVER in roles]
+    if actor.user_id is None or not projects:
+        return Approval.objects.none()
+    voted = Vote.objects.filter(approval=OuterRef("pk"), user_id=actor.user_id)
+    return (
+        Approval.objects.filter(project_id__in=projects, state=ApprovalState.PENDING, deadline_at__gt=Now())
+        .exclude(requester_user_id=actor.user_id)
+        .exclude(Exists(voted))
+    )
+
+
+def votes_on(approval: Approval) -> list[Vote]:
+    """The votes in order, each with `counts`: whether it still does. At most the policy's ten and one rejection."""
+    counting = approval.votes.counting(approval.project_id).filter(pk=OuterRef("pk"))
+    return list(approval.votes.annotate(counts=Exists(counting)).order_by("pk"))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What has changed since it was asked for; `unknown` says why that cannot be told."""
+
+    changes: list[Change]
+    unknown: str = ""
+
+
+def standing_of(approval: Approval) -> Standing:
+    """The facts of a pending approval compared with those that stand, without reading bytes."""
+    if approval.state != ApprovalState.PENDING:
+        return Standing([])
+    try:
+        return Standing(changes_since(approval))
+    except PlaneError as failure:
+        return Standing([], failure.message)
+
+
+def list_policies(actor: Actor, project: Project) -> list[dict[str, Any]]:
+    """What every subject type takes in this project; one query."""
+    policy.require(actor, "project.view", project)
+    rows = {row.subject_type: row for row in ApprovalPolicy.objects.filter(project=project)}
+    return [
+        {
+            "subject_type": key,
+            "label": str(subject_named(key).label),
+            "needed": terms.needed,
+            "deadline_hours": terms.deadline_hours,
+            "is_default": key not in rows,
+        }
+        for key in subject_types()
+        for terms in [Terms(rows[key].needed, rows[key].deadline_hours) if key in rows else DEFAULT]
+    ]

@@ -1,0 +1,284 @@
+"""Pages of approvals: the list, one approval with its decision, and what a project asks of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from apps import policy
+from apps.accounts.forms import show_refusal
+from apps.accounts.models import Project
+from apps.accounts.projects import get_project
+from apps.accounts.proofs import asks_for_code, prove
+from apps.actors import Actor, ProjectRole
+from apps.approvals import reads, services
+from apps.approvals.checks import check_subject_type
+from apps.approvals.differences import Change
+from apps.approvals.forms import PolicyForm, VoteForm, WithdrawForm
+from apps.approvals.models import Approval
+from apps.approvals.states import ApprovalState, Decision
+from apps.approvals.subjects import address_of, subject_of, subject_types
+from apps.audit.reads import timeline
+from apps.canonical import canonical_json
+from apps.errors import Invalid, NotFound, PlaneError, Refused
+from apps.pages import page_asked
+from apps.policy import allows
+
+MINE, PENDING, DECIDED = "mine", "pending", "decided"
+TABS = ("overview", "facts", "audit")
+FACTS_SHOWN = 200  # rows; the text below them is whole
+
+
+def within(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
+    """Who asks, and the project of the address, which the frame shows too; NotFound."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    project = get_project(actor, slug)
+    request.project = project  # type: ignore[attr-defined]
+    return actor, project
+
+
+# -- the list -------------------------------------------------------------------------------------------------------
+@require_safe
+def approval_list(request: HttpRequest, project: str) -> HttpResponse:
+    """/p/<slug>/approvals: what waits for me, what is pending, what was decided; newest first."""
+    actor, where = within(request, project)
+    votes = ProjectRole.APPROVER in actor.roles_in(where.pk)
+    asked = request.GET.get("show", "")
+    show = asked if asked in (MINE, PENDING, DECIDED) else MINE if votes else PENDING
+    state = {MINE: "", PENDING: ApprovalState.PENDING.value, DECIDED: reads.DECIDED}[show]
+    rows = reads.list_approvals(actor, where, state=state, mine=show == MINE)
+    pending = Approval.objects.visible_to(actor).filter(project=where, state=ApprovalState.PENDING)
+    context = {
+        "nav": "models",
+        "page": page_asked(rows, request.GET),
+        "show": show,
+        "mine": reads.waiting_for(actor).filter(project=where).count(),
+        "pending": pending.count(),
+        "votes": votes,
+        "may_request": allows(actor, "approval.request", where),
+    }
+    return render(request, "approvals/list.html", context)
+
+
+# -- one approval ---------------------------------------------------------------------------------------------------
+@require_safe
+def approval_page(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
+    """/p/<slug>/approvals/<id>[/<tab>]"""
+    actor, where = within(request, project)
+    approval = reads.get_approval(actor, where, pk)
+    if tab == "overview":
+        return drawn(request, approval)
+    context = head_of(actor, approval, tab)
+    if tab == "facts":
+        context |= {"rows": rows_of(approval), "limit": FACTS_SHOWN}
+    else:
+        context["events"] = timeline(actor, "approval", approval.pk)
+    return render(request, f"approvals/{tab}.html", context)
+
+
+def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
+    """What the head of the page needs, whichever tab is open."""
+    votes = reads.votes_on(approval)
+    own = approval.is_own_of(actor)
+    voted = next((vote for vote in votes if vote.user_id == actor.user_id), None)
+    open_ = approval.state == ApprovalState.PENDING and not approval.due  # type: ignore[attr-defined]  # annotated
+    return {
+        "nav": "models",
+        "approval": approval,
+        "tab": tab,
+        "votes": votes,
+        "own": own,
+        "voted": voted,
+        "open": open_,
+        "may_vote": open_ and not own and voted is None and allows(actor, "approval.decide", approval),
+        "may_withdraw": open_ and own and allows(actor, "approval.withdraw", approval),
+        "left": max(0, approval.needed - approval.given),  # type: ignore[attr-defined]  # annotated
+    }
+
+
+def drawn(request: HttpRequest, approval: Approval, form: forms.Form | None = None, status: int = 200) -> HttpResponse:
+    """The overview, with the form as it was sent where something in it was wrong."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    template, part = part_of(actor, approval)
+    standing = reads.standing_of(approval)
+    context = {
+        **part,
+        **head_of(actor, approval, "overview"),
+        "part": template,
+        "standing": standing,
+        "changes": shown(standing.changes or approval.void_changes),
+        "subject_url": address_of(approval),
+        "vote_body": {"facts_digest": approval.facts_digest, "reason": "..."},
+        "withdraw_body": {"reason": "..."},
+    }
+    if context["may_vote"]:
+        context["form"] = form or vote_form(actor, approval)
+    elif context["may_withdraw"]:
+        context["form"] = form or WithdrawForm()
+    return render(request, "approvals/overview.html", context, status=status)
+
+
+def part_of(actor: Actor, approval: Approval) -> tuple[str, Mapping[str, Any]]:
+    """What the subject shows of itself; the plain facts where it cannot."""
+    plain = "approvals/facts_card.html", {"rows": rows_of(approval), "limit": FACTS_SHOWN}
+    if approval.subject_type not in subject_types():
+        return plain
+    try:
+        return subject_of(approval).page(actor, approval)
+    except PlaneError:
+        return plain
+
+
+def rows_of(approval: Approval) -> list[tuple[str, str]]:
+    """The facts as (JSON pointer, value as text), the first FACTS_SHOWN of them."""
+    return [(path, text_of(value)) for path, value in islice(leaves(json.loads(approval.facts)), FACTS_SHOWN)]
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name in value:
+            yield from leaves(value[name], f"{path}/{name}")
+    elif isinstance(value, list) and value:
+        for index, item in enumerate(value):
+            yield from leaves(item, f"{path}/{index}")
+    else:
+        yield path or "/", value
+
+
+def shown(changes: list[Change]) -> list[dict[str, str | None]]:
+    """Changes with their values as text; None where there was, or is, nothing."""
+    return [
+        {"path": change["path"], **{side: text_of(change[side]) if side in change else None for side in ("was", "is")}}
+        for change in changes
+    ]
+
+
+def text_of(value: Any) -> str:
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def vote_form(actor: Actor, approval: Approval, data: Any = None) -> VoteForm:
+    initial = {"facts_digest": approval.facts_digest}
+    return VoteForm(data, person=actor.label, with_code=asks_for_code(actor), initial=initial)
+
+
+# -- deciding -------------------------------------------------------------------------------------------------------
+@sensitive_post_parameters("password", "code")
+@require_POST
+def decide(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+    """Vote, with the password in the same form; what is wrong stands beside its field and the reason is kept."""
+    actor, where = within(request, project)
+    approval = reads.get_approval(actor, where, pk)
+    policy.require(actor, "approval.decide", approval)
+    form = vote_form(actor, approval, request.POST)
+    decision = request.POST.get("decision", "")
+    if decision not in Decision.values:  # Enter in a field presses no button of consequence
+        form.add_error(None, _("Press Approve or Reject: nothing is decided yet."))
+    if not form.is_valid():
+        return drawn(request, approval, form, status=422)
+    try:
+        ended = voted(request, approval, decision, form.cleaned_data)
+    except (Refused, NotFound):
+        raise
+    except PlaneError as failure:
+        return refused(request, where, pk, form, failure)
+    messages.success(request, said(ended))
+    return redirect("approvals:detail", project=where.slug, pk=pk)
+
+
+def voted(request: HttpRequest, approval: Approval, decision: str, asked: Mapping[str, Any]) -> Approval:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    proof = prove(request, actor, password=asked["password"], code=asked.get("code", ""))
+    vote = services.approve if decision == Decision.APPROVE else services.reject
+    return vote(
+        actor=actor,
+        approval=approval,
+        facts_digest=asked["facts_digest"],
+        reason=asked["reason"],
+        proof=proof,
+    )
+
+
+def said(approval: Approval) -> str:
+    if approval.state == ApprovalState.APPROVED:
+        return _("Approved, and carried out.")
+    if approval.state == ApprovalState.REJECTED:
+        return _("Rejected: nothing was changed.")
+    return _("Your vote counts. Others must vote too.")
+
+
+def refused(request: HttpRequest, project: Project, pk: int, form: forms.Form, failure: PlaneError) -> HttpResponse:
+    """The page as it stands now. The form goes with an approval that has ended, so the message stands above it."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    approval = reads.get_approval(actor, project, pk)
+    if approval.ended or any(vote.user_id == actor.user_id for vote in approval.votes.all()):
+        messages.error(request, f"{failure.message} {failure.hint or ''}".strip())
+    else:
+        show_refusal(form, failure)
+    return drawn(request, approval, form, status=failure.status)
+
+
+@require_POST
+def withdraw(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+    """Take one's own request back."""
+    actor, where = within(request, project)
+    approval = reads.get_approval(actor, where, pk)
+    policy.require(actor, "approval.withdraw", approval)
+    form = WithdrawForm(request.POST)
+    if not form.is_valid():
+        return drawn(request, approval, form, status=422)
+    try:
+        services.withdraw(actor=actor, approval=approval, reason=form.cleaned_data["reason"])
+    except (Refused, NotFound):
+        raise
+    except PlaneError as failure:
+        return refused(request, where, pk, form, failure)
+    messages.success(request, _("The request is withdrawn: nothing was changed."))
+    return redirect("approvals:detail", project=where.slug, pk=pk)
+
+
+# -- what a project asks --------------------------------------------------------------------------------------------
+@require_http_methods(["GET", "HEAD", "POST"])
+def policies(request: HttpRequest, project: str) -> HttpResponse:
+    """/p/<slug>/approvals/policy: how many approvals each subject takes; the security administrator sets it."""
+    actor, where = within(request, project)
+    if request.method != "POST":
+        return drawn_policies(request, where)
+    policy.require(actor, "approval.set_policy", where)
+    subject_type = request.POST.get("subject_type", "")
+    check_subject_type(subject_type)
+    form = PolicyForm(request.POST, prefix=subject_type)
+    if form.is_valid():
+        try:
+            services.set_approval_policy(actor=actor, project=where, subject_type=subject_type, **form.cleaned_data)
+            messages.success(request, _("It counts for every request from now on."))
+            return redirect("approvals:policies", project=where.slug)
+        except (Refused, NotFound):
+            raise
+        except (Invalid, PlaneError) as failure:
+            show_refusal(form, failure)
+    return drawn_policies(request, where, {subject_type: form})
+
+
+def drawn_policies(
+    request: HttpRequest, project: Project, sent: Mapping[str, PolicyForm] | None = None
+) -> HttpResponse:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    rows = reads.list_policies(actor, project)
+    forms_by_type = sent or {}
+    for row in rows:
+        key, now = row["subject_type"], {name: row[name] for name in ("needed", "deadline_hours")}
+        row["form"] = forms_by_type.get(key) or PolicyForm(prefix=key, initial=now)
+    may_set = allows(actor, "approval.set_policy", project)
+    context = {"nav": "models", "rows": rows, "may_set": may_set, "may_list": allows(actor, "approval.view", project)}
+    return render(request, "approvals/policies.html", context, status=422 if sent else 200)
