@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from django.db import transaction
 
-import deepseek
 from apps.actors import Actor
 from apps.artifacts.store import store
 from apps.experiments import services
@@ -25,6 +22,7 @@ from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job
 from apps.jobs.services import report_events
 from apps.jobs.states import JobState
+from deepseek.code import code_digest
 from workers.outputs import Made
 from workers.registration import Outputs
 
@@ -170,12 +168,3 @@ def version_of(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def code_digest() -> str:
-    """SHA-256 of the engine's source as the child will import it: one line "<path> <sha256>" per file, sorted."""
-    root = Path(deepseek.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(f"{path.relative_to(root).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()

@@ -1,5 +1,15 @@
 """Below /api/v1/projects/<slug:project>/."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from apps.experiments import api
+
+urlpatterns = [
+    path("experiments", api.ExperimentsView.as_view(), name="api-experiments"),
+    path("runs", api.RunsView.as_view(), name="api-runs"),
+    path("runs/compare", api.CompareView.as_view(), name="api-runs-compare"),
+    path("runs/points.csv", api.PointsCsvView.as_view(), name="api-runs-csv"),
+    path("runs/<slug:run>", api.RunView.as_view(), name="api-run"),
+    path("runs/<slug:run>/metrics", api.MetricsView.as_view(), name="api-run-metrics"),
+    path("runs/<slug:run>/metrics/history", api.HistoryView.as_view(), name="api-run-history"),
+]

@@ -16,6 +16,7 @@ from apps.jobs import services
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
 from apps.lineage.models import Edge
+from deepseek.code import code_digest
 from workers import kinds, tasks, tracking
 from workers import node as node_module
 from workers.heartbeat import Heartbeat
@@ -82,7 +83,7 @@ def test_what_is_known_at_the_start(work):
     assert (run.spec_digest, run.created_by, run.kind, run.attempt) == (job.spec_digest, "engineer", "noop", 1)
     assert run.environment["packages"]["torch"]
     assert (run.environment["node"], run.environment["threads"]) == ("test", 1)
-    assert run.code_digest == tracking.code_digest()
+    assert run.code_digest == code_digest()
 
 
 def test_a_job_that_fails_closes_its_run(work):

@@ -1,0 +1,313 @@
+"""What pages and REST read of runs: lists, one run, its points, several runs side by side; each of them bounded."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Count, F, FloatField, Max, Min, Q, QuerySet
+from django.db.models.functions import Cast, Floor
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.errors import Invalid, NotFound
+from apps.experiments.models import Experiment, ExperimentQuerySet, Metric, MetricPoint, Run, RunParam, RunQuerySet
+from apps.experiments.states import RunState
+from apps.jobs.kinds import KINDS
+from apps.jobs.reads import known
+
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+FILTERS = ("status", "kind", "experiment", "name")
+COMPARED = (2, 8)  # runs side by side: eight lines can still be told apart
+COLUMNS = 8  # metrics, and params, that a list shows
+ROWS_COMPARED = 500  # params, and metrics, that a comparison shows
+DRAWN = 500  # points of one line
+PARAMS = 2000  # params that are read of a run
+KEYS_ASKED = 20  # metrics of one CSV file
+POINTS_PER_READ = 5000
+BY_METRIC = "metrics."
+
+
+# -- lists ----------------------------------------------------------------------------------------------------------
+def list_experiments(actor: Actor, project: Project) -> ExperimentQuerySet:
+    """The experiments of a project, to be paged by `-number`."""
+    policy.require(actor, "run.view", project)
+    return Experiment.objects.visible_to(actor).filter(project=project).order_by("-number")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What narrows a list of runs, as a query says it; empty does not narrow."""
+
+    status: str = ""
+    kind: str = ""
+    experiment: str = ""  # its number
+    name: str = ""  # a part of it
+
+    def check(self) -> None:
+        """Raise Invalid for what does not exist: an empty list would look like an answer."""
+        known("status", self.status, RunState.values)
+        known("kind", self.kind, [kind for kind in KINDS if KINDS[kind].tracked])
+        if self.experiment and not (
+            self.experiment.isascii() and self.experiment.isdigit() and len(self.experiment) < 10
+        ):
+            raise Invalid(
+                f"{self.experiment[:40]!r} is no number of an experiment.",
+                field="experiment",
+                limit="a whole number",
+                hint="GET experiments lists them.",
+            )
+
+    def query(self, prefix: str = "") -> Q:
+        """The condition on runs, or on what stands at `prefix` of them."""
+        asked = {"state": self.status, "kind": self.kind, "name__icontains": self.name.replace("\x00", "")}
+        if self.experiment:
+            asked["experiment__number"] = self.experiment
+        return Q(**{f"{prefix}{lookup}": value for lookup, value in asked.items() if value})
+
+
+def list_runs(actor: Actor, project: Project, asked: Asked) -> RunQuerySet:
+    """The runs of a project that match, to be paged by `started_at` and `id`."""
+    policy.require(actor, "run.view", project)
+    asked.check()
+    found = Run.objects.visible_to(actor).filter(asked.query(), project=project)
+    return found.select_related("experiment").defer("environment")
+
+
+def list_by_metric(actor: Actor, project: Project, asked: Asked, key: str) -> QuerySet[Metric]:
+    """The newest values of one metric with their runs, to be paged by `value` and `run_id`.
+
+    Runs that do not have it, or for which it is no number, have no place in this order.
+    """
+    policy.require(actor, "run.view", project)
+    asked.check()
+    found = Metric.objects.filter(asked.query("run__"), project=project, key=key, is_nan=False)
+    if not actor.plane_role:
+        found = found.filter(project_id__in=actor.project_ids)
+    return found.select_related("run__experiment").defer("run__environment")
+
+
+def order_of(sort: str) -> tuple[str, bool]:
+    """(the metric to order by, or "" for the start; whether downwards). Raises Invalid for another order."""
+    down, name = sort.startswith("-"), sort.removeprefix("-")
+    if name in ("", "started"):
+        return "", down or not name
+    if name.startswith(BY_METRIC) and 0 < len(name) - len(BY_METRIC) <= 250 and "\x00" not in name:
+        return name.removeprefix(BY_METRIC), down
+    raise Invalid(
+        f"{sort[:60]!r} is no order.",
+        field="sort",
+        limit="started, metrics.<key>, with - in front for downwards",
+        hint="For instance sort=-metrics.test/accuracy.",
+    )
+
+
+def page_order(key: str, down: bool) -> tuple[str, ...]:
+    """The order of a page, for apps.pages, that `order_of` asked for."""
+    names = ("value", "run_id") if key else ("started_at", "id")
+    return tuple(f"-{name}" for name in names) if down else names
+
+
+@dataclass(slots=True)
+class Columns:
+    """What a list shows beside its runs: the metrics that most of them have, and the params in which they differ."""
+
+    metrics: list[str] = field(default_factory=list)
+    params: list[str] = field(default_factory=list)
+    values: dict[str, dict[str, Metric]] = field(default_factory=dict)  # run -> key -> metric
+    given: dict[str, dict[str, str]] = field(default_factory=dict)  # run -> key -> param
+
+
+def columns_of(runs: Sequence[Run], *, first: Iterable[str] = (), params: bool = True) -> Columns:
+    """The columns for these runs, the metrics `first` among them; four queries, however many runs."""
+    keys = [run.pk for run in runs]
+    if not keys:
+        return Columns()
+    counted = Metric.objects.filter(run__in=keys).values("key").annotate(count=Count("pk")).order_by("-count", "key")
+    found = Columns(metrics=list(dict.fromkeys([*first, *preferred([row["key"] for row in counted[:100]])]))[:COLUMNS])
+    values: dict[str, dict[str, Metric]] = defaultdict(dict)
+    for metric in Metric.objects.filter(run__in=keys, key__in=found.metrics):
+        values[metric.run_id][metric.key] = metric
+    found.values = dict(values)
+    if params:
+        found.params = differing(keys)
+        given: dict[str, dict[str, str]] = defaultdict(dict)
+        for param in RunParam.objects.filter(run__in=keys, key__in=found.params):
+            given[param.run_id][param.key] = param.value
+        found.given = dict(given)
+    return found
+
+
+def preferred(keys: Iterable[str]) -> list[str]:
+    """What was measured on held-out rows comes first, its baseline last; else the order stays."""
+    return sorted(keys, key=lambda key: (not key.startswith("test/"), key.startswith("baseline/")))
+
+
+def differing(runs: Sequence[str]) -> list[str]:
+    """The params whose values are not the same in all of these runs that have them."""
+    counted = RunParam.objects.filter(run__in=runs).values("key").annotate(values=Count("value", distinct=True))
+    return [row["key"] for row in counted.filter(values__gt=1).order_by("key")[:COLUMNS]]
+
+
+# -- one run --------------------------------------------------------------------------------------------------------
+def get_run(actor: Actor, project: Project, run_id: str) -> Run:
+    """The run with its experiment and job; NotFound if there is none or `actor` may not see it."""
+    policy.require(actor, "run.view", project)
+    visible = Run.objects.visible_to(actor).filter(project=project).select_related("experiment", "job", "project")
+    run = visible.filter(pk=run_id).first() if RUN_ID.fullmatch(run_id) else None
+    if run is None:
+        raise NotFound(f"This project has no run {run_id[:40]!r}.", field="id")
+    return run
+
+
+def get_metric(actor: Actor, run: Run, key: str) -> Metric:
+    """One metric of the run, or NotFound."""
+    policy.require(actor, "run.view", run)
+    metric = Metric.objects.filter(run=run, key=key).first() if "\x00" not in key else None
+    if metric is None:
+        raise NotFound(f"Run {run.pk} has no metric {key[:60]!r}.", field="key", hint="List the metrics of the run.")
+    return metric
+
+
+def list_metrics(actor: Actor, run: Run) -> QuerySet[Metric]:
+    """The metrics of a run, to be paged by `key`."""
+    policy.require(actor, "run.view", run)
+    return Metric.objects.filter(run=run)
+
+
+def params_of(actor: Actor, run: Run) -> list[RunParam]:
+    """The params of a run by their keys, PARAMS at most."""
+    policy.require(actor, "run.view", run)
+    return list(RunParam.objects.filter(run=run).order_by("key")[:PARAMS])
+
+
+def metrics_named(actor: Actor, project: Project, ids: Sequence[str], keys: Sequence[str]) -> list[Metric]:
+    """Those of these metrics that these runs have, by run and key. Invalid for too many of either."""
+    policy.require(actor, "run.view", project)
+    for field_name, given, limit in (("ids", ids, COMPARED[1]), ("key", keys, KEYS_ASKED)):
+        if len(given) > limit:
+            raise Invalid(f"{len(given)} are named.", field=field_name, limit=limit, hint="Ask for fewer.")
+    runs = Run.objects.visible_to(actor).filter(project=project, pk__in=[one for one in ids if RUN_ID.fullmatch(one)])
+    named = [key for key in keys if "\x00" not in key]
+    return list(Metric.objects.filter(run__in=runs, key__in=named).order_by("run_id", "key"))
+
+
+def batches_of(metric: Metric) -> Iterator[list[MetricPoint]]:
+    """Every point of a metric by step, in batches; between two no cursor and no transaction is open."""
+    rows, behind = MetricPoint.objects.filter(metric=metric).order_by("step", "id"), Q()
+    while batch := list(rows.filter(behind)[:POINTS_PER_READ]):
+        yield batch
+        step, pk = batch[-1].step, batch[-1].pk
+        # The bound on the step is said once more by itself: planners walk an index by it, an OR they scan.
+        behind = Q(step__gte=step) & (Q(step__gt=step) | Q(pk__gt=pk))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A metric as a chart draws it: at most DRAWN points (step, value), rising in step; None is a gap."""
+
+    metric: Metric
+    points: list[tuple[int, float | None]]
+    thinned: bool  # each pair of points is the lowest and highest value of some steps
+
+
+def lines_of(metrics: Sequence[Metric]) -> list[Line]:
+    """The lines of these metrics over the steps that they span together; one query for the short, one for the long."""
+    short = [metric for metric in metrics if metric.count <= DRAWN]
+    long = [metric for metric in metrics if metric.count > DRAWN]
+    drawn: dict[int, list[tuple[int, float | None]]] = defaultdict(list)
+    if short:
+        rows = MetricPoint.objects.filter(metric__in=short).order_by("metric_id", "step", "id")
+        for metric_id, step, value, is_nan in rows.values_list("metric_id", "step", "value", "is_nan"):
+            drawn[metric_id].append((step, None if is_nan else value))
+    if long:
+        for row in buckets_of(long):
+            drawn[row["metric_id"]] += between(row)
+    return [Line(metric, drawn[metric.pk], metric.count > DRAWN) for metric in metrics]
+
+
+def buckets_of(metrics: Sequence[Metric]) -> QuerySet[MetricPoint, dict[str, Any]]:
+    """Lowest and highest value of each of DRAWN / 2 equal spans of steps: the database does the thinning."""
+    low, high = min(metric.first_step for metric in metrics), max(metric.step for metric in metrics)
+    place = Cast(F("step") - low, FloatField()) * (DRAWN // 2 / (high - low + 1))
+    return (
+        MetricPoint.objects.filter(metric__in=metrics)
+        .annotate(bucket=Floor(place))
+        .values("metric_id", "bucket")
+        .annotate(
+            first=Min("step"),
+            last=Max("step"),
+            lowest=Min("value", filter=Q(is_nan=False)),
+            highest=Max("value", filter=Q(is_nan=False)),
+        )
+        .order_by("metric_id", "bucket")
+    )
+
+
+def between(row: dict[str, Any]) -> list[tuple[int, float | None]]:
+    if row["lowest"] == row["highest"]:
+        return [(row["first"], row["lowest"])]
+    return [(row["first"], row["lowest"]), (row["last"], row["highest"])]
+
+
+# -- several runs ---------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One param or metric across the compared runs, in their order; None where a run does not have it."""
+
+    key: str
+    values: list[Any]
+
+    @property
+    def differs(self) -> bool:
+        return any(value != self.values[0] for value in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    runs: list[Run]
+    params: list[Row]
+    metrics: list[Row]  # values are Metric rows
+    truncated: bool  # a run has more params or metrics than are compared
+
+
+def compare(actor: Actor, project: Project, ids: Sequence[str]) -> Comparison:
+    """These runs side by side, in the order asked for; three queries.
+
+    Raises Invalid for fewer than two or more than eight, NotFound for one that is not there.
+    """
+    policy.require(actor, "run.view", project)
+    wanted = list(dict.fromkeys(ids))
+    low, high = COMPARED
+    if not low <= len(wanted) <= high:
+        raise Invalid(
+            f"{len(wanted)} runs are named.", field="ids", limit=f"{low} to {high} runs", hint="Name each of them once."
+        )
+    visible = Run.objects.visible_to(actor).filter(project=project).select_related("experiment", "job")
+    found = visible.in_bulk([one for one in wanted if RUN_ID.fullmatch(one)])
+    if missing := [one for one in wanted if one not in found]:
+        raise NotFound(f"This project has no run {missing[0][:40]!r}.", field="ids")
+    params = list(RunParam.objects.filter(run__in=wanted).order_by("key")[: ROWS_COMPARED * high])
+    metrics = list(Metric.objects.filter(run__in=wanted).order_by("key")[: ROWS_COMPARED * high])
+    return Comparison(
+        [found[one] for one in wanted],
+        side_by_side(wanted, ((param.run_id, param.key, param.value) for param in params)),
+        side_by_side(wanted, ((metric.run_id, metric.key, metric) for metric in metrics)),
+        truncated=max(len(params), len(metrics)) == ROWS_COMPARED * high,
+    )
+
+
+def side_by_side(runs: Sequence[str], cells: Iterable[tuple[str, str, Any]]) -> list[Row]:
+    rows: dict[str, dict[str, Any]] = defaultdict(dict)
+    for run, key, value in cells:
+        rows[key][run] = value
+    return [Row(key, [found.get(run) for run in runs]) for key, found in sorted(rows.items())]
+
+
+def ids_in(values: Iterable[str]) -> list[str]:
+    """Run ids as a query has them: repeated, or one text with commas."""
+    return [part.strip() for text in values for part in text.split(",") if part.strip()][: COMPARED[1] + 1]
