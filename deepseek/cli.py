@@ -1,7 +1,8 @@
 """The command line ``deepseek``: the engine by hand, with no control plane.
 
 Exit codes: 0 done; 1 the machine failed (disk, memory, a defect); 2 the input, a flag or the spec is at fault;
-130 or 143 interrupted or told to stop. Only 0 leaves an output folder.
+130 or 143 interrupted or told to stop. Only 0 leaves an output folder; a training that was stopped leaves its
+checkpoint beside it, and goes on from there when the same words are given again.
 """
 
 import argparse
@@ -16,20 +17,28 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.console import ConsoleReport
-from deepseek.job import EngineError, Result
+from deepseek.job import EngineError, Result, checkpoint_path
 
 FAILED, AT_FAULT, INTERRUPTED = 1, 2, 130
 
 
 @dataclass(frozen=True)
 class Command:
-    """One capability: where its spec and its run are, its input slots, and the flags not named like their field."""
+    """One capability: where its spec and its run are, its input slots, and the flags not named like their field.
+
+    With `from_model` the slots are model, manifest and heldout, and one folder fills them. A command that is no job
+    names its own `entry`, a function of the words after it that returns the exit code; it needs nothing else.
+    """
 
     sentence: str
-    spec: str
-    slots: tuple[str, ...]
+    spec: str = ""
+    slots: tuple[str, ...] = ()
     flags: dict[str, str] = field(default_factory=dict)
+    from_model: bool = False
+    entry: str = ""
 
+
+SCHEDULE = ("init_lr", "max_lr", "warmup_steps", "first_batch", "last_batch")
 
 COMMANDS = {
     "clean": Command(
@@ -41,6 +50,22 @@ COMMANDS = {
             "outliers.threshold": "outlier-threshold",
             "outliers.action": "outlier-action",
         },
+    ),
+    "train": Command(
+        "train a model on a table, and measure it on held-out rows",
+        "deepseek.train.spec:TrainSpec",
+        ("table",),
+        {f"schedule.{name}": name.replace("_", "-") for name in SCHEDULE},
+    ),
+    "quantize": Command(
+        "make the linear layers of a model 8-bit, and measure what that costs and brings",
+        "deepseek.quantize.spec:QuantizeSpec",
+        from_model=True,
+    ),
+    "compile": Command(
+        "compile a model for the processor of this machine, and measure it",
+        "deepseek.compile.spec:CompileSpec",
+        from_model=True,
     ),
     "noop": Command("do nothing, to try things out", "deepseek.noop.spec:NoopSpec", ()),
 }
@@ -58,15 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, command = words[0], COMMANDS[words[0]]
     report = ConsoleReport()
     try:
+        if command.entry:
+            return int(_load(command.entry)(words[1:]))
         return _run(name, command, words[1:], report)
     except EngineError as error:
         report.close()
         _explain([error])
         return AT_FAULT
     except KeyboardInterrupt:
-        report.close()
-        print("deepseek: interrupted, nothing was written", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted(report, None)
     except (OSError, MemoryError) as error:
         report.close()
         print(f"deepseek: {type(error).__name__}: {error or 'no more memory'}", file=sys.stderr)
@@ -80,6 +105,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _stop(number: int, frame: object) -> None:
     """Leave by an exception, so that the staging folder goes."""
     raise SystemExit(128 + number)
+
+
+def _interrupted(report: ConsoleReport, out: Path | None) -> int:
+    report.close()
+    kept = out is not None and checkpoint_path(out).exists()
+    then = "; the same words again go on from the checkpoint" if kept else ", nothing was written"
+    print(f"deepseek: interrupted{then}", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _overview(words: list[str]) -> int:
@@ -118,7 +151,10 @@ def _run(name: str, command: Command, words: list[str], report: ConsoleReport) -
         return AT_FAULT
     inputs = _inputs(command, arguments)
     run: Callable[..., Result] = _load(f"deepseek.{name}.run:run")
-    result = run(spec, inputs=inputs, out=arguments.out, report=report)
+    try:
+        result = run(spec, inputs=inputs, out=arguments.out, report=report)
+    except KeyboardInterrupt:
+        return _interrupted(report, arguments.out)
     report.close()
     _print_result(result, arguments.out, as_json=arguments.json)
     return 0
@@ -133,7 +169,12 @@ def _parser(name: str, command: Command, description: str) -> argparse.ArgumentP
     parser = argparse.ArgumentParser(prog=f"deepseek {name}", description=description, allow_abbrev=False)
     for slot in command.slots:
         parser.add_argument(f"input:{slot}", metavar="INPUT", type=Path, help=f"the {slot}, a file")
-    if not command.slots:
+    if command.from_model:
+        words = "the folder of a trained model, as `deepseek train` makes it"
+        parser.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help=words)
+        words = "rows to measure on (default: heldout.safetensors in the folder)"
+        parser.add_argument("--heldout", metavar="FILE", type=Path, help=words)
+    elif not command.slots:
         parser.add_argument("--input", metavar="SLOT=FILE", action="append", default=[], help="an input, any number")
     parser.add_argument("-o", "--out", metavar="OUTDIR", type=Path, required=True, help="folder to make")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -141,6 +182,10 @@ def _parser(name: str, command: Command, description: str) -> argparse.ArgumentP
 
 
 def _inputs(command: Command, arguments: argparse.Namespace) -> dict[str, Path]:
+    if command.from_model:
+        from deepseek.models.folder import model_inputs
+
+        return model_inputs(arguments.model_dir, arguments.heldout)
     if command.slots:
         return {slot: getattr(arguments, f"input:{slot}") for slot in command.slots}
     inputs = {}

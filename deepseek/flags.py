@@ -38,7 +38,7 @@ def read_spec(model: type[M], arguments: argparse.Namespace) -> M:
         for part in pointer[:-1]:
             inner = target.setdefault(part, {})
             target = inner if isinstance(inner, dict) else {}
-        target[pointer[-1]] = text.split(",") if _is_list(info.annotation) else text
+        target[pointer[-1]] = _words(text) if _is_list(info.annotation) else text
     return model.model_validate(document)
 
 
@@ -101,6 +101,11 @@ def _dest(pointer: Pointer) -> str:
     return "spec:" + ".".join(pointer)
 
 
+def _words(text: str) -> list[str]:
+    """The parts between commas; an empty text is an empty list."""
+    return text.split(",") if text else []
+
+
 def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(_is_list(part) for part in get_args(annotation))
 
@@ -120,6 +125,8 @@ def _metavar(info: FieldInfo) -> str:
 
 def _help(info: FieldInfo) -> str:
     default = info.get_default()
-    shown = ",".join(default) if isinstance(default, list) else default
+    shown = ",".join(str(part) for part in default) if isinstance(default, list) else default
     tail = "" if default in (None, "") else f" (default: {shown})"
+    if info.is_required():
+        tail = " (required)"
     return f"{info.description}{tail}".replace("%", "%%")

@@ -67,18 +67,23 @@ def require_columns(names: Sequence[str], wanted: Sequence[str]) -> None:
     """Raise EngineError ``unknown_column`` for the first of `wanted` not among `names`, naming what comes near."""
     for position, name in enumerate(wanted):
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-            shown = near or list(names[:20])
-            raise EngineError(
-                "unknown_column",
-                f"The table has no column {name!r}.",
-                field=f"/columns/{position}",
-                value=name,
-                limit="a column of the table",
-                hint=("Did you mean " if near else "The table has ")
-                + ", ".join(repr(n) for n in shown)
-                + ("?" if near else "."),
-            )
+            raise unknown_column(names, name, f"/columns/{position}")
+
+
+def unknown_column(names: Sequence[str], name: str, field: str) -> EngineError:
+    """That the table, which has the columns `names`, lacks `name`, which `field` of the spec asks for."""
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    shown = near or list(names[:20])
+    return EngineError(
+        "unknown_column",
+        f"The table has no column {name!r}.",
+        field=field,
+        value=name,
+        limit="a column of the table",
+        hint=("Did you mean " if near else "The table has ")
+        + ", ".join(repr(n) for n in shown)
+        + ("?" if near else "."),
+    )
 
 
 def _read_parquet(path: Path) -> pa.Table:

@@ -10,9 +10,11 @@ import safetensors
 import safetensors.numpy
 
 from deepseek.job import EngineError
+from deepseek.models.folder import HELDOUT_NAME
 from deepseek.models.manifest import MEDIA_TYPES, ModelManifest
 
-HELDOUT_NAME = "heldout.safetensors"
+__all__ = ["HELDOUT_NAME", "HELDOUT_TYPE", "Heldout", "read_heldout", "write_heldout"]
+
 HELDOUT_TYPE = MEDIA_TYPES["safetensors"]
 
 Floats = npt.NDArray[np.float32]
@@ -30,7 +32,7 @@ class Heldout:
 def write_heldout(rows: Heldout, path: Path) -> None:
     """Write the rows; equal rows give equal bytes."""
     tensors = {"features": np.ascontiguousarray(rows.features), "target": np.ascontiguousarray(rows.target)}
-    safetensors.numpy.save_file(tensors, path)
+    path.write_bytes(safetensors.numpy.save(tensors))  # save_file would make the file its owner's alone
 
 
 def read_heldout(path: Path, manifest: ModelManifest) -> Heldout:

@@ -102,7 +102,7 @@ def save_network(
     """
     path = folder / FILE_NAMES["safetensors"]
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    safetensors.torch.save_file(tensors, path)
+    path.write_bytes(safetensors.torch.save(tensors))  # save_file would make the file its owner's alone
     manifest = ModelManifest(
         schema="plane/model/v1",
         variant="fp32",

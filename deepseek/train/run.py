@@ -1,12 +1,237 @@
-"""Not written yet."""
+"""Train a model on a table: the entry point of the capability."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from deepseek.job import Report, Result
+import numpy as np
+import torch
+
+from deepseek.job import JSON, EngineError, Output, Report, Result, checkpoint_path, staged
+from deepseek.models.evaluate import Outputs, difference, measure
+from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Baseline, Figures, Metric
+from deepseek.models.heldout import HELDOUT_NAME, HELDOUT_TYPE, Heldout, write_heldout
+from deepseek.models.manifest import (
+    MANIFEST_NAME,
+    MANIFEST_TYPE,
+    MEDIA_TYPES,
+    Architecture,
+    ModelManifest,
+    sha256_of,
+)
+from deepseek.models.network import Network, save_network
+from deepseek.train.checkpoint import Unusable, identity_of, read_checkpoint
+from deepseek.train.device import choose_place, settings
+from deepseek.train.examples import Examples, read_examples
+from deepseek.train.loop import Training
+from deepseek.train.spec import TrainSpec
+
+_CHUNK = 8192
 
 
-def run(spec: Any, *, inputs: Mapping[str, Path], out: Path, report: Report) -> Result:
-    """Not written yet."""
-    raise NotImplementedError
+@dataclass(frozen=True)
+class TrainResult(Result):
+    """Outputs ``model``, ``manifest``, ``figures`` and ``heldout``; the summary says how it went and how good it is."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures over the held-out rows, without their intervals."""
+        return cast("dict[str, float]", self.summary["metrics"])
+
+
+def run(spec: TrainSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> TrainResult:
+    """Train on the table in the slot ``table`` (CSV or Parquet) and write the model into the folder `out`.
+
+    Goes on from the checkpoint in the slot ``checkpoint`` if there is one, else from that beside `out`, if it is of the
+    same spec, table and code; removes the latter when done. Raises EngineError for whatever is wrong with the table or
+    the spec, and for a loss that is not finite; then, as after a crash, there is no `out`, and the checkpoint stays.
+    """
+    table = _table(inputs)
+    place = choose_place(spec)
+    with staged(out) as stage, settings(spec, place):
+        report.progress(0, None, "rows", stage="read")
+        examples = read_examples(table, spec)
+        digests = {"table": sha256_of(table)}
+        warnings = _tell(examples, report)
+        report.log(f"trains on {place.words}, {spec.threads} threads")
+        training = Training(spec, examples, architecture_of(spec, examples), place, report)
+        identity = identity_of(spec, digests)
+        _resume(training, [inputs.get("checkpoint"), checkpoint_path(out)], identity, report)
+        training.run(checkpoint_path(out), identity)
+        training.network.load_state_dict(training.best)
+        warnings += _tell_outcome(training, report)
+        manifest, figures = _write(spec, examples, training.network.cpu().eval(), digests, stage, report)
+    checkpoint_path(out).unlink(missing_ok=True)
+    return _result(spec, examples, training, manifest, figures, warnings, report)
+
+
+def architecture_of(spec: TrainSpec, examples: Examples) -> Architecture:
+    """The network that `spec` asks for, with as many inputs and outputs as the examples need."""
+    return Architecture(
+        inputs=len(examples.names),
+        hidden=list(spec.hidden),
+        outputs=len(examples.classes) or 1,
+        activation=spec.activation,
+        dropout=spec.dropout,
+        output="probabilities" if examples.classes else "value",
+        residual=spec.task == "forecast",
+    )
+
+
+def predict(network: Network, features: Any) -> Outputs:
+    """Outputs (n, C) for raw features (n, F), in chunks."""
+    with torch.no_grad():
+        chunks = [network(torch.from_numpy(features[i : i + _CHUNK])) for i in range(0, len(features), _CHUNK)]
+    return cast(Outputs, torch.cat(chunks).numpy())
+
+
+def _table(inputs: Mapping[str, Path]) -> Path:
+    if "table" not in inputs or set(inputs) - {"table", "checkpoint"}:
+        raise EngineError(
+            "wrong_inputs",
+            "Training takes one table, and perhaps the checkpoint of an earlier attempt.",
+            field="inputs",
+            value=", ".join(sorted(inputs)) or "none",
+            limit="table, checkpoint",
+            hint="Give one CSV or Parquet file as 'table'.",
+        )
+    return inputs["table"]
+
+
+def _tell(examples: Examples, report: Report) -> list[str]:
+    parts = examples.parts
+    rows = len(parts.training), len(parts.validation), len(parts.test)
+    report.progress(sum(rows), sum(rows), "rows", stage="read")
+    report.log(
+        f"{rows[0]:,} rows to train on, {rows[1]:,} to validate, {rows[2]:,} held out; {len(examples.names)} inputs"
+    )
+    warnings = list(examples.warnings)
+    if examples.left_out:
+        warnings.append(f"{examples.left_out:,} rows were left out for a missing or infinite value.")
+    for warning in warnings:
+        report.log(warning, level="warning")
+    return warnings
+
+
+def _resume(training: Training, candidates: list[Path | None], identity: str, report: Report) -> None:
+    for path in candidates:
+        if path is None or not path.exists():
+            continue
+        try:
+            training.restore(read_checkpoint(path, identity))
+        except Unusable as why:
+            report.log(f"The checkpoint {path.name} is not used: {why}.", level="warning")
+        else:
+            report.log(f"goes on from the checkpoint of step {training.at.step}")
+            return
+
+
+def _tell_outcome(training: Training, report: Report) -> list[str]:
+    at = training.at
+    early = "" if at.epoch == training.spec.epochs else ", where patience was over"
+    report.log(f"{at.step:,} steps in {at.epoch} epochs{early}; the best were the weights after epoch {at.best_epoch}")
+    if at.best_loss is None or at.best_loss < at.first_loss:
+        return []
+    warning = (
+        f"No epoch had a lower validation loss ({at.best_loss:.5g}) than the untrained network ({at.first_loss:.5g}): "
+        "there may be nothing to learn here, or max_lr is too high."
+    )
+    report.log(warning, level="warning")
+    return [warning]
+
+
+def _write(
+    spec: TrainSpec, examples: Examples, network: Network, digests: Mapping[str, str], stage: Path, report: Report
+) -> tuple[ModelManifest, Figures]:
+    report.progress(0, None, "rows", stage="measure")
+    rows = examples.parts.test
+    heldout = Heldout(np.ascontiguousarray(examples.features[rows]), examples.target[rows])
+    write_heldout(heldout, stage / HELDOUT_NAME)
+    manifest = save_network(
+        network,
+        stage,
+        architecture=architecture_of(spec, examples),
+        task=spec.task,
+        target=spec.target,
+        features=examples.names,
+        classes=examples.classes,
+        inputs=digests,
+        spec=spec.model_dump(mode="json"),
+    )
+    figures = _figures(spec, examples, heldout, predict(network, heldout.features), manifest.file.size)
+    (stage / FIGURES_NAME).write_text(figures.text(), encoding="utf-8")
+    report.progress(len(rows), len(rows), "rows", stage="measure")
+    return manifest, figures
+
+
+def _figures(spec: TrainSpec, examples: Examples, heldout: Heldout, outputs: Outputs, size: int) -> Figures:
+    name, simple = _baseline(spec, examples, heldout)
+    paired = difference(spec.task, outputs, simple, heldout.target, seed=spec.seed)[0]
+    return Figures(
+        schema="plane/figures/v1",
+        variant="fp32",
+        rows=len(heldout.target),
+        metrics=measure(spec.task, outputs, heldout.target, seed=spec.seed),
+        baseline=Baseline(name=name, metrics=measure(spec.task, simple, heldout.target, seed=spec.seed)),
+        size_bytes=size,
+        notes=[_compared(paired, name)],
+    )
+
+
+def _baseline(spec: TrainSpec, examples: Examples, heldout: Heldout) -> tuple[str, Outputs]:
+    """What can be said from the training rows without a model: its name, and its outputs on the held-out rows."""
+    target, rows = examples.target[examples.parts.training], len(heldout.target)
+    if spec.task == "forecast":
+        return "last value", heldout.features[:, -1:]
+    if spec.task == "regression":
+        return "mean", np.full((rows, 1), target.astype(np.float64).mean(), np.float32)
+    shares = np.bincount(target, minlength=len(examples.classes)) / len(target)
+    return "most frequent class", np.tile(shares.astype(np.float32), (rows, 1))
+
+
+def _compared(paired: Metric, name: str) -> str:
+    interval = f"{paired.value:+.4g}, 95 % interval {paired.low:+.4g} to {paired.high:+.4g}"
+    text = f"{paired.name} against {name!r} on the same rows: {interval}"
+    if paired.low is None or paired.high is None or paired.low <= 0 <= paired.high:
+        return f"{text}; that may be chance."
+    return f"{text}; the model is {'better' if (paired.value > 0) == (paired.better == 'higher') else 'worse'}."
+
+
+def _result(
+    spec: TrainSpec,
+    examples: Examples,
+    training: Training,
+    manifest: ModelManifest,
+    figures: Figures,
+    warnings: list[str],
+    report: Report,
+) -> TrainResult:
+    at, parts = training.at, examples.parts
+    report.log(figures.notes[0])
+    for metric in figures.metrics:
+        report.metric(f"test_{metric.name}", metric.value, at.step)
+    rows = {"training": len(parts.training), "validation": len(parts.validation), "test": len(parts.test)}
+    metrics = {metric.name: metric.value for metric in figures.metrics}
+    baseline = figures.baseline.metrics if figures.baseline else []
+    return TrainResult(
+        outputs=(
+            Output("model", manifest.file.name, MEDIA_TYPES["safetensors"], {"variant": "fp32"}),
+            Output("manifest", MANIFEST_NAME, MANIFEST_TYPE),
+            Output("figures", FIGURES_NAME, FIGURES_TYPE),
+            Output("heldout", HELDOUT_NAME, HELDOUT_TYPE, {"rows": rows["test"]}),
+        ),
+        summary={
+            "task": spec.task,
+            "rows": rows,
+            "left_out": examples.left_out,
+            "parameters": sum(p.numel() for p in training.network.parameters()),
+            "steps": at.step,
+            "epochs": at.epoch,
+            "best_epoch": at.best_epoch,
+            "best_validation_loss": at.best_loss,
+            "metrics": metrics,
+            "baseline": {metric.name: metric.value for metric in baseline},
+            "warnings": cast("list[JSON]", warnings),
+        },
+    )

@@ -1,0 +1,46 @@
+"""A model folder, as the command line takes it: which file fills which slot. Light to import."""
+
+from pathlib import Path
+
+from deepseek.job import EngineError
+from deepseek.models.manifest import MANIFEST_NAME, ModelManifest
+
+HELDOUT_NAME = "heldout.safetensors"
+
+
+def model_inputs(folder: Path, heldout: Path | None = None) -> dict[str, Path]:
+    """The slots ``model``, ``manifest`` and ``heldout`` out of `folder`; `heldout` names another file for the last.
+
+    Raises EngineError ``no_model_folder``, ``manifest_unreadable``, ``model_file_missing`` or ``heldout_missing``.
+    """
+    if not (folder / MANIFEST_NAME).is_file():
+        raise EngineError(
+            "no_model_folder",
+            f"{folder} is no folder of a model: it has no {MANIFEST_NAME}.",
+            field="MODEL_DIR",
+            value=str(folder),
+            limit=f"a folder with {MANIFEST_NAME} and the file that it names",
+            hint="Give the folder that `deepseek train` made.",
+        )
+    manifest = ModelManifest.read(folder / MANIFEST_NAME)
+    inputs = {"model": folder / manifest.file.name, "manifest": folder / MANIFEST_NAME}
+    if not inputs["model"].is_file():
+        raise EngineError(
+            "model_file_missing",
+            f"{folder} lacks {manifest.file.name}, which its manifest names.",
+            field="MODEL_DIR",
+            value=str(folder),
+            limit=manifest.file.name,
+            hint="Copy both files of the model.",
+        )
+    inputs["heldout"] = heldout or folder / HELDOUT_NAME
+    if not inputs["heldout"].is_file():
+        raise EngineError(
+            "heldout_missing",
+            f"There is no {inputs['heldout']} with rows to measure on.",
+            field="--heldout",
+            value=str(inputs["heldout"]),
+            limit="a safetensors file with the tensors features and target",
+            hint="Name the heldout.safetensors that `deepseek train` wrote beside the trained model.",
+        )
+    return inputs

@@ -1,0 +1,188 @@
+"""Columns of a table as numbers: which may be learned from, and what is wrong with those that may not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deepseek.clean.tables import unknown_column
+from deepseek.job import EngineError
+from deepseek.train.spec import TrainSpec
+
+MOST_CLASSES = 1000
+Doubles = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The class of each row, as a place in `names`; -1 where it is missing."""
+
+    codes: npt.NDArray[np.int64]
+    names: list[str]
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds numbers; true and false count as 1 and 0."""
+    types = pa.types
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_boolean(kind))
+
+
+def choose_features(table: pa.Table, spec: TrainSpec) -> tuple[list[str], list[str]]:
+    """The columns to predict from, and warnings about those that were passed over.
+
+    Raises EngineError ``unknown_column``, ``column_not_numeric``, ``column_all_missing``, ``no_numeric_features``.
+    """
+    if spec.features is not None:
+        for position, name in enumerate(spec.features):
+            _require_number(table, name, f"/features/{position}")
+        return list(spec.features), []
+    chosen, passed = [], []
+    for name in table.column_names:
+        column = table.column(name)
+        if name == spec.target:
+            continue
+        if is_number(column.type) and column.null_count < len(column):
+            chosen.append(name)
+        else:
+            passed.append(name)
+    if not chosen:
+        raise EngineError(
+            "no_numeric_features",
+            f"Beside the target {spec.target!r} the table has no numeric column to predict from.",
+            field="/features",
+            value=", ".join(passed[:20]) or "none",
+            limit="at least one column of numbers",
+            hint="Turn text into numbers first, one column of 0 and 1 per value; or choose the task forecast.",
+        )
+    warnings = [f"Not learned from, being no numbers or empty: {_listed(passed)}."] if passed else []
+    return chosen, warnings
+
+
+def read_number(table: pa.Table, name: str, field: str) -> Singles:
+    """The column as float32, NaN where it is missing or infinite. Raises EngineError ``value_too_large``."""
+    wide = numbers(table.column(name))
+    with np.errstate(over="ignore"):
+        narrow = wide.astype(np.float32)
+    beyond = np.flatnonzero(np.isinf(narrow) & np.isfinite(wide))
+    if beyond.size:
+        raise EngineError(
+            "value_too_large",
+            f"The column {name!r} holds values beyond what a model can take, the first in data row {beyond[0] + 1}.",
+            field=field,
+            value=f"{wide[beyond[0]]:g}",
+            limit="-3.4e38 to 3.4e38",
+            hint="Divide the column by a large number, or take its logarithm.",
+        )
+    narrow[~np.isfinite(wide)] = np.nan
+    return narrow
+
+
+def read_target(table: pa.Table, spec: TrainSpec) -> Singles:
+    """The target of a regression or forecast. Raises as `read_number` and `choose_features` do."""
+    _require_number(table, spec.target, "/target")
+    return read_number(table, spec.target, "/target")
+
+
+def read_labels(table: pa.Table, spec: TrainSpec) -> Labels:
+    """The classes of the target column: text, true and false, or whole numbers, in their order.
+
+    Raises EngineError ``unknown_column``, ``target_not_classes``, ``too_many_classes``.
+    """
+    _require_column(table, spec.target, "/target")
+    column = table.column(spec.target).combine_chunks()
+    if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
+        column = _whole(column.cast(pa.float64()), spec.target)
+    kind = column.type
+    fits = pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind)
+    if not (fits or pa.types.is_large_string(kind)):
+        raise _no_classes(spec.target, f"its type is {kind}", str(kind))
+    values = pc.unique(column.drop_null())
+    if len(values) > MOST_CLASSES:
+        raise EngineError(
+            "too_many_classes",
+            f"The target {spec.target!r} has {len(values):,} different values.",
+            field="/target",
+            value=str(len(values)),
+            limit=f"{MOST_CLASSES} classes",
+            hint="If it is a quantity, choose the task regression; if an identifier, another target.",
+        )
+    ordered = sorted(values.to_pylist())
+    codes = pc.index_in(column, value_set=pa.array(ordered, type=kind)).fill_null(-1)
+    return Labels(codes.to_numpy(zero_copy_only=False).astype(np.int64), [_label(value) for value in ordered])
+
+
+def numbers(column: pa.ChunkedArray) -> Doubles:
+    """A column of a type that `is_number` allows as float64, NaN where it is missing."""
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    values: Doubles = column.cast(pa.float64(), safe=False).to_numpy()
+    return values
+
+
+def _label(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _whole(column: pa.Array, name: str) -> pa.Array:
+    fractions = pc.filter(column, pc.fill_null(pc.not_equal(column, pc.floor(column)), False))
+    if len(fractions):
+        raise _no_classes(name, f"it holds fractions, such as {fractions[0].as_py():g}", f"{fractions[0].as_py():g}")
+    if pc.any(pc.is_inf(column)).as_py():
+        raise _no_classes(name, "it holds an infinite number", "inf")
+    return column.cast(pa.int64(), safe=False)
+
+
+def _no_classes(name: str, why: str, value: str) -> EngineError:
+    return EngineError(
+        "target_not_classes",
+        f"The target {name!r} does not name classes: {why}.",
+        field="/target",
+        value=value,
+        limit="text, true and false, or whole numbers",
+        hint="Choose the task regression for a quantity, or turn the column into classes first.",
+    )
+
+
+def _require_column(table: pa.Table, name: str, field: str) -> None:
+    if name not in table.column_names:
+        raise unknown_column(table.column_names, name, field)
+    column = table.column(name)
+    if column.null_count == len(column):
+        raise EngineError(
+            "column_all_missing",
+            f"The column {name!r} has no value at all.",
+            field=field,
+            value=name,
+            limit="at least one present value",
+            hint="Leave the column out, or check the export that made the table.",
+        )
+
+
+def _require_number(table: pa.Table, name: str, field: str) -> None:
+    _require_column(table, name, field)
+    column = table.column(name)
+    if is_number(column.type):
+        return
+    if field == "/target":
+        hint = "Choose the task classification for classes, or another target."
+    else:
+        hint = "Leave the column out, or turn it into numbers first, such as one column of 0 and 1 per value."
+    example = next(value for value in column.to_pylist() if value is not None)
+    raise EngineError(
+        "column_not_numeric",
+        f"The column {name!r} is not numeric: its type is {column.type}, and it holds {str(example)[:50]!r}.",
+        field=field,
+        value=name,
+        limit="a column of numbers",
+        hint=hint,
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:20])
+    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"

@@ -1,0 +1,80 @@
+"""Where and in which numbers a training computes, and torch's settings while it does."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from deepseek.job import EngineError
+from deepseek.train.spec import TrainSpec
+
+
+@dataclass(frozen=True)
+class Place:
+    """`dtype`: of mixed precision, None for float32 throughout; `scaled`: whether losses are scaled, as fp16 needs."""
+
+    device: torch.device
+    dtype: torch.dtype | None
+
+    @property
+    def scaled(self) -> bool:
+        return self.dtype == torch.float16
+
+    @property
+    def words(self) -> str:
+        numbers = {None: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}[self.dtype]
+        return f"{self.device.type} in {numbers}"
+
+
+def choose_place(spec: TrainSpec) -> Place:
+    """The place that `spec` asks for. Raises EngineError ``device_unavailable`` or ``precision_unavailable``."""
+    gpu = torch.cuda.is_available()
+    if spec.device == "cuda" and not gpu:
+        raise EngineError(
+            "device_unavailable",
+            "The spec asks for a GPU, and torch finds none here.",
+            field="/device",
+            value=spec.device,
+            limit="auto, cpu",
+            hint="Train on the processor, or run this where a GPU, its driver and a CUDA build of torch are.",
+        )
+    device = torch.device("cuda", torch.cuda.current_device()) if gpu and spec.device != "cpu" else torch.device("cpu")
+    precision = spec.precision
+    if precision == "auto":
+        precision = "fp16" if device.type == "cuda" else "fp32"
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise EngineError(
+            "precision_unavailable",
+            f"{torch.cuda.get_device_name(device)} has no bf16.",
+            field="/precision",
+            value=precision,
+            limit="auto, fp32, fp16",
+            hint="Choose fp16, which scales the loss so that small gradients survive.",
+        )
+    return Place(device, {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision])
+
+
+@contextmanager
+def settings(spec: TrainSpec, place: Place) -> Iterator[None]:
+    """Threads, deterministic algorithms and a generator of our own for the time of a run; then all as it was."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    gpus = [place.device] if place.device.type == "cuda" else []
+    if gpus:  # cuBLAS is deterministic only with a workspace of fixed size, and reads this when it starts
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    with torch.random.fork_rng(devices=gpus):
+        torch.set_num_threads(spec.threads)
+        torch.use_deterministic_algorithms(True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(strict)
+            torch.set_num_threads(threads)
+
+
+def seed_of(seed: int, purpose: str, number: int = 0) -> int:
+    """A seed for one purpose, so that no two things that are random share their random numbers."""
+    words = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
+    return int.from_bytes(words[:8], "big") >> 1

@@ -1,0 +1,170 @@
+"""A table as examples to learn from: inputs, targets, and which rows are for what."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from deepseek.clean.spec import CsvSpec
+from deepseek.clean.tables import read_table
+from deepseek.job import EngineError
+from deepseek.train.columns import Doubles, Singles, choose_features, read_labels, read_number, read_target
+from deepseek.train.spec import TrainSpec
+from deepseek.train.split import Parts, Rows, by_chance, in_order, require_labels, require_rows
+
+MOST_LEFT_OUT = 0.5
+"""A table that loses a larger share of its rows to missing values is refused: what is left may be no fair sample."""
+_CHUNK = 1 << 14
+
+
+@dataclass(frozen=True)
+class Examples:
+    """`table`: shape (N, F), or (n,) for a series, of which each window of `lags` values is a row. `target`: (N,)."""
+
+    names: list[str]  # of the F inputs
+    classes: list[str]
+    table: Singles
+    lags: int  # 0: no series
+    target: npt.NDArray[Any]  # float32, or int64 places in the classes
+    parts: Parts
+    left_out: int
+    warnings: list[str]
+
+    @property
+    def features(self) -> Singles:
+        """Inputs of shape (N, F): a view, which for a series takes no memory of its own."""
+        if not self.lags:
+            return self.table
+        return np.lib.stride_tricks.sliding_window_view(self.table, self.lags)[: len(self.target)]
+
+
+def read_examples(path: Path, spec: TrainSpec) -> Examples:
+    """The examples that the table at `path` (CSV or Parquet) holds for `spec`.
+
+    Raises what `read_table`, `columns` and `split` do, and EngineError ``target_constant``, ``too_many_missing``.
+    """
+    table = read_table(path, CsvSpec())
+    return _windows(table, spec) if spec.task == "forecast" else _rows(table, spec)
+
+
+def moments(features: Singles, rows: Rows, *, residual: bool) -> tuple[Doubles, Doubles]:
+    """Mean and standard deviation, (F,), of the inputs of the rows; with `residual` of their distance to the last one.
+
+    In two passes over chunks, in float64. A deviation that float32 could not show is 1: such an input is constant.
+    """
+
+    def chunks() -> Any:
+        for start in range(0, len(rows), _CHUNK):
+            values = features[rows[start : start + _CHUNK]].astype(np.float64)
+            yield values - values[:, -1:] if residual else values
+
+    mean = sum(chunk.sum(axis=0) for chunk in chunks()) / len(rows)
+    spread = np.sqrt(sum(((chunk - mean) ** 2).sum(axis=0) for chunk in chunks()) / len(rows))
+    return mean, np.where(spread > np.abs(mean) * np.finfo(np.float32).eps, spread, 1.0)
+
+
+def _rows(table: pa.Table, spec: TrainSpec) -> Examples:
+    labels = read_labels(table, spec) if spec.task == "classification" else None
+    target = labels.codes if labels else read_target(table, spec)
+    names, warnings = choose_features(table, spec)
+    features = np.empty((table.num_rows, len(names)), np.float32)
+    missing = {spec.target: target < 0 if labels else np.isnan(target)}
+    for place, name in enumerate(names):
+        features[:, place] = read_number(table, name, f"/features/{place}" if spec.features else "/features")
+        missing[name] = np.isnan(features[:, place])
+    usable = ~np.logical_or.reduce(list(missing.values()))
+    left_out = int((~usable).sum())
+    _refuse_gaps(len(usable), left_out, {name: int(gone.sum()) for name, gone in missing.items()})
+    features, target = features[usable], target[usable]
+    classes = labels.names if labels else []
+    if labels:  # classes whose every row was left out are none
+        present, target = np.unique(target, return_inverse=True)
+        classes = [labels.names[code] for code in present]
+    _refuse_constant(target, spec)
+    if spec.split == "ordered":
+        parts = in_order(len(target), spec.validation_share, spec.test_share)
+    else:
+        strata = target if labels else np.zeros(len(target), np.int64)
+        parts = by_chance(strata, spec.validation_share, spec.test_share, spec.seed)
+    require_rows(parts, len(target), left_out)
+    if labels:
+        require_labels(parts, target, classes)
+    warnings += _too_close(features, names, parts.training)
+    return Examples(names, classes, features, 0, target, parts, left_out, warnings)
+
+
+def _windows(table: pa.Table, spec: TrainSpec) -> Examples:
+    """Row t of a series: the values of rows t - lags + 1 to t, and as target that of row t + horizon."""
+    series = read_target(table, spec)
+    count = max(0, len(series) - spec.lags - spec.horizon + 1)
+    target = series[len(series) - count :]
+    gaps = np.cumsum(np.concatenate([[0], np.isnan(series)]))
+    usable = (gaps[spec.lags : spec.lags + count] == gaps[:count]) & ~np.isnan(target)
+    rows, left_out = np.flatnonzero(usable), int((~usable).sum())
+    _refuse_gaps(count, left_out, {spec.target: int(gaps[-1])})
+    warnings = _out_of_order(table)
+    if spec.split == "random":
+        warnings.append("Split at random, windows of a forecast overlap: its figures are better than it is.")
+        parts = by_chance(np.zeros(len(rows), np.int64), spec.validation_share, spec.test_share, spec.seed)
+    else:
+        # A window's target lies `horizon` rows ahead: without the gap it could lie in the next part.
+        parts = in_order(len(rows), spec.validation_share, spec.test_share, gap=spec.horizon - 1)
+    require_rows(parts, len(rows), left_out)
+    _refuse_constant(target[rows], spec)
+    names = [f"{spec.target}[t-{lag}]" if lag else f"{spec.target}[t]" for lag in range(spec.lags - 1, -1, -1)]
+    kept = Parts(rows[parts.training], rows[parts.validation], rows[parts.test])
+    return Examples(names, [], series, spec.lags, target, kept, left_out, warnings)
+
+
+def _refuse_gaps(rows: int, left_out: int, missing: dict[str, int]) -> None:
+    if left_out <= rows * MOST_LEFT_OUT:
+        return
+    worst = max(missing, key=lambda name: missing[name])
+    raise EngineError(
+        "too_many_missing",
+        f"{left_out:,} of {rows:,} rows would be left out for a missing or infinite value; "
+        f"most are missing in {worst!r}: {missing[worst]:,}.",
+        field="inputs/table",
+        value=worst,
+        limit=f"at most {MOST_LEFT_OUT:.0%} of the rows",
+        hint="Clean the table first (`deepseek clean` fills what is missing), or leave that column out.",
+    )
+
+
+def _refuse_constant(target: npt.NDArray[Any], spec: TrainSpec) -> None:
+    if len(target) and (target == target[0]).all():
+        raise EngineError(
+            "target_constant",
+            f"The target {spec.target!r} has one and the same value in every usable row: there is nothing to learn.",
+            field="/target",
+            value=spec.target,
+            limit="at least two different values",
+            hint="Choose another target, or a table with more of it.",
+        )
+
+
+def _too_close(features: Singles, names: list[str], rows: Rows) -> list[str]:
+    """Warnings about columns such as time stamps, whose values float32 hardly tells apart."""
+    mean, spread = moments(features, rows, residual=False)
+    steps = np.spacing(np.abs(mean).astype(np.float32))
+    several = np.ptp(features[rows], axis=0) > 0
+    return [
+        f"Column {name!r}: its values lie so close together, far from 0, that the model hardly tells them apart; "
+        "subtract a constant from it first."
+        for name, step, width, varied in zip(names, steps, spread, several, strict=True)
+        if varied and step > width / 100
+    ]
+
+
+def _out_of_order(table: pa.Table) -> list[str]:
+    """A warning where a column of dates runs backwards somewhere: a forecast takes rows in the table's order."""
+    for field in table.schema:
+        if pa.types.is_temporal(field.type) and not pa.types.is_duration(field.type):
+            column = table.column(field.name).drop_null()
+            times = column.to_numpy().astype("datetime64[us]") if not pa.types.is_time(field.type) else np.empty(0)
+            if (times[1:] < times[:-1]).any():
+                return [f"Column {field.name!r} is not in ascending order; a forecast takes the rows as they stand."]
+    return []

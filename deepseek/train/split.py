@@ -1,0 +1,104 @@
+"""Which rows are learned from, which decide when to stop, and which are held out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from deepseek.job import EngineError
+
+Rows = npt.NDArray[np.int64]
+
+FEWEST_ROWS = 10
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Rows of each part, ascending; no row is in two."""
+
+    training: Rows
+    validation: Rows
+    test: Rows
+
+
+def by_chance(classes: Rows, validation_share: float, test_share: float, seed: int) -> Parts:
+    """Parts drawn by chance, every class in equal shares; `classes` (n,), all zero where there are none.
+
+    The rows are shuffled, then sorted by class, and each part takes rows at equal distances from a random start: that
+    keeps the shares of every class to within one row. A class has at least one row in the training part.
+    """
+    draw = np.random.default_rng(seed)
+    shuffled = draw.permutation(len(classes))
+    ordered = shuffled[np.argsort(classes[shuffled], kind="stable")]
+    test, rest = _spaced(ordered, _count(len(classes), test_share), draw.random())
+    validation, training = _spaced(rest, _count(len(classes), validation_share), draw.random())
+    for lost in np.setdiff1d(classes, classes[training]):
+        for part in (validation, test):
+            place = np.flatnonzero(classes[part] == lost)[:1]
+            if place.size:
+                training = np.append(training, part[place])
+                part[place] = -1
+                break
+    return Parts(np.sort(training), _kept(validation), _kept(test))
+
+
+def in_order(rows: int, validation_share: float, test_share: float, gap: int = 0) -> Parts:
+    """Parts in the order of the rows, the test part last; `gap` rows before each border belong to no part."""
+    test = rows - _count(rows, test_share)
+    validation = test - _count(rows, validation_share)
+    return Parts(
+        np.arange(0, max(0, validation - gap)),
+        np.arange(validation, max(validation, test - gap)),
+        np.arange(test, rows),
+    )
+
+
+def require_rows(parts: Parts, rows: int, left_out: int) -> None:
+    """Raise EngineError ``too_few_rows`` where there are too few to train on, or a part has none."""
+    sizes = {"training": len(parts.training), "validation": len(parts.validation), "test": len(parts.test)}
+    if rows >= FEWEST_ROWS and min(sizes.values()) >= 1 and sizes["training"] >= 2:
+        return
+    listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+    raise EngineError(
+        "too_few_rows",
+        f"{rows} usable rows are too few (parts: {listed}); {left_out} more were left out for missing values.",
+        field="inputs/table",
+        value=str(rows),
+        limit=f"at least {FEWEST_ROWS} rows, 2 to train on and 1 in each other part",
+        hint="Give more rows, fewer lags or a nearer horizon, or clean the table to fill what is missing.",
+    )
+
+
+def require_labels(parts: Parts, classes: Rows, names: Sequence[str]) -> None:
+    """Raise EngineError ``label_only_in_test`` where a held-out row has a class that no training row has."""
+    lost: dict[int, str] = {}
+    for name, part in (("validation", parts.validation), ("test", parts.test)):
+        lost |= dict.fromkeys(np.setdiff1d(classes[part], classes[parts.training]).tolist(), name)
+    if not lost:
+        return
+    shown = ", ".join(repr(names[code]) for code in list(lost)[:20])
+    where = " and ".join(sorted(set(lost.values()), reverse=True))
+    raise EngineError(
+        "label_only_in_test",
+        f"The training part has no row of {shown}, which the {where} part has: nothing could be learned of it.",
+        field="/split",
+        value=shown,
+        limit="every class in the training part",
+        hint="Split at random, which puts every class into the training part; or leave these rows out.",
+    )
+
+
+def _count(rows: int, share: float) -> int:
+    return max(1, round(rows * share))
+
+
+def _spaced(rows: Rows, count: int, start: float) -> tuple[Rows, Rows]:
+    """`count` of the rows at equal distances, and the others."""
+    taken = np.zeros(len(rows), dtype=bool)
+    taken[np.floor((np.arange(count) + start) * (len(rows) / count)).astype(np.int64).clip(max=len(rows) - 1)] = True
+    return rows[taken], rows[~taken]
+
+
+def _kept(part: Rows) -> Rows:
+    return np.sort(part[part >= 0])
