@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from itertools import islice
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from apps import policy
 from apps.accounts.forms import show_refusal
@@ -30,7 +31,7 @@ from apps.approvals.states import ApprovalState, Decision
 from apps.approvals.subjects import address_of, subject_of, subject_types
 from apps.audit.reads import timeline
 from apps.canonical import canonical_json
-from apps.errors import Invalid, NotFound, PlaneError, Refused
+from apps.errors import NotFound, PlaneError, Refused
 from apps.pages import page_asked
 from apps.policy import allows
 
@@ -172,9 +173,22 @@ def vote_form(actor: Actor, approval: Approval, data: Any = None) -> VoteForm:
     return VoteForm(data, person=actor.label, with_code=asks_for_code(actor), initial=initial)
 
 
+def back_to_the_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Decorator of what takes POST alone: a log-in in between comes back with a GET, which decides nothing."""
+
+    @require_http_methods(["GET", "HEAD", "POST"])
+    @wraps(view)
+    def posted(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+        if request.method != "POST":
+            return redirect("approvals:detail", project=project, pk=pk)
+        return view(request, project, pk)
+
+    return posted
+
+
 # -- deciding -------------------------------------------------------------------------------------------------------
 @sensitive_post_parameters("password", "code")
-@require_POST
+@back_to_the_page
 def decide(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """Vote, with the password in the same form; what is wrong stands beside its field and the reason is kept."""
     actor, where = within(request, project)
@@ -228,7 +242,7 @@ def refused(request: HttpRequest, project: Project, pk: int, form: forms.Form, f
     return drawn(request, approval, form, status=failure.status)
 
 
-@require_POST
+@back_to_the_page
 def withdraw(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """Take one's own request back."""
     actor, where = within(request, project)
@@ -265,7 +279,7 @@ def policies(request: HttpRequest, project: str) -> HttpResponse:
             return redirect("approvals:policies", project=where.slug)
         except (Refused, NotFound):
             raise
-        except (Invalid, PlaneError) as failure:
+        except PlaneError as failure:
             show_refusal(form, failure)
     return drawn_policies(request, where, {subject_type: form})
 

@@ -45,7 +45,8 @@ class StandIn:
         return f"/things/{approval.subject_id}"
 
     def page(self, actor, approval):
-        return "approvals/facts.html", {"answer": "It moves from 2 to 3.", "approve_label": "Approve, move to 3"}
+        told = {"answer": "It moves from 2 to 3.", "approve_label": "Approve, move to 3"}
+        return "approvals/facts_card.html", {**told, "rows": [("/figures/mae", "1.25")], "limit": 9}
 
 
 SUBJECT = StandIn()
