@@ -34,13 +34,11 @@ def by_chance(classes: Rows, validation_share: float, test_share: float, seed: i
     test, rest = _spaced(ordered, _count(len(classes), test_share), draw.random())
     validation, training = _spaced(rest, _count(len(classes), validation_share), draw.random())
     for lost in np.setdiff1d(classes, classes[training]):
-        for part in (validation, test):
-            place = np.flatnonzero(classes[part] == lost)[:1]
-            if place.size:
-                training = np.append(training, part[place])
-                part[place] = -1
-                break
-    return Parts(np.sort(training), _kept(validation), _kept(test))
+        if lost in classes[validation]:
+            training, validation = _moved(training, validation, classes, lost)
+        else:
+            training, test = _moved(training, test, classes, lost)
+    return Parts(np.sort(training), np.sort(validation), np.sort(test))
 
 
 def in_order(rows: int, validation_share: float, test_share: float, gap: int = 0) -> Parts:
@@ -100,5 +98,7 @@ def _spaced(rows: Rows, count: int, start: float) -> tuple[Rows, Rows]:
     return rows[taken], rows[~taken]
 
 
-def _kept(part: Rows) -> Rows:
-    return np.sort(part[part >= 0])
+def _moved(to: Rows, part: Rows, classes: Rows, wanted: int) -> tuple[Rows, Rows]:
+    """Both parts after one row of the class `wanted` went over."""
+    place = np.flatnonzero(classes[part] == wanted)[0]
+    return np.append(to, part[place]), np.delete(part, place)

@@ -18,6 +18,7 @@ class Recorder:
 
     def metric(self, name, value, step=0):
         self.metrics[name] = value
+        self.points.append((name, step, value))
 
     def log(self, text, *, level="info"):
         self.lines.append((level, text))

@@ -16,7 +16,18 @@ def loaded(module):
 
 @pytest.mark.parametrize(
     "module",
-    ["deepseek.clean", "deepseek.clean.spec", "deepseek.noop.run", "deepseek.job", "deepseek.cli", "deepseek.flags"],
+    [
+        "deepseek.clean",
+        "deepseek.clean.spec",
+        "deepseek.cli",
+        "deepseek.code",
+        "deepseek.flags",
+        "deepseek.job",
+        "deepseek.models.folder",
+        "deepseek.noop.run",
+        "deepseek.train",
+        "deepseek.train.spec",
+    ],
 )
 def test_nothing_heavy_is_loaded(module):
     assert not loaded(module) & HEAVY
