@@ -12,6 +12,7 @@ class Recorder:
 
     def __init__(self):
         self.stages, self.metrics, self.lines, self.checkpoints = [], {}, [], []
+        self.points = []  # every metric that came, in order
 
     def progress(self, done, total, unit, *, stage=""):
         self.stages.append((stage, done, total, unit))

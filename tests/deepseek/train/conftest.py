@@ -9,7 +9,8 @@ from deepseek.job import Silent
 from deepseek.train.run import run
 from deepseek.train.spec import TrainSpec
 
-QUICK = {"hidden": [8], "epochs": 4, "schedule": {"first_batch": 8, "last_batch": 16, "warmup_steps": 5}}
+SCHEDULE = {"max_lr": 0.01, "warmup_steps": 5, "first_batch": 8, "last_batch": 16}
+QUICK = {"hidden": [8], "epochs": 4, "schedule": SCHEDULE}
 
 
 @pytest.fixture
