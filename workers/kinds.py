@@ -21,8 +21,8 @@ Register = Callable[[Actor, Job, registration.Outputs], None]
 REGISTER: dict[str, Register] = {
     "noop": registration.artifacts_only,
     "clean": registration.cleaned_table,
-    "train": registration.artifacts_only,
-    "quantize": registration.artifacts_only,
-    "compile": registration.artifacts_only,
-    "register": registration.artifacts_only,
+    "train": registration.trained_model,
+    "quantize": registration.derived_model,
+    "compile": registration.derived_model,
+    "register": registration.model_version,
 }

@@ -8,11 +8,15 @@ from importlib.metadata import version
 from typing import Any
 
 from apps.actors import Actor
-from apps.artifacts.models import Artifact
+from apps.artifacts.models import Artifact, Holding
+from apps.datasets.models import Dataset
 from apps.datasets.services import register_version
+from apps.datasets.sources import end_of, inputs_of, sources_of
 from apps.jobs.models import Job
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
+from apps.registry.registering import MODEL_SLOT, artifact_end, model_edges
+from apps.registry.services import register_version as register_model
 
 Outputs = Sequence[tuple[str, Artifact, str, str, Mapping[str, Any]]]
 
@@ -47,3 +51,37 @@ def cleaned_table(actor: Actor, job: Job, outputs: Outputs) -> None:
         script=f"deepseek.clean {version('deepseek-offline')}",
         params=json.loads(job.spec),
     )
+
+
+def trained_model(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The lineage of a training: from the dataset version that went in to the file of the model that came out."""
+    sources = sources_of(job, dataset_behind(job))
+    ends = {
+        slot: end_of(sources[slot]) if slot in sources else artifact_end(digest, digest[:12])
+        for slot, digest in inputs_of(job).items()
+    }
+    record_edges(actor=actor, project=job.project, edges=model_edges(job, ends, outputs))
+
+
+def dataset_behind(job: Job) -> Dataset | None:
+    """The dataset in which the job that made this one's table has registered it, if it has."""
+    parents = [wanted.source_job for wanted in job.inputs.select_related("source_job") if wanted.source_job]
+    names = [name for parent in parents if (name := parent.register.get("dataset"))]
+    return Dataset.objects.filter(project_id=job.project_id, name__in=names).first()
+
+
+def derived_model(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The lineage of a quantization or compilation: from the file of one form to the file of the other."""
+    digest = inputs_of(job)[MODEL_SLOT]
+    held = Holding.objects.filter(project_id=job.project_id, artifact=digest).first()
+    source = artifact_end(digest, held.name if held else digest[:12])
+    record_edges(actor=actor, project=job.project, edges=model_edges(job, {MODEL_SLOT: source}, outputs))
+
+
+def model_version(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The forms become a version of the model that `register` names; without a name the document stays an artifact."""
+    name = job.register.get("model")
+    if not name:
+        artifacts_only(actor, job, outputs)
+        return
+    register_model(actor=actor, project=job.project, model_name=name, outputs=outputs, job=job)

@@ -14,8 +14,8 @@ def inputs_of(job: Job) -> dict[str, str]:
     return dict(JobInput.objects.filter(job=job, artifact__isnull=False).values_list("slot", "artifact_id"))
 
 
-def sources_of(job: Job, dataset: Dataset) -> dict[str, DatasetVersion]:
-    """The version behind each input slot. Equal bytes may be in several: of the same dataset first, then the newest.
+def sources_of(job: Job, dataset: Dataset | None) -> dict[str, DatasetVersion]:
+    """The version behind each input slot. Equal bytes may be in several: of this dataset first, then the newest.
 
     Versions that the job made itself are no source of it, even where its output equals its input.
     """
@@ -27,9 +27,10 @@ def sources_of(job: Job, dataset: Dataset) -> dict[str, DatasetVersion]:
         .order_by("-version_id")
     )
     best: dict[str, DatasetVersion] = {}
+    own = dataset.pk if dataset else None
     for file in files:
         held = best.get(file.artifact_id)
-        if held is None or (held.dataset_id != dataset.pk and file.version.dataset_id == dataset.pk):
+        if held is None or (held.dataset_id != own and file.version.dataset_id == own):
             best[file.artifact_id] = file.version
     return {slot: best[digest] for slot, digest in slots.items() if digest in best}
 

@@ -11,13 +11,27 @@ from django.utils.translation import ngettext
 
 from apps.lineage.reads import Graph, GraphNode
 
-ADDRESSES = {"job": "jobs:detail", "dataset_version": "datasets:by_id", "artifact": "api-artifact"}
+ADDRESSES = {
+    "job": "jobs:detail",
+    "dataset_version": "datasets:by_id",
+    "artifact": "api-artifact",
+    "run": "experiments:detail",
+    "variant": "registry:variant_by_id",
+    "model_version": "registry:version_by_id",
+}
 STRIP = 3  # boxes of one step; more are counted
 
 
 def words(type: str) -> str:
     """What a type of end is called."""
-    named = {"job": _("Job"), "dataset_version": _("Dataset version"), "artifact": _("Artifact")}
+    named = {
+        "job": _("Job"),
+        "dataset_version": _("Dataset version"),
+        "artifact": _("Artifact"),
+        "run": _("Run"),
+        "variant": _("Variant"),
+        "model_version": _("Model version"),
+    }
     return named.get(type, type)
 
 

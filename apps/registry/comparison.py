@@ -1,0 +1,159 @@
+"""Two sets of figures side by side, and what may be said of their difference. Pure.
+
+Nothing is called better because one number is larger: the intervals must not meet, and both must have been measured on
+the same rows. For figures that do not move against each other, two 95 % intervals that do not meet are stricter than a
+test at 5 % (Schenker & Gentleman 2001), so "no difference shown" does not say that there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+
+Metric = Mapping[str, Any]
+MARGIN = 0.15  # of the scale that two intervals are drawn on, left free on either side
+
+
+class Verdict(TextChoices):
+    BETTER = "better", _("Better: the intervals do not meet")
+    WORSE = "worse", _("Worse: the intervals do not meet")
+    NOT_SHOWN = "not_shown", _("No difference shown: the intervals meet")
+    NO_INTERVAL = "no_interval", _("Cannot be told: a figure has no interval of the same confidence")
+    OTHER_ROWS = "other_rows", _("Cannot be told: measured on other held-out rows")
+    ROWS_UNKNOWN = "rows_unknown", _("Cannot be told: it is not known that the held-out rows are the same")
+    ONE_SIDED = "one_sided", _("Cannot be told: only one of the two has this figure")
+
+
+WORDS: Mapping[str, Any] = {  # the same in a word or two
+    Verdict.BETTER: _("better"),
+    Verdict.WORSE: _("worse"),
+    Verdict.NOT_SHOWN: _("no difference shown"),
+}
+STATES: Mapping[str, str] = {  # the colour and icon that a verdict wears
+    Verdict.BETTER: "succeeded",
+    Verdict.WORSE: "failed",
+    Verdict.NOT_SHOWN: "queued",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One metric of two: `value` of this one, `other` of that one."""
+
+    name: str
+    better: str  # higher, lower
+    unit: str
+    value: Metric | None
+    other: Metric | None
+    verdict: str
+
+    @property
+    def difference(self) -> float | None:
+        """This one's value minus the other's."""
+        return self.value["value"] - self.other["value"] if self.value and self.other else None
+
+    @property
+    def state(self) -> str:
+        return STATES.get(self.verdict, "held")
+
+    @property
+    def statement(self) -> str:
+        return str(Verdict(self.verdict).label)
+
+    @property
+    def word(self) -> str:
+        return str(WORDS.get(self.verdict, _("cannot be told")))
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """A range that holds both values and both intervals with a margin; what a gauge is drawn on."""
+        ends = [end for metric in (self.value, self.other) if metric for end in ends_of(metric)]
+        low, high = min(ends), max(ends)
+        margin = (high - low or abs(high) or 1.0) * MARGIN
+        return low - margin, high + margin
+
+
+def ends_of(metric: Metric) -> tuple[float, ...]:
+    found = (metric["value"], metric.get("low"), metric.get("high"))
+    return tuple(float(end) for end in found if end is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The figures of one variant, and the digest of the rows they are of; "" where that is not known."""
+
+    name: str
+    trained: bool  # not made from another form
+    heldout: str
+    rows: int
+    metrics: Sequence[Metric]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A variant of one version beside one of another; None for `same_rows`: it is not known."""
+
+    mine: Measured
+    other: Measured
+    same_rows: bool | None
+    metrics: list[Compared]
+
+
+def measured_in(side: Mapping[str, Any]) -> list[Measured]:
+    """The variants of a version as its facts hold them, the trained one first."""
+    found = [
+        Measured(name, told["trained"], told["heldout"], told["rows"], listed(told["metrics"], told["headline"]))
+        for name, told in side["variants"].items()
+    ]
+    return sorted(found, key=lambda one: not one.trained)
+
+
+def listed(named: Mapping[str, Metric], headline: str) -> list[Metric]:
+    """Metrics by name as a list, the one that stands for the version first."""
+    found = [{"name": name, **metric} for name, metric in named.items()]
+    return sorted(found, key=lambda metric: metric["name"] != headline)
+
+
+def pairs_of(these: Sequence[Measured], those: Sequence[Measured]) -> list[Pair]:
+    """Variant by variant of the same name, and the trained ones with each other whatever they are called."""
+    others = {one.name: one for one in those}
+    trained = next((one for one in those if one.trained), None)
+    pairs = []
+    for mine in these:
+        other = others.get(mine.name) or (trained if mine.trained else None)
+        if other is not None:
+            alike = mine.heldout == other.heldout if mine.heldout and other.heldout else None
+            pairs.append(Pair(mine, other, alike, compare(mine.metrics, other.metrics, same_rows=alike)))
+    return pairs
+
+
+def compare(these: Sequence[Metric], those: Sequence[Metric], *, same_rows: bool | None) -> list[Compared]:
+    """Metric by metric, in the order of the first; None for `same_rows`: it is not known."""
+    mine, others = ({str(metric["name"]): metric for metric in metrics} for metrics in (these, those))
+    rows = []
+    for name in dict.fromkeys([*mine, *others]):
+        value, other = mine.get(name), others.get(name)
+        one = value or other or {}
+        verdict = verdict_on(value, other, same_rows)
+        rows.append(Compared(name, str(one.get("better")), str(one.get("unit") or ""), value, other, verdict))
+    return rows
+
+
+def verdict_on(value: Metric | None, other: Metric | None, same_rows: bool | None) -> Verdict:
+    if value is None or other is None:
+        return Verdict.ONE_SIDED
+    if not same_rows:
+        return Verdict.ROWS_UNKNOWN if same_rows is None else Verdict.OTHER_ROWS
+    bounds = value.get("low"), value.get("high"), other.get("low"), other.get("high")
+    low, high, other_low, other_high = bounds
+    if low is None or high is None or other_low is None or other_high is None:
+        return Verdict.NO_INTERVAL
+    if value.get("confidence") != other.get("confidence"):
+        return Verdict.NO_INTERVAL
+    if low <= other_high and other_low <= high:
+        return Verdict.NOT_SHOWN
+    return Verdict.BETTER if (low > other_high) == (value.get("better") == "higher") else Verdict.WORSE

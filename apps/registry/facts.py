@@ -1,0 +1,130 @@
+"""What approvers decide about when a version is to become `production`: canonical JSON, compared path by path.
+
+Everything here follows from rows that never change, so two calls give the same facts: unless production moves
+meanwhile, or the bytes of a variant are no longer those of its digest. The figures come from the version's document,
+whose digest is computed anew: whoever edits a row changes the facts, and the approval is void.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from typing import Any
+
+from apps.artifacts.store import store
+from apps.canonical import sha256_hex
+from apps.registry.documents import metrics_of, read_document
+from apps.registry.models import Alias, ModelVersion, Variant
+from apps.registry.registering import data_of
+from apps.registry.states import PRODUCTION
+
+SUBJECT = "promotion"  # the key in settings.APPROVAL_SUBJECTS
+SCHEMA = "plane/promotion-facts/v1"
+MEASURED = ("value", "low", "high", "confidence", "method", "better", "unit")
+TIMED = ("median_us", "against_median_us", "ratio", "against", "threads", "runs")
+
+
+def facts_of(version: ModelVersion, *, deep: bool) -> dict[str, Any]:
+    """The facts of promoting `version`. `deep` reads the bytes of its variants and tells which digest they have."""
+    held = Alias.objects.select_related("version").filter(model=version.model_id, name=PRODUCTION).first()
+    variants, run = variants_of(version), version.run
+    return {
+        "schema": SCHEMA,
+        "model": version.model.name,
+        "alias": PRODUCTION,
+        "candidate": side(version, variants, {row.name: bytes_of(row, deep=deep) for row in variants}),
+        "current": side(held.version, variants_of(held.version), {}) if held else None,
+        "data": [
+            {"dataset": data.dataset.name, "version": data.number, "digest": data.digest}
+            for data in data_of(next(iter(variants), None), version.project_id)
+        ],
+        "run": {"id": run.pk, "metrics_digest": run.metrics_digest} if run else None,
+    }
+
+
+def variants_of(version: ModelVersion) -> list[Variant]:
+    return list(version.variants.select_related("artifact", "manifest").order_by("pk"))
+
+
+def side(version: ModelVersion, variants: Iterable[Variant], files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One version: what it is, and for each variant its figures, the rows they are of, and what `files` says of it."""
+    document, heldout = read_document(version.document), {row.name: row.heldout for row in variants}
+    return {
+        "version": version.number,
+        "digest": sha256_hex(version.document),
+        **{name: document[name] for name in ("task", "target", "signature", "note")},
+        "variants": {
+            row["name"]: {
+                "trained": row["parent"] is None,
+                "format": row["format"],
+                "machine": row["machine"],
+                "size": row["size"],
+                "heldout": heldout.get(row["name"], ""),
+                **figures_of(row["figures"]),
+                **files.get(row["name"], {}),
+            }
+            for row in document["variants"]
+        },
+    }
+
+
+def figures_of(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that an approver weighs, by name so that a difference has a path."""
+    baseline = figures.get("baseline")
+    agreement = figures.get("agreement") or {}
+    metrics = metrics_of(figures)
+    return {
+        "rows": figures["rows"],
+        "headline": metrics[0]["name"] if metrics else "",
+        "metrics": named(metrics),
+        "baseline": {"name": baseline["name"], "metrics": named(baseline["metrics"])} if baseline else None,
+        "size_ratio": figures.get("size_ratio"),
+        "latency": {f"batch {row['batch']}": {key: row[key] for key in TIMED} for row in figures.get("latency") or []},
+        "difference": named(agreement.get("difference") or []),
+        "max_abs_error": agreement.get("max_abs_error"),
+        "same_class": named([agreement["same_class"]]) if agreement.get("same_class") else {},
+        "notes": figures.get("notes") or [],
+    }
+
+
+def named(metrics: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {metric["name"]: {key: metric.get(key) for key in MEASURED} for metric in metrics}
+
+
+# -- bytes ----------------------------------------------------------------------------------------------------------
+def bytes_of(variant: Variant, *, deep: bool) -> dict[str, Any]:
+    """Digests of a variant's two files and whether they are whole: as recorded, or as they are in the store."""
+    files = {"model": variant.artifact, "manifest": variant.manifest}
+    if not deep:
+        digests = {name: artifact.digest for name, artifact in files.items()}
+        return {**digests, "intact": all(artifact.damaged_at is None for artifact in files.values())}
+    digests = {name: stored_digest(artifact.digest) for name, artifact in files.items()}
+    return {**digests, "intact": all(digests[name] == artifact.digest for name, artifact in files.items())}
+
+
+def missing_bytes(version: ModelVersion) -> str | None:
+    """The first digest of a version's variants whose bytes are damaged or gone; None where all are whole."""
+    digests = [digest for row in variants_of(version) for digest in (row.artifact_id, row.manifest_id)]
+    return next((digest for digest in digests if stored_digest(digest) != digest), None)
+
+
+def stored_digest(digest: str) -> str:
+    """SHA-256 of the bytes that the store has under this name; "" if it has none, or a disk that cannot read them.
+
+    Raises Unavailable if the store as a whole is not there: that is no fault of a model.
+    """
+    sha256, at = hashlib.sha256(), store()
+    try:
+        with closing(at.open(digest)) as reading:
+            for chunk in reading:
+                sha256.update(chunk)
+    except FileNotFoundError:
+        at.check()
+        return ""
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return ""
+    return sha256.hexdigest()

@@ -1,0 +1,163 @@
+"""What pages, REST and services read of the registry: rows by what may be seen, the history of aliases, comparisons."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.errors import Invalid, NotFound
+from apps.registry.models import (
+    Alias,
+    AliasMove,
+    Model,
+    ModelQuerySet,
+    ModelVersion,
+    ModelVersionQuerySet,
+    Variant,
+)
+from apps.registry.states import PRODUCTION
+
+NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+DIGEST = re.compile(r"[0-9a-f]{64}")
+ALIASES_SHOWN = 100
+MOVES_SHOWN = 50
+
+
+# -- rows -----------------------------------------------------------------------------------------------------------
+def list_models(actor: Actor, project: Project, *, query: str = "") -> ModelQuerySet:
+    """The project's models with `production` (number of the version that holds it, or None) and the `newest_metrics`
+    and `production_metrics` of those two versions, and `changed_at`, when the newest was registered.
+
+    `query`: a part of the name or the description; empty does not narrow.
+    """
+    policy.require(actor, "model.view", project)
+    named = Q(name__icontains=query) | Q(description__icontains=query) if query else Q()
+    newest = ModelVersion.objects.filter(model=OuterRef("pk"), number=OuterRef("versions_count"))
+    held = Alias.objects.filter(model=OuterRef("pk"), name=PRODUCTION)
+    return (
+        Model.objects.visible_to(actor)
+        .filter(named, project=project)
+        .annotate(
+            production=Subquery(held.values("version__number")),
+            production_metrics=Subquery(held.values("version__metrics")),
+            newest_metrics=Subquery(newest.values("metrics")),
+            changed_at=Subquery(newest.values("created_at")),
+        )
+    )
+
+
+def get_model(actor: Actor, project: Project, name: str) -> Model:
+    """The model called `name`, annotated as in the list, or NotFound."""
+    model = list_models(actor, project).filter(name=name).first()
+    if model is None:
+        raise NotFound(
+            f"This project has no model {name[:60]!r}.", field="model", hint="Register a version, or list the models."
+        )
+    return model
+
+
+def list_versions(actor: Actor, model: Model) -> ModelVersionQuerySet:
+    """The versions of one model with their aliases, without their documents. Page them by `-number`."""
+    policy.require(actor, "model.view", model)
+    visible = ModelVersion.objects.visible_to(actor).filter(model=model)
+    return visible.select_related("model").defer("document").prefetch_related("aliases")
+
+
+def get_version(actor: Actor, project: Project, name: str, which: str) -> ModelVersion:
+    """A version by its number or by its digest, with its run, or NotFound; Invalid for what is neither."""
+    policy.require(actor, "model.view", project)
+    if NUMBER.fullmatch(which):
+        wanted: dict[str, Any] = {"number": int(which)}
+    elif DIGEST.fullmatch(which):
+        wanted = {"digest": which}
+    else:
+        raise Invalid(
+            f"{which[:70]!r} does not name a version.",
+            field="version",
+            limit="a number from 1, or a digest of 64 hex digits",
+            hint="List the versions of the model.",
+        )
+    found = (
+        ModelVersion.objects.visible_to(actor)
+        .select_related("model__project", "run")
+        .filter(model__project=project, model__name=name, **wanted)
+        .first()
+    )
+    if found is None:
+        raise NotFound(f"This project has no version {which[:12]} of a model {name[:60]!r}.", field="version")
+    return found
+
+
+def variants_of(actor: Actor, version: ModelVersion) -> list[Variant]:
+    """The variants of a version, the trained one first, with their artifacts: one query."""
+    policy.require(actor, "model.view", version)
+    return list(version.variants.select_related("artifact", "manifest", "parent").order_by("pk"))
+
+
+# -- aliases --------------------------------------------------------------------------------------------------------
+def aliases_of(actor: Actor, model: Model) -> list[Alias]:
+    """Where each alias of a model points, `production` among the others, by name."""
+    policy.require(actor, "model.view", model)
+    return list(model.aliases.select_related("version").order_by("name")[:ALIASES_SHOWN])
+
+
+def get_alias(actor: Actor, project: Project, model: str, name: str) -> Alias:
+    """The alias with its version, or NotFound."""
+    policy.require(actor, "model.view", project)
+    found = (
+        Alias.objects.select_related("version__model__project", "version__run")
+        .filter(model__project=project, model__name=model, name=name)
+        .first()
+    )
+    if found is None:
+        raise NotFound(
+            f"No version of {model[:60]!r} in this project is called {name[:60]!r}.",
+            field="alias",
+            hint="List the versions of the model: each names its aliases.",
+        )
+    return found
+
+
+def production_of(model: Model) -> ModelVersion | None:
+    """The version that `production` of this model points to."""
+    held = Alias.objects.select_related("version__model").filter(model=model, name=PRODUCTION).first()
+    return held.version if held else None
+
+
+def moves_of(actor: Actor, model: Model) -> list[AliasMove]:
+    """The newest moves of all aliases of a model."""
+    policy.require(actor, "model.view", model)
+    rows = model.alias_moves.select_related("from_version", "to_version", "approval")
+    return list(rows.order_by("-pk")[:MOVES_SHOWN])
+
+
+def last_move(model: Model, alias: str) -> AliasMove | None:
+    """The move that made the alias point to where it does, with the one that it stands for."""
+    return moves(model, alias).first()
+
+
+def stood_before(move: AliasMove | None) -> AliasMove | None:
+    """The move whose version a rollback would restore: of what was on top before `move`'s version came there."""
+    if move is None:
+        return None
+    below = moves(move.model, move.alias).filter(pk__lt=move.stands_for.pk).first()
+    return below.stands_for if below else None
+
+
+def moves(model: Model, alias: str) -> QuerySet[AliasMove]:
+    related = ("to_version__model", "approval", "origin__to_version__model", "origin__approval", "model")
+    return AliasMove.objects.select_related(*related).filter(model=model, alias=alias).order_by("-pk")
+
+
+# -- comparisons ----------------------------------------------------------------------------------------------------
+def get_other(actor: Actor, version: ModelVersion, which: str) -> ModelVersion:
+    """The version to compare with: `production`, or a number or digest of the same model. NotFound if there is none."""
+    project, name = version.model.project, version.model.name
+    if which == PRODUCTION:
+        return get_alias(actor, project, name, PRODUCTION).version
+    return get_version(actor, project, name, which)

@@ -1,0 +1,268 @@
+"""Pages of the registry: the models, one model with the history of its aliases, one version with its tabs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.approvals.models import Approval
+from apps.approvals.states import ApprovalState
+from apps.audit.reads import timeline
+from apps.errors import Conflict, Invalid, NotFound
+from apps.jobs.views import within
+from apps.lineage.reads import MAX_DEPTH, graph
+from apps.lineage.steps import rows_of, strip_of
+from apps.pages import page_asked
+from apps.policy import allows
+from apps.registry import reads, services, shown
+from apps.registry.documents import read_document
+from apps.registry.facts import SUBJECT, bytes_of, side, variants_of
+from apps.registry.models import Model, ModelVersion, Variant
+from apps.registry.registering import data_of, version_end
+from apps.registry.states import PRODUCTION
+
+TABS = ("overview", "variants", "compare", "files", "lineage", "audit")
+ORDERS = {"name": ("name", "pk"), "-name": ("-name", "-pk"), "made": ("pk",), "-made": ("-pk",)}
+OFFERED = 50  # versions to compare with; others by their address
+DEADLINE_HOURS = (1, 720)
+
+
+# -- lists ----------------------------------------------------------------------------------------------------------
+@require_safe
+def model_list(request: HttpRequest, project: str) -> HttpResponse:
+    """/p/<slug>/models: every model with what is in production and what its newest version does."""
+    actor, where = within(request, project)
+    name = request.GET.get("name", "")[:60].replace("\x00", "")
+    sort = request.GET.get("sort", "") if request.GET.get("sort", "") in ORDERS else "name"
+    models = reads.list_models(actor, where, query=name)
+    context = {
+        "nav": "models",
+        "page": page_asked(models, request.GET, order=ORDERS[sort]),
+        "sort": sort,
+        "filters": [{"name": "name", "label": _("Name"), "value": name}],
+        "active": bool(name),
+        "keep": {"sort": sort} if request.GET.get("sort") else {},
+        "count": Model.objects.visible_to(actor).filter(project=where).count(),
+        "may_submit": allows(actor, "job.submit", where),
+    }
+    return render(request, "registry/list.html", context)
+
+
+@require_safe
+def model_page(request: HttpRequest, project: str, name: str, tab: str = "versions") -> HttpResponse:
+    """/p/<slug>/models/<name>[/history|/audit]: its versions, newest first; how its aliases moved; who did what."""
+    actor, where = within(request, project)
+    model = reads.get_model(actor, where, name)
+    context: dict[str, Any] = {"nav": "models", "model": model, "tab": tab, **rollback_of(actor, model)}
+    if tab == "versions":
+        context["page"] = page_asked(reads.list_versions(actor, model), request.GET, order=("-number",))
+    elif tab == "history":
+        context |= {"moves": reads.moves_of(actor, model), "aliases": reads.aliases_of(actor, model)}
+    else:
+        context["events"] = timeline(actor, "model", model.pk)
+    return render(request, f"registry/model_{tab}.html", context)
+
+
+def rollback_of(actor: Actor, model: Model) -> dict[str, Any]:
+    """What a rollback would go back to now, and whether this person may do it."""
+    top = reads.last_move(model, PRODUCTION)
+    target = reads.stood_before(top)
+    return {"move": top, "target": target, "may_roll_back": bool(target) and allows(actor, "model.roll_back", model)}
+
+
+# -- one version ----------------------------------------------------------------------------------------------------
+@require_safe
+def version_page(request: HttpRequest, project: str, name: str, version: str, tab: str = "overview") -> HttpResponse:
+    """/p/<slug>/models/<name>/<number or digest>[/<tab>]"""
+    actor, where = within(request, project)
+    found = reads.get_version(actor, where, name, version)
+    variants = reads.variants_of(actor, found)
+    context = head_of(actor, found, variants, tab)
+    if tab == "compare":
+        context |= compared(request, actor, found, context)
+    elif tab in ("overview", "variants"):
+        context |= beside_production(context)
+    context |= tab_context(actor, where, found, context, tab)
+    if tab in ("overview", "files"):
+        files = request.build_absolute_uri(reverse("api-artifacts", args=[where.slug]))
+        context["serve_commands"] = shown.serve_commands(variants[0], name, files)
+    return render(request, f"registry/{tab}.html", context)
+
+
+def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: str) -> dict[str, Any]:
+    """What the head of the page needs, whichever tab is open."""
+    aliases = reads.aliases_of(actor, version.model)
+    production = next((alias.version for alias in aliases if alias.name == PRODUCTION), None)
+    here = production is not None and production.pk == version.pk
+    pending = Approval.objects.filter(
+        project=version.project_id, subject_type=SUBJECT, subject_id=str(version.pk), state=ApprovalState.PENDING
+    ).first()
+    mine = side(version, variants, {row.name: bytes_of(row, deep=False) for row in variants})
+    return {
+        "nav": "models",
+        "model": version.model,
+        "version": version,
+        "tab": tab,
+        "variants": variants,
+        "aliases": [alias for alias in aliases if alias.version_id == version.pk],
+        "production": production,
+        "in_production": here,
+        "pending": pending,
+        "side": mine,
+        "rows": shown.variant_rows(mine),
+        "may_promote": not here and pending is None and allows(actor, "model.request_promotion", version.model),
+        "may_alias": allows(actor, "model.set_alias", version.model),
+        "deadline": DEADLINE_HOURS,
+        **(rollback_of(actor, version.model) if here else {}),
+    }
+
+
+def beside_production(context: dict[str, Any]) -> dict[str, Any]:
+    production: ModelVersion | None = context["production"]
+    other = side(production, variants_of(production), {}) if production and not context["in_production"] else None
+    pairs = shown.beside(context["side"], other)
+    return {
+        "pairs": pairs,
+        "first": next((pair.metrics[0] for pair in pairs if pair.metrics), None),
+        "baseline": shown.against_baseline(context["rows"][0]),
+        "production_rows": shown.variant_rows(other) if other else [],
+    }
+
+
+def compared(request: HttpRequest, actor: Actor, version: ModelVersion, context: dict[str, Any]) -> dict[str, Any]:
+    """Beside the version that the query names: production, else the one before."""
+    production: ModelVersion | None = context["production"]
+    asked = request.GET.get("with", "")[:70]
+    if not asked and (production is None or context["in_production"]):
+        asked = str(version.number - 1) if version.number > 1 else ""
+    other, wrong = None, ""
+    try:
+        other = reads.get_other(actor, version, asked or PRODUCTION)
+    except (NotFound, Invalid) as error:
+        wrong = error.message if asked else ""
+    numbers = version.model.versions.exclude(pk=version.pk).order_by("-number").values_list("number", flat=True)
+    choices = [(PRODUCTION, _("production"))] if production else []
+    choices += [(str(number), f"v{number}") for number in numbers[:OFFERED]]
+    return {
+        "other": other,
+        "wrong": wrong,
+        "pairs": shown.beside(context["side"], side(other, variants_of(other), {})) if other else [],
+        "filters": [{"name": "with", "label": _("Compare with"), "value": asked or PRODUCTION, "choices": choices}],
+    }
+
+
+def tab_context(
+    actor: Actor, where: Project, version: ModelVersion, context: dict[str, Any], tab: str
+) -> dict[str, Any]:
+    """What only this tab shows."""
+    variants: list[Variant] = context["variants"]
+    match tab:
+        case "overview":
+            data = data_of(variants[0], where.pk)
+            steps = shown.strip_of(version, variants, data, where.slug)
+            return {"document": read_document(version.document), "data": data, "steps": steps}
+        case "variants":
+            theirs = next(iter(context["production_rows"]), None)
+            rows = context["rows"]
+            return {
+                "measures": shown.measures_of(rows, theirs),
+                "latencies": shown.latencies_of(rows, theirs),
+                "columns": 1 + len(rows) + bool(theirs),
+            }
+        case "lineage":
+            end = version_end(version)
+            found = graph(actor, where, end.type, end.id, depth=MAX_DEPTH)
+            return {"graph": found, "steps": strip_of(found, where.slug), "edge_rows": rows_of(found, where.slug)}
+        case "audit":
+            return {"events": timeline(actor, "modelversion", version.pk)}
+    return {}
+
+
+# -- writes ---------------------------------------------------------------------------------------------------------
+@require_POST
+def promote(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
+    """Ask the approvers; on to the approval, or back to the version with what is wrong."""
+    actor, where = within(request, project)
+    found = reads.get_version(actor, where, name, version)
+    comment, hours = request.POST.get("comment", "").strip(), request.POST.get("deadline_hours", "").strip()
+    try:
+        deadline = whole_hours(hours)
+        asked = services.request_promotion(actor=actor, version=found, comment=comment, deadline_hours=deadline)
+    except (Conflict, Invalid) as error:
+        messages.error(request, " ".join(part for part in (error.message, error.hint or "") if part))
+        return redirect("registry:version", project=where.slug, name=name, version=found.number)
+    messages.success(request, _("The approvers are asked to let production point to %(version)s.") % {"version": found})
+    return redirect("approvals:detail", project=where.slug, pk=asked.pk)
+
+
+def whole_hours(text: str) -> int | None:
+    """Hours that a person typed; None where the field was left empty."""
+    if not text:
+        return None
+    if text.isascii() and text.isdigit() and len(text) < 5:
+        return int(text)
+    raise Invalid(_("A deadline is a whole number of hours."), field="deadline_hours", limit="a whole number")
+
+
+@require_POST
+def roll_back(request: HttpRequest, project: str, name: str) -> HttpResponseRedirect:
+    """Production to its previous holder."""
+    actor, where = within(request, project)
+    model = reads.get_model(actor, where, name)
+    try:
+        move = services.roll_back(actor=actor, model=model, reason=request.POST.get("reason", "").strip())
+    except (Conflict, Invalid) as error:
+        messages.error(request, " ".join(part for part in (error.message, error.hint or "") if part))
+    else:
+        messages.success(request, _("Production points to %(version)s again.") % {"version": move.to_version})
+    return redirect("registry:model", project=where.slug, name=name)
+
+
+@require_POST
+def set_alias(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
+    """Let an alias that is not protected point here."""
+    actor, where = within(request, project)
+    found = reads.get_version(actor, where, name, version)
+    alias, reason = request.POST.get("alias", "").strip()[:60], request.POST.get("reason", "").strip()
+    try:
+        services.set_alias(actor=actor, version=found, name=alias, reason=reason)
+    except (Conflict, Invalid) as error:
+        messages.error(request, " ".join(part for part in (error.message, error.hint or "") if part))
+    else:
+        messages.success(request, _("%(alias)s points to %(version)s.") % {"alias": alias, "version": found})
+    return redirect("registry:version", project=where.slug, name=name, version=found.number)
+
+
+# -- by key, as lineage knows them ----------------------------------------------------------------------------------
+@require_safe
+def version_by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    """A version by its key at its address for people."""
+    actor, where = within(request, project)
+    policy.require(actor, "model.view", where)
+    rows = ModelVersion.objects.visible_to(actor).select_related("model").defer("document")
+    found = rows.filter(pk=pk, model__project=where).first() if pk < 2**63 else None
+    if found is None:
+        raise NotFound(f"This project has no model version with the key {pk}.", field="id")
+    return redirect("registry:version", project=where.slug, name=found.model.name, version=found.number)
+
+
+@require_safe
+def variant_by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    """A variant by its key: it is shown with the others of its version."""
+    actor, where = within(request, project)
+    policy.require(actor, "model.view", where)
+    rows = Variant.objects.visible_to(actor).select_related("version__model").defer("version__document")
+    found = rows.filter(pk=pk, version__model__project=where).first() if pk < 2**63 else None
+    if found is None:
+        raise NotFound(f"This project has no variant with the key {pk}.", field="id")
+    number = found.version.number
+    return redirect("registry:variants", project=where.slug, name=found.version.model.name, version=number)

@@ -1,0 +1,127 @@
+"""What an approval of a promotion does, and which changes make it void."""
+
+import pytest
+
+from apps.accounts.proofs import Proof
+from apps.approvals.differences import changes_since
+from apps.approvals.models import Approval
+from apps.approvals.services import approve
+from apps.approvals.states import ApprovalState
+from apps.audit.models import AuditRecord
+from apps.errors import Conflict, NotFound, Refused, StaleState
+from apps.registry.models import Alias, AliasMove, ModelVersion
+from apps.registry.promotion import PROMOTION
+from apps.registry.services import promote, request_promotion
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def asked(actor_for, engineer, approver):
+    return lambda version: request_promotion(actor=actor_for(engineer), version=version)
+
+
+@pytest.fixture
+def decide(actor_for, approver):
+    """decide(approval) -> the approver's vote for it."""
+
+    def vote(approval):
+        proof = Proof(user_id=approver.pk, method="password")
+        facts = approval.facts_digest
+        return approve(actor=actor_for(approver), approval=approval, facts_digest=facts, reason="good", proof=proof)
+
+    return vote
+
+
+@pytest.fixture
+def void(decide):
+    """void(approval) -> the paths of the facts that made it void."""
+
+    def vote(approval):
+        with pytest.raises(Conflict) as caught:
+            decide(approval)
+        assert caught.value.code == "approval_void"
+        row = Approval.objects.get(pk=approval.pk)
+        assert row.state == ApprovalState.VOID
+        return [change["path"] for change in row.void_changes]
+
+    return vote
+
+
+def test_the_alias_moves_when_it_is_approved(registered, asked, decide):
+    first, second = registered(), registered()
+    for version in (first, second):
+        decide(asked(version))
+    assert Alias.objects.get(name="production").version == second
+    moves = AliasMove.objects.order_by("pk").values_list("kind", "from_version", "to_version", "by")
+    assert list(moves) == [("promote", None, first.pk, "approver"), ("promote", first.pk, second.pk, "approver")]
+    record = AuditRecord.objects.filter(action="model.promote").latest("id")
+    assert (record.object_type, record.object_id) == ("modelversion", str(second.pk))
+    assert second.digest in record.body
+    assert first.digest in record.body
+
+
+@pytest.mark.parametrize("which", ["model", "manifest"])
+def test_a_tampered_variant_voids_it_and_is_named(which, registered, asked, void, spoil):
+    version = registered()
+    approval = asked(version)
+    variant = version.variants.get(name="int8")
+    spoil(variant.artifact_id if which == "model" else variant.manifest_id)
+    assert void(approval) == ["/candidate/variants/int8/intact", f"/candidate/variants/int8/{which}"]
+    assert not Alias.objects.exists()
+
+
+def test_another_promotion_meanwhile_voids_it(registered, asked, decide, void):
+    first, second = registered(), registered()
+    approval, other = asked(first), asked(second)
+    decide(other)
+    assert void(approval) == ["/current"]
+    assert Alias.objects.get().version == second
+
+
+def test_an_edited_document_voids_it(registered, asked, void):
+    version = registered()
+    approval = asked(version)
+    ModelVersion.objects.filter(pk=version.pk).update(document=version.document.replace('"value":1.5', '"value":0.1'))
+    paths = void(approval)
+    assert "/candidate/digest" in paths
+    assert "/candidate/variants/fp32/metrics/rmse/value" in paths
+
+
+def test_a_scrub_that_finds_damage_is_seen_without_reading(registered, asked):
+    version = registered()
+    approval = asked(version)
+    artifact = version.variants.get(name="fp32").artifact
+    type(artifact).objects.filter(pk=artifact.pk).update(damaged_at=version.created_at)
+    assert [change["path"] for change in changes_since(approval)] == ["/candidate/variants/fp32/intact"]
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_nothing_changed_means_equal_facts(deep, registered, asked, approved, django_assert_max_num_queries):
+    approved(registered())
+    approval = asked(registered(names=("fp32", "int8", "tvm-x86_64")))
+    with django_assert_max_num_queries(7):
+        assert changes_since(approval, deep=deep) == []
+
+
+def test_the_alias_moves_from_the_holder_that_was_named_only(registered, asked, actor_for, approver, approved):
+    first, second = registered(), registered()
+    approved(first)
+    approval = asked(second)
+    for current in (None, 7):
+        with pytest.raises(StaleState):
+            promote(actor=actor_for(approver), version=second, approval=approval, current=current)
+    assert Alias.objects.get().version == first
+
+
+def test_only_an_approver_carries_it_out(registered, asked, actor_for, engineer, stranger):
+    version = registered()
+    approval = asked(version)
+    for who, error in ((engineer, Refused), (stranger, NotFound)):
+        with pytest.raises(error):
+            promote(actor=actor_for(who), version=version, approval=approval, current=None)
+    assert not Alias.objects.exists()
+
+
+def test_its_page_has_an_address(registered, asked):
+    assert PROMOTION.address(asked(registered())) == "/p/demo/models/wti-forecast/1"
