@@ -21,6 +21,7 @@ from controlplane.waiting import count_waiting
 
 log = logging.getLogger(__name__)
 LAST_PROJECT = "project"  # the key in the session
+IN_A_PROJECT = {"data": "datasets:list", "jobs": "jobs:list", "runs": "experiments:list", "models": "registry:list"}
 MAX_PROJECTS = 100  # of the switcher; a page of projects is a search away
 
 
@@ -48,7 +49,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
 
 def rail_urls(request: HttpRequest, actor: Actor, projects: list[Project]) -> dict[str, str]:
-    """Where Data and Jobs lead outside a project: into the one seen last, else the first of one's own."""
+    """Where Data, Jobs, Runs and Models lead outside a project: into the one seen last, else the first of one's own."""
     here = getattr(request, "project", None)
     if here is not None:
         if actor.user_id and here.pk in actor.project_ids and request.session.get(LAST_PROJECT) != here.slug:
@@ -60,7 +61,7 @@ def rail_urls(request: HttpRequest, actor: Actor, projects: list[Project]) -> di
         slug = last if last in own else next(iter(own), None)
     if slug is None:
         return {}
-    return {key: url for key, name in (("data", "datasets:list"), ("jobs", "jobs:list")) if (url := url_of(name, slug))}
+    return {key: url for key, name in IN_A_PROJECT.items() if (url := url_of(name, slug))}
 
 
 def rail_hidden(request: HttpRequest, actor: Actor) -> set[str]:
@@ -70,7 +71,7 @@ def rail_hidden(request: HttpRequest, actor: Actor) -> set[str]:
     if not (actor.project_ids or allows(actor, "audit.view")):
         hidden.add("audit")
     if here is not None and here.pk not in actor.project_ids:
-        hidden |= {"data", "jobs"}
+        hidden |= IN_A_PROJECT.keys()
     return hidden
 
 
