@@ -1,0 +1,215 @@
+"""What pages and REST read of pipelines: lists, how far each is, the steps of one and what they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import models
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.errors import NotFound
+from apps.jobs.models import Job, JobInput, JobOutput, JobParent
+from apps.jobs.reads import MAX_ID, known
+from apps.jobs.reasons import PARENT_FAILED
+from apps.jobs.states import JobState
+from apps.pipelines.models import Pipeline, PipelineQuerySet, PipelineStep
+from apps.pipelines.states import MOVING, PipelineState
+
+FILTERS = ("state", "template", "requester", "name")
+OUTSIDE_SHOWN = 12  # jobs of no step of the pipeline that its steps take from
+SOURCES_SHOWN = 50
+RERUNS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How far a pipeline is: its steps counted by the states of their jobs."""
+
+    total: int
+    waiting: int
+    queued: int
+    running: int
+    succeeded: int
+    failed: int  # by themselves
+    followed: int  # failed because a parent did
+    cancelled: int
+    cancelling: int  # running, and asked to stop
+    started_at: datetime | None  # the first claim
+    ended_at: datetime | None  # the last end so far
+
+    @property
+    def moving(self) -> int:
+        return self.waiting + self.queued + self.running
+
+    @property
+    def state(self) -> PipelineState:
+        """What failed only because its parent was cancelled counts as cancelled with it."""
+        if self.moving:
+            return PipelineState.RUNNING
+        if self.failed or (self.followed and not self.cancelled):
+            return PipelineState.FAILED
+        return PipelineState.CANCELLED if self.cancelled else PipelineState.SUCCEEDED
+
+    @property
+    def took(self) -> timedelta | None:
+        """From the first claim to the last end; None as long as it moves, or if nothing ever ran."""
+        if self.moving or self.started_at is None or self.ended_at is None:
+            return None
+        return self.ended_at - self.started_at
+
+
+# -- lists ----------------------------------------------------------------------------------------------------------
+def list_pipelines(
+    actor: Actor, project: Project, *, state: str = "", template: str = "", requester: str = "", name: str = ""
+) -> PipelineQuerySet:
+    """The pipelines of a project that match every filter given, to be ordered by `-id` and paged.
+
+    Raises Invalid for a state that does not exist: an empty list would look like an answer.
+    """
+    policy.require(actor, "pipeline.view", project)
+    known("state", state, PipelineState.values)
+    found = Pipeline.objects.visible_to(actor).filter(project=project).defer("document")
+    if state:
+        found = found.filter(in_state(project, state))
+    for lookup, value in (("template", template), ("requester", requester), ("name__icontains", name)):
+        if value:
+            found = found.filter(**{lookup: value.replace("\x00", "")})
+    return found.order_by("-id")
+
+
+def in_state(project: Project, state: str) -> Q:
+    """The condition that `Summary.state` is `state`, for the database."""
+    if state == PipelineState.RUNNING:  # from the few jobs that move, not from all the pipelines there ever were
+        moving = PipelineStep.objects.filter(job__project=project, job__state__in=MOVING)
+        return Q(pk__in=moving.values("pipeline"))
+    failed = Q(job__state=JobState.FAILED)
+    by_parent = failed & Q(job__error__code=PARENT_FAILED)
+    ended = ~some(Q(job__state__in=MOVING))
+    cancelled = some(Q(job__state=JobState.CANCELLED))
+    in_failed = some(failed, but=by_parent) | (some(by_parent) & ~cancelled)
+    match state:
+        case PipelineState.FAILED:
+            return ended & in_failed
+        case PipelineState.CANCELLED:
+            return ended & cancelled & ~in_failed
+    return ~some(~Q(job__state=JobState.SUCCEEDED))
+
+
+def some(condition: Q, *, but: Q | None = None) -> Q:
+    """That a step of the pipeline meets the condition."""
+    steps = PipelineStep.objects.filter(condition, pipeline=OuterRef("pk"))
+    return Q(Exists(steps.exclude(but) if but is not None else steps))
+
+
+def summaries(pipelines: Iterable[Pipeline]) -> dict[int, Summary]:
+    """{id: how far it is} of these pipelines; one query, however many."""
+    failed = Q(job__state=JobState.FAILED)
+    by_parent = failed & Q(job__error__code=PARENT_FAILED)
+    counted = {state: Count("pk", filter=Q(job__state=state)) for state in JobState.values}
+    rows = (
+        PipelineStep.objects.filter(pipeline__in=[pipeline.pk for pipeline in pipelines])
+        .order_by()
+        .values("pipeline")
+        .annotate(
+            **counted,
+            total=Count("pk"),
+            followed=Count("pk", filter=by_parent),
+            cancelling=Count("pk", filter=Q(job__state=JobState.RUNNING, job__cancel_requested_at__isnull=False)),
+            started_at=Min("job__claimed_at"),
+            ended_at=Max("job__ended_at"),
+        )
+    )
+    found: dict[int, Summary] = {}
+    for row in rows:
+        counts: dict[str, Any] = dict(row)
+        counts["failed"] -= counts["followed"]
+        found[counts.pop("pipeline")] = Summary(**counts)
+    return found
+
+
+# -- one ------------------------------------------------------------------------------------------------------------
+def get_pipeline(actor: Actor, project: Project, pk: int) -> Pipeline:
+    """The pipeline `pk` of this project; NotFound if there is none or `actor` may not see it."""
+    policy.require(actor, "pipeline.view", project)
+    visible = Pipeline.objects.visible_to(actor).filter(project=project).select_related("project")
+    pipeline = visible.filter(pk=pk).first() if 0 < pk <= MAX_ID else None
+    if pipeline is None:
+        raise NotFound(f"This project has no pipeline {pk}.", field="id")
+    return pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """One pipeline with its steps, what each waits for, and what stands around it."""
+
+    pipeline: Pipeline
+    summary: Summary
+    steps: list[PipelineStep]  # parents before children; `job` with its node and outputs
+    parents: dict[str, list[str]]  # step -> the steps that it waits for
+    outside: list[Job]  # jobs of other pipelines, or of none, whose outputs go into this one
+    fed: dict[int, list[str]]  # id of a job outside -> the steps that take from it
+    sources: list[str]  # digests of the artifacts that went in, the first of them
+    reruns: list[Pipeline]  # the newest pipelines that run this one again
+
+
+def whole(pipeline: Pipeline) -> Whole:
+    """Everything of one pipeline that the caller may see. The number of queries does not depend on its steps."""
+    rows = (
+        PipelineStep.objects.filter(pipeline=pipeline)
+        .select_related("job__node")
+        .defer("job__spec", "job__grant")
+        .order_by("position")
+    )
+    outputs = models.Prefetch("job__outputs", JobOutput.objects.order_by("pk").only("job", "slot", "artifact"))
+    steps = list(rows.prefetch_related(outputs))
+    names = {step.job_id: step.name for step in steps}
+    parents: dict[str, list[str]] = {step.name: [] for step in steps}
+    fed: dict[int, list[str]] = {}
+    for parent, child in links_of(names):
+        if parent in names:
+            parents[names[child]].append(names[parent])
+        else:
+            fed.setdefault(parent, []).append(names[child])
+    artifacts = JobInput.objects.filter(job__in=list(names), source_job__isnull=True, artifact__isnull=False)
+    return Whole(
+        pipeline=pipeline,
+        summary=summaries([pipeline])[pipeline.pk],
+        steps=steps,
+        parents=parents,
+        outside=list(Job.objects.filter(pk__in=sorted(fed)[:OUTSIDE_SHOWN]).only("pk", "kind", "state").order_by("pk")),
+        fed=fed,
+        sources=list(artifacts.order_by("pk").values_list("artifact", flat=True)[:SOURCES_SHOWN]),
+        reruns=list(pipeline.reruns.order_by("-pk").defer("document")[:RERUNS_SHOWN]),
+    )
+
+
+def links_of(names: dict[int, str]) -> Sequence[tuple[int, int]]:
+    """(parent, child) of every job of these that waits for another one."""
+    found = JobParent.objects.filter(child__in=list(names)).order_by("child", "parent")
+    return list(found.values_list("parent", "child"))
+
+
+def moving_now(pipeline_id: int) -> bool:
+    """Whether a job of it may still move."""
+    return PipelineStep.objects.filter(pipeline=pipeline_id, job__state__in=MOVING).exists()
+
+
+def first_failed(steps: Iterable[PipelineStep]) -> PipelineStep | None:
+    """The step to look at: the first that failed by itself, else the first that failed at all."""
+    failed = [step for step in steps if step.job.state == JobState.FAILED]
+    own = (step for step in failed if (step.job.error or {}).get("code") != PARENT_FAILED)
+    return next(own, next(iter(failed), None))
+
+
+def progress_of(job: Job) -> dict[str, Any]:
+    """What a job reported last, with its share of the whole where it knows one."""
+    told = dict(job.progress or {})
+    if told.get("total"):
+        told["share"] = (told.get("done") or 0) / told["total"]
+    return told
