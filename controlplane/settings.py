@@ -288,7 +288,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {"JobState": "apps.jobs.states.JobState.choices"},
+    "ENUM_NAME_OVERRIDES": {
+        "JobState": "apps.jobs.states.JobState.choices",
+        "ApprovalState": "apps.approvals.states.ApprovalState.choices",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "apps.jobs.openapi.add_spec_schemas",

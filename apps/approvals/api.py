@@ -27,7 +27,7 @@ from apps.approvals.serializers import (
     ApprovalPolicySerializer,
     ApprovalReasonBody,
     ApprovalSerializer,
-    VoteBody,
+    ApprovalVoteBody,
 )
 from apps.approvals.states import ApprovalState
 from apps.approvals.subjects import address_of
@@ -93,7 +93,7 @@ class ApprovalDetail(APIView):
 
 
 class ApprovalApprove(APIView):
-    @extend_schema(operation_id="approvals_approve", request=VoteBody, responses=ApprovalDetailSerializer)
+    @extend_schema(operation_id="approvals_approve", request=ApprovalVoteBody, responses=ApprovalDetailSerializer)
     def post(self, request: Request, project: str, pk: int) -> Response:
         """Vote for it; the vote that is needed last carries it out.
 
@@ -106,7 +106,7 @@ class ApprovalApprove(APIView):
 
 
 class ApprovalReject(APIView):
-    @extend_schema(operation_id="approvals_reject", request=VoteBody, responses=ApprovalDetailSerializer)
+    @extend_schema(operation_id="approvals_reject", request=ApprovalVoteBody, responses=ApprovalDetailSerializer)
     def post(self, request: Request, project: str, pk: int) -> Response:
         """Vote against it, which ends it at once. The proof is that of approving."""
         return voted(request, project, pk, services.reject)
@@ -115,7 +115,7 @@ class ApprovalReject(APIView):
 def voted(request: Request, project: str, pk: int, vote: Callable[..., Approval]) -> Response:
     _where, approval = found(request, project, pk)
     policy.require(request.actor, "approval.decide", approval)  # before the password is asked for
-    asked = body_of(VoteBody, request)
+    asked = body_of(ApprovalVoteBody, request)
     proof = prove(request._request, request.actor, password=asked.pop("password"), code=asked.pop("code"))
     vote(actor=request.actor, approval=approval, proof=proof, **asked)
     return Response(whole(request, *found(request, project, pk)))

@@ -40,7 +40,7 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
         }
 
 
-class VoteSerializer(serializers.ModelSerializer[Vote]):
+class ApprovalVoteSerializer(serializers.ModelSerializer[Vote]):
     person = serializers.CharField(source="label")
     counts = serializers.BooleanField(help_text="False for a rejection, and once the person lost the role.")
 
@@ -50,7 +50,7 @@ class VoteSerializer(serializers.ModelSerializer[Vote]):
         read_only_fields = fields
 
 
-class ChangeSerializer(serializers.Serializer[Any]):
+class FactChangeSerializer(serializers.Serializer[Any]):
     path = serializers.CharField(help_text="JSON pointer into the facts.")
 
     was = serializers.JSONField(required=False, help_text="Absent where there was nothing.")
@@ -61,7 +61,7 @@ class ChangeSerializer(serializers.Serializer[Any]):
         return {**super().get_fields(), "is": now}
 
 
-class LinksSerializer(serializers.Serializer[Any]):
+class ApprovalLinksSerializer(serializers.Serializer[Any]):
     self = serializers.CharField()
     page = serializers.CharField(help_text="For people.")
     subject = serializers.CharField(allow_blank=True, help_text="The page of what it is about.")
@@ -69,13 +69,13 @@ class LinksSerializer(serializers.Serializer[Any]):
 
 class ApprovalDetailSerializer(ApprovalSerializer):
     facts = serializers.JSONField(help_text="What is decided about, in the form of its subject type.")
-    votes = VoteSerializer(many=True)
-    changes = ChangeSerializer(
+    votes = ApprovalVoteSerializer(many=True)
+    changes = FactChangeSerializer(
         many=True, help_text="Of a pending one: what is no longer as it was asked for. Approving would void it."
     )
-    void_changes = ChangeSerializer(many=True, help_text="Of a void one: the facts that had changed.")
+    void_changes = FactChangeSerializer(many=True, help_text="Of a void one: the facts that had changed.")
     waits_for_me = serializers.BooleanField(help_text="Whether the caller may vote on it and has not.")
-    links = LinksSerializer()
+    links = ApprovalLinksSerializer()
 
     class Meta(ApprovalSerializer.Meta):
         fields = [
@@ -94,7 +94,7 @@ class ApprovalReasonBody(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=checks.REASON, help_text="Goes into the audit trail as written.")
 
 
-class VoteBody(ApprovalReasonBody):
+class ApprovalVoteBody(ApprovalReasonBody):
     facts_digest = serializers.CharField(max_length=64, help_text="Of the facts that you saw.")
     password = serializers.CharField(
         max_length=1000,
