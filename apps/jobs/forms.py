@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from django.utils.translation import gettext as _
+from pydantic import BaseModel
 
 from apps.errors import Invalid
-from apps.jobs.specs import kind_of, parse_spec
+from apps.jobs.specs import kind_of, parse_model
 
 ABSENT: Any = object()
 MAX_ITEMS = 1000  # of a list of groups: a forged index must not make a form of a million rows
@@ -39,19 +40,24 @@ class Item:
     choices: list[tuple[str, str]] = field(default_factory=list)
     required: bool = False
     items: list[Item] = field(default_factory=list)
+    datalist: str = ""  # id of the <datalist> whose entries a text field offers
+    renews: str = ""  # selector of what else of the page changes with this field
+    folded: bool = False  # a group that opens on demand
 
 
 class SpecForm:
     """`SpecForm(kind)` is blank; `.bind(POST)` reads, `.apply(op)` adds and removes, `.is_valid()` checks, `.spec()`
-    gives what to submit with `strict=False`.
+    gives what to submit with `strict=False`. Instead of a kind it takes any model.
     """
 
-    def __init__(self, kind: str, initial: Mapping[str, Any] | None = None) -> None:
-        self.kind = kind
-        self.schema = kind_of(kind).spec.model_json_schema()
+    def __init__(self, spec: str | type[BaseModel], initial: Mapping[str, Any] | None = None) -> None:
+        self.model = kind_of(spec).spec if isinstance(spec, str) else spec
+        self.schema = self.model.model_json_schema()
         self.values: Any = dict(initial) if initial is not None else self.default_of(self.schema)
         self.errors: dict[str, str] = {}
         self.error = ""
+        self.datalists: dict[str, str] = {}  # pointer -> id of the datalist of its text field
+        self.folded: frozenset[str] = frozenset()  # pointers of groups that open on demand, or where an error is
 
     # -- in -------------------------------------------------------------------------------------------------------
     def bind(self, data: Mapping[str, Any]) -> Self:
@@ -76,7 +82,7 @@ class SpecForm:
     def is_valid(self) -> bool:
         """Whether the spec holds; otherwise `errors` stand beside their fields."""
         try:
-            parse_spec(self.kind, self.spec(), strict=False, prefix="")
+            parse_model(self.model, self.spec(), strict=False, prefix="")
         except Invalid as failure:
             self.add_errors(failure.errors, prefix="")
         return not (self.errors or self.error)
@@ -149,6 +155,7 @@ class SpecForm:
             unit=said(told.get("unit", "")),
             error=self.errors.get(pointer, ""),
             required=required and not nullable,
+            datalist=self.datalists.get(pointer, ""),
         )
         match shape_of(plain, self.plain):
             case "group":
@@ -158,14 +165,15 @@ class SpecForm:
                     self.drawn(inner, f"{pointer}/{escaped(name)}", held.get(name, ABSENT), name in needed)
                     for name, inner in plain["properties"].items()
                 ]
+                item.folded = pointer in self.folded and not any(each.error for each in walked([item]))
             case "list":
-                item.kind, item.limit = "list", limit_of(plain)
+                item.kind, item.limit = "list", limit_of(plain, self.plain)
                 entries = value if isinstance(value, list) else []
                 item.items = [self.drawn(plain["items"], f"{pointer}/{i}", e) for i, e in enumerate(entries)]
                 for number, entry in enumerate(item.items, start=1):
                     entry.label = f"{entry.label} {number}"
             case shape:
-                item.limit = limit_of(plain)
+                item.limit = limit_of(plain, self.plain)
                 draw_field(item, shape, plain, nullable, schema.get("default") if value is ABSENT else value)
         return item
 
@@ -195,7 +203,7 @@ class SpecForm:
 
 
 def shape_of(plain: dict[str, Any], resolve: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
-    """group, list (of groups), choice, boolean, number, text, texts (a list of scalars), or json for the rest."""
+    """group, list (of groups), choice, boolean, number, text, numbers and texts (lists of these), json for the rest."""
     if "enum" in plain or "const" in plain:
         return "choice"
     match plain.get("type"):
@@ -204,7 +212,7 @@ def shape_of(plain: dict[str, Any], resolve: Callable[[dict[str, Any]], dict[str
         case "array" if "items" in plain and "prefixItems" not in plain:
             inner = resolve(plain["items"])
             if inner.get("type") in SCALARS:
-                return "texts"
+                return "numbers" if inner["type"] in ("integer", "number") else "texts"
             return "list" if shape_of(inner, resolve) == "group" else "json"
         case "boolean":
             return "boolean"
@@ -219,6 +227,8 @@ def read_field(shape: str, plain: dict[str, Any], nullable: bool, text: Any) -> 
     blank = None if nullable else ABSENT
     if shape == "boolean" and not nullable:
         return text is not None  # a box that is not ticked is not sent
+    if text is not None and shape in ("numbers", "texts") and not nullable:
+        return split(str(text))  # emptied: none, not the default
     if text is None or (text == "" and not (shape == "choice" and "" in members(plain))):
         return blank
     match shape:
@@ -226,7 +236,7 @@ def read_field(shape: str, plain: dict[str, Any], nullable: bool, text: Any) -> 
             return next((member for member in members(plain) if str(member) == text), text)
         case "number":
             return str(text).strip() or blank
-        case "texts":
+        case "numbers" | "texts":
             return split(str(text)) or blank
         case "json":
             try:
@@ -245,11 +255,14 @@ def draw_field(item: Item, shape: str, plain: dict[str, Any], nullable: bool, va
         case "choice" | "boolean":
             item.control = "select"
             options = members(plain) if shape == "choice" else [True, False]
-            blank = [("", _("(none)"))] if nullable else []
+            blank = [("", _("(none)"))] if nullable else [("", _("Choose"))] if value is None else []
             item.choices = blank + [(spelled(v), said(spelled(v)) or _("(none)")) for v in options]
             item.value = "" if value is None else spelled(value)
         case "number":
             item.control = "number"
+        case "numbers":
+            item.value = ", ".join(str(each) for each in value) if isinstance(value, list) else item.value
+            item.doc = f"{item.doc} {_('Between commas.')}".strip()
         case "texts":
             item.control = "textarea"
             item.value = joined(value) if isinstance(value, list) else item.value
@@ -269,11 +282,14 @@ def spelled(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def limit_of(plain: dict[str, Any]) -> str:
-    """The limits of a value, in words."""
+def limit_of(plain: dict[str, Any], resolve: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> str:
+    """The limits of a value, in words; of a list of numbers those of each first."""
     low, high = plain.get("minimum"), plain.get("maximum")
     above, below = plain.get("exclusiveMinimum"), plain.get("exclusiveMaximum")
     parts = []
+    if shape_of(plain, resolve) == "numbers":
+        each = limit_of(resolve(plain["items"]))
+        parts += [_("each %(limit)s") % {"limit": each}] if each else []
     if low is not None and high is not None:
         parts.append(_("%(low)s to %(high)s") % {"low": f"{low:,}", "high": f"{high:,}"})
     elif low is not None or high is not None:

@@ -62,6 +62,62 @@ def test_untouched_it_is_the_default_spec(kind):
     assert spec_text(parse_spec(kind, again.spec(), strict=False)) == spec_text(parse_spec(kind, {}))
 
 
+def test_untouched_but_for_what_it_asks_the_train_form_is_the_default_spec():
+    asked = {"task": "forecast", "target": "WTI"}
+    again = SpecForm("train").bind(sent(SpecForm("train")) | {f"/{name}": value for name, value in asked.items()})
+    assert again.is_valid(), (again.error, again.errors)
+    assert spec_text(parse_spec("train", again.spec(), strict=False)) == spec_text(parse_spec("train", asked))
+
+
+def test_a_choice_without_a_default_is_not_made_for_the_reader():
+    form = SpecForm("train")
+    assert item(form, "/task").choices[0][0] == ""
+    assert not form.bind(sent(form)).is_valid()
+    assert form.errors["/task"] == "Field required"
+
+
+def test_numbers_are_a_line_with_the_limits_of_each():
+    hidden = item(SpecForm("train"), "/hidden")
+    assert (hidden.control, hidden.value, hidden.unit) == ("text", "64, 64", "units")
+    assert hidden.limit == "each 1 to 16,384, at most 32 entries"
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("128, 64", [128, 64]), ("128\n64", [128, 64]), ("", []), (" , ", []), (None, [64, 64])]
+)
+def test_a_list_of_numbers(text, numbers):
+    data = {"/task": "regression", "/target": "y"} | ({"/hidden": text} if text is not None else {})
+    form = SpecForm("train").bind(data)
+    assert form.is_valid(), form.errors
+    assert parse_spec("train", form.spec(), strict=False).hidden == numbers
+
+
+@pytest.mark.parametrize("text", ["64, x", "0", "64.5", "20000"])
+def test_a_number_of_nonsense_stands_beside_the_list(text):
+    form = SpecForm("train").bind({"/task": "regression", "/target": "y", "/hidden": text})
+    assert not form.is_valid()
+    assert list(form.errors) == ["/hidden"]
+    assert item(form, "/hidden").value == text
+
+
+def test_a_group_in_a_group_keeps_its_own_errors():
+    form = SpecForm("train").bind({"/task": "regression", "/target": "y", "/schedule/max_lr": "1e-9"})
+    assert not form.is_valid()
+    assert list(form.errors) == ["/schedule/max_lr"]
+
+
+def test_takes_any_model_offers_names_and_folds_groups_without_errors():
+    form = SpecForm(TrySpec)
+    form.datalists, form.folded = {"/count": "counts"}, frozenset({"/extra"})
+    html = render_to_string("components/form.html", {"form": form})
+    assert 'list="counts"' in html
+    assert '<details class="group" data-pointer="/extra">' in html
+    form.errors["/extra/note"] = "wrong"
+    assert '<details class="group" data-pointer="/extra">' not in render_to_string(
+        "components/form.html", {"form": form}
+    )
+
+
 def test_draws_each_field_with_unit_limit_and_choices():
     form = SpecForm("clean")
     window = item(form, "/window_size")
