@@ -26,6 +26,7 @@ from apps.audit.sealing import seal_all
 from apps.audit.services import record
 from apps.canonical import sha256_hex
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.experiments.models import Experiment, Metric, MetricPoint, Run, RunArtifact, RunParam
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
 from apps.jobs.states import JobState
 from apps.lineage.models import Edge
@@ -34,6 +35,12 @@ from apps.nodes.models import Node
 PEOPLE = {"engineer": "", "auditor": "auditor", "secadmin": "security_admin", "sysadmin": "system_admin"}
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 TABLE = b"day,close\n2026-01-02,57.3\n2026-01-03,\n"
+RUN_IDS = [f"{number:032x}" for number in (1, 2)]  # of the first runs
+RUN_QUERIES = {
+    "runs/compare": f"?ids={','.join(RUN_IDS)}",
+    "runs/points.csv": f"?ids={','.join(RUN_IDS)}&key=loss",
+    "metrics/history": "?key=loss",
+}
 STATES = [*JobState.values, JobState.SUCCEEDED, JobState.SUCCEEDED]
 LEFT_OUT = {
     "api/v1/projects/<slug:project>/jobs/<int:pk>/events": "a stream: it stays open",
@@ -73,6 +80,7 @@ def address(route: str, plane: Seeded) -> str:
     """The route with the plane's own names in place of its parameters."""
     values = {
         "project": "demo",
+        "run": RUN_IDS[0],
         "pk": plane.version if "versions/<int" in route else plane.approval if "approvals/" in route else plane.job,
         "subject_type": "promotion",
         "digest": plane.digest,
@@ -86,6 +94,7 @@ def address(route: str, plane: Seeded) -> str:
         "name": "node-0" if "nodes/" in route else "engineer" if "members/" in route else "wti",
     }
     query = f"?type=dataset_version&id={plane.version}" if route.endswith("/lineage") and "api/" in route else ""
+    query = next((asked for end, asked in RUN_QUERIES.items() if route.endswith(end)), query)
     return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(values[match[1]]), route) + query
 
 
@@ -247,12 +256,36 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     states = [*ApprovalState.values, ApprovalState.PENDING]
     Approval.objects.bulk_create([approval_of(project, states[n % len(states)], n) for n in numbers])
     edges_of(project, version, jobs)
+    runs_of(project, main, numbers, artifacts)
     widen(plane, project, main, version, artifacts, wide)
     actor = plane_actor(PlaneRole.WORKER, host="node-0")
     for number in numbers:
         record(actor=actor, action="job.running", obj=main, after={"attempt": number})
     plane.rows = rows
     seal_all()
+
+
+def runs_of(project: Project, main: Job, numbers: range, artifacts: list[Artifact]) -> None:
+    """Runs with a metric and a param each; the first, of the one job, with as many of everything."""
+    experiment = Experiment.objects.get_or_create(project=project, number=0, name="Default")[0]
+    Experiment.objects.bulk_create(Experiment(project=project, number=n, name=f"e{n}") for n in numbers)
+    facts = {"project": project, "experiment": experiment, "kind": "train", "state": "finished"}
+    first = Run.objects.get_or_create(id=RUN_IDS[0], defaults={**facts, "name": "main", "job": main})[0]
+    runs = Run.objects.bulk_create(Run(id=f"{n + 1:032x}", name=f"run {n}", **facts) for n in numbers)
+    RunParam.objects.bulk_create(RunParam(run=run, key="seed", value=run.name) for run in runs)
+    RunParam.objects.bulk_create(RunParam(run=first, key=f"p{n}", value="1") for n in numbers)
+    now = timezone.now()
+    values = {"project": project, "value": 1.0, "step": 0, "first_step": 0, "at": now, "count": 2, "digest": "0" * 64}
+    keys = [(run, "loss") for run in runs] + [(first, f"k{n}") for n in numbers]
+    keys += [] if first.metrics.exists() else [(first, "loss")]
+    made = Metric.objects.bulk_create(Metric(run=run, key=key, **values) for run, key in keys)
+    MetricPoint.objects.bulk_create(
+        MetricPoint(metric=metric, step=s, value=1.0, at=now) for metric in made for s in (0, 1)
+    )
+    RunArtifact.objects.bulk_create(
+        RunArtifact(run=first, path=f"a{n}", artifact=artifact, size=5, media_type="text/plain")
+        for n, artifact in zip(numbers, artifacts, strict=True)
+    )
 
 
 def edges_of(project: Project, version: DatasetVersion, jobs: list[Job]) -> None:

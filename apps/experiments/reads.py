@@ -143,8 +143,12 @@ def columns_of(runs: Sequence[Run], *, first: Iterable[str] = (), params: bool =
 
 
 def preferred(keys: Iterable[str]) -> list[str]:
-    """What was measured on held-out rows comes first, its baseline last; else the order stays."""
-    return sorted(keys, key=lambda key: (not key.startswith("test/"), key.startswith("baseline/")))
+    """What was measured on held-out rows comes first, then losses, the baseline last; else the order stays."""
+    return sorted(keys, key=lambda key: (not key.startswith("test/"), not is_loss(key), key.startswith("baseline/")))
+
+
+def is_loss(key: str) -> bool:
+    return "loss" in key.lower()
 
 
 def differing(runs: Sequence[str]) -> list[str]:

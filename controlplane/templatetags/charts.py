@@ -1,8 +1,8 @@
 """Lines over steps, drawn on the server: axes, values on hover and by keyboard, the same numbers as a table.
 
 `{% load charts %}`. A chart is a mapping: `series` (a list of {label, points}, points being (step, value or None)),
-`x_unit`, `y_unit`, `log`, `csv` (an address) and `note`. Eight lines at most are told apart: four strokes, each with a
-mark of its own, full and hollow.
+`x_unit`, `y_unit`, `log`, `csv` (an address), `note`, and `id` where a page has more than one. Eight lines at most are
+told apart: four strokes, each with a mark of its own, full and hollow.
 """
 
 from __future__ import annotations
@@ -59,15 +59,16 @@ class Scale:
 
     def ticks(self, *, whole: bool = False) -> list[tuple[float, float]]:
         """About five round values on the axis: (per cent, value)."""
-        if self.log and self.high - self.low >= 1:
-            first, last = math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9)
-            every = max(1, math.ceil((last - first + 1) / 6))
-            values = [10.0**power for power in range(first, last + 1, every)]
+        if self.log and self.high - self.low >= 0.7:
+            first, last = math.floor(self.low), math.ceil(self.high)
+            every, parts = max(1, (last - first) // 6), (1, 2, 5) if last - first <= 3 else (1,)
+            values = [part * 10.0**power for power in range(first, last + 1, every) for part in parts]
         else:
             low, high = (10**self.low, 10**self.high) if self.log else (self.low, self.high)
             step = round_step(high - low, whole=whole)
             values = [step * count for count in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-        return [(self.share(value), value) for value in values if self.holds(value)]
+        places = [(self.share(value), value) for value in values if self.holds(value)]
+        return [(place, value) for place, value in places if -1e-6 <= place <= 100 + 1e-6]
 
 
 def round_step(span: float, *, whole: bool = False) -> float:
@@ -79,7 +80,12 @@ def round_step(span: float, *, whole: bool = False) -> float:
 
 # -- the drawing ----------------------------------------------------------------------------------------------------
 def line_svg(
-    series: Sequence[Mapping[str, Any]], *, x_unit: str = "", y_unit: str = "", log: bool = False
+    series: Sequence[Mapping[str, Any]],
+    *,
+    x_unit: str = "",
+    y_unit: str = "",
+    log: bool = False,
+    name: str = "chart",
 ) -> SafeString:
     """The whole drawing. Points are (step, value); a value that is None or that the axis does not hold is a gap."""
     across, up = scales(series, log=log)
@@ -102,7 +108,7 @@ def line_svg(
         x_unit,
         lines,
         format_html_join("", "{}", ((marks(place, one["points"], across, up),) for place, one in enumerate(series))),
-        format_html_join("", "{}", ((column,) for column in columns(series, across, up, x_unit))),
+        format_html_join("", "{}", ((column,) for column in columns(series, across, up, x_unit, name))),
     )
 
 
@@ -185,17 +191,19 @@ def nearest(points: Sequence[tuple[float, float]], step: float, low: float, high
 
 
 COLUMN = (
-    '<svg class="pt" x="{}%" tabindex="0" role="img" aria-label="{}"><rect class="hit" x="-{}%" width="{}%" '
+    '<svg class="pt" id="{}-{}" x="{}%" tabindex="0" role="img" aria-label="{}"><rect class="hit" x="-{}%" width="{}%" '
     'height="100%"/><g class="tip"><line class="at" y2="100%"/>{}<rect x="{}" width="{}" height="{}" rx="4"/>{}</g>'
     "</svg>"
 )
 
 
-def columns(series: Sequence[Mapping[str, Any]], across: Scale, up: Scale, x_unit: str) -> Iterable[SafeString]:
+def columns(
+    series: Sequence[Mapping[str, Any]], across: Scale, up: Scale, x_unit: str, name: str
+) -> Iterable[SafeString]:
     """Bands along the axis, each of which tells what the lines are there; the tip opens towards the middle."""
     steps = [step for step in picked_steps(series) if across.low <= step <= across.high]
     half = plain(50 / max(1, len(steps)))
-    for step, values in rows_at(series, steps):
+    for place, (step, values) in enumerate(rows_at(series, steps)):
         told = [(one["label"], value) for one, value in zip(series, values, strict=True) if value is not None]
         head = f"{x_unit} {number(int(step))}".strip()
         texts = [head, *(f"{label} {number(value)}" for label, value in told)]
@@ -204,6 +212,8 @@ def columns(series: Sequence[Mapping[str, Any]], across: Scale, up: Scale, x_uni
         left = 8.0 if at < 60 else -8 - wide
         yield format_html(
             COLUMN,
+            name,
+            place,  # with an id a chart that renews itself gives the focus back to the same place
             plain(at),
             ", ".join(texts),
             half,
@@ -224,15 +234,30 @@ def columns(series: Sequence[Mapping[str, Any]], across: Scale, up: Scale, x_uni
         )
 
 
+@register.filter
+def figure(value: Any) -> str:
+    """A measured value: as numbers are written, and words for what is none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    return number(value)
+
+
+@register.simple_tag
+def line_key(place: int) -> SafeString:
+    """The sign of the line at `place`, counted from 0, for a page that names it outside the chart."""
+    return key_mark(place)
+
+
 @register.inclusion_tag("components/chart.html")
 def line_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
     """The drawing with its key, a table of the same numbers and the file of all of them."""
     series = list(chart["series"]) if chart else []
     if chart is None or not any(value is not None for one in series for _, value in one["points"]):
         return {"empty": True}
-    steps = picked_steps(series)
+    steps, name, log = picked_steps(series), chart.get("id", "chart"), bool(chart.get("log"))
     return {
-        "svg": line_svg(series, x_unit=chart["x_unit"], y_unit=chart["y_unit"], log=bool(chart.get("log"))),
+        "name": name,
+        "svg": line_svg(series, x_unit=chart["x_unit"], y_unit=chart["y_unit"], log=log, name=name),
         "keys": [{"mark": key_mark(place), **one} for place, one in enumerate(series)],
         "head": chart["x_unit"],
         "rows": [(number(int(step)), values) for step, values in rows_at(series, steps)],

@@ -19,15 +19,19 @@ from django.utils.safestring import SafeString
 
 from apps.actors import Actor
 from apps.datasets.models import DatasetFile
+from apps.experiments.models import Run
 from apps.jobs.answers import answer_of
+from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job
 from apps.jobs.reads import explain_queued
 from apps.jobs.states import JobState
+from apps.registry.models import ModelVersion
 from controlplane.templatetags import drawing
 from controlplane.templatetags.formats import duration
 
 register = template.Library()
 OLDEST_SHOWN = 5
+VERSIONS_SHOWN = 3
 SPARK = (
     '<svg class="spark" viewBox="0 0 100 20" preserveAspectRatio="none" role="img" aria-label="{}"><path d="{}"/></svg>'
 )
@@ -61,6 +65,31 @@ def place_of(file: DatasetFile, slug: str) -> dict[str, str]:
         "label": str(version),
         "url": reverse("datasets:version", args=[slug, version.dataset.name, version.number]),
     }
+
+
+@register.simple_tag(takes_context=True)
+def run_of(context: Context, job: Job) -> dict[str, str]:
+    """{label, url} of the run that a job's worker keeps; empty for a kind that leaves none. One query at most."""
+    kind = KINDS.get(job.kind)
+    if kind is None or not kind.tracked:
+        return {}
+    run = Run.objects.visible_to(actor_in(context)).filter(job=job).only("pk", "name").first()
+    slug = context["request"].project.slug
+    return {"label": run.pk[:8], "url": reverse("experiments:detail", args=[slug, run.pk])} if run else {}
+
+
+@register.simple_tag(takes_context=True)
+def run_versions(context: Context, run: Run) -> list[dict[str, str]]:
+    """{label, url} of the model versions that this run trained, newest first. One query."""
+    visible = ModelVersion.objects.visible_to(actor_in(context)).filter(run=run).select_related("model")
+    slug = context["request"].project.slug
+    return [
+        {
+            "label": f"{version.model.name} v{version.number}",
+            "url": reverse("registry:version", args=[slug, version.model.name, version.number]),
+        }
+        for version in visible.order_by("-pk")[:VERSIONS_SHOWN].defer("document")
+    ]
 
 
 @register.filter

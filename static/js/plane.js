@@ -382,7 +382,13 @@
   window.addEventListener("pageshow", function (event) {
     if (event.persisted) all("[data-live]").forEach(live);
   });
+  /* a part that renews itself keeps open what the reader has opened in it */
+  var opened = [];
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    opened = all("details[id][open]", event.detail.target).map(function (element) { return element.id; });
+  });
   document.addEventListener("htmx:afterSettle", function () {
+    opened.splice(0).forEach(function (id) { var element = document.getElementById(id); if (element) element.open = true; });
     localTimes();
     all("[data-live]").forEach(live);
     /* a field's error was checked on leaving it: say so to readers too */

@@ -1,0 +1,165 @@
+"""What the pages of runs say: how good a run is against its baseline, which of several is best, what is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from apps.experiments.models import Metric, Run
+from apps.experiments.reads import Comparison, Line, Row, is_loss, preferred
+
+LOG_RATIO = 30  # a span of values above it is drawn on a logarithmic scale, unless asked otherwise
+LINES = 4  # metrics of one run in one chart
+
+
+# -- how good -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One figure over held-out rows, with its interval and the baseline's on the same rows."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    unit: str
+    better: str  # higher | lower
+    baseline: float | None
+    verdict: str  # better | worse | same: no difference shown | "": there is no baseline
+
+    @property
+    def change(self) -> float | None:
+        """By what share of the baseline it differs."""
+        return abs(self.value - self.baseline) / abs(self.baseline) if self.baseline else None
+
+    @property
+    def is_lower(self) -> bool:
+        return self.baseline is not None and self.value < self.baseline
+
+
+def measured(figures: Mapping[str, Any]) -> list[Measured]:
+    """The figures of a run's model, in the order in which the engine gives them: the first is the one that counts."""
+    baseline = {one["name"]: one["value"] for one in (figures.get("baseline") or {}).get("metrics", [])}
+    return [
+        Measured(
+            name=one["name"],
+            value=one["value"],
+            low=one.get("low"),
+            high=one.get("high"),
+            unit=one.get("unit", ""),
+            better=one.get("better", "higher"),
+            baseline=baseline.get(one["name"]),
+            verdict=verdict(one, baseline.get(one["name"])),
+        )
+        for one in figures.get("metrics", [])
+    ]
+
+
+def verdict(figure: Mapping[str, Any], baseline: float | None) -> str:
+    """Better or worse than the baseline where the interval leaves it out; without an interval by the values alone."""
+    if baseline is None:
+        return ""
+    low, high = figure.get("low"), figure.get("high")
+    low, high = (figure["value"] if bound is None else bound for bound in (low, high))
+    if low <= baseline <= high:
+        return "same"
+    return "better" if (low > baseline) == (figure.get("better") != "lower") else "worse"
+
+
+def directions(runs: Iterable[Run], keys: Iterable[str]) -> dict[str, str]:
+    """{metric: higher or lower is better}, as the figures of these runs say; a loss is better when it is lower."""
+    found = {key: "lower" for key in keys if is_loss(key)}
+    for run in runs:
+        found |= {f"test/{one['name']}": one.get("better", "higher") for one in run.figures.get("metrics", [])}
+    return found
+
+
+def figure_keys(runs: Iterable[Run]) -> list[str]:
+    """The metrics of what was measured on held-out rows, in the engine's order: the first is the one that counts."""
+    named = [f"test/{one['name']}" for run in runs for one in run.figures.get("metrics", [])]
+    return list(dict.fromkeys(named))
+
+
+def best_of(metrics: Sequence[Metric | None], better: str) -> Metric | None:
+    """The best newest value, where at least two can be told apart."""
+    held = [metric for metric in metrics if metric is not None and not metric.is_nan]
+    if len({metric.value for metric in held}) < 2:
+        return None
+    return (min if better == "lower" else max)(held, key=lambda metric: metric.value)
+
+
+# -- charts ---------------------------------------------------------------------------------------------------------
+def drawn_first(metrics: Sequence[Metric]) -> list[Metric]:
+    """What a run's chart opens with: its losses, else whatever has more than one point."""
+    series = [metric for metric in metrics if metric.count > 1]
+    return ([metric for metric in series if is_loss(metric.key)] or series)[:LINES]
+
+
+def common_series(rows: Sequence[Row]) -> list[str]:
+    """The metrics of which at least two of the compared runs have a line, losses first, validation before training."""
+    keys = [row.key for row in rows if sum(metric is not None and metric.count > 1 for metric in row.values) > 1]
+    return sorted(keys, key=lambda key: (not is_loss(key), not key.lower().startswith("val"), key))
+
+
+def series_of(line: Line | None, label: str, url: str = "") -> dict[str, Any]:
+    """A line as the chart takes it; without one its place, and so the strokes of the others, stay what they are."""
+    return {"label": label, "url": url, "points": line.points if line else [], "thinned": bool(line and line.thinned)}
+
+
+def chart_of(series: Sequence[Mapping[str, Any]], *, y_unit: str, csv: str, scale: str = "") -> dict[str, Any]:
+    """The chart for templatetags/charts.py. `scale`: linear, log, or "" for what suits the values."""
+    values = [value for one in series for _step, value in one["points"]]
+    held = [value for value in values if value is not None]
+    positive = [value for value in held if value > 0]
+    suits = len(positive) == len(held) > 0 and max(positive) / min(positive) > LOG_RATIO
+    log = bool(positive) and (scale == "log" or (scale != "linear" and suits))
+    notes = []
+    if any(one["thinned"] for one in series):
+        notes.append(_("Each pair of points is the lowest and the highest value of some steps."))
+    if odd := len(values) - len(held):
+        notes.append(_("%(count)s points are no number.") % {"count": f"{odd:,}"})
+    return {
+        "series": series,
+        "x_unit": _("step"),
+        "y_unit": y_unit + (_(", log scale") if log else ""),
+        "log": log,
+        "csv": csv,
+        "note": " ".join(notes),
+    }
+
+
+# -- several runs ---------------------------------------------------------------------------------------------------
+def made_with(runs: Sequence[Run]) -> list[Row]:
+    """What these runs were made of and on, where it is not the same: data, code, versions, machine."""
+    rows = [Row(_("code"), [run.code_digest for run in runs])]
+    slots = sorted({slot for run in runs for slot in run.inputs})
+    rows += [Row(_("input %(slot)s") % {"slot": slot}, [run.inputs.get(slot, "") for run in runs]) for slot in slots]
+    packages = [run.environment.get("packages") or {} for run in runs]
+    rows += [
+        Row(name, [one.get(name, "") for one in packages]) for name in sorted({key for one in packages for key in one})
+    ]
+    for key, word in (
+        ("python", "Python"),
+        ("node", _("node")),
+        ("processor", _("processor")),
+        ("threads", _("threads")),
+    ):
+        rows.append(Row(word, [run.environment.get(key, "") for run in runs]))
+    return [row for row in rows if row.differs]
+
+
+def cells_of(comparison: Comparison) -> list[dict[str, Any]]:
+    """The metrics row by row, what was measured on held-out rows first, with the best one marked."""
+    by_key = {row.key: row for row in comparison.metrics}
+    known = directions(comparison.runs, by_key)
+    first = [key for key in figure_keys(comparison.runs) if key in by_key]
+    return [
+        {
+            "key": key,
+            "values": by_key[key].values,
+            "best": best_of(by_key[key].values, known[key]) if key in known else None,
+        }
+        for key in dict.fromkeys([*first, *preferred(by_key)])
+    ]
