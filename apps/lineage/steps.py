@@ -9,7 +9,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from apps.lineage.reads import Graph, GraphNode
+from apps.lineage.reads import MAX_DEPTH, Graph, GraphNode, Key
 
 ADDRESSES = {
     "job": "jobs:detail",
@@ -47,8 +47,8 @@ def address_of(node: GraphNode, slug: str) -> str:
 def strip_of(found: Graph, slug: str) -> list[dict[str, Any]]:
     """Steps from the farthest source to the farthest use; of a crowded step its first boxes and a count."""
     by_depth: dict[int, list[GraphNode]] = defaultdict(list)
-    for node in found.nodes.values():
-        by_depth[node.depth].append(node)
+    for key, place in places_of(found).items():
+        by_depth[place].append(found.nodes[key])
     steps: list[dict[str, Any]] = []
     for depth in sorted(by_depth):
         nodes = sorted(by_depth[depth], key=lambda node: (node.type, node.id))
@@ -58,6 +58,25 @@ def strip_of(found: Graph, slug: str) -> list[dict[str, Any]]:
             text = ngettext("%(n)d more", "%(n)d more", more) % {"n": more}
             steps.append({"kind": words(nodes[-1].type), "label": text, "url": "#graph"})
     return steps
+
+
+def places_of(found: Graph) -> dict[Key, int]:
+    """Where in the strip each node stands: as far from the root as the longest way there, not the shortest.
+
+    So what a node was made from stands before it, even where a shorter way leads past it. Cycles end with the rounds.
+    """
+    places = {key: node.depth for key, node in found.nodes.items()}
+    for _round in range(MAX_DEPTH):
+        before = dict(places)
+        for edge in found.edges.values():
+            source, target = (edge.source_type, edge.source_id), (edge.target_type, edge.target_id)
+            if places[source] < 0:
+                places[source] = min(places[source], places[target] - 1)
+            elif places[target] > 0:
+                places[target] = max(places[target], places[source] + 1)
+        if places == before:
+            break
+    return places
 
 
 def box(node: GraphNode, slug: str, *, here: bool) -> dict[str, Any]:

@@ -1,0 +1,70 @@
+"""The strip of a page: from the farthest source to the farthest use."""
+
+import pytest
+from django.urls import reverse
+
+from apps.lineage.ends import END_TYPES
+from apps.lineage.reads import graph
+from apps.lineage.services import record_edges
+from apps.lineage.steps import ADDRESSES, places_of, rows_of, strip_of, words
+
+pytestmark = pytest.mark.django_db
+FORMS = [
+    ("dataset_version:1", "job:1"),
+    ("job:1", "artifact:f"),
+    ("artifact:f", "job:2"),
+    ("job:2", "artifact:q"),
+    ("artifact:f", "variant:1"),
+    ("artifact:q", "variant:2"),
+    ("variant:1", "model_version:1"),
+    ("variant:2", "model_version:1"),
+]
+
+
+@pytest.fixture
+def found(worker_actor, project, edge):
+    """found(pairs, root) -> the graph of these edges around the root."""
+
+    def make(pairs, root):
+        record_edges(actor=worker_actor, project=project, edges=[edge(*pair) for pair in pairs])
+        return graph(worker_actor, project, *root.split(":"), depth=10)
+
+    return make
+
+
+def test_what_a_form_was_made_from_stands_before_it(found):
+    """By the shortest way the job that quantized would stand beside the one that trained."""
+    steps = strip_of(found(FORMS, "model_version:1"), "demo")
+    labels = [step["label"] for step in steps]
+    assert labels[:4] == ["dataset_version:1", "job:1", "artifact:f", "job:2"]
+    assert labels[-1] == "model_version:1"
+    assert steps[-1]["here"]
+
+
+def test_the_same_forward(found):
+    places = places_of(found(FORMS, "dataset_version:1"))
+    assert places["artifact", "f"] == 2
+    assert places["job", "2"] == 3
+    assert places["model_version", "1"] == 6
+
+
+def test_a_cycle_ends(found):
+    places = places_of(found([("job:1", "job:2"), ("job:2", "job:1")], "job:1"))
+    assert set(places) == {("job", "1"), ("job", "2")}
+
+
+def test_a_crowded_step_is_counted(found):
+    steps = strip_of(found([("job:1", f"artifact:{n}") for n in range(9)], "job:1"), "demo")
+    assert [step["label"] for step in steps][-1] == "6 more"
+
+
+def test_every_type_of_end_has_a_word_and_a_page(project):
+    assert set(ADDRESSES) == set(END_TYPES)
+    assert all(words(type) != type for type in END_TYPES)
+    ids = {"artifact": "a" * 64, "run": "a" * 32}
+    assert all(reverse(name, args=["demo", ids.get(type, "1")]) for type, name in ADDRESSES.items())
+
+
+def test_rows_name_both_ends(found):
+    rows = rows_of(found(FORMS[:2], "job:1"), "demo")
+    assert [(row["source"]["label"], row["target"]["label"]) for row in rows] == FORMS[:2]
