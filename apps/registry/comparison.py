@@ -102,6 +102,15 @@ class Pair:
     same_rows: bool | None
     metrics: list[Compared]
 
+    @property
+    def interval(self) -> Metric | None:
+        """A metric that says how its interval was made; that of the others is made alike."""
+        return next((one.value for one in self.metrics if one.value and one.value.get("confidence")), None)
+
+    @property
+    def undecided(self) -> bool:
+        return any(one.verdict == Verdict.NOT_SHOWN for one in self.metrics)
+
 
 def measured_in(side: Mapping[str, Any]) -> list[Measured]:
     """The variants of a version as its facts hold them, the trained one first."""

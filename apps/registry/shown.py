@@ -29,10 +29,19 @@ def variant_rows(side: Side) -> list[dict[str, Any]]:
                 "metrics": measured.metrics,
                 "first": measured.metrics[0] if measured.metrics else None,
                 "lost": told["difference"].get(told["headline"]),
-                "timed": list(told["latency"].items()),
+                "smaller": factor(told["size_ratio"]),
+                "latency": {name: {**time, "faster": factor(time["ratio"])} for name, time in told["latency"].items()},
             }
         )
+        rows[-1]["timed"] = list(rows[-1]["latency"].items())
     return rows
+
+
+def factor(ratio: float | None) -> dict[str, Any] | None:
+    """A ratio as people say it: 0.5 times as fast is 2 times slower. None where there is none to say."""
+    if not ratio:
+        return None
+    return {"by": max(ratio, 1 / ratio), "is_more": ratio >= 1}
 
 
 def beside(side: Side, other: Side | None) -> list[Pair]:

@@ -87,10 +87,9 @@ def version_page(request: HttpRequest, project: str, name: str, version: str, ta
     found = reads.get_version(actor, where, name, version)
     variants = reads.variants_of(actor, found)
     context = head_of(actor, found, variants, tab)
+    context |= beside_production(context)
     if tab == "compare":
         context |= compared(request, actor, found, context)
-    elif tab in ("overview", "variants"):
-        context |= beside_production(context)
     context |= tab_context(actor, where, found, context, tab)
     if tab in ("overview", "files"):
         files = request.build_absolute_uri(reverse("api-artifacts", args=[where.slug]))
@@ -127,6 +126,7 @@ def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: s
 
 
 def beside_production(context: dict[str, Any]) -> dict[str, Any]:
+    """What the answer of every tab needs: the figures of the version beside those of production's."""
     production: ModelVersion | None = context["production"]
     other = side(production, variants_of(production), {}) if production and not context["in_production"] else None
     pairs = shown.beside(context["side"], other)
