@@ -11,7 +11,9 @@ from django.contrib import messages
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from apps import policy
@@ -65,6 +67,30 @@ def new_job(request: HttpRequest, project: str, kind: str) -> HttpResponse:
     where_to = where_it_runs(actor, form.queue)
     context = {"nav": "jobs", "key": kind, "kind": KINDS[kind], "form": form, "where": where_to}
     return render(request, template, context, status=form.status)
+
+
+REGISTERED: dict[str, tuple[Promise, Promise, Promise]] = {
+    "dataset": (
+        gettext_lazy("Register as"),
+        gettext_lazy("a dataset's name"),
+        gettext_lazy(
+            "The dataset that gets the new version; it is made if there is none. Empty: outputs stay artifacts."
+        ),
+    ),
+    "model": (
+        gettext_lazy("Register as"),
+        gettext_lazy("a model's name"),
+        gettext_lazy(
+            "The model that gets the new version; it is made if there is none. Empty: outputs stay artifacts."
+        ),
+    ),
+    "experiment": (
+        gettext_lazy("Experiment"),
+        gettext_lazy("an experiment's name"),
+        gettext_lazy("The runs that this one is listed with; it is made if there is none. Empty: Default."),
+    ),
+}
+"""What a job may register under: the label of its field, its limit, and what comes of it."""
 
 
 class JobForm:
@@ -209,10 +235,8 @@ class JobForm:
         items = [self.item("name", _("Name"), limit=_("up to 120 characters"), doc=_("For people; may stay empty."))]
         items += [self.input_item(slot) for slot in self.slots]
         for name in self.kind.registers:
-            doc = _(
-                "The dataset that gets the new version; it is made if there is none. Empty: outputs stay artifacts."
-            )
-            items.append(self.item(f"register/{name}", _("Register as"), doc=doc, limit=_("a dataset's name")))
+            label, limit, doc = REGISTERED[name]
+            items.append(self.item(f"register/{name}", label, doc=doc, limit=limit))
         return items
 
     @property

@@ -234,7 +234,7 @@ def lines_of(metrics: Sequence[Metric]) -> list[Line]:
     return [Line(metric, drawn[metric.pk], metric.count > DRAWN) for metric in metrics]
 
 
-def buckets_of(metrics: Sequence[Metric]) -> QuerySet[MetricPoint, dict[str, Any]]:
+def buckets_of(metrics: Sequence[Metric]) -> QuerySet[MetricPoint, Any]:
     """Lowest and highest value of each of DRAWN / 2 equal spans of steps: the database does the thinning."""
     low, high = min(metric.first_step for metric in metrics), max(metric.step for metric in metrics)
     place = Cast(F("step") - low, FloatField()) * (DRAWN // 2 / (high - low + 1))

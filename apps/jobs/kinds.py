@@ -81,6 +81,7 @@ KINDS: dict[str, JobKind] = {
         outputs=("model", "manifest", "figures", "heldout"),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=86_400,
+        registers=("experiment",),
         tracked=True,
     ),
     "quantize": JobKind(
@@ -92,6 +93,7 @@ KINDS: dict[str, JobKind] = {
         outputs=("model", "manifest", "figures", "exported"),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=3600,
+        registers=("experiment",),
         tracked=True,
     ),
     "compile": JobKind(
@@ -103,6 +105,7 @@ KINDS: dict[str, JobKind] = {
         outputs=("model", "manifest", "figures"),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=4 * 3600,
+        registers=("experiment",),
         tracked=True,
     ),
     "register": JobKind(
