@@ -179,6 +179,7 @@ CELERY_BEAT_SCHEDULE = {
     "verify-audit": {"task": "workers.housekeeping.verify_audit", "schedule": timedelta(hours=1)},
     "clear-sessions": {"task": "workers.housekeeping.clear_sessions", "schedule": timedelta(hours=6)},
     "sweep-staging": {"task": "workers.housekeeping.sweep_staging", "schedule": timedelta(hours=1)},
+    "sweep-checkpoints": {"task": "workers.housekeeping.sweep_checkpoints", "schedule": timedelta(hours=1)},
 }
 
 # Rate limits, lock-out and replay protection live in the cache, so it is shared between processes.
@@ -291,10 +292,12 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "JobState": "apps.jobs.states.JobState.choices",
         "ApprovalState": "apps.approvals.states.ApprovalState.choices",
+        "PipelineState": "apps.pipelines.states.PipelineState.choices",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "apps.jobs.openapi.add_spec_schemas",
+        "apps.pipelines.openapi.add_pipeline_schemas",
     ],
 }
 

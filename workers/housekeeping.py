@@ -1,4 +1,4 @@
-"""What the clock does: a scrub of the store, old sessions, forgotten staging files."""
+"""What the clock does: a scrub of the store, old sessions, forgotten staging files and checkpoints."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.core.management import call_command
 from apps.actors import PlaneRole, plane_actor
 from apps.artifacts import services as artifacts
 from apps.audit.verification import verify_trail
+from apps.jobs import checkpoints
 
 SCRUB_BYTES = 50 * 10**9  # read per round, so that an hourly round stays an hour's work of a slow disk
 
@@ -26,6 +27,11 @@ def verify_audit() -> None:
 @shared_task(name="workers.housekeeping.sweep_staging")
 def sweep_staging() -> None:
     artifacts.sweep_staging(actor=plane_actor(PlaneRole.WORKER))
+
+
+@shared_task(name="workers.housekeeping.sweep_checkpoints")
+def sweep_checkpoints() -> None:
+    checkpoints.sweep_checkpoints(actor=plane_actor(PlaneRole.WORKER))
 
 
 @shared_task(name="workers.housekeeping.clear_sessions")

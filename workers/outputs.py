@@ -29,28 +29,33 @@ class Made:
 
 
 def stage_artifact(store: Store, artifact: Artifact, path: Path, check: Callable[[], None]) -> None:
-    """Copy an artifact to `path`; raises PlaneError (no retry) if its bytes are not what its name says.
+    """Copy an artifact to `path`; raises PlaneError (no retry) if its bytes are not what its name says."""
+    stage_bytes(store, artifact.digest, path, check)
+
+
+def stage_bytes(store: Store, name: str, path: Path, check: Callable[[], None]) -> None:
+    """Copy the object called `name` to `path`; raises PlaneError (no retry) if its bytes are not of that digest.
 
     `check` is called between chunks and raises to stop: a large input must not hold up a cancel.
     """
     digest = hashlib.sha256()
     try:
         with path.open("xb") as file:
-            for chunk in store.open(artifact.digest):
+            for chunk in store.open(name):
                 check()
                 digest.update(chunk)
                 file.write(chunk)
     except FileNotFoundError:
-        raise damaged(artifact, "is missing from the store") from None
+        raise damaged(name, "is missing from the store") from None
     except ConnectionError as failure:
         raise Unavailable(f"The store does not answer: {failure}.") from None
-    if digest.hexdigest() != artifact.digest:
-        raise damaged(artifact, f"has other bytes: sha256 {digest.hexdigest()[:12]}…")
+    if digest.hexdigest() != name:
+        raise damaged(name, f"has other bytes: sha256 {digest.hexdigest()[:12]}…")
 
 
-def damaged(artifact: Artifact, what: str) -> PlaneError:
+def damaged(digest: str, what: str) -> PlaneError:
     return PlaneError(
-        f"The artifact {artifact.digest[:12]}… {what}.",
+        f"The artifact {digest[:12]}… {what}.",
         code="artifact_damaged",
         field="inputs",
         hint="Restore it from a backup or upload the same bytes again; then retry.",

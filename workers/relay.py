@@ -45,6 +45,9 @@ class Relay:
         self.error: dict[str, Any] | None = None
         self.crash: dict[str, Any] | None = None
         self.progress: dict[str, Any] | None = None
+        self.checkpoint: tuple[str, int] | None = (
+            None  # path and step of the newest announced, for workers/checkpoints.py
+        )
         self.lines: list[list[str]] = []
         self.metrics: list[dict[str, Any]] = []
         self.memory_ran_out = False  # the kernel killed a process for it while the engine ran
@@ -94,6 +97,8 @@ class Relay:
             self.log(str(event.get("text", "")), str(event.get("level", "info")), event.get("at"))
         elif name == "metric":
             self.metrics.append({key: plain(event.get(key)) for key in ("name", "value", "step", "at")})
+        elif name == "checkpoint":
+            self.checkpoint = announced(event) or self.checkpoint
         elif name in ("result", "error", "crash"):
             setattr(self, name, event)
 
@@ -173,6 +178,12 @@ def finite(text: str) -> float | str:
     """A float of JSON; 1e999 stays text, for it would become Infinity, which PostgreSQL's JSON refuses."""
     number = float(text)
     return number if math.isfinite(number) else text
+
+
+def announced(event: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Path and step of a checkpoint, if these are what they should be."""
+    path, step = event.get("path"), event.get("step")
+    return (path, step) if isinstance(path, str) and path and isinstance(step, int) and 0 <= step < 2**63 else None
 
 
 def bounded(number: float) -> float | None:

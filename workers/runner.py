@@ -20,12 +20,13 @@ from apps.actors import Actor
 from apps.artifacts.store import store
 from apps.errors import PlaneError, StaleState
 from apps.jobs import services
+from apps.jobs.checkpoints import get_checkpoint
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job
 from apps.jobs.reasons import reason
 from apps.jobs.submission import lease_seconds
 from apps.nodes.hardware import oom_kills
-from workers import kinds, outputs, relay
+from workers import checkpoints, kinds, outputs, relay
 from workers.process import EngineProcess, marker
 from workers.tracking import Tracker
 
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 GRACE_SECONDS = 1.0
+LAST_CHECKPOINT_SECONDS = 60.0  # that an engine's failure waits for the one that it announced last
 
 
 class Stopped(Exception):
@@ -54,6 +56,7 @@ class Attempt:
         self.lock = threading.Lock()
         self.tracker = Tracker(self.actor, job)
         self.relay = relay.Relay(job, self.actor, record=self.tracker.log)
+        self.keeper = checkpoints.Keeper(job, self.actor, self.relay, self.scratch)
 
     def stop(self, reason: str) -> None:
         """Ask the attempt to end; the first reason counts."""
@@ -82,6 +85,7 @@ class Attempt:
             self.insisting(self.tracker.begin)
             self.conclude(self.execute(self.stage()))
         except Stopped:
+            self.keeper.close()
             self.last_write(self.give_up)
         except StaleState:
             log.warning("job %s, attempt %s: lost to another worker", self.job.pk, self.job.attempt)
@@ -100,11 +104,14 @@ class Attempt:
                 if self.wake >= 0:
                     os.close(self.wake)
                 self.wake = -1
+            self.keeper.close()
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     # -- before ---------------------------------------------------------------------------------------------------
     def stage(self) -> dict[str, str]:
-        """Copy every input out of the store, its digest checked on the way; returns slot -> path."""
+        """Copy every input out of the store, its digest checked on the way, and the checkpoint of an earlier attempt;
+        returns slot -> path.
+        """
         folder = self.scratch / "inputs"
         folder.mkdir()
         staged = {}
@@ -114,6 +121,11 @@ class Attempt:
             path = folder / f"{len(staged):03d}"
             outputs.stage_artifact(store(), wanted.artifact, path, self.check)
             staged[wanted.slot] = str(path)
+        if self.job.attempt > 1 and checkpoints.SLOT not in staged:
+            path = folder / checkpoints.SLOT
+            found = self.insisting(lambda: get_checkpoint(self.job))
+            if self.keeper.stage(found, path, self.check):
+                staged[checkpoints.SLOT] = str(path)
         return staged
 
     # -- during ---------------------------------------------------------------------------------------------------
@@ -173,6 +185,7 @@ class Attempt:
                         reading -= 1
                 if time.monotonic() > self.deadline:
                     self.stop("timeout")
+                self.patiently(self.keeper.advance)
                 self.patiently(self.relay.flush_if_due)
 
     def patiently(self, write: Callable[[], T]) -> T | None:
@@ -193,10 +206,22 @@ class Attempt:
         self.insisting(self.relay.flush)
         self.check()
         if code == 0 and self.relay.result is not None:
+            self.keeper.close()
             self.succeed(self.relay.result)
         else:
             error, retry = relay.failure(code, self.relay)
+            self.keep_last_checkpoint()
             self.fail(error, retry=retry)
+
+    def keep_last_checkpoint(self) -> None:
+        """An engine that failed is tried again from the one that it announced last: wait until that one is stored."""
+        deadline = time.monotonic() + LAST_CHECKPOINT_SECONDS
+        self.insisting(self.keeper.advance)
+        while self.keeper.busy and time.monotonic() < deadline:
+            self.check()
+            time.sleep(0.02)
+            self.insisting(self.keeper.advance)
+        self.insisting(self.relay.flush)
 
     def give_up(self) -> Job | None:
         """Say why the attempt was stopped; a lost job is not ours to say anything of."""

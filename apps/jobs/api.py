@@ -20,6 +20,7 @@ from apps.accounts.models import Project
 from apps.accounts.projects import get_project
 from apps.errors import Invalid
 from apps.jobs import reads, services
+from apps.jobs.checkpoints import get_checkpoint
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job
 from apps.jobs.serializers import (
@@ -67,6 +68,7 @@ def whole_job(request: Request, project: Project, job: Job) -> dict[str, Any]:
         "parents": [{"id": p.pk, "kind": p.kind, "state": p.state} for p in parents],
         "children": [{"id": c.pk, "kind": c.kind, "state": c.state} for c in children[:200]],
         "wait": reads.explain_wait(request.actor, job) if job.state in (JobState.WAITING, JobState.QUEUED) else None,
+        "checkpoint": get_checkpoint(job),
     }
     return dict(JobDetailSerializer(job, context=context).data)
 

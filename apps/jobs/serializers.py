@@ -14,7 +14,7 @@ from rest_framework.reverse import reverse
 
 from apps.errors import PlaneError
 from apps.jobs.kinds import KINDS, Needs
-from apps.jobs.models import Job, JobInput, JobOutput
+from apps.jobs.models import Job, JobCheckpoint, JobInput, JobOutput
 from apps.jobs.specs import all_of, parse_spec, spec_errors
 from apps.jobs.states import JobState
 from apps.jobs.submission import InputSpec, Submission
@@ -301,6 +301,13 @@ class WaitField(serializers.Serializer[Any]):
     nodes = NodeWaitField(many=True)
 
 
+class JobCheckpointSerializer(serializers.ModelSerializer[JobCheckpoint]):
+    class Meta:
+        model = JobCheckpoint
+        fields = ("step", "attempt", "size", "digest", "created_at")
+        read_only_fields = fields
+
+
 class ParentField(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     kind = serializers.CharField()
@@ -308,7 +315,7 @@ class ParentField(serializers.Serializer[Any]):
 
 
 class JobDetailSerializer(JobSerializer):
-    """A job whole. The view puts `wait`, `parents` and `children` into the context."""
+    """A job whole. The view puts `wait`, `parents`, `children` and `checkpoint` into the context."""
 
     spec = serializers.SerializerMethodField()
     needs = NeedsField(source="*")
@@ -317,6 +324,7 @@ class JobDetailSerializer(JobSerializer):
     parents = serializers.SerializerMethodField()
     children = serializers.SerializerMethodField()
     wait = serializers.SerializerMethodField()
+    checkpoint = serializers.SerializerMethodField()
 
     class Meta(JobSerializer.Meta):
         fields = (
@@ -333,6 +341,7 @@ class JobDetailSerializer(JobSerializer):
             "parents",
             "children",
             "wait",
+            "checkpoint",
             "not_before",
             "cancel_reason",
             "result",
@@ -357,6 +366,12 @@ class JobDetailSerializer(JobSerializer):
     def get_wait(self, job: Job) -> dict[str, Any] | None:
         wait: dict[str, Any] | None = self.context["wait"]
         return wait
+
+    @extend_schema_field(JobCheckpointSerializer(allow_null=True))
+    def get_checkpoint(self, job: Job) -> dict[str, Any] | None:
+        """What its next attempt goes on from."""
+        found = self.context["checkpoint"]
+        return None if found is None else dict(JobCheckpointSerializer(found).data)
 
 
 class LineSerializer(serializers.Serializer[Any]):

@@ -20,6 +20,7 @@ from apps.actors import Actor
 from apps.audit.reads import timeline as audit_timeline
 from apps.errors import Conflict, Invalid
 from apps.jobs import reads, services
+from apps.jobs.checkpoints import get_checkpoint
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.states import JobState
@@ -130,6 +131,7 @@ def overview(job: Job) -> dict[str, Any]:
         "lines": reads.log_lines(job, after=max(0, job.log_lines - TAIL)),
         "timeline": reads.timeline(job, limit=30),
         "metrics": newest_metrics(job),
+        "checkpoint": get_checkpoint(job),
     }
 
 

@@ -84,6 +84,13 @@ def test_it_is_full_when_the_database_takes_nothing(fresh):
     assert not fresh.is_full()
 
 
+@pytest.mark.parametrize("wrong", [{}, {"path": 1}, {"path": ""}, {"step": -1}, {"step": "7"}, {"step": 2**63}])
+def test_a_checkpoint_without_a_path_or_a_step_is_none(fresh, wrong):
+    fresh.events_in(line(event="checkpoint", path="/scratch/a", step=1))
+    fresh.events_in(line(**{"event": "checkpoint", "path": "/scratch/b", "step": 2, **wrong}))
+    assert fresh.checkpoint == (("/scratch/a", 1) if wrong else ("/scratch/b", 2))
+
+
 def test_nul_never_reaches_the_database(fresh):
     fresh.prints_in(b"a\x00b\n")
     assert "\x00" not in fresh.lines[0][2]

@@ -127,3 +127,13 @@ def test_kinds_have_schemas_slots_needs_and_limits(api, viewer):
     clean = rows["clean"]
     assert (clean["inputs"], clean["registers"], clean["needs"]["cpus"]) == (["table"], ["dataset"], 1.0)
     assert clean["schema"]["properties"]["window_size"]["default"] == 5
+
+
+def test_what_the_next_attempt_goes_on_from(api, engineer, url, running, keep_checkpoint, succeed):
+    client = api(engineer)
+    assert client.get(url(f"/{running.pk}")).json()["checkpoint"] is None
+    keep_checkpoint(running, 1200, b"weights")
+    told = client.get(url(f"/{running.pk}")).json()["checkpoint"]
+    assert (told["step"], told["attempt"], told["size"]) == (1200, 1, 7)
+    succeed(running)
+    assert client.get(url(f"/{running.pk}")).json()["checkpoint"] is None

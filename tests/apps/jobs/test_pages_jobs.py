@@ -116,3 +116,11 @@ def test_the_log_is_searched_whole(engineer, web, running, say, page):
     assert "step 1<" not in found
     assert "the &lt;b&gt;needle" in text_of(client.get(page(f"/{running.pk}/log?level=warning")))
     assert 'id="L51"' in text_of(client.get(page(f"/{running.pk}/log?line=51")))
+
+
+def test_a_failed_job_shows_where_a_retry_would_go_on(engineer, web, running, keep_checkpoint, fail, page):
+    keep_checkpoint(running, 1200)
+    fail(running)
+    text = text_of(web(engineer).get(page(f"/{running.pk}")))
+    assert "The next attempt goes on from here." in text
+    assert '<dd class="n">1,200</dd>' in text

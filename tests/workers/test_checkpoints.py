@@ -1,0 +1,240 @@
+"""A job that is tried again goes on from its newest checkpoint, and no fault of keeping one ends it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+from django.db import OperationalError, connection
+
+from apps.artifacts.store import LocalStaging, LocalStore, store
+from apps.errors import StorageFull, Unavailable
+from apps.jobs import kinds as job_kinds
+from apps.jobs import reads, services
+from apps.jobs.checkpoints import AREA, area_of, get_checkpoint
+from apps.jobs.models import Job
+from apps.jobs.states import JobState
+from workers import checkpoints, kinds, runner, tasks
+from workers import node as node_module
+from workers.heartbeat import Heartbeat
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def worker(node, worker_actor, settings, tmp_path, monkeypatch):
+    """A worker whose jobs that do nothing keep checkpoints instead."""
+    settings.PLANE_HOME = tmp_path
+    monkeypatch.setitem(job_kinds.KINDS, "noop", replace(job_kinds.KINDS["noop"], outputs=("note",)))
+    monkeypatch.setitem(kinds.ENGINE, "noop", "tests.workers.resumer:run")
+    heartbeat = Heartbeat(actor=worker_actor, node=node, owner="test:1")
+    made = node_module.Worker(actor=worker_actor, node=node, owner="test:1", heartbeat=heartbeat)
+    monkeypatch.setattr(tasks, "this_worker", lambda: made)
+    heartbeat.start()
+    yield made
+    heartbeat.ended.set()
+    heartbeat.join(timeout=5)
+
+
+@pytest.fixture
+def work(worker):
+    """work(job) -> the job after one more attempt."""
+
+    def attempt(job: Job) -> Job:
+        Job.objects.filter(pk=job.pk).update(not_before=None)
+        assert tasks.run_next("cpu") == 1
+        return Job.objects.get(pk=job.pk)
+
+    return attempt
+
+
+@pytest.fixture
+def crashed(work, submit) -> Job:
+    """A job of 40 steps whose first attempt was killed at step 30."""
+    return work(submit(spec={"steps": 40, "seconds": 0.4, "fail": "crash"}))
+
+
+@pytest.fixture
+def expected(work, submit) -> str:
+    """The digest of what 40 undisturbed steps make."""
+    return made_by(work(submit(spec={"steps": 40})))
+
+
+def made_by(job: Job) -> str:
+    return job.outputs.get(slot="note").artifact_id
+
+
+def said(job: Job) -> str:
+    return "\n".join(f"{line['level']}: {line['text']}" for line in reads.log_lines(Job.objects.get(pk=job.pk)))
+
+
+def areas() -> list[str]:
+    return store().area(AREA).areas()
+
+
+def test_the_next_attempt_goes_on_and_makes_the_same(crashed, expected, work):
+    kept = get_checkpoint(crashed)
+    assert (crashed.state, kept.step, kept.attempt) == (JobState.QUEUED, 30, 1)
+    assert area_of(crashed.pk, 1).verify(kept.digest)
+    job = work(crashed)
+    assert (job.state, job.result["began"], made_by(job)) == (JobState.SUCCEEDED, 30, expected)
+    assert "info: Attempt 1 left the checkpoint of step 30." in said(job)
+    assert (get_checkpoint(job), areas()) == (None, [])
+
+
+def test_an_engine_that_gives_up_leaves_its_last_one_for_a_persons_retry(work, submit, actor_for, engineer):
+    job = work(submit(spec={"steps": 40, "seconds": 0.2, "fail": "error"}))
+    assert (job.state, get_checkpoint(job).step) == (JobState.FAILED, 30)
+    services.retry_job(actor=actor_for(engineer), job=job)
+    assert work(job).result["began"] == 30
+
+
+@pytest.mark.parametrize("how", ["damaged", "gone"])
+def test_bytes_that_are_not_right_mean_a_fresh_start_with_a_warning(crashed, expected, work, how):
+    path = area_of(crashed.pk, 1).path_of(get_checkpoint(crashed).digest)
+    path.unlink()
+    if how == "damaged":
+        path.write_bytes(b"other")
+    job = work(crashed)
+    assert "warning: The checkpoint of step 30 is damaged or gone: this attempt starts from the beginning." in said(job)
+    assert "begins at step 0" in said(job).splitlines()[-1]
+    assert get_checkpoint(job).attempt == 2  # it was asked to crash whenever it starts from the beginning
+    job = work(job)
+    assert (job.result["began"], made_by(job), areas()) == (30, expected, [])
+
+
+def test_a_store_that_is_away_throws_nothing_away(crashed, work, monkeypatch):
+    with monkeypatch.context() as away:
+        away.setattr(LocalStore, "open", lambda *_: (_ for _ in ()).throw(Unavailable("away")))
+        job = work(crashed)
+    assert (job.state, get_checkpoint(job).step) == (JobState.QUEUED, 30)
+    assert work(job).result["began"] == 30
+
+
+def test_without_a_checkpoint_the_log_says_that_it_begins_anew(work, submit):
+    job = work(work(submit(spec={"steps": 4, "fail": "crash"})))
+    assert "There is no checkpoint: this attempt starts from the beginning." in said(job)
+
+
+@pytest.mark.parametrize("failure", [StorageFull("The disk is full."), OSError(5, "Input/output error"), KeyError("x")])
+def test_a_store_that_takes_nothing_is_a_warning_once(work, submit, monkeypatch, failure):
+    def refuse(self, chunk):
+        if AREA in str(self.path):
+            raise failure
+        return append(self, chunk)
+
+    append = LocalStaging._append
+    monkeypatch.setattr(LocalStaging, "_append", refuse)
+    job = work(submit(spec={"steps": 40, "seconds": 0.4}))
+    assert (job.state, get_checkpoint(job)) == (JobState.SUCCEEDED, None)
+    assert said(job).count("is not kept") == 1
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """A store that takes checkpoints only when `slow` is set; the steps of those that it began to take."""
+    gate = threading.Event()
+    gate.began = []
+    run = checkpoints.Upload.run
+
+    def wait(self):
+        gate.began.append(self.step)
+        gate.wait(10)
+        run(self)
+
+    monkeypatch.setattr(checkpoints.Upload, "run", wait)
+    yield gate
+    gate.set()
+
+
+def test_one_is_stored_at_a_time_and_then_the_newest(work, submit, slow, monkeypatch):
+    keep = runner.Attempt.keep_last_checkpoint  # called once the engine has ended
+    monkeypatch.setattr(runner.Attempt, "keep_last_checkpoint", lambda attempt: (slow.set(), keep(attempt)))
+    job = work(submit(spec={"steps": 40, "seconds": 0.3, "fail": "error"}))
+    assert (slow.began, get_checkpoint(job).step) == ([5, 30], 30)
+    assert len(list(area_of(job.pk, 1).root.glob("sha256/*/*"))) == 1
+
+
+def test_a_job_that_succeeds_waits_for_no_checkpoint(work, submit, slow, monkeypatch):
+    monkeypatch.setattr(checkpoints, "CLOSE_SECONDS", 0.1)
+    began = time.monotonic()
+    job = work(submit(spec={"steps": 10}))
+    assert (job.state, time.monotonic() - began < 5) == (JobState.SUCCEEDED, True)
+
+
+def test_a_cancel_is_heard_while_one_is_stored(worker, submit, slow, actor_for, engineer, monkeypatch):
+    monkeypatch.setattr(checkpoints, "CLOSE_SECONDS", 0.1)
+    job = submit(spec={"steps": 1000, "seconds": 60})
+    thread = in_background(lambda: tasks.run_next("cpu"))
+    until(lambda: slow.began)
+    services.cancel_job(actor=actor_for(engineer), job=Job.objects.get(pk=job.pk))
+    thread.join(timeout=4)
+    assert (thread.is_alive(), Job.objects.get(pk=job.pk).state) == (False, JobState.CANCELLED)
+
+
+def test_a_lost_attempt_leaves_no_bytes_of_its_own(worker, submit, slow):
+    job = submit(spec={"steps": 1000, "seconds": 60})
+    thread = in_background(lambda: tasks.run_next("cpu"))
+    until(lambda: slow.began)
+    worker.stopping.set()
+    Job.objects.filter(pk=job.pk).update(attempt=2, owner="somebody else")
+    slow.set()
+    thread.join(timeout=5)
+    assert (thread.is_alive(), get_checkpoint(job)) == (False, None)
+    assert not list((store().root / AREA).rglob("*/sha256/*/*"))
+
+
+def test_a_database_that_is_away_for_a_moment_costs_no_checkpoint(work, submit, monkeypatch):
+    record, failures = checkpoints.record_checkpoint, iter([OperationalError("away")])
+
+    def away_once(**asked):
+        for failure in failures:
+            raise failure
+        return record(**asked)
+
+    monkeypatch.setattr(checkpoints, "record_checkpoint", away_once)
+    job = work(submit(spec={"steps": 8, "fail": "error"}))
+    assert (job.state, get_checkpoint(job).step) == (JobState.FAILED, 5)
+
+
+def test_what_is_not_its_own_is_not_kept(work, submit, monkeypatch):
+    monkeypatch.setitem(kinds.ENGINE, "noop", "tests.workers.resumer:outside")
+    job = work(submit())
+    assert (job.state, areas()) == (JobState.SUCCEEDED, [])
+    assert said(job).count("warning: The checkpoint of step 1 is not kept") == 3
+
+
+def test_no_descriptor_is_left(work, submit):
+    work(submit(spec={"steps": 4}))
+    before = ours()
+    for fail in ("", "error", "crash"):
+        work(submit(spec={"steps": 200, "seconds": 0.4, "fail": fail}))
+    assert ours() == before
+
+
+def ours() -> list[str]:
+    """Pipes, event descriptors and files of the scratch and the store."""
+    names = [os.readlink(entry.path) for entry in os.scandir("/proc/self/fd") if os.path.islink(entry)]
+    return sorted(name for name in names if name.startswith(("pipe", "anon_inode")) or "checkpoint" in name)
+
+
+def in_background(work) -> threading.Thread:
+    def run() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
