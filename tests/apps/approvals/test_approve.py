@@ -51,11 +51,24 @@ def test_two_of_two_carry_out_once(two_needed, second, ask, decide, approver):
     assert carried_out() == 1
 
 
-def test_a_vote_of_who_lost_the_role_since_counts_no_more(two_needed, second, project, ask, decide, approver):
+def leave(user):
+    Membership.objects.filter(user=user).delete()
+
+
+def become_viewer(user):
+    Membership.objects.filter(user=user).update(role=ProjectRole.VIEWER)
+
+
+def be_disabled(user):
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+@pytest.mark.parametrize("lose", [leave, become_viewer, be_disabled])
+def test_a_vote_of_who_may_vote_no_more_counts_no_more(two_needed, second, project, ask, decide, approver, lose):
     third = member(project, "third", ProjectRole.APPROVER)
     approval = ask()
     decide(approver, approval)
-    Membership.objects.filter(user=approver).delete()
+    lose(approver)
     assert decide(second, approval).state == "pending"
     assert decide(third, approval).state == "approved"
 
