@@ -114,16 +114,22 @@ class EngineProcess:
 
 
 def clean_environment(scratch: Path, mark: str, cpus: float, devices: list[int]) -> dict[str, str]:
-    """Built from nothing: no secret of the worker, no proxy, no telemetry switch gets through."""
+    """Built from nothing: no secret of the worker, no proxy, no telemetry switch gets through.
+
+    Everything that a library caches or compiles goes to the scratch folder, and with it. PATH is where a C++ compiler
+    is looked for. The threads are what the libraries begin with; a spec that has a number sets its own.
+    """
     threads = str(max(1, int(cpus)))
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "HOME": str(scratch),
         "TMPDIR": str(scratch),
+        "LOGNAME": "engine",  # torch asks for it, and a container's user may have no name
         MARKER: mark,
         "OMP_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
+        "TVM_NUM_THREADS": threads,
         "ARROW_DEFAULT_MEMORY_POOL": "system",
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices)),
         "HF_HUB_OFFLINE": "1",

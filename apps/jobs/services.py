@@ -78,7 +78,7 @@ def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked)
     # parents have all ended, which the dispatcher's next round moves on.
     parents = Job.objects.in_bulk(list(checked.parents))
     ready = all(parent.state == JobState.SUCCEEDED for parent in parents.values())
-    needs, spec = needs_of(checked.kind, asked), spec_text(checked.spec)
+    needs, spec = needs_of(checked.kind, asked, checked.spec), spec_text(checked.spec)
     job = Job.objects.create(
         project=project,
         kind=asked.kind,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.conf import settings
@@ -92,7 +92,7 @@ def check(actor: Actor, project: Project, asked: Submission, *, promised: Sequen
     except PlaneError as failure:
         errors += failure.errors
     errors += slot_errors(kind, asked, promised) + limit_errors(asked) + register_errors(kind, asked)
-    errors += device_errors(spec, needs_of(kind, asked))
+    errors += device_errors(spec, needs_of(kind, asked, spec))
     artifacts, missing = resolve_artifacts(actor, project, asked)
     parents, unknown = resolve_parents(actor, project, asked)
     errors += missing + unknown
@@ -241,8 +241,12 @@ def resolve_parents(actor: Actor, project: Project, asked: Submission) -> tuple[
     return found, errors
 
 
-def needs_of(kind: JobKind, asked: Submission) -> Needs:
-    return asked.needs or kind.needs
+def needs_of(kind: JobKind, asked: Submission, spec: BaseModel | None) -> Needs:
+    """What was asked for, else the kind's own; a spec of several threads takes as many CPUs, unless others were asked."""
+    needs = asked.needs or kind.needs
+    if needs.cpus != kind.needs.cpus:
+        return needs
+    return replace(needs, cpus=max(needs.cpus, float(getattr(spec, "threads", 0))))
 
 
 def queue_of(kind: JobKind, needs: Needs) -> str:

@@ -90,6 +90,13 @@ def test_a_spec_that_names_the_gpu_without_asking_for_one_is_refused(submit, art
     assert submit(**asked, needs=Needs(gpus=1)).queue == "gpu"
 
 
+@pytest.mark.parametrize(("needs", "cpus"), [(None, 3), (Needs(gpus=1, cpus=1.0), 3), (Needs(cpus=2), 2)])
+def test_a_spec_of_several_threads_takes_as_many_cpus_unless_others_were_asked(submit, artifact, needs, cpus):
+    table = [InputSpec(slot="table", digest=artifact.pk)]
+    spec = {"task": "regression", "target": "y", "threads": 3}
+    assert submit(kind="train", spec=spec, inputs=table, needs=needs).need_cpus == cpus
+
+
 def test_artifact_of_another_project_is_not_there(submit, other_project, artifact, add_artifact):
     add_artifact(other_project, "d" * 64)
     with pytest.raises(Invalid):
