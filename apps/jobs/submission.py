@@ -242,7 +242,7 @@ def resolve_parents(actor: Actor, project: Project, asked: Submission) -> tuple[
 
 
 def needs_of(kind: JobKind, asked: Submission, spec: BaseModel | None) -> Needs:
-    """What was asked for, else the kind's own; a spec of several threads takes as many CPUs, unless others were asked."""
+    """What was asked for, else the kind's own; a spec of several threads takes as many CPUs, if none were asked."""
     needs = asked.needs or kind.needs
     if needs.cpus != kind.needs.cpus:
         return needs
