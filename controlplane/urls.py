@@ -13,6 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.i18n import set_language
 
 from apps.jobs.api_urls import plane_urlpatterns as job_kinds
+from apps.pipelines.api_urls import plane_urlpatterns as pipeline_templates
 from controlplane.health import healthz, readyz
 from controlplane.schema import DocsView, SchemaView
 from controlplane.views import gallery, home, project_home
@@ -46,6 +47,7 @@ PLANE_API: list[URLPattern | URLResolver] = [
     path("", include("apps.nodes.api_urls")),
     path("", include("apps.audit.api_urls")),
     path("", include(job_kinds)),
+    path("", include(pipeline_templates)),
     path("schema", SchemaView.as_view(), name="api-schema"),
     path("docs", DocsView.as_view(), name="api-docs"),
 ]

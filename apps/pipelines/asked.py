@@ -18,7 +18,7 @@ STEPS_LIMIT = 100
 JOB_NAME_LIMIT = 120
 
 
-class StepInput(BaseModel):
+class StepInputBody(BaseModel):
     """What fills a slot: an artifact by `digest`, or the output `slot` of a `step` of this pipeline or of a `job`."""
 
     model_config = STRICT
@@ -29,7 +29,7 @@ class StepInput(BaseModel):
     slot: Slot | None = Field(None, description="Which output of that step or job.")
 
 
-class Step(BaseModel):
+class StepBody(BaseModel):
     """One job of a pipeline. `spec` is validated against its kind: GET /api/v1/kinds has the schemas."""
 
     model_config = STRICT
@@ -37,7 +37,7 @@ class Step(BaseModel):
     name: str = Field(max_length=200, description="Names the step in this pipeline: letters, digits, hyphens.")
     kind: str = Field(max_length=40, description="A key of GET /api/v1/kinds.")
     spec: dict[str, Any] = Field(default_factory=dict, description="What the job does; its schema is the kind's.")
-    inputs: dict[Slot, StepInput] = Field(default_factory=dict, max_length=200, description="What fills each slot.")
+    inputs: dict[Slot, StepInputBody] = Field(default_factory=dict, max_length=200, description="What fills each slot.")
     after: list[str] = Field(default_factory=list, max_length=200, description="Steps that must succeed before.")
     registers: dict[str, str] = Field(  # the plain name belongs to ABCMeta
         default_factory=dict,
@@ -76,7 +76,7 @@ class Step(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
-def filled_by(slot: str, given: StepInput, jobs: Mapping[str, int]) -> InputSpec | None:
+def filled_by(slot: str, given: StepInputBody, jobs: Mapping[str, int]) -> InputSpec | None:
     if given.step is None:
         return InputSpec(slot=slot, digest=given.digest or "", job_id=given.job, job_slot=given.slot or "")
     if given.step in jobs:
@@ -88,7 +88,7 @@ def filled_by(slot: str, given: StepInput, jobs: Mapping[str, int]) -> InputSpec
 class PipelineAsked:
     """Steps, and where they come from: a template with its parameters, or another pipeline from one step on."""
 
-    steps: list[Step]
+    steps: list[StepBody]
     name: str = ""
     template: str = ""
     parameters: Mapping[str, Any] | None = None
@@ -108,6 +108,6 @@ class PipelineAsked:
         return canonical_json(told)
 
 
-def steps_in(pipeline: Pipeline) -> list[Step]:
+def steps_in(pipeline: Pipeline) -> list[StepBody]:
     """The steps of a stored pipeline as they were asked for."""
-    return [Step.model_validate_json(json.dumps(step)) for step in json.loads(pipeline.document)["steps"]]
+    return [StepBody.model_validate_json(json.dumps(step)) for step in json.loads(pipeline.document)["steps"]]

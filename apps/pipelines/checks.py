@@ -15,14 +15,14 @@ from apps.errors import Invalid
 from apps.jobs.kinds import KINDS
 from apps.jobs.specs import all_of
 from apps.jobs.submission import check, fault
-from apps.pipelines.asked import STEPS_LIMIT, Step, StepInput
+from apps.pipelines.asked import STEPS_LIMIT, StepBody, StepInputBody
 from apps.pipelines.models import STEP_NAME_LIMIT
 
 Fault = dict[str, Any]
 NAME_RULE = f"lower-case letters, digits and hyphens, up to {STEP_NAME_LIMIT}"
 
 
-def check_steps(actor: Actor, project: Project, steps: Sequence[Step], name: str = "") -> list[Step]:
+def check_steps(actor: Actor, project: Project, steps: Sequence[StepBody], name: str = "") -> list[StepBody]:
     """The steps, parents before children and else as given; Invalid with every error of all of them."""
     errors = count_faults(steps) or [
         *title_faults(name),
@@ -36,7 +36,7 @@ def check_steps(actor: Actor, project: Project, steps: Sequence[Step], name: str
     return [steps[index] for index in order_of(steps)]
 
 
-def count_faults(steps: Sequence[Step]) -> list[Fault]:
+def count_faults(steps: Sequence[StepBody]) -> list[Fault]:
     if 1 <= len(steps) <= STEPS_LIMIT:
         return []
     limit = f"1..{STEPS_LIMIT}"
@@ -49,7 +49,7 @@ def title_faults(name: str) -> list[Fault]:
     return [fault("too_long", f"/name has {len(name)} characters.", "/name", 120, "Shorten it.")]
 
 
-def name_faults(steps: Sequence[Step]) -> list[Fault]:
+def name_faults(steps: Sequence[StepBody]) -> list[Fault]:
     """A step's name is a short word, once in a pipeline: errors, jobs and re-runs refer to it."""
     errors = []
     first: dict[str, int] = {}
@@ -71,7 +71,7 @@ def name_faults(steps: Sequence[Step]) -> list[Fault]:
 
 
 # -- references -----------------------------------------------------------------------------------------------------
-def reference_faults(steps: Sequence[Step]) -> list[Fault]:
+def reference_faults(steps: Sequence[StepBody]) -> list[Fault]:
     """Every name of a step that another one takes from or comes after, and every slot of its output."""
     kinds = {step.name: step.kind for step in steps}
     errors = []
@@ -84,7 +84,7 @@ def reference_faults(steps: Sequence[Step]) -> list[Fault]:
     return errors
 
 
-def input_faults(given: StepInput, where: str, kinds: Mapping[str, str]) -> list[Fault]:
+def input_faults(given: StepInputBody, where: str, kinds: Mapping[str, str]) -> list[Fault]:
     sources = [source for source in (given.digest, given.job, given.step) if source is not None]
     if len(sources) > 1 or (given.digest is not None and given.slot is not None):
         message = "An input comes from one place: a digest, a step's slot or a job's slot."
@@ -114,7 +114,7 @@ def unknown_step(name: str, where: str, kinds: Mapping[str, str]) -> Fault:
     )
 
 
-def step_faults(actor: Actor, project: Project, index: int, step: Step) -> list[Fault]:
+def step_faults(actor: Actor, project: Project, index: int, step: StepBody) -> list[Fault]:
     """What the job of this step would be refused for, the inputs that other steps will fill taken as filled."""
     promised = [slot for slot, given in step.inputs.items() if given.step is not None]
     try:
@@ -137,13 +137,13 @@ def moved(errors: Sequence[Fault], prefix: str) -> list[Fault]:
 
 
 # -- the graph ------------------------------------------------------------------------------------------------------
-def parents_of(steps: Sequence[Step]) -> list[list[int]]:
+def parents_of(steps: Sequence[StepBody]) -> list[list[int]]:
     """For each step the places of those it waits for; names that there are not are left out."""
     place = {step.name: index for index, step in reversed(list(enumerate(steps)))}
     return [[place[name] for name in step.parents() if name in place] for step in steps]
 
 
-def order_of(steps: Sequence[Step]) -> list[int]:
+def order_of(steps: Sequence[StepBody]) -> list[int]:
     """The places of the steps, parents before children; of several that may be next, the one given first.
 
     Kahn, Topological sorting of large networks (1962). What a cycle holds back is left out.
@@ -166,7 +166,7 @@ def order_of(steps: Sequence[Step]) -> list[int]:
     return found
 
 
-def cycle_faults(steps: Sequence[Step]) -> list[Fault]:
+def cycle_faults(steps: Sequence[StepBody]) -> list[Fault]:
     """One cycle, named from end to end. Going up from what is held back one meets the cycle that holds it."""
     held = set(range(len(steps))) - set(order_of(steps))
     if not held:
@@ -189,7 +189,7 @@ def cycle_faults(steps: Sequence[Step]) -> list[Fault]:
     ]
 
 
-def descendants_of(steps: Sequence[Step], name: str) -> set[str]:
+def descendants_of(steps: Sequence[StepBody], name: str) -> set[str]:
     """The step of this name and everything that waits for it, however far below."""
     below = {name}
     for index in order_of(steps):

@@ -107,13 +107,13 @@ def some(condition: Q, *, but: Q | None = None) -> Q:
     return Q(Exists(steps.exclude(but) if but is not None else steps))
 
 
-def summaries(pipelines: Iterable[Pipeline]) -> dict[int, Summary]:
+def summaries(ids: Iterable[int]) -> dict[int, Summary]:
     """{id: how far it is} of these pipelines; one query, however many."""
     failed = Q(job__state=JobState.FAILED)
     by_parent = failed & Q(job__error__code=PARENT_FAILED)
     counted = {state: Count("pk", filter=Q(job__state=state)) for state in JobState.values}
     rows = (
-        PipelineStep.objects.filter(pipeline__in=[pipeline.pk for pipeline in pipelines])
+        PipelineStep.objects.filter(pipeline__in=list(ids))
         .order_by()
         .values("pipeline")
         .annotate(
@@ -128,8 +128,8 @@ def summaries(pipelines: Iterable[Pipeline]) -> dict[int, Summary]:
     found: dict[int, Summary] = {}
     for row in rows:
         counts: dict[str, Any] = dict(row)
-        counts["failed"] -= counts["followed"]
-        found[counts.pop("pipeline")] = Summary(**counts)
+        pk = counts.pop("pipeline")
+        found[pk] = Summary(**{**counts, "failed": counts["failed"] - counts["followed"]})
     return found
 
 
@@ -179,7 +179,7 @@ def whole(pipeline: Pipeline) -> Whole:
     artifacts = JobInput.objects.filter(job__in=list(names), source_job__isnull=True, artifact__isnull=False)
     return Whole(
         pipeline=pipeline,
-        summary=summaries([pipeline])[pipeline.pk],
+        summary=summaries([pipeline.pk])[pipeline.pk],
         steps=steps,
         parents=parents,
         outside=list(Job.objects.filter(pk__in=sorted(fed)[:OUTSIDE_SHOWN]).only("pk", "kind", "state").order_by("pk")),

@@ -16,7 +16,7 @@ from apps.jobs.models import Job
 from apps.jobs.services import cancel_job, submit_job
 from apps.jobs.specs import all_of
 from apps.jobs.states import ENDED, JobState
-from apps.pipelines.asked import PipelineAsked, Step, StepInput, steps_in
+from apps.pipelines.asked import PipelineAsked, StepBody, StepInputBody, steps_in
 from apps.pipelines.checks import check_steps, descendants_of, moved, unknown_step
 from apps.pipelines.models import Pipeline, PipelineStep
 from apps.policy import require
@@ -61,7 +61,7 @@ def _same_key(actor: Actor, project: Project, asked: PipelineAsked) -> Pipeline 
     return pipeline
 
 
-def _insert(actor: Actor, project: Project, asked: PipelineAsked, ordered: list[Step]) -> Pipeline:
+def _insert(actor: Actor, project: Project, asked: PipelineAsked, ordered: list[StepBody]) -> Pipeline:
     """The row first: whoever comes with the same key waits here, before a job of theirs is made."""
     text = asked.document()
     pipeline = Pipeline.objects.create(
@@ -95,7 +95,7 @@ def _insert(actor: Actor, project: Project, asked: PipelineAsked, ordered: list[
     return pipeline
 
 
-def _make_jobs(actor: Actor, project: Project, asked: PipelineAsked, ordered: list[Step]) -> dict[str, int]:
+def _make_jobs(actor: Actor, project: Project, asked: PipelineAsked, ordered: list[StepBody]) -> dict[str, int]:
     """{step: id of its job}, made parents first, so that a child is always younger than its parents."""
     jobs: dict[str, int] = {}
     for step in ordered:
@@ -162,7 +162,7 @@ def rerun_from(
         raise all_of(_of_changes(failure.errors, asked.steps, changes or {})) from None
 
 
-def _steps_again(steps: list[Step], name: str, changes: Mapping[str, Mapping[str, Any]]) -> list[Step]:
+def _steps_again(steps: list[StepBody], name: str, changes: Mapping[str, Mapping[str, Any]]) -> list[StepBody]:
     kinds = {one.name: one.kind for one in steps}
     if name not in kinds:
         raise all_of([unknown_step(name, "/from", kinds)])
@@ -175,7 +175,7 @@ def _steps_again(steps: list[Step], name: str, changes: Mapping[str, Mapping[str
     return [replaced(one, changes.get(one.name, {})) for one in again.values()]
 
 
-def replaced(step: Step, changes: Mapping[str, Any]) -> Step:
+def replaced(step: StepBody, changes: Mapping[str, Any]) -> StepBody:
     return step.model_copy(update={"spec": merged(step.spec, changes)}) if changes else step
 
 
@@ -203,16 +203,18 @@ def _require_made(pipeline: Pipeline, names: set[str]) -> None:
         )
 
 
-def _fed_by_jobs(step: Step, again: set[str], made: Mapping[str, int]) -> Step:
+def _fed_by_jobs(step: StepBody, again: set[str], made: Mapping[str, int]) -> StepBody:
     """The step with the outputs of jobs in place of those of steps that do not run again."""
     inputs = {
-        slot: StepInput(job=made[given.step], slot=given.slot) if given.step and given.step not in again else given
+        slot: StepInputBody(job=made[given.step], slot=given.slot) if given.step and given.step not in again else given
         for slot, given in step.inputs.items()
     }
     return step.model_copy(update={"inputs": inputs, "after": [name for name in step.after if name in again]})
 
 
-def _of_changes(errors: list[dict[str, Any]], steps: list[Step], changes: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _of_changes(
+    errors: list[dict[str, Any]], steps: list[StepBody], changes: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """Errors in a changed spec point at the change: nobody sent /steps."""
     sent = {f"/steps/{index}/spec": f"/changes/{step.name}" for index, step in enumerate(steps) if step.name in changes}
     found = []

@@ -6,7 +6,7 @@ import pytest
 
 from apps.jobs.models import Job
 from apps.pipelines import services
-from apps.pipelines.asked import PipelineAsked, Step
+from apps.pipelines.asked import PipelineAsked, StepBody
 from apps.pipelines.models import Pipeline
 from tests.apps.jobs.conftest import (  # noqa: F401
     add_artifact,
@@ -38,7 +38,7 @@ def start(actor_for, engineer, project):
     actor = actor_for(engineer)
 
     def make(steps=CHAIN, who=None, where=None, **more) -> Pipeline:
-        asked = PipelineAsked(steps=[Step.model_validate(one) for one in steps], **more)
+        asked = PipelineAsked(steps=[StepBody.model_validate(one) for one in steps], **more)
         return services.submit_pipeline(actor=who or actor, project=where or project, asked=asked)[0]
 
     return make

@@ -10,7 +10,7 @@ from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.jobs import services as jobs
 from apps.jobs.models import Job
 from apps.pipelines import services
-from apps.pipelines.asked import PipelineAsked, Step
+from apps.pipelines.asked import PipelineAsked, StepBody
 from apps.pipelines.models import Pipeline
 from tests.apps.pipelines.conftest import CHAIN, DIAMOND, step
 
@@ -167,7 +167,7 @@ def test_a_key_of_nonsense(start, key):
 @pytest.mark.django_db(transaction=True)
 def test_the_same_key_at_the_same_instant_makes_one_pipeline(actor_for, engineer, project):
     actor, barrier, got = actor_for(engineer), threading.Barrier(4), []
-    asked = PipelineAsked(steps=[Step.model_validate(one) for one in CHAIN], idempotency_key="k")
+    asked = PipelineAsked(steps=[StepBody.model_validate(one) for one in CHAIN], idempotency_key="k")
 
     def post():
         barrier.wait()
