@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 
 from apps.datasets.models import DatasetVersion
 from apps.registry.comparison import Measured, Pair, compare, listed, measured_in, pairs_of
-from apps.registry.models import ModelVersion, Variant
+from apps.registry.models import Alias, ModelVersion, Variant
 
 Side = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -96,8 +96,12 @@ def serve_commands(variant: Variant, model: str, files: str) -> str:
 
 
 def strip_of(
-    version: ModelVersion, variants: Sequence[Variant], data: Sequence[DatasetVersion], slug: str
-) -> list[Any]:
+    version: ModelVersion,
+    variants: Sequence[Variant],
+    data: Sequence[DatasetVersion],
+    aliases: Sequence[Alias],
+    slug: str,
+) -> list[dict[str, Any]]:
     """From the data by the training and its run to this version, and on to the names that point to it."""
     trainer = variants[0].job_id if variants else None
     steps: list[dict[str, Any]] = [
@@ -112,7 +116,7 @@ def strip_of(
     count = len(variants)
     many = ngettext("%(n)d variant", "%(n)d variants", count) % {"n": count}
     steps.append({"kind": _("This version"), "label": str(version), "here": True, "text": many})
-    return steps + [{"kind": _("Alias"), "label": alias.name, "url": ""} for alias in version.aliases.all()]
+    return steps + [{"kind": _("Alias"), "label": alias.name, "url": ""} for alias in aliases]
 
 
 def address_of(name: str, *args: Any) -> str:

@@ -33,7 +33,6 @@ from apps.registry.states import PRODUCTION
 TABS = ("overview", "variants", "compare", "files", "lineage", "audit")
 ORDERS = {"name": ("name", "pk"), "-name": ("-name", "-pk"), "made": ("pk",), "-made": ("-pk",)}
 OFFERED = 50  # versions to compare with; others by their address
-DEADLINE_HOURS = (1, 720)
 
 
 # -- lists ----------------------------------------------------------------------------------------------------------
@@ -102,9 +101,7 @@ def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: s
     aliases = reads.aliases_of(actor, version.model)
     production = next((alias.version for alias in aliases if alias.name == PRODUCTION), None)
     here = production is not None and production.pk == version.pk
-    pending = Approval.objects.filter(
-        project=version.project_id, subject_type=SUBJECT, subject_id=str(version.pk), state=ApprovalState.PENDING
-    ).first()
+    pending = None if here else pending_of(version)
     mine = side(version, variants, {row.name: bytes_of(row, deep=False) for row in variants})
     return {
         "nav": "models",
@@ -120,9 +117,14 @@ def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: s
         "rows": shown.variant_rows(mine),
         "may_promote": not here and pending is None and allows(actor, "model.request_promotion", version.model),
         "may_alias": allows(actor, "model.set_alias", version.model),
-        "deadline": DEADLINE_HOURS,
         **(rollback_of(actor, version.model) if here else {}),
     }
+
+
+def pending_of(version: ModelVersion) -> Approval | None:
+    """The request to let production point to this version that waits for a decision, without its facts."""
+    asked = Approval.objects.filter(project=version.project_id, subject_type=SUBJECT, subject_id=str(version.pk))
+    return asked.filter(state=ApprovalState.PENDING).defer("facts").first()
 
 
 def beside_production(context: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +170,7 @@ def tab_context(
     match tab:
         case "overview":
             data = data_of(variants[0], where.pk)
-            steps = shown.strip_of(version, variants, data, where.slug)
+            steps = shown.strip_of(version, variants, data, context["aliases"], where.slug)
             return {"document": read_document(version.document), "data": data, "steps": steps}
         case "variants":
             theirs = next(iter(context["production_rows"]), None)

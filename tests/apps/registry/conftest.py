@@ -74,16 +74,21 @@ def run_for(project):
     return make
 
 
-def metric(value, low=None, high=None, name="rmse", **more):
-    """metric(1.5, 1.2, 1.8) -> a figure of a model; lower is better unless told otherwise."""
-    return RMSE | {"name": name, "value": value, "low": low, "high": high} | more
+def rmse(value, low, high):
+    return RMSE | {"value": value, "low": low, "high": high}
 
 
-def figures(variant, metrics, size):
+@pytest.fixture
+def metric():
+    """metric(1.5, 1.2, 1.8) -> a figure of a model with its interval; lower is better."""
+    return rmse
+
+
+def figures(variant, metrics, size, ratio):
     latency = {"batch": 1, "threads": 1, "runs": 200, "median_us": 10.0, "against": "fp32 eager"}
     shown = {"schema": "plane/figures/v1", "variant": variant, "rows": 40, "metrics": metrics, "size_bytes": size}
-    baseline = {"name": "last value", "metrics": [metric(2.0, 1.7, 2.3)]}
-    derived = {"size_ratio": 2.0, "latency": [latency | {"against_median_us": 15.0, "ratio": 1.5}]}
+    baseline = {"name": "last value", "metrics": [rmse(2.0, 1.7, 2.3)]}
+    derived = {"size_ratio": 2.0, "latency": [latency | {"against_median_us": 15.0, "ratio": ratio}]}
     return shown | {"notes": []} | ({"baseline": baseline} if variant == "fp32" else derived)
 
 
@@ -91,14 +96,13 @@ def figures(variant, metrics, size):
 def forms(held, job_of, run_for):
     """forms(...) -> (register job, outputs): what a register job of these forms was given and has made."""
 
-    def make(names=("fp32", "int8"), metrics=None, seed=None, heldout=b"rows", note="", where=None, trainer=None):
+    def make(names=("fp32", "int8"), metrics=None, seed=None, heldout=b"rows", note="", where=None, ratio=1.5):
         seed = next(numbers) if seed is None else seed
         rows_held = held(heldout, where)
         files = {name: held(f"{name} of {seed}".encode(), where, f"{name}.bin") for name in names}
         manifests = {name: held(f"manifest {name} {seed}".encode(), where, "model.json") for name in names}
-        if trainer is None:
-            trainer = job_of("train", outputs={"model": files["fp32"], "heldout": rows_held}, where=where)
-            run_for(trainer, where)
+        trainer = job_of("train", outputs={"model": files["fp32"], "heldout": rows_held}, where=where)
+        run_for(trainer, where)
         makers = {name: trainer if name == "fp32" else None for name in names}
         inputs = {}
         for name in names:
@@ -116,7 +120,7 @@ def forms(held, job_of, run_for):
                 "parent": None if name == "fp32" else manifests["fp32"].digest,
                 "heldout": None if name == "fp32" else rows_held.digest,
                 "machine": {"target": "x86-64"} if name.startswith("tvm") else {},
-                "figures": figures(name, metrics or [metric(1.5, 1.2, 1.8)], files[name].size),
+                "figures": figures(name, metrics or [RMSE], files[name].size, ratio),
             }
             for name in names
         ]

@@ -1,0 +1,198 @@
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from apps.approvals.models import Approval
+from apps.artifacts.models import Artifact
+from apps.registry.models import Alias, Model
+from apps.registry.services import request_promotion
+
+pytestmark = pytest.mark.django_db
+TABS = ("", "/variants", "/compare", "/files", "/lineage", "/audit")
+URL = "/p/demo/models"
+
+
+def text_of(answer) -> str:
+    return " ".join(answer.content.decode().split())
+
+
+def queries_of(client, url) -> int:
+    client.get(url)
+    with CaptureQueriesContext(connection) as seen:
+        assert client.get(url).status_code == 200
+    return len(seen)
+
+
+def test_no_model_says_what_to_do_next(engineer, viewer, web):
+    assert "registers it" in text_of(web(engineer).get(URL))
+    assert "An engineer of this project" in text_of(web(viewer).get(URL))
+
+
+def test_the_list_says_what_is_in_production(viewer, web, registered, approved, metric):
+    approved(registered(metrics=[metric(1.25, 1.1, 1.4)]))
+    registered(metrics=[metric(1.75, 1.6, 1.9)])
+    text = text_of(web(viewer).get(URL))
+    assert "1.25" in text
+    assert "1.75" in text
+    assert "No model fits" in text_of(web(viewer).get(URL, {"name": "zzz"}))
+
+
+@pytest.mark.parametrize("tab", ["", "/history", "/audit"])
+def test_every_tab_of_a_model(tab, engineer, web, registered, approved):
+    approved(registered())
+    approved(registered())
+    assert queries_of(web(engineer), f"{URL}/wti-forecast{tab}") < 20
+
+
+@pytest.mark.parametrize("tab", TABS)
+@pytest.mark.parametrize("which", [1, 2, 3])
+def test_every_tab_of_a_version(tab, which, engineer, web, registered, approved):
+    approved(registered(names=("fp32",)))
+    approved(registered())
+    registered(names=("fp32", "int8", "tvm-x86_64"))
+    assert queries_of(web(engineer), f"{URL}/wti-forecast/{which}{tab}") < 20
+
+
+def test_the_answer_is_how_good_against_production(viewer, web, registered, approved, metric):
+    approved(registered(metrics=[metric(2, 1.9, 2.1)]))
+    registered(metrics=[metric(1, 0.9, 1.1)])
+    for tab in TABS:
+        assert "v1 in production has <b>2</b>: <b>better</b>" in text_of(web(viewer).get(f"{URL}/wti-forecast/2{tab}"))
+
+
+def test_other_rows_are_not_called_better(viewer, web, registered, approved, metric):
+    approved(registered(metrics=[metric(2, 1.9, 2.1)], heldout=b"some"))
+    registered(metrics=[metric(1, 0.9, 1.1)], heldout=b"others")
+    text = text_of(web(viewer).get(f"{URL}/wti-forecast/2"))
+    assert "<b>cannot be told</b>" in text
+    assert "Better" not in text[: text.index("Against the baseline")]
+
+
+@pytest.mark.parametrize(("ratio", "words"), [(1.5, "1.50×</b> faster"), (0.5, "2.00×</b> slower")])
+def test_what_is_slower_is_said_to_be_slower(ratio, words, viewer, web, registered):
+    registered(ratio=ratio)
+    text = text_of(web(viewer).get(f"{URL}/wti-forecast/1"))
+    assert words in text
+    assert "2.00×</b> smaller" in text
+
+
+def test_a_damaged_variant_is_said_to_be(viewer, web, registered):
+    version = registered()
+    Artifact.objects.filter(pk=version.variants.first().artifact_id).update(damaged_at=version.created_at)
+    assert "damaged" in text_of(web(viewer).get(f"{URL}/wti-forecast/1"))
+
+
+def test_the_commands_to_serve_it(viewer, web, registered):
+    fp32 = registered().variants.get(name="fp32")
+    text = web(viewer).get(f"{URL}/wti-forecast/1/files").content.decode()
+    assert f"-o wti-forecast/model.fp32 http://testserver/api/v1/projects/demo/artifacts/{fp32.artifact_id}" in text
+    assert "deepseek serve wti-forecast" in text
+
+
+def test_ask_for_a_promotion(engineer, approver, web, registered):
+    registered()
+    client = web(engineer)
+    answer = client.post(f"{URL}/wti-forecast/1/promote", {"comment": "please", "deadline_hours": "4"})
+    approval = Approval.objects.get()
+    assert answer.url == f"/p/demo/approvals/{approval.pk}"
+    assert approval.comment == "please"
+    assert "See the approval" in text_of(client.get(f"{URL}/wti-forecast/1"))
+    again = client.post(f"{URL}/wti-forecast/1/promote", {}, follow=True)
+    assert "note failed" in text_of(again)
+    assert Approval.objects.count() == 1
+
+
+@pytest.mark.parametrize("hours", ["soon", "0", "99999"])
+def test_a_deadline_of_nonsense_is_said(hours, engineer, approver, web, registered):
+    registered()
+    answer = web(engineer).post(f"{URL}/wti-forecast/1/promote", {"deadline_hours": hours}, follow=True)
+    assert "note failed" in text_of(answer)
+    assert not Approval.objects.exists()
+
+
+def test_set_an_alias(engineer, web, registered):
+    registered()
+    client = web(engineer)
+    client.post(f"{URL}/wti-forecast/1/alias", {"alias": "staging"})
+    assert Alias.objects.get().name == "staging"
+    assert "note failed" in text_of(client.post(f"{URL}/wti-forecast/1/alias", {"alias": "No"}, follow=True))
+    assert client.post(f"{URL}/wti-forecast/1/alias", {"alias": "production"}).status_code == 403
+
+
+def test_roll_back(engineer, web, registered, approved):
+    first, second = registered(), registered()
+    approved(first)
+    approved(second)
+    client = web(engineer)
+    assert "Roll back to v1" in text_of(client.get(f"{URL}/wti-forecast"))
+    assert "note failed" in text_of(client.post(f"{URL}/wti-forecast/rollback", {"reason": " "}, follow=True))
+    client.post(f"{URL}/wti-forecast/rollback", {"reason": "worse"})
+    assert Alias.objects.get().version == first
+    text = text_of(client.get(f"{URL}/wti-forecast"))
+    assert "Roll back to" not in text
+
+
+@pytest.mark.parametrize(("who", "status"), [("viewer", 403), ("stranger", 404), ("sysadmin", 403)])
+def test_only_an_engineer_writes(who, status, request, web, registered):
+    registered()
+    client = web(request.getfixturevalue(who))
+    for tail in ("1/promote", "1/alias", "rollback"):
+        assert client.post(f"{URL}/wti-forecast/{tail}", {"alias": "a", "reason": "x"}).status_code == status
+    assert not Alias.objects.exists()
+
+
+def test_a_viewer_reads_and_has_no_button(viewer, web, registered, approved):
+    approved(registered())
+    approved(registered())
+    registered()
+    client = web(viewer)
+    text = text_of(client.get(f"{URL}/wti-forecast/3")) + text_of(client.get(f"{URL}/wti-forecast"))
+    for button in ("Request promotion", "Set an alias", "Roll back to"):
+        assert button not in text
+
+
+def test_by_key_to_the_address_for_people(engineer, stranger, web, registered):
+    version = registered()
+    variant = version.variants.get(name="int8")
+    client = web(engineer)
+    assert client.get(f"/p/demo/model-versions/{version.pk}").url == f"{URL}/wti-forecast/1"
+    assert client.get(f"/p/demo/variants/{variant.pk}").url == f"{URL}/wti-forecast/1/variants"
+    for path in (f"model-versions/{version.pk}", f"variants/{variant.pk}", f"variants/{2**70}"):
+        assert web(stranger).get(f"/p/other/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("which", ["9", "f" * 64])
+def test_a_version_that_is_not_there(which, engineer, web, registered):
+    registered()
+    assert web(engineer).get(f"{URL}/wti-forecast/{which}").status_code == 404
+
+
+def test_a_note_is_escaped(viewer, web, registered):
+    registered(note="<script>alert(1)</script>")
+    text = text_of(web(viewer).get(f"{URL}/wti-forecast/1"))
+    assert "<script>alert" not in text
+
+
+def test_the_list_costs_the_same_for_two_and_ten(viewer, web, registered, project):
+    client = web(viewer)
+    registered(name="m0", names=("fp32",))
+    few = queries_of(client, URL)
+    for number in range(1, 10):
+        registered(name=f"m{number}", names=("fp32",))
+    assert queries_of(client, URL) == few < 20
+    assert Model.objects.count() == 10
+
+
+def test_compare_with_another_by_the_query(viewer, web, registered):
+    for _ in range(3):
+        registered()
+    client = web(viewer)
+    assert "v3 and v1" in text_of(client.get(f"{URL}/wti-forecast/3/compare", {"with": "1"}))
+    assert "v3 and v2" in text_of(client.get(f"{URL}/wti-forecast/3/compare"))
+    assert "no version 9" in text_of(client.get(f"{URL}/wti-forecast/3/compare", {"with": "9"}))
+
+
+def test_a_pending_request_of_another_version_does_not_show(engineer, approver, actor_for, web, registered):
+    first, _ = registered(), registered()
+    request_promotion(actor=actor_for(engineer), version=first)
+    assert "Request promotion" in text_of(web(engineer).get(f"{URL}/wti-forecast/2"))

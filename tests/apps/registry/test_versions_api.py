@@ -1,0 +1,109 @@
+import pytest
+
+from apps.registry.comparison import Verdict
+
+pytestmark = pytest.mark.django_db
+URL = "/api/v1/projects/demo/models/wti-forecast/versions"
+
+
+def test_the_versions_newest_first_with_their_aliases(api, viewer, registered, approved):
+    approved(registered(note="first"))
+    registered()
+    items = api(viewer).get(URL).json()["items"]
+    assert [(item["number"], item["aliases"]) for item in items] == [(2, []), (1, ["production"])]
+    assert items[1]["note"] == "first"
+
+
+def test_a_version_whole(api, viewer, registered):
+    version = registered()
+    found = api(viewer).get(f"{URL}/1").json()
+    fp32, int8 = found["variants"]
+    assert (found["digest"], found["run"], found["job"]) == (version.digest, version.run_id, version.job_id)
+    assert found["features"] == ["lag 1", "lag 2"]
+    assert found["trained_on"] == []
+    assert (fp32["name"], fp32["parent"], int8["parent"]) == ("fp32", None, "fp32")
+    assert int8["figures"]["latency"][0]["ratio"] == 1.5
+    assert found == api(viewer).get(f"{URL}/{version.digest}").json()
+
+
+def test_its_files_can_be_fetched_by_their_digests(api, viewer, registered):
+    registered()
+    client = api(viewer)
+    found = client.get(f"{URL}/1").json()
+    for variant in found["variants"]:
+        for link in variant["links"].values():
+            assert client.get(link).status_code == 200
+    document = client.get(found["links"]["document"])
+    assert b"plane/model-version/v1" in b"".join(document.streaming_content)
+
+
+@pytest.mark.parametrize(("which", "status"), [("9", 404), ("f" * 64, 404), ("one", 422), ("0", 422)])
+def test_a_version_that_is_not_there(which, status, api, viewer, registered):
+    registered()
+    assert api(viewer).get(f"{URL}/{which}").status_code == status
+
+
+def test_ask_for_its_promotion(api, engineer, approver, registered):
+    registered()
+    answer = api(engineer).post(f"{URL}/1/promote", {"comment": "please", "deadline_hours": 3}, format="json")
+    told = answer.json()
+    assert (answer.status_code, told["state"], told["comment"]) == (201, "pending", "please")
+    assert told["facts"]["candidate"]["version"] == 1
+    assert answer["Location"] == told["links"]["self"]
+    assert told["links"]["subject"] == "/p/demo/models/wti-forecast/1"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"deadline_hours": 0}, 422, "out_of_range"),
+        ({"deadline_hours": "soon"}, 422, "invalid"),
+        ({"why": "x"}, 422, "unknown_field"),
+        ({"comment": "x" * 2001}, 422, "max_length"),
+    ],
+)
+def test_a_wrong_request_is_named(body, status, code, api, engineer, approver, registered):
+    registered()
+    answer = api(engineer).post(f"{URL}/1/promote", body, format="json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_what_is_in_production_is_a_conflict(api, engineer, registered, approved):
+    approved(registered())
+    answer = api(engineer).post(f"{URL}/1/promote", {}, format="json")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "already_in_production")
+
+
+def test_compare_with_production(api, viewer, registered, approved, metric):
+    approved(registered(metrics=[metric(2, 1.9, 2.1)]))
+    registered(metrics=[metric(1, 0.9, 1.1)])
+    found = api(viewer).get(f"{URL}/2/compare").json()
+    assert (found["version"], found["other"]) == (2, 1)
+    fp32 = found["variants"][0]
+    assert (fp32["variant"], fp32["other_variant"], fp32["same_rows"]) == ("fp32", "fp32", True)
+    rmse = fp32["metrics"][0]
+    assert (rmse["difference"], rmse["verdict"]) == (-1, Verdict.BETTER)
+
+
+def test_other_held_out_rows_make_nothing_better(api, viewer, registered, metric):
+    registered(metrics=[metric(2, 1.9, 2.1)], heldout=b"some rows")
+    registered(metrics=[metric(1, 0.9, 1.1)], heldout=b"others")
+    found = api(viewer).get(f"{URL}/2/compare", {"with": "1"}).json()
+    verdicts = {row["verdict"] for pair in found["variants"] for row in pair["metrics"]}
+    assert verdicts == {Verdict.OTHER_ROWS}
+    assert found["variants"][0]["same_rows"] is False
+
+
+@pytest.mark.parametrize(("other", "status"), [("production", 404), ("9", 404), ("x", 422)])
+def test_nothing_to_compare_with(other, status, api, viewer, registered):
+    registered()
+    assert api(viewer).get(f"{URL}/1/compare", {"with": other}).status_code == status
+
+
+def test_a_list_costs_the_same_for_two_and_ten(api, viewer, registered, django_assert_max_num_queries):
+    client = api(viewer)
+    for _ in range(10):
+        registered(names=("fp32",))
+    client.get(URL)
+    with django_assert_max_num_queries(12):
+        assert len(client.get(URL).json()["items"]) == 10
