@@ -118,7 +118,7 @@ def drawn(request: HttpRequest, approval: Approval, form: forms.Form | None = No
         "part": template,
         "standing": standing,
         "changes": shown(standing.changes or approval.void_changes),
-        "subject_url": address_of(approval),
+        "subject_url": address_of(approval) if approval.project_id in actor.project_ids else "",
         "vote_body": {"facts_digest": approval.facts_digest, "reason": "..."},
         "withdraw_body": {"reason": "..."},
     }
