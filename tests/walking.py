@@ -31,6 +31,7 @@ from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
 from apps.jobs.states import JobState
 from apps.lineage.models import Edge
 from apps.nodes.models import Node
+from apps.registry.models import Alias, AliasMove, Model, ModelVersion, Variant
 
 PEOPLE = {"engineer": "", "auditor": "auditor", "secadmin": "security_admin", "sysadmin": "system_admin"}
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
@@ -81,8 +82,17 @@ def address(route: str, plane: Seeded) -> str:
     values = {
         "project": "demo",
         "run": RUN_IDS[0],
-        "pk": plane.version if "versions/<int" in route else plane.approval if "approvals/" in route else plane.job,
+        "pk": plane.model_version
+        if "model-versions/" in route
+        else plane.variant
+        if "variants/" in route
+        else plane.version
+        if "versions/<int" in route
+        else plane.approval
+        if "approvals/" in route
+        else plane.job,
         "subject_type": "promotion",
+        "alias": "production",
         "digest": plane.digest,
         "version": "1",
         "path": "table.csv",
@@ -144,6 +154,8 @@ class Seeded:
     version: int
     digest: str
     approval: int
+    model_version: int = 0
+    variant: int = 0
 
 
 def people_and_project() -> Project:
@@ -176,7 +188,9 @@ def first_rows() -> Seeded:
     JobOutput.objects.create(job=job, slot="table", artifact=artifact, name="t.csv", media_type="text/csv")
     approval = approval_of(project, "pending", 0)
     approval.save()
-    return Seeded(rows=0, job=job.pk, version=version.pk, digest=digest, approval=approval.pk)
+    plane = Seeded(rows=0, job=job.pk, version=version.pk, digest=digest, approval=approval.pk)
+    first_model(plane, project, artifact, approval)
+    return plane
 
 
 def report_of(project: Project) -> Artifact:
@@ -257,12 +271,48 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     Approval.objects.bulk_create([approval_of(project, states[n % len(states)], n) for n in numbers])
     edges_of(project, version, jobs)
     runs_of(project, main, numbers, artifacts)
+    models_of(project, ModelVersion.objects.get(pk=plane.model_version), numbers)
     widen(plane, project, main, version, artifacts, wide)
     actor = plane_actor(PlaneRole.WORKER, host="node-0")
     for number in numbers:
         record(actor=actor, action="job.running", obj=main, after={"attempt": number})
     plane.rows = rows
     seal_all()
+
+
+def first_model(plane: Seeded, project: Project, artifact: Artifact, approval: Approval) -> None:
+    """A model whose first version, of one variant, is in production."""
+    figures = {"rows": 2, "metrics": [{"name": "rmse", "value": 1.0, "better": "lower"}]}
+    told = {"name": "fp32", "parent": None, "format": "safetensors", "size": 5, "machine": {}, "figures": figures}
+    signature = {"inputs": [], "outputs": []}
+    facts = {"task": "forecast", "target": "close", "features": [], "classes": [], "signature": signature, "note": ""}
+    more = {"architecture": {}, "inputs": {}, "spec": {}, "variants": [told]}
+    model = Model.objects.create(project=project, name="wti", created_by="engineer", versions_count=1)
+    version = model_version_of(model, 1)
+    version.document = json.dumps(facts | more)
+    version.save()
+    files = {"file": "model.safetensors", "artifact": artifact, "manifest": artifact}
+    variant = Variant.objects.create(
+        version=version, name="fp32", format="safetensors", size=5, figures=figures, **files
+    )
+    Alias.objects.create(model=model, name="production", version=version)
+    move = {"kind": "promote", "to_version": version, "approval": approval, "by": "engineer"}
+    AliasMove.objects.create(model=model, alias="production", **move)
+    plane.model_version, plane.variant = version.pk, variant.pk
+
+
+def model_version_of(model: Model, number: int) -> ModelVersion:
+    facts = {"document": "{}", "task": "forecast", "target": "close", "created_by": "engineer"}
+    return ModelVersion(model=model, number=number, digest=sha256_hex(f"{model.pk} m {number}"), **facts)
+
+
+def models_of(project: Project, version: ModelVersion, numbers: range) -> None:
+    """Models, and of the first one versions, aliases and moves."""
+    Model.objects.bulk_create(Model(project=project, name=f"m{n}", created_by="engineer") for n in numbers)
+    ModelVersion.objects.bulk_create(model_version_of(version.model, n + 1) for n in numbers)
+    Alias.objects.bulk_create(Alias(model=version.model, name=f"a{n}", version=version) for n in numbers)
+    move = {"kind": "set", "from_version": version, "to_version": version, "by": "engineer"}
+    AliasMove.objects.bulk_create(AliasMove(model=version.model, alias=f"a{n}", **move) for n in numbers)
 
 
 def runs_of(project: Project, main: Job, numbers: range, artifacts: list[Artifact]) -> None:
