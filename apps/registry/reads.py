@@ -103,7 +103,7 @@ def variants_of(actor: Actor, version: ModelVersion) -> list[Variant]:
 def aliases_of(actor: Actor, model: Model) -> list[Alias]:
     """Where each alias of a model points, `production` among the others, by name."""
     policy.require(actor, "model.view", model)
-    return list(model.aliases.select_related("version").order_by("name")[:ALIASES_SHOWN])
+    return list(model.aliases.select_related("version__model").order_by("name")[:ALIASES_SHOWN])
 
 
 def get_alias(actor: Actor, project: Project, model: str, name: str) -> Alias:
