@@ -28,7 +28,6 @@ from apps.registry.serializers import (
     AliasBody,
     AliasMoveSerializer,
     AliasSerializer,
-    ComparisonSerializer,
     ModelBody,
     ModelDetailSerializer,
     ModelSerializer,
@@ -36,6 +35,7 @@ from apps.registry.serializers import (
     ModelVersionSerializer,
     PromotionBody,
     RollbackBody,
+    VersionComparisonSerializer,
 )
 from apps.registry.states import PRODUCTION
 
@@ -115,7 +115,7 @@ class PromoteView(APIView):
 
 
 class CompareView(APIView):
-    @extend_schema(operation_id="model_versions_compare", parameters=[WITH], responses=ComparisonSerializer)
+    @extend_schema(operation_id="model_versions_compare", parameters=[WITH], responses=VersionComparisonSerializer)
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
         """Metric by metric against another version of the model.
 
@@ -125,7 +125,7 @@ class CompareView(APIView):
         other = reads.get_other(request.actor, found, request.query_params.get("with") or PRODUCTION)
         sides = [measured_in(side(one, variants_of(one), {})) for one in (found, other)]
         shown = {"model": name, "version": found.number, "other": other.number, "variants": pairs_of(*sides)}
-        return Response(ComparisonSerializer(shown).data)
+        return Response(VersionComparisonSerializer(shown).data)
 
 
 class AliasView(APIView):

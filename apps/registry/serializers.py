@@ -13,7 +13,7 @@ from apps.registry.states import MoveKind
 NO_DEADLINE = "As the project's policy says."
 
 
-class MetricSerializer(serializers.Serializer[Any]):
+class FigureSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     value = serializers.FloatField()
     low = serializers.FloatField(allow_null=True, required=False, help_text="Where its interval begins.")
@@ -31,8 +31,8 @@ class ModelSerializer(serializers.ModelSerializer[Model]):
     production = serializers.IntegerField(
         read_only=True, allow_null=True, help_text="Number of the version that `production` points to."
     )
-    production_metrics = MetricSerializer(many=True, allow_null=True, read_only=True)
-    newest_metrics = MetricSerializer(many=True, allow_null=True, read_only=True)
+    production_metrics = FigureSerializer(many=True, allow_null=True, read_only=True)
+    newest_metrics = FigureSerializer(many=True, allow_null=True, read_only=True)
     changed_at = serializers.DateTimeField(read_only=True, allow_null=True, help_text="When the newest was registered.")
 
     class Meta:
@@ -59,7 +59,7 @@ class ModelBody(serializers.Serializer[Model]):
 class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
     model = serializers.CharField(source="model.name")
     aliases = serializers.SlugRelatedField(slug_field="name", many=True, read_only=True)
-    metrics = MetricSerializer(many=True, help_text="Of the form that was trained, on held-out rows.")
+    metrics = FigureSerializer(many=True, help_text="Of the form that was trained, on held-out rows.")
     run = serializers.CharField(source="run_id", allow_null=True, help_text="The run that trained it.")
     job = serializers.IntegerField(source="job_id", allow_null=True, help_text="The job that registered it.")
 
@@ -177,7 +177,7 @@ class RollbackBody(serializers.Serializer[Any]):
 
 
 class AliasMoveSerializer(serializers.ModelSerializer[AliasMove]):
-    kind = serializers.ChoiceField(choices=MoveKind.choices)
+    kind = serializers.CharField(help_text=", ".join(MoveKind.values))
     from_version = serializers.IntegerField(source="from_version.number", default=None, help_text="Where it was.")
     to_version = serializers.IntegerField(source="to_version.number")
     approval = serializers.IntegerField(source="approval_id", allow_null=True, help_text="That let it stand there.")
@@ -201,8 +201,8 @@ class ComparedSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     better = serializers.CharField(help_text="higher or lower")
     unit = serializers.CharField()
-    value = MetricSerializer(allow_null=True)
-    other = MetricSerializer(allow_null=True)
+    value = FigureSerializer(allow_null=True)
+    other = FigureSerializer(allow_null=True)
     difference = serializers.FloatField(allow_null=True, help_text="This version's value minus the other's.")
     verdict = serializers.CharField(help_text="better or worse only where the intervals do not meet.")
     statement = serializers.CharField()
@@ -215,7 +215,7 @@ class PairSerializer(serializers.Serializer[Any]):
     metrics = ComparedSerializer(many=True)
 
 
-class ComparisonSerializer(serializers.Serializer[Any]):
+class VersionComparisonSerializer(serializers.Serializer[Any]):
     model = serializers.CharField()
     version = serializers.IntegerField()
     other = serializers.IntegerField(help_text="The version it is compared with.")
