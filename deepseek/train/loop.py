@@ -220,19 +220,19 @@ class Training:
 def _fresh_network(spec: TrainSpec, examples: Examples, architecture: Architecture) -> Network:
     """Weights by seed (He et al., 2015; Glorot and Bengio, 2010, for tanh), standardisation from the training rows.
 
-    The last layer of a residual network starts at zero: its first forecast is the last value.
+    The last layer starts at zero, so the first outputs are those of no model: equal shares, the mean, the last value.
     """
     torch.manual_seed(seed_of(spec.seed, "weights"))
     network = build_network(architecture)
     lines = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
     for line in lines:
         nn.init.zeros_(line.bias)
-        if line is lines[-1] or spec.activation == "tanh":
+        if line is lines[-1]:
+            nn.init.zeros_(line.weight)
+        elif spec.activation == "tanh":
             nn.init.xavier_uniform_(line.weight)
         else:
             nn.init.kaiming_uniform_(line.weight, nonlinearity="relu")
-    if architecture.residual:
-        nn.init.zeros_(lines[-1].weight)
     rows = examples.parts.training
     mean, scale = moments(examples.features, rows, residual=architecture.residual)
     network.input_mean.copy_(torch.from_numpy(mean))

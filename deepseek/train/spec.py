@@ -147,7 +147,9 @@ class TrainSpec(BaseModel):
         json_schema_extra={"unit": "units"},
     )
     activation: Literal["relu", "tanh", "gelu"] = Field(
-        "relu", title="Activation", description="The function between two layers."
+        "tanh",
+        title="Activation",
+        description="The function between two layers. On small tables tanh does better; relu costs less to compute.",
     )
     dropout: float = Field(
         0.0, ge=0, lt=1, title="Dropout", description="Share of hidden units left out at each training step."

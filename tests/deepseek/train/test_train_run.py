@@ -179,12 +179,13 @@ def _steep(loss, training):
     return loss + torch.sqrt(loss - loss.detach()) if training else loss
 
 
-def test_a_learning_rate_far_too_high_is_caught(train, table):
-    x = np.random.default_rng(0).normal(size=100)
-    schedule = {"init_lr": 10, "max_lr": 10, "warmup_steps": 0, "first_batch": 2, "last_batch": 2}
+def test_a_value_so_extreme_that_it_overflows(train, table):
+    x = np.r_[3e38, np.full(50, -3e38), np.linspace(-2.9e38, -3e38, 49)]
+    path = table(x=x, y=np.arange(100.0))
     with pytest.raises(EngineError) as caught:
-        train(table(x=x, y=x**3), task="regression", target="y", hidden=[512] * 8, epochs=200, schedule=schedule)
+        train(path, task="regression", target="y", split="ordered", activation="relu")
     assert caught.value.code == "loss_not_finite"
+    assert "extreme values" in caught.value.hint
 
 
 @pytest.mark.parametrize("slots", [{}, {"table": 1, "other": 2}])
