@@ -75,6 +75,9 @@ def succeeded(job: Job, duration: Any) -> SafeString:
     if count and name:
         told = {"name": name}
         return joined(head, format_html("{}, {}", made, _("the table is a version of %(name)s.") % told), facts(job))
+    model = job.register.get("model")
+    if count and model:
+        return joined(head, _("It registered a version of the model %(name)s.") % {"name": model})
     return joined(head, format_html("<b>{}</b>.", made), facts(job))
 
 
@@ -109,6 +112,9 @@ def will_make(job: Job) -> str:
     name = job.register.get("dataset")
     if name:
         return _("It will make a version of the dataset %(name)s.") % {"name": name}
+    model = job.register.get("model")
+    if model:
+        return _("It will register a version of the model %(name)s.") % {"name": model}
     kind = KINDS.get(job.kind)
     if kind is None or not kind.outputs:
         return ""
