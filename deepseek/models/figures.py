@@ -34,6 +34,7 @@ class Baseline(_Frozen):
 
     name: str  # "last value", "most frequent class", "mean"
     metrics: list[Metric]
+    difference: list[Metric] = []  # the model minus it, per metric, with a paired interval
 
 
 class Latency(_Frozen):

@@ -167,15 +167,17 @@ def _write(
 
 def _figures(spec: TrainSpec, examples: Examples, heldout: Heldout, outputs: Outputs, size: int) -> Figures:
     name, simple = _baseline(spec, examples, heldout)
-    paired = difference(spec.task, outputs, simple, heldout.target, seed=spec.seed)[0]
+    paired = difference(spec.task, outputs, simple, heldout.target, seed=spec.seed)
     return Figures(
         schema="plane/figures/v1",
         variant="fp32",
         rows=len(heldout.target),
         metrics=measure(spec.task, outputs, heldout.target, seed=spec.seed),
-        baseline=Baseline(name=name, metrics=measure(spec.task, simple, heldout.target, seed=spec.seed)),
+        baseline=Baseline(
+            name=name, metrics=measure(spec.task, simple, heldout.target, seed=spec.seed), difference=paired
+        ),
         size_bytes=size,
-        notes=[_compared(paired, name)],
+        notes=[_compared(paired[0], name)],
     )
 
 
