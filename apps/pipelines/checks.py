@@ -189,10 +189,20 @@ def cycle_faults(steps: Sequence[StepBody]) -> list[Fault]:
     ]
 
 
-def descendants_of(steps: Sequence[StepBody], name: str) -> set[str]:
-    """The step of this name and everything that waits for it, however far below."""
-    below = {name}
-    for index in order_of(steps):
-        if below & set(steps[index].parents()):
-            below.add(steps[index].name)
+def descendants_of(parents: Mapping[str, Sequence[str]], name: str) -> set[str]:
+    """The step of this name and everything that waits for it, however far below. `parents`: of every step."""
+    children: dict[str, list[str]] = defaultdict(list)
+    for child, above in parents.items():
+        for parent in above:
+            children[parent].append(child)
+    below, due = {name}, [name]
+    while due:
+        fresh = [child for child in children[due.pop()] if child not in below]
+        below.update(fresh)
+        due += fresh
     return below
+
+
+def needed_by(parents: Mapping[str, Sequence[str]], steps: set[str]) -> set[str]:
+    """The other steps whose outputs these take."""
+    return {parent for step in steps for parent in parents[step]} - steps

@@ -18,6 +18,7 @@ from apps.jobs.models import Job, JobInput, JobOutput, JobParent
 from apps.jobs.reads import MAX_ID, known
 from apps.jobs.reasons import PARENT_FAILED
 from apps.jobs.states import JobState
+from apps.pipelines.checks import descendants_of, needed_by
 from apps.pipelines.models import Pipeline, PipelineQuerySet, PipelineStep
 from apps.pipelines.states import MOVING, PipelineState
 
@@ -198,6 +199,12 @@ def links_of(names: dict[int, str]) -> Sequence[tuple[int, int]]:
 def moving_now(pipeline_id: int) -> bool:
     """Whether a job of it may still move."""
     return PipelineStep.objects.filter(pipeline=pipeline_id, job__state__in=MOVING).exists()
+
+
+def rerunnable(found: Whole) -> list[str]:
+    """The steps that may run again now: what they and all below them take from others is there."""
+    done = {step.name for step in found.steps if step.job.state == JobState.SUCCEEDED}
+    return [name for name in found.parents if needed_by(found.parents, descendants_of(found.parents, name)) <= done]
 
 
 def first_failed(steps: Iterable[PipelineStep]) -> PipelineStep | None:

@@ -17,7 +17,7 @@ from apps.jobs.services import cancel_job, submit_job
 from apps.jobs.specs import all_of
 from apps.jobs.states import ENDED, JobState
 from apps.pipelines.asked import PipelineAsked, StepBody, StepInputBody, steps_in
-from apps.pipelines.checks import check_steps, descendants_of, moved, unknown_step
+from apps.pipelines.checks import check_steps, descendants_of, moved, needed_by, unknown_step
 from apps.pipelines.models import Pipeline, PipelineStep
 from apps.policy import require
 
@@ -146,10 +146,10 @@ def rerun_from(
     require(actor, "pipeline.submit", pipeline)
     steps = steps_in(pipeline)
     again = _steps_again(steps, step, changes or {})
-    made = dict(pipeline.steps.values_list("name", "job"))
-    _require_made(pipeline, {name for one in again for name in one.parents()} - {one.name for one in again})
+    names, made = {one.name for one in again}, dict(pipeline.steps.values_list("name", "job"))
+    _require_made(pipeline, needed_by({one.name: one.parents() for one in again}, names))
     asked = PipelineAsked(
-        steps=[_fed_by_jobs(one, {one.name for one in again}, made) for one in again],
+        steps=[_fed_by_jobs(one, names, made) for one in again],
         name=pipeline.name,
         template=pipeline.template,
         rerun_of=pipeline,
@@ -166,7 +166,7 @@ def _steps_again(steps: list[StepBody], name: str, changes: Mapping[str, Mapping
     kinds = {one.name: one.kind for one in steps}
     if name not in kinds:
         raise all_of([unknown_step(name, "/from", kinds)])
-    below = descendants_of(steps, name)
+    below = descendants_of({one.name: one.parents() for one in steps}, name)
     again = {one.name: one for one in steps if one.name in below}
     run = {one: kinds[one] for one in again}
     unknown = [unknown_step(changed, f"/changes/{changed[:60]}", run) for changed in changes if changed not in run]

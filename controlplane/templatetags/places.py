@@ -25,6 +25,10 @@ from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job
 from apps.jobs.reads import explain_queued
 from apps.jobs.states import JobState
+from apps.pipelines import answers as pipelines
+from apps.pipelines.models import PipelineStep
+from apps.pipelines.reads import Whole
+from apps.policy import allows
 from apps.registry.models import ModelVersion
 from controlplane.templatetags import drawing
 from controlplane.templatetags.formats import duration
@@ -90,6 +94,61 @@ def run_versions(context: Context, run: Run) -> list[dict[str, str]]:
         }
         for version in visible.order_by("-pk")[:VERSIONS_SHOWN].defer("document")
     ]
+
+
+@register.simple_tag(takes_context=True)
+def pipeline_of(context: Context, job: Job) -> dict[str, str]:
+    """{label, url} of the pipeline that a job is a step of; empty if it is of none. One query."""
+    step = PipelineStep.objects.filter(job=job).select_related("pipeline").defer("pipeline__document").first()
+    if step is None or not allows(actor_in(context), "pipeline.view", job):
+        return {}
+    slug = context["request"].project.slug
+    return {"label": str(step.pipeline), "url": reverse("pipelines:detail", args=[slug, step.pipeline_id])}
+
+
+@register.simple_tag
+def pipeline_answer(found: Whole) -> SafeString:
+    """The sentence that a pipeline's page opens with."""
+    return pipelines.answer_of(found, duration)
+
+
+@register.simple_tag(takes_context=True)
+def made_by(context: Context, found: Whole) -> dict[str, dict[str, str]]:
+    """{step: {label, url, kind}} of the dataset or model version that its job registered. Two queries at most.
+
+    A version is named by the digest of what the job made, whoever made the same before.
+    """
+    places = version_places(context, [out.artifact_id for step in found.steps for out in step.job.outputs.all()])
+    made = {}
+    for step in found.steps:
+        table = next((places[out.artifact_id] for out in step.job.outputs.all() if out.artifact_id in places), None)
+        if table and step.job.register.get("dataset"):
+            made[step.name] = {**table, "kind": "data"}
+    return made | model_versions_of(context, found)
+
+
+def model_versions_of(context: Context, found: Whole) -> dict[str, dict[str, str]]:
+    named = {
+        (name, out.artifact_id): step.name
+        for step in found.steps
+        if (name := step.job.register.get("model"))
+        for out in step.job.outputs.all()
+    }
+    if not named:
+        return {}
+    names, digests = zip(*named, strict=True)
+    project = context["request"].project
+    visible = ModelVersion.objects.visible_to(actor_in(context)).select_related("model").defer("document")
+    versions = visible.filter(model__project=project, model__name__in=names, digest__in=digests)
+    return {
+        named[version.model.name, version.digest]: {
+            "label": str(version),
+            "url": reverse("registry:version", args=[project.slug, version.model.name, version.number]),
+            "kind": "models",
+        }
+        for version in versions
+        if (version.model.name, version.digest) in named
+    }
 
 
 @register.filter

@@ -210,6 +210,7 @@
     }).then(function (text) {
       var fresh = new DOMParser().parseFromString(text, "text/html");
       parts.forEach(function (part) {
+        if (one("dialog[open]", part)) return; /* somebody is answering a question in it */
         var twin = one('[data-part="' + CSS.escape(part.dataset.part) + '"]', fresh);
         if (!twin) return;
         var kept = document.importNode(twin, true);
@@ -245,9 +246,12 @@
       refreshParts();
     }
     on("progress", function (data) {
+      /* of a pipeline each step has a row of its own */
+      var place = data.step ? one('[data-step="' + CSS.escape(data.step) + '"]', scope) : scope;
+      if (!place) return;
       if (data.total) data.share = data.done / data.total;
-      bindAll(scope, "progress", data);
-      all('progress[data-bind="progress"]', scope).forEach(function (meter) {
+      bindAll(place, "progress", data);
+      all('progress[data-bind="progress"]', place).forEach(function (meter) {
         if (!data.total) { meter.removeAttribute("value"); return; }
         meter.max = data.total;
         meter.value = data.done;
@@ -266,6 +270,7 @@
       bindAll(scope, "state", data);
       if (OVER.indexOf(state) < 0) refreshParts(scope);
     });
+    on("changed", function () { refreshParts(scope); });
     on("end", finish);
     /* after a close the browser comes back by itself with Last-Event-ID; after an error status it does not, so we do */
     source.addEventListener("error", function () {

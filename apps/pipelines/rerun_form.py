@@ -1,0 +1,76 @@
+"""The form of running a pipeline again from one step: the step's spec, as it was, to be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from apps.actors import Actor
+from apps.datasets.job_views import where_it_runs
+from apps.errors import PlaneError, Refused
+from apps.jobs.forms import Item, SpecForm
+from apps.jobs.kinds import KINDS
+from apps.jobs.specs import all_of, parse_spec
+from apps.jobs.submission import queue_of
+from apps.pipelines.asked import steps_in
+from apps.pipelines.checks import descendants_of, unknown_step
+from apps.pipelines.models import Pipeline
+from apps.pipelines.services import rerun_from
+
+
+class RerunForm:
+    """`bind(POST)` reads, `handle(op)` checks or runs again. Invalid for a step that the pipeline does not have."""
+
+    def __init__(self, actor: Actor, pipeline: Pipeline, name: str) -> None:
+        self.actor, self.pipeline = actor, pipeline
+        steps = {step.name: step for step in steps_in(pipeline)}
+        if name not in steps:
+            raise all_of([unknown_step(name, "from", {one.name: one.kind for one in steps.values()})])
+        self.step = steps[name]
+        below = descendants_of({one.name: one.parents() for one in steps.values()}, name)
+        self.again = [one for one in steps if one in below]
+        self.kept = [one for one in steps if one not in below]
+        self.spec_form = SpecForm(self.step.kind, self.spec_as_it_was())
+        self.status = 200
+
+    def spec_as_it_was(self) -> dict[str, Any]:
+        return parse_spec(self.step.kind, self.step.spec).model_dump(mode="json")
+
+    def bind(self, data: Mapping[str, str]) -> None:
+        self.spec_form.bind(data)
+
+    def handle(self, op: str) -> Pipeline | None:
+        """The new pipeline, if `op` submitted it; otherwise None, with the form changed or its errors told."""
+        if op not in ("check", "submit"):
+            self.spec_form.apply(op)
+            return None
+        if self.spec_form.is_valid() and op == "submit":
+            spec = parse_spec(self.step.kind, self.spec_form.spec(), strict=False).model_dump(mode="json")
+            try:
+                return rerun_from(
+                    actor=self.actor, pipeline=self.pipeline, step=self.step.name, changes={self.step.name: spec}
+                )[0]
+            except Refused:
+                raise
+            except PlaneError as failure:
+                self.spec_form.add_errors(failure.errors, prefix=f"/changes/{self.step.name}")
+        self.status = 422 if op == "submit" else 200
+        return None
+
+    @property
+    def items(self) -> list[Item]:
+        return self.spec_form.items
+
+    @property
+    def error(self) -> str:
+        return self.spec_form.error
+
+    @property
+    def where(self) -> str:
+        kind = KINDS[self.step.kind]
+        return where_it_runs(self.actor, queue_of(kind, kind.needs))
+
+    @property
+    def as_body(self) -> dict[str, Any]:
+        """The same request as the body of a REST call."""
+        return {"from": self.step.name, "changes": {}}
