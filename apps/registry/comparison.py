@@ -1,8 +1,9 @@
 """Two sets of figures side by side, and what may be said of their difference. Pure.
 
-Nothing is called better because one number is larger: the intervals must not meet, and both must have been measured on
-the same rows. For figures that do not move against each other, two 95 % intervals that do not meet are stricter than a
-test at 5 % (Schenker & Gentleman 2001), so "no difference shown" does not say that there is none.
+Nothing is called better because one number is larger. Where the difference itself was measured, both on each row, its
+interval must leave out zero. Else the two intervals must not meet, and both must be of the same rows: for figures that
+do not move against each other that is stricter than a test at the same level (Schenker & Gentleman 2001), so "no
+difference shown" does not say that there is none.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ WORDS: Mapping[str, Any] = {  # the same in a word or two
     Verdict.WORSE: _("worse"),
     Verdict.NOT_SHOWN: _("no difference shown"),
 }
+PAIRED: Mapping[str, Any] = {  # the statements on a difference that was measured as such
+    Verdict.BETTER: _("Better: the difference is not zero"),
+    Verdict.WORSE: _("Worse: the difference is not zero"),
+    Verdict.NOT_SHOWN: _("No difference shown: it may be zero"),
+}
 STATES: Mapping[str, str] = {  # the colour and icon that a verdict wears
     Verdict.BETTER: "succeeded",
     Verdict.WORSE: "failed",
@@ -50,6 +56,7 @@ class Compared:
     value: Metric | None
     other: Metric | None
     verdict: str
+    paired: Metric | None = None  # the difference with its own interval, where both were measured row by row
 
     @property
     def difference(self) -> float | None:
@@ -62,7 +69,7 @@ class Compared:
 
     @property
     def statement(self) -> str:
-        return str(Verdict(self.verdict).label)
+        return str((self.paired and PAIRED.get(self.verdict)) or Verdict(self.verdict).label)
 
     @property
     def word(self) -> str:
@@ -108,8 +115,13 @@ class Pair:
         return next((one.value for one in self.metrics if one.value and one.value.get("confidence")), None)
 
     @property
+    def paired(self) -> bool:
+        return any(one.paired for one in self.metrics)
+
+    @property
     def undecided(self) -> bool:
-        return any(one.verdict == Verdict.NOT_SHOWN for one in self.metrics)
+        """Intervals meet, which proves nothing."""
+        return any(one.verdict == Verdict.NOT_SHOWN and not one.paired for one in self.metrics)
 
 
 def measured_in(side: Mapping[str, Any]) -> list[Measured]:
@@ -140,16 +152,36 @@ def pairs_of(these: Sequence[Measured], those: Sequence[Measured]) -> list[Pair]
     return pairs
 
 
-def compare(these: Sequence[Metric], those: Sequence[Metric], *, same_rows: bool | None) -> list[Compared]:
-    """Metric by metric, in the order of the first; None for `same_rows`: it is not known."""
+def compare(
+    these: Sequence[Metric],
+    those: Sequence[Metric],
+    *,
+    same_rows: bool | None,
+    paired: Mapping[str, Metric] | None = None,
+) -> list[Compared]:
+    """Metric by metric, in the order of the first; None for `same_rows`: it is not known.
+
+    `paired`: these minus those, by name, where that was measured row by row.
+    """
     mine, others = ({str(metric["name"]): metric for metric in metrics} for metrics in (these, those))
     rows = []
     for name in dict.fromkeys([*mine, *others]):
         value, other = mine.get(name), others.get(name)
         one = value or other or {}
-        verdict = verdict_on(value, other, same_rows)
-        rows.append(Compared(name, str(one.get("better")), str(one.get("unit") or ""), value, other, verdict))
+        difference = (paired or {}).get(name)
+        verdict = verdict_on_pair(difference) if difference else verdict_on(value, other, same_rows)
+        better, unit = str(one.get("better")), str(one.get("unit") or "")
+        rows.append(Compared(name, better, unit, value, other, verdict, difference))
     return rows
+
+
+def verdict_on_pair(difference: Metric) -> Verdict:
+    low, high = difference.get("low"), difference.get("high")
+    if low is None or high is None:
+        return Verdict.NO_INTERVAL
+    if low <= 0 <= high:
+        return Verdict.NOT_SHOWN
+    return Verdict.BETTER if (low > 0) == (difference.get("better") == "higher") else Verdict.WORSE
 
 
 def verdict_on(value: Metric | None, other: Metric | None, same_rows: bool | None) -> Verdict:

@@ -23,6 +23,7 @@ from apps.registry.states import PRODUCTION
 SUBJECT = "promotion"  # the key in settings.APPROVAL_SUBJECTS
 SCHEMA = "plane/promotion-facts/v1"
 MEASURED = ("value", "low", "high", "confidence", "method", "better", "unit")
+MACHINE = ("arch", "mcpu", "engine", "batch", "threads")  # of what a form runs on
 TIMED = ("median_us", "against_median_us", "ratio", "against", "threads", "runs")
 
 
@@ -59,7 +60,7 @@ def side(version: ModelVersion, variants: Iterable[Variant], files: Mapping[str,
             row["name"]: {
                 "trained": row["parent"] is None,
                 "format": row["format"],
-                "machine": row["machine"],
+                "machine": {key: row["machine"][key] for key in MACHINE if key in row["machine"]},
                 "size": row["size"],
                 "heldout": heldout.get(row["name"], ""),
                 **figures_of(row["figures"]),
@@ -79,7 +80,7 @@ def figures_of(figures: Mapping[str, Any]) -> dict[str, Any]:
         "rows": figures["rows"],
         "headline": metrics[0]["name"] if metrics else "",
         "metrics": named(metrics),
-        "baseline": {"name": baseline["name"], "metrics": named(baseline["metrics"])} if baseline else None,
+        "baseline": baseline_of(baseline) if baseline else None,
         "size_ratio": figures.get("size_ratio"),
         "latency": {f"batch {row['batch']}": {key: row[key] for key in TIMED} for row in figures.get("latency") or []},
         "difference": named(agreement.get("difference") or []),
@@ -87,6 +88,11 @@ def figures_of(figures: Mapping[str, Any]) -> dict[str, Any]:
         "same_class": named([agreement["same_class"]]) if agreement.get("same_class") else {},
         "notes": figures.get("notes") or [],
     }
+
+
+def baseline_of(baseline: Mapping[str, Any]) -> dict[str, Any]:
+    difference = named(baseline.get("difference") or [])
+    return {"name": baseline["name"], "metrics": named(baseline["metrics"]), "difference": difference}
 
 
 def named(metrics: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def against_baseline(row: Mapping[str, Any]) -> Pair | None:
         return None
     mine = Measured(row["name"], True, row["heldout"], row["rows"], row["metrics"])
     theirs = Measured(baseline["name"], True, row["heldout"], row["rows"], listed(baseline["metrics"], row["headline"]))
-    return Pair(mine, theirs, True, compare(mine.metrics, theirs.metrics, same_rows=True))
+    metrics = compare(mine.metrics, theirs.metrics, same_rows=True, paired=baseline["difference"])
+    return Pair(mine, theirs, True, metrics)
 
 
 def measures_of(rows: Sequence[Row], theirs: Row | None) -> list[dict[str, Any]]:

@@ -65,3 +65,22 @@ def test_variants_stand_beside_their_namesakes():
 def test_rows_that_are_not_known_are_not_called_the_same():
     [pair] = pairs_of([measured("fp32", trained=True, heldout="")], [measured("fp32", trained=True, heldout="")])
     assert pair.same_rows is None
+
+
+@pytest.mark.parametrize(
+    ("difference", "verdict"),
+    [
+        (figure(-0.5, -0.8, -0.1), Verdict.BETTER),
+        (figure(0.5, 0.1, 0.8), Verdict.WORSE),
+        (figure(0.5, 0.1, 0.8, "higher"), Verdict.BETTER),
+        (figure(0.5, -0.1, 0.8), Verdict.NOT_SHOWN),
+        (figure(0.5, 0, 0.8), Verdict.NOT_SHOWN),
+        (figure(0.5), Verdict.NO_INTERVAL),
+    ],
+)
+def test_a_difference_that_was_measured_row_by_row_decides_itself(difference, verdict):
+    """The two intervals meet here; of pairs more can be said."""
+    mine, other = figure(1, 0.5, 1.5), figure(1.5, 1, 2)
+    [found] = compare([mine], [other], same_rows=True, paired={"rmse": difference})
+    assert found.verdict == verdict
+    assert "meet" not in found.statement
