@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from django.db import transaction
+from pydantic import ValidationError
 
 from apps.actors import Actor
 from apps.artifacts.store import store
@@ -23,11 +24,12 @@ from apps.jobs.models import Job
 from apps.jobs.services import report_events
 from apps.jobs.states import JobState
 from deepseek.code import code_digest
+from deepseek.models.figures import Figures
 from workers.outputs import Made
 from workers.registration import Outputs
 
 PACKAGES = ("deepseek-offline", "numpy", "pandas", "pyarrow", "safetensors", "torch", "apache-tvm", "scikit-learn")
-FIGURES_SLOT, FIGURES_SCHEMA, FIGURES_LIMIT = "figures", "plane/figures/v1", 4 << 20
+FIGURES_SLOT, FIGURES_LIMIT = "figures", 4 << 20
 
 
 class Tracker:
@@ -111,14 +113,9 @@ def figures_in(data: bytes) -> dict[str, Any]:
     if b"\\u0000" in data:
         return {}
     try:
-        found = json.loads(data, parse_constant=refuse)
-    except (ValueError, RecursionError):
+        return Figures.model_validate_json(data).model_dump(mode="json", by_alias=True)
+    except ValidationError:
         return {}
-    return found if isinstance(found, dict) and found.get("schema") == FIGURES_SCHEMA else {}
-
-
-def refuse(text: str) -> None:
-    raise ValueError(f"{text} is not JSON")
 
 
 def measured(figures: Mapping[str, Any]) -> Iterator[Point]:
@@ -126,7 +123,7 @@ def measured(figures: Mapping[str, Any]) -> Iterator[Point]:
     baseline = figures.get("baseline") or {}
     named = [(f"test/{metric['name']}", metric["value"]) for metric in figures.get("metrics", [])]
     named += [(f"baseline/{metric['name']}", metric["value"]) for metric in baseline.get("metrics", [])]
-    named += [("size_bytes", figures.get("size_bytes"))]
+    named += [("size_bytes", figures["size_bytes"])] if figures else []
     for name, value in named:
         if point := point_of({"name": name, "value": value, "step": 0}):
             yield point

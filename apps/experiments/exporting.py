@@ -29,10 +29,8 @@ def lines(metrics: Sequence[Metric]) -> Iterator[bytes]:
     for metric in metrics:
         for batch in batches_of(metric):
             rest_connection()
-            yield written(
-                (metric.run_id, safe(metric.key), point.step, repr(point.number), point.at.isoformat())
-                for point in batch
-            )
+            named = metric.run_id, safe(metric.key)
+            yield written((*named, step, repr(value), at.isoformat()) for step, value, at in batch)
 
 
 def written(rows: Iterator[tuple[object, ...]] | list[tuple[str, ...]]) -> bytes:

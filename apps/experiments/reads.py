@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Count, F, FloatField, Max, Min, Q, QuerySet
@@ -200,14 +202,15 @@ def metrics_named(actor: Actor, project: Project, ids: Sequence[str], keys: Sequ
     return list(Metric.objects.filter(run__in=runs, key__in=named).order_by("run_id", "key"))
 
 
-def batches_of(metric: Metric) -> Iterator[list[MetricPoint]]:
-    """Every point of a metric by step, in batches; between two no cursor and no transaction is open."""
-    rows, behind = MetricPoint.objects.filter(metric=metric).order_by("step", "id"), Q()
+def batches_of(metric: Metric) -> Iterator[list[tuple[int, float, datetime]]]:
+    """Every (step, value, at) of a metric by step, in batches; between two no cursor and no transaction is open."""
+    found = MetricPoint.objects.filter(metric=metric).order_by("step", "id")
+    rows, behind = found.values_list("step", "id", "value", "is_nan", "at"), Q()
     while batch := list(rows.filter(behind)[:POINTS_PER_READ]):
-        yield batch
-        step, pk = batch[-1].step, batch[-1].pk
+        yield [(step, math.nan if is_nan else value, at) for step, _id, value, is_nan, at in batch]
+        last_step, last_id = batch[-1][:2]
         # The bound on the step is said once more by itself: planners walk an index by it, an OR they scan.
-        behind = Q(step__gte=step) & (Q(step__gt=step) | Q(pk__gt=pk))
+        behind = Q(step__gte=last_step) & (Q(step__gt=last_step) | Q(id__gt=last_id))
 
 
 @dataclass(frozen=True, slots=True)

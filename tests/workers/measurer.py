@@ -16,7 +16,8 @@ def run(spec, *, inputs, out, report):
     if spec.fail:
         raise RuntimeError("it was asked to crash")
     rmse = {"name": "rmse", "better": "lower"}
-    figures = {"schema": "plane/figures/v1", "rows": 7, "size_bytes": 10, "metrics": [{**rmse, "value": 0.5}]}
+    figures = {"schema": "plane/figures/v1", "variant": "fp32", "rows": 7, "size_bytes": 10}
+    figures["metrics"] = [{**rmse, "value": 0.5}]
     figures["baseline"] = {"name": "mean", "metrics": [{**rmse, "value": 2.0}]}
     with staged(out) as stage:
         (stage / "figures.json").write_text(json.dumps(figures))

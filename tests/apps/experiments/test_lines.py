@@ -55,5 +55,5 @@ def test_every_point_once_in_batches(run, log, monkeypatch):
     log(run, loss=[(1, 1), (1, 2), (1, 3), (2, 4), (3, 5)])
     metric = run.metrics.get()
     batches = list(reads.batches_of(metric))
-    assert [[point.value for point in batch] for batch in batches] == [[1, 2], [3, 4], [5]]
+    assert [[value for _, value, _ in batch] for batch in batches] == [[1, 2], [3, 4], [5]]
     assert MetricPoint.objects.count() == 5
