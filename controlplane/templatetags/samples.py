@@ -80,6 +80,15 @@ def samples() -> dict[str, Any]:
         "states": ["waiting", "queued", "running", "succeeded", "failed", "held", "cancelled"],
         "digests": [hashlib.sha256(word).hexdigest() for word in (b"v6", b"v7", b"v8")],
         "edges": EDGES,
+        "lines": {
+            "series": [
+                {"label": "train_loss", "points": [(step, 3 / step) for step in range(1, 41)]},
+                {"label": "validation_loss", "points": [(step, 3.4 / step + step / 200) for step in range(5, 41, 5)]},
+            ],
+            "x_unit": _("step"),
+            "y_unit": _("loss, log scale"),
+            "log": True,
+        },
         "before": BEFORE,
         "after": AFTER,
         "now": now,
