@@ -63,18 +63,30 @@ def template(tmp_path_factory, services):
 counter = itertools.count(1)
 
 
-@pytest.fixture
-def running(tmp_path, template, services):
-    """A running plane of its own."""
+def started(home, template, services) -> Running:
+    """A running plane in `home`, with a database of its own."""
     source, token = template
-    home = tmp_path / "home"
     shutil.copytree(source, home)
     more, number = {}, next(counter)
     if services:
         postgres, redis = services
         postgres.sql(f"CREATE DATABASE plane_{number} TEMPLATE template_plane")
         more = {"DATABASE_URL": postgres.url(f"plane_{number}"), "BROKER_URL": redis.url(number % 16)}
-    plane = Running(home, environment_of(home, **more), token)
+    return Running(home, environment_of(home, **more), token)
+
+
+@pytest.fixture
+def running(tmp_path, template, services):
+    """A running plane of its own."""
+    plane = started(tmp_path / "home", template, services)
+    yield plane
+    plane.kill_everything()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, template, services):
+    """A running plane of the module's own, for jobs that take long enough to begin with."""
+    plane = started(tmp_path_factory.mktemp("shared") / "home", template, services)
     yield plane
     plane.kill_everything()
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -83,6 +84,26 @@ class Running:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{found}")
             time.sleep(0.05)
+
+    def checkpointed(self, job: int, *, seconds: float = 60) -> dict:
+        """Wait until a checkpoint of the job is stored."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.plane.get(f"/jobs/{job}")
+            if found["checkpoint"] or found["state"] not in ("queued", "waiting", "running"):
+                return found
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{found}")
+            time.sleep(0.05)
+
+    def log(self, job: int) -> list[str]:
+        return [line["text"] for line in self.plane.get(f"/jobs/{job}/log", limit=5000)["items"]]
+
+    def ask(self, code: str) -> Any:
+        """What a snippet prints as JSON, in a process of the plane's own settings."""
+        done = manage(self.home, self.environment, "shell", "--no-imports", "-c", code)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     # -- victims --------------------------------------------------------------------------------------------------
     def part(self, name: str) -> psutil.Process:

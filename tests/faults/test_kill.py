@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from tests.faults.running import manage
@@ -57,11 +55,10 @@ def assert_ended_once(running, job: int) -> None:
     assert list((running.home / "scratch").glob("*/*")) == []
     check = manage(running.home, running.environment, "verify_audit", "--json")
     assert check.returncode == 0, check.stdout + check.stderr
-    code = (
+    actions = running.ask(
         "import json; from apps.audit.models import AuditRecord;"
         f"found = AuditRecord.objects.filter(object_type='job', object_id='{job}');"
         "print(json.dumps(list(found.values_list('action', flat=True))))"
     )
-    actions = json.loads(manage(running.home, running.environment, "shell", "--no-imports", "-c", code).stdout)
     assert actions.count("job.succeeded") == 1
     assert actions.count("job.submit") == 1
