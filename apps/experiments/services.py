@@ -63,6 +63,7 @@ class Facts:
 def ensure_experiment(*, actor: Actor, project: Project, name: str = "") -> Experiment:
     """The experiment called `name` ("": number 0, Default), made if the project has none; two at once make one."""
     require(actor, "run.record", project)
+    name = "" if name == DEFAULT_NAME else name  # that name is taken, also before the first run needs it
     wanted = {"name": name} if name else {"number": DEFAULT_NUMBER}
     while True:
         found = Experiment.objects.filter(project=project, **wanted).first()

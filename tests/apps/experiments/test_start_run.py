@@ -39,6 +39,10 @@ def test_experiments_are_numbered_and_found_again(start, worker_actor, project, 
     assert (elsewhere.number, Experiment.objects.count()) == (1, 4)
 
 
+def test_default_is_number_0_by_name_too(start):
+    assert [start(experiment=name).experiment.number for name in ("Default", "", "Default")] == [0, 0, 0]
+
+
 def test_a_long_param_is_cut(start):
     assert len(start(params={"features": "x" * 9000}).params.get().value) == services.PARAM_LIMIT
 
