@@ -72,9 +72,9 @@ class Scale:
 
 
 def round_step(span: float, *, whole: bool = False) -> float:
-    """1, 2 or 5 times a power of ten that parts the span in three to seven."""
-    size = 10.0 ** math.floor(math.log10(span / 5))
-    step = next(size * part for part in (1, 2, 5, 10) if span / (size * part) <= 7)
+    """1, 2 or 5 times a power of ten that parts the span in three to seven; whole numbers are wide, so in five."""
+    size, most = 10.0 ** math.floor(math.log10(span / 5)), 5 if whole else 7
+    step = next(size * part for part in (1, 2, 5, 10) if span / (size * part) <= most)
     return max(1.0, step) if whole else step
 
 
