@@ -136,17 +136,14 @@ def moves_of(actor: Actor, model: Model) -> list[AliasMove]:
     return list(rows.order_by("-pk")[:MOVES_SHOWN])
 
 
-def last_move(model: Model, alias: str) -> AliasMove | None:
-    """The move that made the alias point to where it does, with the one that it stands for."""
-    return moves(model, alias).first()
-
-
-def stood_before(move: AliasMove | None) -> AliasMove | None:
-    """The move whose version a rollback would restore: of what was on top before `move`'s version came there."""
-    if move is None:
-        return None
-    below = moves(move.model, move.alias).filter(pk__lt=move.stands_for.pk).first()
-    return below.stands_for if below else None
+def holders(model: Model, alias: str) -> tuple[AliasMove | None, AliasMove | None]:
+    """The move that made the alias point to where it does, and the one whose version a rollback would restore."""
+    newest = list(moves(model, alias)[:2])
+    if not newest:
+        return None, None
+    top, *rest = newest
+    below = next(iter(rest), None) if top.origin is None else moves(model, alias).filter(pk__lt=top.origin.pk).first()
+    return top, below.stands_for if below else None
 
 
 def moves(model: Model, alias: str) -> QuerySet[AliasMove]:

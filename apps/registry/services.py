@@ -23,7 +23,7 @@ from apps.registry import registering
 from apps.registry.documents import Document, checked_document, metrics_of
 from apps.registry.facts import SUBJECT, facts_of, missing_bytes
 from apps.registry.models import Alias, AliasMove, Model, ModelVersion, Variant
-from apps.registry.reads import last_move, stood_before
+from apps.registry.reads import holders
 from apps.registry.states import PRODUCTION, PROTECTED, MoveKind
 
 JobOutputRow = tuple[str, Artifact, str, str, Mapping[str, Any]]
@@ -261,8 +261,7 @@ def roll_back(*, actor: Actor, model: Model, alias: str = PRODUCTION, reason: st
     """
     policy.require(actor, "model.roll_back", model)
     check_text("reason", reason, 2000, required=True)
-    top = last_move(model, alias)
-    target = stood_before(top)
+    top, target = holders(model, alias)
     if top is None or target is None:
         raise Conflict(
             f"There is nothing to roll {alias} of {model} back to.",
@@ -276,7 +275,7 @@ def roll_back(*, actor: Actor, model: Model, alias: str = PRODUCTION, reason: st
         raise Damaged(missing)
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=model.pk)
-        if last_move(model, alias) != top:
+        if holders(model, alias)[0] != top:
             raise moved_meanwhile()
         move = AliasMove(alias=alias, kind=MoveKind.ROLLBACK, from_version=top.to_version, to_version=target.to_version)
         move.origin, move.approval, move.reason = target, target.approval, reason

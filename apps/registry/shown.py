@@ -56,7 +56,7 @@ def against_baseline(row: Mapping[str, Any]) -> Pair | None:
         return None
     mine = Measured(row["name"], True, row["heldout"], row["rows"], row["metrics"])
     theirs = Measured(baseline["name"], True, row["heldout"], row["rows"], listed(baseline["metrics"], row["headline"]))
-    metrics = compare(mine.metrics, theirs.metrics, same_rows=True, paired=baseline["difference"])
+    metrics = compare(mine.metrics, theirs.metrics, same_rows=True, paired=baseline.get("difference"))
     return Pair(mine, theirs, True, metrics)
 
 

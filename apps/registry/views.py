@@ -73,8 +73,7 @@ def model_page(request: HttpRequest, project: str, name: str, tab: str = "versio
 
 def rollback_of(actor: Actor, model: Model) -> dict[str, Any]:
     """What a rollback would go back to now, and whether this person may do it."""
-    top = reads.last_move(model, PRODUCTION)
-    target = reads.stood_before(top)
+    top, target = reads.holders(model, PRODUCTION)
     return {"move": top, "target": target, "may_roll_back": bool(target) and allows(actor, "model.roll_back", model)}
 
 

@@ -72,6 +72,21 @@ def place_of(file: DatasetFile, slug: str) -> dict[str, str]:
 
 
 @register.simple_tag(takes_context=True)
+def model_version_of(context: Context, job: Job) -> dict[str, str]:
+    """{label, url} of the model version that a register job has made, or has found there; empty for every other."""
+    name = job.register.get("model")
+    if not name or job.state != JobState.SUCCEEDED:
+        return {}
+    visible = ModelVersion.objects.visible_to(actor_in(context)).select_related("model").defer("document")
+    digests = [output.artifact_id for output in job.outputs.all()]
+    found = visible.filter(model__project=job.project_id, model__name=name, digest__in=digests).first()
+    if found is None:
+        return {}
+    slug = context["request"].project.slug
+    return {"label": str(found), "url": reverse("registry:version", args=[slug, name, found.number])}
+
+
+@register.simple_tag(takes_context=True)
 def run_of(context: Context, job: Job) -> dict[str, str]:
     """{label, url} of the run that a job's worker keeps; empty for a kind that leaves none. One query at most."""
     kind = KINDS.get(job.kind)
