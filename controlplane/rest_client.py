@@ -10,6 +10,8 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
+ENDED = ("succeeded", "failed", "cancelled")
+
 
 class Answered(Exception):
     """An answer of 400 or more, with the plane's own words."""
@@ -68,15 +70,21 @@ class Plane:
         self, job: int, *, seconds: float, watch: Callable[[dict[str, Any]], None] | None = None
     ) -> dict[str, Any]:
         """Wait for a job to end, telling `watch` on the way; TimeoutError after `seconds`."""
+        return self.wait_for(f"/jobs/{job}", seconds=seconds, watch=watch)
+
+    def wait_for(
+        self, path: str, *, seconds: float, watch: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Ask for whatever has a state, a job or a pipeline, until it has ended; TimeoutError after `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
-            found: dict[str, Any] = self.get(f"/jobs/{job}")
+            found: dict[str, Any] = self.get(path)
             if watch:
                 watch(found)
-            if found["state"] in ("succeeded", "failed", "cancelled"):
+            if found["state"] in ENDED:
                 return found
             if time.monotonic() > deadline:
-                raise TimeoutError(f"job {job} is still {found['state']} after {seconds:g} s")
+                raise TimeoutError(f"{path} is still {found['state']} after {seconds:g} s")
             time.sleep(0.2)
 
 

@@ -1,4 +1,4 @@
-"""The main job, end to end and by REST only: a real table with real gaps becomes a clean version with its lineage."""
+"""The main job, end to end and by REST only: two real tables become two models that a second person lets go out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +17,36 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from apps.accounts.models import ApiToken, Project, User
+from apps.accounts.models import Project, User
 from apps.accounts.services import create_token, revoke_token
 from apps.actors import PlaneRole, plane_actor
+from controlplane.demo import report
+from controlplane.demo.chain import CLASSIFIER, FORECASTER, Chain, PipelineFailed, Story, seconds_of
+from controlplane.demo.tables import breast_cancer_csv, wti_csv
 from controlplane.env import BASE_DIR
 from controlplane.rest_client import Answered, Plane, wait_until_ready
 
-PROJECT, DATASET, CLEANED = "demo", "wti", "wti-clean"
-SPEC = {"window_size": 5, "outliers": {"method": "robust_z", "action": "flag"}}
+PROJECT = "demo"
+STORIES = ((FORECASTER, wti_csv), (CLASSIFIER, breast_cancer_csv))
+ENGINEER = ["read", "data:write", "jobs:write", "models:write"]
+APPROVER = ["read", "approvals:decide"]
 
 
 class Command(BaseCommand):
-    help = "Set up accounts, start the plane, clean the WTI oil prices, say what came out, keep the dashboard up."
+    help = "Set up accounts, start the plane, take two models from raw tables to production, keep the dashboard up."
     requires_system_checks: list[str] = []
 
     def handle(self, **options: Any) -> None:
         self.console = Console(highlight=False)
         self.home = Path(settings.PLANE_HOME)
         self.seconds: dict[str, float] = {}
-        self.facts: dict[str, Any] = {"project": PROJECT}
+        self.facts: dict[str, Any] = {"project": PROJECT, "models": {}}
         self.launcher: subprocess.Popen[bytes] | None = None
         status = 1
         try:
             status = self.demonstrate()
-        except (Answered, TimeoutError, OSError, subprocess.SubprocessError) as failure:
+        except (Answered, PipelineFailed, TimeoutError, OSError, subprocess.SubprocessError) as failure:
             self.console.print(f"[red]The demo stopped:[/red] {failure}\nLogs: {self.home / 'logs'}")
         except KeyboardInterrupt:
             status = 130
@@ -60,74 +62,58 @@ class Command(BaseCommand):
             call_command("create_first_accounts")
         with self.step("start"):
             address = self.start_plane()
-        token, secret = self.token()
-        try:
-            return self.main_job(Plane(address, secret, PROJECT, patience=10))
-        finally:
-            revoke_token(actor=plane_actor(PlaneRole.OPERATOR), token=token, reason="The demo has ended")
-
-    def main_job(self, plane: Plane) -> int:
-        with self.step("import"):
-            source = plane.call(
-                "POST", f"/datasets/{DATASET}/versions", wti_csv(), headers={"Content-Type": "text/csv"}
-            )
-        with self.step("clean"):
-            job = self.clean(plane, source["number"])
-        if job["state"] != "succeeded":
-            self.console.print(f"[red]Job {job['id']} has {job['state']}:[/red] {job['error']}")
-            return 1
-        with self.step("report"):
-            self.report(plane, source, job)
+        with self.token("engineer", ENGINEER) as asks, self.token("approver", APPROVER) as decides:
+            planes = [Plane(address, secret, PROJECT, patience=10) for secret in (asks, decides)]
+            chain = Chain(*planes, self.console)
+            for story, table in STORIES:
+                self.tell(chain, story, table())
         self.write()
         return 0
 
-    def clean(self, plane: Plane, number: int) -> dict[str, Any]:
-        """Queue the job, or find it again: the idempotency key makes a second run of the demo continue the first."""
-        body = {"kind": "clean", "spec": SPEC, "register": {"dataset": CLEANED}, "name": "Clean WTI oil prices"}
-        job = plane.post(f"/datasets/{DATASET}/versions/{number}/jobs", body, Idempotency_Key=f"demo-clean-v{number}")
-        if job["state"] == "succeeded":
-            self.console.print(f"Job {job['id']} has done this before: nothing is done twice.")
-            return job
-        if job["state"] in ("failed", "cancelled"):
-            job = plane.post(f"/jobs/{job['id']}/retry", {"reason": "The demo was started again"})
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("rows"),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=self.console) as bars:
-            bar = bars.add_task(f"job {job['id']}", total=None)
+    def tell(self, chain: Chain, story: Story, table: bytes) -> None:
+        """One table's way: in, through the pipeline, into the registry, past the approver, to production."""
+        self.console.rule(story.model)
+        with self.step(f"import {story.dataset}"):
+            source = chain.bring_in(story, table)
+        with self.step(f"pipeline {story.model}"):
+            pipeline = chain.make(story, source["number"])
+        for step in pipeline["steps"]:
+            self.console.print(f"[dim]  {step['name']}: {seconds_of(step):.1f} s[/dim]")
+        with self.step(f"approve {story.model}"):
+            version = chain.promote(story)
+        with self.step(f"report {story.model}"):
+            self.report(chain.engineer, story, source, pipeline, version)
 
-            def watch(found: dict[str, Any]) -> None:
-                progress = found.get("progress") or {}
-                stage = progress.get("stage") or found["state"]
-                bars.update(bar, description=f"job {job['id']} {stage}", total=progress.get("total"))
-                bars.update(bar, completed=progress.get("done") or 0)
-
-            return plane.wait(job["id"], seconds=300, watch=watch)
-
-    def report(self, plane: Plane, source: dict[str, Any], job: dict[str, Any]) -> None:
-        cleaned = plane.get(f"/datasets/{CLEANED}/versions")["items"][0]
-        before = plane.get(f"/datasets/{DATASET}/versions/{source['number']}/quality")
-        after = plane.get(f"/datasets/{CLEANED}/versions/{cleaned['number']}/quality")
-        graph = plane.get("/lineage", type="dataset_version", id=cleaned["id"], direction="up")
-        self.console.print(quality_table(before, after))
-        self.console.print(f"Cleaned version: [b]{CLEANED} v{cleaned['number']}[/b]  sha256:{cleaned['digest']}")
-        label = {
-            (node["type"], str(node["id"])): node.get("label") or f"{node['type']} {node['id']}"
-            for node in graph["nodes"]
+    def report(
+        self, plane: Plane, story: Story, source: dict[str, Any], pipeline: dict[str, Any], version: dict[str, Any]
+    ) -> None:
+        cleaned = plane.get(f"/datasets/{story.cleaned}/versions")["items"][0]
+        before = plane.get(f"/datasets/{story.dataset}/versions/{source['number']}/quality")
+        after = plane.get(f"/datasets/{story.cleaned}/versions/{cleaned['number']}/quality")
+        missing = report.missing_of(before), report.missing_of(after)
+        if any(missing[0].values()):
+            self.console.print(report.quality_table(before, after))
+        self.console.print(report.variants_table(version))
+        for line in [*report.baseline_lines(version), *report.notes_of(version)]:
+            self.console.print(line)
+        self.console.print(f"In production: [b]{story.model} v{version['number']}[/b]  sha256:{version['digest']}")
+        self.trace(plane, version)
+        self.facts["models"][story.model] = {
+            "source": {key: source[key] for key in ("dataset", "number", "digest")},
+            "cleaned": {key: cleaned[key] for key in ("dataset", "number", "digest")},
+            "missing": {"before": sum(missing[0].values()), "after": sum(missing[1].values())},
+            "pipeline": pipeline["id"],
+            "seconds": {step["name"]: seconds_of(step) for step in pipeline["steps"]},
+            "production": version["number"],
+            "digest": version["digest"],
+            "variants": {variant["name"]: variant["digest"] for variant in version["variants"]},
         }
-        for edge in graph["edges"]:
-            ends = [label[(edge[f"{end}_type"], edge[f"{end}_id"])] for end in ("source", "target")]
-            self.console.print(f"Lineage: {ends[0]} -> {ends[1]} ({edge['role']})")
-        self.facts |= {
-            "source_version": {"dataset": DATASET, "number": source["number"], "digest": source["digest"]},
-            "job": job["id"],
-            "cleaned_version": {"dataset": CLEANED, "number": cleaned["number"], "digest": cleaned["digest"]},
-            "quality": {"before": missing_of(before), "after": missing_of(after)},
-        }
+
+    def trace(self, plane: Plane, version: dict[str, Any]) -> None:
+        """The way back to the raw table, in one call."""
+        graph = plane.get("/lineage", type="variant", id=version["variants"][-1]["id"], direction="up", depth=10)
+        ends = sorted(graph["nodes"], key=lambda node: -node["depth"])
+        self.console.print(" <- ".join(node["label"] or f"{node['type']} {node['id'][:12]}" for node in ends))
 
     # -- around it ------------------------------------------------------------------------------------------------
     @contextmanager
@@ -158,12 +144,16 @@ class Command(BaseCommand):
         self.facts["address"] = address
         return address
 
-    def token(self) -> tuple[ApiToken, str]:
-        """A token of the engineer for this run, and its secret, of which only the digest is kept."""
+    @contextmanager
+    def token(self, name: str, scopes: list[str]) -> Iterator[str]:
+        """The secret of a token of this person, of which only the digest is kept; it ends with the demo."""
         operator = plane_actor(PlaneRole.OPERATOR)
-        project, user = Project.objects.get(slug=PROJECT), User.objects.get(username="engineer")
-        scopes = ["read", "data:write", "jobs:write"]
-        return create_token(actor=operator, project=project, user=user, name="demo", scopes=scopes, days=1)
+        project, user = Project.objects.get(slug=PROJECT), User.objects.get(username=name)
+        token, secret = create_token(actor=operator, project=project, user=user, name="demo", scopes=scopes, days=1)
+        try:
+            yield secret
+        finally:
+            revoke_token(actor=operator, token=token, reason="The demo has ended")
 
     def write(self) -> None:
         self.facts["seconds"] = self.seconds
@@ -196,29 +186,3 @@ def running_plane(facts: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError):
         return None
     return found
-
-
-def wti_csv() -> bytes:
-    """WTI crude oil, daily since 1986, US dollars a barrel: 8,611 rows, 290 of them missing (package arch)."""
-    from arch.data import wti
-
-    return bytes(wti.load().to_csv(lineterminator="\n"), "utf-8")
-
-
-def missing_of(report: dict[str, Any]) -> dict[str, int]:
-    return {column["name"]: column["missing"] for column in report["columns"]}
-
-
-def quality_table(before: dict[str, Any], after: dict[str, Any]) -> Table:
-    table = Table(title=f"Quality before and after, {after['rows']:,} rows, {date.today():%Y-%m-%d}")
-    for heading in ("column", "missing", "", "mean", "", "std", ""):
-        table.add_column(heading, justify="left" if heading == "column" else "right")
-    later = {column["name"]: column for column in after["columns"]}
-    for column in before["columns"]:
-        now = later.get(column["name"], {})
-        cells = [column["name"], f"{column['missing']:,}", f"-> {now.get('missing', 0):,}"]
-        for figure in ("mean", "std"):
-            old, new = ((c.get("numeric") or {}).get(figure) for c in (column, now))
-            cells += ["" if old is None else f"{old:.4f}", "" if new is None else f"-> {new:.4f}"]
-        table.add_row(*cells)
-    return table

@@ -1,0 +1,84 @@
+"""What the demo measured, as tables on a terminal. It says figures and asserts none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from rich.table import Table
+
+
+def missing_of(report: Mapping[str, Any]) -> dict[str, int]:
+    return {column["name"]: column["missing"] for column in report["columns"]}
+
+
+def quality_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
+    table = Table(title=f"Quality before and after, {after['rows']:,} rows, {date.today():%Y-%m-%d}")
+    for heading in ("column", "missing", "", "mean", "", "std", ""):
+        table.add_column(heading, justify="left" if heading == "column" else "right")
+    later = {column["name"]: column for column in after["columns"]}
+    for column in before["columns"]:
+        now = later.get(column["name"], {})
+        cells = [column["name"], f"{column['missing']:,}", f"-> {now.get('missing', 0):,}"]
+        for figure in ("mean", "std"):
+            old, new = ((c.get("numeric") or {}).get(figure) for c in (column, now))
+            cells += ["" if old is None else f"{old:.4f}", "" if new is None else f"-> {new:.4f}"]
+        table.add_row(*cells)
+    return table
+
+
+def variants_table(version: Mapping[str, Any]) -> Table:
+    """One row a form: size, latency and what was measured on held-out rows, against the form it was made from."""
+    table = Table(title=f"{version['model']} v{version['number']}, figures on held-out rows")
+    for heading in ("form", "bytes", "smaller", "batch", "µs a call", "faster", "measured"):
+        table.add_column(heading, justify="left" if heading in ("form", "measured") else "right")
+    for variant in version["variants"]:
+        figures = variant["figures"]
+        for place, latency in enumerate(figures["latency"] or [None]):
+            first = place == 0
+            table.add_row(
+                variant["name"] if first else "",
+                f"{figures['size_bytes']:,}" if first else "",
+                times(figures["size_ratio"]) if first else "",
+                *(latency_cells(latency) if latency else ("", "", "")),
+                metrics_text(figures["metrics"]) if first else "",
+            )
+    return table
+
+
+def latency_cells(latency: Mapping[str, Any]) -> tuple[str, str, str]:
+    return str(latency["batch"]), f"{latency['median_us']:.1f}", times(latency["ratio"])
+
+
+def times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}x"
+
+
+def metrics_text(metrics: Sequence[Mapping[str, Any]]) -> str:
+    return "\n".join(metric_text(metric) for metric in metrics)
+
+
+def metric_text(metric: Mapping[str, Any]) -> str:
+    """`rmse 1.6123 [1.2, 2.1]`: the value and its interval."""
+    interval = "" if metric["low"] is None else f" [{metric['low']:.4g}, {metric['high']:.4g}]"
+    return f"{metric['name']} {metric['value']:.4g}{interval}"
+
+
+def baseline_lines(version: Mapping[str, Any]) -> list[str]:
+    """The trained form against its baseline, on the same rows."""
+    figures = version["variants"][0]["figures"]
+    baseline = figures["baseline"]
+    if baseline is None:
+        return []
+    model = {metric["name"]: metric for metric in figures["metrics"]}
+    return [
+        f"{version['model']} v{version['number']}: {metric_text(model[other['name']])}; "
+        f"{baseline['name']}: {metric_text(other)}"
+        for other in baseline["metrics"]
+        if other["name"] in model
+    ]
+
+
+def notes_of(version: Mapping[str, Any]) -> list[str]:
+    return [f"{variant['name']}: {note}" for variant in version["variants"] for note in variant["figures"]["notes"]]
