@@ -125,7 +125,7 @@ class Columns:
 
 
 def columns_of(runs: Sequence[Run], *, first: Iterable[str] = (), params: bool = True) -> Columns:
-    """The columns for these runs, the metrics `first` among them; four queries, however many runs."""
+    """The columns for these runs, the metrics `first` among them; three queries, however many runs."""
     keys = [run.pk for run in runs]
     if not keys:
         return Columns()
@@ -136,11 +136,11 @@ def columns_of(runs: Sequence[Run], *, first: Iterable[str] = (), params: bool =
         values[metric.run_id][metric.key] = metric
     found.values = dict(values)
     if params:
-        found.params = differing(keys)
         given: dict[str, dict[str, str]] = defaultdict(dict)
-        for param in RunParam.objects.filter(run__in=keys, key__in=found.params):
+        for param in RunParam.objects.filter(run__in=keys, key__in=differing(keys)):
             given[param.run_id][param.key] = param.value
         found.given = dict(given)
+        found.params = sorted({key for one in given.values() for key in one})
     return found
 
 
@@ -153,10 +153,10 @@ def is_loss(key: str) -> bool:
     return "loss" in key.lower()
 
 
-def differing(runs: Sequence[str]) -> list[str]:
+def differing(runs: Sequence[str]) -> QuerySet[RunParam, str]:
     """The params whose values are not the same in all of these runs that have them."""
     counted = RunParam.objects.filter(run__in=runs).values("key").annotate(values=Count("value", distinct=True))
-    return [row["key"] for row in counted.filter(values__gt=1).order_by("key")[:COLUMNS]]
+    return counted.filter(values__gt=1).order_by("key").values_list("key", flat=True)[:COLUMNS]
 
 
 # -- one run --------------------------------------------------------------------------------------------------------

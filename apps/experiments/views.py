@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -103,13 +104,12 @@ def best_run(runs: Sequence[Run], columns: Columns) -> dict[str, Any] | None:
 
 
 def counts_of(actor: Actor, project: Project) -> dict[str, int]:
-    """Runs that are open, and that failed in the last 24 hours: two queries over small indices."""
-    runs = Run.objects.visible_to(actor).filter(project=project)
+    """Runs that are open, and that failed in the last 24 hours; one query over the ends of an index."""
     day = timezone.now() - timedelta(days=1)
-    return {
-        "running": runs.filter(state=RunState.RUNNING).count(),
-        "failed": runs.filter(state=RunState.FAILED, started_at__gte=day).count(),
-    }
+    asked = Q(state=RunState.RUNNING) | Q(state=RunState.FAILED, started_at__gte=day)
+    runs = Run.objects.visible_to(actor).filter(asked, project=project)
+    found = dict(runs.order_by().values_list("state").annotate(Count("pk")))
+    return {"running": found.get(RunState.RUNNING, 0), "failed": found.get(RunState.FAILED, 0)}
 
 
 def filter_bar(actor: Actor, project: Project, asked: Asked) -> list[dict[str, Any]]:
