@@ -31,6 +31,7 @@ from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
 from apps.jobs.states import JobState
 from apps.lineage.models import Edge
 from apps.nodes.models import Node
+from apps.pipelines.models import Pipeline, PipelineStep
 from apps.registry.models import Alias, AliasMove, Model, ModelVersion, Variant
 
 PEOPLE = {"engineer": "", "auditor": "auditor", "secadmin": "security_admin", "sysadmin": "system_admin"}
@@ -45,6 +46,7 @@ RUN_QUERIES = {
 STATES = [*JobState.values, JobState.SUCCEEDED, JobState.SUCCEEDED]
 LEFT_OUT = {
     "api/v1/projects/<slug:project>/jobs/<int:pk>/events": "a stream: it stays open",
+    "api/v1/projects/<slug:project>/pipelines/<int:pk>/events": "a stream: it stays open",
     "api/v1/audit/export": "reads the whole trail, by its nature",
     "api/v1/audit/verify": "reads the whole trail, by its nature",
     "audit/verify": "reads the whole trail, by its nature",
@@ -90,6 +92,8 @@ def address(route: str, plane: Seeded) -> str:
         if "versions/<int" in route
         else plane.approval
         if "approvals/" in route
+        else plane.pipeline
+        if "pipelines/" in route
         else plane.job,
         "subject_type": "promotion",
         "alias": "production",
@@ -104,6 +108,7 @@ def address(route: str, plane: Seeded) -> str:
         "name": "node-0" if "nodes/" in route else "engineer" if "members/" in route else "wti",
     }
     query = f"?type=dataset_version&id={plane.version}" if route.endswith("/lineage") and "api/" in route else ""
+    query = "?from=s0" if route == "p/<slug:project>/pipelines/<int:pk>/rerun" else query
     query = next((asked for end, asked in RUN_QUERIES.items() if route.endswith(end)), query)
     return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(values[match[1]]), route) + query
 
@@ -156,6 +161,7 @@ class Seeded:
     approval: int
     model_version: int = 0
     variant: int = 0
+    pipeline: int = 0
 
 
 def people_and_project() -> Project:
@@ -190,6 +196,10 @@ def first_rows() -> Seeded:
     approval.save()
     plane = Seeded(rows=0, job=job.pk, version=version.pk, digest=digest, approval=approval.pk)
     first_model(plane, project, artifact, approval)
+    plane.pipeline = pipeline_of(project).pk
+    step = job_of(project, JobState.SUCCEEDED, 0)
+    step.save()
+    PipelineStep.objects.create(pipeline_id=plane.pipeline, name="s0", position=0, job=step)
     return plane
 
 
@@ -270,6 +280,7 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     states = [*ApprovalState.values, ApprovalState.PENDING]
     Approval.objects.bulk_create([approval_of(project, states[n % len(states)], n) for n in numbers])
     edges_of(project, version, jobs)
+    pipelines_of(plane, project, jobs, artifacts)
     runs_of(project, main, numbers, artifacts)
     models_of(project, ModelVersion.objects.get(pk=plane.model_version), numbers)
     widen(plane, project, main, version, artifacts, wide)
@@ -336,6 +347,25 @@ def runs_of(project: Project, main: Job, numbers: range, artifacts: list[Artifac
         RunArtifact(run=first, path=f"a{n}", artifact=artifact, size=5, media_type="text/plain")
         for n, artifact in zip(numbers, artifacts, strict=True)
     )
+
+
+def pipeline_of(project: Project, **more) -> Pipeline:
+    document = {"name": "", "steps": [{"name": "s0", "kind": "noop"}]}
+    facts = {"document": json.dumps(document), "document_digest": "0" * 64, "requester": "engineer"}
+    return Pipeline.objects.create(project=project, **facts, **more)
+
+
+def pipelines_of(plane: Seeded, project: Project, jobs: list[Job], artifacts: list[Artifact]) -> None:
+    """A pipeline of each of these jobs; the first one gets a step that takes from it, and a re-run."""
+    for job, artifact in zip(jobs, artifacts, strict=True):
+        again = pipeline_of(project, rerun_of_id=plane.pipeline, rerun_from="s0")
+        PipelineStep.objects.create(pipeline=again, name="s0", position=0, job=job)
+        made = job_of(project, JobState.SUCCEEDED, job.pk)
+        made.save()
+        PipelineStep.objects.create(pipeline_id=plane.pipeline, name=f"s{job.pk}", position=job.pk, job=made)
+        JobParent.objects.create(parent=job, child=made)
+        JobInput.objects.create(job=made, slot="table", artifact=artifact)
+        JobOutput.objects.create(job=made, slot="table", artifact=artifact, name="o", media_type="text/plain")
 
 
 def edges_of(project: Project, version: DatasetVersion, jobs: list[Job]) -> None:

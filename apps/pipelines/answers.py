@@ -12,8 +12,7 @@ from django.utils.translation import ngettext
 
 from apps.jobs.answers import joined
 from apps.jobs.states import JobState
-from apps.pipelines.models import PipelineStep
-from apps.pipelines.reads import Summary, Whole, first_failed, progress_of
+from apps.pipelines.reads import Summary, Whole, first_failed
 from apps.pipelines.states import PipelineState
 
 RUNNING_NAMED = 3
@@ -23,7 +22,7 @@ def answer_of(found: Whole, duration: Callable[[Any], str]) -> SafeString:
     """The answer, its numbers in bold. `duration` writes seconds as people read them."""
     match found.summary.state:
         case PipelineState.RUNNING:
-            return moving(found, duration)
+            return moving(found)
         case PipelineState.SUCCEEDED:
             return succeeded(found.summary, duration)
         case PipelineState.FAILED:
@@ -31,34 +30,24 @@ def answer_of(found: Whole, duration: Callable[[Any], str]) -> SafeString:
     return cancelled(found)
 
 
-def moving(found: Whole, duration: Callable[[Any], str]) -> SafeString:
+def moving(found: Whole) -> SafeString:
     summary = found.summary
     if summary.cancelling and summary.cancelling == summary.moving:
         return joined(bold(_("Being cancelled.")), _("The workers stop what runs within seconds; nothing else starts."))
     if not (summary.running or summary.succeeded or summary.failed):
         waits = ngettext("%(n)s step waits.", "%(n)s steps wait.", summary.total) % {"n": summary.total}
         return joined(bold(_("Queued:")), _("no step has started yet;"), waits)
-    told = {"done": summary.succeeded, "total": summary.total}
-    head = format_html("<b>{}</b> {}", _("Moving:"), _("%(done)s of %(total)s steps are done.") % told)
-    running = [step for step in found.steps if step.job.state == JobState.RUNNING]
-    rest = [doing(step, duration) for step in running[:RUNNING_NAMED]]
+    done = {"done": summary.succeeded, "total": summary.total}
+    head = format_html("<b>{}</b> {}", _("Moving:"), _("%(done)s of %(total)s steps are done.") % done)
+    running = [step.name for step in found.steps if step.job.state == JobState.RUNNING]
+    rest = []
+    if running:  # by name alone: how far each is, changes beneath, where its row is kept up to date
+        named = ", ".join(running[:RUNNING_NAMED]) + ("…" if len(running) > RUNNING_NAMED else "")
+        rest.append(ngettext("%(steps)s runs.", "%(steps)s run.", len(running)) % {"steps": named})
     lost = first_failed(found.steps)
     if lost:
-        told = {"step": lost.name}
-        rest.append(_("%(step)s has failed; only what does not need it goes on.") % told)
+        rest.append(_("%(step)s has failed; only what does not need it goes on.") % {"step": lost.name})
     return joined(head, *rest)
-
-
-def doing(step: PipelineStep, duration: Callable[[Any], str]) -> str:
-    progress = progress_of(step.job)
-    told: dict[str, Any] = {"step": step.name}
-    if "share" not in progress:
-        return _("%(step)s runs.") % told
-    told["share"] = f"{progress['share'] * 100:.0f} %"
-    if progress.get("eta_seconds") is None:
-        return _("%(step)s runs: %(share)s.") % told
-    told["time"] = duration(progress["eta_seconds"])
-    return _("%(step)s runs: %(share)s, %(time)s left.") % told
 
 
 def succeeded(summary: Summary, duration: Callable[[Any], str]) -> SafeString:

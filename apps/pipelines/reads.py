@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,6 +45,26 @@ class Summary:
     started_at: datetime | None  # the first claim
     ended_at: datetime | None  # the last end so far
 
+    @classmethod
+    def of(cls, jobs: Iterable[Job]) -> Summary:
+        """What `summaries` counts in the database, of jobs that are here already."""
+        rows = list(jobs)
+        counts = Counter(job.state for job in rows)
+        by_parent = sum(followed(job) for job in rows)
+        return cls(
+            total=len(rows),
+            waiting=counts[JobState.WAITING],
+            queued=counts[JobState.QUEUED],
+            running=counts[JobState.RUNNING],
+            succeeded=counts[JobState.SUCCEEDED],
+            failed=counts[JobState.FAILED] - by_parent,
+            followed=by_parent,
+            cancelled=counts[JobState.CANCELLED],
+            cancelling=sum(job.state == JobState.RUNNING and job.cancel_requested_at is not None for job in rows),
+            started_at=min((job.claimed_at for job in rows if job.claimed_at), default=None),
+            ended_at=max((job.ended_at for job in rows if job.ended_at), default=None),
+        )
+
     @property
     def moving(self) -> int:
         return self.waiting + self.queued + self.running
@@ -63,6 +84,11 @@ class Summary:
         if self.moving or self.started_at is None or self.ended_at is None:
             return None
         return self.ended_at - self.started_at
+
+
+def followed(job: Job) -> bool:
+    """Whether it failed only because a job did that it needs."""
+    return job.state == JobState.FAILED and (job.error or {}).get("code") == PARENT_FAILED
 
 
 # -- lists ----------------------------------------------------------------------------------------------------------
@@ -146,21 +172,32 @@ def get_pipeline(actor: Actor, project: Project, pk: int) -> Pipeline:
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """A job of another pipeline, or of none, whose outputs go into this one."""
+
+    pk: int
+    kind: str
+    state: str
+    feeds: list[str]  # steps
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
-    """One pipeline with its steps, what each waits for, and what stands around it."""
+    """One pipeline with its steps and what each waits for."""
 
     pipeline: Pipeline
     summary: Summary
     steps: list[PipelineStep]  # parents before children; `job` with its node and outputs
     parents: dict[str, list[str]]  # step -> the steps that it waits for
-    outside: list[Job]  # jobs of other pipelines, or of none, whose outputs go into this one
-    fed: dict[int, list[str]]  # id of a job outside -> the steps that take from it
-    sources: list[str]  # digests of the artifacts that went in, the first of them
-    reruns: list[Pipeline]  # the newest pipelines that run this one again
+    outside: dict[int, Outside]
+
+    @property
+    def job_ids(self) -> list[int]:
+        return [step.job_id for step in self.steps]
 
 
 def whole(pipeline: Pipeline) -> Whole:
-    """Everything of one pipeline that the caller may see. The number of queries does not depend on its steps."""
+    """Everything of one pipeline that the caller may see. Three queries, however many steps."""
     rows = (
         PipelineStep.objects.filter(pipeline=pipeline)
         .select_related("job__node")
@@ -171,29 +208,27 @@ def whole(pipeline: Pipeline) -> Whole:
     steps = list(rows.prefetch_related(outputs))
     names = {step.job_id: step.name for step in steps}
     parents: dict[str, list[str]] = {step.name: [] for step in steps}
-    fed: dict[int, list[str]] = {}
-    for parent, child in links_of(names):
+    outside: dict[int, Outside] = {}
+    links = JobParent.objects.filter(child__in=list(names)).order_by("child", "parent")
+    for parent, child, kind, state in links.values_list("parent", "child", "parent__kind", "parent__state"):
         if parent in names:
             parents[names[child]].append(names[parent])
         else:
-            fed.setdefault(parent, []).append(names[child])
-    artifacts = JobInput.objects.filter(job__in=list(names), source_job__isnull=True, artifact__isnull=False)
-    return Whole(
-        pipeline=pipeline,
-        summary=summaries([pipeline.pk])[pipeline.pk],
-        steps=steps,
-        parents=parents,
-        outside=list(Job.objects.filter(pk__in=sorted(fed)[:OUTSIDE_SHOWN]).only("pk", "kind", "state").order_by("pk")),
-        fed=fed,
-        sources=list(artifacts.order_by("pk").values_list("artifact", flat=True)[:SOURCES_SHOWN]),
-        reruns=list(pipeline.reruns.order_by("-pk").defer("document")[:RERUNS_SHOWN]),
-    )
+            outside.setdefault(parent, Outside(parent, kind, state, [])).feeds.append(names[child])
+    return Whole(pipeline, Summary.of(step.job for step in steps), steps, parents, outside)
 
 
-def links_of(names: dict[int, str]) -> Sequence[tuple[int, int]]:
-    """(parent, child) of every job of these that waits for another one."""
-    found = JobParent.objects.filter(child__in=list(names)).order_by("child", "parent")
-    return list(found.values_list("parent", "child"))
+def sources_of(found: Whole) -> dict[str, str]:
+    """{digest: step} of the artifacts that went in and that no job made, the first of them."""
+    names = {step.job_id: step.name for step in found.steps}
+    inputs = JobInput.objects.filter(job__in=found.job_ids, source_job__isnull=True, artifact__isnull=False)
+    rows = inputs.order_by("pk").values_list("artifact", "job")[:SOURCES_SHOWN]
+    return {digest: names[job] for digest, job in reversed(rows)}
+
+
+def reruns_of(pipeline: Pipeline) -> list[Pipeline]:
+    """The newest pipelines that run a part of this one again."""
+    return list(pipeline.reruns.order_by("-pk").defer("document")[:RERUNS_SHOWN])
 
 
 def moving_now(pipeline_id: int) -> bool:
@@ -210,8 +245,15 @@ def rerunnable(found: Whole) -> list[str]:
 def first_failed(steps: Iterable[PipelineStep]) -> PipelineStep | None:
     """The step to look at: the first that failed by itself, else the first that failed at all."""
     failed = [step for step in steps if step.job.state == JobState.FAILED]
-    own = (step for step in failed if (step.job.error or {}).get("code") != PARENT_FAILED)
+    own = (step for step in failed if not followed(step.job))
     return next(own, next(iter(failed), None))
+
+
+def shown_state(job: Job) -> str:
+    """The state that a page shows of a step: what failed only because of another step is no failure of its own."""
+    if job.state == JobState.RUNNING and job.cancel_requested_at:
+        return "cancelling"
+    return "not_run" if followed(job) else job.state
 
 
 def progress_of(job: Job) -> dict[str, Any]:

@@ -17,9 +17,7 @@ from apps.actors import Actor
 from apps.audit.reads import timeline
 from apps.errors import Conflict, Invalid, NotFound
 from apps.jobs.kinds import KINDS
-from apps.jobs.models import Job
 from apps.jobs.services import retry_job
-from apps.jobs.states import JobState
 from apps.jobs.views import flat, within
 from apps.pages import page_asked
 from apps.pipelines import reads, services
@@ -139,6 +137,7 @@ def head_context(actor: Actor, found: Whole) -> dict[str, Any]:
         "pipeline": pipeline,
         "found": found,
         "summary": summary,
+        "reruns": reads.reruns_of(pipeline),
         "template_label": str(template.label) if template else "",
         "may_cancel": stoppable and allows(actor, "pipeline.cancel", pipeline),
         "again": reads.rerunnable(found) if may_submit else [],
@@ -149,8 +148,9 @@ def head_context(actor: Actor, found: Whole) -> dict[str, Any]:
 def overview(actor: Actor, found: Whole, slug: str) -> dict[str, Any]:
     failed = reads.first_failed(found.steps) if not found.summary.moving else None
     return {
-        "rows": [{"step": step, "job": step.job, "progress": reads.progress_of(step.job)} for step in found.steps],
+        "rows": [row_of(step) for step in found.steps],
         "graph": graph_of(found, slug),
+        "sources": reads.sources_of(found),
         "rerun_body": {"from": "STEP", "changes": {}},
         "mark": mark_of(step.job for step in found.steps),
         "failed": failed,
@@ -159,35 +159,39 @@ def overview(actor: Actor, found: Whole, slug: str) -> dict[str, Any]:
     }
 
 
+def row_of(step: PipelineStep) -> dict[str, Any]:
+    job = step.job
+    return {"step": step, "job": job, "state": reads.shown_state(job), "progress": reads.progress_of(job)}
+
+
 def graph_of(found: Whole, slug: str) -> dict[str, Any] | None:
     """The steps where they stand, with what feeds them from outside; None for a graph too dense to be read."""
-    outside = {OUTSIDE.format(job.pk): job for job in found.outside}
+    outside = {OUTSIDE.format(job.pk): job for job in list(found.outside.values())[: reads.OUTSIDE_SHOWN]}
     parents: dict[str, list[str]] = {name: [] for name in outside}
     parents |= {name: list(above) for name, above in found.parents.items()}
     for name, job in outside.items():
-        for child in found.fed[job.pk]:
+        for child in job.feeds:
             parents[child].append(name)
     drawing = drawn(parents)
     if drawing is None:
         return None
-    steps = {step.name: step for step in found.steps}
-    nodes = [
-        {"box": box, **(node_of(steps[box.name]) if box.name in steps else outside_of(outside[box.name]))}
-        for box in drawing.boxes
-    ]
-    for node in nodes:
-        node["url"] = reverse("jobs:detail", args=[slug, node["job"].pk])
-    return {"width": drawing.width, "height": drawing.height, "nodes": nodes, "edges": drawing.edges}
-
-
-def node_of(step: PipelineStep) -> dict[str, Any]:
-    job = step.job
-    cancelling = job.state == JobState.RUNNING and job.cancel_requested_at
-    return {"job": job, "name": step.name, "state": "cancelling" if cancelling else job.state, "outside": False}
-
-
-def outside_of(job: Job) -> dict[str, Any]:
-    return {"job": job, "name": f"#{job.pk}", "state": job.state, "outside": True}
+    nodes = {step.name: (step.job.pk, step.job.kind, reads.shown_state(step.job)) for step in found.steps}
+    nodes |= {name: (job.pk, job.kind, job.state) for name, job in outside.items()}
+    return {
+        "width": drawing.width,
+        "height": drawing.height,
+        "edges": drawing.edges,
+        "nodes": [
+            {
+                "box": box,
+                "kind": nodes[box.name][1],
+                "state": nodes[box.name][2],
+                "outside": box.name in outside,
+                "url": reverse("jobs:detail", args=[slug, nodes[box.name][0]]),
+            }
+            for box in drawing.boxes
+        ],
+    }
 
 
 # -- what one can do to it ------------------------------------------------------------------------------------------

@@ -128,18 +128,22 @@ def pipeline_answer(found: Whole) -> SafeString:
 
 
 @register.simple_tag(takes_context=True)
-def made_by(context: Context, found: Whole) -> dict[str, dict[str, str]]:
-    """{step: {label, url, kind}} of the dataset or model version that its job registered. Two queries at most.
+def pipeline_places(context: Context, found: Whole, sources: dict[str, str]) -> dict[str, Any]:
+    """`taken`: [{label, url, step}] of the dataset versions that `sources` (digest -> step) are; `made`: {step: {label,
+    url, kind}} of what its jobs registered. Two queries at most.
 
     A version is named by the digest of what the job made, whoever made the same before.
     """
-    places = version_places(context, [out.artifact_id for step in found.steps for out in step.job.outputs.all()])
-    made = {}
-    for step in found.steps:
-        table = next((places[out.artifact_id] for out in step.job.outputs.all() if out.artifact_id in places), None)
-        if table and step.job.register.get("dataset"):
-            made[step.name] = {**table, "kind": "data"}
-    return made | model_versions_of(context, found)
+    digests = {step.name: [out.artifact_id for out in step.job.outputs.all()] for step in found.steps}
+    places = version_places(context, sources, *digests.values())
+    made = {
+        step.name: {**places[digest], "kind": "data"}
+        for step in found.steps
+        for digest in digests[step.name]
+        if digest in places and step.job.register.get("dataset")
+    }
+    taken = [{**places[digest], "step": step} for digest, step in sources.items() if digest in places]
+    return {"taken": taken, "made": made | model_versions_of(context, found)}
 
 
 def model_versions_of(context: Context, found: Whole) -> dict[str, dict[str, str]]:

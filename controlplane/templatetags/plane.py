@@ -39,6 +39,7 @@ STATES: Mapping[str, tuple[str, str, Any]] = {
     "scheduled": ("queued", "queued", _("Scheduled")),
     "finished": ("succeeded", "succeeded", _("Finished")),
     "killed": ("cancelled", "cancelled", _("Killed")),
+    "not_run": ("cancelled", "cancelled", _("Not run")),
     "cancelling": ("held", "held", _("Being cancelled")),
     "draft": ("queued", "queued", _("Draft")),
     "pending": ("held", "held", _("Pending")),

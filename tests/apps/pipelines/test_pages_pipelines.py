@@ -92,6 +92,8 @@ def test_a_failure_names_its_step_and_has_one_primary_button(engineer, web, star
     text = text_of(web(engineer).get(page(f"/{pipeline.pk}")))
     assert "Failed at b:" in text
     assert "It broke." in text
+    assert text.count("<span>Failed</span>") == 2  # of the pipeline and of b: c has not run
+    assert "<span>Not run</span>" in text
     assert text.count("btn primary") == 1
     assert 'class="btn primary">Queue b again' in text
 
