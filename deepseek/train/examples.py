@@ -79,6 +79,7 @@ def _rows(table: pa.Table, spec: TrainSpec) -> Examples:
     left_out = int((~usable).sum())
     _refuse_gaps(len(usable), left_out, {name: int(gone.sum()) for name, gone in missing.items()})
     features, target = features[usable], target[usable]
+    require_rows(len(target), left_out)
     classes = labels.names if labels else []
     if labels:  # classes whose every row was left out are none
         present, target = np.unique(target, return_inverse=True)
@@ -89,7 +90,7 @@ def _rows(table: pa.Table, spec: TrainSpec) -> Examples:
     else:
         strata = target if labels else np.zeros(len(target), np.int64)
         parts = by_chance(strata, spec.validation_share, spec.test_share, spec.seed)
-    require_rows(parts, len(target), left_out)
+    require_rows(len(target), left_out, parts)
     if labels:
         require_labels(parts, target, classes)
     warnings += _too_close(features, names, parts.training)
@@ -105,6 +106,8 @@ def _windows(table: pa.Table, spec: TrainSpec) -> Examples:
     usable = (gaps[spec.lags : spec.lags + count] == gaps[:count]) & ~np.isnan(target)
     rows, left_out = np.flatnonzero(usable), int((~usable).sum())
     _refuse_gaps(count, left_out, {spec.target: int(gaps[-1])})
+    require_rows(len(rows), left_out)
+    _refuse_constant(target[rows], spec)
     warnings = _out_of_order(table)
     if spec.split == "random":
         warnings.append("Split at random, windows of a forecast overlap: its figures are better than it is.")
@@ -112,8 +115,7 @@ def _windows(table: pa.Table, spec: TrainSpec) -> Examples:
     else:
         # A window's target lies `horizon` rows ahead: without the gap it could lie in the next part.
         parts = in_order(len(rows), spec.validation_share, spec.test_share, gap=spec.horizon - 1)
-    require_rows(parts, len(rows), left_out)
-    _refuse_constant(target[rows], spec)
+    require_rows(len(rows), left_out, parts)
     names = [f"{spec.target}[t-{lag}]" if lag else f"{spec.target}[t]" for lag in range(spec.lags - 1, -1, -1)]
     kept = Parts(rows[parts.training], rows[parts.validation], rows[parts.test])
     return Examples(names, [], series, spec.lags, target, kept, left_out, warnings)
@@ -150,7 +152,7 @@ def _too_close(features: Singles, names: list[str], rows: Rows) -> list[str]:
     """Warnings about columns such as time stamps, whose values float32 hardly tells apart."""
     mean, spread = moments(features, rows, residual=False)
     steps = np.spacing(np.abs(mean).astype(np.float32))
-    several = np.ptp(features[rows], axis=0) > 0
+    several = features[rows].max(axis=0) > features[rows].min(axis=0)
     return [
         f"Column {name!r}: its values lie so close together, far from 0, that the model hardly tells them apart; "
         "subtract a constant from it first."

@@ -52,17 +52,16 @@ def in_order(rows: int, validation_share: float, test_share: float, gap: int = 0
     )
 
 
-def require_rows(parts: Parts, rows: int, left_out: int) -> None:
-    """Raise EngineError ``too_few_rows`` where there are too few to train on, or a part has none."""
-    sizes = {"training": len(parts.training), "validation": len(parts.validation), "test": len(parts.test)}
-    if rows >= FEWEST_ROWS and min(sizes.values()) >= 1 and sizes["training"] >= 2:
+def require_rows(rows: int, left_out: int, parts: Parts | None = None) -> None:
+    """Raise EngineError ``too_few_rows`` where there are too few to split, to train on, or in one of the parts."""
+    sizes = [len(parts.training), len(parts.validation), len(parts.test)] if parts else [2, 1, 1]
+    if rows >= FEWEST_ROWS and sizes[0] >= 2 and min(sizes) >= 1:
         return
-    listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
     raise EngineError(
         "too_few_rows",
-        f"{rows} usable rows are too few (parts: {listed}); {left_out} more were left out for missing values.",
+        f"{rows} usable rows are too few; {left_out} more were left out for missing or infinite values.",
         field="inputs/table",
-        value=str(rows),
+        value=str(rows) if parts is None else f"{rows}, of which {sizes[0]} to train on",
         limit=f"at least {FEWEST_ROWS} rows, 2 to train on and 1 in each other part",
         hint="Give more rows, fewer lags or a nearer horizon, or clean the table to fill what is missing.",
     )

@@ -59,12 +59,10 @@ def test_a_gap_lies_before_each_border():
     assert (parts.training[-1], parts.validation[0], parts.validation[-1], parts.test[0]) == (56, 60, 76, 80)
 
 
-@pytest.mark.parametrize(
-    "parts", [in_order(9, 0.2, 0.2), in_order(20, 0.2, 0.2, gap=11), in_order(20, 0.2, 0.2, gap=4)]
-)
-def test_too_few_rows(parts):
+@pytest.mark.parametrize(("rows", "gap"), [(9, None), (20, 11), (20, 4)])
+def test_too_few_rows(rows, gap):
     with pytest.raises(EngineError) as caught:
-        require_rows(parts, 9 if len(parts.test) == 2 else 20, 5)
+        require_rows(rows, 5, None if gap is None else in_order(rows, 0.2, 0.2, gap))
     assert caught.value.code == "too_few_rows"
     assert "5 more were left out" in caught.value.message
 

@@ -1,0 +1,123 @@
+"""`deepseek train` as a person runs it, and how the commands after it take its folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.deepseek.models.making import make_model
+from tests.deepseek.test_cli import fine, refused
+
+SCRIPT = Path(sys.executable).with_name("deepseek")
+ROWS = "".join(f"{i % 7},{i % 3},{'odd' if i % 7 > 3 else 'even'}\n" for i in range(90))
+TABLE = f"a,b,kind\n{ROWS}"
+QUICK = ["--task", "classification", "--target", "kind", "--hidden", "8", "--epochs", 3, "--first-batch", 8]
+LONG = ["--task", "forecast", "--target", "a", "--lags", "5", "--patience", "0", "--first-batch", "2"]
+LONG += ["--last-batch", "4", "--epochs", "60", "--checkpoint-every", "50", "--hidden", "32", "--dropout", "0.2"]
+
+
+def test_train(deepseek, write, tmp_path):
+    run = fine(deepseek("train", write(TABLE), "-o", "model", *QUICK))
+    assert "rows: training 62, validation 14, test 14" in run.stdout
+    assert "metrics: accuracy " in run.stdout
+    assert "model: model/model.safetensors" in run.stdout
+    assert "trains on cpu in fp32" in run.stderr
+    assert sorted(os.listdir(tmp_path)) == ["model", "table.csv"]
+
+
+def test_train_prints_json(deepseek, write):
+    words = [*QUICK, "--max-lr", "0.01", "--hidden", "", "--features", "a", "--json"]
+    result = json.loads(fine(deepseek("train", write(TABLE), "-o", "out", *words)).stdout)
+    assert result["summary"]["parameters"] == 4  # no hidden layer: two classes of one weight and one bias
+    assert [output["slot"] for output in result["outputs"]] == ["model", "manifest", "figures", "heldout"]
+
+
+def test_every_flag_has_its_name(deepseek):
+    text = fine(deepseek("train", "--help")).stdout
+    for flag in ("--init-lr", "--max-lr", "--warmup-steps", "--first-batch", "--last-batch", "--hidden", "--seed"):
+        assert f"{flag} " in text
+    assert "(required)" in text
+    assert "(default: 64,64)" in text
+    assert "--schedule" not in text
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "parts"),
+    [
+        (TABLE, [], ["field: /task", "field: /target", "Give it a value"]),
+        (TABLE, ["--task", "classification", "--target", "knd"], ["no column 'knd'", "Did you mean 'kind'?"]),
+        (TABLE, ["--task", "regression", "--target", "kind"], ["'kind' is not numeric", "'even'", "field: /target"]),
+        (TABLE, ["--task", "regression", "--target", "a", "--features", "kind"], ["field: /features/0"]),
+        (TABLE, [*QUICK, "--device", "cuda"], ["torch finds none here", "field: /device"]),
+        (TABLE, [*QUICK, "--max-lr", "0"], ["field: /schedule/max_lr", "limit: more than 0"]),
+        (TABLE, [*QUICK, "--hidden", "8,x"], ["field: /hidden/1"]),
+        (TABLE, ["--nonsense"], ["--nonsense"]),
+        ("a,b\n1,2\n", ["--task", "regression", "--target", "a"], ["1 usable rows are too few", "field: inputs/table"]),
+        (b"\x00\xff\xfe\x00", QUICK, ["field:"]),
+        (b"PAR1 and no more", QUICK, ["Parquet file cannot be read"]),
+        (b"", QUICK, ["empty"]),
+    ],
+)
+def test_bad_input_is_explained(deepseek, write, tmp_path, content, words, parts):
+    refused(deepseek("train", write(content), "-o", "out", *words), *parts)
+    assert os.listdir(tmp_path) == ["table.csv"]
+
+
+def stop(tmp_path, number):
+    """Start a long training, send it `number` once it has a checkpoint, and return how it ended."""
+    command = [SCRIPT, "train", "table.csv", "-o", "out", *LONG]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    )
+    end = time.monotonic() + 60
+    while not (tmp_path / ".out.checkpoint").exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(number)
+    errors = process.communicate(timeout=60)[1]
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / ".out.checkpoint").exists()
+    return process.returncode, errors
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What the long training makes if nobody stops it."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "table.csv").write_text(TABLE)
+    subprocess.run([SCRIPT, "train", "table.csv", "-o", "out", *LONG], cwd=folder, check=True, capture_output=True)
+    return folder / "out"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_goes_on(deepseek, write, tmp_path, whole, number, code):
+    write(TABLE)
+    found, errors = stop(tmp_path, number)
+    assert found == code
+    assert ("the same words again go on" in errors) == (number == signal.SIGINT)
+    assert "goes on from the checkpoint of step " in fine(deepseek("train", "table.csv", "-o", "out", *LONG)).stderr
+    for name in ("model.safetensors", "model.json", "figures.json", "heldout.safetensors"):
+        assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
+    assert not (tmp_path / ".out.checkpoint").exists()
+
+
+@pytest.mark.parametrize("command", ["quantize", "compile"])
+def test_a_model_folder_that_is_none(deepseek, write, tmp_path, command):
+    refused(deepseek(command, "absent", "-o", "out"), "has no model.json", "field: MODEL_DIR")
+    make_model(tmp_path / "model")
+    refused(deepseek(command, "model", "-o", "out", "--heldout", "absent"), "field: --heldout", "value: absent")
+    (tmp_path / "model/heldout.safetensors").unlink()
+    refused(deepseek(command, "model", "-o", "out"), "field: --heldout", "value: model/heldout.safetensors")
+    (tmp_path / "model/model.safetensors").unlink()
+    refused(deepseek(command, "model", "-o", "out"), "lacks model.safetensors")
+    write("{}", "model/model.json")
+    refused(deepseek(command, "model", "-o", "out"), "is not the manifest of a model", "field: inputs/manifest")
