@@ -70,7 +70,7 @@ def check_end(type: str, id: str) -> None:
             f"{id[:80]!r} cannot be an id.",
             field="id",
             limit="1 to 80 letters, digits, dots, colons, hyphens and underscores",
-            hint="An artifact's id is its digest; a dataset version and a job have numbers.",
+            hint="The id of an artifact is its digest, that of a run 32 hex digits; all others are numbers.",
         )
 
 

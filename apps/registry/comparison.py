@@ -35,9 +35,9 @@ WORDS: Mapping[str, Any] = {  # the same in a word or two
     Verdict.NOT_SHOWN: _("no difference shown"),
 }
 PAIRED: Mapping[str, Any] = {  # the statements on a difference that was measured as such
-    Verdict.BETTER: _("Better: the difference is not zero"),
-    Verdict.WORSE: _("Worse: the difference is not zero"),
-    Verdict.NOT_SHOWN: _("No difference shown: it may be zero"),
+    Verdict.BETTER: _("Better, row by row"),
+    Verdict.WORSE: _("Worse, row by row"),
+    Verdict.NOT_SHOWN: _("No difference shown, row by row"),
 }
 STATES: Mapping[str, str] = {  # the colour and icon that a verdict wears
     Verdict.BETTER: "succeeded",
@@ -73,7 +73,7 @@ class Compared:
 
     @property
     def word(self) -> str:
-        return str(WORDS.get(self.verdict, _("cannot be told")))
+        return str(WORDS.get(self.verdict, _("which is better cannot be told")))
 
     @property
     def scale(self) -> tuple[float, float]:

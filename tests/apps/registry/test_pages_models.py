@@ -64,7 +64,7 @@ def test_other_rows_are_not_called_better(viewer, web, registered, approved, met
     approved(registered(metrics=[metric(2, 1.9, 2.1)], heldout=b"some"))
     registered(metrics=[metric(1, 0.9, 1.1)], heldout=b"others")
     text = text_of(web(viewer).get(f"{URL}/wti-forecast/2"))
-    assert "<b>cannot be told</b>" in text
+    assert "<b>which is better cannot be told</b>" in text
     assert "Better" not in text[: text.index("Against the baseline")]
 
 
