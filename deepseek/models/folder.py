@@ -13,27 +13,7 @@ def model_inputs(folder: Path, heldout: Path | None = None) -> dict[str, Path]:
 
     Raises EngineError ``no_model_folder``, ``manifest_unreadable``, ``model_file_missing`` or ``heldout_missing``.
     """
-    if not (folder / MANIFEST_NAME).is_file():
-        raise EngineError(
-            "no_model_folder",
-            f"{folder} is no folder of a model: it has no {MANIFEST_NAME}.",
-            field="MODEL_DIR",
-            value=str(folder),
-            limit=f"a folder with {MANIFEST_NAME} and the file that it names",
-            hint="Give the folder that `deepseek train` made.",
-        )
-    manifest = ModelManifest.read(folder / MANIFEST_NAME)
-    inputs = {"model": folder / manifest.file.name, "manifest": folder / MANIFEST_NAME}
-    if not inputs["model"].is_file():
-        raise EngineError(
-            "model_file_missing",
-            f"{folder} lacks {manifest.file.name}, which its manifest names.",
-            field="MODEL_DIR",
-            value=str(folder),
-            limit=manifest.file.name,
-            hint="Copy both files of the model.",
-        )
-    inputs["heldout"] = heldout or folder / HELDOUT_NAME
+    inputs = {**model_files(folder), "heldout": heldout or folder / HELDOUT_NAME}
     if not inputs["heldout"].is_file():
         raise EngineError(
             "heldout_missing",
@@ -44,3 +24,30 @@ def model_inputs(folder: Path, heldout: Path | None = None) -> dict[str, Path]:
             hint="Name the heldout.safetensors that `deepseek train` wrote beside the trained model.",
         )
     return inputs
+
+
+def model_files(folder: Path) -> dict[str, Path]:
+    """The slots ``model`` and ``manifest`` out of `folder`.
+
+    Raises EngineError ``no_model_folder``, ``manifest_unreadable`` or ``model_file_missing``.
+    """
+    if not (folder / MANIFEST_NAME).is_file():
+        raise EngineError(
+            "no_model_folder",
+            f"{folder} is no folder of a model: it has no {MANIFEST_NAME}.",
+            field="MODEL_DIR",
+            value=str(folder),
+            limit=f"a folder with {MANIFEST_NAME} and the file that it names",
+            hint="Give the folder that `deepseek train`, `quantize` or `compile` made.",
+        )
+    files = {"model": folder / ModelManifest.read(folder / MANIFEST_NAME).file.name, "manifest": folder / MANIFEST_NAME}
+    if not files["model"].is_file():
+        raise EngineError(
+            "model_file_missing",
+            f"{folder} lacks {files['model'].name}, which its manifest names.",
+            field="MODEL_DIR",
+            value=str(folder),
+            limit=files["model"].name,
+            hint="Copy both files of the model.",
+        )
+    return files

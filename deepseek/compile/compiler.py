@@ -1,0 +1,87 @@
+"""The C compiler that links a library. It is looked for and tried before any work is done."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deepseek.job import EngineError
+
+NAMES = ("g++", "gcc", "cc", "clang")
+_PROBE = "int plane_probe(void) { return 0; }\n"
+_SECONDS = 120
+
+
+class Compiler:
+    """A command that compiles and links C."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.command = list(command)
+
+    def link(self, output: str, objects: Sequence[str], **ignored: Any) -> None:
+        """Make the shared library `output` of `objects`. TVM calls it, and adds options that only its own tools need.
+
+        Raises RuntimeError with what the compiler said last.
+        """
+        # libm last, and only if the code calls it: exponentials of an activation come from there.
+        self._run("-shared", "-fPIC", "-o", output, *objects, "-Wl,--as-needed", "-lm")
+
+    def works(self) -> str | None:
+        """None if it can make a shared library here, else what it said."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            source.write_text(_PROBE, encoding="ascii")
+            try:
+                self._run("-shared", "-fPIC", "-o", str(Path(folder, "probe.so")), "-x", "c", str(source))
+            except (RuntimeError, OSError) as error:
+                return str(error)
+        return None
+
+    def _run(self, *words: str) -> None:
+        run = subprocess.run(
+            [*self.command, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+        if run.returncode:
+            said = (run.stderr or run.stdout).strip().splitlines()
+            raise RuntimeError(
+                f"{self.command[0]} ended with {run.returncode}: {said[-1][:300] if said else 'nothing'}"
+            )
+
+
+def find_compiler() -> Compiler:
+    """The first compiler that works: g++, gcc, cc or clang on PATH, else that of the ziglang package.
+
+    Raises EngineError ``compiler_missing`` naming the remedy.
+    """
+    said = []
+    for command in _candidates():
+        compiler = Compiler(command)
+        fault = compiler.works()
+        if fault is None:
+            return compiler
+        said.append(fault)
+    raise EngineError(
+        "compiler_missing",
+        "There is no C compiler that works on this machine; TVM needs one to link the compiled model.",
+        field="PATH",
+        value="; ".join(said)[:500] or f"none of {', '.join(NAMES)}, and no ziglang package",
+        limit="a C compiler that can make a shared library",
+        hint="Install g++ (on Debian: apt install g++), or the package ziglang with pip.",
+    )
+
+
+def _candidates() -> list[list[str]]:
+    found = [[path] for path in map(shutil.which, NAMES) if path]
+    if importlib.util.find_spec("ziglang"):
+        found.append([sys.executable, "-m", "ziglang", "cc"])
+    return found

@@ -1,0 +1,218 @@
+"""One way to use a model in any of its forms: rows in, outputs out.
+
+Before anything is opened, its SHA-256 is compared with the manifest. Then a safetensors file is only numbers, a
+TorchScript file is checked to do nothing but compute, and a compiled library is machine code, which nothing can check
+further: whoever wrote both the library and its manifest is trusted.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from deepseek.job import EngineError
+from deepseek.models.folder import model_files
+from deepseek.models.machine import arch, cpu_flags, elf_machine
+from deepseek.models.manifest import MANIFEST_NAME, ModelManifest, check_file
+from deepseek.models.manifest import unreadable as bad_manifest
+from deepseek.models.network import load_network
+from deepseek.models.torchscript import read_archive
+
+Floats = npt.NDArray[np.float32]
+Call = Callable[[], object]
+
+_CHUNK = 8192  # rows of one call of torch, so that memory does not grow with the rows
+
+
+class Predictor:
+    """A model that is ready to predict."""
+
+    def __init__(self, manifest: ModelManifest) -> None:
+        self.manifest = manifest
+        self.inputs = manifest.architecture.inputs
+        self.outputs = manifest.architecture.outputs
+
+    def predict(self, features: Floats) -> Floats:
+        """Outputs (n, C), float32, for raw features (n, F), float32. Raises EngineError ``shape_mismatch``."""
+        if features.ndim != 2 or features.shape[1] != self.inputs:
+            raise shape_mismatch(self.inputs, features.shape)
+        features = np.ascontiguousarray(features, dtype=np.float32)
+        if not len(features):
+            return np.empty((0, self.outputs), np.float32)
+        return self._predict(features)
+
+    def bind(self, features: Floats) -> Call:
+        """A call of the model on just these rows, with nothing around it: for timing, in torch's inference mode."""
+        raise NotImplementedError
+
+    def _predict(self, features: Floats) -> Floats:
+        raise NotImplementedError
+
+
+class TorchPredictor(Predictor):
+    """The network itself, or a TorchScript module."""
+
+    def __init__(self, manifest: ModelManifest, module: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__(manifest)
+        self.module = module
+
+    def bind(self, features: Floats) -> Call:
+        module, rows = self.module, torch.from_numpy(np.ascontiguousarray(features))
+        return lambda: module(rows)
+
+    def _predict(self, features: Floats) -> Floats:
+        rows = torch.from_numpy(features)
+        with torch.inference_mode():
+            if len(rows) <= _CHUNK:
+                return self.module(rows).numpy()
+            return torch.cat([self.module(chunk) for chunk in torch.split(rows, _CHUNK)]).numpy()
+
+
+class TvmPredictor(Predictor):
+    """A compiled library. One call takes as many rows as it was compiled for: fewer are filled up, more are split."""
+
+    def __init__(self, manifest: ModelManifest, path: Path) -> None:
+        super().__init__(manifest)
+        self.batch = _batch(manifest)
+        self._main, self._tensor = _open_library(path, manifest)
+        self._lock = threading.Lock()  # its virtual machine keeps its registers between calls
+
+    def bind(self, features: Floats) -> Call:
+        main, chunks = self._main, self._chunks(features)
+        if len(chunks) == 1:
+            only = chunks[0]
+            return lambda: main(only)
+        return lambda: [main(chunk) for chunk in chunks]
+
+    def _predict(self, features: Floats) -> Floats:
+        with self._lock:
+            made = [self._main(chunk)[0].numpy() for chunk in self._chunks(features)]
+        return np.asarray(np.concatenate(made)[: len(features)])
+
+    def _chunks(self, features: Floats) -> list[Any]:
+        short = -len(features) % self.batch
+        if short:
+            features = np.concatenate([features, np.zeros((short, self.inputs), np.float32)])
+        return [self._tensor(features[i : i + self.batch]) for i in range(0, len(features), self.batch)]
+
+
+def _batch(manifest: ModelManifest) -> int:
+    batch = manifest.machine.get("batch")
+    if isinstance(batch, int) and batch > 0:
+        return batch
+    raise bad_manifest(Path(MANIFEST_NAME), "/machine/batch: the rows of one call of a compiled model are wanted")
+
+
+def load_predictor(folder: Path) -> Predictor:
+    """The model in a folder of ``model.json`` and the file that it names.
+
+    Raises EngineError: ``no_model_folder``, ``model_file_missing``, and what `open_model` raises.
+    """
+    files = model_files(folder)
+    return open_model(ModelManifest.read(files["manifest"]), files["model"])
+
+
+def open_model(manifest: ModelManifest, path: Path) -> Predictor:
+    """The model in the file at `path`, whatever its format.
+
+    Raises EngineError: ``model_tampered``, ``model_unsafe``, ``model_unreadable``, ``model_mismatch``, or
+    ``machine_mismatch`` (compiled for another processor).
+    """
+    if manifest.format == "safetensors":
+        return TorchPredictor(manifest, load_network(manifest, path))
+    check_file(manifest, path)
+    if manifest.format == "torchscript":
+        return _tried(TorchPredictor(manifest, read_archive(path)), path)
+    check_machine(manifest, path)
+    return _tried(TvmPredictor(manifest, path), path)
+
+
+def _tried(predictor: Predictor, path: Path) -> Predictor:
+    """`predictor`, once one row has gone through it and come out with the width that the manifest names."""
+    try:
+        shape = predictor.predict(np.zeros((1, predictor.inputs), np.float32)).shape
+        found = f"outputs of shape {shape}"
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        shape, found = (), str(error).strip().splitlines()[-1][:200]
+    if shape == (1, predictor.outputs):
+        return predictor
+    raise EngineError(
+        "model_mismatch",
+        f"{path.name} does not take or give what its manifest says.",
+        field="inputs/model",
+        value=found,
+        limit=f"features (rows, {predictor.inputs}), outputs (rows, {predictor.outputs})",
+        hint="Take the model and the manifest from one folder.",
+    )
+
+
+def check_machine(manifest: ModelManifest, path: Path) -> None:
+    """Raise EngineError unless the library at `path` is code for this machine: a wrong one would end the process."""
+    found = elf_machine(path)
+    if found is None:
+        raise unreadable(path, "it has no ELF header.")
+    missing = sorted(set(manifest.machine.get("needs", [])) - cpu_flags()) if found == arch() else []
+    if found == arch() and not missing:
+        return
+    lacks = f", and this processor lacks {', '.join(missing)}" if missing else ""
+    raise EngineError(
+        "machine_mismatch",
+        f"The model was compiled for {manifest.machine.get('mcpu', found)} ({found}){lacks}.",
+        field="inputs/model",
+        value=f"{found} {manifest.machine.get('mcpu', '')}".strip(),
+        limit=arch(),
+        hint="Compile the trained model on a machine like this one, or take its fp32 or int8 form.",
+    )
+
+
+def shape_mismatch(wanted: int, shape: Sequence[int]) -> EngineError:
+    """The error for features of another width than the model has."""
+    return EngineError(
+        "shape_mismatch",
+        f"The model takes {wanted} features a row.",
+        field="features",
+        value=f"shape ({', '.join(map(str, shape))})",
+        limit=f"shape (rows, {wanted})",
+        hint="Give the features that the manifest lists, in its order.",
+    )
+
+
+def unreadable(path: Path, why: str) -> EngineError:
+    return EngineError(
+        "model_unreadable",
+        f"{path.name} is no compiled model: {why}",
+        field="inputs/model",
+        value=path.name,
+        limit="a library that `deepseek compile` wrote",
+        hint="Copy it again and compare its SHA-256 with the manifest, or compile the model again.",
+    )
+
+
+def use_tvm_threads(count: int) -> None:
+    """Let TVM compute with `count` threads, from its first parallel call on.
+
+    TVM takes the number from the environment alone, and OMP_NUM_THREADS before its own choice; it would also tie this
+    thread to one core, where torch's threads could no longer follow.
+    """
+    os.environ["TVM_NUM_THREADS"] = str(count)
+    os.environ["TVM_BIND_THREADS"] = "0"
+
+
+def _open_library(path: Path, manifest: ModelManifest) -> tuple[Callable[[Any], Any], Callable[[Floats], Any]]:
+    use_tvm_threads(int(manifest.machine.get("threads", 1)))
+    import tvm
+    from tvm import relax
+
+    try:
+        machine = relax.VirtualMachine(tvm.runtime.load_module(str(path.absolute())), tvm.cpu())
+        main = machine["main"]
+    except (RuntimeError, OSError, ValueError, AttributeError) as error:
+        made = manifest.machine.get("tvm", "an unknown version")
+        first = str(error).strip().splitlines()[-1][:200]
+        raise unreadable(path, f"{first} (made by TVM {made}, opened by {tvm.__version__})") from error
+    return main, lambda rows: tvm.runtime.tensor(rows, tvm.cpu())

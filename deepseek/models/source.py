@@ -1,0 +1,170 @@
+"""What quantizing and compiling share: the trained model they start from, and how a new form is compared with it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepseek.job import EngineError, Report
+from deepseek.models.evaluate import difference, measure, same_class
+from deepseek.models.figures import FIGURES_NAME, Agreement, Figures, Latency
+from deepseek.models.heldout import Heldout, read_heldout
+from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, Format, ModelFile, ModelManifest, sha256_of
+from deepseek.models.network import Network, load_network
+from deepseek.models.predictor import Predictor, TorchPredictor
+
+Floats = npt.NDArray[np.float32]
+
+SLOTS = ("model", "manifest", "heldout")
+EAGER = "fp32 eager"
+FRESH_ROWS = 256
+_NOISE = 0.5  # standard deviations around a held-out row
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained model, the rows it is measured on, and the SHA-256 of each file that was read, by slot."""
+
+    manifest: ModelManifest
+    network: Network
+    heldout: Heldout
+    digests: dict[str, str]
+
+    @property
+    def predictor(self) -> Predictor:
+        """The trained network, run by PyTorch as it stands."""
+        return TorchPredictor(self.manifest, self.network)
+
+    def fresh(self, seed: int) -> Floats:
+        """256 rows that no file holds: held-out rows, each feature moved by half a standard deviation at random."""
+        random, rows = np.random.default_rng((seed, 3)), self.heldout.features
+        picked = rows[random.integers(len(rows), size=FRESH_ROWS)].astype(np.float64)
+        spread = rows.std(axis=0, dtype=np.float64)
+        moved = picked + _NOISE * spread * random.standard_normal(picked.shape)
+        return np.asarray(moved, dtype=np.float32)
+
+    def batch(self, rows: int) -> Floats:
+        """The first `rows` held-out rows, from the start again where there are fewer."""
+        return np.resize(self.heldout.features, (rows, self.manifest.architecture.inputs))
+
+
+def read_source(inputs: Mapping[str, Path], verb: str) -> Source:
+    """The trained model in the slots ``model``, ``manifest`` and ``heldout``; `verb` is for the error.
+
+    Raises EngineError: ``wrong_inputs``, and whatever is wrong with a file, as `load_network` and `read_heldout` say.
+    """
+    if set(inputs) != set(SLOTS):
+        raise EngineError(
+            "wrong_inputs",
+            f"{verb} takes a trained model, its manifest, and held-out rows.",
+            field="inputs",
+            value=", ".join(sorted(inputs)) or "none",
+            limit=", ".join(SLOTS),
+            hint="Give the three files that `deepseek train` wrote.",
+        )
+    manifest = ModelManifest.read(inputs["manifest"])
+    network = load_network(manifest, inputs["model"])
+    heldout = read_heldout(inputs["heldout"], manifest)
+    return Source(manifest, network, heldout, {slot: sha256_of(path) for slot, path in inputs.items()})
+
+
+def predict_in_batches(predictor: Predictor, rows: Floats, batch: int, report: Report) -> Floats:
+    """Outputs of `rows`, `batch` of them in a call: a form may depend on what else is in its batch."""
+    made = []
+    for start in range(0, len(rows), batch):
+        report.progress(start, len(rows), "rows", stage="compare")
+        made.append(predictor.predict(rows[start : start + batch]))
+    report.progress(len(rows), len(rows), "rows", stage="compare")
+    return np.concatenate(made)
+
+
+def gap(outputs: Floats, wanted: Floats) -> tuple[float, float]:
+    """The largest difference between two outputs of one shape, and the same relative to the largest of `wanted`.
+
+    Infinite where either holds a value that is not finite.
+    """
+    if not (np.isfinite(outputs).all() and np.isfinite(wanted).all()):
+        return float("inf"), float("inf")
+    largest = float(np.abs(outputs.astype(np.float64) - wanted).max())
+    return largest, largest / max(float(np.abs(wanted).max()), float(np.finfo(np.float32).tiny))
+
+
+def require_equal(
+    code: str, what: str, predict: Callable[[Floats], Floats], source: Source, *, tolerance: float, seed: int
+) -> float:
+    """Compare a form with the network on the held-out rows and on fresh ones; returns the larger relative difference.
+
+    Raises EngineError `code` where it is over `tolerance`, or where a value is not finite.
+    """
+    worst = 0.0
+    for rows, named in ((source.heldout.features, "held-out"), (source.fresh(seed), "fresh")):
+        found = gap(predict(rows), source.predictor.predict(rows))[1]
+        worst = max(worst, found)
+        if found > tolerance:
+            raise EngineError(
+                code,
+                f"{what} gives other outputs than PyTorch on the {named} rows.",
+                field="inputs/model",
+                value=f"a relative difference of {found:.3g}",
+                limit=f"{tolerance:g}",
+                hint="Look for extreme weights or features; this may also be a defect of the compiler or its version.",
+            )
+    return worst
+
+
+def write_form(
+    stage: Path, source: Source, *, variant: str, format_: Format, spec: Mapping[str, Any], machine: Mapping[str, Any]
+) -> ModelManifest:
+    """Write ``model.json`` for the model file that lies in `stage` already."""
+    path = stage / FILE_NAMES[format_]
+    manifest = source.manifest.model_copy(
+        update={
+            "variant": variant,
+            "format": format_,
+            "file": ModelFile(name=path.name, sha256=sha256_of(path), size=path.stat().st_size),
+            "parent": source.digests["manifest"],
+            "inputs": source.digests,
+            "spec": dict(spec),
+            "machine": dict(machine),
+        }
+    )
+    (stage / MANIFEST_NAME).write_text(manifest.text(), encoding="utf-8", newline="")
+    return manifest
+
+
+def write_figures(
+    stage: Path,
+    source: Source,
+    manifest: ModelManifest,
+    outputs: Floats,
+    *,
+    latency: Sequence[Latency],
+    notes: Sequence[str],
+    confidence: float,
+    seed: int,
+) -> Figures:
+    """Write ``figures.json``: how good the new form is on the held-out rows, and how far from the trained one."""
+    task, target = manifest.task, source.heldout.target
+    wanted = source.predictor.predict(source.heldout.features)
+    largest, relative = gap(outputs, wanted)
+    figures = Figures(
+        schema="plane/figures/v1",
+        variant=manifest.variant,
+        rows=len(target),
+        metrics=measure(task, outputs, target, confidence=confidence, seed=seed),
+        size_bytes=manifest.file.size,
+        size_ratio=source.manifest.file.size / manifest.file.size,
+        latency=list(latency),
+        agreement=Agreement(
+            max_abs_error=largest,
+            max_rel_error=relative,
+            same_class=same_class(outputs, wanted, confidence=confidence) if task == "classification" else None,
+            difference=difference(task, outputs, wanted, target, confidence=confidence, seed=seed),
+        ),
+        notes=list(notes),
+    )
+    (stage / FIGURES_NAME).write_text(figures.text(), encoding="utf-8")
+    return figures

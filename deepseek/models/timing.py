@@ -1,0 +1,116 @@
+"""How long one call takes, next to another call, on a machine that is never quiet."""
+
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from deepseek.models.figures import Latency
+
+Call = Callable[[], object]
+TURNS = 20
+WARM = 5
+"""Calls before the first turn: TorchScript specialises in its first ones."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median seconds of each call, by name, and how many calls of each it is the median of."""
+
+    seconds: dict[str, float]
+    runs: int
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch compute with `count` threads for a while; then as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def take_turns(
+    calls: Mapping[str, Call],
+    *,
+    runs: int,
+    limit: float = 30.0,
+    advance: Callable[[int], object] | None = None,
+) -> Timing:
+    """Time each of `calls` `runs` times, in up to 20 turns, so that what slows the machine meets all of them.
+
+    The first call of a turn is not counted: it brings the weights back into the caches, which the others emptied.
+    After `limit` seconds the turn that runs is the last. `advance` hears how many calls of each are done. The calls
+    run in torch's inference mode, without Python's collector of garbage.
+    """
+    taken: dict[str, list[int]] = {name: [] for name in calls}
+    length = math.ceil(runs / TURNS)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with torch.inference_mode():
+            end = time.monotonic() + limit
+            for call in calls.values():
+                _repeat(call, WARM)
+            done = 0
+            while done < runs and (not done or time.monotonic() < end):
+                count = min(length, runs - done)
+                for name, call in calls.items():
+                    taken[name] += _repeat(call, count)
+                done += count
+                if advance:
+                    advance(done)
+    finally:
+        if collecting:
+            gc.enable()
+    return Timing({name: statistics.median(times) / 1e9 for name, times in taken.items()}, done)
+
+
+def _repeat(call: Call, count: int) -> list[int]:
+    """Nanoseconds of each of `count` calls, after one that is not counted."""
+    clock = time.perf_counter_ns
+    call()
+    times = []
+    for _ in range(count):
+        start = clock()
+        call()
+        times.append(clock() - start)
+    return times
+
+
+def latency(timing: Timing, name: str, against: str, *, batch: int, threads: int) -> Latency:
+    """One of the calls of `timing` against another."""
+    own, other = timing.seconds[name], timing.seconds[against]
+    return Latency(
+        batch=batch,
+        threads=threads,
+        runs=timing.runs,
+        median_us=own * 1e6,
+        against=against,
+        against_median_us=other * 1e6,
+        ratio=other / own,
+    )
+
+
+def in_words(measured: Latency) -> str:
+    """What a latency says, for a reader: ``At batch 1 it is 2.1 times slower than fp32 eager (...)``."""
+    speed = (
+        f"{measured.ratio:.2g} times as fast as"
+        if measured.ratio >= 1
+        else f"{1 / measured.ratio:.2g} times slower than"
+    )
+    if 0.95 <= measured.ratio <= 1.05:
+        speed = "as fast as"
+    threads = "1 thread" if measured.threads == 1 else f"{measured.threads} threads"
+    own, other, unit = measured.median_us, measured.against_median_us, "microseconds"
+    if max(own, other) >= 1000:
+        own, other, unit = own / 1000, other / 1000, "milliseconds"
+    times = f"{own:.3g} against {other:.3g} {unit}"
+    return f"At batch {measured.batch} it is {speed} {measured.against} ({times}, {threads})."

@@ -1,0 +1,116 @@
+"""TorchScript files: written so that equal models give equal bytes, and opened only if they do nothing but compute.
+
+Such a file is a zip of tensors and of code in TorchScript's own language. The code can call any operator of torch, and
+some of them write or read files, so a file from elsewhere is a program. What this project writes is one frozen module:
+constants, and a ``forward`` of a few operators. Whatever calls another one is refused before torch sees it.
+"""
+
+import ast
+import io
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+import torch
+
+from deepseek.job import EngineError
+
+_MANGLED = re.compile(rb"___torch_mangle_\d+")
+_LEFT_OUT = (".debug_pkl", "/serialization_id")
+_CODE_LIMIT = 1 << 20  # bytes of code; an MLP of 32 layers has some 10 kB
+_OPERATORS = frozenset(
+    "torch." + name for name in ("add", "div", "gelu", "linear", "mul", "relu", "slice", "softmax", "sub", "tanh", "to")
+) | {"ops.quantized.linear_dynamic"}
+
+
+def write_archive(module: torch.jit.ScriptModule, path: Path) -> None:
+    """Save a frozen module. Equal models give equal bytes, in whatever process and folder they were made.
+
+    torch's own archive numbers classes by a counter of the process and quotes the paths of source files; here the
+    numbers start at 0 and the quotes are left out.
+    """
+    buffer, numbers = io.BytesIO(), dict[bytes, bytes]()
+
+    def renumber(data: bytes) -> bytes:
+        return _MANGLED.sub(lambda m: numbers.setdefault(m[0], b"___torch_mangle_%d" % len(numbers)), data)
+
+    torch.jit.save(module, buffer)
+    with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(path, "w") as target:
+        for entry in source.infolist():
+            if entry.filename.endswith(_LEFT_OUT):
+                continue
+            data = source.read(entry)
+            if entry.filename.endswith((".py", ".pkl")):  # names stand on lines of their own: lengths may change
+                data = renumber(data)
+            target.writestr(zipfile.ZipInfo(renumber(entry.filename.encode()).decode()), data)
+
+
+def read_archive(path: Path, slot: str = "model") -> torch.jit.ScriptModule:
+    """The module in the file at `path`.
+
+    Raises EngineError ``model_unsafe`` (a pickle, or code that calls anything but the operators of a perceptron) or
+    ``model_unreadable``; neither file is opened by torch.
+    """
+    _check(path, slot)
+    try:
+        return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-any-return, no-untyped-call]
+    except (RuntimeError, ValueError) as error:
+        raise unreadable(path, slot, str(error).splitlines()[0][:200]) from error
+
+
+def unreadable(path: Path, slot: str, why: str) -> EngineError:
+    return EngineError(
+        "model_unreadable",
+        f"{path.name} is no TorchScript file: {why}",
+        field=f"inputs/{slot}",
+        value=path.name,
+        limit="a file that `deepseek quantize` wrote",
+        hint="The file may be cut short; copy it again and compare its SHA-256 with the manifest.",
+    )
+
+
+def _unsafe(path: Path, slot: str, what: str, value: str) -> EngineError:
+    return EngineError(
+        "model_unsafe",
+        f"{path.name} {what}, so it was not opened.",
+        field=f"inputs/{slot}",
+        value=value,
+        limit="a TorchScript file that only computes",
+        hint="Quantize the trained model here.",
+    )
+
+
+def _check(path: Path, slot: str) -> None:
+    try:
+        with path.open("rb") as file:
+            if file.read(1) == b"\x80":
+                raise _unsafe(path, slot, "is a pickle: opening it could run any code", path.name)
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            code = [entry for entry in archive.infolist() if "/code/" in entry.filename]
+            if not any(name.endswith("/constants.pkl") for name in names) or not code:
+                raise _unsafe(path, slot, "is a pickle, as torch.save writes: opening it could run any code", path.name)
+            if sum(entry.file_size for entry in code) > _CODE_LIMIT:
+                raise _unsafe(path, slot, "holds more code than a perceptron has", f"over {_CODE_LIMIT} bytes")
+            texts = [archive.read(entry) for entry in code if entry.filename.endswith(".py")]
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+        raise unreadable(path, slot, f"{error}.") from error
+    for text in texts:
+        other = _other_call(text)
+        if other is not None:
+            raise _unsafe(path, slot, "calls what a perceptron does not need", other)
+
+
+def _other_call(code: bytes) -> str | None:
+    """The first thing that the code does beyond the operators that are allowed; None if there is nothing."""
+    try:
+        tree = ast.parse(code.decode())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return "code that cannot be read"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name != "forward":
+            return f"a method {node.name[:100]}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) not in _OPERATORS:
+            return ast.unparse(node.func)[:100]
+    return None
