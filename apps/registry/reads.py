@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, When
 
 from apps import policy
 from apps.accounts.models import Project
@@ -101,9 +101,10 @@ def variants_of(actor: Actor, version: ModelVersion) -> list[Variant]:
 
 # -- aliases --------------------------------------------------------------------------------------------------------
 def aliases_of(actor: Actor, model: Model) -> list[Alias]:
-    """Where each alias of a model points, `production` among the others, by name."""
+    """Where the aliases of a model point: `production` first, however many there are, then by name."""
     policy.require(actor, "model.view", model)
-    return list(model.aliases.select_related("version__model").order_by("name")[:ALIASES_SHOWN])
+    first = Case(When(name=PRODUCTION, then=0), default=1)
+    return list(model.aliases.select_related("version__model").order_by(first, "name")[:ALIASES_SHOWN])
 
 
 def get_alias(actor: Actor, project: Project, model: str, name: str) -> Alias:
@@ -121,12 +122,6 @@ def get_alias(actor: Actor, project: Project, model: str, name: str) -> Alias:
             hint="List the versions of the model: each names its aliases.",
         )
     return found
-
-
-def production_of(model: Model) -> ModelVersion | None:
-    """The version that `production` of this model points to."""
-    held = Alias.objects.select_related("version__model").filter(model=model, name=PRODUCTION).first()
-    return held.version if held else None
 
 
 def moves_of(actor: Actor, model: Model) -> list[AliasMove]:

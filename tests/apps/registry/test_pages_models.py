@@ -196,3 +196,10 @@ def test_a_pending_request_of_another_version_does_not_show(engineer, approver, 
     first, _ = registered(), registered()
     request_promotion(actor=actor_for(engineer), version=first)
     assert "Request promotion" in text_of(web(engineer).get(f"{URL}/wti-forecast/2"))
+
+
+def test_production_is_found_among_very_many_aliases(viewer, web, registered, approved):
+    version = registered()
+    approved(version)
+    Alias.objects.bulk_create(Alias(model=version.model, name=f"a{n}", version=version) for n in range(120))
+    assert "<b>In production.</b>" in text_of(web(viewer).get(f"{URL}/wti-forecast/1"))
