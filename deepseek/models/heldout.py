@@ -52,16 +52,18 @@ def read_heldout(path: Path, manifest: ModelManifest) -> Heldout:
             hint="Give the heldout.safetensors that `deepseek train` wrote beside the model.",
         ) from error
     rows = Heldout(tensors.get("features", np.empty(0)), tensors.get("target", np.empty(0)))
-    wanted = np.int64 if manifest.task == "classification" else np.float32
-    count, inputs = len(rows.target), manifest.architecture.inputs
-    if rows.features.shape != (count, inputs) or not count or rows.features.dtype != np.float32:
+    inputs, wanted = manifest.architecture.inputs, np.dtype("int64" if manifest.task == "classification" else "float32")
+    if rows.features.shape[1:] != (inputs,) or not len(rows.features) or rows.features.dtype != np.float32:
         raise _mismatch(f"features: {rows.features.dtype} {rows.features.shape}", f"features: float32 (rows, {inputs})")
-    if rows.target.dtype != wanted or rows.target.ndim != 1:
-        raise _mismatch(f"target: {rows.target.dtype} {rows.target.shape}", f"target: {np.dtype(wanted)} (rows,)")
+    if rows.target.shape != rows.features.shape[:1] or rows.target.dtype != wanted:
+        raise _mismatch(f"target: {rows.target.dtype} {rows.target.shape}", f"target: {wanted} ({len(rows.features)},)")
     if not (np.isfinite(rows.features).all() and np.isfinite(rows.target).all()):
         raise _mismatch("a value that is missing or infinite", "finite values")
-    if wanted is np.int64 and not ((rows.target >= 0) & (rows.target < len(manifest.classes))).all():
-        raise _mismatch(f"class {rows.target.max()}", f"0 to {len(manifest.classes) - 1}")
+    if manifest.task == "classification":
+        classes = len(manifest.classes)
+        wrong = rows.target[(rows.target < 0) | (rows.target >= classes)]
+        if wrong.size:
+            raise _mismatch(f"class {wrong[0]}", f"0 to {classes - 1}")
     return rows
 
 

@@ -59,7 +59,10 @@ def choose_place(spec: TrainSpec) -> Place:
 
 @contextmanager
 def settings(spec: TrainSpec, place: Place) -> Iterator[None]:
-    """Threads, deterministic algorithms and a generator of our own for the time of a run; then all as it was."""
+    """Threads, deterministic algorithms and a generator of our own for the time of a run; then all as it was.
+
+    Raises MemoryError where torch finds no memory.
+    """
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     gpus = [place.device] if place.device.type == "cuda" else []
     if gpus:  # cuBLAS is deterministic only with a workspace of fixed size, and reads this when it starts
@@ -69,6 +72,10 @@ def settings(spec: TrainSpec, place: Place) -> Iterator[None]:
         torch.use_deterministic_algorithms(True)
         try:
             yield
+        except RuntimeError as error:  # torch has no MemoryError of its own
+            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+                raise MemoryError(str(error)) from error
+            raise
         finally:
             torch.use_deterministic_algorithms(strict)
             torch.set_num_threads(threads)

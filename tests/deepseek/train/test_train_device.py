@@ -78,6 +78,12 @@ def test_a_training_that_fails_leaves_torch_as_it_was(train, flowers):
     assert after == before
 
 
+def test_no_memory_is_a_memory_error():
+    place = device.Place(torch.device("cpu"), None)
+    with pytest.raises(MemoryError), settings(spec(), place):
+        torch.empty(2**60)
+
+
 def test_a_seed_for_each_purpose():
     seeds = [seed_of(seed, purpose, n) for seed in (0, 1) for purpose in ("order", "weights") for n in (0, 1)]
     assert len(set(seeds)) == 8

@@ -3,6 +3,7 @@
 import pytest
 
 from deepseek.job import Silent, checkpoint_path
+from deepseek.train.device import Place
 
 SPEC = {
     "task": "classification",
@@ -75,6 +76,25 @@ def test_a_checkpoint_at_the_last_step_of_an_epoch(train, flowers, same):
         train(flowers, "out", **spec, report=Stops(11))
     train(flowers, "out", **spec)
     same("whole", "out")
+
+
+@pytest.mark.parametrize("fields", [{"precision": "fp16"}, {"precision": "bf16", "activation": "gelu"}])
+def test_mixed_precision_goes_on_bit_exact_too(train, flowers, same, fields):
+    spec = SPEC | fields
+    train(flowers, "whole", **spec)
+    with pytest.raises(Stopped):
+        train(flowers, "out", **spec, report=Stops(10, 2))
+    train(flowers, "out", **spec)
+    same("whole", "out")
+
+
+def test_a_checkpoint_of_another_device_is_gone_on_from_with_a_warning(train, flowers, tmp_path, monkeypatch):
+    with pytest.raises(Stopped):
+        train(flowers, "out", **SPEC, report=Stops(10))
+    monkeypatch.setattr(Place, "words", "cuda in fp16")
+    report = Stops()
+    train(flowers, "out", **SPEC, report=report)
+    assert any("not bit for bit" in line for level, line in report.lines if level == "warning")
 
 
 def test_every_checkpoint_in_a_row(train, flowers, same):
