@@ -98,21 +98,27 @@ def watched(page, plane):
     assert faults == []
 
 
-@pytest.fixture
-def signed_in(watched, plane, passwords):
-    """signed_in("engineer") -> the page of that person, past the one-time password."""
+@pytest.fixture(scope="session")
+def sign_in_as(plane, passwords):
+    """sign_in_as(page, "approver") -> the page of that person, past the one-time password."""
 
-    def enter(name: str):
-        watched.goto(f"{plane}/")
-        sign_in(watched, name, passwords[name].strip())
-        if "password/change" in watched.url:
-            replace_password(watched, passwords[name].strip())
+    def enter(page, name: str):
+        page.goto(f"{plane}/")
+        sign_in(page, name, passwords[name].strip())
+        if "password/change" in page.url:
+            replace_password(page, passwords[name].strip())
             passwords[name] = PASSWORD
-            if "login" in watched.url:
-                sign_in(watched, name, PASSWORD)
-        return watched
+            if "login" in page.url:
+                sign_in(page, name, PASSWORD)
+        return page
 
     return enter
+
+
+@pytest.fixture
+def signed_in(watched, sign_in_as):
+    """signed_in("engineer") -> the watched page of that person."""
+    return lambda name: sign_in_as(watched, name)
 
 
 def sign_in(page, name: str, password: str) -> None:

@@ -1,0 +1,100 @@
+"""From a raw table to production by two people, each in a browser of their own."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import PASSWORD
+
+ROWS = "".join(
+    f"{hour},{'' if hour % 41 == 0 else 50 + hour % 24 + (hour * 7919 % 100) / 100}\n" for hour in range(400)
+)
+TABLE = {"name": "load.csv", "mimeType": "text/csv", "buffer": f"hour,load\n{ROWS}".encode()}
+SMALL = {
+    "/train/target": "load",
+    "/train/hidden": "16",
+    "/train/epochs": "10",
+    "/quantize/runs": "20",
+    "/compile/runs": "20",
+    "/compile/trials": "4",
+}
+
+
+@pytest.fixture(scope="module")
+def trained(browser, plane, passwords, sign_in_as):
+    """The address of the model version that an engineer made in the browser."""
+    context = browser.new_context()
+    page = sign_in_as(context.new_page(), "engineer")
+    page.goto(f"{plane}/p/demo/upload")
+    page.get_by_role("textbox", name="Dataset").fill("load")
+    page.set_input_files("input[type=file]", TABLE)
+    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("link", name="Train a model").click()
+    page.get_by_role("textbox", name="Model", exact=True).fill("load-forecaster")
+    page.locator('[name="/train/task"]').select_option("forecast")
+    for group in page.locator("main form details").all():
+        group.evaluate("group => group.open = true")
+    for field, value in SMALL.items():
+        page.locator(f'[name="{field}"]').fill(value)
+    page.get_by_role("button", name="Queue all steps").click()
+    expect(page.locator("h1")).to_contain_text("load-forecaster")
+    expect(page.locator(".title .state")).to_have_text("Succeeded", timeout=180_000)
+    page.get_by_role("link", name="load-forecaster v1").first.click()
+    expect(page.locator(".answer")).to_contain_text("int8")
+    address = page.url
+    context.close()
+    return address
+
+
+def test_a_refused_field_stays_beside_its_value(page, sign_in_as, plane, trained):
+    sign_in_as(page, "engineer")  # not watched: Chromium counts a form's 422 as an error of the page
+    page.goto(f"{plane}/p/demo/data/load/1")
+    page.get_by_role("link", name="Train a model").click()
+    page.locator('[name="/train/task"]').select_option("forecast")
+    page.locator('[name="/train/target"]').fill("lode")
+    page.get_by_role("button", name="Queue all steps").click()
+    expect(page.locator(".field.bad .err").first).to_contain_text("lode")
+    expect(page.locator('[name="/train/target"]')).to_have_value("lode")
+
+
+def test_the_engineer_asks_and_the_approver_decides(browser, signed_in, plane, trained, sign_in_as):
+    page = signed_in("engineer")
+    page.goto(trained)
+    page.get_by_role("button", name="Request promotion").click()
+    page.get_by_label("Comment").fill("the first one")
+    page.get_by_role("button", name="Ask the approvers").click()
+    expect(page.locator(".title .state")).to_have_text("Pending")
+    expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+    approval = page.url
+
+    context = browser.new_context()
+    decider = sign_in_as(context.new_page(), "approver")
+    decider.goto(f"{plane}/")
+    decider.locator("#main").get_by_role("link", name="load-forecaster v1").first.click()
+    expect(decider.locator("#main")).to_contain_text("the first one")
+    decide(decider, reason="figures read", password="not the password")
+    expect(decider.locator(".field.bad .err")).to_be_visible()
+    expect(decider.get_by_label("Reason")).to_have_value("figures read")
+    decide(decider, reason="figures read", password=None)
+    expect(decider.locator(".title .state")).to_have_text("Approved")
+    context.close()
+
+    page.goto(approval)
+    expect(page.locator("#main")).to_contain_text("figures read")
+    page.goto(trained)
+    expect(page.locator(".title .state")).to_have_text("In production")
+
+
+def decide(page, *, reason: str, password: str | None) -> None:
+    page.get_by_label("Reason").fill(reason)
+    page.locator("input[name=password]").fill(PASSWORD if password is None else password)
+    page.locator("#vote button[value=approve]").click()
+
+
+@pytest.mark.parametrize(
+    "path", ["runs", "models", "approvals", "pipelines", "pipelines/new", "models/load-forecaster/1"]
+)
+def test_no_page_of_the_chain_is_wider_than_a_phone(path, signed_in, plane, trained):
+    page = signed_in("engineer")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{plane}/p/demo/{path}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
