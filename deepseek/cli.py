@@ -67,6 +67,7 @@ COMMANDS = {
         "deepseek.compile.spec:CompileSpec",
         from_model=True,
     ),
+    "serve": Command("answer predictions of a model over HTTP", entry="deepseek.serve.command:main"),
     "noop": Command("do nothing, to try things out", "deepseek.noop.spec:NoopSpec", ()),
 }
 

@@ -1,0 +1,188 @@
+"""What goes over the wire: the body of a request to rows, outputs to the body of an answer, refusals to theirs."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from deepseek.job import EngineError
+from deepseek.models.predictor import Predictor
+
+Floats = npt.NDArray[np.float32]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+ROW = TypeAdapter(list[Number])
+ROWS = TypeAdapter(list[Annotated[list[Number], Field(strict=True)]])
+
+MOST_FAULTS = 20
+"""An answer names at most so many."""
+NUMBER_BYTES = 32
+"""No number needs more in JSON: a float64 has 24 characters at most, and there is room for a comma and blanks."""
+_PARTS = ("code", "message", "field", "limit", "hint")
+_LARGEST = float(np.finfo(np.float32).max)
+_NONE: Floats = np.empty((0, 0), np.float32)
+
+
+def body_limit(width: int, max_rows: int) -> int:
+    """Bytes that `max_rows` rows of `width` numbers can need."""
+    return 1024 + max_rows * (width * NUMBER_BYTES + 8)
+
+
+def read_rows(body: bytes, *, width: int, max_rows: int) -> tuple[Floats, bool, list[EngineError]]:
+    """The features in `body` as (rows, width) float32, whether they were one row without a list around it, and all
+    that is wrong with them (then there are no rows)."""
+    try:
+        document = from_json(body)
+    except ValueError as error:
+        return _NONE, False, [_not_json(str(error))]
+    features = document.get("features") if isinstance(document, dict) else None
+    if not isinstance(features, list):
+        return _NONE, False, [_no_features(document, width)]
+    single = not (features and isinstance(features[0], list))
+    if not single and len(features) > max_rows:
+        return _NONE, False, [_too_many(len(features), max_rows)]
+    try:
+        rows = [ROW.validate_python(features)] if single else ROWS.validate_python(features)
+    except ValidationError as error:
+        return _NONE, single, [_fault(dict(fault)) for fault in error.errors(include_url=False)[:MOST_FAULTS]]
+    wrong = [index for index, row in enumerate(rows) if len(row) != width]
+    if wrong:
+        return _NONE, single, [_width(index, len(rows[index]), width, single) for index in wrong[:MOST_FAULTS]]
+    with np.errstate(over="ignore"):
+        made = np.array(rows, np.float32)
+    if not np.isfinite(made).all():
+        outside = np.argwhere(~np.isfinite(made))[:MOST_FAULTS]
+        return _NONE, single, [_too_large_number(int(row), int(column), single) for row, column in outside]
+    return made, single, []
+
+
+def prediction_json(outputs: Floats, single: bool) -> bytes:
+    """``{"prediction": ...}``: one row of outputs, or a list of rows. Raises EngineError ``outputs_not_finite``."""
+    if not np.isfinite(outputs).all():
+        row = int(np.flatnonzero(~np.isfinite(outputs).all(axis=1))[0])
+        raise EngineError(
+            "outputs_not_finite",
+            "The model gives an infinite value, or none, for a row.",
+            field=_pointer(() if single else (row,)),
+            limit="finite values",
+            hint="Its features are far from those that the model was trained on.",
+        )
+    return to_json({"prediction": outputs[0].tolist() if single else outputs.tolist()})
+
+
+def error_json(errors: Sequence[EngineError]) -> bytes:
+    """The body of a refusal: the first error at the top, all of them in ``errors``."""
+    faults = [{name: getattr(error, name) for name in _PARTS} for error in errors]
+    return to_json({"error": {**faults[0], "errors": faults}})
+
+
+def _pointer(place: Sequence[int | str]) -> str:
+    return "".join(f"/{part}" for part in ("features", *place))
+
+
+def _not_json(why: str) -> EngineError:
+    return EngineError(
+        "malformed_json",
+        f"The body is not JSON: {why}.",
+        limit='{"features": [...]}',
+        hint="Send one JSON object as UTF-8.",
+    )
+
+
+def _no_features(document: Any, width: int) -> EngineError:
+    if not isinstance(document, dict):
+        message = f"The body is {_kind(document)}, not an object."
+    elif "features" in document:
+        message = f"features is {_kind(document['features'])}, not a list."
+    else:
+        message = "The body has no features."
+    return EngineError(
+        "features_missing",
+        message,
+        field="/features",
+        limit=f"a list of {width} numbers, or a list of such lists",
+        hint='Send {"features": [...]} for one row, or {"features": [[...], [...]]} for several.',
+    )
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _too_many(rows: int, max_rows: int) -> EngineError:
+    return EngineError(
+        "too_many_rows",
+        f"The request has {rows} rows; one may have {max_rows}.",
+        field="/features",
+        limit=str(max_rows),
+        hint="Send several requests, or start the service with a higher --max-rows.",
+    )
+
+
+def _fault(fault: dict[str, Any]) -> EngineError:
+    """One fault that pydantic found: a row that is no list, or a value that is no finite number."""
+    found, field = fault["input"], _pointer(fault["loc"])
+    if fault["type"] == "list_type":
+        message = f"This row is {_kind(found)}, and the first is a list."
+        return EngineError(
+            "ragged_rows", message, field=field, limit="a list of numbers", hint="Give every row as a list."
+        )
+    number = isinstance(found, float)  # one that JSON cannot hold, and many writers write
+    fill = "Fill in missing values, as the training data were cleaned."
+    return EngineError(
+        "not_a_number",
+        "The value is NaN or infinite." if number else f"The value is {_kind(found)}.",
+        field=field,
+        limit="a finite number",
+        hint=fill if number or found is None else "Give every value as a number.",
+    )
+
+
+def _width(row: int, found: int, width: int, single: bool) -> EngineError:
+    return EngineError(
+        "wrong_width",
+        f"The row has {found} values, the model takes {width}.",
+        field=_pointer(() if single else (row,)),
+        limit=str(width),
+        hint="GET /model lists the features in their order.",
+    )
+
+
+def _too_large_number(row: int, column: int, single: bool) -> EngineError:
+    return EngineError(
+        "out_of_range",
+        "The value is too large for a float32.",
+        field=_pointer((column,) if single else (row, column)),
+        limit=f"{_LARGEST:g}",
+        hint="Use the unit of the training data.",
+    )
+
+
+def predict_schema(predictor: Predictor) -> dict[str, Any]:
+    """What OpenAPI says of POST /predict."""
+    asked, given = _list_of(predictor.inputs), _list_of(predictor.outputs)
+    parts = {name: {"type": ["string", "null"]} for name in _PARTS}
+    part = {"type": "object", "properties": parts}
+    error = {"type": "object", "properties": {**parts, "errors": {"type": "array", "items": part}}}
+    refusals = {"400": "Not JSON", "413": "Too many rows or bytes", "422": "Features that do not fit the model"}
+    return {
+        "summary": "Predict",
+        "operationId": "predict",
+        "requestBody": {"required": True, "content": _content("features", asked)},
+        "responses": {
+            "200": {"description": "One row of outputs, or a list of rows", "content": _content("prediction", given)},
+            **{status: {"description": text, "content": _content("error", error)} for status, text in refusals.items()},
+        },
+    }
+
+
+def _list_of(width: int) -> dict[str, Any]:
+    row = {"type": "array", "items": {"type": "number"}, "minItems": width, "maxItems": width}
+    return {"oneOf": [row, {"type": "array", "items": row}]}
+
+
+def _content(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"type": "object", "required": [name], "properties": {name: schema}}}}
