@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,22 @@ class Running:
                 raise TimeoutError(f"{found}")
             time.sleep(0.05)
 
-    def checkpointed(self, job: int, *, seconds: float = 60) -> dict:
+    def checkpointed(self, job: int) -> dict:
         """Wait until a checkpoint of the job is stored."""
+        return self.until(job, lambda found: found["checkpoint"])
+
+    def at_stage(self, job: int, *stages: str) -> dict:
+        """Wait until the job is at work in one of these stages."""
+        return self.until(job, lambda found: (found["progress"] or {}).get("stage") in stages)
+
+    def until(self, job: int, condition: Callable[[dict], Any], *, seconds: float = 90) -> dict:
+        """Wait for the job; one that ends before is a fault of the test."""
         deadline = time.monotonic() + seconds
         while True:
             found = self.plane.get(f"/jobs/{job}")
-            if found["checkpoint"] or found["state"] not in ("queued", "waiting", "running"):
+            if condition(found):
                 return found
-            if time.monotonic() > deadline:
+            if found["state"] not in ("queued", "waiting", "running") or time.monotonic() > deadline:
                 raise TimeoutError(f"{found}")
             time.sleep(0.05)
 
