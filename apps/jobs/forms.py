@@ -58,6 +58,7 @@ class SpecForm:
         self.error = ""
         self.datalists: dict[str, str] = {}  # pointer -> id of the datalist of its text field
         self.folded: frozenset[str] = frozenset()  # pointers of groups that open on demand, or where an error is
+        self.left_out: frozenset[str] = frozenset()  # pointers of fields that are neither drawn nor read
 
     # -- in -------------------------------------------------------------------------------------------------------
     def bind(self, data: Mapping[str, Any]) -> Self:
@@ -113,7 +114,8 @@ class SpecForm:
                 read: dict[str, Any] = {
                     name: value
                     for name, inner in plain["properties"].items()
-                    if (value := self.read(inner, f"{pointer}/{escaped(name)}", data)) is not ABSENT
+                    if (at := f"{pointer}/{escaped(name)}") not in self.left_out
+                    and (value := self.read(inner, at, data)) is not ABSENT
                 }
                 return None if nullable and not read and pointer else read
             case "list":
@@ -164,6 +166,7 @@ class SpecForm:
                 item.items = [
                     self.drawn(inner, f"{pointer}/{escaped(name)}", held.get(name, ABSENT), name in needed)
                     for name, inner in plain["properties"].items()
+                    if f"{pointer}/{escaped(name)}" not in self.left_out
                 ]
                 item.folded = pointer in self.folded and not any(each.error for each in walked([item]))
             case "list":

@@ -20,7 +20,7 @@ from apps.jobs.needs_fields import needs_item, read_needs
 from apps.jobs.serializers import NeedsBody
 from apps.jobs.submission import queue_of
 from apps.pipelines.models import Pipeline
-from apps.pipelines.services import merged, submit_pipeline
+from apps.pipelines.services import submit_pipeline
 from apps.pipelines.templates import Ground, asked_of, template_of
 
 COLUMNS = "columns"  # id of the list of names that the fields of columns offer
@@ -28,6 +28,7 @@ COLUMNS_OFFERED = 500
 COLUMNS_TOLD = 12  # below the version
 TRAIN = "train"
 OF_NEEDS = re.compile(r"/steps/\d+/needs/")  # of the one step that the form asks them for
+OF_VERSION = frozenset({"/clean/csv/delimiter", "/clean/csv/encoding"})  # known, and other with another version
 FOLDED = frozenset({"/clean", "/train/schedule", "/quantize", "/compile"})
 
 
@@ -39,7 +40,7 @@ class PipelineForm:
         self.template = template_of(template)
         self.spec_form = SpecForm(self.template.parameters)
         self.spec_form.datalists = {"/train/target": COLUMNS}
-        self.spec_form.folded = FOLDED
+        self.spec_form.folded, self.spec_form.left_out = FOLDED, OF_VERSION
         self.values: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         self.status = 200
@@ -54,8 +55,7 @@ class PipelineForm:
         file = self.files[key]
         name = file.version.dataset.name
         self.values = {"version": key, "model": f"{name.removesuffix('-clean')[:44]}-model"}
-        follows = self.template.complete({"skip_cleaning": made_by_cleaning(file)}, self.ground(file))
-        self.spec_form.values = merged(self.spec_form.spec(), follows)
+        self.spec_form.values["skip_cleaning"] = file.version.script.startswith("deepseek.clean")
 
     def bind(self, data: Mapping[str, str]) -> None:
         self.spec_form.bind(data)
@@ -199,10 +199,6 @@ class PipelineForm:
             "model": self.values.get("model") or "MODEL",
         }
         return body | ({"cleaned": self.values["cleaned"]} if self.values.get("cleaned") else {})
-
-
-def made_by_cleaning(file: DatasetFile) -> bool:
-    return file.version.script.startswith("deepseek.clean")
 
 
 def differing(values: Mapping[str, Any], blank: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Template:
     parameters: type[BaseModel]
     kinds: Mapping[str, str]  # step -> kind, of all that it may make
     complete: Callable[[Mapping[str, Any], Ground], Mapping[str, Any]]  # with what follows from the version
-    faults: Callable[[Any, Ground], list[dict[str, Any]]]  # of parameters that are valid by themselves
+    faults: Callable[[Mapping[str, Any], Ground], list[dict[str, Any]]]  # of parameters as given, against the version
     build: Callable[[Any, Ground], list[dict[str, Any]]]  # the steps, as a body of POST pipelines has them
 
 
@@ -119,14 +119,13 @@ def asked_of(
     `strict`: as in parse_spec, False for values that a form gives as text.
     """
     template = template_of(name)
-    errors = name_faults(ground) + needs_faults(template, ground)
+    completed = template.complete(parameters, ground)
+    errors = name_faults(ground) + needs_faults(template, ground) + template.faults(completed, ground)
     values = None
     try:
-        completed = template.complete(parameters, ground)
         values = parse_model(template.parameters, completed, strict=strict, prefix="/params")
-        errors += template.faults(values, ground)
     except Invalid as failure:
-        errors += failure.errors
+        errors = failure.errors + errors
     if errors or values is None:
         raise all_of(errors)
     needs = ground.needs or {}
@@ -175,43 +174,52 @@ def needs_faults(template: Template, ground: Ground) -> list[dict[str, Any]]:
 
 
 # -- clean-train-quantize-compile-register --------------------------------------------------------------------------
-def complete_chain(parameters: Mapping[str, Any], ground: Ground) -> Mapping[str, Any]:
+def complete_chain(given: Mapping[str, Any], ground: Ground) -> Mapping[str, Any]:
     """How the version's CSV file is read, where the parameters are silent."""
-    dialect = dialect_of(ground.table.media_type) or Dialect()
-    given = parameters.get("clean", {})
-    if dialect == Dialect() or parameters.get("skip_cleaning") in (True, "true") or not isinstance(given, Mapping):
-        return parameters
-    told = given.get("csv", {})
+    dialect, clean = dialect_of(ground.table.media_type) or Dialect(), given.get("clean", {})
+    if dialect == Dialect() or skips(given) or not isinstance(clean, Mapping):
+        return given
+    told = clean.get("csv", {})
     read = {**asdict(dialect), **told} if isinstance(told, Mapping) else told
-    return {**parameters, "clean": {**given, "csv": read}}
+    return {**given, "clean": {**clean, "csv": read}}
 
 
-def chain_faults(values: ChainParameters, ground: Ground) -> list[dict[str, Any]]:
+def skips(given: Mapping[str, Any]) -> bool:
+    return given.get("skip_cleaning") in (True, "true")
+
+
+def chain_faults(given: Mapping[str, Any], ground: Ground) -> list[dict[str, Any]]:
+    """What does not go with the version, of parameters that may be wrong in themselves: that is told elsewhere."""
     errors = []
-    if values.skip_cleaning and ground.cleaned is not None:
+    if skips(given) and ground.cleaned is not None:
         message = "Cleaning is skipped: no cleaned table comes of it."
         errors.append(fault("invalid", message, "/cleaned", hint="Leave it out."))
-    if values.skip_cleaning and dialect_of(ground.table.media_type) not in (None, Dialect()):
+    if skips(given) and dialect_of(ground.table.media_type) not in (None, Dialect()):
         message = f"Training reads a CSV file in UTF-8 with commas; {ground.version} is another."
         errors.append(fault("invalid", message, "/params/skip_cleaning", hint="Let it be cleaned first."))
-    return errors + column_faults(values, [str(column.get("name")) for column in ground.version.columns])
+    return errors + column_faults(given, [str(column.get("name")) for column in ground.version.columns])
 
 
-def column_faults(values: ChainParameters, columns: Sequence[str]) -> list[dict[str, Any]]:
+def column_faults(given: Mapping[str, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
     """Columns that the version does not have; nothing where its columns are not known yet."""
     if not columns:
         return []
-    made = [] if values.skip_cleaning else [f"{name}__outlier" for name in columns]  # that flagging adds
-    asked = [("/params/train/target", values.train.target, columns)]
-    asked += [
-        (f"/params/train/features/{place}", name, [*columns, *made])
-        for place, name in enumerate(values.train.features or [])
-    ]
-    if not values.skip_cleaning:
-        asked += [
-            (f"/params/clean/columns/{place}", name, columns) for place, name in enumerate(values.clean.columns or [])
-        ]
+    made = [] if skips(given) else [f"{name}__outlier" for name in columns]  # that flagging adds
+    asked = [(where, name, columns) for where, name in names_in(given, "train", "target")]
+    asked += [(where, name, [*columns, *made]) for where, name in names_in(given, "train", "features")]
+    if not skips(given):
+        asked += [(where, name, columns) for where, name in names_in(given, "clean", "columns")]
     return [unknown_column(name, where, columns) for where, name, known in asked if name not in known]
+
+
+def names_in(given: Mapping[str, Any], group: str, name: str) -> list[tuple[str, str]]:
+    """(pointer, text) of the texts in this field, be it one or a list."""
+    inside = given.get(group)
+    value = inside.get(name) if isinstance(inside, Mapping) else None
+    where = f"/params/{group}/{name}"
+    if isinstance(value, list):
+        return [(f"{where}/{place}", one) for place, one in enumerate(value) if one and isinstance(one, str)]
+    return [(where, value)] if value and isinstance(value, str) else []
 
 
 def unknown_column(name: str, where: str, columns: Sequence[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from apps.audit.reads import timeline
 from apps.errors import Conflict, Invalid, NotFound
 from apps.jobs.kinds import KINDS
 from apps.jobs.services import retry_job
+from apps.jobs.states import JobState
 from apps.jobs.views import flat, within
 from apps.pages import page_asked
 from apps.pipelines import reads, services
@@ -154,7 +155,7 @@ def overview(actor: Actor, found: Whole, slug: str) -> dict[str, Any]:
         "rerun_body": {"from": "STEP", "changes": {}},
         "mark": mark_of(step.job for step in found.steps),
         "failed": failed,
-        "failed_in_spec": failed is not None and str((failed.job.error or {}).get("field") or "").startswith("/"),
+        "named": bool(failed and (failed.job.error or {}).get("field")),
         "may_retry": failed is not None and allows(actor, "job.retry", failed.job),
     }
 
@@ -186,12 +187,18 @@ def graph_of(found: Whole, slug: str) -> dict[str, Any] | None:
                 "box": box,
                 "kind": nodes[box.name][1],
                 "state": nodes[box.name][2],
+                "word": word_of(nodes[box.name][2]),
                 "outside": box.name in outside,
                 "url": reverse("jobs:detail", args=[slug, nodes[box.name][0]]),
             }
             for box in drawing.boxes
         ],
     }
+
+
+def word_of(state: str) -> str:
+    words = {"cancelling": _("Being cancelled"), "not_run": _("Not run")}
+    return words.get(state) or str(JobState(state).label)
 
 
 # -- what one can do to it ------------------------------------------------------------------------------------------

@@ -118,6 +118,14 @@ def test_takes_any_model_offers_names_and_folds_groups_without_errors():
     )
 
 
+def test_what_is_left_out_is_neither_drawn_nor_read():
+    form = SpecForm("clean")
+    form.left_out = frozenset({"/csv/delimiter"})
+    assert "/csv/delimiter" not in {each.pointer for each in walked(form.items)}
+    form.bind({"/csv/delimiter": "|", "/csv/encoding": "gb18030"})
+    assert form.spec()["csv"] == {"encoding": "gb18030"}
+
+
 def test_draws_each_field_with_unit_limit_and_choices():
     form = SpecForm("clean")
     window = item(form, "/window_size")

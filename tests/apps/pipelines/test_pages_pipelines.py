@@ -220,7 +220,7 @@ def form(version):
         "/train/task": "forecast",
         "/train/target": "close",
     }
-    return filled | {"/clean/csv/delimiter": ";", "op": "submit"}
+    return filled | {"op": "submit"}
 
 
 def test_a_version_fills_the_form_and_offers_its_columns(engineer, web, version, page):
@@ -228,7 +228,8 @@ def test_a_version_fills_the_form_and_offers_its_columns(engineer, web, version,
     assert f'<option value="{version.pk}" selected>' in text
     assert '<option value="close"></option>' in text
     assert "Its columns: day, close." in text
-    assert 'name="/clean/csv/delimiter" type="text" autocomplete="off" spellcheck="false" value=";"' in text
+    assert "/clean/csv/missing_tokens" in text
+    assert "/clean/csv/delimiter" not in text  # the version says so
     assert 'value="wti-model"' in text
     assert "No node serves the queue cpu now" in text
 
@@ -242,6 +243,7 @@ def test_submit_makes_the_pipeline_and_leads_to_it(engineer, web, form, page, jo
     assert (spec["hidden"], spec["schedule"]["max_lr"], spec["target"]) == ([8, 4], 0.01, "close")
     assert job(pipeline, "train").need_cpus == 2
     assert job(pipeline, "clean").register == {"dataset": "wti-clean"}
+    assert json.loads(job(pipeline, "clean").spec)["csv"]["delimiter"] == ";"
     assert job(pipeline, "register").register == {"model": "wti-forecaster"}
 
 

@@ -99,6 +99,8 @@ def test_what_a_form_sends_is_text(expand):
         ({"train": {**TRAIN, "lags": "7"}}, {}, {"/params/train/lags"}),
         ({"train": {**TRAIN, "schedule": {"max_lr": 1e-9}}}, {}, {"/params/train/schedule/max_lr"}),
         ({"train": {**TRAIN, "target": "clsoe"}}, {}, {"/params/train/target"}),
+        ({"train": {**TRAIN, "target": "clsoe", "lags": 0}}, {}, {"/params/train/target", "/params/train/lags"}),
+        ({"train": [], "clean": 1}, {}, {"/params/train", "/params/clean"}),
         (
             {"train": {"task": "regression", "target": "close", "features": ["day", "x"]}},
             {},
