@@ -1,6 +1,8 @@
 """The command ``deepseek serve``: one model, one process, one port."""
 
 import argparse
+import asyncio
+import logging
 import os
 import socket
 import sys
@@ -10,8 +12,8 @@ from pathlib import Path
 from deepseek.job import EngineError
 
 FAILED, INTERRUPTED = 1, 130
-GRACE_SECONDS = 10
-"""Requests that run when the service is told to stop may finish for so long."""
+GRACE_SECONDS = 5
+"""Requests that run when the service is told to stop may finish for so long; container engines wait for 10 seconds."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -45,6 +47,7 @@ def main(words: Sequence[str]) -> int:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     variant, task = predictor.manifest.variant, predictor.manifest.task
     print(f"deepseek: serving {variant}, a {task}, on {_address(listener)}", flush=True)
     try:
@@ -65,6 +68,11 @@ def listen(host: str, port: int) -> socket.socket:
     # head, which a client delays by 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """uvicorn logs a trace of each request that it ends at a stop, after a line that says how many it ends."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def _address(listener: socket.socket) -> str:

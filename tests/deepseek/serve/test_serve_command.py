@@ -47,6 +47,19 @@ def test_a_transfer_that_breaks_off(serve, tmp_path):
     assert "Traceback" not in service.stop()[1]
 
 
+def test_a_client_that_never_ends_its_request_does_not_hold_up_the_stop(serve, tmp_path):
+    make_model(tmp_path)
+    service = serve(tmp_path)
+    host, port = service.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as stuck:
+        stuck.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert service.ask("/healthz")[0] == 200  # the other was taken before it
+        code, errors = service.stop()
+    assert code == 143
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "deepseek: stopped"
+
+
 def test_many_at_once(serve, tmp_path):
     make_model(tmp_path, task="regression")
     service = serve(tmp_path)
