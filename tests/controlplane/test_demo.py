@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from controlplane.demo.tables import wti_csv
+from deepseek.models.manifest import sha256_of
 from tests.faults.running import ROOT, environment_of
 
 
@@ -15,25 +20,60 @@ def demo(home, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=420)
 
 
-def test_the_demo_from_nothing_and_again(tmp_path):
-    first = demo(tmp_path)
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """(home, what was printed, demo.json) of one whole demo."""
+    home = tmp_path_factory.mktemp("demo")
+    first = demo(home)
     assert first.returncode == 0, first.stdout + first.stderr
-    facts = json.loads((tmp_path / "demo.json").read_text())
+    return home, first.stdout, json.loads((home / "demo.json").read_text())
+
+
+def test_the_demo_from_nothing(told):
+    home, printed, facts = told
     forecaster, classifier = (facts["models"][name] for name in ("wti-forecaster", "breast-cancer-classifier"))
     assert forecaster["missing"] == {"before": 290, "after": 0}
     for made in (forecaster, classifier):
         assert made["production"] == 1
         assert len(set(made["variants"].values())) == 3
         assert set(made["seconds"]) == {"clean", "train", "quantize", "compile", "register"}
-    assert "wti-clean v1 <- #1 clean <- wti v1" in first.stdout
-    assert not (tmp_path / "plane.json").exists()
+    assert "wti-clean v1 <- #1 clean <- wti v1" in printed
+    assert not (home / "plane.json").exists()
 
-    again = demo(tmp_path)
+
+def test_again_nothing_is_done_twice(told):
+    home, _, facts = told
+    again = demo(home)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "nothing is done twice" in again.stdout
     assert "one log-in" not in again.stdout
-    repeated = json.loads((tmp_path / "demo.json").read_text())
+    repeated = json.loads((home / "demo.json").read_text())
     assert repeated["models"] == facts["models"]
+
+
+def test_the_command_line_gives_the_same_bytes(told, tmp_path):
+    """The same table and specs by hand, without a plane: equal data, weights, 8-bit model and figures."""
+    home, _, facts = told
+    made = facts["models"]["wti-forecaster"]["variants"]
+    (tmp_path / "wti.csv").write_bytes(wti_csv())
+    deepseek(tmp_path, "clean", "wti.csv", "-o", "clean", "--window-size", "5", "--outliers", "robust_z")
+    assert stored(home, tmp_path / "clean/table.parquet")
+    task = ("--task", "forecast", "--target", "DCOILWTICO", "--lags", "20")
+    deepseek(tmp_path, "train", "clean/table.parquet", "-o", "model", *task)
+    assert sha256_of(tmp_path / "model/model.safetensors") == made["fp32"]
+    assert stored(home, tmp_path / "model/figures.json")
+    deepseek(tmp_path, "quantize", "model", "-o", "int8")
+    assert sha256_of(tmp_path / "int8/model.pt") == made["int8"]
+
+
+def deepseek(folder: Path, *words: str) -> None:
+    subprocess.run([sys.executable, "-m", "deepseek.cli", *words], cwd=folder, check=True, timeout=120)
+
+
+def stored(home: Path, path: Path) -> bool:
+    """Whether the plane holds the same bytes."""
+    digest = sha256_of(path)
+    return (home / "artifacts/sha256" / digest[:2] / digest[2:]).is_file()
 
 
 def test_a_home_that_cannot_be_written_is_said_and_not_traced(tmp_path):
