@@ -1,6 +1,7 @@
 """The C compiler that links a library. It is looked for and tried before any work is done."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 from deepseek.job import EngineError
 
 NAMES = ("g++", "gcc", "cc", "clang")
+DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Where to look, and where a compiler looks for its linker, if there is no PATH at all."""
 _PROBE = "int plane_probe(void) { return 0; }\n"
 _SECONDS = 120
 
@@ -49,13 +52,13 @@ class Compiler:
             text=True,
             errors="replace",
             timeout=_SECONDS,
+            env={**os.environ, "PATH": _path()},
             check=False,
         )
         if run.returncode:
-            said = (run.stderr or run.stdout).strip().splitlines()
-            raise RuntimeError(
-                f"{self.command[0]} ended with {run.returncode}: {said[-1][:300] if said else 'nothing'}"
-            )
+            said = (run.stderr or run.stdout).strip().splitlines() or ["it said nothing"]
+            why = next((line for line in said if "error" in line), said[-1])
+            raise RuntimeError(f"{self.command[0]} ended with {run.returncode}: {why[:300]}")
 
 
 def find_compiler() -> Compiler:
@@ -81,7 +84,11 @@ def find_compiler() -> Compiler:
 
 
 def _candidates() -> list[list[str]]:
-    found = [[path] for path in map(shutil.which, NAMES) if path]
+    found = [[path] for path in (shutil.which(name, path=_path()) for name in NAMES) if path]
     if importlib.util.find_spec("ziglang"):
         found.append([sys.executable, "-m", "ziglang", "cc"])
     return found
+
+
+def _path() -> str:
+    return os.environ.get("PATH", DEFAULT_PATH)

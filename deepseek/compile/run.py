@@ -12,7 +12,7 @@ from deepseek.compile.spec import CompileSpec
 from deepseek.job import JSON, Output, Report, Result, staged
 from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Figures, Latency
 from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, MANIFEST_TYPE, MEDIA_TYPES, ModelManifest
-from deepseek.models.predictor import open_model, use_tvm_threads
+from deepseek.models.predictor import open_model, require_tvm, use_tvm_threads
 from deepseek.models.source import (
     EAGER,
     Source,
@@ -48,10 +48,11 @@ def run(spec: CompileSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
     and with no trials they follow a rule, and all but the figures is the same each time. The outputs are the same sums
     in any case.
 
-    Raises EngineError: ``compiler_missing`` (before any work), ``model_format``, ``compiled_differs``, and whatever
-    `read_source` finds wrong with a file; then, as after a crash, there is no `out`.
+    Raises EngineError: ``package_missing`` or ``compiler_missing``, both before any work, ``model_format``,
+    ``compiled_differs``, and whatever `read_source` finds wrong with a file; then, as after a crash, there is no `out`.
     """
     report.progress(0, None, "files", stage="read")
+    require_tvm()
     compiler = find_compiler()
     with staged(out) as stage, torch_threads(spec.threads):
         source = read_source(inputs, "Compiling")

@@ -5,6 +5,7 @@ TorchScript file is checked to do nothing but compute, and a compiled library is
 further: whoever wrote both the library and its manifest is trusted.
 """
 
+import importlib.util
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -78,7 +79,7 @@ class TvmPredictor(Predictor):
 
     def __init__(self, manifest: ModelManifest, path: Path) -> None:
         super().__init__(manifest)
-        self.batch = _batch(manifest)
+        self.batch = _count(manifest, "batch")
         self._main, self._tensor = _open_library(path, manifest)
         self._lock = threading.Lock()  # its virtual machine keeps its registers between calls
 
@@ -101,11 +102,11 @@ class TvmPredictor(Predictor):
         return [self._tensor(features[i : i + self.batch]) for i in range(0, len(features), self.batch)]
 
 
-def _batch(manifest: ModelManifest) -> int:
-    batch = manifest.machine.get("batch")
-    if isinstance(batch, int) and batch > 0:
-        return batch
-    raise bad_manifest(Path(MANIFEST_NAME), "/machine/batch: the rows of one call of a compiled model are wanted")
+def _count(manifest: ModelManifest, name: str) -> int:
+    count = manifest.machine.get(name)
+    if isinstance(count, int) and count > 0:
+        return count
+    raise bad_manifest(Path(MANIFEST_NAME), f"/machine/{name}: a compiled model needs a number above 0")
 
 
 def load_predictor(folder: Path) -> Predictor:
@@ -193,6 +194,20 @@ def unreadable(path: Path, why: str) -> EngineError:
     )
 
 
+def require_tvm() -> None:
+    """Raise EngineError ``package_missing`` where TVM is not installed."""
+    if importlib.util.find_spec("tvm"):
+        return
+    raise EngineError(
+        "package_missing",
+        "A compiled model needs the package apache-tvm.",
+        field="inputs/model",
+        value="tvm is not installed",
+        limit="apache-tvm 0.27",
+        hint="Install it: python -m pip install 'apache-tvm>=0.27,<0.28' apache-tvm-ffi==0.1.14.post0",
+    )
+
+
 def use_tvm_threads(count: int) -> None:
     """Let TVM compute with `count` threads, from its first parallel call on.
 
@@ -204,7 +219,8 @@ def use_tvm_threads(count: int) -> None:
 
 
 def _open_library(path: Path, manifest: ModelManifest) -> tuple[Callable[[Any], Any], Callable[[Floats], Any]]:
-    use_tvm_threads(int(manifest.machine.get("threads", 1)))
+    require_tvm()
+    use_tvm_threads(_count(manifest, "threads"))
     import tvm
     from tvm import relax
 

@@ -47,24 +47,23 @@ def take_turns(
     """Time each of `calls` `runs` times, in up to 20 turns, so that what slows the machine meets all of them.
 
     The first call of a turn is not counted: it brings the weights back into the caches, which the others emptied.
-    After `limit` seconds the turn that runs is the last. `advance` hears how many calls of each are done. The calls
-    run in torch's inference mode, without Python's collector of garbage.
+    After `limit` seconds no other call begins, except for one of each. `advance` hears how many calls of each are
+    done. The calls run in torch's inference mode, without Python's collector of garbage.
     """
     taken: dict[str, list[int]] = {name: [] for name in calls}
-    length = math.ceil(runs / TURNS)
+    length, done = math.ceil(runs / TURNS), 0
     collecting = gc.isenabled()
     gc.disable()
     try:
         with torch.inference_mode():
             end = time.monotonic() + limit
             for call in calls.values():
-                _repeat(call, WARM)
-            done = 0
+                _repeat(call, WARM, end)
             while done < runs and (not done or time.monotonic() < end):
                 count = min(length, runs - done)
                 for name, call in calls.items():
-                    taken[name] += _repeat(call, count)
-                done += count
+                    taken[name] += _repeat(call, count, end)
+                done = min(map(len, taken.values()))
                 if advance:
                     advance(done)
     finally:
@@ -73,12 +72,12 @@ def take_turns(
     return Timing({name: statistics.median(times) / 1e9 for name, times in taken.items()}, done)
 
 
-def _repeat(call: Call, count: int) -> list[int]:
-    """Nanoseconds of each of `count` calls, after one that is not counted."""
+def _repeat(call: Call, count: int, end: float) -> list[int]:
+    """Nanoseconds of each of `count` calls after one that is not counted; of fewer, but one, if the time is up."""
     clock = time.perf_counter_ns
     call()
-    times = []
-    for _ in range(count):
+    times: list[int] = []
+    while len(times) < count and (not times or time.monotonic() < end):
         start = clock()
         call()
         times.append(clock() - start)

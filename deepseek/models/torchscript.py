@@ -8,8 +8,11 @@ constants, and a ``forward`` of a few operators. Whatever calls another one is r
 import ast
 import io
 import re
+import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -35,7 +38,8 @@ def write_archive(module: torch.jit.ScriptModule, path: Path) -> None:
     def renumber(data: bytes) -> bytes:
         return _MANGLED.sub(lambda m: numbers.setdefault(m[0], b"___torch_mangle_%d" % len(numbers)), data)
 
-    torch.jit.save(module, buffer)
+    with _no_deprecation():
+        torch.jit.save(module, buffer)
     with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(path, "w") as target:
         for entry in source.infolist():
             if entry.filename.endswith(_LEFT_OUT):
@@ -54,9 +58,18 @@ def read_archive(path: Path, slot: str = "model") -> torch.jit.ScriptModule:
     """
     _check(path, slot)
     try:
-        return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-any-return, no-untyped-call]
+        with _no_deprecation():
+            return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-any-return, no-untyped-call]
     except (RuntimeError, ValueError) as error:
         raise unreadable(path, slot, str(error).splitlines()[0][:200]) from error
+
+
+@contextmanager
+def _no_deprecation() -> Iterator[None]:
+    """TorchScript is what the source text names; torch 2.13 says at each call that torch.export is its heir."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 def unreadable(path: Path, slot: str, why: str) -> EngineError:

@@ -1,0 +1,110 @@
+"""Compiling one model: what comes out, that it computes the same, and what is said of its speed."""
+
+import numpy as np
+import pytest
+
+from deepseek.models.figures import Figures
+from deepseek.models.machine import arch, elf_machine
+from deepseek.models.manifest import ModelManifest, sha256_of
+from deepseek.models.predictor import load_predictor
+from deepseek.models.timing import Timing
+from tests.deepseek.models.making import make_model
+
+ROWS = np.random.default_rng(1).normal(size=(7, 5)).astype(np.float32)
+
+
+def same(folder, out, rows=ROWS):
+    """Whether the compiled model predicts what the trained one does."""
+    return np.allclose(load_predictor(out).predict(rows), load_predictor(folder).predict(rows), rtol=1e-5, atol=1e-6)
+
+
+def test_the_outputs(made):
+    slots = [("model", "model.so"), ("manifest", "model.json"), ("figures", "figures.json")]
+    assert [(o.slot, o.path) for o in made.result.outputs] == slots
+    assert sorted(path.name for path in made.out.iterdir()) == ["figures.json", "model.json", "model.so"]
+    assert {stage for stage, *_ in made.report.stages} == {"read", "lower", "tune", "build", "compare", "measure"}
+    tuned = [(done, total) for stage, done, total, _ in made.report.stages if stage == "tune"]
+    assert tuned == [(1, 3), (2, 3), (3, 3)]
+    assert elf_machine(made.out / "model.so") == arch()
+
+
+def test_the_manifest(made):
+    trained, manifest = ModelManifest.read(made.model / "model.json"), ModelManifest.read(made.out / "model.json")
+    assert (manifest.variant, manifest.format) == (f"tvm-{arch()}", "tvm")
+    assert (manifest.parent, manifest.signature) == (trained.digest(), trained.signature)
+    assert manifest.inputs["model"] == trained.file.sha256
+    assert manifest.file.sha256 == sha256_of(made.out / "model.so")
+    machine = manifest.machine
+    assert (machine["batch"], machine["threads"], machine["trials"]) == (3, 1, 3)
+    assert machine["mcpu"] == machine["target"]["mcpu"] == made.result.target
+    assert len(machine["tiles"]) == 2
+    assert machine["tvm"]
+
+
+def test_the_figures(made):
+    figures = Figures.read(made.out / "figures.json")
+    assert figures.variant == f"tvm-{arch()}"
+    assert figures.agreement.max_rel_error < 1e-5
+    assert figures.agreement.same_class.value == 1
+    assert [metric.name for metric in figures.agreement.difference] == ["accuracy", "f1_macro", "log_loss"]
+    (timed,) = figures.latency
+    assert (timed.batch, timed.threads, timed.runs, timed.against) == (3, 1, 10, "fp32 eager")
+    assert not any("not tuned" in note for note in figures.notes)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 7])
+def test_any_number_of_rows(made, rows):
+    assert same(made.model, made.out, ROWS[:rows])
+
+
+def test_a_bound_call_gives_the_same(made):
+    predictor = load_predictor(made.out)
+    assert np.array_equal(predictor.bind(ROWS[:3])()[0].numpy(), predictor.predict(ROWS[:3]))
+    assert len(predictor.bind(ROWS)()) == 3
+
+
+@pytest.mark.parametrize(
+    ("task", "activation", "hidden"),
+    [
+        ("forecast", "tanh", (17, 3)),
+        ("classification", "gelu", (17, 3)),
+        ("regression", "relu", ()),
+        ("classification", "relu", ()),
+    ],
+)
+def test_every_kind_of_network(compiled, tmp_path, task, activation, hidden):
+    make_model(tmp_path / "model", task=task, activation=activation, hidden=hidden, dropout=0.1)
+    compiled(tmp_path / "model", batch=4)
+    assert same(tmp_path / "model", tmp_path / "out")
+
+
+def test_less_optimisation(compiled, model, tmp_path):
+    compiled(model, opt_level=0)
+    assert same(model, tmp_path / "out")
+
+
+def test_without_trials_equal_inputs_give_equal_bytes(compiled, model, tmp_path):
+    for out in ("one", "two"):
+        compiled(model, out=out)
+    for name in ("model.so", "model.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert any("not tuned" in note for note in Figures.read(tmp_path / "one/figures.json").notes)
+
+
+def test_other_tiles_give_the_same_outputs(compiled, model, tmp_path):
+    for out, trials in (("one", 0), ("two", 10)):
+        compiled(model, out=out, batch=4, trials=trials)
+    one, two = (load_predictor(tmp_path / out) for out in ("one", "two"))
+    assert one.manifest.parent == two.manifest.parent
+    assert np.allclose(one.predict(ROWS), two.predict(ROWS), rtol=1e-6)
+
+
+def test_what_is_slower_is_said_to_be(compiled, model, report, monkeypatch, tmp_path):
+    def slow(calls, **words):
+        return Timing({name: 21e-6 if name.startswith("tvm") else 1e-5 for name in calls}, 10)
+
+    monkeypatch.setattr("deepseek.compile.run.take_turns", slow)
+    compiled(model, report=report)
+    figures = Figures.read(tmp_path / "out/figures.json")
+    assert "2.1 times slower than fp32 eager" in figures.notes[0]
+    assert ("warning", figures.notes[0]) in report.lines

@@ -1,0 +1,102 @@
+"""TorchScript files: equal models give equal bytes, and code that does more than compute is not opened."""
+
+import warnings
+import zipfile
+
+import pytest
+import torch
+
+from deepseek.job import EngineError
+from deepseek.models.manifest import Architecture
+from deepseek.models.network import build_network
+from deepseek.models.torchscript import read_archive, write_archive
+from deepseek.quantize.int8 import export, quantize
+
+
+def network(**fields):
+    given = {"inputs": 4, "hidden": [6, 5], "outputs": 3, "activation": "relu", "output": "value"} | fields
+    torch.manual_seed(0)
+    return build_network(Architecture(**given)).eval().requires_grad_(False)
+
+
+def refused(code, path):
+    with pytest.raises(EngineError) as caught:
+        read_archive(path)
+    assert (caught.value.code, caught.value.field) == (code, "inputs/model")
+    return caught.value
+
+
+class Writer(torch.nn.Module):
+    """Makes a file when it is asked for a prediction."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.from_file("made", True, 4)
+
+
+@pytest.mark.parametrize("form", [export, quantize])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+@pytest.mark.parametrize("output", ["value", "probabilities"])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("hidden", [[], [6, 5]])
+def test_every_network_there_and_back(tmp_path, form, activation, output, residual, hidden):
+    made = form(network(activation=activation, output=output, residual=residual, hidden=hidden, dropout=0.1))
+    write_archive(made, tmp_path / "m.pt")
+    opened, rows = read_archive(tmp_path / "m.pt"), torch.randn(7, 4)
+    assert torch.equal(opened(rows), made(rows))
+    assert opened(rows[:1]).shape == (1, 3)
+
+
+def test_equal_models_give_equal_bytes(tmp_path):
+    for name in ("one", "two"):
+        write_archive(quantize(network()), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_no_path_of_this_machine_is_in_it(tmp_path):
+    write_archive(export(network()), tmp_path / "m.pt")
+    with zipfile.ZipFile(tmp_path / "m.pt") as archive:
+        for name in archive.namelist():
+            assert b"site-packages" not in archive.read(name)
+            assert b"network.py" not in archive.read(name)
+
+
+def test_a_model_that_writes_files(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(Writer()).save(str(tmp_path / "m.pt"))
+    error = refused("model_unsafe", tmp_path / "m.pt")
+    assert error.value == "torch.from_file"
+
+
+@pytest.mark.parametrize("line", ["  torch.save(features, 'x')", "  x = ops.aten.save(features)", "  (((", "  f()()"])
+def test_a_forward_that_was_edited(tmp_path, line):
+    write_archive(export(network()), tmp_path / "m.pt")
+    with zipfile.ZipFile(tmp_path / "m.pt") as source, zipfile.ZipFile(tmp_path / "edited.pt", "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            if name.endswith(".py"):
+                data = data.replace(b"    return", f"  {line}\n    return".encode())
+            target.writestr(name, data)
+    refused("model_unsafe", tmp_path / "edited.pt")
+
+
+def test_methods_besides_forward(tmp_path):
+    """A __setstate__ would run while the file is opened."""
+    write_archive(export(network()), tmp_path / "m.pt")
+    with zipfile.ZipFile(tmp_path / "m.pt", "a") as archive:
+        archive.writestr(
+            "m/code/__torch__/x.py", "class X(Module):\n  def __setstate__(self, state):\n    return None\n"
+        )
+    assert "__setstate__" in refused("model_unsafe", tmp_path / "m.pt").value
+
+
+@pytest.mark.parametrize("size", [0, 10, 500, -30])
+def test_a_file_that_was_cut_short(tmp_path, size):
+    write_archive(export(network()), tmp_path / "m.pt")
+    data = (tmp_path / "m.pt").read_bytes()
+    (tmp_path / "m.pt").write_bytes(data[:size])
+    refused("model_unreadable", tmp_path / "m.pt")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    refused("model_unreadable", tmp_path / "none.pt")
