@@ -74,8 +74,8 @@ def find_compiler() -> Compiler:
             return compiler
         said.append(fault)
     raise EngineError(
-        "compiler_missing",
-        "There is no C compiler that works on this machine; TVM needs one to link the compiled model.",
+        code="compiler_missing",
+        message="There is no C compiler that works on this machine; TVM needs one to link the compiled model.",
         field="PATH",
         value="; ".join(said)[:500] or f"none of {', '.join(NAMES)}, and no ziglang package",
         limit="a C compiler that can make a shared library",

@@ -122,8 +122,14 @@ def _machine(spec: CompileSpec, host: "Host", target: Any, tried: int, tiles: Ma
 def _measure(spec: CompileSpec, source: Source, manifest: ModelManifest, stage: Path, report: Report) -> Figures:
     """Open the library as a user would, compare it with PyTorch, and time it."""
     compiled = open_model(manifest, stage / manifest.file.name)
-    name = f"The {manifest.variant} model"
-    worst = require_equal("compiled_differs", name, compiled.predict, source, tolerance=spec.tolerance, seed=spec.seed)
+    worst = require_equal(
+        compiled.predict,
+        source,
+        code="compiled_differs",
+        what=f"The {manifest.variant} model",
+        tolerance=spec.tolerance,
+        seed=spec.seed,
+    )
     report.log(f"agrees with PyTorch, the largest relative difference is {worst:.2g}")
     outputs = predict_in_batches(compiled, source.heldout.features, spec.batch, report)
     rows = source.batch(spec.batch)

@@ -143,8 +143,8 @@ def _tried(predictor: Predictor, path: Path) -> Predictor:
     if shape == (1, predictor.outputs):
         return predictor
     raise EngineError(
-        "model_mismatch",
-        f"{path.name} does not take or give what its manifest says.",
+        code="model_mismatch",
+        message=f"{path.name} does not take or give what its manifest says.",
         field="inputs/model",
         value=found,
         limit=f"features (rows, {predictor.inputs}), outputs (rows, {predictor.outputs})",
@@ -162,8 +162,8 @@ def check_machine(manifest: ModelManifest, path: Path) -> None:
         return
     lacks = f", and this processor lacks {', '.join(missing)}" if missing else ""
     raise EngineError(
-        "machine_mismatch",
-        f"The model was compiled for {manifest.machine.get('mcpu', found)} ({found}){lacks}.",
+        code="machine_mismatch",
+        message=f"The model was compiled for {manifest.machine.get('mcpu', found)} ({found}){lacks}.",
         field="inputs/model",
         value=f"{found} {manifest.machine.get('mcpu', '')}".strip(),
         limit=arch(),
@@ -174,8 +174,8 @@ def check_machine(manifest: ModelManifest, path: Path) -> None:
 def shape_mismatch(wanted: int, shape: Sequence[int]) -> EngineError:
     """The error for features of another width than the model has."""
     return EngineError(
-        "shape_mismatch",
-        f"The model takes {wanted} features a row.",
+        code="shape_mismatch",
+        message=f"The model takes {wanted} features a row.",
         field="features",
         value=f"shape ({', '.join(map(str, shape))})",
         limit=f"shape (rows, {wanted})",
@@ -185,8 +185,8 @@ def shape_mismatch(wanted: int, shape: Sequence[int]) -> EngineError:
 
 def unreadable(path: Path, why: str) -> EngineError:
     return EngineError(
-        "model_unreadable",
-        f"{path.name} is no compiled model: {why}",
+        code="model_unreadable",
+        message=f"{path.name} is no compiled model: {why}",
         field="inputs/model",
         value=path.name,
         limit="a library that `deepseek compile` wrote",
@@ -199,8 +199,8 @@ def require_tvm() -> None:
     if importlib.util.find_spec("tvm"):
         return
     raise EngineError(
-        "package_missing",
-        "A compiled model needs the package apache-tvm.",
+        code="package_missing",
+        message="A compiled model needs the package apache-tvm.",
         field="inputs/model",
         value="tvm is not installed",
         limit="apache-tvm 0.27",

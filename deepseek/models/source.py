@@ -58,8 +58,8 @@ def read_source(inputs: Mapping[str, Path], verb: str) -> Source:
     """
     if set(inputs) != set(SLOTS):
         raise EngineError(
-            "wrong_inputs",
-            f"{verb} takes a trained model, its manifest, and held-out rows.",
+            code="wrong_inputs",
+            message=f"{verb} takes a trained model, its manifest, and held-out rows.",
             field="inputs",
             value=", ".join(sorted(inputs)) or "none",
             limit=", ".join(SLOTS),
@@ -93,7 +93,7 @@ def gap(outputs: Floats, wanted: Floats) -> tuple[float, float]:
 
 
 def require_equal(
-    code: str, what: str, predict: Callable[[Floats], Floats], source: Source, *, tolerance: float, seed: int
+    predict: Callable[[Floats], Floats], source: Source, *, code: str, what: str, tolerance: float, seed: int
 ) -> float:
     """Compare a form with the network on the held-out rows and on fresh ones; returns the larger relative difference.
 
@@ -105,8 +105,8 @@ def require_equal(
         worst = max(worst, found)
         if found > tolerance:
             raise EngineError(
-                code,
-                f"{what} gives other outputs than PyTorch on the {named} rows.",
+                code=code,
+                message=f"{what} gives other outputs than PyTorch on the {named} rows.",
                 field="inputs/model",
                 value=f"a relative difference of {found:.3g}",
                 limit=f"{tolerance:g}",

@@ -74,8 +74,8 @@ def _no_deprecation() -> Iterator[None]:
 
 def unreadable(path: Path, slot: str, why: str) -> EngineError:
     return EngineError(
-        "model_unreadable",
-        f"{path.name} is no TorchScript file: {why}",
+        code="model_unreadable",
+        message=f"{path.name} is no TorchScript file: {why}",
         field=f"inputs/{slot}",
         value=path.name,
         limit="a file that `deepseek quantize` wrote",
@@ -85,8 +85,8 @@ def unreadable(path: Path, slot: str, why: str) -> EngineError:
 
 def _unsafe(path: Path, slot: str, what: str, value: str) -> EngineError:
     return EngineError(
-        "model_unsafe",
-        f"{path.name} {what}, so it was not opened.",
+        code="model_unsafe",
+        message=f"{path.name} {what}, so it was not opened.",
         field=f"inputs/{slot}",
         value=value,
         limit="a TorchScript file that only computes",

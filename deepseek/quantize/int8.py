@@ -44,8 +44,8 @@ def quantized_engine() -> Iterator[str]:
     chosen = next((name for name in ENGINES if name in supported), None)
     if chosen is None:
         raise EngineError(
-            "no_int8",
-            "This build of torch has no library for 8-bit products.",
+            code="no_int8",
+            message="This build of torch has no library for 8-bit products.",
             field="/dtype",
             value=", ".join(supported) or "none",
             limit=" or ".join(ENGINES),

@@ -55,7 +55,12 @@ def run(spec: QuantizeSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
         write_archive(export(source.network), stage / EXPORTED_NAME)
         exported = TorchPredictor(source.manifest, read_archive(stage / EXPORTED_NAME))
         worst = require_equal(
-            "export_differs", "The exported network", exported.predict, source, tolerance=TOLERANCE, seed=spec.seed
+            exported.predict,
+            source,
+            code="export_differs",
+            what="The exported network",
+            tolerance=TOLERANCE,
+            seed=spec.seed,
         )
         report.log(f"exported TorchScript agrees with PyTorch, the largest relative difference is {worst:.2g}")
         report.progress(1, 2, "forms", stage="quantize")
