@@ -22,8 +22,8 @@ from deepseek.serve.messages import body_limit, error_json, predict_schema, pred
 INLINE_BYTES = 16 << 10
 INLINE_SECONDS = 500e-6
 """A request whose body is this short, to a model that answers one row this fast, is answered in the event loop: going
-to a thread and back costs 50 microseconds on an idle machine, twice what a small model needs. Any other request goes to a
-thread, so that it holds up nobody."""
+to a thread and back costs 50 microseconds on an idle machine, twice what a small model needs. Any other request goes
+to a thread, so that it holds up nobody."""
 
 DRAIN_BYTES = 256 << 20
 """A body above the limit is read on to its end, and forgotten, as long as it stays below this: most clients write all
