@@ -9,6 +9,7 @@ they too are visible while empty. What a crash or a power cut left half-written 
 import fcntl
 import logging
 import os
+import threading
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,16 @@ log = logging.getLogger(__name__)
 
 
 class Channel(filesystem.Channel):
+    _binding = threading.Lock()
+
+    def queue_bind(self, *args, **kwargs):
+        """One thread at a time: what all connections share says "bound" before the table on the disk does.
+
+        A thread that came in between took the binding for made, and its messages went to nobody.
+        """
+        with self._binding:
+            super().queue_bind(*args, **kwargs)
+
     def _put(self, queue, payload, **kwargs):
         folder = Path(self.data_folder_out)
         name = f"{time_ns():020d}_{uuid.uuid4().hex}.{queue}.msg"

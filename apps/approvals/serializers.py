@@ -100,11 +100,16 @@ class ApprovalVoteBody(ApprovalReasonBody):
         max_length=1000,
         required=False,
         default="",
+        allow_blank=True,
         trim_whitespace=False,
         help_text="By session: the person's password, again. By token: left out, the token is the proof.",
     )
     code = serializers.CharField(
-        max_length=40, required=False, default="", help_text="By session, of a person with a second factor: its code."
+        max_length=40,
+        required=False,
+        default="",
+        allow_blank=True,
+        help_text="By session, of a person with a second factor: its code.",
     )
 
 

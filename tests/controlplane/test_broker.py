@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from kombu import Connection
 
-from controlplane.broker import sweep
+from controlplane.broker import Channel, sweep
 from controlplane.celery import app  # noqa: F401 - registers the transport's name
 
 MESSAGES, WRITERS, READERS = 300, 3, 3
@@ -87,3 +88,26 @@ def test_a_sweep_leaves_messages_and_nothing_else(channel, options):
         (folder / name).touch()
     sweep(folder)
     assert len(list(folder.iterdir())) == channel._size("bell") == 1
+
+
+def test_nobody_sends_before_the_binding_is_on_the_disk(options, monkeypatch):
+    real, begun = Channel._queue_bind, threading.Event()
+
+    def slow(self, *args):
+        begun.set()
+        time.sleep(0.3)
+        real(self, *args)
+
+    def declare():
+        with Connection("planefs://", transport_options=options) as connection:
+            connection.SimpleQueue("late")
+
+    monkeypatch.setattr(Channel, "_queue_bind", slow)
+    first = threading.Thread(target=declare)
+    first.start()
+    begun.wait()
+    with Connection("planefs://", transport_options=options) as connection:
+        queue = connection.SimpleQueue("late")
+        queue.put({"number": 1})
+        assert queue.get(timeout=5).payload == {"number": 1}
+    first.join()
