@@ -96,7 +96,7 @@ def read_labels(table: pa.Table, spec: TrainSpec) -> Labels:
     _require_column(table, spec.target, "/target")
     column = table.column(spec.target).combine_chunks()
     if pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
-        column = _whole(column.cast(pa.float64()), spec.target)
+        column = _whole(column, spec.target)
     kind = column.type
     fits = pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind)
     if not (fits or pa.types.is_large_string(kind)):
@@ -129,12 +129,18 @@ def _label(value: Any) -> str:
 
 
 def _whole(column: pa.Array, name: str) -> pa.Array:
+    """Floats or decimals as the whole numbers that they are; none is rounded, or two classes could become one."""
+    exact = pa.types.is_decimal(column.type)
+    column = column if exact else column.cast(pa.float64())
+    if not exact and pc.any(pc.is_inf(column)).as_py():
+        raise _no_classes(name, "it holds an infinite number", "inf")
     fractions = pc.filter(column, pc.fill_null(pc.not_equal(column, pc.floor(column)), False))
     if len(fractions):
         raise _no_classes(name, f"it holds fractions, such as {fractions[0].as_py():g}", f"{fractions[0].as_py():g}")
-    if pc.any(pc.is_inf(column)).as_py():
-        raise _no_classes(name, "it holds an infinite number", "inf")
-    return column.cast(pa.int64(), safe=False)
+    largest = max(map(abs, pc.min_max(column).as_py().values()))
+    if largest >= (2**63 if exact else 2**53):  # a float beyond it stands for several whole numbers
+        raise _no_classes(name, f"it holds a number as large as {largest:g}", f"{largest:g}")
+    return column.cast(pa.int64())
 
 
 def _no_classes(name: str, why: str, value: str) -> EngineError:

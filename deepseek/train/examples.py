@@ -17,7 +17,7 @@ from deepseek.train.split import Parts, Rows, by_chance, in_order, require_label
 
 MOST_LEFT_OUT = 0.5
 """A table that loses a larger share of its rows to missing values is refused: what is left may be no fair sample."""
-_CHUNK = 1 << 14
+_CHUNK_ROWS, _CHUNK_VALUES = 1 << 14, 1 << 22  # at most, of either: rows may be wide
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,11 @@ def moments(features: Singles, rows: Rows, *, residual: bool) -> tuple[Doubles, 
     In two passes over chunks, in float64. A deviation that float32 could not show is 1: such an input is constant.
     """
 
+    size = max(1, min(_CHUNK_ROWS, _CHUNK_VALUES // features.shape[1]))
+
     def chunks() -> Any:
-        for start in range(0, len(rows), _CHUNK):
-            values = features[rows[start : start + _CHUNK]].astype(np.float64)
+        for start in range(0, len(rows), size):
+            values = features[rows[start : start + size]].astype(np.float64)
             yield values - values[:, -1:] if residual else values
 
     mean = sum(chunk.sum(axis=0) for chunk in chunks()) / len(rows)

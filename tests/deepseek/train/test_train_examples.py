@@ -1,6 +1,7 @@
 """What a table holds to learn from, and everything that may be wrong with it."""
 
 import datetime
+import tracemalloc
 from decimal import Decimal
 
 import numpy as np
@@ -66,6 +67,16 @@ def test_classes_in_their_order(table, values, classes):
     assert found.target.tolist() == [1, 0] * 20
 
 
+@pytest.mark.parametrize("values", [[1e300, 2e300] * 20, [2.0**53 + 2, 1.0] * 20, [Decimal(10**19), Decimal(1)] * 20])
+def test_numbers_too_large_to_be_told_apart_are_no_classes(table, values):
+    refused(table(y=values, x=x), "target_not_classes", "/target", task="classification")
+
+
+def test_exact_classes_stay_apart_however_long(table):
+    found = examples(table(y=[Decimal(10**17 + 1), Decimal(10**17)] * 20, x=x), task="classification")
+    assert found.classes == [str(10**17), str(10**17 + 1)]
+
+
 def test_rows_with_missing_values_are_left_out_and_counted(table):
     holes = [None if i == 3 else float("inf") if i == 5 else float(i) for i in range(ROWS)]
     target = [None if i in (5, 7) else float(i) for i in range(ROWS)]
@@ -127,6 +138,15 @@ def test_moments(residual):
         assert spread[2] == 1
     else:
         assert spread == pytest.approx([wanted[:, 0].std(), 1, wanted[:, 2].std()])
+
+
+def test_moments_of_wide_windows_take_little_memory():
+    windows = np.lib.stride_tricks.sliding_window_view(np.ones(20_000, np.float32), 2048)
+    tracemalloc.start()
+    moments(windows, np.arange(len(windows)), residual=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6  # whole, they are 147 MB in float32, and their copies in float64 several times as much
 
 
 def test_bad_targets(table):
