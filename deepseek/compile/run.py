@@ -145,18 +145,20 @@ def _measure(spec: CompileSpec, source: Source, manifest: ModelManifest, stage: 
         manifest,
         outputs,
         latency=[timed],
-        notes=_notes(timed, manifest.machine),
+        notes=_notes(timed, manifest, source.manifest.file.size),
         confidence=CONFIDENCE,
         seed=spec.seed,
     )
 
 
-def _notes(timed: Latency, machine: Mapping[str, Any]) -> list[str]:
-    notes = [in_words(timed)]
-    if not machine["trials"]:
+def _notes(timed: Latency, manifest: ModelManifest, trained: int) -> list[str]:
+    notes, size = [in_words(timed)], manifest.file.size
+    if not manifest.machine["trials"]:
         notes.append("It is not tuned: no trial was asked for, and the tiles go by a rule of thumb.")
     if timed.batch > 1:
         notes.append(f"A call always computes {timed.batch} rows: fewer take as long, more are split.")
+    if size > 1.1 * trained:
+        notes.append(f"It is larger than the trained file ({size:,} against {trained:,} bytes): code comes with it.")
     return notes
 
 

@@ -18,7 +18,7 @@ from deepseek.models.source import (
     write_figures,
     write_form,
 )
-from deepseek.models.timing import in_words, latency, take_turns, torch_threads
+from deepseek.models.timing import in_words, latency, speed, take_turns, torch_threads
 from deepseek.models.torchscript import read_archive, write_archive
 from deepseek.quantize.int8 import export, quantize, quantized_engine
 from deepseek.quantize.spec import QuantizeSpec
@@ -115,7 +115,7 @@ def _latencies(
 
 def _notes(source: Source, size: int, timed: list[Latency], of_export: list[Latency]) -> list[str]:
     notes = [
-        f"{in_words(one)} TorchScript without 8-bit weights is {plain.ratio:.2g} times as fast."
+        f"{in_words(one)} TorchScript without 8-bit weights is {speed(plain.ratio)} it."
         for one, plain in zip(timed, of_export, strict=True)
     ]
     notes.append(
