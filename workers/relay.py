@@ -53,7 +53,7 @@ class Relay:
         self.memory_ran_out = False  # the kernel killed a process for it while the engine ran
         self.line_count = job.log_lines
         self.flushed_at = time.monotonic() - FLUSH_SECONDS + FIRST_FLUSH_SECONDS
-        self.stage_began = (time.monotonic(), "")
+        self.stage_began: tuple[float, str, float] = (time.monotonic(), "", 0)  # when, which, and with how much done
         self._events, self._prints = b"", b""
 
     # -- in -------------------------------------------------------------------------------------------------------
@@ -113,14 +113,18 @@ class Relay:
         )
 
     def estimate(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The progress with its rate, units per second, and the seconds left, both over the current stage."""
+        """The progress with its rate, units per second, and the seconds left, both over the current stage.
+
+        What was done when the stage's first report came is not counted: an attempt may go on from a checkpoint.
+        """
         done, total = plain(event.get("done")), plain(event.get("total"))
         stage, unit = str(event.get("stage", ""))[:TEXT_LIMIT], str(event.get("unit", ""))[:TEXT_LIMIT]
-        now = time.monotonic()
-        if stage != self.stage_began[1]:
-            self.stage_began = (now, stage)
-        elapsed = now - self.stage_began[0]
-        rate = bounded(done / elapsed) if isinstance(done, int | float) and elapsed > 0.5 else None
+        now, number = time.monotonic(), done if isinstance(done, int | float) else 0
+        if stage != self.stage_began[1] or number < self.stage_began[2]:
+            self.stage_began = (now, stage, number)
+        began, _, before = self.stage_began
+        elapsed = now - began
+        rate = bounded((done - before) / elapsed) if isinstance(done, int | float) and elapsed > 0.5 else None
         left = bounded((total - done) / rate) if rate and isinstance(total, int | float) else None
         return {"done": done, "total": total, "unit": unit, "stage": stage, "rate": rate, "eta_seconds": left}
 

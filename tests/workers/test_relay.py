@@ -55,7 +55,7 @@ def test_garbage_on_the_event_pipe_is_a_warning_line(fresh, garbage):
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity", "1e308", "1" * 4000])
 def test_no_number_reaches_the_database_that_its_json_refuses(fresh, written, number):
-    fresh.stage_began = (-1.0, "")
+    fresh.stage_began = (-1.0, "", 0)
     fresh.events_in(b'{"event": "progress", "done": %s, "total": 1e308}\n' % number.encode())
     fresh.events_in(b'{"event": "metric", "name": "loss", "value": %s}\n' % number.encode())
     fresh.flush()
@@ -111,6 +111,13 @@ def test_only_the_newest_progress_of_a_flush_is_written(fresh, written):
     fresh.flush()
     assert [kind for kind, _ in written[0][0]] == ["progress"]
     assert written[0][1]["progress"]["done"] == 99
+
+
+def test_what_an_earlier_attempt_did_is_no_speed_of_this_one(fresh, monkeypatch):
+    for now, done in ((10.0, 5000), (20.0, 5100)):
+        monkeypatch.setattr(relay.time, "monotonic", lambda now=now: now)
+        told = fresh.estimate({"done": done, "total": 10_000, "unit": "steps", "stage": "train"})
+    assert (told["rate"], told["eta_seconds"]) == (10, 490)
 
 
 def test_a_failed_write_is_sent_again_by_the_next_flush(fresh, monkeypatch, written):

@@ -11,10 +11,11 @@ from django.utils import timezone
 from apps.accounts.models import Membership, User
 from apps.errors import Refused
 from apps.jobs import services
-from apps.jobs.kinds import Needs
+from apps.jobs.kinds import KINDS, Needs
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
 from apps.nodes.models import Node
+from workers.node import MEMORY_SHARE
 
 pytestmark = pytest.mark.django_db
 GPU = {"name": "A100", "memory_bytes": 40 * 2**30}
@@ -51,6 +52,14 @@ def test_counts_what_runs_on_the_node(submit, claim, succeed):
     succeed(first)
     assert claim() is not None
     assert second.state == JobState.RUNNING
+
+
+@pytest.mark.parametrize(("cores", "gib", "at_once"), [(2, 8, 2), (2, 4, 1), (1, 8, 1), (2, 2, 0)])
+def test_how_many_trainings_a_small_machine_runs_at_once(submit, claim, add_node, cores, gib, at_once):
+    """Of its memory a worker offers 90 %; where not even one fits, `explain_wait` says what is missing."""
+    node = add_node("small", cpus=cores, memory_bytes=int(gib * 2**30 * MEMORY_SHARE))
+    jobs = [submit(needs=KINDS["train"].needs) for _ in range(3)]
+    assert len([job for job in jobs if claim(on=node)]) == at_once
 
 
 def test_tenths_of_a_cpu_add_up(submit, claim):
