@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from django.db import DatabaseError
+from django.db.models import Subquery
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
@@ -92,9 +93,9 @@ def lamps(actor: Actor) -> list[dict[str, str]]:
 
 def chain_lamp() -> dict[str, str]:
     """As last verified, never verified here: that walks the whole trail. A seal that is late is said first."""
-    seq = ChainHead.objects.filter(pk=1).values_list("seq", flat=True).first() or 0
     verified = AuditRecord.objects.filter(action="audit.verify", result__in=(Result.DONE, Result.FAILED))
-    result = verified.order_by("-id").values_list("result", flat=True).first()
+    last = Subquery(verified.order_by("-id").values("result")[:1])
+    seq, result = ChainHead.objects.filter(pk=1).values_list("seq", last).first() or (0, None)
     record = _("record %(number)s") % {"number": f"{seq:,}"}
     if result == Result.FAILED:
         return {"state": "failed", "label": _("Audit chain broken"), "text": record}

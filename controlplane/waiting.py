@@ -35,7 +35,8 @@ class Waiting:
 
 def count_waiting(actor: Actor) -> int:
     """How many things `waiting_for` would list; at most three queries."""
-    count = ending_tokens(actor).count() + approvals.waiting_for(actor).count()
+    rows = (ending_tokens(actor).values("pk"), approvals.waiting_for(actor).order_by().values("pk"))
+    count = rows[0].union(rows[1], all=True).count()
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
         count += idle_nodes(actor).count()
     elif actor.system_role == SystemRole.SECURITY_ADMIN:

@@ -34,8 +34,8 @@ def area_of(job: int, attempt: int) -> Store:
 
 
 def get_checkpoint(job: Job) -> JobCheckpoint | None:
-    """What the next attempt of `job` would go on from."""
-    return JobCheckpoint.objects.filter(job=job).first()
+    """What the next attempt of `job` would go on from; no query where the job was read with it."""
+    return getattr(job, "checkpoint", None)
 
 
 def record_checkpoint(*, actor: Actor, job: Job, step: int, digest: str, size: int) -> JobCheckpoint:
@@ -48,7 +48,7 @@ def record_checkpoint(*, actor: Actor, job: Job, step: int, digest: str, size: i
         held = Job.objects.filter(pk=job.pk, owner=job.owner, attempt=job.attempt, state=JobState.RUNNING)
         if not held.select_for_update(no_key=True).exists():
             raise StaleState(f"Job {job.pk} is not held by attempt {job.attempt} any more.", field="attempt")
-        former = get_checkpoint(job)
+        former = JobCheckpoint.objects.filter(job=job).first()
         values = {"attempt": job.attempt, "step": step, "digest": digest, "size": size, "created_at": Now()}
         JobCheckpoint.objects.update_or_create(job=job, defaults=values)
         if former and (former.attempt, former.digest) != (job.attempt, digest):

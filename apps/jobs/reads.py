@@ -55,9 +55,9 @@ def known(field: str, value: str, values: list[str]) -> None:
 
 
 def get_job(actor: Actor, project: Project, pk: int) -> Job:
-    """The job `pk` of this project with its node; NotFound if there is none or `actor` may not see it."""
+    """The job `pk` of this project with its node and checkpoint; NotFound if `actor` may not see one."""
     policy.require(actor, "job.view", project)
-    visible = Job.objects.visible_to(actor).filter(project=project).select_related("node", "project")
+    visible = Job.objects.visible_to(actor).filter(project=project).select_related("node", "project", "checkpoint")
     job = visible.filter(pk=pk).first() if 0 < pk <= MAX_ID else None
     if job is None:
         raise NotFound(f"This project has no job {pk}.", field="id")
