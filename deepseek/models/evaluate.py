@@ -4,7 +4,8 @@ Every metric here is a function of sums over rows, so one bootstrap serves all: 
 each block are made once, and a replicate draws blocks with replacement (percentile intervals, as Efron and Tibshirani,
 "An Introduction to the Bootstrap", 1993, chapter 13). Rows of a forecast depend on their neighbours, so their blocks
 hold consecutive rows, about n ** (1/3) of them (Kuensch, "The Jackknife and the Bootstrap for General Stationary
-Observations", 1989); other rows stand alone. Accuracy gets Wilson's interval (1927), which holds at 0 and at 1 too.
+Observations", 1989), and more where the horizon is far: errors of two forecasts less than a horizon apart share what
+happened in between. Other rows stand alone. Accuracy gets Wilson's interval (1927), which holds at 0 and at 1 too.
 """
 
 import math
@@ -26,17 +27,23 @@ Better = Literal["higher", "lower"]
 REPLICATES = 1000
 MOST_BLOCKS = 4000
 """More rows than these share blocks, so that time and memory do not grow with the rows."""
+FEWEST_BLOCKS = 5
+"""A far horizon leaves at least so many: of fewer nothing can be drawn."""
 SMALLEST_SHARE = float(np.finfo(np.float32).eps)
 """Class shares below it count as it in a logarithm, as scikit-learn does for float32."""
 
 
-def measure(task: str, outputs: Outputs, target: Target, *, confidence: float = 0.95, seed: int = 0) -> list[Metric]:
+def measure(
+    task: str, outputs: Outputs, target: Target, *, confidence: float = 0.95, seed: int = 0, horizon: int = 1
+) -> list[Metric]:
     """The metrics of `task` over the rows, each with an interval of `confidence`; `seed` is of the bootstrap.
+
+    `horizon`: the rows that a forecast looks ahead.
 
     Classification: accuracy, f1_macro, log_loss. Regression and forecast: rmse, mae, and r2 unless the target is
     constant. Raises EngineError ``outputs_not_finite``.
     """
-    blocks = _blocks(task, len(target), seed)
+    blocks = _blocks(task, len(target), seed, horizon)
     sums = _sums(task, outputs, target, blocks)
     total, drawn = sums.sum(axis=0, keepdims=True), _replicates(sums, seed)
     made = []
@@ -53,11 +60,18 @@ def measure(task: str, outputs: Outputs, target: Target, *, confidence: float = 
 
 
 def difference(
-    task: str, outputs: Outputs, others: Outputs, target: Target, *, confidence: float = 0.95, seed: int = 0
+    task: str,
+    outputs: Outputs,
+    others: Outputs,
+    target: Target,
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+    horizon: int = 1,
 ) -> list[Metric]:
     """`measure` of `outputs` less that of `others` on the same rows, with paired intervals: each replicate draws
     the same rows for both. The two differ, at this confidence, where 0 lies outside."""
-    blocks = _blocks(task, len(target), seed)
+    blocks = _blocks(task, len(target), seed, horizon)
     ours, theirs = _sums(task, outputs, target, blocks), _sums(task, others, target, blocks)
     drawn = _replicates(ours, seed), _replicates(theirs, seed)
     made = []
@@ -96,11 +110,12 @@ def _method(task: str) -> str:
     return "block bootstrap" if task == "forecast" else "bootstrap"
 
 
-def _blocks(task: str, rows: int, seed: int) -> npt.NDArray[np.int64]:
+def _blocks(task: str, rows: int, seed: int, horizon: int) -> npt.NDArray[np.int64]:
     """The block of each row, (rows,), counted from 0."""
     length = math.ceil(rows / MOST_BLOCKS)
     if task == "forecast":
-        length = max(length, math.ceil(rows ** (1 / 3)))
+        overlap = min(2 * (horizon - 1), rows // FEWEST_BLOCKS)
+        length = max(length, math.ceil(rows ** (1 / 3)), overlap)
     blocks = np.arange(rows) // length
     return blocks if task == "forecast" else np.random.default_rng((seed, 1)).permutation(blocks)
 

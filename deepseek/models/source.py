@@ -38,6 +38,12 @@ class Source:
         """The trained network, run by PyTorch as it stands."""
         return TorchPredictor(self.manifest, self.network)
 
+    @property
+    def horizon(self) -> int:
+        """The rows that a forecast looks ahead, as its training was told; 1 where that is not known."""
+        told = self.manifest.spec.get("horizon")
+        return told if isinstance(told, int) and told > 0 else 1
+
     def fresh(self, seed: int) -> Floats:
         """256 rows that no file holds: held-out rows, each feature moved by half a standard deviation at random."""
         random, rows = np.random.default_rng((seed, 3)), self.heldout.features
@@ -154,7 +160,7 @@ def write_figures(
         schema="plane/figures/v1",
         variant=manifest.variant,
         rows=len(target),
-        metrics=measure(task, outputs, target, confidence=confidence, seed=seed),
+        metrics=measure(task, outputs, target, confidence=confidence, seed=seed, horizon=source.horizon),
         size_bytes=manifest.file.size,
         size_ratio=source.manifest.file.size / manifest.file.size,
         latency=list(latency),
@@ -162,7 +168,9 @@ def write_figures(
             max_abs_error=largest,
             max_rel_error=relative,
             same_class=same_class(outputs, wanted, confidence=confidence) if task == "classification" else None,
-            difference=difference(task, outputs, wanted, target, confidence=confidence, seed=seed),
+            difference=difference(
+                task, outputs, wanted, target, confidence=confidence, seed=seed, horizon=source.horizon
+            ),
         ),
         notes=list(notes),
     )

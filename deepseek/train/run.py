@@ -167,15 +167,17 @@ def _write(
 
 def _figures(spec: TrainSpec, examples: Examples, heldout: Heldout, outputs: Outputs, size: int) -> Figures:
     name, simple = _baseline(spec, examples, heldout)
-    paired = difference(spec.task, outputs, simple, heldout.target, seed=spec.seed)
+
+    def measured(of: Outputs) -> list[Metric]:
+        return measure(spec.task, of, heldout.target, seed=spec.seed, horizon=spec.horizon)
+
+    paired = difference(spec.task, outputs, simple, heldout.target, seed=spec.seed, horizon=spec.horizon)
     return Figures(
         schema="plane/figures/v1",
         variant="fp32",
         rows=len(heldout.target),
-        metrics=measure(spec.task, outputs, heldout.target, seed=spec.seed),
-        baseline=Baseline(
-            name=name, metrics=measure(spec.task, simple, heldout.target, seed=spec.seed), difference=paired
-        ),
+        metrics=measured(outputs),
+        baseline=Baseline(name=name, metrics=measured(simple), difference=paired),
         size_bytes=size,
         notes=[_compared(paired[0], name)],
     )
@@ -211,8 +213,6 @@ def _result(
 ) -> TrainResult:
     at, parts = training.at, examples.parts
     report.log(figures.notes[0])
-    for metric in figures.metrics:
-        report.metric(f"test_{metric.name}", metric.value, at.step)
     rows = {"training": len(parts.training), "validation": len(parts.validation), "test": len(parts.test)}
     metrics = {metric.name: metric.value for metric in figures.metrics}
     baseline = figures.baseline.metrics if figures.baseline else []

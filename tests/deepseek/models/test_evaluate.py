@@ -72,6 +72,24 @@ def test_blocks_widen_the_interval_of_errors_that_hang_together():
     assert together.high - together.low > 2 * (alone.high - alone.low)
 
 
+def test_the_interval_of_a_far_horizon_covers_no_difference():
+    """Two forecasts of a random walk, 20 rows ahead, that are wrong by the same amount: neither is better."""
+    covered = 0
+    for seed in range(100):
+        steps = np.random.default_rng(seed).normal(size=519)
+        target = np.convolve(steps, np.ones(20), "valid").astype(np.float32)
+        above, below = np.ones((500, 1), np.float32), -np.ones((500, 1), np.float32)
+        rmse = by_name(difference("forecast", above, below, target, seed=seed, horizon=20))["rmse"]
+        covered += rmse.low < 0 < rmse.high
+    assert covered >= 85  # 95 are promised; blocks of n ** (1/3) rows gave 69
+
+
+def test_a_far_horizon_of_few_rows_leaves_something_to_draw():
+    outputs, target = values(rows=20)
+    rmse = by_name(measure("forecast", outputs, target, horizon=4096))["rmse"]
+    assert rmse.low < rmse.value < rmse.high
+
+
 def test_wilson_at_the_edges():
     none, every, half = (share("x", hits, 20, 0.95, "higher") for hits in (0, 20, 10))
     assert (none.low, every.high) == (0, 1)
