@@ -38,7 +38,8 @@ def needs_item(values: Mapping[str, str], errors: Mapping[str, str], needs: Need
         )
         for name, (label, unit, doc) in told.items()
     ]
-    return Item(kind="group", pointer="needs", label=_("What it takes of a node"), items=items)
+    open_now = any(item.value or item.error for item in items)
+    return Item(kind="group", pointer="needs", label=_("What it takes of a node"), items=items, folded=not open_now)
 
 
 def read_needs(values: Mapping[str, str], needs: Needs) -> tuple[Needs | None, dict[str, str]]:
