@@ -18,7 +18,7 @@ def codes_in(tree: ast.AST) -> Iterator[str]:
         node.name: [argument.arg for argument in node.args.args].index("code")
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and "code" in [argument.arg for argument in node.args.args]
-    } | {"PydanticCustomError": 0, "reason": 0}  # the latter: apps.jobs.reasons
+    } | {"PydanticCustomError": 0, "reason": 0, "EngineError": 0}  # reason: apps.jobs.reasons
     for node in ast.walk(tree):
         found = list(values_of(node, places))
         yield from (value.value for value in found if isinstance(value, ast.Constant) and isinstance(value.value, str))
@@ -74,5 +74,7 @@ raise B("x", code="b")
 raise PydanticCustomError("c", "text")
 raise refused("d", "text")
 problem = {"code": "e", "message": "text"}
+raise EngineError("f", "text")
+raise EngineError(code="g", message="text")
 """
-    assert set(codes_in(ast.parse(source))) == set("abcde")
+    assert set(codes_in(ast.parse(source))) == set("abcdefg")
