@@ -119,7 +119,7 @@ def row(made: Measured, batch: int) -> str:
     """One line of the table of latencies."""
     seconds = made.seconds[batch]
     ratios = [f"{seconds[EAGER] / seconds[form]:.3g}" for form in FORMS]
-    marked = [f"{ratio} (slower)" if float(ratio) < 1 else ratio for ratio in ratios]
+    marked = [f"{ratio} (slower)" if float(ratio) < 0.95 else ratio for ratio in ratios]
     cells = [made.widths, str(batch), f"{seconds[EAGER] * 1e6:,.1f}", *marked, f"{seconds['TVM tuned'] * 1e6:,.1f}"]
     return "| " + " | ".join(cells) + " |"
 
@@ -128,9 +128,14 @@ def sizes(made: Measured) -> str:
     """One line of the table of sizes."""
     int8, tvm = made.figures["int8"], made.figures["TVM"]
     cells = [made.widths, f"{made.trained_bytes:,}"]
-    cells += [f"{figures.size_bytes:,} ({figures.size_ratio:.2f}x smaller)" for figures in (int8, tvm)]
+    cells += [f"{figures.size_bytes:,} ({smaller(figures.size_ratio)})" for figures in (int8, tvm)]
     cells += [f"{figures.agreement.max_rel_error:.1g}" for figures in (int8, tvm)]
     return "| " + " | ".join(cells) + " |"
+
+
+def smaller(ratio: float) -> str:
+    """A ratio of sizes, in words."""
+    return f"{ratio:.2f}x smaller" if ratio >= 1 else f"{1 / ratio:.2f}x larger"
 
 
 def processor() -> str:
