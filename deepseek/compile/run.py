@@ -168,8 +168,6 @@ def _result(manifest: ModelManifest, figures: Figures, report: Report) -> Compil
     timed = figures.latency[0]
     report.metric(f"latency_ratio_batch_{timed.batch}", timed.ratio)
     report.metric(f"latency_us_batch_{timed.batch}", timed.median_us)
-    for metric in figures.metrics:
-        report.metric(f"test_{metric.name}", metric.value)
     machine, agreement = manifest.machine, figures.agreement
     return CompileResult(
         outputs=(

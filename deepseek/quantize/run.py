@@ -138,8 +138,6 @@ def _result(figures: Figures, engine: str, report: Report) -> QuantizeResult:
     for one in figures.latency:
         report.metric(f"latency_ratio_batch_{one.batch}", one.ratio)
         report.metric(f"latency_us_batch_{one.batch}", one.median_us)
-    for metric in figures.metrics:
-        report.metric(f"test_{metric.name}", metric.value)
     report.metric("size_ratio", figures.size_ratio or 0.0)
     agreement = figures.agreement
     return QuantizeResult(
