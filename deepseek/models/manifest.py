@@ -25,6 +25,7 @@ FILE_NAMES = {"safetensors": "model.safetensors", "torchscript": "model.pt", "tv
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Format = Literal["safetensors", "torchscript", "tvm"]
+Width = Annotated[int, Field(ge=1, le=10**8)]  # of a layer: no tensor of two such overflows
 
 
 class _Frozen(BaseModel):
@@ -58,11 +59,11 @@ class Architecture(_Frozen):
     """A multi-layer perceptron that standardises its inputs itself, so that it takes raw values in every form."""
 
     type: Literal["mlp"] = "mlp"
-    inputs: int = Field(ge=1)
-    hidden: list[int]
-    outputs: int = Field(ge=1)
+    inputs: Width
+    hidden: list[Width] = Field(max_length=1000)
+    outputs: Width
     activation: Literal["relu", "tanh", "gelu"]
-    dropout: float = 0.0
+    dropout: float = Field(0.0, ge=0, lt=1)
     output: Literal["value", "probabilities"]  # what forward() gives: numbers in the target's unit, or class shares
     residual: bool = False  # the network adds to the last input: a forecast learns the change from the last value
 

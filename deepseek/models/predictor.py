@@ -157,7 +157,10 @@ def check_machine(manifest: ModelManifest, path: Path) -> None:
     found = elf_machine(path)
     if found is None:
         raise unreadable(path, "it has no ELF header.")
-    missing = sorted(set(manifest.machine.get("needs", [])) - cpu_flags()) if found == arch() else []
+    needs = manifest.machine.get("needs", [])
+    if not (isinstance(needs, list) and all(isinstance(flag, str) for flag in needs)):
+        raise bad_manifest(Path(MANIFEST_NAME), "/machine/needs: names of what the processor must have are wanted")
+    missing = sorted(set(needs) - cpu_flags()) if found == arch() else []
     if found == arch() and not missing:
         return
     lacks = f", and this processor lacks {', '.join(missing)}" if missing else ""

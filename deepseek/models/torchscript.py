@@ -3,6 +3,9 @@
 Such a file is a zip of tensors and of code in TorchScript's own language. The code can call any operator of torch, and
 some of them write or read files, so a file from elsewhere is a program. What this project writes is one frozen module:
 constants, and a ``forward`` of a few operators. Whatever calls another one is refused before torch sees it.
+
+torch reads a zip in its own way: it finds names whatever their case, and older layouts under other names. So it never
+gets the file itself, but an archive made anew of just the entries that were checked.
 """
 
 import ast
@@ -21,6 +24,13 @@ from deepseek.job import EngineError
 
 _MANGLED = re.compile(rb"___torch_mangle_\d+")
 _LEFT_OUT = (".debug_pkl", "/serialization_id")
+_ENTRY = re.compile(
+    r"(?:data|constants)(?:\.pkl|/[0-9]+)|(?:\.data/)?version|byteorder|\.format_version|\.storage_alignment"
+    r"|(?P<code>code/__torch__(?:/\w+)*\.py)"
+    r"|(?P<left_out>code/__torch__(?:/\w+)*\.py\.debug_pkl|\.data/serialization_id)",
+    re.ASCII,
+)
+"""What a model file holds, below one folder; anything else could be code in a place where nobody looks for it."""
 _CODE_LIMIT = 1 << 20  # bytes of code; an MLP of 32 layers has some 10 kB
 _OPERATORS = frozenset(
     "torch." + name for name in ("add", "div", "gelu", "linear", "mul", "relu", "slice", "softmax", "sub", "tanh", "to")
@@ -56,10 +66,10 @@ def read_archive(path: Path, slot: str = "model") -> torch.jit.ScriptModule:
     Raises EngineError ``model_unsafe`` (a pickle, or code that calls anything but the operators of a perceptron) or
     ``model_unreadable``; neither file is opened by torch.
     """
-    _check(path, slot)
+    archive = _checked(path, slot)
     try:
         with _no_deprecation():
-            return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-any-return, no-untyped-call]
+            return torch.jit.load(archive, map_location="cpu")  # type: ignore[no-any-return, no-untyped-call]
     except (RuntimeError, ValueError) as error:
         raise unreadable(path, slot, str(error).splitlines()[0][:200]) from error
 
@@ -94,36 +104,65 @@ def _unsafe(path: Path, slot: str, what: str, value: str) -> EngineError:
     )
 
 
-def _check(path: Path, slot: str) -> None:
+def _checked(path: Path, slot: str) -> io.BytesIO:
+    """The archive at `path`, made anew of its entries, once each was found to be of a model that only computes."""
     try:
         with path.open("rb") as file:
             if file.read(1) == b"\x80":
                 raise _unsafe(path, slot, "is a pickle: opening it could run any code", path.name)
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            code = [entry for entry in archive.infolist() if "/code/" in entry.filename]
-            if not any(name.endswith("/constants.pkl") for name in names) or not code:
-                raise _unsafe(path, slot, "is a pickle, as torch.save writes: opening it could run any code", path.name)
-            if sum(entry.file_size for entry in code) > _CODE_LIMIT:
-                raise _unsafe(path, slot, "holds more code than a perceptron has", f"over {_CODE_LIMIT} bytes")
-            texts = [archive.read(entry) for entry in code if entry.filename.endswith(".py")]
+            entries = {name: archive.read(entry) for name, entry in _entries(archive, path, slot).items()}
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
         raise unreadable(path, slot, f"{error}.") from error
-    for text in texts:
-        other = _other_call(text)
+    for name, data in entries.items():
+        other = _other_call(data) if name.startswith("code/") else None
         if other is not None:
             raise _unsafe(path, slot, "calls what a perceptron does not need", other)
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as target:
+        for name, data in entries.items():
+            target.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
+    made.seek(0)
+    return made
+
+
+def _entries(archive: zipfile.ZipFile, path: Path, slot: str) -> dict[str, zipfile.ZipInfo]:
+    """The entries to read by their name below the archive's one folder, without those that only help to debug.
+
+    Raises EngineError ``model_unsafe`` unless each is of those that a model has, there once and as large as it says.
+    """
+    listed = archive.infolist()
+    if not any(entry.filename.endswith("/constants.pkl") for entry in listed):
+        raise _unsafe(path, slot, "is a pickle, as torch.save writes: opening it could run any code", path.name)
+    if sum(entry.file_size for entry in listed) > path.stat().st_size:
+        raise _unsafe(path, slot, "grows when it is unpacked", f"over {path.stat().st_size} bytes")
+    folder, found, code = listed[0].filename.partition("/")[0], dict[str, zipfile.ZipInfo](), 0
+    for entry in listed:
+        top, _, name = entry.filename.partition("/")
+        known = _ENTRY.fullmatch(name)
+        if known is None or top != folder or name in found:
+            raise _unsafe(path, slot, "holds what a model does not need", entry.filename[:100])
+        if known["code"]:
+            code += entry.file_size
+        if not known["left_out"]:
+            found[name] = entry
+    if not code:
+        raise _unsafe(path, slot, "is a pickle, as torch.save writes: opening it could run any code", path.name)
+    if code > _CODE_LIMIT:
+        raise _unsafe(path, slot, "holds more code than a perceptron has", f"over {_CODE_LIMIT} bytes")
+    return found
 
 
 def _other_call(code: bytes) -> str | None:
     """The first thing that the code does beyond the operators that are allowed; None if there is nothing."""
     try:
-        tree = ast.parse(code.decode())
+        for node in ast.walk(ast.parse(code.decode())):
+            if isinstance(node, ast.FunctionDef) and node.name != "forward":
+                return f"a method {node.name[:100]}"
+            if isinstance(node, ast.While | ast.For):
+                return "a loop"
+            if isinstance(node, ast.Call) and ast.unparse(node.func) not in _OPERATORS:
+                return ast.unparse(node.func)[:100]
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return "code that cannot be read"
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.name != "forward":
-            return f"a method {node.name[:100]}"
-        if isinstance(node, ast.Call) and ast.unparse(node.func) not in _OPERATORS:
-            return ast.unparse(node.func)[:100]
     return None

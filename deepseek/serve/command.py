@@ -49,8 +49,8 @@ def main(words: Sequence[str]) -> int:
     )
     logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     variant, task = predictor.manifest.variant, predictor.manifest.task
-    print(f"deepseek: serving {variant}, a {task}, on {_address(listener)}", flush=True)
-    try:
+    try:  # the print too: a signal may come as soon as somebody has read it
+        print(f"deepseek: serving {variant}, a {task}, on {_address(listener)}", flush=True)
         with listener:
             uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:

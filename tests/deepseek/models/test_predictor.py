@@ -1,5 +1,6 @@
 """One way to predict with a model in any of its forms, and what is never opened."""
 
+import json
 import pickle  # noqa: TID251  what must not be opened has to be made first
 
 import numpy as np
@@ -140,6 +141,26 @@ def test_a_compiled_model_without_its_batch(model, monkeypatch, machine):
         "/machine/batch"
         in refused("manifest_unreadable", lambda: open_model(forged(model, path, "tvm", **machine), path)).message
     )
+
+
+@pytest.mark.parametrize("needs", [5, [1], [["avx"]], None])
+def test_a_compiled_model_with_needs_that_are_no_names(model, monkeypatch, needs):
+    monkeypatch.setattr("deepseek.models.predictor.arch", lambda: "x86_64")
+    path = model / "model.so"
+    path.write_bytes(ELF_HERE)
+    manifest = forged(model, path, "tvm", batch=1, threads=1, needs=needs)
+    assert "/machine/needs" in refused("manifest_unreadable", lambda: open_model(manifest, path)).message
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"hidden": [-1]}, {"hidden": [2**40]}, {"inputs": 10**30}, {"hidden": [8] * 5000}, {"dropout": 5.0}]
+)
+def test_an_architecture_that_no_network_has(model, wrong):
+    document = json.loads((model / "model.json").read_text())
+    document["architecture"] |= wrong
+    (model / "model.json").write_text(json.dumps(document))
+    error = refused("manifest_unreadable", lambda: load_predictor(model))
+    assert f"/architecture/{next(iter(wrong))}" in error.message
 
 
 def test_tvm_is_not_installed(model, monkeypatch):

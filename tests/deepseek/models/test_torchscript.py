@@ -68,7 +68,9 @@ def test_a_model_that_writes_files(tmp_path):
     assert error.value == "torch.from_file"
 
 
-@pytest.mark.parametrize("line", ["  torch.save(features, 'x')", "  x = ops.aten.save(features)", "  (((", "  f()()"])
+@pytest.mark.parametrize(
+    "line", ["  torch.save(features, 'x')", "  x = ops.aten.save(features)", "  (((", "  f()()", "  while True: x = 1"]
+)
 def test_a_forward_that_was_edited(tmp_path, line):
     write_archive(export(network()), tmp_path / "m.pt")
     with zipfile.ZipFile(tmp_path / "m.pt") as source, zipfile.ZipFile(tmp_path / "edited.pt", "w") as target:
@@ -85,9 +87,48 @@ def test_methods_besides_forward(tmp_path):
     write_archive(export(network()), tmp_path / "m.pt")
     with zipfile.ZipFile(tmp_path / "m.pt", "a") as archive:
         archive.writestr(
-            "m/code/__torch__/x.py", "class X(Module):\n  def __setstate__(self, state):\n    return None\n"
+            "archive/code/__torch__/x.py", "class X(Module):\n  def __setstate__(self, state):\n    return None\n"
         )
     assert "__setstate__" in refused("model_unsafe", tmp_path / "m.pt").value
+
+
+@pytest.fixture
+def writer(tmp_path, monkeypatch):
+    """The entries of a file whose model makes the file `made` when it is asked."""
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(Writer()).save("writer.pt")
+    with zipfile.ZipFile("writer.pt") as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.mark.parametrize(("said", "meant"), [("/code/", "/CODE/"), (".py", ".PY"), ("/code/", "/code//")])
+def test_code_under_a_name_that_torch_finds_too(tmp_path, writer, said, meant):
+    """Beside harmless code under the right name; torch asks for names whatever their case."""
+    with zipfile.ZipFile(tmp_path / "m.pt", "w") as target:
+        for name, data in writer.items():
+            target.writestr(name.replace(said, meant) if name.endswith(".py") else name, data)
+        target.writestr("writer/code/__torch__/x.py", "x = 1\n")
+    assert meant.strip("/") in refused("model_unsafe", tmp_path / "m.pt").value
+
+
+@pytest.mark.parametrize("name", ["archive/model.json", "other/data.pkl", "archive/code/__torch__.py"])
+def test_entries_that_no_model_has(tmp_path, name):
+    """model.json is torch's oldest layout, whose code stands wherever it says; the last one is there twice."""
+    write_archive(export(network()), tmp_path / "m.pt")
+    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "m.pt", "a") as archive:
+        warnings.simplefilter("ignore")
+        archive.writestr("archive/code/__torch__.py", "x = 1\n")
+        archive.writestr(name, "x = 2\n")
+    assert refused("model_unsafe", tmp_path / "m.pt").value == name
+
+
+def test_an_archive_that_grows(tmp_path):
+    write_archive(export(network()), tmp_path / "m.pt")
+    with zipfile.ZipFile(tmp_path / "m.pt", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/7", bytes(10**7))
+    assert "unpacked" in refused("model_unsafe", tmp_path / "m.pt").message
 
 
 @pytest.mark.parametrize("size", [0, 10, 500, -30])
