@@ -10,6 +10,7 @@ from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
@@ -36,18 +37,29 @@ class ChainParameters(BaseModel):
 
     skip_cleaning: bool = Field(
         False,
-        title="Skip cleaning",
-        description="Train on the table as it is: for one that has been cleaned already.",
+        title=gettext_noop("Skip cleaning"),
+        description=gettext_noop("Train on the table as it is: for one that has been cleaned already."),
     )
-    clean: CleanSpec = Field(default=CleanSpec(), title="Clean", description="What happens to the table first.")
-    train: TrainSpec = Field(title="Train", description="What the model learns, and how.")
+    clean: CleanSpec = Field(
+        default=CleanSpec(), title=gettext_noop("Clean"), description=gettext_noop("What happens to the table first.")
+    )
+    train: TrainSpec = Field(title=gettext_noop("Train"), description=gettext_noop("What the model learns, and how."))
     quantize: QuantizeSpec = Field(
-        default=QuantizeSpec(), title="Quantize", description="How the 8-bit form is made and measured."
+        default=QuantizeSpec(),
+        title=gettext_noop("Quantize"),
+        description=gettext_noop("How the 8-bit form is made and measured."),
     )
     compile: CompileSpec = Field(
-        default=CompileSpec(), title="Compile", description="How the compiled form is made and measured."
+        default=CompileSpec(),
+        title=gettext_noop("Compile"),
+        description=gettext_noop("How the compiled form is made and measured."),
     )
-    note: str = Field("", max_length=500, title="Note", description="What a reader of the model version should know.")
+    note: str = Field(
+        "",
+        max_length=500,
+        title=gettext_noop("Note"),
+        description=gettext_noop("What a reader of the model version should know."),
+    )
 
     @field_validator("clean")
     @classmethod
