@@ -117,6 +117,12 @@ def state(value: object, label: str = "", *, bare: bool = False) -> SafeString:
 
 
 @register.filter
+def with_unit(value: str, unit: str) -> str:
+    """A number and its unit, where it has one."""
+    return f"{value} {unit}" if unit else value
+
+
+@register.filter
 def state_class(value: object) -> str:
     """The class that carries a state's colour, for a note, card or list item."""
     return state_of(value)[0]

@@ -36,7 +36,7 @@ def test_what_changes_and_how_sure(registered, approved, asked, page, metric):
     second = registered(metrics=[metric(1, 0.9, 1.1)])
     text = page(asked(second))
     assert "moves from v1 to <b>v2</b>" in text
-    assert "rmse <b>1</b> USD, v1 has <b>2</b>: <b>better</b>" in text
+    assert "rmse <b>1 USD</b>, v1 has <b>2</b>: <b>better</b>" in text
     assert "Approve, move production to v2" in text
     assert "Reject, leave production at v1" in text
     for digest in (first.digest, second.digest, second.variants.get(name="int8").artifact_id):
@@ -101,3 +101,13 @@ def test_its_cost_does_not_grow_with_its_variants(registered, asked, web, approv
             client.get(f"/p/demo/approvals/{approval.pk}")
         counts.append(len(seen))
     assert counts[0] == counts[1]
+
+
+def test_figures_that_no_job_measured_are_said_to_be_such(registered, asked, page):
+    version = registered(names=("fp32",))
+    assert "not measured here" not in page(asked(version))
+    claimed = registered(names=("fp32",))
+    claimed.variants.update(job_id=None, heldout="")  # as a register job has it whose figures came from somewhere else
+    text = page(asked(claimed))
+    assert "not measured here" in text
+    assert "the baseline “last value” has <b>2</b>: <b>which is better cannot be told</b>" in text
