@@ -50,8 +50,9 @@ def variants_of(version: ModelVersion) -> list[Variant]:
 
 
 def side(version: ModelVersion, variants: Iterable[Variant], files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """One version: what it is, and for each variant its figures, the rows they are of, and what `files` says of it."""
-    document, heldout = read_document(version.document), {row.name: row.heldout for row in variants}
+    """One version: what it is, and for each variant its figures, the job that measured them and the rows they are of
+    (None and "" where they came with the files), and what `files` says of it."""
+    document, known = read_document(version.document), {row.name: (row.job_id, row.heldout) for row in variants}
     return {
         "version": version.number,
         "digest": sha256_hex(version.document),
@@ -62,7 +63,7 @@ def side(version: ModelVersion, variants: Iterable[Variant], files: Mapping[str,
                 "format": row["format"],
                 "machine": {key: row["machine"][key] for key in MACHINE if key in row["machine"]},
                 "size": row["size"],
-                "heldout": heldout.get(row["name"], ""),
+                **dict(zip(("job", "heldout"), known.get(row["name"], (None, "")), strict=True)),
                 **figures_of(row["figures"]),
                 **files.get(row["name"], {}),
             }

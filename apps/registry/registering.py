@@ -14,17 +14,34 @@ from apps.lineage.models import Edge
 from apps.registry.models import ModelVersion, Variant
 
 MODEL_SLOT, HELDOUT_SLOT = "model", "heldout"
+MADE_TOGETHER = ((MODEL_SLOT, ""), ("manifest", "_manifest"), ("figures", "_figures"))
+"""Outputs of a job that makes a form, and how the slot of each ends where a register job takes it."""
 
 
 def makers_of(job: Job, slots: Iterable[str]) -> dict[str, int]:
-    """{slot: job that made what is in it}: the one it came from, else the newest that made the same bytes."""
-    inputs = list(JobInput.objects.filter(job=job, slot__in=list(slots), artifact__isnull=False))
-    made = {row.slot: row.source_job_id for row in inputs if row.source_job_id}
-    unknown = {row.artifact_id: row.slot for row in inputs if not row.source_job_id}
-    outputs = JobOutput.objects.filter(artifact__in=unknown, slot=MODEL_SLOT, job__project_id=job.project_id)
-    for digest, maker in outputs.order_by("job_id").values_list("artifact_id", "job_id"):
-        made[unknown[digest]] = maker
-    return made
+    """{slot: job that made the form in it}: the one it came from, else the newest that made the same.
+
+    A job made a form if the file, its manifest and its figures are all outputs of that one job. Else somebody may have
+    put figures of their own beside a model that was trained here: then nothing is known of how they were measured.
+    """
+    given = {row.slot: row for row in JobInput.objects.filter(job=job, artifact__isnull=False)}
+    rows = JobOutput.objects.filter(
+        artifact__in=[row.artifact_id for row in given.values()],
+        slot__in=[slot for slot, _ in MADE_TOGETHER],
+        job__project_id=job.project_id,
+    )
+    made = dict[int, set[tuple[str, str | None]]]()
+    for maker, slot, digest in rows.order_by("job_id").values_list("job_id", "slot", "artifact_id"):
+        made.setdefault(maker, set()).add((slot, digest))
+    found = {}
+    for slot in slots:
+        parts = [(name, given.get(slot + ending)) for name, ending in MADE_TOGETHER]
+        wanted = {(name, row.artifact_id) for name, row in parts if row is not None}
+        named = given[slot].source_job_id
+        makers = [maker for maker, outputs in made.items() if wanted <= outputs and (named or maker) == maker]
+        if len(wanted) == len(MADE_TOGETHER) and makers:
+            found[slot] = makers[-1]
+    return found
 
 
 def run_of(maker: int | None) -> Run | None:

@@ -142,8 +142,10 @@ def insert_version(actor: Actor, model: Model, digest: str, text: str, document:
     )
     trained: Variant | None = None  # the first; the others were made from it
     for row in rows:
+        maker = makers.get(row["slot"])
         heldout = row["heldout"] or (registering.heldout_of(trainer) if trained is None else "")
-        variant = insert_variant(version, row, trained, heldout, makers.get(row["slot"]))
+        # Who brings a manifest may write into it which rows its figures are of; a job has read them.
+        variant = insert_variant(version, row, trained, heldout if maker else "", maker)
         trained = trained or variant
     audit.record(
         actor=actor,

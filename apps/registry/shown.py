@@ -50,14 +50,16 @@ def beside(side: Side, other: Side | None) -> list[Pair]:
 
 
 def against_baseline(row: Mapping[str, Any]) -> Pair | None:
-    """The trained variant beside the baseline, which was measured on the same rows with it."""
-    baseline = row["baseline"]
+    """The trained variant beside the baseline, which the same job measured on the same rows; else nothing is known."""
+    baseline, alike = row["baseline"], True if row["job"] else None
     if not baseline:
         return None
     mine = Measured(row["name"], True, row["heldout"], row["rows"], row["metrics"])
     theirs = Measured(baseline["name"], True, row["heldout"], row["rows"], listed(baseline["metrics"], row["headline"]))
-    metrics = compare(mine.metrics, theirs.metrics, same_rows=True, paired=baseline.get("difference"))
-    return Pair(mine, theirs, True, metrics)
+    metrics = compare(
+        mine.metrics, theirs.metrics, same_rows=alike, paired=baseline.get("difference") if alike else None
+    )
+    return Pair(mine, theirs, alike, metrics)
 
 
 def measures_of(rows: Sequence[Row], theirs: Row | None) -> list[dict[str, Any]]:

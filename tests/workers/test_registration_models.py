@@ -184,18 +184,22 @@ def described(forms, held, tmp_path):
     return [(output.slot, written, output.path, output.media_type, output.meta)]
 
 
+def parts_of(forms, form):
+    return {part: forms[f"{form}_{part}"] for part in ("manifest", "figures")}
+
+
 @pytest.fixture
 def chain(worker_actor, raw, held, forms, described, job_of):
     """Raw table -> clean -> train -> quantize -> register, as the worker records them; the version."""
     table = held(b"PAR1 clean")
     clean, made = job_of("clean", {"table": (None, raw.files.get().artifact)}, {"table": table}, {"dataset": "clean"})
     registration.cleaned_table(worker_actor, clean, [(*made[0][:3], PARQUET, {"rows": 3})])
-    train, made = job_of("train", {"table": (clean, table)}, {"model": forms["fp32"], "heldout": held(b"rows")})
+    outputs = {form: {"model": forms[form], **parts_of(forms, form)} for form in ("fp32", "int8")}
+    train, made = job_of("train", {"table": (clean, table)}, {**outputs["fp32"], "heldout": held(b"rows")})
     registration.trained_model(worker_actor, train, made)
-    quantize, made = job_of("quantize", {"model": (train, forms["fp32"])}, {"model": forms["int8"]})
+    quantize, made = job_of("quantize", {"model": (train, forms["fp32"])}, outputs["int8"])
     registration.derived_model(worker_actor, quantize, made)
-    makers = {"fp32": train, "fp32_manifest": train, "int8": quantize, "int8_manifest": quantize}
-    inputs = {slot: (maker, forms[slot]) for slot, maker in makers.items()}
+    inputs = {slot: (train if slot.startswith("fp32") else quantize, artifact) for slot, artifact in forms.items()}
     job, _ = job_of("register", inputs, {"version": described[0][1]}, {"model": "wti-forecast"})
     registration.model_version(worker_actor, job, described)
     return ModelVersion.objects.get()

@@ -19,6 +19,7 @@ from apps.registry.services import register_version, request_promotion
 RMSE = {"name": "rmse", "value": 1.5, "low": 1.2, "high": 1.8, "confidence": 0.95, "better": "lower", "unit": "USD"}
 FORMATS = {"fp32": "safetensors", "int8": "torchscript", "tvm-x86_64": "tvm"}
 SLOTS = {"fp32": "fp32", "int8": "int8", "tvm-x86_64": "compiled"}
+KINDS = {"int8": "quantize", "tvm-x86_64": "compile"}
 numbers = count(1)
 
 
@@ -101,13 +102,15 @@ def forms(held, job_of, run_for):
         rows_held = held(heldout, where)
         files = {name: held(f"{name} of {seed}".encode(), where, f"{name}.bin") for name in names}
         manifests = {name: held(f"manifest {name} {seed}".encode(), where, "model.json") for name in names}
-        trainer = job_of("train", outputs={"model": files["fp32"], "heldout": rows_held}, where=where)
-        run_for(trainer, where)
-        makers = {name: trainer if name == "fp32" else None for name in names}
         inputs = {}
         for name in names:
-            inputs[SLOTS[name]] = (makers[name], files[name])
-            inputs[f"{SLOTS[name]}_manifest"] = (makers[name], manifests[name])
+            kind, held_out = ("train", {"heldout": rows_held}) if name == "fp32" else (KINDS[name], {})
+            parts = {"model": files[name], "manifest": manifests[name]}
+            parts["figures"] = held(f"figures {name} {seed} {metrics} {ratio}".encode(), where, "figures.json")
+            maker = job_of(kind, outputs=parts | held_out, where=where)
+            run_for(maker, where)
+            for ending, part in (("", "model"), ("_manifest", "manifest"), ("_figures", "figures")):
+                inputs[SLOTS[name] + ending] = (maker, parts[part])
         rows = [
             {
                 "name": name,

@@ -5,6 +5,8 @@ import pytest
 from apps.audit.models import AuditRecord
 from apps.errors import Invalid, NotFound, Refused
 from apps.lineage.models import Edge
+from apps.registry.documents import document_text
+from apps.registry.facts import side
 from apps.registry.models import Model, ModelVersion, Variant
 from apps.registry.services import register_version
 
@@ -29,7 +31,7 @@ def test_a_version_with_its_variants_run_and_record(register, forms, project):
     assert version.metrics[0]["value"] == 1.5
     fp32, int8, compiled = version.variants.order_by("pk")
     assert (fp32.parent, int8.parent, compiled.parent) == (None, fp32, fp32)
-    assert (fp32.job_id, int8.job_id) == (trainer.pk, None)
+    assert (fp32.job_id, int8.job_id) == (trainer.pk, job.inputs.get(slot="int8").source_job_id)
     assert fp32.heldout == int8.heldout == trainer.outputs.get(slot="heldout").artifact_id
     assert compiled.machine == {"target": "x86-64"}
     record = AuditRecord.objects.get(action="model.register_version")
@@ -71,14 +73,37 @@ def test_other_forms_are_the_next_version(register, forms):
     assert [register(*forms())[0].number for _ in range(3)] == [1, 2, 3]
 
 
-def test_the_maker_is_found_by_the_bytes_where_no_job_is_named(register, forms, job_of, held):
+def test_the_maker_is_found_by_the_bytes_where_no_job_is_named(register, forms, job_of):
     job, outputs = forms(names=("fp32",))
     job.inputs.update(source_job=None)
-    trainer = job_of("train", outputs={"model": job.inputs.get(slot="fp32").artifact})
+    given = {row.slot: row.artifact for row in job.inputs.all()}
+    made = {"model": given["fp32"], "manifest": given["fp32_manifest"], "figures": given["fp32_figures"]}
+    trainer = job_of("train", outputs=made)
     version, _ = register(job, outputs)
     assert version.variants.get().job_id == trainer.pk
     assert version.run is None
     assert version.variants.get().heldout == ""
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("part", ["", "_manifest", "_figures"])
+def test_files_of_ones_own_are_no_work_of_the_job_that_trained(register, forms, held, named, part):
+    """An engineer puts figures, or a manifest that names other held-out rows, beside a model that was trained here."""
+    job, outputs = forms(names=("fp32", "int8"))
+    if not named:
+        job.inputs.update(source_job=None)
+    own = held(b"made at home")
+    for slot in ("fp32", "int8"):
+        job.inputs.filter(slot=f"{slot}{part}").update(artifact=own, source_job=None)
+    document = outputs[0][4]
+    for row in document["variants"]:
+        row.update({"": {"model": own.digest}, "_manifest": {"manifest": own.digest}}.get(part, {}))
+    written = held(document_text(document).encode())
+    version, _ = register(job, [("version", written, "version.json", "application/json", document)])
+    assert version.run is None
+    assert list(version.variants.values_list("job_id", "heldout")) == [(None, "")] * 2
+    fp32 = side(version, version.variants.all(), {})["variants"]["fp32"]
+    assert (fp32["job"], fp32["heldout"]) == (None, "")
 
 
 def test_a_document_that_was_not_written_is_refused(register, forms):
