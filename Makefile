@@ -2,12 +2,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Compiled models are linked by the machine's C compiler; where there is none, by the one in this package.
+LINKER := $(if $(shell command -v g++ || command -v gcc || command -v cc || command -v clang),,ziglang)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help demo up test check format clean
 
 help:
-	@echo 'make demo    set everything up, clean a real table through the plane, leave the dashboard up'
+	@echo 'make demo    set everything up, take two models from raw tables to production, leave the dashboard up'
 	@echo 'make up      start the plane of PLANE_HOME (default var/) and keep it running'
 	@echo 'make test    set everything up and run the tests'
 	@echo 'make check   lint, types, layers, migrations, deployment checks'
@@ -45,12 +47,12 @@ $(BIN)/python:
 # One pip command each, so that the resolver sees everything at once.
 $(VENV)/.plane: $(BIN)/python requirements.txt constraints.txt pyproject.toml
 	@echo 'Installing the plane'
-	@$(PIP) --requirement requirements.txt --editable . && touch $@
+	@$(PIP) --requirement requirements.txt $(LINKER) --editable . && touch $@
 
 $(VENV)/.demo: $(BIN)/python requirements.txt requirements-demo.txt constraints.txt pyproject.toml
 	@echo 'Installing the plane and the data of the demo'
-	@$(PIP) --requirement requirements-demo.txt --editable . && touch $@
+	@$(PIP) --requirement requirements-demo.txt $(LINKER) --editable . && touch $@
 
 $(VENV)/.dev: $(BIN)/python requirements.txt requirements-demo.txt requirements-s3.txt requirements-dev.txt constraints.txt pyproject.toml
 	@echo 'Installing the plane and what its tests need'
-	@$(PIP) --requirement requirements-dev.txt --editable . && touch $@
+	@$(PIP) --requirement requirements-dev.txt $(LINKER) --editable . && touch $@
