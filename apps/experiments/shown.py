@@ -42,6 +42,7 @@ class Measured:
 def measured(figures: Mapping[str, Any]) -> list[Measured]:
     """The figures of a run's model, in the order in which the engine gives them: the first is the one that counts."""
     baseline = {one["name"]: one["value"] for one in (figures.get("baseline") or {}).get("metrics", [])}
+    paired = {one["name"]: one for one in (figures.get("baseline") or {}).get("difference", [])}
     return [
         Measured(
             name=one["name"],
@@ -51,14 +52,19 @@ def measured(figures: Mapping[str, Any]) -> list[Measured]:
             unit=one.get("unit", ""),
             better=one.get("better", "higher"),
             baseline=baseline.get(one["name"]),
-            verdict=verdict(one, baseline.get(one["name"])),
+            verdict=verdict(paired[one["name"]], 0.0)
+            if one["name"] in paired
+            else verdict(one, baseline.get(one["name"])),
         )
         for one in figures.get("metrics", [])
     ]
 
 
 def verdict(figure: Mapping[str, Any], baseline: float | None) -> str:
-    """Better or worse than the baseline where the interval leaves it out; without an interval by the values alone."""
+    """Better or worse than the baseline where the interval leaves it out; without an interval by the values alone.
+
+    A figure that is a difference, measured row by row, is compared with 0: it tells more than two figures can.
+    """
     if baseline is None:
         return ""
     low, high = figure.get("low"), figure.get("high")
@@ -66,6 +72,20 @@ def verdict(figure: Mapping[str, Any], baseline: float | None) -> str:
     if low <= baseline <= high:
         return "same"
     return "better" if (low > baseline) == (figure.get("better") != "lower") else "worse"
+
+
+@dataclass(frozen=True, slots=True)
+class SizeChange:
+    """How many times smaller than its parent a form is, or larger."""
+
+    times: float
+    is_larger: bool
+
+
+def size_change(figures: Mapping[str, Any]) -> SizeChange | None:
+    """None where there is no parent."""
+    ratio = figures.get("size_ratio")
+    return SizeChange(1 / ratio if ratio < 1 else ratio, ratio < 1) if ratio else None
 
 
 def directions(runs: Iterable[Run], keys: Iterable[str]) -> dict[str, str]:

@@ -138,6 +138,7 @@ def run_page(request: HttpRequest, project: str, run: str, tab: str = "overview"
         "tab": tab,
         "job": found.job,
         "measured": shown.measured(found.figures),
+        "size": shown.size_change(found.figures),
         "metrics": metrics,
         "losses": shown.drawn_first(metrics),
         "live": not found.ended and found.job is not None and not found.job.ended,

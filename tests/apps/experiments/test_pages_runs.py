@@ -114,6 +114,24 @@ def test_better_only_where_the_interval_leaves_the_baseline_out(read, run, finis
     assert said in read(f"/{run.pk}")
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(-0.6, -0.4, "<b>better</b>"), (-0.6, 0.1, "no difference shown"), (0.1, 0.2, "worse")]
+)
+def test_a_difference_measured_row_by_row_decides(read, run, finish, low, high, said):
+    """Also where the figure's own interval says something else."""
+    metric = {**FIGURES["metrics"][0], "low": 0.4, "high": 1.1 if said == "<b>better</b>" else 0.6}
+    paired = {"name": "rmse", "value": -0.5, "low": low, "high": high, "better": "lower"}
+    baseline = {**FIGURES["baseline"], "difference": [paired]}
+    finish(run, figures={**FIGURES, "metrics": [metric], "baseline": baseline})
+    assert said in read(f"/{run.pk}")
+
+
+@pytest.mark.parametrize(("ratio", "said"), [(4.0, "<b>4 times</b> smaller"), (0.25, "<b>4 times</b> larger")])
+def test_a_form_is_smaller_or_larger_than_its_parent(read, run, finish, ratio, said):
+    finish(run, figures={**FIGURES, "size_ratio": ratio})
+    assert said in read(f"/{run.pk}")
+
+
 def test_a_failed_run_says_why(read, run, finish):
     Job.objects.filter(pk=run.job_id).update(state="failed", error={"message": "The loss is not finite at step 7."})
     finish(run, "failed")
