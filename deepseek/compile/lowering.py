@@ -59,6 +59,9 @@ def lower(network: nn.Module, batch: int, inputs: int, target: Any) -> Any:
             [
                 relax.transform.DecomposeOpsForInference(),
                 relax.transform.CanonicalizeBindings(),
+                # tanh and exp as polynomials, which go through vectors; libm's take one value at a time. Their largest
+                # relative errors are 4e-7 and 2e-6, and the run compares the outputs with PyTorch's.
+                relax.transform.FastMathTransform(),
                 relax.get_pipeline("zero"),
             ]
         )(module)
