@@ -40,6 +40,16 @@ class Command:
 
 SCHEDULE = ("init_lr", "max_lr", "warmup_steps", "first_batch", "last_batch")
 
+EXAMPLE = """\
+from a table to an answer:
+  deepseek clean table.csv -o clean
+  deepseek train clean/table.parquet --task regression --target COLUMN -o model
+  deepseek quantize model -o model-int8
+  deepseek compile model -o model-tvm
+  deepseek serve model
+
+exit codes: 0 done; 1 the machine failed; 2 the input, a flag or the spec is at fault; 130, 143 stopped"""
+
 COMMANDS = {
     "clean": Command(
         "fill missing values of a table and treat its outliers",
@@ -122,11 +132,11 @@ def _overview(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="deepseek",
         description="The engine of an offline model-training control plane.",
-        epilog=f"commands:\n{lines}\n\nSee: deepseek COMMAND --help",
+        epilog=f"commands:\n{lines}\n\n{EXAMPLE}\n\nFields of a command: deepseek COMMAND --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version and leave")
-    parser.add_argument("command", nargs="?", choices=list(COMMANDS), metavar="COMMAND")
+    parser.add_argument("command", nargs="?", choices=list(COMMANDS), metavar="COMMAND", help="one of those below")
     if parser.parse_args(words).version:
         from importlib.metadata import version
 
@@ -169,7 +179,7 @@ def _load(place: str) -> Any:
 def _parser(name: str, command: Command, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"deepseek {name}", description=description, allow_abbrev=False)
     for slot in command.slots:
-        parser.add_argument(f"input:{slot}", metavar="INPUT", type=Path, help=f"the {slot}, a file")
+        parser.add_argument(f"input:{slot}", metavar="INPUT", type=Path, help=f"the {slot}: a CSV or Parquet file")
     if command.from_model:
         words = "the folder of a trained model, as `deepseek train` makes it"
         parser.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help=words)
@@ -177,7 +187,7 @@ def _parser(name: str, command: Command, description: str) -> argparse.ArgumentP
         parser.add_argument("--heldout", metavar="FILE", type=Path, help=words)
     elif not command.slots:
         parser.add_argument("--input", metavar="SLOT=FILE", action="append", default=[], help="an input, any number")
-    parser.add_argument("-o", "--out", metavar="OUTDIR", type=Path, required=True, help="folder to make")
+    parser.add_argument("-o", "--out", metavar="OUTDIR", type=Path, required=True, help="folder to make: new, or empty")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 

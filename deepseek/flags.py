@@ -120,13 +120,25 @@ def _metavar(info: FieldInfo) -> str:
         return "|".join(choice or "''" for choice in _choices(info))
     if isinstance(extra, dict) and "unit" in extra:
         return str(extra["unit"]).upper()
-    return "A,B" if _is_list(info.annotation) else "VALUE"
+    if _is_list(info.annotation):
+        return "A,B"
+    return "NUMBER" if {int, float} & {info.annotation, *get_args(info.annotation)} else "TEXT"
 
 
 def _help(info: FieldInfo) -> str:
     default = info.get_default()
     shown = ",".join(str(part) for part in default) if isinstance(default, list) else default
-    tail = "" if default in (None, "") else f" (default: {shown})"
+    tail = [] if default in (None, "") else [f"default: {shown}"]
     if info.is_required():
-        tail = " (required)"
-    return f"{info.description}{tail}".replace("%", "%%")
+        tail = ["required"]
+    known = [", ".join(_bounds(info)), *tail]
+    words = "; ".join(part for part in known if part)
+    return f"{info.description}{f' ({words})' if words else ''}".replace("%", "%%")
+
+
+def _bounds(info: FieldInfo) -> Iterator[str]:
+    """The limits of a number, in the words of an error about them."""
+    for rule in info.metadata:
+        for name in ("ge", "gt", "le", "lt"):
+            if hasattr(rule, name):
+                yield _LIMITS[name].format(getattr(rule, name))

@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     words = "processor threads of one prediction; a compiled model brings its own number (default: %(default)s)"
     parser.add_argument("--threads", type=_between(1, 256), default=1, help=words)
     words = "rows of one request (default: %(default)s)"
-    parser.add_argument("--max-rows", type=_between(1, 1_000_000), default=4096, help=words)
+    parser.add_argument("--max-rows", type=_between(1, 1_000_000), default=4096, metavar="ROWS", help=words)
     return parser
 
 
