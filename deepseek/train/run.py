@@ -54,7 +54,7 @@ def run(spec: TrainSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
         examples = read_examples(table, spec)
         digests = {"table": sha256_of(table)}
         warnings = _tell(examples, report)
-        report.log(f"trains on {place.words}, {spec.threads} threads")
+        report.log(f"trains on {place.words}, {spec.threads} thread{'s' * (spec.threads > 1)}")
         training = Training(spec, examples, architecture_of(spec, examples), place, report)
         identity = identity_of(spec, digests)
         _resume(training, [inputs.get("checkpoint"), checkpoint_path(out)], identity, report)
