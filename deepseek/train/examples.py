@@ -13,7 +13,15 @@ from deepseek.clean.tables import read_table
 from deepseek.job import EngineError
 from deepseek.train.columns import Doubles, Singles, choose_features, read_labels, read_number, read_target
 from deepseek.train.spec import TrainSpec
-from deepseek.train.split import Parts, Rows, by_chance, in_order, require_labels, require_rows
+from deepseek.train.split import (
+    Parts,
+    Rows,
+    by_chance,
+    in_order,
+    require_labels,
+    require_rows,
+    require_rows_of_classes,
+)
 
 MOST_LEFT_OUT = 0.5
 """A table that loses a larger share of its rows to missing values is refused: what is left may be no fair sample."""
@@ -92,6 +100,7 @@ def _rows(table: pa.Table, spec: TrainSpec) -> Examples:
     else:
         strata = target if labels else np.zeros(len(target), np.int64)
         parts = by_chance(strata, spec.validation_share, spec.test_share, spec.seed)
+        require_rows_of_classes(len(target), classes, parts)
     require_rows(len(target), left_out, parts)
     if labels:
         require_labels(parts, target, classes)

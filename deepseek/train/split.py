@@ -67,6 +67,21 @@ def require_rows(rows: int, left_out: int, parts: Parts | None = None) -> None:
     )
 
 
+def require_rows_of_classes(rows: int, classes: Sequence[str], parts: Parts) -> None:
+    """Raise EngineError ``too_few_rows`` where the classes have taken every row of a part for the training one."""
+    if not classes or min(len(parts.validation), len(parts.test)) >= 1:
+        return
+    raise EngineError(
+        "too_few_rows",
+        f"{rows} usable rows have {len(classes)} classes: once each of these has a row to train on, too few are left "
+        "to validate and to test with.",
+        field="/target",
+        value=f"{len(classes)} classes",
+        limit="several rows of most classes",
+        hint="If the target is an identifier, choose another one; else give more rows of each class.",
+    )
+
+
 def require_labels(parts: Parts, classes: Rows, names: Sequence[str]) -> None:
     """Raise EngineError ``label_only_in_test`` where a held-out row has a class that no training row has."""
     lost: dict[int, str] = {}

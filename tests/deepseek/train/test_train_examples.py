@@ -149,6 +149,12 @@ def test_moments_of_wide_windows_take_little_memory():
     assert peak < 200e6  # whole, they are 147 MB in float32, and their copies in float64 several times as much
 
 
+def test_an_identifier_is_no_target(table):
+    path = table(y=[f"row {i}" for i in range(ROWS)], x=x)
+    error = refused(path, "too_few_rows", "/target", task="classification")
+    assert (error.value, "identifier" in error.hint) == ("40 classes", True)
+
+
 def test_bad_targets(table):
     path = table(price=x, words=["a", "b"] * 20, same=[4] * ROWS, none=pa.nulls(ROWS, pa.float64()), part=x / 3)
     error = refused(path, "unknown_column", "/target", target="prize")
