@@ -49,10 +49,17 @@ def main(words: Sequence[str]) -> int:
     )
     logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     variant, task = predictor.manifest.variant, predictor.manifest.task
-    try:  # the print too: a signal may come as soon as somebody has read it
-        print(f"deepseek: serving {variant}, a {task}, on {_address(listener)}", flush=True)
+    announcement = f"deepseek: serving {variant}, a {task}, on {_address(listener)}"
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            """Say where it is once it listens to signals too: one may come as soon as somebody has read it."""
+            await super().startup(sockets)
+            print(announcement, flush=True)
+
+    try:
         with listener:
-            uvicorn.Server(config).run(sockets=[listener])
+            Server(config).run(sockets=[listener])
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:

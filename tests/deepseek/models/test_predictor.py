@@ -27,7 +27,7 @@ def refused(code, call):
 def forged(folder, path, format_, **machine):
     """A manifest that names the bytes at `path`, as an attacker would write it."""
     manifest = ModelManifest.read(folder / "model.json")
-    file = manifest.file.model_copy(update={"name": path.name, "sha256": sha256_of(path)})
+    file = manifest.file.model_copy(update={"name": path.name, "sha256": sha256_of(path), "size": path.stat().st_size})
     return manifest.model_copy(update={"format": format_, "file": file, "machine": machine})
 
 
@@ -83,6 +83,15 @@ def test_tampered_bytes(model, format_):
     manifest = forged(model, path, format_)
     path.write_bytes(b"otherwise")
     refused("model_tampered", lambda: open_model(manifest, path))
+
+
+def test_a_size_that_the_file_does_not_have(model):
+    """The approver reads it, and the registry keeps it in a column of 64 bits."""
+    manifest = ModelManifest.read(model / "model.json")
+    for size in (manifest.file.size - 1, 10**30):
+        named = manifest.model_copy(update={"file": manifest.file.model_copy(update={"size": size})})
+        error = refused("model_tampered", lambda named=named: open_model(named, model / "model.safetensors"))
+        assert (error.value, error.limit) == (str(manifest.file.size), str(size))
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
@@ -161,6 +170,12 @@ def test_an_architecture_that_no_network_has(model, wrong):
     (model / "model.json").write_text(json.dumps(document))
     error = refused("manifest_unreadable", lambda: load_predictor(model))
     assert f"/architecture/{next(iter(wrong))}" in error.message
+
+
+def test_a_target_longer_than_a_column_is_called(model):
+    document = json.loads((model / "model.json").read_text()) | {"target": "y" * 501}
+    (model / "model.json").write_text(json.dumps(document))
+    assert "/target" in refused("manifest_unreadable", lambda: load_predictor(model)).message
 
 
 def test_tvm_is_not_installed(model, monkeypatch):
