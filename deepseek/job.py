@@ -127,11 +127,14 @@ def staged(out: Path) -> Iterator[Path]:
     """Yield a fresh folder beside `out`; on success make its files durable, rename it to `out`; else remove it.
 
     A killed run leaves no `out`, only its hidden staging folder, which the next run to the same `out` sweeps away.
-    Raises EngineError ``output_exists`` if `out` is a file or a folder that holds something.
+    Raises EngineError ``output_exists`` if `out` is a file, lies in one, or is a folder that holds something.
     """
     out = Path(os.path.abspath(out))
     _refuse_existing(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise _existing(out, f"The output folder {out} cannot be made: it would lie in a file.") from None
     _sweep(out)
     stage = out.parent / f".{out.name}.{secrets.token_hex(6)}.staging"
     stage.mkdir()
@@ -157,9 +160,13 @@ def staged(out: Path) -> Iterator[Path]:
 def _refuse_existing(out: Path) -> None:
     if not out.is_symlink() and (not out.exists() or (out.is_dir() and not any(out.iterdir()))):
         return
-    raise EngineError(
+    raise _existing(out, f"The output folder {out} already exists and is not empty.")
+
+
+def _existing(out: Path, message: str) -> EngineError:
+    return EngineError(
         "output_exists",
-        f"The output folder {out} already exists and is not empty.",
+        message,
         field="out",
         value=str(out),
         limit="a folder that does not exist yet, or an empty one",

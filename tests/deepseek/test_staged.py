@@ -46,13 +46,16 @@ def test_empty_folder_is_taken(tmp_path):
     assert os.listdir(tmp_path / "out") == ["a"]
 
 
-@pytest.mark.parametrize("kind", ["full", "file", "link"])
+@pytest.mark.parametrize("kind", ["full", "file", "link", "in a file"])
 def test_what_exists_is_refused(tmp_path, kind):
     out = tmp_path / "out"
     if kind == "full":
         (out / "mine").mkdir(parents=True)
     elif kind == "file":
         out.touch()
+    elif kind == "in a file":
+        out.touch()
+        out = out / "below"
     else:
         out.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(EngineError) as caught, staged(out):
