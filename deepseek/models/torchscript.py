@@ -10,11 +10,12 @@ gets the file itself, but an archive made anew of just the entries that were che
 
 import ast
 import io
+import pickletools
 import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +33,13 @@ _ENTRY = re.compile(
 )
 """What a model file holds, below one folder; anything else could be code in a place where nobody looks for it."""
 _CODE_LIMIT = 1 << 20  # bytes of code; an MLP of 32 layers has some 10 kB
+_TUPLE = r"(?:EMPTY_TUPLE|MARK(?: [0-9]+)* TUPLE)"
+_TENSOR = re.compile(
+    r"MARK 'storage @torch\.(?P<type>\w+) '(?P<key>[0-9]+) 'cpu (?P<held>[0-9]+) TUPLE BINPERSID "
+    rf"(?P<offset>[0-9]+) (?P<size>{_TUPLE}) (?P<stride>{_TUPLE})(?= )",
+    re.ASCII,
+)
+_WIDTHS = {"FloatStorage": 4, "DoubleStorage": 8, "LongStorage": 8, "QInt8Storage": 1}  # bytes of a value
 _OPERATORS = frozenset(
     "torch." + name for name in ("add", "div", "gelu", "linear", "mul", "relu", "slice", "softmax", "sub", "tanh", "to")
 ) | {"ops.quantized.linear_dynamic"}
@@ -118,6 +126,9 @@ def _checked(path: Path, slot: str) -> io.BytesIO:
         other = _other_call(data) if name.startswith("code/") else None
         if other is not None:
             raise _unsafe(path, slot, "calls what a perceptron does not need", other)
+    for folder in ("data", "constants"):
+        if _reads_beyond(entries.get(f"{folder}.pkl", b""), folder, entries):
+            raise _unsafe(path, slot, "has a tensor that is larger than its bytes", f"{folder}.pkl")
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as target:
         for name, data in entries.items():
@@ -151,6 +162,36 @@ def _entries(archive: zipfile.ZipFile, path: Path, slot: str) -> dict[str, zipfi
     if code > _CODE_LIMIT:
         raise _unsafe(path, slot, "holds more code than a perceptron has", f"over {_CODE_LIMIT} bytes")
     return found
+
+
+def _reads_beyond(pickled: bytes, folder: str, entries: Mapping[str, bytes]) -> bool:
+    """Whether a tensor of a list of tensors (data.pkl, constants.pkl) may reach beyond the bytes that it has, or is not
+    written as torch writes it. torch does not look: such a tensor shows what else is in memory. Nothing is unpickled.
+    """
+    words: list[str] = []
+    memo: dict[object, str] = {}
+    try:
+        for operation, value, _ in pickletools.genops(pickled) if pickled else ():
+            if operation.name in ("BINPUT", "LONG_BINPUT"):
+                memo[value] = words[-1] if words[-1].startswith(("'", "@")) else "?"
+            elif operation.name in ("BINGET", "LONG_BINGET"):
+                words.append(memo[value])
+            else:  # what the file says must not pass for what it does
+                mark = {"BINUNICODE": "'", "GLOBAL": "@"}.get(operation.name, "")
+                known = mark or isinstance(value, int)
+                words.append(mark + str(value).replace(" ", ".") if known else operation.name)
+    except (ValueError, LookupError):
+        return True
+    found = list(_TENSOR.finditer(" ".join(words)))
+    return len(found) != words.count("BINPERSID") or any(_is_short(tensor, folder, entries) for tensor in found)
+
+
+def _is_short(tensor: re.Match[str], folder: str, entries: Mapping[str, bytes]) -> bool:
+    size, stride = ([int(word) for word in tensor[name].split()[1:-1]] for name in ("size", "stride"))
+    width, held = _WIDTHS.get(tensor["type"], 0), int(tensor["held"])
+    reach = int(tensor["offset"]) + 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=False) if n)
+    whole = held * width == len(entries.get(f"{folder}/{tensor['key']}", b""))
+    return not (width and whole and len(size) == len(stride) and (reach <= held or 0 in size))
 
 
 def _other_call(code: bytes) -> str | None:

@@ -124,6 +124,34 @@ def test_entries_that_no_model_has(tmp_path, name):
     assert refused("model_unsafe", tmp_path / "m.pt").value == name
 
 
+@pytest.mark.parametrize("form", [export, quantize])
+def test_a_tensor_that_is_larger_than_its_bytes(tmp_path, form):
+    """torch would answer with what lies behind them in memory."""
+    write_archive(form(network()), tmp_path / "m.pt")
+    with zipfile.ZipFile(tmp_path / "m.pt") as source:
+        entries = {name: source.read(name) for name in source.namelist()}
+    for name in [name for name in entries if "/constants/" in name]:
+        with zipfile.ZipFile(tmp_path / "short.pt", "w") as target:
+            for other, data in entries.items():
+                target.writestr(other, data[:-4] if other == name else data)
+        assert refused("model_unsafe", tmp_path / "short.pt").value == "constants.pkl"
+
+
+def test_a_tensor_that_only_says_that_it_fits(tmp_path):
+    """The words of a tensor that fits, as texts behind the ones that count."""
+    write_archive(export(network()), tmp_path / "m.pt")
+    with zipfile.ZipFile(tmp_path / "m.pt") as source, zipfile.ZipFile(tmp_path / "said.pt", "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            if name.endswith("/constants.pkl"):
+                held, texts = b"cpuq\x04K\x04", ("MARK", "storage", "torch.FloatStorage", "0", "cpu")
+                said = b"".join(b"X" + len(text).to_bytes(4, "little") + text.encode() for text in texts)
+                assert held in data
+                data = data.replace(held, b"cpuq\x04M\xff\xff" + said + b"K\x04", 1)
+            target.writestr(name, data)
+    assert refused("model_unsafe", tmp_path / "said.pt").value == "constants.pkl"
+
+
 def test_an_archive_that_grows(tmp_path):
     write_archive(export(network()), tmp_path / "m.pt")
     with zipfile.ZipFile(tmp_path / "m.pt", "a", zipfile.ZIP_DEFLATED) as archive:
