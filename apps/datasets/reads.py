@@ -74,24 +74,27 @@ def list_versions(actor: Actor, dataset: Dataset) -> DatasetVersionQuerySet:
     return DatasetVersion.objects.visible_to(actor).filter(dataset=dataset).select_related("dataset").defer("manifest")
 
 
+def version_named(which: str) -> dict[str, Any]:
+    """The filter that finds a version by its number or by its digest; Invalid for what is neither."""
+    if NUMBER.fullmatch(which):
+        return {"number": int(which)}
+    if DIGEST.fullmatch(which):
+        return {"digest": which}
+    raise Invalid(
+        f"{which[:70]!r} does not name a version.",
+        field="version",
+        limit="a number from 1, or a digest of 64 hex digits",
+        hint="List the versions there are.",
+    )
+
+
 def get_version(actor: Actor, project: Project, name: str, which: str) -> DatasetVersion:
     """A version by its number or by its digest, or NotFound; Invalid for what is neither."""
     policy.require(actor, "dataset.view", project)
-    if NUMBER.fullmatch(which):
-        wanted: dict[str, Any] = {"number": int(which)}
-    elif DIGEST.fullmatch(which):
-        wanted = {"digest": which}
-    else:
-        raise Invalid(
-            f"{which[:70]!r} does not name a version.",
-            field="version",
-            limit="a number from 1, or a digest of 64 hex digits",
-            hint="List the versions of the dataset.",
-        )
     found = (
         DatasetVersion.objects.visible_to(actor)
         .select_related("dataset", "dataset__project")
-        .filter(dataset__project=project, dataset__name=name, **wanted)
+        .filter(dataset__project=project, dataset__name=name, **version_named(which))
         .first()
     )
     if found is None:

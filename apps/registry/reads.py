@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, When
 
 from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
-from apps.errors import Invalid, NotFound
+from apps.datasets.reads import version_named
+from apps.errors import NotFound
 from apps.registry.models import (
     Alias,
     AliasMove,
@@ -22,8 +20,6 @@ from apps.registry.models import (
 )
 from apps.registry.states import PRODUCTION
 
-NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
-DIGEST = re.compile(r"[0-9a-f]{64}")
 ALIASES_SHOWN = 100
 MOVES_SHOWN = 50
 
@@ -71,21 +67,10 @@ def list_versions(actor: Actor, model: Model) -> ModelVersionQuerySet:
 def get_version(actor: Actor, project: Project, name: str, which: str) -> ModelVersion:
     """A version by its number or by its digest, with its run, or NotFound; Invalid for what is neither."""
     policy.require(actor, "model.view", project)
-    if NUMBER.fullmatch(which):
-        wanted: dict[str, Any] = {"number": int(which)}
-    elif DIGEST.fullmatch(which):
-        wanted = {"digest": which}
-    else:
-        raise Invalid(
-            f"{which[:70]!r} does not name a version.",
-            field="version",
-            limit="a number from 1, or a digest of 64 hex digits",
-            hint="List the versions of the model.",
-        )
     found = (
         ModelVersion.objects.visible_to(actor)
         .select_related("model__project", "run")
-        .filter(model__project=project, model__name=name, **wanted)
+        .filter(model__project=project, model__name=name, **version_named(which))
         .first()
     )
     if found is None:
