@@ -214,7 +214,8 @@ def _print_result(result: Result, out: Path, *, as_json: bool) -> None:
         return
     for key, value in result.summary.items():
         if isinstance(value, dict):
-            value = ", ".join(f"{name} {count}" for name, count in value.items())
+            told = {name: count for name, count in value.items() if count or not isinstance(count, int)}
+            value = ", ".join(f"{name} {count}" for name, count in told.items()) or "none"
         elif isinstance(value, list):
             continue  # warnings: they were logged
         print(f"{key.replace('_', ' ')}: {value}")
