@@ -83,7 +83,7 @@ class Chain:
         if pipeline["state"] == "succeeded":
             self.console.print(f"Pipeline {pipeline['id']} has done this before: nothing is done twice.")
             return pipeline
-        for step in pipeline["steps"]:  # what an earlier run of the demo left behind
+        for step in reversed(pipeline["steps"]):  # what an earlier run left behind; a parent's retry moves its children
             if step["state"] in ("failed", "cancelled"):
                 self.engineer.post(f"/jobs/{step['job']}/retry", {"reason": "The demo was started again"})
         pipeline = self.follow(pipeline["id"], story.seconds)
@@ -119,8 +119,8 @@ class Chain:
             return self.in_production(story)
         path = f"/models/{story.model}/versions/{version['number']}/promote"
         waiting = self.approver.get("/approvals", mine=1)["items"]
-        title = f"{story.model} v{version['number']}"
-        asked = next((one for one in waiting if title in one["title"]), None)
+        subject = "promotion", str(version["id"])
+        asked = next((one for one in waiting if (one["subject_type"], one["subject_id"]) == subject), None)
         asked = asked or self.engineer.post(path, {"comment": "The demo's main job: cleaned, trained, measured."})
         approval = self.approver.get(f"/approvals/{asked['id']}")
         self.approver.post(

@@ -21,6 +21,7 @@ from rich.console import Console
 from apps.accounts.models import Project, User
 from apps.accounts.services import create_token, revoke_token
 from apps.actors import PlaneRole, plane_actor
+from apps.errors import PlaneError
 from controlplane.demo import report
 from controlplane.demo.chain import CLASSIFIER, FORECASTER, Chain, PipelineFailed, Story, seconds_of
 from controlplane.demo.tables import breast_cancer_csv, wti_csv
@@ -46,7 +47,7 @@ class Command(BaseCommand):
         status = 1
         try:
             status = self.demonstrate()
-        except (Answered, PipelineFailed, TimeoutError, OSError, subprocess.SubprocessError) as failure:
+        except (Answered, PlaneError, PipelineFailed, TimeoutError, OSError, subprocess.SubprocessError) as failure:
             self.console.print(f"[red]The demo stopped:[/red] {failure}\nLogs: {self.home / 'logs'}")
         except KeyboardInterrupt:
             status = 130
