@@ -82,17 +82,30 @@ def rollback_of(actor: Actor, model: Model) -> dict[str, Any]:
 def version_page(request: HttpRequest, project: str, name: str, version: str, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/models/<name>/<number or digest>[/<tab>]"""
     actor, where = within(request, project)
-    found = reads.get_version(actor, where, name, version)
+    return version_answer(request, actor, where, reads.get_version(actor, where, name, version), tab)
+
+
+def version_answer(
+    request: HttpRequest,
+    actor: Actor,
+    where: Project,
+    found: ModelVersion,
+    tab: str,
+    *,
+    refused: dict[str, Any] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """One tab. `refused`: what was typed to ask for a promotion, and why it was not asked for."""
     variants = reads.variants_of(actor, found)
-    context = head_of(actor, found, variants, tab)
+    context = head_of(actor, found, variants, tab) | {"refused": refused}
     context |= beside_production(context)
     if tab == "compare":
         context |= compared(request, actor, found, context)
     context |= tab_context(actor, where, found, context, tab)
     if tab in ("overview", "files"):
         files = request.build_absolute_uri(reverse("api-artifacts", args=[where.slug]))
-        context["serve_commands"] = shown.serve_commands(variants[0], name, files)
-    return render(request, f"registry/{tab}.html", context)
+        context["serve_commands"] = shown.serve_commands(variants[0], found.model.name, files)
+    return render(request, f"registry/{tab}.html", context, status=status)
 
 
 def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: str) -> dict[str, Any]:
@@ -190,8 +203,8 @@ def tab_context(
 
 # -- writes ---------------------------------------------------------------------------------------------------------
 @require_POST
-def promote(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
-    """Ask the approvers; on to the approval, or back to the version with what is wrong."""
+def promote(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
+    """Ask the approvers; on to the approval, or the version with what is wrong and what was typed."""
     actor, where = within(request, project)
     found = reads.get_version(actor, where, name, version)
     comment, hours = request.POST.get("comment", "").strip(), request.POST.get("deadline_hours", "").strip()
@@ -199,8 +212,10 @@ def promote(request: HttpRequest, project: str, name: str, version: str) -> Http
         deadline = whole_hours(hours)
         asked = services.request_promotion(actor=actor, version=found, comment=comment, deadline_hours=deadline)
     except (Conflict, Invalid) as error:
-        messages.error(request, " ".join(part for part in (error.message, error.hint or "") if part))
-        return redirect("registry:version", project=where.slug, name=name, version=found.number)
+        why = " ".join(part for part in (error.message, error.hint or "") if part)
+        messages.error(request, why)
+        refused = {"comment": comment, "deadline_hours": hours, "why": why}
+        return version_answer(request, actor, where, found, "overview", refused=refused, status=error.status)
     messages.success(request, _("The approvers are asked to let production point to %(version)s.") % {"version": found})
     return redirect("approvals:detail", project=where.slug, pk=asked.pk)
 

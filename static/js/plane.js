@@ -409,4 +409,5 @@
   localTimes();
   all("table[data-list]").forEach(countPicked);
   all("[data-live]").forEach(live);
+  all("dialog[data-open]").forEach(function (dialog) { openDialog(dialog.id); }); /* its answer was refused */
 })();

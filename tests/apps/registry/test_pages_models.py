@@ -105,8 +105,12 @@ def test_ask_for_a_promotion(engineer, approver, web, registered):
 @pytest.mark.parametrize("hours", ["soon", "0", "99999"])
 def test_a_deadline_of_nonsense_is_said(hours, engineer, approver, web, registered):
     registered()
-    answer = web(engineer).post(f"{URL}/wti-forecast/1/promote", {"deadline_hours": hours}, follow=True)
-    assert "note failed" in text_of(answer)
+    answer = web(engineer).post(f"{URL}/wti-forecast/1/promote", {"deadline_hours": hours, "comment": "a long <why>"})
+    text = text_of(answer)
+    assert answer.status_code == 422
+    assert "note failed" in text
+    assert "a long &lt;why&gt;</textarea>" in text
+    assert f'value="{hours}"' in text
     assert not Approval.objects.exists()
 
 
