@@ -1,8 +1,12 @@
 """From a raw table to production by two people, each in a browser of their own."""
 
+import subprocess
+import sys
+
 import pytest
 from playwright.sync_api import expect
 
+from deepseek.models.manifest import sha256_of
 from tests.browser.conftest import PASSWORD
 
 ROWS = "".join(
@@ -45,6 +49,25 @@ def trained(browser, plane, passwords, sign_in_as):
     return address
 
 
+def test_the_command_line_makes_the_same_bytes(signed_in, plane, trained, tmp_path):
+    api = f"{plane}/api/v1/projects/demo"
+    page = signed_in("engineer")
+    cleaned = page.request.get(f"{api}/datasets/load-clean/versions/1").json()
+    model = page.request.get(f"{api}/models/load-forecaster/versions/1").json()
+    (tmp_path / "load.csv").write_bytes(TABLE["buffer"])
+    small = ("--task", "forecast", "--target", "load", "--hidden", "16", "--epochs", "10")
+    for words in (
+        ("clean", "load.csv", "-o", "clean"),
+        ("train", "clean/table.parquet", "-o", "model", *small),
+        ("quantize", "model", "-o", "int8", "--runs", "20"),
+    ):
+        subprocess.run([sys.executable, "-m", "deepseek.cli", *words], cwd=tmp_path, check=True, timeout=120)
+    assert sha256_of(tmp_path / "clean/table.parquet") in {file["digest"] for file in cleaned["files"]}
+    made = {variant["name"]: variant["digest"] for variant in model["variants"]}
+    assert sha256_of(tmp_path / "model/model.safetensors") == made["fp32"]
+    assert sha256_of(tmp_path / "int8/model.pt") == made["int8"]
+
+
 def test_a_refused_field_stays_beside_its_value(page, sign_in_as, plane, trained):
     sign_in_as(page, "engineer")  # not watched: Chromium counts a form's 422 as an error of the page
     page.goto(f"{plane}/p/demo/data/load/1")
@@ -54,6 +77,18 @@ def test_a_refused_field_stays_beside_its_value(page, sign_in_as, plane, trained
     page.get_by_role("button", name="Queue all steps").click()
     expect(page.locator(".field.bad .err").first).to_contain_text("lode")
     expect(page.locator('[name="/train/target"]')).to_have_value("lode")
+
+
+def test_a_refused_request_stays_open_with_what_was_typed(page, sign_in_as, trained):
+    sign_in_as(page, "engineer")  # not watched, as above
+    page.goto(trained)
+    page.get_by_role("button", name="Request promotion").click()
+    page.get_by_label("Comment").fill("kept")
+    page.get_by_label("Deadline").fill("soon")
+    page.get_by_role("button", name="Ask the approvers").click()
+    expect(page.locator("#promote")).to_have_attribute("open", "")
+    expect(page.locator("#promote [role=alert]")).to_contain_text("whole number")
+    expect(page.get_by_label("Comment")).to_have_value("kept")
 
 
 def test_the_engineer_asks_and_the_approver_decides(browser, signed_in, plane, trained, sign_in_as):
