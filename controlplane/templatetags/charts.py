@@ -33,6 +33,7 @@ SHAPES = (
     '<path d="M0-5.5 5.5 0 0 5.5-5.5 0z" class="mk{0}"/>',
 )
 LINE_HEIGHT = 16  # px, of a tip
+HUGE = 1e100  # beyond it an axis with its margin would leave the numbers that there are; such a value is a gap
 
 Points = Sequence[tuple[float, float | None]]
 
@@ -48,7 +49,7 @@ class Scale:
         self.low, self.high = low - room, high + room
 
     def holds(self, value: float | None) -> bool:
-        return value is not None and math.isfinite(value) and (not self.log or value > 0)
+        return value is not None and abs(value) < HUGE and (not self.log or value > 0)
 
     def raw(self, value: float) -> float:
         return math.log10(value) if self.log else value
@@ -176,6 +177,8 @@ def rows_at(series: Sequence[Mapping[str, Any]], steps: Sequence[float]) -> list
     """(step, the value of each line there); of a line that skips the step, the nearest one that is nearer to this
     than to the next of `steps`.
     """
+    if not steps:
+        return []
     held = [[(step, value) for step, value in one["points"] if value is not None] for one in series]
     between = [-math.inf, *((a + b) / 2 for a, b in pairwise(steps)), math.inf]
     return [

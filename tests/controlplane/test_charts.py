@@ -114,3 +114,18 @@ def test_eight_lines_have_eight_signs():
 )
 def test_a_figure_says_what_is_no_number(value, text):
     assert charts.figure(value) == text
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(
+    "points", [[(1, 1e300), (2, 1e-300)], [(1, -1.7e308), (2, 1.7e308)], [(1, math.inf), (2, 3.0)]]
+)
+def test_values_that_no_axis_holds_are_gaps(points, log):
+    drawn = charts.line_svg([{"label": "loss", "points": points}], log=log)
+    assert "nan" not in drawn
+    assert "inf" not in drawn
+
+
+def test_a_logarithmic_axis_of_which_no_told_step_is_positive():
+    points = [(step, 1.0 if step == 50 else -1.0) for step in range(100)]
+    assert 'class="ln k1"' in charts.line_svg([{"label": "gain", "points": points}], log=True)
