@@ -153,24 +153,25 @@ def beside_production(context: dict[str, Any]) -> dict[str, Any]:
 
 
 def compared(request: HttpRequest, actor: Actor, version: ModelVersion, context: dict[str, Any]) -> dict[str, Any]:
-    """Beside the version that the query names: production, else the one before."""
-    production: ModelVersion | None = context["production"]
-    asked = request.GET.get("with", "")[:70]
-    if not asked and (production is None or context["in_production"]):
-        asked = str(version.number - 1) if version.number > 1 else ""
+    """Beside the version that the query names: production, else the one before, else the newest."""
+    numbers = version.model.versions.exclude(pk=version.pk).order_by("-number").values_list("number", flat=True)
+    others = list(numbers[:OFFERED])
+    apart = context["production"] is not None and not context["in_production"]
+    asked = request.GET.get("with", "")[:70] or (PRODUCTION if apart else "")
+    if not asked and others:
+        asked = str(version.number - 1 if version.number > 1 else others[0])
     other, wrong = None, ""
     try:
-        other = reads.get_other(actor, version, asked or PRODUCTION)
+        other = reads.get_other(actor, version, asked) if asked else None
     except (NotFound, Invalid) as error:
-        wrong = error.message if asked else ""
-    numbers = version.model.versions.exclude(pk=version.pk).order_by("-number").values_list("number", flat=True)
-    choices = [(PRODUCTION, _("production"))] if production else []
-    choices += [(str(number), f"v{number}") for number in numbers[:OFFERED]]
+        wrong = error.message
+    choices = [(PRODUCTION, _("production"))] if apart else []
+    choices += [(str(number), f"v{number}") for number in others]
     return {
         "other": other,
         "wrong": wrong,
         "pairs": shown.beside(context["side"], side(other, variants_of(other), {})) if other else [],
-        "filters": [{"name": "with", "label": _("Compare with"), "value": asked or PRODUCTION, "choices": choices}],
+        "filters": [{"name": "with", "label": _("Compare with"), "value": asked, "choices": choices}],
     }
 
 

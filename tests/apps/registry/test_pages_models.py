@@ -82,6 +82,15 @@ def test_a_damaged_variant_is_said_to_be(viewer, web, registered):
     assert "damaged" in text_of(web(viewer).get(f"{URL}/wti-forecast/1"))
 
 
+def test_what_is_in_production_is_not_compared_with_itself(viewer, web, registered, approved):
+    approved(registered())
+    client = web(viewer)
+    assert "There is no other version" in text_of(client.get(f"{URL}/wti-forecast/1/compare"))
+    registered()
+    assert "wti-forecast v1 and v2" in text_of(client.get(f"{URL}/wti-forecast/1/compare"))
+    assert "wti-forecast v2 and v1" in text_of(client.get(f"{URL}/wti-forecast/2/compare"))
+
+
 def test_the_commands_to_serve_it(viewer, web, registered):
     fp32 = registered().variants.get(name="fp32")
     text = web(viewer).get(f"{URL}/wti-forecast/1/files").content.decode()
