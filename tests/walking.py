@@ -313,8 +313,10 @@ def first_model(plane: Seeded, project: Project, artifact: Artifact, approval: A
 
 
 def model_version_of(model: Model, number: int) -> ModelVersion:
-    facts = {"document": "{}", "task": "forecast", "target": "close", "created_by": "engineer"}
-    return ModelVersion(model=model, number=number, digest=sha256_hex(f"{model.pk} m {number}"), **facts)
+    facts = {"task": "forecast", "target": "close"}
+    document = json.dumps(facts | {"signature": {}, "note": "", "variants": []})
+    digest = sha256_hex(f"{model.pk} m {number}")
+    return ModelVersion(model=model, number=number, digest=digest, document=document, created_by="engineer", **facts)
 
 
 def models_of(project: Project, version: ModelVersion, numbers: range) -> None:
