@@ -341,4 +341,5 @@ def where_it_runs(actor: Actor, queue: str) -> str:
     names = [node.name for node in nodes if queue in node.queues]
     if not names:
         return _("No node serves the queue %(queue)s now: it waits until one is online.") % {"queue": queue}
-    return _("Runs where the queue %(queue)s is served: on %(nodes)s.") % {"nodes": ", ".join(names[:5]), "queue": queue}
+    told = {"nodes": ", ".join(names[:5]), "queue": queue}
+    return _("Runs where the queue %(queue)s is served: on %(nodes)s.") % told
