@@ -17,7 +17,7 @@ from apps.jobs.serializers import STRICT, NeedsBody, body_errors, read_body, spe
 from apps.jobs.specs import all_of
 from apps.pipelines.asked import STEPS_LIMIT, PipelineAsked, StepBody
 from apps.pipelines.checks import moved
-from apps.pipelines.models import STEP_NAME_LIMIT
+from apps.pipelines.models import STEP_NAME_LIMIT, Pipeline
 from apps.pipelines.templates import Ground, asked_of, template_of
 
 
@@ -71,7 +71,8 @@ def read_asked(actor: Actor, project: Project, data: Any, *, idempotency_key: st
         return read_steps(data, idempotency_key=idempotency_key)
     body = read_body(TemplateBody, data)
     template_of(body.template)
-    version = version_of(actor, project, body.dataset, body.version)
+    number = body.version or version_before(actor, project, body.dataset, idempotency_key)
+    version = version_of(actor, project, body.dataset, number)
     ground = Ground(
         version=version,
         table=datasets.main_file(actor, version),
@@ -92,6 +93,16 @@ def read_steps(data: Any, *, idempotency_key: str | None) -> PipelineAsked:
         errors = [fault for index, step in enumerate(listed) for fault in moved(spec_faults(step), f"/steps/{index}")]
         raise all_of(body_errors(failure, data) + errors) from None
     return PipelineAsked(steps=body.steps, name=body.name, idempotency_key=idempotency_key)
+
+
+def version_before(actor: Actor, project: Project, dataset: str, key: str | None) -> int | None:
+    """The version that this key's first pipeline took: sent again, the request means that one and not a newer one."""
+    if key is None:
+        return None
+    before = Pipeline.objects.filter(project=project, requester=actor.label, idempotency_key=key)
+    document = before.values_list("document", flat=True).first()
+    told = json.loads(document).get("parameters") or {} if document else {}
+    return told["version"] if told.get("dataset") == dataset else None
 
 
 def version_of(actor: Actor, project: Project, dataset: str, number: int | None) -> DatasetVersion:

@@ -168,6 +168,16 @@ def test_rest_takes_the_newest_version_if_none_is_named(api, engineer, url, body
     assert made["document"]["parameters"]["version"] == 1
 
 
+def test_the_same_key_means_the_version_that_it_first_took(api, engineer, url, body, version):
+    asked = {key: value for key, value in body.items() if key != "version"}
+    client, headers = api(engineer), {"Idempotency-Key": "k"}
+    first = client.post(url(), asked, format="json", headers=headers)
+    version(";")  # other bytes: v2 of the dataset
+    again = client.post(url(), asked, format="json", headers=headers)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json()["id"] == first.json()["id"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [
