@@ -93,11 +93,12 @@ def version_answer(
     tab: str,
     *,
     refused: dict[str, Any] | None = None,
+    refused_alias: dict[str, Any] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """One tab. `refused`: what was typed to ask for a promotion, and why it was not asked for."""
+    """One tab. `refused`, `refused_alias`: what was typed to ask for a promotion or to set an alias, and why not."""
     variants = reads.variants_of(actor, found)
-    context = head_of(actor, found, variants, tab) | {"refused": refused}
+    context = head_of(actor, found, variants, tab) | {"refused": refused, "refused_alias": refused_alias}
     context |= beside_production(context)
     if tab == "compare":
         context |= compared(request, actor, found, context)
@@ -213,9 +214,8 @@ def promote(request: HttpRequest, project: str, name: str, version: str) -> Http
         deadline = whole_hours(hours)
         asked = services.request_promotion(actor=actor, version=found, comment=comment, deadline_hours=deadline)
     except (Conflict, Invalid) as error:
-        why = " ".join(part for part in (error.message, error.hint or "") if part)
-        messages.error(request, why)
-        refused = {"comment": comment, "deadline_hours": hours, "why": why}
+        messages.error(request, why_of(error))
+        refused = {"comment": comment, "deadline_hours": hours, "why": why_of(error)}
         return version_answer(request, actor, where, found, "overview", refused=refused, status=error.status)
     messages.success(request, _("The approvers are asked to let production point to %(version)s.") % {"version": found})
     return redirect("approvals:detail", project=where.slug, pk=asked.pk)
@@ -238,25 +238,30 @@ def roll_back(request: HttpRequest, project: str, name: str) -> HttpResponseRedi
     try:
         move = services.roll_back(actor=actor, model=model, reason=request.POST.get("reason", "").strip())
     except (Conflict, Invalid) as error:
-        messages.error(request, " ".join(part for part in (error.message, error.hint or "") if part))
+        messages.error(request, why_of(error))
     else:
         messages.success(request, _("Production points to %(version)s again.") % {"version": move.to_version})
     return redirect("registry:model", project=where.slug, name=name)
 
 
 @require_POST
-def set_alias(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
-    """Let an alias that is not protected point here."""
+def set_alias(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
+    """Let an alias that is not protected point here; or the version with what is wrong and what was typed."""
     actor, where = within(request, project)
     found = reads.get_version(actor, where, name, version)
     alias, reason = request.POST.get("alias", "").strip()[:60], request.POST.get("reason", "").strip()
     try:
         services.set_alias(actor=actor, version=found, name=alias, reason=reason)
     except (Conflict, Invalid) as error:
-        messages.error(request, " ".join(part for part in (error.message, error.hint or "") if part))
-    else:
-        messages.success(request, _("%(alias)s points to %(version)s.") % {"alias": alias, "version": found})
+        refused = {"alias": alias, "reason": reason, "why": why_of(error)}
+        return version_answer(request, actor, where, found, "overview", refused_alias=refused, status=error.status)
+    messages.success(request, _("%(alias)s points to %(version)s.") % {"alias": alias, "version": found})
     return redirect("registry:version", project=where.slug, name=name, version=found.number)
+
+
+def why_of(error: Conflict | Invalid) -> str:
+    """What is wrong, and the way out."""
+    return " ".join(part for part in (error.message, error.hint or "") if part)
 
 
 # -- by key, as lineage knows them ----------------------------------------------------------------------------------

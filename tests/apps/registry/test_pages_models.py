@@ -128,7 +128,10 @@ def test_set_an_alias(engineer, web, registered):
     client = web(engineer)
     client.post(f"{URL}/wti-forecast/1/alias", {"alias": "staging"})
     assert Alias.objects.get().name == "staging"
-    assert "note failed" in text_of(client.post(f"{URL}/wti-forecast/1/alias", {"alias": "No"}, follow=True))
+    refused = client.post(f"{URL}/wti-forecast/1/alias", {"alias": "No", "reason": "typed once"})
+    assert refused.status_code == 422
+    for kept in ('value="No"', 'value="typed once"', 'id="alias-e"'):
+        assert kept in text_of(refused)
     assert client.post(f"{URL}/wti-forecast/1/alias", {"alias": "production"}).status_code == 403
 
 
