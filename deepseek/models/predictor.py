@@ -8,6 +8,7 @@ further: whoever wrote both the library and its manifest is trusted.
 import importlib.util
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ Call = Callable[[], object]
 _CHUNK = 8192  # rows of one call of torch, so that memory does not grow with the rows
 
 
-class Predictor:
+class Predictor(ABC):
     """A model that is ready to predict."""
 
     def __init__(self, manifest: ModelManifest) -> None:
@@ -47,12 +48,12 @@ class Predictor:
             return np.empty((0, self.outputs), np.float32)
         return self._predict(features)
 
+    @abstractmethod
     def bind(self, features: Floats) -> Call:
         """A call of the model on just these rows, with nothing around it: for timing, in torch's inference mode."""
-        raise NotImplementedError
 
-    def _predict(self, features: Floats) -> Floats:
-        raise NotImplementedError
+    @abstractmethod
+    def _predict(self, features: Floats) -> Floats: ...
 
 
 class TorchPredictor(Predictor):
