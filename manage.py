@@ -1,17 +1,7 @@
 #!/usr/bin/env python
-"""Run an administrative command of the control plane."""
+"""Run an administrative command of the control plane, from its repository; installed it is `deepseek-plane`."""
 
-import os
-import sys
-
-
-def main() -> None:
-    os.umask(0o077)  # `migrate` makes the database: it holds sessions, which no other user of the machine may read
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
-    from django.core.management import execute_from_command_line
-
-    execute_from_command_line(sys.argv)
-
+from controlplane.__main__ import main
 
 if __name__ == "__main__":
     main()

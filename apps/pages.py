@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Generic, TypeVar
@@ -21,6 +21,7 @@ from django.utils.timezone import is_naive
 from apps.errors import Invalid, Malformed
 
 M = TypeVar("M", bound=models.Model)
+R = TypeVar("R")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -30,10 +31,10 @@ FORWARD, BACKWARD = "n", "p"
 
 
 @dataclass(frozen=True, slots=True)
-class Page(Generic[M]):
+class Page(Generic[R]):
     """Some rows in order, and the cursors of the pages around them; None where there is no such page."""
 
-    items: list[M]
+    items: list[R]
     next: str | None
     previous: str | None
 
@@ -44,13 +45,15 @@ def page_of(
     cursor: str | None = None,
     limit: int = DEFAULT_LIMIT,
     order: Sequence[str] = NEWEST_FIRST,
+    present: Collection[str] = (),
 ) -> Page[M]:
     """The page of at most `limit` rows that `cursor` names, or the first one.
 
     `order` lists fields, `-` for descending; none may be null and together they must be unique, so end it with
-    the key. Give the table an index over the same fields. Raises Malformed for a cursor that is not ours.
+    the key. Give the table an index over the same fields. `present`: fields that may be null but in no row of
+    `queryset` are. Raises Malformed for a cursor that is not ours.
     """
-    direction, edge = read_cursor(queryset.model, order, cursor) if cursor else (FORWARD, None)
+    direction, edge = read_cursor(queryset.model, order, cursor, present) if cursor else (FORWARD, None)
     backward = direction == BACKWARD
     asked = [flipped(name) for name in order] if backward else list(order)
     rows = queryset.order_by(*asked)
@@ -71,10 +74,15 @@ def page_of(
 
 
 def page_asked(
-    queryset: models.QuerySet[M], params: Mapping[str, Any], *, order: Sequence[str] = NEWEST_FIRST
+    queryset: models.QuerySet[M],
+    params: Mapping[str, Any],
+    *,
+    order: Sequence[str] = NEWEST_FIRST,
+    present: Collection[str] = (),
 ) -> Page[M]:
     """`page_of` with `cursor` and `limit` as a query string gave them (request.GET)."""
-    return page_of(queryset, cursor=params.get("cursor") or None, limit=read_limit(params.get("limit")), order=order)
+    cursor, limit = params.get("cursor") or None, read_limit(params.get("limit"))
+    return page_of(queryset, cursor=cursor, limit=limit, order=order, present=present)
 
 
 def read_limit(text: str | None) -> int:
@@ -116,37 +124,56 @@ def behind(order: Sequence[str], edge: Sequence[Any]) -> models.Q:
 def make_cursor(direction: str, order: Sequence[str], row: models.Model) -> str:
     """Opaque, not secret: a cursor only says where in an order to go on, visibility is the query's."""
     values = [plain(value_at(row, name.lstrip("-"))) for name in order]
-    text = json.dumps([direction, ",".join(order), values], separators=(",", ":"))
+    return packed([direction, ",".join(order), values])
+
+
+def packed(cursor: list[Any]) -> str:
+    text = json.dumps(cursor, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def read_cursor(model: type[models.Model], order: Sequence[str], cursor: str) -> tuple[str, list[Any]]:
+def unpacked(cursor: str) -> list[Any]:
+    """What `packed` was given; ValueError or RecursionError for anything else."""
+    if len(cursor) > MAX_CURSOR:
+        raise ValueError("too long")
+    found = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode())
+    if not isinstance(found, list):
+        raise ValueError("no list")
+    return found
+
+
+def read_cursor(
+    model: type[models.Model], order: Sequence[str], cursor: str, present: Collection[str] = ()
+) -> tuple[str, list[Any]]:
     """Direction and edge values of a cursor made for this order; Malformed for anything else."""
     try:
-        if len(cursor) > MAX_CURSOR:
-            raise ValueError("too long")
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-        direction, made_for, values = json.loads(text)
+        direction, made_for, values = unpacked(cursor)
         if direction not in {FORWARD, BACKWARD} or made_for != ",".join(order) or len(values) != len(order):
             raise ValueError("of another list")
-        edge = [typed(field_at(model, name.lstrip("-")), value) for name, value in zip(order, values, strict=True)]
+        names = [name.lstrip("-") for name in order]
+        fields = [field_at(model, name, nullable=name in present) for name in names]
+        edge = [typed(column, value) for column, value in zip(fields, values, strict=True)]
     except (ValueError, TypeError, OverflowError, RecursionError, ValidationError) as error:
-        raise Malformed(
-            f"cursor {cursor[:60]!r} is not one that this list gave out.",
-            code="bad_cursor",
-            field="cursor",
-            hint="Leave it out for the first page, then send the `next` of each answer unchanged.",
-        ) from error
+        raise bad_cursor(cursor) from error
     return direction, edge
 
 
-def field_at(model: type[models.Model], path: str) -> models.Field[Any, Any]:
+def bad_cursor(cursor: str) -> Malformed:
+    return Malformed(
+        f"cursor {cursor[:60]!r} is not one that this list gave out.",
+        code="bad_cursor",
+        field="cursor",
+        hint="Leave it out for the first page, then send the `next` of each answer unchanged.",
+    )
+
+
+def field_at(model: type[models.Model], path: str, *, nullable: bool = False) -> models.Field[Any, Any]:
     """The column that a lookup path such as `pk`, `created_at` or `artifact__size` ends in."""
     *parents, last = path.split("__")
     for parent in parents:
         model = model._meta.get_field(parent).related_model  # type: ignore[assignment]
     field = model._meta.pk if last == "pk" else model._meta.get_field(last)
-    if not isinstance(field, models.Field) or field.null:
+    if not isinstance(field, models.Field) or (field.null and not nullable):
         raise FieldDoesNotExist(f"{model.__name__}.{last} cannot order a list: it must be a column that is never null.")
     return field.target_field if isinstance(field, models.ForeignKey) else field
 
@@ -173,3 +200,41 @@ def typed(field: models.Field[Any, Any], value: Any) -> Any:
         raise ValidationError("a time without a zone")
     field.run_validators(known)
     return known
+
+
+# -- lists in memory ------------------------------------------------------------------------------------------------
+def page_in_memory(
+    rows: Sequence[R], *, key: Callable[[R], str], order: str = "", cursor: str | None = None, limit: int
+) -> Page[R]:
+    """`page_of` for rows that are in memory anyway, in the order that is called `order`; `key` names a row.
+
+    A cursor names the row at the edge of its page, and its place: should the row have gone, the page begins there.
+    """
+    direction, name, place = read_place(order, cursor) if cursor else (FORWARD, "", 0)
+    found = next((at for at, row in enumerate(rows) if key(row) == name), None) if cursor else None
+    edge = place if found is None else found
+    if direction == BACKWARD:
+        start, end = max(0, edge - limit), edge
+    else:
+        start = edge if found is None else edge + 1
+        end = start + limit
+    items = list(rows[start:end])
+    if not items:
+        return Page([], None, None)
+    return Page(
+        items,
+        packed([FORWARD, order, key(items[-1]), start + len(items) - 1]) if end < len(rows) else None,
+        packed([BACKWARD, order, key(items[0]), start]) if start else None,
+    )
+
+
+def read_place(order: str, cursor: str) -> tuple[str, str, int]:
+    """Direction, name and place of a cursor that `page_in_memory` made for this order; Malformed for another."""
+    try:
+        direction, made_for, name, place = unpacked(cursor)
+        known = direction in {FORWARD, BACKWARD} and made_for == order and isinstance(name, str)
+        if not known or type(place) is not int or not 0 <= place < 10**9:
+            raise ValueError("of another list")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise bad_cursor(cursor) from error
+    return direction, name, place

@@ -25,9 +25,15 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "artifact.view": MEMBERS | {WORKER},
     "artifact.upload": frozenset({ENGINEER, WORKER}),
     "artifact.adopt": frozenset({WORKER}),  # takes the digest on trust: only for whoever stored the bytes itself
-    "dataset.view": MEMBERS | {WORKER},
-    "dataset.create": frozenset({ENGINEER, WORKER}),
-    "dataset.add_version": frozenset({ENGINEER, WORKER}),
+    "artifact.take_in": frozenset({ENGINEER, OPERATOR}),  # files of this machine, by a command that stores them itself
+    "dataset.view": MEMBERS | {WORKER, OPERATOR},
+    "dataset.create": frozenset({ENGINEER, WORKER, OPERATOR}),
+    "dataset.add_version": frozenset({ENGINEER, WORKER, OPERATOR}),
+    "dataset.tag": frozenset({ENGINEER}),
+    "dataset.delete_version": frozenset({ENGINEER}),
+    "dataset.lock": frozenset({ENGINEER}),
+    "dataset.force_unlock": frozenset({APPROVER}),  # another's lock; who may not push has no use of it for oneself
+    "dataset.set_expectations": frozenset({ENGINEER}),
     "dataset.set_quality": frozenset({WORKER}),  # measured by a job, never claimed by a person
     "job.view": MEMBERS | {WORKER},
     "job.submit": frozenset({ENGINEER}),
@@ -48,6 +54,8 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "approval.view": MEMBERS | {AUDITOR},
     "approval.request": frozenset({ENGINEER}),
     "approval.decide": frozenset({APPROVER}),
+    "approval.ask": frozenset({APPROVER}),
+    "approval.answer": frozenset({ENGINEER}),  # about one's own
     "approval.withdraw": frozenset({ENGINEER}),  # one's own
     "approval.set_policy": frozenset({SECURITY_ADMIN, OPERATOR}),
     "lineage.view": MEMBERS | {WORKER},
@@ -72,20 +80,31 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "user.enable": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.reset_password": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.rename_oneself": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
+    "user.set_preferences": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # one's own
     "user.set_system_role": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "saved_view.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # one's own alone
+    "saved_view.save": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
+    "saved_view.delete": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
     "node.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, WORKER, DISPATCHER},
     "node.register": frozenset({WORKER}),
     "node.heartbeat": frozenset({WORKER}),
+    "node.keep_samples": frozenset({DISPATCHER}),
     "node.hold": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "node.release": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "job.claim": frozenset({WORKER}),
     "job.report": frozenset({WORKER}),
     "job.finish": frozenset({WORKER}),
     "job.recover": frozenset({DISPATCHER}),
+    "queue.sample": frozenset({DISPATCHER}),
     "approval.expire": frozenset({DISPATCHER}),
+    "metrics.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, OPERATOR},  # by a token's scope alone: no page asks for it
     "artifact.scrub": frozenset({WORKER, OPERATOR}),
+    "artifact.collect": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "artifact.view_garbage": frozenset({SYSTEM_ADMIN, AUDITOR, OPERATOR}),  # digests and sizes of every project
+    "plane.backup": frozenset({OPERATOR}),
+    "plane.restore": frozenset({OPERATOR}),
     "audit.view": frozenset({AUDITOR, OPERATOR}),
-    "audit.verify": frozenset({AUDITOR, OPERATOR}),
+    "audit.verify": frozenset({AUDITOR, DISPATCHER, OPERATOR}),
     "audit.export": frozenset({AUDITOR, OPERATOR}),
     "audit.seal": frozenset({DISPATCHER, OPERATOR}),
 }
@@ -107,10 +126,23 @@ SCOPES: dict[str, frozenset[str]] = {
             "approval.view",
             "lineage.view",
             "node.view",
+            "saved_view.view",
             "audit.view_project",
         }
     ),
-    "data:write": frozenset({"artifact.upload", "dataset.create", "dataset.add_version", "lineage.record"}),
+    "data:write": frozenset(
+        {
+            "artifact.upload",
+            "dataset.create",
+            "dataset.add_version",
+            "dataset.set_expectations",
+            "dataset.tag",
+            "dataset.delete_version",
+            "dataset.lock",
+            "dataset.force_unlock",
+            "lineage.record",
+        }
+    ),
     "jobs:write": frozenset(
         {"job.submit", "job.cancel", "job.retry", "job.prioritise", "pipeline.submit", "pipeline.cancel"}
     ),
@@ -121,11 +153,15 @@ SCOPES: dict[str, frozenset[str]] = {
             "model.request_promotion",
             "model.roll_back",
             "approval.request",
+            "approval.answer",
             "approval.withdraw",
         }
     ),
-    "approvals:decide": frozenset({"approval.decide"}),  # a person's own token; no service account decides
-    "audit:read": frozenset({"audit.view", "audit.verify", "audit.export"}),
+    "approvals:decide": frozenset(
+        {"approval.decide", "approval.ask"}
+    ),  # a person's own token; no service account decides
+    "audit:read": frozenset({"audit.view", "audit.verify", "audit.export", "artifact.view_garbage"}),
+    "metrics:read": frozenset({"metrics.view"}),  # for the token of a scraper: it opens /metrics and nothing else
 }
 
 

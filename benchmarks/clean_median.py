@@ -1,6 +1,7 @@
 """Sliding median fill: rows per second of ours, of the source text's loop, of pandas rolling, and of an array copy.
 
 Run: python benchmarks/clean_median.py [rows] [rounds]      (default 1,000,000 rows, 7 rounds)
+     python benchmarks/clean_median.py long [rows]          (default 100,000,000 rows: whole, and by millions)
 
 The ways alternate within each round, in one process; the figure is the median over rounds of CPU seconds. The loop is
 slow, so it runs once, on a tenth of the rows (on a Series, a fiftieth). Before anything is timed, ours is compared with
@@ -10,6 +11,7 @@ the loop byte for byte on that tenth, and with pandas on all rows; a difference 
 import statistics
 import sys
 import time
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +23,7 @@ from deepseek.clean import sliding_median_fill
 
 CASES = [(share, window) for window in (5, 51, 1001) for share in (0.01, 0.10)]
 LOOP_SHARE, SERIES_SHARE = 10, 50
+LONG_ROUNDS = 5
 
 
 def loop(series: Any, window_size: int) -> Any:
@@ -100,8 +103,41 @@ def line(share: float, window: int, rows: int, rounds: int) -> str | None:
     return "| " + " | ".join(cells) + " |"
 
 
+def long(rows: int) -> int:
+    """Rates over a table of so many rows, whole and a million rows at a time, against a copy of each.
+
+    Both read the whole table, so neither finds it in the processor's caches. The first call is told apart: it is handed
+    pages that the system, on a virtual machine the host too, must first find. `MB besides`: taken besides the result.
+    """
+    print("| missing | window | by millions | of copy | whole | of copy | rate kept | first call | MB besides |")
+    print("|" + "---|" * 9)
+    million = 1_000_000
+    for share, window in CASES[:4]:
+        values = np.tile(data(million, share), rows // million)
+        parts = [values[start : start + million] for start in range(0, values.size, million)]
+        first = seconds(sliding_median_fill, values, window)
+        took: dict[str, list[float]] = {"ours": [], "copy": [], "parts": [], "copies": []}
+        for _ in range(LONG_ROUNDS):
+            took["ours"].append(seconds(sliding_median_fill, values, window))
+            took["copy"].append(seconds(copy, values, window))
+            took["parts"].append(sum(seconds(sliding_median_fill, part, window) for part in parts))
+            took["copies"].append(sum(seconds(copy, part, window) for part in parts))
+        tracemalloc.start()
+        sliding_median_fill(values, window)
+        besides = (tracemalloc.get_traced_memory()[1] - values.nbytes) / 1e6
+        tracemalloc.stop()
+        ours, copied, in_parts, copies = (statistics.median(took[name]) for name in ("ours", "copy", "parts", "copies"))
+        rates = [values.size / one / 1e6 for one in (in_parts, ours, first)]
+        told = f"{rates[0]:.0f} | {copies / in_parts:.0%} | {rates[1]:.0f} | {copied / ours:.0%}"
+        told += f" | {in_parts / ours:.2f} | {rates[2]:.0f} | {besides:.0f}"
+        print(f"| {share:.0%} | {window} | {told} |", flush=True)
+    return 0
+
+
 def main() -> int:
     """Print the table; 1 if a result is wrong."""
+    if sys.argv[1:2] == ["long"]:
+        return long(int(float(sys.argv[2])) if len(sys.argv) > 2 else 100_000_000)
     rows = int(float(sys.argv[1])) if len(sys.argv) > 1 else 1_000_000
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 7
     warnings.filterwarnings("ignore", category=RuntimeWarning)

@@ -35,7 +35,7 @@ project = Project.objects.create(slug="demo", name="Demo")
 user = User.objects.create(username="sender", must_change_password=False)
 Membership.objects.create(project=project, user=user, role="engineer")
 ApiToken.objects.create(project=project, user=user, name="t", prefix="dso_", digest="{digest}",
-    scopes=["data:write"], expires_at=timezone.now() + timedelta(days=1))
+    scopes=["read", "data:write"], expires_at=timezone.now() + timedelta(days=1))
 """
 
 

@@ -9,21 +9,23 @@ from django.db import DatabaseError
 from django.db.models import Subquery
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from apps.accounts.models import Project
+from apps.accounts.projects import projects_shown
 from apps.actors import Actor
 from apps.audit.models import AuditRecord, ChainHead, Result
-from apps.audit.verification import unsealed_state
+from apps.audit.verification import ALARM_SECONDS
 from apps.nodes.models import Node
 from apps.policy import allows
+from controlplane import routes
 from controlplane.waiting import count_waiting
 
 log = logging.getLogger(__name__)
 LAST_PROJECT = "project"  # the key in the session
 IN_A_PROJECT = {"data": "datasets:list", "jobs": "jobs:list", "runs": "experiments:list", "models": "registry:list"}
-MAX_PROJECTS = 100  # of the switcher; a page of projects is a search away
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
@@ -31,22 +33,32 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     actor: Actor | None = getattr(request, "actor", None)
     if actor is None or actor.user_id is None or getattr(request.user, "must_change_password", False):
         return {}
+    if is_part(request) or getattr(request, "without_frame", False):
+        return {}
     if hasattr(request, "plane_frame"):
         return request.plane_frame  # type: ignore[no-any-return]
     try:
-        projects = list(Project.objects.visible_to(actor).order_by("slug")[:MAX_PROJECTS])
+        projects = projects_shown(request)
         found: dict[str, Any] = {
             "projects": projects,
             "rail_urls": rail_urls(request, actor, projects),
             "rail_hidden": rail_hidden(request, actor),
-            "lamps": lamps(actor),
+            "lamps": lamps(actor, getattr(request, "node_states", None)),
             "waits_for_me": count_waiting(actor),
+            "search_url": reverse("search"),
         }
     except DatabaseError as failure:  # the page of that error is drawn in this frame
         log.warning("the frame is drawn without its facts: %s", failure)
         return {}
     request.plane_frame = found  # type: ignore[attr-defined]  # a fragment in a page must not ask again
     return found
+
+
+def is_part(request: HttpRequest) -> bool:
+    """An open page asks for a part of itself: the frame around it stays as it is."""
+    return "X-Plane-Poll" in request.headers or (
+        "HX-Request" in request.headers and "HX-Boosted" not in request.headers
+    )
 
 
 def rail_urls(request: HttpRequest, actor: Actor, projects: list[Project]) -> dict[str, str]:
@@ -83,34 +95,55 @@ def url_of(name: str, *args: Any) -> str:
         return ""
 
 
-def lamps(actor: Actor) -> list[dict[str, str]]:
-    """The chain of the audit trail, and the nodes where the reader may see them."""
-    shown = [chain_lamp()]
+def lamps(actor: Actor, node_states: list[str] | None) -> list[dict[str, str]]:
+    """Isolated, the chain of the audit trail, and the nodes where the reader may see them."""
+    shown = [isolation_lamp(), chain_lamp(actor)]
     if allows(actor, "node.view"):
-        shown.append(nodes_lamp(actor))
+        shown.append(nodes_lamp(actor, node_states))
     return shown
 
 
-def chain_lamp() -> dict[str, str]:
+def isolation_lamp() -> dict[str, str]:
+    """Whether this host knows a way out; read from its own tables, nothing is sent."""
+    seen = routes.now()
+    looked = {"time": f"{timezone.localtime(seen.at):%H:%M}"}
+    url = reverse("isolation")
+    if seen.unknown:
+        return {"state": "note", "label": _("Isolation not known"), "text": seen.unknown, "url": url}
+    if seen.ways_out:
+        text = _("this host, looked at %(time)s") % looked
+        return {"state": "held", "label": _("Route out exists"), "text": text, "url": url}
+    text = _("no route out of this host, looked at %(time)s") % looked
+    return {"state": "succeeded", "label": _("Isolated"), "text": text, "url": url}
+
+
+def chain_lamp(actor: Actor) -> dict[str, str]:
     """As last verified, never verified here: that walks the whole trail. A seal that is late is said first."""
     verified = AuditRecord.objects.filter(action="audit.verify", result__in=(Result.DONE, Result.FAILED))
     last = Subquery(verified.order_by("-id").values("result")[:1])
-    seq, result = ChainHead.objects.filter(pk=1).values_list("seq", last).first() or (0, None)
+    oldest = Subquery(AuditRecord.objects.filter(seq__isnull=True).order_by("id").values("at")[:1])
+    head = ChainHead.objects.filter(pk=1).values_list("seq", last, oldest)
+    seq, result, unsealed_at = head.first() or (0, None, None)
     record = _("record %(number)s") % {"number": f"{seq:,}"}
+    may_read = actor.project_ids or allows(actor, "audit.view")
+    more = {"text": record, "url": reverse("audit:list") if may_read else ""}
     if result == Result.FAILED:
-        return {"state": "failed", "label": _("Audit chain broken"), "text": record}
-    if unsealed_state().alarm:
-        return {"state": "held", "label": _("Audit chain: seal is late"), "text": record}
+        return {"state": "failed", "label": _("Audit chain broken"), **more}
+    if unsealed_at and (timezone.now() - unsealed_at).total_seconds() > ALARM_SECONDS:
+        return {"state": "held", "label": _("Audit chain: seal is late"), **more}
     if result is None:
-        return {"state": "note", "label": _("Audit chain not yet verified"), "text": record}
-    return {"state": "succeeded", "label": _("Audit chain whole"), "text": record}
+        return {"state": "note", "label": _("Audit chain not yet verified"), **more}
+    return {"state": "succeeded", "label": _("Audit chain whole"), **more}
 
 
-def nodes_lamp(actor: Actor) -> dict[str, str]:
-    states = list(Node.objects.visible_to(actor).with_status().values_list("status", flat=True))
+def nodes_lamp(actor: Actor, states: list[str] | None) -> dict[str, str]:
+    """`states`: of all nodes, where the page has read them itself."""
+    if states is None:
+        states = list(Node.objects.visible_to(actor).with_status().values_list("status", flat=True))
     online, total = states.count("online"), len(states)
     text = ngettext("%(online)d of %(total)d node online", "%(online)d of %(total)d nodes online", total)
     state = "held" if online < total else "succeeded"
     if not online:
         state = "failed" if total else "note"
-    return {"state": state, "label": _("Nodes"), "text": text % {"online": online, "total": total}}
+    told = text % {"online": online, "total": total}
+    return {"state": state, "label": _("Nodes"), "text": told, "url": reverse("nodes:list")}

@@ -6,46 +6,114 @@ operator reads.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from deepseek.collect.hosts import parse_entry
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+"""The repository, or the folder of packages that a wheel was installed into."""
+IS_INSTALLED = not (BASE_DIR / "manage.py").is_file()
+SHIPPED_DIR = BASE_DIR / "controlplane" if IS_INSTALLED else BASE_DIR
+"""Where templates, static files and translations are: a wheel holds them inside its package (setup.py)."""
 
 CommaList = Annotated[list[str], NoDecode]
+FROM_FILE = (
+    "database_url",
+    "database_password",
+    "broker_url",
+    "broker_password",
+    "secret_key",
+    "secret_key_fallbacks",
+    "openlineage_api_key",
+)
+"""Settings that may stand in a file which NAME_FILE names: an environment is read by whoever may see the process."""
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """NAME_FILE: the file's text, without the white space around it, is the value of NAME."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        path = os.environ.get(f"{field_name.upper()}_FILE", "")
+        return (secret_in(field_name.upper(), path) if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields
+        found = {name: self.get_field_value(fields[name], name)[0] for name in FROM_FILE}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def secret_in(name: str, path: str) -> str:
+    """The secret in this file; exits with status 2 where there is none, or where the environment holds another."""
+    told = f"{name}_FILE={path!r}"
+    try:
+        value = Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as failure:
+        reason = failure.strerror if isinstance(failure, OSError) else "it is no text"
+        sys.stderr.write(f"{told}: the file cannot be read: {reason}. See docs/settings.md.\n")
+        raise SystemExit(2) from None
+    if not value:
+        sys.stderr.write(f"{told}: the file is empty. `make_secrets` makes one.\n")
+        raise SystemExit(2)
+    if os.environ.get(name):
+        sys.stderr.write(f"{told}: {name} is set as well. Take one of the two away.\n")
+        raise SystemExit(2)
+    return value
 
 
 class Env(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, case_sensitive=False)
 
     plane_home: Path = Field(
-        Path("var"), description="Folder of everything the plane keeps; relative to the repository."
+        Path("var"),
+        description="Folder of everything the plane keeps; relative to the repository, installed to where it starts.",
     )
     port: int = Field(8000, ge=0, le=65535, description="Port of the web process; taken: the next free one; 0: any.")
     bind: str = Field("127.0.0.1", description="Address that the web process listens on.")
     database_url: str = Field("", description="postgres://user:password@host:port/name; empty: SQLite in PLANE_HOME.")
+    database_password: SecretStr = Field(
+        SecretStr(""), description="Password of the database, where DATABASE_URL holds none."
+    )
     database_pool_size: int = Field(16, ge=2, le=200, description="PostgreSQL connections per process, at most.")
     broker_url: str = Field("", description="redis://host:port/db; empty: a folder in PLANE_HOME.")
+    broker_password: SecretStr = Field(SecretStr(""), description="Password of Redis, where BROKER_URL holds none.")
     artifact_url: str = Field("", description="s3://bucket/prefix, or file:///path; empty: a folder in PLANE_HOME.")
     artifact_s3_endpoint: str = Field(
         "", description="Address of the S3-compatible store; keys come from AWS_* variables."
     )
     secret_key: SecretStr = Field(SecretStr(""), description="Signs sessions; empty: made once, kept in PLANE_HOME.")
+    secret_key_fallbacks: Annotated[list[SecretStr], NoDecode] = Field(
+        [], description="Former values of SECRET_KEY, comma-separated: what they signed stays valid."
+    )
     debug: bool = Field(False, description="Django's debug pages. Never where others can reach the plane.")
     behind_tls: bool = Field(
         False, description="A TLS proxy stands in front: secure cookies, HSTS, forwarded addresses."
+    )
+    proxy_addresses: CommaList = Field(
+        ["127.0.0.1", "::1"], description="Addresses or networks of the TLS proxy, comma-separated."
+    )
+    hsts_subdomains: bool = Field(
+        True, description="HSTS binds every host below this one's name too, and may be preloaded."
     )
     allowed_hosts: CommaList = Field(
         ["127.0.0.1", "localhost", "[::1]"], description="Host names that the plane answers to, comma-separated."
     )
     time_zone: str = Field("UTC", description="Zone in which times without a browser are shown.")
+    log_file_bytes: int = Field(
+        20_000_000, ge=10_000, description="A log file that `up` writes is put aside when it is larger."
+    )
+    log_files: int = Field(5, ge=1, le=100, description="Log files that are kept of each part, the newest included.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much the processes log.")
     node_name: str = Field("", max_length=120, description="Name of this node; empty: its host name.")
     node_queues: CommaList = Field(
@@ -53,9 +121,17 @@ class Env(BaseSettings):
     )
     node_cpus: float | None = Field(None, gt=0, description="CPUs that jobs may use here; empty: what the machine has.")
     node_memory_bytes: int | None = Field(None, gt=0, description="Memory that jobs may use here, bytes; empty: 90 %.")
+    collect_hosts: CommaList = Field(
+        [],
+        description="Internal hosts that jobs may collect from, comma-separated: names, *.names, addresses or networks,"
+        " each with a :port if need be; of web process and workers alike. Empty: collection is off.",
+    )
     worker_threads: int = Field(16, ge=1, le=256, description="Jobs that a worker handles at once, at most.")
     lease_seconds: float = Field(
         30.0, ge=1, le=3600, description="A job whose worker is silent for so long is queued again."
+    )
+    reserve_seconds: int = Field(
+        900, ge=30, le=604_800, description="A first job that fits nowhere for so long gets a node kept free for it."
     )
     dispatch_seconds: float = Field(1.0, ge=0.05, le=60, description="Pause between two rounds of the dispatcher.")
     seal_seconds: float = Field(0.5, ge=0.05, le=5, description="Pause between two rounds of the audit sealer.")
@@ -64,21 +140,107 @@ class Env(BaseSettings):
     streams_per_worker: int = Field(24, ge=1, le=512, description="Open event streams of a web process, at most.")
     body_limit_bytes: int = Field(1_048_576, ge=1024, description="Largest JSON or form body.")
     upload_limit_bytes: int = Field(100 * 10**9, ge=1, description="Largest single upload.")
+    project_quota_bytes: int = Field(
+        0, ge=0, description="Bytes of artifacts that a project may hold by uploads and pushes; 0: no limit."
+    )
+    repositories_folder: Path | None = Field(
+        None, description="Folder of the Git repositories, rebuilt when it is lost; empty: a folder in PLANE_HOME."
+    )
+    git_push_limit_bytes: int = Field(
+        2 * 2**30, ge=2**20, description="Largest push by Git without what goes by LFS, as it arrives."
+    )
+    git_children: int = Field(8, ge=1, le=256, description="Git processes that a web process has at once, at most.")
+    git_seconds: int = Field(1800, ge=10, le=86_400, description="A Git process that takes longer is ended.")
+    metrics_allow: CommaList = Field(
+        [],
+        description="Addresses or networks that may read /metrics without a token, comma-separated; loopback: this host"
+        " (every client, where a proxy on it hides who asks). Empty: nobody.",
+    )
+    openlineage_namespace: str = Field(
+        "deepseek-offline",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$",
+        description="Namespace in OpenLineage events; that of a project is NAMESPACE/SLUG.",
+    )
+    openlineage_file: str = Field(
+        "", description="File to which the dispatcher appends an OpenLineage event per begin and end of a job."
+    )
+    openlineage_file_bytes: int = Field(
+        100_000_000, ge=100_000, description="OPENLINEAGE_FILE is put aside when it is larger; LOG_FILES are kept."
+    )
+    openlineage_http_url: str = Field(
+        "", description="Address in the private network that the same events are posted to; the whole address."
+    )
+    openlineage_api_key: SecretStr = Field(
+        SecretStr(""), description="Bearer token for OPENLINEAGE_HTTP_URL; better in a file: OPENLINEAGE_API_KEY_FILE."
+    )
     session_idle_minutes: int = Field(30, ge=1, le=1440, description="A session unused for so long is ended.")
     session_hours: int = Field(12, ge=1, le=168, description="A session is ended after so long, used or not.")
     lockout_failures: int = Field(5, ge=2, le=20, description="Wrong passwords before an account name is locked.")
     lockout_minutes: int = Field(30, ge=1, le=1440, description="How long a locked account name stays locked.")
 
-    @field_validator("allowed_hosts", "node_queues", mode="before")
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
+    @field_validator("metrics_allow")
+    @classmethod
+    def known_readers(cls, value: list[str]) -> list[str]:
+        for each in value:
+            try:
+                _ = each == "loopback" or ipaddress.ip_network(each, strict=False)
+            except ValueError as failure:
+                raise ValueError(f"must be loopback, addresses or networks: {failure}") from None
+        return value
+
+    @field_validator("metrics_allow", mode="before")
+    @classmethod
+    def split_readers(cls, value: object) -> object:
+        return cls.split_commas(value)
+
+    @field_validator("collect_hosts")
+    @classmethod
+    def known_hosts(cls, value: list[str]) -> list[str]:
+        for each in value:
+            parse_entry(each)
+        return value
+
+    @field_validator(
+        "allowed_hosts", "proxy_addresses", "node_queues", "secret_key_fallbacks", "collect_hosts", mode="before"
+    )
     @classmethod
     def split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("proxy_addresses")
+    @classmethod
+    def known_networks(cls, value: list[str]) -> list[str]:
+        for each in value:
+            try:
+                ipaddress.ip_network(each)
+            except ValueError as failure:
+                raise ValueError(f"must be addresses or networks such as 10.1.0.0/24: {failure}") from None
+        return value
 
     @field_validator("database_url")
     @classmethod
     def known_database(cls, value: str) -> str:
         if value and not value.startswith(("postgres://", "postgresql://", "sqlite:///")):
             raise ValueError("must start with postgres://, postgresql:// or sqlite:///")
+        return value
+
+    @field_validator("openlineage_http_url")
+    @classmethod
+    def known_listener(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname or parts.username):
+            raise ValueError("must be http://host:port/path or https://..., without a password in it")
         return value
 
     @field_validator("broker_url")
@@ -97,11 +259,32 @@ class Env(BaseSettings):
 
     @property
     def home(self) -> Path:
-        return self.plane_home if self.plane_home.is_absolute() else BASE_DIR / self.plane_home
+        if self.plane_home.is_absolute():
+            return self.plane_home
+        return (Path.cwd() if IS_INSTALLED else BASE_DIR) / self.plane_home
+
+    @property
+    def database(self) -> str:
+        """DATABASE_URL with DATABASE_PASSWORD in it."""
+        return with_password(self.database_url, self.database_password)
+
+    @property
+    def broker(self) -> str:
+        """BROKER_URL with BROKER_PASSWORD in it."""
+        return with_password(self.broker_url, self.broker_password)
 
     @property
     def node(self) -> str:
         return self.node_name or socket.gethostname()
+
+
+def with_password(url: str, password: SecretStr) -> str:
+    """The address with the password in it, unless it names no server or holds one already."""
+    parts = urlsplit(url)
+    if not parts.netloc or parts.password or not password.get_secret_value():
+        return url
+    user, _, place = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}:{quote(password.get_secret_value(), safe='')}@{place}").geturl()
 
 
 @lru_cache(maxsize=1)

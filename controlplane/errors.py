@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.accounts.authentication import CsrfFailed
 from apps.actors import ANONYMOUS
+from apps.audit.faults import named_fault
 from apps.audit.middleware import answer
 from apps.audit.services import record_refusal
 from apps.errors import Malformed, NotFound
@@ -45,5 +48,6 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """handler500: Django has logged the trace."""
-    return answer(request, server_fault(request))
+    """handler500: Django has logged the trace. A middleware may have found the database away, before any view."""
+    failure = sys.exc_info()[1]
+    return answer(request, (named_fault(failure) if failure else None) or server_fault(request))

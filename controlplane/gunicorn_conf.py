@@ -10,6 +10,7 @@ from controlplane.env import load_env
 
 ENV = load_env()
 
+bind = f"[{ENV.bind}]:{ENV.port}" if ":" in ENV.bind else f"{ENV.bind}:{ENV.port}"  # under `up`: the launcher's socket
 wsgi_app = "controlplane.wsgi:application"
 worker_class = "gthread"
 workers = ENV.web_workers
@@ -22,7 +23,7 @@ accesslog = None
 errorlog = "-"
 loglevel = ENV.log_level.lower()
 limit_request_line = 8190
-forwarded_allow_ips = "127.0.0.1,::1" if ENV.behind_tls else ""
+forwarded_allow_ips = ",".join(ENV.proxy_addresses) if ENV.behind_tls else ""
 max_requests = 50_000  # a leak, ours or a library's, does not grow for ever
 max_requests_jitter = 5_000
 
@@ -42,6 +43,37 @@ def refuse_unsound(worker):
     if faults:
         worker.log.critical("%s", " ".join(faults))
         sys.exit(Arbiter.APP_LOAD_ERROR)
+
+
+def on_starting(server):
+    """Counters of requests begin at nought with the arbiter, and outlive its workers (controlplane/traffic.py).
+
+    The workers inherit that nobody looks into them: the child that looks ahead at a table (docs/adr/0008) is of the
+    same user, and what it parses may be made to take it over.
+    """
+    from controlplane.traffic import begin
+    from workers.process import forbid_inspection
+
+    forbid_inspection()
+    begin(ENV.home)
+
+
+def pre_fork(server, worker):
+    from controlplane.traffic import free_slot
+
+    worker.slot = free_slot(other.slot for other in server.WORKERS.values() if hasattr(other, "slot"))
+
+
+def post_fork(server, worker):
+    from controlplane.traffic import take_slot
+
+    take_slot(worker.slot)
+
+
+def child_exit(server, worker):
+    from controlplane.traffic import leave_slot
+
+    leave_slot(worker.slot)
 
 
 def post_worker_init(worker):

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists
 from django.utils import timezone
 
 from apps.accounts.models import Project
 from apps.actors import Actor
+from apps.canonical import sha256_hex
 from apps.datasets.models import DatasetVersion, DatasetVersionQuerySet
 from apps.jobs.models import Job, JobQuerySet
+from apps.jobs.reads import explain_queued
+from apps.jobs.reasons import PARENT_FAILED
 from apps.jobs.states import JobState
 from apps.nodes.models import Node
 from apps.policy import allows
+from apps.registry.models import ModelVersion
+from controlplane.build import build
 
-FAILED_SHOWN, RUNNING_SHOWN, QUEUED_SHOWN, VERSIONS_SHOWN, NODES_SHOWN = 8, 20, 5, 8, 12
+FAILED_SHOWN, RUNNING_SHOWN, QUEUED_SHOWN, VERSIONS_SHOWN, NODES_SHOWN = 5, 20, 5, 6, 12
+NODES_READ = 200
+COUNTED = 100  # failures; "100 or more" is as much as anybody needs to know
+MOVING_SECONDS, STILL_SECONDS = 4, 15  # until an open page asks again: while jobs run or wait, and while none does
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,14 @@ def jobs_of(actor: Actor, project: Project | None) -> JobQuerySet:
     return jobs if project is None else jobs.filter(project=project)
 
 
+def first(jobs: JobQuerySet, count: int) -> list[Job]:
+    """The first of these jobs. Which they are is asked of an index alone; joined and read are only those."""
+    chosen = jobs.select_related(None).values("pk")[:count]
+    order = jobs.query.order_by
+    wanted = Job.objects.filter(pk__in=chosen).select_related("project", "node").order_by(*order)
+    return list(wanted.defer("spec", "grant", "result"))
+
+
 def versions_of(actor: Actor, project: Project | None) -> DatasetVersionQuerySet:
     versions = DatasetVersion.objects.visible_to(actor).select_related("dataset__project").defer("manifest")
     return versions if project is None else versions.filter(dataset__project=project)
@@ -48,9 +66,12 @@ def open_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
     states = (JobState.RUNNING, JobState.QUEUED, JobState.WAITING)
     counted = jobs.select_related(None).filter(state__in=states).order_by().values_list("state").annotate(Count("pk"))
     counts = dict.fromkeys(states, 0) | dict(counted)
+    queued = first(jobs.filter(state=JobState.QUEUED).order_by("-priority", "id"), QUEUED_SHOWN)
     return {
-        "running": list(jobs.filter(state=JobState.RUNNING).order_by("-id")[:RUNNING_SHOWN]),
-        "queued": list(jobs.filter(state=JobState.QUEUED).order_by("-priority", "id")[:QUEUED_SHOWN]),
+        "running": first(jobs.filter(state=JobState.RUNNING).order_by("-id"), RUNNING_SHOWN),
+        "queued": queued,
+        "why_first_waits": explain_queued(actor, queued[:1])[0]["summary"] if queued else "",
+        "every_seconds": MOVING_SECONDS if any(counts.values()) else STILL_SECONDS,
         "running_count": counts[JobState.RUNNING],
         "queued_count": counts[JobState.QUEUED] + counts[JobState.WAITING],
     }
@@ -59,14 +80,63 @@ def open_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
 def failed_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
     """What failed since yesterday and was not tried again, the newest first."""
     failed = jobs_of(actor, project).filter(state=JobState.FAILED, ended_at__gte=since())
-    shown = [FailedJob(job, allows(actor, "job.retry", job)) for job in failed.order_by("-id")[:FAILED_SHOWN]]
-    count = len(shown) if len(shown) < FAILED_SHOWN else failed.select_related(None).count()
-    return {"failed": shown, "failed_count": count, "since": since()}
+    # As many as are counted, in one query: a second one to count them would cost more than their few columns.
+    found = first(failed.order_by("-ended_at", "-id"), COUNTED)
+    shown = [FailedJob(job, helps_itself(job) and allows(actor, "job.retry", job)) for job in found[:FAILED_SHOWN]]
+    return {"failed": shown, "failed_count": len(found), "failed_many": len(found) >= COUNTED, "since": since()}
+
+
+def helps_itself(job: Job) -> bool:
+    """Whether it is worth trying again: what failed with its parent would only wait for that one, which brings it."""
+    return (job.error or {}).get("code") != PARENT_FAILED
 
 
 def newest_versions(actor: Actor, project: Project | None) -> list[DatasetVersion]:
-    return list(versions_of(actor, project).order_by("-id")[:VERSIONS_SHOWN])
+    """The newest data, each with `has_model`: whether any model version is there as well, in the same query."""
+    models = ModelVersion.objects.visible_to(actor)
+    models = models if project is None else models.filter(model__project=project)
+    return list(versions_of(actor, project).annotate(has_model=Exists(models)).order_by("-id")[:VERSIONS_SHOWN])
 
 
-def nodes_shown(actor: Actor) -> QuerySet[Node]:
-    return Node.objects.visible_to(actor).with_status().with_use().order_by("name")[:NODES_SHOWN]
+def nodes_read(actor: Actor) -> list[Node]:
+    """More than are shown: their states also light the frame's lamp, which then asks nothing."""
+    return list(Node.objects.visible_to(actor).with_status().with_use().order_by("name")[:NODES_READ])
+
+
+def first_steps(
+    actor: Actor, project: Project | None, versions: Sequence[DatasetVersion], *, api: str
+) -> list[dict[str, Any]]:
+    """What a new project does first, as long as it has no model; each step says whether it is done. One query.
+
+    `api`: the address of the REST interface, for the command to copy.
+    """
+    if versions and versions[0].has_model:  # type: ignore[attr-defined]
+        return []
+    has_data = bool(versions)
+    done = jobs_of(actor, project).select_related(None).filter(state=JobState.SUCCEEDED, kind__in=("clean", "train"))
+    kinds = set(done.order_by().values_list("kind", flat=True).distinct()) if has_data else set()
+    return [
+        {"key": "upload", "done": has_data, "command": upload_command(api, project.slug if project else "PROJECT")},
+        {"key": "clean", "done": "clean" in kinds},
+        {"key": "train", "done": "train" in kinds},
+        {"key": "promote", "done": False},
+    ]
+
+
+def upload_command(api: str, slug: str) -> str:
+    """A file goes in under its own SHA-256."""
+    where = f'{api}/projects/{slug}/artifacts/$(sha256sum table.csv | cut -c1-64)"'
+    return f'curl -T table.csv -H "Authorization: Bearer $TOKEN" -H "Content-Type: text/csv" "{where}'
+
+
+def mark_of(context: Mapping[str, Any]) -> str:
+    """What the parts of home show, in one word: an open page asks with it, and is told when nothing has changed."""
+    jobs = [(job.pk, job.state, job.attempt, job.node_id, job.progress) for job in context["running"]]
+    queued = [(job.pk, job.priority) for job in context["queued"]]
+    failed = [(row.job.pk, row.job.attempt) for row in context["failed"]]
+    nodes = [(node.pk, node.status, node.running_jobs, node.used_memory_bytes) for node in context["nodes"]]
+    counts = [context[name] for name in ("running_count", "queued_count", "failed_count", "why_first_waits")]
+    more = [[item.url, item.text] for item in context["waiting"]], [version.pk for version in context["versions"]]
+    return sha256_hex(json.dumps([build(), jobs, queued, failed, nodes, counts, more], default=str, sort_keys=True))[
+        :16
+    ]

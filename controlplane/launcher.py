@@ -22,12 +22,13 @@ from pathlib import Path
 
 from controlplane import broker
 from controlplane.env import BASE_DIR, Env
-from controlplane.start import CannotStart
+from controlplane.logfiles import rotate
+from controlplane.start import CannotStart, make_folders
 
 PR_SET_PDEATHSIG = 1
-FOLDERS = ("broker/queue", "broker/control", "beat", "logs", "uploads", "scratch")
 STOP_SECONDS = 10.0
 BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+ROTATE_SECONDS = 5.0
 STEADY_SECONDS = 30.0  # alive for so long: the back-off starts anew
 
 
@@ -85,14 +86,14 @@ class Launcher:
         self.socket: socket.socket | None = None
         self.port = 0
         self.children: list[Child] = []
+        self.rotate_at = 0.0
 
     # -- before ---------------------------------------------------------------------------------------------------
     def prepare(self) -> None:
         """Home, lock, folders and socket; CannotStart with the reason and the way out."""
         os.umask(0o077)
+        make_folders(self.env)
         try:
-            for name in FOLDERS if self.env.artifact_url else (*FOLDERS, "artifacts/sha256"):
-                (self.home / name).mkdir(parents=True, exist_ok=True)
             self.lock = (self.home / "plane.lock").open("a+")
         except OSError as failure:
             raise CannotStart(f"PLANE_HOME={self.home} cannot be written: {failure.strerror}. Name another.") from None
@@ -125,15 +126,16 @@ class Launcher:
         raise CannotStart(f"No free port in {self.env.port} to {self.env.port + 99} at {self.env.bind}.")
 
     def plan(self) -> list[Child]:
-        manage = [sys.executable, str(BASE_DIR / "manage.py")]
-        celery = [sys.executable, "-m", "celery", "-A", "controlplane"]
+        manage = [sys.executable, "-m", "controlplane"]
+        home = {"PLANE_HOME": str(self.home)}  # a relative one means another folder to children, who start elsewhere
         descriptor = self.socket.fileno() if self.socket else -1
         gunicorn = [sys.executable, "-m", "gunicorn", "--no-control-socket", "-b", f"fd://{descriptor}"]
+        web = [*gunicorn, "-c", "python:controlplane.gunicorn_conf"]
         commands = {
-            "web": Child("web", [*gunicorn, "-c", "python:controlplane.gunicorn_conf"], pass_fds=(descriptor,)),
-            "worker": Child("worker", [*manage, "worker"]),
-            "dispatcher": Child("dispatcher", [*manage, "dispatcher"]),
-            "beat": Child("beat", [*celery, "beat", "-s", str(self.home / "beat" / "schedule"), "--pidfile="]),
+            "web": Child("web", web, pass_fds=(descriptor,), environment=home),
+            "worker": Child("worker", [*manage, "worker"], environment=home),
+            "dispatcher": Child("dispatcher", [*manage, "dispatcher"], environment=home),
+            "beat": Child("beat", [*manage, "beat"], environment=home),
         }
         return [commands[name] for name in self.parts]
 
@@ -165,6 +167,7 @@ class Launcher:
             self.say(f"The plane answers at http://{self.env.bind}:{self.port} (logs in {self.home / 'logs'})")
         while not self.stopping:
             self.watch()
+            self.rotate_logs()
             time.sleep(0.1)
         self.stop()
         return 0
@@ -174,6 +177,17 @@ class Launcher:
 
     def log_of(self, child: Child) -> Path:
         return self.home / "logs" / f"{child.name}.log"
+
+    def rotate_logs(self) -> None:
+        """Put aside what has grown too large; looked at now and then, since every look is a stat of each file."""
+        if time.monotonic() < self.rotate_at:
+            return
+        self.rotate_at = time.monotonic() + ROTATE_SECONDS
+        for child in self.children:
+            try:
+                rotate(self.log_of(child), larger_than=self.env.log_file_bytes, keep=self.env.log_files)
+            except OSError as failure:  # a full disk: the next look tries again
+                self.say(f"{self.log_of(child)} cannot be put aside: {failure.strerror}")
 
     def start(self, child: Child) -> None:
         try:

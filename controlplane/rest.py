@@ -245,13 +245,17 @@ def escaped(name: str) -> str:
 
 # -- pages ----------------------------------------------------------------------------------------------------------
 class CursorPagination(BasePagination):
-    """`{"items": [...], "next": cursor or null}` with a Link header; the order is the view's `page_order`."""
+    """`{"items": [...], "next": cursor or null}` with a Link header.
+
+    The order is the view's `page_order`; of its fields those in `page_present` may be null, but in no row are.
+    """
 
     page: Page[Any]
     url: str
 
     def paginate_queryset(self, queryset: models.QuerySet[Any], request: Request, view: Any = None) -> list[Any]:
-        self.page = page_asked(queryset, request.query_params, order=getattr(view, "page_order", NEWEST_FIRST))
+        order, present = getattr(view, "page_order", NEWEST_FIRST), getattr(view, "page_present", ())
+        self.page = page_asked(queryset, request.query_params, order=order, present=present)
         self.url = request.build_absolute_uri()
         return self.page.items
 

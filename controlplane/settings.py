@@ -9,7 +9,7 @@ from typing import Any
 
 import dj_database_url
 
-from controlplane.env import BASE_DIR, load_env
+from controlplane.env import SHIPPED_DIR, load_env
 
 ENV = load_env()
 PLANE_HOME = ENV.home
@@ -46,6 +46,7 @@ def secret_key() -> str:
 
 UPLOADS, STATIC = home_folder("uploads"), home_folder("static")
 SECRET_KEY = secret_key()
+SECRET_KEY_FALLBACKS = [former.get_secret_value() for former in ENV.secret_key_fallbacks]
 DEBUG = ENV.debug
 ALLOWED_HOSTS = ENV.allowed_hosts
 
@@ -67,21 +68,26 @@ INSTALLED_APPS = [
     "django_htmx",
     "apps.audit",
     "apps.accounts",
+    "apps.preferences",
     "apps.artifacts",
     "apps.approvals",
     "apps.nodes",
     "apps.jobs",
     "apps.lineage",
     "apps.datasets",
+    "apps.repositories",
     "apps.pipelines",
     "apps.experiments",
     "apps.registry",
+    "apps.openlineage",
     "workers",
     "controlplane",
 ]
 
 MIDDLEWARE = [
+    "controlplane.traffic.CountRequests",
     "django.middleware.security.SecurityMiddleware",
+    "controlplane.compression.Compress",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
@@ -93,9 +99,11 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "apps.accounts.middleware.SessionLimits",
     "apps.accounts.middleware.RequestActor",
+    "apps.accounts.middleware.Preferences",
     "apps.audit.middleware.PlaneErrors",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "apps.accounts.middleware.LoginRequired",
     "apps.accounts.middleware.MustChangePassword",
+    "apps.preferences.middleware.DefaultView",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -108,7 +116,7 @@ WSGI_APPLICATION = "controlplane.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [SHIPPED_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "builtins": ["controlplane.templatetags.plane", "django.templatetags.i18n", "django.templatetags.static"],
@@ -125,8 +133,8 @@ TEMPLATES = [
 
 # -- database -------------------------------------------------------------------------------------------------------
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": dict(dj_database_url.parse(ENV.database_url, conn_max_age=0))
-    if ENV.database_url  # not as a URL: a # or a % in the home would put the file elsewhere
+    "default": dict(dj_database_url.parse(ENV.database, conn_max_age=0))
+    if ENV.database  # not as a URL: a # or a % in the home would put the file elsewhere
     else {"ENGINE": "django.db.backends.sqlite3", "NAME": PLANE_HOME / "plane.sqlite3"}
 }
 IS_SQLITE = DATABASES["default"]["ENGINE"].endswith("sqlite3")
@@ -140,13 +148,20 @@ if IS_SQLITE:
     # Threads of a test need a file: in memory each would see its own, or lose writes.
     DATABASES["default"]["TEST"] = {"NAME": PLANE_HOME / "test.sqlite3"}
 else:
-    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": ENV.database_pool_size, "timeout": 10}}
+    # What the address asks for, for instance sslmode, stays beside the pool.
+    pool = {"min_size": 1, "max_size": ENV.database_pool_size, "timeout": 10}
+    DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | {"pool": pool}
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # or a database restart gives every pooled connection one 500
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# -- lineage told outside -------------------------------------------------------------------------------------------
+OPENLINEAGE_SINKS = [
+    name for name, place in (("file", ENV.openlineage_file), ("http", ENV.openlineage_http_url)) if place
+]
+
 # -- broker and cache -----------------------------------------------------------------------------------------------
-EMBEDDED_BROKER = not ENV.broker_url
-CELERY_BROKER_URL = ENV.broker_url or "planefs://"
+EMBEDDED_BROKER = not ENV.broker
+CELERY_BROKER_URL = ENV.broker or "planefs://"
 CELERY_BROKER_FOLDER = PLANE_HOME / "broker"
 if EMBEDDED_BROKER:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -183,10 +198,26 @@ CELERY_BEAT_SCHEDULE = {
 }
 
 # Rate limits, lock-out and replay protection live in the cache, so it is shared between processes.
-if ENV.broker_url:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": ENV.broker_url}}
+if ENV.broker:
+    CACHES: dict[str, dict[str, Any]] = {
+        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": ENV.broker}
+    }
 else:
-    CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "plane_cache"}}
+    # Beyond its most entries a table forgets the first by name, and the rate limits of log-ins are the first: of the
+    # 300 that Django has as its most, what is remembered of reports would be enough.
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+            "LOCATION": "plane_cache",
+            "OPTIONS": {"MAX_ENTRIES": 100_000},
+        }
+    }
+# What people may ask for in any number, and at any size, has a cache of its own: it must not drive those out.
+CACHES["samples"] = {
+    "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+    "LOCATION": "samples",
+    "OPTIONS": {"MAX_ENTRIES": 50},
+}
 
 # -- accounts -------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
@@ -234,16 +265,26 @@ SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "controlplane.errors.csrf_failure"
 
+# -- datasets -------------------------------------------------------------------------------------------------------
+# Dotted name of what gives a version its commit (apps/datasets/commits.py): the app stands above datasets.
+DATASET_COMMITS = "apps.repositories.history.record_commit"
+
 # -- approvals ------------------------------------------------------------------------------------------------------
 # Subject type -> dotted name of the Subject (apps/approvals/subjects.py): whose apps stand above approvals.
 APPROVAL_SUBJECTS = {"promotion": "apps.registry.promotion.PROMOTION"}
 
+# -- citations (docs/adr/0017) --------------------------------------------------------------------------------------
+# Functions of apps that name artifacts in a column without a foreign key: (digests) -> those of them that it names.
+ARTIFACT_CITATIONS = ("apps.lineage.citations.cited_artifacts", "apps.registry.citations.cited_artifacts")
+# Functions of apps above datasets that cite a version in another way than by a foreign key: (version) -> Citations.
+VERSION_CITATIONS: tuple[str, ...] = ()
+
 # -- transport and content policy -----------------------------------------------------------------------------------
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENV.behind_tls
 SECURE_HSTS_SECONDS = 31_536_000 if ENV.behind_tls else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ENV.behind_tls
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ENV.behind_tls and ENV.hsts_subdomains
 SECURE_SSL_REDIRECT = ENV.behind_tls
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.behind_tls else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -293,6 +334,9 @@ SPECTACULAR_SETTINGS = {
         "JobState": "apps.jobs.states.JobState.choices",
         "ApprovalState": "apps.approvals.states.ApprovalState.choices",
         "PipelineState": "apps.pipelines.states.PipelineState.choices",
+        "AccountKind": ["user", "service_account"],
+        "HitKind": "controlplane.search.hits.GROUPS",
+        "RunStatus": "apps.experiments.states.RunState.choices",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -304,7 +348,7 @@ SPECTACULAR_SETTINGS = {
 # -- static files, languages, time ----------------------------------------------------------------------------------
 STATIC_URL = "static/"
 STATIC_ROOT = STATIC
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [SHIPPED_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -313,7 +357,7 @@ WHITENOISE_USE_FINDERS = True  # served from the packages and static/ in place: 
 WHITENOISE_AUTOREFRESH = DEBUG
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+LOCALE_PATHS = [SHIPPED_DIR / "locale"]
 TIME_ZONE = ENV.time_zone
 USE_TZ = True
 

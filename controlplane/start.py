@@ -7,10 +7,22 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from apps.audit.checks import unsound
+from controlplane.env import Env
+
+FOLDERS = ("broker/queue", "broker/control", "beat", "logs", "uploads", "scratch")
 
 
 class CannotStart(Exception):
     """Why the plane does not come up, in a sentence for the terminal."""
+
+
+def make_folders(env: Env) -> None:
+    """The folders of the home, and of a store that lies in it; CannotStart where that cannot be written."""
+    try:
+        for name in FOLDERS if env.artifact_url else (*FOLDERS, "artifacts/sha256"):
+            (env.home / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as failure:
+        raise CannotStart(f"PLANE_HOME={env.home} cannot be written: {failure.strerror}. Name another.") from None
 
 
 def ready_database(*, migrate: bool) -> None:

@@ -12,11 +12,17 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.i18n import set_language
 
+from apps.artifacts.api_urls import plane_urlpatterns as artifacts
 from apps.jobs.api_urls import plane_urlpatterns as job_kinds
+from apps.openlineage.api_urls import plane_urlpatterns as openlineage
 from apps.pipelines.api_urls import plane_urlpatterns as pipeline_templates
+from apps.repositories.smart import nothing as nothing_of_git
 from controlplane.health import healthz, readyz
+from controlplane.metrics import metrics
 from controlplane.schema import DocsView, SchemaView
-from controlplane.views import gallery, home, project_home
+from controlplane.search.api import SearchView
+from controlplane.search.views import search
+from controlplane.views import gallery, home, isolation, project_home
 
 
 @csrf_exempt
@@ -41,15 +47,20 @@ PROJECT_API: list[URLPattern | URLResolver] = [
     path("", include("apps.experiments.api_urls")),
     path("", include("apps.registry.api_urls")),
     path("", include("apps.approvals.api_urls")),
+    path("", include("apps.openlineage.api_urls")),
 ]
 PLANE_API: list[URLPattern | URLResolver] = [
     path("", include("apps.accounts.api_urls")),
+    path("", include("apps.preferences.api_urls")),
     path("", include("apps.nodes.api_urls")),
     path("", include("apps.audit.api_urls")),
+    path("", include(artifacts)),
     path("", include(job_kinds)),
+    path("", include(openlineage)),
     path("", include(pipeline_templates)),
     path("schema", SchemaView.as_view(), name="api-schema"),
     path("docs", DocsView.as_view(), name="api-docs"),
+    path("search", SearchView.as_view(), name="api-search"),
 ]
 PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", project_home, name="project_home"),
@@ -64,17 +75,24 @@ PROJECT_PAGES: list[URLPattern | URLResolver] = [
 PLANE_PAGES: list[URLPattern | URLResolver] = [
     path("", home, name="home"),
     path("components", gallery, name="components"),
+    path("search", search, name="search"),
+    path("isolation", isolation, name="isolation"),
     path("", include("apps.accounts.urls")),
+    path("", include("apps.preferences.urls")),
     path("", include("apps.audit.urls")),
     path("", include("apps.nodes.urls")),
+    path("", include("apps.artifacts.urls")),
 ]
 
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("api/v1/projects/<slug:project>/", include(PROJECT_API)),
     path("api/v1/", include(PLANE_API)),
     path("api/<path:rest>", no_such_api),
+    path("git", nothing_of_git),
+    path("git/", include("apps.repositories.urls")),
     re_path(r"^accounts/(?:email|confirm-email|password/reset|login/code)/", no_mail),
     path("accounts/", include("allauth.urls")),
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),

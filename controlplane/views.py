@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -13,6 +13,7 @@ from apps.accounts.projects import get_project
 from apps.actors import Actor
 from apps.policy import allows
 from controlplane import home as reads
+from controlplane import routes
 from controlplane.waiting import waiting_for
 
 DUTIES = ("user.view", "node.view", "audit.view")
@@ -35,29 +36,51 @@ def project_home(request: HttpRequest, project: str) -> HttpResponse:
 
 
 def drawn(request: HttpRequest, project: Project | None) -> HttpResponse:
-    """The page, or for its own renewal (htmx) the part that moves."""
+    """The page; for an open one that asks again, its parts, or 304 when they are as it has them.
+
+    Asking again costs less than a stream: a stream would hold one of the web process's threads for every open page.
+    """
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    context: dict[str, Any] = {"nav": "home", "here": project, **reads.open_jobs(actor, project)}
-    if request.htmx:  # type: ignore[attr-defined]
-        return render(request, "home/moving.html", context)
     member = bool(actor.project_ids) if project is None else project.pk in actor.project_ids
-    context |= {
+    versions = reads.newest_versions(actor, project)
+    api = request.build_absolute_uri("/api/v1")
+    nodes = reads.nodes_read(actor)
+    if len(nodes) < reads.NODES_READ:
+        request.node_states = [node.status for node in nodes]  # type: ignore[attr-defined]  # for the lamp
+    context: dict[str, Any] = {
+        "nav": "home",
+        "here": project,
+        **reads.open_jobs(actor, project),
         **reads.failed_jobs(actor, project),
         "waiting": waiting_for(actor),
-        "versions": reads.newest_versions(actor, project),
-        "nodes": list(reads.nodes_shown(actor)),
+        "versions": versions,
+        "nodes": nodes[: reads.NODES_SHOWN],
+        "nodes_count": len(nodes),
         "member": member,
+        "steps": reads.first_steps(actor, project, versions, api=api) if member else [],
         "duties": duties_of(actor, project) if not member else [],
         "may_submit": project is not None and allows(actor, "job.submit", project),
         "may_add": project is not None and allows(actor, "dataset.add_version", project),
     }
-    return render(request, "home/home.html", context)
+    context["mark"] = reads.mark_of(context)
+    if "X-Plane-Poll" not in request.headers:
+        return render(request, "home/home.html", context)
+    if request.headers.get("If-None-Match") == context["mark"]:
+        return HttpResponseNotModified()
+    return render(request, "home/parts.html", context)
 
 
 def duties_of(actor: Actor, project: Project | None) -> list[str]:
     """What an administrator may do, on the plane and in the project looked at."""
     here = [action for action in PROJECT_DUTIES if project is not None and allows(actor, action, project)]
     return here + [action for action in DUTIES if allows(actor, action)]
+
+
+@require_safe
+def isolation(request: HttpRequest) -> HttpResponse:
+    """/isolation: what the lamp was derived from; the table of routes for those who see the nodes."""
+    may_see = allows(request.actor, "node.view")  # type: ignore[attr-defined]
+    return render(request, "home/isolation.html", {"nav": "", "seen": routes.now(), "may_see": may_see})
 
 
 @require_safe

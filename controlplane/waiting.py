@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -15,11 +16,15 @@ from apps.accounts.models import ApiToken, User
 from apps.actors import Actor, SystemRole
 from apps.approvals import reads as approvals
 from apps.approvals.models import Approval
+from apps.approvals.states import ApprovalState
+from apps.approvals.subjects import summary_of
 from apps.audit.models import AuditRecord, Result
 from apps.nodes.models import Node
 
+log = logging.getLogger(__name__)
 SOON = timedelta(days=7)  # a token that ends within this wants a successor
 SHOWN = 20
+APPROVALS_SHOWN = 8  # each with its facts, which may be long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +36,18 @@ class Waiting:
     url: str
     action: str
     state: str = "held"
+    facts: str = ""  # what is decided about, in one sentence
+    until: datetime | None = None  # after which nobody can any more
+
+    @property
+    def left(self) -> timedelta | None:
+        """How long there is."""
+        return max(self.until - timezone.now(), timedelta()) if self.until else None
 
 
 def count_waiting(actor: Actor) -> int:
     """How many things `waiting_for` would list; at most three queries."""
-    rows = (ending_tokens(actor).values("pk"), approvals.waiting_for(actor).order_by().values("pk"))
+    rows = (ending_tokens(actor).values("pk"), with_me(actor).values("pk"))
     count = rows[0].union(rows[1], all=True).count()
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
         count += idle_nodes(actor).count()
@@ -48,7 +60,7 @@ def count_waiting(actor: Actor) -> int:
 
 def waiting_for(actor: Actor) -> list[Waiting]:
     """Everything that waits for this person, the most pressing first."""
-    found = [of_approval(approval) for approval in to_vote_on(actor)]
+    found = [of_approval(approval, actor) for approval in to_deal_with(actor)]
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
         found += [of_node(node) for node in idle_nodes(actor).order_by("name")[:SHOWN]]
     elif actor.system_role == SystemRole.SECURITY_ADMIN:
@@ -58,10 +70,17 @@ def waiting_for(actor: Actor) -> list[Waiting]:
     return found + [of_token(token) for token in ending_tokens(actor).order_by("expires_at")[:SHOWN]]
 
 
-def to_vote_on(actor: Actor) -> QuerySet[Approval]:
-    """The approvals that wait for this person's vote, the next deadline first."""
-    waiting = approvals.waiting_for(actor).select_related("project").defer(*approvals.LARGE)
-    return waiting.order_by("deadline_at")[:SHOWN]
+def to_deal_with(actor: Actor) -> QuerySet[Approval]:
+    """The approvals that wait for this person, the next deadline first."""
+    waiting = with_me(actor).select_related("project").defer("void_changes")
+    return waiting.order_by("deadline_at", "pk")[:APPROVALS_SHOWN]
+
+
+def with_me(actor: Actor) -> QuerySet[Approval]:
+    """What waits for this person's vote, and their own requests about which an approver has asked for more."""
+    kinds = (approvals.waiting_for(actor), approvals.asked_of(actor))
+    either = [Q(pk__in=kind.order_by().values("pk")) for kind in kinds]
+    return Approval.objects.filter(either[0] | either[1], state=ApprovalState.PENDING)
 
 
 def ending_tokens(actor: Actor) -> QuerySet[ApiToken]:
@@ -84,18 +103,29 @@ def chain_is_broken() -> bool:
     return verified.order_by("-id").values_list("result", flat=True).first() == Result.FAILED
 
 
-def of_approval(approval: Approval) -> Waiting:
-    told = {
-        "who": approval.requester,
-        "project": approval.project.slug,
-        "hours": max(0, int((approval.deadline_at - timezone.now()).total_seconds() // 3600)),
-    }
+def of_approval(approval: Approval, actor: Actor) -> Waiting:
+    told = {"who": approval.requester, "project": approval.project.slug}
+    own = approval.is_own_of(actor)
+    text = (
+        _("An approver asks for more about your request in %(project)s.") if own else _("%(who)s asks in %(project)s.")
+    )
     return Waiting(
         title=approval.title,
-        text=_("%(who)s asks in %(project)s; it expires in %(hours)d h.") % told,
+        text=text % told,
         url=reverse("approvals:detail", args=[approval.project.slug, approval.pk]),
-        action=_("Decide"),
+        action=_("Answer") if own else _("Decide"),
+        facts=facts_in_a_line(approval),
+        until=approval.deadline_at,
     )
+
+
+def facts_in_a_line(approval: Approval) -> str:
+    """The subject's own sentence; nothing where its facts are not of the shape that this version writes."""
+    try:
+        return summary_of(approval)
+    except (KeyError, TypeError, ValueError):
+        log.warning("approval %s: its facts cannot be told in a line", approval.pk)
+        return ""
 
 
 def of_node(node: Any) -> Waiting:

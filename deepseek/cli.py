@@ -35,7 +35,10 @@ class Command:
     slots: tuple[str, ...] = ()
     flags: dict[str, str] = field(default_factory=dict)
     from_model: bool = False
+    takes_inputs: bool = True  # without slots: files under any name
     entry: str = ""
+    explain: str = ""  # tells what a run would do to its first input, without doing it
+    files: dict[str, tuple[str, str]] = field(default_factory=dict)  # more inputs: flag -> its slot, and a few words
 
 
 SCHEDULE = ("init_lr", "max_lr", "warmup_steps", "first_batch", "last_batch")
@@ -59,7 +62,23 @@ COMMANDS = {
             "outliers.method": "outliers",
             "outliers.threshold": "outlier-threshold",
             "outliers.action": "outlier-action",
+            "steps": "plan",
         },
+        explain="deepseek.clean.explain:explain",
+        files={
+            "join": ("join", "a second table, for a step join"),
+            "pseudonym-key-file": ("pseudonym_key", "a file with the key for pseudonyms, at least 16 bytes"),
+        },
+    ),
+    "diff": Command(
+        "compare two tables row by row, by a key",
+        "deepseek.diff.spec:DiffSpec",
+        ("before", "after"),
+    ),
+    "profile": Command(
+        "measure a table and check what is expected of it, without changing it",
+        "deepseek.profile.spec:ProfileSpec",
+        ("table",),
     ),
     "train": Command(
         "train a model on a table, and measure it on held-out rows",
@@ -76,6 +95,11 @@ COMMANDS = {
         "compile a model for the processor of this machine, and measure it",
         "deepseek.compile.spec:CompileSpec",
         from_model=True,
+    ),
+    "collect": Command(
+        "collect records from sites of the hosts that COLLECT_HOSTS names",
+        "deepseek.collect.spec:CollectSpec",
+        takes_inputs=False,
     ),
     "serve": Command("answer predictions of a model over HTTP", entry="deepseek.serve.command:main"),
     "noop": Command("do nothing, to try things out", "deepseek.noop.spec:NoopSpec", ()),
@@ -155,12 +179,17 @@ def _run(name: str, command: Command, words: list[str], report: ConsoleReport) -
     parser = _parser(name, command, model.__doc__ or "")
     add_flags(parser, model, command.flags)
     arguments = parser.parse_args(words)
+    if arguments.out is None and not arguments.explain:
+        parser.error("the following arguments are required: -o/--out")
     try:
         spec = read_spec(model, arguments)
+        if arguments.explain:
+            return _tell(command, spec, arguments)
     except ValidationError as error:
-        _explain(spec_errors(error))
-        return AT_FAULT
-    inputs = _inputs(command, arguments)
+        return _refuse(spec_errors(error), arguments)
+    except EngineError as error:
+        return _refuse([error], arguments)
+    inputs = _inputs(command, arguments) | _more_inputs(command, arguments)
     run: Callable[..., Result] = _load(f"deepseek.{name}.run:run")
     try:
         result = run(spec, inputs=inputs, out=arguments.out, report=report)
@@ -169,6 +198,31 @@ def _run(name: str, command: Command, words: list[str], report: ConsoleReport) -
     report.close()
     _print_result(result, arguments.out, as_json=arguments.json)
     return 0
+
+
+def _tell(command: Command, spec: Any, arguments: argparse.Namespace) -> int:
+    """What a run would do, on the first rows: read, told, and nothing written."""
+    told = _load(command.explain)(
+        spec,
+        getattr(arguments, f"input:{command.slots[0]}"),
+        rows=arguments.sample,
+        head=arguments.head_bytes,
+        more=_more_inputs(command, arguments),
+    )
+    if arguments.json:
+        print(json.dumps(told, ensure_ascii=False, allow_nan=False, indent=1))
+    else:
+        for line in _load(f"{command.explain.split(':')[0]}:lines_of")(told):
+            print(line)
+    return 0
+
+
+def _refuse(errors: list[EngineError], arguments: argparse.Namespace) -> int:
+    """Explain the errors; to a program that asked for an explanation as JSON, as JSON."""
+    if arguments.explain and arguments.json:
+        print(json.dumps({"errors": [error.as_dict() for error in errors]}, ensure_ascii=False))
+    _explain(errors)
+    return AT_FAULT
 
 
 def _load(place: str) -> Any:
@@ -180,16 +234,43 @@ def _parser(name: str, command: Command, description: str) -> argparse.ArgumentP
     parser = argparse.ArgumentParser(prog=f"deepseek {name}", description=description, allow_abbrev=False)
     for slot in command.slots:
         parser.add_argument(f"input:{slot}", metavar="INPUT", type=Path, help=f"the {slot}: a CSV or Parquet file")
+    for flag, (slot, told) in command.files.items():
+        parser.add_argument(f"--{flag}", dest=f"more:{slot}", metavar="FILE", type=Path, help=told)
     if command.from_model:
         words = "the folder of a trained model, as `deepseek train` makes it"
         parser.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help=words)
         words = "rows to measure on (default: heldout.safetensors in the folder)"
         parser.add_argument("--heldout", metavar="FILE", type=Path, help=words)
-    elif not command.slots:
+    elif not command.slots and command.takes_inputs:
         parser.add_argument("--input", metavar="SLOT=FILE", action="append", default=[], help="an input, any number")
-    parser.add_argument("-o", "--out", metavar="OUTDIR", type=Path, required=True, help="folder to make: new, or empty")
+    parser.add_argument("-o", "--out", metavar="OUTDIR", type=Path, help="folder to make: new, or empty")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(explain=False)
+    if command.explain:
+        _add_explain(parser)
     return parser
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    words = "instead of -o: tell what would change in the first rows, and write nothing"
+    parser.add_argument("--explain", action="store_true", help=words)
+    words = "rows that --explain looks at (default: 2000)"
+    parser.add_argument("--sample", metavar="ROWS", type=_above_zero, default=2000, help=words)
+    words = "bytes at the beginning of the file that --explain reads at most (default: 16777216)"
+    parser.add_argument("--head-bytes", metavar="BYTES", type=_above_zero, default=16 * 2**20, help=words)
+
+
+def _above_zero(text: str) -> int:
+    number = int(text) if text.isdecimal() and len(text) < 20 else 0
+    if not 0 < number <= 2**31:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from 1 to {2**31}")
+    return number
+
+
+def _more_inputs(command: Command, arguments: argparse.Namespace) -> dict[str, Path]:
+    """The inputs that flags name."""
+    named = {slot: getattr(arguments, f"more:{slot}") for slot, _ in command.files.values()}
+    return {slot: path for slot, path in named.items() if path is not None}
 
 
 def _inputs(command: Command, arguments: argparse.Namespace) -> dict[str, Path]:
@@ -200,7 +281,7 @@ def _inputs(command: Command, arguments: argparse.Namespace) -> dict[str, Path]:
     if command.slots:
         return {slot: getattr(arguments, f"input:{slot}") for slot in command.slots}
     inputs = {}
-    for pair in arguments.input:
+    for pair in arguments.input if command.takes_inputs else ():
         slot, equals, path = pair.partition("=")
         if not (slot and equals and path):
             raise EngineError("bad_flag", "An input is SLOT=FILE.", field="--input", value=pair, limit="SLOT=FILE")
@@ -217,7 +298,7 @@ def _print_result(result: Result, out: Path, *, as_json: bool) -> None:
             told = {name: count for name, count in value.items() if count or not isinstance(count, int)}
             value = ", ".join(f"{name} {count}" for name, count in told.items()) or "none"
         elif isinstance(value, list):
-            continue  # warnings: they were logged
+            continue  # warnings and steps: they were logged
         print(f"{key.replace('_', ' ')}: {value}")
     for output in result.outputs:
         print(f"{output.slot}: {out / output.path}")

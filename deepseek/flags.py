@@ -5,7 +5,7 @@ argparse only collects strings; pydantic judges them, so that all faults come at
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -31,14 +31,14 @@ def read_spec(model: type[M], arguments: argparse.Namespace) -> M:
     """The spec: flags over the file of ``--spec``. Raises EngineError for the file, ValidationError for fields."""
     document = _read_file(arguments.spec) if arguments.spec else {}
     for pointer, info in leaves(model):
-        text = getattr(arguments, _dest(pointer))
+        text = getattr(arguments, _dest(pointer), None)
         if text is None:
             continue
         target = document
         for part in pointer[:-1]:
             inner = target.setdefault(part, {})
             target = inner if isinstance(inner, dict) else {}
-        target[pointer[-1]] = _words(text) if _is_list(info.annotation) else text
+        target[pointer[-1]] = _value(text, info, pointer[-1])
     return model.model_validate(document)
 
 
@@ -53,7 +53,11 @@ def leaves(model: type[BaseModel], above: Pointer = ()) -> Iterator[tuple[Pointe
 
 def spec_errors(error: ValidationError) -> list[EngineError]:
     """One EngineError per fault that pydantic found, all of them, each with a JSON pointer as field."""
-    return [_spec_error(dict(fault)) for fault in error.errors(include_url=False)]
+    found = [_spec_error(dict(fault)) for fault in error.errors(include_url=False)]
+    once: dict[str | None, EngineError] = {}
+    for one in found:
+        once.setdefault(one.field, one)
+    return list(once.values())
 
 
 _LIMITS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}", "expected": "{}"}
@@ -67,16 +71,25 @@ def _spec_error(fault: Mapping[str, Any]) -> EngineError:
     return EngineError(
         f"spec_{fault['type']}",
         str(fault["msg"]),
-        field="/" + "/".join(str(part) for part in fault["loc"]),
+        field="/" + "/".join(str(part) for part in _without_tags(fault["loc"])),
         value=repr(fault.get("input"))[:200],
         limit=", ".join(limits) or None,
         hint=_HINTS.get(str(fault["type"])),
     )
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+def _without_tags(loc: Sequence[str | int]) -> list[str | int]:
+    """The place without the kinds of steps: pydantic names the kind behind the number of an entry of several kinds."""
+    return [part for part, before in zip(loc, [None, *loc], strict=False) if not _is_tag(part, before, loc)]
+
+
+def _is_tag(part: str | int, before: str | int | None, loc: Sequence[str | int]) -> bool:
+    return isinstance(before, int) and isinstance(part, str) and loc[0] == "steps" and loc.index(part) == 2
+
+
+def _read_json(path: Path) -> Any:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise EngineError(
@@ -86,6 +99,10 @@ def _read_file(path: Path) -> dict[str, Any]:
             value=str(path),
             limit="a JSON file",
         ) from error
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    document = _read_json(path)
     if not isinstance(document, dict):
         raise EngineError(
             "spec_unreadable",
@@ -106,6 +123,41 @@ def _words(text: str) -> list[str]:
     return text.split(",") if text else []
 
 
+def _value(text: str, info: FieldInfo, name: str) -> Any:
+    """What a flag's text gives pydantic to judge; a list of objects is written as JSON, here or in a file.
+
+    In a file it may stand in an object, under the name of its field: a whole spec is such a file.
+    """
+    if not _has_objects(info.annotation):
+        return _words(text) if _is_list(info.annotation) else text
+    if not text.lstrip().startswith("["):
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise _no_list(text, getattr(error, "strerror", None) or str(error)) from error
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _no_list(text, str(error)) from error
+    return document.get(name) if isinstance(document, dict) else document
+
+
+def _no_list(text: str, reason: str) -> EngineError:
+    return EngineError(
+        "spec_unreadable",
+        f"Cannot read a list of objects: {reason}.",
+        value=text[:200],
+        limit="a JSON list, or a file with one",
+    )
+
+
+def _has_objects(annotation: Any) -> bool:
+    """Whether the field is a list of specs."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(_has_objects(part) for part in get_args(annotation))
+
+
 def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list or any(_is_list(part) for part in get_args(annotation))
 
@@ -120,6 +172,8 @@ def _metavar(info: FieldInfo) -> str:
         return "|".join(choice or "''" for choice in _choices(info))
     if isinstance(extra, dict) and "unit" in extra:
         return str(extra["unit"]).upper()
+    if _has_objects(info.annotation):
+        return "JSON|FILE"
     if _is_list(info.annotation):
         return "A,B"
     return "NUMBER" if {int, float} & {info.annotation, *get_args(info.annotation)} else "TEXT"
@@ -128,7 +182,7 @@ def _metavar(info: FieldInfo) -> str:
 def _help(info: FieldInfo) -> str:
     default = info.get_default()
     shown = ",".join(str(part) for part in default) if isinstance(default, list) else default
-    tail = [] if default in (None, "") else [f"default: {shown}"]
+    tail = [] if default in (None, "", []) else [f"default: {shown}"]
     if info.is_required():
         tail = ["required"]
     known = [", ".join(_bounds(info)), *tail]

@@ -31,6 +31,15 @@ def _quick_passwords(settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(settings):
+    """Redis takes nothing back with the transaction, and is shared: each test has names of its own in it."""
+    if settings.CACHES["default"]["BACKEND"].endswith("RedisCache"):
+        settings.CACHES = settings.CACHES | {
+            "default": settings.CACHES["default"] | {"KEY_PREFIX": f"test-{secrets.token_hex(8)}"}
+        }
+
+
 def person(username: str, *, system_role: str = "") -> User:
     """A user with a known password that is not for one use."""
     user = User(username=username, name=username.title(), system_role=system_role, must_change_password=False)

@@ -15,13 +15,15 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
 from apps.actors import Actor
+from apps.artifacts.store import store_folder
 from apps.jobs import services
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
 from apps.jobs.submission import lease_seconds
 from apps.nodes import hardware
 from apps.nodes.models import Node
-from apps.nodes.services import heartbeat
+from apps.nodes.samples import SAMPLE_SECONDS
+from apps.nodes.services import heartbeat, record_sample
 
 if TYPE_CHECKING:
     from workers.runner import Attempt
@@ -47,6 +49,7 @@ class Heartbeat(threading.Thread):
         self.ended = threading.Event()
         self.renewed_at = time.monotonic()
         self.node_at = 0.0
+        self.sampled_at = time.monotonic()  # the first share of CPU would be of no time at all
 
     def watch(self, attempt: Attempt) -> None:
         with self.lock:
@@ -82,8 +85,16 @@ class Heartbeat(threading.Thread):
                 services.renew_leases(actor=self.actor, owner=self.owner, jobs=jobs)
                 self.renewed_at = now
         if now - self.node_at > NODE_SECONDS:
-            heartbeat(actor=self.actor, node=self.node, load=hardware.load(settings.PLANE_HOME))
+            self.say_alive(len(watched))
             self.node_at = now
+
+    def say_alive(self, running: int) -> None:
+        """The node's load, and every so often a sample of it, for whoever looks back."""
+        load = hardware.load(settings.PLANE_HOME, store_folder())
+        heartbeat(actor=self.actor, node=self.node, load=load)
+        if time.monotonic() - self.sampled_at >= SAMPLE_SECONDS / 2:  # so that no 15 s are left out
+            self.sampled_at = time.monotonic()
+            record_sample(actor=self.actor, node=self.node, load=load, running=running)
 
     def look(self, watched: dict[tuple[int, int], Attempt]) -> None:
         """Tell each attempt whether it is still ours and whether somebody wants it cancelled."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from django.conf import settings
+
 from apps.actors import Actor
 from apps.jobs.models import Job
 from workers import registration
@@ -10,17 +12,31 @@ from workers import registration
 ENGINE: dict[str, str] = {
     "noop": "deepseek.noop.run:run",
     "clean": "deepseek.clean.run:run",
+    "diff": "deepseek.diff.run:run",
+    "collect": "deepseek.collect.run:run",
+    "profile": "deepseek.profile.run:run",
     "train": "deepseek.train.run:run",
     "quantize": "deepseek.quantize.run:run",
     "compile": "deepseek.compile.run:run",
     "register": "deepseek.register.run:run",
 }
 
+
+def collect_settings() -> dict[str, str]:
+    return {"COLLECT_HOSTS": ",".join(settings.ENV.collect_hosts)}
+
+
+# What of this worker's own settings an engine may see; all else of the environment stays outside.
+SETTINGS: dict[str, Callable[[], dict[str, str]]] = {"collect": collect_settings}
+
 Register = Callable[[Actor, Job, registration.Outputs], None]
 
 REGISTER: dict[str, Register] = {
     "noop": registration.artifacts_only,
     "clean": registration.cleaned_table,
+    "diff": registration.artifacts_only,
+    "collect": registration.collected_table,
+    "profile": registration.measured_table,
     "train": registration.trained_model,
     "quantize": registration.derived_model,
     "compile": registration.derived_model,

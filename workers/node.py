@@ -15,6 +15,7 @@ from django.db import connection
 
 from apps.actors import Actor, PlaneRole, plane_actor
 from apps.nodes import hardware
+from apps.nodes.extras import found_extras
 from apps.nodes.models import Node
 from apps.nodes.services import register_node
 from workers import process
@@ -68,6 +69,7 @@ def _start() -> Worker:
         memory_bytes=env.node_memory_bytes or int(found.memory_bytes * MEMORY_SHARE),
         disk_bytes=found.disk_bytes,
         gpus=found.gpus,
+        extras=found_extras(env.collect_hosts),
         hardware=found.facts,
     )
     owner = f"{env.node}:{os.getpid()}:{secrets.token_hex(4)}"[-80:]

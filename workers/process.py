@@ -52,7 +52,15 @@ class EngineProcess:
     """One running attempt: the shim as a child of this worker, and this side of its three pipes."""
 
     def __init__(
-        self, request: Mapping[str, Any], *, scratch: Path, mark: str, cpus: float, devices: list[int], grace: float
+        self,
+        request: Mapping[str, Any],
+        *,
+        scratch: Path,
+        mark: str,
+        cpus: float,
+        devices: list[int],
+        grace: float,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         events_read, events_write = os.pipe()
         try:
@@ -70,7 +78,7 @@ class EngineProcess:
                 stderr=subprocess.STDOUT,
                 pass_fds=(events_write, lifeline_read),
                 cwd=scratch,
-                env=clean_environment(scratch, mark, cpus, devices),
+                env={**(settings or {}), **clean_environment(scratch, mark, cpus, devices)},
                 start_new_session=True,
             )
         except BaseException:

@@ -9,8 +9,10 @@ from typing import Any
 
 from apps.actors import Actor
 from apps.artifacts.models import Artifact, Holding
+from apps.canonical import sha256_hex
+from apps.datasets.measuring import register_measured
 from apps.datasets.models import Dataset
-from apps.datasets.services import register_version
+from apps.datasets.services import register_version, set_quality
 from apps.datasets.sources import end_of, inputs_of, sources_of
 from apps.jobs.models import Job
 from apps.lineage.ends import EdgeSpec, End
@@ -22,12 +24,18 @@ Outputs = Sequence[tuple[str, Artifact, str, str, Mapping[str, Any]]]
 
 
 def artifacts_only(actor: Actor, job: Job, outputs: Outputs) -> None:
-    """The outputs stay artifacts of the job; the lineage says what went in and what came out."""
+    """The outputs stay artifacts of the job; the lineage says what went in and what came out.
+
+    What went in is the dataset version that holds the bytes, where there is one: else nobody who asks what a version
+    would affect would hear of this job.
+    """
     this = End("job", str(job.pk), label=str(job))
+    sources = sources_of(job, dataset_behind(job))
     edges = [
-        EdgeSpec.between(End("artifact", wanted.artifact_id, digest=wanted.artifact_id), this, wanted.slot)
-        for wanted in job.inputs.all()
-        if wanted.artifact_id
+        EdgeSpec.between(
+            end_of(sources[slot]) if slot in sources else End("artifact", digest, digest=digest), this, slot
+        )
+        for slot, digest in inputs_of(job).items()
     ]
     edges += [
         EdgeSpec.between(this, End("artifact", artifact.pk, digest=artifact.pk, label=name), slot)
@@ -51,6 +59,43 @@ def cleaned_table(actor: Actor, job: Job, outputs: Outputs) -> None:
         script=f"deepseek.clean {version('deepseek-offline')}",
         params=json.loads(job.spec),
     )
+
+
+def collected_table(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The records become a version of the dataset that `register` names, with their quality; without a name they stay
+    an artifact. Either way the lineage begins at the addresses that the collection began at.
+    """
+    spec = json.loads(job.spec)
+    name = job.register.get("dataset")
+    if name:
+        made, _created = register_version(
+            actor=actor,
+            project=job.project,
+            dataset_name=name,
+            outputs=outputs,
+            job=job,
+            script=f"deepseek.collect {version('deepseek-offline')}",
+            params=spec,
+            slot="records",
+        )
+        measured = next((artifact for slot, artifact, *_ in outputs if slot == "quality"), None)
+        if measured is not None and made.quality_id is None:
+            set_quality(actor=actor, version=made, artifact=measured)
+    else:
+        artifacts_only(actor, job, outputs)
+    this = End("job", str(job.pk), label=str(job))
+    begun = [EdgeSpec.between(source_end(url), this, "start") for url in dict.fromkeys(spec["start_urls"])]
+    record_edges(actor=actor, project=job.project, edges=begun)
+
+
+def source_end(url: str) -> End:
+    """An address as an end of lineage edges: its id is the digest of its text, which is no digest of content."""
+    return End("source", sha256_hex(url), label=url)
+
+
+def measured_table(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The report becomes that of the versions that hold the table, or of the one that it becomes."""
+    register_measured(actor=actor, job=job, outputs=outputs)
 
 
 def trained_model(actor: Actor, job: Job, outputs: Outputs) -> None:

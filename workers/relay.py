@@ -30,6 +30,7 @@ LESS_MEMORY = "Ask for more memory, or give less data."
 BACKLOG = 10_000  # lines or metrics not written yet, at which reading pauses
 EVENT_LIMIT = 4 << 20  # bytes of one event; a result lists every output
 TEXT_LIMIT = 200  # characters of a name, a unit, a stage
+USAGE = ("peak_memory_bytes", "cpu_seconds", "seconds")  # what the shim tells when the engine has ended
 
 Record = Callable[[Sequence[Mapping[str, Any]]], int]
 """Takes metrics in the transaction that tells them; how many it left out."""
@@ -45,6 +46,7 @@ class Relay:
         self.error: dict[str, Any] | None = None
         self.crash: dict[str, Any] | None = None
         self.progress: dict[str, Any] | None = None
+        self.usage: dict[str, Any] | None = None
         self.checkpoint: tuple[str, int] | None = (
             None  # path and step of the newest announced, for workers/checkpoints.py
         )
@@ -97,6 +99,8 @@ class Relay:
             self.log(str(event.get("text", "")), str(event.get("level", "info")), event.get("at"))
         elif name == "metric":
             self.metrics.append({key: plain(event.get(key)) for key in ("name", "value", "step", "at")})
+        elif name == "usage":
+            self.usage = {key: plain(event.get(key)) for key in USAGE}
         elif name == "checkpoint":
             self.checkpoint = announced(event) or self.checkpoint
         elif name in ("result", "error", "crash"):
@@ -141,7 +145,7 @@ class Relay:
     def flush(self) -> None:
         """Write what has gathered, in one transaction; StaleState if the job is no longer ours."""
         self.flushed_at = time.monotonic()
-        lines, metrics, progress = self.lines, self.metrics, self.progress
+        lines, metrics, progress, usage = self.lines, self.metrics, self.progress, self.usage
         events: list[tuple[str, dict[str, Any]]] = []
         for start in range(0, len(lines), LINES_PER_FLUSH):
             part = lines[start : start + LINES_PER_FLUSH]
@@ -150,6 +154,8 @@ class Relay:
             events.append(("metric", {"points": metrics}))
         if progress:
             events.append(("progress", progress))
+        if usage:
+            events.append(("usage", usage))
         if not events:
             return
         snapshot: dict[str, Any] = {"log_lines": self.line_count}
@@ -158,7 +164,7 @@ class Relay:
         left_out = self.write(events, metrics, snapshot)
         # Only now: after a failed write the next flush sends them again.
         self.lines, self.metrics = self.lines[len(lines) :], self.metrics[len(metrics) :]
-        self.progress = None
+        self.progress = self.usage = None
         if left_out and not self.left_out:
             self.left_out = True
             self.log("Some metrics are not kept: no number, no whole step, or more names than a run keeps.", "warning")

@@ -23,12 +23,14 @@ from apps.jobs import services
 from apps.jobs.checkpoints import get_checkpoint
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job
+from apps.jobs.provenance import record_provenance
 from apps.jobs.reasons import reason
 from apps.jobs.submission import lease_seconds
 from apps.nodes.hardware import oom_kills
-from workers import checkpoints, kinds, outputs, relay
+from deepseek.code import code_digest
+from workers import checkpoints, kinds, outputs, pseudonyms, relay
 from workers.process import EngineProcess, marker
-from workers.tracking import Tracker
+from workers.tracking import Tracker, environment
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -121,6 +123,7 @@ class Attempt:
             path = folder / f"{len(staged):03d}"
             outputs.stage_artifact(store(), wanted.artifact, path, self.check)
             staged[wanted.slot] = str(path)
+        staged |= pseudonyms.stage_key(self.job, folder)
         if self.job.attempt > 1 and checkpoints.SLOT not in staged:
             path = folder / checkpoints.SLOT
             found = self.insisting(lambda: get_checkpoint(self.job))
@@ -148,6 +151,7 @@ class Attempt:
             cpus=self.job.need_cpus,
             devices=self.job.devices,
             grace=GRACE_SECONDS,
+            settings=kinds.SETTINGS.get(self.job.kind, dict)(),
         )
         try:
             who = process.identity()
@@ -237,12 +241,14 @@ class Attempt:
     def succeed(self, result: Mapping[str, Any]) -> None:
         made = outputs.upload(store(), self.scratch / "out", result["outputs"], self.check)
         self.tracker.read(made)
+        facts, code = self.insisting(lambda: environment(self.job)), code_digest()
 
         def register() -> None:
             with transaction.atomic():
                 artifacts = outputs.adopt(self.actor, self.job, made)
                 job = self.row()
                 services.succeed_job(actor=self.actor, job=job, outputs=artifacts, result=result["summary"])
+                record_provenance(actor=self.actor, job=job, code_digest=code, environment=facts)
                 kinds.REGISTER[job.kind](self.actor, job, artifacts)
                 self.tracker.close(job, artifacts)
 

@@ -63,17 +63,22 @@ class Engine:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.status: int | None = None
+        self.usage: dict | None = None
 
     def reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
             if pid == self.pid:
                 self.status = status
+                self.usage = {
+                    "peak_memory_bytes": used.ru_maxrss * 1024,  # of the largest process, its own children included
+                    "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
+                }
 
     def stop_all(self, grace: float) -> None:
         """TERM to all descendants, KILL to what is left after `grace` seconds, until none is left."""
@@ -127,16 +132,27 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.load(sys.stdin)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    began = time.monotonic()
     engine = start_engine(request, events, lifeline)
-    os.close(events)
     child = os.pidfd_open(engine.pid)
     ready, _, _ = select.select([lifeline, child], [], [])
     engine.reap()
     if lifeline in ready and engine.status is None:  # nothing is ever written: readable means end of file
         engine.stop_all(grace)
+        tell_usage(engine, events, time.monotonic() - began)
         return STOPPED
     engine.stop_all(min(grace, 1.0) if descendants() else 0.0)
+    tell_usage(engine, events, time.monotonic() - began)
     return engine.exit_code()
+
+
+def tell_usage(engine: Engine, events: int, seconds: float) -> None:
+    """The last event of an attempt: what it used. Never waited for: the worker may have stopped reading."""
+    if engine.usage is not None:
+        os.set_blocking(events, False)
+        line = json.dumps({"event": "usage", **engine.usage, "seconds": round(seconds, 3)})
+        with suppress(OSError):
+            os.write(events, f"{line}\n".encode())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -160,6 +161,7 @@ def environment(job: Job) -> dict[str, Any]:
     }
 
 
+@cache
 def version_of(package: str) -> str:
     try:
         return version(package)

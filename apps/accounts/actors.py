@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from django.conf import settings
@@ -120,13 +122,24 @@ def gathered(rows: Iterable[tuple[int, str]]) -> dict[int, frozenset[ProjectRole
 
 
 def client_address(request: HttpRequest) -> str:
-    """The address that connected; behind the TLS proxy, the one that the proxy itself saw.
+    """The address that connected; if that is the TLS proxy's, the one that the proxy itself saw.
 
     A proxy appends the peer's address to X-Forwarded-For, so only the last hop is its word; what stands before
-    came from the client and may be invented.
+    came from the client and may be invented. So is the whole header of whoever comes past the proxy.
     """
-    if settings.ENV.behind_tls:
+    peer = str(request.META.get("REMOTE_ADDR", ""))[:45]
+    if settings.ENV.behind_tls and is_proxy(peer, tuple(settings.ENV.proxy_addresses)):
         forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-        if forwarded:
-            return forwarded[:45]
-    return str(request.META.get("REMOTE_ADDR", ""))[:45]
+        return forwarded[:45] or peer
+    return peer
+
+
+@lru_cache(maxsize=256)
+def is_proxy(peer: str, addresses: tuple[str, ...]) -> bool:
+    """Whether this peer is one of the proxies; a Unix socket, which has no address, only the proxy can open."""
+    if not peer:
+        return True
+    try:
+        return any(ip_address(peer) in ip_network(each) for each in addresses)
+    except ValueError:
+        return False

@@ -29,17 +29,30 @@ class Me(APIView):
     @extend_schema(responses=bodies.MeSerializer)
     def get(self, request: Request) -> Response:
         """Who the plane takes you for, and what you may do where."""
-        actor: Actor = request.actor
-        slugs = dict(Project.objects.filter(pk__in=actor.project_ids).values_list("pk", "slug"))
-        return Response(
-            {
-                "kind": actor.kind,
-                "label": actor.label,
-                "system_role": actor.system_role,
-                "scopes": sorted(actor.scopes) if actor.scopes is not None else None,
-                "projects": {slugs[pk]: sorted(roles) for pk, roles in actor.project_roles.items() if pk in slugs},
-            }
-        )
+        return Response(told_of(request))
+
+    @extend_schema(request=bodies.PreferencesSerializer, responses=bodies.MeSerializer)
+    def patch(self, request: Request) -> Response:
+        """Choose how pages are shown to you: zone, language, theme. What is left out stays; no token may."""
+        asked = body_of(bodies.PreferencesSerializer, request)
+        request.user = services.set_preferences(actor=request.actor, **asked)
+        return Response(told_of(request))
+
+
+def told_of(request: Request) -> dict[str, Any]:
+    actor: Actor = request.actor
+    own = request.user if isinstance(request.user, User) else None
+    slugs = dict(Project.objects.filter(pk__in=actor.project_ids).values_list("pk", "slug"))
+    return {
+        "kind": actor.kind,
+        "label": actor.label,
+        "system_role": actor.system_role,
+        "scopes": sorted(actor.scopes) if actor.scopes is not None else None,
+        "time_zone": own.time_zone if own else None,
+        "language": own.language if own else None,
+        "theme": own.theme if own else None,
+        "projects": {slugs[pk]: sorted(roles) for pk, roles in actor.project_roles.items() if pk in slugs},
+    }
 
 
 # -- projects -------------------------------------------------------------------------------------------------------

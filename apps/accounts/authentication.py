@@ -18,6 +18,7 @@ from rest_framework.authentication import BaseAuthentication, CSRFCheck, Session
 from rest_framework.request import Request
 
 from apps.accounts.actors import actor_for_token, actor_for_user, client_address
+from apps.accounts.credentials import TOKEN_PREFIX
 from apps.accounts.models import ApiToken, ServiceAccount, User
 from apps.actors import Actor
 from apps.audit.services import record_refusal
@@ -169,19 +170,24 @@ def reason_against(token: ApiToken) -> Unauthenticated | None:
 
 
 def secret_in(header: str) -> str | None:
-    """The token in an Authorization header, None for an empty one."""
+    """The token in an Authorization header, None for an empty one.
+
+    Of Basic credentials it is the password, or the name where a token stands there (https://TOKEN@host/). Of two values
+    in one header, as git-lfs joins its own and the user's, the first counts.
+    """
     if not header:
         return None
-    scheme, _, value = header.strip().partition(" ")
+    scheme, _, value = header.partition(",")[0].strip().partition(" ")
     if scheme.lower() not in SCHEMES or not value:
         raise refused("token_malformed", "The Authorization header is not understood.", limit="Bearer, Basic, Token")
     value = value.strip()
     if scheme.lower() != "basic":
         return value
     try:
-        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        name, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
     except ValueError:  # no base64, not UTF-8, or a header that is not even ASCII
         raise refused("token_malformed", "The Basic credentials cannot be read.") from None
+    return name if name.startswith(TOKEN_PREFIX) and not secret.startswith(TOKEN_PREFIX) else secret
 
 
 def refused(code: str, message: str, *, limit: Any = None, hint: str = SEND_A_TOKEN) -> Unauthenticated:
@@ -224,5 +230,5 @@ def note_misuse(request: HttpRequest, token: ApiToken, why: Unauthenticated) -> 
         address=address,
         request_id=getattr(request, "request_id", ""),
     )
-    about = {"project_id": token.project_id, "object_type": "apitoken", "object_id": token.pk}
+    about: dict[str, Any] = {"project_id": token.project_id, "object_type": "apitoken", "object_id": token.pk}
     record_refusal(holder, Refused(why.message, code=why.code, action="token.use", **about), request)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.checks import DAYS
-from apps.accounts.models import Project, User
+from apps.accounts.models import Project, User, time_zones
 from apps.accounts.services import DEFAULT_DAYS
 from apps.actors import ProjectRole, SystemRole
 from apps.errors import PlaneError
@@ -40,6 +41,36 @@ class NameForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run
         fields = ["name"]
         labels = {"name": _("Name")}
         help_texts = {"name": _("As shown to others. The user name stays as it is: the audit trail refers to it.")}
+
+
+def zone_choices() -> list[tuple[str, Any]]:
+    """The zones by continent, so that a select of hundreds can be gone through."""
+    by_continent: dict[str, list[tuple[str, str]]] = {}
+    for name in sorted(time_zones() - {"UTC"}):
+        continent, _slash, place = name.partition("/")
+        by_continent.setdefault(continent, []).append((name, place.replace("_", " ")))
+    return [("", _("As the browser has it")), ("UTC", "UTC"), *by_continent.items()]
+
+
+class PreferencesForm(forms.Form):
+    time_zone = forms.ChoiceField(
+        label=_("Time zone"),
+        required=False,
+        choices=zone_choices,
+        help_text=_("Of every time on pages, in printed pages and in files of lists. Programs get UTC."),
+    )
+    language = forms.ChoiceField(
+        label=_("Language"),
+        required=False,
+        choices=lambda: [("", _("As the browser has it")), *settings.LANGUAGES],
+        help_text=_("The link at the top, on a phone in the account menu, changes it for this browser alone."),
+    )
+    theme = forms.ChoiceField(
+        label=_("Theme"),
+        required=False,
+        choices=[("", _("As the system has it")), ("light", _("Light")), ("dark", _("Dark"))],
+        help_text=_("The button at the top changes it for this browser alone. Paper is always light."),
+    )
 
 
 class TokenForm(forms.Form):

@@ -6,24 +6,30 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.shortcuts import resolve_url
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from apps.accounts.actors import actor_for_user, anonymous, client_address
 from apps.accounts.authentication import PasswordChangeRequired
+from apps.accounts.models import User, time_zones
 
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,40}")
 STARTED, SEEN = "started_at", "seen_at"
 RENEW_SECONDS = 60
-UNATTENDED = ("/healthz", "/readyz")  # asked every few seconds by a machine: no session, no query
+UNATTENDED = ("/healthz", "/readyz", "/metrics")  # asked every few seconds by a machine: no session, no query
 
 # A person with a one-time password reaches these and nothing else. By name: going by "needs no log-in" instead
 # would open every view that accepts a token.
@@ -86,6 +92,27 @@ def end_session(request: HttpRequest, view: Callable[..., HttpResponseBase]) -> 
     return sent_to(request, redirect_to_login(request.get_full_path(), resolve_url(settings.LOGIN_URL)).url)
 
 
+def page_of(request: HttpRequest) -> str:
+    """The page that asked for a fragment, as htmx says; the start for what is no address."""
+    try:
+        back = urlsplit(request.headers.get("HX-Current-URL", "/"))
+    except ValueError:
+        return "/"
+    return f"{back.path}?{back.query}" if back.query else back.path
+
+
+class LoginRequired(LoginRequiredMiddleware):
+    """Django's, which would send the log-in page into a fragment, or to an open page that asks by itself."""
+
+    def handle_no_permission(
+        self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]
+    ) -> HttpResponseBase:
+        response = super().handle_no_permission(request, view_func)
+        if "HX-Request" in request.headers:
+            return sent_to(request, redirect_to_login(page_of(request), resolve_url(settings.LOGIN_URL)).url)
+        return sent_to(request, response.url) if "X-Plane-Poll" in request.headers else response
+
+
 class RequestActor:
     """`request.actor`: who the session belongs to, or nobody. Token authentication puts its own in place.
 
@@ -105,6 +132,33 @@ class RequestActor:
         if not request.actor.is_anonymous:  # type: ignore[attr-defined]
             response.headers.setdefault("Cache-Control", "private, no-store")
         return response
+
+
+class Preferences:
+    """The reader's zone, language and theme, where one was chosen; `request.preferred` for the templates.
+
+    What programs get stays as it is, whoever asks. The cookie's language goes first: it was chosen in this browser.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        # Set, and not taken back: a stream is written after this returns, and the thread's next reader begins anew.
+        timezone.deactivate()
+        request.preferred = {}  # type: ignore[attr-defined]
+        if not is_unattended(request) and not is_for_programs(request) and isinstance(request.user, User):
+            self.apply(request, request.user)
+        return self.get_response(request)
+
+    def apply(self, request: HttpRequest, user: User) -> None:
+        zone = user.time_zone if user.time_zone in time_zones() else ""  # the machine's table may have lost it
+        request.preferred = {"time_zone": zone, "theme": user.theme}  # type: ignore[attr-defined]
+        if zone:
+            timezone.activate(ZoneInfo(zone))
+        if user.language and settings.LANGUAGE_COOKIE_NAME not in request.COOKIES:
+            translation.activate(user.language)
+            request.LANGUAGE_CODE = translation.get_language()  # type: ignore[attr-defined]
 
 
 class MustChangePassword:
@@ -151,7 +205,12 @@ def resolved_static() -> str:
 
 
 def sent_to(request: HttpRequest, url: str) -> HttpResponseBase:
-    """A redirect; htmx would follow a 302 and paste the page into a fragment, so it is told instead."""
+    """A redirect; htmx would follow a 302 and paste the page into a fragment, so it is told instead.
+
+    Nobody sits before a page that asks by itself: it stays, and says that it is signed out (static/js/presence.js).
+    """
+    if "X-Plane-Poll" in request.headers:
+        return HttpResponse(status=HTTPStatus.UNAUTHORIZED)
     if "HX-Request" in request.headers:
         return HttpResponse(headers={"HX-Redirect": url})
     return HttpResponseRedirect(url)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from functools import cache
 from typing import ClassVar
+from zoneinfo import available_timezones
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Lower
 
 from apps.actors import Actor, ProjectRole, SystemRole
 
+CONTINENTS = frozenset(
+    {"Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific"}
+)
 SLUG = RegexValidator(r"^[a-z0-9][a-z0-9-]{0,49}\Z", "Lower-case letters, digits and hyphens; up to 50.")
 # The audit trail shows user names, so no two may look alike: the scripts are not mixed (a Cyrillic "a" passes for a
 # Latin one), and there are no letters that a database folds onto others ("\u017f" is an "s" to PostgreSQL's UPPER).
@@ -24,6 +33,33 @@ ONE_LINE = RegexValidator(
     "Text of one line, without control or invisible characters.",
     inverse_match=True,
 )
+
+
+class Theme(StrEnum):
+    LIGHT = "light"
+    DARK = "dark"
+
+
+def known_zone(name: str) -> None:
+    """ValidationError for what is no zone of this machine's table."""
+    if name and name not in time_zones():
+        raise ValidationError("A zone of the IANA table, for instance Asia/Shanghai.")
+
+
+def known_language(code: str) -> None:
+    known = [each for each, _name in settings.LANGUAGES]
+    if code and code not in known:
+        raise ValidationError(f"One of {', '.join(known)}.")
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """Every name that stands for a place or is UTC: the table's old and its technical names are left out."""
+    return frozenset(
+        name
+        for name in available_timezones()
+        if name == "UTC" or ("/" in name and name.partition("/")[0] in CONTINENTS)
+    )
 
 
 class UserManager(BaseUserManager["User"]):
@@ -42,6 +78,10 @@ class User(AbstractBaseUser):
     must_change_password = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     password_changed_at = models.DateTimeField(null=True)
+    # How the pages are shown; empty: as the browser has it.
+    time_zone = models.CharField(max_length=64, blank=True, validators=[known_zone])
+    language = models.CharField(max_length=10, blank=True, validators=[known_language])
+    theme = models.CharField(max_length=5, blank=True, choices=[(theme.value, theme.value) for theme in Theme])
 
     USERNAME_FIELD = "username"
     EMAIL_FIELD = "email"
@@ -50,6 +90,11 @@ class User(AbstractBaseUser):
 
     class Meta:
         constraints = [models.UniqueConstraint(Lower("username"), name="user_username_ci")]
+        indexes = [
+            models.Index(fields=["name", "id"], name="user_by_name"),
+            models.Index(fields=["system_role", "id"], name="user_by_role"),
+            models.Index(fields=["last_login", "id"], name="user_by_log_in", condition=Q(last_login__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         """Never `name`: a person chooses that, and messages and records must not say who they are not."""
@@ -139,4 +184,8 @@ class ApiToken(models.Model):
             models.CheckConstraint(
                 condition=models.Q(user__isnull=True) ^ models.Q(service_account__isnull=True), name="token_of_one"
             )
+        ]
+        indexes = [
+            models.Index(fields=["user", "id"], name="token_by_age"),
+            models.Index(fields=["user", "expires_at", "id"], name="token_by_end"),
         ]

@@ -13,6 +13,9 @@ from apps.accounts.models import ApiToken, Membership, Project, ServiceAccount, 
 from apps.actors import Actor
 from apps.errors import NotFound
 
+OF_A_USER = ("user__username", "user__name", "user__is_active")
+OF_A_SERVICE = ("service_account__name", "service_account__is_active")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
@@ -46,23 +49,23 @@ def get_user(actor: Actor, username: str) -> User:
 
 
 def list_members(actor: Actor, project: Project) -> list[Member]:
-    """Who belongs to the project, people first, by name; one query."""
+    """Who belongs to the project, people first, by name; one query, of plain values: a project may have thousands."""
     policy.require(actor, "member.view", project)
-    found: dict[tuple[bool, str], tuple[User | ServiceAccount, list[str]]] = {}
-    rows = Membership.objects.filter(project=project).select_related("user", "service_account").order_by("role")
-    for row in rows:
-        owner = row.user or row.service_account
-        if owner is not None:
-            found.setdefault((row.user is None, name_of(owner)), (owner, []))[1].append(row.role)
+    rows = Membership.objects.filter(project=project).order_by("role").values_list("role", *OF_A_USER, *OF_A_SERVICE)
+    found: dict[tuple[bool, str], tuple[str, bool, list[str]]] = {}
+    for role, username, full_name, active, service, service_active in rows:
+        owner = (username is None, service if username is None else username)
+        told = (full_name or "", service_active if username is None else active)
+        found.setdefault(owner, (*told, []))[2].append(role)
     return [
         Member(
-            kind="user" if isinstance(owner, User) else "service_account",
-            name=name_of(owner),
-            full_name=owner.name if isinstance(owner, User) else "",
-            is_active=owner.is_active,
+            kind="service_account" if is_service else "user",
+            name=name,
+            full_name=full_name,
+            is_active=is_active,
             roles=tuple(roles),
         )
-        for _, (owner, roles) in sorted(found.items(), key=lambda item: item[0])
+        for (is_service, name), (full_name, is_active, roles) in sorted(found.items())
     ]
 
 

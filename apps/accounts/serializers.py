@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from rest_framework import serializers
 
 from apps.accounts.checks import DAYS
-from apps.accounts.models import ApiToken, Project, User
+from apps.accounts.models import ApiToken, Project, Theme, User
 from apps.accounts.reads import name_of
 from apps.accounts.services import DEFAULT_DAYS
 from apps.actors import ProjectRole, SystemRole
@@ -34,9 +35,27 @@ class MeSerializer(serializers.Serializer[Any]):
     label = serializers.CharField()  # type: ignore[assignment]  # DRF's Field has an attribute of this name
     system_role = serializers.CharField(allow_null=True)
     scopes = serializers.ListField(child=serializers.CharField(), allow_null=True, help_text="null: no token.")
+    time_zone = serializers.CharField(allow_null=True, help_text="Of pages, as chosen; empty: the browser's.")
+    language = serializers.CharField(allow_null=True, help_text="Of pages, as chosen; empty: the browser's.")
+    theme = serializers.CharField(allow_null=True, help_text="Of pages, as chosen; empty: the browser's.")
     projects = serializers.DictField(
         child=serializers.ListField(child=serializers.CharField()), help_text="Roles by the project's slug."
     )
+
+
+class PreferencesSerializer(serializers.Serializer[Any]):
+    """How pages are shown; what is left out stays as it is, what is empty is as the browser has it."""
+
+    time_zone = serializers.CharField(
+        max_length=64, required=False, allow_blank=True, help_text="A name of the IANA database, such as Asia/Shanghai."
+    )
+    language = serializers.CharField(
+        max_length=10,
+        required=False,
+        allow_blank=True,
+        help_text=f"Of: {', '.join(code for code, _name in settings.LANGUAGES)}.",
+    )
+    theme = serializers.CharField(max_length=10, required=False, allow_blank=True, help_text=f"Of: {', '.join(Theme)}.")
 
 
 class MemberSerializer(serializers.Serializer[Any]):

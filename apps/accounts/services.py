@@ -154,6 +154,27 @@ def rename_oneself(*, actor: Actor, name: str) -> User:
     return user
 
 
+def set_preferences(
+    *, actor: Actor, time_zone: str | None = None, language: str | None = None, theme: str | None = None
+) -> User:
+    """How the pages are shown to the actor; an empty one is as the browser has it, None leaves it."""
+    policy.require(actor, "user.set_preferences")
+    if actor.user_id is None:
+        raise NotFound("Only a person looks at pages.")
+    given = {"time_zone": time_zone, "language": language, "theme": theme}
+    asked = {name: value for name, value in given.items() if value is not None}
+    with transaction.atomic():
+        user = User.objects.select_for_update().get(pk=actor.user_id)
+        before = {name: getattr(user, name) for name in asked}
+        for name, value in asked.items():
+            setattr(user, name, value)
+        checks.check_fields(user, *asked)
+        if before != asked:
+            user.save(update_fields=list(asked))
+            record(actor=actor, action="user.set_preferences", obj=user, before=before, after=asked)
+    return user
+
+
 # -- projects and members -------------------------------------------------------------------------------------------
 def create_project(*, actor: Actor, slug: str, name: str = "") -> Project:
     """An empty project; Conflict if the slug is taken."""

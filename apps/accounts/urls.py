@@ -6,6 +6,7 @@ app_name = "accounts"
 urlpatterns = [
     path("account", views.account, name="account"),
     path("account/tokens", views.tokens, name="tokens"),
+    path("account/tokens/bulk", views.revoke_tokens, name="revoke_tokens"),
     path("account/tokens/<int:token_id>/revoke", views.revoke_token, name="revoke_token"),
     path("people", views.people, name="people"),
     path("people/<str:username>", views.person, name="person"),

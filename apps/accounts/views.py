@@ -2,44 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps import policy
 from apps.accounts import reads, services
-from apps.accounts.forms import MemberForm, NameForm, PersonForm, SystemRoleForm, TokenForm, show_refusal
-from apps.accounts.models import ApiToken, Membership, User
+from apps.accounts.forms import (
+    MemberForm,
+    NameForm,
+    PersonForm,
+    PreferencesForm,
+    SystemRoleForm,
+    TokenForm,
+    show_refusal,
+)
+from apps.accounts.lists import MEMBERS, PEOPLE, TOKENS, members_table, people_table, tokens_table
+from apps.accounts.models import Membership, User
 from apps.accounts.projects import get_project
+from apps.audit.list_export import csv_response
+from apps.bulk import Done, each, numbers_asked, result_context, way_back
 from apps.errors import PlaneError, Refused
-from apps.pages import page_asked
+from apps.listing import marked
 
 
 # -- one's own ------------------------------------------------------------------------------------------------------
 @require_http_methods(["GET", "POST"])
 def account(request: HttpRequest) -> HttpResponse:
-    """Who am I, what may I do where; the one thing to change here is the name shown."""
+    """Who am I, what may I do where; to change here are the name shown, and how the pages are shown."""
     user: User = request.user  # type: ignore[assignment]
-    form = NameForm(request.POST or None, instance=User.objects.get(pk=user.pk))
-    if request.method == "POST" and form.is_valid():
+    asked = request.POST.get("form", "name") if request.method == "POST" else ""
+    form = NameForm(request.POST if asked == "name" else None, instance=User.objects.get(pk=user.pk))
+    now = {name: getattr(user, name) for name in PreferencesForm.base_fields}
+    preferences = PreferencesForm(request.POST if asked == "preferences" else None, initial=now)
+    if asked == "name" and form.is_valid():
         services.rename_oneself(actor=request.actor, name=form.cleaned_data["name"])
         messages.success(request, _("Your name is changed."))
         return redirect("accounts:account")
-    return render(
-        request, "accounts/account.html", {"form": form, "memberships": roles_by_project(user), "person": user}
-    )
+    if asked == "preferences" and preferences.is_valid():
+        services.set_preferences(actor=request.actor, **preferences.cleaned_data)
+        messages.success(request, _("The pages are shown as you chose."))
+        return in_language(redirect("accounts:account"), preferences.cleaned_data["language"])
+    context = {
+        "form": form,
+        "preferences": preferences,
+        "memberships": roles_by_project(user),
+        "person": user,
+        "plane_zone": settings.TIME_ZONE,
+    }
+    return render(request, "accounts/account.html", context, status=422 if asked else 200)
 
 
+def in_language(response: HttpResponse, code: str) -> HttpResponse:
+    """This browser follows at once: what it had chosen before would go first."""
+    if code:
+        response.set_cookie(settings.LANGUAGE_COOKIE_NAME, code, samesite="Lax", secure=settings.SESSION_COOKIE_SECURE)
+    else:
+        response.delete_cookie(settings.LANGUAGE_COOKIE_NAME)
+    return response
+
+
+@marked(TOKENS.key)
 @never_cache
 @require_http_methods(["GET", "POST"])
-def tokens(request: HttpRequest) -> HttpResponse:
+def tokens(request: HttpRequest) -> HttpResponseBase:
     """One's tokens. A new one's secret is in the answer to the POST and nowhere else: no redirect could carry it."""
     usable = reads.projects_for_tokens(request.actor, request.user)  # type: ignore[arg-type]
     form = TokenForm(request.POST or None, usable=usable)
@@ -54,9 +88,11 @@ def tokens(request: HttpRequest) -> HttpResponse:
             raise  # recorded, and shown on the page of refusals
         except PlaneError as error:
             show_refusal(form, error)
-    page = page_asked(reads.list_own_tokens(request.actor), request.GET)
-    status = 422 if form.errors else 200
-    context = {"form": form, "page": page, "rows": shown(page.items), "secret": secret, "made": made, "usable": usable}
+    table = tokens_table(request.actor, request.GET)
+    if request.method == "GET" and request.GET.get("format") == "csv":
+        return csv_response(request.actor, table)
+    status = 422 if form.errors else table.status
+    context = {**table.context(), "form": form, "secret": secret, "made": made, "usable": usable}
     return render(request, "accounts/tokens.html", context, status=status)
 
 
@@ -68,12 +104,20 @@ def revoke_token(request: HttpRequest, token_id: int) -> HttpResponse:
     return redirect("accounts:tokens")
 
 
-def shown(tokens: list[ApiToken]) -> list[dict[str, Any]]:
-    now = timezone.now()
-    return [
-        {"token": t, "state": "revoked" if t.revoked_at else "expired" if t.expires_at <= now else "active"}
-        for t in tokens
-    ]
+@require_POST
+def revoke_tokens(request: HttpRequest) -> HttpResponse:
+    """Revoke the selected tokens, each by itself; the answer says what became of each."""
+    actor, reason = request.actor, request.POST.get("reason", "")[:2000]
+    policy.require_scope(actor, "token.revoke")
+
+    def one(pk: int) -> Done:
+        token = reads.get_token(actor, pk)
+        services.revoke_token(actor=actor, token=token, reason=reason)
+        return Done(f"{token.name} ({token.prefix}…)", "", _("Revoked"))
+
+    outcomes = each(actor, numbers_asked(request), one, name=str, request=request)
+    back = way_back(request, reverse("accounts:tokens"))
+    return render(request, "accounts/bulk.html", result_context(outcomes, title=_("Revoke tokens"), back=back))
 
 
 def roles_by_project(user: User) -> dict[str, list[str]]:
@@ -85,11 +129,13 @@ def roles_by_project(user: User) -> dict[str, list[str]]:
 
 
 # -- people ---------------------------------------------------------------------------------------------------------
+@marked(PEOPLE.key)
 @never_cache
 @require_http_methods(["GET", "POST"])
-def people(request: HttpRequest) -> HttpResponse:
+def people(request: HttpRequest) -> HttpResponseBase:
     """Everybody with an account; the system administrator adds one here and reads the one-time password once."""
-    found = reads.list_users(request.actor)
+    if request.method == "GET" and request.GET.get("format") == "csv":
+        return csv_response(request.actor, people_table(request.actor, request.GET))
     form = PersonForm(request.POST or None)
     made, password = None, ""
     if request.method == "POST" and form.is_valid():
@@ -100,18 +146,15 @@ def people(request: HttpRequest) -> HttpResponse:
             raise
         except PlaneError as error:
             show_refusal(form, error)
-    asked = request.GET.get("q", "").strip()[:80]
-    page = page_asked(found.filter(username__icontains=asked) if asked else found, request.GET, order=("username",))
+    table = people_table(request.actor, request.GET)
     context = {
+        **table.context(),
         "form": form,
-        "page": page,
-        "asked": asked,
-        "filters": [{"name": "q", "label": _("User name"), "value": asked}],
         "made": made,
         "password": password,
         "may_create": policy.allows(request.actor, "user.create"),
     }
-    return render(request, "accounts/people.html", context, status=422 if form.errors else 200)
+    return render(request, "accounts/people.html", context, status=422 if form.errors else table.status)
 
 
 @never_cache
@@ -136,10 +179,18 @@ def person_page(request: HttpRequest, user: User, *, status: int = 200, **over: 
         and (not memberships or "role_form" in over),
         "may_set_members": policy.allows(actor, "member.set_roles") and (not user.system_role or "member_form" in over),
         "role_form": SystemRoleForm(initial={"system_role": user.system_role}, prefix="role"),
-        "member_form": MemberForm(projects=projects, prefix="member"),
+        "member_form": MemberForm(projects=projects, prefix="member", initial=roles_now(request, memberships)),
         **over,
     }
     return render(request, "accounts/person.html", context, status=status)
+
+
+def roles_now(request: HttpRequest, memberships: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What the form that sets roles opens with: the project that the query names, else the first, and the roles there,
+    so that setting one does not quietly take the others away.
+    """
+    chosen = request.GET.get("project", "") or next(iter(memberships), "")
+    return {"project": chosen, "roles": memberships.get(chosen, [])}
 
 
 @require_POST
@@ -208,17 +259,24 @@ def set_person_memberships(request: HttpRequest, username: str) -> HttpResponse:
 
 
 # -- members of a project -------------------------------------------------------------------------------------------
+@marked(MEMBERS.key)
 @require_GET
-def members(request: HttpRequest, project: str) -> HttpResponse:
+def members(request: HttpRequest, project: str) -> HttpResponseBase:
+    """/p/<slug>/members: who belongs to the project, with which roles."""
     where = get_project(request.actor, project)
+    request.project = where  # type: ignore[attr-defined]  # the frame shows it
+    table = members_table(request.actor, where, request.GET)
+    if request.GET.get("format") == "csv":
+        return csv_response(request.actor, table, project=where)
     context = {
+        **table.context(),
         "project": where,
-        "members": reads.list_members(request.actor, where),
+        "count": table.total or 0,
         "may_see_people": policy.allows(request.actor, "user.view"),
         "may_disable": policy.allows(request.actor, "service_account.disable", where),
         "address": reverse("accounts:members", args=[where.slug]),
     }
-    return render(request, "accounts/members.html", context)
+    return render(request, "accounts/members.html", context, status=table.status)
 
 
 @require_POST

@@ -21,6 +21,8 @@ from apps.accounts.proofs import prove
 from apps.approvals import reads, services
 from apps.approvals.models import Approval
 from apps.approvals.serializers import (
+    ApprovalAnswerBody,
+    ApprovalAskBody,
     ApprovalDetailSerializer,
     ApprovalPoliciesSerializer,
     ApprovalPolicyBody,
@@ -32,10 +34,12 @@ from apps.approvals.serializers import (
 from apps.approvals.states import ApprovalState
 from apps.approvals.subjects import address_of
 from apps.errors import Invalid
+from apps.listing import between_days, day_parameters
 
 FILTERS = [
     OpenApiParameter("state", str, enum=[*ApprovalState.values, reads.DECIDED], description="Only these."),
     OpenApiParameter("mine", str, enum=["1"], description="Only those that wait for the caller's vote."),
+    *day_parameters("asked"),
 ]
 
 
@@ -61,6 +65,7 @@ def whole(request: Request, project: Project, approval: Approval) -> dict[str, A
         **ApprovalSerializer(approval).data,
         "facts": json.loads(approval.facts),
         "votes": reads.votes_on(approval),
+        "remarks": reads.remarks_on(approval),
         "changes": reads.standing_of(approval).changes,
         "void_changes": approval.void_changes,
         "waits_for_me": reads.waiting_for(request.actor).filter(pk=approval.pk).exists(),
@@ -72,6 +77,7 @@ def whole(request: Request, project: Project, approval: Approval) -> dict[str, A
 class ApprovalList(GenericAPIView[Approval]):
     serializer_class = ApprovalSerializer
     queryset = Approval.objects.none()  # for the schema alone
+    page_order: tuple[str, ...] = ("-id",)
 
     @extend_schema(operation_id="approvals_list", parameters=FILTERS, responses=ApprovalSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
@@ -82,7 +88,10 @@ class ApprovalList(GenericAPIView[Approval]):
         rows = reads.list_approvals(
             request.actor, where, state=asked.get("state", ""), mine=asked.get("mine", "") == "1"
         )
-        return self.get_paginated_response(ApprovalSerializer(self.paginate_queryset(rows), many=True).data)
+        if asked.get("asked_after") or asked.get("asked_before"):
+            self.page_order = ("-created_at", "-id")  # whose index holds these days in one piece
+        page = self.paginate_queryset(between_days(rows, "created_at", asked, "asked"))
+        return self.get_paginated_response(ApprovalSerializer(page, many=True).data)
 
 
 class ApprovalDetail(APIView):
@@ -128,6 +137,24 @@ class ApprovalWithdraw(APIView):
         _where, approval = found(request, project, pk)
         policy.require(request.actor, "approval.withdraw", approval)
         services.withdraw(actor=request.actor, approval=approval, **body_of(ApprovalReasonBody, request))
+        return Response(whole(request, *found(request, project, pk)))
+
+
+class ApprovalAsk(APIView):
+    @extend_schema(operation_id="approvals_ask", request=ApprovalAskBody, responses=ApprovalDetailSerializer)
+    def post(self, request: Request, project: str, pk: int) -> Response:
+        """Ask who requested it for more. Nothing is decided, and the deadline runs on."""
+        _where, approval = found(request, project, pk)
+        services.ask_for_more(actor=request.actor, approval=approval, **body_of(ApprovalAskBody, request))
+        return Response(whole(request, *found(request, project, pk)))
+
+
+class ApprovalAnswer(APIView):
+    @extend_schema(operation_id="approvals_answer", request=ApprovalAnswerBody, responses=ApprovalDetailSerializer)
+    def post(self, request: Request, project: str, pk: int) -> Response:
+        """What the requester answers, or adds."""
+        _where, approval = found(request, project, pk)
+        services.answer(actor=request.actor, approval=approval, **body_of(ApprovalAnswerBody, request))
         return Response(whole(request, *found(request, project, pk)))
 
 

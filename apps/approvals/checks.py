@@ -5,13 +5,14 @@ from __future__ import annotations
 from apps.accounts.proofs import TOKEN, Proof
 from apps.actors import Actor
 from apps.approvals.differences import Change, told
-from apps.approvals.models import Approval
+from apps.approvals.models import Approval, Vote
 from apps.approvals.states import ApprovalState
 from apps.approvals.subjects import subject_types
 from apps.approvals.terms import DEADLINE_HOURS, NEEDED
 from apps.errors import Conflict, Invalid, Refused
 
 REASON, COMMENT, TITLE = 2000, 2000, 200  # characters
+REMARKS = 40  # questions and answers of one approval
 NAMED = 3  # changes that the first sentence names; the others follow in the list
 
 
@@ -67,12 +68,12 @@ def check_not_own(actor: Actor, approval: Approval) -> None:
         )
 
 
-def check_own(actor: Actor, approval: Approval) -> None:
+def check_own(actor: Actor, approval: Approval, action: str = "approval.withdraw") -> None:
     if not approval.is_own_of(actor):
         raise Refused(
-            "Only who asked for it withdraws it.",
+            "Only who asked for it withdraws it, or answers.",
             code="not_yours",
-            action="approval.withdraw",
+            action=action,
             project_id=approval.project_id,
             object_type="approval",
             object_id=approval.pk,
@@ -103,13 +104,22 @@ def check_seen(approval: Approval, facts_digest: str) -> None:
         )
 
 
-def check_not_voted(user_id: int, approval: Approval) -> None:
-    vote = approval.votes.filter(user_id=user_id).first()
+def check_not_voted(vote: Vote | None) -> None:
     if vote is not None:
         raise Conflict(
             f"You have voted on this already ({vote.decision}, {vote.at.isoformat(timespec='seconds')}).",
             code="already_voted",
             hint="A vote stands. Somebody else must give the next one.",
+        )
+
+
+def check_room(approval: Approval) -> None:
+    if approval.remarks.count() >= REMARKS:
+        raise Conflict(
+            f"The approval {approval.pk} has {REMARKS} questions and answers already.",
+            code="too_many_remarks",
+            limit=REMARKS,
+            hint="Decide, or let it be withdrawn and asked for anew.",
         )
 
 

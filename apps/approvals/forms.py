@@ -45,6 +45,15 @@ class WithdrawForm(forms.Form):
     reason = reason_field()
 
 
+class AnswerForm(forms.Form):
+    text = forms.CharField(
+        max_length=REASON,
+        label=gettext_lazy("Your answer"),
+        help_text=gettext_lazy("The approvers read it. Goes into the audit trail as written."),
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+
 class PolicyForm(forms.Form):
     needed = forms.IntegerField(
         label=gettext_lazy("Approvals needed"),

@@ -72,6 +72,12 @@ class Approval(models.Model):
             models.Index(fields=["deadline_at"], name="approval_deadlines", condition=Q(state="pending")),
             models.Index(fields=["project", "-id"], name="approval_recent"),
             models.Index(fields=["project", "state", "-id"], name="approval_by_state"),
+            models.Index(fields=["project", "requester", "-id"], name="approval_by_requester"),
+            models.Index(fields=["project", "created_at", "id"], name="approval_by_age"),
+            models.Index(fields=["project", "deadline_at", "id"], name="approval_by_deadline"),
+            models.Index(
+                fields=["project", "decided_at", "id"], name="approval_by_end", condition=Q(decided_at__isnull=False)
+            ),
             models.Index(fields=["subject_type", "subject_id", "-id"], name="approval_of_subject"),
         ]
 
@@ -118,6 +124,36 @@ class Vote(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["approval", "user"], name="vote_once")]
+
+
+class Remark(models.Model):
+    """A question of an approver who wants to know more before deciding, or the requester's answer. Never changed."""
+
+    approval = models.ForeignKey(Approval, models.CASCADE, related_name="remarks", db_index=False)
+    user = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", db_index=False)
+    label = models.CharField(max_length=200)
+    asks = models.BooleanField()  # else it answers
+    text = models.CharField(max_length=2000)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["approval", "id"], name="approval_remarks")]
+
+
+class Look(models.Model):
+    """What one person was shown last of an approval, and what they had seen before that and have not let go of yet."""
+
+    approval = models.ForeignKey(Approval, models.CASCADE, related_name="looks", db_index=False)
+    user = models.ForeignKey(User, models.PROTECT, related_name="+", db_index=False)
+    digest = models.CharField(max_length=64)  # of `shown`
+    shown = models.TextField()  # canonical JSON; see looks.py
+    at = models.DateTimeField()
+    before = models.TextField(blank=True)  # what they are told the difference to; "" once they have seen it
+    before_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["approval", "user"], name="look_once")]
+        indexes = [models.Index(fields=["user", "-id"], name="look_of_user")]
 
 
 class ApprovalPolicy(models.Model):

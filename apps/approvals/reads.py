@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 
 from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor, ProjectRole, SystemRole
-from apps.approvals.differences import Change, changes_since
-from apps.approvals.models import Approval, ApprovalPolicy, ApprovalQuerySet, Vote
+from apps.approvals.differences import CHANGES, Change, changes_since, differences
+from apps.approvals.looks import News, news_between
+from apps.approvals.models import Approval, ApprovalPolicy, ApprovalQuerySet, Look, Remark, Vote
 from apps.approvals.states import ApprovalState
 from apps.approvals.subjects import subject_named, subject_types
-from apps.approvals.terms import DEFAULT, Terms
+from apps.approvals.terms import DEFAULT, Terms, eligible_people
+from apps.audit.models import AuditRecord
+from apps.audit.reads import event_of
 from apps.audit.services import record
 from apps.errors import Invalid, NotFound, PlaneError
 
@@ -59,7 +64,7 @@ def note_reading(actor: Actor, project: Project, **about: Any) -> None:
 
 
 def waiting_for(actor: Actor) -> ApprovalQuerySet:
-    """Pending approvals of every project that this person may vote on and has not; without those they asked for."""
+    """Pending approvals of every project that this person may decide on; without those they asked for or voted on."""
     projects = [pk for pk, roles in actor.project_roles.items() if ProjectRole.APPROVER in roles]
     if actor.user_id is None or not projects:
         return Approval.objects.none()
@@ -67,7 +72,8 @@ def waiting_for(actor: Actor) -> ApprovalQuerySet:
     return (
         Approval.objects.filter(project_id__in=projects, state=ApprovalState.PENDING, deadline_at__gt=Now())
         .exclude(requester_user_id=actor.user_id)
-        .exclude(Exists(voted))
+        .with_given()
+        .filter(~Exists(voted) | Q(given__gte=F("needed")))  # enough count again: who voted may carry it out
     )
 
 
@@ -75,6 +81,62 @@ def votes_on(approval: Approval) -> list[Vote]:
     """The votes in order, each with `counts`: whether it still does. At most the policy's ten and one rejection."""
     counting = approval.votes.counting(approval.project_id).filter(pk=OuterRef("pk"))
     return list(approval.votes.annotate(counts=Exists(counting)).order_by("pk"))
+
+
+def remarks_on(approval: Approval) -> list[Remark]:
+    """Questions and answers in order; checks.REMARKS at most."""
+    return list(approval.remarks.order_by("pk"))
+
+
+def ending_of(approval: Approval) -> dict[str, str] | None:
+    """Who ended it and why, as the trail has it; None while it is pending."""
+    if not approval.ended:
+        return None
+    action = f"approval.{approval.state}"
+    row = AuditRecord.objects.filter(object_type="approval", object_id=str(approval.pk), action=action).first()
+    return {"who": row.actor, "reason": str(event_of(row).body.get("reason", ""))} if row else None
+
+
+def asked_of(actor: Actor) -> ApprovalQuerySet:
+    """This person's pending requests whose newest remark is a question that nobody has answered."""
+    if actor.user_id is None:
+        return Approval.objects.none()
+    newest = Remark.objects.filter(approval=OuterRef("pk")).order_by("-pk").values("asks")[:1]
+    mine = Approval.objects.filter(requester_user_id=actor.user_id, project_id__in=actor.project_ids)
+    return (
+        mine.filter(state=ApprovalState.PENDING, deadline_at__gt=Now())
+        .annotate(open=Subquery(newest))
+        .filter(open=True)
+    )
+
+
+def could_vote(approval: Approval) -> int:
+    """How many people could still give a vote: eligible, and not among those who have."""
+    voted = approval.votes.values("user_id")
+    return (
+        eligible_people(approval.project_id, requester_user_id=approval.requester_user_id).exclude(pk__in=voted).count()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What changed since somebody looked, and when that was."""
+
+    at: datetime
+    news: list[News]
+    facts: list[Change]  # between the request they saw and this one, where they are two
+
+
+def news_for(look: Look | None, approval: Approval) -> Looked | None:
+    """What this person has not been told yet; None on a first look, and while nothing is new."""
+    if look is None or not look.before or look.before_at is None:
+        return None
+    before, now, facts = json.loads(look.before), json.loads(look.shown), []
+    if before["approval"] != approval.pk and before["facts"] != approval.facts_digest:
+        seen = Approval.objects.filter(pk=before["approval"], project=approval.project_id).values_list("facts").first()
+        facts = list(differences(json.loads(seen[0]), json.loads(approval.facts)))[:CHANGES] if seen else []
+    news = news_between(before, now, facts)
+    return Looked(look.before_at, news, facts) if news else None
 
 
 @dataclass(frozen=True, slots=True)

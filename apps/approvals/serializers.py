@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.approvals import checks
-from apps.approvals.models import Approval, Vote
+from apps.approvals.models import Approval, Remark, Vote
 from apps.approvals.terms import DEADLINE_HOURS, NEEDED
 
 
@@ -50,6 +50,16 @@ class ApprovalVoteSerializer(serializers.ModelSerializer[Vote]):
         read_only_fields = fields
 
 
+class ApprovalRemarkSerializer(serializers.ModelSerializer[Remark]):
+    person = serializers.CharField(source="label")
+
+    class Meta:
+        model = Remark
+        fields = ["person", "asks", "text", "at"]
+        read_only_fields = fields
+        extra_kwargs = {"asks": {"help_text": "A question of an approver; else an answer."}}
+
+
 class FactChangeSerializer(serializers.Serializer[Any]):
     path = serializers.CharField(help_text="JSON pointer into the facts.")
 
@@ -70,6 +80,7 @@ class ApprovalLinksSerializer(serializers.Serializer[Any]):
 class ApprovalDetailSerializer(ApprovalSerializer):
     facts = serializers.JSONField(help_text="What is decided about, in the form of its subject type.")
     votes = ApprovalVoteSerializer(many=True)
+    remarks = ApprovalRemarkSerializer(many=True, help_text="Questions and answers, in order.")
     changes = FactChangeSerializer(
         many=True, help_text="Of a pending one: what is no longer as it was asked for. Approving would void it."
     )
@@ -82,6 +93,7 @@ class ApprovalDetailSerializer(ApprovalSerializer):
             *ApprovalSerializer.Meta.fields,
             "facts",
             "votes",
+            "remarks",
             "changes",
             "void_changes",
             "waits_for_me",
@@ -94,8 +106,15 @@ class ApprovalReasonBody(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=checks.REASON, help_text="Goes into the audit trail as written.")
 
 
-class ApprovalVoteBody(ApprovalReasonBody):
+class ApprovalAskBody(ApprovalReasonBody):
     facts_digest = serializers.CharField(max_length=64, help_text="Of the facts that you saw.")
+
+
+class ApprovalAnswerBody(serializers.Serializer[Any]):
+    text = serializers.CharField(max_length=checks.REASON, help_text="Goes into the audit trail as written.")
+
+
+class ApprovalVoteBody(ApprovalAskBody):
     password = serializers.CharField(
         max_length=1000,
         required=False,

@@ -12,22 +12,24 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from apps.accounts.models import Project
 from apps.accounts.proofs import Proof
 from apps.actors import Actor
 from apps.approvals import checks
 from apps.approvals.differences import Change, changes_since, facts_text
-from apps.approvals.models import Approval, ApprovalPolicy, Vote
+from apps.approvals.models import Approval, ApprovalPolicy, Look, Remark, Vote
 from apps.approvals.states import ApprovalState, Decision
 from apps.approvals.subjects import subject_of
 from apps.approvals.terms import DEFAULT, eligible_people, terms_of
 from apps.audit.services import change_state, record, seal_now
-from apps.canonical import sha256_hex
+from apps.canonical import canonical_json, sha256_hex
 from apps.errors import Conflict
 from apps.policy import require
 
 EXPIRED_AT_ONCE = 100  # of one round of the dispatcher
+LOOKED_AGAIN = timedelta(minutes=1)  # a page that is reloaded within it writes nothing
 
 
 # -- asking ---------------------------------------------------------------------------------------------------------
@@ -152,11 +154,16 @@ def _decide(
         row = _locked(approval)
         checks.check_pending(row)
         checks.check_seen(row, facts_digest)
-        checks.check_not_voted(proof.user_id, row)
+        own = row.votes.filter(user_id=proof.user_id).first()
+        resumes = asks_facts and _enough_again(row, own)
+        if not resumes:
+            checks.check_not_voted(own)
         if row.due:  # type: ignore[attr-defined]  # annotated
             ended = _expire(actor, row)
         elif asks_facts and (changed := changed or changes_since(row)):
             ended = _void(actor, row, changed)
+        elif resumes:
+            _carry_out(actor, row, reason, _recorded(actor, row, "approval.resume", reason, proof))
         else:
             _vote(actor, row, decision, reason, proof)
         seal_now()
@@ -180,21 +187,34 @@ def _vote(actor: Actor, approval: Approval, decision: Decision, reason: str, pro
         facts_digest=approval.facts_digest,
         method=proof.method,
     )
-    given = approval.votes.counting(approval.project_id).count()
-    digests = {"facts": approval.facts_digest}
-    record(
-        actor=actor,
-        action=f"approval.{decision}",
-        obj=approval,
-        reason=reason,
-        after={"given": given, "needed": approval.needed, "proof": proof.method},
-        digests=digests,
-    )
+    digests = _recorded(actor, approval, f"approval.{decision}", reason, proof)
     if decision == Decision.REJECT:
         change_state(approval, ApprovalState.REJECTED, actor=actor, reason=reason, digests=digests, decided_at=Now())
-    elif given >= approval.needed:
-        change_state(approval, ApprovalState.APPROVED, actor=actor, reason=reason, digests=digests, decided_at=Now())
-        subject_of(approval).carry_out(actor, approval)
+    elif _given(approval) >= approval.needed:
+        _carry_out(actor, approval, reason, digests)
+
+
+def _given(approval: Approval) -> int:
+    return approval.votes.counting(approval.project_id).count()
+
+
+def _enough_again(approval: Approval, own: Vote | None) -> bool:
+    """Enough votes count, but none of them was the last: somebody lost the role and was given it again. Whoever voted
+    for it may then carry it out, with a reason and the proof again; nobody might be left who has not voted."""
+    return own is not None and own.decision == Decision.APPROVE and _given(approval) >= approval.needed
+
+
+def _recorded(actor: Actor, approval: Approval, action: str, reason: str, proof: Proof) -> dict[str, str]:
+    """The record of a decision. Returns the digests that it is about."""
+    told = {"given": _given(approval), "needed": approval.needed, "proof": proof.method}
+    digests = {"facts": approval.facts_digest}
+    record(actor=actor, action=action, obj=approval, reason=reason, after=told, digests=digests)
+    return digests
+
+
+def _carry_out(actor: Actor, approval: Approval, reason: str, digests: dict[str, str]) -> None:
+    change_state(approval, ApprovalState.APPROVED, actor=actor, reason=reason, digests=digests, decided_at=Now())
+    subject_of(approval).carry_out(actor, approval)
 
 
 def _void(actor: Actor, approval: Approval, changes: list[Change]) -> Conflict:
@@ -224,6 +244,88 @@ def _expire(actor: Actor, approval: Approval) -> Conflict:
         decided_at=Now(),
     )
     return fault
+
+
+# -- asking back ----------------------------------------------------------------------------------------------------
+def ask_for_more(*, actor: Actor, approval: Approval, facts_digest: str, reason: str) -> Remark:
+    """A question to whoever asked, instead of a decision: the request stays as it is, and its deadline runs on.
+
+    Raises as a vote does, but takes no proof: nothing is decided.
+    """
+    require(actor, "approval.ask", approval)
+    checks.check_not_own(actor, approval)
+    return _remark(actor, approval, asks=True, text=reason, facts_digest=facts_digest)
+
+
+def answer(*, actor: Actor, approval: Approval, text: str) -> Remark:
+    """The requester's answer to what was asked, or more that the approvers should know."""
+    require(actor, "approval.answer", approval)
+    checks.check_own(actor, approval, "approval.answer")
+    return _remark(actor, approval, asks=False, text=text, facts_digest=approval.facts_digest)
+
+
+def _remark(actor: Actor, approval: Approval, *, asks: bool, text: str, facts_digest: str) -> Remark:
+    text = checks.checked_text(text, "reason" if asks else "text", checks.REASON)
+    with transaction.atomic():
+        row = _locked(approval)
+        checks.check_pending(row)
+        checks.check_seen(row, facts_digest)
+        if row.due:  # type: ignore[attr-defined]  # annotated
+            raise checks.deadline_passed(row)
+        checks.check_room(row)
+        said = Remark.objects.create(approval=row, user_id=actor.user_id, label=actor.label, asks=asks, text=text)
+        action, digests = "approval.ask" if asks else "approval.answer", {"facts": row.facts_digest}
+        record(actor=actor, action=action, obj=row, reason=text, after={"remark": said.pk}, digests=digests)
+        seal_now()
+    return said
+
+
+# -- looking --------------------------------------------------------------------------------------------------------
+def note_look(*, actor: Actor, approval: Approval, shown: Mapping[str, Any]) -> Look | None:
+    """Keep what this person is shown now, so that the next page tells them what has changed since; recorded whenever
+    it is something new, which is evidence of what a decider had before them. None for who is no person at a browser.
+
+    What they saw before stays in `before` until `let_go`. On the first look at a request it is what they saw of an
+    earlier one for the same subject.
+    """
+    require(actor, "approval.view", approval)
+    if actor.user_id is None or actor.token_id is not None:
+        return None
+    text = canonical_json(shown)
+    digest, mine = sha256_hex(text), Look.objects.filter(approval=approval, user_id=actor.user_id)
+    look = mine.first()
+    if look is not None and look.digest == digest:
+        if timezone.now() - look.at > LOOKED_AGAIN:
+            mine.update(at=timezone.now())
+        return look
+    with transaction.atomic():
+        if look is None:
+            look = _first_look(actor.user_id, approval, text, digest)
+        else:
+            look.before, look.before_at = look.before or look.shown, look.before_at or look.at
+            look.digest, look.shown, look.at = digest, text, timezone.now()
+            look.save()
+        digests = {"facts": approval.facts_digest, "shown": digest}
+        record(actor=actor, action="approval.look", obj=approval, digests=digests)
+    return look
+
+
+def _first_look(person: int, approval: Approval, text: str, digest: str) -> Look:
+    same = {"approval__subject_type": approval.subject_type, "approval__subject_id": approval.subject_id}
+    seen = Look.objects.filter(user_id=person, approval__project=approval.project_id, **same)
+    earlier = seen.filter(approval__lt=approval.pk).order_by("-pk").first()
+    told = {"before": earlier.shown, "before_at": earlier.at} if earlier else {}
+    found = {"digest": digest, "shown": text, "at": timezone.now(), **told}
+    return Look.objects.get_or_create(approval=approval, user_id=person, defaults=found)[0]
+
+
+def let_go(*, actor: Actor, approval: Approval) -> None:
+    """This person has seen what changed: the next page tells of what comes after. Nothing is left of it but that."""
+    require(actor, "approval.view", approval)
+    with transaction.atomic():
+        told = Look.objects.filter(approval=approval, user_id=actor.user_id or 0).exclude(before="")
+        if told.update(before="", before_at=None):
+            record(actor=actor, action="approval.seen", obj=approval, digests={"facts": approval.facts_digest})
 
 
 # -- ending without a decision --------------------------------------------------------------------------------------

@@ -43,6 +43,10 @@ class Subject(Protocol):
         """The page of the subject; "" if there is none."""
         ...
 
+    def summary(self, approval: Approval) -> str:
+        """What changes and how sure it is, in one sentence, from `approval.facts` alone: lists ask, so no query."""
+        ...
+
     def page(self, actor: Actor, approval: Approval) -> tuple[str, Mapping[str, Any]]:
         """(template, context) of "what changes" on the approval's page: cards, their headings numbered from 1.
 
@@ -70,6 +74,11 @@ def subject_named(subject_type: str) -> Subject:
 
 def subject_of(approval: Approval) -> Subject:
     return subject_named(approval.subject_type)
+
+
+def summary_of(approval: Approval) -> str:
+    """What changes, in one sentence; "" for a type that this plane no longer has."""
+    return subject_of(approval).summary(approval) if approval.subject_type in subject_types() else ""
 
 
 def address_of(approval: Approval) -> str:

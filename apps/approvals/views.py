@@ -1,4 +1,4 @@
-"""Pages of approvals: the list, one approval with its decision, and what a project asks of them."""
+"""Pages of approvals: one approval with its decision, and what a project asks of them. The list is in lists.py."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
@@ -21,21 +22,21 @@ from apps.accounts.forms import show_refusal
 from apps.accounts.models import Project
 from apps.accounts.projects import get_project
 from apps.accounts.proofs import asks_for_code, prove
-from apps.actors import Actor, ProjectRole
+from apps.actors import Actor
 from apps.approvals import reads, services
 from apps.approvals.checks import check_subject_type
 from apps.approvals.differences import Change
-from apps.approvals.forms import PolicyForm, VoteForm, WithdrawForm
+from apps.approvals.forms import AnswerForm, PolicyForm, VoteForm, WithdrawForm
+from apps.approvals.looks import shown_of, spoken
 from apps.approvals.models import Approval
 from apps.approvals.states import ApprovalState, Decision
 from apps.approvals.subjects import address_of, subject_of, subject_types
 from apps.audit.reads import timeline
 from apps.canonical import canonical_json
 from apps.errors import NotFound, PlaneError, Refused
-from apps.pages import page_asked
 from apps.policy import allows
 
-MINE, PENDING, DECIDED = "mine", "pending", "decided"
+ASK = "ask"  # the third button: it decides nothing
 TABS = ("overview", "facts", "audit")
 FACTS_SHOWN = 200  # rows; the text below them is whole
 
@@ -46,29 +47,6 @@ def within(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
     project = get_project(actor, slug)
     request.project = project  # type: ignore[attr-defined]
     return actor, project
-
-
-# -- the list -------------------------------------------------------------------------------------------------------
-@require_safe
-def approval_list(request: HttpRequest, project: str) -> HttpResponse:
-    """/p/<slug>/approvals: what waits for me, what is pending, what was decided; newest first."""
-    actor, where = within(request, project)
-    votes = ProjectRole.APPROVER in actor.roles_in(where.pk)
-    asked = request.GET.get("show", "")
-    show = asked if asked in (MINE, PENDING, DECIDED) else MINE if votes else PENDING
-    state = {MINE: "", PENDING: ApprovalState.PENDING.value, DECIDED: reads.DECIDED}[show]
-    rows = reads.list_approvals(actor, where, state=state, mine=show == MINE)
-    pending = Approval.objects.visible_to(actor).filter(project=where, state=ApprovalState.PENDING)
-    context = {
-        "nav": "models",
-        "page": page_asked(rows, request.GET),
-        "show": show,
-        "mine": reads.waiting_for(actor).filter(project=where).count(),
-        "pending": pending.count(),
-        "votes": votes,
-        "may_request": allows(actor, "approval.request", where),
-    }
-    return render(request, "approvals/list.html", context)
 
 
 # -- one approval ---------------------------------------------------------------------------------------------------
@@ -93,6 +71,9 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
     own = approval.is_own_of(actor)
     voted = next((vote for vote in votes if vote.user_id == actor.user_id), None)
     open_ = approval.state == ApprovalState.PENDING and not approval.due  # type: ignore[attr-defined]  # annotated
+    left = max(0, approval.needed - approval.given)  # type: ignore[attr-defined]  # annotated
+    resumes = not left and voted is not None and voted.decision == Decision.APPROVE
+    decides = open_ and not own and allows(actor, "approval.decide", approval)
     return {
         "nav": "models",
         "approval": approval,
@@ -101,31 +82,58 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
         "own": own,
         "voted": voted,
         "open": open_,
-        "may_vote": open_ and not own and voted is None and allows(actor, "approval.decide", approval),
+        "may_vote": decides and (voted is None or resumes),
+        "resumes": decides and resumes,  # enough votes count again: who voted may carry it out
+        "may_ask": open_ and not own and allows(actor, "approval.ask", approval),
         "may_withdraw": open_ and own and allows(actor, "approval.withdraw", approval),
-        "left": max(0, approval.needed - approval.given),  # type: ignore[attr-defined]  # annotated
+        "may_answer": open_ and own and allows(actor, "approval.answer", approval),
+        "left": left,
+        "remaining": max(0.0, (approval.deadline_at - timezone.now()).total_seconds()) if open_ else None,
+        "hours": round((approval.deadline_at - approval.created_at).total_seconds() / 3600),
+        "ending": reads.ending_of(approval),
     }
 
 
-def drawn(request: HttpRequest, approval: Approval, form: forms.Form | None = None, status: int = 200) -> HttpResponse:
+def drawn(
+    request: HttpRequest,
+    approval: Approval,
+    form: forms.Form | None = None,
+    status: int = 200,
+    *,
+    answer_form: AnswerForm | None = None,
+) -> HttpResponse:
     """The overview, with the form as it was sent where something in it was wrong."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     template, part = part_of(actor, approval)
-    standing = reads.standing_of(approval)
+    standing, remarks = reads.standing_of(approval), reads.remarks_on(approval)
+    head = head_of(actor, approval, "overview")
+    seen = shown_of(approval, head["votes"], remarks, standing.changes or approval.void_changes)
+    look = services.note_look(actor=actor, approval=approval, shown=seen)
     context = {
         **part,
-        **head_of(actor, approval, "overview"),
+        **head,
         "part": template,
         "standing": standing,
+        "remarks": remarks,
+        "unanswered": bool(remarks) and remarks[-1].asks,
+        "looked": reads.news_for(look, approval),
+        "could_vote": reads.could_vote(approval) if head["open"] else None,
         "changes": shown(standing.changes or approval.void_changes),
         "subject_url": address_of(approval) if approval.project_id in actor.project_ids else "",
         "vote_body": {"facts_digest": approval.facts_digest, "reason": "..."},
         "withdraw_body": {"reason": "..."},
+        "ask_body": {"facts_digest": approval.facts_digest, "reason": "..."},
+        "answer_body": {"text": "..."},
     }
+    if context["looked"]:
+        context["looked_facts"] = shown(context["looked"].facts)
+    if head["resumes"]:
+        context["approve_label"] = _("Carry it out: enough votes count again")
     if context["may_vote"]:
         context["form"] = form or vote_form(actor, approval)
     elif context["may_withdraw"]:
         context["form"] = form or WithdrawForm()
+        context["answer_form"] = answer_form or AnswerForm(auto_id="answer_%s")
     return render(request, "approvals/overview.html", context, status=status)
 
 
@@ -157,11 +165,21 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def shown(changes: list[Change]) -> list[dict[str, str | None]]:
-    """Changes with their values as text; None where there was, or is, nothing."""
+    """Changes with their values as text, the broadest first; None where there was, or is, nothing."""
     return [
-        {"path": change["path"], **{side: text_of(change[side]) if side in change else None for side in ("was", "is")}}
-        for change in changes
+        {
+            "path": change["path"],
+            "spoken": spoken(change["path"]),
+            **{side: text_of(change[side]) if side in change else None for side in ("was", "is")},
+        }
+        for change in sorted(changes, key=breadth)
     ]
+
+
+def breadth(change: Change) -> tuple[int, bool, str]:
+    """The version before its note, its digest after its number, and figures of a variant last."""
+    path = change["path"]
+    return path.count("/"), not path.endswith(("/version", "/digest")), path[::-1]
 
 
 def text_of(value: Any) -> str:
@@ -196,11 +214,21 @@ def decide(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     policy.require(actor, "approval.decide", approval)
     form = vote_form(actor, approval, request.POST)
     decision = request.POST.get("decision", "")
-    if decision not in Decision.values:  # Enter in a field presses no button of consequence
+    if decision == ASK:
+        for name in ("password", "code"):  # to ask decides nothing, so it takes no proof
+            form.fields.pop(name, None)
+    elif decision not in Decision.values:  # Enter in a field presses no button of consequence
         form.add_error(None, _("Press Approve or Reject: nothing is decided yet."))
     if not form.is_valid():
         return drawn(request, approval, form, status=422)
     try:
+        if decision == ASK:
+            asked = form.cleaned_data
+            services.ask_for_more(actor=actor, approval=approval, **asked)
+            messages.success(
+                request, _("Your question is with %(who)s. Nothing is decided.") % {"who": approval.requester}
+            )
+            return redirect("approvals:detail", project=where.slug, pk=pk)
         ended = voted(request, approval, decision, form.cleaned_data)
     except (Refused, NotFound):
         raise
@@ -240,6 +268,34 @@ def refused(request: HttpRequest, project: Project, pk: int, form: forms.Form, f
     else:
         show_refusal(form, failure)
     return drawn(request, approval, form, status=failure.status)
+
+
+@back_to_the_page
+def answer(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+    """What the requester says to a question of the approvers."""
+    actor, where = within(request, project)
+    approval = reads.get_approval(actor, where, pk)
+    policy.require(actor, "approval.answer", approval)
+    form = AnswerForm(request.POST, auto_id="answer_%s")
+    if not form.is_valid():
+        return drawn(request, approval, status=422, answer_form=form)
+    try:
+        services.answer(actor=actor, approval=approval, text=form.cleaned_data["text"])
+    except (Refused, NotFound):
+        raise
+    except PlaneError as failure:
+        show_refusal(form, failure)
+        return drawn(request, reads.get_approval(actor, where, pk), status=failure.status, answer_form=form)
+    messages.success(request, _("The approvers see your answer on their next look."))
+    return redirect("approvals:detail", project=where.slug, pk=pk)
+
+
+@back_to_the_page
+def seen(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+    """Let go of what changed since the last look: the reader has taken note of it."""
+    actor, where = within(request, project)
+    services.let_go(actor=actor, approval=reads.get_approval(actor, where, pk))
+    return redirect("approvals:detail", project=where.slug, pk=pk)
 
 
 @back_to_the_page

@@ -20,9 +20,12 @@ from apps.accounts.projects import get_project
 from apps.artifacts.bodies import body_of, name_in, refuse_forms
 from apps.artifacts.digests import checked_digest, digest_in, mismatch
 from apps.artifacts.downloads import download
+from apps.artifacts.lists import AGE, narrowed, why_of
+from apps.artifacts.looking import look_at_garbage, read_age
 from apps.artifacts.models import Holding
-from apps.artifacts.serializers import ArtifactSerializer
+from apps.artifacts.serializers import ArtifactSerializer, GarbagePageSerializer, GarbageQuery
 from apps.artifacts.services import get_holding, publish_upload
+from apps.pages import page_in_memory, read_limit
 
 BYTES = {"application/octet-stream": OpenApiTypes.BINARY}
 UPLOAD_HEADERS = [
@@ -103,6 +106,26 @@ class ArtifactInfoView(APIView):
     def get(self, request: Request, project: str, digest: str) -> Response:
         holding = get_holding(actor=request.actor, project=get_project(request.actor, project), digest=digest)
         return Response(ArtifactSerializer(holding).data)
+
+
+class GarbageView(APIView):
+    @extend_schema(operation_id="artifacts_garbage", parameters=[GarbageQuery], responses=GarbagePageSerializer)
+    def get(self, request: Request) -> Response:
+        """What a collection of garbage would take, by digest: the list of `manage.py collect_garbage --dry-run`."""
+        policy.require(request.actor, "artifact.view_garbage")
+        asked = request.query_params
+        look = look_at_garbage(actor=request.actor, older_than=read_age(asked.get("older_than") or AGE))
+        found = narrowed(look.found, asked.get("why", ""))
+        cursor, limit = asked.get("cursor") or None, read_limit(asked.get("limit"))
+        page = page_in_memory(found, key=lambda one: one.digest, order="digest", cursor=cursor, limit=limit)
+        shown = {
+            "items": [{"digest": one.digest, "size": one.size, "why": why_of(one)} for one in page.items],
+            "next": page.next,
+            "artifacts": len(found),
+            "bytes": sum(one.size for one in found),
+            "complete": look.complete,
+        }
+        return Response(GarbagePageSerializer(shown).data)
 
 
 def upload(request: Request, project: Project, *, digest: str | None) -> Response:

@@ -23,12 +23,26 @@ class Artifact(models.Model):
     size = models.BigIntegerField()
     created_at = models.DateTimeField(auto_now_add=True)
     verified_at = models.DateTimeField(null=True)  # last time its bytes were read whole, or written
+    touched_at = models.DateTimeField(null=True)  # last time equal bytes came again; what is fresh is no garbage
     damaged_at = models.DateTimeField(null=True)  # a scrub found other bytes, or none
 
     objects = ArtifactQuerySet.as_manager()
 
     class Meta:
         indexes = [models.Index(fields=["verified_at"], name="artifact_scrub")]
+
+    def __str__(self) -> str:
+        return self.digest
+
+
+class Collected(models.Model):
+    """The bytes of this digest went as garbage, row and all: whoever registers them next looks whether they are there.
+
+    The row of the artifact goes too, so that no foreign key can come to lead to bytes that are gone.
+    """
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    at = models.DateTimeField()
 
     def __str__(self) -> str:
         return self.digest

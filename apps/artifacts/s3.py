@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,9 +12,11 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, NoCredentialsError  # type: ignore[import-untyped]
 from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
-from apps.artifacts.digests import checked_digest
-from apps.artifacts.store import STALE, Reading, Staging, Store, checked_names
+from apps.artifacts.digests import DIGEST, checked_digest
+from apps.artifacts.store import STALE, Reading, Staging, Store, StoredObject, checked_names
 from apps.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 PART = 16 << 20  # 10,000 parts are S3's limit: 160 GB for one object; one part is held in memory per upload
 
@@ -27,6 +30,8 @@ def outage_named() -> Iterator[None]:
         raise
     except (BotoCoreError, OSError, TimeoutError) as error:
         denied = isinstance(error, PermissionError | NoCredentialsError)
+        why = error.__cause__ or error.__context__  # aiobotocore calls a connection that was cut one that was refused
+        log.warning("the artifact store: %r, because of %r", error, why)  # the answer tells no addresses
         raise Unavailable(
             "The artifact store refuses our keys." if denied else "The artifact store does not answer.",
             code="store_unreachable",
@@ -89,7 +94,11 @@ class S3Store(Store):
                 use_listings_cache=False,  # or a process does not see what another one wrote
                 skip_instance_cache=True,
                 default_block_size=PART,
-                config_kwargs={"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 3}},
+                config_kwargs={
+                    "connect_timeout": 5,
+                    "read_timeout": 60,
+                    "retries": {"mode": "standard", "max_attempts": 5},
+                },
             )
         return self._fs
 
@@ -133,6 +142,18 @@ class S3Store(Store):
                 self.fs.call_s3("head_bucket", Bucket=bucket)
             except FileNotFoundError as error:
                 raise OSError(f"no bucket {bucket}") from error
+
+    def objects(self) -> Iterator[StoredObject]:
+        with outage_named(), suppress(FileNotFoundError):
+            for folder in sorted(self.fs.ls(f"{self.root}/sha256", detail=False)):
+                for key, about in sorted(self.fs.find(folder, detail=True).items()):
+                    digest = folder.rpartition("/")[2] + key.rpartition("/")[2]
+                    if DIGEST.fullmatch(digest):
+                        yield StoredObject(digest, int(about["size"]), about["LastModified"].timestamp())
+
+    def touched(self, digest: str) -> float:
+        with outage_named():
+            return float(self.fs.info(self.key_of(digest))["LastModified"].timestamp())
 
     def set_aside(self, digest: str) -> None:
         with outage_named(), suppress(FileNotFoundError):

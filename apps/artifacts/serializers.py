@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import serializers
 
+from apps.artifacts.lists import AGE, WHY
 from apps.artifacts.models import Holding
 
 
@@ -22,3 +25,30 @@ class ArtifactSerializer(serializers.ModelSerializer[Holding]):
 
     def get_damaged(self, holding: Holding) -> bool:
         return holding.artifact.damaged_at is not None
+
+
+class GarbageSerializer(serializers.Serializer[Any]):
+    digest = serializers.CharField(help_text="SHA-256, 64 hex digits.")
+    size = serializers.IntegerField(help_text="Bytes.")
+    why = serializers.ChoiceField(
+        choices=list(WHY), help_text="uncited: nothing cites the artifact; unnamed: bytes that no artifact names."
+    )
+
+
+class GarbageQuery(serializers.Serializer[Any]):
+    older_than = serializers.CharField(
+        required=False, default=AGE, help_text="Spare what came within this time: a number with d, h or m."
+    )
+    why = serializers.ChoiceField(choices=list(WHY), required=False, help_text="Only what goes for this reason.")
+    cursor = serializers.CharField(required=False)
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=200, default=50)
+
+
+class GarbagePageSerializer(serializers.Serializer[Any]):
+    items = GarbageSerializer(many=True)
+    next = serializers.CharField(allow_null=True, help_text="Send it as `cursor` for the next page.")
+    artifacts = serializers.IntegerField(help_text="How many would go, on all pages.")
+    bytes = serializers.IntegerField(help_text="Of all of them.")
+    complete = serializers.BooleanField(
+        help_text="Whether that is all: a look ends after 10 seconds or 10,000 entries, the command lists everything."
+    )

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Sum
 from django.utils import timezone
 
 from apps import policy
@@ -21,13 +22,14 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts import names
 from apps.artifacts.digests import checked_digest
-from apps.artifacts.models import Artifact, Holding
+from apps.artifacts.models import Artifact, Collected, Holding
 from apps.artifacts.store import CHUNK, STALE, Store, store
 from apps.audit.services import record
-from apps.errors import Conflict, Invalid, NotFound, TooLarge
+from apps.errors import Conflict, Invalid, NotFound, StorageFull, TooLarge
 
 log = logging.getLogger(__name__)
 SCRUB_BATCH = 100
+TOGETHER = 500  # digests in one query
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,12 @@ class ScrubReport:
     bytes_read: int
     damaged: list[str]
     restored: list[str]
+
+
+class OverQuota(StorageFull):
+    """The project holds as many bytes as it may."""
+
+    code = "over_quota"
 
 
 class Damaged(Conflict):
@@ -75,30 +83,65 @@ def publish_upload(
     expected_size: int | None = None,
     name: str = "",
     media_type: str = "",
+    may_be_empty: bool = False,
 ) -> Published:
     """Store the bytes of `stream` and let `project` hold them under the last part of `name`.
 
     Nothing is published unless size and digest are as announced. Raises TooLarge, Invalid (`digest_mismatch`,
-    `empty_body`, `bad_digest`, `bad_media_type`), Malformed (`body_cut_off`), StorageFull.
+    `empty_body`, `bad_digest`, `bad_media_type`), Malformed (`body_cut_off`), StorageFull, OverQuota.
     """
     policy.require(actor, "artifact.upload", project)
     media_type = names.media_type(media_type)
     if expected_digest is not None:
         checked_digest(expected_digest)
-    if expected_size == 0:
+    if expected_size == 0 and not may_be_empty:
         raise empty()
     limit = settings.ENV.upload_limit_bytes
     if expected_size is not None and expected_size > limit:
         raise too_large(limit)
+    room = room_of(project, expected_digest)
+    if room is not None and (expected_size or 0) > room:
+        raise over_quota(project, expected_size or 0)
     with store().open_staging(expected_digest) as staging:
         for chunk in stream:
             if staging.size + len(chunk) > limit:
                 raise too_large(limit)
+            if room is not None and staging.size + len(chunk) > room:
+                raise over_quota(project, staging.size + len(chunk))
             staging.write(chunk)
-        if not staging.size and not expected_size:
+        if not staging.size and not expected_size and not may_be_empty:
             raise empty()
         digest, size = staging.publish(expected_digest, expected_size)
     return register(actor, project, digest, size, name, media_type)
+
+
+def room_of(project: Project, digest: str | None = None) -> int | None:
+    """Bytes that the project may still upload; None where there is no limit, or it holds this digest already.
+
+    What jobs make is never refused, so a project may hold more than its limit: then there is no room.
+    """
+    limit = settings.ENV.project_quota_bytes
+    if not limit or (digest and Holding.objects.filter(project=project, artifact=digest).exists()):
+        return None
+    held = Holding.objects.filter(project=project).aggregate(bytes=Sum("artifact__size"))["bytes"] or 0
+    return max(0, limit - int(held))
+
+
+def require_room(project: Project, size: int) -> None:
+    """Raise OverQuota where the project may not hold so many bytes more: for several uploads at once."""
+    room = room_of(project)
+    if room is not None and size > room:
+        raise over_quota(project, size)
+
+
+def over_quota(project: Project, size: int) -> OverQuota:
+    limit = settings.ENV.project_quota_bytes
+    return OverQuota(
+        f"{size} bytes more are too many: the project {project.slug} may hold {limit}, {room_of(project)} are left.",
+        field="size",
+        limit=limit,
+        hint="The operator may raise PROJECT_QUOTA_BYTES, or unused versions may be removed.",
+    )
 
 
 def store_file(*, actor: Actor, project: Project, path: Path, name: str = "", media_type: str = "") -> Artifact:
@@ -131,10 +174,32 @@ def register(actor: Actor, project: Project, digest: str, size: int, name: str, 
     """The rows of stored bytes. Bytes that a scrub had found damaged were set aside then, so these are fresh ones."""
     with transaction.atomic():
         now = timezone.now()
-        artifact, _ = Artifact.objects.get_or_create(digest=digest, defaults={"size": size, "verified_at": now})
+        # The lock on the row comes first: whoever collects garbage holds it while the bytes go.
+        Artifact.objects.filter(digest=digest).update(touched_at=now)
+        artifact, is_new = Artifact.objects.get_or_create(digest=digest, defaults={"size": size, "verified_at": now})
+        if is_new:
+            revive([digest])
         if artifact.damaged_at is not None:
             mark_whole(actor, artifact, now)
         return Published(*held(actor, project, artifact, name, media_type))
+
+
+def revive(digests: Sequence[str]) -> None:
+    """New rows of these digests: those whose bytes once went as garbage have come again, or came too early (Conflict).
+
+    The caller has just made the rows, which nobody else can lock before it commits: what is there now stays there.
+    """
+    for part in range(0, len(digests), TOGETHER):
+        some = digests[part : part + TOGETHER]
+        for gone in Collected.objects.filter(pk__in=some):
+            if not store().exists(gone.digest):
+                raise Conflict(
+                    f"The bytes of {gone.digest} were collected as garbage while they came.",
+                    code="artifact_collected",
+                    field="digest",
+                    hint="Send them again.",
+                )
+            gone.delete()
 
 
 def held(actor: Actor, project: Project, artifact: Artifact, name: str, media_type: str) -> tuple[Holding, bool]:

@@ -6,6 +6,7 @@ not at all; what is being written lies apart, in staging.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -20,17 +21,18 @@ from errno import EMLINK, ENOTSUP, EPERM
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
-from apps.artifacts.digests import checked_digest, mismatch
+from apps.artifacts.digests import DIGEST, checked_digest, mismatch
 from apps.audit.faults import disk_fault
 from apps.errors import Malformed, Unavailable
 
 CHUNK = 1 << 20
 STALE = timedelta(hours=24)  # a staging file that nobody wrote to for so long has lost its writer
+UNLOCKED_SECONDS = 5.0
 AREA = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 NO_LINKS = {EPERM, ENOTSUP, EMLINK}  # file systems of some network shares
 
@@ -122,12 +124,20 @@ class Reading:
         self.file.close()
 
 
+class StoredObject(NamedTuple):
+    """An object as the store lists it; `touched` as of Store.touched."""
+
+    digest: str
+    size: int
+    touched: float
+
+
 class Store(ABC):
     """What both stores can do. Digests are 64 lower-case hex digits; anything else is Invalid (`bad_digest`).
 
-    Objects are for ever, but those of an area. Removing an object of the store itself would race with an upload of
-    equal bytes, which finds the object there and counts on it. An area has one writer, and no row of another names
-    what it holds: that writer may remove, and whoever knows that it has ended may clear.
+    Objects of the store itself go only through `collect`, which apps/artifacts/garbage.py alone calls, with the row
+    of the digest locked: an upload of equal bytes finds the object there and counts on it. An area has one writer, and
+    no row of another names what it holds: that writer may remove, and whoever knows that it has ended may clear.
     """
 
     is_area = False
@@ -159,6 +169,18 @@ class Store(ABC):
 
     @abstractmethod
     def _clear(self) -> None: ...
+
+    def collect(self, digest: str) -> None:
+        """Forget an object that nothing cites; harmless when there is none. Only for who holds the lock on its row."""
+        self._remove(digest)
+
+    @abstractmethod
+    def objects(self) -> Iterator[StoredObject]:
+        """Every object of the store itself, in the order of the digests; not those of its areas."""
+
+    @abstractmethod
+    def touched(self, digest: str) -> float:
+        """When the object was last written, or found by a writer of equal bytes (seconds since 1970)."""
 
     @abstractmethod
     def open_staging(self, expected_digest: str | None = None) -> Staging:
@@ -268,6 +290,8 @@ class LocalStaging(Staging):
             if final.stat().st_size != self.size:  # a stat is cheap, and these are certainly other bytes
                 self.store.set_aside(final.parent.name + final.name)
                 os.link(self.path, final)
+            else:
+                touch(final)
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
@@ -316,7 +340,8 @@ class LocalStore(Store):
         return Reading(self.path_of(digest).open("rb", buffering=0), start, end)
 
     def size(self, digest: str) -> int:
-        return self.path_of(digest).stat().st_size
+        checked_digest(digest)
+        return os.stat(f"{self.root}/sha256/{digest[:2]}/{digest[2:]}").st_size
 
     def check(self) -> None:
         if not (self.root / "sha256").is_dir():
@@ -325,6 +350,21 @@ class LocalStore(Store):
                 code="store_unreachable",
                 hint="Mount it, or set ARTIFACT_URL to where it is now.",
             )
+
+    def objects(self) -> Iterator[StoredObject]:
+        with suppress(FileNotFoundError):
+            for folder in sorted(entry.name for entry in os.scandir(self.root / "sha256") if entry.is_dir()):
+                with os.scandir(self.root / "sha256" / folder) as entries:
+                    found = [(folder + entry.name, entry.stat()) for entry in entries]
+                yield from (
+                    StoredObject(digest, about.st_size, about.st_ctime)
+                    for digest, about in sorted(found)
+                    if DIGEST.fullmatch(digest)
+                )
+
+    def touched(self, digest: str) -> float:
+        # Not the time of the contents: an object that is a link to a file of a dataset has that file's.
+        return self.path_of(digest).stat().st_ctime
 
     def set_aside(self, digest: str) -> None:
         self.damaged.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -338,10 +378,35 @@ class LocalStore(Store):
             return 0
         for path in self.staging.iterdir():
             with suppress(FileNotFoundError):  # its writer was faster
-                if path.stat().st_mtime <= oldest:
+                if path.is_dir():
+                    removed += sweep_folder(path)
+                elif path.stat().st_mtime <= oldest:
                     path.unlink()
                     removed += 1
         return removed
+
+
+def sweep_folder(folder: Path) -> int:
+    """Remove the folder of an intake (apps/artifacts/intake.py) whose process is gone: its lock is free. Files gone."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if time.time() - os.fstat(handle).st_ctime < UNLOCKED_SECONDS:  # just made, about to be locked
+            return 0
+        count = sum(1 for _ in folder.iterdir())
+        shutil.rmtree(folder, ignore_errors=True)
+        return count
+    except BlockingIOError:
+        return 0
+    finally:
+        os.close(handle)
+
+
+def touch(path: Path) -> None:
+    """Say that a writer of equal bytes counts on this object; its contents keep their time."""
+    about = path.stat()
+    with suppress(PermissionError):  # an object that another account wrote: its row says the same a moment later
+        os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
 
 
 def sync_folder(folder: Path) -> None:
@@ -356,6 +421,12 @@ def sync_folder(folder: Path) -> None:
 def store() -> Store:
     """The store of this process, as the environment names it. Per process: an S3 client does not survive a fork."""
     return store_at(settings.ENV.artifact_url, str(settings.PLANE_HOME), settings.ENV.artifact_s3_endpoint, os.getpid())
+
+
+def store_folder() -> Path | None:
+    """The folder of the artifacts on this host; None where they are elsewhere."""
+    at = store()
+    return at.root if isinstance(at, LocalStore) else None
 
 
 @lru_cache(maxsize=8)

@@ -17,8 +17,8 @@ from apps.audit.asking import export_asked, filters_asked
 from apps.audit.exporting import start_export, stream
 from apps.audit.models import AuditRecord
 from apps.audit.reads import chain_state, read_records
-from apps.audit.serializers import AuditRecordSerializer, ChainStateSerializer, VerificationSerializer
-from apps.audit.verification import verify_trail
+from apps.audit.runs import request_verification
+from apps.audit.serializers import AuditRecordSerializer, ChainStateSerializer, VerificationAskedSerializer
 
 FILTERS = [
     OpenApiParameter("actor", str, description="Name of a person, service account or part of the plane."),
@@ -26,6 +26,9 @@ FILTERS = [
     OpenApiParameter("object_type", str),
     OpenApiParameter("object_id", str),
     OpenApiParameter("project", str, description="Slug."),
+    OpenApiParameter("request", str, description="Request id: all that one call has written."),
+    OpenApiParameter("job", int, description="What was done in the name of this job."),
+    OpenApiParameter("record", int, description="Number in the chain."),
     OpenApiParameter("result", str, enum=["done", "refused", "failed"]),
     OpenApiParameter("from", str, description="Date or time, included."),
     OpenApiParameter("to", str, description="Date (included) or time (excluded)."),
@@ -56,15 +59,17 @@ class Chain(APIView):
 
     @extend_schema(responses=ChainStateSerializer, operation_id="audit_chain")
     def get(self, request: Request) -> Response:
-        return Response(chain_state(request.actor).as_dict())  # type: ignore[attr-defined]
+        return Response(ChainStateSerializer(chain_state(request.actor).as_dict()).data)  # type: ignore[attr-defined]
 
 
 class Verify(APIView):
-    """Walk the whole chain now."""
+    """Verify what is new at once, and queue a walk of the whole chain; one that is open is joined."""
 
-    @extend_schema(request=None, responses=VerificationSerializer, operation_id="audit_verify")
+    @extend_schema(request=None, responses={202: VerificationAskedSerializer}, operation_id="audit_verify")
     def post(self, request: Request) -> Response:
-        return Response(verify_trail(actor=request.actor).as_dict())  # type: ignore[attr-defined]
+        run, recent = request_verification(actor=request.actor)  # type: ignore[attr-defined]
+        told = {"verification": run, "recent": recent.as_dict() if recent else None}
+        return Response(VerificationAskedSerializer(told).data, status=202)
 
 
 class Export(APIView):

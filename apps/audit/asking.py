@@ -25,8 +25,9 @@ def projects_of(actor: Actor) -> dict[str, int]:
     return dict(seen.order_by("slug").values_list("slug", "pk"))
 
 
-def filters_asked(actor: Actor, params: Mapping[str, Any]) -> Filters:
-    return read_filters(params, projects_of(actor))
+def filters_asked(actor: Actor, params: Mapping[str, Any], projects: Mapping[str, int] | None = None) -> Filters:
+    """`projects`: those of `projects_of`, where they have been read already."""
+    return read_filters(params, projects_of(actor) if projects is None else projects)
 
 
 def export_asked(actor: Actor, params: Mapping[str, Any]) -> dict[str, Any]:

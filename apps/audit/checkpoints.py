@@ -26,6 +26,7 @@ from apps.audit.verifier.verify import canonical, checkpoint_message
 log = logging.getLogger(__name__)
 EVERY_RECORDS = 1000
 EVERY = timedelta(days=1)
+LINE = 512  # bytes; a checkpoint takes fewer than 300
 
 
 def checkpoints_path() -> Path:
@@ -84,6 +85,28 @@ def append(path: Path, line: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def newest_checkpoints(count: int = 1) -> list[dict[str, Any]]:
+    """The newest ones, newest first, from the end of the file: a page must not read all of it."""
+    path = checkpoints_path()
+    if not path.exists():
+        return []
+    with path.open("rb") as lines:
+        size = lines.seek(0, os.SEEK_END)
+        lines.seek(max(0, size - LINE * (count + 1)))
+        tail = lines.read().decode("utf-8", "replace").splitlines()
+    found = [value for value in map(parsed, reversed(tail)) if value is not None]
+    return found[:count]
+
+
+def parsed(line: str) -> dict[str, Any] | None:
+    """A checkpoint of a line; None for half of one."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def read_checkpoints() -> Iterator[dict[str, Any]]:

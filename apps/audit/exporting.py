@@ -23,14 +23,14 @@ from django.utils import timezone
 from apps.actors import Actor
 from apps.audit import keys
 from apps.audit.bodies import TIME
-from apps.audit.checkpoints import read_checkpoints, write_checkpoint
+from apps.audit.checkpoints import checkpoints_path, read_checkpoints, write_checkpoint
 from apps.audit.models import AuditRecord, ChainHead
 from apps.audit.sealing import seal_all
 from apps.audit.services import record
 from apps.audit.verification import sealed_rows
 from apps.audit.verifier import verify as verifier
 from apps.audit.verifier.verify import GENESIS, body_digest, canonical, manifest_message
-from apps.errors import Conflict, Invalid
+from apps.errors import Conflict, Invalid, NotFound
 from apps.policy import require
 
 
@@ -119,6 +119,23 @@ def start_export(
     head.refresh_from_db()
     write_checkpoint(head)
     return Export(first, min(to_seq or head.seq, head.seq), to_seq is None, project_id, key)
+
+
+def take_anchor(*, actor: Actor, name: str) -> Path:
+    """The public key or the file of checkpoints, to be kept elsewhere; a check against them holds against whoever owns
+    this machine. Recorded. Raises NotFound where this machine has none.
+    """
+    require(actor, "audit.export")
+    path = {"key": keys.public_path(), "checkpoints": checkpoints_path()}[name]
+    if not path.exists():
+        raise NotFound(
+            f"This machine has no {path.name}.",
+            field="name",
+            hint="The machine of the dispatcher has it: docs/audit.md.",
+        )
+    with transaction.atomic():
+        record(actor=actor, action="audit.take_anchor", after={"file": path.name})
+    return path
 
 
 def check_range(first: int, last: int | None, newest: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -26,6 +26,9 @@ class Filters:
     object_type: str = ""
     object_id: str = ""
     result: str = ""
+    request_id: str = ""
+    job_id: int | None = None
+    seq: int | None = None
     project_id: int | None = None
     start: datetime | None = None
     end: datetime | None = None
@@ -45,10 +48,23 @@ def read_filters(params: Mapping[str, Any], projects: Mapping[str, int]) -> Filt
         raise Invalid(f"There is no project {slug!r}, or you may not see it.", field="project")
     return Filters(
         **texts,
+        request_id=text_of(params, "request"),
+        job_id=whole(params, "job"),
+        seq=whole(params, "record"),
         project_id=projects[slug] if slug else None,
         start=moment(params, "from"),
         end=moment(params, "to", whole_day=True),
     )
+
+
+def whole(params: Mapping[str, Any], name: str) -> int | None:
+    """A number of a job or of a record, which people may write with a # before it."""
+    text = text_of(params, name).removeprefix("#")
+    if not text:
+        return None
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        return int(text)
+    raise Invalid(f"{name} {text[:40]!r} is no number.", field=name, limit="a whole number")
 
 
 def text_of(params: Mapping[str, Any], name: str) -> str:
@@ -65,19 +81,24 @@ def moment(params: Mapping[str, Any], name: str, *, whole_day: bool = False) -> 
         return None
     try:
         day, exact = parse_date(text), parse_datetime(text)
-    except ValueError:
-        day = exact = None
-    if day is not None:
-        exact = datetime.combine(day + timedelta(days=1) if whole_day else day, time.min)
-    if exact is None:
-        raise Invalid(f"{name} {text!r} is no date.", field=name, limit="YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ")
-    return exact if timezone.is_aware(exact) else timezone.make_aware(exact)
+        if day is not None:
+            exact = datetime.combine(day + timedelta(days=1) if whole_day else day, time.min)
+        if exact is None:
+            raise ValueError(text)
+        aware = exact if timezone.is_aware(exact) else timezone.make_aware(exact)
+        aware.astimezone(UTC)  # as the database keeps it: at its ends, a zone may leave the calendar
+        return aware
+    except (ValueError, OverflowError):
+        limit = "YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ"
+        raise Invalid(f"{name} {text!r} is no date.", field=name, limit=limit) from None
 
 
 def narrowed(records: AuditQuerySet, filters: Filters) -> AuditQuerySet:
     """The records that match every filter."""
     wanted: dict[str, Any] = {
-        name: value for name in ("actor", "object_type", "object_id", "result") if (value := getattr(filters, name))
+        name: value
+        for name in ("actor", "object_type", "object_id", "result", "request_id", "job_id", "seq")
+        if (value := getattr(filters, name))
     }
     if filters.action:
         wanted["action__startswith" if filters.action.endswith(".") else "action"] = filters.action

@@ -81,6 +81,8 @@ def error_page(request: HttpRequest, error: PlaneError) -> str:
     """templates/errors/<status>.html, or the page of 400 or 500 for a status without one of its own."""
     first = error.errors[0]
     request_id = str(getattr(getattr(request, "actor", None), "request_id", "") or "")
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        request.without_frame = True  # type: ignore[attr-defined]  # its facts may be the very thing that is away
     context = {"status": error.status, "request_id": request_id, "errors": error.errors, **first}
     try:
         general = "errors/400.html" if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else "errors/500.html"

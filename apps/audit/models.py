@@ -58,6 +58,9 @@ class AuditRecord(models.Model):
             models.Index(fields=["actor", "-id"], name="audit_actor"),
             models.Index(fields=["action", "-id"], name="audit_action"),
             models.Index(fields=["result", "-id"], name="audit_result"),
+            models.Index(fields=["at", "id"], name="audit_time"),  # a range of time, and what happened today
+            models.Index(fields=["request_id", "-id"], name="audit_request"),
+            models.Index(fields=["job_id", "-id"], name="audit_job", condition=Q(job_id__isnull=False)),
         ]
 
 
@@ -70,3 +73,34 @@ class ChainHead(models.Model):
     checkpoint_at = models.DateTimeField(null=True)
     key_id = models.CharField(max_length=16, blank=True)  # whose key signs this chain; "" before the first checkpoint
     sealed_at = models.DateTimeField(null=True)
+
+
+class VerificationRun(models.Model):
+    """A verification of the whole trail that somebody asked for; the dispatcher walks it and tells how far it is.
+
+    No `state`: what has happened to it is in its times. Its result is a record of the trail, as with every other one.
+    """
+
+    asked_by = models.CharField(max_length=200)
+    asked_at = models.DateTimeField(auto_now_add=True)
+    attempt = models.PositiveIntegerField(default=0)  # the fence: an older walk writes nothing any more
+    beat_at = models.DateTimeField(null=True)  # taken, and alive at this time
+    walked = models.BigIntegerField(default=0)  # records so far
+    until = models.BigIntegerField(default=0)  # records that there were when it began
+    ended_at = models.DateTimeField(null=True)
+    whole = models.BooleanField(null=True)
+    finding = models.CharField(max_length=1000, blank=True)
+    seconds = models.FloatField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["id"], name="audit_runs_open", condition=Q(ended_at__isnull=True))]
+
+    def __str__(self) -> str:
+        return f"verification {self.pk}"
+
+    @property
+    def state(self) -> str:
+        """queued, running, succeeded (the trail is whole) or failed (it is broken)."""
+        if self.ended_at is None:
+            return "queued" if self.beat_at is None else "running"
+        return "succeeded" if self.whole else "failed"

@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps.audit.models import AuditRecord
+from apps.audit.models import AuditRecord, VerificationRun
 
 
 class AuditRecordSerializer(serializers.ModelSerializer[AuditRecord]):
@@ -39,9 +39,26 @@ class CheckpointSerializer(serializers.Serializer[Any]):
     signature = serializers.CharField()
 
 
+class VerificationRunSerializer(serializers.ModelSerializer[VerificationRun]):
+    state = serializers.ChoiceField(
+        ["queued", "running", "succeeded", "failed"], help_text="succeeded: the trail is whole; failed: it is broken."
+    )
+
+    class Meta:
+        model = VerificationRun
+        fields = ["id", "state", "asked_by", "asked_at", "walked", "until", "ended_at", "whole", "finding", "seconds"]
+        read_only_fields = fields
+        extra_kwargs = {
+            "walked": {"help_text": "Records so far."},
+            "until": {"help_text": "Records there were when it began."},
+            "finding": {"help_text": "The first bad record."},
+        }
+
+
 class ChainStateSerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(["whole", "broken", "unverified"], help_text="As last verified.")
     verified_at = serializers.DateTimeField(allow_null=True)
+    verified_by = serializers.CharField(allow_null=True)
     verified_seq = serializers.IntegerField(help_text="Records that the last verification walked.")
     finding = serializers.CharField(allow_null=True, help_text="The first bad record.")
     sealed = serializers.IntegerField()
@@ -51,6 +68,7 @@ class ChainStateSerializer(serializers.Serializer[Any]):
     oldest_unsealed_seconds = serializers.FloatField()
     alarm = serializers.BooleanField(help_text="A record waits longer than 5 s for its seal.")
     last_checkpoint = CheckpointSerializer(allow_null=True)
+    verification = VerificationRunSerializer(allow_null=True, help_text="The newest that somebody asked for.")
 
 
 class FindingSerializer(serializers.Serializer[Any]):
@@ -72,3 +90,12 @@ class VerificationSerializer(serializers.Serializer[Any]):
     last_checkpoint = CheckpointSerializer(allow_null=True)
     note = serializers.CharField()
     seconds = serializers.FloatField()
+
+
+class VerificationAskedSerializer(serializers.Serializer[Any]):
+    verification = VerificationRunSerializer(
+        help_text="Of the whole trail; `GET /api/v1/audit/chain` says how far it is."
+    )
+    recent = VerificationSerializer(
+        allow_null=True, help_text="At once: of what came after the last verification, 5,000 records at most."
+    )

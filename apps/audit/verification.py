@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,10 +21,12 @@ from apps.audit.bodies import copies_of
 from apps.audit.checkpoints import read_checkpoints
 from apps.audit.models import AuditRecord, ChainHead, Result
 from apps.audit.services import record, seal_now
-from apps.audit.verifier.verify import Finding, Link, Walk, body_digest, load_public_key, signed_hashes
+from apps.audit.verifier.verify import GENESIS, Finding, Link, Walk, body_digest, load_public_key, signed_hashes
 from apps.policy import require
 
+Report = Callable[[int, int], None]
 CHUNK = 2000
+RECENT = 5000  # records that are verified while somebody waits: about a quarter of a second
 ALARM_SECONDS = 5.0  # an older unsealed record means that no sealer runs
 
 
@@ -71,31 +73,60 @@ class Verification:
         }
 
 
-def verify_trail(*, actor: Actor) -> Verification:
-    """Verify, and record that it was done and what came of it: the newest such record is what pages show."""
+def verify_trail(*, actor: Actor, asked_by: str = "", report: Report | None = None) -> Verification:
+    """Verify, and record that it was done and what came of it: the newest such record is what pages show.
+
+    `report` is told (records so far, records in all) along the way; what it raises ends the walk without a result.
+    """
     require(actor, "audit.verify")
-    found = examine()
+    found = examine(report=report)
+    told = {"sealed": found.sealed, "head": found.head, "seconds": round(found.seconds, 3), "note": found.note}
     record(
         actor=actor,
         action="audit.verify",
         result=Result.DONE if found.whole else Result.FAILED,
         reason=str(found.finding or ""),
-        after={"sealed": found.sealed, "head": found.head, "seconds": round(found.seconds, 3), "note": found.note},
+        after={**told, "asked_by": asked_by} if asked_by else told,
     )
     seal_now()
     return found
 
 
-def examine() -> Verification:
-    """Walk the whole trail. Only reads."""
+def verify_recent(*, actor: Actor, seq: int, head: str) -> Verification:
+    """Verify what came after record `seq`, which was found whole with the hash `head`: RECENT records at most, so it
+    may be done while somebody waits. What was changed before `seq` it cannot find.
+
+    A break is recorded as one of the trail; a whole part by itself, for it does not speak of the rest.
+    """
+    require(actor, "audit.verify")
+    found = examine(after=seq, hash_=head, limit=RECENT)
+    record(
+        actor=actor,
+        action="audit.verify_recent" if found.whole else "audit.verify",
+        result=Result.DONE if found.whole else Result.FAILED,
+        reason=str(found.finding or ""),
+        after={"from": seq + 1, "sealed": found.sealed, "head": found.head, "seconds": round(found.seconds, 3)},
+    )
+    seal_now()
+    return found
+
+
+def examine(
+    *, after: int = 0, hash_: str = GENESIS, limit: int | None = None, report: Report | None = None
+) -> Verification:
+    """Walk the whole trail, or at most `limit` records after one whose hash is known. Only reads."""
     started = time.monotonic()
     newest = AuditRecord.objects.aggregate(seq=Max("seq"))["seq"] or 0  # before the head: it is never behind a row
     head = ChainHead.objects.filter(pk=1).first()
-    checkpoints = list(read_checkpoints())
-    signed, fault, note = check_checkpoints(checkpoints, head)
-    walk = Walk(signed=signed)
-    until = max(newest, head.seq if head else 0)
-    finding = walk_rows(walk, until) or head_fault(walk, head, newest) or cut_fault(walk, signed) or fault
+    checkpoints = [one for one in read_checkpoints() if not after or one.get("seq", 0) > after]
+    signed, fault, note = check_checkpoints(checkpoints, head, after)
+    walk = Walk(seq=after, hash=hash_, signed=signed)
+    end = max(newest, head.seq if head else 0)
+    until = end if limit is None else min(end, after + limit)
+    finding = walk_rows(walk, until, report)
+    if finding is None and until == end:  # only here the head and the newest checkpoint have their say
+        finding = head_fault(walk, head, newest) or cut_fault(walk, signed)
+    finding = finding or fault
     return Verification(
         finding=finding,
         sealed=walk.seq,
@@ -108,8 +139,10 @@ def examine() -> Verification:
     )
 
 
-def walk_rows(walk: Walk, until: int) -> Finding | None:
-    for row in sealed_rows(until=until):
+def walk_rows(walk: Walk, until: int, report: Report | None = None) -> Finding | None:
+    for count, row in enumerate(sealed_rows(after=walk.seq, until=until)):
+        if report is not None and count % CHUNK == 0:
+            report(walk.seq, until)
         link = Link(row.seq or 0, row.pk, row.prev or "", row.hash or "", body_digest(row.body))
         finding = walk.step(link)
         if finding is None:
@@ -159,16 +192,16 @@ def cut_fault(walk: Walk, signed: dict[int, str]) -> Finding | None:
 
 
 def check_checkpoints(
-    checkpoints: list[dict[str, Any]], head: ChainHead | None
+    checkpoints: list[dict[str, Any]], head: ChainHead | None, after: int = 0
 ) -> tuple[dict[int, str], Finding | None, str]:
-    """What the checkpoints sign, the first that does not hold, and a note where they cannot be checked."""
+    """What the checkpoints after record `after` sign, the first that does not hold, a note where they are unchecked."""
     pem = keys.known_public_pem()
     if pem is None:
         missing = checkpoints or (head and head.key_id)
         return {}, None, "The checkpoints were not checked: their key is not on this machine." if missing else ""
     signed, fault = signed_hashes(load_public_key(pem), checkpoints)
     known = head.checkpoint_seq if head else 0
-    if fault is None and known > max(signed, default=0):
+    if fault is None and known > max(signed, default=after):
         fault = Finding("its checkpoint was written, and is no longer in the file of checkpoints", known)
     return signed, fault, ""
 

@@ -1,4 +1,4 @@
-"""Pages of the trail: is the chain whole, who did what, take it away."""
+"""Pages of the trail: who did what, is the chain whole, take it away."""
 
 from __future__ import annotations
 
@@ -12,88 +12,143 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.actors import Actor
+from apps.audit import asking, reads, shown
 from apps.audit.api import export_response
-from apps.audit.asking import filters_asked, projects_of
+from apps.audit.checkpoints import newest_checkpoints
+from apps.audit.exporting import take_anchor
 from apps.audit.filters import Filters
-from apps.audit.models import Result
-from apps.audit.reads import chain_state, event_of, read_records, tally
-from apps.audit.verification import verify_trail
+from apps.audit.list_export import csv_response
+from apps.audit.lists import TRAIL, trail_table
+from apps.audit.objects import page_of
+from apps.audit.runs import request_verification
 from apps.audit.verifier import verify as verifier
-from apps.errors import Invalid
+from apps.errors import Invalid, PlaneError
+from apps.listing import marked
 from apps.pages import page_asked
 from apps.policy import allows, require
 
+CHECKPOINTS_SHOWN = 10
 
+
+# -- records --------------------------------------------------------------------------------------------------------
+@marked(TRAIL.key)
 @require_safe
-def trail(request: HttpRequest) -> HttpResponse:
+def trail(request: HttpRequest) -> HttpResponseBase:
     """/audit: the whole trail, filtered by the query."""
     return drawn(request, {}, "audit/trail.html")
 
 
 @require_safe
-def object_trail(request: HttpRequest, object_type: str, object_id: str) -> HttpResponse:
+def object_trail(request: HttpRequest, object_type: str, object_id: str) -> HttpResponseBase:
     """/audit/object/<type>/<id>: everything about one object."""
-    return drawn(request, {"object_type": object_type, "object_id": object_id}, "audit/trail.html")
+    return drawn(request, {"object_type": object_type, "object_id": object_id}, "audit/object.html")
 
 
-def drawn(request: HttpRequest, about: dict[str, str], template: str) -> HttpResponse:
+def drawn(request: HttpRequest, about: dict[str, str], template: str) -> HttpResponseBase:
     """The page, or with HTTP 422 the page with what is wrong in its query and no records."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    wrong: Invalid | None = None
+    projects = asking.projects_of(actor)
+    wrong: PlaneError | None = None
     try:
-        filters = filters_asked(actor, {**request.GET.dict(), **about})
+        filters = asking.filters_asked(actor, {**request.GET.dict(), **about}, projects)
     except Invalid as error:
         wrong, filters = error, Filters()
-    records = read_records(actor, filters)
+    records = reads.read_records(actor, filters)
     if wrong is not None:
         records = records.none()
-    page = page_asked(records, request.GET)
-    everything = allows(actor, "audit.view")
+    table = trail_table(actor, request.GET, records, reads.order_of(filters), wrong)
+    if request.GET.get("format") == "csv":
+        return csv_response(actor, table)
+    if wrong is None and table.wrong is not None:
+        wrong, records = table.wrong, records.none()
+    page = page_asked(records, request.GET, order=reads.order_of(filters))
+    events = [reads.event_of(row) for row in page.items]
+    slugs = {pk: slug for slug, pk in projects.items()}
     context: dict[str, Any] = {
-        "nav": "audit",
+        **frame(actor, "trail"),
         "about": about,
         "wrong": wrong,
-        "filters": filter_bar(request, projects_of(actor), about),
-        "active": any(request.GET.get(name) for name in ("actor", "action", "result", "project", "from", "to")),
-        "events": [event_of(row) for row in page.items],
+        **shown.filter_bar(request.GET, projects, about),
+        "events": events,
         "page": page,
-        "tally": tally(records),
-        "chain": chain_state(actor) if everything else None,
-        "may_verify": allows(actor, "audit.verify"),
-        "may_export": allows(actor, "audit.export"),
+        "table": table,
+        "slugs": slugs,
+        "rest_url": shown.rest_url(request.GET, about),
+        "tally": reads.tally(records),
     }
+    if about:
+        context |= of_object(actor, about, records, events, slugs)
+    elif context["chain"]:
+        context["today"] = reads.today(actor)
     return render(request, template, context, status=wrong.status if wrong else 200)
 
 
-def filter_bar(request: HttpRequest, projects: dict[str, int], about: dict[str, str]) -> list[dict[str, Any]]:
-    """The filters as components/filter_bar.html draws them; an object's page needs no object."""
-    ask = request.GET.get
-    results = [("", _("Every result")), *((value, _(value)) for value in Result.values)]
-    bar: list[dict[str, Any]] = [
-        {"name": "actor", "label": _("Who"), "value": ask("actor", "")},
-        {"name": "action", "label": _("Action"), "value": ask("action", ""), "placeholder": "job.submit, user."},
-        {"name": "result", "label": _("Result"), "value": ask("result", ""), "choices": results},
-        {"name": "from", "label": _("From"), "value": ask("from", ""), "type": "date"},
-        {"name": "to", "label": _("To"), "value": ask("to", ""), "type": "date"},
-    ]
-    if projects:
-        choices = [("", _("Every project")), *((slug, slug) for slug in projects)]
-        bar.insert(2, {"name": "project", "label": _("Project"), "value": ask("project", ""), "choices": choices})
-    return bar
+def of_object(
+    actor: Actor, about: dict[str, str], records: Any, events: list[reads.Event], slugs: dict[int, str]
+) -> dict[str, Any]:
+    """What only the page of one object shows: its own page, who acted on it, what was touched together with it."""
+    project = next((event.row.project_id for event in events if event.row.project_id), None)
+    slug = slugs.get(project, "") if project else ""
+    return {
+        "object_url": page_of(about["object_type"], about["object_id"], slug),
+        "people": reads.by_whom(records),
+        "touched": [
+            {**row, "url": page_of(row["object_type"], row["object_id"], slugs.get(row["project_id"], ""))}
+            for row in reads.touched_with(actor, events)
+        ],
+        "span": reads.span_of(records),
+    }
+
+
+def frame(actor: Actor, tab: str) -> dict[str, Any]:
+    """What the head of every page of the trail needs."""
+    return {
+        "nav": "audit",
+        "tab": tab,
+        "chain": reads.chain_state(actor) if allows(actor, "audit.view") else None,
+        "may_verify": allows(actor, "audit.verify"),
+        "may_export": allows(actor, "audit.export"),
+    }
+
+
+# -- the chain ------------------------------------------------------------------------------------------------------
+@require_safe
+def chain(request: HttpRequest) -> HttpResponse:
+    """/audit/chain: where it stands, who verified it when and what came of it, and the anchors outside the database."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    require(actor, "audit.view")
+    context = {
+        **frame(actor, "chain"),
+        "verifications": reads.verifications(),
+        "checkpoints": newest_checkpoints(CHECKPOINTS_SHOWN),
+        "commands": shown.OFFLINE,
+    }
+    return render(request, "audit/chain.html", context)
+
+
+@require_safe
+def progress(request: HttpRequest) -> HttpResponse:
+    """The part of that page that renews itself while a walk is under way; at its end the page is loaded anew."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    state = reads.chain_state(actor)
+    answer = render(request, "audit/progress.html", {"chain": state})
+    if state.run is None or state.run.ended_at is not None:
+        answer["HX-Refresh"] = "true"
+    return answer
 
 
 @require_POST
 def verify(request: HttpRequest) -> HttpResponseRedirect:
-    """Walk the chain and say what came of it."""
-    found = verify_trail(actor=request.actor)  # type: ignore[attr-defined]
-    if found.finding is not None:
-        messages.error(request, _("The chain is broken: %(what)s") % {"what": found.finding})
+    """Verify what is new, queue a walk of all, and say so on the page that shows how far it is."""
+    _run, recent = request_verification(actor=request.actor)  # type: ignore[attr-defined]
+    if recent is not None and recent.finding is not None:
+        messages.error(request, _("The chain is broken: %(what)s") % {"what": recent.finding})
     else:
-        told = {"records": found.sealed, "seconds": f"{found.seconds:.1f}"}
-        messages.success(request, _("Verified %(records)s records in %(seconds)s s: the chain is whole.") % told)
-    return redirect("audit:list")
+        messages.success(request, _("A walk of the whole trail is queued. It goes on if you leave this page."))
+    return redirect("audit:chain")
 
 
+# -- to take away ---------------------------------------------------------------------------------------------------
 @require_POST
 def export(request: HttpRequest) -> HttpResponseBase:
     """The export as one file; a POST, because it writes a record with the reason that was given."""
@@ -105,3 +160,10 @@ def verifier_file(request: HttpRequest) -> FileResponse:
     """verify.py, to check an export with. Better still: from a copy that was kept before."""
     require(request.actor, "audit.export")  # type: ignore[attr-defined]
     return FileResponse(Path(verifier.__file__).open("rb"), as_attachment=True, filename="verify.py")
+
+
+@require_safe
+def anchor(request: HttpRequest, name: str) -> FileResponse:
+    """The public key, or the checkpoints: what an export is checked against, if it was kept elsewhere."""
+    path = take_anchor(actor=request.actor, name=name)  # type: ignore[attr-defined]
+    return FileResponse(path.open("rb"), as_attachment=True, filename=path.name)

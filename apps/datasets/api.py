@@ -19,10 +19,15 @@ from apps.accounts.projects import get_project
 from apps.artifacts.api import release_connection
 from apps.artifacts.bodies import body_of, refuse_forms
 from apps.artifacts.downloads import download
+from apps.artifacts.models import Artifact
 from apps.artifacts.services import get_holding, publish_upload
 from apps.datasets import reads, services
+from apps.datasets.api_quality import job_answer
+from apps.datasets.deletion import delete_version
+from apps.datasets.expecting import demanding
 from apps.datasets.inspection import check_dialect
 from apps.datasets.manifest import CSV, PARQUET, Dialect, csv_type
+from apps.datasets.measuring import add_upload, check_upload, known, measure_version
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.requests import checked, with_table
 from apps.datasets.serializers import (
@@ -31,19 +36,24 @@ from apps.datasets.serializers import (
     PreviewQuery,
     PreviewSerializer,
     ReadingBody,
+    ReasonQuery,
     VersionBody,
     VersionDetailSerializer,
     VersionSerializer,
 )
 from apps.jobs.api import KEY, whole_job
+from apps.jobs.models import Job
 from apps.jobs.serializers import JobDetailSerializer, read_submission
 from apps.jobs.services import submit_job
+from apps.listing import between_days, day_parameters
 
 ADDED = {
     201: OpenApiResponse(VersionDetailSerializer, description="A new version."),
     200: OpenApiResponse(VersionDetailSerializer, description="The dataset has this version already."),
+    202: OpenApiResponse(JobDetailSerializer, description="The job that checks it, and makes the version if it holds."),
 }
 
+Added = tuple[DatasetVersion, bool]
 QUERY = OpenApiParameter("q", str, description="A part of the name or the description.")
 
 
@@ -52,11 +62,20 @@ class DatasetsView(GenericAPIView[Dataset]):
 
     serializer_class = DatasetSerializer
     queryset = Dataset.objects.none()  # for the schema alone
+    page_order: tuple[str, ...] = ("-id",)
 
-    @extend_schema(operation_id="datasets_list", parameters=[QUERY], responses=DatasetSerializer(many=True))
+    @extend_schema(
+        operation_id="datasets_list",
+        parameters=[QUERY, *day_parameters("changed")],
+        responses=DatasetSerializer(many=True),
+    )
     def get(self, request: Request, project: str) -> Response:
-        within, query = get_project(request.actor, project), request.query_params.get("q", "")
-        page = self.paginate_queryset(reads.list_datasets(request.actor, within, query=query))
+        """The datasets of the project, newest first; narrowed by when they changed, those that changed last."""
+        within, asked = get_project(request.actor, project), request.query_params
+        found = reads.list_datasets(request.actor, within, query=asked.get("q", ""))
+        if asked.get("changed_after") or asked.get("changed_before"):
+            self.page_order = ("-touched_at", "-id")  # whose index holds these days in one piece
+        page = self.paginate_queryset(between_days(found, "touched_at", asked, "changed"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(operation_id="datasets_create", request=DatasetBody, responses={201: DatasetSerializer})
@@ -66,7 +85,7 @@ class DatasetsView(GenericAPIView[Dataset]):
         body = checked(DatasetBody, request.data)
         made = services.create_dataset(actor=request.actor, project=within, **body)
         made.rows = made.size = made.changed_at = None  # type: ignore[attr-defined]  # as the list annotates: no version
-        shown = DatasetSerializer(made).data
+        shown = self.get_serializer(made).data
         return Response(shown, status=status.HTTP_201_CREATED, headers={"Location": f"{request.path}/{made.name}"})
 
 
@@ -74,7 +93,7 @@ class DatasetView(APIView):
     @extend_schema(operation_id="datasets_read", responses=DatasetSerializer)
     def get(self, request: Request, project: str, name: str) -> Response:
         found = reads.get_dataset(request.actor, get_project(request.actor, project), name)
-        return Response(DatasetSerializer(found).data)
+        return Response(DatasetSerializer(found, context={"request": request}).data)
 
 
 class VersionsView(GenericAPIView[DatasetVersion]):
@@ -88,10 +107,15 @@ class VersionsView(GenericAPIView[DatasetVersion]):
         refuse_forms(request._request)
         super().initial(request, *args, **kwargs)
 
-    @extend_schema(operation_id="dataset_versions_list", responses=VersionSerializer(many=True))
+    @extend_schema(
+        operation_id="dataset_versions_list",
+        parameters=day_parameters("made"),
+        responses=VersionSerializer(many=True),
+    )
     def get(self, request: Request, project: str, name: str) -> Response:
         dataset = reads.get_dataset(request.actor, get_project(request.actor, project), name)
-        page = self.paginate_queryset(reads.list_versions(request.actor, dataset))
+        found = reads.list_versions(request.actor, dataset)
+        page = self.paginate_queryset(between_days(found, "created_at", request.query_params, "made"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
@@ -105,7 +129,10 @@ class VersionsView(GenericAPIView[DatasetVersion]):
         policy.require(request.actor, "dataset.add_version", within)
         services.check_name(name)
         sent = (request._request.content_type or "").lower()
-        version, created = add_csv(request, within, name) if sent == CSV else add_by_digest(request, within, name)
+        made = add_csv(request, within, name) if sent == CSV else add_by_digest(request, within, name)
+        if isinstance(made, Job):
+            return job_answer(request, within, made, status.HTTP_202_ACCEPTED)
+        version, created = made
         return Response(
             detail(version),
             status=status.HTTP_201_CREATED if created else status.HTTP_200_OK,
@@ -117,6 +144,14 @@ class VersionView(APIView):
     @extend_schema(operation_id="dataset_versions_read", responses=VersionDetailSerializer)
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
         return Response(detail(found_version(request, project, name, version)))
+
+    @extend_schema(operation_id="dataset_versions_delete", parameters=[ReasonQuery], responses={204: None})
+    def delete(self, request: Request, project: str, name: str, version: str) -> Response:
+        """Delete a version that nothing cites; `reason` goes into the audit trail."""
+        found = found_version(request, project, name, version)
+        reason = checked(ReasonQuery, request.query_params)["reason"]
+        delete_version(actor=request.actor, version=found, reason=reason)
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class PreviewView(APIView):
@@ -177,9 +212,11 @@ class VersionJobsView(APIView):
         return Response(shown, headers={**headers, "Idempotent-Replayed": "true"})
 
 
-def add_csv(request: Request, project: Project, name: str) -> tuple[DatasetVersion, bool]:
+def add_csv(request: Request, project: Project, name: str) -> Added | Job:
     """Store a CSV body as it comes, then read it through; the query says how."""
     asked = checked(ReadingBody, request.query_params)
+    if asked["measure"]:
+        policy.require(request.actor, "job.submit", project)
     check_dialect(asked["delimiter"], asked["encoding"])
     body = body_of(request._request)
     release_connection()
@@ -191,28 +228,46 @@ def add_csv(request: Request, project: Project, name: str) -> tuple[DatasetVersi
         name=f"{name}.csv",
         media_type=csv_type(Dialect(asked["delimiter"], asked["encoding"])),
     )
-    return services.upload_csv(
-        actor=request.actor, project=project, dataset_name=name, artifact=published.artifact, **asked
-    )
+    return uploaded(request, project, name, published.artifact, asked)
 
 
-def add_by_digest(request: Request, project: Project, name: str) -> tuple[DatasetVersion, bool]:
+def uploaded(request: Request, project: Project, name: str, artifact: Artifact, asked: dict[str, Any]) -> Added | Job:
+    """A version of a stored CSV file; or the job that makes one, where the dataset demands a check first."""
+    measure = asked.pop("measure")
+    made = add_upload(actor=request.actor, project=project, dataset_name=name, artifact=artifact, **asked)
+    return made if isinstance(made, Job) else measured(request, made, measure)
+
+
+def measured(request: Request, made: Added, asked: bool) -> Added:
+    """The version, and if it was asked for the job that measures it is queued."""
+    if asked and made[0].quality_id is None:
+        measure_version(actor=request.actor, version=made[0])
+    return made
+
+
+def add_by_digest(request: Request, project: Project, name: str) -> Added | Job:
     """A version of what the project holds: a CSV artifact is read through, Parquet and files are taken as they are."""
     body = checked(VersionBody, request.data)
+    if body["measure"]:
+        policy.require(request.actor, "job.submit", project)
     if "files" in body:
         files = [(file["path"], file["digest"], file["media_type"]) for file in body["files"]]
-        return services.add_files(
+        made = services.add_files(
             actor=request.actor, project=project, dataset_name=name, files=files, note=body["note"]
         )
+        return measured(request, made, body["measure"])
     holding = get_holding(actor=request.actor, project=project, digest=body.pop("artifact"))
     if holding.media_type == PARQUET or holding.name.lower().endswith(".parquet"):
+        dataset = demanding(project, name)
+        if dataset is not None and not known(dataset, holding.artifact, PARQUET):
+            actor, artifact = request.actor, holding.artifact
+            return check_upload(actor=actor, dataset=dataset, artifact=artifact, dialect=None, note=body["note"])[0]
         files = [("table.parquet", holding.artifact_id, PARQUET)]
-        return services.add_files(
+        made = services.add_files(
             actor=request.actor, project=project, dataset_name=name, files=files, note=body["note"]
         )
-    return services.upload_csv(
-        actor=request.actor, project=project, dataset_name=name, artifact=holding.artifact, **body
-    )
+        return measured(request, made, body["measure"])
+    return uploaded(request, project, name, holding.artifact, body)
 
 
 def found_version(request: Request, project: str, name: str, version: str) -> DatasetVersion:
@@ -221,5 +276,7 @@ def found_version(request: Request, project: str, name: str, version: str) -> Da
 
 def detail(version: DatasetVersion) -> dict[str, Any]:
     """A version that the caller may see, or has just made."""
-    version.listed = reads.files_in(version)  # type: ignore[attr-defined]
+    version.listed = listed = reads.files_in(version, reads.FILES_LISTED)  # type: ignore[attr-defined]
+    few = len(listed) < reads.FILES_LISTED
+    version.counted = len(listed) if few else version.files.count()  # type: ignore[attr-defined]
     return dict(VersionDetailSerializer(version).data)

@@ -3,3 +3,10 @@ from django.apps import AppConfig
 
 class DatasetsConfig(AppConfig):
     name = "apps.datasets"
+
+    def ready(self) -> None:
+        """Jobs know nothing of datasets: what a dataset expects goes into a job's spec through this table."""
+        from apps.datasets.expecting import with_expectations
+        from apps.jobs.submission import COMPLETED
+
+        COMPLETED["dataset"] = with_expectations

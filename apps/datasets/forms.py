@@ -17,11 +17,17 @@ from apps.artifacts.services import publish_upload
 from apps.datasets import services
 from apps.datasets.inspection import ENCODINGS, check_dialect
 from apps.datasets.manifest import Dialect, csv_type
+from apps.datasets.measuring import add_upload, measure_version
 from apps.datasets.models import DatasetVersion
 from apps.errors import Invalid, PlaneError, Refused
-from apps.jobs.forms import Item
+from apps.jobs.fields import Item
+from apps.jobs.models import Job
+from apps.policy import allows
 
 TAB = "\t"
+NOTE_LIMIT = 500
+Uploaded = tuple[DatasetVersion, bool] | Job
+"""A version and whether it is new, or the job that makes it once it has checked it."""
 DELIMITERS = {",": ",", ";": ";", "tab": TAB, "|": "|"}
 
 
@@ -48,13 +54,22 @@ class FieldsForm:
             else:
                 self.error = f"{self.error} {text}".strip()
 
+    @property
+    def items(self) -> list[Item]:
+        return []
+
+    @property
+    def problems(self) -> list[Item]:
+        """The fields that have an error, in the order of the page."""
+        return [item for item in self.items if item.error]
+
     def item(self, pointer: str, label: str, **more: Any) -> Item:
         error = self.errors.get(pointer, "")
         return Item(kind="field", pointer=pointer, label=label, value=self.values.get(pointer, ""), error=error, **more)
 
 
 class UploadForm(FieldsForm):
-    named = ("dataset", "file", "delimiter", "encoding", "note")
+    named = ("dataset", "file", "delimiter", "encoding", "note", "measure")
 
     @property
     def items(self) -> list[Item]:
@@ -90,9 +105,28 @@ class UploadForm(FieldsForm):
                 limit=_("up to 500 characters"),
                 doc=_("Stands in the record of this version."),
             ),
+            self.item(
+                "measure",
+                _("Measure it at once"),
+                control="checkbox",
+                required=True,
+                doc=_("A job reads it through: distributions, correlations, drift from the version before."),
+            ),
         ]
 
-    def save(self, actor: Actor, project: Project, file: UploadedFile | None) -> tuple[DatasetVersion, bool] | None:
+    def check(self) -> None:
+        """What can be said of the fields alone, while the file is still to be chosen."""
+        name, note = self.values["dataset"].strip(), self.values["note"].strip()
+        try:
+            if name:
+                services.check_name(name)
+            if len(note) > NOTE_LIMIT:
+                text = _("The note has %(count)s characters.") % {"count": f"{len(note):,}"}
+                raise Invalid(text, field="note", hint=_("Shorten it to %(limit)s.") % {"limit": NOTE_LIMIT})
+        except PlaneError as failure:
+            self.refuse(failure)
+
+    def save(self, actor: Actor, project: Project, file: UploadedFile | None) -> Uploaded | None:
         """Store the file, read it through and add the version; None with `errors` where something is wrong."""
         try:
             return self.stored(actor, project, file)
@@ -102,7 +136,7 @@ class UploadForm(FieldsForm):
             self.refuse(failure)
             return None
 
-    def stored(self, actor: Actor, project: Project, file: UploadedFile | None) -> tuple[DatasetVersion, bool]:
+    def stored(self, actor: Actor, project: Project, file: UploadedFile | None) -> Uploaded:
         name, values = self.values["dataset"].strip(), self.values
         services.check_name(name)  # before hundreds of megabytes are stored under it
         dialect = Dialect(DELIMITERS.get(values["delimiter"], values["delimiter"]), values["encoding"])
@@ -119,7 +153,7 @@ class UploadForm(FieldsForm):
             name=file.name or f"{name}.csv",
             media_type=csv_type(dialect),
         )
-        return services.upload_csv(
+        made = add_upload(
             actor=actor,
             project=project,
             dataset_name=name,
@@ -128,6 +162,10 @@ class UploadForm(FieldsForm):
             encoding=dialect.encoding,
             note=values["note"].strip(),
         )
+        wanted = bool(values["measure"]) and allows(actor, "job.submit", project)
+        if wanted and not isinstance(made, Job) and made[0].quality_id is None:
+            measure_version(actor=actor, version=made[0])
+        return made
 
 
 class DatasetForm(FieldsForm):

@@ -7,29 +7,36 @@ import csv
 import io
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, Subquery
 
 from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.services import Damaged
 from apps.artifacts.store import store
-from apps.datasets.manifest import Dialect, dialect_of, is_table
+from apps.datasets.manifest import CSV, PARQUET, Dialect, dialect_of, is_table
 from apps.datasets.models import Dataset, DatasetFile, DatasetQuerySet, DatasetVersion, DatasetVersionQuerySet
-from apps.errors import Invalid, NotFound
-from apps.jobs.models import Job
+from apps.datasets.tags import is_tag
+from apps.errors import Invalid, NotFound, PlaneError
+from apps.jobs.models import Job, JobInput
 
 PREVIEW_BYTES = 256 * 2**10
 PREVIEW_ROWS = 50
 PREVIEW_CHARACTERS = 200  # of a cell, as in the quality report
+USERS_COUNTED = 100  # jobs that took a version; there may be more
+FILES_SOUGHT = 50  # one by one for the jobs that took them; of a version of more all at once
+FILES_LISTED = 1_000  # in the answer about a version; there may be 200,000
 REPORT_BYTES = 32 * 2**20  # a report of 10,000 columns has about 20 MB
 NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 DIGEST = re.compile(r"[0-9a-f]{64}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,20 @@ class Preview:
     note: str = ""
 
 
+class Gone(PlaneError):
+    """A version that was deleted."""
+
+    status = 410
+    code = "version_deleted"
+
+    def __init__(self, version: DatasetVersion) -> None:
+        super().__init__(
+            f"{version} was deleted by {version.deleted_by}: {version.delete_reason}",
+            field="version",
+            hint=f"Its digest was {version.digest}: the same files make the same version again.",
+        )
+
+
 def list_datasets(actor: Actor, project: Project, *, query: str = "") -> DatasetQuerySet:
     """The project's datasets with `rows`, `size` and `changed_at` of the newest version (None: no version yet).
 
@@ -48,7 +69,7 @@ def list_datasets(actor: Actor, project: Project, *, query: str = "") -> Dataset
     """
     policy.require(actor, "dataset.view", project)
     named = Q(name__icontains=query) | Q(description__icontains=query) if query else Q()
-    newest = DatasetVersion.objects.filter(dataset=OuterRef("pk"), number=OuterRef("versions_count"))
+    newest = newest_of(OuterRef("pk"))
     return (
         Dataset.objects.visible_to(actor)
         .filter(named, project=project)
@@ -58,6 +79,11 @@ def list_datasets(actor: Actor, project: Project, *, query: str = "") -> Dataset
             changed_at=Subquery(newest.values("created_at")),
         )
     )
+
+
+def newest_of(dataset: Any) -> DatasetVersionQuerySet:
+    """The newest version of a dataset that is there."""
+    return DatasetVersion.objects.filter(dataset=dataset, deleted_at=None).order_by("-number")[:1]
 
 
 def get_dataset(actor: Actor, project: Project, name: str) -> Dataset:
@@ -71,46 +97,69 @@ def get_dataset(actor: Actor, project: Project, name: str) -> Dataset:
 def list_versions(actor: Actor, dataset: Dataset) -> DatasetVersionQuerySet:
     """The versions of one dataset without their manifests, which may be large. Page them by `-number`."""
     policy.require(actor, "dataset.view", dataset)
-    return DatasetVersion.objects.visible_to(actor).filter(dataset=dataset).select_related("dataset").defer("manifest")
+    found = DatasetVersion.objects.visible_to(actor).filter(dataset=dataset).select_related("dataset")
+    return found.with_commit().defer("manifest")
 
 
-def version_named(which: str) -> dict[str, Any]:
-    """The filter that finds a version by its number or by its digest; Invalid for what is neither."""
+def numbered_or_digest(which: str, limit: str = "a number from 1, or a digest of 64 hex digits") -> dict[str, Any]:
+    """The filter that finds a version, of whatever is numbered so, by its number or its digest; else Invalid."""
     if NUMBER.fullmatch(which):
         return {"number": int(which)}
     if DIGEST.fullmatch(which):
         return {"digest": which}
     raise Invalid(
-        f"{which[:70]!r} does not name a version.",
-        field="version",
-        limit="a number from 1, or a digest of 64 hex digits",
-        hint="List the versions there are.",
+        f"{which[:70]!r} does not name a version.", field="version", limit=limit, hint="List the versions there are."
     )
+
+
+def version_named(which: str) -> dict[str, Any]:
+    """The filter that finds a version by its number, its digest, a commit that has it or a tag; Invalid for others.
+
+    A commit belongs to the app of repositories, above: its rows are known here by the name of their relation alone.
+    """
+    if COMMIT.fullmatch(which):
+        return {"commits__sha": which}
+    if is_tag(which):
+        return {"tags__name": which}
+    return numbered_or_digest(which, "a number from 1, a digest of 64 hex digits, a commit of 40, or a tag")
 
 
 def get_version(actor: Actor, project: Project, name: str, which: str) -> DatasetVersion:
-    """A version by its number or by its digest, or NotFound; Invalid for what is neither."""
+    """A version by its number, digest, commit or tag, or NotFound (Gone if it is deleted); Invalid for nonsense."""
     policy.require(actor, "dataset.view", project)
-    found = (
-        DatasetVersion.objects.visible_to(actor)
-        .select_related("dataset", "dataset__project")
-        .filter(dataset__project=project, dataset__name=name, **version_named(which))
-        .first()
-    )
+    asked = DatasetVersion.objects.filter(dataset__project=project, dataset__name=name, **version_named(which))
+    found = asked.visible_to(actor).select_related("dataset", "dataset__project").with_commit().first()
+    if found is None and (left := asked.exclude(deleted_at=None).select_related("dataset").first()):
+        raise Gone(left)
     if found is None:
         raise NotFound(f"This project has no version {which[:12]} of a dataset {name[:60]!r}.", field="version")
     return found
 
 
-def files_of(actor: Actor, version: DatasetVersion) -> list[DatasetFile]:
-    """The files of a version in the order of their paths, with their artifacts: one query."""
+def named_version(actor: Actor, project: Project, name: str, which: str) -> DatasetVersion:
+    """A version of the dataset `name`, or of another one of the project as DATASET@VERSION."""
+    dataset, at, version = which.rpartition("@")
+    return get_version(actor, project, dataset if at else name, version)
+
+
+def files_of(actor: Actor, version: DatasetVersion, most: int | None = None) -> list[DatasetFile]:
+    """The files of a version in the order of their paths, the first `most` of them, with their artifacts: one query."""
     policy.require(actor, "dataset.view", version)
-    return files_in(version)
+    return files_in(version, most)
 
 
-def files_in(version: DatasetVersion) -> list[DatasetFile]:
+def files_in(version: DatasetVersion, most: int | None = None) -> list[DatasetFile]:
     """`files_of` for the answer to whoever has just made this version, whose token need not have the scope read."""
-    return list(version.files.select_related("artifact").order_by("path"))
+    return list(version.files.select_related("artifact").order_by("path")[:most])
+
+
+def table_of(actor: Actor, version: DatasetVersion) -> DatasetFile | None:
+    """The first file of a version that is a table."""
+    policy.require(actor, "dataset.view", version)
+    tables = version.files.filter(Q(media_type__startswith=CSV) | Q(media_type=PARQUET))
+    return next(
+        (file for file in tables.select_related("artifact").order_by("path")[:10] if is_table(file.media_type)), None
+    )
 
 
 def file_at(actor: Actor, version: DatasetVersion, path: str) -> DatasetFile:
@@ -127,14 +176,14 @@ def main_file(actor: Actor, version: DatasetVersion) -> DatasetFile:
 
     Raises Invalid where that leaves a choice.
     """
-    files = files_of(actor, version)
-    table = next((file for file in files if is_table(file.media_type)), None)
+    table = table_of(actor, version)
     if table is not None:
         return table
+    files = files_of(actor, version, 2)
     if len(files) == 1:
         return files[0]
     raise Invalid(
-        f"{version} has {len(files)} files and none is a table.",
+        f"{version} has {version.files.count()} files and none is a table.",
         code="no_table",
         field="version",
         limit="a CSV or Parquet file",
@@ -149,7 +198,7 @@ def preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) ->
         raise Invalid(
             f"limit is {limit}.", field="limit", limit=f"1 to {PREVIEW_ROWS}", hint="Download the file for more."
         )
-    table = next((file for file in files_of(actor, version) if is_table(file.media_type)), None)
+    table = table_of(actor, version)
     names = [str(column.get("name", "")) for column in version.columns]
     if table is None:
         return Preview(names, note="This version holds no table.")
@@ -212,15 +261,34 @@ def first_bytes(digest: str, limit: int) -> tuple[bytes, bool]:
     return bytes(data), True
 
 
-def users_of(actor: Actor, version: DatasetVersion) -> QuerySet[Job]:
-    """Jobs that took any of the version's files as an input, newest first; `slot` is where it went in."""
+def users_of(
+    actor: Actor, version: DatasetVersion, files: Sequence[DatasetFile], most: int = USERS_COUNTED
+) -> list[Job]:
+    """The newest jobs that took any of these files of the version as an input; of any, where they are more than
+    FILES_SOUGHT. `slot` is where it went in.
+
+    One more than `most` where there are more. Of each file no more inputs are read than that, by the index: a table may
+    have gone into every job of the project, or into none of them.
+    """
     policy.require(actor, "dataset.view", version)
-    return (
-        Job.objects.visible_to(actor)
-        .filter(project_id=version.project_id, inputs__artifact__in=version.files.values("artifact"))
-        .annotate(slot=F("inputs__slot"))
-        .order_by("-pk")
-    )
+    digests = sorted({file.artifact_id for file in files})
+    of_project = JobInput.objects.filter(job__project_id=version.project_id).order_by("-job_id", "slot")
+    found = of_project.filter(artifact__in=DatasetFile.objects.filter(version=version).values("artifact"))
+    if len(digests) <= FILES_SOUGHT:
+        newest = (of_project.filter(artifact=digest).order_by("-job_id").values("pk")[: most + 1] for digest in digests)
+        # Only the keys are asked for here: with the project beside them, SQLite goes through all its jobs instead.
+        taken = reduce(or_, (Q(pk__in=keys) for keys in newest), Q(pk__in=()))
+        found = JobInput.objects.filter(taken).order_by("-job_id", "slot")
+    # What a list of them tells: of a hundred jobs the rest of their columns is what such a page costs.
+    columns = [f"job__{name}" for name in ("project", "kind", "state", "created_at")]
+    return [job_of(taker) for taker in found.select_related("job").only("slot", *columns)[: most + 1]]
+
+
+def job_of(taker: JobInput) -> Job:
+    """The job, which knows as `slot` where it took its input."""
+    job = taker.job
+    job.slot = taker.slot  # type: ignore[attr-defined]
+    return job
 
 
 def chunks_of(digest: str) -> Generator[bytes, None, None]:

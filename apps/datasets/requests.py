@@ -54,7 +54,7 @@ def with_table(data: Any, version: DatasetVersion, file: DatasetFile) -> Any:
     kind = KINDS.get(body["kind"]) if isinstance(body.get("kind"), str) else None
     if kind is None:
         return body
-    if "dataset" in kind.registers:
+    if "dataset" in kind.registers and SLOT in kind.outputs:  # one that makes no table tells of the version there is
         body.setdefault("register", {"dataset": version.dataset.name})
     dialect, spec = dialect_of(file.media_type) or Dialect(), body.get("spec", {})
     if dialect != Dialect() and "csv" in kind.spec.model_fields and isinstance(spec, Mapping):

@@ -6,10 +6,11 @@ from typing import Any
 
 from rest_framework import serializers
 
+from apps.datasets.commits import clone_url
 from apps.datasets.inspection import ENCODINGS
-from apps.datasets.manifest import FILES_LIMIT
+from apps.datasets.manifest import FILES_AT_ONCE
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.datasets.reads import PREVIEW_ROWS, Preview
+from apps.datasets.reads import FILES_LISTED, PREVIEW_ROWS, Preview
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
@@ -18,9 +19,27 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     size = serializers.IntegerField(read_only=True, allow_null=True, help_text="Bytes of the newest version.")
     changed_at = serializers.DateTimeField(read_only=True, allow_null=True, help_text="When the newest was added.")
 
+    clone_url = serializers.SerializerMethodField(help_text="What `git clone` takes; a token is the password.")
+
+    def get_clone_url(self, dataset: Dataset) -> str:
+        """As this client reached the plane; relative where nobody asks by HTTP."""
+        request = self.context.get("request")
+        slug = request.parser_context["kwargs"]["project"] if request else dataset.project.slug
+        return clone_url(request, slug, dataset.name)
+
     class Meta:
         model = Dataset
-        fields = ["name", "description", "versions", "rows", "size", "changed_at", "created_by", "created_at"]
+        fields = [
+            "name",
+            "description",
+            "clone_url",
+            "versions",
+            "rows",
+            "size",
+            "changed_at",
+            "created_by",
+            "created_at",
+        ]
         read_only_fields = fields
 
 
@@ -49,6 +68,7 @@ class VersionSerializer(serializers.ModelSerializer[DatasetVersion]):
     columns = ColumnSerializer(many=True)
     job = serializers.IntegerField(source="job_id", allow_null=True, help_text="The job that made it.")
     quality = serializers.CharField(source="quality_id", allow_null=True, help_text="Digest of the quality report.")
+    commit = serializers.CharField(allow_null=True, help_text="Of Git: it names the version, as its number does.")
 
     class Meta:
         model = DatasetVersion
@@ -57,6 +77,7 @@ class VersionSerializer(serializers.ModelSerializer[DatasetVersion]):
             "dataset",
             "number",
             "digest",
+            "commit",
             "media_type",
             "rows",
             "size",
@@ -73,10 +94,16 @@ class VersionSerializer(serializers.ModelSerializer[DatasetVersion]):
 
 
 class VersionDetailSerializer(VersionSerializer):
-    files = FileSerializer(many=True, source="listed", help_text="In the order of their paths.")
+    tags = serializers.SlugRelatedField(many=True, read_only=True, slug_field="name")
+    files_count = serializers.IntegerField(source="counted", help_text="How many files it has.")
+    files = FileSerializer(
+        many=True,
+        source="listed",
+        help_text=f"The first {FILES_LISTED}, in the order of their paths; GET files for all.",
+    )
 
     class Meta(VersionSerializer.Meta):
-        fields = [*VersionSerializer.Meta.fields, "files"]
+        fields = [*VersionSerializer.Meta.fields, "tags", "files_count", "files"]
         read_only_fields = fields
 
 
@@ -92,18 +119,23 @@ class ReadingBody(serializers.Serializer[Any]):
     delimiter = serializers.CharField(max_length=1, default=",", trim_whitespace=False)
     encoding = serializers.ChoiceField(choices=ENCODINGS, default="utf-8")
     note = serializers.CharField(max_length=500, default="", allow_blank=True)
+    measure = serializers.BooleanField(default=False, help_text="Also queue a job that measures the new version.")
 
 
 class VersionBody(ReadingBody):
     """Either one table by its digest (CSV is read and checked), or files by path and digest (taken as they are)."""
 
     artifact = serializers.RegexField(r"^[0-9a-f]{64}\Z", required=False)
-    files = serializers.ListField(child=FileBody(), required=False, min_length=1, max_length=FILES_LIMIT)
+    files = serializers.ListField(child=FileBody(), required=False, min_length=1, max_length=FILES_AT_ONCE)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("artifact" in attrs) == ("files" in attrs):
             raise serializers.ValidationError("Give either artifact or files.", code="artifact_or_files")
         return attrs
+
+
+class ReasonQuery(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=500, help_text="Why it goes.")
 
 
 class PreviewSerializer(serializers.Serializer[Preview]):

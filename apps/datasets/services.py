@@ -7,16 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
 from apps import policy
 from apps.accounts.models import SLUG, Project
 from apps.actors import Actor
-from apps.artifacts.models import Artifact, Holding
+from apps.artifacts.many import held_among, insert
+from apps.artifacts.models import Artifact
 from apps.artifacts.services import usable
 from apps.audit import services as audit
 from apps.canonical import sha256_hex
-from apps.datasets.inspection import inspect_csv
+from apps.datasets.commits import record_commit
+from apps.datasets.deletion import restore
+from apps.datasets.expecting import require_checked
+from apps.datasets.inspection import Inspection, inspect_csv
 from apps.datasets.manifest import (
+    Bytes,
     Dialect,
     VersionFile,
     check_files,
@@ -26,10 +32,12 @@ from apps.datasets.manifest import (
     type_of_path,
 )
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.datasets.origin_runs import RowsFrom, rows_from
 from apps.datasets.reads import chunks_of
 from apps.datasets.sources import edges_of, sources_of
 from apps.errors import Conflict, Invalid
 from apps.jobs.models import Job
+from apps.jobs.provenance import for_whom
 from apps.lineage.services import record_edges
 
 JobOutputRow = tuple[str, Artifact, str, str, Mapping[str, Any]]
@@ -83,11 +91,14 @@ def add_version(
     job_id: int | None = None,
     quality: Artifact | None = None,
     note: str = "",
+    rows_from: RowsFrom | None = None,
+    has_commit: bool = False,
 ) -> tuple[DatasetVersion, bool]:
     """Add the version that these files make, or find it: the digest of the manifest is its name.
 
-    Returns it and whether it is new. Numbers have no gaps and none is given twice: the dataset's row is locked while
-    the next one is taken. Raises Invalid for files of nonsense or bytes that the project does not hold.
+    Returns it and whether it is new. `has_commit`: the caller brings the commit of it, else one is made. Numbers
+    have no gaps and none is given twice: the dataset's row is locked while the next one is taken. Raises
+    Invalid for files of nonsense or bytes that the project does not hold.
     """
     policy.require(actor, "dataset.add_version", dataset)
     text = manifest_text(files)
@@ -97,10 +108,15 @@ def add_version(
     with transaction.atomic():
         locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
         existing = DatasetVersion.objects.select_related("dataset").filter(dataset=locked, digest=digest).first()
+        if existing is not None and existing.deleted_at is not None:
+            require_checked(locked, job_id)
+            restore(actor, existing, list(files), quality)
+            return existing, True
         if existing is not None:
             return existing, False
+        require_checked(locked, job_id)
         number = locked.versions_count + 1
-        Dataset.objects.filter(pk=locked.pk).update(versions_count=number)
+        Dataset.objects.filter(pk=locked.pk).update(versions_count=number, touched_at=timezone.now())
         version = DatasetVersion.objects.create(
             dataset=locked,
             number=number,
@@ -115,12 +131,11 @@ def add_version(
             job_id=job_id,
             quality=quality,
             note=note,
-            created_by=actor.label,
+            created_by=for_whom(actor, job_id),
+            **(rows_from.fields() if rows_from else {}),
         )
-        DatasetFile.objects.bulk_create(
-            DatasetFile(version=version, path=path, artifact=artifact, media_type=kind)
-            for path, artifact, kind in files
-        )
+        rows_of_files = ((version.pk, path, artifact.digest, kind) for path, artifact, kind in files)
+        insert(DatasetFile, ("version_id", "path", "artifact_id", "media_type"), rows_of_files)
         audit.record(
             actor=actor,
             action="dataset.add_version",
@@ -128,6 +143,8 @@ def add_version(
             after={"dataset": locked.name, "number": number, "rows": rows, "script": script, "job": job_id},
             digests={"manifest": digest},
         )
+        if not has_commit:
+            record_commit(version)
     dataset.versions_count = number
     return version, True
 
@@ -151,12 +168,7 @@ def upload_csv(
     policy.require(actor, "dataset.add_version", project)
     check_name(dataset_name)
     check_text("note", note)
-    check_held(project.pk, [usable(artifact)])
-    if not connection.in_atomic_block:
-        connection.close()  # minutes of reading must not keep one of the pool's connections
-    found = inspect_csv(
-        chunks_of(artifact.digest) if chunks is None else chunks, delimiter=delimiter, encoding=encoding
-    )
+    found = read_through(project, artifact, Dialect(delimiter, encoding), chunks)
     kind = csv_type(Dialect(delimiter, encoding))
     with transaction.atomic():
         return add_version(
@@ -170,6 +182,17 @@ def upload_csv(
             params={"delimiter": delimiter, "encoding": encoding},
             note=note,
         )
+
+
+def read_through(
+    project: Project, artifact: Artifact, dialect: Dialect, chunks: Iterable[bytes] | None = None
+) -> Inspection:
+    """Rows and columns of a stored CSV file that the project holds, every row read; Invalid for what is wrong."""
+    check_held(project.pk, [usable(artifact)])
+    if not connection.in_atomic_block:
+        connection.close()  # minutes of reading must not keep one of the pool's connections
+    source = chunks_of(artifact.digest) if chunks is None else chunks
+    return inspect_csv(source, delimiter=dialect.delimiter, encoding=dialect.encoding)
 
 
 def add_files(
@@ -247,7 +270,8 @@ def register_version(
     """Make the output in `slot` a version of the dataset, which is made too if it is absent; reads no bytes.
 
     The report in "quality_after" becomes the version's, the one in "quality_before" its source's, where they have
-    none. Lineage: what went into the job, the job, the version. Registered twice is registered once.
+    none. Lineage: what went into the job, the job, the version; by row, what the output says of the origin of its rows.
+    Registered twice is registered once.
     Call it inside the transaction that ends the job. Raises Invalid if the job has no such output.
     """
     policy.require(actor, "dataset.add_version", project)
@@ -263,6 +287,7 @@ def register_version(
     _, artifact, name, media_type, meta = made[slot]
     with transaction.atomic():
         dataset = ensure_dataset(actor=actor, project=project, name=dataset_name)
+        sources = sources_of(job, dataset)
         version, created = add_version(
             actor=actor,
             dataset=dataset,
@@ -274,8 +299,8 @@ def register_version(
             params=params,
             job_id=job.pk,
             note=note,
+            rows_from=rows_from(meta, made, sources.get("table")),
         )
-        sources = sources_of(job, dataset)
         for measured, report in ((version, "quality_after"), (sources.get(slot), "quality_before")):
             if measured is not None and report in made:  # the first measurement stands: two jobs may clean one version
                 attach_quality(actor, measured, made[report][1])
@@ -284,16 +309,15 @@ def register_version(
 
 
 def insert_dataset(actor: Actor, project: Project, name: str, description: str) -> Dataset:
-    dataset = Dataset.objects.create(project=project, name=name, description=description, created_by=actor.label)
+    dataset = Dataset.objects.create(project=project, name=name, description=description, created_by=for_whom(actor))
     audit.record(actor=actor, action="dataset.create", obj=dataset, after={"name": name, "description": description})
     return dataset
 
 
-def check_held(project_id: int, artifacts: Sequence[Artifact]) -> None:
+def check_held(project_id: int, artifacts: Sequence[Bytes]) -> None:
     """Raise Invalid for an artifact that the project does not hold; another project may, and keeps it to itself."""
     wanted = {artifact.digest for artifact in artifacts}
-    held = set(Holding.objects.filter(project=project_id, artifact__in=wanted).values_list("artifact_id", flat=True))
-    missing = sorted(wanted - held)
+    missing = sorted(wanted - held_among(project_id, wanted))
     if missing:
         raise Invalid(
             f"The project holds no artifact {missing[0]}.",

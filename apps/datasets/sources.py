@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from django.db.models import Q, QuerySet, Subquery
 
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.jobs.models import Job, JobInput
@@ -14,25 +17,61 @@ def inputs_of(job: Job) -> dict[str, str]:
     return dict(JobInput.objects.filter(job=job, artifact__isnull=False).values_list("slot", "artifact_id"))
 
 
-def sources_of(job: Job, dataset: Dataset | None) -> dict[str, DatasetVersion]:
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """A job, and {slot: digest} of the inputs that are there."""
+
+    job: Job
+    slots: Mapping[str, str]
+
+
+def taker_of(project_id: int, pk: int) -> Taker | None:
+    """A job of the project with its node, its provenance and its inputs. One query where it has any."""
+    of_job = JobInput.objects.filter(job=pk, job__project=project_id).select_related("job__node", "job__provenance")
+    inputs = list(of_job.order_by("slot"))
+    if inputs:
+        return Taker(inputs[0].job, {row.slot: str(row.artifact_id) for row in inputs if row.artifact_id})
+    alone = Job.objects.filter(pk=pk, project=project_id).select_related("node", "provenance").first()
+    return Taker(alone, {}) if alone else None
+
+
+def sources_of(
+    job: Job, dataset: Dataset | None, slots: Mapping[str, str] | None = None, made: DatasetVersion | None = None
+) -> dict[str, DatasetVersion]:
     """The version behind each input slot. Equal bytes may be in several: of this dataset first, then the newest.
 
-    Versions that the job made itself are no source of it, even where its output equals its input.
+    `slots`: the inputs, where they are read already. `made`: what the job made of them, where that is there; a younger
+    version is no source of it. Versions that the job made itself are none either, even where its output equals its
+    input.
     """
-    slots = inputs_of(job)
-    files = (
-        DatasetFile.objects.filter(artifact__in=set(slots.values()), version__dataset__project_id=job.project_id)
-        .exclude(version__job_id=job.pk)
-        .select_related("version__dataset")
-        .order_by("-version_id")
-    )
+    slots = inputs_of(job) if slots is None else slots
     best: dict[str, DatasetVersion] = {}
     own = dataset.pk if dataset else None
-    for file in files:
+    for file in newest_files(job, set(slots.values()), own, made):
         held = best.get(file.artifact_id)
         if held is None or (held.dataset_id != own and file.version.dataset_id == own):
             best[file.artifact_id] = file.version
     return {slot: best[digest] for slot, digest in slots.items() if digest in best}
+
+
+def newest_files(
+    job: Job, digests: Collection[str], own: int | None, made: DatasetVersion | None
+) -> QuerySet[DatasetFile]:
+    """Of each digest the newest file that holds it, and the newest of the dataset `own`: two rows each, by the index.
+
+    The same bytes may be in thousands of versions.
+    """
+    chosen = Q(pk__in=())
+    for digest in sorted(digests):
+        held = DatasetFile.objects.filter(artifact=digest, version__dataset__project_id=job.project_id)
+        held = held.filter(Q(version__job_id=None) | ~Q(version__job_id=job.pk)).order_by("-version_id")
+        if made is not None:
+            held = held.filter(version_id__lt=made.pk)
+        chosen |= Q(pk=Subquery(held.values("pk")[:1]))
+        if own is not None:
+            chosen |= Q(pk=Subquery(held.filter(version__dataset=own).values("pk")[:1]))
+    found = DatasetFile.objects.filter(chosen).select_related("version__dataset").order_by("-version_id")
+    return found.defer("version__manifest")
 
 
 def edges_of(job: Job, sources: Mapping[str, DatasetVersion], version: DatasetVersion, slot: str) -> list[EdgeSpec]:

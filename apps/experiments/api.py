@@ -26,11 +26,13 @@ from apps.experiments.serializers import (
     RunDetailSerializer,
     RunSerializer,
 )
+from apps.listing import between_days, day_parameters
 
 SORT = OpenApiParameter(
     "sort", str, description="started or metrics.<key>; - in front for downwards. Newest first if left out."
 )
 FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in reads.FILTERS]
+FILTERS += day_parameters("started")
 IDS = OpenApiParameter("ids", str, required=True, description="Run ids with commas between them.")
 KEY = OpenApiParameter("key", str, required=True, description="Name of the metric.")
 KEYS = OpenApiParameter("key", str, required=True, many=True, description="Names of metrics.")
@@ -67,6 +69,7 @@ class RunsView(GenericAPIView[Run]):
             if key
             else reads.list_runs(request.actor, where, asked)
         )
+        found = between_days(found, "run__started_at" if key else "started_at", request.query_params, "started")
         runs = [row.run if key else row for row in self.paginate_queryset(found) or ()]
         columns = reads.columns_of(runs, first=[key] if key else (), params=False)
         context = {"project": where.slug, "columns": columns}
@@ -116,7 +119,7 @@ class HistoryView(GenericAPIView[MetricPoint]):
 class CompareView(APIView):
     @extend_schema(operation_id="runs_compare", parameters=[IDS], responses=ComparisonSerializer)
     def get(self, request: Request, project: str) -> Response:
-        """Two to eight runs side by side: their params, those that differ first, and their newest metrics."""
+        """Two to twenty runs side by side: their params, those that differ first, and their newest metrics."""
         where = get_project(request.actor, project)
         found = reads.compare(request.actor, where, reads.ids_in(request.query_params.getlist("ids")))
         context = {"project": where.slug, "columns": Columns()}

@@ -88,6 +88,8 @@ class Run(models.Model):
             models.Index(fields=["project", "-started_at", "-id"], name="run_recent"),
             models.Index(fields=["project", "state", "-started_at", "-id"], name="run_by_state"),
             models.Index(fields=["project", "kind", "-started_at", "-id"], name="run_by_kind"),
+            models.Index(fields=["project", "created_by", "-started_at", "-id"], name="run_by_person"),
+            models.Index(fields=["project", "name", "id"], name="run_by_name"),
             models.Index(fields=["experiment", "-started_at", "-id"], name="run_by_experiment"),
             # The dispatcher looks every second for open runs whose job has ended, however many have been closed.
             models.Index(fields=["job"], name="run_open", condition=Q(state="running", job__isnull=False)),
@@ -132,6 +134,7 @@ class Metric(models.Model):
     count = models.BigIntegerField(default=0)
     attempt = models.IntegerField(default=0)  # of the job, that reported it last
     digest = models.CharField(max_length=64)  # a chain over its points in the order they came: series.chained
+    open_buckets = models.JSONField(default=list)  # of its thinned series, those not full yet: thinning.written
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "key"], name="metric_once")]
@@ -163,6 +166,28 @@ class MetricPoint(models.Model):
     @property
     def number(self) -> float:
         return math.nan if self.is_nan else self.value
+
+
+class MetricBucket(models.Model):
+    """Some points of a metric that came after each other, as a chart draws them; made of the points: thinning.py."""
+
+    metric = models.ForeignKey(Metric, models.CASCADE, related_name="buckets", db_index=False)
+    level = models.SmallIntegerField()
+    upto = models.BigIntegerField()  # points of the metric, up to the last of this bucket
+    count = models.BigIntegerField()
+    odd = models.BigIntegerField()  # of these, NaN or infinite
+    total = models.FloatField(null=True)  # of the others; null: beyond what a number holds
+    first_step = models.BigIntegerField()
+    last_step = models.BigIntegerField()
+    lowest = models.FloatField(null=True)
+    lowest_step = models.BigIntegerField()
+    lowest_at = models.DateTimeField(null=True)
+    highest = models.FloatField(null=True)
+    highest_step = models.BigIntegerField()
+    highest_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["metric", "level", "upto"], name="bucket_once")]
 
 
 class RunArtifact(models.Model):

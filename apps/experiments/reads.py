@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, FloatField, Max, Min, Q, QuerySet
-from django.db.models.functions import Cast, Floor
+from django.db.models import Count, Q, QuerySet
 
 from apps import policy
 from apps.accounts.models import Project
@@ -24,10 +23,9 @@ from apps.jobs.reads import known
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 FILTERS = ("status", "kind", "experiment", "name")
-COMPARED = (2, 8)  # runs side by side: eight lines can still be told apart
+COMPARED = (2, 20)  # runs side by side: twenty lines have twenty signs
 COLUMNS = 8  # metrics, and params, that a list shows
 ROWS_COMPARED = 500  # params, and metrics, that a comparison shows
-DRAWN = 500  # points of one line
 PARAMS = 2000  # params that are read of a run
 KEYS_ASKED = 20  # metrics of one CSV file
 POINTS_PER_READ = 5000
@@ -213,54 +211,6 @@ def batches_of(metric: Metric) -> Iterator[list[tuple[int, float, datetime]]]:
         behind = Q(step__gte=last_step) & (Q(step__gt=last_step) | Q(id__gt=last_id))
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A metric as a chart draws it: at most DRAWN points (step, value), rising in step; None is a gap."""
-
-    metric: Metric
-    points: list[tuple[int, float | None]]
-    thinned: bool  # each pair of points is the lowest and highest value of some steps
-
-
-def lines_of(metrics: Sequence[Metric]) -> list[Line]:
-    """The lines of these metrics over the steps that they span together; one query for the short, one for the long."""
-    short = [metric for metric in metrics if metric.count <= DRAWN]
-    long = [metric for metric in metrics if metric.count > DRAWN]
-    drawn: dict[int, list[tuple[int, float | None]]] = defaultdict(list)
-    if short:
-        rows = MetricPoint.objects.filter(metric__in=short).order_by("metric_id", "step", "id")
-        for metric_id, step, value, is_nan in rows.values_list("metric_id", "step", "value", "is_nan"):
-            drawn[metric_id].append((step, None if is_nan else value))
-    if long:
-        for row in buckets_of(long):
-            drawn[row["metric_id"]] += between(row)
-    return [Line(metric, drawn[metric.pk], metric.count > DRAWN) for metric in metrics]
-
-
-def buckets_of(metrics: Sequence[Metric]) -> QuerySet[MetricPoint, Any]:
-    """Lowest and highest value of each of DRAWN / 2 equal spans of steps: the database does the thinning."""
-    low, high = min(metric.first_step for metric in metrics), max(metric.step for metric in metrics)
-    place = Cast(F("step") - low, FloatField()) * (DRAWN // 2 / (high - low + 1))
-    return (
-        MetricPoint.objects.filter(metric__in=metrics)
-        .annotate(bucket=Floor(place))
-        .values("metric_id", "bucket")
-        .annotate(
-            first=Min("step"),
-            last=Max("step"),
-            lowest=Min("value", filter=Q(is_nan=False)),
-            highest=Max("value", filter=Q(is_nan=False)),
-        )
-        .order_by("metric_id", "bucket")
-    )
-
-
-def between(row: dict[str, Any]) -> list[tuple[int, float | None]]:
-    if row["lowest"] == row["highest"]:
-        return [(row["first"], row["lowest"])]
-    return [(row["first"], row["lowest"]), (row["last"], row["highest"])]
-
-
 # -- several runs ---------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -285,7 +235,7 @@ class Comparison:
 def compare(actor: Actor, project: Project, ids: Sequence[str]) -> Comparison:
     """These runs side by side, in the order asked for; three queries.
 
-    Raises Invalid for fewer than two or more than eight, NotFound for one that is not there.
+    Raises Invalid for fewer than two or more than twenty, NotFound for one that is not there.
     """
     policy.require(actor, "run.view", project)
     wanted = list(dict.fromkeys(ids))

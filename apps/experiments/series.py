@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from apps.canonical import sha256_hex
 from apps.errors import Invalid
+from apps.experiments import thinning
 from apps.experiments.models import Metric
+from apps.experiments.thinning import Full
 
 KEY_LIMIT = 250  # characters, as MLflow
 STEP_LIMIT = 2**53  # what every JSON reader takes as a whole number
@@ -44,12 +46,15 @@ def check_point(point: Point) -> None:
 
 def begin(metric: Metric) -> None:
     """The row as it is before its first point."""
-    metric.count, metric.digest = 0, ""
+    metric.count, metric.digest, metric.open_buckets = 0, "", []
     metric.lowest = metric.lowest_step = metric.highest = metric.highest_step = None
 
 
-def fold(metric: Metric, points: Iterable[Point]) -> None:
-    """Take `points` of this metric into its row, in the order they came. Nothing is saved."""
+def fold(metric: Metric, points: Sequence[Point]) -> list[Full]:
+    """Take `points` of this metric into its row, in the order they came; gives the buckets that they fill. No write."""
+    opened = thinning.read(metric.open_buckets)
+    filled = list(thinning.take(opened, metric.count, ((point.step, point.value, point.at) for point in points)))
+    metric.open_buckets = thinning.written(opened)
     for point in points:
         value = point.value + 0.0  # -0.0 becomes 0.0: SQLite does not keep it apart
         if metric.count == 0:
@@ -65,6 +70,7 @@ def fold(metric: Metric, points: Iterable[Point]) -> None:
                 metric.highest, metric.highest_step = value, point.step
         metric.count += 1
         metric.digest = chained(metric.digest, point.step, value)
+    return filled
 
 
 def stored(value: float) -> tuple[float, bool]:

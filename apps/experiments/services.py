@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from math import nan
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, Min
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -20,12 +22,13 @@ from apps.actors import Actor
 from apps.artifacts.models import Artifact
 from apps.audit.services import change_state, record
 from apps.errors import StaleState
-from apps.experiments import series
+from apps.experiments import series, thinning
 from apps.experiments.models import (
     DEFAULT_NAME,
     DEFAULT_NUMBER,
     Experiment,
     Metric,
+    MetricBucket,
     MetricPoint,
     Run,
     RunArtifact,
@@ -33,6 +36,7 @@ from apps.experiments.models import (
 )
 from apps.experiments.series import Point
 from apps.experiments.states import RunState
+from apps.experiments.thinning import Full
 from apps.jobs.models import Job
 from apps.jobs.states import ENDED as JOB_ENDED
 from apps.jobs.states import JobState
@@ -170,7 +174,7 @@ def log_metrics(*, actor: Actor, run: Run, points: Sequence[Point]) -> int:
     """Append points of the attempt that `run` was read with; how many metrics were left out for KEYS_LIMIT.
 
     The first points of a metric that an attempt reports replace those of the same and later steps that an earlier
-    attempt left: it went on from a checkpoint and reports them again. Six queries for what a worker sends at once.
+    attempt left: it went on from a checkpoint and reports them again. Seven queries for what a worker sends at once.
     Raises StaleState when another attempt has the run, Invalid for a point of nonsense; then nothing is written.
     """
     require(actor, "run.record", run)
@@ -201,34 +205,43 @@ def lock_run(run: Run) -> None:
 
 def cut_back(metric: Metric, step: int) -> None:
     """Remove the points at `step` and behind it, and make the row what it was before them."""
+    touched = metric.buckets.filter(level=0, last_step__gte=step).aggregate(first=Min("upto"))["first"]
+    whole = metric.count if touched is None else touched - thinning.size_of(0)  # points whose buckets stay
+    metric.buckets.filter(upto__gt=whole).delete()
     metric.points.filter(step__gte=step).delete()
     series.begin(metric)
-    rest = metric.points.order_by("id").values_list("step", "value", "is_nan", "at")
-    series.fold(
-        metric,
-        (
-            Point(metric.key, float("nan") if is_nan else value, at_step, at)
-            for at_step, value, is_nan, at in rest.iterator()
-        ),
-    )
+    rows = metric.points.order_by("id").values_list("step", "value", "is_nan", "at").iterator()
+    points = (Point(metric.key, nan if is_nan else value, at_step, at) for at_step, value, is_nan, at in rows)
+    while batch := list(islice(points, POINT_BATCH)):
+        save_buckets([(metric, full) for full in series.fold(metric, batch) if full.upto > whole])
 
 
 NEWEST = ("value", "is_nan", "step", "at", "first_step", "lowest", "lowest_step", "highest", "highest_step")
 
 
 def save_points(run: Run, metrics: Mapping[str, Metric], by_key: Mapping[str, Sequence[Point]]) -> None:
+    filled = []
     for key, metric in metrics.items():
         metric.attempt = run.attempt
-        series.fold(metric, by_key[key])
+        filled += [(metric, full) for full in series.fold(metric, by_key[key])]
     Metric.objects.bulk_create([metric for metric in metrics.values() if metric.pk is None])
     old = [metric for metric in metrics.values() if metric.pk is not None]
-    Metric.objects.bulk_update(old, [*NEWEST, "count", "attempt", "digest"])
+    Metric.objects.bulk_update(old, [*NEWEST, "count", "attempt", "digest", "open_buckets"])
     rows = []
     for key, metric in metrics.items():
         for point in by_key[key]:
             value, is_nan = series.stored(point.value)
             rows.append(MetricPoint(metric=metric, step=point.step, value=value, is_nan=is_nan, at=point.at))
     MetricPoint.objects.bulk_create(rows, batch_size=POINT_BATCH)
+    save_buckets(filled)
+
+
+def save_buckets(filled: Sequence[tuple[Metric, Full]]) -> None:
+    rows = (
+        MetricBucket(metric=metric, level=full.level, upto=full.upto, **thinning.columns_of(full.bucket))
+        for metric, full in filled
+    )
+    MetricBucket.objects.bulk_create(rows, batch_size=POINT_BATCH)
 
 
 def finish_run(

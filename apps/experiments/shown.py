@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from apps.experiments.models import Metric, Run
-from apps.experiments.reads import Comparison, Line, Row, is_loss, preferred
+from apps.experiments.reads import Row, is_loss
 
-LOG_RATIO = 30  # a span of values above it is drawn on a logarithmic scale, unless asked otherwise
 LINES = 4  # metrics of one run in one chart
 
 
@@ -123,31 +123,48 @@ def common_series(rows: Sequence[Row]) -> list[str]:
     return sorted(keys, key=lambda key: (not is_loss(key), not key.lower().startswith("val"), key))
 
 
-def series_of(line: Line | None, label: str, url: str = "") -> dict[str, Any]:
-    """A line as the chart takes it; without one its place, and so the strokes of the others, stay what they are."""
-    return {"label": label, "url": url, "points": line.points if line else [], "thinned": bool(line and line.thinned)}
+GROUPS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "eval": "val",
+    "test": "test",
+    "system": "system",
+    "sys": "system",
+    "baseline": "baseline",
+}
+ORDER = ("train", "val", "test", "", "*", "baseline", "system")
 
 
-def chart_of(series: Sequence[Mapping[str, Any]], *, y_unit: str, csv: str, scale: str = "") -> dict[str, Any]:
-    """The chart for templatetags/charts.py. `scale`: linear, log, or "" for what suits the values."""
-    values = [value for one in series for _step, value in one["points"]]
-    held = [value for value in values if value is not None]
-    positive = [value for value in held if value > 0]
-    suits = len(positive) == len(held) > 0 and max(positive) / min(positive) > LOG_RATIO
-    log = bool(positive) and (scale == "log" or (scale != "linear" and suits))
-    notes = []
-    if any(one["thinned"] for one in series):
-        notes.append(_("Each pair of points is the lowest and the highest value of some steps."))
-    if odd := len(values) - len(held):
-        notes.append(_("%(count)s points are no number.") % {"count": f"{odd:,}"})
-    return {
-        "series": series,
-        "x_unit": _("step"),
-        "y_unit": y_unit + (_(", log scale") if log else ""),
-        "log": log,
-        "csv": csv,
-        "note": " ".join(notes),
+def group_of(key: str) -> str:
+    """What a metric belongs to, by the start of its name: train/loss and train_loss are of train."""
+    head, slash, _rest = key.partition("/")
+    if slash:
+        return GROUPS.get(head.lower(), head)
+    return GROUPS.get(key.partition("_")[0].lower(), "")
+
+
+def grouped(keys: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """(group, its metrics in their order): training, validation, test; the others by name; the machine last."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        found[group_of(key)].append(key)
+    place = {name: at for at, name in enumerate(ORDER)}
+    return sorted(found.items(), key=lambda item: (place.get(item[0], place["*"]), item[0]))
+
+
+def group_word(group: str) -> str:
+    named = {
+        "train": _("Training"),
+        "val": _("Validation"),
+        "test": _("On held-out rows"),
+        "baseline": _("Baseline"),
+        "system": _("System"),
+        "": _("Other"),
     }
+    return named.get(group, group)
 
 
 # -- several runs ---------------------------------------------------------------------------------------------------
@@ -168,18 +185,3 @@ def made_with(runs: Sequence[Run]) -> list[Row]:
     ):
         rows.append(Row(word, [run.environment.get(key, "") for run in runs]))
     return [row for row in rows if row.differs]
-
-
-def cells_of(comparison: Comparison) -> list[dict[str, Any]]:
-    """The metrics row by row, what was measured on held-out rows first, with the best one marked."""
-    by_key = {row.key: row for row in comparison.metrics}
-    known = directions(comparison.runs, by_key)
-    first = [key for key in figure_keys(comparison.runs) if key in by_key]
-    return [
-        {
-            "key": key,
-            "values": by_key[key].values,
-            "best": best_of(by_key[key].values, known[key]) if key in known else None,
-        }
-        for key in dict.fromkeys([*first, *preferred(by_key)])
-    ]

@@ -2,16 +2,20 @@
 
 from django.urls import path
 
-from apps.experiments import views
+from apps.experiments import compare_page, lists, run_page
 
 app_name = "experiments"
 urlpatterns = [
-    path("runs", views.run_list, name="list"),
-    path("runs/compare", views.compare, name="compare"),
-    path("runs/<slug:run>", views.run_page, name="detail"),
+    path("runs", lists.run_list, name="list"),
+    path("runs/compare", compare_page.compare, name="compare"),
+    path("runs/<slug:run>", run_page.run_page, name="detail"),
     *(
-        path(f"runs/<slug:run>/{tab}", views.run_page, {"tab": tab}, name=tab)
-        for tab in views.TABS
+        path(f"runs/<slug:run>/{tab}", run_page.run_page, {"tab": tab}, name=tab)
+        for tab in run_page.TABS
         if tab != "overview"
+    ),
+    *(
+        path(f"runs/<slug:run>/{tab}/charts", run_page.run_charts, {"tab": tab}, name=f"{tab}_charts")
+        for tab in run_page.DRAWN_TABS
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.utils.html import format_html
@@ -12,6 +13,10 @@ from django.utils.translation import ngettext
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
+from apps.texts import told
+
+TAG = re.compile(r"<[^>]*>")
+WIDE = ("。", "，", "：", "；")
 
 
 def answer_of(job: Job, wait: dict[str, Any], duration: Any) -> SafeString:
@@ -29,11 +34,11 @@ def answer_of(job: Job, wait: dict[str, Any], duration: Any) -> SafeString:
 
 
 def joined(*parts: SafeString | str) -> SafeString:
-    """The sentences that there are, with a space between them."""
+    """The sentences that there are, with a space between them; a Chinese mark needs none behind it."""
     text = SafeString("")
-    for part in parts:
-        if part:
-            text = format_html("{} {}", text, part) if text else format_html("{}", part)
+    for part in filter(None, parts):
+        space = "" if not text or TAG.sub("", text).endswith(WIDE) else " "
+        text = format_html("{}{}{}", text, space, part)
     return text
 
 
@@ -73,12 +78,12 @@ def succeeded(job: Job, duration: Any) -> SafeString:
     made = ngettext("It made %(n)s output", "It made %(n)s outputs", count) % {"n": count}
     name = job.register.get("dataset")
     if count and name:
-        told = {"name": name}
-        return joined(head, format_html("{}, {}", made, _("the table is a version of %(name)s.") % told), facts(job))
+        what = format_html("{}{}{}", made, _(", "), _("the table is a version of %(name)s.") % {"name": name})
+        return joined(head, what, facts(job))
     model = job.register.get("model")
     if count and model:
         return joined(head, _("It registered a version of the model %(name)s.") % {"name": model})
-    return joined(head, format_html("<b>{}</b>.", made), facts(job))
+    return joined(head, made + _("."), facts(job))
 
 
 def facts(job: Job) -> SafeString | str:
@@ -93,11 +98,11 @@ def facts(job: Job) -> SafeString | str:
 
 def failed(job: Job) -> SafeString:
     error = job.error or {}
-    told = {"attempts": job.attempts_used}
-    tried = ngettext("after %(attempts)d attempt", "after %(attempts)d attempts", job.attempts_used) % told
+    tried = ngettext("after %(attempts)d attempt", "after %(attempts)d attempts", job.attempts_used)
+    tried %= {"attempts": job.attempts_used}
     return joined(
         format_html("<b>{}</b>", _("Failed %(tried)s:") % {"tried": tried}),
-        error.get("message") or _("no reason was given."),
+        told(error.get("message") or _("no reason was given.")),
         _("Nothing was registered."),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from django.http import StreamingHttpResponse
@@ -22,6 +21,7 @@ from apps.errors import Invalid
 from apps.jobs import reads, services
 from apps.jobs.checkpoints import get_checkpoint
 from apps.jobs.kinds import KINDS
+from apps.jobs.lists import DAYS, sort_for, within_days
 from apps.jobs.models import Job
 from apps.jobs.serializers import (
     JobDetailSerializer,
@@ -35,10 +35,13 @@ from apps.jobs.serializers import (
 )
 from apps.jobs.states import JobState
 from apps.jobs.streams import rest_connection, stream_response, wait_until_ended
+from apps.listing import day_parameters
 
 WAIT_SECONDS = (0, 60)
 MAX_NUMBER = 2**31 - 1  # of a line, of an event
 FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in reads.FILTERS]
+FILTERS += day_parameters(*DAYS)
+ORDERS = {"": ("-id",), "-made": ("-created_at", "-id"), "-ended": ("-ended_at", "-id")}  # each walks an index
 KEY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key queues one job.")
 AFTER = OpenApiParameter("after", int, description="Only what comes behind this number.")
 
@@ -76,13 +79,16 @@ def whole_job(request: Request, project: Project, job: Job) -> dict[str, Any]:
 class JobList(GenericAPIView[Job]):
     serializer_class = JobSerializer
     queryset = Job.objects.none()  # for the schema alone
+    page_order: tuple[str, ...] = ("-id",)
+    page_present = ("ended_at",)  # a job without it is in no list that is ordered by it
 
     @extend_schema(operation_id="jobs_list", parameters=FILTERS, responses=JobSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
-        """The jobs of the project, newest first."""
-        where = get_project(request.actor, project)
-        filters = {name: request.query_params.get(name, "") for name in reads.FILTERS}
-        rows = self.paginate_queryset(reads.list_jobs(request.actor, where, **filters))
+        """The jobs of the project, newest first; narrowed by when they ended, those that ended last."""
+        where, asked = get_project(request.actor, project), request.query_params
+        filters = {name: asked.get(name, "") for name in reads.FILTERS}
+        self.page_order = ORDERS[sort_for(asked)]
+        rows = self.paginate_queryset(within_days(reads.list_jobs(request.actor, where, **filters), asked))
         return self.get_paginated_response(JobSerializer(rows, many=True, context={"project": where.slug}).data)
 
     @extend_schema(
@@ -245,7 +251,8 @@ class KindList(APIView):
                 "any_inputs": kind.any_inputs,
                 "outputs": kind.outputs,
                 "registers": kind.registers,
-                "needs": asdict(kind.needs),
+                "needs": kind.needs.asked(),
+                "extra": kind.needs.extra,
                 "time_limit_seconds": kind.time_limit_seconds,
                 "max_attempts": kind.max_attempts,
                 "schema": kind.spec.model_json_schema(),

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from apps.jobs import api
+from apps.jobs import api, api_queues
 
 urlpatterns = [
     path("jobs", api.JobList.as_view(), name="api-jobs"),
@@ -15,4 +15,8 @@ urlpatterns = [
 ]
 
 # Of the whole plane: controlplane/urls.py puts these under /api/v1/, the above under a project.
-plane_urlpatterns = [path("kinds", api.KindList.as_view(), name="api-kinds")]
+plane_urlpatterns = [
+    path("kinds", api.KindList.as_view(), name="api-kinds"),
+    path("queues", api_queues.QueueList.as_view(), name="api-queues"),
+    path("queues/<str:queue>/samples", api_queues.QueueSamples.as_view(), name="api-queue-samples"),
+]

@@ -7,42 +7,35 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any, Self
 
 from django.utils.translation import gettext as _
 from pydantic import BaseModel
 
 from apps.errors import Invalid
+from apps.jobs.fields import (
+    Item,
+    Offer,
+    default_text,
+    draw_boxes,
+    draw_field,
+    limit_of,
+    members,
+    problems_of,
+    said,
+    shape_of,
+    walked,
+)
 from apps.jobs.specs import kind_of, parse_model
+from apps.jobs.typed_lists import split
 
 ABSENT: Any = object()
+PASTED = "json"  # the name under which a whole spec is sent
+NEW = "new:"  # before a list's pointer: the name under which the kind of the entry to add is sent
 MAX_ITEMS = 1000  # of a list of groups: a forged index must not make a form of a million rows
-ITEM = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?=[,\n]|$)|([^,\n]+)')  # one entry of a list typed as text
 INTEGRAL = re.compile(r"\d{1,4}")
-SCALARS = {"string", "integer", "number", "boolean"}
-
-
-@dataclass(kw_only=True)
-class Item:
-    """What the template draws: kind `field`, `group` (of items) or `list` (of groups)."""
-
-    kind: str
-    pointer: str
-    label: str
-    doc: str = ""
-    error: str = ""
-    unit: str = ""
-    limit: str = ""
-    control: str = "text"
-    value: Any = ""
-    choices: list[tuple[str, str]] = field(default_factory=list)
-    required: bool = False
-    items: list[Item] = field(default_factory=list)
-    datalist: str = ""  # id of the <datalist> whose entries a text field offers
-    renews: str = ""  # selector of what else of the page changes with this field
-    folded: bool = False  # a group that opens on demand
+INDEX = re.compile(r"/\d+(?=/)")  # of an entry: pointers of offers and datalists may have /* there
 
 
 class SpecForm:
@@ -59,26 +52,49 @@ class SpecForm:
         self.datalists: dict[str, str] = {}  # pointer -> id of the datalist of its text field
         self.folded: frozenset[str] = frozenset()  # pointers of groups that open on demand, or where an error is
         self.left_out: frozenset[str] = frozenset()  # pointers of fields that are neither drawn nor read
+        self.offers: dict[str, list[Offer]] = {}  # pointer of a list of texts -> what it is picked from
+        self.rare: frozenset[str] = frozenset()  # pointers of fields that stand together, folded, at the end
+        self.kinds: dict[str, str] = {}  # pointer of a list of several kinds of groups -> the kind to add
+        self.pasted = ""  # the whole spec as JSON, as it was sent beside the fields
+        self.paste_error = ""
 
     # -- in -------------------------------------------------------------------------------------------------------
     def bind(self, data: Mapping[str, Any]) -> Self:
         """Take what a browser sent: text by pointer. Blank is null where null is allowed, else absent."""
         self.values = self.read(self.schema, "", data)
+        self.pasted = str(data.get(PASTED, ""))
+        self.kinds = {key[len(NEW) :]: str(data[key]) for key in data if key.startswith(NEW)}
         return self
 
     def apply(self, op: str) -> bool:
-        """Do what a button named `add:/steps` or `del:/steps/1` asks; False if it is another button."""
+        """Do what a button named `add:/steps`, `del:/steps/1`, `up:`, `down:` or `json` asks; False for another one."""
         verb, _colon, pointer = op.partition(":")
-        if verb == "add" and self.entries_at(pointer) is not None:
+        if op == "json":
+            self.take_pasted()
+        elif verb == "add" and self.entries_at(pointer) is not None:
             entries, schema = self.entries_at(pointer) or ([], {})
-            if len(entries) < min(MAX_ITEMS, schema.get("maxItems", MAX_ITEMS)):
-                entries.append(self.default_of(self.plain(schema["items"])))
-        elif verb == "del":
+            fresh = self.fresh(schema["items"], self.kinds.get(pointer, ""))
+            if fresh is not None and len(entries) < min(MAX_ITEMS, schema.get("maxItems", MAX_ITEMS)):
+                entries.append(fresh)
+        elif verb in ("del", "up", "down"):
             parent, _slash, index = pointer.rpartition("/")
             found = self.entries_at(parent)
             if found and INTEGRAL.fullmatch(index) and int(index) < len(found[0]):
-                del found[0][int(index)]
-        return verb in ("add", "del")
+                moved(found[0], int(index), verb)
+        return verb in ("add", "del", "up", "down", "json")
+
+    def take_pasted(self) -> None:
+        """Fill the fields with the spec that was pasted; what it leaves out takes its default, and errors are told."""
+        try:
+            spec = json.loads(self.pasted, parse_constant=not_a_number)
+        except (ValueError, RecursionError) as failure:
+            self.paste_error = _("This is not JSON: %(why)s") % {"why": str(failure)[:200]}
+            return
+        if not isinstance(spec, dict):
+            self.paste_error = _("A spec is one object: its fields by name, between { and }.")
+            return
+        self.values = {**self.default_of(self.schema), **spec}
+        self.is_valid()
 
     def is_valid(self) -> bool:
         """Whether the spec holds; otherwise `errors` stand beside their fields."""
@@ -106,6 +122,32 @@ class SpecForm:
         """What was entered, texts as they were typed: for `Submission(spec=..., strict=False)`."""
         return dict(self.values) if isinstance(self.values, Mapping) else {}
 
+    def parsed(self) -> BaseModel | None:
+        """The spec, typed; None while it does not hold. Tells no errors."""
+        try:
+            return parse_model(self.model, self.spec(), strict=False, prefix="")
+        except Invalid:
+            return None
+
+    def as_json(self) -> dict[str, Any]:
+        """What is not left at its default, typed as REST asks for it; while it does not hold, as it was typed."""
+        spec = self.parsed()
+        if spec is None:
+            return self.spec()
+        return spec.model_dump(mode="json", exclude_defaults=True)
+
+    @property
+    def as_text(self) -> str:
+        """The spec as JSON to be changed and pasted back; what was pasted, where it could not be taken."""
+        if self.paste_error:
+            return self.pasted
+        return json.dumps(self.as_json(), ensure_ascii=False, indent=2, default=str)
+
+    @property
+    def problems(self) -> list[Item]:
+        """The fields that have an error, in the order of the page."""
+        return problems_of(self.items)
+
     def read(self, schema: dict[str, Any], pointer: str, data: Mapping[str, Any]) -> Any:
         """The value at `pointer`, or ABSENT."""
         plain, nullable = self.plain(schema), self.is_nullable(schema)
@@ -118,8 +160,14 @@ class SpecForm:
                     and (value := self.read(inner, at, data)) is not ABSENT
                 }
                 return None if nullable and not read and pointer else read
+            case "variant":
+                tag = plain["discriminator"]["propertyName"]
+                held = {tag: data.get(f"{pointer}/{tag}", "")}
+                return held | (self.read(branch, pointer, data) if (branch := self.branch(plain, held)) else {})
             case "list":
                 return [self.read(plain["items"], f"{pointer}/{i}", data) for i in range(count_at(pointer, data))]
+            case "texts":
+                return read_field("texts", plain, nullable, every(pointer, data))
             case shape:
                 return read_field(shape, plain, nullable, data.get(pointer))
 
@@ -128,6 +176,7 @@ class SpecForm:
         schema, value = self.schema, self.values
         for part in [unescaped(part) for part in pointer.split("/")[1:]]:
             plain = self.plain(schema)
+            plain = self.branch(plain, value) or plain
             if part in plain.get("properties", {}) and isinstance(value, dict):
                 schema = plain["properties"][part]
                 fresh: Any = [] if shape_of(self.plain(schema), self.plain) == "list" else {}
@@ -148,6 +197,9 @@ class SpecForm:
 
     def drawn(self, schema: dict[str, Any], pointer: str, value: Any, required: bool = True) -> Item:
         plain, nullable = self.plain(schema), self.is_nullable(schema)
+        chosen = self.branch(plain, value)
+        if chosen is not None:
+            return self.drawn_variant(plain, chosen, pointer, value)
         told: dict[str, Any] = plain | {key: schema[key] for key in ("title", "description", "unit") if key in schema}
         item = Item(
             kind="field",
@@ -157,7 +209,7 @@ class SpecForm:
             unit=said(told.get("unit", "")),
             error=self.errors.get(pointer, ""),
             required=required and not nullable,
-            datalist=self.datalists.get(pointer, ""),
+            datalist=self.datalists.get(pointer, self.datalists.get(INDEX.sub("/*", pointer), "")),
         )
         match shape_of(plain, self.plain):
             case "group":
@@ -169,16 +221,46 @@ class SpecForm:
                     if f"{pointer}/{escaped(name)}" not in self.left_out
                 ]
                 item.folded = pointer in self.folded and not any(each.error for each in walked([item]))
+                fresh = self.default_of(plain)
+                item.open = item.folded and differs(held, fresh)
+                self.put_rare_apart(item, pointer, held, fresh)
             case "list":
-                item.kind, item.limit = "list", limit_of(plain, self.plain)
+                item.kind, item.limit, item.adds = "list", limit_of(plain, self.plain), self.choices(plain["items"])
                 entries = value if isinstance(value, list) else []
                 item.items = [self.drawn(plain["items"], f"{pointer}/{i}", e) for i, e in enumerate(entries)]
                 for number, entry in enumerate(item.items, start=1):
                     entry.label = f"{entry.label} {number}"
             case shape:
                 item.limit = limit_of(plain, self.plain)
+                item.default = default_text(shape, schema.get("default"))
                 draw_field(item, shape, plain, nullable, schema.get("default") if value is ABSENT else value)
+                offers = self.offers.get(pointer, self.offers.get(INDEX.sub("/*", pointer)))
+                if shape == "texts" and offers is None and "enum" in (each := self.plain(plain["items"])):
+                    offers = [Offer(value, said(each.get("words", {}).get(value, ""))) for value in each["enum"]]
+                if offers is not None and shape == "texts":
+                    draw_boxes(item, offers)
         return item
+
+    def drawn_variant(self, plain: dict[str, Any], chosen: dict[str, Any], pointer: str, value: Any) -> Item:
+        """An entry of one of several kinds: its kind is what it is called, and is sent along unseen."""
+        tag = plain["discriminator"]["propertyName"]
+        item = self.drawn(chosen, pointer, value)
+        for each in item.items:
+            if each.pointer == f"{pointer}/{tag}":
+                each.control = "hidden"
+        item.label, item.doc = said(chosen["properties"][tag].get("title", "")), said(chosen.get("description", ""))
+        return item
+
+    def put_rare_apart(self, group: Item, pointer: str, held: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
+        """Move the group's rare fields into a folded group at its end."""
+        rare = [item for item in group.items if item.pointer in self.rare]
+        if not rare:
+            return
+        names = {unescaped(item.pointer.rpartition("/")[2]) for item in rare}
+        changed = differs({name: value for name, value in held.items() if name in names}, fresh)
+        apart = Item(kind="group", pointer=f"{pointer}/rare", label=_("Rarely changed"), items=rare)
+        apart.folded, apart.open = not any(item.error for item in rare), changed
+        group.items = [item for item in group.items if item not in rare] + [apart]
 
     # -- the schema -----------------------------------------------------------------------------------------------
     def plain(self, schema: dict[str, Any]) -> dict[str, Any]:
@@ -189,6 +271,35 @@ class SpecForm:
         if "$ref" in schema:
             return self.plain(self.schema["$defs"][schema["$ref"].rpartition("/")[2]])
         return schema
+
+    def branch(self, plain: dict[str, Any], value: Any) -> dict[str, Any] | None:
+        """Of a group that may be of several kinds, the schema of the one that the value names."""
+        found = plain.get("discriminator")
+        if found is None or not isinstance(value, Mapping):
+            return None
+        ref = found["mapping"].get(str(value.get(found["propertyName"], "")))
+        return self.plain({"$ref": ref}) if ref else None
+
+    def choices(self, items: dict[str, Any]) -> list[tuple[str, str]]:
+        """The kinds of entries that may be added to a list, with what each is called; none where there is but one."""
+        found = self.plain(items).get("discriminator")
+        if found is None:
+            return []
+        tag = found["propertyName"]
+        titles = {
+            kind: self.plain({"$ref": ref})["properties"][tag].get("title", kind)
+            for kind, ref in found["mapping"].items()
+        }
+        return [(kind, said(title)) for kind, title in titles.items()]
+
+    def fresh(self, items: dict[str, Any], kind: str) -> dict[str, Any] | None:
+        """A new entry of a list; None where it must be of a kind and names none there is."""
+        plain = self.plain(items)
+        if "discriminator" not in plain:
+            return self.default_of(plain)
+        tag = {plain["discriminator"]["propertyName"]: kind}
+        chosen = self.branch(plain, tag)
+        return None if chosen is None else self.default_of(chosen) | tag
 
     def is_nullable(self, schema: dict[str, Any]) -> bool:
         return any(branch.get("type") == "null" for branch in schema.get("anyOf", ()))
@@ -202,28 +313,13 @@ class SpecForm:
                 values[name] = json.loads(json.dumps(inner["default"]))
             elif shape_of(plain, self.plain) == "group" and not self.is_nullable(inner):
                 values[name] = self.default_of(plain)
+            elif shape_of(plain, self.plain) == "list" and plain.get("minItems"):
+                values[name] = [self.default_of(self.plain(plain["items"]))]  # where there must be one, it is there
         return values
 
 
-def shape_of(plain: dict[str, Any], resolve: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
-    """group, list (of groups), choice, boolean, number, text, numbers and texts (lists of these), json for the rest."""
-    if "enum" in plain or "const" in plain:
-        return "choice"
-    match plain.get("type"):
-        case "object" if plain.get("properties"):
-            return "group"
-        case "array" if "items" in plain and "prefixItems" not in plain:
-            inner = resolve(plain["items"])
-            if inner.get("type") in SCALARS:
-                return "numbers" if inner["type"] in ("integer", "number") else "texts"
-            return "list" if shape_of(inner, resolve) == "group" else "json"
-        case "boolean":
-            return "boolean"
-        case "integer" | "number":
-            return "number"
-        case "string":
-            return "text"
-    return "json"
+def not_a_number(name: str) -> None:
+    raise ValueError(_("%(name)s is no number of JSON") % {"name": name})
 
 
 def read_field(shape: str, plain: dict[str, Any], nullable: bool, text: Any) -> Any:
@@ -249,93 +345,29 @@ def read_field(shape: str, plain: dict[str, Any], nullable: bool, text: Any) -> 
     return str(text).replace("\r\n", "\n")
 
 
-def draw_field(item: Item, shape: str, plain: dict[str, Any], nullable: bool, value: Any) -> None:
-    item.value = "" if value is None else value
-    match shape:
-        case "boolean" if not nullable:
-            item.control, item.required = "checkbox", True
-            item.value = value is True or value == "true"
-        case "choice" | "boolean":
-            item.control = "select"
-            options = members(plain) if shape == "choice" else [True, False]
-            blank = [("", _("(none)"))] if nullable else [("", _("Choose"))] if value is None else []
-            item.choices = blank + [(spelled(v), said(spelled(v)) or _("(none)")) for v in options]
-            item.value = "" if value is None else spelled(value)
-        case "number":
-            item.control = "number"
-        case "numbers":
-            item.value = ", ".join(str(each) for each in value) if isinstance(value, list) else item.value
-            item.doc = f"{item.doc} {_('Between commas.')}".strip()
-        case "texts":
-            item.control = "textarea"
-            item.value = joined(value) if isinstance(value, list) else item.value
-            item.doc = f"{item.doc} {_('One entry a line, or between commas.')}".strip()
-        case "json":
-            item.control = "textarea"
-            item.value = "" if value is None else json.dumps(value, ensure_ascii=False, indent=1)
-        case _ if plain.get("maxLength", 0) > 500:
-            item.control = "textarea"
+def differs(held: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+    """Whether something was changed, through all groups; texts of a form are compared with values."""
+    for name, value in held.items():
+        old = fresh.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            if differs(value, old):
+                return True
+        elif value != old and str(value) != str(old):
+            return True
+    return False
 
 
-def members(plain: dict[str, Any]) -> list[Any]:
-    return list(plain["enum"]) if "enum" in plain else [plain["const"]]
+def moved(entries: list[Any], index: int, verb: str) -> None:
+    """Remove the entry, or let it change places with its neighbour."""
+    entry = entries.pop(index)
+    if verb != "del":
+        entries.insert(max(0, index - 1) if verb == "up" else index + 1, entry)
 
 
-def spelled(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def limit_of(plain: dict[str, Any], resolve: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> str:
-    """The limits of a value, in words; of a list of numbers those of each first."""
-    low, high = plain.get("minimum"), plain.get("maximum")
-    above, below = plain.get("exclusiveMinimum"), plain.get("exclusiveMaximum")
-    parts = []
-    if shape_of(plain, resolve) == "numbers":
-        each = limit_of(resolve(plain["items"]))
-        parts += [_("each %(limit)s") % {"limit": each}] if each else []
-    if low is not None and high is not None:
-        parts.append(_("%(low)s to %(high)s") % {"low": f"{low:,}", "high": f"{high:,}"})
-    elif low is not None or high is not None:
-        parts.append(
-            _("at least %(low)s") % {"low": f"{low:,}"}
-            if high is None
-            else _("at most %(high)s") % {"high": f"{high:,}"}
-        )
-    if above is not None:
-        parts.append(_("above %(low)s") % {"low": f"{above:,}"})
-    if below is not None:
-        parts.append(_("below %(high)s") % {"high": f"{below:,}"})
-    if plain.get("maxLength"):
-        parts.append(_("at most %(count)s characters") % {"count": f"{plain['maxLength']:,}"})
-    if plain.get("maxItems"):
-        parts.append(_("at most %(count)s entries") % {"count": f"{plain['maxItems']:,}"})
-    return ", ".join(parts)
-
-
-def said(text: str) -> str:
-    return _(text) if text else ""  # gettext("") is the catalogue's header
-
-
-def split(text: str) -> list[str]:
-    """The entries of a list typed as text; in double quotes an entry may be empty or hold a comma."""
-    found = []
-    for match in ITEM.finditer(text.replace("\r\n", "\n")):
-        if match[1] is not None:
-            found.append(match[1].replace('""', '"'))
-        elif match[2].strip():
-            found.append(match[2].strip())
-    return found
-
-
-def joined(values: list[Any]) -> str:
-    """The text that `split` reads back."""
-    return "\n".join(quoted(str(value)) for value in values)
-
-
-def quoted(text: str) -> str:
-    if text and text == text.strip() and not set(text) & set(',"\n'):
-        return text
-    return '"' + text.replace('"', '""') + '"'
+def every(pointer: str, data: Mapping[str, Any]) -> Any:
+    """The text sent under this name; of several, as ticked boxes send them, all, one a line."""
+    several = data.getlist(pointer) if hasattr(data, "getlist") else []
+    return "\n".join(several) if several else data.get(pointer)
 
 
 def count_at(pointer: str, data: Mapping[str, Any]) -> int:
@@ -351,7 +383,3 @@ def escaped(name: str) -> str:
 
 def unescaped(part: str) -> str:
     return part.replace("~1", "/").replace("~0", "~")
-
-
-def walked(items: list[Item]) -> list[Item]:
-    return [found for item in items for found in (item, *walked(item.items))]

@@ -6,15 +6,22 @@ same keys to engine functions, and a test compares the two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from pydantic import BaseModel
 
+from apps.jobs.collecting import host_errors
+from apps.nodes.extras import COLLECT
 from deepseek.clean.spec import CleanSpec
+from deepseek.collect.spec import CollectSpec
 from deepseek.compile.spec import CompileSpec
+from deepseek.diff.spec import DiffSpec
 from deepseek.noop.spec import NoopSpec
+from deepseek.profile.spec import ProfileSpec
 from deepseek.quantize.spec import QuantizeSpec
 from deepseek.register.spec import RegisterSpec
 from deepseek.train.spec import TrainSpec
@@ -30,6 +37,11 @@ class Needs:
     memory_bytes: int = 1 * GiB
     gpus: int = 0
     gpu_memory_bytes: int = 0  # of each GPU
+    extra: str = field(default="", repr=False)  # of Node.extras; follows from kind and spec, is never asked for
+
+    def asked(self) -> dict[str, Any]:
+        """The fields that a body may have."""
+        return {name: value for name, value in asdict(self).items() if name != "extra"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +59,7 @@ class JobKind:
     time_limit_seconds: int = 3600
     max_attempts: int = 3
     permission: str = "job.submit"
+    check: Callable[[Any], list[dict[str, Any]]] | None = None  # what only this plane can say against a typed spec
     tracked: bool = False  # the worker keeps a run of it: parameters, metrics, environment, digests
 
 
@@ -63,11 +76,44 @@ KINDS: dict[str, JobKind] = {
     ),
     "clean": JobKind(
         label=_("Clean a table"),
-        doc=_("Fills missing values, treats outliers, and measures quality before and after."),
+        doc=_("Fills missing values, treats outliers, or follows a plan of steps; measures quality before and after."),
         spec=CleanSpec,
         queue="cpu",
         inputs=("table",),
-        outputs=("table", "quality_before", "quality_after"),
+        optional_inputs=("join",),
+        outputs=("table", "quality_before", "quality_after", "origins"),
+        registers=("dataset",),
+        needs=Needs(cpus=1.0, memory_bytes=1 * GiB),
+        time_limit_seconds=3600,
+    ),
+    "diff": JobKind(
+        label=_("Compare two tables"),
+        doc=_("Finds the rows that were added, removed or changed between two tables, by a key."),
+        spec=DiffSpec,
+        queue="cpu",
+        inputs=("before", "after"),
+        outputs=("changes", "summary"),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=3600,
+    ),
+    "collect": JobKind(
+        label=_("Collect from sites"),
+        doc=_("Reads records from pages of internal hosts that the operator allows, page after page."),
+        spec=CollectSpec,
+        queue="cpu",
+        outputs=("records", "quality", "report", "bodies"),
+        registers=("dataset",),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB, extra=COLLECT),
+        time_limit_seconds=3600,
+        check=host_errors,
+    ),
+    "profile": JobKind(
+        label=_("Measure a table"),
+        doc=_("Measures the quality of a table and checks what is expected of it, without changing it."),
+        spec=ProfileSpec,
+        queue="cpu",
+        inputs=("table",),
+        outputs=("quality",),
         registers=("dataset",),
         needs=Needs(cpus=1.0, memory_bytes=1 * GiB),
         time_limit_seconds=3600,

@@ -17,6 +17,9 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
 
 
+LAST = 2**63  # behind every job that there is
+
+
 class Job(models.Model):
     MOVES = MOVES
 
@@ -33,6 +36,7 @@ class Job(models.Model):
     need_memory_bytes = models.BigIntegerField(default=0)
     need_gpus = models.SmallIntegerField(default=0)
     need_gpu_memory_bytes = models.BigIntegerField(default=0)  # of each GPU
+    need_extra = models.CharField(max_length=40, blank=True)  # what of Node.extras it takes; "" for none
     time_limit_seconds = models.IntegerField()
 
     attempt = models.IntegerField(default=0)  # the fence: bumped by every claim, never goes back
@@ -43,6 +47,8 @@ class Job(models.Model):
     node = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="jobs", db_index=False)
     lease_until = models.DateTimeField(null=True)
     devices = models.JSONField(default=list)  # indices of the node's GPUs that this attempt may use
+    # Queued for long, and this node is kept free for it (apps/jobs/reservations.py); the index is job_reserved.
+    reserved_on = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="reserved_jobs", db_index=False)
     process = models.JSONField(null=True)  # {host, boot_id, pid, start_time} of the shim
     not_before = models.DateTimeField(null=True)  # back-off after a failed attempt
     cancel_requested_at = models.DateTimeField(null=True)
@@ -81,9 +87,21 @@ class Job(models.Model):
             # The dispatcher looks for these every second, however many jobs have ended.
             models.Index(fields=["id"], name="job_waiting", condition=Q(state="waiting")),
             models.Index(fields=["node"], name="job_on_node", condition=Q(state="running")),
+            models.Index(
+                fields=["reserved_on"], name="job_reserved", condition=Q(state="queued", reserved_on__isnull=False)
+            ),
+            # What ended last on a node, and what has ended since somebody looked; without those that still run.
+            models.Index(fields=["node", "-ended_at"], name="job_ended_on", condition=Q(ended_at__isnull=False)),
+            models.Index(fields=["ended_at", "id"], name="job_ended", condition=Q(ended_at__isnull=False)),
             models.Index(fields=["project", "-id"], name="job_recent"),
             models.Index(fields=["project", "state", "-id"], name="job_by_state"),
             models.Index(fields=["project", "kind", "-id"], name="job_by_kind"),
+            models.Index(fields=["project", "requester", "-id"], name="job_by_requester"),
+            # A list narrowed to days walks one of these, and a row of another day is never read.
+            models.Index(fields=["project", "created_at", "id"], name="job_by_made"),
+            models.Index(fields=["project", "ended_at", "id"], name="job_by_end", condition=Q(ended_at__isnull=False)),
+            # Home tells what failed since yesterday, however many have failed before.
+            models.Index(fields=["project", "-ended_at"], name="job_failures", condition=Q(state="failed")),
         ]
 
     def __str__(self) -> str:
@@ -93,9 +111,62 @@ class Job(models.Model):
     def ended(self) -> bool:
         return self.state in ENDED
 
+    def goes_behind(self, other: Job) -> bool:
+        """Whether the queue would give out `other` first; one that is not saved yet comes after all of its priority."""
+        return self.pk != other.pk and (-self.priority, self.pk or LAST) > (-other.priority, other.pk or LAST)
+
     @property
     def attempts_used(self) -> int:
         return self.attempt - self.released
+
+
+class QueueSample(models.Model):
+    """How long a queue was: telemetry, exempt from the audit. `span` and `at` as of nodes.NodeSample."""
+
+    queue = models.CharField(max_length=20)
+    span = models.SmallIntegerField(default=0)
+    at = models.DateTimeField()
+    queued = models.FloatField(default=0)
+    running = models.FloatField(default=0)
+    waiting = models.FloatField(default=0)  # for a parent
+    oldest_seconds = models.FloatField(null=True)  # that the one queued longest has waited
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["queue", "span", "at"], name="queue_sample_once")]
+        indexes = [models.Index(fields=["span", "at"], name="queue_sample_age")]
+
+    def __str__(self) -> str:
+        return f"{self.queue} {self.at:%Y-%m-%d %H:%M:%S}"
+
+
+class JobTally(models.Model):
+    """How many jobs have ever ended, and how long their last attempts ran: counted once, since counting rows anew
+    would take longer the more there are. Only ever grows (apps/jobs/tally.py).
+    """
+
+    kind = models.CharField(max_length=40)
+    queue = models.CharField(max_length=20)
+    state = models.CharField(max_length=10)
+    ended = models.BigIntegerField(default=0)
+    ran = models.BigIntegerField(default=0)  # of those, the ones that a worker had begun
+    seconds = models.FloatField(default=0)  # that these ran, together
+    buckets = models.JSONField(default=list)  # how many ran for at most tally.BOUNDS[i] seconds
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "queue", "state"], name="job_tally_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.state}: {self.ended}"
+
+
+class TallyMark(models.Model):
+    """The one row that a tally locks: the last job that was counted. `pk` is always 1."""
+
+    ended_at = models.DateTimeField(null=True)
+    job = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"up to {self.ended_at}"
 
 
 class JobParent(models.Model):
@@ -119,6 +190,8 @@ class JobInput(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "slot"], name="job_input_once")]
+        # The newest jobs that took some bytes, however many took them before.
+        indexes = [models.Index(fields=["artifact", "-job"], name="job_input_taken")]
 
 
 class JobOutput(models.Model):
@@ -131,6 +204,42 @@ class JobOutput(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "slot"], name="job_output_once")]
+
+
+class JobProvenance(models.Model):
+    """What made the outputs of a job, beside its spec and inputs: the engine's code, the machine, its packages.
+
+    Written with the outputs and never changed (apps/jobs/provenance.py).
+    """
+
+    job = models.OneToOneField(Job, models.CASCADE, primary_key=True, related_name="provenance")
+    attempt = models.IntegerField()
+    node = models.CharField(max_length=120, blank=True)  # its name then: a node may go
+    code_digest = models.CharField(max_length=64)  # of the engine's source (deepseek/code.py)
+    environment = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.code_digest[:12]} on {self.node}"
+
+
+class JobNotice(models.Model):
+    """A move of a job that somebody outside is still to be told, by one way out: written with the move, taken away when
+    it was acknowledged. Telemetry, exempt from the audit; there are none where nothing is told outside.
+    """
+
+    event = models.ForeignKey("JobEvent", models.CASCADE, related_name="+", db_index=False)
+    sink = models.CharField(max_length=10)  # file | http
+    tries = models.IntegerField(default=0)
+    not_before = models.DateTimeField(null=True)  # back-off, or the lease of whoever sends it now
+    refused = models.CharField(max_length=500, blank=True)  # why the other side will never take it
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["event", "sink"], name="job_notice_once")]
+        indexes = [models.Index(fields=["sink", "id"], name="job_notice_next", condition=Q(refused=""))]
+
+    def __str__(self) -> str:
+        return f"{self.event_id} to {self.sink}"
 
 
 class JobCheckpoint(models.Model):
@@ -155,7 +264,7 @@ class JobEvent(models.Model):
     )  # the indexes below begin with it
     seq = models.IntegerField()
     attempt = models.IntegerField()
-    kind = models.CharField(max_length=10)  # progress | log | metric | state
+    kind = models.CharField(max_length=10)  # progress | log | metric | state | usage
     payload = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
 

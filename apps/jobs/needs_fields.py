@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from apps.jobs.forms import Item
+from apps.jobs.fields import Item
 from apps.jobs.kinds import GiB, Needs
 from apps.jobs.models import Job
 

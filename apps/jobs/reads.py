@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -18,7 +19,7 @@ from apps.actors import Actor
 from apps.errors import Invalid, NotFound
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobQuerySet
-from apps.jobs.placement import Free, all_of, free_on, shortfall, why_not
+from apps.jobs.placement import Free, all_of, free_on, opening, shortfall, why_not
 from apps.jobs.states import JobState
 from apps.nodes.models import Node
 
@@ -26,6 +27,7 @@ MAX_ID = 2**63 - 1
 LOG_LIMIT = (1, 5000)  # lines of one answer
 LINES_PER_READ = 4000  # lines held in memory at once while a log is searched or downloaded
 EVENTS_PER_READ = (4, 400)
+EVENTS_AT_END = 40
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 FILTERS = ("state", "kind", "requester", "name")
 
@@ -82,46 +84,78 @@ def explain_wait(actor: Actor, job: Job) -> dict[str, Any]:
     return explain_queued(actor, [job])[0]
 
 
-def explain_queued(actor: Actor, jobs: list[Job]) -> list[dict[str, Any]]:
-    """What `explain_wait` says of each of these queued jobs; three queries, however many jobs."""
+def explain_queued(actor: Actor, jobs: list[Job], nodes: list[Node] | None = None) -> list[dict[str, Any]]:
+    """What `explain_wait` says of each of these queued jobs; three queries, however many jobs, and two for who has all
+    nodes `with_status` already.
+    """
     if not jobs:
         return []
     ahead = jobs_ahead(jobs)
-    nodes = list(Node.objects.visible_to(actor).with_status().order_by("name"))
-    running = running_on(nodes)
+    if nodes is None:
+        nodes = list(Node.objects.visible_to(actor).with_status().order_by("name"))
+    running, kept = occupied(nodes)
     told = []
     for job in jobs:
-        rows = [node_row(job, node, running[node.pk]) for node in nodes]
-        told.append({"position": ahead[job.pk], "summary": summary_of(job, ahead[job.pk], nodes, rows), "nodes": rows})
+        pairs = [(node, node_row(actor, job, node, running[node.pk], kept.get(node.pk))) for node in nodes]
+        pairs.sort(key=lambda pair: nearest(job, *pair))
+        rows = [row for _node, row in pairs]
+        told.append({"position": ahead[job.pk], "summary": summary_of(job, ahead[job.pk], pairs), "nodes": rows})
     return told
 
 
 def jobs_ahead(jobs: list[Job]) -> dict[int, int]:
-    """{id of each of `jobs`: how many jobs of any project its queue would give out first}; one query."""
+    """{id of each of `jobs`: how many jobs of any project its queue would give out first}; one query.
+
+    One that pauses after a failed attempt is not given out, so it is ahead of nobody.
+    """
+    due = models.Q(not_before__isnull=True) | models.Q(not_before__lte=Now())
     counts = {}
     for job in jobs:
         before = models.Q(priority__gt=job.priority) | models.Q(priority=job.priority, pk__lt=job.pk)
         counts[f"before_{job.pk}"] = models.Count("pk", filter=before & models.Q(queue=job.queue))
     queues = {job.queue for job in jobs}
-    found = Job.objects.filter(state=JobState.QUEUED, queue__in=queues).aggregate(**counts)
+    found = Job.objects.filter(due, state=JobState.QUEUED, queue__in=queues).aggregate(**counts)
     return {job.pk: found[f"before_{job.pk}"] for job in jobs}
 
 
-def running_on(nodes: list[Node]) -> Mapping[int | None, list[Job]]:
+def occupied(nodes: list[Node]) -> tuple[Mapping[int | None, list[Job]], dict[int | None, Job]]:
+    """What runs on each of these nodes, and of every node that is kept free (apps/jobs/reservations.py), for which job.
+
+    One query over the two partial indexes.
+    """
+    needs = ("need_cpus", "need_memory_bytes", "need_gpus", "need_gpu_memory_bytes", "devices")
+    told = ("state", "queue", "priority", "reserved_on_id", "progress", "claimed_at", "time_limit_seconds")
+    jobs = Job.objects.only("pk", "project_id", "node_id", *told, *needs)
+    running = jobs.filter(state=JobState.RUNNING, node__in=nodes)
     taken: dict[int | None, list[Job]] = defaultdict(list)
-    columns = ("node_id", "need_cpus", "need_memory_bytes", "need_gpus", "devices")
-    for job in Job.objects.filter(state=JobState.RUNNING, node__in=nodes).only("pk", *columns):
-        taken[job.node_id].append(job)
-    return taken
+    kept: dict[int | None, Job] = {}
+    for job in running.union(jobs.filter(state=JobState.QUEUED, reserved_on__isnull=False), all=True):
+        if job.state == JobState.RUNNING:
+            taken[job.node_id].append(job)
+        elif job.reserved_on_id not in kept or job.pk < kept[job.reserved_on_id].pk:
+            kept[job.reserved_on_id] = job
+    return taken, kept
 
 
-def node_row(job: Job, node: Node, running: list[Job]) -> dict[str, Any]:
+def node_row(actor: Actor, job: Job, node: Node, running: list[Job], kept: Job | None) -> dict[str, Any]:
     online = bool(getattr(node, "online", False))
     return {
         "node": node.name,
         "free": said(free_on(node, running)),
-        "why_not": why_not(job, node, running, online=online),
+        "why_not": why_not(job, node, running, online=online, kept=kept),
+        "kept": kept is not None and kept.pk == job.pk,
+        "room": room(actor, job, node, running) if online and not node.held_at and job.queue in node.queues else None,
     }
+
+
+def room(actor: Actor, job: Job, node: Node, running: list[Job]) -> dict[str, Any] | None:
+    """When a busy node will have room for `job`. Jobs of projects that the reader is not in are counted, not named."""
+    found = opening(job, node, running, timezone.now())
+    if found is None:
+        return None
+    named = sorted(one.pk for one in found.jobs if actor.plane_role or one.project_id in actor.project_ids)
+    others = len(found.jobs) - len(named)
+    return {"expected_at": found.expected, "latest_at": found.latest, "jobs": named, "other_jobs": others}
 
 
 def said(free: Free) -> dict[str, Any]:
@@ -129,9 +163,18 @@ def said(free: Free) -> dict[str, Any]:
     return {"cpus": round(cpus, 3), "memory_bytes": memory, "gpus": [gpu["index"] for gpu in free.gpus]}
 
 
-def summary_of(job: Job, ahead: int, nodes: list[Node], rows: list[dict[str, Any]]) -> str:
-    """One sentence: the reason that would still hold if all the others were gone comes first."""
-    serving = [(node, row) for node, row in zip(nodes, rows, strict=True) if job.queue in node.queues]
+def nearest(job: Job, node: Node, row: dict[str, Any]) -> tuple[bool, bool, bool, float, str]:
+    """The order in which nodes are told: what could take the job, what soonest will, what serves its queue, others."""
+    found = row["room"]
+    soon = (found["expected_at"] or found["latest_at"]).timestamp() if found else 0.0
+    return bool(row["why_not"]), found is None, job.queue not in node.queues, soon, node.name
+
+
+def summary_of(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]]) -> str:
+    """One sentence: the reason that would still hold if all the others were gone comes first. Of nodes without room,
+    the one that has it first is named.
+    """
+    serving = [(node, row) for node, row in pairs if job.queue in node.queues]
     online = [(node, row) for node, row in serving if getattr(node, "online", False)]
     if not online and job.need_gpus:
         return _("It needs a GPU, and no node that serves the queue %(queue)s is online.") % {"queue": job.queue}
@@ -144,8 +187,9 @@ def summary_of(job: Job, ahead: int, nodes: list[Node], rows: list[dict[str, Any
         seconds = max(1, round((job.not_before - timezone.now()).total_seconds()))
         return _("It pauses after a failed attempt and is tried again in %(seconds)d s.") % {"seconds": seconds}
     if all(row["why_not"] for _node, row in online):
-        node, row = online[0]
-        return _("No node has room: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
+        node, row = next((pair for pair in online if pair[1]["kept"]), online[0])
+        text = _("No node has room: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
+        return f"{text} {_('What becomes free there is kept for it.')}" if row["kept"] else text
     if ahead:
         text = ngettext("%(count)d job is ahead of it.", "%(count)d jobs are ahead of it.", ahead)
         return text % {"count": ahead}
@@ -177,6 +221,22 @@ def log_lines(job: Job, *, after: int = 0, limit: int = 500, query: str = "", le
             if len(found) == limit:
                 break
     return found
+
+
+def last_lines(job: Job, count: int) -> list[dict[str, Any]]:
+    """The last `count` lines at most, in order. One query, two where the last events hold few lines each."""
+    if not job.log_lines:
+        return []
+    events = JobEvent.objects.filter(job=job, kind="log").order_by("-seq").values_list("payload", flat=True)
+    payloads = list(events[:EVENTS_AT_END])
+    if len(payloads) == EVENTS_AT_END and sum(len(payload["lines"]) for payload in payloads) < count:
+        payloads += events[EVENTS_AT_END:count]
+    lines = [
+        numbered(payload["first"] + place, row)
+        for payload in payloads[::-1]
+        for place, row in enumerate(payload["lines"])
+    ]
+    return lines[-count:]
 
 
 def iter_lines(job: Job, *, after: int = 0) -> Iterator[dict[str, Any]]:
@@ -227,7 +287,11 @@ def moment(text: Any) -> datetime | None:
 
 def timeline(job: Job, *, limit: int = 200) -> list[dict[str, Any]]:
     """The newest moves of the state, newest first, as templates/components/timeline.html reads them."""
-    events = JobEvent.objects.filter(job=job, kind="state").order_by("-seq")[:limit]
+    return timeline_rows(JobEvent.objects.filter(job=job, kind="state").order_by("-seq")[:limit])
+
+
+def timeline_rows(events: Iterable[JobEvent]) -> list[dict[str, Any]]:
+    """Moves of the state as rows of a timeline, in the order given."""
     return [
         {
             "state": event.payload["state"],

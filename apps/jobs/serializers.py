@@ -289,10 +289,19 @@ class FreeField(serializers.Serializer[Any]):
     gpus = serializers.ListField(child=serializers.IntegerField())
 
 
+class RoomField(serializers.Serializer[Any]):
+    expected_at = serializers.DateTimeField(allow_null=True, help_text="By what the running jobs say of themselves.")
+    latest_at = serializers.DateTimeField(help_text="By their time limits.")
+    jobs = serializers.ListField(child=serializers.IntegerField(), help_text="That have to end for it.")
+    other_jobs = serializers.IntegerField(help_text="Of projects that you are not in, that have to end too.")
+
+
 class NodeWaitField(serializers.Serializer[Any]):
     node = serializers.CharField()
     free = FreeField()
     why_not = serializers.CharField(help_text="Empty: it could start there.")
+    kept = serializers.BooleanField(help_text="What becomes free there is kept for this job.")
+    room = RoomField(allow_null=True, help_text="When a busy node will have room; null where no end makes it.")
 
 
 class WaitField(serializers.Serializer[Any]):
@@ -319,6 +328,7 @@ class JobDetailSerializer(JobSerializer):
 
     spec = serializers.SerializerMethodField()
     needs = NeedsField(source="*")
+    extra = serializers.CharField(source="need_extra", help_text="What of a node's `extras` it needs; empty: none.")
     inputs = InputSerializer(many=True)
     outputs = OutputSerializer(many=True)
     parents = serializers.SerializerMethodField()
@@ -332,6 +342,7 @@ class JobDetailSerializer(JobSerializer):
             "spec",
             "spec_digest",
             "needs",
+            "extra",
             "devices",
             "time_limit_seconds",
             "max_attempts",
@@ -398,6 +409,7 @@ class KindSerializer(serializers.Serializer[Any]):
     outputs = serializers.ListField(child=serializers.CharField())
     registers = serializers.ListField(child=serializers.CharField())
     needs = serializers.DictField(child=serializers.FloatField())
+    extra = serializers.CharField(help_text="What of a node's `extras` it needs; a spec may ask for more. Empty: none.")
     time_limit_seconds = serializers.IntegerField()
     max_attempts = serializers.IntegerField()
     schema = serializers.JSONField(help_text="JSON Schema of `spec`.")

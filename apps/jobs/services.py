@@ -21,13 +21,14 @@ from apps.artifacts.models import Artifact
 from apps.audit.services import change_state, record
 from apps.canonical import sha256_hex
 from apps.errors import Conflict, StaleState
-from apps.jobs import doorbell
+from apps.jobs import doorbell, notices
 from apps.jobs.checkpoints import forget_checkpoint, record_checkpoint
 from apps.jobs.descent import Descent
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
-from apps.jobs.placement import devices_for, fits, free_on
+from apps.jobs.placement import devices_for, free_on
 from apps.jobs.reasons import PARENT_FAILED, authority_gone, output_missing, parent_failed, worker_lost
+from apps.jobs.reservations import claimable, free_for, kept_for
 from apps.jobs.specs import spec_text
 from apps.jobs.states import ENDED, JobState
 from apps.jobs.submission import Checked, InputSpec, Submission, check, lease_seconds, needs_of, queue_of
@@ -35,6 +36,8 @@ from apps.nodes.models import Node
 from apps.policy import allows, require
 
 __all__ = ["InputSpec", "Submission", "record_checkpoint", "submit_job"]
+
+PRIORITIES = (-100, 100)
 
 
 # -- what people and tools ask for ----------------------------------------------------------------------------------
@@ -93,6 +96,7 @@ def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked)
         need_memory_bytes=needs.memory_bytes,
         need_gpus=needs.gpus,
         need_gpu_memory_bytes=needs.gpu_memory_bytes,
+        need_extra=needs.extra,
         time_limit_seconds=asked.time_limit_seconds or checked.kind.time_limit_seconds,
         max_attempts=asked.max_attempts or checked.kind.max_attempts,
         grant={**actor.as_record(), "scopes": sorted(actor.scopes) if actor.scopes is not None else None},
@@ -203,6 +207,7 @@ def _queue_again(actor: Actor, job: Job, reason: str) -> None:
         cancel_requested_at=None,
         cancel_reason="",
         not_before=None,
+        reserved_on=None,
         ended_at=None,
         progress={},
     )
@@ -215,8 +220,9 @@ def _queue_again(actor: Actor, job: Job, reason: str) -> None:
 def prioritise_job(*, actor: Actor, job: Job, priority: int) -> Job:
     """Give a job that has not started another priority, -100 to 100; higher is claimed first."""
     require(actor, "job.prioritise", job)
-    if not -100 <= priority <= 100:
-        raise Conflict(f"{priority} is not a priority.", code="out_of_range", field="priority", limit="-100..100")
+    low, high = PRIORITIES
+    if not low <= priority <= high:
+        raise Conflict(f"{priority} is not a priority.", code="out_of_range", field="priority", limit=f"{low}..{high}")
     with transaction.atomic():
         rows = Job.objects.filter(pk=job.pk, state__in=[JobState.WAITING, JobState.QUEUED]).update(priority=priority)
         if not rows:
@@ -237,7 +243,8 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
     """The best queued job of `queue` that fits what `node` has free, now running under `owner`; None if there is none.
 
     The node's row is locked, so that two threads of one worker do not both take its last free CPU; on PostgreSQL
-    other nodes skip the row that this one looks at, on SQLite the write lock orders them.
+    other nodes skip the row that this one looks at, on SQLite the write lock orders them. Where the node is kept free
+    for a job that has waited long (apps/jobs/reservations.py), smaller ones behind it fill only what that leaves.
     """
     require(actor, "job.claim")
     while _worth_a_look(queue):
@@ -247,15 +254,18 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
                 return None
             needs = ("need_cpus", "need_memory_bytes", "devices")
             free = free_on(node, Job.objects.filter(node=node, state=JobState.RUNNING).only(*needs))
+            kept = kept_for(node)
             # A kind that this worker does not know yet, in the middle of an upgrade, is left to one that does.
-            best = Job.objects.filter(_due(), fits(free), state=JobState.QUEUED, queue=queue, kind__in=list(KINDS))
+            best = Job.objects.filter(
+                _due(), claimable(free, kept), state=JobState.QUEUED, queue=queue, kind__in=list(KINDS)
+            )
             skip = connection.features.has_select_for_update_skip_locked
             job = best.order_by("-priority", "id").select_for_update(skip_locked=skip, of=("self",)).first()
             if job is None:
                 return None
             requester = actor_from_grant(job.grant)
             if requester is not None and allows(requester, "job.submit", job):
-                return _take(actor, job, node, owner, devices_for(job, free) or [])
+                return _take(actor, job, node, owner, devices_for(job, free_for(job, free, kept)) or [])
             _fail(actor, job, authority_gone(job))
     return None
 
@@ -279,13 +289,14 @@ def _take(actor: Actor, job: Job, node: Node, owner: str, devices: list[int]) ->
         owner=owner,
         node=node,
         devices=devices,
+        reserved_on=None,
         lease_until=Now() + timedelta(seconds=lease_seconds()),
         claimed_at=Now(),
         process=None,
         progress={},
         error=None,
     )
-    _tell(job, f"Claimed by {node.name}, attempt {job.attempts_used}")
+    _tell(job, f"Claimed by {node.name}, attempt {job.attempts_used}", node=node.name)
     return job
 
 
@@ -439,24 +450,25 @@ def _held(job: Job) -> Any:
     return Job.objects.filter(pk=job.pk, owner=job.owner, attempt=job.attempt, state=JobState.RUNNING)
 
 
-def _tell(job: Job, reason: str) -> None:
+def _tell(job: Job, reason: str, **more: str) -> None:
     """A state event for whoever watches; inside the transaction of the move, right after it.
 
     The move holds the row's lock and has read the row again, so the number needs no second look.
     """
     job.event_seq += 1
     Job.objects.filter(pk=job.pk).update(event_seq=job.event_seq)
-    _state_event(job, reason)
+    _state_event(job, reason, **more)
 
 
-def _state_event(job: Job, reason: str) -> None:
-    JobEvent.objects.create(
+def _state_event(job: Job, reason: str, **more: str) -> None:
+    event = JobEvent.objects.create(
         job=job,
         seq=job.event_seq,
         attempt=job.attempt,
         kind="state",
-        payload={"state": job.state, "reason": reason, "at": timezone.now().isoformat()},
+        payload={"state": job.state, "reason": reason, "at": timezone.now().isoformat(), **more},
     )
+    notices.notice(event)
 
 
 def _ring_after_commit(job: Job) -> None:
@@ -496,7 +508,7 @@ def _requeue(
         error=dict(error) if error else None,
         **fields,
     )
-    _tell(job, reason)
+    _tell(job, reason, **({"code": str(error.get("code"))} if error else {"released": "yes"}))
     if not pause:
         _ring_after_commit(job)
 

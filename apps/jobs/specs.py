@@ -57,7 +57,7 @@ def spec_errors(failure: ValidationError, given: Any, *, prefix: str) -> list[di
     """pydantic's errors in our shape; a parent's error is dropped where a child of it has one."""
     found: dict[str, dict[str, Any]] = {}
     for error in failure.errors(include_url=False):
-        pointer = prefix + "".join(f"/{part}" for part in walk(error["loc"], given))
+        pointer = prefix + "".join(f"/{part}" for part in walk(error["loc"], given, absent=error["type"] == "missing"))
         context = error.get("ctx") or {}
         limits = {name: plain(context[name]) for name in LIMITS if name in context}
         found.setdefault(
@@ -73,8 +73,11 @@ def spec_errors(failure: ValidationError, given: Any, *, prefix: str) -> list[di
     return [e for pointer, e in found.items() if not any(other.startswith(pointer + "/") for other in found)]
 
 
-def walk(loc: tuple[int | str, ...], given: Any) -> list[int | str]:
-    """The parts of `loc` that walk the input: pydantic mixes the tags of unions in between."""
+def walk(loc: tuple[int | str, ...], given: Any, *, absent: bool = True) -> list[int | str]:
+    """The parts of `loc` that walk the input: pydantic mixes the tags of unions in between, and puts them at the end.
+
+    `absent`: the last part may name a field that is not there.
+    """
     parts: list[int | str] = []
     here = given
     for index, part in enumerate(loc):
@@ -82,7 +85,7 @@ def walk(loc: tuple[int | str, ...], given: Any) -> list[int | str]:
             isinstance(here, list) and isinstance(part, int) and part < len(here)
         ):
             here = here[part]  # type: ignore[index]
-        elif index != len(loc) - 1:
+        elif index != len(loc) - 1 or not absent:
             continue
         elif not isinstance(here, Mapping):
             continue  # a tag at the end, or a leaf

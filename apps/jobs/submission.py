@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,12 +19,16 @@ from apps.jobs.kinds import KINDS, JobKind, Needs
 from apps.jobs.models import Job
 from apps.jobs.specs import all_of, kind_of, parse_spec
 from apps.jobs.states import JobState
+from apps.nodes.extras import MISSING
+from apps.nodes.models import Node
 
 PRIORITY = (-100, 100)
 TIME_LIMIT = (1, 30 * 86_400)
 ATTEMPTS = (1, 20)
 NEEDS = {"cpus": (0.01, 4096), "memory_bytes": (2**20, 2**50), "gpus": (0, 64), "gpu_memory_bytes": (0, 2**50)}
 GPU_QUEUE = "gpu"
+COMPLETED: dict[str, Callable[[Project, str, BaseModel], BaseModel]] = {}
+"""By key of `register`: what the app that registers adds to a spec before it is stored, from (project, name, spec)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +96,19 @@ def check(actor: Actor, project: Project, asked: Submission, *, promised: Sequen
     except PlaneError as failure:
         errors += failure.errors
     errors += slot_errors(kind, asked, promised) + limit_errors(asked) + register_errors(kind, asked)
-    errors += device_errors(spec, needs_of(kind, asked, spec))
+    needs = needs_of(kind, asked, spec)
+    errors += device_errors(spec, needs) + extra_errors(kind, needs)
+    if kind.check is not None and spec is not None:
+        errors += kind.check(spec)
     artifacts, missing = resolve_artifacts(actor, project, asked)
     parents, unknown = resolve_parents(actor, project, asked)
     errors += missing + unknown
+    if spec is not None and not errors:
+        try:
+            for key, name in asked.register.items():
+                spec = COMPLETED[key](project, str(name), spec) if key in COMPLETED else spec
+        except PlaneError as failure:
+            errors += failure.errors
     if errors or spec is None:
         raise all_of(errors)
     return Checked(kind=kind, spec=spec, artifacts=artifacts, parents=parents)
@@ -161,6 +174,25 @@ def device_errors(spec: BaseModel | None, needs: Needs) -> list[dict[str, Any]]:
             "/needs/gpus",
             "1 or more",
             "Ask for a GPU, or leave the device to auto.",
+        )
+    ]
+
+
+def extra_errors(kind: JobKind, needs: Needs) -> list[dict[str, Any]]:
+    """A kind that needs more than the core, where no node of its queue has it: it would wait for ever."""
+    if not needs.extra:
+        return []
+    queue = queue_of(kind, needs)
+    nodes = Node.objects.values_list("queues", "extras")
+    if any(queue in queues and needs.extra in extras for queues, extras in nodes):
+        return []
+    return [
+        fault(
+            "extra_missing",
+            f"No node of the queue {queue} has {needs.extra}, which this job needs.",
+            "/kind",
+            "a node with it",
+            f"Give a worker {MISSING.get(needs.extra, needs.extra)}; then start it again.",
         )
     ]
 
@@ -243,7 +275,8 @@ def resolve_parents(actor: Actor, project: Project, asked: Submission) -> tuple[
 
 def needs_of(kind: JobKind, asked: Submission, spec: BaseModel | None) -> Needs:
     """What was asked for, else the kind's own; a spec of several threads takes as many CPUs, if none were asked."""
-    needs = asked.needs or kind.needs
+    extra = str(getattr(spec, "extra", "") or kind.needs.extra)
+    needs = replace(asked.needs or kind.needs, extra=extra)
     if needs.cpus != kind.needs.cpus:
         return needs
     return replace(needs, cpus=max(needs.cpus, float(getattr(spec, "threads", 0))))

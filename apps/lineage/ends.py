@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from apps.errors import Invalid
 
-END_TYPES = ("artifact", "dataset_version", "job", "run", "variant", "model_version")
+END_TYPES = (
+    "source",
+    "artifact",
+    "dataset_version",
+    "job",
+    "run",
+    "variant",
+    "model_version",
+    "foreign_job",
+    "foreign_dataset",
+)
 ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._:-]{0,79}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -70,7 +80,7 @@ def check_end(type: str, id: str) -> None:
             f"{id[:80]!r} cannot be an id.",
             field="id",
             limit="1 to 80 letters, digits, dots, colons, hyphens and underscores",
-            hint="The id of an artifact is its digest, that of a run 32 hex digits; all others are numbers.",
+            hint="The id of an artifact or a source is a digest, that of a run 32 hex digits; all others are numbers.",
         )
 
 

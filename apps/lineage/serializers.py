@@ -7,8 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.lineage.ends import END_TYPES
-from apps.lineage.models import Edge
-from apps.lineage.reads import DIRECTIONS, MAX_DEPTH, MAX_NODES, GraphNode
+from apps.lineage.reads import DIRECTIONS, MAX_DEPTH, MAX_NODES, EdgeRow, GraphNode
 
 
 class GraphNodeSerializer(serializers.Serializer[GraphNode]):
@@ -19,7 +18,7 @@ class GraphNodeSerializer(serializers.Serializer[GraphNode]):
     depth = serializers.IntegerField(help_text="Edges from the root; negative is what it was made from.")
 
 
-class GraphEdgeSerializer(serializers.Serializer[Edge]):
+class GraphEdgeSerializer(serializers.Serializer[EdgeRow]):
     source_type = serializers.CharField()
     source_id = serializers.CharField()
     target_type = serializers.CharField()

@@ -7,39 +7,49 @@ from typing import Any
 
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
-from apps.lineage.reads import MAX_DEPTH, Graph, GraphNode, Key
+from apps.lineage.reads import MAX_DEPTH, Graph, GraphNode
+from apps.lineage.walk import Key
 
 ADDRESSES = {
     "job": "jobs:detail",
     "dataset_version": "datasets:by_id",
-    "artifact": "api-artifact",
+    "artifact": "lineage:end",
     "run": "experiments:detail",
     "variant": "registry:variant_by_id",
     "model_version": "registry:version_by_id",
+    "foreign_job": "lineage:end",
+    "foreign_dataset": "lineage:end",
 }
+PAGELESS = frozenset({"source"})  # what lies outside the plane
 STRIP = 3  # boxes of one step; more are counted
+
+
+NAMES = {
+    "source": gettext_lazy("Source"),
+    "job": gettext_lazy("Job"),
+    "dataset_version": gettext_lazy("Dataset version"),
+    "artifact": gettext_lazy("Artifact"),
+    "run": gettext_lazy("Run"),
+    "variant": gettext_lazy("Variant"),
+    "model_version": gettext_lazy("Model version"),
+    "foreign_job": gettext_lazy("Foreign job"),
+    "foreign_dataset": gettext_lazy("Foreign dataset"),
+}
 
 
 def words(type: str) -> str:
     """What a type of end is called."""
-    named = {
-        "job": _("Job"),
-        "dataset_version": _("Dataset version"),
-        "artifact": _("Artifact"),
-        "run": _("Run"),
-        "variant": _("Variant"),
-        "model_version": _("Model version"),
-    }
-    return named.get(type, type)
+    return str(NAMES.get(type, type))
 
 
 def address_of(node: GraphNode, slug: str) -> str:
     """Where the node has its page; "" where it has none. By name: the apps above are not imported here."""
     name = ADDRESSES.get(node.type)
+    args = [slug, node.type, node.id] if name == "lineage:end" else [slug, node.id]
     try:
-        return reverse(name, args=[slug, node.id]) if name else ""
+        return reverse(name, args=args) if name else ""
     except NoReverseMatch:
         return ""
 

@@ -5,4 +5,7 @@ from django.urls import path
 from apps.lineage import views
 
 app_name = "lineage"
-urlpatterns = [path("jobs/<int:pk>/lineage", views.job_lineage, name="job")]
+urlpatterns = [
+    path("jobs/<int:pk>/lineage", views.job_lineage, name="job"),
+    path("lineage/<slug:type>/<str:id>", views.end_page, name="end"),
+]

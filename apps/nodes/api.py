@@ -14,7 +14,8 @@ from apps import policy
 from apps.nodes import services
 from apps.nodes.models import Node, NodeQuerySet
 from apps.nodes.reads import STATUSES, get_node, list_nodes
-from apps.nodes.serializers import HoldSerializer, NodeSerializer
+from apps.nodes.samples import asked_of, samples_of
+from apps.nodes.serializers import HoldSerializer, NodeSamplesSerializer, NodeSerializer
 
 FILTERS = [
     OpenApiParameter("q", str, description="A part of the name or the host."),
@@ -41,6 +42,27 @@ class NodeDetail(APIView):
     @extend_schema(responses=NodeSerializer)
     def get(self, request: Request, name: str) -> Response:
         return Response(NodeSerializer(get_node(request.actor, name)).data)
+
+
+OVER_TIME = [
+    OpenApiParameter("from", str, description="ISO 8601 with a zone; an hour before `to` if left out."),
+    OpenApiParameter("to", str, description="ISO 8601 with a zone; now if left out."),
+    OpenApiParameter("step", int, description="Seconds between two points; as fine as 400 points allow if left out."),
+]
+
+
+class NodeSamples(APIView):
+    @extend_schema(parameters=OVER_TIME, responses=NodeSamplesSerializer)
+    def get(self, request: Request, name: str) -> Response:
+        """How busy a node was: means over each step in which anything was measured, at most 400 of them.
+
+        Measurements of every 15 s are kept for 24 hours, means of five minutes for 30 days.
+        """
+        node = get_node(request.actor, name)
+        asked = asked_of(request.query_params)
+        points = [{"at": at, **told} for at, told in samples_of(request.actor, node, asked)]
+        told = {"node": node.name, "from": asked.start, "to": asked.end, "step": asked.step, "samples": points}
+        return Response(NodeSamplesSerializer(told).data)
 
 
 class NodeHold(APIView):

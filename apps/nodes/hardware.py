@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def detect(disk: Path | None = None) -> Machine:
         "architecture": platform.machine(),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "software": version("deepseek-offline"),
         "cpus_of_board": os.cpu_count() or 1,
         "driver": gpus[0]["driver"] if gpus else "",
         "gpu_reason": gpu_reason,
@@ -56,18 +58,27 @@ def detect(disk: Path | None = None) -> Machine:
     )
 
 
-def load(disk: Path | None = None) -> dict[str, Any]:
-    """A snapshot for the heartbeat: CPU share since the last call (0 to 1), bytes free, use of each GPU."""
+def load(disk: Path | None = None, store: Path | None = None) -> dict[str, Any]:
+    """A snapshot for the heartbeat: CPU share since the last call (0 to 1), bytes free and in all, use of each GPU.
+
+    `disk` is where the jobs' scratch lies, `store` the folder of the artifacts, if they are in one.
+    """
     import psutil
 
-    memory = psutil.virtual_memory()
+    memory, whole = psutil.virtual_memory(), usable_memory()
     used_by_group = group_number("memory.current")
-    free = memory.available if used_by_group is None else max(0, min(memory.available, usable_memory() - used_by_group))
+    free = memory.available if used_by_group is None else max(0, min(memory.available, whole - used_by_group))
+    disk_total, disk_free = disk_space(disk)
+    store_total, store_free = disk_space(store) if store else (None, None)
     return {
         "cpu_share": round(psutil.cpu_percent(interval=None) / 100, 3),
         "load_1m": round(os.getloadavg()[0], 2),
         "memory_free_bytes": int(free),
-        "disk_free_bytes": disk_space(disk)[1],
+        "memory_total_bytes": whole,
+        "disk_free_bytes": disk_free,
+        "disk_total_bytes": disk_total,
+        "store_free_bytes": store_free,
+        "store_total_bytes": store_total,
         "gpus": gpu_use(),
     }
 
@@ -198,7 +209,9 @@ def gpu_facts(nvml: Any, index: int, driver: str) -> dict[str, Any]:
 
 
 def gpu_use() -> list[dict[str, Any]]:
-    """Share of time busy (0 to 1) and bytes free of each GPU; empty where the driver does not answer."""
+    """Share of time busy (0 to 1), bytes free and in all, and degrees Celsius of each GPU; empty where the driver does
+    not answer.
+    """
     try:
         import pynvml
 
@@ -215,11 +228,23 @@ def gpu_use() -> list[dict[str, Any]]:
 
 def gpu_now(nvml: Any, index: int) -> dict[str, Any]:
     card = nvml.nvmlDeviceGetHandleByIndex(index)
+    memory = nvml.nvmlDeviceGetMemoryInfo(card)
+    busy = told(nvml, lambda: round(nvml.nvmlDeviceGetUtilizationRates(card).gpu / 100, 3))
+    return {
+        "index": index,
+        "busy": busy,
+        "memory_free_bytes": int(memory.free),
+        "memory_bytes": int(memory.total),
+        "temperature": told(nvml, lambda: int(nvml.nvmlDeviceGetTemperature(card, 0))),  # 0: of the chip
+    }
+
+
+def told(nvml: Any, ask: Callable[[], Any]) -> Any:
+    """What the card answers; None where it does not tell: one cut into instances (MIG) hides how busy it is."""
     try:
-        busy: float | None = round(nvml.nvmlDeviceGetUtilizationRates(card).gpu / 100, 3)
+        return ask()
     except nvml.NVMLError:
-        busy = None  # cards cut into instances (MIG) do not tell
-    return {"index": index, "busy": busy, "memory_free_bytes": int(nvml.nvmlDeviceGetMemoryInfo(card).free)}
+        return None
 
 
 def text(value: str | bytes) -> str:

@@ -61,6 +61,7 @@ class Node(models.Model):
     memory_bytes = models.BigIntegerField(default=0)
     disk_bytes = models.BigIntegerField(default=0)
     gpus = models.JSONField(default=list)  # [{index, name, memory_bytes, driver, uuid}]
+    extras = models.JSONField(default=list)  # names of what it has beyond the core (apps/nodes/extras.py), sorted
     hardware = models.JSONField(default=dict)  # processor, kernel, versions: to read, not to match
     load = models.JSONField(default=dict)  # last heartbeat: cpu share, memory and disk free, GPU use
     registered_at = models.DateTimeField(auto_now_add=True)
@@ -72,3 +73,32 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class NodeSample(models.Model):
+    """How busy a node was: telemetry, exempt from the audit, written by its heartbeat (apps/nodes/samples.py).
+
+    `span` is 0 for a measurement and, for the mean of a stretch of time, its seconds; `at` is where that begins, by
+    the database's clock. Shares are 0 to 1, sizes bytes; what was not told is null.
+    """
+
+    # Without an index of its own: the constraint's begins with it.
+    node = models.ForeignKey(Node, models.CASCADE, related_name="samples", db_index=False)
+    span = models.SmallIntegerField(default=0)
+    at = models.DateTimeField()
+    cpu_share = models.FloatField(null=True)
+    memory_used_bytes = models.BigIntegerField(null=True)
+    memory_total_bytes = models.BigIntegerField(null=True)
+    disk_used_bytes = models.BigIntegerField(null=True)  # where the jobs' scratch lies
+    disk_total_bytes = models.BigIntegerField(null=True)
+    store_used_bytes = models.BigIntegerField(null=True)  # of the artifacts, where they are a folder
+    store_total_bytes = models.BigIntegerField(null=True)
+    running_jobs = models.FloatField(default=0)
+    gpus = models.JSONField(default=list)  # [{index, busy, memory_used_bytes, memory_bytes, temperature}]
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["node", "span", "at"], name="node_sample_once")]
+        indexes = [models.Index(fields=["span", "at"], name="node_sample_age")]  # for those who expire them
+
+    def __str__(self) -> str:
+        return f"{self.node_id} {self.at:%Y-%m-%d %H:%M:%S}"

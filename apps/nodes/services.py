@@ -12,10 +12,11 @@ from apps import policy
 from apps.actors import Actor
 from apps.audit import services as audit
 from apps.errors import Conflict, Invalid
-from apps.nodes.models import Node
+from apps.nodes import samples
+from apps.nodes.models import Node, NodeSample
 
 # What makes a node another machine to the placement of jobs. The process and the boot change with every restart.
-DESCRIBED = ("host", "queues", "cpus", "memory_bytes", "disk_bytes", "gpus", "hardware")
+DESCRIBED = ("host", "queues", "cpus", "memory_bytes", "disk_bytes", "gpus", "extras", "hardware")
 
 
 def register_node(
@@ -31,6 +32,7 @@ def register_node(
     disk_bytes: int,
     gpus: Sequence[Mapping[str, Any]],
     hardware: Mapping[str, Any],
+    extras: Sequence[str] = (),
 ) -> Node:
     """The node called `name`, made or brought up to date, and heard of now. Sizes in bytes.
 
@@ -45,6 +47,7 @@ def register_node(
         "memory_bytes": memory_bytes,
         "disk_bytes": disk_bytes,
         "gpus": [dict(gpu) for gpu in gpus],
+        "extras": sorted(extras),
         "hardware": dict(hardware),
     }
     process = {"boot_id": boot_id, "process_id": process_id}
@@ -72,6 +75,32 @@ def heartbeat(*, actor: Actor, node: Node, load: Mapping[str, Any]) -> bool:
     """
     policy.require(actor, "node.heartbeat")
     return bool(Node.objects.filter(pk=node.pk).update(heartbeat_at=Now(), load=dict(load)))
+
+
+def record_sample(*, actor: Actor, node: Node, load: Mapping[str, Any], running: int) -> bool:
+    """Keep `load` as the sample of this moment, by the database's clock; False if there is one of it already.
+
+    A sample stands for SAMPLE_SECONDS, so a worker that restarts all the time writes no more of them.
+    """
+    policy.require(actor, "node.heartbeat")
+    values = samples.measured(load)
+    at = samples.floored(samples.database_now(), samples.SAMPLE_SECONDS)
+    sample = NodeSample(node=node, at=at, running_jobs=running, **values)
+    if NodeSample.objects.filter(node=node, span=0, at=at).exists():
+        return False
+    NodeSample.objects.bulk_create([sample], ignore_conflicts=True)
+    return True
+
+
+def keep_samples(*, actor: Actor) -> int:
+    """Means for what is old enough to have one, and an end for what is too old; returns how many means were made.
+
+    Safe to run anywhere, any number of times: a mean that is there already stays.
+    """
+    policy.require(actor, "node.keep_samples")
+    made = samples.add_means(NodeSample, "node_id", samples.mean_of)
+    samples.expire(NodeSample)
+    return made
 
 
 def hold_node(*, actor: Actor, node: Node, reason: str) -> Node:

@@ -1,75 +1,135 @@
-"""Pages of nodes: what is free, what is stuck; a system administrator holds and releases.
+"""Pages of nodes: what is free, what is stuck, how busy each was; a system administrator holds and releases.
 
-What runs and waits there belongs to jobs, which stand above nodes: the template asks for it (`{% load places %}`).
+What runs and waits there belongs to jobs, which stand above nodes: the templates ask for it (`{% load queues %}`).
 """
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.actors import Actor
-from apps.errors import Conflict, Invalid
-from apps.nodes import reads, services
+from apps.audit.list_export import csv_response
+from apps.audit.reads import timeline
+from apps.errors import Conflict, Invalid, NotFound
+from apps.listing import marked
+from apps.nodes import reads, services, shown
+from apps.nodes.lists import NODES, nodes_table
 from apps.nodes.models import Node
-from apps.pages import page_asked
+from apps.nodes.samples import samples_of
 from apps.policy import allows
+
+TABS = ("jobs", "hardware", "audit")  # beside the overview
+
+
+# -- the list -------------------------------------------------------------------------------------------------------
+@marked(NODES.key)
+@require_safe
+def node_list(request: HttpRequest) -> HttpResponseBase:
+    """/nodes: every machine with what its running jobs have claimed and what is measured, sorted and narrowed."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    every = list(reads.list_nodes(actor).order_by("name")[: shown.MOST_NODES])
+    table = nodes_table(every, request.GET)
+    if request.GET.get("format") == "csv":
+        return csv_response(actor, table)
+    states = [str(getattr(node, "status", "")) for node in every]
+    span, over = shown.span_of(request.GET.get("span", ""))
+    context = {
+        **table.context(),
+        "nav": "nodes",
+        "counts": {name: states.count(name) for name in reads.STATUSES},
+        "free": free_now(every),
+        "total": len(every),
+        "span": span,
+        "spans": list(shown.SPANS),
+        "over": over,
+        "may_see_garbage": allows(actor, "artifact.view_garbage"),
+    }
+    return render(request, "nodes/list.html", context, status=table.status)
+
+
+def free_now(nodes: list[Any]) -> dict[str, float]:
+    """What is free on the nodes that take jobs."""
+    rows = [shown.row_of(node) for node in nodes if node.status == "online"]
+    return {
+        "cpus": sum(row.cpus.free for row in rows),
+        "memory": sum(row.memory.free for row in rows),
+        "gpus": sum(row.gpus.free for row in rows),
+        "gpus_whole": sum(row.gpus.whole for row in rows),
+    }
+
+
+# -- one node -------------------------------------------------------------------------------------------------------
+@require_safe
+def node_page(request: HttpRequest, name: str, tab: str) -> HttpResponse:
+    """/nodes/<name>[/<tab>]"""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    node, tab = asked_node(actor, name, tab)
+    tab = tab or "overview"
+    row = shown.row_of(node)
+    context: dict[str, Any] = {
+        "nav": "nodes",
+        "node": node,
+        "row": row,
+        "state": row.state,
+        "tab": tab,
+        "may_hold": node.held_at is None and allows(actor, "node.hold"),
+        "may_release": node.held_at is not None and allows(actor, "node.release"),
+        "may_read_trail": allows(actor, "audit.view"),
+    }
+    if tab == "overview":
+        context |= overview(request, actor, node)
+    elif tab == "audit":
+        context["events"] = timeline(actor, "node", node.pk)
+    return render(request, f"nodes/{tab}.html", context)
+
+
+def asked_node(actor: Actor, name: str, tab: str) -> tuple[Any, str]:
+    """The node and the tab of an address; a node may be called `a/jobs`."""
+    try:
+        return reads.get_node(actor, name), tab
+    except NotFound:
+        if not tab:
+            raise
+    return reads.get_node(actor, f"{name}/{tab}"), ""
+
+
+def overview(request: HttpRequest, actor: Actor, node: Node) -> dict[str, Any]:
+    span, over = shown.span_of(request.GET.get("span", ""))
+    points = samples_of(actor, node, over)
+    csv_url = f"{reverse('nodes:samples', args=[node.name])}?span={span}"
+    return {
+        "span": span,
+        "spans": list(shown.SPANS),
+        "over": over,
+        "charts": shown.charts_of(points, over, csv_url) if points else [],
+        "from_iso": over.start.isoformat(timespec="seconds").replace("+00:00", "Z"),
+    }
 
 
 @require_safe
-def node_list(request: HttpRequest) -> HttpResponse:
-    """/nodes: every machine with what its running jobs have claimed."""
+def samples_csv(request: HttpRequest, name: str) -> HttpResponse:
+    """/nodes/<name>/samples.csv?span=24h: the numbers behind the lines."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    query, status = request.GET.get("q", "")[:120].replace("\x00", ""), request.GET.get("status", "")
-    wrong: Invalid | None = None
-    try:
-        nodes = reads.list_nodes(actor, query=query, status=status)
-    except Invalid as error:
-        wrong, nodes = error, reads.list_nodes(actor).none()
-    page = page_asked(nodes, request.GET, order=("name",))
-    states = list(Node.objects.visible_to(actor).with_status().values_list("status", flat=True))
-    context = {
-        "nav": "nodes",
-        "page": page,
-        "rows": [row_of(node) for node in page.items],
-        "counts": {name: states.count(name) for name in reads.STATUSES},
-        "total": len(states),
-        "filters": filter_bar(query, status),
-        "active": bool(query or status),
-        "wrong": wrong,
-        "may_hold": allows(actor, "node.hold"),
-        "may_release": allows(actor, "node.release"),
-    }
-    return render(request, "nodes/list.html", context, status=wrong.status if wrong else 200)
+    node = reads.get_node(actor, name)
+    span, over = shown.span_of(request.GET.get("span", ""), drawn=False)
+    file = io.StringIO()
+    csv.writer(file).writerows(shown.table_of(samples_of(actor, node, over)))
+    answer = HttpResponse(file.getvalue(), content_type="text/csv; charset=utf-8")
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in node.name)
+    answer["Content-Disposition"] = f'attachment; filename="node-{safe}-{span}.csv"'
+    return answer
 
 
-def filter_bar(query: str, status: str) -> list[dict[str, Any]]:
-    choices = [("", _("Every state")), ("online", _("Online")), ("held", _("Held")), ("offline", _("Offline"))]
-    return [
-        {"name": "q", "label": _("Name or host"), "value": query},
-        {"name": "status", "label": _("State"), "value": status, "choices": choices},
-    ]
-
-
-def row_of(node: Any) -> dict[str, Any]:
-    """A node with the measures that its bars show: (name, claimed, whole, format)."""
-    gpus = node.gpus or []
-    measures = [
-        {"name": _("CPUs"), "used": node.used_cpus, "whole": node.cpus, "format": "number"},
-        {"name": _("Memory"), "used": node.used_memory_bytes, "whole": node.memory_bytes, "format": "bytes"},
-    ]
-    if gpus:
-        measures.append({"name": _("GPUs"), "used": node.used_gpus, "whole": len(gpus), "format": "number"})
-    for measure in measures:
-        measure["free"] = max(0, measure["whole"] - measure["used"])
-    return {"node": node, "measures": measures, "gpus": gpus}
-
-
+# -- what one can do to it ------------------------------------------------------------------------------------------
 @require_POST
 def hold(request: HttpRequest, name: str) -> HttpResponseRedirect:
     """Let the node take no new jobs, for a reason that everybody reads."""
@@ -81,7 +141,7 @@ def hold(request: HttpRequest, name: str) -> HttpResponseRedirect:
         messages.warning(request, " ".join(filter(None, (error.message, error.hint))))
     else:
         messages.success(request, _("%(node)s takes no new jobs; what runs there goes on.") % {"node": name})
-    return redirect("nodes:list")
+    return redirect("nodes:detail", name=node.name)
 
 
 @require_POST
@@ -95,4 +155,4 @@ def release(request: HttpRequest, name: str) -> HttpResponseRedirect:
         messages.warning(request, error.message)
     else:
         messages.success(request, _("%(node)s takes jobs again.") % {"node": name})
-    return redirect("nodes:list")
+    return redirect("nodes:detail", name=node.name)

@@ -19,6 +19,7 @@ from apps.accounts.projects import get_project
 from apps.jobs.api import WAIT_SECONDS, whole
 from apps.jobs.serializers import ReasonBody, read_body
 from apps.jobs.streams import rest_connection, streamed, wait_while
+from apps.listing import between_days, day_parameters
 from apps.pipelines import reads, services, streams
 from apps.pipelines.models import Pipeline
 from apps.pipelines.requests import RerunBody, read_asked
@@ -26,6 +27,7 @@ from apps.pipelines.serializers import PipelineDetailSerializer, PipelineSeriali
 from apps.pipelines.templates import TEMPLATES
 
 FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in reads.FILTERS]
+FILTERS += day_parameters("made")
 KEY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key makes one pipeline.")
 MADE = {200: OpenApiResponse(PipelineDetailSerializer, "The key's first pipeline."), 201: PipelineDetailSerializer}
 
@@ -51,13 +53,17 @@ def made(where: Project, pipeline: Pipeline, is_new: bool) -> Response:
 class PipelineList(GenericAPIView[Pipeline]):
     serializer_class = PipelineSerializer
     queryset = Pipeline.objects.none()  # for the schema alone
+    page_order: tuple[str, ...] = ("-id",)
 
     @extend_schema(operation_id="pipelines_list", parameters=FILTERS, responses=PipelineSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
         """The pipelines of the project, newest first."""
         where = get_project(request.actor, project)
-        filters = {name: request.query_params.get(name, "") for name in reads.FILTERS}
-        rows = self.paginate_queryset(reads.list_pipelines(request.actor, where, **filters)) or []
+        asked = request.query_params
+        found = reads.list_pipelines(request.actor, where, **{name: asked.get(name, "") for name in reads.FILTERS})
+        if asked.get("made_after") or asked.get("made_before"):
+            self.page_order = ("-created_at", "-id")  # whose index holds these days in one piece
+        rows = self.paginate_queryset(between_days(found, "created_at", asked, "made")) or []
         context = {"project": where.slug, "summaries": reads.summaries(row.pk for row in rows)}
         return self.get_paginated_response(PipelineSerializer(rows, many=True, context=context).data)
 

@@ -46,6 +46,8 @@ class Pipeline(models.Model):
         indexes = [
             models.Index(fields=["project", "-id"], name="pipeline_recent"),
             models.Index(fields=["project", "template", "-id"], name="pipeline_by_template"),
+            models.Index(fields=["project", "requester", "-id"], name="pipeline_by_requester"),
+            models.Index(fields=["project", "created_at", "id"], name="pipeline_by_made"),
         ]
 
     def __str__(self) -> str:

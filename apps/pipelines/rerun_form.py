@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from apps.actors import Actor
-from apps.datasets.job_views import where_it_runs
 from apps.errors import PlaneError, Refused
-from apps.jobs.forms import Item, SpecForm
+from apps.jobs.fields import Item
+from apps.jobs.forms import SpecForm
 from apps.jobs.kinds import KINDS
+from apps.jobs.outlook import Outlook, outlook
 from apps.jobs.specs import all_of, parse_spec
-from apps.jobs.submission import queue_of
 from apps.pipelines.asked import steps_in
 from apps.pipelines.checks import descendants_of, unknown_step
 from apps.pipelines.models import Pipeline
@@ -41,7 +42,7 @@ class RerunForm:
 
     def handle(self, op: str) -> Pipeline | None:
         """The new pipeline, if `op` submitted it; otherwise None, with the form changed or its errors told."""
-        if op not in ("check", "submit"):
+        if op not in ("check", "submit", "ahead"):
             self.spec_form.apply(op)
             return None
         if self.spec_form.is_valid() and op == "submit":
@@ -66,11 +67,19 @@ class RerunForm:
         return self.spec_form.error
 
     @property
-    def where(self) -> str:
-        kind = KINDS[self.step.kind]
-        return where_it_runs(self.actor, queue_of(kind, kind.needs))
+    def problems(self) -> list[Item]:
+        return self.spec_form.problems
+
+    @cached_property
+    def outlook(self) -> Outlook:
+        """Of the step's new job, were all that it waits for there."""
+        kind = self.step.kind
+        return outlook(self.actor, self.pipeline.project, kind, KINDS[kind].needs)
 
     @property
     def as_body(self) -> dict[str, Any]:
-        """The same request as the body of a REST call."""
-        return {"from": self.step.name, "changes": {}}
+        """The same request as the body of a REST call: the changed spec whole, while it holds."""
+        spec = self.spec_form.parsed()
+        now = spec.model_dump(mode="json") if spec else self.spec_form.spec()
+        changes = {} if now == self.spec_as_it_was() else {self.step.name: now}
+        return {"from": self.step.name, "changes": changes}

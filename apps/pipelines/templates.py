@@ -98,6 +98,7 @@ class Template:
     doc: str | Promise
     parameters: type[BaseModel]
     kinds: Mapping[str, str]  # step -> kind, of all that it may make
+    waits: Mapping[str, Sequence[str]]  # step -> those that it waits for
     complete: Callable[[Mapping[str, Any], Ground], Mapping[str, Any]]  # with what follows from the version
     faults: Callable[[Mapping[str, Any], Ground], list[dict[str, Any]]]  # of parameters as given, against the version
     build: Callable[[Any, Ground], list[dict[str, Any]]]  # the steps, as a body of POST pipelines has them
@@ -286,6 +287,13 @@ TEMPLATES: dict[str, Template] = {
         ),
         parameters=ChainParameters,
         kinds={name: name for name in ("clean", "train", "quantize", "compile", "register")},
+        waits={
+            "clean": (),
+            "train": ("clean",),
+            "quantize": ("train",),
+            "compile": ("train",),
+            "register": ("train", "quantize", "compile"),
+        },
         complete=complete_chain,
         faults=chain_faults,
         build=chain_steps,

@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from apps.pipelines import views
+from apps.pipelines import lists, views
 
 app_name = "pipelines"
 urlpatterns = [
-    path("pipelines", views.pipeline_list, name="list"),
+    path("pipelines", lists.pipeline_list, name="list"),
+    path("pipelines/bulk", lists.bulk, name="bulk"),
     path("pipelines/new", views.new_pipeline, name="new"),
     path("pipelines/<int:pk>", views.pipeline_page, name="detail"),
     *(

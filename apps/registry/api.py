@@ -18,6 +18,7 @@ from apps.approvals.api import whole
 from apps.approvals.reads import get_approval
 from apps.approvals.serializers import ApprovalDetailSerializer
 from apps.datasets.requests import checked
+from apps.listing import between_days, day_parameters
 from apps.registry import reads, services
 from apps.registry.comparison import measured_in, pairs_of
 from apps.registry.documents import read_document
@@ -49,11 +50,20 @@ class ModelsView(GenericAPIView[Model]):
 
     serializer_class = ModelSerializer
     queryset = Model.objects.none()  # for the schema alone
+    page_order: tuple[str, ...] = ("-id",)
 
-    @extend_schema(operation_id="models_list", parameters=[QUERY], responses=ModelSerializer(many=True))
+    @extend_schema(
+        operation_id="models_list",
+        parameters=[QUERY, *day_parameters("registered")],
+        responses=ModelSerializer(many=True),
+    )
     def get(self, request: Request, project: str) -> Response:
-        within, query = get_project(request.actor, project), request.query_params.get("q", "")
-        page = self.paginate_queryset(reads.list_models(request.actor, within, query=query))
+        """The models of the project, newest first; narrowed by when a version was registered, by the last of those."""
+        within, asked = get_project(request.actor, project), request.query_params
+        found = reads.list_models(request.actor, within, query=asked.get("q", ""))
+        if asked.get("registered_after") or asked.get("registered_before"):
+            self.page_order = ("-touched_at", "-id")  # whose index holds these days in one piece
+        page = self.paginate_queryset(between_days(found, "touched_at", asked, "registered"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(operation_id="models_create", request=ModelBody, responses={201: ModelSerializer})
@@ -83,10 +93,15 @@ class ModelVersionsView(GenericAPIView[ModelVersion]):
     queryset = ModelVersion.objects.none()  # for the schema alone
     page_order = ("-number",)
 
-    @extend_schema(operation_id="model_versions_list", responses=ModelVersionSerializer(many=True))
+    @extend_schema(
+        operation_id="model_versions_list",
+        parameters=day_parameters("made"),
+        responses=ModelVersionSerializer(many=True),
+    )
     def get(self, request: Request, project: str, name: str) -> Response:
         model = reads.get_model(request.actor, get_project(request.actor, project), name)
-        page = self.paginate_queryset(reads.list_versions(request.actor, model))
+        found = reads.list_versions(request.actor, model)
+        page = self.paginate_queryset(between_days(found, "created_at", request.query_params, "made"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 

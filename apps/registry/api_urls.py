@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from apps.registry import api
+from apps.registry import affected_api, api
 
 VERSION = "models/<str:name>/versions/<str:version>"
 
 urlpatterns = [
+    path("lineage/affected", affected_api.AffectedView.as_view(), name="api-affected"),
     path("models", api.ModelsView.as_view(), name="api-models"),
     path("models/<str:name>", api.ModelView.as_view(), name="api-model"),
     path("models/<str:name>/versions", api.ModelVersionsView.as_view(), name="api-model-versions"),

@@ -8,7 +8,7 @@ difference shown" does not say that there is none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +78,15 @@ class Compared:
     @property
     def scale(self) -> tuple[float, float]:
         """A range that holds both values and both intervals with a margin; what a gauge is drawn on."""
-        ends = [end for metric in (self.value, self.other) if metric for end in ends_of(metric)]
-        low, high = min(ends), max(ends)
-        margin = (high - low or abs(high) or 1.0) * MARGIN
-        return low - margin, high + margin
+        return range_of([self.value, self.other])
+
+
+def range_of(metrics: Iterable[Metric | None]) -> tuple[float, float]:
+    """A range that holds all these values and intervals with a margin; at least one is there."""
+    ends = [end for metric in metrics if metric for end in ends_of(metric)]
+    low, high = min(ends), max(ends)
+    margin = (high - low or abs(high) or 1.0) * MARGIN
+    return low - margin, high + margin
 
 
 def ends_of(metric: Metric) -> tuple[float, ...]:

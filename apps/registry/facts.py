@@ -20,7 +20,6 @@ from apps.registry.models import Alias, ModelVersion, Variant
 from apps.registry.registering import data_of
 from apps.registry.states import PRODUCTION
 
-SUBJECT = "promotion"  # the key in settings.APPROVAL_SUBJECTS
 SCHEMA = "plane/promotion-facts/v1"
 MEASURED = ("value", "low", "high", "confidence", "method", "better", "unit")
 MACHINE = ("arch", "mcpu", "engine", "batch", "threads")  # of what a form runs on

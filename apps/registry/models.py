@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from apps.accounts.models import SLUG, Project
 from apps.actors import Actor
@@ -27,11 +28,16 @@ class Model(models.Model):
     versions_count = models.IntegerField(default=0)  # the number of the newest version; the lock that numbers them
     created_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
+    touched_at = models.DateTimeField(default=timezone.now)  # when the newest was registered, for the order of lists
 
     objects = ModelQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "name"], name="model_name")]
+        indexes = [
+            models.Index(fields=["project", "touched_at", "id"], name="model_by_change"),
+            models.Index(fields=["project", "id"], name="model_by_age"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -66,6 +72,8 @@ class ModelVersion(models.Model):
             # The same forms with the same figures are the same version: a second registration finds the first.
             models.UniqueConstraint(fields=["model", "digest"], name="model_version_digest"),
         ]
+        # The search goes from the first digits of a digest, of any model, to the version.
+        indexes = [models.Index(fields=["digest"], name="model_version_by_digest")]
 
     def __str__(self) -> str:
         return f"{self.model.name} v{self.number}"

@@ -16,7 +16,7 @@ from apps.errors import NotFound
 from apps.registry import services
 from apps.registry.facts import facts_of
 from apps.registry.models import ModelVersion
-from apps.registry.promotion_page import page_of
+from apps.registry.promotion_page import page_of, sentence_of
 
 
 class Promotion:
@@ -40,6 +40,9 @@ class Promotion:
     def address(self, approval: Approval) -> str:
         facts = json.loads(approval.facts)
         return reverse("registry:version", args=[approval.project.slug, facts["model"], facts["candidate"]["version"]])
+
+    def summary(self, approval: Approval) -> str:
+        return sentence_of(json.loads(approval.facts))
 
     def page(self, actor: Actor, approval: Approval) -> tuple[str, Mapping[str, Any]]:
         return "registry/promotion.html", page_of(approval)

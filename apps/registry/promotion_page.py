@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from apps.approvals.models import Approval
+from apps.approvals.states import ApprovalState
 from apps.datasets.models import DatasetVersion
 from apps.lineage.models import Edge
-from apps.registry.models import ModelVersion
+from apps.registry.comparison import Verdict
+from apps.registry.models import AliasMove, ModelVersion
 from apps.registry.shown import address_of, against_baseline, beside, variant_rows
+from apps.registry.states import MoveKind
 
 USERS_SHOWN = 10
 
@@ -22,9 +26,34 @@ def page_of(approval: Approval) -> dict[str, Any]:
     """The context of registry/promotion.html; asks for no right of its own: who sees the approval sees its facts."""
     facts, slug = json.loads(approval.facts), approval.project.slug
     candidate, current = facts["candidate"], facts["current"]
-    rows, pairs = variant_rows(candidate), beside(candidate, current)
     context = {
         "slug": slug,
+        **told_by(facts),
+        "data": data_of(approval, facts),
+        "run_url": address_of("experiments:detail", slug, facts["run"]["id"]) if facts["run"] else "",
+        "users": users_of(approval, facts),
+        "same_signature": current is not None and current["signature"] == candidate["signature"],
+        "ended": approval.state != ApprovalState.PENDING,
+    }
+    number = {"number": candidate["version"]}
+    return {
+        **context,
+        **outcome_of(approval, facts),
+        "unknowns": unknowns_of(context),
+        "void_words": void_words(approval.void_changes),
+        "answer": render_to_string("registry/promotion_answer.html", context),
+        "approve_label": _("Approve, move production to v%(number)s") % number,
+        "reject_label": _("Reject, leave production at v%(number)s") % {"number": current["version"]}
+        if current
+        else _("Reject, leave production empty"),
+    }
+
+
+def told_by(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the facts say by themselves, without a query."""
+    candidate, current = facts["candidate"], facts["current"]
+    rows, pairs = variant_rows(candidate), beside(candidate, current)
+    return {
         "promotion": facts,
         "candidate": candidate,
         "current": current,
@@ -32,20 +61,72 @@ def page_of(approval: Approval) -> dict[str, Any]:
         "pairs": pairs,
         "first": next((pair.metrics[0] for pair in pairs if pair.metrics), None),
         "baseline": against_baseline(rows[0]) if rows else None,
-        "data": data_of(approval, facts),
-        "run_url": address_of("experiments:detail", slug, facts["run"]["id"]) if facts["run"] else "",
-        "users": users_of(approval, facts),
-        "same_signature": current is not None and current["signature"] == candidate["signature"],
     }
-    number = {"number": candidate["version"]}
-    return {
-        **context,
-        "answer": render_to_string("registry/promotion_answer.html", context),
-        "approve_label": _("Approve, move production to v%(number)s") % number,
-        "reject_label": _("Reject, leave production at v%(number)s") % {"number": current["version"]}
-        if current
-        else _("Reject, leave production empty"),
-    }
+
+
+def sentence_of(facts: Mapping[str, Any]) -> str:
+    """What moves and how sure it is, for lists of what waits."""
+    return render_to_string("registry/promotion_answer.html", told_by(facts)).strip()
+
+
+def unknowns_of(context: Mapping[str, Any]) -> list[str]:
+    """What an approver should know that nobody knows, in sentences."""
+    told, current = [], context["current"]
+    by_verdict: dict[str, list[str]] = {}
+    for pair in context["pairs"]:
+        for one in pair.metrics:
+            if one.paired is None:
+                by_verdict.setdefault(one.verdict, []).append(f"{pair.mine.name} {one.name}")
+    for verdict, words in UNDECIDED.items():
+        if verdict in by_verdict:
+            told.append(words % {"names": ", ".join(by_verdict[verdict])})
+    bare = [row["name"] for row in context["rows"] if not row["metrics"]]
+    if bare:
+        told.append(_("Not measured at all: %(names)s.") % {"names": ", ".join(bare)})
+    brought = [row["name"] for row in context["rows"] if not row["job"] and row["metrics"]]
+    if brought:
+        told.append(
+            _("Measured elsewhere, the figures came with the files: %(names)s.") % {"names": ", ".join(brought)}
+        )
+    if not context["data"]:
+        told.append(_("Which data it was trained on."))
+    if current and not context["users"]:
+        told.append(_("Which programs ask for production: a download leaves no trace of its use."))
+    return told
+
+
+UNDECIDED: Mapping[str, Any] = {
+    Verdict.NOT_SHOWN: gettext_lazy("No difference is shown, which does not prove that there is none: %(names)s."),
+    Verdict.OTHER_ROWS: gettext_lazy("Measured on other held-out rows, so it cannot be compared: %(names)s."),
+    Verdict.ROWS_UNKNOWN: gettext_lazy("Whether the held-out rows are the same: %(names)s."),
+    Verdict.NO_INTERVAL: gettext_lazy("How far chance goes, for there is no interval: %(names)s."),
+    Verdict.ONE_SIDED: gettext_lazy("Only one of the two has a figure: %(names)s."),
+}
+
+
+def void_words(changes: Iterable[Mapping[str, Any]]) -> str:
+    """Which of the facts that had changed made it void, as people say it; "" for what has no shorter words."""
+    by_path = {change["path"]: change for change in changes}
+    moved = by_path.get("/current/version")
+    if moved and "was" in moved and "is" in moved:
+        return _("Production has moved from v%(was)s to v%(now)s since.") % {"was": moved["was"], "now": moved["is"]}
+    if "/current" in by_path:
+        return _("Production has been set since, or is gone.")
+    spoilt = sorted({path.split("/")[3] for path in by_path if path.startswith("/candidate/variants/")})
+    if spoilt:
+        return _("The bytes or the figures of the candidate changed: %(names)s.") % {"names": ", ".join(spoilt)}
+    return ""
+
+
+def outcome_of(approval: Approval, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What came of an approved one: the move it made, and where the alias points by now."""
+    if approval.state != ApprovalState.APPROVED:
+        return {}
+    moves = AliasMove.objects.select_related("to_version__model").filter(
+        model__project=approval.project_id, model__name=facts["model"], alias=facts["alias"]
+    )
+    made = moves.filter(approval=approval, kind=MoveKind.PROMOTE).first()
+    return {"outcome": "registry/outcome.html", "made": made, "newest": moves.order_by("-pk").first()} if made else {}
 
 
 def data_of(approval: Approval, facts: Mapping[str, Any]) -> list[dict[str, Any]]:

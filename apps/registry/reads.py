@@ -7,7 +7,9 @@ from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, When
 from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
-from apps.datasets.reads import version_named
+from apps.approvals.models import Approval
+from apps.approvals.reads import LARGE
+from apps.datasets.reads import numbered_or_digest
 from apps.errors import NotFound
 from apps.registry.models import (
     Alias,
@@ -18,7 +20,7 @@ from apps.registry.models import (
     ModelVersionQuerySet,
     Variant,
 )
-from apps.registry.states import PRODUCTION
+from apps.registry.states import PRODUCTION, SUBJECT
 
 ALIASES_SHOWN = 100
 MOVES_SHOWN = 50
@@ -70,7 +72,7 @@ def get_version(actor: Actor, project: Project, name: str, which: str) -> ModelV
     found = (
         ModelVersion.objects.visible_to(actor)
         .select_related("model__project", "run")
-        .filter(model__project=project, model__name=name, **version_named(which))
+        .filter(model__project=project, model__name=name, **numbered_or_digest(which))
         .first()
     )
     if found is None:
@@ -114,6 +116,20 @@ def moves_of(actor: Actor, model: Model) -> list[AliasMove]:
     policy.require(actor, "model.view", model)
     rows = model.alias_moves.select_related("from_version", "to_version", "approval")
     return list(rows.order_by("-pk")[:MOVES_SHOWN])
+
+
+def moves_of_version(actor: Actor, version: ModelVersion) -> list[AliasMove]:
+    """The newest moves of aliases to and from one version."""
+    policy.require(actor, "model.view", version)
+    rows = AliasMove.objects.select_related("from_version", "to_version", "approval").filter(model=version.model_id)
+    return list(rows.filter(Q(to_version=version) | Q(from_version=version)).order_by("-pk")[:MOVES_SHOWN])
+
+
+def approvals_of(actor: Actor, version: ModelVersion) -> list[Approval]:
+    """The newest requests to let production point to this version, with `given`; without their facts."""
+    policy.require(actor, "approval.view", version.model)
+    asked = Approval.objects.visible_to(actor).filter(project=version.project_id, subject_type=SUBJECT)
+    return list(asked.filter(subject_id=str(version.pk)).with_given().defer(*LARGE).order_by("-pk")[:MOVES_SHOWN])
 
 
 def holders(model: Model, alias: str) -> tuple[AliasMove | None, AliasMove | None]:

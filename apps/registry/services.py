@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from apps import policy
 from apps.accounts.models import SLUG, Project
@@ -18,13 +19,14 @@ from apps.artifacts.services import Damaged
 from apps.audit import services as audit
 from apps.errors import Conflict, Invalid, Refused, StaleState
 from apps.jobs.models import Job, JobInput
+from apps.jobs.provenance import for_whom
 from apps.lineage.services import record_edges
 from apps.registry import registering
 from apps.registry.documents import Document, checked_document, metrics_of
-from apps.registry.facts import SUBJECT, facts_of, missing_bytes
+from apps.registry.facts import facts_of, missing_bytes
 from apps.registry.models import Alias, AliasMove, Model, ModelVersion, Variant
 from apps.registry.reads import holders
-from apps.registry.states import PRODUCTION, PROTECTED, MoveKind
+from apps.registry.states import PRODUCTION, PROTECTED, SUBJECT, MoveKind
 
 JobOutputRow = tuple[str, Artifact, str, str, Mapping[str, Any]]
 """(slot, artifact, name, media type, meta): what jobs.services.succeed_job takes"""
@@ -67,7 +69,7 @@ def ensure_model(*, actor: Actor, project: Project, name: str) -> Model:
 
 
 def insert_model(actor: Actor, project: Project, name: str, description: str) -> Model:
-    model = Model.objects.create(project=project, name=name, description=description, created_by=actor.label)
+    model = Model.objects.create(project=project, name=name, description=description, created_by=for_whom(actor))
     audit.record(actor=actor, action="model.create", obj=model, after={"name": name, "description": description})
     return model
 
@@ -126,7 +128,7 @@ def insert_version(actor: Actor, model: Model, digest: str, text: str, document:
     makers = registering.makers_of(job, [row["slot"] for row in rows])
     trainer = makers.get(rows[0]["slot"])
     number = model.versions_count + 1
-    Model.objects.filter(pk=model.pk).update(versions_count=number)
+    Model.objects.filter(pk=model.pk).update(versions_count=number, touched_at=timezone.now())
     version = ModelVersion.objects.create(
         model=model,
         number=number,
@@ -138,7 +140,7 @@ def insert_version(actor: Actor, model: Model, digest: str, text: str, document:
         note=document["note"],
         run=registering.run_of(trainer),
         job_id=job.pk,
-        created_by=actor.label,
+        created_by=job.requester or actor.label,
     )
     trained: Variant | None = None  # the first; the others were made from it
     for row in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,11 +11,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from apps.datasets.models import DatasetVersion
-from apps.registry.comparison import Measured, Pair, compare, listed, measured_in, pairs_of
+from apps.registry.comparison import Measured, Pair, compare, listed, measured_in, pairs_of, range_of
 from apps.registry.models import Alias, ModelVersion, Variant
 
 Side = Mapping[str, Any]
 Row = Mapping[str, Any]
+SERVED = "http://127.0.0.1:8080/predict"
+WIDEST = 40  # numbers that an example call writes out
+RECIPE_SHOWN = 60
 
 
 def variant_rows(side: Side) -> list[dict[str, Any]]:
@@ -64,7 +68,13 @@ def against_baseline(row: Mapping[str, Any]) -> Pair | None:
 
 def measures_of(rows: Sequence[Row], theirs: Row | None) -> list[dict[str, Any]]:
     """For a table of measures by variants: {name, cells: [{row, value}], theirs: production's}; None: not measured."""
-    return by_name(rows, theirs, lambda row: {metric["name"]: metric for metric in row["metrics"]})
+    found = by_name(rows, theirs, lambda row: {metric["name"]: metric for metric in row["metrics"]})
+    return [{**measure, "scale": scale_of(measure)} for measure in found]
+
+
+def scale_of(measure: Mapping[str, Any]) -> tuple[float, float]:
+    """One range for a row of gauges, so that the eye may compare them across."""
+    return range_of([*(cell["value"] for cell in measure["cells"]), measure["theirs"]])
 
 
 def latencies_of(rows: Sequence[Row], theirs: Row | None) -> list[dict[str, Any]]:
@@ -85,17 +95,62 @@ def by_name(rows: Sequence[Row], theirs: Row | None, read: Callable[[Row], Mappi
     ]
 
 
-def serve_commands(variant: Variant, model: str, files: str) -> str:
-    """What to type to let a variant answer: its two files by digest into a folder, then serve that.
+def serving_of(
+    variants: Sequence[Variant], model: str, files: str, document: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """Per variant what to type to let it answer, and an example call: [{name, commands, call}].
 
     `files`: the address of the project's artifacts.
     """
+    call = predict_call(document)
+    return [{"name": one.name, "commands": serve_commands(one, model, files), "call": call} for one in variants]
+
+
+def serve_commands(variant: Variant, model: str, files: str) -> str:
+    """The two files of a variant by digest into a folder, then serve that."""
+    folder = f"{model}-{variant.name}"
     parts = (
         'curl -f -H "Authorization: Bearer $TOKEN" --create-dirs',
-        f"-o {model}/model.json {files}/{variant.manifest_id}",
-        f"-o {model}/{variant.file} {files}/{variant.artifact_id}",
+        f"-o {folder}/model.json {files}/{variant.manifest_id}",
+        f"-o {folder}/{variant.file} {files}/{variant.artifact_id}",
     )
-    return " \\\n  ".join(parts) + f"\ndeepseek serve {model}"
+    return " \\\n  ".join(parts) + f"\ndeepseek serve {folder}"
+
+
+def predict_call(document: Mapping[str, Any]) -> str:
+    """A call with one row of zeros, as wide as the signature says; "" where it does not say."""
+    inputs = document["signature"].get("inputs") or []
+    width = inputs[0]["shape"][-1] if inputs and inputs[0].get("shape") else None
+    if not isinstance(width, int) or width < 1:
+        return ""
+    body = json.dumps({"features": [[0.0] * width]})
+    if width > WIDEST:  # nobody wants to read hundreds of zeros, and a shell has a limit
+        make = f"import json; print(json.dumps({{'features': [[0.0] * {width}]}}))"
+        return f'python3 -c "{make}" |\n  curl -H "Content-Type: application/json" -d @- {SERVED}'
+    return f"curl -H 'Content-Type: application/json' \\\n  -d '{body}' \\\n  {SERVED}"
+
+
+def tensors_of(document: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What goes in and out, as one writes it: "features float32 rows × 20"."""
+    return {
+        way: [
+            f"{one['name']} {one['dtype']} " + " × ".join(_("rows") if n == -1 else str(n) for n in one["shape"])
+            for one in document["signature"].get(way) or []
+        ]
+        for way in ("inputs", "outputs")
+    }
+
+
+def recipe_of(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the training was asked for, setting by setting: (name, value)."""
+    spec = document.get("spec") or {}
+    found = []
+    for name, value in spec.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        for part, one in inner:
+            text = one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)
+            found.append((f"{name}.{part}" if part else name, text))
+    return found[:RECIPE_SHOWN]
 
 
 def strip_of(

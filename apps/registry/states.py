@@ -4,6 +4,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 PRODUCTION = "production"
+SUBJECT = "promotion"  # the key in settings.APPROVAL_SUBJECTS
 PROTECTED = frozenset({PRODUCTION})  # moves only by an approval, or back to what one had put there
 
 

@@ -2,22 +2,26 @@
 
 from django.urls import path
 
-from apps.registry import views
+from apps.registry import affected_list, lists, views
 
 MODEL = "models/<slug:name>"
 VERSION = f"{MODEL}/<str:version>"
 
+NAMES = {"history": "version_history"}  # "history" is that of the model
+
 app_name = "registry"
 urlpatterns = [
-    path("models", views.model_list, name="list"),
+    path("models", lists.model_list, name="list"),
     path("model-versions/<int:pk>", views.version_by_id, name="version_by_id"),
     path("variants/<int:pk>", views.variant_by_id, name="variant_by_id"),
+    path("lineage/<slug:type>/<str:id>/affected", affected_list.affected_page, name="affected"),
     path(MODEL, views.model_page, name="model"),
+    path(f"{MODEL}/compare", lists.compare_two, name="compare_two"),
     path(f"{MODEL}/history", views.model_page, {"tab": "history"}, name="history"),
     path(f"{MODEL}/audit", views.model_page, {"tab": "audit"}, name="model_audit"),
     path(f"{MODEL}/rollback", views.roll_back, name="rollback"),
     path(VERSION, views.version_page, name="version"),
-    *(path(f"{VERSION}/{tab}", views.version_page, {"tab": tab}, name=tab) for tab in views.TABS if tab != "overview"),
+    *(path(f"{VERSION}/{tab}", views.version_page, {"tab": tab}, name=NAMES.get(tab, tab)) for tab in views.TABS[1:]),
     path(f"{VERSION}/promote", views.promote, name="promote"),
     path(f"{VERSION}/alias", views.set_alias, name="set_alias"),
 ]

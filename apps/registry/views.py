@@ -1,11 +1,11 @@
-"""Pages of the registry: the models, one model with the history of its aliases, one version with its tabs."""
+"""Pages of the registry: one model with the history of its aliases, one version with its tabs. Lists: lists.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -16,59 +16,59 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.approvals.models import Approval
 from apps.approvals.states import ApprovalState
+from apps.approvals.terms import eligible_people, terms_of
+from apps.audit.list_export import csv_response
 from apps.audit.reads import timeline
-from apps.errors import Conflict, Invalid, NotFound
+from apps.audit.services import record_refusal
+from apps.errors import Conflict, Invalid, NotFound, PlaneError, Refused
 from apps.jobs.views import within
-from apps.lineage.reads import MAX_DEPTH, graph
-from apps.lineage.steps import rows_of, strip_of
-from apps.pages import page_asked
+from apps.listing import marked
 from apps.policy import allows
 from apps.registry import reads, services, shown
 from apps.registry.documents import read_document
-from apps.registry.facts import SUBJECT, bytes_of, side, variants_of
+from apps.registry.facts import bytes_of, side, variants_of
+from apps.registry.lists import VERSIONS, versions_table
 from apps.registry.models import Model, ModelVersion, Variant
-from apps.registry.registering import data_of, version_end
-from apps.registry.states import PRODUCTION
+from apps.registry.outlook import Outlook, outlook_of
+from apps.registry.registering import data_of
+from apps.registry.states import PRODUCTION, SUBJECT
 
-TABS = ("overview", "variants", "compare", "files", "lineage", "audit")
-ORDERS = {"name": ("name", "pk"), "-name": ("-name", "-pk"), "made": ("pk",), "-made": ("-pk",)}
+TABS = ("overview", "variants", "compare", "files", "history", "lineage", "audit")
 OFFERED = 50  # versions to compare with; others by their address
 
 
-# -- lists ----------------------------------------------------------------------------------------------------------
+# -- one model ------------------------------------------------------------------------------------------------------
+@marked(VERSIONS.key)
 @require_safe
-def model_list(request: HttpRequest, project: str) -> HttpResponse:
-    """/p/<slug>/models: every model with what is in production and what its newest version does."""
-    actor, where = within(request, project)
-    name = request.GET.get("name", "")[:60].replace("\x00", "")
-    sort = request.GET.get("sort", "") if request.GET.get("sort", "") in ORDERS else "name"
-    models = reads.list_models(actor, where, query=name)
-    context = {
-        "nav": "models",
-        "page": page_asked(models, request.GET, order=ORDERS[sort]),
-        "sort": sort,
-        "filters": [{"name": "name", "label": _("Name"), "value": name}],
-        "active": bool(name),
-        "keep": {"sort": sort} if request.GET.get("sort") else {},
-        "count": Model.objects.visible_to(actor).filter(project=where).count(),
-        "may_submit": allows(actor, "job.submit", where),
-    }
-    return render(request, "registry/list.html", context)
-
-
-@require_safe
-def model_page(request: HttpRequest, project: str, name: str, tab: str = "versions") -> HttpResponse:
+def model_page(request: HttpRequest, project: str, name: str, tab: str = "versions") -> HttpResponseBase:
     """/p/<slug>/models/<name>[/history|/audit]: its versions, newest first; how its aliases moved; who did what."""
     actor, where = within(request, project)
     model = reads.get_model(actor, where, name)
+    if tab == "versions" and request.GET.get("format") == "csv":
+        return csv_response(actor, versions_table(actor, model, request.GET), project=where)
+    return model_answer(request, actor, model, tab)
+
+
+def model_answer(
+    request: HttpRequest,
+    actor: Actor,
+    model: Model,
+    tab: str,
+    *,
+    refused: dict[str, Any] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """One tab. `refused`: what was typed to roll production back, and why not."""
     context: dict[str, Any] = {"nav": "models", "model": model, "tab": tab, **rollback_of(actor, model)}
+    context["refused_back"] = refused
     if tab == "versions":
-        context["page"] = page_asked(reads.list_versions(actor, model), request.GET, order=("-number",))
+        table = versions_table(actor, model, request.GET)
+        context, status = context | table.context(), table.status if table.wrong else status
     elif tab == "history":
         context |= {"moves": reads.moves_of(actor, model), "aliases": reads.aliases_of(actor, model)}
     else:
         context["events"] = timeline(actor, "model", model.pk)
-    return render(request, f"registry/model_{tab}.html", context)
+    return render(request, f"registry/model_{tab}.html", context, status=status)
 
 
 def rollback_of(actor: Actor, model: Model) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def version_answer(
     context |= tab_context(actor, where, found, context, tab)
     if tab in ("overview", "files"):
         files = request.build_absolute_uri(reverse("api-artifacts", args=[where.slug]))
-        context["serve_commands"] = shown.serve_commands(variants[0], found.model.name, files)
+        context["serving"] = shown.serving_of(variants, found.model.name, files, read_document(found.document))
     return render(request, f"registry/{tab}.html", context, status=status)
 
 
@@ -143,12 +143,16 @@ def pending_of(version: ModelVersion) -> Approval | None:
 def beside_production(context: dict[str, Any]) -> dict[str, Any]:
     """What the answer of every tab needs: the figures of the version beside those of production's."""
     production: ModelVersion | None = context["production"]
-    other = side(production, variants_of(production), {}) if production and not context["in_production"] else None
+    other = None
+    if production and not context["in_production"]:
+        theirs = variants_of(production)
+        other = side(production, theirs, {row.name: bytes_of(row, deep=False) for row in theirs})
     pairs = shown.beside(context["side"], other)
     return {
         "pairs": pairs,
         "first": next((pair.metrics[0] for pair in pairs if pair.metrics), None),
         "baseline": shown.against_baseline(context["rows"][0]),
+        "production_side": other,
         "production_rows": shown.variant_rows(other) if other else [],
     }
 
@@ -167,12 +171,15 @@ def compared(request: HttpRequest, actor: Actor, version: ModelVersion, context:
     except (NotFound, Invalid) as error:
         wrong = error.message
     choices = [(PRODUCTION, _("production"))] if apart else []
+    if other is not None and other.number not in others:  # an older one, asked for by its address: it is what is shown
+        others.append(other.number)
+    chosen = asked if other is None or asked == PRODUCTION else str(other.number)
     choices += [(str(number), f"v{number}") for number in others]
     return {
         "other": other,
         "wrong": wrong,
         "pairs": shown.beside(context["side"], side(other, variants_of(other), {})) if other else [],
-        "filters": [{"name": "with", "label": _("Compare with"), "value": asked, "choices": choices}],
+        "filters": [{"name": "with", "label": _("Compare with"), "value": chosen, "choices": choices}],
     }
 
 
@@ -185,22 +192,48 @@ def tab_context(
         case "overview":
             data = data_of(variants[0], where.pk)
             steps = shown.strip_of(version, variants, data, context["aliases"], where.slug)
-            return {"document": read_document(version.document), "data": data, "steps": steps}
+            document = read_document(version.document)
+            outlook = None if context["in_production"] else outlook_for(actor, version, context, document, data)
+            return {
+                "document": document,
+                "tensors": shown.tensors_of(document),
+                "recipe": shown.recipe_of(document),
+                "data": data,
+                "steps": steps,
+                "outlook": outlook,
+                "may_submit": allows(actor, "job.submit", where),
+            }
         case "variants":
             theirs = next(iter(context["production_rows"]), None)
             rows = context["rows"]
             return {
+                "noted": any(row["notes"] for row in rows),
                 "measures": shown.measures_of(rows, theirs),
                 "latencies": shown.latencies_of(rows, theirs),
                 "columns": 1 + len(rows) + bool(theirs),
             }
-        case "lineage":
-            end = version_end(version)
-            found = graph(actor, where, end.type, end.id, depth=MAX_DEPTH)
-            return {"graph": found, "steps": strip_of(found, where.slug), "edge_rows": rows_of(found, where.slug)}
+        case "history":
+            return {"moves": reads.moves_of_version(actor, version), "asked": reads.approvals_of(actor, version)}
         case "audit":
             return {"events": timeline(actor, "modelversion", version.pk)}
     return {}
+
+
+def outlook_for(
+    actor: Actor, version: ModelVersion, context: dict[str, Any], document: dict[str, Any], data: list[Any]
+) -> Outlook:
+    """May it go out: from what the page shows, and from what the project asks of a promotion."""
+    baseline = context["baseline"]
+    return outlook_of(
+        context["rows"],
+        first=context["first"],
+        baseline=next(iter(baseline.metrics), None) if baseline else None,
+        production=context["production_side"],
+        signature=document["signature"],
+        data=data,
+        terms=terms_of(version.model.project, SUBJECT),
+        eligible=eligible_people(version.project_id, requester_user_id=actor.user_id).count(),
+    )
 
 
 # -- writes ---------------------------------------------------------------------------------------------------------
@@ -231,16 +264,17 @@ def whole_hours(text: str) -> int | None:
 
 
 @require_POST
-def roll_back(request: HttpRequest, project: str, name: str) -> HttpResponseRedirect:
-    """Production to its previous holder."""
+def roll_back(request: HttpRequest, project: str, name: str) -> HttpResponse:
+    """Production to its previous holder; or the model with what is wrong and what was typed."""
     actor, where = within(request, project)
-    model = reads.get_model(actor, where, name)
+    model, reason = reads.get_model(actor, where, name), request.POST.get("reason", "").strip()
     try:
-        move = services.roll_back(actor=actor, model=model, reason=request.POST.get("reason", "").strip())
+        move = services.roll_back(actor=actor, model=model, reason=reason)
     except (Conflict, Invalid) as error:
         messages.error(request, why_of(error))
-    else:
-        messages.success(request, _("Production points to %(version)s again.") % {"version": move.to_version})
+        refused = {"reason": reason, "why": why_of(error)}
+        return model_answer(request, actor, model, "versions", refused=refused, status=error.status)
+    messages.success(request, _("Production points to %(version)s again.") % {"version": move.to_version})
     return redirect("registry:model", project=where.slug, name=name)
 
 
@@ -252,14 +286,18 @@ def set_alias(request: HttpRequest, project: str, name: str, version: str) -> Ht
     alias, reason = request.POST.get("alias", "").strip()[:60], request.POST.get("reason", "").strip()
     try:
         services.set_alias(actor=actor, version=found, name=alias, reason=reason)
-    except (Conflict, Invalid) as error:
+    except (Conflict, Invalid, Refused) as error:
+        if isinstance(error, Refused):
+            if error.code != "alias_protected":
+                raise
+            record_refusal(actor, error, request)  # it ends here, so the exception handler does not see it
         refused = {"alias": alias, "reason": reason, "why": why_of(error)}
         return version_answer(request, actor, where, found, "overview", refused_alias=refused, status=error.status)
     messages.success(request, _("%(alias)s points to %(version)s.") % {"alias": alias, "version": found})
     return redirect("registry:version", project=where.slug, name=name, version=found.number)
 
 
-def why_of(error: Conflict | Invalid) -> str:
+def why_of(error: PlaneError) -> str:
     """What is wrong, and the way out."""
     return " ".join(part for part in (error.message, error.hint or "") if part)
 

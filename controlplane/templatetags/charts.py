@@ -1,242 +1,45 @@
-"""Lines over steps, drawn on the server: axes, values on hover and by keyboard, the same numbers as a table.
+"""Lines, bars with intervals, scattered points and sparklines, drawn on the server.
 
-`{% load charts %}`. A chart is a mapping: `series` (a list of {label, points}, points being (step, value or None)),
-`x_unit`, `y_unit`, `log`, `csv` (an address), `note`, and `id` where a page has more than one. Eight lines at most are
-told apart: four strokes, each with a mark of its own, full and hollow.
+`{% load charts %}`. Every chart tells its values on hover and by keyboard, has the same numbers as a table, a CSV file
+and, with script, a PNG. A chart of lines is a mapping: `series` (a list of {label, points}, points being (place, value
+or None); further `url`, `short`, `means` to be smoothed), `x_unit`, `y_unit`, and where they are wanted: `axis` (step,
+relative, time), `log`, `smooth` (0 to 1), `span` (ends of the axis), `holding` (ends of the axis of values: (0,) for an
+amount, (0, 100) for a share), `whole` (counts, told in whole numbers), `zoom` (a part can be looked at), `toggles`
+(lines can be put away), `hidden` (places of those that are), `csv` (an address), `note`, `small`, and `id` where a page
+has more than one. Twenty lines are told apart: four strokes, each with marks of its own, full and hollow; up to eight
+are named at their ends.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from django import template
-from django.utils.html import format_html, format_html_join
+from django.template.context import Context
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 
-from controlplane.templatetags.drawing import LEVEL, TICK, plain
+from controlplane.templatetags.axes import Scale, smoothed, words_of
 from controlplane.templatetags.formats import number
+from controlplane.templatetags.lineplots import (
+    STROKES,
+    Points,
+    is_keyed,
+    key_mark,
+    line_svg,
+    picked_steps,
+    rows_at,
+    shape,
+)
+from controlplane.templatetags.plots import bars_svg, interval_said, scatter_svg, spark_svg
 
 register = template.Library()
 
-COLUMNS = 32  # places along the axis that tell their values
-FEWEST = 8  # points of a line whose steps are worth telling
-MARKS = 4  # marks on one line
-STROKES = 4
-SHAPES = (
-    '<circle r="4.5" class="mk{0}"/>',
-    '<rect x="-4" y="-4" width="8" height="8" class="mk{0}"/>',
-    '<path d="M0-5.5 5.2 4H-5.2z" class="mk{0}"/>',
-    '<path d="M0-5.5 5.5 0 0 5.5-5.5 0z" class="mk{0}"/>',
-)
-LINE_HEIGHT = 16  # px, of a tip
-HUGE = 1e100  # beyond it an axis with its margin would leave the numbers that there are; such a value is a gap
 
-Points = Sequence[tuple[float, float | None]]
-
-
-class Scale:
-    """From a value to per cent of the axis; a logarithmic one knows no value of zero or below."""
-
-    def __init__(self, values: Iterable[float], *, log: bool = False, pad: float = 0.0) -> None:
-        self.log = log
-        known = [self.raw(value) for value in values if self.holds(value)]
-        low, high = (min(known), max(known)) if known else (0.0, 1.0)
-        room = (high - low) * pad or (0.0 if high > low else abs(low) * 0.1 or 1.0)
-        self.low, self.high = low - room, high + room
-
-    def holds(self, value: float | None) -> bool:
-        return value is not None and abs(value) < HUGE and (not self.log or value > 0)
-
-    def raw(self, value: float) -> float:
-        return math.log10(value) if self.log else value
-
-    def share(self, value: float) -> float:
-        """0 at the low end, 100 at the high one."""
-        return (self.raw(value) - self.low) / (self.high - self.low) * 100
-
-    def ticks(self, *, whole: bool = False) -> list[tuple[float, float]]:
-        """About five round values on the axis: (per cent, value)."""
-        if self.log and self.high - self.low >= 0.7:
-            first, last = math.floor(self.low), math.ceil(self.high)
-            every, parts = max(1, (last - first) // 6), (1, 2, 5) if last - first <= 3 else (1,)
-            values = [part * 10.0**power for power in range(first, last + 1, every) for part in parts]
-        else:
-            low, high = (10**self.low, 10**self.high) if self.log else (self.low, self.high)
-            step = round_step(high - low, whole=whole)
-            values = [step * count for count in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-        places = [(self.share(value), value) for value in values if self.holds(value)]
-        return [(place, value) for place, value in places if -1e-6 <= place <= 100 + 1e-6]
-
-
-def round_step(span: float, *, whole: bool = False) -> float:
-    """1, 2 or 5 times a power of ten that parts the span in three to seven; whole numbers are wide, so in five."""
-    size, most = 10.0 ** math.floor(math.log10(span / 5)), 5 if whole else 7
-    step = next(size * part for part in (1, 2, 5, 10) if span / (size * part) <= most)
-    return max(1.0, step) if whole else step
-
-
-# -- the drawing ----------------------------------------------------------------------------------------------------
-def line_svg(
-    series: Sequence[Mapping[str, Any]],
-    *,
-    x_unit: str = "",
-    y_unit: str = "",
-    log: bool = False,
-    name: str = "chart",
-) -> SafeString:
-    """The whole drawing. Points are (step, value); a value that is None or that the axis does not hold is a gap."""
-    across, up = scales(series, log=log)
-    lines = format_html_join(
-        "",
-        '<path class="ln k{}" d="{}"/>',
-        ((place % STROKES + 1, path(one["points"], across, up)) for place, one in enumerate(series)),
-    )
-    return format_html(
-        '<svg>{}{}<line class="ax" x2="100%" y1="100%" y2="100%"/><text x="-44" y="0" dy="-14">{}</text>'
-        '<text x="100%" y="100%" dy="33" text-anchor="end">{}</text>'
-        '<svg class="plot" viewBox="0 0 1000 1000" preserveAspectRatio="none">{}</svg>{}{}</svg>',
-        format_html_join("", LEVEL, ((plain(100 - at), number(value)) for at, value in up.ticks())),
-        format_html_join(
-            "",
-            TICK,
-            ((plain(at), "end" if at > 98 else "middle", number(int(value))) for at, value in across.ticks(whole=True)),
-        ),
-        y_unit,
-        x_unit,
-        lines,
-        format_html_join("", "{}", ((marks(place, one["points"], across, up),) for place, one in enumerate(series))),
-        format_html_join("", "{}", ((column,) for column in columns(series, across, up, x_unit, name))),
-    )
-
-
-def scales(series: Sequence[Mapping[str, Any]], *, log: bool) -> tuple[Scale, Scale]:
-    up = Scale((value for one in series for _, value in one["points"] if value is not None), log=log, pad=0.04)
-    return Scale(step for one in series for step, value in one["points"] if up.holds(value)), up
-
-
-def path(points: Points, across: Scale, up: Scale) -> str:
-    """The line in a box of 1000 by 1000; it is broken where there is no value."""
-    parts, begun = [], False
-    for step, value in points:
-        if value is None or not up.holds(value):
-            begun = False
-            continue
-        parts.append(f"{'L' if begun else 'M'}{plain(across.share(step) * 10)} {plain(1000 - up.share(value) * 10)}")
-        begun = True
-    return "".join(parts)
-
-
-def marks(place: int, points: Points, across: Scale, up: Scale) -> SafeString:
-    """A few marks on the line, so that it is told apart without its stroke; one that stands alone is always marked."""
-    held = [(step, value) for step, value in points if value is not None and up.holds(value)]
-    picked = held[len(held) - 1 :: -max(1, len(held) // MARKS)][:MARKS] if held else []
-    return format_html_join(
-        "",
-        '<svg x="{}%" y="{}%" overflow="visible"><g class="k{}">{}</g></svg>',
-        (
-            (plain(across.share(step)), plain(100 - up.share(value)), place % STROKES + 1, shape(place))
-            for step, value in picked
-        ),
-    )
-
-
-def shape(place: int) -> SafeString:
-    hollow = " hollow" if place >= STROKES else ""
-    return format_html(SHAPES[place % STROKES], hollow)
-
-
-def key_mark(place: int) -> SafeString:
-    """The sign of a line beside its name."""
-    return format_html(
-        '<svg class="key k{}" viewBox="0 0 26 12" aria-hidden="true"><path class="ln" d="M0 6h26"/>'
-        '<g transform="translate(13 6)">{}</g></svg>',
-        place % STROKES + 1,
-        shape(place),
-    )
-
-
-# -- values at some steps -------------------------------------------------------------------------------------------
-def picked_steps(series: Sequence[Mapping[str, Any]], limit: int = COLUMNS) -> list[float]:
-    """At most `limit` steps, evenly taken, the first and the last among them. Where a line has few points, they are
-    its steps: a loss per epoch is told exactly, beside one per step.
-    """
-    held = [[step for step, value in one["points"] if value is not None] for one in series]
-    fewest = min((steps for steps in held if len(steps) >= FEWEST), key=len, default=[])
-    ends = [end(steps) for steps in held if steps for end in (min, max)]
-    steps = sorted({*fewest, *ends} if fewest else {step for steps in held for step in steps})
-    if len(steps) <= limit:
-        return steps
-    return [steps[round(place * (len(steps) - 1) / (limit - 1))] for place in range(limit)]
-
-
-def rows_at(series: Sequence[Mapping[str, Any]], steps: Sequence[float]) -> list[tuple[float, list[float | None]]]:
-    """(step, the value of each line there); of a line that skips the step, the nearest one that is nearer to this
-    than to the next of `steps`.
-    """
-    if not steps:
-        return []
-    held = [[(step, value) for step, value in one["points"] if value is not None] for one in series]
-    between = [-math.inf, *((a + b) / 2 for a, b in pairwise(steps)), math.inf]
-    return [
-        (step, [nearest(points, step, low, high) for points in held])
-        for step, (low, high) in zip(steps, pairwise(between), strict=True)
-    ]
-
-
-def nearest(points: Sequence[tuple[float, float]], step: float, low: float, high: float) -> float | None:
-    at = bisect_left(points, step, key=lambda point: point[0])
-    around = [point for point in points[max(0, at - 1) : at + 1] if low <= point[0] <= high]
-    return min(around, key=lambda point: abs(point[0] - step))[1] if around else None
-
-
-COLUMN = (
-    '<svg class="pt" id="{}-{}" x="{}%" tabindex="0" role="img" aria-label="{}"><rect class="hit" x="-{}%" width="{}%" '
-    'height="100%"/><g class="tip"><line class="at" y2="100%"/>{}<rect x="{}" width="{}" height="{}" rx="4"/>{}</g>'
-    "</svg>"
-)
-
-
-def columns(
-    series: Sequence[Mapping[str, Any]], across: Scale, up: Scale, x_unit: str, name: str
-) -> Iterable[SafeString]:
-    """Bands along the axis, each of which tells what the lines are there; the tip opens towards the middle."""
-    steps = [step for step in picked_steps(series) if across.low <= step <= across.high]
-    half = plain(50 / max(1, len(steps)))
-    for place, (step, values) in enumerate(rows_at(series, steps)):
-        told = [(one["label"], value) for one, value in zip(series, values, strict=True) if value is not None]
-        head = f"{x_unit} {number(int(step))}".strip()
-        texts = [head, *(f"{label} {number(value)}" for label, value in told)]
-        wide = max(sum(13 if ord(letter) > 0x2E7F else 6.5 for letter in text) for text in texts) + 14
-        at = across.share(step)
-        left = 8.0 if at < 60 else -8 - wide
-        yield format_html(
-            COLUMN,
-            name,
-            place,  # with an id a chart that renews itself gives the focus back to the same place
-            plain(at),
-            ", ".join(texts),
-            half,
-            plain(100 / max(1, len(steps))),
-            format_html_join(
-                "",
-                '<circle cy="{}%" r="4" class="dot"/>',
-                ((plain(100 - up.share(value)),) for _, value in told if up.holds(value)),
-            ),
-            plain(left),
-            plain(wide),
-            LINE_HEIGHT * len(texts) + 6,
-            format_html_join(
-                "",
-                '<text x="{}" y="{}">{}</text>',
-                ((plain(left + 7), LINE_HEIGHT * (line + 1) - 1, text) for line, text in enumerate(texts)),
-            ),
-        )
-
-
+# -- tags -----------------------------------------------------------------------------------------------------------
 @register.filter
 def figure(value: Any) -> str:
     """A measured value: as numbers are written, and words for what is none."""
@@ -251,20 +54,145 @@ def line_key(place: int) -> SafeString:
     return key_mark(place)
 
 
-@register.inclusion_tag("components/chart.html")
-def line_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
+@register.inclusion_tag("components/chart.html", takes_context=True)
+def line_chart(context: Context, chart: Mapping[str, Any] | None) -> dict[str, Any]:
     """The drawing with its key, a table of the same numbers and the file of all of them."""
     series = list(chart["series"]) if chart else []
     if chart is None or not any(value is not None for one in series for _, value in one["points"]):
         return {"empty": True}
-    steps, name, log = picked_steps(series), chart.get("id", "chart"), bool(chart.get("log"))
+    weight, axis, log = chart.get("smooth", 0), chart.get("axis", "step"), bool(chart.get("log"))
+    if weight:
+        series = [one | {"shown": smoothed(one.get("means") or means_of(one["points"]), weight)} for one in series]
+    name, hidden = chart.get("id", "chart"), set(chart.get("hidden") or ())
+    steps, said = picked_steps(series), words_of(axis)
+    toggles = bool(chart.get("toggles")) and len(series) > 1
     return {
         "name": name,
-        "svg": line_svg(series, x_unit=chart["x_unit"], y_unit=chart["y_unit"], log=log, name=name),
-        "keys": [{"mark": key_mark(place), **one} for place, one in enumerate(series)],
+        "svg": line_svg(
+            series,
+            x_unit=chart["x_unit"],
+            y_unit=chart["y_unit"],
+            axis=axis,
+            log=log,
+            span=chart.get("span"),
+            holding=chart.get("holding", ()),
+            whole=bool(chart.get("whole")),
+            small=bool(chart.get("small")),
+            name=name,
+            hidden=hidden,
+        ),
+        "keys": [
+            {
+                "mark": key_mark(place),
+                "place": place,
+                "off": place in hidden,
+                "toggle": hide_address(context, hidden ^ {place}) if toggles else "",
+                **one,
+            }
+            for place, one in enumerate(series)
+        ],
+        "axis": axis,
+        "keyed": is_keyed(series),
         "head": chart["x_unit"],
-        "rows": [(number(int(step)), values) for step, values in rows_at(series, steps)],
+        "head_row": [one["label"] for one in series],
+        "rows": [(said(step), values) for step, values in rows_at(series, steps)],
         "csv": chart.get("csv", ""),
-        "note": chart.get("note", ""),
+        "notes": [note for note in (chart.get("note", ""), left_out(series, log), smooth_note(weight)) if note],
         "drawn": max(len(one["points"]) for one in series),
+        "small": bool(chart.get("small")),
+        "zoom": bool(chart.get("zoom")) and axis == "step",
     }
+
+
+def means_of(points: Points) -> list[tuple[float, float, int]]:
+    return [(place, value, 1) for place, value in points if value is not None]
+
+
+def left_out(series: Sequence[Mapping[str, Any]], log: bool) -> str:
+    """What a logarithmic axis has no place for is said."""
+    odd = sum(value is not None and value <= 0 for one in series for _, value in one["points"]) if log else 0
+    words = ngettext(
+        "%(n)s value is zero or below: a logarithmic axis has no place for it.",
+        "%(n)s values are zero or below: a logarithmic axis has no place for them.",
+        odd,
+    )
+    return words % {"n": number(odd)} if odd else ""
+
+
+def smooth_note(weight: float) -> str:
+    return (
+        gettext("Smoothed with weight %(weight)s; what was measured stands faint behind.") % {"weight": number(weight)}
+        if weight
+        else ""
+    )
+
+
+def hide_address(context: Context, hidden: Iterable[int]) -> str:
+    """The page's own address with these lines put away."""
+    request = context.get("request")
+    values = request.GET.copy() if request is not None else None
+    if values is None:
+        return "?"
+    values.pop("hide", None)
+    if hidden:
+        values["hide"] = ",".join(map(str, sorted(hidden)))
+    return f"?{values.urlencode()}"
+
+
+@register.inclusion_tag("components/plot.html")
+def bar_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Bars from the left, each with its interval where it has one.
+
+    A mapping: `bars` (a list of {label, value, low, high, url, best}), `unit`, `id`, `head` (what is compared), `csv`.
+    """
+    rows = [row for row in (chart or {}).get("bars", ()) if row["value"] is not None and math.isfinite(row["value"])]
+    if chart is None or not rows:
+        return {"empty": True}
+    return {
+        "name": chart.get("id", "bars"),
+        "svg": bars_svg(rows, unit=chart["unit"]),
+        "size": "free",
+        "head": [chart.get("head", ""), chart["unit"], gettext("Interval")],
+        "rows": [[row["label"], number(row["value"]), interval_said(row)] for row in rows],
+        "csv": chart.get("csv", ""),
+        "notes": [chart["note"]] if chart.get("note") else [],
+    }
+
+
+@register.inclusion_tag("components/plot.html")
+def scatter_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Points by two values. A mapping: `points` (a list of {label, x, y, url, place}), `x_unit`, `y_unit`, `log_x`,
+    `log_y`, `id`, `head` (what a point is). `place` gives a point the sign of a line.
+    """
+    points = [one for one in (chart or {}).get("points", ()) if one["x"] is not None and one["y"] is not None]
+    if chart is None or not points:
+        return {"empty": True}
+    across = Scale((one["x"] for one in points), log=bool(chart.get("log_x")), pad=0.05)
+    up = Scale((one["y"] for one in points), log=bool(chart.get("log_y")), pad=0.08)
+    held = [one for one in points if across.holds(one["x"]) and up.holds(one["y"])]
+    return {
+        "name": chart.get("id", "scatter"),
+        "svg": scatter_svg(held, across, up, x_unit=chart["x_unit"], y_unit=chart["y_unit"], sign=sign_of),
+        "size": "",
+        "head": [chart.get("head", ""), chart["x_unit"], chart["y_unit"]],
+        "rows": [[one["label"], number(one["x"]), number(one["y"])] for one in points],
+        "csv": chart.get("csv", ""),
+        "notes": [left_out_points(len(points) - len(held))] if len(held) < len(points) else [],
+    }
+
+
+def left_out_points(count: int) -> str:
+    words = ngettext("%(n)s point has no place on these axes.", "%(n)s points have no place on these axes.", count)
+    return words % {"n": number(count)}
+
+
+def sign_of(place: int | None) -> SafeString:
+    if place is None:
+        return SafeString('<circle r="4.5" class="dot"/>')
+    return format_html('<g class="k{}">{}</g>', place % STROKES + 1, shape(place))
+
+
+@register.simple_tag
+def sparkline(values: Iterable[float | None] | None, label: str = "") -> SafeString | str:
+    """A line the height of a table's row, its newest value marked; `label` says what it shows, for readers too."""
+    return spark_svg(list(values or ()), label)

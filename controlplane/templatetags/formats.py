@@ -37,8 +37,8 @@ def number(value: object, decimals: int | None = None) -> str:
     if amount == 0:
         return "0"
     size = math.floor(math.log10(abs(amount)))
-    if size < -5:
-        return f"{amount:.3g}".replace("-", MINUS, 1 if amount < 0 else 0)
+    if size < -4:  # as %g does: the ends of an interval read alike
+        return f"{amount:.4g}".replace("-", MINUS)  # of the exponent too: at a hyphen a line may break
     text = grouped(amount, max(0, 3 - size))
     return text.rstrip("0").rstrip(".") if "." in text else text
 

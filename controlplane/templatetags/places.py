@@ -6,12 +6,11 @@ look-up stands here, above all apps. `{% load places %}`.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from django import template
-from django.db.models import Count
+from django.db.models import Q, Subquery, Value
 from django.template.context import Context
 from django.urls import reverse
 from django.utils.html import format_html
@@ -23,8 +22,8 @@ from apps.experiments.models import Run
 from apps.jobs.answers import answer_of
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job
-from apps.jobs.reads import explain_queued
 from apps.jobs.states import JobState
+from apps.lineage.models import Edge
 from apps.pipelines import answers as pipelines
 from apps.pipelines.models import PipelineStep
 from apps.pipelines.reads import Whole
@@ -34,7 +33,6 @@ from controlplane.templatetags import drawing
 from controlplane.templatetags.formats import duration
 
 register = template.Library()
-OLDEST_SHOWN = 5
 VERSIONS_SHOWN = 3
 SPARK = (
     '<svg class="spark" viewBox="0 0 100 20" preserveAspectRatio="none" role="img" aria-label="{}"><path d="{}"/></svg>'
@@ -45,22 +43,18 @@ def actor_in(context: Context) -> Actor:
     return context["request"].actor  # type: ignore[no-any-return]
 
 
-@register.simple_tag(takes_context=True)
 def version_places(context: Context, *lists: Iterable[str | None]) -> dict[str, dict[str, str]]:
     """{digest: {label, url}} of the newest version in the page's project that holds these bytes. One query."""
     project = context["request"].project
     wanted = {digest for digests in lists for digest in digests if digest}
     if not wanted or project.pk not in actor_in(context).project_ids:
         return {}
-    files = (
-        DatasetFile.objects.filter(artifact__in=wanted)
-        .select_related("version__dataset")
-        .defer("version__manifest")
-        .order_by("version_id")
-    )
-    # The project is compared here: asked for it too, SQLite goes through all versions of the project instead.
-    mine = (file for file in files if file.version.project_id == project.pk)
-    return {file.artifact_id: place_of(file, project.slug) for file in mine}
+    newest = Q()
+    for digest in sorted(wanted):  # of each, one row by the index: the same bytes may be in thousands of versions
+        held = DatasetFile.objects.filter(artifact=digest, version__dataset__project=project)
+        newest |= Q(pk=Subquery(held.order_by("-pk").values("pk")[:1]))
+    files = DatasetFile.objects.filter(newest).select_related("version__dataset").defer("version__manifest")
+    return {file.artifact_id: place_of(file, project.slug) for file in files}
 
 
 def place_of(file: DatasetFile, slug: str) -> dict[str, str]:
@@ -69,6 +63,49 @@ def place_of(file: DatasetFile, slug: str) -> dict[str, str]:
         "label": str(version),
         "url": reverse("datasets:version", args=[slug, version.dataset.name, version.number]),
     }
+
+
+@register.simple_tag(takes_context=True)
+def job_places(context: Context, job: Job) -> dict[str, dict[str, dict[str, str]]]:
+    """{"inputs": {slot: {label, url}}, "outputs": ...} of the dataset versions that a job took and made.
+
+    As the lineage recorded them when it succeeded, for the same bytes may be in versions of other datasets since. Where
+    it recorded none, the newest version of each. Two queries at most.
+    """
+    if job.state == JobState.SUCCEEDED:
+        places = recorded_places(context, job.project_id, job.pk)
+        if any(places.values()):
+            return places
+    sides = {"inputs": job.inputs.all(), "outputs": job.outputs.all()}
+    newest = version_places(context, *([row.artifact_id for row in rows] for rows in sides.values()))
+    return {
+        side: {row.slot: newest[row.artifact_id] for row in rows if row.artifact_id in newest}
+        for side, rows in sides.items()
+    }
+
+
+def recorded_places(context: Context, project: int, job: int) -> dict[str, dict[str, dict[str, str]]]:
+    """As `job_places`, by the edges alone. One query."""
+    edges, here = Edge.objects.visible_to(actor_in(context)).filter(project=project), str(job)
+    taken = edges.filter(target_type="job", target_id=here, source_type="dataset_version")
+    made = edges.filter(source_type="job", source_id=here, target_type="dataset_version")
+    rows = taken.values_list(Value("inputs"), "role", "source_id", "source_label")
+    rows = rows.union(made.values_list(Value("outputs"), "role", "target_id", "target_label"), all=True)
+    places: dict[str, dict[str, dict[str, str]]] = {"inputs": {}, "outputs": {}}
+    for side, slot, pk, label in rows:
+        url = reverse("datasets:by_id", args=[context["request"].project.slug, pk])
+        places[side][slot] = {"label": label or f"#{pk}", "url": url}
+    return places
+
+
+@register.simple_tag(takes_context=True)
+def run_places(context: Context, run: Run) -> dict[str, dict[str, str]]:
+    """{slot: {label, url}} of what a run was made of: as its job took it, else the newest versions. Two queries."""
+    taken = recorded_places(context, run.project_id, run.job_id)["inputs"] if run.job_id else {}
+    if taken:
+        return taken
+    newest = version_places(context, run.inputs.values())
+    return {slot: newest[digest] for slot, digest in run.inputs.items() if digest in newest}
 
 
 @register.simple_tag(takes_context=True)
@@ -171,12 +208,6 @@ def model_versions_of(context: Context, found: Whole) -> dict[str, dict[str, str
 
 
 @register.filter
-def digests_of(rows: Iterable[Any]) -> list[str]:
-    """The digests of a job's inputs or outputs that are there."""
-    return [row.artifact_id for row in rows if row.artifact_id]
-
-
-@register.filter
 def at(mapping: Any, key: Any) -> Any:
     """mapping[key], or None: a template cannot look up by a variable."""
     return (mapping or {}).get(key)
@@ -192,34 +223,6 @@ def took_seconds(job: Job) -> float | None:
 def job_answer(job: Job, wait: dict[str, Any]) -> SafeString:
     """The sentence that a job's page opens with."""
     return answer_of(job, wait, duration)
-
-
-@register.simple_tag(takes_context=True)
-def running_by_node(context: Context) -> dict[int, list[dict[str, Any]]]:
-    """{node id: [{label, url, ...}]} of what runs; a job of a project the reader is not in has no link. One query."""
-    actor = actor_in(context)
-    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    rows = Job.objects.filter(state=JobState.RUNNING, node__isnull=False).select_related("project").order_by("pk")
-    for job in rows[:500]:
-        mine = job.project_id in actor.project_ids
-        url = reverse("jobs:detail", args=[job.project.slug, job.pk]) if mine else ""
-        found[job.node_id].append({"id": job.pk, "kind": job.kind, "url": url, "progress": job.progress})  # type: ignore[index]
-    return dict(found)
-
-
-@register.simple_tag(takes_context=True)
-def oldest_waiting(context: Context) -> list[dict[str, Any]]:
-    """The oldest queued jobs that the reader may see, each with why it has not started; bounded."""
-    actor = actor_in(context)
-    queued = Job.objects.visible_to(actor).filter(state=JobState.QUEUED).select_related("project")
-    jobs = list(queued.order_by("queued_at", "pk")[:OLDEST_SHOWN])
-    return [{"job": job, "wait": wait} for job, wait in zip(jobs, explain_queued(actor, jobs), strict=True)]
-
-
-@register.simple_tag
-def queued_by_queue() -> dict[str, int]:
-    """{queue: how many jobs of any project are in it}."""
-    return dict(Job.objects.filter(state=JobState.QUEUED).order_by().values_list("queue").annotate(Count("pk")))
 
 
 @register.simple_tag

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
+from zlib import crc32
 
 from django import template
 from django.http import HttpRequest, QueryDict
@@ -13,12 +14,16 @@ from django.template.context import Context
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from apps.texts import progress as progress_texts
+from apps.texts import told
+from controlplane.build import build
 from controlplane.templatetags import drawing
+from controlplane.templatetags.crumbs import crumb, last_part
 from controlplane.templatetags.formats import NONE, as_number, bytes_, duration, number, share, spoken_time
 
 register = template.Library()
@@ -26,6 +31,9 @@ register.filter("number", number)
 register.filter("bytes", bytes_)
 register.filter("share", share)
 register.filter("duration", duration)
+register.filter("told", told)
+register.filter("stage_word", progress_texts.stage_word)
+register.filter("unit_word", progress_texts.unit_word)
 
 # state -> (class that carries the colour, icon, word). Every state class has its own icon: shape and word say it first.
 STATES: Mapping[str, tuple[str, str, Any]] = {
@@ -98,6 +106,12 @@ def state_of(value: object) -> tuple[str, str, str]:
 
 
 @register.simple_tag
+def progress_words() -> str:
+    """JSON of the stages and units that read otherwise in the language of the page; for live.js."""
+    return json.dumps(progress_texts.words(), ensure_ascii=False)
+
+
+@register.simple_tag
 def icon(name: str, css: str = "") -> SafeString:
     """One symbol of the sprite, hidden from readers: a word or label always goes with it."""
     return format_html(
@@ -123,6 +137,15 @@ def with_unit(value: str, unit: str) -> str:
 
 
 @register.filter
+def slashed(value: object) -> SafeString:
+    """A path or a media type that a narrow column breaks after a slash, not within a word."""
+    text = str(value)
+    root = "/" if text.startswith("/") else ""
+    parts = format_html_join(SafeString("/<wbr>"), "{}", ((part,) for part in text.removeprefix("/").split("/")))
+    return format_html("{}{}", root, parts)
+
+
+@register.filter
 def state_class(value: object) -> str:
     """The class that carries a state's colour, for a note, card or list item."""
     return state_of(value)[0]
@@ -132,6 +155,12 @@ def state_class(value: object) -> str:
 def state_icon(value: object) -> str:
     """The name of a state's icon."""
     return state_of(value)[1]
+
+
+@register.filter
+def state_word(value: object) -> str:
+    """A state as its badge calls it."""
+    return state_of(value)[2]
 
 
 @register.simple_tag
@@ -261,7 +290,14 @@ def histogram(
         log=log,
     )
     default = (gettext("before"), gettext("after")) if before else (count_unit or gettext("rows"),)
-    return {"svg": svg, "rows": rows, "names": list(names) or default, "unit": unit or gettext("from, to")}
+    shown_names = list(names) or list(default)
+    return {
+        "svg": svg,
+        "rows": rows,
+        "names": shown_names,
+        "head": [unit or gettext("from, to"), *shown_names],
+        "name": f"histogram-{crc32(f'{unit} {edges}'.encode()):x}",  # an id: what was opened in it stays open
+    }
 
 
 @register.simple_tag(takes_context=True)
@@ -278,27 +314,36 @@ def query(context: Context, **changes: object) -> str:
 
 
 @register.inclusion_tag("components/sort_head.html", takes_context=True)
-def sort_head(context: Context, key: str, label: str, *, numeric: bool = False, param: str = "sort") -> dict[str, Any]:
-    """A column head whose link sorts by ``key``, then back by ``-key``. The cursor goes: a new order has new pages."""
+def sort_head(
+    context: Context, key: str, label: str, *, numeric: bool = False, down: bool = False, param: str = "sort"
+) -> dict[str, Any]:
+    """A column head whose link sorts by ``key``, then back by ``-key``; ``down``: the other way round.
+
+    The cursor goes: a new order has new pages.
+    """
     request = context.get("request")
     now = request.GET.get(param, "") if request is not None else ""
     now = now or str(context.get("sort") or "")
     order = "descending" if now == f"-{key}" else "ascending" if now == key else ""
-    target = f"-{key}" if order == "ascending" else key
+    target = f"-{key}" if order == "ascending" or (down and not order) else key
     href = query(context, **{param: target, "cursor": None, "page": None})
     return {"label": label, "order": order, "href": href, "numeric": numeric}
 
 
 @register.inclusion_tag("components/rest_call.html", takes_context=True)
-def rest_call(context: Context, method: str, path: str, *, body: object = None, open: bool = False) -> dict[str, Any]:
-    """The same thing as a curl command. Every part is quoted for the shell; the token is a variable, never a value."""
+def rest_call(
+    context: Context, method: str, path: str, *, body: object = None, open: bool = False, label: str = ""
+) -> dict[str, Any]:
+    """The same thing as a curl command, under `label` where there are several. Every part is quoted for the shell; the
+    token is a variable, never a value.
+    """
     request: HttpRequest | None = context.get("request")
     url = request.build_absolute_uri(path) if request is not None else path
     lines = [f"curl -X {shlex.quote(method.upper())} {shlex.quote(url)}", '-H "Authorization: Bearer $TOKEN"']
     if body is not None:
         text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, indent=2, default=str)
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(text)}"]
-    return {"command": " \\\n  ".join(lines), "open": open}
+    return {"command": " \\\n  ".join(lines), "open": open, "label": label}
 
 
 def first_url(names: Sequence[str], slug: str | None) -> str:
@@ -310,6 +355,11 @@ def first_url(names: Sequence[str], slug: str | None) -> str:
             except NoReverseMatch:
                 continue
     return ""
+
+
+register.simple_tag(build, name="build")
+register.tag("crumb", crumb)
+register.filter("last_part", last_part)
 
 
 @register.simple_tag(takes_context=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from math import sin
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,10 +66,71 @@ def form() -> SimpleNamespace:
                 error=_("4 is even. The nearest that fits: 5."),
             ),
             field("/note", _("Note"), "textarea", required=False, doc=_("Stands in the record of this version.")),
+            field("/runs", _("Runs"), "number", required=False, value=200, default="200", keys="numeric"),
+            field(
+                "/columns",
+                _("Columns"),
+                "boxes",
+                required=False,
+                boxes=[
+                    SimpleNamespace(value="close", label="close", told="double", ticked=True, unfit=False),
+                    SimpleNamespace(value="day", label="day", told="date32[day]", ticked=False, unfit=True),
+                ],
+            ),
             group("group", "/outliers", _("Outliers"), outliers, doc=_("What lies too far from its window.")),
             group("list", "/steps", _("Steps"), steps),
         ],
     )
+
+
+def wave(place: int, count: int = 60) -> list[tuple[float, float | None]]:
+    """A line of its own for each place, with some noise and a gap."""
+    return [
+        (step, None if place == 1 and 20 < step < 26 else 3 / (1 + step / (4 + place)) + 0.12 * sin(step * (place + 2)))
+        for step in range(1, count)
+    ]
+
+
+def charts(now: datetime) -> dict[str, Any]:
+    """Lines in every state, bars with intervals and without, scattered points, a sparkline."""
+    steps = {"x_unit": _("step"), "y_unit": _("loss"), "toggles": True}
+    losses = [
+        {"label": "train_loss", "points": [(step, 3 / step) for step in range(1, 41)]},
+        {"label": "validation_loss", "points": [(step, 3.4 / step + step / 200) for step in range(5, 41, 5)]},
+    ]
+    clock = [(now.timestamp() + 97 * n, value) for n, (_step, value) in enumerate(wave(0))]
+    many = [{"label": f"run {place + 1}", "points": wave(place, 30)} for place in range(20)]
+    below = {"label": "gain", "points": [(step, step - 5.0) for step in range(40)]}
+    bars = [
+        {"label": "fp32", "value": 0.412, "low": 0.38, "high": 0.45, "best": True},
+        {"label": "int8", "value": 0.431, "low": 0.39, "high": 0.47},
+        {"label": "last value, the baseline that a model has to beat", "value": 0.52},
+    ]
+    spots = [{"label": f"run {n}", "x": 10.0 ** -(n % 4 + 1), "y": 0.3 + 0.02 * n, "place": n} for n in range(12)]
+    return {
+        "lines": {"series": losses, "log": True, "csv": "#", **steps, "id": "c-two", "y_unit": _("loss, log scale")},
+        "one_line": {"series": [{"label": "loss", "points": wave(1)}], **steps, "id": "c-one"},
+        "smooth_lines": {
+            "series": [{"label": "loss", "points": wave(0, 200)}],
+            "smooth": 0.9,
+            **steps,
+            "id": "c-smooth",
+        },
+        "clock_lines": {
+            "series": [{"label": "loss", "points": clock}],
+            **steps,
+            "x_unit": _("time"),
+            "axis": "time",
+            "id": "c-time",
+        },
+        "twenty_lines": {"series": many, "hidden": [3, 4], **steps, "id": "c-twenty"},
+        "log_lines": {"series": [below], "log": True, **steps, "id": "c-log", "y_unit": _("loss, log scale")},
+        "small_lines": {"series": losses[:1], "small": True, **steps, "id": "c-small"},
+        "no_lines": {"series": [{"label": "loss", "points": [(0, None)]}], **steps},
+        "bars": {"bars": bars, "unit": "rmse", "head": _("Form"), "id": "c-bars"},
+        "scatter": {"points": spots, "x_unit": "learning_rate", "y_unit": "rmse", "log_x": True, "id": "c-spots"},
+        "spark": [value for _step, value in wave(1, 40)],
+    }
 
 
 def samples() -> dict[str, Any]:
@@ -80,15 +142,7 @@ def samples() -> dict[str, Any]:
         "states": ["waiting", "queued", "running", "succeeded", "failed", "held", "cancelled"],
         "digests": [hashlib.sha256(word).hexdigest() for word in (b"v6", b"v7", b"v8")],
         "edges": EDGES,
-        "lines": {
-            "series": [
-                {"label": "train_loss", "points": [(step, 3 / step) for step in range(1, 41)]},
-                {"label": "validation_loss", "points": [(step, 3.4 / step + step / 200) for step in range(5, 41, 5)]},
-            ],
-            "x_unit": _("step"),
-            "y_unit": _("loss, log scale"),
-            "log": True,
-        },
+        **charts(now),
         "before": BEFORE,
         "after": AFTER,
         "now": now,

@@ -43,7 +43,7 @@ def clean_column(name: str, column: pa.Array, spec: CleanSpec) -> Cleaned:
     given = (column.cast(pa.float64(), safe=False) if whole else column).to_numpy(zero_copy_only=False)
     fence, outside = _find_outliers(given, spec)
     treated = _treat_outliers(given, outside, fence, spec, whole)
-    cleaned = fill_floats(treated, spec.window_size // 2)[0] if spec.fill == "median_window" else treated
+    cleaned = fill_floats(treated, spec.window_size // 2) if spec.fill == "median_window" else treated
     was_missing, is_missing = np.isnan(treated), np.isnan(cleaned)
     if whole:
         changed = (was_missing & ~is_missing) | (outside & (spec.outliers.action == "cap"))
@@ -75,12 +75,12 @@ def _treat_outliers(values: Floats, outside: Mask, fence: Fences, spec: CleanSpe
     if spec.outliers.action == "blank":
         treated[outside] = np.nan
         return treated
-    lower, upper = _allowed(fence, values.dtype, whole)
+    lower, upper = allowed(fence, values.dtype, whole)
     treated[outside] = np.clip(values[outside], lower, upper)
     return treated
 
 
-def _allowed(fence: Fences, dtype: np.dtype[Any], whole: bool) -> tuple[Any, Any]:
+def allowed(fence: Fences, dtype: np.dtype[Any], whole: bool) -> tuple[Any, Any]:
     """The smallest and the largest value of the column's type inside the fences."""
     if whole:
         return np.ceil(fence.lower), np.floor(fence.upper)

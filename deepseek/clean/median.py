@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from deepseek.clean.windows import Floats, Rows, medians_at
+from deepseek.clean.network import flat_true
+from deepseek.clean.windows import Floats, medians_at
 
 Column = TypeVar("Column", "pd.Series[Any]", npt.NDArray[Any], list[Any])
 
+BLOCK_ROWS = 1 << 20
 EXACT_INTEGER = 2**53
 """Up to here float64 holds every integer."""
 
@@ -53,13 +55,23 @@ def sliding_median_fill(series: Column, window_size: int = 5) -> Column:
     raise TypeError(f"cannot fill a {type(series).__name__}; pass a pandas Series, a numpy array or a list")
 
 
-def fill_floats(values: Floats, half: int) -> tuple[Floats, Rows]:
-    """Fill NaN in a float array of shape (n,). Returns the filled copy and the rows that were missing, ascending."""
-    rows = np.flatnonzero(np.isnan(values))
-    filled = values.copy()
-    if rows.size:
-        filled[rows] = medians_at(values, rows, half)
-    return filled, rows
+def fill_floats(values: Floats, half: int) -> Floats:
+    """A copy of a float array of shape (n,) with NaN filled.
+
+    It goes block by block: besides the result it needs the memory of one block, however long the array is.
+    """
+    block = max(BLOCK_ROWS, 8 * half)
+    filled = np.empty_like(values)
+    for start in range(0, values.size, block):
+        part = values[start : start + block]
+        after = filled[start : start + block]
+        after[:] = part
+        rows = flat_true(np.isnan(part))
+        if rows.size:
+            left = min(start, half)
+            around = values[start - left : start + part.size + half]
+            after[rows] = medians_at(around, rows + left, half, gaps=True)
+    return filled
 
 
 def _fill_array(values: npt.NDArray[Any], half: int) -> npt.NDArray[Any]:
@@ -68,7 +80,7 @@ def _fill_array(values: npt.NDArray[Any], half: int) -> npt.NDArray[Any]:
     if values.ndim != 1:
         raise ValueError(f"the array has {values.ndim} dimensions; it must have one")
     if values.dtype.kind == "f":
-        return fill_floats(values, half)[0]
+        return fill_floats(values, half)
     missing = np.asarray(pd.isna(values))
     filled = values.copy()
     if missing.any():

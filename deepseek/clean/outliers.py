@@ -38,7 +38,7 @@ def iqr_fences(values: Floats, k: float = 1.5) -> Fences:
     with np.errstate(over="ignore", invalid="ignore"):
         low, high = (float(q) for q in np.quantile(finite, (0.25, 0.75)))
     reach = k * (high - low)
-    return _fences(low - reach, high + reach)
+    return made(low - reach, high + reach)
 
 
 def robust_z_fences(values: Floats, threshold: float = 3.5) -> Fences:
@@ -59,7 +59,7 @@ def robust_z_fences(values: Floats, threshold: float = 3.5) -> Fences:
         note = "at least half of the values are equal (their median absolute deviation is 0): no robust z-score"
         return Fences(-np.inf, np.inf, note)
     reach = threshold * mad / 0.6745
-    return _fences(median - reach, median + reach)
+    return made(median - reach, median + reach)
 
 
 def fences(method: str, values: Floats, threshold: float) -> Fences:
@@ -67,6 +67,6 @@ def fences(method: str, values: Floats, threshold: float) -> Fences:
     return {"iqr": iqr_fences, "robust_z": robust_z_fences}[method](values, threshold)
 
 
-def _fences(lower: float, upper: float) -> Fences:
+def made(lower: float, upper: float) -> Fences:
     """Fences that overflowed leave that side to infinity; not-a-number (inf - inf) leaves it open."""
     return Fences(-np.inf if np.isnan(lower) else lower, np.inf if np.isnan(upper) else upper)

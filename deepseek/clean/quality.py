@@ -1,194 +1,173 @@
-"""The quality report of a table: what a person, a lineage record or a dashboard wants to know of it, as strict JSON."""
+"""The quality report of a table: what a person, a lineage record or a dashboard wants to know of it, as strict JSON.
 
-from collections.abc import Callable, Sequence
+The table comes as record batches that can be read again, so its length costs time and no memory: see docs/quality.md
+for what is exact at which size.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from deepseek.clean.outliers import Fences, iqr_fences, robust_z_fences
+from deepseek.clean.batches import Batches, TableBatches
+from deepseek.clean.drift_spec import drift_of
+from deepseek.clean.measures.column import ColumnMeasure
+from deepseek.clean.measures.distinct import STANDARD_ERROR, Budget, Repeats
+from deepseek.clean.measures.hashing import hash_rows
+from deepseek.clean.measures.numbers import HeldBudget, floats_of, histogram
+from deepseek.clean.measures.relations import (
+    CATEGORIES,
+    CATEGORY_COLUMNS,
+    NUMERIC_COLUMNS,
+    Associations,
+    Correlations,
+)
+from deepseek.clean.measures.selection import Floats
 from deepseek.job import JSON
 
-SCHEMA = "plane/quality-report/v1"
+__all__ = ["MEDIA_TYPE", "PREVIEW_CHARACTERS", "SCHEMA", "histogram", "profile"]
+
+SCHEMA = "plane/quality-report/v3"
+"""v3 adds to v2: how exact a count is, of text its lengths, of few values all, of numbers the share below a hundred of
+them, correlations, drift and expectations. v2 added to v1: of a column `top`, of its dates `histogram`, `out_of_order`
+and `repeated`. Nothing was ever taken away."""
 MEDIA_TYPE = "application/vnd.plane.quality+json"
 PREVIEW_ROWS, PREVIEW_CHARACTERS = 50, 200
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-MAX_BINS = 20
-DATE_FORMATS = (
-    "%Y-%m-%d",
-    "%Y/%m/%d",
-    "%Y.%m.%d",
-    "%d.%m.%Y",
-    "%Y年%m月%d日",
-    "%Y-%m-%d %H:%M:%S",
-    "%Y/%m/%d %H:%M:%S",
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y/%m/%d %H:%M",
-)
-"""Tried on text columns. Month-first forms are left out: they cannot be told from day-first ones."""
-
-Floats = npt.NDArray[np.float64]
 
 
 def profile(
-    table: pa.Table, *, warnings: Sequence[str] = (), advance: Callable[[int], None] = lambda rows: None
+    batches: Batches | pa.Table,
+    *,
+    warnings: Sequence[str] = (),
+    advance: Callable[[int], None] = lambda rows: None,
+    parent: Mapping[str, Any] | None = None,
+    scratch: Path | None = None,
+    held: int | None = None,
 ) -> dict[str, JSON]:
-    """The report of `table`, whose columns are as `read_table` leaves them. Numbers that are not finite become null.
+    """The report of a table whose columns are as `read_table` leaves them. Numbers that are not finite become null.
 
-    `advance` is called after each column with the number of rows done, in proportion to the columns done.
+    The batches are read two to eight times, so let them come of something that is cheap to read again. `parent`: the
+    report to tell the drift from. `scratch`: where the hashes of the rows go if they are too many (8 bytes a row), else
+    the system's temporary folder. `held`: numbers that may be held in memory, for tests. `advance` is told rows that
+    are done in proportion to the passes done, the last time all of them.
     """
-    columns: list[JSON] = []
-    for number, name in enumerate(table.column_names, start=1):
-        columns.append(profile_column(name, table.column(name).combine_chunks()))
-        advance(table.num_rows * number // table.num_columns)
-    return {
-        "schema": SCHEMA,
-        "rows": table.num_rows,
-        "duplicate_rows": _duplicate_rows(table),
-        "columns": columns,
-        "preview": _preview(table),
-        "warnings": list(warnings),
-    }
+    source = TableBatches(batches) if isinstance(batches, pa.Table) else batches
+    with Repeats(scratch) as repeats:
+        measure = _TableMeasure(source, advance, repeats, HeldBudget() if held is None else HeldBudget(held))
+        measure.run()
+        report = measure.told(list(warnings))
+    if parent is not None:
+        report["drift"] = drift_of(parent, report)
+    return report
 
 
-def profile_column(name: str, column: pa.Array) -> dict[str, JSON]:
-    """The report of one column; the numeric part is null for columns that hold no numbers."""
-    missing = int(column.null_count)
-    return {
-        "name": name,
-        "dtype": str(column.type),
-        "missing": missing,
-        "missing_share": missing / len(column) if len(column) else 0.0,
-        "all_missing": missing == len(column),
-        "longest_gap": _longest_run(column.is_null().to_numpy(zero_copy_only=False)),
-        "distinct": _distinct(column),
-        "numeric": _numeric(column),
-        "dates": _dates(column),
-    }
+class _TableMeasure:
+    """All measures of a table, fed pass by pass."""
+
+    def __init__(self, source: Batches, advance: Callable[[int], None], repeats: Repeats, held: HeldBudget) -> None:
+        self.source, self.advance, self.repeats = source, advance, repeats
+        budget, fields = Budget(), list(source.schema)
+        self.columns = [ColumnMeasure(field, budget, held, len(fields)) for field in fields]
+        self.rows = self.passes = 0
+        self.comparable = True  # whether rows can be: not with a column of a nested type
+        self.preview: list[pa.RecordBatch] = []
+        self.correlations: Correlations | None = None
+        self.associations: Associations | None = None
+
+    def run(self) -> None:
+        self._pass(self._first, self.source.rows)
+        for column in self.columns:
+            column.end_pass()
+        related = False
+        while True:
+            wanting = [column for column in self.columns if column.wants]
+            ready = not related and all(column.ranked for column in self.columns)
+            if ready:
+                related = True
+                self._relate()
+            if not wanting and not (ready and (self.correlations or self.associations)):
+                break
+            self._pass(lambda batch, wanting=wanting, ready=ready: self._later(batch, wanting, ready), self.rows)  # type: ignore[misc]
+            for column in wanting:
+                column.end_pass()
+        self.advance(self.rows)
+
+    def _pass(self, take: Callable[[pa.RecordBatch], None], rows: int | None) -> None:
+        """One pass; each is taken to be half of what is left to do."""
+        done, share = 1 - 0.5**self.passes, 0.5 ** (self.passes + 1)
+        seen = 0
+        for batch in self.source:
+            take(batch)
+            seen += batch.num_rows
+            if rows:
+                self.advance(int(rows * done + share * min(seen, rows)))
+        self.passes += 1
+
+    def _first(self, batch: pa.RecordBatch) -> None:
+        if self.rows < PREVIEW_ROWS:
+            self.preview.append(batch.slice(0, PREVIEW_ROWS - self.rows))
+        self.rows += batch.num_rows
+        hashes = [column.first(values) for column, values in zip(self.columns, batch.columns, strict=True)]
+        known = [each for each in hashes if each is not None]
+        self.comparable = self.comparable and len(known) == len(hashes)
+        if self.comparable and known:
+            self.repeats.add(hash_rows(known))
+
+    def _later(self, batch: pa.RecordBatch, wanting: list[ColumnMeasure], ready: bool) -> None:
+        wanted = {column.name for column in wanting}
+        related = set(self.correlations.columns) if ready and self.correlations else set()
+        floats: dict[str, Floats] = {}
+        for column, values in zip(self.columns, batch.columns, strict=True):
+            if column.numbers is not None and column.name in wanted | related:
+                floats[column.name] = floats_of(values)
+            if column.name in wanted:
+                column.later(values, floats.get(column.name))
+        if ready and self.correlations:
+            self.correlations.add(floats)
+        if ready and self.associations:
+            self.associations.add(batch)
+
+    def _relate(self) -> None:
+        vary = {c.name: c.numbers for c in self.columns if c.numbers is not None and c.numbers.varies}
+        names = list(vary)[:NUMERIC_COLUMNS]
+        if len(names) > 1:
+            self.correlations = Correlations(
+                {name: vary[name].basis() for name in names},
+                exact=all(vary[name].exact_ranks for name in names),
+                left_out=list(vary)[NUMERIC_COLUMNS:],
+            )
+        few = {c.name: c.categories(CATEGORIES) for c in self.columns}
+        known = {name: values for name, values in few.items() if values and len(values) > 1}
+        names = list(known)
+        if len(names) > 1:
+            chosen = {name: known[name] for name in names[:CATEGORY_COLUMNS]}
+            self.associations = Associations(chosen, names[CATEGORY_COLUMNS:])
+
+    def told(self, warnings: list[str]) -> dict[str, JSON]:
+        columns = [column.told(self.rows) for column in self.columns]
+        return {
+            "schema": SCHEMA,
+            "rows": self.rows,
+            "duplicate_rows": self.repeats.count() if self.comparable else None,
+            "columns": columns,
+            "correlations": self.correlations.told() if self.correlations else None,
+            "associations": self.associations.told() if self.associations else None,
+            "limits": {
+                "correlated_columns": NUMERIC_COLUMNS,
+                "associated_columns": CATEGORY_COLUMNS,
+                "distinct_error": STANDARD_ERROR,
+            },
+            "preview": self._preview(),
+            "warnings": list(warnings),
+        }
+
+    def _preview(self) -> JSON:
+        head = pa.Table.from_batches(self.preview, schema=self.source.schema)
+        columns = [[text_of(value) for value in column.to_pylist()] for column in head.columns]
+        rows: list[JSON] = [list(row) for row in zip(*columns, strict=True)]
+        return {"columns": list(head.column_names), "rows": rows}
 
 
-def is_number(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds numbers (booleans and dates do not)."""
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
-
-
-def _numeric(column: pa.Array) -> JSON:
-    if not is_number(column.type):
-        return None
-    values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    finite = values[np.isfinite(values)]
-    if finite.size == 0:
-        return None
-    with np.errstate(over="ignore", invalid="ignore"):
-        quantiles = np.quantile(finite, QUANTILES)
-        std = float(finite.std(ddof=1)) if finite.size > 1 else None
-        mean = float(finite.mean())
-    whole = pa.types.is_integer(column.type)
-    extremes = pc.min_max(column).as_py() if whole else {"min": float(finite.min()), "max": float(finite.max())}
-    return {
-        "min": extremes["min"],
-        "max": extremes["max"],
-        "mean": _finite(mean),
-        "std": _finite(std),
-        "quantiles": {str(q): _finite(float(v)) for q, v in zip(QUANTILES, quantiles, strict=True)},
-        "histogram": _histogram(finite),
-        "infinite": int(np.isinf(values).sum()),
-        "outliers": {
-            "iqr": _outliers(iqr_fences(values), values),
-            "robust_z": _outliers(robust_z_fences(values), values),
-        },
-    }
-
-
-def _outliers(fences: Fences, values: Floats) -> JSON:
-    return {
-        "count": int(fences.outside(values).sum()),
-        "lower": _finite(fences.lower),
-        "upper": _finite(fences.upper),
-        "note": fences.note,
-    }
-
-
-def _histogram(finite: Floats) -> JSON:
-    """At most MAX_BINS bins of equal width; None where the range overflows a float."""
-    with np.errstate(over="ignore"):
-        if not np.isfinite(finite.max() - finite.min()):
-            return None
-    bins = min(MAX_BINS, int(np.unique(finite).size))
-    for count in (bins, 1):
-        try:
-            counts, edges = np.histogram(finite, bins=count)
-        except ValueError:  # the range is too narrow for that many bins
-            continue
-        if np.isfinite(edges).all():
-            return {"edges": [float(e) for e in edges], "counts": [int(c) for c in counts]}
-    return None
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None
-
-
-def _longest_run(mask: npt.NDArray[np.bool_]) -> int:
-    """Length in rows of the longest run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    return int((edges[1::2] - edges[::2]).max(initial=0))
-
-
-def _distinct(column: pa.Array) -> int | None:
-    """Number of different present values; None for nested types, which Arrow cannot compare."""
-    if pa.types.is_null(column.type):
-        return 0
-    try:
-        return int(pc.count_distinct(column, mode="only_valid").as_py())
-    except pa.ArrowNotImplementedError:
-        return None
-
-
-def _duplicate_rows(table: pa.Table) -> int | None:
-    """Rows that equal an earlier row, missing equal to missing; None if a column is of a nested type."""
-    try:
-        return int(table.num_rows - table.group_by(table.column_names).aggregate([]).num_rows)
-    except pa.ArrowNotImplementedError:
-        return None
-
-
-def _dates(column: pa.Array) -> JSON:
-    """First and last date of a column of dates, or of text that is a date of one format throughout."""
-    if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
-        found, form = column, None
-    elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        found, form = _parse_dates(column)
-    else:
-        return None
-    if found is None or found.null_count == len(found):
-        return None
-    ends = pc.min_max(found)
-    return {"first": str(ends["min"]), "last": str(ends["max"]), "format": form}
-
-
-def _parse_dates(column: pa.Array) -> tuple[pa.Array | None, str | None]:
-    sample = column.drop_null()[:100]
-    for form in DATE_FORMATS:
-        if len(sample) and _strptime(sample, form).null_count == 0:
-            parsed = _strptime(column, form)
-            if parsed.null_count == column.null_count:
-                return parsed, form
-    return None, None
-
-
-def _strptime(column: pa.Array, form: str) -> pa.Array:
-    return pc.strptime(column, format=form, unit="s", error_is_null=True)
-
-
-def _preview(table: pa.Table) -> JSON:
-    head = table.slice(0, PREVIEW_ROWS)
-    columns = [[_text(value) for value in column.to_pylist()] for column in head.columns]
-    rows: list[JSON] = [list(row) for row in zip(*columns, strict=True)]
-    return {"columns": list(table.column_names), "rows": rows}
-
-
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
     return None if value is None else str(value)[:PREVIEW_CHARACTERS]

@@ -1,17 +1,29 @@
 """Clean one table: the entry point of the capability."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pyarrow as pa
 
+from deepseek.clean.batches import Batches
 from deepseek.clean.columns import Cleaned, can_clean, clean_column
+from deepseek.clean.execute import Written, execute, told, write
+from deepseek.clean.expectations import check, refuse_failures, warnings_of
+from deepseek.clean.masked import masked_at, masked_columns
+from deepseek.clean.origins import MEDIA_TYPE as ORIGINS_TYPE
 from deepseek.clean.quality import MEDIA_TYPE, profile
+from deepseek.clean.reading import ParquetBatches, Source, open_table
 from deepseek.clean.spec import CleanSpec
-from deepseek.clean.tables import read_table, require_columns, write_table
+from deepseek.clean.steps.base import Around, Runner
+from deepseek.clean.steps.hide import KEY_SLOT
+from deepseek.clean.steps.join import SLOT as JOIN_SLOT
+from deepseek.clean.steps.shape import without_origin
+from deepseek.clean.steps.simple import Simple
+from deepseek.clean.streams import Mapped, only
+from deepseek.clean.tables import plain, require_columns
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
 
 TABLE_TYPE = "application/vnd.apache.parquet"
@@ -33,36 +45,59 @@ class CleanResult(Result):
         return cast("dict[str, int]", self.summary["filled"])
 
 
-def run(spec: CleanSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> CleanResult:
-    """Clean the table in the input slot ``table`` (CSV or Parquet) and write the outputs into the folder `out`.
+@dataclass(frozen=True)
+class SimpleStep:
+    """What a spec without steps asks for, as one step of a plan."""
 
-    Raises EngineError for whatever is wrong with the file or the spec; then, as after a crash, there is no `out`.
+    spec: CleanSpec
+    columns: tuple[str, ...]
+    kind: str = "simple"
+
+
+def run(spec: CleanSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> CleanResult:
+    """Clean the table in the input slot ``table`` and write the outputs into the folder `out`.
+
+    It is CSV, Parquet, JSON lines or Arrow. Optional slots: ``join``, a second table for a step join, and
+    ``pseudonym_key``, a file with the key for pseudonyms. Memory is bounded, however long the table is.
+    Raises EngineError for whatever is wrong with the files or the spec; then, as after a crash, there is no `out`.
     """
-    source = _only_table(inputs)
+    path = _table_of(inputs)
     with staged(out) as stage:
         report.progress(0, None, "rows", stage="read")
-        table = read_table(source, spec.csv)
-        rows = table.num_rows
-        report.progress(rows, rows, "rows", stage="read")
-        report.log(f"read {rows:,} rows of {table.num_columns} columns")
-        chosen, warnings = _choose_columns(table, spec)
-        before = _profile(table, list(warnings), report)
-        cleaned, done, more = _clean(table, chosen, spec, report)
-        warnings += more
-        report.log(f"cleaned {len(chosen)} columns: {', '.join(chosen) or 'none'}")
-        for warning in warnings:
+        masked = masked_columns(spec)
+        hide = any(masked_at(spec.steps or []))
+        source = open_table(path, spec.csv, stage, hide=hide)
+        report.progress(source.rows, source.rows, "rows", stage="read")
+        report.log(f"read {source.rows:,} rows of {len(source.batches.schema)} columns")
+        around = Around(folder=stage, second=_second(inputs, spec, stage, hide=hide), key=_key(inputs))
+        around.warnings += source.notes
+        plan: list[Any] = list(spec.steps) if spec.steps is not None else [_simple(source, spec, around.warnings)]
+        before = _profile(source.batches, source.rows, list(around.warnings), report)
+        report.progress(0, source.rows, "rows", stage="clean")
+        done = execute(plan, source.batches, around)
+        written = _write(done.batches, stage / "table.parquet", source.rows, report)
+        schema = without_origin(done.batches.schema)
+        counted = _counted(done.runners)
+        report.log(counted)
+        for warning in done.warnings:
             report.log(warning, level="warning")
-        after = _profile(cleaned, warnings, report)
-        report.progress(0, rows, "rows", stage="write")
-        write_table(cleaned, stage / "table.parquet")
+        made = _read_back(stage / "table.parquet", schema)
+        results = check(made, spec.expectations, masked=masked)
+        refuse_failures(results)
+        done.warnings += warnings_of(results)
+        parent = _unnamed(before) if hide else before
+        after = _profile(made, written.rows, done.warnings, report, parent=parent) | {"expectations": results}
         _write_json(stage / "quality_before.json", before)
         _write_json(stage / "quality_after.json", after)
-        report.progress(rows, rows, "rows", stage="write")
-        return _result(cleaned, done, warnings, report)
+        runs = written.runs if written.runs is not None and not written.runs.kept(source.rows) else None
+        if runs is not None:
+            runs.write(stage / "origins.bin")
+        report.progress(written.rows, written.rows, "rows", stage="write")
+        return _result(schema, written, done.runners, done.warnings, report, moved=runs is not None)
 
 
-def _only_table(inputs: Mapping[str, Path]) -> Path:
-    if set(inputs) != {"table"}:
+def _table_of(inputs: Mapping[str, Path]) -> Path:
+    if "table" not in inputs or set(inputs) - {"table", JOIN_SLOT, KEY_SLOT}:
         raise EngineError(
             "wrong_inputs",
             "Cleaning takes one input, in the slot 'table'.",
@@ -74,29 +109,86 @@ def _only_table(inputs: Mapping[str, Path]) -> Path:
     return inputs["table"]
 
 
-def _choose_columns(table: pa.Table, spec: CleanSpec) -> tuple[list[str], list[str]]:
-    """The columns to clean, and warnings about those that were passed over."""
+def _second(inputs: Mapping[str, Path], spec: CleanSpec, stage: Path, *, hide: bool) -> Callable[[], Batches] | None:
+    path = inputs.get(JOIN_SLOT)
+    if path is None:
+        return None
+    return lambda: open_table(path, spec.csv, stage, slot=f"inputs/{JOIN_SLOT}", hide=hide).batches
+
+
+def _key(inputs: Mapping[str, Path]) -> bytes | None:
+    """The key for pseudonyms; a line end behind it is not part of it."""
+    path = inputs.get(KEY_SLOT)
+    try:
+        return None if path is None else path.read_bytes()[:4096].rstrip(b"\r\n")
+    except OSError as error:
+        raise EngineError(
+            "input_unreadable",
+            f"The file with the key for pseudonyms cannot be read: {error.strerror}.",
+            field=f"inputs/{KEY_SLOT}",
+            hint="Name a file that exists and may be read.",
+        ) from error
+
+
+def _simple(source: Source, spec: CleanSpec, warnings: list[str]) -> SimpleStep:
+    chosen, more = choose_columns(source, spec)
+    warnings += more
+    return SimpleStep(spec, tuple(chosen))
+
+
+def _write(result: Batches, path: Path, rows: int, report: Report) -> Written:
+    report.progress(0, rows, "rows", stage="write")
+    written = write(result, path, lambda done: report.progress(done, max(rows, done), "rows", stage="write"))
+    if not written.rows:
+        raise EngineError(
+            "no_row_left",
+            "The plan leaves no row of the table.",
+            field="/steps",
+            limit="at least one row that stays",
+            hint="Look at the conditions of its steps; the preview tells what each step drops.",
+        )
+    return written
+
+
+def _read_back(path: Path, schema: pa.Schema) -> Batches:
+    """The table as it was written, in the types that it was computed in."""
+    return Mapped(ParquetBatches(path), schema, lambda batches: (plain(batch, schema) for batch in batches))
+
+
+def _counted(runners: list[Runner]) -> str:
+    names = runners[0].names if isinstance(runners[0], Simple) else []
+    if isinstance(runners[0], Simple):
+        counted = "1 column" if len(names) == 1 else f"{len(names)} columns"
+        return f"cleaned {counted}: {', '.join(names) or 'none'}"
+    return "; ".join(f"{one['kind']}: {one['cells']:,} cells, {one['rows_out']:,} rows" for one in told(runners))
+
+
+def choose_columns(source: Source, spec: CleanSpec) -> tuple[list[str], list[str]]:
+    """The columns that a spec without steps cleans, and warnings about those that were passed over."""
+    schema = source.batches.schema
     if spec.columns is not None:
-        require_columns(table.column_names, spec.columns)
+        require_columns(schema.names, spec.columns)
         for position, name in enumerate(spec.columns):
-            _refuse_unfit(name, table.column(name), f"/columns/{position}")
+            _refuse_unfit(name, source, f"/columns/{position}")
         return list(spec.columns), []
     chosen, warnings = [], []
-    for name in table.column_names:
-        column = table.column(name)
-        if column.null_count == len(column):
-            warnings.append(f"Column {name!r} has no value at all and was left as it is.")
-        elif pa.types.is_decimal(column.type):
-            warnings.append(f"Column {name!r} is of type {column.type}, which is not cleaned, and was left as it is.")
-        elif can_clean(column.type):
-            chosen.append(name)
+    for each in schema:
+        if source.nulls[each.name] == source.rows:
+            warnings.append(f"Column {each.name!r} has no value at all and was left as it is.")
+        elif pa.types.is_decimal(each.type):
+            warnings.append(
+                f"Column {each.name!r} is of type {each.type}, which is not cleaned, and was left as it is."
+            )
+        elif can_clean(each.type):
+            chosen.append(each.name)
     if not chosen:
         warnings.append("The table has no numeric column to clean.")
     return chosen, warnings
 
 
-def _refuse_unfit(name: str, column: pa.ChunkedArray, field: str) -> None:
-    if column.null_count == len(column):
+def _refuse_unfit(name: str, source: Source, field: str) -> None:
+    kind = source.batches.schema.field(name).type
+    if source.nulls[name] == source.rows:
         raise EngineError(
             "column_all_missing",
             f"The column {name!r} has no value at all: nothing can be filled from.",
@@ -105,29 +197,34 @@ def _refuse_unfit(name: str, column: pa.ChunkedArray, field: str) -> None:
             limit="at least one present value",
             hint="Leave the column out, or check the missing tokens of the spec.",
         )
-    if not can_clean(column.type):
+    if not can_clean(kind):
         raise EngineError(
             "column_not_numeric",
-            f"The column {name!r} is not numeric: its type is {column.type}.",
+            f"The column {name!r} is not numeric: its type is {kind}.",
             field=field,
             value=name,
             limit="a column of integers or floats",
-            hint=_why_text(column) or "Leave the column out, or convert it first.",
+            hint=_why_text(source.batches, name) or "Leave the column out, or convert it first.",
         )
 
 
-def _why_text(column: pa.ChunkedArray) -> str:
+def _why_text(batches: Batches, name: str) -> str:
     """The first cell that keeps a text column from being numeric."""
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        for row, cell in enumerate(column.slice(0, 100_000).to_pylist(), start=1):
+    kind = batches.schema.field(name).type
+    done = 0
+    for batch in only(batches, [name]) if pa.types.is_string(kind) or pa.types.is_large_string(kind) else ():
+        for row, cell in enumerate(batch.column(0).slice(0, 100_000 - done).to_pylist(), start=done + 1):
             try:
                 float(cell if cell is not None else 0)
             except ValueError:
                 return f"Data row {row} holds {cell[:50]!r}: correct it, or make it a missing token."
+        done += batch.num_rows
+        if done >= 100_000:
+            break
     return ""
 
 
-def _clean(
+def clean_columns(
     table: pa.Table, chosen: list[str], spec: CleanSpec, report: Report
 ) -> tuple[pa.Table, dict[str, Cleaned], list[str]]:
     """The table with the chosen columns cleaned, each followed by its flags if there are any, and warnings.
@@ -173,11 +270,19 @@ def _refuse_taken(name: str, names: list[str]) -> None:
         )
 
 
-def _profile(table: pa.Table, warnings: list[str], report: Report) -> dict[str, JSON]:
-    def advance(rows: int) -> None:
-        report.progress(rows, table.num_rows, "rows", stage="profile")
+def _profile(
+    batches: Batches, rows: int, warnings: list[str], report: Report, parent: Mapping[str, JSON] | None = None
+) -> dict[str, JSON]:
+    def advance(done: int) -> None:
+        report.progress(done, rows, "rows", stage="profile")
 
-    return profile(table, warnings=warnings, advance=advance)
+    return profile(batches, warnings=warnings, advance=advance, parent=parent)
+
+
+def _unnamed(report: Mapping[str, Any]) -> dict[str, JSON]:
+    """A report without the values it names: those that a plan masks would come back as what the parent had and lost."""
+    columns = [{name: told for name, told in column.items() if name != "values"} for column in report["columns"]]
+    return {**report, "columns": cast("list[JSON]", columns)}
 
 
 def _write_json(path: Path, document: dict[str, JSON]) -> None:
@@ -185,26 +290,46 @@ def _write_json(path: Path, document: dict[str, JSON]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _result(table: pa.Table, done: dict[str, Cleaned], warnings: list[str], report: Report) -> CleanResult:
-    filled = sum(c.filled for c in done.values())
-    report.metric("rows", table.num_rows)
-    report.metric("filled", filled)
-    report.metric("still_missing", sum(c.still_missing for c in done.values()))
-    report.metric("outliers", sum(c.outliers for c in done.values()))
-    columns: list[JSON] = [{"name": f.name, "dtype": str(f.type)} for f in table.schema]
-    return CleanResult(
-        outputs=(
-            Output(
-                "table", "table.parquet", TABLE_TYPE, {"rows": table.num_rows, "columns": columns, "filled": filled}
-            ),
-            Output("quality_before", "quality_before.json", MEDIA_TYPE),
-            Output("quality_after", "quality_after.json", MEDIA_TYPE),
-        ),
-        summary={
-            "rows": table.num_rows,
-            "filled": {name: c.filled for name, c in done.items()},
-            "still_missing": {name: c.still_missing for name, c in done.items()},
-            "outliers": {name: c.outliers for name, c in done.items()},
-            "warnings": list(warnings),
-        },
-    )
+def _result(
+    schema: pa.Schema, written: Written, runners: list[Runner], warnings: list[str], report: Report, *, moved: bool
+) -> CleanResult:
+    filled, missing, outliers = _tallies(written, runners)
+    report.metric("rows", written.rows)
+    report.metric("filled", sum(filled.values()))
+    report.metric("still_missing", sum(missing.values()))
+    report.metric("outliers", sum(outliers.values()))
+    columns: list[JSON] = [{"name": f.name, "dtype": str(f.type)} for f in schema]
+    about: dict[str, JSON] = {"rows": written.rows, "columns": columns, "filled": sum(filled.values())}
+    about["origins"] = "runs" if moved else "kept"
+    outputs = [
+        Output("table", "table.parquet", TABLE_TYPE, about),
+        Output("quality_before", "quality_before.json", MEDIA_TYPE),
+        Output("quality_after", "quality_after.json", MEDIA_TYPE),
+    ]
+    if moved:
+        outputs.append(Output("origins", "origins.bin", ORIGINS_TYPE))
+    summary: dict[str, JSON] = {
+        "rows": written.rows,
+        "filled": filled,
+        "still_missing": missing,
+        "outliers": outliers,
+        "warnings": list(warnings),
+    }
+    if not isinstance(runners[0], Simple):
+        summary["steps"] = cast("list[JSON]", told(runners))
+    return CleanResult(outputs=tuple(outputs), summary=summary)
+
+
+def _tallies(written: Written, runners: list[Runner]) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """By column: values filled, values still missing in columns that were filled, outliers found."""
+    first = runners[0]
+    if isinstance(first, Simple):
+        return first.filled, first.missing, first.found
+    filled: dict[str, int] = {}
+    outliers: dict[str, int] = {}
+    for runner in runners:
+        for name, cells in runner.cells.items() if runner.step.kind.startswith("fill_") else ():
+            filled[name] = filled.get(name, 0) + cells
+        for name, found in runner.found.items():
+            outliers[name] = outliers.get(name, 0) + found
+    return filled, {name: written.missing[name] for name in filled if name in written.missing}, outliers

@@ -1,15 +1,19 @@
 """The spec of cleaning one table. Light to import: the web process reads it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
+
+from deepseek.clean.expectations_spec import MOST, Expectation
+from deepseek.clean.steps_spec import AnyStep
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
 MissingToken = Annotated[str, Field(max_length=100)]
 
 DEFAULT_THRESHOLDS = {"iqr": 1.5, "robust_z": 3.5}
 """From Tukey (Exploratory Data Analysis, 1977), and Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993)."""
+AUTO = "auto"
 DEFAULT_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", ".", "#N/A")
 
 
@@ -32,6 +36,13 @@ class OutlierSpec(BaseModel):
             "How outliers are found: not at all, by Tukey's fences around the quartiles, or by the robust z-score "
             "from median and median absolute deviation."
         ),
+        json_schema_extra={
+            "words": {
+                "none": "leave them",
+                "iqr": "fences around the quartiles",
+                "robust_z": "distance from the median",
+            }
+        },
     )
     threshold: float | None = Field(
         None,
@@ -51,6 +62,13 @@ class OutlierSpec(BaseModel):
             "What happens to an outlier: flag adds a true/false column NAME__outlier, cap moves the value to the "
             "nearest allowed one, blank makes it missing before the fill, which then fills it."
         ),
+        json_schema_extra={
+            "words": {
+                "flag": "add a true/false column",
+                "cap": "move to the nearest allowed value",
+                "blank": "make missing, then fill",
+            }
+        },
     )
 
     @field_validator("threshold")
@@ -68,19 +86,21 @@ class OutlierSpec(BaseModel):
 
 
 class CsvSpec(BaseModel):
-    """How to read the table if it is text. A Parquet file needs none of this."""
+    """How to read the table if it is text. A Parquet, Arrow or JSON lines file needs none of this."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     delimiter: str = Field(
         ",",
         min_length=1,
-        max_length=1,
+        max_length=4,
         title="Delimiter",
-        description="The one ASCII character between the cells of a row.",
+        description="The one ASCII character between the cells of a row, or auto to find it in the file.",
     )
-    encoding: Literal["utf-8", "gb18030"] = Field(
-        "utf-8", title="Encoding", description="The character encoding of the file; gb18030 also reads GBK and GB2312."
+    encoding: Literal["utf-8", "gb18030", "auto"] = Field(
+        "utf-8",
+        title="Encoding",
+        description="The character encoding of the file, or auto to find it; gb18030 also reads GBK and GB2312.",
     )
     missing_tokens: list[MissingToken] = Field(
         default=list(DEFAULT_MISSING),
@@ -92,10 +112,14 @@ class CsvSpec(BaseModel):
     @field_validator("delimiter")
     @classmethod
     def _delimiter_parts_cells(cls, delimiter: str) -> str:
+        if delimiter == AUTO:
+            return delimiter
+        if len(delimiter) != 1:
+            raise PydanticKnownError("string_too_long", {"max_length": 1})
         if not delimiter.isascii() or delimiter in '"\r\n\0' or delimiter.isalnum():
             raise PydanticCustomError(
                 "delimiter",
-                "The delimiter must be an ASCII character other than a letter, a digit, a quote or a line end.",
+                "The delimiter must be auto, or an ASCII character but no letter, digit, quote or line end.",
             )
         return delimiter
 
@@ -129,15 +153,48 @@ class CleanSpec(BaseModel):
         "median_window",
         title="Fill",
         description="How missing values are filled: by the median of the original values in the window, or not.",
+        json_schema_extra={"words": {"median_window": "median around each gap", "none": "leave the gaps"}},
     )
     outliers: OutlierSpec = Field(
         default=OutlierSpec(), title="Outliers", description="What counts as an outlier, and what becomes of it."
     )
+    steps: list[AnyStep] | None = Field(
+        None,
+        max_length=100,
+        title="Plan of steps",
+        description="A plan of steps, done in this order instead of what the fields above say; these stay as they are.",
+    )
     csv: CsvSpec = Field(
         default=CsvSpec(), title="CSV", description="How to read the table if it is text rather than Parquet."
+    )
+    expectations: list[Expectation] = Field(
+        default=[],
+        max_length=MOST,
+        title="Expectations",
+        description="What must hold of the cleaned table: where an error does not, the job fails and nothing is made.",
     )
 
     @field_validator("columns")
     @classmethod
     def _columns_once(cls, columns: list[str] | None) -> list[str] | None:
         return columns if columns is None else _refuse_repeats(columns)
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _no_steps_are_none(cls, steps: Any) -> Any:
+        """An empty list is no plan: a form sends one, and the simple fields hold."""
+        return None if steps == [] else steps
+
+    @field_validator("steps")
+    @classmethod
+    def _steps_alone(cls, steps: list[AnyStep] | None, info: ValidationInfo) -> list[AnyStep] | None:
+        simple = ("columns", "window_size", "fill", "outliers")
+        fields = cls.model_fields
+        changed = [name for name in simple if name in info.data and info.data[name] != fields[name].default]
+        if steps is not None and changed:
+            raise PydanticCustomError(
+                "steps_alone",
+                "A plan of steps says everything: leave {names} as it is, or leave the steps out.",
+                {"names": ", ".join(changed)},
+            )
+        return steps

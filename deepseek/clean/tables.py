@@ -5,6 +5,7 @@ import csv
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +18,15 @@ from deepseek.job import EngineError
 FIELD = "inputs/table"
 ROW_GROUP_ROWS = 131_072
 _CHUNK = 1 << 20
+FORMAT: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 3,
+    "version": "2.6",
+    "data_page_version": "1.0",
+    "use_dictionary": True,
+    "write_statistics": True,
+}
+"""How Parquet is written. With row groups of ROW_GROUP_ROWS it makes the same bytes at once and group by group."""
 
 
 def read_table(path: Path, spec: CsvSpec) -> pa.Table:
@@ -29,38 +39,33 @@ def read_table(path: Path, spec: CsvSpec) -> pa.Table:
         with path.open("rb") as file:
             magic = file.read(4)
     except OSError as error:
-        raise EngineError(
-            "input_unreadable",
-            f"Cannot read {path.name}: {error.strerror}.",
-            field=FIELD,
-            value=str(path),
-            hint="Name a CSV or Parquet file that exists and may be read.",
-        ) from error
+        raise unreadable(path, error) from error
     if not magic:
-        raise _empty("The file is empty: it has no bytes.", path)
+        raise empty_table("The file is empty: it has no bytes.", path)
     table = _read_parquet(path) if magic == b"PAR1" else _read_csv(path, spec)
-    _refuse_duplicates(table.column_names)
+    refuse_duplicates(table.column_names)
     if table.num_columns == 0:
-        raise _empty("The table has no columns.", path)
+        raise empty_table("The table has no columns.", path)
     if table.num_rows == 0:
-        raise _empty("The table has a header but no rows.", path)
-    return _normalise(table)
+        raise empty_table("The table has a header but no rows.", path)
+    return normalise(table)
+
+
+def unreadable(path: Path, error: OSError) -> EngineError:
+    """That the system does not let the file at `path` be read."""
+    return EngineError(
+        "input_unreadable",
+        f"Cannot read {path.name}: {error.strerror}.",
+        field=FIELD,
+        value=str(path),
+        hint="Name a CSV or Parquet file that exists and may be read.",
+    )
 
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write Parquet: the same table and library version give the same bytes, however the table was chunked before."""
     plain = table.replace_schema_metadata(None).combine_chunks()
-    pq.write_table(
-        plain,
-        path,
-        compression="zstd",
-        compression_level=3,
-        row_group_size=ROW_GROUP_ROWS,
-        version="2.6",
-        data_page_version="1.0",
-        use_dictionary=True,
-        write_statistics=True,
-    )
+    pq.write_table(plain, path, row_group_size=ROW_GROUP_ROWS, **FORMAT)
 
 
 def require_columns(names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -94,18 +99,23 @@ def _read_parquet(path: Path) -> pa.Table:
         table.validate(full=True)  # text that is not UTF-8 would fail only when it is shown
         _ = table.column_names  # and so would names
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise EngineError(
-            "broken_parquet",
-            f"The Parquet file cannot be read: {_first_line(error)}",
-            field=FIELD,
-            value=path.name,
-            hint="The file may be cut short; copy it again and compare its SHA-256.",
-        ) from error
+        raise broken_parquet(path, error) from error
     return table
 
 
+def broken_parquet(path: Path, error: Exception) -> EngineError:
+    """That pyarrow could not read the Parquet file at `path`."""
+    return EngineError(
+        "broken_parquet",
+        f"The Parquet file cannot be read: {first_line(error)}",
+        field=FIELD,
+        value=path.name,
+        hint="The file may be cut short; copy it again and compare its SHA-256.",
+    )
+
+
 def _read_csv(path: Path, spec: CsvSpec) -> pa.Table:
-    _check_encoding(path, spec.encoding)
+    check_encoding(path, spec.encoding)
     rows: list[pa.csv.InvalidRow] = []
 
     def note_row(row: "pa.csv.InvalidRow") -> str:
@@ -126,15 +136,15 @@ def _read_csv(path: Path, spec: CsvSpec) -> pa.Table:
         return read(True)
     except (pa.ArrowException, ValueError) as error:
         if not rows:
-            raise _broken_csv(path, spec, error) from error
+            raise broken_csv(path, spec, error) from error
     rows.clear()
     try:
         return read(False)  # only one thread can number rows
     except (pa.ArrowException, ValueError) as error:
-        raise _broken_row(path, spec, rows[0]) if rows else _broken_csv(path, spec, error) from error
+        raise _broken_row(path, spec, rows[0]) if rows else broken_csv(path, spec, error) from error
 
 
-def _check_encoding(path: Path, encoding: str) -> None:
+def check_encoding(path: Path, encoding: str) -> None:
     """Decode the whole file once: pyarrow would turn a column that it cannot decode into bytes without a word."""
     decoder = codecs.getincrementaldecoder(encoding)()
     offset = lines = 0
@@ -165,7 +175,11 @@ def _codec(encoding: str) -> str:
 
 
 def _broken_row(path: Path, spec: CsvSpec, row: "pa.csv.InvalidRow") -> EngineError:
-    line = _line_of_row(path, spec, row.number)
+    return broken_row_at(_line_of_row(path, spec, row.number), spec, row)
+
+
+def broken_row_at(line: int, spec: CsvSpec, row: "pa.csv.InvalidRow") -> EngineError:
+    """That the row which begins on this line has too many or too few cells."""
     more = row.actual_columns > row.expected_columns
     return EngineError(
         "broken_row",
@@ -197,17 +211,19 @@ def _line_of_row(path: Path, spec: CsvSpec, number: int) -> int:
     return number
 
 
-def _broken_csv(path: Path, spec: CsvSpec, error: Exception) -> EngineError:
+def broken_csv(path: Path, spec: CsvSpec, error: Exception) -> EngineError:
+    """That pyarrow could not read the CSV file at `path`."""
     return EngineError(
         "broken_csv",
-        f"The CSV file cannot be read: {_first_line(error)}",
+        f"The CSV file cannot be read: {first_line(error)}",
         field=FIELD,
         value=path.name,
         hint=f"Check that the cells are parted by {spec.delimiter!r} and quoted with double quotes.",
     )
 
 
-def _refuse_duplicates(names: Sequence[str]) -> None:
+def refuse_duplicates(names: Sequence[str]) -> None:
+    """Raise EngineError ``duplicate_column`` for the first name that stands twice."""
     seen: set[str] = set()
     for position, name in enumerate(names, start=1):
         if name in seen:
@@ -222,7 +238,7 @@ def _refuse_duplicates(names: Sequence[str]) -> None:
         seen.add(name)
 
 
-def _normalise(table: pa.Table) -> pa.Table:
+def normalise(table: pa.Table) -> pa.Table:
     """One notion of missing and of layout: NaN becomes null, dictionaries are decoded, each column is one chunk."""
     columns = []
     for column in table.columns:
@@ -234,7 +250,41 @@ def _normalise(table: pa.Table) -> pa.Table:
     return pa.table(columns, names=table.column_names).combine_chunks()
 
 
-def _empty(message: str, path: Path) -> EngineError:
+def plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch under the schema: dictionaries decoded, NaN missing, types cast where they differ."""
+    arrays = []
+    for column, wanted in zip(batch.columns, schema, strict=True):
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if column.type != wanted.type:
+            column = column.cast(wanted.type, safe=False)
+        if pa.types.is_floating(column.type):
+            nan = pc.is_nan(column)
+            if pc.any(nan).as_py():
+                column = pc.if_else(nan, pa.scalar(None, column.type), column)
+        arrays.append(column)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def plain_schema(schema: pa.Schema, *, nested: bool = False) -> pa.Schema:
+    """The types that `plain` leaves. EngineError for a column of lists, objects or maps, unless `nested` takes them."""
+    fields = []
+    for each in schema:
+        kind = each.type.value_type if pa.types.is_dictionary(each.type) else each.type
+        if pa.types.is_nested(kind) and not nested:
+            raise EngineError(
+                "nested_column",
+                f"The column {each.name!r} holds {kind}: a table has one value in each cell.",
+                field=FIELD,
+                value=each.name,
+                limit="numbers, texts, dates, times, true and false",
+                hint="Flatten it before, or leave it out of the file.",
+            )
+        fields.append(pa.field(each.name, kind))
+    return pa.schema(fields)
+
+
+def empty_table(message: str, path: Path) -> EngineError:
     return EngineError(
         "table_empty",
         message,
@@ -249,5 +299,5 @@ def _cells(count: int) -> str:
     return "1 cell" if count == 1 else f"{count} cells"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

@@ -12,6 +12,7 @@ from deepseek.clean.spec import CsvSpec
 from deepseek.clean.tables import read_table
 from deepseek.job import EngineError
 from deepseek.train.columns import Doubles, Singles, choose_features, read_labels, read_number, read_target
+from deepseek.train.plan import windows_of
 from deepseek.train.spec import TrainSpec
 from deepseek.train.split import (
     Parts,
@@ -111,7 +112,7 @@ def _rows(table: pa.Table, spec: TrainSpec) -> Examples:
 def _windows(table: pa.Table, spec: TrainSpec) -> Examples:
     """Row t of a series: the values of rows t - lags + 1 to t, and as target that of row t + horizon."""
     series = read_target(table, spec)
-    count = max(0, len(series) - spec.lags - spec.horizon + 1)
+    count = windows_of(len(series), spec.lags, spec.horizon)
     target = series[len(series) - count :]
     gaps = np.cumsum(np.concatenate([[0], np.isnan(series)]))
     usable = (gaps[spec.lags : spec.lags + count] == gaps[:count]) & ~np.isnan(target)

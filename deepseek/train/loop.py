@@ -15,6 +15,7 @@ from deepseek.models.network import Network, build_network
 from deepseek.train.checkpoint import Checkpoint, write_checkpoint
 from deepseek.train.device import Place, seed_of
 from deepseek.train.examples import Examples, moments
+from deepseek.train.plan import total_steps
 from deepseek.train.schedule import progressive_batch, warmup_lr
 from deepseek.train.spec import TrainSpec
 
@@ -57,8 +58,7 @@ class Training:
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=place.scaled)
         self.at = Progress()
         self.best = self._weights()
-        batches = (self._batch_size(epoch) for epoch in range(spec.epochs))
-        self.total = sum(math.ceil(len(self.parts.training) / size) for size in batches)
+        self.total = total_steps(spec.schedule, spec.epochs, len(self.parts.training))
         self.every = max(1, math.ceil(self.total / MOST_POINTS))
         torch.manual_seed(seed_of(spec.seed, "dropout"))
 

@@ -36,7 +36,13 @@ def progressive_batch(epoch: int, epochs: int, first: int = 32, last: int = 256)
     With 32 and 256 there are four sizes, each for a quarter of the epochs: small batches converge fast at first, large
     ones steady the gradient later (Smith et al., "Don't Decay the Learning Rate, Increase the Batch Size", 2018).
     """
+    sizes = batch_sizes(first, last)
+    return sizes[min(epoch * len(sizes) // epochs, len(sizes) - 1)]
+
+
+def batch_sizes(first: int, last: int) -> list[int]:
+    """The sizes that a training goes through: each the double of the one before, and the last as it is."""
     sizes = [first]
     while sizes[-1] < last:
         sizes.append(min(2 * sizes[-1], last))
-    return sizes[min(epoch * len(sizes) // epochs, len(sizes) - 1)]
+    return sizes

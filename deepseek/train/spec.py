@@ -91,6 +91,13 @@ class TrainSpec(BaseModel):
             "What the model learns: the class of a row, a number of a row, or the next value of a series from "
             "its last values."
         ),
+        json_schema_extra={
+            "words": {
+                "classification": "the class of a row",
+                "regression": "a number of a row",
+                "forecast": "the next value of a series",
+            }
+        },
     )
     target: ColumnName = Field(title="Target column", description="The column to predict.")
     features: list[ColumnName] | None = Field(
@@ -124,6 +131,9 @@ class TrainSpec(BaseModel):
             "How rows go to training, validation and test: by chance (classes in equal shares), or in the order of the "
             "table, the last rows being the test. auto: ordered for a forecast, else by chance."
         ),
+        json_schema_extra={
+            "words": {"auto": "as the task asks", "random": "by chance", "ordered": "in the order of the table"}
+        },
     )
     validation_share: float = Field(
         0.15,

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepseek.job import EngineError
+from deepseek.train.plan import rows_of_share
 
 Rows = npt.NDArray[np.int64]
 
@@ -31,8 +32,8 @@ def by_chance(classes: Rows, validation_share: float, test_share: float, seed: i
     draw = np.random.default_rng(seed)
     shuffled = draw.permutation(len(classes))
     ordered = shuffled[np.argsort(classes[shuffled], kind="stable")]
-    test, rest = _spaced(ordered, _count(len(classes), test_share), draw.random())
-    validation, training = _spaced(rest, _count(len(classes), validation_share), draw.random())
+    test, rest = _spaced(ordered, rows_of_share(len(classes), test_share), draw.random())
+    validation, training = _spaced(rest, rows_of_share(len(classes), validation_share), draw.random())
     for lost in np.setdiff1d(classes, classes[training]):
         if lost in classes[validation]:
             training, validation = _moved(training, validation, classes, lost)
@@ -43,8 +44,8 @@ def by_chance(classes: Rows, validation_share: float, test_share: float, seed: i
 
 def in_order(rows: int, validation_share: float, test_share: float, gap: int = 0) -> Parts:
     """Parts in the order of the rows, the test part last; `gap` rows before each border belong to no part."""
-    test = rows - _count(rows, test_share)
-    validation = test - _count(rows, validation_share)
+    test = rows - rows_of_share(rows, test_share)
+    validation = test - rows_of_share(rows, validation_share)
     return Parts(
         np.arange(0, max(0, validation - gap)),
         np.arange(validation, max(validation, test - gap)),
@@ -99,10 +100,6 @@ def require_labels(parts: Parts, classes: Rows, names: Sequence[str]) -> None:
         limit="every class in the training part",
         hint="Split at random, which puts every class into the training part; or leave these rows out.",
     )
-
-
-def _count(rows: int, share: float) -> int:
-    return max(1, round(rows * share))
 
 
 def _spaced(rows: Rows, count: int, start: float) -> tuple[Rows, Rows]:

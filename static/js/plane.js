@@ -1,5 +1,6 @@
-/* What a page needs beyond HTML: copying, theme, keys, menus, dialogs, and the live job stream.
-   No inline script, no eval, no framework. Everything is delegated, so parts swapped in later work too. */
+/* What every page needs beyond HTML: copying, theme, keys, menus, dialogs, times and numbers.
+   No inline script, no eval, no framework. Everything is delegated, so parts swapped in later work too.
+   live.js, lists.js and others build on what `window.plane` offers. */
 (function () {
   "use strict";
   var root = document.documentElement;
@@ -10,15 +11,29 @@
   function one(selector, from) { return (from || document).querySelector(selector); }
   function all(selector, from) { return Array.from((from || document).querySelectorAll(selector)); }
 
-  /* ---- toast ---- */
-  var toastTimer = 0;
-  function toast(text) {
+  /* ---- toast: a short word that goes, over one that stands until its cause is gone (presence.js) ---- */
+  var toastTimer = 0, stands = null;
+  function put(said) {
     var box = one("#toast");
     if (!box) return;
-    box.textContent = text;
-    box.hidden = false;
+    box.replaceChildren(said ? said.text : "");
+    if (said && said.link) {
+      var link = document.createElement("a");
+      link.href = said.url;
+      link.textContent = said.link;
+      box.append(" ", link);
+    }
+    box.classList.toggle("failed", Boolean(said && said.failed));
+    box.hidden = !said;
+  }
+  function toast(text, more) {
+    put({ text: text, failed: more && more.failed });
     clearTimeout(toastTimer);
-    toastTimer = setTimeout(function () { box.hidden = true; }, 4000);
+    toastTimer = setTimeout(function () { toastTimer = 0; put(stands); }, more && more.failed ? 12000 : 4000);
+  }
+  function standing(said) {
+    stands = said || null;
+    if (!toastTimer) put(stands);
   }
 
   /* ---- copy ---- */
@@ -57,7 +72,7 @@
   function nextTheme() {
     var next = { undefined: "light", light: "dark", dark: undefined }[root.dataset.theme];
     if (next) root.dataset.theme = next; else delete root.dataset.theme;
-    try { if (next) localStorage.setItem("theme", next); else localStorage.removeItem("theme"); } catch (error) { /* stays for this page */ }
+    try { localStorage.setItem("theme", next || "system"); } catch (error) { /* stays for this page */ }
     nameTheme();
   }
 
@@ -67,23 +82,22 @@
     if (dialog && dialog.showModal && !dialog.open) dialog.showModal();
   }
 
-  /* ---- times in the browser's zone ---- */
-  var clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  var day = new Intl.DateTimeFormat(lang.indexOf("zh") === 0 ? "zh-CN" : "en-GB", { day: "numeric", month: "short" });
-  function two(value) { return String(value).padStart(2, "0"); }
+  /* ---- times in the zone that the reader has set, else in the browser's ---- */
+  var zone = root.dataset.zone || undefined;
+  var clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  var day = new Intl.DateTimeFormat(lang.indexOf("zh") === 0 ? "zh-CN" : "en-GB", { timeZone: zone, day: "numeric", month: "short" });
+  var date = new Intl.DateTimeFormat("en-CA", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" });
   function sayTime(moment, onlyClock) {
-    var now = new Date();
-    if (onlyClock || moment.toDateString() === now.toDateString()) return clock.format(moment);
-    var hm = two(moment.getHours()) + ":" + two(moment.getMinutes());
-    if (moment.getFullYear() === now.getFullYear()) return day.format(moment) + " " + hm;
-    return moment.getFullYear() + "-" + two(moment.getMonth() + 1) + "-" + two(moment.getDate()) + " " + hm;
+    var now = date.format(new Date()), then = date.format(moment), time = clock.format(moment);
+    if (onlyClock || then === now) return time;
+    return (then.slice(0, 4) === now.slice(0, 4) ? day.format(moment) : then) + " " + time.slice(0, 5);
   }
   function localTimes(from) {
     all("time[data-when]", from).forEach(function (element) {
       var moment = new Date(element.dateTime);
       if (isNaN(moment)) return;
       element.textContent = sayTime(moment, element.dataset.when === "time");
-      element.title = moment.toLocaleString(lang, { timeZoneName: "short" });
+      element.title = moment.toLocaleString(lang, { timeZone: zone, timeZoneName: "short" });
     });
   }
 
@@ -125,192 +139,6 @@
     if (element.textContent !== text) element.textContent = text;
   }
 
-  /* ---- the live stream of a job ---- */
-  var OVER = ["succeeded", "failed", "cancelled"];
-  var LEVELS = { WARN: "held", WARNING: "held", ERROR: "failed", CRITICAL: "failed", DEBUG: "debug" };
-  var KEEP = 5000; /* lines in the page; older ones are a download or a search away */
-
-  function bindAll(scope, name, values) {
-    all("[data-bind]", scope).forEach(function (element) {
-      var key = element.dataset.bind;
-      if (key.indexOf(name + ".") === 0 && key.slice(name.length + 1) in values) show(element, values[key.slice(name.length + 1)]);
-    });
-  }
-
-  function Log(list, scope) {
-    this.list = list;
-    this.scope = scope;
-    this.last = 0;
-    this.paused = false;
-    this.held = [];
-    var end = list.lastElementChild;
-    if (end) this.last = Number(end.id.slice(1)) || 0;
-  }
-  Log.prototype.line = function (number, row) {
-    var level = String(row[1] || "").toUpperCase();
-    var item = document.createElement("li");
-    item.id = "L" + number;
-    if (LEVELS[level]) item.className = LEVELS[level];
-    var anchor = document.createElement("a");
-    anchor.href = "#L" + number;
-    anchor.textContent = number;
-    item.appendChild(anchor);
-    var moment = new Date(row[0]);
-    if (!isNaN(moment)) {
-      var time = document.createElement("time");
-      time.dateTime = row[0];
-      time.textContent = sayTime(moment, true);
-      item.appendChild(time);
-    }
-    var span = document.createElement("span");
-    if (LEVELS[level] && level !== "DEBUG") {
-      var mark = document.createElement("b");
-      mark.textContent = level;
-      span.append(mark, " ");
-    }
-    span.append(String(row[2]));
-    item.appendChild(span);
-    return item;
-  };
-  Log.prototype.add = function (data) {
-    if (this.paused) { this.held.push(data); this.count(data.first + data.lines.length - 1); return; }
-    var list = this.list, fresh = document.createDocumentFragment(), self = this;
-    /* follow only a reader who stands at the end; anyone reading above stays where they are */
-    var follows = list.scrollHeight - list.scrollTop - list.clientHeight < 24;
-    data.lines.forEach(function (row, place) {
-      var number = data.first + place;
-      if (number <= self.last) return; /* a resumed stream may repeat itself */
-      self.last = number;
-      fresh.appendChild(self.line(number, row));
-    });
-    list.appendChild(fresh);
-    if (follows) {
-      while (list.childElementCount > KEEP) list.firstElementChild.remove();
-      list.scrollTop = list.scrollHeight;
-    }
-    this.count(this.last);
-  };
-  Log.prototype.count = function (number) { bindAll(this.scope, "log", { count: number }); };
-  Log.prototype.pause = function (button) {
-    this.paused = !this.paused;
-    button.setAttribute("aria-pressed", String(this.paused));
-    one("span", button).textContent = this.paused ? button.dataset.on : button.dataset.off;
-    var use = one("use", button);
-    if (use) use.setAttribute("href", body.dataset.sprite + (this.paused ? "#i-play" : "#i-pause"));
-    if (!this.paused) this.held.splice(0).forEach(this.add, this);
-  };
-
-  /* the page's own address gives the new parts; a part around a running stream waits for its end */
-  function refreshParts(scope) {
-    var parts = all("[data-part]").filter(function (part) { return !scope || !part.contains(scope); });
-    if (!parts.length) { if (!scope) location.reload(); return; }
-    fetch(location.href, { credentials: "same-origin", headers: { Accept: "text/html" } }).then(function (answer) {
-      if (!answer.ok) throw new Error(String(answer.status));
-      return answer.text();
-    }).then(function (text) {
-      var fresh = new DOMParser().parseFromString(text, "text/html");
-      parts.forEach(function (part) {
-        if (one("dialog[open]", part)) return; /* somebody is answering a question in it */
-        var twin = one('[data-part="' + CSS.escape(part.dataset.part) + '"]', fresh);
-        if (!twin) return;
-        var kept = document.importNode(twin, true);
-        part.replaceWith(kept);
-        localTimes(kept);
-        if (window.htmx) window.htmx.process(kept);
-      });
-    }).catch(function () { if (!scope) location.reload(); });
-  }
-
-  function live(scope) {
-    if (scope.liveSource) return;
-    var source = new EventSource(scope.dataset.live);
-    var list = one("[data-log]", scope);
-    var log = list ? new Log(list, scope) : null;
-    var state = scope.dataset.state || "";
-    var closed = false;
-    var tries = scope.liveTries || 0;
-    scope.liveSource = source;
-    scope.liveLog = log;
-    if (list && !location.hash) list.scrollTop = list.scrollHeight;
-    function on(name, handle) {
-      source.addEventListener(name, function (event) {
-        var data;
-        try { data = JSON.parse(event.data); } catch (error) { return; }
-        handle(data);
-      });
-    }
-    function finish() {
-      if (closed) return;
-      closed = true;
-      source.close();
-      refreshParts();
-    }
-    on("progress", function (data) {
-      /* of a pipeline each step has a row of its own */
-      var place = data.step ? one('[data-step="' + CSS.escape(data.step) + '"]', scope) : scope;
-      if (!place) return;
-      if (data.total) data.share = data.done / data.total;
-      bindAll(place, "progress", data);
-      all('progress[data-bind="progress"]', place).forEach(function (meter) {
-        if (!data.total) { meter.removeAttribute("value"); return; }
-        meter.max = data.total;
-        meter.value = data.done;
-      });
-    });
-    on("metric", function (data) {
-      var values = {};
-      if ("name" in data && "value" in data) values[data.name] = data.value; else values = data;
-      bindAll(scope, "metric", values);
-    });
-    on("log", function (data) { if (log && Array.isArray(data.lines)) log.add(data); });
-    on("state", function (data) {
-      if (!data.state || data.state === state) return;
-      state = data.state;
-      scope.dataset.state = state;
-      bindAll(scope, "state", data);
-      if (OVER.indexOf(state) < 0) refreshParts(scope);
-    });
-    on("changed", function () { refreshParts(scope); });
-    on("end", finish);
-    /* after a close the browser comes back by itself with Last-Event-ID; after an error status it does not, so we do */
-    source.addEventListener("error", function () {
-      if (closed || source.readyState !== EventSource.CLOSED) return;
-      if (OVER.indexOf(state) >= 0) { finish(); return; }
-      tries = Math.min(tries + 1, 6);
-      scope.liveTries = tries;
-      scope.liveSource = null;
-      setTimeout(function () { if (scope.isConnected) live(scope); }, tries * 5000);
-    });
-    source.addEventListener("open", function () { tries = scope.liveTries = 0; });
-  }
-
-  /* ---- lists by keyboard ---- */
-  function rows() { return all("table[data-list] tbody tr").filter(function (row) { return one("a[href]", row); }); }
-  function step(by) {
-    var list = rows();
-    if (!list.length) return;
-    var now = list.findIndex(function (row) { return row.contains(document.activeElement); });
-    var next = list[Math.min(list.length - 1, Math.max(0, now < 0 ? 0 : now + by))];
-    one("th a[href], a[href]", next).focus();
-    next.scrollIntoView({ block: "nearest" });
-  }
-  function pick() {
-    var row = document.activeElement && document.activeElement.closest("table[data-list] tbody tr");
-    var box = row && one('input[type="checkbox"]:not(:disabled)', row);
-    if (box) box.click();
-  }
-  function countPicked(table) {
-    var picked = all('tbody input[type="checkbox"]:checked', table);
-    all("tbody tr", table).forEach(function (row) {
-      var box = one('input[type="checkbox"]', row);
-      if (box) row.setAttribute("aria-selected", String(box.checked));
-    });
-    var tray = one("[data-tray]");
-    if (!tray) return;
-    tray.hidden = picked.length === 0;
-    all("[data-picked]", tray).forEach(function (place) { place.textContent = picked.length; });
-  }
-
   function typing(target) {
     return target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && !/^(checkbox|radio|button|submit)$/.test(target.type);
   }
@@ -323,9 +151,6 @@
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || typing(event.target) || one("dialog[open]")) return;
     var field;
     if (event.key === "/") { field = one('.find input, .bar input[type="search"]'); if (field) { field.focus(); field.select(); } }
-    else if (event.key === "j") step(1);
-    else if (event.key === "k") step(-1);
-    else if (event.key === "x") pick();
     else if (event.key === "?") openDialog("keys");
     else return;
     event.preventDefault();
@@ -347,25 +172,18 @@
       event.preventDefault();
       hit.closest("dialog").close();
     } else if ((hit = target.closest("[data-dismiss]"))) hit.closest(".note").remove();
-    else if ((hit = target.closest("[data-log-pause]"))) {
-      var scope = hit.closest("[data-live]");
-      if (scope && scope.liveLog) scope.liveLog.pause(hit);
-    } else if (target.matches("dialog.dlg[open]")) target.close(); /* the ground around the card */
+ else if (target.matches("dialog.dlg[open]")) target.close(); /* the ground around the card */
   });
 
   document.addEventListener("change", function (event) {
     var target = event.target;
-    var table = target.closest("table[data-list]");
-    if (table && target.type === "checkbox") {
-      if (target.matches("[data-pick-all]")) all('tbody input[type="checkbox"]:not(:disabled)', table).forEach(function (box) { box.checked = target.checked; });
-      countPicked(table);
-    }
     var form = target.closest("form[data-autosubmit]");
     if (form && target.matches("select, input[type=date], input[type=checkbox]")) form.requestSubmit();
   });
   /* an empty filter has no place in an address that people pass on */
   document.addEventListener("submit", function (event) {
     var form = event.target, method = (form.getAttribute("method") || "get").toLowerCase();
+    if (form.matches("[data-theme-form]")) { try { localStorage.removeItem("theme"); } catch (error) { /* nothing was kept */ } }
     if (method !== "get") {
       /* a second press of a button must not send the form twice */
       if (form.dataset.sent) { event.preventDefault(); return; }
@@ -381,21 +199,26 @@
     all("form[data-sent]").forEach(function (form) { delete form.dataset.sent; });
     all("form[method=get] :disabled").forEach(function (field) { if (field.value === "") field.disabled = false; });
   });
-  window.addEventListener("pagehide", function () {
-    all("[data-live]").forEach(function (scope) { if (scope.liveSource) { scope.liveSource.close(); scope.liveSource = null; } });
-  });
-  window.addEventListener("pageshow", function (event) {
-    if (event.persisted) all("[data-live]").forEach(live);
-  });
-  /* a part that renews itself keeps open what the reader has opened in it */
-  var opened = [];
-  document.addEventListener("htmx:beforeSwap", function (event) {
-    opened = all("details[id][open]", event.detail.target).map(function (element) { return element.id; });
-  });
-  document.addEventListener("htmx:afterSettle", function () {
+  /* a part that renews itself keeps open what the reader has opened in it, and the focus where it was */
+  var opened = [], focused = null;
+  function keep(target) {
+    var here = document.activeElement;
+    opened = all("details[id][open]", target).map(function (element) { return element.id; });
+    focused = here && here !== body && target.contains(here) ? { id: here.id, href: here.getAttribute("href"), name: here.getAttribute("name") } : null;
+  }
+  function restore(target) {
     opened.splice(0).forEach(function (id) { var element = document.getElementById(id); if (element) element.open = true; });
+    var was = focused;
+    focused = null;
+    if (!was || document.activeElement !== body && document.activeElement) return;
+    var found = was.id && document.getElementById(was.id) || was.href && one('a[href="' + CSS.escape(was.href) + '"]', target) || was.name && one('[name="' + CSS.escape(was.name) + '"]', target);
+    if (!found && target && target.isConnected) { found = target; found.tabIndex = -1; }
+    if (found) found.focus({ preventScroll: true });
+  }
+  document.addEventListener("htmx:beforeSwap", function (event) { keep(event.detail.target); });
+  document.addEventListener("htmx:afterSettle", function (event) {
+    restore(event.detail.elt || event.detail.target);
     localTimes();
-    all("[data-live]").forEach(live);
     /* a field's error was checked on leaving it: say so to readers too */
     all(".field > .err[id]").forEach(function (error) {
       var control = document.getElementById(error.id.slice(0, -2));
@@ -405,9 +228,13 @@
     });
   });
 
+  window.plane = { one: one, all: all, toast: toast, standing: standing, keep: keep, restore: restore, show: show, sayTime: sayTime, localTimes: localTimes, typing: typing, FORMATS: FORMATS };
   nameTheme();
   localTimes();
-  all("table[data-list]").forEach(countPicked);
-  all("[data-live]").forEach(live);
+  /* the tab of this page is in sight, however narrow the window */
+  all(".tabs [aria-current]").forEach(function (tab) { tab.parentNode.scrollLeft = tab.offsetLeft + tab.offsetWidth / 2 - (tab.parentNode.offsetLeft + tab.parentNode.clientWidth / 2); });
+  all("[data-browser-zone]").forEach(function (place) {
+    place.textContent = place.dataset.browserZone.replace("{zone}", Intl.DateTimeFormat().resolvedOptions().timeZone);
+  });
   all("dialog[data-open]").forEach(function (dialog) { openDialog(dialog.id); }); /* its answer was refused */
 })();

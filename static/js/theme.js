@@ -6,6 +6,7 @@
   try {
     var theme = localStorage.getItem("theme");
     if (theme === "light" || theme === "dark") root.dataset.theme = theme;
+    else if (theme === "system") delete root.dataset.theme; /* in this browser, whatever the account says */
   } catch (error) {
     /* storage may be forbidden: then the system's wish holds */
   }

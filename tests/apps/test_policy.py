@@ -20,9 +20,15 @@ IN_A_PROJECT = """
     artifact.view                          VEA --- W--  read
     artifact.upload                        -E- --- W--  data:write
     artifact.adopt                         --- --- W--  -
-    dataset.view                           VEA --- W--  read
-    dataset.create                         -E- --- W--  data:write
-    dataset.add_version                    -E- --- W--  data:write
+    artifact.take_in                       -E- --- --O  -
+    dataset.view                           VEA --- W-O  read
+    dataset.create                         -E- --- W-O  data:write
+    dataset.add_version                    -E- --- W-O  data:write
+    dataset.tag                            -E- --- ---  data:write
+    dataset.delete_version                 -E- --- ---  data:write
+    dataset.lock                           -E- --- ---  data:write
+    dataset.force_unlock                   --A --- ---  data:write
+    dataset.set_expectations               -E- --- ---  data:write
     dataset.set_quality                    --- --- W--  -
     job.view                               VEA --- W--  read
     job.submit                             -E- --- ---  jobs:write
@@ -43,6 +49,8 @@ IN_A_PROJECT = """
     approval.view                          VEA --U ---  read
     approval.request                       -E- --- ---  models:write
     approval.decide                        --A --- ---  approvals:decide
+    approval.ask                           --A --- ---  approvals:decide
+    approval.answer                        -E- --- ---  models:write
     approval.withdraw                      -E- --- ---  models:write
     approval.set_policy                    --- -C- --O  -
     lineage.view                           VEA --- W--  read
@@ -65,20 +73,31 @@ ON_THE_PLANE = """
     user.enable                            --- S-- --O  -
     user.reset_password                    --- S-- --O  -
     user.rename_oneself                    VEA SCU ---  -
+    user.set_preferences                   VEA SCU ---  -
     user.set_system_role                   --- -C- --O  -
+    saved_view.view                        VEA SCU ---  read
+    saved_view.save                        VEA SCU ---  -
+    saved_view.delete                      VEA SCU ---  -
     node.view                              VEA S-U WD-  read
     node.register                          --- --- W--  -
     node.heartbeat                         --- --- W--  -
+    node.keep_samples                      --- --- -D-  -
     node.hold                              --- S-- --O  -
     node.release                           --- S-- --O  -
     job.claim                              --- --- W--  -
     job.report                             --- --- W--  -
     job.finish                             --- --- W--  -
     job.recover                            --- --- -D-  -
+    queue.sample                           --- --- -D-  -
     approval.expire                        --- --- -D-  -
+    metrics.view                           VEA S-U --O  metrics:read
     artifact.scrub                         --- --- W-O  -
+    artifact.collect                       --- S-- --O  -
+    artifact.view_garbage                  --- S-U --O  audit:read
+    plane.backup                           --- --- --O  -
+    plane.restore                          --- --- --O  -
     audit.view                             --- --U --O  audit:read
-    audit.verify                           --- --U --O  audit:read
+    audit.verify                           --- --U -DO  audit:read
     audit.export                           --- --U --O  audit:read
     audit.seal                             --- --- -DO  -
 """
@@ -93,7 +112,7 @@ LETTERS = {
     "D": PlaneRole.DISPATCHER,
     "O": PlaneRole.OPERATOR,
 }
-SCOPES = ["read", "data:write", "jobs:write", "models:write", "approvals:decide", "audit:read"]
+SCOPES = ["read", "data:write", "jobs:write", "models:write", "approvals:decide", "audit:read", "metrics:read"]
 OWN, OTHER = 1, 2
 
 # No service asks these by name: `visible_to` of the model answers them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,11 +13,16 @@ import time
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PASSWORD = "a bench and a long table 7"
+PATIENCE = 60_000  # ms until what is expected: engines start and jobs run meanwhile, and the machine may be busy
 KEPT_OUT = ("DATABASE_URL", "BROKER_URL", "S3_ENDPOINT_URL")  # these tests are about the browser: one mode is enough
+
+
+expect.set_options(timeout=PATIENCE)
 
 
 def pytest_collection_modifyitems(items):
@@ -42,6 +48,7 @@ def home(tmp_path_factory) -> Path:
 def manage(home):
     """manage("command", ...) -> what it printed, in the plane's home."""
     env = {name: value for name, value in os.environ.items() if name not in KEPT_OUT} | {"PLANE_HOME": str(home)}
+    env["COLLECT_HOSTS"] = "127.0.0.1"
 
     def run(*words: str) -> str:
         command = [sys.executable, "manage.py", *words]
@@ -87,15 +94,40 @@ def address_of(up: subprocess.Popen, home: Path) -> str:
     return json.loads((home / "plane.json").read_text())["address"]
 
 
+ANSWERED = re.compile(r"^Failed to load resource: .* status of (\d{3})")
+LOCAL = ("data:", "blob:", "about:")  # what a page makes by itself, for instance a chart saved as PNG
+
+
 @pytest.fixture
-def watched(page, plane):
-    """The page, and what a clean visit leaves empty: console errors, CSP violations, requests off this host."""
+def watch(plane):
+    """watch(page) -> the page; the test fails if it logs an error, breaks the CSP or asks another host.
+
+    watch(page, answers=(422,)): Chromium logs every refused answer as an error; those that the test provokes are none.
+    """
     faults: list[str] = []
-    page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda asked: faults.append(asked.url) if not asked.url.startswith((plane, "data:")) else None)
-    yield page
+
+    def follow(page, answers: tuple[int, ...] = ()):
+        def heard(said) -> None:
+            answer = ANSWERED.match(said.text)
+            provoked = answer is not None and int(answer[1]) in answers
+            if said.type in ("error", "warning") and not provoked:
+                faults.append(f"{page.url}: {said.text}")
+
+        page.on("console", heard)
+        page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
+        page.on(
+            "request", lambda asked: None if asked.url.startswith((f"{plane}/", *LOCAL)) else faults.append(asked.url)
+        )
+        return page
+
+    yield follow
     assert faults == []
+
+
+@pytest.fixture
+def watched(page, watch):
+    """The page, and what a clean visit leaves empty: console errors, CSP violations, requests off this host."""
+    return watch(page)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from controlplane.demo.tables import wti_csv
@@ -49,6 +50,18 @@ def test_again_nothing_is_done_twice(told):
     assert "one log-in" not in again.stdout
     repeated = json.loads((home / "demo.json").read_text())
     assert repeated["models"] == facts["models"]
+
+
+def test_the_plane_ends_with_the_demo_that_started_it(told):
+    home = told[0]
+    command = [sys.executable, str(ROOT / "manage.py"), "demo"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment_of(home), stdout=subprocess.PIPE, text=True) as running:
+        assert any("Ctrl-C" in line for line in running.stdout)
+        launcher = json.loads((home / "plane.json").read_text())["launcher"]
+        running.terminate()
+        assert running.wait(timeout=60) == 0
+    assert not psutil.pid_exists(launcher)
+    assert not (home / "plane.json").exists()
 
 
 def test_the_command_line_gives_the_same_bytes(told, tmp_path):

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from controlplane.env import FROM_FILE, Env, with_password
 from controlplane.management.commands.settings_table import table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +38,7 @@ def test_settings_page_is_made_from_the_fields():
         ("LOG_LEVEL", "LOUD"),
         ("DEBUG", "perhaps"),
         ("SEAL_SECONDS", "60"),
+        ("PROXY_ADDRESSES", "proxy.example"),
     ],
 )
 def test_a_wrong_value_stops_the_start_and_names_itself(tmp_path, name, value):
@@ -57,3 +60,44 @@ def test_a_password_in_an_address_is_hidden(tmp_path):
 
 def test_a_relative_home_is_below_the_repository():
     assert start(Path("var")).stdout.strip() == str(ROOT / "var")
+
+
+@pytest.mark.parametrize(
+    ("url", "whole"),
+    [
+        ("postgres://plane@db:5432/plane", "postgres://plane:p%40ss%2F@db:5432/plane"),
+        ("redis://queue:6379/0", "redis://:p%40ss%2F@queue:6379/0"),
+        ("postgres://plane:own@db/plane", "postgres://plane:own@db/plane"),
+        ("sqlite:////var/plane.sqlite3", "sqlite:////var/plane.sqlite3"),
+        ("", ""),
+    ],
+)
+def test_a_password_goes_into_an_address_that_has_none(url, whole):
+    assert with_password(url, SecretStr("p@ss/")) == whole
+
+
+@pytest.mark.parametrize("name", FROM_FILE)
+def test_a_secret_is_read_from_a_file(tmp_path, name, monkeypatch):
+    (tmp_path / "secret").write_text("postgres://a\n" if name == "database_url" else "redis://a\n")
+    monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
+    monkeypatch.delenv(name.upper(), raising=False)
+    value = getattr(Env(), name)
+    value = value[0] if isinstance(value, list) else value
+    assert "//a" in (value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "told"),
+    [
+        (None, {}, "cannot be read: No such file"),
+        (" \n", {}, "the file is empty"),
+        ("x" * 50, {"SECRET_KEY": "another"}, "SECRET_KEY is set as well"),
+    ],
+)
+def test_a_secret_file_that_helps_nobody_stops_the_start(tmp_path, content, more, told):
+    if content is not None:
+        (tmp_path / "key").write_text(content)
+    stopped = start(tmp_path, SECRET_KEY_FILE=str(tmp_path / "key"), **more)
+    assert (stopped.returncode, stopped.stdout) == (2, "")
+    assert told in stopped.stderr
+    assert "xxx" not in stopped.stderr

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from apps.jobs import doorbell, services
 from apps.jobs.models import Job
+from apps.jobs.reasons import parent_failed
 from apps.jobs.submission import Submission
 from controlplane import context
 
@@ -47,7 +48,7 @@ def test_home_costs_the_same_for_five_and_fifty(url, engineer, web, submit):
     client = web(engineer)
     many(3, "failed"), many(3, "running"), submit()
     few = queries_of(client, url)
-    many(3, "failed"), many(40, "running")
+    many(3, "failed"), many(40, "running"), submit()
     assert queries_of(client, url) == few < 20
 
 
@@ -61,11 +62,72 @@ def test_a_failure_of_yesterday_is_news_an_older_one_is_not(engineer, web, submi
     assert "the old one" not in text
 
 
-def test_the_moving_part_renews_itself_alone(engineer, web, submit):
+def test_what_failed_with_its_parent_is_not_tried_alone(engineer, web, submit):
+    parent, child = submit(), submit()
+    Job.objects.filter(pk=parent.pk).update(state="failed", ended_at=timezone.now(), error={"code": "broke"})
+    Job.objects.filter(pk=child.pk).update(state="failed", ended_at=timezone.now(), error=parent_failed(parent))
+    text = text_of(web(engineer).get("/"))
+    assert f'id="f{child.pk}"' in text
+    assert f'id="r{parent.pk}"' in text
+    assert f'id="r{child.pk}"' not in text
+
+
+ASKS_AGAIN = {"X-Plane-Poll": "1"}
+
+
+def mark_in(answer) -> str:
+    return text_of(answer).partition('data-mark="')[2].partition('"')[0]
+
+
+def test_an_open_page_asks_for_its_parts_alone(engineer, web, submit):
     submit(name="in line")
-    answer = web(engineer).get("/", headers={"HX-Request": "true", "X-Plane-Poll": "1"})
+    answer = web(engineer).get("/", headers=ASKS_AGAIN)
     assert "in line" in text_of(answer)
     assert "<html" not in text_of(answer)
+    assert 'data-part="nodes"' in text_of(answer)
+
+
+def test_an_open_page_is_told_when_nothing_has_changed(engineer, web, submit):
+    client = web(engineer)
+    submit()
+    mark = mark_in(client.get("/"))
+    assert client.get("/", headers=ASKS_AGAIN | {"If-None-Match": mark}).status_code == 304
+    submit()
+    assert client.get("/", headers=ASKS_AGAIN | {"If-None-Match": mark}).status_code == 200
+
+
+def test_a_signed_out_page_that_asks_again_is_not_sent_the_log_in(client, db):
+    assert client.get("/", headers=ASKS_AGAIN).status_code == 401
+    assert client.get("/").status_code == 302
+
+
+def test_a_signed_out_click_leads_to_the_log_in_and_back(client, db):
+    seen = {"HX-Request": "true", "HX-Current-URL": "http://testserver/nodes?q=gpu"}
+    answer = client.get("/nodes", headers=seen)
+    assert answer["HX-Redirect"] == "/accounts/login/?next=/nodes%3Fq%3Dgpu"
+    answer = client.get("/", headers=seen | {"HX-Current-URL": "http://["})
+    assert answer["HX-Redirect"] == "/accounts/login/?next=/"
+
+
+def test_more_failures_than_anybody_counts_are_not_counted(engineer, web, submit, monkeypatch):
+    monkeypatch.setattr("controlplane.home.COUNTED", 9)
+    for _ in range(12):
+        submit()
+    Job.objects.update(state="failed", ended_at=timezone.now())
+    assert "<b>9 jobs or more failed</b>" in text_of(web(engineer).get("/"))
+
+
+def test_a_project_without_a_model_is_told_its_first_steps(engineer, web, project):
+    text = text_of(web(engineer).get("/p/demo/"))
+    assert "First steps" in text
+    assert "/api/v1/projects/demo/artifacts/$(sha256sum table.csv" in text
+
+
+def test_the_queue_says_why_it_waits(engineer, web, submit):
+    submit()
+    assert "Why the queue waits" in text_of(web(engineer).get("/p/demo/")) or "No node" in text_of(
+        web(engineer).get("/")
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,7 +166,7 @@ def test_a_node_that_is_down_waits_for_the_administrator(sysadmin, web):
 
 
 def test_the_frame_survives_a_dead_database(engineer, web, monkeypatch, rf):
-    def dead(actor):
+    def dead(*_):
         raise DatabaseError("gone")
 
     monkeypatch.setattr(context, "lamps", dead)

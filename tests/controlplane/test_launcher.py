@@ -114,3 +114,31 @@ def test_a_full_disk_does_not_end_the_plane(make, said, monkeypatch):
     monkeypatch.setattr(module.Path, "write_text", full)
     one.write_facts()
     assert "No space left" in said[0]
+
+
+def test_a_log_that_has_grown_is_put_aside(make):
+    one = make(log_file_bytes=10_000, log_files=2)
+    one.prepare()
+    one.children = [Child("web", ["true"])]
+    one.log_of(one.children[0]).write_text("x" * 10_001)
+    one.rotate_logs()
+    assert [path.stat().st_size for path in sorted((one.home / "logs").iterdir())] == [0, 10_001]
+
+
+def test_a_log_that_cannot_be_put_aside_does_not_end_the_plane(make, said, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    one = make()
+    one.prepare()
+    one.children = [Child("web", ["true"])]
+    monkeypatch.setattr(module, "rotate", full)
+    one.rotate_logs()
+    assert "No space left" in said[0]
+
+
+def test_children_find_a_home_that_was_named_relatively(make):
+    one = make(home=Path("var"))
+    one.home = Path("/somewhere/var")
+    one.parts = ["worker", "dispatcher", "beat"]
+    assert {child.environment["PLANE_HOME"] for child in one.plan()} == {"/somewhere/var"}

@@ -1,25 +1,46 @@
-import logging
-import sys
+"""The lines of a log as the page writes them."""
 
-from controlplane.logs import OneLine
+from datetime import UTC, datetime
 
+import pytest
 
-def written(message, *args, trace=None):
-    record = logging.LogRecord("axes", logging.WARNING, __file__, 1, message, args, trace)
-    return OneLine("%(levelname)s %(message)s").format(record)
+from controlplane.templatetags.logs import log_lines
 
-
-def test_a_line_end_in_a_value_begins_no_line():
-    assert written("failure of %s", "a\n2026-01-01 INFO all well\x1b[2K") == (
-        "WARNING failure of a\\n2026-01-01 INFO all well\\x1b[2K"
-    )
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def test_a_trace_keeps_its_lines_and_forges_none():
-    try:
-        raise ValueError("x\nINFO all well")
-    except ValueError:
-        lines = written("failed", trace=sys.exc_info()).splitlines()
-    assert lines[0] == "WARNING failed"
-    assert len(lines) > 3
-    assert all(line.startswith("| ") for line in lines[1:])
+def line(level="info", text="fine", at=AT, number=7):
+    return {"number": number, "at": at, "level": level, "text": text}
+
+
+def test_a_line_has_its_number_time_and_text():
+    written = log_lines([line()])
+    assert written.startswith('<li id="L7" class=""><a href="#L7">7</a><time datetime="2026-01-02T03:04:05+00:00"')
+    assert written.endswith("<span>fine</span></li>")
+
+
+@pytest.mark.parametrize(
+    ("level", "css", "mark"),
+    [
+        ("warning", "held", "<b>WARNING</b> "),
+        ("ERROR", "failed", "<b>ERROR</b> "),
+        ("debug", "debug", ""),
+        ("x", "", ""),
+    ],
+)
+def test_a_grave_line_says_so_by_word_and_class(level, css, mark):
+    written = log_lines([line(level)])
+    assert f'class="{css}"' in written
+    assert f"<span>{mark}fine</span>" in written
+
+
+def test_what_an_engine_prints_is_never_markup():
+    written = log_lines([line("<i>", '<script>"&')], linked='/p/"x')
+    assert "<script>" not in written
+    assert "<i>" not in written
+    assert 'href="/p/&quot;x?line=7#L7"' in written
+    assert "&lt;script&gt;&quot;&amp;" in written
+
+
+def test_a_line_without_a_time_has_none():
+    assert "<time" not in log_lines([line(at=None)])

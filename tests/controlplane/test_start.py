@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from django.core.management import CommandError
 from django.db import OperationalError, connection
@@ -56,3 +60,13 @@ def test_a_database_that_is_away_is_said_to_be(monkeypatch):
     monkeypatch.setattr(start, "pending", away)
     with pytest.raises(CannotStart, match=r"cannot be used: connection refused\. Look"):
         ready_database(migrate=False)
+
+
+def test_no_child_of_the_web_process_looks_into_it(tmp_path):
+    """In a process of its own: it is for good."""
+    asked = (
+        "import ctypes, controlplane.gunicorn_conf as conf; conf.on_starting(None); print(ctypes.CDLL(None).prctl(3))"
+    )
+    environment = {**os.environ, "PLANE_HOME": str(tmp_path)}
+    told = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "0"

@@ -35,6 +35,7 @@ def render(source: str, **context: object) -> str:
         "{{ x|number }}",
         "{{ x|bytes }}",
         "{{ x|element_id }}",
+        "{{ x|slashed }}",
         "{% wrapped 'p' x %}a{% endwrapped %}",
     ],
 )
@@ -164,6 +165,11 @@ def test_sort_head(address: str, href: str, order: str | None) -> None:
     assert order is None or f'aria-sort="{order}"' in html
 
 
+def test_one_of_several_rest_calls_says_what_it_does() -> None:
+    html = render("{% rest_call 'POST' '/api/v1/jobs/1/cancel' label='Cancel' %}", request=RequestFactory().get("/"))
+    assert "Cancel</summary>" in html
+
+
 def test_rest_call_quotes_for_the_shell() -> None:
     html = render(
         "{% rest_call 'POST' '/api/v1/jobs' body=b %}", request=RequestFactory().get("/"), b={"note": "it's $(id)"}
@@ -171,6 +177,10 @@ def test_rest_call_quotes_for_the_shell() -> None:
     assert "curl -X POST http://testserver/api/v1/jobs" in html
     assert "it&#x27;&quot;&#x27;&quot;&#x27;s $(id)" in html
     assert "Bearer $TOKEN" in html
+
+
+def test_a_path_may_break_after_its_slashes_but_the_first() -> None:
+    assert render("{{ x|slashed }}", x="/a/b/<c") == "/a/<wbr>b/<wbr>&lt;c"
 
 
 def test_when_says_the_day_and_keeps_the_moment() -> None:
@@ -195,6 +205,10 @@ def test_rail_leaves_out_what_has_no_address() -> None:
 @pytest.mark.parametrize(("pointer", "expected"), [("/steps/0/window", "f-steps-0-window"), ("/a b", "f-a-b")])
 def test_element_id(pointer: str, expected: str) -> None:
     assert render("{{ x|element_id }}", x=pointer) == expected
+
+
+def test_a_path_breaks_after_its_slashes_and_is_escaped() -> None:
+    assert render('{{ "model/<b>.json"|slashed }}') == "model/<wbr>&lt;b&gt;.json"
 
 
 def test_500_renders_without_any_context() -> None:

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-HEAVY = {"numpy", "pandas", "pyarrow", "torch", "tvm", "django", "celery", "redis"}
+HEAVY = {"numpy", "pandas", "pandera", "pyarrow", "torch", "tvm", "django", "celery", "redis"}
+HEAVY |= {"lxml", "scrapy", "selenium", "twisted"}
 PROBE = "import {}, sys; print(*(name for name in sys.modules if '.' not in name))"
 
 
@@ -18,14 +19,21 @@ def loaded(module):
     "module",
     [
         "deepseek.clean",
+        "deepseek.clean.drift_spec",
+        "deepseek.clean.expectations_spec",
+        "deepseek.clean.plan",
         "deepseek.clean.spec",
+        "deepseek.collect.run",
+        "deepseek.collect.spec",
         "deepseek.cli",
         "deepseek.code",
         "deepseek.flags",
         "deepseek.job",
         "deepseek.models.folder",
         "deepseek.noop.run",
+        "deepseek.profile.spec",
         "deepseek.train",
+        "deepseek.train.plan",
         "deepseek.train.spec",
     ],
 )

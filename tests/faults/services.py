@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-POSTGRES_FLAGS = ["-c", "fsync=off", "-c", "max_connections=120", "-c", "listen_addresses=127.0.0.1"]
+POSTGRES_FLAGS = ["-c", "fsync=off", "-c", "max_connections=120"]
 
 
 def free_port() -> int:
@@ -30,7 +30,8 @@ def until(condition, *, seconds: float, what: str) -> None:
 class Postgres:
     """One cluster; PostgreSQL refuses to run as root, so root lends it the user postgres."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self.address = address
         # Not below pytest's folders, which are closed to other users.
         self.folder, self.port = Path(tempfile.mkdtemp(prefix="plane-postgres-")), free_port()
         self.bin = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
@@ -38,6 +39,8 @@ class Postgres:
         if self.user:
             shutil.chown(self.folder, self.user, self.user)
         self.run("initdb", "--username=plane", "--auth=trust", "--no-sync", "-D", str(self.folder / "data"))
+        with (self.folder / "data/pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {address}/24 trust\n")
         self.start()
 
     def run(self, name: str, *arguments: str) -> None:
@@ -56,12 +59,16 @@ class Postgres:
         ]
         with (self.folder / "postgres.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, *POSTGRES_FLAGS], user=self.user, cwd="/", stdout=log, stderr=log
+                [*command, *POSTGRES_FLAGS, "-c", f"listen_addresses={self.address}"],
+                user=self.user,
+                cwd="/",
+                stdout=log,
+                stderr=log,
             )
         until(self.answers, seconds=30, what="PostgreSQL did not start")
 
     def answers(self) -> bool:
-        command = [str(self.bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        command = [str(self.bin / "pg_isready"), "-q", "-h", self.address, "-p", str(self.port)]
         return subprocess.run(command, check=False).returncode == 0
 
     def stop(self, *, hard: bool = False) -> None:
@@ -74,30 +81,30 @@ class Postgres:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, database: str) -> str:
-        return f"postgres://plane@127.0.0.1:{self.port}/{database}"
+        return f"postgres://plane@{self.address}:{self.port}/{database}"
 
     def sql(self, statement: str) -> None:
-        command = [str(self.bin / "psql"), "-qAt", "-h", "127.0.0.1", "-p", str(self.port), "-U", "plane", "postgres"]
+        command = [str(self.bin / "psql"), "-qAt", "-h", self.address, "-p", str(self.port), "-U", "plane", "postgres"]
         subprocess.run([*command, "-c", statement], check=True, capture_output=True)
 
 
 class Redis:
     """One server that keeps what it was told, as the notes for an operator ask (AOF)."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+        self.folder, self.port, self.address = folder, free_port(), address
         folder.mkdir()
         self.start()
 
     def start(self) -> None:
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        flags = ["--appendonly", "yes", "--save", "", "--logfile", "redis.log"]
+        command = ["redis-server", "--port", str(self.port), "--bind", self.address, "--dir", str(self.folder)]
+        flags = ["--protected-mode", "no", "--appendonly", "yes", "--save", "", "--logfile", "redis.log"]
         self.process = subprocess.Popen([*command, *flags], stdout=subprocess.DEVNULL)
         until(self.answers, seconds=10, what="Redis did not start")
 
     def answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            with socket.create_connection((self.address, self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
                 return connection.recv(16).startswith(b"+PONG")
         except OSError:
@@ -108,4 +115,4 @@ class Redis:
         self.process.wait(timeout=10)
 
     def url(self, number: int) -> str:
-        return f"redis://127.0.0.1:{self.port}/{number}"
+        return f"redis://{self.address}:{self.port}/{number}"

@@ -7,7 +7,20 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "tvm", "pandas", "numpy", "pyarrow", "scipy", "sklearn", "pynvml", "psutil", "s3fs", "botocore")
+HEAVY = (
+    "torch",
+    "tvm",
+    "pandas",
+    "pandera",
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "pynvml",
+    "psutil",
+    "s3fs",
+    "botocore",
+)
 LOAD = """
 import django, sys
 django.setup()

@@ -11,6 +11,9 @@ from apps.jobs.models import Job
 from apps.jobs.services import submit_job
 from apps.jobs.submission import Submission
 from apps.nodes.models import Node
+from workers import node as node_module
+from workers import tasks
+from workers.heartbeat import Heartbeat
 from workers.process import EngineProcess, marker
 
 
@@ -26,6 +29,18 @@ def submit(project, engineer, actor_for):
         return submit_job(actor=actor_for(engineer), project=project, asked=submission)[0]
 
     return submit_one
+
+
+@pytest.fixture
+def worker(node, worker_actor, settings, tmp_path, monkeypatch):
+    settings.PLANE_HOME = tmp_path
+    heartbeat = Heartbeat(actor=worker_actor, node=node, owner="test:1")
+    made = node_module.Worker(actor=worker_actor, node=node, owner="test:1", heartbeat=heartbeat)
+    monkeypatch.setattr(tasks, "this_worker", lambda: made)
+    heartbeat.start()
+    yield made
+    heartbeat.ended.set()
+    heartbeat.join(timeout=5)
 
 
 @pytest.fixture
@@ -55,7 +70,11 @@ def engine(tmp_path):
 
 
 def read_all(process: EngineProcess) -> list[dict]:
-    """Every event; until the shim too has ended, which holds the other pipe."""
+    """Every event of the engine, without what the shim adds; until the shim too has ended."""
+    return [event for event in all_events(process) if event["event"] != "usage"]
+
+
+def all_events(process: EngineProcess) -> list[dict]:
     data = b""
     while chunk := os.read(process.events, 65536):
         data += chunk

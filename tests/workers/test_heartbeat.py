@@ -9,6 +9,7 @@ from django.db import OperationalError
 
 from apps.jobs import services
 from apps.jobs.models import Job
+from apps.nodes.models import NodeSample
 from workers import heartbeat as module
 from workers.heartbeat import Heartbeat
 from workers.runner import Attempt
@@ -53,6 +54,14 @@ def test_a_thread_that_hangs_past_its_time_limit_keeps_no_lease(beating, attempt
     beating.renewed_at = 0.0
     beating.beat()
     assert (Job.objects.get(pk=attempt.job.pk).lease_until > before) is renewed
+
+
+def test_a_sample_is_left_now_and_then_with_what_runs(beating, attempt):
+    beating.sampled_at -= 60
+    for _ in range(3):
+        beating.node_at = 0.0
+        beating.beat()
+    assert NodeSample.objects.get().running_jobs == 1
 
 
 def test_it_tells_of_a_loss_and_of_a_cancel(beating, attempt, engineer, actor_for):

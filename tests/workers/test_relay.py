@@ -45,6 +45,14 @@ def test_prints_become_log_lines_and_what_is_left_counts_at_the_end(fresh):
     assert [entry[2] for entry in fresh.lines] == ["one", "two"]
 
 
+def test_what_an_attempt_used_is_told_once(fresh, written):
+    fresh.events_in(line(event="usage", peak_memory_bytes=5, cpu_seconds=0.5, seconds=1, more="x"))
+    fresh.flush()
+    fresh.flush()
+    used = {"peak_memory_bytes": 5, "cpu_seconds": 0.5, "seconds": 1}
+    assert [events for events, _ in written] == [[("usage", used)]]
+
+
 @pytest.mark.parametrize(
     "garbage", [b"not json\n", b"[1, 2]\n", b'{"no": "event"}\n', b"\xff\xfe\n", b"[" * 100_000 + b"\n"]
 )

@@ -11,23 +11,9 @@ from django.db import OperationalError, connection
 from apps.jobs import services
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.states import JobState
-from workers import node as node_module
 from workers import runner, tasks
-from workers.heartbeat import Heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def worker(node, worker_actor, settings, tmp_path, monkeypatch):
-    settings.PLANE_HOME = tmp_path
-    heartbeat = Heartbeat(actor=worker_actor, node=node, owner="test:1")
-    made = node_module.Worker(actor=worker_actor, node=node, owner="test:1", heartbeat=heartbeat)
-    monkeypatch.setattr(tasks, "this_worker", lambda: made)
-    heartbeat.start()
-    yield made
-    heartbeat.ended.set()
-    heartbeat.join(timeout=5)
 
 
 def test_it_loops_until_nothing_is_claimable(worker, submit):

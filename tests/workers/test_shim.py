@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from tests.workers.conftest import read_all
+from tests.workers.conftest import all_events, read_all
 from workers.process import MARKER
 from workers.shim import STOPPED
 
@@ -36,6 +36,16 @@ def test_success_ends_with_a_result(engine):
     events = read_all(process)
     assert [output["slot"] for output in events[-1]["outputs"]] == ["note", "echo"]
     assert process.close(1) == 0
+
+
+@pytest.mark.parametrize("spec", [{}, {"fail": "exception"}, {"fail": "crash"}])
+def test_the_last_event_tells_what_it_used(engine, spec):
+    process = engine(spec)
+    last = all_events(process)[-1]
+    process.close(1)
+    assert last["event"] == "usage"
+    assert last["peak_memory_bytes"] > 2**20
+    assert last["cpu_seconds"] > 0
 
 
 @pytest.mark.parametrize(

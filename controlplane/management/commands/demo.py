@@ -44,6 +44,8 @@ class Command(BaseCommand):
         self.seconds: dict[str, float] = {}
         self.facts: dict[str, Any] = {"project": PROJECT, "models": {}}
         self.launcher: subprocess.Popen[bytes] | None = None
+        for ending in (signal.SIGTERM, signal.SIGHUP):  # of a closed terminal: the plane that was started ends too
+            signal.signal(ending, signal.default_int_handler)
         status = 1
         try:
             status = self.demonstrate()
@@ -130,8 +132,11 @@ class Command(BaseCommand):
         running = running_plane(facts)
         if not running:
             facts.unlink(missing_ok=True)
-            command = [sys.executable, str(BASE_DIR / "manage.py"), "up", "--no-migrate"]
-            self.launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+            environment = {**os.environ, "PLANE_HOME": str(self.home)}
+            command = [sys.executable, "-m", "controlplane", "up", "--no-migrate"]
+            self.launcher = subprocess.Popen(
+                command, cwd=BASE_DIR, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+            )
             deadline = time.monotonic() + 60
             while not facts.exists():
                 if self.launcher.poll() is not None:
@@ -169,8 +174,8 @@ class Command(BaseCommand):
         if self.launcher is None:
             return status
         if status == 0 and os.environ.get("DEMO_EXIT") != "1":
-            self.console.print("Press Ctrl-C to stop the plane; `make up` starts it again.")
             try:
+                self.console.print("Press Ctrl-C to stop the plane; `make up` starts it again.")
                 return self.launcher.wait()
             except KeyboardInterrupt:
                 status = 0

@@ -8,13 +8,16 @@ from django.core.management.base import BaseCommand
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from controlplane.env import Env
+from controlplane.env import FROM_FILE, Env
 
 HEAD = """# Settings
 
 Everything that differs between machines comes from the environment; `controlplane/env.py` is the one place that
 reads it. A wrong value stops the start with exit status 2 and names itself. This page is made by
 `python manage.py settings_table > docs/settings.md`.
+
+Secrets need not stand in the environment. Each of {secrets}
+may be given as a file instead: `SECRET_KEY_FILE=/run/secrets/secret_key`. White space around its text does not count.
 
 | variable | default | limits | what it does |
 |---|---|---|---|
@@ -31,7 +34,9 @@ class Command(BaseCommand):
 
 
 def table() -> str:
-    return HEAD + "".join(row(name, field) for name, field in Env.model_fields.items())
+    secrets = [f"`{name.upper()}`" for name in FROM_FILE]
+    head = HEAD.format(secrets=", ".join(secrets))
+    return head + "".join(row(name, field) for name, field in Env.model_fields.items())
 
 
 def row(name: str, field: FieldInfo) -> str:
@@ -47,7 +52,7 @@ def row(name: str, field: FieldInfo) -> str:
 
 
 def shown(value: Any) -> str:
-    if isinstance(value, SecretStr) or value in ("", None):
+    if isinstance(value, SecretStr) or value in ("", None, []):
         return ""
     if isinstance(value, list):
         return f"`{','.join(value)}`"

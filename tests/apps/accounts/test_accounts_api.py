@@ -18,6 +18,9 @@ def test_me_by_token(engineer, make_token, api):
         "kind": "user",
         "label": "engineer",
         "system_role": None,
+        "time_zone": "",
+        "language": "",
+        "theme": "",
         "scopes": ["read"],
         "projects": {"demo": ["engineer"]},
     }
@@ -154,4 +157,4 @@ def test_bad_roles_are_a_422(body, secadmin, web, project, engineer):
 
 @pytest.mark.parametrize("path", ["me", "users", "tokens/1/revoke"])
 def test_wrong_verb(path, sysadmin, web):
-    assert web(sysadmin).patch(f"{V1}/{path}", {}, content_type="application/json").status_code == 405
+    assert web(sysadmin).put(f"{V1}/{path}", {}, content_type="application/json").status_code == 405

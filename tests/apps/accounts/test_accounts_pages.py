@@ -104,6 +104,11 @@ def test_roles_by_the_security_administrator(secadmin, project, viewer, web):
     assert roles_held(project, viewer) == frozenset()
 
 
+def test_the_form_of_roles_opens_with_those_there_are(secadmin, viewer, web):
+    text = text_of(web(secadmin).get("/people/viewer?project=demo"))
+    assert re.findall(r'name="member-roles" value="(\w+)"[^>]*checked', text) == ["viewer"]
+
+
 def test_the_system_role(secadmin, nobody_yet, viewer, web):
     client = web(secadmin)
     client.post("/people/newcomer/role", {"role-system_role": "auditor", "role-reason": "stands in"})

@@ -137,3 +137,14 @@ def test_a_grant_that_names_another_owner_than_its_token(engineer, viewer, make_
 def test_only_the_proxys_own_hop_is_believed(rf, settings, behind_tls, forwarded, address):
     settings.ENV = settings.ENV.model_copy(update={"behind_tls": behind_tls})
     assert client_address(rf.get("/", headers={"X-Forwarded-For": forwarded})) == address
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [("10.1.0.7", "192.0.2.9"), ("10.1.1.7", "10.1.1.7"), ("", "192.0.2.9"), ("no address", "no address")],
+)
+def test_whoever_comes_past_the_proxy_invents_no_address(rf, settings, peer, address):
+    known = {"behind_tls": True, "proxy_addresses": ["10.1.0.0/24", "::1"]}
+    settings.ENV = settings.ENV.model_copy(update=known)
+    request = rf.get("/", REMOTE_ADDR=peer, headers={"X-Forwarded-For": "192.0.2.9"})
+    assert client_address(request) == address

@@ -44,6 +44,9 @@ class StandIn:
     def address(self, approval):
         return f"/things/{approval.subject_id}"
 
+    def summary(self, approval):
+        return f"The lamp {approval.subject_id}."
+
     def page(self, actor, approval):
         told = {"answer": "It moves from 2 to 3.", "approve_label": "Approve, move to 3"}
         return "approvals/facts_card.html", {**told, "rows": [("/figures/mae", "1.25")], "limit": 9}

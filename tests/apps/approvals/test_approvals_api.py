@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -37,7 +37,18 @@ def test_the_list_narrows_by_state_and_to_what_waits_for_me(ask, decide, approve
     assert api(viewer).get(f"{LIST}?mine=1").json()["items"] == []
 
 
-@pytest.mark.parametrize("query", ["state=nonsense", "mine=yes"])
+def test_days_narrow_the_list_beside_its_state(ask, decide, approver, api):
+    asked = [ask(subject_id=number) for number in range(3)]
+    for day, approval in enumerate(asked, start=2):
+        Approval.objects.filter(pk=approval.pk).update(created_at=datetime(2026, 3, day, 12, tzinfo=UTC))
+    decide(approver, asked[1])
+    items = api(approver).get(f"{LIST}?asked_after=2026-03-03&asked_before=2026-03-04").json()["items"]
+    assert [row["id"] for row in items] == [asked[2].pk, asked[1].pk]
+    [left] = api(approver).get(f"{LIST}?asked_after=2026-03-03&state=pending").json()["items"]
+    assert left["id"] == asked[2].pk
+
+
+@pytest.mark.parametrize("query", ["state=nonsense", "mine=yes", "asked_after=soon", "asked_before=soon"])
 def test_a_filter_of_nonsense_is_named(ask, api, approver, query):
     answer = api(approver).get(f"{LIST}?{query}")
     assert (answer.status_code, error(answer)["field"]) == (422, query.partition("=")[0])

@@ -61,7 +61,7 @@ def test_the_page_shows_the_subjects_part_and_asks_for_a_reason_and_the_password
         "It moves from 2 to 3.",
         "Approve, move to 3",
         "Better on every day.",
-        "/figures/mae",
+        "/figures/<wbr>mae",
     ):
         assert words in page
     assert 'name="reason"' in page

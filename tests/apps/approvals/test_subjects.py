@@ -17,7 +17,7 @@ def test_every_name_loads_and_has_what_approvals_call(settings, subject_type):
     settings.APPROVAL_SUBJECTS = real.APPROVAL_SUBJECTS
     found = subject_named(subject_type)
     assert str(found.label)
-    assert METHODS == ["address", "carry_out", "current_facts", "page"]
+    assert METHODS == ["address", "carry_out", "current_facts", "page", "summary"]
     for name in METHODS:
         called, declared = (inspect.signature(getattr(of, name)) for of in (found, Subject))
         assert list(called.parameters) == list(declared.parameters)[1:]

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from apps.audit.models import AuditRecord
+from apps.audit.runs import run_asked
 from apps.audit.services import record
 from apps.audit.verifier.verify import open_export, verify_export
 
@@ -82,21 +83,25 @@ def test_pages_by_cursor(api, auditor, write):
     assert ids == sorted(ids, reverse=True)
 
 
-def test_chain_then_verify_then_chain(api, auditor, chain):
+def test_chain_then_verify_then_chain(api, auditor, chain, dispatcher):
     client = api(auditor)
     assert client.get("/api/v1/audit/chain").json()["state"] == "unverified"
-    verified = client.post("/api/v1/audit/verify").json()
-    assert (verified["whole"], verified["sealed"]) == (True, 10)
+    asked = client.post("/api/v1/audit/verify")
+    assert (asked.status_code, asked.json()["verification"]["state"], asked.json()["recent"]) == (202, "queued", None)
+    run_asked(dispatcher)
     state = client.get("/api/v1/audit/chain").json()
     assert (state["state"], state["verified_seq"], state["last_checkpoint"]["seq"]) == ("whole", 10, 10)
+    assert (state["verified_by"], state["verification"]["whole"]) == ("auditor", True)
 
 
-def test_a_broken_chain_says_so(api, auditor, chain, owner):
+def test_a_broken_chain_says_so(api, auditor, chain, owner, dispatcher):
     owner("UPDATE audit_auditrecord SET body = '{}' WHERE seq = 4")
     client = api(auditor)
-    assert client.post("/api/v1/audit/verify").json()["finding"]["seq"] == 4
+    client.post("/api/v1/audit/verify")
+    run_asked(dispatcher)
     state = client.get("/api/v1/audit/chain").json()
     assert (state["state"], "record 4" in state["finding"]) == ("broken", True)
+    assert "record 4" in state["verification"]["finding"]
 
 
 def test_the_export_streams_and_verifies(api, auditor, chain, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from apps.audit.models import AuditRecord
 from apps.audit.reads import timeline
+from apps.audit.runs import run_asked
 from apps.audit.services import record
 
 pytestmark = pytest.mark.django_db
@@ -25,16 +26,23 @@ def test_the_auditor_sees_the_chain_and_the_buttons(browser, auditor, chain):
     assert AuditRecord.objects.filter(action="audit.view", actor="auditor").exists()
 
 
-def test_verify_now_says_whole(browser, auditor, chain):
+def test_verify_now_queues_a_walk_and_says_how_far_it_is(browser, auditor, chain, dispatcher):
     client = browser(auditor)
-    assert client.post("/audit/verify").headers["Location"] == "/audit"
+    assert client.post("/audit/verify").headers["Location"] == "/audit/chain"
+    text = page(client, "/audit/chain")
+    assert "It waits for the dispatcher." in text
+    assert 'hx-get="/audit/chain/progress"' in text
+    run_asked(dispatcher)
     assert "Chain whole" in page(client)
+    done = client.get("/audit/chain/progress")
+    assert (done.headers["HX-Refresh"], "Asked for by auditor" in done.content.decode()) == ("true", True)
 
 
-def test_a_broken_chain_is_told(browser, auditor, chain, owner):
+def test_a_broken_chain_is_told(browser, auditor, chain, owner, dispatcher):
     owner("DELETE FROM audit_auditrecord WHERE seq = 4")
     client = browser(auditor)
     client.post("/audit/verify")
+    run_asked(dispatcher)
     text = page(client)
     assert "Chain broken" in text
     assert "record 5" in text
@@ -106,6 +114,43 @@ def test_a_timeline_shows_what_its_reader_may_see(project, other_project, somebo
     (event,) = timeline(actor_for(engineer), "project", project.pk)
     assert (event.title, event.changes) == (f"project.rename project {project.pk}", [("name", "a", "b")])
     assert timeline(actor_for(stranger), "project", project.pk) == []
+
+
+def test_what_only_the_database_knew_is_no_change(project, somebody, actor_for, engineer):
+    """`queued_at` is set by the database's clock: before it was nothing, after it nobody here could say."""
+    record(actor=somebody, action="project.move", obj=project, before={"state": "a", "at": None}, after={"state": "b"})
+    (event,) = timeline(actor_for(engineer), "project", project.pk)
+    assert event.changes == [("state", "a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("action", "after", "result", "state"),
+    [
+        ("job.failed", {"state": "failed"}, "done", "failed"),
+        ("job.submit", {"kind": "clean"}, "done", "done"),
+        ("job.cancel", {"state": "cancelled"}, "refused", "refused"),
+        ("job.view", None, "done", "note"),
+    ],
+)
+def test_a_record_wears_the_state_that_its_object_came_into(
+    action, after, result, state, project, somebody, actor_for, engineer
+):
+    record(actor=somebody, action=action, obj=project, after=after, result=result)
+    (event,) = timeline(actor_for(engineer), "project", project.pk)
+    assert event.state == state
+
+
+def test_a_reason_of_the_plane_is_told_in_the_language_of_the_page(browser, auditor, project, somebody):
+    record(actor=somebody, action="job.queued", obj=project, reason="Its parents have succeeded")
+    page = browser(auditor).get("/audit?action=job.queued", headers={"Accept-Language": "zh-hans"}).content.decode()
+    assert "其前置作业均已成功" in page
+    assert "Its parents have succeeded" not in page
+
+
+def test_a_refusal_is_told_in_the_language_of_the_page(browser, auditor, project, somebody):
+    record(actor=somebody, action="job.submit", obj=project, result="refused")
+    page = browser(auditor).get("/audit", headers={"Accept-Language": "zh-hans"}).content.decode()
+    assert f"<b>已拒绝: job.submit project {project.pk}</b>" in page
 
 
 def test_the_strangers_are_led_to_the_login(client, db):

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from apps.datasets.models import Dataset, DatasetVersion
@@ -24,6 +26,23 @@ def test_the_list_narrows(api, viewer, dataset, query, names):
     Dataset.objects.create(project=dataset.project, name="other", created_by="y")
     Dataset.objects.filter(pk=dataset.pk).update(description="Crude oil")
     assert [item["name"] for item in api(viewer).get(URL, {"q": query}).json()["items"]] == names
+
+
+def test_days_narrow_the_list_and_the_last_change_leads(api, viewer, project):
+    for day, name in ((3, "second"), (2, "first"), (4, "third")):
+        touched = datetime(2026, 3, day, 12, tzinfo=UTC)
+        Dataset.objects.filter(pk=Dataset.objects.create(project=project, name=name).pk).update(touched_at=touched)
+    client, between = api(viewer), {"changed_after": "2026-03-03", "changed_before": "2026-03-04", "limit": 1}
+    first = client.get(URL, between).json()
+    second = client.get(URL, between | {"cursor": first["next"]}).json()
+    assert [item["name"] for item in first["items"] + second["items"]] == ["third", "second"]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize("name", ["changed_after", "changed_before"])
+def test_what_is_no_day_is_said(api, viewer, project, name):
+    answer = api(viewer).get(URL, {name: "yesterday"})
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, name)
 
 
 def test_make_one_empty(api, engineer, project):

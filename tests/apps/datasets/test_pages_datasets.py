@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.services import create_dataset, set_quality
 
-TABS = ("", "/preview", "/quality", "/files", "/lineage", "/audit")
+TABS = ("", "/preview", "/distributions", "/quality", "/compare", "/files", "/lineage", "/audit")
 GOOD = b"day,close\n2026-01-02,57.3\n2026-01-03,\n"
 
 
@@ -98,7 +98,7 @@ def test_every_tab_of_a_version(tab, engineer, web, added, held, job):
     artifact = held()
     added({"t.csv": artifact}, media_type="text/csv")
     job(table=artifact)
-    assert queries_of(web(engineer), f"/p/demo/data/wti-daily/1{tab}") < 25
+    assert queries_of(web(engineer), f"/p/demo/data/wti-daily/1{tab}") < 20
 
 
 def test_a_report_is_shown_and_its_share_in_the_list(engineer, web, added, held, report, worker_actor):
@@ -135,3 +135,18 @@ def test_a_viewer_reads_and_has_no_button(viewer, web, added, held):
     text = text_of(web(viewer).get("/p/demo/data/wti-daily/1"))
     assert "jobs/new" not in text
     assert "/p/demo/upload" not in text_of(web(viewer).get("/p/demo/data"))
+
+
+@pytest.mark.parametrize(
+    ("data", "field"), [({"dataset": "Not A Name"}, "fdataset-e"), ({"dataset": "wti", "note": "n" * 501}, "fnote-e")]
+)
+def test_fields_of_an_upload_are_checked_before_the_file_is_sent(engineer, web, data, field):
+    answer = web(engineer).post("/p/demo/upload", {**data, "op": "check"}, headers={"HX-Request": "true"})
+    assert answer.status_code == 200
+    assert f'id="{field}" aria-live="polite">' in answer.content.decode()
+    assert not DatasetVersion.objects.exists()
+
+
+def test_a_blank_upload_is_not_blamed_before_it_is_sent(engineer, web):
+    text = web(engineer).post("/p/demo/upload", {"dataset": "", "op": "check"}).content.decode()
+    assert 'id="fdataset-e" aria-live="polite" hidden>' in text

@@ -85,12 +85,12 @@ def test_the_same_again_starts_from_the_old_one(engineer, web, form):
 
 def test_a_gpu_asked_for_says_where_it_will_run_and_queues_there(engineer, web, form):
     client, asked = web(engineer), {**form, "needs/gpus": "1", "needs/memory_bytes": "1.5"}
-    assert "No node serves the queue gpu now" in text_of(client.post(URL, {**asked, "op": "check"}))
+    assert "No node of the queue gpu is online" in text_of(client.post(URL, {**asked, "op": "check"}))
     client.post(URL, {**asked, "op": "submit"})
     job = Job.objects.get()
     assert (job.queue, job.need_gpus, job.need_memory_bytes, job.need_cpus) == ("gpu", 1, 3 * 2**29, 1.0)
     again = text_of(client.get(f"{URL}?from={job.pk}"))
-    assert "No node serves the queue gpu now" in again
+    assert "No node of the queue gpu is online" in again
     assert 'name="needs/memory_bytes"' in again
 
 

@@ -4,6 +4,7 @@ from apps.datasets import reads
 from apps.datasets.manifest import Dialect, csv_type
 from apps.datasets.services import set_quality, upload_csv
 from apps.errors import Invalid, NotFound, Refused
+from apps.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
 
@@ -111,10 +112,31 @@ def test_users_of_a_version(viewing, added, held, job):
     version, _ = added({"a": held()})
     taker = job(table=held())
     job(table=held(b"other"))
-    assert [(found.pk, found.slot) for found in reads.users_of(viewing, version)] == [(taker.pk, "table")]
+    assert [(found.pk, found.slot) for found in users(viewing, version)] == [(taker.pk, "table")]
 
 
-READS = [reads.files_of, reads.main_file, reads.preview, reads.quality, reads.users_of]
+def users(actor, version, most=reads.USERS_COUNTED):
+    return reads.users_of(actor, version, list(version.files.all()), most)
+
+
+@pytest.mark.parametrize("sought", [0, reads.FILES_SOUGHT])
+def test_the_newest_users_and_one_more(viewing, added, held, job, monkeypatch, sought):
+    monkeypatch.setattr(reads, "FILES_SOUGHT", sought)
+    one, two, third = held(), held(b"other"), held(b"third")
+    version, _ = added({"a": one, "b": two}, media_type="image/png")
+    takers = [job(table=artifact) for artifact in (one, two, one, two, two)]
+    job(table=third)
+    assert [found.pk for found in users(viewing, version, most=3)] == [taker.pk for taker in takers[:0:-1]]
+
+
+def test_users_in_other_projects_do_not_crowd_out(viewing, added, held, job, other_project):
+    version, _ = added({"a": held()})
+    taker = job(table=held())
+    Job.objects.filter(pk__in=[job(table=held()).pk for _ in range(3)]).update(project=other_project)
+    assert [found.pk for found in users(viewing, version, most=1)] == [taker.pk]
+
+
+READS = [reads.files_of, reads.main_file, reads.preview, reads.quality, users]
 
 
 @pytest.mark.parametrize("read", READS)

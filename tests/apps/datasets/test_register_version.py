@@ -5,6 +5,7 @@ from apps.datasets.manifest import PARQUET
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.services import register_version, set_quality
 from apps.errors import Invalid, Refused
+from apps.jobs.models import Job
 from apps.lineage.models import Edge
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +55,16 @@ def test_version_quality_of_both_ends_and_lineage(registered, outputs, added, he
         ("dataset_version", str(source.pk), "job", str(clean.pk), "table"),
         ("job", str(clean.pk), "dataset_version", str(version.pk), "table"),
     }
+
+
+def test_it_is_made_for_who_asked_for_the_job(registered, outputs, held, job, worker_actor, web, viewer):
+    clean = job(table=held())
+    Job.objects.filter(pk=clean.pk).update(requester="engineer")
+    version, _ = registered(clean, outputs(), actor=worker_actor.during(clean.pk))
+    assert (version.created_by, version.dataset.created_by) == ("engineer", "engineer")
+    assert AuditRecord.objects.filter(action="dataset.add_version", actor=worker_actor.label).count() == 1
+    page = web(viewer).get("/p/demo/data/clean/1").content.decode()
+    assert f'Made by job <a href="/p/demo/jobs/{clean.pk}">#{clean.pk}</a> for engineer.' in page
 
 
 def test_twice_is_once(registered, outputs, added, held, job):

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from apps.artifacts.models import Holding
@@ -32,6 +34,14 @@ def test_a_token_that_only_writes_is_told_what_it_made(api, engineer, make_token
     assert client.post("/api/v1/projects/demo/datasets", {"name": "empty"}).status_code == 201
     assert client.post(URL, CSV, content_type="text/csv").json()["number"] == 1
     assert client.get(URL).status_code == 403
+
+
+def test_days_narrow_them(api, viewer, added, held):
+    old, _is_new = added({"a": held()})
+    DatasetVersion.objects.filter(pk=old.pk).update(created_at=datetime(2026, 3, 2, 12, tzinfo=UTC))
+    added({"b": held(b"other")})
+    assert [item["number"] for item in api(viewer).get(URL, {"made_before": "2026-03-02"}).json()["items"]] == [1]
+    assert [item["number"] for item in api(viewer).get(URL, {"made_after": "7d"}).json()["items"]] == [2]
 
 
 def test_the_same_body_again_is_found(post_csv):
@@ -148,7 +158,7 @@ def test_a_version_costs_the_same_for_any_number_of_files(api, viewer, added, he
     added({f"f-{n:02}": held(b"%d" % n) for n in range(count)})
     client = api(viewer)
     client.get(f"{URL}/1")
-    with django_assert_num_queries(5):
+    with django_assert_num_queries(6):
         assert len(client.get(f"{URL}/1").json()["files"]) == count
 
 

@@ -1,4 +1,4 @@
-"""What a chart reads: every point of a short series, the extremes of a long one, always in two queries at most."""
+"""What a chart reads: every point of a short series, the extremes of a long one, always in a few queries."""
 
 from __future__ import annotations
 
@@ -8,46 +8,94 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from apps.experiments import reads
+from apps.errors import Invalid
+from apps.experiments import lines, reads
+from apps.experiments.lines import Window, lines_of, window_of
 from apps.experiments.models import MetricPoint
 
 pytestmark = pytest.mark.django_db
 
 
-def lines(run) -> dict:
+def read(run, **asked) -> dict:
     with CaptureQueriesContext(connection) as seen:
-        found = reads.lines_of(list(run.metrics.order_by("key")))
-    assert len(seen) <= 3  # the metrics, the short ones, the long ones
+        found = lines_of(list(run.metrics.order_by("key")), **asked)
+    assert len(seen) <= 5  # the metrics, what the window holds (twice), the short ones, the long ones
     return {line.metric.key: line for line in found}
 
 
 def test_a_short_series_is_drawn_as_it_is(run, log):
     log(run, loss=[(3, 1.0), (1, math.nan), (2, 0.5)])
-    line = lines(run)["loss"]
-    assert (line.points, line.thinned) == ([(1, None), (2, 0.5), (3, 1.0)], False)
+    line = read(run)["loss"]
+    assert (line.points, line.thinned, line.odd) == ([(1, None), (2, 0.5), (3, 1.0)], False, 1)
 
 
-def test_a_long_series_keeps_its_extremes(run, log):
+def test_a_long_series_keeps_its_extremes_where_they_were(run, log):
     values = [math.sin(n / 50) for n in range(5000)]
     values[1234], values[4321] = 99.0, math.nan
     log(run, loss=values, short=[1, 2])
-    line = lines(run)["loss"]
-    assert (len(line.points) <= reads.DRAWN, line.thinned) == (True, True)
-    assert max(value for _, value in line.points) == 99.0
-    assert [line.points[0][0], line.points[-1][0]] == [1, 5000]
+    line = read(run)["loss"]
+    assert (len(line.points) <= lines.DRAWN, line.thinned, line.odd) == (True, True, 1)
+    assert (1235, 99.0) in line.points
+    assert line.points[0][0] <= 32
+    assert line.points[-1] == (5000, values[-1])
     assert [step for step, _ in line.points] == sorted(step for step, _ in line.points)
 
 
-def test_two_long_series_share_their_steps(run, log):
-    log(run, a=[(n, n) for n in range(600)], b=[(n, -n) for n in range(1000, 1600)])
-    found = lines(run)
-    assert len(found["a"].points) + len(found["b"].points) <= reads.DRAWN + 4
-    assert found["b"].points[-1][0] == 1599
+def test_the_points_of_no_length_of_a_series_are_lost(run, log):
+    """Whatever is open stands behind what is full: nothing is told twice or left out."""
+    for count in range(990, 1060, 7):
+        log(run, **{f"k{count}": [float(n) for n in range(count)]})
+    assert {key: sum(n for *_, n in line.means) for key, line in read(run).items()} == {
+        f"k{count}": count for count in range(990, 1060, 7)
+    }
+
+
+def test_a_run_of_what_is_no_number_is_a_gap(run, log):
+    log(run, loss=[1.0] * 600 + [math.nan] * 200 + [2.0] * 600)
+    points = read(run)["loss"].points
+    gap = [step for step, value in points if value is None]
+    assert gap
+    assert {value for step, value in points if value is not None} == {1.0, 2.0}
 
 
 def test_far_steps_do_not_overflow(run, log):
-    log(run, loss=[(n * 2**43, float(n)) for n in range(600)])
-    assert lines(run)["loss"].points[-1] == (599 * 2**43, 599.0)
+    log(run, loss=[(n * 2**43, float(n)) for n in range(1020)])
+    assert read(run)["loss"].points[-1] == (1019 * 2**43, 1019.0)
+
+
+def test_a_window_is_told_finer_than_the_whole(run, log):
+    values = [float(n) for n in range(6000)]
+    log(run, loss=values)
+    assert len(read(run)["loss"].points) < 500
+    near = read(run, window=Window(3000, 3799))["loss"]
+    assert near.points == [(n, float(n - 1)) for n in range(3000, 3800)]
+    wide = read(run, window=Window(1, 3000))["loss"].points
+    assert (len(wide) > 700, wide[-1][0] >= 2990, wide[-1][0] <= 3016) == (True, True, True)
+
+
+def test_a_window_on_the_newest_points_reaches_the_end(run, log):
+    log(run, loss=[float(n) for n in range(6001)])
+    line = read(run, window=Window(5000))["loss"]
+    assert line.points[-1] == (6001, 6000.0)
+    assert min(step for step, _ in line.points) >= 4984
+
+
+def test_many_lines_share_the_room(run, log):
+    log(run, **{f"k{n}": [float(m) for m in range(450)] for n in range(20)})
+    assert sum(len(line.points) for line in read(run).values()) <= lines.DRAWN_TOGETHER + 20
+
+
+def test_time_since_the_start_is_an_axis(run, log):
+    log(run, loss=[1.0, 2.0])
+    place = lines.since({run.pk: run.metrics.get().at})
+    assert [where for where, _ in read(run, place=place)["loss"].points] == [-1.0, 0.0]
+
+
+@pytest.mark.parametrize(("start", "end", "field"), [("x", "", "from"), ("", "1e99", "to"), ("5", "5", "to")])
+def test_a_window_of_nonsense_is_named(start, end, field):
+    with pytest.raises(Invalid) as refused:
+        window_of(start, end)
+    assert refused.value.field == field
 
 
 def test_every_point_once_in_batches(run, log, monkeypatch):
@@ -57,3 +105,10 @@ def test_every_point_once_in_batches(run, log, monkeypatch):
     batches = list(reads.batches_of(metric))
     assert [[value for _, value, _ in batch] for batch in batches] == [[1, 2], [3, 4], [5]]
     assert MetricPoint.objects.count() == 5
+
+
+def test_values_whose_sum_no_number_holds_are_drawn_without_their_mean(run, log):
+    log(run, loss=[1.7e308, 1.7e308, *[1.0] * 2998])
+    line = read(run)["loss"]
+    assert (line.thinned, max(value for _step, value in line.points)) == (True, 1.7e308)
+    assert all(math.isfinite(mean) for _place, mean, _count in line.means)

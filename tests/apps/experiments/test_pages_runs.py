@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
+from apps.artifacts.services import store_file
+from apps.experiments import previews
 from apps.experiments.models import Run
 from apps.jobs.models import Job
+from apps.lineage.ends import EdgeSpec, End
+from apps.lineage.services import record_edges
 
 pytestmark = pytest.mark.django_db
 
@@ -71,7 +76,7 @@ def test_an_order_by_a_metric_says_who_is_left_out(read, two, start):
 
 
 def test_picked_columns_stay_in_the_address(read, two):
-    text = read("?col=lr")
+    text = read("?columns=params.lr")
     assert 'data-l="lr"' in text
     assert 'data-l="train_loss"' not in text
 
@@ -138,11 +143,62 @@ def test_a_failed_run_says_why(read, run, finish):
     assert "The loss is not finite at step 7." in read(f"/{run.pk}")
 
 
-def test_an_open_run_renews_its_chart_and_a_closed_one_does_not(read, run, log, finish):
+@pytest.mark.parametrize("tab", ["", "/metrics"])
+def test_an_open_run_is_followed_and_a_closed_one_is_not(read, run, log, finish, tab):
     log(run, train_loss=[2, 1])
-    assert 'hx-trigger="every 4s"' in read(f"/{run.pk}")
+    assert "data-live=" in read(f"/{run.pk}{tab}")
     finish(run)
-    assert 'hx-trigger="every 4s"' not in read(f"/{run.pk}")
+    assert "data-live=" not in read(f"/{run.pk}{tab}")
+
+
+def test_what_is_drawn_again_is_told_from_what_is_not_new(web, engineer, page, run, log):
+    client, where = web(engineer), page(f"/{run.pk}/overview/charts")
+    log(run, train_loss=[2, 1])
+    first = client.get(where)
+    known = {"HTTP_IF_NONE_MATCH": first["ETag"]}
+    assert 'aria-label="step 2, train_loss 1"' in first.content.decode()
+    assert client.get(where, **known).status_code == 304
+    assert client.get(f"{where}?smooth=0.5", **known).status_code == 200
+    log(run, train_loss=[(3, 0.5)])
+    assert 'aria-label="step 3, train_loss 0.5"' in client.get(where, **known).content.decode()
+
+
+def test_metrics_stand_in_the_groups_of_their_names(read, run, log):
+    log(run, **{"val/acc": [1, 2], "train_loss": [2, 1], "system/gpu": [3, 4], "other": [5, 6], "test/rmse": [1]})
+    text = read(f"/{run.pk}/metrics")
+    places = [text.index(f'id="h-c-{name}-0"') for name in ("train", "val", "", "system")]
+    assert places == sorted(places)
+    assert 'id="h-c-test-0"' not in text  # one value is no line
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [("smooth=1.5", "smooth"), ("x=weeks", "x"), ("scale=cubic", "scale"), ("from=9&to=2", "to")],
+)
+def test_a_look_of_nonsense_is_said_and_the_usual_one_shown(read, run, log, query, said):
+    log(run, train_loss=[2, 1])
+    text = read(f"/{run.pk}?{query}", status=422)
+    assert f"<b>{said}</b>" in text
+    assert 'aria-label="step 2, train_loss 1"' in text
+
+
+def test_a_part_is_looked_at_along_any_axis(read, run, log):
+    log(run, train_loss=[float(n) for n in range(1, 60)])
+    near = read(f"/{run.pk}?from=10&to=12&smooth=0.5")
+    assert 'data-low="10" data-high="12"' in near
+    assert 'data-x="10 11 12"' in near
+    assert "since the start" in read(f"/{run.pk}?x=relative")
+    assert 'data-axis="time"' in read(f"/{run.pk}?x=time")
+
+
+def test_text_is_looked_into_and_escaped_and_cut(read, run, finish, project, worker_actor, tmp_path):
+    (tmp_path / "a.json").write_text('{"a": "<script>alert(1)</script>"}')
+    made = store_file(actor=worker_actor, project=project, path=tmp_path / "a.json")
+    finish(run, artifacts=[("out/a.json", made, "application/json")])
+    text = read(f"/{run.pk}/artifacts?preview=out/a.json")
+    assert "{\n  &quot;a&quot;: &quot;&lt;script&gt;alert(1)" in text
+    assert "<script>alert" not in text
+    read(f"/{run.pk}/artifacts?preview=out/b.json", status=404)
 
 
 def test_a_name_draws_its_line(read, run, log):
@@ -164,8 +220,68 @@ def test_compare_shows_what_differs_first(read, two):
     assert f"second {two[1].pk[:8]} 0.2" in text
 
 
+def test_compare_calls_none_best_where_targets_differ(read, start, log):
+    runs = [start(params={"target": target}) for target in ("price", "volume")]
+    for run, value in zip(runs, (0.3, 0.2), strict=True):
+        log(run, train_loss=[9, value])
+    text = read(f"/compare?ids={runs[0].pk},{runs[1].pk}")
+    assert ("They learn different things" in text, "is best</b>" in text, 'class="best"' in text) == (
+        True,
+        False,
+        False,
+    )
+
+
+def test_compare_of_many_is_narrow(read, start):
+    runs = [start(name=f"a name that is longer than a column {n}") for n in range(8)]
+    text = read(f"/compare?ids={','.join(run.pk for run in runs)}")
+    assert text.count('class="tbl side tight"') >= 1
+    assert "a name that is …" in text
+    few = read(f"/compare?ids={runs[0].pk},{runs[1].pk}")
+    assert 'class="tbl side"' in few
+    assert "a name that is longer than a column 0" in few
+
+
 def test_compare_of_one_says_how_to_choose(read, two):
-    assert "Select 2 to 8 runs" in read(f"/compare?ids={two[0].pk}", status=422)
+    assert "Select 2 to 20 runs" in read(f"/compare?ids={two[0].pk}", status=422)
+
+
+def measured(value, low, high) -> dict:
+    return {"rows": 9, "metrics": [{"name": "rmse", "value": value, "low": low, "high": high, "better": "lower"}]}
+
+
+@pytest.mark.parametrize(("bounds", "said"), [((0.45, 0.7), True), ((0.55, 0.7), False)])
+def test_compare_says_whether_the_best_is_more_than_chance(read, start, log, finish, bounds, said):
+    runs = [start(), start()]
+    for run, value, ends in zip(runs, (0.4, 0.6), ((0.3, 0.5), bounds), strict=True):
+        log(run, **{"test/rmse": [value]})
+        finish(run, figures=measured(value, *ends))
+    text = read(f"/compare?ids={runs[0].pk},{runs[1].pk}")
+    assert f"({runs[0].pk[:8]}) is best" in text
+    assert ("1 other run</b> meets its own" in text) == said
+    assert "+0.2" in text
+    assert 'y1="25" y2="25"/>' in text  # the interval as a bar has it
+
+
+def test_compare_draws_a_param_against_a_metric(read, two):
+    text = read(f"/compare?ids={two[0].pk},{two[1].pk}")
+    assert "train_loss against lr" in text
+    assert f"second {two[1].pk[:8]}: lr 0.2, train_loss 0.2" in text
+
+
+def test_compare_keeps_its_selection_and_takes_one_more(read, two, start):
+    other = start(name="third")
+    text = read(f"/compare?ids={two[0].pk},{two[1].pk}&smooth=0.5")
+    assert f'<option value="{other.pk}">' in text
+    assert f'name="ids" value="{two[0].pk},{two[1].pk}"' in text
+    assert "third" in read(f"/compare?ids={two[0].pk},{two[1].pk}&ids={other.pk}")
+
+
+def test_what_a_run_was_made_of_is_named_as_lineage_has_it(read, start, worker_actor, project):
+    run = start(inputs={"table": "a" * 64})
+    taken = EdgeSpec.between(End("dataset_version", "7", label="raw v3"), End("job", str(run.job_id)), "table")
+    record_edges(actor=worker_actor, project=project, edges=[taken])
+    assert '/7">raw v3</a>' in read(f"/{run.pk}")
 
 
 def test_data_and_code_that_differ_are_named(read, start):
@@ -198,3 +314,12 @@ def test_who_is_no_member_sees_nothing(request, web, page, run, tail, who, statu
 
 def test_a_run_that_is_not_there(read):
     read(f"/{'0' * 32}", status=404)
+
+
+def test_lines_of_json_take_no_more_room_than_is_shown():
+    deep = "[" * 200 + ",".join(["1"] * 100_000) + "]" * 200
+    text, cut = previews.readable(deep.encode(), len(deep), lines=True)
+    assert (len(text), cut) == (previews.TEXT_LIMIT, True)
+    assert text.startswith("[\n  [\n")
+    assert len(previews.beginning_of(json.loads(deep))) < 2 * previews.TEXT_LIMIT
+    assert previews.beginning_of({"a": [1, "ä"]}) == '{\n  "a": [\n    1,\n    "ä"\n  ]\n}'

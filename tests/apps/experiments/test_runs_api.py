@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 import pytest
 
-from apps.experiments.models import MetricPoint
+from apps.experiments.models import MetricPoint, Run
 
 pytestmark = pytest.mark.django_db
 
@@ -52,6 +53,14 @@ def test_orders_hold_from_page_to_page(get, three, sort, order):
     second = get(f"?sort={sort}&limit=2&cursor={first[1]['next']}")
     assert ids(first) + ids(second) == [three[place].pk for place in order]
     assert second[1]["next"] is None
+
+
+@pytest.mark.parametrize("sort", ["", "&sort=metrics.loss"])
+def test_days_narrow_the_list_whatever_its_order(get, three, sort):
+    Run.objects.filter(pk=three[1].pk).update(started_at=datetime(2026, 3, 2, 12, tzinfo=UTC))
+    assert ids(get(f"?started_before=2026-03-02{sort}")) == [three[1].pk]
+    assert set(ids(get(f"?started_after=today{sort}"))) == {three[0].pk, three[2].pk}
+    assert get(f"?started_after=soon{sort}")[1]["error"]["field"] == "started_after"
 
 
 def test_an_order_by_a_metric_leaves_out_who_has_no_number(get, three, start, log):
@@ -137,11 +146,11 @@ def test_compare_names_what_differs(get, three):
     assert shown["metrics"][0] == {"key": "loss", "values": [0.3, 0.1]}
 
 
-def test_compare_takes_two_to_eight_that_are_there(get, three, start):
+def test_compare_takes_two_to_twenty_that_are_there(get, three, start):
     assert get(f"/compare?ids={three[0].pk}")[1]["error"]["field"] == "ids"
     assert get("/compare")[0] == 422
     assert get(f"/compare?ids={three[0].pk},{'0' * 32}")[0] == 404
-    many = ",".join(start().pk for _ in range(9))
+    many = ",".join(start().pk for _ in range(21))
     assert get(f"/compare?ids={many}")[0] == 422
 
 

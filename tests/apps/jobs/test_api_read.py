@@ -1,7 +1,10 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from apps.jobs.models import Job
 from apps.jobs.submission import InputSpec
 
 pytestmark = pytest.mark.django_db
@@ -24,6 +27,48 @@ def test_list_newest_first_in_pages(api, engineer, url, submit):
     assert [job["id"] for job in rest["items"]] == jobs[1::-1]
     assert rest["next"] is None
     assert 'rel="next"' in first.headers["Link"]
+
+
+@pytest.fixture
+def three(submit):
+    """Jobs of the first three days of March, each of which ended the day after; a fourth that has not."""
+    jobs = {name: submit(name=name) for name in ("first", "second", "third", "open")}
+    for day, name in enumerate(("first", "second", "third"), start=1):
+        made = datetime(2026, 3, day, 12, tzinfo=UTC)
+        Job.objects.filter(pk=jobs[name].pk).update(
+            created_at=made, state="cancelled", ended_at=made + timedelta(days=1)
+        )
+    return jobs
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("?made_after=2026-03-02&made_before=2026-03-03", ["third", "second"]),
+        ("?made_after=7d", ["open"]),
+        ("?ended_before=2026-03-03", ["second", "first"]),
+        ("?ended_after=2026-03-03&name=third", ["third"]),
+        ("?ended_after=2026-03-01&state=queued", []),
+    ],
+)
+def test_days_narrow_the_list_as_they_do_the_page(api, engineer, url, three, query, names):
+    assert [job["name"] for job in api(engineer).get(url(query)).json()["items"]] == names
+
+
+def test_days_keep_their_order_from_page_to_page(api, engineer, url, three):
+    Job.objects.filter(name="first").update(ended_at=datetime(2026, 4, 1, tzinfo=UTC))
+    client, names, query = api(engineer), [], "?ended_after=2026-01-01&limit=1"
+    while query:
+        answer = client.get(url(query)).json()
+        names += [job["name"] for job in answer["items"]]
+        query = f"?ended_after=2026-01-01&limit=1&cursor={answer['next']}" if answer["next"] else ""
+    assert names == ["first", "third", "second"]
+
+
+@pytest.mark.parametrize("name", ["made_after", "made_before", "ended_after", "ended_before"])
+def test_what_is_no_day_is_said(api, engineer, url, name):
+    answer = api(engineer).get(url(f"?{name}=yesterday"))
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, name)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,11 @@ def test_says_of_each_node_what_is_free_and_why_not(submit, claim, explain, node
         "node": "n1",
         "free": {"cpus": 1, "memory_bytes": 7 * 2**30, "gpus": []},
         "why_not": "is busy: needs 2 CPUs, 1 free",
+        "room": busy["room"],
+        "kept": False,
     }
+    assert busy["room"]["jobs"] == [Job.objects.get(state="running").pk]
+    assert other["room"] is None
     assert other["why_not"] == "does not serve the queue cpu"
     assert said["summary"] == "No node has room: n1 is busy: needs 2 CPUs, 1 free."
 

@@ -37,6 +37,24 @@ def test_the_body_of_a_job_is_decided_by_its_kind(schema):
         assert {"inputs", "after", "register", "priority"} <= set(properties)
 
 
+@pytest.mark.parametrize(
+    ("list_of", "name"),
+    [
+        ("jobs", "ended"),
+        ("pipelines", "made"),
+        ("runs", "started"),
+        ("datasets", "changed"),
+        ("datasets/{name}/versions", "made"),
+        ("models", "registered"),
+        ("models/{name}/versions", "made"),
+        ("approvals", "asked"),
+    ],
+)
+def test_the_days_that_narrow_a_list_are_told(schema, list_of, name):
+    told = schema["paths"][f"/api/v1/projects/{{project}}/{list_of}"]["get"]["parameters"]
+    assert {f"{name}_after", f"{name}_before"} <= {one["name"] for one in told}
+
+
 def test_class_names_are_unique_over_all_specs():
     found: dict[str, dict] = {}
     for kind in KINDS.values():

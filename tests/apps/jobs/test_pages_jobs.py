@@ -1,9 +1,17 @@
+import json
+import re
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from apps.jobs import reads, services, tabs
 from apps.jobs.models import Job
+from apps.jobs.serializers import read_submission
 from apps.jobs.states import JobState
+from apps.jobs.submission import InputSpec
+from apps.lineage.ends import EdgeSpec, End
+from apps.lineage.services import record_edges
 
 
 @pytest.fixture
@@ -34,7 +42,7 @@ def test_the_list_costs_the_same_for_five_and_fifty(engineer, web, submit, page)
     assert queries_of(client, page()) == few < 20
 
 
-@pytest.mark.parametrize("tab", ["", "/log", "/spec", "/outputs", "/lineage", "/audit"])
+@pytest.mark.parametrize("tab", ["", "/log", "/metrics", "/spec", "/outputs", "/lineage", "/audit"])
 @pytest.mark.parametrize("state", ["queued", "running", "succeeded", "failed"])
 def test_every_tab_in_every_state(tab, state, engineer, web, submit, claim, succeed, fail, page):
     job = submit()
@@ -42,7 +50,7 @@ def test_every_tab_in_every_state(tab, state, engineer, web, submit, claim, succ
         job = claim()
     if state in ("succeeded", "failed"):
         {"succeeded": succeed, "failed": fail}[state](job)
-    assert queries_of(web(engineer), page(f"/{job.pk}{tab}")) < 25
+    assert queries_of(web(engineer), page(f"/{job.pk}{tab}")) < 20
 
 
 def test_a_failure_stands_beside_its_remedy(engineer, web, running, fail, page):
@@ -124,3 +132,139 @@ def test_a_failed_job_shows_where_a_retry_would_go_on(engineer, web, running, ke
     text = text_of(web(engineer).get(page(f"/{running.pk}")))
     assert "The next attempt goes on from here." in text
     assert '<dd class="n">1,200</dd>' in text
+
+
+def test_the_end_of_the_log_is_whole_however_it_was_told(running, say):
+    for n in range(150):
+        say(running, f"one {n}")
+    running.refresh_from_db()
+    assert [line["number"] for line in reads.last_lines(running, 100)] == list(range(51, 151))
+    say(running, *(f"many {n}" for n in range(300)))
+    running.refresh_from_db()
+    assert [line["number"] for line in reads.last_lines(running, 200)] == list(range(251, 451))
+
+
+@pytest.mark.parametrize("tab", ["", "/log", "/metrics"])
+def test_a_long_log_costs_no_more_than_a_short_one(tab, engineer, web, running, say, page):
+    client, where = web(engineer), page(f"/{running.pk}{tab}")
+    for n in range(30):
+        say(running, *(f"step {n} {m}" for m in range(20)))
+    few = queries_of(client, where)
+    for n in range(60):
+        say(running, *(f"step {n} {m}" for m in range(20)))
+    assert queries_of(client, where) == few < 20
+
+
+def test_a_line_of_the_log_has_an_address_of_its_own(engineer, web, running, say, page):
+    say(running, *(f"step {n}" for n in range(900)))
+    log = page(f"/{running.pk}/log")
+    assert f'href="{log}?line=7#L7"' in text_of(web(engineer).get(log + "?line=7"))
+    assert f'href="{log}?line=900#L900"' in text_of(web(engineer).get(page(f"/{running.pk}")))
+
+
+def test_the_first_error_is_found_wherever_it_is(engineer, web, running, say, page):
+    say(running, *(f"step {n}" for n in range(600)))
+    say(running, "it broke", level="error")
+    say(running, *(f"step {n}" for n in range(600)))
+    log = page(f"/{running.pk}/log")
+    assert web(engineer).get(f"{log}/first").url == f"{log}?line=601#L601"
+    assert web(engineer).get(f"{log}/first?level=nonsense").url == f"{log}?line=601#L601"
+
+
+def test_a_log_without_errors_says_so(engineer, stranger, web, running, say, page):
+    say(running, "fine")
+    log = page(f"/{running.pk}/log")
+    answer = web(engineer).get(f"{log}/first", follow=True)
+    assert "No line fits. Every line was searched." in text_of(answer)
+    assert web(stranger).get(f"{log}/first").status_code == 404
+
+
+def test_levels_narrow_the_log(engineer, web, running, say, page):
+    say(running, "odd", level="warning")
+    say(running, "broken", level="error")
+    text = text_of(web(engineer).get(page(f"/{running.pk}/log?level=error")))
+    assert "broken" in text
+    assert ">odd" not in text
+    assert '<option value="error" selected>' in text
+
+
+@pytest.mark.parametrize(("field", "primary"), [("/fail", "Edit the spec"), (None, "Queue again")])
+def test_one_button_helps(field, primary, engineer, web, running, worker_actor, page):
+    error = {"code": "broke", "message": "It broke.", "field": field, "limit": None, "hint": None}
+    services.fail_attempt(actor=worker_actor, job=running, error=error, retry=False)
+    text = text_of(web(engineer).get(page(f"/{running.pk}")))
+    assert text.count("btn primary") == 1
+    assert primary in text[text.index("btn primary") :][:200]
+
+
+def test_what_an_attempt_used_stands_beside_what_was_asked(engineer, web, running, worker_actor, page):
+    used = {"peak_memory_bytes": 33_000_000, "cpu_seconds": 2.0, "seconds": 4.0}
+    services.report_events(actor=worker_actor, job=running, events=[("usage", used)])
+    text = text_of(web(engineer).get(page(f"/{running.pk}")))
+    assert "33.0 MB at most, of" in text
+    assert "0.50 on average, of" in text
+
+
+def test_a_waiting_job_links_what_it_waits_for(engineer, web, running, child_of, page):
+    child = child_of(running)
+    text = text_of(web(engineer).get(page(f"/{child.pk}")))
+    why = text[text.index("Why it waits") :]
+    assert f'href="{page(f"/{running.pk}")}">#{running.pk} noop</a>' in why[: why.index("</section>")]
+    follows = text_of(web(engineer).get(page(f"/{running.pk}")))
+    assert f'href="{page(f"/{child.pk}")}">#{child.pk} noop</a>' in follows
+
+
+@pytest.mark.parametrize("tab", ["", "/outputs"])
+def test_what_it_took_and_made_is_named_as_lineage_has_it(
+    tab, engineer, web, submit, artifact, claim, succeed, worker_actor, project, page
+):
+    """The same bytes may be in versions of other datasets, which are newer and were not taken."""
+    job = submit(inputs=[InputSpec(slot="x", digest=artifact.pk)])
+    here = End("job", str(job.pk))
+    edges = [
+        EdgeSpec.between(End("dataset_version", "7", label="raw v3"), here, "x"),
+        EdgeSpec.between(here, End("dataset_version", "8", label="clean v1"), "note"),
+    ]
+    succeed(claim())
+    record_edges(actor=worker_actor, project=project, edges=edges)
+    text = text_of(web(engineer).get(page(f"/{job.pk}{tab}")))
+    assert '/7">raw v3</a>' in text
+    assert '/8">clean v1</a>' in text
+
+
+def test_the_spec_tab_has_the_call_that_queues_it_again(actor_for, engineer, web, submit, artifact, project, page):
+    job = submit(inputs=[InputSpec(slot="x", digest=artifact.digest)], name="it's", register={})
+    body = tabs.again(job, json.loads(job.spec))
+    asked = read_submission(body, idempotency_key=None)
+    again, _ = services.submit_job(actor=actor_for(engineer), project=project, asked=asked)
+    assert (again.spec, again.need_cpus, again.time_limit_seconds) == (job.spec, job.need_cpus, job.time_limit_seconds)
+    assert again.inputs.get().artifact_id == artifact.digest
+    assert "curl -X POST http://testserver/api/v1/projects/demo/jobs" in text_of(
+        web(engineer).get(page(f"/{job.pk}/spec"))
+    )
+
+
+def test_what_the_engine_said_is_told_as_rows(engineer, web, running, succeed, page):
+    succeed(running)
+    Job.objects.filter(pk=running.pk).update(result={"rows": {"training": 6013}, "left": []})
+    text = text_of(web(engineer).get(page(f"/{running.pk}/spec")))
+    assert "<dt>rows / training</dt>" in text
+    assert "6,013" in text
+    assert "{&#x27;" not in text
+
+
+def test_metrics_are_drawn(engineer, web, running, worker_actor, page):
+    points = [{"name": "<loss>", "value": n, "step": n} for n in range(5)]
+    services.report_events(actor=worker_actor, job=running, events=[("metric", {"points": points})])
+    text = text_of(web(engineer).get(page(f"/{running.pk}/metrics")))
+    assert "&lt;loss&gt;" in text
+    assert "<loss>" not in text
+    assert f'id="told" data-redrawn data-part="told" data-redraws="{page(f"/{running.pk}/metrics")}"' in text
+
+
+@pytest.mark.parametrize("tab", ["", "/metrics"])
+def test_before_the_first_metric_its_place_is_kept_while_the_job_lives(tab, engineer, web, running, succeed, page):
+    place = r'id="measures" data-redrawn[^>]* hidden>'
+    assert re.search(place, text_of(web(engineer).get(page(f"/{running.pk}{tab}"))))
+    succeed(running)
+    assert not re.search(place, text_of(web(engineer).get(page(f"/{running.pk}{tab}"))))

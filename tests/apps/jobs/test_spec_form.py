@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from urllib.parse import urlencode
 
 import pytest
 from django.http import QueryDict
@@ -9,8 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from apps.errors import Invalid
 from apps.jobs import kinds
-from apps.jobs.forms import SpecForm, joined, split, walked
+from apps.jobs.fields import Offer, walked
+from apps.jobs.forms import SpecForm
 from apps.jobs.specs import parse_spec, spec_text
+from apps.jobs.typed_lists import joined, split
 
 
 class Step(BaseModel):
@@ -111,9 +114,9 @@ def test_takes_any_model_offers_names_and_folds_groups_without_errors():
     form.datalists, form.folded = {"/count": "counts"}, frozenset({"/extra"})
     html = render_to_string("components/form.html", {"form": form})
     assert 'list="counts"' in html
-    assert '<details class="group" data-pointer="/extra">' in html
+    assert '<details class="group" data-pointer="/extra" ' in html
     form.errors["/extra/note"] = "wrong"
-    assert '<details class="group" data-pointer="/extra">' not in render_to_string(
+    assert '<details class="group" data-pointer="/extra" ' not in render_to_string(
         "components/form.html", {"form": form}
     )
 
@@ -200,6 +203,92 @@ def test_a_list_grows_and_shrinks_and_keeps_what_was_typed(form):
     assert bound.spec()["steps"] == [{"column": "b", "scale": "2"}, {"scale": None}]
     assert not bound.is_valid()
     assert list(bound.errors) == ["/steps/1/column"]
+
+
+@pytest.mark.parametrize(
+    ("op", "order"),
+    [("up:/steps/1", "bac"), ("down:/steps/1", "acb"), ("up:/steps/0", "abc"), ("down:/steps/2", "abc")],
+)
+def test_an_entry_changes_places_with_its_neighbour(form, op, order):
+    bound = form(**{f"/steps/{place}/column": name for place, name in enumerate("abc")})
+    assert bound.apply(op)
+    assert "".join(step["column"] for step in bound.spec()["steps"]) == order
+
+
+@pytest.fixture
+def clean_form():
+    """The form of a cleaning whose columns are picked from those of a table."""
+    form = SpecForm("clean")
+    form.offers = {"/columns": [Offer("close", "double"), Offer('a, "b"', "int64"), Offer("day", "string", fits=False)]}
+    return form
+
+
+def test_columns_are_ticked_and_read_back(clean_form):
+    clean_form.bind(QueryDict(urlencode([("/columns", "close"), ("/columns", '"a, ""b"""')])))
+    assert clean_form.spec()["columns"] == ["close", 'a, "b"']
+    drawn = item(clean_form, "/columns")
+    assert drawn.control == "boxes"
+    assert [(box.label, box.ticked, box.unfit) for box in drawn.boxes] == [
+        ("close", True, False),
+        ('a, "b"', True, False),
+        ("day", False, True),
+    ]
+
+
+def test_what_was_typed_for_another_table_stays_and_says_so(clean_form):
+    clean_form.bind(QueryDict("/columns=open"))
+    assert [(box.label, box.told) for box in item(clean_form, "/columns").boxes if box.ticked] == [
+        ("open", "not in this table")
+    ]
+
+
+def test_no_tick_is_every_column(clean_form):
+    assert clean_form.bind(QueryDict("")).spec()["columns"] is None
+    assert 'type="checkbox"' in render_to_string("components/form.html", {"form": clean_form})
+
+
+def test_the_default_stands_by_its_field():
+    told = {each.pointer: each.default for each in walked(SpecForm("train").items)}
+    assert (told["/lags"], told["/hidden"], told["/split"], told["/schedule/init_lr"]) == (
+        "20",
+        "64, 64",
+        "auto",
+        "0.0001",
+    )
+    assert told["/target"] == told["/features"] == ""
+
+
+def test_a_phone_shows_the_keys_that_the_number_takes():
+    keys = {each.pointer: each.keys for each in walked(SpecForm("train").items)}
+    assert (keys["/lags"], keys["/test_share"], keys["/target"]) == ("numeric", "decimal", "")
+
+
+def test_rare_fields_stand_apart_and_open_when_changed():
+    form = SpecForm("train")
+    form.rare = frozenset({"/seed", "/threads"})
+    apart = form.items[-1]
+    assert [each.pointer for each in apart.items] == ["/seed", "/threads"]
+    assert (apart.folded, apart.open) == (True, False)
+    form.bind(sent(form) | {"/task": "forecast", "/target": "y", "/seed": "7"})
+    assert form.items[-1].open
+    form.bind({"/seed": "x"}).is_valid()
+    assert not form.items[-1].folded
+
+
+def test_several_errors_are_listed_with_links():
+    form = SpecForm("clean").bind({"/window_size": "0", "/csv/delimiter": "ab"})
+    form.is_valid()
+    html = render_to_string("components/form.html", {"form": form})
+    assert '<a href="#f-window_size">' in html
+    assert '<a href="#f-csv-delimiter">' in html
+
+
+def test_as_json_it_is_what_rest_takes():
+    form = SpecForm("clean").bind({"/window_size": "7", "/outliers/method": "iqr", "/columns": "a"})
+    body = form.as_json()
+    assert body == {"window_size": 7, "outliers": {"method": "iqr"}, "columns": ["a"]}
+    assert parse_spec("clean", body, strict=True) == form.parsed()
+    assert SpecForm("clean").bind({"/window_size": "x"}).as_json()["window_size"] == "x"
 
 
 @pytest.mark.parametrize(

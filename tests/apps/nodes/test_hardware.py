@@ -82,6 +82,7 @@ def nvml(**changes):
             "nvmlDeviceGetUUID": lambda card: "GPU-1",
             "nvmlDeviceGetMemoryInfo": lambda card: SimpleNamespace(total=40, free=30),
             "nvmlDeviceGetUtilizationRates": lambda card: SimpleNamespace(gpu=25),
+            "nvmlDeviceGetTemperature": lambda card, sensor: 61,
         }
         | changes
     )
@@ -91,12 +92,21 @@ def test_lists_the_gpus(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", nvml())
     card = {"index": 0, "name": "A100", "memory_bytes": 40, "driver": "550.54", "uuid": "GPU-1"}
     assert hardware.gpus_by_nvml() == ([card], "")
-    assert hardware.gpu_use() == [{"index": 0, "busy": 0.25, "memory_free_bytes": 30}]
+    use = {"index": 0, "busy": 0.25, "memory_free_bytes": 30, "memory_bytes": 40, "temperature": 61}
+    assert hardware.gpu_use() == [use]
 
 
 def test_a_card_in_instances_does_not_tell_how_busy_it_is(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pynvml", nvml(nvmlDeviceGetUtilizationRates=fail))
-    assert hardware.gpu_use()[0]["busy"] is None
+    silent = {"nvmlDeviceGetUtilizationRates": fail, "nvmlDeviceGetTemperature": fail}
+    monkeypatch.setitem(sys.modules, "pynvml", nvml(**silent))
+    use = hardware.gpu_use()[0]
+    assert (use["busy"], use["temperature"], use["memory_bytes"]) == (None, None, 40)
+
+
+def test_the_store_has_a_disk_of_its_own(tmp_path):
+    load = hardware.load(tmp_path, tmp_path)
+    assert 0 < load["store_free_bytes"] <= load["store_total_bytes"] == load["disk_total_bytes"]
+    assert hardware.load(tmp_path)["store_total_bytes"] is None
 
 
 @pytest.mark.parametrize(

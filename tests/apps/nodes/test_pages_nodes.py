@@ -1,27 +1,64 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from apps.nodes.models import Node
+from apps.audit.models import AuditRecord
+from apps.jobs.models import Job, QueueSample
+from apps.nodes.models import Node, NodeSample
+
+GB = 10**9
+TABS = ["", "/jobs", "/hardware", "/audit"]
 
 
 def text_of(answer) -> str:
     return answer.content.decode()
 
 
-def queries_of(client) -> int:
-    client.get("/nodes")
+def queries_of(client, where: str) -> int:
+    client.get(where)
     with CaptureQueriesContext(connection) as seen:
-        assert client.get("/nodes").status_code == 200
+        assert client.get(where).status_code == 200
     return len(seen)
 
 
+@pytest.fixture
+def add_job(project, node):
+    """add_job(**columns) -> a job that runs on the node."""
+
+    def add(**columns) -> Job:
+        facts = {"project": project, "kind": "noop", "spec": "{}", "queue": "cpu", "time_limit_seconds": 9, "grant": {}}
+        facts |= {"node": node, "state": "running", "claimed_at": timezone.now()}
+        return Job.objects.create(**facts | columns)
+
+    return add
+
+
+@pytest.fixture
+def measured(node):
+    """The node with a GPU and four samples of the last two minutes."""
+    gpu = {"index": 0, "name": "A100", "memory_bytes": 40 * GB, "driver": "550", "uuid": "GPU-1"}
+    use = {"index": 0, "busy": 0.42, "memory_free_bytes": 30 * GB, "memory_bytes": 40 * GB}
+    load = {"cpu_share": 0.07, "memory_total_bytes": 64 * GB, "memory_free_bytes": 48 * GB, "disk_free_bytes": 5 * GB}
+    Node.objects.filter(pk=node.pk).update(gpus=[gpu], queues=["cpu", "gpu"], load={**load, "gpus": [use]})
+    card = {"index": 0, "busy": 0.42, "memory_used_bytes": 10 * GB, "memory_bytes": 40 * GB, "temperature": 61}
+    for number in range(4):
+        at = timezone.now() - timedelta(seconds=120 - 15 * number)
+        NodeSample.objects.create(node=node, at=at, cpu_share=0.5, memory_used_bytes=16 * GB, gpus=[card])
+    return node
+
+
+# -- the list -------------------------------------------------------------------------------------------------------
 def test_the_list_costs_the_same_for_five_and_fifty(engineer, web, node):
     client = web(engineer)
     Node.objects.bulk_create(Node(name=f"n{n}", host="h") for n in range(4))
-    few = queries_of(client)
-    Node.objects.bulk_create(Node(name=f"n{n}", host="h") for n in range(4, 49))
-    assert queries_of(client) == few < 20
+    few = queries_of(client, "/nodes")
+    Node.objects.bulk_create(Node(name=f"n{n}", host="h", queues=["cpu", f"q{n}"]) for n in range(4, 49))
+    assert queries_of(client, "/nodes") == few < 20
 
 
 @pytest.mark.parametrize(("seconds", "word"), [(0, "<b>1 of 1 node</b>"), (60, "<b>1 offline</b>")])
@@ -30,12 +67,166 @@ def test_the_answer_counts_who_takes_jobs(seconds, word, engineer, web, node, he
     assert word in text_of(web(engineer).get("/nodes"))
 
 
+def test_the_answer_tells_what_is_free(engineer, web, measured, add_job):
+    add_job(need_cpus=3, need_memory_bytes=4 * 2**30, need_gpus=1, devices=[0])
+    said = text_of(web(engineer).get("/nodes"))
+    assert "<b>13 CPUs, 64.4 GB</b>" in said
+    assert "<b>0 of 1 GPUs</b>" in said
+    assert "7 % in use" in said
+    assert "5.0 GB" in said
+
+
+def test_filters(engineer, web, measured):
+    client = web(engineer)
+    row = f'id="node-{measured.pk}"'
+    shown = {query: row in text_of(client.get(f"/nodes?{query}")) for query in ("q=GPU", "q=x", "queue=gpu", "queue=z")}
+    assert shown == {"q=GPU": True, "q=x": False, "queue=gpu": True, "queue=z": False}
+    assert client.get("/nodes?status=asleep").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("sort", "first"), [("name", "a"), ("-name", "c"), ("-cpus_free", "b"), ("cpus", "a"), ("jobs", "a"), ("", "a")]
+)
+def test_sorts_by_what_is_free(engineer, web, db, sort, first):
+    for name, cpus in (("a", 2), ("b", 8), ("c", 4)):
+        Node.objects.create(name=name, host="h", cpus=cpus)
+    said = text_of(web(engineer).get(f"/nodes?sort={sort}"))
+    places = {name: said.index(f'href="/nodes/{name}"') for name in "abc"}
+    assert min(places, key=places.get) == first
+
+
+def test_another_order_is_said(engineer, web, node):
+    answer = web(engineer).get("/nodes?sort=colour")
+    assert answer.status_code == 422
+    assert "colour" in text_of(answer)
+
+
+def test_pages_of_fifty(engineer, web, db):
+    Node.objects.bulk_create(Node(name=f"n{n:03}", host="h") for n in range(60))
+    client = web(engineer)
+    first = client.get("/nodes")
+    assert text_of(first).count('id="node-') == 50
+    last = client.get("/nodes", {"cursor": first.context["page"].next})
+    assert [row.node.name for row in last.context["rows"]] == [f"n{n:03}" for n in range(50, 60)]
+    assert client.get("/nodes?cursor=x").status_code == 400
+
+
+def test_columns_are_picked_and_the_rest_left_out(engineer, web, measured):
+    said = text_of(web(engineer).get("/nodes?columns=cpus,memory"))
+    assert '<td class="n" data-l="CPUs in all">16</td>' in said
+    assert 'data-l="Queues"' not in said
+
+
+@pytest.mark.parametrize(("sort", "names"), [("state", "abc"), ("-state", "cba")])
+def test_states_are_ordered_by_how_near_they_are_to_taking_jobs(engineer, web, db, sort, names):
+    now = timezone.now()
+    for name, heard, held in (("c", None, None), ("b", now, now), ("a", now, None)):
+        Node.objects.create(name=name, host="h", heartbeat_at=heard, held_at=held)
+    rows = web(engineer).get(f"/nodes?sort={sort}").context["rows"]
+    assert "".join(row.node.name for row in rows) == names
+
+
+def test_the_list_is_taken_away_whole_and_recorded(engineer, web, measured):
+    Node.objects.bulk_create(Node(name=f"n{n:03}", host="h") for n in range(60))
+    answer = web(engineer).get("/nodes?format=csv&columns=state,queues,gpus_free&sort=-gpus_free")
+    lines = b"".join(answer.streaming_content).decode().splitlines()
+    assert lines[:2] == ["name,state,gpus_free,queues", 'gpu-01,online,1,"cpu, gpu"']
+    assert len(lines) == 62
+    assert AuditRecord.objects.filter(action="list.export", object_id="nodes").count() == 1
+
+
+def test_says_why_the_first_of_each_queue_waits(engineer, web, node, add_job, other_project):
+    Node.objects.update(queues=["cpu"])
+    running = add_job(need_cpus=16)
+    mine = add_job(state="queued", node=None, need_cpus=1, queued_at=timezone.now())
+    theirs = add_job(state="queued", node=None, queue="gpu", project=other_project, queued_at=timezone.now())
+    said = text_of(web(engineer).get("/nodes"))
+    assert f"#{mine.pk} noop" in said
+    assert f"once these end:</span> #{running.pk}" in said.replace("once these end: #", "once these end:</span> #")
+    assert "No node that serves the queue gpu is online." in said
+    assert f"#{theirs.pk}" not in said
+
+
+@pytest.mark.parametrize(("seconds", "worn"), [(0, "succeeded"), (600, "held")])
+def test_an_empty_queue_that_nobody_serves_is_no_good_sign(engineer, web, node, heard_of, seconds, worn):
+    Node.objects.update(queues=["cpu"])
+    heard_of(node, seconds)
+    queue = text_of(web(engineer).get("/nodes")).partition('aria-labelledby="why"')[2].partition("</section>")[0]
+    assert f'<li class="{worn}">' in queue
+    assert ("no node that serves it is online" in queue) == (worn == "held")
+
+
+def test_queues_over_time(engineer, web, node):
+    for minute in (3, 2, 1):
+        at = timezone.now() - timedelta(minutes=minute)
+        QueueSample.objects.create(queue="cpu", at=at, queued=minute, running=1)
+    assert text_of(web(engineer).get("/nodes?span=1h")).count('class="chart') >= 3
+
+
+# -- one node -------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("tab", TABS)
+def test_every_tab_opens_and_costs_the_same(engineer, web, measured, add_job, tab):
+    client, ended = web(engineer), {"state": "succeeded", "ended_at": timezone.now()}
+    add_job(), add_job(**ended)
+    few = queries_of(client, f"/nodes/gpu-01{tab}")
+    for _ in range(12):
+        add_job(), add_job(**ended)
+    assert queries_of(client, f"/nodes/gpu-01{tab}") == few < 20
+
+
+def test_draws_what_was_used(engineer, web, measured):
+    said = text_of(web(engineer).get("/nodes/gpu-01"))
+    assert "GPU temperature" in said
+    assert "Nothing was measured" not in said
+    NodeSample.objects.all().delete()
+    assert "Nothing was measured" in text_of(web(engineer).get("/nodes/gpu-01?span=24h"))
+
+
+def test_the_numbers_are_a_file(engineer, web, measured):
+    answer = web(engineer).get("/nodes/gpu-01/samples.csv?span=1h")
+    head, *rows = text_of(answer).splitlines()
+    assert head.startswith("at,cpu_share,memory_used_bytes")
+    assert head.endswith("gpu0_temperature")
+    assert rows[0].split(",")[1] == "0.5"
+    assert rows[0].endswith(",61.0")
+    assert 'filename="node-gpu-01-1h.csv"' in answer["Content-Disposition"]
+
+
+def test_jobs_of_other_projects_have_no_name(engineer, web, node, add_job, other_project):
+    mine, theirs = add_job(name="mine-x"), add_job(name="theirs-x", project=other_project)
+    ended = add_job(name="ended-x", project=other_project, state="failed", ended_at=timezone.now())
+    said = text_of(web(engineer).get("/nodes/gpu-01/jobs"))
+    assert f"#{mine.pk}" in said
+    assert "mine-x" in said
+    assert not any(word in said for word in ("theirs-x", "ended-x", f"#{theirs.pk}<", f"#{ended.pk}<"))
+
+
+@pytest.mark.parametrize(
+    ("held", "runs", "word"), [(True, True, "Draining"), (True, False, "Held"), (False, 1, "Online")]
+)
+def test_a_held_node_that_still_runs_something_drains(engineer, web, node, add_job, held, runs, word):
+    if held:
+        Node.objects.update(held_at=timezone.now(), held_reason="fan")
+    if runs:
+        add_job()
+    assert f"<span>{word}</span>" in text_of(web(engineer).get("/nodes/gpu-01"))
+
+
+def test_a_name_may_end_like_a_tab(engineer, web, db):
+    Node.objects.create(name="rack/jobs", host="h")
+    client = web(engineer)
+    assert client.get("/nodes/rack/jobs").status_code == 200
+    assert client.get("/nodes/rack/jobs/hardware").status_code == 200
+    assert [client.get(f"/nodes/nobody{tab}").status_code for tab in TABS] == [404] * 4
+
+
+# -- hold and release -----------------------------------------------------------------------------------------------
 def test_hold_and_release(sysadmin, web, node):
     client = web(sysadmin)
-    assert client.post("/nodes/gpu-01/hold", {"reason": "new driver"}).url == "/nodes"
+    assert client.post("/nodes/gpu-01/hold", {"reason": "new driver"}).url == "/nodes/gpu-01"
     node.refresh_from_db()
     assert node.held_reason == "new driver"
-    assert "new driver" in text_of(client.get("/nodes"))
+    assert all("new driver" in text_of(client.get(where)) for where in ("/nodes", "/nodes/gpu-01"))
     client.post("/nodes/gpu-01/release")
     node.refresh_from_db()
     assert node.held_at is None
@@ -50,14 +241,19 @@ def test_a_hold_without_a_reason_is_said(sysadmin, web, node):
 @pytest.mark.parametrize("who", ["engineer", "auditor"])
 def test_others_have_no_button_and_are_refused(who, request, web, node):
     client = web(request.getfixturevalue(who))
-    assert "/nodes/gpu-01/hold" not in text_of(client.get("/nodes"))
+    assert "/nodes/gpu-01/hold" not in text_of(client.get("/nodes/gpu-01"))
     assert client.post("/nodes/gpu-01/hold", {"reason": "no"}).status_code == 403
     node.refresh_from_db()
     assert node.held_at is None
 
 
-def test_filters(engineer, web, node):
-    client = web(engineer)
-    assert "gpu-01" not in text_of(client.get("/nodes?q=cpu"))
-    assert client.get("/nodes?status=asleep").status_code == 422
-    assert client.get("/nodes/gpu-02/hold").status_code == 405
+def test_the_button_is_the_administrators(sysadmin, web, node):
+    assert "/nodes/gpu-01/hold" in text_of(web(sysadmin).get("/nodes/gpu-01"))
+    assert web(sysadmin).get("/nodes/gpu-01/hold").status_code == 405
+
+
+def test_the_trail_of_a_node_is_the_auditors(sysadmin, auditor, engineer, web, node):
+    web(sysadmin).post("/nodes/gpu-01/hold", {"reason": "fan"})
+    assert AuditRecord.objects.filter(action="node.hold").exists()
+    assert "node.hold" in text_of(web(auditor).get("/nodes/gpu-01/audit"))
+    assert "node.hold" not in text_of(web(engineer).get("/nodes/gpu-01/audit"))

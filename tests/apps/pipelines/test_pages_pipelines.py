@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import html
 import json
+import re
 
 import pytest
 from django.db import connection
@@ -117,6 +119,26 @@ def test_the_graph_links_every_step_and_what_feeds_it_from_outside(engineer, web
     assert graph.count('class="edge"') == 2
 
 
+def test_a_box_of_the_graph_tells_progress_and_duration(engineer, web, start, work, claim, page):
+    pipeline = start()
+    work(1)
+    Job.objects.filter(pk=claim().pk).update(progress={"done": 1, "total": 4, "unit": "steps"})
+    text = text_of(web(engineer).get(page(f"/{pipeline.pk}")))
+    graph = text.partition('<svg class="dag"')[2].partition("</section>")[0]
+    assert 'data-meter y="48" height="3" width="25.0%"' in graph
+    assert '<tspan data-bind="progress.share" data-format="share">25 %</tspan>' in graph
+    assert graph.count("data-meter") == 1
+    assert graph.count('y="46"') == 1  # how long the one that has ended took
+
+
+def test_steps_stand_on_an_axis_of_time(engineer, web, start, work, page):
+    pipeline = start()
+    assert 'aria-labelledby="gantt"' in text_of(web(engineer).get(page(f"/{pipeline.pk}")))
+    work(3)
+    text = text_of(web(engineer).get(page(f"/{pipeline.pk}")))
+    assert text.count('<svg class="barline succeeded"') == 3
+
+
 def test_the_document_and_the_trail(engineer, web, start, page):
     pipeline = start(name="<b>try</b>")
     client = web(engineer)
@@ -174,7 +196,7 @@ def test_run_again_with_another_spec(engineer, web, start, work, page, job, stat
     work(3)
     form = text_of(client.get(page(f"/{pipeline.pk}/rerun?from=b")))
     assert "<b>b, c</b>" in form
-    assert 'name="/steps" type="text" inputmode="decimal" autocomplete="off" spellcheck="false" value="5"' in form
+    assert 'name="/steps" type="text" inputmode="numeric" autocomplete="off" spellcheck="false" value="5"' in form
     answer = client.post(
         page(f"/{pipeline.pk}/rerun?from=b"), {"/steps": "7", "/seconds": "0", "/fail": "", "op": "submit"}
     )
@@ -226,12 +248,12 @@ def form(version):
 def test_a_version_fills_the_form_and_offers_its_columns(engineer, web, version, page):
     text = text_of(web(engineer).get(page(f"/new?version={version.pk}")))
     assert f'<option value="{version.pk}" selected>' in text
-    assert '<option value="close"></option>' in text
+    assert '<option value="close" label="double"></option>' in text
     assert "Its columns: day, close." in text
     assert "/clean/csv/missing_tokens" in text
     assert "/clean/csv/delimiter" not in text  # the version says so
     assert 'value="wti-model"' in text
-    assert "No node serves the queue cpu now" in text
+    assert "No node of the queue cpu is online" in text
 
 
 def test_submit_makes_the_pipeline_and_leads_to_it(engineer, web, form, page, job):
@@ -278,7 +300,7 @@ def test_check_answers_the_form_alone_with_the_columns_of_the_version(engineer, 
     answer = web(engineer).post(page("/new"), {**form, "op": "check"}, headers={"HX-Request": "true"})
     assert answer.status_code == 200
     assert "<html" not in text_of(answer)
-    assert '<option value="close"></option>' in text_of(answer)
+    assert '<option value="close" label="double"></option>' in text_of(answer)
     assert not Pipeline.objects.exists()
 
 
@@ -309,3 +331,37 @@ def test_a_viewer_gets_no_form(viewer, web, form, page):
 def test_the_page_of_a_version_offers_to_train(engineer, web, version, page):
     text = text_of(web(engineer).get("/p/demo/data/wti/1"))
     assert f"{page('/new')}?version={version.pk}" in text
+
+
+# -- what the form says before it is queued ---------------------------------------------------------------------------
+def test_the_steps_are_drawn_as_they_will_wait(engineer, web, version, page):
+    text = text_of(web(engineer).get(page(f"/new?version={version.pk}")))
+    assert 'href="#f-train-g"' in text
+    assert 'href="#f-clean-g"' in text
+    skipping = {"version": version.pk, "/skip_cleaning": "true", "op": "ahead"}
+    assert 'href="#f-clean-g"' not in text_of(
+        web(engineer).post(page("/new"), skipping, headers={"HX-Request": "true"})
+    )
+
+
+def test_the_schedule_is_that_of_the_train_step(engineer, web, form, page):
+    data = {**form, "/train/schedule/warmup_steps": "-3", "op": "ahead"}
+    text = text_of(web(engineer).post(page("/new"), data, headers={"HX-Request": "true"}))
+    assert '<li><a href="#f-train-schedule-warmup_steps">Warm-up</a>' in text
+
+
+def test_the_sample_is_that_of_the_clean_step(engineer, web, form, page):
+    text = text_of(web(engineer).post(page("/new"), {**form, "op": "sample"}, headers={"HX-Request": "true"}))
+    assert "Fill by the median of" in text
+
+
+def test_the_rest_call_makes_the_same_pipeline(engineer, web, api, form, page):
+    client = web(engineer)
+    data = {**form, "/clean/window_size": "9", "/train/epochs": "3", "needs/cpus": "2"}
+    text = html.unescape(text_of(client.post(page("/new"), {**data, "op": "ahead"}, headers={"HX-Request": "true"})))
+    body = json.loads(re.search(r"-d '(\{.*?\n\})'", text, re.S)[1])
+    answer = api(engineer).post("/api/v1/projects/demo/pipelines", body, format="json")
+    assert answer.status_code == 201, answer.content
+    client.post(page("/new"), {**data, "op": "submit"})
+    by_rest, by_form = Pipeline.objects.order_by("pk")
+    assert by_rest.document == by_form.document

@@ -195,3 +195,16 @@ def test_rest_names_what_is_wrong(api, engineer, url, body, wrong, field):
 def test_steps_and_a_template_at_once_are_refused(api, engineer, url, body):
     answer = api(engineer).post(url(), {**body, "steps": []}, format="json")
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "/steps")
+
+
+@pytest.mark.parametrize("key", TEMPLATES)
+def test_what_waits_for_what_is_what_it_builds(key, version):
+    template, made = TEMPLATES[key], version()
+    ground = Ground(version=made, table=made.files.get(), model="m")
+    values = template.parameters.model_validate({"train": {"task": "forecast", "target": "close"}})
+    built = {
+        one["name"]: {i["step"] for i in one["inputs"].values() if "step" in i}
+        for one in template.build(values, ground)
+    }
+    assert {step: set(above) for step, above in template.waits.items()} == built
+    assert list(template.waits) == list(template.kinds)

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from apps.audit.models import AuditRecord
@@ -16,6 +18,17 @@ def test_make_list_and_read(api, engineer):
     assert listed == made.json()
     assert client.get(URL, {"q": "nothing"}).json()["items"] == []
     assert client.get(f"{URL}/wti-forecast").json()["aliases"] == []
+
+
+def test_days_narrow_the_list_and_the_last_registered_leads(api, viewer, project):
+    for day, name in ((3, "second"), (2, "first"), (4, "third")):
+        touched = datetime(2026, 3, day, 12, tzinfo=UTC)
+        made = Model.objects.create(project=project, name=name, created_by="x")
+        Model.objects.filter(pk=made.pk).update(touched_at=touched)
+    client, between = api(viewer), {"registered_after": "2026-03-03", "registered_before": "2026-03-04"}
+    assert [item["name"] for item in client.get(URL, between).json()["items"]] == ["third", "second"]
+    wrong = client.get(URL, {"registered_before": "yesterday"})
+    assert (wrong.status_code, wrong.json()["error"]["field"]) == (422, "registered_before")
 
 
 @pytest.mark.parametrize(

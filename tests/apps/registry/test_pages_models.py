@@ -4,11 +4,13 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.approvals.models import Approval
 from apps.artifacts.models import Artifact
+from apps.audit.models import AuditRecord
+from apps.registry import views
 from apps.registry.models import Alias, Model
 from apps.registry.services import request_promotion
 
 pytestmark = pytest.mark.django_db
-TABS = ("", "/variants", "/compare", "/files", "/lineage", "/audit")
+TABS = ("", "/variants", "/compare", "/files", "/history", "/lineage", "/audit")
 URL = "/p/demo/models"
 
 
@@ -91,11 +93,23 @@ def test_what_is_in_production_is_not_compared_with_itself(viewer, web, register
     assert "wti-forecast v2 and v1" in text_of(client.get(f"{URL}/wti-forecast/2/compare"))
 
 
+def test_an_older_version_than_are_offered_is_the_one_that_is_chosen(viewer, web, registered, monkeypatch):
+    monkeypatch.setattr(views, "OFFERED", 1)
+    for _ in range(3):
+        registered()
+    text = text_of(web(viewer).get(f"{URL}/wti-forecast/3/compare?with=1"))
+    assert "wti-forecast v3 and v1" in text
+    assert '<option value="1" selected>v1</option>' in text
+
+
 def test_the_commands_to_serve_it(viewer, web, registered):
     fp32 = registered().variants.get(name="fp32")
     text = web(viewer).get(f"{URL}/wti-forecast/1/files").content.decode()
-    assert f"-o wti-forecast/model.fp32 http://testserver/api/v1/projects/demo/artifacts/{fp32.artifact_id}" in text
-    assert "deepseek serve wti-forecast" in text
+    where = "http://testserver/api/v1/projects/demo/artifacts"
+    assert f"-o wti-forecast-fp32/model.fp32 {where}/{fp32.artifact_id}" in text
+    assert "deepseek serve wti-forecast-fp32" in text
+    assert "deepseek serve wti-forecast-int8" in text
+    assert "{&quot;features&quot;: [[0.0, 0.0]]}" in text
 
 
 def test_ask_for_a_promotion(engineer, approver, web, registered):
@@ -132,7 +146,38 @@ def test_set_an_alias(engineer, web, registered):
     assert refused.status_code == 422
     for kept in ('value="No"', 'value="typed once"', 'id="alias-e"'):
         assert kept in text_of(refused)
-    assert client.post(f"{URL}/wti-forecast/1/alias", {"alias": "production"}).status_code == 403
+
+
+def test_production_typed_as_an_alias_is_refused_at_the_field(engineer, web, registered):
+    registered()
+    answer = web(engineer).post(f"{URL}/wti-forecast/1/alias", {"alias": "production", "reason": "kept"})
+    text = text_of(answer)
+    assert (answer.status_code, Alias.objects.exists()) == (403, False)
+    for kept in ('value="production"', 'value="kept"', "moves only by an approval.", 'id="alias-e"'):
+        assert kept in text
+    assert AuditRecord.objects.filter(action="model.set_alias", result="refused").count() == 1
+
+
+def test_a_refused_rollback_keeps_the_reason(engineer, web, registered, approved, spoil):
+    first = registered()
+    approved(first)
+    approved(registered())
+    spoil(first.variants.first().artifact_id)
+    answer = web(engineer).post(f"{URL}/wti-forecast/rollback", {"reason": "worse in <ward>"})
+    text = text_of(answer)
+    assert answer.status_code >= 400
+    assert "worse in &lt;ward&gt;</textarea>" in text
+    assert 'id="back" aria-labelledby="back-t" data-open' in text
+
+
+def test_a_variant_without_figures_is_said_not_to_be_measured(viewer, web, registered, monkeypatch):
+    shown = "apps.registry.facts.figures_of"
+    bare = {"rows": 4, "headline": "", "metrics": {}, "baseline": None, "size_ratio": None, "latency": {}}
+    more = {"difference": {}, "max_abs_error": None, "same_class": {}, "notes": []}
+    registered()
+    monkeypatch.setattr(shown, lambda figures: bare | more)
+    text = text_of(web(viewer).get(f"{URL}/wti-forecast/1"))
+    assert "int8: not measured." in text
 
 
 def test_roll_back(engineer, web, registered, approved):
@@ -141,7 +186,7 @@ def test_roll_back(engineer, web, registered, approved):
     approved(second)
     client = web(engineer)
     assert "Roll back to v1" in text_of(client.get(f"{URL}/wti-forecast"))
-    assert "note failed" in text_of(client.post(f"{URL}/wti-forecast/rollback", {"reason": " "}, follow=True))
+    assert client.post(f"{URL}/wti-forecast/rollback", {"reason": " "}).status_code == 422
     client.post(f"{URL}/wti-forecast/rollback", {"reason": "worse"})
     assert Alias.objects.get().version == first
     text = text_of(client.get(f"{URL}/wti-forecast"))
@@ -219,3 +264,44 @@ def test_production_is_found_among_very_many_aliases(viewer, web, registered, ap
     approved(version)
     Alias.objects.bulk_create(Alias(model=version.model, name=f"a{n}", version=version) for n in range(120))
     assert "<b>In production.</b>" in text_of(web(viewer).get(f"{URL}/wti-forecast/1"))
+
+
+def test_it_says_whether_it_may_go_out(viewer, approver, web, registered, approved, metric):
+    approved(registered(metrics=[metric(2, 1.9, 2.1)]))
+    registered(metrics=[metric(1, 0.9, 1.1)])
+    text = text_of(web(viewer).get(f"{URL}/wti-forecast/2"))
+    assert "May it go out" in text
+    assert "rmse: Better: the intervals do not meet" in text
+    assert "It takes 1 approval within 72 h; 1 could give one, never who asks." in text
+
+
+def test_without_an_approver_it_may_not(viewer, web, registered):
+    registered()
+    text = text_of(web(viewer).get(f"{URL}/wti-forecast/1"))
+    assert "May not go out: It takes 1 approval within 72 h, and only 0 could give one" in text
+
+
+def test_the_history_of_a_version_names_requests_and_moves(viewer, engineer, web, registered, approved, actor_for):
+    approval = approved(registered())
+    approved(registered())
+    text = text_of(web(viewer).get(f"{URL}/wti-forecast/1/history"))
+    assert f'href="/p/demo/approvals/{approval.pk}"' in text
+    assert text.index("production went to v2") < text.index("production came here")
+    registered(name="other")
+    assert "Nobody has asked" in text_of(web(viewer).get(f"{URL}/other/1/history"))
+
+
+def test_the_recipe_and_the_way_to_run_it_again(engineer, viewer, web, registered):
+    version = registered()
+    trainer = version.variants.order_by("pk").first().job_id
+    text = text_of(web(engineer).get(f"{URL}/wti-forecast/1"))
+    assert "<dt>task</dt><dd><code>forecast</code></dd>" in text
+    assert f"/jobs/new/train?from={trainer}" in text
+    assert "/jobs/new/train" not in text_of(web(viewer).get(f"{URL}/wti-forecast/1"))
+
+
+def test_gauges_of_one_measure_share_their_scale(viewer, web, registered, approved, metric):
+    approved(registered(metrics=[metric(2, 1.9, 2.1)]))
+    registered(metrics=[metric(1, 0.9, 1.1)])
+    text = text_of(web(viewer).get(f"{URL}/wti-forecast/2/variants"))
+    assert text.count('class="gauge') == 3

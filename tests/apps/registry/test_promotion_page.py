@@ -4,11 +4,15 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from apps.accounts.proofs import Proof
+from apps.approvals.services import approve
+from apps.errors import Conflict
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
-from apps.registry.models import ModelVersion
+from apps.registry.models import Model, ModelVersion
+from apps.registry.promotion_page import void_words
 from apps.registry.registering import variant_end
-from apps.registry.services import request_promotion
+from apps.registry.services import request_promotion, roll_back
 
 pytestmark = pytest.mark.django_db
 
@@ -50,6 +54,14 @@ def test_the_first_is_compared_with_its_baseline(registered, asked, page):
     assert "the baseline “last value” has <b>2</b>" in text
     assert "Reject, leave production empty" in text
     assert "There is nothing to go back to" in text
+
+
+def test_what_was_nothing_then_is_told_as_past_once_it_has_ended(registered, asked, approved, page):
+    assert "Nothing is in production yet" in page(asked(registered()))
+    text = page(approved(registered(name="other")))
+    assert "Nothing was in production when it was asked for" in text
+    assert "Production when asked" in text
+    assert "Nothing is in production yet" not in text
 
 
 def test_it_is_drawn_from_the_facts(registered, asked, page, metric):
@@ -111,3 +123,45 @@ def test_figures_that_no_job_measured_are_said_to_be_such(registered, asked, pag
     text = page(asked(claimed))
     assert "not measured here" in text
     assert "the baseline “last value” has <b>2</b>: <b>which is better cannot be told</b>" in text
+
+
+def test_what_is_not_known_is_said(registered, approved, asked, page, metric):
+    approved(registered(metrics=[metric(1, 0.9, 1.1)]))
+    text = page(asked(registered(metrics=[metric(1.05, 0.95, 1.15)])))
+    assert "What we do not know" in text
+    assert "does not prove that there is none: fp32 rmse, int8 rmse." in text
+    assert "a download leaves no trace" in text
+
+
+def test_other_rows_are_among_what_is_not_known(registered, approved, asked, page):
+    approved(registered(heldout=b"some"))
+    assert "other held-out rows, so it cannot be compared: fp32 rmse" in page(asked(registered(heldout=b"others")))
+
+
+def test_a_void_one_says_in_words_that_production_moved(registered, approved, asked, page, approver, actor_for):
+    approved(registered())
+    old = asked(registered())
+    approved(registered())
+    proof = Proof(user_id=approver.pk, method="password")
+    with pytest.raises(Conflict):
+        approve(actor=actor_for(approver), approval=old, facts_digest=old.facts_digest, reason="good", proof=proof)
+    text = page(old)
+    assert "Production has moved from v1 to v3 since." in text
+    assert text.index("current › version") < text.index("current › digest")
+
+
+def test_spoilt_bytes_are_named_by_their_variant():
+    path = "/candidate/variants/int8/model"
+    assert "int8" in void_words([{"path": path, "was": "a", "is": "b"}])
+    assert void_words([{"path": "/elsewhere", "was": 1}]) == ""
+
+
+def test_what_came_of_it_is_told_to_the_end(registered, approved, page, engineer, actor_for):
+    first = approved(registered())
+    assert "It still points there." in page(first)
+    second = approved(registered())
+    assert "It points to v2 by now." in page(first)
+    roll_back(actor=actor_for(engineer), model=Model.objects.get(), reason="Worse in <ward 2>.")
+    text = page(second)
+    assert "engineer rolled it back to v1" in text
+    assert "Worse in &lt;ward 2&gt;." in text

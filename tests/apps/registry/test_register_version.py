@@ -4,6 +4,7 @@ import pytest
 
 from apps.audit.models import AuditRecord
 from apps.errors import Invalid, NotFound, Refused
+from apps.jobs.models import Job
 from apps.lineage.models import Edge
 from apps.registry.documents import document_text
 from apps.registry.facts import side
@@ -38,6 +39,14 @@ def test_a_version_with_its_variants_run_and_record(register, forms, project):
     assert (record.object_id, record.project_id) == (str(version.pk), project.pk)
     assert version.digest in record.body
     assert fp32.artifact_id in record.body
+
+
+def test_it_is_made_for_who_asked_for_the_job(register, forms, worker_actor):
+    job, outputs = forms()
+    Job.objects.filter(pk=job.pk).update(requester="engineer")
+    job.refresh_from_db()
+    version, _ = register(job, outputs, actor=worker_actor.during(job.pk))
+    assert (version.created_by, version.model.created_by) == ("engineer", "engineer")
 
 
 def test_the_edges_of_lineage(register, forms):

@@ -1,6 +1,9 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from apps.registry.comparison import Verdict
+from apps.registry.models import ModelVersion
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/projects/demo/models/wti-forecast/versions"
@@ -12,6 +15,13 @@ def test_the_versions_newest_first_with_their_aliases(api, viewer, registered, a
     items = api(viewer).get(URL).json()["items"]
     assert [(item["number"], item["aliases"]) for item in items] == [(2, []), (1, ["production"])]
     assert items[1]["note"] == "first"
+
+
+def test_days_narrow_them(api, viewer, registered):
+    ModelVersion.objects.filter(pk=registered().pk).update(created_at=datetime(2026, 3, 2, 12, tzinfo=UTC))
+    registered()
+    assert [item["number"] for item in api(viewer).get(URL, {"made_before": "2026-03-02"}).json()["items"]] == [1]
+    assert [item["number"] for item in api(viewer).get(URL, {"made_after": "7d"}).json()["items"]] == [2]
 
 
 def test_a_version_whole(api, viewer, registered):

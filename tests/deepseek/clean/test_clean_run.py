@@ -39,6 +39,7 @@ def test_meta_and_summary(clean):
     assert result.outputs[0].meta == {
         "rows": 3,
         "filled": 2,
+        "origins": "kept",
         "columns": [
             {"name": "day", "dtype": "date32[day]"},
             {"name": "x", "dtype": "double"},

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek.clean import windows
+from deepseek.clean import network, windows
+from deepseek.clean.windows import medians_at
 
 
 def column(size, share, seed=0, values=None):
@@ -76,3 +77,34 @@ def test_sorting_gathers_a_chunk_at_a_time():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 * windows.CHUNK_BYTES
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 400), st.integers(1, 4), st.floats(0.02, 1), st.integers(0, 99), st.sampled_from(["f4", "f8"]))
+def test_networks_give_numpys_bytes(size, half, share, seed, dtype):
+    values = column(size, share, seed, [-np.inf, -1.0, -0.0, 0.0, 1.0, 2.0, 3e38, np.inf]).astype(dtype)
+    rows = np.flatnonzero(np.isnan(values))
+    assert medians_at(values, rows, half, gaps=True).tobytes() == by_numpy(values, rows, half).tobytes()
+
+
+@pytest.mark.parametrize("width", sorted(network.NETWORKS))
+def test_every_network_sorts_all_zeros_and_ones(width):
+    """Then it sorts everything (Knuth, theorem Z of 5.3.4)."""
+    cells = [list(map(int, f"{number:0{width}b}")) for number in range(2**width)]
+    for row in cells:
+        for low, high in network.NETWORKS[width]:
+            row[low], row[high] = min(row[low], row[high]), max(row[low], row[high])
+        assert row == sorted(row)
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.03, 0.0999, 0.2, 1])
+def test_flat_true_is_flatnonzero(share):
+    mask = np.random.default_rng(5).random(5000) < share
+    assert np.array_equal(network.flat_true(mask), np.flatnonzero(mask))
+
+
+@pytest.mark.parametrize("width", [5, 7, 51, 255])
+def test_counts_of_windows(width):
+    values = column(1000, 0.3)
+    wanted = np.lib.stride_tricks.sliding_window_view(values == values, width).sum(axis=1)
+    assert np.array_equal(windows._present(values, width), wanted)

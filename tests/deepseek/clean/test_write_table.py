@@ -1,8 +1,12 @@
 """Writing: one table, one sequence of bytes."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from deepseek.clean.batches import TableBatches
+from deepseek.clean.execute import write
 from deepseek.clean.tables import ROW_GROUP_ROWS, write_table
 
 DATA = {"x": [1.5, None, 3.0] * 50_000, "t": ["a", "b", None] * 50_000}
@@ -29,3 +33,20 @@ def test_form_of_the_file(tmp_path):
     ]
     assert {meta.row_group(0).column(i).compression for i in range(2)} == {"ZSTD"}
     assert pq.read_table(tmp_path / "a").to_pydict() == DATA
+
+
+@pytest.mark.parametrize("size", [1000, 131_072, 400_000])
+def test_written_group_by_group_it_is_the_same_bytes(tmp_path, size):
+    rng = np.random.default_rng(9)
+    values = rng.normal(size=300_000)
+    table = pa.table(
+        {
+            "x": pa.array(values, mask=values < -1),
+            "k": pa.array(rng.integers(0, 9, 300_000)),
+            "t": pa.array([f"text {number % 1000}" if number % 7 else None for number in range(300_000)]),
+        }
+    )
+    write_table(table, tmp_path / "whole.parquet")
+    written = write(TableBatches(table, size), tmp_path / "groups.parquet")
+    assert (tmp_path / "groups.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert (written.rows, written.missing["x"], written.runs) == (300_000, int((values < -1).sum()), None)

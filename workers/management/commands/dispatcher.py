@@ -1,4 +1,5 @@
-"""The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, expires approvals, seals the trail.
+"""The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, expires approvals, seals the trail,
+verifies it when somebody asks, tells lineage outside.
 
 Compare-and-set everywhere, so several may run and any may be killed. It leaves a pulse, which /readyz looks for.
 """
@@ -19,9 +20,13 @@ from django.db import connection
 
 from apps.actors import PlaneRole, plane_actor
 from apps.approvals.services import expire_due
+from apps.audit.runs import run_asked
 from apps.audit.sealing import run_sealer_round
 from apps.experiments.services import close_ended_runs
-from apps.jobs import doorbell, pulse, services
+from apps.jobs import doorbell, pulse, queues, reservations, services, tally
+from apps.nodes.samples import SAMPLE_SECONDS
+from apps.nodes.services import keep_samples
+from workers import openlineage
 from workers.starting import refuse_unsound
 
 log = logging.getLogger(__name__)
@@ -38,8 +43,16 @@ class Command(BaseCommand):
         self.actor = plane_actor(PlaneRole.DISPATCHER, host=settings.ENV.node)
         sealer = threading.Thread(target=self.every, args=(settings.ENV.seal_seconds, "sealer", self.seal), daemon=True)
         sealer.start()
+        sampler = threading.Thread(target=self.every, args=(SAMPLE_SECONDS / 2, "sampler", self.sample), daemon=True)
+        sampler.start()
+        rest = settings.ENV.dispatch_seconds
+        verifier = threading.Thread(target=self.every, args=(rest, "verifier", self.verify), daemon=True)
+        verifier.start()
+        teller = threading.Thread(target=self.every, args=(rest, "teller", self.tell), daemon=True)
+        teller.start()
         self.every(settings.ENV.dispatch_seconds, "dispatcher", self.dispatch)
-        sealer.join(timeout=5)
+        for thread in (sealer, sampler, verifier, teller):
+            thread.join(timeout=5)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping.set()
@@ -62,6 +75,23 @@ class Command(BaseCommand):
 
     def seal(self) -> None:
         run_sealer_round(self.actor)
+
+    def verify(self) -> None:
+        """What the auditor asked for; a walk of minutes, so it has a thread of its own."""
+        run_asked(self.actor, stopping=self.stopping.is_set)
+
+    def tell(self) -> None:
+        """Lineage to whoever listens outside: slow, or away, so it has a thread of its own. Mostly there is nobody."""
+        for sink in openlineage.sinks():
+            openlineage.deliver(self.actor, sink, stopping=self.stopping.is_set)
+
+    def sample(self) -> None:
+        """What pages and `/metrics` look back on, apart from the rounds above: nothing waits for it."""
+        reservations.keep_places(actor=self.actor)
+        queues.sample_queues(actor=self.actor)
+        tally.tally_ended(actor=self.actor)
+        queues.keep_samples(actor=self.actor)
+        keep_samples(actor=self.actor)
 
     def dispatch(self) -> None:
         """Ring first: a row that cannot be recovered must not keep all others from being heard of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from celery import current_app as app
@@ -23,6 +24,8 @@ class Command(BaseCommand):
         queues = [celery_queue(queue) for queue in env.node_queues if queue != "gpu" or gpus]
         # Threads: a prefork child never hears of a shutdown, and costs four times the memory. How many jobs a node
         # really runs is decided at the claim, by needs against capacity; the threads are only the ceiling.
+        # Celery's command line takes BROKER_URL for its own and prefers it to the setting, which has the password.
+        os.environ.pop("BROKER_URL", None)
         app.worker_main(
             [
                 "worker",

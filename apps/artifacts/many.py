@@ -1,0 +1,122 @@
+"""Rows for many artifacts at once, whose bytes the caller has put into the store: one transaction, one audit record.
+
+Ten thousand rows through the ORM take a second and more, nearly all of it in Python; so this says its few statements in
+SQL, which SQLite and PostgreSQL both read, and makes no objects but for what needs a look.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+from django.db import connection, models, transaction
+from django.utils import timezone
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.artifacts import names
+from apps.artifacts.models import Artifact, Holding
+from apps.artifacts.services import mark_whole, revive
+from apps.audit.services import record
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Bytes in the store, and what the project is to call them."""
+
+    digest: str
+    size: int
+    name: str = ""
+    media_type: str = names.OCTETS
+
+
+def hold_many(*, actor: Actor, project: Project, stored: Sequence[Stored]) -> None:
+    """Let the project hold all of `stored`; what it held keeps its name.
+
+    Takes the digests on trust: only for whoever stored the bytes itself, on this machine. Raises Conflict
+    (`artifact_collected`) where bytes went as garbage meanwhile; then nothing is written.
+    """
+    policy.require(actor, "artifact.take_in", project)
+    wanted = {one.digest: one for one in stored}
+    with transaction.atomic():
+        now = connection.ops.adapt_datetimefield_value(timezone.now())
+        lock_or_make(actor, list(wanted.values()), now)
+        held = held_among(project.pk, wanted)
+        fresh = [one for digest, one in wanted.items() if digest not in held]
+        if not fresh:
+            return
+        by = actor.label[:200]
+        insert(
+            Holding,
+            ("project_id", "artifact_id", "name", "media_type", "created_by", "created_at"),
+            ((project.pk, one.digest, names.file_name(one.name), one.media_type, by, now) for one in fresh),
+        )
+        size = sum(one.size for one in fresh)
+        record(actor=actor, action="artifact.hold_many", obj=project, after={"artifacts": len(fresh), "size": size})
+
+
+def lock_or_make(actor: Actor, stored: Sequence[Stored], now: Any) -> None:
+    """The rows of these artifacts, locked until the transaction ends, as services.register does it for one."""
+    digests = sorted(one.digest for one in stored)
+    table, (among_them, value) = Artifact._meta.db_table, among("digest", digests)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":  # in one order, so that two at once do not wait for each other
+            cursor.execute(f"SELECT digest FROM {table} WHERE {among_them} ORDER BY digest FOR NO KEY UPDATE", [value])  # noqa: S608
+        cursor.execute(
+            f"UPDATE {table} SET touched_at = %s WHERE {among_them} RETURNING digest, damaged_at",  # noqa: S608
+            [now, value],
+        )
+        found = {digest: bool(damaged) for digest, damaged in cursor.fetchall()}
+    missing = [one for one in stored if one.digest not in found]
+    rows = ((one.digest, one.size, now, now) for one in missing)
+    insert(Artifact, ("digest", "size", "created_at", "verified_at"), rows)
+    revive([one.digest for one in missing])
+    for artifact in Artifact.objects.filter(pk__in=[digest for digest, ill in found.items() if ill]):
+        mark_whole(actor, artifact, timezone.now())
+
+
+def held_among(project_id: int, digests: Collection[str]) -> set[str]:
+    """Those of `digests` that the project holds."""
+    among_them, value = among("artifact_id", digests)
+    query = f"SELECT artifact_id FROM {Holding._meta.db_table} WHERE project_id = %s AND {among_them}"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(query, [project_id, value])
+        return {digest for (digest,) in cursor.fetchall()}
+
+
+def whole_among(digests: Collection[str]) -> dict[str, int]:
+    """{digest: size} of those of `digests` that are artifacts, not damaged."""
+    among_them, value = among("digest", digests)
+    table = Artifact._meta.db_table
+    query = f"SELECT digest, size FROM {table} WHERE damaged_at IS NULL AND {among_them}"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(query, [value])
+        return dict(cursor.fetchall())
+
+
+def among(column: str, values: Collection[str]) -> tuple[str, Any]:
+    """(condition, parameter): that `column` is one of any number of values, as one parameter."""
+    if connection.vendor == "postgresql":
+        return f"{column} = ANY(%s)", list(values)
+    return f"{column} IN (SELECT value FROM json_each(%s))", json.dumps(list(values))  # noqa: S608 - a column of ours
+
+
+def insert(model: type[models.Model], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows into the table of `model`; one that is there already stays as it is."""
+    places = ", ".join(["%s"] * len(columns))
+    text = f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
+    with connection.cursor() as cursor:
+        for part in batches(rows):
+            cursor.executemany(text, part)
+
+
+def batches(items: Iterable[T], size: int = 5_000) -> Iterator[list[T]]:
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part

@@ -1,0 +1,38 @@
+"""The engine's command line under limits, for one short question of a page. Standard library only, no Django.
+
+Started as `python -I bounded_child.py SECONDS MEMORY_BYTES FILE_BYTES WORDS...` with an environment built from nothing.
+Whatever becomes of the process that started it, this one ends by itself: the alarm is the kernel's.
+"""
+
+import ctypes
+import os
+import resource
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+ROOT = Path(__file__).resolve().parents[2]  # where the engine is, installed or not
+
+
+def bind(seconds: int, memory: int, written: int) -> None:
+    """Limits that nothing below can lift again."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal.alarm(seconds)  # of the wall clock
+    for kind, most in (
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_FSIZE, written),
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(kind, (most, most))
+    os.nice(10)  # a page that is asked for goes before one that is looked ahead for
+
+
+if __name__ == "__main__":
+    bind(*map(int, sys.argv[1:4]))
+    sys.argv = ["deepseek", *sys.argv[4:]]
+    sys.path.insert(0, str(ROOT))
+    runpy.run_module("deepseek.cli", run_name="__main__")

@@ -1,0 +1,109 @@
+"""What every new version of a dataset must hold, and how a job comes to check it.
+
+A dataset keeps its expectations; a job that registers in it gets them into its spec when it is submitted, so its record
+says what was checked. Then a version comes only of a job that checked, see `require_checked`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import transaction
+from pydantic import BaseModel
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.audit import services as audit
+from apps.datasets.models import Dataset
+from apps.errors import Conflict, Invalid
+from apps.jobs.specs import parse_model
+from deepseek.clean.expectations_spec import MOST, AnyExpectation, Expectations
+from deepseek.profile.spec import ProfileSpec
+
+FIELD = "expectations"
+
+
+def expected_of(dataset: Dataset) -> list[AnyExpectation]:
+    """The expectations of a dataset, typed."""
+    return list(Expectations.model_validate({FIELD: dataset.expectations}).expectations)
+
+
+def demands(dataset: Dataset) -> bool:
+    """Whether a version must be checked before it is one: warnings alone demand nothing."""
+    return any(each.get("severity", "error") == "error" for each in dataset.expectations)
+
+
+def demanding(project: Project, name: str) -> Dataset | None:
+    """The dataset called `name`, if it is there and demands a check."""
+    found = Dataset.objects.filter(project=project, name=name).first()
+    return found if found is not None and demands(found) else None
+
+
+def set_expectations(
+    *, actor: Actor, dataset: Dataset, expectations: Sequence[Mapping[str, Any]], strict: bool = True
+) -> Dataset:
+    """Put these in place of what the dataset expects; versions that are there already stay as they are.
+
+    Jobs that were submitted before go by what held then. Raises Invalid with every error, each with its pointer.
+    """
+    policy.require(actor, "dataset.set_expectations", dataset)
+    given = parse_model(Expectations, {FIELD: list(expectations)}, strict=strict, prefix="")
+    rows = [each.model_dump(mode="json") for each in given.expectations]
+    with transaction.atomic():
+        locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
+        before = locked.expectations
+        if before != rows:
+            Dataset.objects.filter(pk=locked.pk).update(expectations=rows)
+            audit.record(
+                actor=actor,
+                action="dataset.set_expectations",
+                obj=locked,
+                before={FIELD: before},
+                after={FIELD: rows},
+            )
+    dataset.expectations = rows
+    return dataset
+
+
+def with_expectations(project: Project, name: str, spec: BaseModel) -> BaseModel:
+    """The spec of a job that registers in the dataset `name`, with what that dataset expects.
+
+    Raises Invalid where it demands a check that this kind of job cannot make.
+    """
+    dataset = Dataset.objects.filter(project=project, name=name).first()
+    changes: dict[str, Any] = {}
+    if isinstance(spec, ProfileSpec):
+        changes["on_failure"] = "fail"  # what is registered must hold
+    if dataset is not None and dataset.expectations:
+        if FIELD not in type(spec).model_fields:
+            if demands(dataset):
+                raise unchecked(dataset, "/register/dataset")
+            return spec
+        given = list(getattr(spec, FIELD))
+        merged = given + [each for each in expected_of(dataset) if each not in given]
+        if len(merged) > MOST:
+            raise Invalid(
+                f"With those of {dataset} there are {len(merged)} expectations.",
+                field=f"/spec/{FIELD}",
+                limit=f"{MOST} expectations",
+                hint="Leave out those that the dataset has.",
+            )
+        changes[FIELD] = merged
+    return spec.model_copy(update=changes) if changes else spec
+
+
+def require_checked(dataset: Dataset, job_id: int | None) -> None:
+    """Raise Conflict for a version that no job has checked, of a dataset that demands it."""
+    if job_id is None and demands(dataset):
+        raise unchecked(dataset, "dataset")
+
+
+def unchecked(dataset: Dataset, field: str) -> Conflict:
+    return Conflict(
+        f"The dataset {dataset.name} takes only versions that a job has checked.",
+        code="expectations_unchecked",
+        field=field,
+        hint="Submit a job of the kind profile that takes the table and registers in this dataset, or clean into it.",
+    )

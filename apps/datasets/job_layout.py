@@ -1,0 +1,71 @@
+"""How the form of each kind of job is arranged, and what its fields of registration are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
+
+REGISTERED: dict[str, tuple[Promise, Promise, Promise]] = {
+    "dataset": (
+        gettext_lazy("Register as"),
+        gettext_lazy("1 to 50 lower-case letters, digits and hyphens"),
+        gettext_lazy(
+            "The dataset that gets the new version; it is made if there is none. Empty: outputs stay artifacts."
+        ),
+    ),
+    "model": (
+        gettext_lazy("Register as"),
+        gettext_lazy("1 to 50 lower-case letters, digits and hyphens"),
+        gettext_lazy(
+            "The model that gets the new version; it is made if there is none. Empty: outputs stay artifacts."
+        ),
+    ),
+    "experiment": (
+        gettext_lazy("Experiment"),
+        gettext_lazy("an experiment's name"),
+        gettext_lazy("The runs that this one is listed with; it is made if there is none. Empty: Default."),
+    ),
+}
+"""What a job may register under: the label of its field, its limit, and what comes of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How the form of a kind is arranged: pointers into its spec."""
+
+    folded: frozenset[str] = frozenset()  # groups
+    rare: frozenset[str] = frozenset()  # fields
+    names: tuple[str, ...] = ()  # texts that are columns; of an entry of a list with /*
+    picks: str = ""  # a list of texts that are columns
+    steps: str = ""  # a list of groups that pick columns of their own
+
+
+LAYOUTS = {
+    "clean": Layout(
+        folded=frozenset({"/csv"}),
+        rare=frozenset({"/expectations"}),
+        picks="/columns",
+        steps="/steps",
+        names=(
+            "/steps/*/column",
+            "/steps/*/along",
+            "/steps/*/conditions/*/column",
+            "/steps/*/names/*/column",
+        ),
+    ),
+    "collect": Layout(
+        folded=frozenset({"/rate", "/robots", "/limits"}),
+        rare=frozenset({"/user_agent", "/headers", "/time_zone", "/keep_bodies"}),
+    ),
+    "profile": Layout(folded=frozenset({"/csv"})),
+    "diff": Layout(folded=frozenset({"/csv_before", "/csv_after"})),
+    "train": Layout(
+        rare=frozenset({"/weight_decay", "/seed", "/precision", "/device", "/threads", "/checkpoint_every"}),
+        names=("/target",),
+        picks="/features",
+    ),
+    "quantize": Layout(rare=frozenset({"/runs", "/threads", "/confidence", "/seed"})),
+    "compile": Layout(rare=frozenset({"/tolerance", "/runs", "/threads", "/seed"})),
+}

@@ -1,0 +1,189 @@
+"""Jobs that measure a table: of a version that is there, or of one that shall be once it holds what is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from django.db import transaction
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.artifacts.models import Artifact
+from apps.canonical import sha256_hex
+from apps.datasets import expecting, services
+from apps.datasets.manifest import PARQUET, Dialect, csv_type, dialect_of, is_table, manifest_text
+from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.datasets.reads import main_file
+from apps.datasets.sources import edges_of, end_of, inputs_of
+from apps.errors import Conflict
+from apps.jobs.models import Job, JobInput
+from apps.jobs.services import InputSpec, Submission, submit_job
+from apps.jobs.states import ENDED
+from apps.lineage.ends import EdgeSpec, End
+from apps.lineage.services import record_edges
+
+KIND, SLOT, REPORT = "profile", "table", "quality"
+MEASURED = {
+    "parquet": (PARQUET, "table.parquet"),
+    "arrow": ("application/vnd.apache.arrow.file", "table.arrow"),
+    "json": ("application/jsonl", "table.jsonl"),
+}
+"""Formats besides CSV: media type, and what such a table is called in a version of its own."""
+MEASURED_AT_ONCE = 100  # versions of the same bytes that one report is attached to
+
+
+def measure_version(*, actor: Actor, version: DatasetVersion) -> tuple[Job, bool]:
+    """Queue a job that measures the version; the one that does already, if there is one. (job, whether it is new)
+
+    What the dataset expects is told in the report: a version that is there cannot be blocked any more. Raises Conflict
+    where a report stands, Invalid where the version has no table, what submit_job raises.
+    """
+    policy.require(actor, "job.submit", version)
+    if version.quality_id is not None:
+        raise Conflict(
+            f"{version} has a quality report already.",
+            code="quality_exists",
+            field="quality",
+            hint="A report is measured once; other bytes are another version.",
+        )
+    table = main_file(actor, version)
+    of_these = JobInput.objects.filter(artifact=table.artifact_id, slot=SLOT, job__project_id=version.project_id)
+    unended = of_these.filter(job__kind=KIND, job__register={}).exclude(job__state__in=ENDED)
+    running = unended.select_related("job").first()
+    if running is not None:
+        return running.job, False
+    spec = {
+        "csv": asdict(dialect_of(table.media_type) or Dialect()),
+        "expectations": version.dataset.expectations,
+        "on_failure": "report",
+    }
+    return submit(actor, version.dataset.project, table.artifact_id, spec, name=f"{version}"[:120])
+
+
+def check_upload(
+    *, actor: Actor, dataset: Dataset, artifact: Artifact, dialect: Dialect | None, note: str = ""
+) -> tuple[Job, bool]:
+    """Queue the job whose success makes a version of these bytes, because the dataset demands a check before.
+
+    `dialect` None: a Parquet file. `note` becomes the job's name and the version's note.
+    """
+    policy.require(actor, "dataset.add_version", dataset)
+    spec = {"csv": asdict(dialect)} if dialect is not None else {}
+    return submit(actor, dataset.project, artifact.pk, spec, name=note[:120], register={"dataset": dataset.name})
+
+
+def add_upload(
+    *,
+    actor: Actor,
+    project: Project,
+    dataset_name: str,
+    artifact: Artifact,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+    note: str = "",
+) -> tuple[DatasetVersion, bool] | Job:
+    """`services.upload_csv`; or, where the dataset demands a check first, the job that makes the version if it holds.
+
+    The file is read through in both cases, so what is wrong with it is told at once. Bytes that are a version already
+    need no check.
+    """
+    policy.require(actor, "dataset.add_version", project)
+    demanding = expecting.demanding(project, dataset_name)
+    dialect = Dialect(delimiter, encoding)
+    asked = {"delimiter": delimiter, "encoding": encoding, "note": note}
+    if demanding is None or known(demanding, artifact, csv_type(dialect)):
+        return services.upload_csv(actor=actor, project=project, dataset_name=dataset_name, artifact=artifact, **asked)
+    policy.require(actor, "job.submit", project)
+    services.check_text("note", note)
+    services.read_through(project, artifact, dialect)
+    return check_upload(actor=actor, dataset=demanding, artifact=artifact, dialect=dialect, note=note)[0]
+
+
+def known(dataset: Dataset, artifact: Artifact, kind: str) -> bool:
+    """Whether these bytes, read so, are a version of the dataset already."""
+    digest = sha256_hex(manifest_text([(path_of(kind), artifact, kind)]))
+    return DatasetVersion.objects.filter(dataset=dataset, digest=digest, deleted_at=None).exists()
+
+
+def kind_of(meta: Mapping[str, Any]) -> str:
+    """The media type of a table that was measured, by what the job says of it; a dialect is the one that was found."""
+    if meta.get("format", "csv") != "csv":
+        return MEASURED[meta["format"]][0]
+    read = meta.get("csv") or {}
+    return csv_type(Dialect(read.get("delimiter", ","), read.get("encoding", "utf-8")))
+
+
+def path_of(kind: str) -> str:
+    """What a table of this media type is called in a version of its own."""
+    return dict(MEASURED.values()).get(kind, services.UPLOAD_PATH)
+
+
+def submit(
+    actor: Actor, project: Project, digest: str, spec: Mapping[str, Any], *, name: str, register: Any = None
+) -> tuple[Job, bool]:
+    asked = Submission(
+        kind=KIND, spec=spec, inputs=[InputSpec(slot=SLOT, digest=digest)], register=register or {}, name=name
+    )
+    return submit_job(actor=actor, project=project, asked=asked)
+
+
+def register_measured(*, actor: Actor, job: Job, outputs: Sequence[services.JobOutputRow]) -> list[DatasetVersion]:
+    """What a job of the kind `profile` has measured becomes the quality of the versions that hold these bytes.
+
+    Where the job registers in a dataset that has no such version, the table becomes one: it was checked. Lineage says
+    what went in and what came out. Call it inside the transaction that ends the job.
+    """
+    policy.require(actor, "dataset.set_quality", job.project)
+    made = {row[0]: row for row in outputs}
+    report, meta = made[REPORT][1], made[REPORT][4]
+    digest = inputs_of(job)[SLOT]
+    kind = kind_of(meta)
+    name = job.register.get("dataset")
+    here = End("job", str(job.pk), label=str(job))
+    with transaction.atomic():
+        found = holding(job, digest, kind, name)
+        for version in found:
+            services.attach_quality(actor, version, report)
+        edges = [EdgeSpec.between(here, End("artifact", report.pk, digest=report.pk, label="quality"), REPORT)]
+        if name and not found:
+            version = checked_version(actor, job, name, Artifact.objects.get(pk=digest), kind, report, meta)
+            edges = edges_of(job, {}, version, SLOT)
+            found = [version]
+        else:
+            ends = [end_of(version) for version in found[:1]] or [End("artifact", digest, digest, digest[:12])]
+            edges += [EdgeSpec.between(end, here, SLOT) for end in ends]
+        record_edges(actor=actor, project=job.project, edges=edges)
+    return found
+
+
+def holding(job: Job, digest: str, kind: str, name: str | None) -> list[DatasetVersion]:
+    """The versions whose table these bytes are, read as the job read them; of the dataset `name` if one is named."""
+    files = DatasetFile.objects.filter(artifact=digest, version__dataset__project_id=job.project_id)
+    if name:
+        files = files.filter(version__dataset__name=name)
+    files = files.select_related("version__dataset").order_by("-version_id")[:MEASURED_AT_ONCE]
+    same = (file for file in files if is_table(file.media_type) and dialect_of(file.media_type) == dialect_of(kind))
+    return [file.version for file in same]
+
+
+def checked_version(
+    actor: Actor, job: Job, name: str, table: Artifact, kind: str, report: Artifact, meta: Mapping[str, Any]
+) -> DatasetVersion:
+    dialect = dialect_of(kind)
+    version, _new = services.add_version(
+        actor=actor,
+        dataset=services.ensure_dataset(actor=actor, project=job.project, name=name),
+        files=[(path_of(kind), table, kind)],
+        media_type=kind,
+        rows=meta.get("rows"),
+        columns=meta.get("columns", []),
+        script="upload",
+        params=asdict(dialect) if dialect else {},
+        job_id=job.pk,
+        quality=report,
+        note=job.name,
+    )
+    return version

@@ -1,0 +1,100 @@
+"""Names for versions: set one, move it, take it away. A tag never changes what it names."""
+
+from __future__ import annotations
+
+import re
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps import policy
+from apps.actors import Actor
+from apps.audit import services as audit
+from apps.datasets.models import DatasetVersion, VersionTag
+from apps.errors import Conflict, Invalid, NotFound
+
+TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}", re.ASCII)
+DIGITS = re.compile(r"[0-9]+|v[0-9]+|[0-9a-f]{7,60}", re.ASCII)
+TAGS_LIMIT = 100  # of one version
+
+
+def tag_version(*, actor: Actor, version: DatasetVersion, name: str, move: bool = False) -> tuple[VersionTag, bool]:
+    """Let `name` name this version; the tag, and whether it is new here. The same again changes nothing.
+
+    Raises Invalid for a name that could be taken for a number or a digest, Conflict (`tag_exists`) for one that names
+    another version, unless it shall `move`.
+    """
+    policy.require(actor, "dataset.tag", version)
+    check_tag(name)
+    with transaction.atomic():
+        there(version)
+        tag, created = VersionTag.objects.select_for_update().get_or_create(
+            dataset_id=version.dataset_id, name=name, defaults={"version": version, "created_by": actor.label}
+        )
+        if not created and tag.version_id == version.pk:
+            return tag, False
+        if not created and not move:
+            raise taken(tag)
+        if created and version.tags.count() > TAGS_LIMIT:
+            raise Invalid(f"{version} has {TAGS_LIMIT} tags.", field="name", limit=TAGS_LIMIT, hint="Remove one first.")
+        before = {} if created else {"version": tag.version.number}
+        VersionTag.objects.filter(pk=tag.pk).update(version=version, created_by=actor.label, created_at=timezone.now())
+        audit.record(
+            actor=actor,
+            action="dataset.tag",
+            obj=version,
+            before=before,
+            after={"tag": name, "version": version.number},
+            digests={"manifest": version.digest},
+        )
+    tag.refresh_from_db()
+    return tag, True
+
+
+def untag_version(*, actor: Actor, version: DatasetVersion, name: str) -> None:
+    """Take the tag away. NotFound where it does not name this version."""
+    policy.require(actor, "dataset.tag", version)
+    with transaction.atomic():
+        gone, _ = VersionTag.objects.filter(dataset_id=version.dataset_id, version=version, name=name).delete()
+        if not gone:
+            raise NotFound(f"{version} has no tag {name[:60]!r}.", field="name", hint="Read the version for its tags.")
+        audit.record(
+            actor=actor,
+            action="dataset.untag",
+            obj=version,
+            before={"tag": name, "version": version.number},
+            digests={"manifest": version.digest},
+        )
+
+
+def there(version: DatasetVersion) -> DatasetVersion:
+    """The version, its row locked, if it was not deleted meanwhile."""
+    found = DatasetVersion.objects.select_for_update().filter(pk=version.pk, deleted_at=None).first()
+    if found is None:
+        raise Conflict(f"{version} is deleted.", code="version_deleted", field="version", hint="List the versions.")
+    return found
+
+
+def is_tag(name: str) -> bool:
+    """Whether a tag may be called so: it can be taken for no number and for no digest."""
+    return TAG.fullmatch(name) is not None and DIGITS.fullmatch(name) is None
+
+
+def check_tag(name: str) -> None:
+    if not is_tag(name):
+        raise Invalid(
+            f"{name[:70]!r} cannot be a tag.",
+            code="bad_tag",
+            field="name",
+            limit="1 to 60 lower-case letters, digits, dots, hyphens and underscores; no number and no digest",
+            hint="For instance approved-2026 or v1-approved.",
+        )
+
+
+def taken(tag: VersionTag) -> Conflict:
+    return Conflict(
+        f"The tag {tag.name} names {tag.version} already.",
+        code="tag_exists",
+        field="name",
+        hint="Say that it shall move, or choose another name.",
+    )

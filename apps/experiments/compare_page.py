@@ -1,0 +1,108 @@
+"""Several runs side by side: which is best, what differs, their lines over each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.errors import Invalid
+from apps.experiments import compared, looks, reads, shown
+from apps.experiments.looks import Look
+from apps.experiments.models import Run
+from apps.experiments.reads import Asked, Comparison
+from apps.jobs.views import within
+
+OFFERED = 50  # newest runs that can be added; any other by its id
+LABEL = 24
+
+
+@require_safe
+def compare(request: HttpRequest, project: str) -> HttpResponse:
+    """/p/<slug>/runs/compare?ids=: the selection is the address."""
+    actor, where = within(request, project)
+    ids = reads.ids_in(request.GET.getlist("ids"))
+    context: dict[str, Any] = {"nav": "runs", "low": reads.COMPARED[0], "high": reads.COMPARED[1]}
+    try:
+        found = reads.compare(actor, where, ids)
+    except Invalid as error:
+        known = {"wrong": error, "ids": ",".join(ids), "offered": offered(actor, where, ids), "picked": len(ids)}
+        return render(request, "experiments/compare.html", context | known, status=error.status)
+    look, wrong = looks.look_or_why(request.GET)
+    context |= shown_of(request, where, found, look) | {"wrong_look": wrong}
+    if len(found.runs) < reads.COMPARED[1]:
+        context["offered"] = offered(actor, where, ids)
+    return render(request, "experiments/compare.html", context, status=wrong.status if wrong else 200)
+
+
+def shown_of(request: HttpRequest, where: Project, found: Comparison, look: Look) -> dict[str, Any]:
+    series = shown.common_series(found.metrics)
+    key = request.GET.get("key", "") if request.GET.get("key") in series else next(iter(series), "")
+    metrics = compared.cells_of(found)
+    best = next((row for row in metrics if row["best"]), None)
+    names = [(short_name(run), reverse("experiments:detail", args=[where.slug, run.pk])) for run in found.runs]
+    axes = request.GET.get("sx", ""), request.GET.get("sy", "")
+    return {
+        "comparison": found,
+        "runs": [{"run": run, "without": without(found.runs, run)} for run in found.runs],
+        "ids": ",".join(run.pk for run in found.runs),
+        "differing": [row for row in found.params if row.differs],
+        "equal": [row for row in found.params if not row.differs],
+        "made_with": shown.made_with(found.runs),
+        "metrics": metrics,
+        "one_task": compared.of_one_task(found),
+        "best": best,
+        "best_run": next((run for run in found.runs if best and run.pk == best["best"].run_id), None),
+        "undecided": compared.undecided(best) if best else 0,
+        "series": series,
+        "key": key,
+        "chart": overlaid(where, found, key, look) if key else None,
+        "look": look.asked,
+        "keep": looks.kept(request.GET, "key"),
+        "bars": compared.bars_of(best, names),
+        "scatter": compared.scatter_of(found, axes, best["key"] if best else "", names),
+        "scatter_keep": [(name, value) for name, value in request.GET.items() if name not in ("sx", "sy")],
+    }
+
+
+def offered(actor: Actor, where: Project, chosen: Sequence[str]) -> list[Run]:
+    """The newest runs that are not chosen yet."""
+    newest = reads.list_runs(actor, where, Asked()).order_by("-started_at", "-id")[: OFFERED + len(chosen)]
+    return [run for run in newest if run.pk not in chosen][:OFFERED]
+
+
+def without(runs: Sequence[Run], run: Run) -> str:
+    """The ids that stay when one of three or more is taken out; empty for two."""
+    return ",".join(other.pk for other in runs if other is not run) if len(runs) > reads.COMPARED[0] else ""
+
+
+def overlaid(project: Project, found: Comparison, key: str, look: Look) -> dict[str, Any]:
+    """The lines of one metric of these runs; a run without it keeps its place, and the others their strokes."""
+    row = next(row for row in found.metrics if row.key == key)
+    drawn = looks.lines_in([metric for metric in row.values if metric], found.runs, look)
+    lines = {line.metric.run_id: line for line in drawn}
+    query = urlencode({"ids": ",".join(run.pk for run in found.runs), "key": key})
+    series = [
+        looks.series_of(
+            lines.get(run.pk),
+            short_name(run),
+            reverse("experiments:detail", args=[project.slug, run.pk]),
+            run.pk[:8],
+        )
+        for run in found.runs
+    ]
+    return looks.chart_of(
+        series, look, y_unit=key, csv=f"{reverse('api-runs-csv', args=[project.slug])}?{query}", toggles=True
+    )
+
+
+def short_name(run: Run) -> str:
+    """A name that tells runs apart: many share the name that a person gave them."""
+    return f"{run.name[:LABEL]} {run.pk[:8]}"

@@ -1,0 +1,233 @@
+"""What a chart reads of metrics: every point of a short series, the buckets of a long one; never more than it can draw.
+
+Four queries at most, however many lines and points: how much of each long series is in the window (twice), its buckets,
+and the points of what is short.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from statistics import fmean
+from typing import Any
+
+from django.db.models import Max, Min, Q, Sum
+
+from apps.errors import Invalid
+from apps.experiments import thinning
+from apps.experiments.models import Metric, MetricBucket, MetricPoint
+from apps.experiments.series import STEP_LIMIT
+from apps.experiments.thinning import Bucket
+
+DRAWN = 1000  # points of one line
+DRAWN_TOGETHER = 8000  # points of all lines of a page
+AXES = ("step", "relative", "time")
+ROUNDS = 2  # of looking how much a window holds: the buckets at its ends reach beyond it, finer ones by less
+
+Place = Callable[[Metric, int, datetime], float]
+"""Where on the axis a point of a metric stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Only these steps; an end that is None is open."""
+
+    start: int | None = None
+    end: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.start is not None or self.end is not None
+
+    def meets(self, first: int, last: int) -> bool:
+        return (self.end is None or first <= self.end) and (self.start is None or last >= self.start)
+
+    def holds(self, first: str, last: str) -> Q:
+        """The condition that what spans `first` to `last` has a part in the window."""
+        asked = Q() if self.end is None else Q(**{f"{first}__lte": self.end})
+        return asked if self.start is None else asked & Q(**{f"{last}__gte": self.start})
+
+
+def window_of(start: str, end: str) -> Window:
+    """The window that a query asks for; Invalid for what is no step, or an end before the start."""
+    found = Window(step_of(start, "from"), step_of(end, "to"))
+    if found.start is not None and found.end is not None and found.end <= found.start:
+        raise Invalid(
+            f"Step {found.end} is not behind step {found.start}.",
+            field="to",
+            limit="greater than from",
+            hint="Leave one of them out to see the line up to its end.",
+        )
+    return found
+
+
+def step_of(text: str, name: str) -> int | None:
+    if not text.strip():
+        return None
+    try:
+        step = int(text.strip()[:20].replace(",", ""))
+    except ValueError:
+        step = STEP_LIMIT + 1
+    if abs(step) > STEP_LIMIT:
+        raise Invalid(f"{text[:40]!r} is no step.", field=name, limit=f"a whole number, -{STEP_LIMIT} to {STEP_LIMIT}")
+    return step
+
+
+@dataclass(slots=True)
+class Line:
+    """A metric as a chart draws it. A value of None is a gap; `means` are (place, mean, points), to be smoothed."""
+
+    metric: Metric
+    points: list[tuple[float, float | None]] = field(default_factory=list)
+    means: list[tuple[float, float, int]] = field(default_factory=list)
+    thinned: bool = False  # each pair of points is the lowest and the highest value of some steps
+    odd: int = 0  # points that are NaN or infinite
+    steps: list[int] = field(default_factory=list)  # of the points
+
+
+def at_step(metric: Metric, step: int, at: datetime) -> float:
+    return step
+
+
+def at_time(metric: Metric, step: int, at: datetime) -> float:
+    return at.timestamp()
+
+
+def since(starts: Mapping[str, datetime]) -> Place:
+    """Seconds since the run of the metric began."""
+    return lambda metric, step, at: (at - starts[metric.run_id]).total_seconds()
+
+
+def room_of(lines: int) -> int:
+    """Points that each of so many lines may have."""
+    return min(DRAWN, DRAWN_TOGETHER // max(1, lines))
+
+
+def lines_of(metrics: Sequence[Metric], *, place: Place = at_step, window: Window | None = None) -> list[Line]:
+    """The lines of these metrics, in their order."""
+    window, room = window or Window(), room_of(len(metrics))
+    levels = levels_of(metrics, room, window)
+    lines = {metric.pk: Line(metric, thinned=metric.pk in levels) for metric in metrics}
+    for pk, step, value, at in points_in([metric for metric in metrics if metric.pk not in levels], window):
+        add_point(lines[pk], place, step, value, at)
+    for pk, buckets in buckets_in(metrics, levels, window).items():
+        for bucket in sorted(buckets, key=lambda one: one.first_step):
+            add_bucket(lines[pk], place, bucket)
+    for line in lines.values():
+        close(line, place, window)
+    return list(lines.values())
+
+
+# -- which part, and how fine ---------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The buckets of this level whose ends are behind `after`, up to `upto`."""
+
+    level: int
+    after: int = 0
+    upto: int = 2**62
+
+
+def levels_of(metrics: Sequence[Metric], room: int, window: Window) -> dict[int, Part]:
+    """{metric: which buckets to draw} of those that have more points in the window than there is room for."""
+    found = {metric.pk: Part(thinning.level_for(metric.count, room // 2)) for metric in metrics if metric.count > room}
+    for _round in range(ROUNDS if window else 0):
+        asked = MetricBucket.objects.filter(named(found), window.holds("first_step", "last_step")).order_by()
+        held = asked.values("metric_id").annotate(held=Sum("count"), first=Min("upto"), last=Max("upto"))
+        spans = {row["metric_id"]: row for row in (held if found else ())}
+        parts = {
+            metric.pk: finer(metric, found[metric.pk], spans.get(metric.pk), room, window)
+            for metric in metrics
+            if metric.pk in found
+        }
+        found = {pk: part for pk, part in parts.items() if part is not None}
+    return found
+
+
+def finer(metric: Metric, part: Part, span: Mapping[str, Any] | None, room: int, window: Window) -> Part | None:
+    """The part of one series that the window shows; None where its points fit, and are read themselves."""
+    rest = thinning.tail(thinning.read(metric.open_buckets), part.level)
+    behind = sum(bucket.count for bucket in rest if window.meets(bucket.first_step, bucket.last_step))
+    held = (span["held"] if span else 0) + behind
+    if held <= room:
+        return None
+    after = span["first"] - thinning.size_of(part.level) if span else metric.count
+    upto = 2**62 if behind or span is None else span["last"]
+    return Part(min(part.level, thinning.level_for(held, room // 2)), after, upto)
+
+
+def named(parts: Mapping[int, Part]) -> Q:
+    asked = [Q(metric=pk, level=one.level, upto__gt=one.after, upto__lte=one.upto) for pk, one in parts.items()]
+    return functools.reduce(operator.or_, asked, Q(pk__in=()))
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+def points_in(metrics: Sequence[Metric], window: Window) -> Iterable[tuple[int, int, float, datetime]]:
+    """(metric, step, value, at) of every point of these in the window, by step."""
+    if not metrics:
+        return
+    found = MetricPoint.objects.filter(window.holds("step", "step"), metric__in=metrics)
+    rows = found.order_by("metric_id", "step", "id").values_list("metric_id", "step", "value", "is_nan", "at")
+    for pk, step, value, is_nan, at in rows:
+        yield pk, step, math.nan if is_nan else value, at
+
+
+BUCKET = ("metric_id", *thinning.FIELDS)
+
+
+def buckets_in(metrics: Sequence[Metric], parts: Mapping[int, Part], window: Window) -> dict[int, list[Bucket]]:
+    if not parts:
+        return {}
+    found: dict[int, list[Bucket]] = defaultdict(list)
+    rows = MetricBucket.objects.filter(named(parts), window.holds("first_step", "last_step"))
+    for pk, *values in rows.order_by().values_list(*BUCKET):
+        found[pk].append(thinning.bucket_of(values))
+    for metric in metrics:
+        if metric.pk in parts:
+            rest = thinning.tail(thinning.read(metric.open_buckets), parts[metric.pk].level)
+            found[metric.pk] += [one for one in rest if window.meets(one.first_step, one.last_step)]
+    return found
+
+
+def add_point(line: Line, place: Place, step: int, value: float, at: datetime) -> None:
+    where = place(line.metric, step, at)
+    if math.isfinite(value):
+        line.points.append((where, value))
+        line.means.append((where, value, 1))
+    else:
+        line.points.append((where, None))
+        line.odd += 1
+    line.steps.append(step)
+
+
+def add_bucket(line: Line, place: Place, bucket: Bucket) -> None:
+    """Its extremes where they were; a bucket without a number is a gap."""
+    line.odd += bucket.odd
+    low, high, low_at, high_at = bucket.lowest, bucket.highest, bucket.lowest_at, bucket.highest_at
+    if low is None or high is None or low_at is None or high_at is None:
+        line.points.append((line.points[-1][0] if line.points else bucket.first_step, None))
+        line.steps.append(bucket.first_step)
+        return
+    ends = [(bucket.lowest_step, place(line.metric, bucket.lowest_step, low_at), low)]
+    if bucket.highest_step != bucket.lowest_step:
+        ends.append((bucket.highest_step, place(line.metric, bucket.highest_step, high_at), high))
+    ends.sort()
+    line.points += [(where, value) for _step, where, value in ends]
+    line.steps += [step for step, _where, _value in ends]
+    mean = bucket.mean
+    if mean is not None:
+        line.means.append((fmean(where for _step, where, _value in ends), mean, bucket.count - bucket.odd))
+
+
+def close(line: Line, place: Place, window: Window) -> None:
+    """A thinned line ends where the series does: its newest value is known without being asked for."""
+    metric = line.metric
+    if not line.thinned or not window.meets(metric.step, metric.step) or (line.steps and line.steps[-1] >= metric.step):
+        return
+    value = metric.number
+    line.points.append((place(metric, metric.step, metric.at), value if math.isfinite(value) else None))
+    line.steps.append(metric.step)

@@ -1,0 +1,284 @@
+"""The list of runs. Beside its own columns it has one for each metric and param that its runs have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponseBase, QueryDict
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_safe
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.audit.list_export import csv_response
+from apps.experiments import reads, shown
+from apps.experiments.models import Metric, Run, RunParam
+from apps.experiments.reads import BY_METRIC, Asked, Columns
+from apps.experiments.states import RunState
+from apps.jobs.kinds import KINDS
+from apps.jobs.views import within
+from apps.listing import (
+    Column,
+    Listing,
+    Table,
+    between_days,
+    day_filters,
+    marked,
+    names_in,
+    read_asked,
+    table_of,
+    texts,
+    view_of,
+)
+from apps.policy import allows
+
+LISTED = 3  # metrics, and params, that a list opens with
+EXPERIMENTS = 100  # that the filter offers
+BY_PARAM = "params."
+KEY_LIMIT = 250
+Row = dict[str, Any]  # {run, metrics: {key: Metric}, params: {key: text}}
+
+
+def of_run(name: str) -> Callable[[Row], Any]:
+    return lambda row: getattr(row["run"], name)
+
+
+def seconds_taken(row: Row) -> float | None:
+    took = row["run"].took
+    return took.total_seconds() if took else None
+
+
+def metric_column(key: str, *, picked: bool = True) -> Column:
+    """A column of the newest values of one metric; the list ordered by it walks the metric's own index."""
+
+    def value(row: Row) -> float | None:
+        metric = row["metrics"].get(key)
+        return metric.number if metric else None
+
+    return Column(f"{BY_METRIC}{key}", key, value, ("value", "run_id"), numeric=True, shown=picked)
+
+
+def param_column(key: str, *, picked: bool = True) -> Column:
+    return Column(f"{BY_PARAM}{key}", key, lambda row: row["params"].get(key), shown=picked)
+
+
+HEAD = (
+    Column("run", gettext_lazy("Run"), of_run("name"), ("name", "id")),
+    Column("id", gettext_lazy("Id"), of_run("pk"), shown=False),
+    Column("status", gettext_lazy("Status"), of_run("state"), ("state", "-started_at", "-id")),
+    Column("kind", gettext_lazy("Kind"), of_run("kind"), ("kind", "-started_at", "-id"), shown=False),
+    Column("experiment", gettext_lazy("Experiment"), lambda row: row["run"].experiment.name, shown=False),
+)
+TAIL = (
+    Column("by", gettext_lazy("By"), of_run("created_by"), ("created_by", "-started_at", "-id")),
+    Column("started", gettext_lazy("Started"), of_run("started_at"), ("started_at", "id"), down=True),
+    Column("ended", gettext_lazy("Ended"), of_run("ended_at"), shown=False),
+    Column("took", gettext_lazy("Took"), seconds_taken, numeric=True),
+)
+NAME = "runs"
+
+
+def listing_of(params: Sequence[Column], metrics: Sequence[Column]) -> Listing:
+    return Listing(NAME, (*HEAD, *params, *metrics, *TAIL), sort="-started")
+
+
+def keys_asked(names: Sequence[str], prefix: str) -> list[str]:
+    """The metrics, or params, that a query names."""
+    keys = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    return [key for key in keys if 0 < len(key) <= KEY_LIMIT and "\x00" not in key]
+
+
+# -- the list -------------------------------------------------------------------------------------------------------
+@marked(NAME)
+@require_safe
+def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
+    """/p/<slug>/runs: newest first or by a metric, narrowed by the query; nonsense is said, and shows nothing."""
+    actor, where = within(request, project)
+    table, columns = table_of_runs(actor, where, request.GET)
+    if request.GET.get("format") == "csv":
+        return csv_response(actor, table, project=where)
+    key = ordering_metric(table.asked.sort)
+    runs = [row["run"] for row in table.rows]
+    context = {
+        **table.context(),
+        "nav": "runs",
+        "best": best_run(runs, columns),
+        "ordered_by": key,
+        "metric_keys": columns.metrics,
+        "most": reads.COMPARED[1],
+        "counts": counts_of(actor, where),
+        "may_submit": allows(actor, "job.submit", where),
+        "drawn": {"params": drawn(table, BY_PARAM), "metrics": drawn(table, BY_METRIC)},
+        "first_ids": ",".join(run.pk for run in runs[:2]),
+        "points_key": f"&{urlencode({'key': columns.metrics[0]})}" if columns.metrics else "",
+    }
+    return render(request, "experiments/list.html", context, status=table.status)
+
+
+def drawn(table: Table, prefix: str) -> list[str]:
+    """The metrics, or params, that have a column on this page, in its order."""
+    return keys_asked([column.key for column in table.asked.columns], prefix)
+
+
+def table_of_runs(actor: Actor, project: Project, params: QueryDict) -> tuple[Table, Columns]:
+    """The page asked for, and the metrics and params that its runs have, of which the columns are made."""
+    picked = names_in(params, "columns")
+    sort = params.get("sort", "")
+    metrics = list(dict.fromkeys([*filter(None, [ordering_metric(sort)]), *keys_asked(picked, BY_METRIC)]))
+    chosen = keys_asked(picked, BY_PARAM)
+    first = listing_of([param_column(key) for key in chosen], [metric_column(key) for key in metrics])
+    asked = texts(params, (*reads.FILTERS, "by"))
+    table = table_of(
+        first,
+        params,
+        lambda: found_runs(actor, project, params, asked),
+        filters=filter_bar(actor, project, params, asked),
+        dress=bare,
+        builtin=builtin_views(actor),
+    )
+    sample = [row["run"] for row in table.rows]
+    if params.get("format") == "csv" and table.source is not None:
+        sample = [run_in(row) for row in table.source.order_by(*table.asked.order)[: table.asked.limit]]
+    columns = reads.columns_of(sample, first=[*metrics, *shown.figure_keys(sample)])
+    columns.metrics = list(dict.fromkeys([*metrics, *columns.metrics]))
+    columns.params = list(dict.fromkeys([*chosen, *columns.params]))
+    if table.wrong is None:
+        give_columns(table, columns, sample)
+    return table, columns
+
+
+def give_columns(table: Table, columns: Columns, runs: Sequence[Run]) -> None:
+    """Let the table have the columns of what was measured, and its rows their cells."""
+    of_params = [param_column(key, picked=place < LISTED) for place, key in enumerate(columns.params)]
+    of_metrics = [metric_column(key, picked=place < LISTED) for place, key in enumerate(columns.metrics)]
+    table.listing = listing_of(of_params, of_metrics)
+    table.asked = replace(table.asked, columns=read_asked(table.listing, table.params).columns)
+    drawn = table.shown
+    metrics = [key for key in columns.metrics if f"{BY_METRIC}{key}" in drawn]
+    params = [key for key in columns.params if f"{BY_PARAM}{key}" in drawn]
+    table.dress = filled(metrics, params)
+    if table.rows:
+        fill_in(columns, runs, metrics, params)
+        table.rows = [
+            {"run": run, "metrics": columns.values.get(run.pk, {}), "params": columns.given.get(run.pk, {})}
+            for run in runs
+        ]
+
+
+def fill_in(columns: Columns, runs: Sequence[Run], metrics: Sequence[str], params: Sequence[str]) -> None:
+    """Read the cells of columns that were asked for by name and are not among those that most runs have."""
+    known = {key for cells in columns.values.values() for key in cells}
+    given = {key for cells in columns.given.values() for key in cells}
+    if lacking := [key for key in metrics if key not in known]:
+        for run, cells in metrics_of(runs, lacking).items():
+            columns.values.setdefault(run, {}).update(cells)
+    if lacking := [key for key in params if key not in given]:
+        for run, texts_of in params_of(runs, lacking).items():
+            columns.given.setdefault(run, {}).update(texts_of)
+
+
+def metrics_of(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, dict[str, Metric]]:
+    found: dict[str, dict[str, Metric]] = {run.pk: {} for run in runs}
+    for metric in Metric.objects.filter(run__in=list(found), key__in=keys):
+        found[metric.run_id][metric.key] = metric
+    return found
+
+
+def params_of(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {run.pk: {} for run in runs}
+    for param in RunParam.objects.filter(run__in=list(found), key__in=keys):
+        found[param.run_id][param.key] = param.value
+    return found
+
+
+def run_in(row: Run | Metric) -> Run:
+    """A list ordered by a metric is one of its values."""
+    return row.run if isinstance(row, Metric) else row
+
+
+def bare(rows: Sequence[Any]) -> list[Row]:
+    return [{"run": run_in(row), "metrics": {}, "params": {}} for row in rows]
+
+
+def filled(metrics: Sequence[str], params: Sequence[str]) -> Callable[[Sequence[Any]], list[Row]]:
+    """What makes the rows of a batch: two queries, however many runs."""
+
+    def dress(rows: Sequence[Any]) -> list[Row]:
+        runs = [run_in(row) for row in rows]
+        values, given = metrics_of(runs, metrics), params_of(runs, params)
+        return [{"run": run, "metrics": values[run.pk], "params": given[run.pk]} for run in runs]
+
+    return dress
+
+
+# -- what narrows it ------------------------------------------------------------------------------------------------
+def ordering_metric(sort: str) -> str:
+    """The metric that the list is ordered by; "" for another order."""
+    name = sort.removeprefix("-")
+    return next(iter(keys_asked([name], BY_METRIC)), "")
+
+
+def found_runs(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> QuerySet[Any]:
+    """Runs, or with an order by a metric its values in runs."""
+    narrow = Asked(**{name: asked[name] for name in reads.FILTERS})
+    key = ordering_metric(params.get("sort", ""))
+    prefix = "run__" if key else ""
+    found: QuerySet[Any] = (
+        reads.list_by_metric(actor, project, narrow, key) if key else reads.list_runs(actor, project, narrow)
+    )
+    if asked["by"]:
+        found = found.filter(**{f"{prefix}created_by": asked["by"]})
+    rows: QuerySet[Any] = between_days(found, f"{prefix}started_at", params, "started")
+    return rows
+
+
+def best_run(runs: Sequence[Run], columns: Columns) -> dict[str, Any] | None:
+    """The best of these by the first metric of which it is known what is better."""
+    known = shown.directions(runs, columns.metrics)
+    for key in columns.metrics:
+        metrics = [columns.values.get(run.pk, {}).get(key) for run in runs]
+        best = shown.best_of(metrics, known[key]) if key in known else None
+        if best is not None:
+            return {"run": next(run for run in runs if run.pk == best.run_id), "key": key, "value": best.value}
+    return None
+
+
+def counts_of(actor: Actor, project: Project) -> dict[str, int]:
+    """Runs that are open, and that failed in the last 24 hours; one query over the ends of an index."""
+    day = timezone.now() - timedelta(days=1)
+    asked = Q(state=RunState.RUNNING) | Q(state=RunState.FAILED, started_at__gte=day)
+    runs = Run.objects.visible_to(actor).filter(asked, project=project)
+    found = dict(runs.order_by().values_list("state").annotate(Count("pk")))
+    return {"running": found.get(RunState.RUNNING, 0), "failed": found.get(RunState.FAILED, 0)}
+
+
+def filter_bar(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> list[dict[str, Any]]:
+    states = [("", _("Every status")), *((value, str(word)) for value, word in RunState.choices)]
+    kinds = [("", _("Every kind")), *((key, str(kind.label)) for key, kind in KINDS.items() if kind.tracked)]
+    groups = [(str(one.number), one.name) for one in reads.list_experiments(actor, project)[:EXPERIMENTS]]
+    experiments = [("", _("Every experiment")), *groups]
+    return [
+        {"name": "name", "label": _("Name"), "value": asked["name"]},
+        {"name": "status", "label": _("Status"), "value": asked["status"], "choices": states},
+        {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
+        {"name": "experiment", "label": _("Experiment"), "value": asked["experiment"], "choices": experiments},
+        {"name": "by", "label": _("Who"), "value": asked["by"]},
+        *day_filters(params, "started", _("Started from"), _("Started until")),
+    ]
+
+
+def builtin_views(actor: Actor) -> list[dict[str, Any]]:
+    return [
+        view_of(_("Running"), status=RunState.RUNNING.value),
+        view_of(_("Failed today"), status=RunState.FAILED.value, started_after="today"),
+        view_of(_("Finished in 7 days"), status=RunState.FINISHED.value, started_after="7d"),
+        view_of(_("Mine"), by=actor.label),
+    ]

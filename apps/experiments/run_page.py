@@ -1,0 +1,167 @@
+"""The page of one run with its tabs, and the part of it that is drawn again while the run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import parse_etags
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from apps.actors import Actor
+from apps.audit.reads import timeline
+from apps.experiments import looks, previews, reads, shown
+from apps.experiments.looks import Look
+from apps.experiments.models import Metric, Run
+from apps.jobs.views import within
+
+TABS = ("overview", "metrics", "artifacts", "environment", "lineage", "audit")
+DRAWN_TABS = ("overview", "metrics")
+METRICS = 200  # of one run, on its page
+CHARTS = 16  # on one page; the others are a click away
+ARTIFACTS = 200
+
+
+@require_safe
+def run_page(request: HttpRequest, project: str, run: str, tab: str = "overview") -> HttpResponse:
+    """/p/<slug>/runs/<id>[/<tab>]"""
+    actor, where = within(request, project)
+    found = reads.get_run(actor, where, run)
+    metrics = in_order(list(reads.list_metrics(actor, found).order_by("key")[:METRICS]))
+    context = head_context(found, metrics, tab) | tab_context(request, actor, found, metrics, tab)
+    wrong = context.get("wrong")
+    return render(request, f"experiments/{tab}.html", context, status=wrong.status if wrong else 200)
+
+
+@require_safe
+def run_charts(request: HttpRequest, project: str, run: str, tab: str) -> HttpResponse:
+    """/p/<slug>/runs/<id>/<tab>/charts: what is drawn of the run, for a page that is open; 304 if nothing is new.
+
+    What is new is told by the rows of its metrics, so that a look that finds nothing reads no points.
+    """
+    actor, where = within(request, project)
+    found = reads.get_run(actor, where, run)
+    metrics = in_order(list(reads.list_metrics(actor, found).order_by("key")[:METRICS]))
+    etag = etag_of(request, found, metrics, tab)
+    if etag in parse_etags(request.headers.get("If-None-Match", "").replace("W/", "")):
+        return HttpResponseNotModified(headers={"ETag": etag})
+    context = head_context(found, metrics, tab) | chart_context(request, found, metrics, tab)
+    answer = render(request, "experiments/charts_part.html", context)
+    answer["ETag"], answer["Cache-Control"] = etag, "private, no-cache"
+    return answer
+
+
+def etag_of(request: HttpRequest, run: Run, metrics: Sequence[Metric], tab: str) -> str:
+    told = [run.state, tab, get_language(), request.META.get("QUERY_STRING", "")]
+    told += [f"{metric.pk} {metric.count} {metric.attempt} {metric.digest}" for metric in metrics]
+    return f'"{hashlib.sha256(chr(10).join(map(str, told)).encode()).hexdigest()[:32]}"'
+
+
+def head_context(run: Run, metrics: Sequence[Metric], tab: str) -> dict[str, Any]:
+    """What every tab shows above it."""
+    return {
+        "nav": "runs",
+        "run": run,
+        "tab": tab,
+        "job": run.job,
+        "measured": shown.measured(run.figures),
+        "size": shown.size_change(run.figures),
+        "metrics": metrics,
+        "losses": shown.drawn_first(metrics),
+        "live": not run.ended and run.job is not None and not run.job.ended,
+    }
+
+
+def in_order(metrics: Sequence[Metric]) -> list[Metric]:
+    by_key = {metric.key: metric for metric in metrics}
+    return [by_key[key] for key in reads.preferred(by_key)]
+
+
+def tab_context(request: HttpRequest, actor: Actor, run: Run, metrics: Sequence[Metric], tab: str) -> dict[str, Any]:
+    """What only this tab shows."""
+    match tab:
+        case "overview":
+            context = {"params": reads.params_of(actor, run), "artifacts": artifacts_of(run)}
+            return context | chart_context(request, run, metrics, tab)
+        case "metrics":
+            return chart_context(request, run, metrics, tab) | {"limit": METRICS}
+        case "artifacts":
+            return artifacts_context(request, actor, run)
+        case "environment":
+            return {"environment": run.environment, "packages": (run.environment.get("packages") or {}).items()}
+        case "audit":
+            return {"events": timeline(actor, "run", run.pk)}
+    return {}
+
+
+def artifacts_of(run: Run) -> list[Any]:
+    return list(run.artifacts.order_by("path")[:ARTIFACTS])
+
+
+def artifacts_context(request: HttpRequest, actor: Actor, run: Run) -> dict[str, Any]:
+    """The list, and of the one that the query names what can be shown of it."""
+    rows = [{"one": one, "kind": previews.kind_of(one)} for one in artifacts_of(run)]
+    asked = request.GET.get("preview", "")
+    preview = previews.preview_of(actor, run, asked) if asked else None
+    return {"rows": rows, "limit": ARTIFACTS, "preview": preview, "text_limit": previews.TEXT_LIMIT}
+
+
+# -- charts ---------------------------------------------------------------------------------------------------------
+def chart_context(request: HttpRequest, run: Run, metrics: Sequence[Metric], tab: str) -> dict[str, Any]:
+    """The chart of the metrics that the query names, or of the losses; on their tab, one of each beside it."""
+    look, wrong = looks.look_or_why(request.GET)
+    asked = request.GET.getlist("key")[: shown.LINES]
+    named = [metric for metric in metrics if metric.key in asked]
+    main = named or (shown.drawn_first(metrics) if tab == "overview" else [])
+    series = [metric for metric in metrics if metric.count > 1]
+    each = series[:CHARTS] if tab == "metrics" and not named else []
+    drawn = looks.lines_in([*main, *each], [run], look)
+    return {
+        "chart": main_chart(run, drawn[: len(main)], look) if main else None,
+        "drawn": [metric.key for metric in main],
+        "sections": sections_of(run, drawn[len(main) :], look),
+        "undrawn": max(0, len(series) - len(each)) if each else 0,
+        "look": look.asked,
+        "keep": looks.kept(request.GET),
+        "wrong": wrong,
+        "redraws": reverse(f"experiments:{tab}_charts", args=[run.project.slug, run.pk]) if tab in DRAWN_TABS else "",
+    }
+
+
+def main_chart(run: Run, drawn: Sequence[Any], look: Look) -> dict[str, Any]:
+    keys = [line.metric.key for line in drawn]
+    unit = keys[0] if len(keys) == 1 else _("loss") if all(map(reads.is_loss, keys)) else _("value")
+    series = [looks.series_of(line, line.metric.key) for line in drawn]
+    return looks.chart_of(series, look, y_unit=unit, csv=csv_of(run, keys), toggles=True)
+
+
+def sections_of(run: Run, drawn: Sequence[Any], look: Look) -> list[dict[str, Any]]:
+    """The charts by what their metrics belong to."""
+    by_key = {line.metric.key: line for line in drawn}
+    quiet = Look(look.axis, look.smooth, look.scale, look.window)  # a single line is not put away
+    return [
+        {
+            "group": shown.group_word(group),
+            "name": group or "other",
+            "charts": [small_chart(run, by_key[key], quiet, f"c-{group}-{place}") for place, key in enumerate(keys)],
+        }
+        for group, keys in shown.grouped(by_key)
+    ]
+
+
+def small_chart(run: Run, line: Any, look: Look, name: str) -> dict[str, Any]:
+    key = line.metric.key
+    chart = looks.chart_of([looks.series_of(line, key)], look, y_unit=key, csv=csv_of(run, [key]), small=True, id=name)
+    return {"metric": line.metric, "chart": chart}
+
+
+def csv_of(run: Run, keys: Sequence[str]) -> str:
+    query = urlencode({"ids": run.pk, "key": keys}, doseq=True)
+    return f"{reverse('api-runs-csv', args=[run.project.slug])}?{query}"

@@ -1,0 +1,37 @@
+"""What a plane says against a collection before it is queued: hosts that its operator has not allowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+from deepseek.collect.spec import CollectSpec, uncovered
+
+SETTING = "COLLECT_HOSTS"
+
+
+def host_errors(spec: CollectSpec) -> list[dict[str, Any]]:
+    """One error per host off the list. The engine holds its worker's own list against it, in the same words."""
+    allowed = settings.ENV.collect_hosts
+    if not allowed:
+        return [
+            {
+                "code": "collection_off",
+                "message": f"Collection is off on this plane: {SETTING} names no host.",
+                "field": "/spec/allowed_hosts",
+                "limit": "none",
+                "hint": f"Have the operator set {SETTING} to the internal hosts that may be collected from.",
+            }
+        ]
+    return [
+        {
+            "code": "host_not_allowed",
+            "message": f"The host {host} is not on the list of hosts that may be collected from.",
+            "field": f"/spec/allowed_hosts/{index}",
+            "limit": ", ".join(allowed),
+            "hint": f"Take a host of the list, or have the operator add {host} to {SETTING}.",
+        }
+        for index in uncovered(spec.allowed_hosts, allowed)
+        for host in (spec.allowed_hosts[index],)
+    ]

@@ -1,0 +1,74 @@
+"""Who asks, and for which repository: a token, the project and the dataset of the address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+
+from apps import policy
+from apps.accounts.authentication import token_actor, token_of
+from apps.accounts.models import Project
+from apps.accounts.projects import get_project
+from apps.actors import Actor
+from apps.datasets.models import Dataset
+from apps.datasets.services import check_name
+from apps.errors import NotFound, Unauthenticated
+
+HINT = "Make a token under Account, and give it as the password; any name will do."
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`dataset` is None where the project has none of this name, and a push may make it."""
+
+    actor: Actor
+    project: Project
+    name: str
+    dataset: Dataset | None
+
+    def there(self) -> Dataset:
+        """The dataset, or NotFound."""
+        if self.dataset is None:
+            raise NotFound(
+                f"This project has no dataset {self.name[:60]!r}, or you may not see it.",
+                field="dataset",
+                hint="Push to make it, or look at the list of datasets.",
+            )
+        return self.dataset
+
+
+def by_token(request: HttpRequest) -> Actor:
+    """The actor of the token in the Authorization header; also `request.actor`. A browser's session counts for nothing
+    here: no page asks these addresses.
+    """
+    token = token_of(request)
+    if token is None:
+        raise Unauthenticated("Send a token.", hint=HINT)
+    actor = token_actor(request, token)
+    request.actor = actor  # type: ignore[attr-defined]
+    return actor
+
+
+def asked_for(actor: Actor, slug: str, name: str) -> Asked:
+    """The place of the address; NotFound for a project that the token is not of."""
+    project = get_project(actor, slug)
+    found = Dataset.objects.visible_to(actor).filter(project=project, name=name).first()
+    return Asked(actor, project, name, found)
+
+
+def to_read(actor: Actor, slug: str, name: str) -> Asked:
+    place = asked_for(actor, slug, name)
+    policy.require(actor, "dataset.view", place.project)
+    place.there()
+    return place
+
+
+def to_write(actor: Actor, slug: str, name: str) -> Asked:
+    """A dataset that is there may get a version; one that is not may be made, and only under a name that can be one."""
+    place = asked_for(actor, slug, name)
+    policy.require(actor, "dataset.add_version", place.project)
+    if place.dataset is None:
+        policy.require(actor, "dataset.create", place.project)
+        check_name(name)
+    return place

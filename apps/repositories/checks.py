@@ -1,0 +1,107 @@
+"""Whether a push may move `main`: one branch, forward only, on top of what there is, past nobody's lock. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from apps.datasets.citations import citations
+from apps.errors import Conflict, Invalid
+from apps.repositories.asking import Asked
+from apps.repositories.folders import MAIN
+from apps.repositories.models import Commit, Lock
+from apps.repositories.trees import Objects
+
+if TYPE_CHECKING:
+    from apps.repositories.contents import Contents
+
+NONE = "0" * 40
+COMMITS_LIMIT = 10_000  # of one push
+CITED_SOUGHT = 20  # versions that a refused push would drop, of which it is looked up who uses them
+
+
+@dataclass(slots=True)
+class Move:
+    old: str  # "" where there is no branch yet
+    new: str
+    count: int = 0  # commits
+
+
+def check_commands(commands: Sequence[Any]) -> Move:
+    """The one move of `main` that a push may make; Invalid or Conflict for anything else."""
+    for each in commands:
+        if each.ref != MAIN:
+            raise Invalid(
+                f"{each.ref} is not accepted: a dataset has one branch, main, and one line of versions.",
+                code="only_main",
+                field="ref",
+                limit=MAIN,
+                hint="Push to it: git push origin HEAD:main. Versions are tagged in the plane.",
+            )
+    if len(commands) != 1:
+        raise Invalid("A push moves main, once.", code="only_main", field="ref", limit=MAIN)
+    each = commands[0]
+    if each.new == NONE:
+        raise Conflict(
+            "main cannot be deleted: its versions stay.", code="branch_kept", field="ref", hint="Nothing was changed."
+        )
+    return Move("" if each.old == NONE else each.old, each.new)
+
+
+def check_line(place: Asked, last: Commit | None, move: Move, objects: Objects) -> None:
+    """Raise Conflict (not_fast_forward) where the push is not on top of the newest commit; counts what it brings."""
+    tip = last.sha if last else ""
+    if tip and not objects.descends(move.new, tip):
+        raise behind(place, last, objects.fork(move.new, tip))
+    if move.old != tip:
+        raise behind(place, last, tip)
+    if objects.kind(move.new) != "commit":
+        raise Invalid("main must point to a commit.", code="only_main", field="ref")
+    move.count = objects.count(move.new, tip)
+    if move.count > COMMITS_LIMIT:
+        raise Invalid(
+            f"The push has {move.count} commits.",
+            code="too_many_commits",
+            limit=COMMITS_LIMIT,
+            hint="Begin with a shorter history: git checkout --orphan.",
+        )
+
+
+def behind(place: Asked, last: Commit | None, fork: str) -> Conflict:
+    """The refusal; where it would drop versions that something was made from, it names them."""
+    base = Commit.objects.filter(dataset=place.dataset, sha=fork).values_list("position", flat=True).first()
+    dropped = Commit.objects.filter(dataset=place.dataset, position__gt=-1 if base is None else base)
+    dropped = dropped.exclude(version=None).select_related("version__dataset").order_by("-position")[:CITED_SOUGHT]
+    cited = [(commit.version, why) for commit in dropped if commit.version and (why := cited_by(commit))]
+    if cited:
+        version, why = cited[0]
+        message = f"This push would drop {version} from main, which {why} cites."
+    else:
+        message = f"This push is not on top of {last.sha[:12] if last else 'main'}, the newest commit of main."
+    return Conflict(
+        message,
+        code="not_fast_forward",
+        field="main",
+        hint="History is never rewritten here, by force neither: git pull --rebase, then push again.",
+    )
+
+
+def cited_by(commit: Commit) -> str:
+    """What cites the version of a commit; "" for nothing."""
+    found = citations(commit.version) if commit.version else []
+    return f"{found[0].kind} {found[0].label}" if found else ""
+
+
+def check_locks(place: Asked, contents: Contents) -> None:
+    """Raise Conflict where the push changes a path that another has locked."""
+    if place.dataset is None:
+        return
+    for lock in Lock.objects.filter(dataset=place.dataset).order_by("path"):
+        if not lock.is_of(place.actor) and lock.path in contents.changed:
+            raise Conflict(
+                f"{lock.path} is locked by {lock.owner}.",
+                code="path_locked",
+                field="path",
+                hint=f"Leave it as it is, or ask {lock.owner} to unlock it.",
+            )

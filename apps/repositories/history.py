@@ -1,0 +1,138 @@
+"""The commits of versions that no push brought: made of the version alone, in the order of their numbers.
+
+They are rows first. Folders follow (folders.py), whenever somebody asks for one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from django.db import transaction
+
+from apps.datasets.manifest import parents
+from apps.datasets.models import Dataset, DatasetVersion
+from apps.repositories.attributes import is_kept, with_lines_for
+from apps.repositories.models import Commit, Objects
+from apps.repositories.objects import GitObject, commit_of, pointer, stored, trees_of
+
+GITS_OWN = {".git", "git~1"}  # no client checks such a path out
+BATCH = 100  # versions whose commits are made in one transaction
+
+
+def record_commit(version: DatasetVersion) -> None:
+    """The commit of a version just added, in its transaction, where the dataset's row is locked already.
+
+    Where older versions still have none (they are older than repositories), all wait for the next `complete`.
+    """
+    older = version.dataset.versions.filter(number__lt=version.number, commits=None)
+    if not older.exists():
+        append(version.dataset, last_of(version.dataset) or root(version.dataset), version)
+
+
+def complete(dataset: Dataset) -> Commit:
+    """The newest commit, once every version has one: in batches, each under the lock that numbers versions."""
+    while True:
+        last = last_of(dataset)
+        if last is not None and not dataset.versions.filter(commits=None).exists():
+            return last
+        with transaction.atomic():
+            locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
+            last = last_of(locked) or root(locked)
+            for version in locked.versions.filter(commits=None).order_by("number")[:BATCH]:
+                last = append(locked, last, version)
+
+
+def last_of(dataset: Dataset) -> Commit | None:
+    return Commit.objects.filter(dataset=dataset).order_by("-position").first()
+
+
+def root(dataset: Dataset) -> Commit:
+    """The first commit, which says what goes to LFS and holds nothing else."""
+    kept = with_lines_for({}, [])
+    return add(dataset, None, None, kept, {}, dataset.created_by, dataset.created_at, f"{dataset.name}\n")
+
+
+def append(dataset: Dataset, last: Commit, version: DatasetVersion) -> Commit:
+    files = pointers_of(version)
+    folders = {folder for path in files for folder in parents(path)}
+    kept = {
+        path: text
+        for path, text in last.kept.items()
+        if path not in folders and files.keys().isdisjoint(parents(path))  # a path is a file or a folder
+    }
+    kept = with_lines_for(kept, files)
+    by, at = version.created_by, version.created_at
+    return add(dataset, last, version, kept, files, by, at, message_of(dataset, version))
+
+
+def message_of(dataset: Dataset, version: DatasetVersion) -> str:
+    parts = [f"{dataset.name} v{version.number}", version.note.strip()]
+    trailers = [f"Script: {one_line(version.script)}"] if version.script else []
+    trailers += [f"Job: {version.job_id}"] if version.job_id else []
+    parts.append("\n".join([*trailers, f"Manifest: sha256:{version.digest}"]))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def add(
+    dataset: Dataset,
+    last: Commit | None,
+    version: DatasetVersion | None,
+    kept: Mapping[str, str],
+    files: Mapping[str, bytes],
+    by: str,
+    at: datetime,
+    message: str,
+) -> Commit:
+    """One commit on top of `last`, with the objects that it adds to what `last` is known to have."""
+    objects = objects_of(kept, files)
+    name = re.sub(r"[<>\x00-\x1f\x7f]", "", by).strip(" .,:;\"'\\") or "plane"
+    author = f"{name} <{re.sub(r'[^A-Za-z0-9._-]', '-', name)}@plane>"
+    tree = objects[-1].sha
+    made = commit_of(tree=tree, before=last.sha if last else "", author=author, at=at, message=message)
+    known = known_to(last)
+    fresh = {one.sha: one for one in [*objects, made] if one.sha not in known}
+    commit = Commit.objects.create(
+        dataset=dataset,
+        position=last.position + 1 if last else 0,
+        sha=made.sha,
+        version=version,
+        author=author[:200],
+        authored_at=at,
+        kept=dict(kept),
+    )
+    Objects.objects.create(commit=commit, data=stored(fresh.values()))
+    return commit
+
+
+def objects_of(kept: Mapping[str, str], files: Mapping[str, bytes]) -> list[GitObject]:
+    """Every blob and tree; the root is the last."""
+    blobs = {path: GitObject("blob", text.encode()) for path, text in kept.items()}
+    blobs |= {path: GitObject("blob", data) for path, data in files.items()}
+    return [*blobs.values(), *trees_of({path: blob.sha for path, blob in blobs.items()})]
+
+
+def known_to(last: Commit | None) -> set[str]:
+    """Objects that are in the repository for certain: those of a commit that the plane made, whose version is there.
+
+    What a push brought is not looked into: what it has too is stored a second time, which does no harm.
+    """
+    if last is None or last.pack_id is not None or last.version is None:
+        return set()
+    return {one.sha for one in objects_of(last.kept, pointers_of(last.version))}
+
+
+def pointers_of(version: DatasetVersion) -> dict[str, bytes]:
+    """{path: LFS pointer} of the files that Git can show: not those with a name that is its own."""
+    rows = {str(row["path"]): row for row in json.loads(version.manifest)["files"]}
+    return {
+        path: pointer(row["sha256"], row["size"])
+        for path, row in rows.items()
+        if not is_kept(path) and GITS_OWN.isdisjoint(path.lower().split("/"))
+    }
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())

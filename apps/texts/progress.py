@@ -1,0 +1,57 @@
+"""What a running job calls its stages and counts, in the language of the page.
+
+A report of progress keeps the engine's English, for every reader of the stream alike; a page translates it where it is
+drawn. A new stage or unit of the engine is added here, or a page shows it as it was reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.utils.functional import Promise
+from django.utils.translation import pgettext_lazy
+
+STAGES: Mapping[str, Promise | str] = {
+    "build": pgettext_lazy("stage of a job", "build"),
+    "check": pgettext_lazy("stage of a job", "check"),
+    "clean": pgettext_lazy("stage of a job", "clean"),
+    "collect": pgettext_lazy("stage of a job", "collect"),
+    "compare": pgettext_lazy("stage of a job", "compare"),
+    "lower": pgettext_lazy("stage of a job", "lower"),
+    "measure": pgettext_lazy("stage of a job", "measure"),
+    "part": pgettext_lazy("stage of a job", "part"),
+    "profile": pgettext_lazy("stage of a job", "profile"),
+    "quantize": pgettext_lazy("stage of a job", "quantize"),
+    "read": pgettext_lazy("stage of a job", "read"),
+    "sleep": pgettext_lazy("stage of a job", "sleep"),
+    "train": pgettext_lazy("stage of a job", "train"),
+    "tune": pgettext_lazy("stage of a job", "tune"),
+    "write": pgettext_lazy("stage of a job", "write"),
+}
+UNITS: Mapping[str, Promise | str] = {
+    "calls": pgettext_lazy("counted by a job", "calls"),
+    "files": pgettext_lazy("counted by a job", "files"),
+    "forms": pgettext_lazy("counted by a job", "forms"),
+    "kernels": pgettext_lazy("counted by a job", "kernels"),
+    "pages": pgettext_lazy("counted by a job", "pages"),
+    "parts": pgettext_lazy("counted by a job", "parts"),
+    "rows": pgettext_lazy("counted by a job", "rows"),
+    "steps": pgettext_lazy("counted by a job", "steps"),
+    "trials": pgettext_lazy("counted by a job", "trials"),
+}
+
+
+def stage_word(stage: object) -> str:
+    """The stage in the language of now; as it was reported if it is none of ours."""
+    return str(STAGES.get(str(stage), stage or ""))
+
+
+def unit_word(unit: object) -> str:
+    """What is counted, in the language of now."""
+    return str(UNITS.get(str(unit), unit or ""))
+
+
+def words() -> dict[str, dict[str, str]]:
+    """Both lists as a script reads them, without what reads the same as it was reported."""
+    lists = {"stage": STAGES, "unit": UNITS}
+    return {key: {name: str(word) for name, word in known.items() if str(word) != name} for key, known in lists.items()}

@@ -1,0 +1,50 @@
+"""Log files that do not grow for ever. Children write to their file themselves, so that nothing they say is lost when
+the launcher is killed; the launcher puts a file aside by copying it and cutting it short, as logrotate's
+`copytruncate` does. The file is opened for appending: the next line goes to its beginning."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+
+def rotate(path: Path, *, larger_than: int, keep: int) -> bool:
+    """Put `path` aside as `path.1` once it is larger than so many bytes; whether it was.
+
+    `keep` files are left in all, the oldest goes. A line written between the copy and the cut is lost: the last look
+    for more comes right before the cut. Raises OSError, for instance on a full disk, and then has cut nothing.
+    """
+    try:
+        if path.stat().st_size <= larger_than:
+            return False
+    except FileNotFoundError:
+        return False
+    if keep == 1:
+        os.truncate(path, 0)
+        return True
+    copy = path.with_name(f"{path.name}.copy")
+    try:
+        with path.open("rb") as source, copy.open("wb") as out:
+            shutil.copyfileobj(source, out, 1 << 20)
+            shift(path, keep)
+            copy.rename(aside(path, 1))
+            shutil.copyfileobj(source, out, 1 << 20)
+            out.flush()
+            os.truncate(path, 0)
+    except OSError:
+        copy.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def shift(path: Path, keep: int) -> None:
+    """path.1 becomes path.2 and so on; what would be one too many is overwritten or removed."""
+    for number in range(keep - 1, 0, -1):
+        older = aside(path, number)
+        if older.exists():
+            older.rename(aside(path, number + 1)) if number < keep - 1 else older.unlink()
+
+
+def aside(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")

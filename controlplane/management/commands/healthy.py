@@ -1,0 +1,81 @@
+"""`healthy PART`: exit 0 while this host's part does its work, for a container's or a monitor's check."""
+
+from __future__ import annotations
+
+import http.client
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError
+
+from apps.jobs import pulse
+from apps.nodes.models import Node
+
+WEB_SECONDS = 5.0
+BEAT_SECONDS = 900.0  # it writes its schedule down every 180 s, and wakes every 300 s at least
+
+
+def web() -> str:
+    """Why the web process of this host is not healthy; nothing when it is."""
+    env = settings.ENV
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(env.bind, env.bind)  # noqa: S104 - compared, not bound
+    asked = http.client.HTTPConnection(address, env.port, timeout=WEB_SECONDS)
+    try:
+        asked.request("GET", "/healthz", headers={"Host": settings.ALLOWED_HOSTS[0].lstrip(".*") or "localhost"})
+        answer = asked.getresponse()
+    except (OSError, http.client.HTTPException) as failure:
+        return f"no answer at {address} port {env.port}: {failure}"
+    finally:
+        asked.close()
+    return "" if answer.status == 200 else f"/healthz answered {answer.status}"
+
+
+def worker() -> str:
+    node = Node.objects.with_status().filter(name=settings.ENV.node).first()
+    if node is None:
+        return f"no node {settings.ENV.node!r} has registered"
+    return "" if node.online else f"node {node.name} was last heard of at {node.heartbeat_at}"
+
+
+def dispatcher() -> str:
+    for part in pulse.PARTS:
+        age = pulse.age(part)
+        if age is None or age > pulse.STALE_SECONDS:
+            return f"no pulse of the {part}" if age is None else f"the {part} is silent for {age:.0f} s"
+    return ""
+
+
+def beat() -> str:
+    schedule = Path(settings.CELERY_BEAT_SCHEDULE_FILENAME)
+    written = [path.stat().st_mtime for path in schedule.parent.glob(f"{schedule.name}*")]
+    if not written:
+        return "it has not begun: there is no schedule"
+    age = time.time() - max(written)
+    return f"its schedule was last written {age:.0f} s ago" if age > BEAT_SECONDS else ""
+
+
+LOOKS = {"web": web, "worker": worker, "dispatcher": dispatcher, "beat": beat}
+
+
+class Command(BaseCommand):
+    help = "Exit 0 while this part of the plane does its work on this host, else 1 with the reason."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("part", choices=sorted(LOOKS))
+
+    def handle(self, *, part: str, **options: Any) -> None:
+        try:
+            reason = LOOKS[part]()
+        except DatabaseError as failure:
+            reason = f"the database cannot be used: {type(failure).__name__}"
+        except OSError as failure:  # a Redis that is away, for the pulses
+            reason = f"{type(failure).__name__}"
+        if reason:
+            self.stderr.write(f"{part}: {reason}")
+            sys.exit(1)
+        self.stdout.write(f"{part}: healthy")

@@ -1,0 +1,37 @@
+"""manage.py restore FOLDER: an empty plane becomes the one of a backup."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from apps.accounts.management.base import OperatorCommand
+from controlplane.backup.restoring import restore
+from controlplane.start import CannotStart
+
+
+class Command(OperatorCommand):
+    help = (
+        "Restore a backup into an empty home and an empty database; checks every byte and the audit trail. "
+        "Replaces nothing: what is not empty is refused."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("folder", type=Path, help="the folder that `backup` wrote")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            restored = restore(actor=self.actor, source=options["folder"], say=self.stdout.write)
+        except CannotStart as reason:
+            self.stderr.write(str(reason))
+            sys.exit(2)
+        found = restored.manifest
+        self.stdout.write(
+            f"Restored the plane of {found.made_at}. Its audit trail is whole: {restored.trail.sealed} records."
+        )
+        for digest in found.missing:
+            self.stdout.write(f"Not in the backup, since it was damaged then: {digest}")

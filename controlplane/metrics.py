@@ -1,0 +1,117 @@
+"""`/metrics` for Prometheus. Nobody may read it until METRICS_ALLOW names an address, or a token has `metrics:read`.
+
+docs/monitoring.md says how to scrape it and what to be woken for.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import threading
+import time
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_safe
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from apps.accounts.actors import client_address
+from apps.accounts.authentication import secret_in, token_actor, token_of
+from apps.audit.services import record_refusal
+from apps.canonical import sha256_hex
+from apps.errors import PlaneError, Refused, Unauthenticated, Unavailable
+from apps.policy import require
+from controlplane.collecting import Plane
+from controlplane.traffic import everybodys
+
+log = logging.getLogger(__name__)
+
+TRUSTED_SECONDS = 600.0
+"""A token that was good so lately opens the metrics, and nothing else, while the database is away: just then somebody
+wants to know. Each process remembers its own, by digest."""
+MOST_TRUSTED = 100
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+_trusted: dict[str, float] = {}
+_lock = threading.Lock()
+
+
+class Both(Collector):
+    """What the web processes count, and what the plane is."""
+
+    def collect(self) -> list[Metric]:
+        return [*everybodys().collect(), *Plane().collect()]
+
+
+@login_not_required
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """The text that Prometheus reads; 401, 403 or 503 with a sentence for whoever may not, or cannot be known."""
+    try:
+        admit(request)
+    except PlaneError as refusal:
+        return refused(refusal)
+    registry = CollectorRegistry()
+    registry.register(Both())
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return HttpResponse(encode(registry), content_type=content_type, headers={"Cache-Control": "no-store"})
+
+
+def refused(refusal: PlaneError) -> HttpResponse:
+    text = " ".join(filter(None, (refusal.message, refusal.hint))) + "\n"
+    answer = HttpResponse(text, status=refusal.status, content_type="text/plain; charset=utf-8")
+    answer.headers["Cache-Control"] = "no-store"
+    if refusal.status == Unauthenticated.status:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="metrics"'
+    return answer
+
+
+def admit(request: HttpRequest) -> None:
+    """Return for who may read, else raise Unauthenticated, Refused or Unavailable."""
+    if allowed(client_address(request)):
+        return
+    secret = secret_in(request.headers.get("Authorization", ""))
+    if secret is None:
+        hint = "Send a token with the scope metrics:read, or name this address in METRICS_ALLOW."
+        raise Unauthenticated("Metrics are not for everybody.", hint=hint)
+    digest = sha256_hex(secret)
+    try:
+        by_token(request)
+    except DatabaseError:
+        if time.monotonic() - _trusted.get(digest, -TRUSTED_SECONDS) < TRUSTED_SECONDS:
+            return
+        raise Unavailable("The database does not answer, so no token can be checked.") from None
+    except PlaneError:
+        with _lock:
+            _trusted.pop(digest, None)
+        raise
+    with _lock:
+        if len(_trusted) >= MOST_TRUSTED:
+            _trusted.clear()
+        _trusted[digest] = time.monotonic()
+
+
+def by_token(request: HttpRequest) -> None:
+    token = token_of(request)
+    assert token is not None  # noqa: S101 - there is a secret
+    actor = token_actor(request, token)
+    try:
+        require(actor, "metrics.view")
+    except Refused as refusal:
+        record_refusal(actor, refusal, request)
+        raise
+
+
+def allowed(address: str) -> bool:
+    """Whether METRICS_ALLOW names this address, by itself or by its network; `loopback` stands for this host's own."""
+    try:
+        mine = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    named = [part for entry in settings.ENV.metrics_allow for part in (LOOPBACK if entry == "loopback" else (entry,))]
+    return any(mine in ipaddress.ip_network(network, strict=False) for network in named)

@@ -1,0 +1,235 @@
+"""What is found by its name, its number or a version: one query for each kind of object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.db.models import Case, F, Q, QuerySet, When
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from apps.accounts.models import Membership, User
+from apps.actors import Actor
+from apps.approvals.models import Approval
+from apps.datasets.models import Dataset
+from apps.experiments.models import Run
+from apps.jobs.models import Job
+from apps.nodes.models import Node
+from apps.pipelines.models import Pipeline
+from apps.policy import allows
+from apps.registry.models import Model
+from controlplane.search.asked import Asked
+from controlplane.search.hits import Hit
+from controlplane.search.scope import READ, Floors, above, slug_of
+
+NAME_END = "z" * 50  # behind every name that begins so, whatever the database's collation
+
+
+def all_words(asked: Asked, *fields: str, whole: Sequence[str] = ()) -> Q:
+    """Every word is a part of one of `fields`, or all of one of `whole`."""
+    wanted = Q()
+    for word in asked.words:
+        either = Q()
+        for field in fields:
+            either |= Q(**{f"{field}__icontains": word})
+        for field in whole:
+            either |= Q(**{field: word.lower()})
+        wanted &= either
+    return wanted
+
+
+def numbered(asked: Asked, kind: str) -> Q | None:
+    """The row with the number that was typed, if it may be one of this kind."""
+    return Q(pk=asked.number) if asked.number and asked.kind in ("", kind) else None
+
+
+def wanted_rows(rows: QuerySet[Any], asked: Asked, kind: str, read: Q, match: Q) -> QuerySet[Any] | None:
+    """The rows of a numbered kind: by number, or by words among those that are read; None: of another kind."""
+    number = numbered(asked, kind)
+    if asked.kind:
+        return rows.filter(number) if number is not None else None
+    by_words = read & match
+    return rows.filter(number | by_words if number is not None else by_words)
+
+
+def numbers_first(rows: QuerySet[Any], asked: Asked, limit: int) -> list[Any]:
+    """The newest first; before them the one that was named by its number, however old."""
+    if asked.number is None:
+        return list(rows.order_by("-created_at", "-pk")[:limit])
+    named_so = Case(When(pk=asked.number, then=0), default=1)
+    return list(rows.order_by(named_so, "-created_at", "-pk")[:limit])
+
+
+def jobs(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+    match = all_words(asked, "name", whole=("kind", "state", "requester"))
+    rows = wanted_rows(in_places(Job, actor, places), asked, "job", above(places, "job"), match)
+    if rows is None:
+        return
+    columns = ("pk", "project_id", "kind", "name", "state", "requester")
+    for job in numbers_first(rows.only(*columns), asked, limit):
+        yield hit_of_job(job, slug_of(places, job.project_id), exact=job.pk == asked.number)
+
+
+def hit_of_job(job: Job, slug: str, *, exact: bool = False, text: str = "") -> Hit:
+    return Hit(
+        kind="job",
+        title=f"#{job.pk} {job.kind} {job.name}".rstrip(),
+        text=text or _("asked by %(who)s") % {"who": job.requester},
+        url=reverse("jobs:detail", args=[slug, job.pk]),
+        project=slug,
+        state=job.state,
+        exact=exact,
+    )
+
+
+def pipelines(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+    match = all_words(asked, "name", whole=("template", "requester"))
+    rows = wanted_rows(in_places(Pipeline, actor, places), asked, "pipeline", above(places, "pipeline"), match)
+    if rows is None:
+        return
+    for row in numbers_first(rows.defer("document"), asked, limit):
+        slug = slug_of(places, row.project_id)
+        yield Hit(
+            kind="pipeline",
+            title=str(row),
+            text=_("asked by %(who)s") % {"who": row.requester},
+            url=reverse("pipelines:detail", args=[slug, row.pk]),
+            project=slug,
+            exact=row.pk == asked.number,
+        )
+
+
+def approvals(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+    match = all_words(asked, "title", whole=("state", "requester"))
+    rows = wanted_rows(in_places(Approval, actor, places), asked, "approval", above(places, "approval"), match)
+    if rows is None:
+        return
+    for row in numbers_first(rows.defer("facts", "void_changes"), asked, limit):
+        slug = slug_of(places, row.project_id)
+        yield Hit(
+            kind="approval",
+            title=str(row),
+            text=_("asked by %(who)s") % {"who": row.requester},
+            url=reverse("approvals:detail", args=[slug, row.pk]),
+            project=slug,
+            state=row.state,
+            exact=row.pk == asked.number,
+        )
+
+
+def runs(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+    if asked.kind:
+        return
+    rows = Run.objects.visible_to(actor).filter(above(places, "run", "started_at"))
+    rows = rows.filter(all_words(asked, "name", whole=("kind", "state", "created_by")))
+    columns = ("pk", "project_id", "name", "kind", "state", "created_by")
+    for run in rows.only(*columns).order_by("-started_at", "-pk")[:limit]:
+        yield hit_of_run(run, slug_of(places, run.project_id))
+
+
+def hit_of_run(run: Run, slug: str, *, exact: bool = False, text: str = "") -> Hit:
+    return Hit(
+        kind="run",
+        title=f"{run.pk[:8]} {run.name}",
+        text=text or run.kind,
+        url=reverse("experiments:detail", args=[slug, run.pk]),
+        project=slug,
+        state=run.state,
+        exact=exact,
+    )
+
+
+def named(table: Any, actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> list[Any]:
+    """Datasets or models: by the beginning of the name over an index, by a part of it among the newest."""
+    rows = in_places(table, actor, places)
+    begins = (asked.name or asked.text).lower()
+    prefix = Q(name__gte=begins, name__lte=begins + NAME_END, name__startswith=begins)
+    recent = Q(pk__in=in_places(table, actor, places).order_by("-pk").values("pk")[:READ])
+    match = all_words(asked, "name", "description")
+    if asked.version is not None:
+        match |= Q(name=asked.name)
+    found = rows.filter(prefix | (recent & match)).order_by(F("name"))[:limit]
+    return sorted(found, key=lambda row: (row.name != begins, not row.name.startswith(begins)))
+
+
+def versions_of(kind: str, page: str, version_page: str, rows: list[Any], places: Sequence[Floors], asked: Asked):  # type: ignore[no-untyped-def]
+    """A hit for each dataset or model; for the version that was asked for, its own page before it."""
+    for row in rows:
+        slug = slug_of(places, row.project_id)
+        if asked.version is not None and row.name == asked.name and 0 < asked.version <= row.versions_count:
+            yield Hit(
+                kind=kind,
+                title=f"{row.name} v{asked.version}",
+                text=_("of %(count)s versions") % {"count": row.versions_count},
+                url=reverse(version_page, args=[slug, row.name, asked.version]),
+                project=slug,
+                exact=True,
+            )
+            continue
+        yield Hit(
+            kind=kind,
+            title=row.name,
+            text=row.description or _("newest: v%(number)s") % {"number": row.versions_count},
+            url=reverse(page, args=[slug, row.name]),
+            project=slug,
+        )
+
+
+def datasets(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+    if not asked.kind:
+        rows = named(Dataset, actor, places, asked, limit)
+        yield from versions_of("dataset", "datasets:dataset", "datasets:version", rows, places, asked)
+
+
+def models(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+    if not asked.kind:
+        rows = named(Model, actor, places, asked, limit)
+        yield from versions_of("model", "registry:model", "registry:version", rows, places, asked)
+
+
+def nodes(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+    if asked.kind or not allows(actor, "node.view"):
+        return
+    rows = Node.objects.visible_to(actor).with_status().filter(all_words(asked, "name", "host"))
+    for node in rows.order_by("name")[:limit]:
+        where = reverse("nodes:list") + f"#node-{node.pk}"
+        yield Hit(kind="node", title=node.name, text=node.host, url=where, state=node.status)  # type: ignore[attr-defined]
+
+
+def people(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+    """Everybody for the administrators; for members, who is in a project with them."""
+    if asked.kind or actor.scopes is not None:  # no scope lets a token read of people
+        return
+    if allows(actor, "user.view"):
+        found = User.objects.filter(all_words(asked, "username", "name", "email")).order_by("username")[:limit]
+        for user in found:
+            page = reverse("accounts:person", args=[user.username])
+            yield Hit(kind="person", title=user.username, text=user.name, url=page)
+        return
+    mine = [place.project for place in places if place.project in actor.project_ids]
+    members = Membership.objects.filter(project__in=mine, user__isnull=False).select_related("user")
+    rows = members.filter(all_words(asked, "user__username", "user__name")).order_by("user__username")
+    seen: dict[User, str] = {}
+    for member in rows[: limit * 4]:  # one row for each role and project
+        if member.user is not None:
+            seen.setdefault(member.user, slug_of(places, member.project_id))
+    for user, slug in list(seen.items())[:limit]:
+        page = reverse("accounts:members", args=[slug])
+        yield Hit(kind="person", title=user.username, text=user.name, url=page, project=slug)
+
+
+def in_places(table: Any, actor: Actor, places: Sequence[Floors]) -> Any:
+    return table.objects.visible_to(actor).filter(project__in=[place.project for place in places])
+
+
+FINDERS = {
+    "job": jobs,
+    "pipeline": pipelines,
+    "run": runs,
+    "dataset": datasets,
+    "model": models,
+    "approval": approvals,
+    "node": nodes,
+    "person": people,
+}

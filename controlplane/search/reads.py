@@ -1,0 +1,54 @@
+"""One search over everything that the reader may see; under a dozen queries, however much there is."""
+
+from __future__ import annotations
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor, SystemRole
+from apps.audit.services import record
+from apps.errors import Invalid
+from controlplane.search import digests
+from controlplane.search.asked import Asked, read
+from controlplane.search.hits import GROUPS, SHOWN, SHOWN_ALONE, Found, Hit, grouped
+from controlplane.search.names import FINDERS
+from controlplane.search.scope import Floors, floors
+
+LEAST = 2  # letters: one letter is in almost every name
+
+
+def search(actor: Actor, text: str, *, project: Project | None = None, kind: str = "", typing: bool = False) -> Found:
+    """What `text` names, in groups of five, or of fifty where one `kind` is asked for.
+
+    `typing`: while somebody types, so what the auditor would leave a record of is left out. Invalid for a kind that
+    does not exist.
+    """
+    policy.require_scope(actor, "project.view")
+    if kind and kind not in GROUPS:
+        raise Invalid(f"There is no kind {kind[:40]!r}.", field="kind", limit=", ".join(GROUPS))
+    asked = read(text)
+    if not asked.number and len(asked.text) < LEAST:
+        return Found(text=asked.text)
+    limit = SHOWN_ALONE if kind else SHOWN
+    places = floors(actor, project)
+    recorded = actor.system_role is SystemRole.AUDITOR
+    hits = find(actor, places, asked, kinds_of(kind, without=("approval",) if recorded and typing else ()), limit)
+    groups = [group for group in grouped(hits, limit) if kind in ("", group.kind)]
+    found = Found(text=asked.text, groups=groups)
+    if recorded and any(group.kind == "approval" for group in groups):
+        record(actor=actor, action="approval.view", after={"search": asked.text})
+    return found
+
+
+def kinds_of(kind: str, *, without: tuple[str, ...]) -> list[str]:
+    return [each for each in FINDERS if kind in ("", each) and each not in without]
+
+
+def find(actor: Actor, places: list[Floors], asked: Asked, kinds: list[str], limit: int) -> list[Hit]:
+    """By digest first; by name where nothing has that digest, and first of all where it may be a word."""
+    by_digest = digests.find(actor, places, asked, limit) if asked.digest and not asked.is_word else []
+    if by_digest:
+        return by_digest
+    hits = [hit for kind in kinds for hit in FINDERS[kind](actor, places, asked, limit + 1)]
+    if not hits and asked.is_word:
+        return digests.find(actor, places, asked, limit)
+    return hits

@@ -1,0 +1,79 @@
+"""Where a search looks, so that it does not grow slower with the tables.
+
+A part of a name is found by reading names. Of what jobs make by themselves (jobs, pipelines, runs, approvals) only
+the newest rows of each project are read, and one query finds where they begin; numbers, ids and digests are looked
+up by an index and have no such bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.approvals.models import Approval
+from apps.experiments.models import Run
+from apps.jobs.models import Job
+from apps.pipelines.models import Pipeline
+
+READ = 6000  # rows of a table, of all projects together
+PROJECTS = 20  # that one search looks into
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """The oldest row of a project that is read, of each table; None where there are fewer."""
+
+    project: int
+    slug: str
+    job: datetime | None
+    pipeline: datetime | None
+    approval: datetime | None
+    run: datetime | None
+
+
+def projects_of(actor: Actor, project: Project | None) -> QuerySet[Project]:
+    """The one asked for, or those of the reader; an administrator without projects sees that all exist."""
+    seen = Project.objects.visible_to(actor)
+    return seen.filter(pk=project.pk) if project else seen
+
+
+def floors(actor: Actor, project: Project | None) -> list[Floors]:
+    """One query, whatever the tables hold.
+
+    By time and not by key: where nearly all rows are one project's, PostgreSQL would walk the whole primary key in
+    search of another's.
+    """
+    seen = projects_of(actor, project).order_by("slug")
+    each = max(1, READ // (1 if project else min(PROJECTS, max(1, len(actor.project_ids)))))
+
+    def newest(table: Any, field: str) -> Subquery:
+        rows = table.objects.filter(project=OuterRef("pk")).order_by(f"-{field}", "-pk")
+        return Subquery(rows.values(field)[each - 1 : each])
+
+    rows = seen.annotate(
+        job_floor=newest(Job, "created_at"),
+        pipeline_floor=newest(Pipeline, "created_at"),
+        approval_floor=newest(Approval, "created_at"),
+        run_floor=newest(Run, "started_at"),
+    ).values_list("pk", "slug", "job_floor", "pipeline_floor", "approval_floor", "run_floor")
+    return [Floors(*row) for row in rows[:PROJECTS]]
+
+
+def above(places: Sequence[Floors], table: str, column: str = "created_at") -> Q:
+    """The rows of `table` that are read: each project's from its floor on."""
+    wanted = Q(pk__in=[])
+    for place in places:
+        floor = getattr(place, table)
+        bound = {} if floor is None else {f"{column}__gte": floor}
+        wanted |= Q(project=place.project, **bound)
+    return wanted
+
+
+def slug_of(places: Sequence[Floors], project_id: int) -> str:
+    return next((place.slug for place in places if place.project == project_id), "")

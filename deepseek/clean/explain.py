@@ -1,0 +1,194 @@
+"""What cleaning would change, told on the first rows of a table: per step and column, cell by cell. Writes nothing."""
+
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deepseek.clean.columns import Cleaned
+from deepseek.clean.explain_plan import explain_plan
+from deepseek.clean.explain_plan import lines_of as lines_of_plan
+from deepseek.clean.outliers import Fences, fences
+from deepseek.clean.quality import PREVIEW_CHARACTERS, histogram
+from deepseek.clean.reading import source_of
+from deepseek.clean.run import FLAG_SUFFIX, choose_columns, clean_columns
+from deepseek.clean.sample import read_sample
+from deepseek.clean.spec import CleanSpec
+from deepseek.job import JSON, Silent
+
+SCHEMA = "plane/clean-sample/v1"
+ROWS, HEAD = 2000, 16 * 2**20
+COLUMNS_TOLD, CHARTS, CHANGES = 200, 4, 60  # at most
+
+Mask = npt.NDArray[np.bool_]
+
+
+def explain(
+    spec: CleanSpec, path: Path, *, rows: int = ROWS, head: int = HEAD, more: Mapping[str, Path] | None = None
+) -> dict[str, JSON]:
+    """What `run` would do to the first `rows` rows of the file at `path`, of which `head` bytes are read, as JSON.
+
+    Quartiles and medians are those of these rows: on the whole table the limits of outliers may lie elsewhere. Raises
+    EngineError as `run` and `read_sample` do.
+    """
+    sample = read_sample(path, spec.csv, rows=rows, head=head)
+    if spec.steps is not None:
+        return explain_plan(spec, sample, more or {}, head=head)
+    table = sample.table
+    chosen, warnings = choose_columns(source_of(table), spec)
+    cleaned, done, noted = clean_columns(table, chosen, spec, Silent())
+    columns = [_Column(name, table.column(name), one, spec) for name, one in done.items()]
+    columns.sort(key=lambda column: -column.changed)
+    drawn = [column.name for column in columns if column.changed][:CHARTS]
+    return {
+        "schema": SCHEMA,
+        "rows": table.num_rows,
+        "of_rows": sample.rows,
+        "whole": sample.whole,
+        "rows_dropped": table.num_rows - cleaned.num_rows,
+        "columns_added": [name for name in cleaned.column_names if name not in table.column_names],
+        "steps": _steps(spec, columns),
+        "columns": [column.as_dict(charted=column.name in drawn) for column in columns[:COLUMNS_TOLD]],
+        "changes": cast("list[JSON]", _changes(columns)),
+        "changed": sum(column.changed for column in columns),
+        "warnings": cast("list[JSON]", [*warnings, *noted]),
+    }
+
+
+class _Column:
+    """One column before and after: which cells changed, and why."""
+
+    def __init__(self, name: str, column: pa.ChunkedArray, cleaned: Cleaned, spec: CleanSpec) -> None:
+        self.name, self.cleaned, self.spec = name, cleaned, spec
+        self.before: pa.Array = column.combine_chunks()
+        self.after = cleaned.values
+        was, now = _missing(self.before), _missing(self.after)
+        moved = _differ(self.before, self.after) & ~was & ~now
+        swap = "replaced" if spec.outliers.action == "blank" else "capped"
+        self.why: dict[str, Mask] = {"filled": was & ~now, swap: moved, "blanked": ~was & now}
+        self.changed = int(sum(mask.sum() for mask in self.why.values()))
+
+    def fence(self) -> Fences | None:
+        if self.spec.outliers.method == "none":
+            return None
+        floats = self.before.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return fences(self.spec.outliers.method, floats, self.spec.outliers.limit())
+
+    def as_dict(self, *, charted: bool) -> dict[str, JSON]:
+        fence = self.fence()
+        return {
+            "name": self.name,
+            "dtype": str(self.before.type),
+            "dtype_after": str(self.after.type),
+            "missing": int(self.before.null_count),
+            "missing_after": int(self.after.null_count),
+            "outliers": self.cleaned.outliers,
+            "lower": _finite(fence.lower) if fence else None,
+            "upper": _finite(fence.upper) if fence else None,
+            "changed": self.changed,
+            **{why: int(mask.sum()) for why, mask in self.why.items()},
+            "histogram": two_histograms(self.before, self.after) if charted else None,
+        }
+
+    def changes(self, most: int) -> Iterator[dict[str, JSON]]:
+        """The first changed cells; rows count from 1, the header not among them."""
+        changed = np.logical_or.reduce(list(self.why.values()))
+        for row in np.flatnonzero(changed)[:most].tolist():
+            yield {
+                "row": row + 1,
+                "column": self.name,
+                "before": _text(self.before[row].as_py()),
+                "after": _text(self.after[row].as_py()),
+                "why": next(why for why, mask in self.why.items() if mask[row]),
+            }
+
+
+def _steps(spec: CleanSpec, columns: list[_Column]) -> list[JSON]:
+    """The steps in their order, each with the cells that it changes, per column and in all."""
+    outliers, fill = spec.outliers, spec.fill == "median_window"
+    found = {c.name: c.cleaned.outliers for c in columns if c.cleaned.outliers}
+    touched = found if outliers.action != "flag" else {}
+    filled = {c.name: c.cleaned.filled for c in columns if c.cleaned.filled}
+    steps: list[JSON] = []
+    if outliers.method != "none":
+        told = {"method": outliers.method, "threshold": outliers.limit(), "action": outliers.action}
+        steps.append({"step": "outliers", **told, "found": sum(found.values()), **_counted(touched)})
+    if fill:
+        steps.append({"step": "fill", "method": spec.fill, "window_size": spec.window_size, **_counted(filled)})
+    return steps
+
+
+def _counted(by_column: Mapping[str, int]) -> dict[str, JSON]:
+    return {"cells": sum(by_column.values()), "columns": dict(by_column)}
+
+
+def _changes(columns: list[_Column]) -> list[dict[str, JSON]]:
+    """Some cells of every changed column, in turns, in the order of the rows."""
+    turns = zip_longest(*(column.changes(CHANGES) for column in columns if column.changed))
+    taken = [change for turn in turns for change in turn if change is not None][:CHANGES]
+    return sorted(taken, key=lambda change: cast(int, change["row"]))
+
+
+def _missing(column: pa.Array) -> Mask:
+    return np.asarray(column.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _differ(before: pa.Array, after: pa.Array) -> Mask:
+    """Where two present values differ; integers that became floats are compared as floats."""
+    if before.type != after.type:
+        before = before.cast(after.type, safe=False)
+    return np.asarray(pc.fill_null(pc.not_equal(before, after), False).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def two_histograms(before: pa.Array, after: pa.Array) -> JSON:
+    """Both columns over the same bins; None where there is nothing to count."""
+    parts = [column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) for column in (before, after)]
+    finite = [part[np.isfinite(part)] for part in parts]
+    joined = np.concatenate(finite)
+    shape = cast("dict[str, Any] | None", histogram(joined)) if joined.size else None
+    if shape is None:
+        return None
+    counts = [[int(count) for count in np.histogram(part, bins=shape["edges"])[0]] for part in finite]
+    return {"edges": shape["edges"], "before": cast(JSON, counts[0]), "after": cast(JSON, counts[1])}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)[:PREVIEW_CHARACTERS]
+
+
+def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
+    """The document for a person at a terminal."""
+    of = "all" if told["whole"] else f"the first {told['rows']:,}"
+    of += f" of {told['of_rows']:,}" if told["of_rows"] is not None and not told["whole"] else ""
+    yield f"looked at {of} rows; nothing was written"
+    if "rows_after" in told:
+        yield from lines_of_plan(told)
+        return
+    for step in told["steps"]:
+        how = ", ".join(str(step[key]) for key in ("method", "threshold", "action", "window_size") if key in step)
+        found = f"{step['found']:,} found, " if "found" in step else ""
+        yield f"{step['step']} ({how}): {found}{step['cells']:,} cells change"
+    for column in told["columns"]:
+        if column["changed"] or column["outliers"]:
+            kinds = ("filled", "capped", "replaced", "blanked")
+            counts = [f"{column[why]:,} {why}" for why in kinds if column.get(why)]
+            counts += [f"{column['outliers']:,} outliers"] if column["outliers"] else []
+            counts += [f"missing {column['missing']:,} -> {column['missing_after']:,}"]
+            yield f"  {column['name']}: {', '.join(counts)}"
+    if told["columns_added"]:
+        yield f"columns added ({FLAG_SUFFIX}): {', '.join(told['columns_added'])}"
+    yield f"rows dropped: {told['rows_dropped']:,}"
+    for change in told["changes"]:
+        before, after = (change[key] if change[key] is not None else "missing" for key in ("before", "after"))
+        yield f"  row {change['row']:,}, {change['column']}: {before} -> {after} ({change['why']})"
+    for warning in told["warnings"]:
+        yield f"warning: {warning}"

@@ -1,0 +1,76 @@
+"""The most frequent values of a column of text or flags, with bounded memory."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deepseek.job import JSON
+
+TOP_VALUES = 10
+CATEGORIES = 100
+HELD = 50_000
+"""Different values counted at once; beyond, those seen least are forgotten, and how often they were is kept."""
+
+
+class TopValues:
+    """Counts of values. Those forgotten were seen at most `lost` times, and a count may lack as many.
+
+    Lossy counting: G. S. Manku and R. Motwani, Approximate Frequency Counts over Data Streams, VLDB 2002.
+    """
+
+    def __init__(self, held: int = HELD) -> None:
+        self.most = held
+        self.counts: dict[object, int] = {}
+        self.lost = 0
+
+    def add(self, column: pa.Array) -> None:
+        counted = pc.value_counts(column.drop_null())
+        counts = self.counts
+        values, numbers = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+        for value, number in zip(values, numbers, strict=True):
+            counts[value] = counts.get(value, 0) + number
+        if len(counts) > self.most:
+            self._forget()
+
+    def _forget(self) -> None:
+        floor = int(np.partition(np.fromiter(self.counts.values(), np.int64), -self.most // 2)[-self.most // 2])
+        self.counts = {value: count for value, count in self.counts.items() if count > floor}
+        self.lost += floor
+
+    def first(self, most: int = TOP_VALUES) -> list[tuple[object, int]]:
+        """The most frequent, the first seen first among equals."""
+        return sorted(self.counts.items(), key=lambda pair: -pair[1])[:most]
+
+    @property
+    def exact(self) -> bool:
+        return self.lost == 0
+
+    def every(self) -> list[tuple[object, int]] | None:
+        """All values with their counts, if they are few and all known."""
+        return self.first(CATEGORIES) if self.exact and len(self.counts) <= CATEGORIES else None
+
+
+class Lengths:
+    """Characters of the texts of a column."""
+
+    def __init__(self) -> None:
+        self.low: int | None = None
+        self.high: int | None = None
+        self.total = self.texts = self.empty = 0
+
+    def add(self, column: pa.Array) -> None:
+        lengths = pc.utf8_length(column.drop_null())
+        if not len(lengths):
+            return
+        ends = pc.min_max(lengths).as_py()
+        self.low = ends["min"] if self.low is None else min(self.low, ends["min"])
+        self.high = ends["max"] if self.high is None else max(self.high, ends["max"])
+        self.total += int(pc.sum(lengths).as_py())
+        self.texts += len(lengths)
+        self.empty += int(pc.sum(pc.equal(lengths, 0)).as_py())
+
+    def told(self) -> JSON:
+        if not self.texts:
+            return None
+        mean = self.total / self.texts
+        return {"shortest": self.low, "longest": self.high, "mean": mean, "empty": self.empty}

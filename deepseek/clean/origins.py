@@ -1,0 +1,58 @@
+"""From which row of the input each row of the output comes, as runs of neighbours that stayed neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from deepseek.clean.steps_spec import ROW_KINDS
+
+__all__ = ["MEDIA_TYPE", "NONE", "ROW_KINDS", "Runs"]
+
+MEDIA_TYPE = "application/vnd.plane.row-origins"
+NONE = 2**64 - 1
+"""The source row of a run of rows that a step inserted."""
+
+
+class Runs:
+    """Runs of (row, source row), gathered batch by batch. A run goes on until the next one begins."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._runs: list[npt.NDArray[np.uint64]] = []
+        self._next: int | None = None  # the source row that would go on the last run; -1 for inserted rows
+
+    def add(self, origins: pa.Array) -> None:
+        """The source rows of the next rows; missing for rows that were inserted."""
+        source = origins.fill_null(-1).to_numpy(zero_copy_only=False)
+        if not source.size:
+            return
+        inserted = source < 0
+        before = np.empty_like(source)
+        before[1:] = source[:-1]
+        goes_on = np.where(inserted, before == -1, (source == before + 1) & (before >= 0))
+        goes_on[0] = self._next is not None and int(source[0]) == self._next
+        starts = np.flatnonzero(~goes_on)
+        runs = np.empty((starts.size, 2), dtype=np.uint64)
+        runs[:, 0] = starts + self.rows
+        runs[:, 1] = np.where(inserted[starts], NONE, source[starts].astype(np.uint64))
+        self._runs.append(runs)
+        self.rows += source.size
+        self._next = -1 if inserted[-1] else int(source[-1]) + 1
+
+    @property
+    def runs(self) -> npt.NDArray[np.uint64]:
+        """Shape (runs, 2)."""
+        return np.concatenate(self._runs) if self._runs else np.zeros((0, 2), dtype=np.uint64)
+
+    def kept(self, rows: int) -> bool:
+        """Whether every row of an input of so many is the output's row at the same place."""
+        runs = self.runs
+        return self.rows == rows and (rows == 0 or (len(runs) == 1 and not runs.any()))
+
+    def write(self, path: Path) -> None:
+        """Records of two little-endian unsigned integers of 64 bits."""
+        path.write_bytes(self.runs.astype("<u8").tobytes())

@@ -1,0 +1,289 @@
+"""Open a table of any size: CSV, Parquet, JSON lines or Arrow, told apart by content, as batches to read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from deepseek.clean.batches import Batches, TableBatches
+from deepseek.clean.csv_blocks import BLOCK_BYTES, CsvBlocks, castable, joined_types, short
+from deepseek.clean.detect import resolved
+from deepseek.clean.json_lines import is_json, json_lines
+from deepseek.clean.masked import HIDDEN
+from deepseek.clean.spec import CsvSpec
+from deepseek.clean.streams import BATCH_ROWS, Spilled, only
+from deepseek.clean.tables import (
+    FIELD,
+    broken_parquet,
+    empty_table,
+    first_line,
+    plain,
+    plain_schema,
+    read_table,
+    refuse_duplicates,
+    unreadable,
+)
+from deepseek.job import EngineError
+
+SMALL_BYTES = 16 * 2**20
+"""A text file up to this size is read at once."""
+
+
+@dataclass
+class Source:
+    """A table that was opened: `nulls` counts the missing values of each column; `notes` says what was found out.
+
+    `format` is csv, parquet, arrow or json; `csv`, of the first, how it was read, with nothing left to be found.
+    """
+
+    batches: Batches
+    nulls: dict[str, int]
+    notes: list[str] = field(default_factory=list)
+    format: str = "parquet"
+    csv: CsvSpec | None = None
+
+    @property
+    def rows(self) -> int:
+        return self.batches.rows or 0
+
+
+def open_table(
+    path: Path,
+    spec: CsvSpec,
+    folder: Path | None,
+    *,
+    block: int = BLOCK_BYTES,
+    small: int = SMALL_BYTES,
+    slot: str = FIELD,
+    nested: bool = False,
+    hide: bool = False,
+) -> Source:
+    """The table at `path`; what must be kept besides goes to `folder`. Columns are as `read_table` leaves them.
+
+    `nested`: whether columns of lists and objects are taken as well, from Parquet and Arrow.
+
+    Raises EngineError as `read_table` does, and ``broken_json``, ``broken_arrow``, ``nested_column``,
+    ``column_changes_type``, ``mixed_encoding``; `slot` is the field of what is wrong with the file. `hide`: notes and
+    errors show no cell, for the plan masks some, and both are kept and logged.
+    """
+    try:
+        with path.open("rb") as file:
+            begin = file.read(4096)
+        source = _opened(path, begin, spec, folder, block, small, nested=nested, hide=hide)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except EngineError as error:
+        error.field = slot if error.field == FIELD else error.field
+        error.value = HIDDEN if hide and error.code in QUOTING else error.value
+        raise
+    return source
+
+
+def _opened(
+    path: Path,
+    begin: bytes,
+    spec: CsvSpec,
+    folder: Path | None,
+    block: int,
+    small: int,
+    *,
+    nested: bool,
+    hide: bool,
+) -> Source:
+    if not begin:
+        raise empty_table("The file is empty: it has no bytes.", path)
+    if begin[:4] == b"PAR1":
+        return _checked(ParquetBatches(path, nested=nested), path, "parquet")
+    if begin[:6] == b"ARROW1" or begin[:4] == b"\xff\xff\xff\xff":
+        return _checked(_arrow(path, begin[:6] == b"ARROW1", folder, nested), path, "arrow")
+    if is_json(begin):
+        return _checked(json_lines(path, folder, block), path, "json")
+    found, notes = resolved(path, spec)
+    if path.stat().st_size <= small:
+        source = source_of(read_table(path, found))
+    else:
+        source = _csv(path, found, folder, block)
+    source.notes, source.format, source.csv = notes + _turning(source.batches, hide), "csv", found
+    return source
+
+
+def source_of(table: pa.Table) -> Source:
+    """A table in memory as one that was opened."""
+    return Source(TableBatches(table), {name: table.column(name).null_count for name in table.column_names})
+
+
+# -- CSV ------------------------------------------------------------------------------------------------------------
+def _csv(path: Path, spec: CsvSpec, folder: Path | None, block: int) -> Source:
+    blocks = CsvBlocks(path, spec, block)
+    kept: list[Spilled] = []  # one after another, each of the types of its blocks
+    seen: dict[str, set[str]] = {}
+    kinds: dict[str, pa.DataType] = {}
+    minus_zero = False
+    for piece, table in blocks.tables():
+        if not seen:
+            refuse_duplicates(table.column_names)
+        minus_zero = minus_zero or piece.minus_zero
+        for each in table.schema:
+            seen.setdefault(each.name, set()).add(short(each.type))
+            kinds[short(each.type)] = each.type
+        _add(kept, table, folder)
+    if not seen:
+        raise empty_table("The table has a header but no rows.", path)
+    types = joined_types(blocks, seen, kinds)
+    if not all(castable(seen[name], kind, minus_zero) for name, kind in types.items()):
+        kept = []
+        for _, table in blocks.tables(types):
+            _add(kept, table, folder)
+    schema = pa.schema(list(types.items()))
+    source = _Chain([part.done() for part in kept], schema)
+    if not source.rows:
+        raise empty_table("The table has a header but no rows.", path)
+    return Source(source, source.nulls())
+
+
+def _add(kept: list[Spilled], table: pa.Table, folder: Path | None) -> None:
+    if not kept or kept[-1].schema != table.schema:
+        if kept:
+            kept[-1].done()
+        kept.append(Spilled(table.schema, folder))
+    for batch in table.combine_chunks().to_batches():
+        kept[-1].add(batch)
+
+
+class _Chain:
+    """Tables one after another, under one schema that each can be cast to; NaN is missing."""
+
+    def __init__(self, parts: Sequence[Spilled], schema: pa.Schema) -> None:
+        self.parts, self.schema = parts, schema
+        self.rows: int | None = sum(part.rows or 0 for part in parts)
+
+    def only(self, names: Sequence[str]) -> Batches:
+        schema = pa.schema([self.schema.field(name) for name in names])
+        chain = _Chain.__new__(_Chain)
+        chain.parts, chain.schema, chain.rows = self.parts, schema, self.rows
+        return chain
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for part in self.parts:
+            for batch in part.read(self.schema.names):
+                yield plain(batch, self.schema)
+
+    def nulls(self) -> dict[str, int]:
+        counted = dict.fromkeys(self.schema.names, 0)
+        for batch in self:
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                counted[name] += column.null_count
+        return counted
+
+
+def _turning(batches: Batches, hide: bool) -> list[str]:
+    """A note on each text column that begins with numbers and then holds something else: in which row, and what."""
+    texts = [each.name for each in batches.schema if pa.types.is_string(each.type)]
+    open_, counted, notes, row = set(texts), dict.fromkeys(texts, 0), [], 0
+    for batch in only(batches, texts) if texts else ():
+        for name in sorted(open_):
+            column = batch.column(name)
+            number = pc.fill_null(pc.match_substring_regex(column, NUMBER), True).to_numpy(zero_copy_only=False)
+            if number.all():
+                counted[name] += len(column) - column.null_count
+                continue
+            at = int(number.argmin())
+            counted[name] += at - column.slice(0, at).null_count
+            open_.discard(name)
+            if counted[name] >= TURNING:
+                number_of, cell = row + at + 1, HIDDEN if hide else column[at].as_py()[:40]
+                notes.append(
+                    f"Column {name!r} holds numbers until row {number_of}, which holds {cell!r}: "
+                    "it was read as text. Correct that row, or name the text as a missing token."
+                )
+        row += batch.num_rows
+        if not open_:
+            break
+    return notes
+
+
+NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+QUOTING = {"broken_row", "broken_json", "column_changes_type", "bad_encoding"}
+"""Errors that quote a row, a cell, or bytes of one, of the file."""
+TURNING = 3
+"""Numbers at the beginning of a text column from which its first other text is worth a word."""
+
+
+# -- Parquet, Arrow -------------------------------------------------------------------------------------------------
+class ParquetBatches:
+    """A Parquet file, batch by batch, read anew each time."""
+
+    def __init__(self, path: Path, names: Sequence[str] | None = None, *, nested: bool = False) -> None:
+        self.path, self._nested = path, nested
+        try:
+            with path.open("rb") as file:
+                parquet = pq.ParquetFile(file)
+                found = parquet.schema_arrow
+                self.rows: int | None = parquet.metadata.num_rows
+                refuse_duplicates(found.names)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise broken_parquet(path, error) from error
+        whole = plain_schema(found, nested=nested)
+        self.schema: pa.Schema = whole if names is None else pa.schema([whole.field(name) for name in names])
+
+    def only(self, names: Sequence[str]) -> Batches:
+        return ParquetBatches(self.path, names, nested=self._nested)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        try:
+            with self.path.open("rb") as file:
+                parquet = pq.ParquetFile(file)
+                for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=self.schema.names):
+                    batch.validate(full=True)
+                    yield plain(batch.select(self.schema.names), self.schema)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise broken_parquet(self.path, error) from error
+
+
+def _checked(batches: Batches, path: Path, format: str) -> Source:
+    """The table, read once: everything in it is valid, and its missing values are counted."""
+    nulls, rows = dict.fromkeys(batches.schema.names, 0), 0
+    if not batches.schema.names:
+        raise empty_table("The table has no columns.", path)
+    for batch in batches:
+        rows += batch.num_rows
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            nulls[name] += column.null_count
+    if not rows:
+        raise empty_table("The table has a header but no rows.", path)
+    return Source(batches, nulls, format=format)
+
+
+def _arrow(path: Path, is_file: bool, folder: Path | None, nested: bool) -> Spilled:
+    """An Arrow file or stream, kept batch by batch, cut to a bearable length."""
+    try:
+        with pa.OSFile(str(path)) as file:
+            reader = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
+            refuse_duplicates(reader.schema.names)
+            schema = plain_schema(reader.schema, nested=nested)
+            kept = Spilled(schema, folder)
+            for batch in _each(reader, is_file):
+                batch.validate(full=True)
+                for start in range(0, batch.num_rows, BATCH_ROWS):
+                    kept.add(plain(batch.slice(start, BATCH_ROWS), schema))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise EngineError(
+            "broken_arrow",
+            f"The Arrow file cannot be read: {first_line(error)}",
+            field=FIELD,
+            value=path.name,
+            hint="The file may be cut short; copy it again and compare its SHA-256.",
+        ) from error
+    return kept.done()
+
+
+def _each(reader: pa.ipc.RecordBatchFileReader, is_file: bool) -> Iterable[pa.RecordBatch]:
+    if is_file:
+        return (reader.get_batch(number) for number in range(reader.num_record_batches))
+    return (batch for batch in reader)

@@ -1,0 +1,170 @@
+"""What every step of a plan shares when it runs: where it stands, its columns, what it counts, how it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from deepseek.clean.batches import Batches
+from deepseek.clean.masked import HIDDEN
+from deepseek.clean.streams import ORIGIN
+from deepseek.clean.tables import unknown_column
+from deepseek.job import EngineError
+
+
+@dataclass
+class Around:
+    """What a step finds around it: its pointer in the spec, where it may spill, the other inputs, where it warns.
+
+    `masked`: the columns that some step of the plan masks, as they are called here; an error quotes no cell of them.
+    """
+
+    pointer: str = ""
+    folder: Path | None = None
+    second: Callable[[], Batches] | None = None
+    key: bytes | None = None
+    warnings: list[str] = field(default_factory=list)
+    masked: Collection[str] = ()
+
+
+class Runner:
+    """One step at work. Making it may read `source` several times; `apply` then goes through it once per reading.
+
+    `schema` is that of what comes out. `cells` counts the changed cells by column, and `rows_in`, `rows_out` and
+    `inserted` the rows, of the latest complete reading.
+    """
+
+    passes = False
+    """Whether making it reads the source."""
+    heavy = False
+    """Whether to apply it twice costs more than to keep what came out."""
+
+    def __init__(self, step: Any, source: Batches, around: Around) -> None:
+        self.step, self.around = step, around
+        self.schema: pa.Schema = source.schema
+        self.cells: dict[str, int] = {}
+        self.found: dict[str, int] = {}
+        self.rows_in = self.rows_out = self.inserted = 0
+        self.prepare(source)
+
+    def prepare(self, source: Batches) -> None:
+        """Look at the schema, and where needed at the rows; set `schema`."""
+
+    def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches as they are after this step."""
+        raise NotImplementedError
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """`apply`, with everything counted anew."""
+        self.cells, self.found = dict.fromkeys(self.cells, 0), dict.fromkeys(self.found, 0)
+        self.rows_in = self.rows_out = self.inserted = 0
+        for batch in self.apply(self._entering(batches)):
+            self.rows_out += batch.num_rows
+            yield batch
+
+    def _entering(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield batch
+            self.rows_in += batch.num_rows
+
+    def count(self, name: str, cells: int) -> None:
+        if cells:
+            self.cells[name] = self.cells.get(name, 0) + cells
+
+    def quoted(self, names: Sequence[str], value: str) -> str:
+        """What an error shows of a value of these columns: nothing where one of them is masked."""
+        return HIDDEN if any(name in self.around.masked for name in names) else value
+
+    # -- columns ------------------------------------------------------------------------------------------------------
+    def at(self, *parts: str | int) -> str:
+        """The JSON pointer of a field of this step."""
+        return "/".join([self.around.pointer, *map(str, parts)])
+
+    def chosen(self, schema: pa.Schema, fits: Callable[[pa.DataType], bool], wanted: str, code: str) -> list[str]:
+        """The columns that the step names, or all that fit. EngineError for one that is not there or does not fit."""
+        names = visible(schema)
+        if self.step.columns is None:
+            return [name for name in names if fits(schema.field(name).type)]
+        for place, name in enumerate(self.step.columns):
+            self.need(schema, name, "columns", place)
+            if not fits(schema.field(name).type):
+                raise unfit(name, schema.field(name).type, self.at("columns", place), wanted, code)
+        return list(self.step.columns)
+
+    def need(self, schema: pa.Schema, name: str, *place: str | int) -> pa.DataType:
+        """The type of a column that must be there."""
+        if name not in visible(schema):
+            raise unknown_column(visible(schema), name, self.at(*place))
+        return schema.field(name).type
+
+    def free(self, schema: pa.Schema, name: str, *place: str | int) -> str:
+        """The name, if no column has it yet."""
+        if name in visible(schema):
+            raise EngineError(
+                "column_exists",
+                f"The step needs the column name {name!r}, which the table already has.",
+                field=self.at(*place),
+                value=name,
+                limit="a name that no column has",
+                hint="Rename or drop that column in a step before this one.",
+            )
+        return name
+
+
+def visible(schema: pa.Schema) -> list[str]:
+    """The names of the columns that are the table's own."""
+    return [name for name in schema.names if name != ORIGIN]
+
+
+def placed(schema: pa.Schema, fields: Sequence[pa.Field]) -> pa.Schema:
+    """A schema of these fields, and the hidden column last where there is one."""
+    hidden = [schema.field(ORIGIN)] if ORIGIN in schema.names else []
+    return pa.schema([*fields, *hidden])
+
+
+def put(batch: pa.RecordBatch, schema: pa.Schema, new: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """The batch under the schema, these columns replaced or added."""
+    arrays = [new[name] if name in new else batch.column(name) for name in schema.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def retyped(schema: pa.Schema, types: Mapping[str, pa.DataType]) -> pa.Schema:
+    """The schema with some columns of another type."""
+    return pa.schema([pa.field(f.name, types.get(f.name, f.type)) for f in schema])
+
+
+def is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_time(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+
+
+def unfit(name: str, kind: pa.DataType, field: str, wanted: str, code: str) -> EngineError:
+    hint = "Leave the column out, or give it another type with a step cast before this one."
+    if pa.types.is_null(kind):
+        return EngineError(
+            "column_all_missing",
+            f"The column {name!r} has no value at all.",
+            field=field,
+            value=name,
+            limit="at least one present value",
+            hint="Leave the column out, or check the missing tokens of the spec.",
+        )
+    return EngineError(
+        code,
+        f"The column {name!r} is of type {kind}, which this step does not treat.",
+        field=field,
+        value=name,
+        limit=wanted,
+        hint=hint,
+    )

@@ -1,0 +1,59 @@
+"""The limits of outliers of a column of any length: the definitions of `deepseek.clean.outliers`, pass by pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepseek.clean.order import Sum, count_finite, median, quantiles
+from deepseek.clean.outliers import OPEN, Fences, made
+
+Read = Callable[[], Iterator[npt.NDArray[np.float64]]]
+EQUAL = "at least half of the values are equal (their median absolute deviation is 0): no robust z-score"
+ALL_EQUAL = "all values are equal (their standard deviation is 0): no z-score"
+
+
+def fences_of(step: Any, read: Read) -> Fences:
+    """The fences that a step asks for: its method and `limit()`, or its two quantiles. Non-finite values are out."""
+    count = count_finite(read)
+    if count == 0:
+        return OPEN
+    with np.errstate(over="ignore", invalid="ignore"):
+        match step.method:
+            case "iqr":
+                low, high = quantiles(read, (0.25, 0.75), count)
+                reach = step.limit() * (high - low)
+                return made(low - reach, high + reach)
+            case "quantile":
+                low, high = quantiles(read, (step.low, step.high), count)
+                return made(low, high)
+            case "z_score":
+                return _by_mean(read, count, step.limit())
+            case _:
+                return _by_median(read, count, step.limit())
+
+
+def _by_median(read: Read, count: int, threshold: float) -> Fences:
+    center = median(read, count)
+    mad = median(lambda: (np.abs(values[np.isfinite(values)] - center) for values in read()), count)
+    if mad == 0:
+        return Fences(-np.inf, np.inf, EQUAL)
+    reach = threshold * mad / 0.6745
+    return made(center - reach, center + reach)
+
+
+def _by_mean(read: Read, count: int, threshold: float) -> Fences:
+    """Mean and standard deviation (of the sample, divided by n - 1), in two passes."""
+    first, second = Sum(), Sum()
+    for values in read():
+        first.add(values[np.isfinite(values)])
+    mean = first.total() / count
+    for values in read():
+        second.add((values[np.isfinite(values)] - mean) ** 2)
+    deviation = float(np.sqrt(second.total() / max(count - 1, 1)))
+    if deviation == 0:
+        return Fences(-np.inf, np.inf, ALL_EQUAL)
+    return made(mean - threshold * deviation, mean + threshold * deviation)

@@ -1,0 +1,344 @@
+"""Steps that put other numbers into columns of numbers; the column keeps its type wherever the new values allow it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from deepseek.clean.batches import Batches
+from deepseek.clean.columns import allowed
+from deepseek.clean.median import EXACT_INTEGER
+from deepseek.clean.network import flat_true
+from deepseek.clean.outliers import Fences
+from deepseek.clean.steps.base import Runner, is_number, put, retyped
+from deepseek.clean.steps.fences import fences_of
+from deepseek.clean.streams import only
+from deepseek.clean.windows import CHUNK_BYTES, Floats, medians_at, middle
+from deepseek.job import EngineError
+
+Mask = npt.NDArray[np.bool_]
+FLAG_SUFFIX = "__outlier"
+
+
+class New(NamedTuple):
+    """A column's values after the step, NaN where missing; which of them it changed; which were outliers."""
+
+    values: Floats
+    changed: Mask
+    outside: Mask | None = None
+
+
+class Context(NamedTuple):
+    """A column's values in a batch with up to so many rows of its neighbours on either side."""
+
+    values: Floats
+    start: int
+    size: int
+
+    @property
+    def own(self) -> Floats:
+        return self.values[self.start : self.start + self.size]
+
+
+def floats_of(column: pa.Array) -> Floats:
+    """The numbers in their own dtype if they are floats, else in float64; NaN where missing."""
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.float64(), safe=False)
+    return np.asarray(column.to_numpy(zero_copy_only=False))
+
+
+def with_context(
+    batches: Iterator[pa.RecordBatch], names: Sequence[str], half: int
+) -> Iterator[tuple[pa.RecordBatch, dict[str, Context]]]:
+    """Each batch with its columns as floats, and `half` rows before and behind it: no window ends at its borders."""
+    waiting: deque[tuple[pa.RecordBatch, dict[str, Floats]]] = deque()
+    before: dict[str, Floats] = {}
+    ahead = 0
+
+    def release() -> tuple[pa.RecordBatch, dict[str, Context]]:
+        batch, values = waiting.popleft()
+        told = {}
+        for name, own in values.items():
+            left = before.get(name, own[:0])
+            right: list[Floats] = []
+            lack = half
+            for _, later in waiting:
+                if lack <= 0:
+                    break
+                right.append(later[name][:lack])
+                lack -= right[-1].size
+            told[name] = Context(np.concatenate([left, own, *right]) if half else own, left.size, own.size)
+            if half:
+                before[name] = (own if own.size >= half else np.concatenate([left, own]))[-half:]
+        return batch, told
+
+    for batch in batches:
+        if waiting:
+            ahead += batch.num_rows
+        waiting.append((batch, {name: floats_of(batch.column(name)) for name in names}))
+        while waiting and ahead >= half and len(waiting) > (half > 0):
+            yield release()
+            ahead -= waiting[0][0].num_rows if waiting else 0
+    while waiting:
+        yield release()
+
+
+class Numbers(Runner):
+    """The part that all these steps share. A subclass says what becomes of the values in their context."""
+
+    half = 0
+    heavy = True
+    flags = False
+
+    def columns(self, schema: pa.Schema) -> list[str]:
+        return self.chosen(schema, is_number, "a column of integers or floats", code="column_not_numeric")
+
+    def look(self, source: Batches) -> None:
+        """Read what the whole column must tell: fences, for instance."""
+
+    def new(self, name: str, context: Context, first: int) -> New:
+        """The column after the step; `first` is the number of the batch's first row."""
+        raise NotImplementedError
+
+    def named(self) -> bool:
+        return getattr(self.step, "columns", None) is not None
+
+    def field_of(self, name: str) -> str:
+        return self.at("columns", self.step.columns.index(name)) if self.named() else self.at("columns")
+
+    def prepare(self, source: Batches) -> None:
+        self.names = self.columns(source.schema)
+        self.look(source)
+        self._settle_integers(source)
+        self.schema = retyped(source.schema, dict.fromkeys(self._promoted, pa.float64()))
+        if self.flags:
+            self._add_flags()
+
+    def _add_flags(self) -> None:
+        fields: list[pa.Field] = []
+        for each in self.schema:
+            fields.append(each)
+            if each.name in self.names:
+                name = self.free(self.schema, each.name + FLAG_SUFFIX, "action")
+                fields.append(pa.field(name, pa.bool_()))
+        self.schema = pa.schema(fields)
+
+    def _settle_integers(self, source: Batches) -> None:
+        """Which integer columns must become float64, for a new value is not whole; those that cannot are refused."""
+        self._promoted: set[str] = set()
+        wholes = [name for name in self.names if pa.types.is_integer(source.schema.field(name).type)]
+        if not wholes or not self.changes_integers():
+            return
+        uneven, largest = set(), dict.fromkeys(wholes, 0.0)
+        for _, told in self.told(iter(only(source, self.with_needed(wholes))), wholes):
+            for name, new in told.items():
+                fresh = new.values[new.changed]
+                fresh = fresh[~np.isnan(fresh)]
+                if not ((fresh == np.floor(fresh)) & (np.abs(fresh) <= EXACT_INTEGER)).all():
+                    uneven.add(name)
+                present = new.values[~np.isnan(new.values)]
+                if present.size:
+                    largest[name] = max(largest[name], float(np.abs(present).max()))
+        for name in wholes:
+            if name in uneven and largest[name] > EXACT_INTEGER:
+                error = inexact(name, self.field_of(name))
+                if self.named():
+                    raise error
+                self.around.warnings.append(f"Column {name!r} was left as it is: {error.message}")
+                self.names.remove(name)
+        self._promoted = uneven & set(self.names)
+
+    def changes_integers(self) -> bool:
+        return True
+
+    def with_needed(self, names: list[str]) -> list[str]:
+        """These columns and those that the step reads besides."""
+        return names
+
+    def told(
+        self, batches: Iterator[pa.RecordBatch], names: Sequence[str]
+    ) -> Iterator[tuple[pa.RecordBatch, dict[str, New]]]:
+        """Each batch with what becomes of its columns."""
+        first = 0
+        for batch, contexts in with_context(batches, names, self.half):
+            self.see(batch)
+            yield batch, {name: self.new(name, contexts[name], first) for name in names}
+            first += batch.num_rows
+
+    def see(self, batch: pa.RecordBatch) -> None:
+        """The batch that the next calls of `new` are about."""
+
+    def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch, told in self.told(batches, self.names):
+            columns: dict[str, pa.Array] = {}
+            for name, new in told.items():
+                columns[name] = self._column(batch.column(name), new, name in self._promoted)
+                self.count(name, int(np.count_nonzero(new.changed)))
+                if new.outside is not None:
+                    self.found[name] = self.found.get(name, 0) + int(new.outside.sum())
+                    if self.flags:
+                        columns[name + FLAG_SUFFIX] = pa.array(new.outside)
+            yield put(batch, self.schema, columns)
+
+    def _column(self, column: pa.Array, new: New, promoted: bool) -> pa.Array:
+        if promoted:
+            return pa.array(new.values, type=pa.float64(), from_pandas=True)
+        if not new.changed.any():
+            return column
+        if pa.types.is_integer(column.type):
+            values = column.fill_null(0).to_numpy(zero_copy_only=False).copy()
+            put_in = new.changed & ~np.isnan(new.values)
+            values[put_in] = new.values[put_in].astype(values.dtype)
+            return pa.array(values, type=column.type, mask=np.isnan(new.values))
+        return pa.array(new.values, type=column.type, from_pandas=True)
+
+
+def inexact(name: str, field: str) -> EngineError:
+    return EngineError(
+        "inexact_integers",
+        f"The column {name!r} holds integers beyond 2**53, and a new value that cannot stand among them.",
+        field=field,
+        value=name,
+        limit="integers up to 9007199254740992",
+        hint="Leave the column out (identifiers need no fill), or store it as float64 first.",
+    )
+
+
+def filled_by_median(values: Floats, start: int, size: int, half: int) -> tuple[Floats, Mask]:
+    """The part ``[start, start + size)`` of the values with its gaps filled, and which rows were."""
+    own = values[start : start + size]
+    rows = flat_true(np.isnan(own))
+    changed = np.zeros(size, dtype=bool)
+    if not rows.size:
+        return own, changed
+    medians = medians_at(values, rows + start, half, gaps=True)
+    filled = own.copy()
+    filled[rows] = medians
+    changed[rows] = ~np.isnan(medians)
+    return filled, changed
+
+
+class FillMedian(Numbers):
+    """fill_median"""
+
+    passes = True
+
+    def look(self, source: Batches) -> None:
+        self.half = self.step.window_size // 2
+
+    def new(self, name: str, context: Context, first: int) -> New:
+        return New(*filled_by_median(*context, self.half))
+
+
+class Outliers(Numbers):
+    """outliers"""
+
+    passes = True
+
+    def columns(self, schema: pa.Schema) -> list[str]:
+        self.flags = self.step.action == "flag"
+        return super().columns(schema)
+
+    def changes_integers(self) -> bool:
+        return bool(self.step.action == "cap")
+
+    def look(self, source: Batches) -> None:
+        self.fences = {name: self.fence(source, name) for name in self.names}
+        notes = [(name, fence.note) for name, fence in self.fences.items() if fence.note]
+        self.around.warnings += [f"Column {name!r}: {note}." for name, note in notes]
+        self.wholes = {name for name in self.names if pa.types.is_integer(source.schema.field(name).type)}
+
+    def fence(self, source: Batches, name: str) -> Fences:
+        return fences_of(self.step, reader(source, name))
+
+    def new(self, name: str, context: Context, first: int) -> New:
+        return treated(context.own, self.fences[name], self.step.action, name in self.wholes)
+
+
+def reader(source: Batches, name: str) -> Callable[[], Iterator[npt.NDArray[np.float64]]]:
+    """The column's values in float64, anew at each call."""
+    part = only(source, [name])
+    return lambda: (floats_of(batch.column(0)).astype(np.float64, copy=False) for batch in part)
+
+
+def treated(values: Floats, fence: Fences, action: str, whole: bool) -> New:
+    """What an action makes of the values outside of the fences."""
+    outside = fence.outside(values)
+    if action == "flag" or not outside.any():
+        return New(values, np.zeros(values.size, dtype=bool), outside)
+    after = values.copy()
+    if action == "blank":
+        after[outside] = np.nan
+    else:
+        lower, upper = allowed(fence, values.dtype, whole)
+        after[outside] = np.clip(values[outside], lower, upper)
+    return New(after, outside, outside)
+
+
+class Hampel(Numbers):
+    """hampel"""
+
+    passes = True
+
+    def columns(self, schema: pa.Schema) -> list[str]:
+        self.half = self.step.window_size // 2
+        self.flags = self.step.action == "flag"
+        return super().columns(schema)
+
+    def changes_integers(self) -> bool:
+        return bool(self.step.action == "cap")
+
+    def new(self, name: str, context: Context, first: int) -> New:
+        own = context.own
+        center, reach = hampel_at(*context, self.half)
+        with np.errstate(invalid="ignore", over="ignore"):
+            outside = np.abs(own.astype(np.float64) - center) > self.step.threshold * 1.4826 * reach
+        if self.step.action == "flag" or not outside.any():
+            return New(own, np.zeros(own.size, dtype=bool), outside)
+        after = own.copy()
+        after[outside] = np.nan if self.step.action == "blank" else center[outside].astype(own.dtype)
+        return New(after, outside, outside)
+
+
+def hampel_at(values: Floats, start: int, size: int, half: int) -> tuple[Floats, Floats]:
+    """Median, and median absolute deviation from it, of the window around each row of ``[start, start + size)``."""
+    gap = np.full(half, np.nan)
+    padded = np.concatenate([gap, values.astype(np.float64, copy=False), gap])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)[start : start + size]
+    center, reach = np.empty(size), np.empty(size)
+    step = max(1, CHUNK_BYTES // (8 * (2 * half + 1)))
+    for begin in range(0, size, step):
+        cells = windows[begin : begin + step].copy()
+        center[begin : begin + step] = _medians(cells)
+        with np.errstate(invalid="ignore", over="ignore"):
+            away = np.abs(windows[begin : begin + step] - center[begin : begin + step, None])
+        reach[begin : begin + step] = _medians(away)
+    return center, reach
+
+
+def _medians(cells: Floats) -> Floats:
+    """The median of what is present in each row; the cells are sorted in place."""
+    cells.sort(axis=1)
+    width = cells.shape[1]
+    count = width - np.count_nonzero(np.isnan(cells), axis=1)
+    rows = np.arange(cells.shape[0])
+    low = cells[rows, np.maximum(count - 1, 0) // 2]
+    return middle(low, cells[rows, np.minimum(count // 2, width - 1)], count)
+
+
+class Convert(Numbers):
+    """convert: a * x + b; integers stay integers where every result is whole."""
+
+    passes = True
+
+    def new(self, name: str, context: Context, first: int) -> New:
+        own = context.own
+        with np.errstate(over="ignore", invalid="ignore"):
+            after = own * own.dtype.type(self.step.multiply) + own.dtype.type(self.step.add)
+        after[~np.isfinite(after)] = np.nan
+        return New(after, ~np.isnan(own))

@@ -1,0 +1,75 @@
+"""Rows parted by a hash of their keys, so that equal keys come together in parts that fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deepseek.clean.batches import Batches
+from deepseek.clean.streams import KEPT_BYTES, Spilled, only
+
+PARTS = 64
+ROW = "\0row"
+Hashes = npt.NDArray[np.uint64]
+
+
+def hashes(batch: pa.RecordBatch, names: Sequence[str]) -> Hashes:
+    """64 bits of each row's keys: equal keys have equal bits, and nothing else is promised."""
+    mixed = np.zeros(batch.num_rows, dtype=np.uint64)
+    for name in names:
+        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + _of_column(batch.column(name))
+        mixed ^= mixed >> np.uint64(29)
+    return mixed
+
+
+def _of_column(column: pa.Array) -> Hashes:
+    encoded = pc.dictionary_encode(column)
+    values = encoded.dictionary
+    if pa.types.is_floating(values.type):
+        words = (values.to_numpy(zero_copy_only=False).astype(np.float64) + 0.0).view(np.uint64)
+    elif pa.types.is_integer(values.type) or pa.types.is_boolean(values.type):
+        words = np.asarray(values.to_numpy(zero_copy_only=False)).astype(np.int64).view(np.uint64)
+    else:
+        words = pd.util.hash_array(
+            np.array([str(value) for value in values.to_pylist()], dtype=object), categorize=False
+        )
+    words = words * np.uint64(0xBF58476D1CE4E5B9)
+    words ^= words >> np.uint64(31)
+    words = np.append(words, np.uint64(0))  # the last: of a missing key
+    places = pc.fill_null(encoded.indices, len(values)).to_numpy(zero_copy_only=False)
+    return np.asarray(words[places])
+
+
+def plain_zeros(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+    """Both zeros of floats are one key."""
+    arrays = [
+        pc.add(column, pa.scalar(0, column.type)) if pa.types.is_floating(column.type) and name in names else column
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
+
+
+def parted(source: Batches, keys: Sequence[str], more: Sequence[str], folder: Path | None) -> list[Spilled]:
+    """The rows' numbers with these columns, in parts by their keys; in each part in the order of the rows."""
+    names = list(dict.fromkeys([*keys, *more]))
+    schema = pa.schema([pa.field(ROW, pa.int64()), *(source.schema.field(name) for name in names)])
+    parts = [Spilled(schema, folder, KEPT_BYTES // PARTS) for _ in range(PARTS)]
+    row = 0
+    for batch in only(source, names):
+        numbers = pa.array(np.arange(row, row + batch.num_rows))
+        row += batch.num_rows
+        whole = pa.RecordBatch.from_arrays([numbers, *plain_zeros(batch, keys).columns], schema=schema)
+        at = (hashes(whole, keys) >> np.uint64(58)).astype(np.int64)
+        order = np.argsort(at, kind="stable")
+        ends = np.cumsum(np.bincount(at, minlength=PARTS))
+        sorted_rows = whole.take(pa.array(order))
+        for number, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+            if end > start:
+                parts[number].add(sorted_rows.slice(int(start), int(end - start)))
+    return [part.done() for part in parts]

@@ -1,0 +1,172 @@
+"""regularise: a series of times brought to a fixed frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from deepseek.clean.batches import Batches
+from deepseek.clean.steps.base import Runner, is_number, is_time, unfit
+from deepseek.clean.steps.numbers import floats_of
+from deepseek.clean.streams import BATCH_ROWS, ORIGIN
+from deepseek.job import EngineError
+
+SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+MOST_INSERTED = 100_000_000
+Ints = npt.NDArray[np.int64]
+
+
+class Regularise(Runner):
+    """regularise: rows of one interval are neighbours, for times ascend; the last interval waits for the next batch."""
+
+    heavy = True
+
+    def prepare(self, source: Batches) -> None:
+        kind = self.need(source.schema, self.step.column, "column")
+        if not is_time(kind):
+            raise unfit(self.step.column, kind, self.at("column"), "dates or times", code="column_not_time")
+        self.kind, self.length = kind, self._length(kind)
+        late = self.step.aggregate in ("mean", "median")
+        self.numbers = [
+            each.name
+            for each in source.schema
+            if is_number(each.type) and each.name not in (self.step.column, ORIGIN)
+        ] if self.step.aggregate not in ("first", "last") else []  # fmt: skip
+        fields = []
+        for each in source.schema:
+            wide = late and each.name in self.numbers and pa.types.is_integer(each.type)
+            fields.append(pa.field(each.name, pa.float64() if wide else each.type))
+        self.schema = pa.schema(fields)
+
+    def _length(self, kind: pa.DataType) -> int:
+        """An interval in the units that the column counts in."""
+        seconds = self.step.every * SECONDS[self.step.unit]
+        if pa.types.is_timestamp(kind):
+            return int(seconds * PER_SECOND[kind.unit])
+        unit = 86_400_000 if pa.types.is_date64(kind) else 86_400
+        length = seconds * (1000 if pa.types.is_date64(kind) else 1)
+        if length % unit:
+            raise EngineError(
+                "interval_too_short",
+                f"The column {self.step.column!r} holds dates: an interval must be of whole days.",
+                field=self.at("unit"),
+                value=self.step.unit,
+                limit="day or week",
+                hint="Cast the column to timestamp first.",
+            )
+        return int(length if pa.types.is_date64(kind) else seconds // 86_400)
+
+    def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        self.last, self.row = None, 0
+        held: list[pa.RecordBatch] = []
+        for batch in batches:
+            if not batch.num_rows:
+                continue
+            bins = self._bins(batch)
+            end = int(np.searchsorted(bins, bins[-1]))  # the last interval may go on
+            if end or (held and self._bins_of(held[-1])[-1] != bins[-1]):
+                held.append(batch.slice(0, end))
+                yield from self._intervals(held)
+                held = []
+            held.append(batch.slice(end))
+        yield from self._intervals(held)
+
+    def _bins_of(self, batch: pa.RecordBatch) -> Ints:
+        wide = pa.int32() if pa.types.is_date32(self.kind) else pa.int64()
+        times = batch.column(self.step.column).cast(wide).to_numpy(zero_copy_only=False).astype(np.int64)
+        return np.asarray(times // self.length)
+
+    def _bins(self, batch: pa.RecordBatch) -> Ints:
+        """The interval of each row. EngineError naming the row where a time is missing, or before the one above it."""
+        column = batch.column(self.step.column)
+        if column.null_count:
+            at = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+            raise self._bad(self.row + at + 1, "has no time")
+        wide = pa.int32() if pa.types.is_date32(self.kind) else pa.int64()
+        times = column.cast(wide).to_numpy(zero_copy_only=False).astype(np.int64)
+        falls = np.flatnonzero(np.diff(times, prepend=self.before if self.row else times[0]) < 0)
+        if falls.size:
+            raise self._bad(self.row + int(falls[0]) + 1, "lies before the one above it")
+        self.row, self.before = self.row + times.size, int(times[-1])
+        return np.asarray(times // self.length)
+
+    def _bad(self, row: int, what: str) -> EngineError:
+        return EngineError(
+            "not_ascending",
+            f"Row {row} of the column {self.step.column!r} {what}.",
+            field=self.at("column"),
+            value=str(row),
+            limit="a time in every row, ascending",
+            hint="Sort the table by this column, and drop rows without a time first.",
+        )
+
+    def _intervals(self, held: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Whole intervals as one row each, after what is inserted between them."""
+        table = pa.Table.from_batches([batch for batch in held if batch.num_rows], held[0].schema) if held else None
+        if table is None or not table.num_rows:
+            return
+        batch = table.combine_chunks().to_batches()[0]
+        bins = self._bins_of(batch)
+        starts = np.flatnonzero(np.diff(bins, prepend=bins[0] - 1))
+        ends = np.append(starts[1:], bins.size) - 1
+        pick = pa.array(ends if self.step.aggregate == "last" else starts)
+        numbers = {name: self._aggregated(batch.column(name), bins, starts) for name in self.numbers}
+        arrays = []
+        for each in self.schema:
+            if each.name == self.step.column:
+                arrays.append(self._times(bins[starts]))
+            else:
+                arrays.append(numbers[each.name] if each.name in numbers else batch.column(each.name).take(pick))
+        yield from self._with_inserted(pa.RecordBatch.from_arrays(arrays, schema=self.schema), bins[starts])
+
+    def _times(self, bins: Ints) -> pa.Array:
+        units = bins * self.length
+        return pa.array(units.astype(np.int32) if pa.types.is_date32(self.kind) else units).cast(self.kind)
+
+    def _aggregated(self, column: pa.Array, bins: Ints, starts: Ints) -> pa.Array:
+        how = self.step.aggregate
+        if pa.types.is_integer(column.type) and how not in ("mean", "median"):
+            values = pd.Series(pd.arrays.IntegerArray(
+                column.fill_null(0).cast(pa.int64()).to_numpy(zero_copy_only=False).copy(),
+                column.is_null().to_numpy(zero_copy_only=False).copy(),
+            ))  # fmt: skip
+        else:
+            values = pd.Series(floats_of(column).astype(np.float64, copy=False))
+        grouped = values.groupby(bins, sort=False)
+        found = grouped.sum(min_count=1) if how == "sum" else getattr(grouped, how)()
+        kind = pa.float64() if how in ("mean", "median") and pa.types.is_integer(column.type) else column.type
+        return pa.Array.from_pandas(found).cast(kind, safe=pa.types.is_integer(kind))
+
+    def _with_inserted(self, rows: pa.RecordBatch, bins: Ints) -> Iterator[pa.RecordBatch]:
+        """The rows, with one of missing values for each interval between them; the first gap is to the batch before."""
+        last, self.last = self.last, int(bins[-1])
+        if not self.step.insert:
+            yield rows
+            return
+        first = last + 1 if last is not None else int(bins[0])
+        total = int(bins[-1]) - first + 1
+        self.inserted += total - bins.size
+        if self.inserted > MOST_INSERTED:
+            raise EngineError(
+                "too_many_inserted",
+                f"More than {MOST_INSERTED:,} rows would be inserted.",
+                field=self.at("every"),
+                value=f"{self.step.every} {self.step.unit}",
+                limit=f"{MOST_INSERTED:,} rows",
+                hint="Choose a longer interval, or insert no rows.",
+            )
+        for start in range(first, first + total, BATCH_ROWS):
+            wanted = np.arange(start, min(start + BATCH_ROWS, first + total))
+            at = np.searchsorted(bins, wanted)
+            here = bins[np.minimum(at, bins.size - 1)] == wanted
+            part = rows.take(pa.array(at, mask=~here))
+            place = self.schema.get_field_index(self.step.column)
+            yield part.set_column(place, self.schema.field(place), self._times(wanted))
+
+    last: int | None = None
+    before: int = 0

@@ -1,0 +1,120 @@
+"""Steps on texts. What a text becomes depends on it alone, so each different text of a batch is treated once."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deepseek.clean.batches import Batches
+from deepseek.clean.steps.base import Runner, is_text, put
+from deepseek.job import EngineError
+
+PUNCTUATION = str.maketrans(
+    {
+        "。": ".", "、": ",", "，": ",", "；": ";", "：": ":", "？": "?", "！": "!", "（": "(", "）": ")",
+        "【": "[", "】": "]", "「": '"', "」": '"', "『": '"', "』": '"', "“": '"', "”": '"', "‘": "'", "’": "'",
+        "《": "<", "》": ">", "—": "-", "–": "-", "～": "~", "\u3000": " ",
+    }
+)  # fmt: skip
+SPACES = re.compile(r"\s+")
+
+
+class Texts(Runner):
+    """The part that all of these share."""
+
+    heavy = True
+
+    def prepare(self, source: Batches) -> None:
+        self.names = self.chosen(source.schema, is_text, "a text column", code="column_not_text")
+        self.change = self.changing()
+
+    def changing(self) -> Callable[[str], str | None]:
+        """What becomes of one text; None makes it missing."""
+        raise NotImplementedError
+
+    def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            new = {}
+            for name in self.names:
+                column = batch.column(name)
+                after = self.changed(column)
+                if after is not column:
+                    self.count(name, differing(column, after))
+                    new[name] = after
+            yield put(batch, self.schema, new)
+
+    def changed(self, column: pa.Array) -> pa.Array:
+        encoded = column.dictionary_encode()
+        before = encoded.dictionary.to_pylist()
+        after = [self.change(text) for text in before]
+        if after == before:
+            return column
+        return pa.array(after, type=column.type).take(encoded.indices)
+
+
+def differing(before: pa.Array, after: pa.Array) -> int:
+    """How many values are not as they were."""
+    unlike = pc.fill_null(pc.not_equal(before, after), False)
+    return int(pc.sum(unlike).as_py() or 0) + int(after.null_count) - int(before.null_count)
+
+
+class NormaliseText(Texts):
+    """normalise_text"""
+
+    def changed(self, column: pa.Array) -> pa.Array:
+        """Texts that are all plain ASCII are treated by Arrow's own kernels; others one by one."""
+        if pc.all(pc.string_is_ascii(column)).as_py() is False:
+            return super().changed(column)
+        after = pc.replace_substring_regex(column, r"[\s\x1c-\x1f\x0b]+", " ") if self.step.collapse else column
+        if self.step.trim:
+            after = pc.ascii_trim_whitespace(pc.ascii_trim(after, "\x1c\x1d\x1e\x1f \t\n\r\v\f"))
+        if self.step.case != "keep":
+            after = pc.ascii_lower(after) if self.step.case == "lower" else pc.ascii_upper(after)
+        if self.step.empty:
+            after = pc.if_else(pc.equal(after, ""), pa.scalar(None, after.type), after)
+        return after
+
+    def changing(self) -> Callable[[str], str | None]:
+        step = self.step
+
+        def change(text: str) -> str | None:
+            if step.unicode != "none":
+                text = unicodedata.normalize(step.unicode, text)
+            if step.punctuation:
+                text = text.translate(PUNCTUATION)
+            if step.collapse:
+                text = SPACES.sub(" ", text)
+            if step.trim:
+                text = text.strip()
+            if step.case != "keep":
+                text = text.lower() if step.case == "lower" else text.upper()
+            return None if step.empty and not text else text
+
+        return change
+
+
+class ReplaceText(Texts):
+    """replace_text"""
+
+    def changing(self) -> Callable[[str], str | None]:
+        if self.step.pattern:
+            try:
+                pc.replace_substring_regex(pa.array(["a"]), self.step.find, self.step.put)
+            except (pa.ArrowException, ValueError) as error:
+                raise EngineError(
+                    "bad_pattern",
+                    f"The pattern cannot be read: {str(error).splitlines()[0][:200]}",
+                    field=self.at("find"),
+                    value=self.step.find[:200],
+                    limit="a regular expression of RE2",
+                    hint="Put a backslash before characters that are meant literally.",
+                ) from error
+        return str
+
+    def changed(self, column: pa.Array) -> pa.Array:
+        replace = pc.replace_substring_regex if self.step.pattern else pc.replace_substring
+        return replace(column, self.step.find, self.step.put)

@@ -1,0 +1,46 @@
+"""What the steps of a plan share in their specs: words for fields of columns, and what none of them allows. Light."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
+NUMERIC, TEXT = "The numeric columns to treat; empty for every numeric column.", "The text columns; empty for all."
+ACTIONS = {
+    "flag": "add a true/false column",
+    "cap": "move to the nearest allowed value",
+    "blank": "make missing",
+}
+
+
+def once(values: list[str] | None) -> list[str] | None:
+    """The names, each once; a validation error names the one that is repeated."""
+    repeated = sorted({value for value in values or () if (values or []).count(value) > 1})
+    if repeated:
+        raise PydanticCustomError("repeated", "{value} is named more than once.", {"value": repr(repeated[0])})
+    return values
+
+
+def some(text: str) -> Any:
+    """A field of columns that may be left empty for all that fit."""
+    return Field(None, min_length=1, max_length=10_000, title="Columns", description=text)
+
+
+def these(title: str, text: str) -> Any:
+    """A field of columns of which at least one must be named."""
+    return Field(min_length=1, max_length=10_000, title=title, description=text)
+
+
+def words(**told: str) -> dict[str, Any]:
+    return {"words": told}
+
+
+class Step(BaseModel):
+    """What all steps share: no field beyond those named, and none that changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OnColumns(Step):
+    _once = field_validator("columns", check_fields=False)(once)

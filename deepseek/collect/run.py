@@ -1,0 +1,221 @@
+"""Collect records from sites: the entry point of the capability.
+
+This process has no network. It starts one that does (deepseek/collect/fetcher.py), tells what that tells, and makes the
+outputs from what it has left. A run that is started again begins anew: all records of a version are of one collection.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deepseek.collect.process import fetching
+from deepseek.collect.spec import CollectSpec, uncovered
+from deepseek.job import JSON, EngineError, Output, Report, Result, staged
+
+TABLE_TYPE = "application/vnd.apache.parquet"
+REPORT_TYPE = "application/vnd.plane.fetch-report+json"
+ALLOWED = "COLLECT_HOSTS"
+"""The operator's list, comma-separated; the worker hands it on, a person at a command line sets it."""
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time of every member of the archive: the earliest that the format knows."""
+
+
+class CollectResult(Result):
+    """Outputs ``records``, ``quality``, ``report`` and, if they are kept, ``bodies``."""
+
+
+def run(spec: CollectSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> CollectResult:
+    """Collect what the spec describes and write the outputs into the folder `out`; there are no `inputs`.
+
+    Raises EngineError for a host off the operator's list, a selector that cannot be read, what is not installed, and
+    where no page or too few could be fetched; then, as after a crash, there is no `out`.
+    """
+    if inputs:
+        raise EngineError("wrong_inputs", "Collecting takes no input.", field="inputs", value=", ".join(sorted(inputs)))
+    allowed = operators_list(spec)
+    require_installed(spec)
+    from deepseek.collect.extract import check_selectors
+
+    check_selectors(spec)
+    with staged(out) as stage:
+        work = stage / ".work"
+        work.mkdir()
+        told = _fetch(spec, allowed, work, report)
+        if not told["pages"]["fetched"]:
+            raise _nothing(told)
+        result = _write(spec, stage, work, told, report)
+        shutil.rmtree(work)
+        return result
+
+
+def operators_list(spec: CollectSpec) -> list[str]:
+    """The hosts that the operator allows; raises EngineError unless they hold all that the spec allows."""
+    allowed = [part.strip() for part in os.environ.get(ALLOWED, "").split(",") if part.strip()]
+    if not allowed:
+        raise EngineError(
+            "collection_off",
+            f"Collection is off: {ALLOWED} names no host.",
+            field="/allowed_hosts",
+            value=", ".join(spec.allowed_hosts)[:200],
+            limit="nothing",
+            hint=f"Set {ALLOWED} to the internal hosts that may be collected from, comma-separated.",
+        )
+    try:
+        outside = uncovered(spec.allowed_hosts, allowed)
+    except ValueError as failure:
+        raise EngineError("bad_host_list", f"{ALLOWED} cannot be read: {failure}.", field=ALLOWED) from None
+    if outside:
+        host = spec.allowed_hosts[outside[0]]
+        raise EngineError(
+            "host_not_allowed",
+            f"The host {host} is not on the list of hosts that may be collected from.",
+            field=f"/allowed_hosts/{outside[0]}",
+            value=host,
+            limit=", ".join(allowed),
+            hint=f"Take a host of the list, or have the operator add {host} to {ALLOWED}.",
+        )
+    return allowed
+
+
+def require_installed(spec: CollectSpec) -> None:
+    """Raises EngineError for what the spec needs and this machine lacks."""
+    missing = [name for name in ("scrapy", "selenium") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise EngineError(
+            "extra_missing",
+            f"Collecting needs {' and '.join(missing)}, which this installation does not have.",
+            value=", ".join(missing),
+            limit="requirements-collect.txt",
+            hint="pip install 'deepseek-offline[collect]'",
+        )
+    if spec.extra == "collect-browser":
+        from deepseek.collect.browser import find_browser
+
+        if find_browser() is None:
+            index = next(i for i, page in enumerate(spec.pages) if page.render == "browser")
+            raise EngineError(
+                "browser_missing",
+                "A page is to be rendered in a browser, and this machine lacks Chromium or its driver.",
+                field=f"/pages/{index}/render",
+                value="browser",
+                limit="chromium and chromedriver on the PATH",
+                hint="Install the packages chromium and chromium-driver, or render plainly.",
+            )
+
+
+def _fetch(spec: CollectSpec, allowed: list[str], work: Path, report: Report) -> dict[str, Any]:
+    """Let the fetching process do its work, and tell what it tells; returns the fetch report."""
+    report.progress(0, None, "pages", stage="collect")
+    with fetching(spec, allowed, work) as events:
+        for event in events:
+            match event["event"]:
+                case "progress":
+                    report.progress(event["done"], event["total"], "pages", stage="collect")
+                case "log":
+                    report.log(event["text"], level=event["level"])
+                case "error":
+                    names = ("field", "value", "limit", "hint")
+                    raise EngineError(event["code"], event["message"], **{name: event[name] for name in names})
+                case "done":
+                    return dict(event["report"])
+    raise RuntimeError("The fetching process ended without saying how; the lines above say why.")
+
+
+def _nothing(told: Mapping[str, Any]) -> EngineError:
+    """No page could be fetched at all: that is no version of anything."""
+    first: dict[str, Any] = told["errors"][0] if told["errors"] else {"kind": "none", "count": 0, "examples": []}
+    example = first["examples"][0] if first["examples"] else {"url": "", "message": "nothing was asked for"}
+    return EngineError(
+        "nothing_fetched",
+        f"No page could be fetched. {first['count']} times {first['kind']}: {example['url']}: {example['message']}",
+        field="/start_urls",
+        value=example["url"] or None,
+        limit="at least one page",
+        hint="Look at the log for every page and what became of it.",
+    )
+
+
+def _write(spec: CollectSpec, stage: Path, work: Path, told: dict[str, Any], report: Report) -> CollectResult:
+    from deepseek.clean.quality import MEDIA_TYPE, profile
+    from deepseek.clean.reading import ParquetBatches
+    from deepseek.collect.tables import schema_of, write_records
+
+    schema = schema_of(spec)
+    report.progress(0, told["records"], "rows", stage="write")
+    rows = write_records(work / "records.jsonl", stage / "records.parquet", schema)
+    warnings = warnings_of(told)
+    for warning in warnings:
+        report.log(warning, level="warning")
+
+    def advance(done: int) -> None:
+        report.progress(done, rows, "rows", stage="profile")
+
+    quality = profile(ParquetBatches(stage / "records.parquet"), warnings=warnings, advance=advance)
+    _write_json(stage / "quality.json", quality)
+    _write_json(stage / "report.json", {"schema": "plane/fetch-report/v2", **told})
+    columns: list[JSON] = [{"name": field.name, "dtype": str(field.type)} for field in schema]
+    outputs = [
+        Output("records", "records.parquet", TABLE_TYPE, {"rows": rows, "columns": columns}),
+        Output("quality", "quality.json", MEDIA_TYPE),
+        Output("report", "report.json", REPORT_TYPE),
+    ]
+    if spec.keep_bodies:
+        kept = _write_bodies(work / "bodies", stage / "bodies.zip", report)
+        outputs.append(Output("bodies", "bodies.zip", "application/zip", {"pages": kept}))
+    for name in ("fetched", "failed", "robots_denied", "refused"):
+        report.metric(f"pages_{name}", told["pages"][name])
+    report.metric("records", rows)
+    report.metric("bytes", told["bytes"])
+    summary: dict[str, JSON] = {
+        "records": rows,
+        "pages": told["pages"],
+        "errors": {error["kind"]: error["count"] for error in told["errors"]},
+        "refused": {f"{row['code']} {row['what']}": row["count"] for row in told["refused"]},
+        "links_off_list": told["links_off_list"],
+        "bytes": told["bytes"],
+        "stopped": told["stopped"],
+        "warnings": list(warnings),
+    }
+    return CollectResult(tuple(outputs), summary)
+
+
+def warnings_of(told: Mapping[str, Any]) -> list[str]:
+    """What a reader of the records should know: ends with what was left out."""
+    pages, warnings = told["pages"], []
+    if told["stopped"]:
+        warnings.append(f"The collection ended at its limit {told['stopped']}: what was found by then is there.")
+    if pages["left"]:
+        warnings.append(f"{pages['left']} links were not followed: max_pages was reached.")
+    warnings += [f"{error['count']} pages are missing: {error['kind']}." for error in told["errors"]]
+    warnings += [
+        f"{count} items were left out: they lack the required field {name!r}."
+        for name, count in told["dropped"].items()
+    ]
+    warnings += [
+        f"{count} values of the field {name!r} could not be read." for name, count in told["unreadable"].items()
+    ]
+    if not told["records"]:
+        warnings.append("No page had an item: look at the selectors.")
+    return warnings
+
+
+def _write_bodies(folder: Path, path: Path, report: Report) -> int:
+    """The pages by their numbers, in one archive; the digest of each is in the records."""
+    files = sorted(folder.iterdir())
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for done, file in enumerate(files, start=1):
+            member = zipfile.ZipInfo(file.name, EPOCH)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(member, file.read_bytes())
+            report.progress(done, len(files), "pages", stage="keep pages")
+    return len(files)
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    path.write_text(text, encoding="utf-8")

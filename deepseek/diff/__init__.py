@@ -1,0 +1,1 @@
+"""Compare two tables row by row, by a key."""

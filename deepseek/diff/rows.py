@@ -1,0 +1,210 @@
+"""The comparison of one part of two tables, in memory: which rows of it were added, removed or changed."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deepseek.diff.sides import KEY, ROW, Side, as_text, cast, common
+from deepseek.job import JSON, EngineError
+
+CLIPPED = 200  # characters of a value in the summary
+COLUMNS_TOLD = 20  # of one row in the summary
+
+Places = npt.NDArray[np.intp]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass
+class Plan:
+    """What is compared, and what the table of changes looks like."""
+
+    before: Side
+    after: Side
+    keys: Sequence[str]
+    key_types: Sequence[pa.DataType]
+    shared: list[str] = field(init=False)
+    gone: list[str] = field(init=False)
+    new: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        here, there = self.before.schema.names, self.after.schema.names
+        self.shared = [name for name in here if name in set(there) and name not in self.keys]
+        self.gone = [name for name in here if name not in set(there)]
+        self.new = [name for name in there if name not in set(here)]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """change, the key, columns (that differ), before_row, after_row, then before.NAME and after.NAME."""
+        fields = [pa.field("change", pa.string())]
+        fields += [pa.field(f"key.{key}", kind) for key, kind in zip(self.keys, self.key_types, strict=True)]
+        fields += [pa.field("columns", pa.list_(pa.string()))]
+        fields += [pa.field("before_row", pa.int64()), pa.field("after_row", pa.int64())]
+        fields += [pa.field(f"before.{name}", self.before.schema.field(name).type) for name in self.shared + self.gone]
+        fields += [pa.field(f"after.{name}", self.after.schema.field(name).type) for name in self.shared + self.new]
+        return pa.schema(fields)
+
+
+@dataclass
+class Counts:
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+    same: int = 0
+    by_column: Counter[str] = field(default_factory=Counter)
+    sample: list[JSON] = field(default_factory=list)
+
+
+def compare(
+    plan: Plan, before: pa.Table | None, after: pa.Table | None, counts: Counts, sample: int
+) -> pa.Table | None:
+    """The rows of this part that differ, in the plan's schema; None for none. Adds to `counts`.
+
+    Raises EngineError ``duplicate_key``, naming the key, the table and two of its rows.
+    """
+    old = empty(plan.before) if before is None else before
+    new = empty(plan.after) if after is None else after
+    found = index_of(plan, plan.before, old)
+    place = found.get_indexer(index_of(plan, plan.after, new))
+    added = np.flatnonzero(place < 0)
+    kept = np.flatnonzero(place >= 0)
+    partner = place[kept]
+    removed = np.setdiff1d(np.arange(len(found)), partner, assume_unique=True)
+    differ = {name: differs(old.column(name).take(partner), new.column(name).take(kept)) for name in plan.shared}
+    any_of = np.zeros(len(kept), dtype=bool)
+    for name, mask in differ.items():
+        counts.by_column[name] += int(mask.sum())
+        any_of |= mask
+    changed = np.flatnonzero(any_of)
+    counts.added += len(added)
+    counts.removed += len(removed)
+    counts.changed += len(changed)
+    counts.same += len(kept) - len(changed)
+    if not len(added) + len(removed) + len(changed):
+        return None
+    names = np.array(plan.shared, dtype=object)
+    matrix = np.column_stack([differ[name][changed] for name in plan.shared]) if plan.shared else np.zeros((0, 0), bool)
+    columns = [list(names[row]) for row in matrix] if plan.shared else []
+    parts = [
+        block(plan, "removed", old, removed, None, None, [[]] * len(removed)),
+        block(plan, "changed", old, partner[changed], new, kept[changed], columns),
+        block(plan, "added", None, None, new, added, [[]] * len(added)),
+    ]
+    made = pa.concat_tables([part for part in parts if part.num_rows])
+    left = sample - len(counts.sample)
+    if left > 0:
+        counts.sample += [told(plan, row) for row in made.slice(0, left).to_pylist()]
+    return made
+
+
+def block(
+    plan: Plan,
+    change: str,
+    old: pa.Table | None,
+    old_rows: Places | None,
+    new: pa.Table | None,
+    new_rows: Places | None,
+    columns: list[list[str]],
+) -> pa.Table:
+    """Rows of one kind of change."""
+    count = len(columns)
+    before = old.take(old_rows) if old is not None else None
+    after = new.take(new_rows) if new is not None else None
+    keyed = after if after is not None else before if before is not None else empty(plan.after)
+    arrays: list[pa.ChunkedArray | pa.Array] = [pa.array([change] * count, pa.string())]
+    arrays += [fitted(keyed.column(key), kind) for key, kind in zip(plan.keys, plan.key_types, strict=True)]
+    arrays.append(pa.array(columns, pa.list_(pa.string())))
+    for table in (before, after):
+        arrays.append(pa.nulls(count, pa.int64()) if table is None else table.column(ROW))
+    for table, side, names in ((before, plan.before, plan.gone), (after, plan.after, plan.new)):
+        for name in plan.shared + names:
+            kind = side.schema.field(name).type
+            arrays.append(pa.nulls(count, kind) if table is None else fitted(table.column(name), kind))
+    return pa.table(arrays, schema=plan.schema)
+
+
+def fitted(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    return column if column.type.equals(kind) else column.cast(kind)
+
+
+def empty(side: Side) -> pa.Table:
+    return (
+        side.schema.empty_table()
+        .append_column(KEY, pa.array([], pa.string()))
+        .append_column(ROW, pa.array([], pa.int64()))
+    )
+
+
+def index_of(plan: Plan, side: Side, table: pa.Table) -> "pd.Index[str]":
+    """The keys of the rows; EngineError for one that stands twice."""
+    keys: pd.Index[str] = pd.Index(table.column(KEY).to_pandas().to_numpy(dtype=object))
+    if keys.is_unique:
+        return keys
+    twice = int(np.flatnonzero(keys.duplicated())[0])
+    first = int(np.flatnonzero(keys == keys[twice])[0])
+    rows = sorted(table.column(ROW)[at].as_py() for at in (first, twice))
+    value = ", ".join(f"{key} = {clipped(table.column(key)[twice].as_py())}" for key in plan.keys)
+    raise EngineError(
+        "duplicate_key",
+        f"The key {value} stands in rows {rows[0]} and {rows[1]} of the table in {side.name}.",
+        field=f"inputs/{side.name}",
+        value=value[:200],
+        limit="every key once; the first row below the header is row 1",
+        hint="Choose more columns for the key, or drop the duplicates first.",
+    )
+
+
+def differs(one: pa.ChunkedArray, other: pa.ChunkedArray) -> Mask:
+    """Where two columns of equal length hold different values; missing equals missing."""
+    kind = common(one.type, other.type)
+    if pa.types.is_string(kind) and not one.type.equals(other.type):
+        one, other = alike(one, other)
+    else:
+        one, other = cast(one, kind), cast(other, kind)
+    try:
+        equal = pc.equal(one, other)
+    except pa.ArrowNotImplementedError:
+        equal = pc.equal(as_text(one), as_text(other))
+    both = pc.and_(pc.is_null(one), pc.is_null(other))
+    same = pc.or_(pc.fill_null(equal, False), both)
+    found: Mask = same.to_numpy(zero_copy_only=False) if isinstance(same, pa.Array) else same.to_numpy()
+    return ~found
+
+
+def alike(one: pa.ChunkedArray, other: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """Text beside numbers or dates: the text is read as the other's type, where all of it can be."""
+    for text, typed, swapped in ((one, other, False), (other, one, True)):
+        if pa.types.is_string(text.type):
+            try:
+                read = text.cast(typed.type)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                continue
+            return (typed, read) if swapped else (read, typed)
+    return as_text(one), as_text(other)
+
+
+def told(plan: Plan, row: dict[str, object]) -> JSON:
+    """One row of the summary's sample, its values as text."""
+    change = row["change"]
+    changed = row["columns"]
+    names: list[str] = plan.shared + (plan.new if change == "added" else plan.gone)
+    if change == "changed" and isinstance(changed, list):
+        names = changed
+    return {
+        "change": str(change),
+        "key": [clipped(row[f"key.{key}"]) for key in plan.keys],
+        "columns": [
+            {"name": name, "before": clipped(row.get(f"before.{name}")), "after": clipped(row.get(f"after.{name}"))}
+            for name in names[:COLUMNS_TOLD]
+        ],
+        "more": max(0, len(names) - COLUMNS_TOLD),
+    }
+
+
+def clipped(value: object) -> str | None:
+    return None if value is None else str(value)[:CLIPPED]

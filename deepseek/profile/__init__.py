@@ -1,0 +1,1 @@
+"""Measure a table, and check what is expected of it, without changing it."""

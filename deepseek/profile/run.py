@@ -1,0 +1,68 @@
+"""Measure one table: the entry point of the capability. The table itself is not changed, and not copied."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from deepseek.clean.expectations import check, refuse_failures, warnings_of
+from deepseek.clean.quality import MEDIA_TYPE, profile
+from deepseek.clean.reading import Source, open_table
+from deepseek.job import JSON, EngineError, Output, Report, Result, staged
+from deepseek.profile.spec import ProfileSpec
+
+
+def run(spec: ProfileSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> Result:
+    """Measure the table in the input slot ``table`` and write its quality report into the folder `out`.
+
+    It is CSV, Parquet, JSON lines or Arrow. Memory is bounded, however long the table is.
+    Raises EngineError for whatever is wrong with the file, and ``expectation_failed`` where an error of the
+    expectations does not hold and `on_failure` is fail; then, as after a crash, there is no `out`.
+    """
+    path = _only_table(inputs)
+    with staged(out) as stage:
+        report.progress(0, None, "rows", stage="read")
+        source = open_table(path, spec.csv, stage, nested=True)  # what it keeps in the stage has no name
+        batches, rows = source.batches, source.rows
+        results = check(batches, spec.expectations)
+        if spec.on_failure == "fail":
+            refuse_failures(results)
+        warnings = [*source.notes, *warnings_of(results)]
+        for warning in warnings:
+            report.log(warning, level="warning")
+
+        def advance(done: int) -> None:
+            report.progress(done, rows, "rows", stage="profile")
+
+        measured = {**profile(batches, warnings=warnings, advance=advance), "expectations": results}
+        text = json.dumps(measured, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+        (stage / "quality.json").write_text(text, encoding="utf-8")
+        counted = int(str(measured["rows"]))
+        report.log(f"measured {counted:,} rows of {len(batches.schema)} columns")
+        failed = sum(told["verdict"] == "fail" for told in results)
+        report.metric("rows", counted)
+        report.metric("expectations_failed", failed)
+        meta = about(source, counted, failed)
+        summary: dict[str, JSON] = {"rows": counted, "expectations_failed": failed, "warnings": list(warnings)}
+        return Result(outputs=(Output("quality", "quality.json", MEDIA_TYPE, meta),), summary=summary)
+
+
+def about(source: Source, rows: int, failed: int) -> dict[str, JSON]:
+    """What is told of the table that was measured: what a version of it records."""
+    columns: list[JSON] = [{"name": field.name, "dtype": str(field.type)} for field in source.batches.schema]
+    meta: dict[str, JSON] = {"rows": rows, "columns": columns, "expectations_failed": failed, "format": source.format}
+    if source.csv is not None:
+        meta["csv"] = {"delimiter": source.csv.delimiter, "encoding": source.csv.encoding}
+    return meta
+
+
+def _only_table(inputs: Mapping[str, Path]) -> Path:
+    if set(inputs) != {"table"}:
+        raise EngineError(
+            "wrong_inputs",
+            "Measuring takes one input, in the slot 'table'.",
+            field="inputs",
+            value=", ".join(sorted(inputs)) or "none",
+            limit="table",
+            hint="Give one CSV or Parquet file as 'table'.",
+        )
+    return inputs["table"]

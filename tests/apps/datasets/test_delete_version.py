@@ -1,0 +1,154 @@
+"""A version that nothing cites goes, and its number stays; one that is cited does not."""
+
+from __future__ import annotations
+
+import pytest
+from django.utils import timezone
+
+from apps.approvals.models import Approval
+from apps.artifacts.garbage import keys_to
+from apps.audit.models import AuditRecord
+from apps.datasets.deletion import delete_version
+from apps.datasets.expecting import set_expectations
+from apps.datasets.models import DatasetFile, DatasetVersion, VersionTag
+from apps.datasets.reads import Gone, get_version, list_datasets, list_versions
+from apps.datasets.tags import tag_version
+from apps.errors import Conflict, Invalid, NotFound, Refused
+from apps.jobs.models import JobOutput
+from apps.lineage.models import Edge
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def version(added, held):
+    return added({"a.parquet": held(b"one")})[0]
+
+
+@pytest.fixture
+def who(actor_for, engineer):
+    return actor_for(engineer)
+
+
+@pytest.fixture
+def delete(who, version):
+    return lambda **more: delete_version(**{"actor": who, "version": version, "reason": "wrong file"} | more)
+
+
+def test_it_goes_and_says_so(delete, version, who, project):
+    delete()
+    assert not DatasetFile.objects.exists()
+    with pytest.raises(Gone, match="deleted by engineer: wrong file") as caught:
+        get_version(who, project, "wti-daily", "1")
+    assert (caught.value.status, caught.value.code) == (410, "version_deleted")
+    assert list(list_versions(who, version.dataset)) == []
+    assert list_datasets(who, project).get().rows is None
+    assert "wrong file" in AuditRecord.objects.get(action="dataset.delete_version").body
+
+
+def test_numbers_have_no_gap_and_none_is_given_twice(delete, added, held):
+    delete()
+    assert added({"a.parquet": held(b"two")})[0].number == 2
+    assert list(DatasetVersion.objects.order_by("number").values_list("number", flat=True)) == [1, 2]
+
+
+def test_the_same_files_are_the_same_version_again(delete, version, added, held, who, project):
+    delete()
+    again, created = added({"a.parquet": held(b"one")})
+    assert (again.pk, created) == (version.pk, True)
+    assert get_version(who, project, "wti-daily", "1").files.count() == 1
+    assert AuditRecord.objects.filter(action="dataset.restore_version").count() == 1
+
+
+def test_a_report_that_comes_with_them_is_theirs(delete, version, added, held):
+    delete()
+    report = held(b"report")
+    again, _created = added({"a.parquet": held(b"one")}, quality=report)
+    assert (again.pk, again.quality) == (version.pk, report)
+
+
+def test_what_is_expected_meanwhile_holds_for_them_too(delete, version, added, held, who):
+    delete()
+    expected = [{"kind": "range", "column": "close", "minimum": 0}]
+    set_expectations(actor=who, dataset=version.dataset, expectations=expected)
+    with pytest.raises(Conflict) as refused:
+        added({"a.parquet": held(b"one")})
+    assert refused.value.code == "expectations_unchecked"
+    assert DatasetVersion.objects.get().deleted_at
+
+
+def by_input(version, job, held, who):
+    return f"job input {job(table=held(b'one'))}"
+
+
+def by_output(version, job, held, who):
+    made = job()
+    JobOutput.objects.create(job=made, slot="table", artifact=held(b"one"), name="t", media_type="text/csv")
+    return f"job output {made}"
+
+
+def by_lineage(version, job, held, who):
+    ends = {"source_type": "dataset_version", "source_id": str(version.pk), "target_type": "run", "target_id": "a" * 32}
+    Edge.objects.create(project_id=version.project_id, role="in", target_label="run seven", **ends)
+    return "lineage run seven"
+
+
+def by_tag(version, job, held, who):
+    tag_version(actor=who, version=version, name="gold")
+    return "tag gold"
+
+
+@pytest.mark.parametrize("cite", [by_input, by_output, by_lineage, by_tag])
+def test_what_is_cited_stays(cite, delete, version, job, held, who):
+    named = cite(version, job, held, who)
+    with pytest.raises(Conflict) as caught:
+        delete()
+    assert caught.value.code == "version_cited"
+    assert named in (caught.value.hint or "")
+    assert version.files.exists()
+
+
+def test_an_approval_cites(delete, version, project):
+    Approval.objects.create(
+        project=project,
+        subject_type="promotion",
+        subject_id="1",
+        title="Put it in production",
+        facts=f'{{"data":"{version.digest}"}}',
+        facts_digest="",
+        requester="engineer",
+        needed=1,
+        eligible=1,
+        deadline_at=timezone.now(),
+    )
+    with pytest.raises(Conflict, match="Put it in production"):
+        delete()
+
+
+def test_an_app_above_can_cite(delete, settings):
+    settings.VERSION_CITATIONS = ("tests.apps.datasets.citing.cites",)
+    with pytest.raises(Conflict, match="commit abc"):
+        delete()
+
+
+def test_every_foreign_key_to_a_version_is_known():
+    assert {(DatasetFile, "version"), (VersionTag, "version")} <= set(keys_to(DatasetVersion))
+
+
+def test_once(delete):
+    delete()
+    with pytest.raises(Conflict) as caught:
+        delete()
+    assert caught.value.code == "version_deleted"
+
+
+def test_a_reason_is_needed(delete):
+    with pytest.raises(Invalid):
+        delete(reason="  ")
+
+
+def test_who_may(delete, actor_for, viewer, stranger):
+    with pytest.raises(Refused):
+        delete(actor=actor_for(viewer))
+    with pytest.raises(NotFound):
+        delete(actor=actor_for(stranger))

@@ -1,0 +1,89 @@
+"""Every order of every list walks an index from where the page begins: page 1000 costs what page 1 costs."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.http import QueryDict
+
+from apps.accounts.lists import PEOPLE, TOKENS
+from apps.accounts.models import User
+from apps.accounts.reads import list_own_tokens
+from apps.approvals.lists import APPROVALS
+from apps.approvals.models import Approval
+from apps.datasets.lists import DATASETS
+from apps.datasets.lists import VERSIONS as DATASET_VERSIONS
+from apps.datasets.models import Dataset, DatasetVersion
+from apps.experiments.lists import listing_of, metric_column
+from apps.experiments.models import Metric, Run
+from apps.jobs.lists import JOBS
+from apps.jobs.models import Job
+from apps.listing import narrowed, read_asked
+from apps.pages import behind
+from apps.pipelines.lists import PIPELINES
+from apps.pipelines.models import Pipeline
+from apps.registry.lists import MODELS
+from apps.registry.lists import VERSIONS as MODEL_VERSIONS
+from apps.registry.models import Model, ModelVersion
+
+RUNS = listing_of([], [metric_column("loss")])
+IN_A_PROJECT = ((JOBS, Job), (PIPELINES, Pipeline), (RUNS, Run), (DATASETS, Dataset), (MODELS, Model))
+LISTS = {
+    **{listing.key: (listing, lambda actor, model=model: seen(model, actor)) for listing, model in IN_A_PROJECT},
+    "approvals": (APPROVALS, lambda actor: seen(Approval, actor)),
+    "dataset_versions": (DATASET_VERSIONS, lambda actor: DatasetVersion.objects.filter(dataset_id=1)),
+    "model_versions": (MODEL_VERSIONS, lambda actor: ModelVersion.objects.filter(model_id=1)),
+    "people": (PEOPLE, lambda actor: User.objects.all()),
+    "tokens": (TOKENS, list_own_tokens),
+}
+ORDERS = [
+    (key, f"{sign}{column.key}")
+    for key, (listing, _) in LISTS.items()
+    for column in listing.sortable
+    for sign in ("", "-")
+]
+
+
+def seen(model, actor):
+    """The rows of a project as its list asks for them."""
+    return model.objects.visible_to(actor).filter(project_id=min(actor.project_ids))
+
+
+def plan_of(rows) -> str:
+    """How the database would go about it if it did not mind how much it reads: by an index, or only by sorting."""
+    if connection.vendor != "postgresql":
+        return rows.explain()
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_sort = off")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
+    return rows.explain()
+
+
+def edge_of(rows, order):
+    """A place in the list, of the types that its columns have."""
+    from apps.pages import field_at
+
+    texts = ("CharField", "TextField")
+    types = [field_at(rows.model, name.lstrip("-"), nullable=True).get_internal_type() for name in order]
+    return ["2026-01-01T00:00:00Z" if kind == "DateTimeField" else "x" if kind in texts else 5 for kind in types]
+
+
+@pytest.mark.parametrize(("key", "sort"), ORDERS)
+def test_an_order_walks_an_index(key, sort, engineer, actor_for):
+    listing, rows_of = LISTS[key]
+    asked = read_asked(listing, QueryDict(f"sort={sort}"))
+    actor = actor_for(engineer)
+    if "metrics." in sort:
+        rows = Metric.objects.filter(project_id=min(actor.project_ids), key="loss", is_nan=False)
+    else:
+        rows = narrowed(rows_of(actor), asked)
+    later = rows.order_by(*asked.order).filter(behind(asked.order, edge_of(rows, asked.order)))
+    for page in (rows.order_by(*asked.order), later):
+        plan = plan_of(page[:51])
+        assert "USE TEMP B-TREE FOR ORDER BY" not in plan, plan
+        assert "Sort" not in plan, plan
+
+
+def test_there_is_a_list_for_every_kind_of_row():
+    assert len(ORDERS) > 60

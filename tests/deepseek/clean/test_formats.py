@@ -1,0 +1,146 @@
+"""The same table out of every format, read at once or in blocks; and what is wrong with a file, by its place."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from arch.data import sp500, wti
+
+from deepseek.clean.reading import open_table
+from deepseek.clean.run import run
+from deepseek.clean.spec import CleanSpec, CsvSpec
+from deepseek.clean.tables import read_table
+from deepseek.job import EngineError, Silent
+
+TEXTS = ["a", '"甲, 乙"', "a"]
+ROWS = "".join(f"{n},{n / 7:.3f},{TEXTS[n % 3]},2024-01-{1 + n % 28:02d}\n" for n in range(300))
+CSV = "id,x,t,d\n" + ROWS
+
+
+def table_of(path, csv=None, **more):
+    source = open_table(path, csv or CsvSpec(), path.parent, **more)
+    return pa.Table.from_batches(source.batches, source.batches.schema).combine_chunks()
+
+
+def fault(path, csv=None, **more):
+    with pytest.raises(EngineError) as caught:
+        table_of(path, csv, **more)
+    return caught.value
+
+
+@pytest.mark.parametrize("block", [7, 64, 1000, 10**6])
+def test_blocks_give_what_reading_at_once_gives(write, block):
+    path = write(CSV)
+    assert table_of(path, small=0, block=block).equals(read_table(path, CsvSpec()))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1", "2", "3.5"],
+        ["1", "true", "0"],
+        ["2024-01-01", "2024-01-01 10:00:00"],
+        ["1", "2024-01-01"],
+        ["1", "x"],
+        ["", "", "1"],
+        ["-0", "1.5"],
+        ['"a\nb"', '"c""d"', 'e"f'],
+        ["1152921504606846977", "0.5"],
+    ],
+)
+def test_types_are_those_of_the_whole_file(write, cells):
+    path = write("n,c\n" + "".join(f"{n},{cell}\n" * 3 for n, cell in enumerate(cells)))
+    whole, cut = read_table(path, CsvSpec()), table_of(path, small=0, block=9)
+    assert cut.schema == whole.schema
+    assert [str(v) for v in cut.column("c").to_pylist()] == [str(v) for v in whole.column("c").to_pylist()]
+
+
+@pytest.mark.parametrize("form", ["parquet", "file", "stream", "json", "gb18030", "tabs"])
+def test_every_format_gives_the_same_table(write, tmp_path, form):
+    wanted = read_table(write(CSV, "plain.csv"), CsvSpec())
+    path, csv = tmp_path / "table", CsvSpec(encoding="auto", delimiter="auto")
+    if form == "parquet":
+        pq.write_table(wanted, path)
+    elif form in ("file", "stream"):
+        with (pa.ipc.new_file if form == "file" else pa.ipc.new_stream)(path, wanted.schema) as writer:
+            writer.write_table(wanted, 50)
+    elif form == "json":
+        rows = [json.dumps({**row, "d": str(row["d"])}, ensure_ascii=False) for row in wanted.to_pylist()]
+        path.write_text("\n".join(rows) + "\n")
+    else:
+        text = CSV.replace(", 乙", "乙").replace(",", "\t") if form == "tabs" else CSV
+        path.write_bytes(text.encode("gb18030" if form == "gb18030" else "utf-8"))
+    found = table_of(path, csv, block=500)
+    assert found.num_rows == 300
+    assert found.column("x").equals(wanted.column("x"))
+    assert str(found.column("t")[1]) == ("甲乙" if form == "tabs" else "甲, 乙")
+
+
+@pytest.mark.parametrize("small", [0, 10**9])
+def test_a_ragged_row_is_named_by_its_line(write, small):
+    path = write("a,b\n" + '1,"x\ny"\n' * 40 + "1,2,3\n" + "1,2\n" * 40)
+    error = fault(path, small=small, block=50)
+    assert (error.code, error.field) == ("broken_row", "inputs/table")
+    assert error.message == "Row 82 has 3 cells, the header has 2."
+
+
+def test_mixed_encodings_are_named_by_their_bytes(write):
+    head = "a,b\n甲,1\n".encode()
+    path = write(head + "乙,2\n".encode("gb18030") + b"\xff\xff,3\n")
+    error = fault(path, CsvSpec(encoding="auto"))
+    assert error.code == "mixed_encoding"
+    assert f"byte {len(head)} is not valid utf-8" in error.message
+    error = fault(path)
+    assert (error.code, error.field) == ("bad_encoding", "/csv/encoding")
+    assert f"Byte {len(head)} (line 3)" in error.message
+
+
+def test_gb18030_by_exclusion_says_that_it_is_not_certain(write):
+    source = open_table(write("甲,b\n1,2\n".encode("gb18030")), CsvSpec(encoding="auto"), None)
+    assert "cannot be ruled out" in source.notes[0]
+
+
+def test_a_column_that_turns_to_text_is_told_with_its_row(write):
+    source = open_table(write("x\n" + "1\n" * 10 + "broken\n" + "2\n" * 5), CsvSpec(), None)
+    assert source.notes[0].startswith("Column 'x' holds numbers until row 11, which holds 'broken'")
+
+
+def test_json_that_changes_type_is_named_by_its_row(write):
+    error = fault(write('{"a": 1}\n{"a": 2}\n{"a": "three"}\n'))
+    assert error.code == "column_changes_type"
+    assert "until row 3" in error.message
+    assert fault(write('{"a": 1}\n{"a": 2\n')).message == "Row 2 is no JSON object."
+    assert fault(write('{"a": [1]}\n')).code == "nested_column"
+
+
+@pytest.mark.parametrize("begin", [b"ARROW1\0\0", b"\xff\xff\xff\xff", b"PAR1"])
+def test_broken_binary_files(write, begin):
+    assert fault(write(begin + b"nothing")).code in ("broken_arrow", "broken_parquet")
+
+
+def test_nothing_is_written_where_a_row_far_down_is_wrong(write, tmp_path):
+    path = write("x\n" + "1\n" * 500 + "many\n")
+    spec = CleanSpec(steps=[{"kind": "cast", "columns": ["x"], "to": "number"}])
+    with pytest.raises(EngineError, match="Row 501"):
+        run(spec, inputs={"table": path}, out=tmp_path / "out", report=Silent())
+    assert [one.name for one in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_two_real_series_joined_on_their_days(tmp_path):
+    """The S&P 500 with the oil price of the day beside it, gaps of at most five days carried forward."""
+    sp500.load().to_csv(tmp_path / "sp500.csv")
+    wti.load().to_csv(tmp_path / "wti.csv", index_label="Date", header=["WTI"])
+    steps = [
+        {"kind": "join", "on": ["Date"]},
+        {"kind": "fill_forward", "columns": ["WTI"], "limit": 5},
+        {"kind": "drop_missing", "columns": ["WTI"]},
+        {"kind": "derive", "name": "ratio", "expression": "Close / WTI"},
+    ]
+    inputs = {"table": tmp_path / "sp500.csv", "join": tmp_path / "wti.csv"}
+    result = run(CleanSpec(steps=steps), inputs=inputs, out=tmp_path / "out", report=Silent())
+    found = pq.read_table(tmp_path / "out/table.parquet").to_pandas()
+    assert result.rows == len(found) > 4000
+    assert (found["ratio"] * found["WTI"] - found["Close"]).abs().max() < 1e-6
+    wanted = sp500.load().join(wti.load().iloc[:, 0].rename("WTI"))
+    assert found["WTI"].sum() == pytest.approx(wanted["WTI"].ffill(limit=5).sum())

@@ -1,0 +1,87 @@
+"""Personal data: found by form and check digit, hidden so that rows can still be told apart."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepseek.clean.fpe import Digits
+from deepseek.clean.personal import hiding, id_check, is_bank_card, is_id_card, luhn
+
+KEY = bytes(range(32))
+ID = "11010519491231002X"  # the example of GB 11643
+CARD = "6222021234567890128"[:-1]
+CARD += luhn(CARD)
+ALL = ["id_card", "phone", "bank_card", "name"]
+AES128, AES256 = "2B7E151628AED2A6ABF7158809CF4F3C", "2B7E151628AED2A6ABF7158809CF4F3CEF4359D8D580AA4F7F036D6F04FC6A94"
+
+
+@pytest.mark.parametrize(
+    ("key", "tweak", "wanted"),
+    [
+        (AES128, "", "2433477484"),
+        (AES128, "39383736353433323130", "6124200773"),
+        (AES256, "", "6657667009"),
+        (AES256, "39383736353433323130", "1001623463"),
+    ],
+)
+def test_samples_of_nist(key, tweak, wanted):
+    assert Digits(bytes.fromhex(key)).encrypt("0123456789", bytes.fromhex(tweak)) == wanted
+
+
+def test_it_is_a_permutation():
+    digits = Digits(KEY)
+    assert sorted(digits.below(number, 500) for number in range(500)) == list(range(500))
+    with pytest.raises(ValueError, match="6 decimal digits"):
+        digits.encrypt("12345")
+
+
+def test_check_digits():
+    assert is_id_card(ID)
+    assert is_id_card(ID.lower())
+    assert not is_id_card(ID[:-1] + "1")
+    assert not is_id_card("110105194913310020")  # no such month
+    assert is_bank_card("4111111111111111")
+    assert not is_bank_card("4111111111111112")
+
+
+def test_masks():
+    hide = hiding(ALL, "mask", None)
+    assert hide(f"证件{ID}，电话 138 1234 5678") == "证件110***********002X，电话 138 **** 5678"
+    assert hide("4111 1111 1111 1111") == "**** **** **** 1111"
+    assert hide("张三丰") == "张**"
+    assert hide("张三丰来了吗") == "张三丰来了吗"
+
+
+@pytest.mark.parametrize(
+    "text", ["订单 123456789012345678", "v1.38.123456789", "8613812345678901", "110105194912310021", ""]
+)
+def test_what_is_no_personal_data_stays(text):
+    assert hiding(ALL, "mask", None)(text) == text
+
+
+def test_pseudonyms_keep_the_form_and_depend_on_the_key():
+    hide, other = (hiding(ALL, "pseudonym", key) for key in (KEY, bytes(32)))
+    assert is_id_card(hide(ID))
+    assert re.fullmatch(r"1[3-9]\d{9}", hide("13812345678"))
+    assert is_bank_card(hide(CARD))
+    assert hide(CARD)[:6] == CARD[:6]
+    assert len(hide("张三丰")) == 3
+    for text in (ID, "13812345678", CARD, "欧阳锋"):
+        assert text != hide(text) == hide(text) != other(text)
+
+
+@given(st.integers(0, 7 * 10**9 - 1), st.integers(0, 7 * 10**9 - 1))
+def test_two_phones_never_share_a_pseudonym(a, b):
+    hide = hiding(["phone"], "pseudonym", KEY)
+    first, second = (str(13 * 10**9 + number) for number in (a, b))
+    assert (hide(first) == hide(second)) == (first == second)
+
+
+@given(st.sampled_from(["11", "44", "65"]), st.integers(0, 9999), st.dates(), st.integers(0, 999))
+def test_every_identity_number_becomes_one(province, region, day, order):
+    body = f"{province}{region:04d}{day.year:04d}{day:%m%d}{order:03d}"
+    text = body + id_check(body)
+    hidden = hiding(["id_card"], "pseudonym", KEY)(text)
+    assert is_id_card(hidden) == is_id_card(text) or hidden == text

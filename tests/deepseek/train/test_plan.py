@@ -1,0 +1,108 @@
+"""What is planned is what the loop and the split do."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepseek.models.manifest import Architecture
+from deepseek.models.network import build_network
+from deepseek.train.plan import (
+    batches,
+    learning_rates,
+    memory_bytes,
+    phases_of,
+    total_steps,
+    training_rows,
+    weights_of,
+    windows_of,
+)
+from deepseek.train.schedule import learning_rate, progressive_batch
+from deepseek.train.spec import ScheduleSpec, TrainSpec
+from deepseek.train.split import by_chance, in_order
+
+sizes = st.integers(1, 4096)
+
+
+def schedule(first=32, last=256, **more):
+    return ScheduleSpec(first_batch=first, last_batch=last, **more)
+
+
+@given(epochs=st.integers(1, 300), rows=st.integers(0, 5000), ends=st.tuples(sizes, sizes))
+def test_phases_say_the_batch_of_every_epoch_and_count_the_steps(epochs, rows, ends):
+    first, last = sorted(ends)
+    plan = schedule(first, last)
+    told = [phase.batch for phase in phases_of(plan, epochs, rows) for _ in range(phase.epochs)]
+    by_epoch = [progressive_batch(epoch, epochs, first, last) for epoch in range(epochs)]
+    assert told == by_epoch
+    assert total_steps(plan, epochs, rows) == sum(math.ceil(rows / size) for size in by_epoch)
+
+
+def test_a_phase_begins_where_the_last_one_ended():
+    phases = phases_of(schedule(), 8, 1000)
+    assert [(p.batch, p.epoch, p.step, p.steps) for p in phases] == [
+        (32, 0, 0, 64),
+        (64, 2, 64, 32),
+        (128, 4, 96, 16),
+        (256, 6, 112, 8),
+    ]
+    assert batches(phases)[:3] == [(0, 32), (63, 32), (64, 64)]
+
+
+@pytest.mark.parametrize("rows", [10, 11, 97, 1000])
+@pytest.mark.parametrize("split", ["random", "ordered"])
+def test_rows_to_train_on_are_those_of_the_split(rows, split):
+    spec = TrainSpec(task="regression", target="y", split=split, validation_share=0.2, test_share=0.1)
+    given_rows = by_chance(np.zeros(rows, np.int64), 0.2, 0.1, 0) if split == "random" else in_order(rows, 0.2, 0.1)
+    assert training_rows(spec, rows) == len(given_rows.training)
+
+
+@pytest.mark.parametrize("rows", [30, 200])
+def test_a_forecast_trains_on_windows(rows):
+    spec = TrainSpec(task="forecast", target="y", lags=5, horizon=3)
+    count = windows_of(rows, 5, 3)
+    assert count == rows - 7
+    assert training_rows(spec, rows) == len(in_order(count, 0.15, 0.15, gap=2).training)
+
+
+def test_a_table_too_short_leaves_nothing_to_train_on():
+    assert training_rows(TrainSpec(task="forecast", target="y", lags=50), 20) == 0
+
+
+@given(warmup=st.integers(0, 1_000_000), steps=st.integers(0, 10**9))
+def test_the_line_has_its_corners_and_few_points(warmup, steps):
+    line = learning_rates(schedule(warmup_steps=warmup), steps)
+    told = dict(line)
+    assert len(line) <= 100
+    assert [step for step, _ in line] == sorted(told)
+    assert all(rate == learning_rate(step, warmup, 1e-4, 1e-3) for step, rate in line)
+    assert steps <= warmup or {0, warmup} <= told.keys()
+    if steps > 10_000 > warmup:
+        assert {9_999, 10_000} <= told.keys()
+
+
+@pytest.mark.parametrize(
+    ("more", "weights"),
+    [
+        ({"task": "forecast", "lags": 20, "hidden": [64, 64]}, 21 * 64 + 65 * 64 + 65),
+        ({"task": "regression", "features": ["a", "b"], "hidden": []}, 3),
+        ({"task": "regression", "hidden": [8]}, 5 * 8 + 9),
+    ],
+)
+def test_counts_the_weights_as_the_network_has_them(more, weights):
+    spec = TrainSpec(target="y", **more)
+    inputs = spec.lags if spec.task == "forecast" else len(spec.features or "abcd")
+    layers = Architecture(
+        inputs=inputs, hidden=list(spec.hidden), outputs=1, activation="tanh", dropout=0, output="value", residual=False
+    )
+    assert weights_of(spec, 5) == weights == sum(p.numel() for p in build_network(layers).parameters())
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "measured"), [(100_000, 5, 502), (1_000_000, 5, 656), (1_000_000, 20, 964)]
+)
+def test_memory_is_near_what_was_measured(rows, columns, measured):
+    told = memory_bytes(TrainSpec(task="regression", target="y"), rows, columns) / 1e6
+    assert measured * 0.9 < told < measured * 1.25

@@ -1,0 +1,72 @@
+"""docs/monitoring.md: every name in it is one that `/metrics` tells, and every family is in it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from django.utils import timezone
+
+from apps.jobs import pulse
+from apps.jobs.models import JobTally
+from apps.nodes.models import Node
+from controlplane.collecting import Plane
+from controlplane.env import BASE_DIR
+from controlplane.traffic import numbers
+
+TEXT = (BASE_DIR / "docs/monitoring.md").read_text()
+SUFFIXES = ("_bucket", "_sum", "_count", "_total")
+LABELS = {"le", "instance"}  # that no family names itself: of histograms, and of Prometheus
+
+
+@pytest.fixture
+def families(db):
+    """{name: labels} of everything that is told, with a row of each kind to be told of."""
+    gpu = {"index": 0, "busy": 0.1, "memory_free_bytes": 1, "memory_bytes": 2, "temperature": 50}
+    load, cards = {"gpus": [gpu], "disk_free_bytes": 5}, [{"index": 0, "name": "x", "memory_bytes": 2}]
+    Node.objects.create(name="n", host="h", queues=["cpu"], load=load, gpus=cards, heartbeat_at=timezone.now())
+    pulse._beaten.clear()
+    pulse.beat("dispatcher")
+    JobTally.objects.create(kind="noop", queue="cpu", state="failed", ended=1)
+    told = numbers()
+    told.requests.labels("home", "GET", "2xx").inc()
+    told.seconds.labels("home").observe(0.1)
+    found = [*told.registry.collect(), *Plane().collect()]
+    return {family.name: {label for sample in family.samples for label in sample.labels} for family in found}
+
+
+def base(name: str, families) -> str:
+    return next((name.removesuffix(end) for end in SUFFIXES if name.removesuffix(end) in families), name)
+
+
+def rules() -> list[dict]:
+    blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)]
+    return [rule for block in blocks for group in block.get("groups", []) for rule in group["rules"]]
+
+
+def test_every_name_is_told(families):
+    named = set(re.findall(r"\bplane_[a-z_]+", TEXT))
+    assert {name for name in named if name not in families and base(name, families) not in families} == set()
+
+
+def test_every_family_is_named(families):
+    named = {base(name, families) for name in re.findall(r"\bplane_[a-z_]+", TEXT)}
+    assert set(families) - named == set()
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+def test_a_rule_asks_for_labels_that_there_are(families, rule):
+    names = {base(name, families) for name in re.findall(r"\bplane_[a-z_]+", rule["expr"])}
+    assert names
+    assert names <= set(families)
+    asked = set(re.findall(r"(\w+)=\"", rule["expr"]))
+    asked |= {label for group in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in group.split(", ")}
+    asked |= set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+    known = set().union(*(families[name] for name in names)) | LABELS | {"section"}
+    assert asked <= known
+
+
+def test_the_rules_are_all_there():
+    assert len(rules()) >= 15
+    assert len({rule["alert"] for rule in rules()}) == len(rules())

@@ -1,0 +1,259 @@
+"""Our jobs told outside: to a file and over HTTP, each event once, none lost while nobody listens."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from django.utils import timezone
+
+from apps.actors import PlaneRole, plane_actor
+from apps.artifacts.services import publish_upload
+from apps.datasets.services import upload_csv
+from apps.jobs import services
+from apps.jobs.models import Job, JobEvent, JobNotice
+from apps.jobs.submission import Submission
+from apps.openlineage.events import events_of_pipeline
+from apps.openlineage.naming import run_id_of
+from apps.pipelines.models import Pipeline, PipelineStep
+from tests import openlineage_schemas
+from workers import openlineage, tasks
+from workers.openlineage import Away, FileSink, HttpSink, deliver, private_address
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DISPATCHER = plane_actor(PlaneRole.DISPATCHER, host="test")
+CSV = b"day,close\n" + b"".join(b"2026-01-%02d,%s\n" % (n, b"" if n == 3 else b"5%d.5" % n) for n in range(1, 10))
+
+
+@pytest.fixture
+def told_to(settings):
+    def sinks(*names):
+        settings.OPENLINEAGE_SINKS = list(names)
+
+    return sinks
+
+
+@pytest.fixture
+def lines(tmp_path):
+    """lines() -> deliver to a file, and what it holds then."""
+    path = tmp_path / "out" / "lineage.jsonl"
+
+    def read():
+        deliver(DISPATCHER, FileSink(path, 10**6, 3))
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    return read
+
+
+@pytest.fixture
+def listener():
+    """A server that answers as `answers` says, 200 once they are used up; `got` holds the bodies."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status = server.answers.pop(0) if server.answers else 200
+            server.got.append((status, self.headers.get("Authorization"), body))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    server.answers, server.got = [], []
+    server.url = f"http://127.0.0.1:{server.server_port}/api/v1/lineage"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def waited():
+    """What waits need not wait any longer."""
+    JobNotice.objects.update(not_before=timezone.now() - timedelta(seconds=1))
+
+
+def test_nothing_is_kept_where_nobody_listens(worker, submit):
+    submit(spec={"echo": "x"})
+    tasks.run_next("cpu")
+    assert not JobNotice.objects.exists()
+
+
+def test_a_cleaning_begins_and_ends_with_all_its_facets(worker, project, engineer, actor_for, told_to, lines, settings):
+    told_to("file")
+    actor = actor_for(engineer)
+    table = publish_upload(
+        actor=actor, project=project, stream=[CSV], expected_size=len(CSV), name="t.csv", media_type="text/csv"
+    ).artifact
+    upload_csv(actor=actor, project=project, dataset_name="wti", artifact=table)
+    asked = Submission(
+        kind="clean",
+        spec={"columns": ["close"]},
+        inputs=[services.InputSpec(slot="table", digest=table.digest)],
+        register={"dataset": "wti-clean"},
+        name="nightly",
+    )
+    job = services.submit_job(actor=actor, project=project, asked=asked)[0]
+    tasks.run_next("cpu")
+    start, complete = lines()
+    for event in (start, complete):
+        openlineage_schemas.check(event)
+    assert (start["eventType"], complete["eventType"]) == ("START", "COMPLETE")
+    assert start["run"]["runId"] == complete["run"]["runId"] == str(run_id_of(job.pk, 1))
+    assert complete["job"]["namespace"] == f"{settings.ENV.openlineage_namespace}/demo"
+    assert (complete["job"]["name"], complete["job"]["facets"]["jobType"]["jobType"]) == ("clean.nightly", "CLEAN")
+    [read], [made] = complete["inputs"], complete["outputs"]
+    assert (read["name"], read["facets"]["version"]["datasetVersion"]) == ("wti", "1")
+    assert (made["name"], made["facets"]["version"]["datasetVersion"]) == ("wti-clean", "1")
+    assert [field["name"] for field in made["facets"]["schema"]["fields"]] == ["day", "close"]
+    assert made["outputFacets"]["outputStatistics"]["rowCount"] == 9
+    assert read["inputFacets"]["dataQualityMetrics"]["columnMetrics"]["close"]["nullCount"] == 1
+    assert complete["job"]["facets"]["sourceCodeLocation"]["version"]
+    assert complete["run"]["facets"]["deepseek_environment"]["node"] == "test"
+    keys = [one["key"] for one in complete["run"]["facets"]["executionParameters"]["parameters"]]
+    assert "window_size" in keys
+    assert lines() == [start, complete]  # what was acknowledged is not sent again
+    assert not JobNotice.objects.exists()
+
+
+def test_a_failure_says_why(worker, submit, told_to, lines):
+    told_to("file")
+    submit(spec={"fail": "error"})
+    tasks.run_next("cpu")
+    events = lines()
+    assert [event["eventType"] for event in events] == ["START", "FAIL"]
+    assert events[1]["run"]["facets"]["errorMessage"]["message"]
+    openlineage_schemas.check(events[1])
+
+
+def test_one_that_is_cancelled_before_it_began_is_aborted(submit, told_to, lines, engineer, actor_for):
+    told_to("file")
+    services.cancel_job(actor=actor_for(engineer), job=submit())
+    assert [event["eventType"] for event in lines()] == ["ABORT"]
+
+
+def test_an_attempt_that_was_lost_has_failed_and_the_next_has_another_run(node, submit, told_to, lines, worker_actor):
+    told_to("file")
+    submit()
+    for attempt in (1, 2):
+        job = services.claim_job(actor=worker_actor, node=node, owner="w", queue="cpu")
+        Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+        services.recover_expired(actor=DISPATCHER)
+        assert job.attempt == attempt
+    events = lines()
+    assert [event["eventType"] for event in events] == ["START", "FAIL", "START", "FAIL"]
+    assert len({event["run"]["runId"] for event in events}) == 2
+
+
+def test_a_listener_that_is_away_loses_nothing(submit, told_to, listener, engineer, actor_for):
+    told_to("http")
+    for _ in range(3):
+        services.cancel_job(actor=actor_for(engineer), job=submit())
+    sink = HttpSink(listener.url, "secret")
+    listener.answers = [503, 200, 500]
+    assert deliver(DISPATCHER, sink) == 0
+    assert deliver(DISPATCHER, sink) == 0  # it waits
+    waited()
+    assert deliver(DISPATCHER, sink) == 1
+    waited()
+    assert deliver(DISPATCHER, sink) == 2
+    taken = [body["run"]["runId"] for status, _, body in listener.got if status == 200]
+    assert len(taken) == len(set(taken)) == 3
+    assert {key for _, key, _ in listener.got} == {"Bearer secret"}
+    assert [status for status, _, _ in listener.got] == [503, 200, 500, 200, 200]
+
+
+def test_nobody_there_at_all(submit, told_to, engineer, actor_for, listener):
+    told_to("http")
+    services.cancel_job(actor=actor_for(engineer), job=submit())
+    listener.server_close()
+    assert deliver(DISPATCHER, HttpSink(listener.url, "")) == 0
+    assert JobNotice.objects.get().tries == 1
+
+
+def test_what_is_refused_does_not_hold_up_the_rest(submit, told_to, listener, engineer, actor_for):
+    told_to("http")
+    for _ in range(2):
+        services.cancel_job(actor=actor_for(engineer), job=submit())
+    listener.answers = [422]
+    assert deliver(DISPATCHER, HttpSink(listener.url, "")) == 2
+    assert JobNotice.objects.get().refused.startswith("422")
+    assert deliver(DISPATCHER, HttpSink(listener.url, "")) == 0
+
+
+def test_two_ways_out_are_told_apart(submit, told_to, listener, lines, engineer, actor_for):
+    told_to("file", "http")
+    services.cancel_job(actor=actor_for(engineer), job=submit())
+    assert len(lines()) == 1
+    assert JobNotice.objects.get().sink == "http"
+
+
+def test_nothing_is_sent_out_of_the_private_network(monkeypatch):
+    monkeypatch.setattr(openlineage.socket, "getaddrinfo", lambda *a, **k: [(0, 0, 0, "", ("93.184.216.34", 80))])
+    with pytest.raises(Away, match="not of a private network"):
+        private_address("listener", 80)
+
+
+def test_a_full_file_is_put_aside_and_a_cut_line_is_ended(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"cut')
+    sink = FileSink(path, 100, 2)
+    sink.send({"n": 1})
+    assert path.read_text() == '{"cut\n{"n":1}\n'
+    sink.send({"n": "x" * 95})
+    assert (tmp_path / "a.jsonl.1").read_text().endswith('{"n":1}\n')
+    sink.send({"n": 3})
+    assert path.read_text() == '{"n":3}\n'
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.jsonl", "a.jsonl.1", "a.jsonl.lock"]
+
+
+def test_the_events_of_a_job_over_rest(worker, submit, api, viewer, stranger):
+    job = submit(spec={"echo": "x"})
+    tasks.run_next("cpu")
+    url = f"/api/v1/projects/demo/jobs/{job.pk}/openlineage"
+    events = api(viewer).get(url).json()["events"]
+    assert [event["eventType"] for event in events] == ["START", "COMPLETE"]
+    for event in events:
+        openlineage_schemas.check(event)
+    assert api(stranger).get(url).status_code == 404
+    assert JobEvent.objects.filter(job=job, kind="state").exists()
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_a_pipeline_costs_the_same_queries_however_long(submit, count, django_assert_num_queries, project):
+    pipeline = Pipeline.objects.create(project=project, document="{}", document_digest="0" * 64, requester="engineer")
+    for number in range(count):
+        PipelineStep.objects.create(pipeline=pipeline, name=f"s{number}", position=number, job=submit())
+    reader = plane_actor(PlaneRole.WORKER, host="test")
+    with django_assert_num_queries(7):
+        assert events_of_pipeline(reader, pipeline) == []
+
+
+def test_a_defect_of_one_event_does_not_hold_up_the_rest(submit, told_to, lines, engineer, actor_for, monkeypatch):
+    told_to("file")
+    for _ in range(2):
+        services.cancel_job(actor=actor_for(engineer), job=submit())
+    first, made = JobNotice.objects.order_by("id").first(), openlineage.event_of
+
+    def broken(facts, move):
+        if move.pk == first.event_id:
+            raise KeyError("spec")
+        return made(facts, move)
+
+    monkeypatch.setattr(openlineage, "event_of", broken)
+    assert len(lines()) == 1
+    assert JobNotice.objects.get().refused == "KeyError('spec')"
+
+
+def test_a_slow_listener_gives_the_rest_back(submit, told_to, listener, engineer, actor_for, monkeypatch):
+    told_to("http")
+    for _ in range(3):
+        services.cancel_job(actor=actor_for(engineer), job=submit())
+    monkeypatch.setattr(openlineage.notices, "LEASE", timedelta(0))
+    assert deliver(DISPATCHER, HttpSink(listener.url, "")) == 0
+    assert not JobNotice.objects.exclude(not_before=None).exists()

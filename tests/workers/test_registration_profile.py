@@ -1,0 +1,59 @@
+"""From an upload through a real attempt to the report of a version, and to a version that did not come to be."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.artifacts.models import Artifact, Holding
+from apps.artifacts.store import store
+from apps.datasets.expecting import set_expectations
+from apps.datasets.measuring import add_upload, measure_version
+from apps.datasets.models import DatasetVersion
+from apps.datasets.reads import quality
+from apps.jobs.models import Job
+from apps.jobs.states import JobState
+from workers import tasks
+
+
+@pytest.fixture
+def actor(actor_for, engineer):
+    return actor_for(engineer)
+
+
+@pytest.fixture
+def upload(actor, project, worker):
+    def add(data: bytes):
+        with store().open_staging() as staging:
+            staging.write(data)
+            digest, size = staging.publish()
+        artifact = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]
+        Holding.objects.get_or_create(project=project, artifact=artifact, defaults={"name": "t.csv"})
+        return add_upload(actor=actor, project=project, dataset_name="oil", artifact=artifact, delimiter=";")
+
+    return add
+
+
+def done(job: Job) -> Job:
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    return job
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_upload_is_measured_and_the_next_one_checked(actor, project, worker, upload):
+    version, _ = upload(b"day;close\n1;57.3\n2;\n")
+    assert done(measure_version(actor=actor, version=version)[0]).state == JobState.SUCCEEDED
+    version.refresh_from_db()
+    report = quality(actor, version)
+    assert (report["schema"], report["columns"][1]["missing"]) == ("plane/quality-report/v3", 1)
+
+    wanted = {"kind": "range", "column": "close", "maximum": 60}
+    set_expectations(actor=actor, dataset=version.dataset, expectations=[wanted])
+    failed = done(upload(b"day;close\n1;57.3\n2;99\n"))
+    assert (failed.state, failed.error["code"]) == (JobState.FAILED, "expectation_failed")
+    assert "1 of 2 rows break it. The first: row 2: 99.0." in failed.error["message"]
+    assert DatasetVersion.objects.count() == 1
+    assert done(upload(b"day;close\n1;57.3\n2;58\n")).state == JobState.SUCCEEDED
+    made = DatasetVersion.objects.get(number=2)
+    assert (made.rows, made.columns[1]["dtype"], made.params["delimiter"]) == (2, "double", ";")
+    assert quality(actor, made)["expectations"][0]["verdict"] == "pass"
