@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 from apps.experiments.models import Metric, Run
 from apps.experiments.serializers import said
 from apps.experiments.shown import group_of
-from apps.reruns.series import Budget, Walked, walk
+from apps.reruns.series import Budget, Walked, walk_all
 from apps.reruns.tolerance import Tolerance, apart
 
 SHOWN = 50  # metrics, and figures, that a document names; all of them are counted
@@ -77,8 +77,9 @@ def compare_metrics(was: Run, now: Run, tolerance: Tolerance, budget: Budget) ->
     after = {metric.key: metric for metric in Metric.objects.filter(run=now) if is_judged(metric.key)}
     found = [Compared(key, before.get(key), after.get(key)) for key in sorted({*before, *after})]
     unequal = [one for one in found if one.was and one.now and one.was.digest != one.now.digest]
-    for one in sorted(unequal, key=lambda one: one.was.count + one.now.count):  # type: ignore[union-attr]
-        one.walked = walk(one.was, one.now, tolerance, budget)  # type: ignore[arg-type]  # both, as filtered
+    pairs = [(one.was, one.now) for one in unequal if one.was and one.now]
+    for one, walked in zip(unequal, walk_all(pairs, tolerance, budget), strict=True):
+        one.walked = walked
     return found
 
 

@@ -91,6 +91,30 @@ def test_points_in_another_order_are_the_same(between, two):
     assert between(was, now)["verdict"] == Verdict.IDENTICAL
 
 
+@pytest.mark.parametrize("count", [2, 60])
+def test_many_metrics_cost_no_more_queries(between, two, django_assert_num_queries, count):
+    keys = [f"k{number}" for number in range(count)]
+    was, now = two({key: [1, 2] for key in keys}, {key: [1, 3] for key in keys})
+    with django_assert_num_queries(7):  # who asks (2), metrics of both, points, outputs of both
+        document = between(was, now)
+    assert (document["metrics"]["different"], document["metrics"]["items"][0]["first_step"]) == (count, 2)
+
+
+@pytest.mark.parametrize("together", [1, 5, 9, 5000])
+def test_short_series_are_read_together_and_long_ones_alone(between, two, monkeypatch, together):
+    monkeypatch.setattr("apps.reruns.series.TOGETHER", together)
+    monkeypatch.setattr("apps.experiments.reads.POINTS_PER_READ", 2)
+    was, now = two({"a": [1, 2], "b": [1, 2, 3], "c": [5]}, {"a": [1, 3], "b": [1, 2, 4], "c": [6]})
+    told = {one["key"]: one["first_step"] for one in between(was, now)["metrics"]["items"]}
+    assert told == {"a": 2, "b": 3, "c": 1}
+
+
+def test_short_series_count_against_the_budget(between, two):
+    was, now = two({"a": [1], "b": [1]}, {"a": [1.00001], "b": [1.00001]})
+    assert between(was, now, points=3)["verdict"] == Verdict.UNDECIDED
+    assert between(was, now, points=4)["verdict"] == Verdict.WITHIN_TOLERANCE
+
+
 def test_a_budget_that_ends_too_early_leaves_it_undecided(between, two, monkeypatch):
     monkeypatch.setattr("apps.experiments.reads.POINTS_PER_READ", 2)
     was, now = two({"loss": [1, 2, 3, 4, 5]}, {"loss": [1, 2, 3, 4, 9]})
