@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from apps.experiments.states import RunState
 from apps.reruns.states import Verdict
 
 NAMED = 4  # differing inputs that a sentence names
@@ -21,17 +22,11 @@ def outcome(document: Mapping[str, Any]) -> str:
     if word == Verdict.UNDECIDED:
         return _("All that was read lies within the tolerance, but there are more points than one request reads.")
     if word == Verdict.WITHIN_TOLERANCE:
-        text = _("Every number lies within the tolerance.")
-        if outputs["differing"]:
-            text += _(" ") + ngettext(
-                "%(count)s output differs in its bytes.",
-                "%(count)s outputs differ in their bytes.",
-                outputs["differing"],
-            ) % {"count": outputs["differing"]}
-        return text
+        return " ".join([_("Every number lies within the tolerance."), *bytes_of(outputs["differing"])])
     ends = document["ends"]
     if ends["was"] != ends["now"]:
-        return _("They ended differently: %(was)s, then %(now)s.") % ends
+        words = {side: RunState(state).label for side, state in ends.items()}
+        return _("They ended differently: %(was)s, then %(now)s.") % words
     parts = []
     if metrics["different"]:
         parts.append(
@@ -45,6 +40,11 @@ def outcome(document: Mapping[str, Any]) -> str:
     return _("They did not make the same outputs.")
 
 
+def bytes_of(count: int) -> list[str]:
+    text = ngettext("%(count)s output differs in its bytes.", "%(count)s outputs differ in their bytes.", count)
+    return [text % {"count": count}] if count else []
+
+
 def explanation(document: Mapping[str, Any]) -> str:
     """What of what went in explains it."""
     inputs, lacking = document["inputs"], document["unrecorded"]
@@ -52,9 +52,7 @@ def explanation(document: Mapping[str, Any]) -> str:
         named = _(", ").join(input_word(one) for one in inputs[:NAMED])
         more = len(inputs) - NAMED
         text = _("Of what went in, this differs: %(what)s.") % {"what": named}
-        if more > 0:
-            text += _(" ") + ngettext("And %(count)s more.", "And %(count)s more.", more) % {"count": more}
-        return text
+        return f"{text} {_('And %(count)s more.') % {'count': more}}" if more > 0 else text
     if lacking:
         return _("Nothing that was recorded differs; not recorded: %(what)s.") % {
             "what": _(", ").join(kind_word(one) for one in lacking)

@@ -48,8 +48,9 @@ def check_pair(run: Run, against: Run) -> None:
             f"Run {run.pk} cannot be judged beside itself.", field="against", hint="Name another run of this project."
         )
     if run.kind != against.kind:
+        other, own = against.kind or "none", run.kind or "none"
         raise Invalid(
-            f"Run {against.pk} is of the kind {against.kind or 'none'}, and run {run.pk} of {run.kind or 'none'}.",
+            f"Run {against.pk} is of the kind {other}, and run {run.pk} of the kind {own}.",
             code="other_kind",
             field="against",
             limit=run.kind or "a run recorded from outside",
