@@ -16,6 +16,7 @@ SHOWN = 50  # metrics, and figures, that a document names; all of them are count
 # What a file weighs belongs to the outputs, which are compared byte by byte.
 WEIGHTS = {"size_bytes", "size_ratio"}
 TIMED = {"latency", "notes"}  # measured by the clock, and sentences about it: never twice the same
+CLOCKED = "latency_"  # in front of the metrics of a quantization or compilation that the clock measured
 MACHINE = "system"  # the group of what was measured of the machine
 
 
@@ -67,8 +68,8 @@ class Compared:
 
 
 def is_judged(key: str) -> bool:
-    """Whether a metric tells of the work: not of the machine, and not of the weight of a file."""
-    return group_of(key) != MACHINE and key not in WEIGHTS
+    """Whether a metric tells of the work: not of the clock, the machine, or the weight of a file."""
+    return not key.startswith(CLOCKED) and group_of(key) != MACHINE and key not in WEIGHTS
 
 
 def compare_metrics(was: Run, now: Run, tolerance: Tolerance, budget: Budget) -> list[Compared]:

@@ -17,6 +17,8 @@ NAMED = 4  # differing inputs that a sentence names
 def outcome(document: Mapping[str, Any]) -> str:
     """What came out."""
     word, metrics, outputs = document["verdict"], document["metrics"], document["outputs"]
+    if word == Verdict.IDENTICAL and outputs["differing"]:  # of the file of the figures
+        return _("Every series, figure and output is the same; only what the clock measured differs.")
     if word == Verdict.IDENTICAL:
         return _("Every series, figure and output is the same by digest.")
     if word == Verdict.UNDECIDED:

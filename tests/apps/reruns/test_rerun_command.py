@@ -93,6 +93,12 @@ def test_bad_input_ends_with_2(command, original, viewer, arguments, said):
     assert (code, said in err, Rerun.objects.count()) == (2, True, 0)
 
 
+def test_a_person_whose_token_is_over_still_stands_for_the_run(command, original):
+    original.job.grant["token"] = 12345
+    original.job.save()
+    assert (command(original.pk)[0], Rerun.objects.get().requester) == (0, "engineer")
+
+
 def test_whoever_asked_may_not_act_any_more(command, original, engineer):
     Membership.objects.filter(user=engineer).delete()
     code, _, err = command(original.pk)

@@ -80,8 +80,9 @@ def test_the_worst_stands_first(between, two):
     assert [one["key"] for one in document["metrics"]["items"]] == ["c", "b", "a"]
 
 
-def test_what_is_of_the_machine_or_weighs_is_left_out(between, two):
-    document = between(*two({"system/cpu": [1], "size_bytes": [10]}, {"system/cpu": [9], "size_bytes": [11]}))
+def test_what_is_of_the_clock_or_the_machine_or_weighs_is_left_out(between, two):
+    keys = ["system/cpu", "size_bytes", "size_ratio", "latency_us_batch_1", "latency_ratio_batch_32"]
+    document = between(*two({key: [10] for key in keys}, {key: [11] for key in keys}))
     assert (document["verdict"], document["metrics"]["compared"]) == ("identical", 0)
 
 
@@ -139,6 +140,7 @@ def test_figures_that_differ_in_times_alone(between, two):
     document = between(*two(with_figures(), with_figures(latency=[{"batch": 1, "median_us": 3.0}], notes=["Slow."])))
     assert (document["verdict"], document["figures"]["differing"]) == (Verdict.IDENTICAL, 0)
     assert document["outputs"]["items"][0]["times_only"] is True
+    assert "only what the clock measured differs" in sentences.outcome(document)
 
 
 def test_a_figure_outside_the_tolerance(between, two):

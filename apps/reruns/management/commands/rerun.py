@@ -11,6 +11,7 @@ from django.core.management.base import CommandParser
 
 from apps.accounts.actors import actor_for_user, actor_from_grant
 from apps.accounts.management.base import OperatorCommand, find_user
+from apps.accounts.models import User
 from apps.actors import Actor
 from apps.errors import Conflict, NotFound
 from apps.experiments.models import Run
@@ -82,7 +83,8 @@ class Command(OperatorCommand):
             far = one["relative"]
             self.stdout.write(f"  {one['key']}: {one['verdict']}, relative {far['difference']} at step {far['step']}")
         for one in rerun.document["outputs"]["items"]:
-            self.stdout.write(f"  {one['path']}: {one['was'][:12] or 'none'} -> {one['now'][:12] or 'none'}")
+            times = " (only times differ)" if one["times_only"] else ""
+            self.stdout.write(f"  {one['path']}: {one['was'][:12] or 'none'} -> {one['now'][:12] or 'none'}{times}")
 
 
 def find_run(run_id: str) -> Run:
@@ -93,13 +95,18 @@ def find_run(run_id: str) -> Run:
 
 
 def actor_of(run: Run, username: str) -> Actor:
-    """The person named, else whoever asked for the job of the run, with the rights that they have now."""
+    """The person named, else whoever asked for the job of the run, with the rights that they have now.
+
+    A person needs no token here, so one that is over does not matter; a service account acts by its token alone.
+    """
     if run.job is None and (refusal := refusal_of(run, [])):  # nobody can run it again, whoever asks
         raise refusal
     if username:
         return actor_for_user(find_user(username))
-    actor = actor_from_grant(run.job.grant) if run.job is not None else None
-    if actor is not None:
+    grant = run.job.grant if run.job is not None else {}
+    person = User.objects.filter(pk=grant.get("user"), is_active=True).first()
+    actor = actor_for_user(person) if person else actor_from_grant(grant)
+    if actor is not None and actor.project_roles:
         return actor
     raise Conflict(
         f"{run.created_by}, who asked for this run, may not act any more.",
