@@ -25,7 +25,7 @@ from apps.reruns.records import outlook_of
 from apps.reruns.tolerance import ABSOLUTE, RELATIVE, number_in, tolerance_of
 
 FIELDS = ("relative", "absolute")
-DEFAULTS = {"relative": f"{RELATIVE:g}", "absolute": f"{ABSOLUTE:g}"}
+DEFAULTS = {"relative": f"{RELATIVE:g}", "absolute": f"{ABSOLUTE:g}".replace("e-0", "e-")}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
