@@ -111,7 +111,7 @@ class VerdictView(APIView):
     @extend_schema(operation_id="runs_verdict", parameters=[AGAINST, RELATIVE, ABSOLUTE], responses=VerdictSerializer)
     def get(self, request: Request, project: str, run: str) -> Response:
         """The verdict on this run beside another of its kind: identical, within tolerance, or different, and which
-        inputs differ. Reads 100,000 points at most, and says `undecided` where that does not settle it; the verdict
+        inputs differ. Reads 50,000 points at most, and says `undecided` where that does not settle it; the verdict
         of a rerun reads them all.
         """
         where = get_project(request.actor, project)
