@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
 from typing import Any
 
 from apps.actors import Actor
@@ -132,6 +133,8 @@ def foreseen(run: Run) -> list[Difference]:
     found = []
     if run.code_digest and run.code_digest != code_digest():
         found.append(Difference("code", "", run.code_digest, code_digest()))
+    if (was := told(run.environment.get("python"))) not in ("", python_version()):
+        found.append(Difference("python", "", was, python_version()))
     for name, was in sorted((run.environment.get("packages") or {}).items()):
         if was != version_of(name):
             found.append(Difference("package", name, told(was), version_of(name)))

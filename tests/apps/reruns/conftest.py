@@ -36,6 +36,7 @@ def _here(monkeypatch, settings, tmp_path):
     settings.PLANE_HOME = tmp_path
     monkeypatch.setattr(doorbell, "ring", lambda queue: None)
     monkeypatch.setattr(records, "code_digest", lambda: CODE)
+    monkeypatch.setattr(records, "python_version", lambda: ENVIRONMENT["python"])
     monkeypatch.setattr(records, "version_of", lambda name: PACKAGES.get(name, ""))
 
 

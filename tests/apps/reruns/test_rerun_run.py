@@ -117,12 +117,18 @@ def test_a_spec_that_this_plane_does_not_take_any_more(ask, original):
 
 
 def test_what_is_known_to_differ_is_told_and_kept(ask, original, node):
-    environment = {**original.environment, "packages": {"torch": "2.4", "numpy": "2.2"}, "processor": "Older 0"}
+    environment = {
+        **original.environment,
+        "packages": {"torch": "2.4", "numpy": "2.2"},
+        "processor": "Older 0",
+        "python": "3.9.1",
+    }
     Run.objects.filter(pk=original.pk).update(environment=environment, code_digest="d" * 64)
     original.refresh_from_db()
     told = [(one["kind"], one["name"], one["was"], one["now"]) for one in ask(original).foreseen]
     assert told == [
         ("code", "", "d" * 64, "c" * 64),
+        ("python", "", "3.9.1", "3.11.2"),
         ("package", "torch", "2.4", "2.9"),
         ("processor", "", "Older 0", "Old 1"),
     ]
