@@ -74,12 +74,13 @@ def _rows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examp
     target = _target(table, manifest)
     known = target >= 0 if manifest.task == "classification" else ~np.isnan(target)
     usable = known & ~np.isnan(features).any(axis=1)
+    wanted = np.arange(len(usable)) >= spec.first_row
     query = _queries(table, spec.group) if spec.group else None
     if query is not None:
         usable &= query >= 0
-    rows = _refuse_gaps(usable)
+    rows = _refuse_gaps(usable, wanted)
     kept = None if query is None else np.unique(query[rows], return_inverse=True)[1].astype(np.int64)
-    return Examples(table, features[rows], target[rows], rows, kept, len(usable) - len(rows), 1)
+    return Examples(table, features[rows], target[rows], rows, kept, int(wanted.sum()) - len(rows), 1)
 
 
 def _target(table: pa.Table, manifest: ModelManifest) -> npt.NDArray[Any]:
@@ -137,19 +138,22 @@ def _windows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Ex
     target = series[len(series) - count :] if count else series[:0]
     gaps = np.cumsum(np.concatenate([[0], np.isnan(series)]))
     usable = (gaps[lags : lags + count] == gaps[:count]) & ~np.isnan(target)
-    rows = _refuse_gaps(usable)
+    wanted = np.arange(count) + len(series) - count >= spec.first_row
+    rows = _refuse_gaps(usable, wanted)
     windows = np.lib.stride_tricks.sliding_window_view(series, lags)[rows] if count else np.empty((0, lags), np.float32)
     places = rows + len(series) - count  # of the target: what is measured is the row that was foretold
-    return Examples(table, np.ascontiguousarray(windows), target[rows], places, None, count - len(rows), horizon)
+    return Examples(
+        table, np.ascontiguousarray(windows), target[rows], places, None, int(wanted.sum()) - len(rows), horizon
+    )
 
 
-def _refuse_gaps(usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    rows = np.flatnonzero(usable)
-    left_out = len(usable) - len(rows)
-    if left_out > len(usable) * MOST_LEFT_OUT:
+def _refuse_gaps(usable: npt.NDArray[np.bool_], wanted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    rows, asked = np.flatnonzero(usable & wanted), int(wanted.sum())
+    left_out = asked - len(rows)
+    if left_out > asked * MOST_LEFT_OUT:
         raise EngineError(
             "too_many_missing",
-            f"{left_out:,} of {len(usable):,} rows lack an input or the target.",
+            f"{left_out:,} of {asked:,} rows lack an input or the target.",
             field=TABLE,
             value=str(left_out),
             limit=f"at most {MOST_LEFT_OUT:.0%} of the rows",

@@ -41,7 +41,8 @@ from deepseek.models.source import predict_in_batches
 SLOTS = ("model", "manifest", "table")
 CHUNK = 8192  # rows of one call, so that memory does not grow with the rows
 MOST_SLICES = 60
-"""More slices than these, of all columns together, are left out: replicates are kept of each."""
+MOST_DRAWS = 2_000_000
+"""Slices beyond these, or beyond so many replicates in all, are left out: a gate reads what is kept of each."""
 
 
 def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> Result:
@@ -157,9 +158,10 @@ class Measuring:
         told, made, notes = told_of(self.whole, None), [], []
         if self.examples.left_out:
             notes.append(f"{self.examples.left_out:,} rows lack an input or the target; they are not measured.")
-        if len(parts) > MOST_SLICES:
-            notes.append(f"There are {len(parts)} slices; the first {MOST_SLICES} are measured.")
-        for done, part in enumerate(parts[:MOST_SLICES]):
+        most = min(MOST_SLICES, MOST_DRAWS // (self.spec.replicates * max(1, len(self.whole))))
+        if len(parts) > most:
+            notes.append(f"There are {len(parts)} slices; the first {most} are measured.")
+        for done, part in enumerate(parts[:most]):
             report.progress(done, len(parts), "slices", stage="slice")
             among = self.members(part)
             rows = int(among.sum())

@@ -61,6 +61,17 @@ class EvaluateSpec(BaseModel):
         title="Slices",
         description="Columns of the table by which the rows are measured apart, beside all of them together.",
     )
+    first_row: int = Field(
+        0,
+        ge=0,
+        lt=2**53,
+        title="First row",
+        description=(
+            "Rows before this one, counted from 0, are not measured; a forecast looks back on them. Forecasts with "
+            "different lags are compared on the same rows if it is no less than the most of them look back."
+        ),
+        json_schema_extra={"unit": "rows"},
+    )
     calibration_bins: int = Field(
         15, ge=2, le=100, title="Calibration bins", description="Bins of equal width of the calibration error."
     )

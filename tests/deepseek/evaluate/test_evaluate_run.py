@@ -132,6 +132,12 @@ def test_a_forecast_is_measured_at_the_rows_it_foretold(evaluate):
     assert document(out)["horizon"] == 4
 
 
+def test_from_a_row_on_forecasts_of_any_lags_share_their_rows(evaluate):
+    out = evaluate(0, table("forecast", rows=50), "forecast", horizon=1, first_row=20)
+    assert pq.read_table(out / "rows.parquet")["row"].to_pylist() == list(range(20, 50))
+    assert document(out)["left_out"] == 0
+
+
 def test_rows_with_gaps_are_left_out_and_told(evaluate):
     gappy = table(x1=[None] * 10 + [1.0] * 110)
     told = document(evaluate(0, gappy))
