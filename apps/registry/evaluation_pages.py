@@ -14,12 +14,11 @@ from apps.registry import evaluation_reads as reads
 from apps.registry.comparison import range_of
 from apps.registry.evaluation_sets import reference
 from apps.registry.models import Evaluation, EvaluationSet, Model, ModelVersion
-from apps.registry.states import LET_THROUGH, GateState
+from apps.registry.states import GATE_COLOURS, LET_THROUGH
 from apps.registry.verdicts import Judged, gates_of, judge, refusal
 from deepseek.evaluate.spec import METRICS, EvaluateSpec, metrics_of
 
 BARS = 24  # versions and variants that are drawn, the newest
-STATES = {GateState.PASS: "succeeded", GateState.NOT_SIGNIFICANT: "held", GateState.NO_BASELINE: "note"}
 SHOWN = ("accuracy", "f1_macro", "auc", "rmse", "mae", "r2", "map", "mrr")  # beside the primary one, in the table
 
 
@@ -120,7 +119,7 @@ def judged_row(version: ModelVersion, one: Judged) -> dict[str, Any]:
         "ref": reference(gate.set),
         "said": said,
         "against": one.against,
-        "state": STATES.get(one.state, "failed"),
+        "state": GATE_COLOURS.get(one.state, "failed"),
         "word": one.state.label,
         "blocks": one.state not in LET_THROUGH,
         "floor": floor,

@@ -26,3 +26,8 @@ class GateState(models.TextChoices):
 
 
 LET_THROUGH = frozenset({GateState.PASS, GateState.NOT_SIGNIFICANT, GateState.NO_BASELINE})
+GATE_COLOURS = {  # the state that a page colours; every other forbids
+    GateState.PASS: "succeeded",
+    GateState.NOT_SIGNIFICANT: "held",
+    GateState.NO_BASELINE: "note",
+}

@@ -33,6 +33,7 @@ from apps.registry.models import Model, ModelVersion, Variant
 from apps.registry.outlook import Outlook, outlook_of
 from apps.registry.registering import data_of
 from apps.registry.states import PRODUCTION, SUBJECT
+from apps.registry.verdicts import judge
 
 TABS = ("overview", "variants", "compare", "evaluations", "files", "history", "lineage", "audit")
 OFFERED = 50  # versions to compare with; others by their address
@@ -243,6 +244,7 @@ def outlook_for(
         data=data,
         terms=terms_of(version.model.project, SUBJECT),
         eligible=eligible_people(version.project_id, requester_user_id=actor.user_id).count(),
+        gates=judge(version),
     )
 
 
