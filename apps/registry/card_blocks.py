@@ -60,7 +60,7 @@ class Document:
 
 
 # -- Markdown (CommonMark with tables) ------------------------------------------------------------------------------
-MARKUP = re.compile(r"([\\`*_{}\[\]<>|~$])")
+MARKUP = re.compile(r"([\\`*_{}\[\]|~$])")
 LINE_START = re.compile(r"^(\s*)([#+\-=]|\d+[.)])", re.MULTILINE)
 
 
@@ -91,7 +91,7 @@ def markdown_block(block: Block) -> str:
 
 def plain(text: str) -> str:
     """Text that means nothing to Markdown, its line breaks kept."""
-    return LINE_START.sub(r"\1\\\2", MARKUP.sub(r"\\\1", text.strip())).replace("&", "&amp;")
+    return LINE_START.sub(r"\1\\\2", MARKUP.sub(r"\\\1", escape(text.strip(), quote=False)))
 
 
 def line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rest_framework import serializers
@@ -182,8 +183,8 @@ class JudgedSerializer(serializers.Serializer[Any]):
     why = serializers.CharField(source="said.why")
     hint = serializers.CharField(help_text="What to do where it does not let the version through.")
 
-    def get_worst_slice(self, judged: Any) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = judged.said.as_dict()["worst"]
+    def get_worst_slice(self, judged: Mapping[str, Any]) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = judged["said"].as_dict()["worst"]
         return found
 
 

@@ -11,6 +11,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from apps import policy
 from apps.datasets.models import DatasetVersion
 from apps.errors import Conflict, Invalid, NotFound, PlaneError
 from apps.jobs.views import within
@@ -44,6 +45,7 @@ def make_set(request: HttpRequest, project: str, name: str) -> HttpResponse:
     """A set for this model, or the tab with what is wrong beside what was typed."""
     actor, where = within(request, project)
     model, typed = reads.get_model(actor, where, name), typed_of(request)
+    policy.require(actor, "evaluation_set.create", where)
     try:
         data = DatasetVersion.objects.visible_to(actor).select_related("dataset").filter(dataset__project=where)
         key = typed.get("data", "")
@@ -82,6 +84,7 @@ def spec_of(typed: dict[str, str]) -> dict[str, Any]:
 def set_gate(request: HttpRequest, project: str, name: str) -> HttpResponse:
     actor, where = within(request, project)
     model, typed = reads.get_model(actor, where, name), typed_of(request)
+    policy.require(actor, "gate.set", model)
     try:
         services.set_gate(
             actor=actor,
