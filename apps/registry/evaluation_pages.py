@@ -72,7 +72,7 @@ def filters_of(
 def chart_of(found: Sequence[tuple[int, Evaluation]], metric: str, production: int | None) -> dict[str, Any] | None:
     """Bars with intervals, oldest version first; that of production stands out."""
     bars = []
-    for number, one in reversed(found[:BARS]):
+    for number, one in sorted(found[:BARS], key=lambda pair: (pair[0], pair[1].variant_id)):
         told = reads.metric_of(one.metrics, metric)
         if told is not None:
             bars.append({"label": f"v{number} {one.variant.name}", "best": number == production, **told})

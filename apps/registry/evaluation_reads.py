@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Max
+
 from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
@@ -18,7 +20,7 @@ from apps.registry.models import Evaluation, EvaluationSet, GateVerdict, Model, 
 VERSIONS_DRAWN = 50  # the newest
 SETS_SHOWN = 100
 VERDICTS_SHOWN = 50
-EVALUATIONS_SHOWN = 100  # of one version
+EVALUATIONS_SHOWN = 200  # of one version, or on one set
 
 
 def list_sets(actor: Actor, project: Project, *, superseded: bool = False) -> EvaluationSetQuerySet:
@@ -49,7 +51,7 @@ def sets_for(actor: Actor, model: Model, version: ModelVersion | None) -> list[E
 def evaluations_of(actor: Actor, version: ModelVersion) -> list[Evaluation]:
     """The newest evaluation of each variant of the version on each set, newest first, without the documents."""
     policy.require(actor, "model.view", version)
-    return newest(Evaluation.objects.visible_to(actor).filter(variant__version=version))[:EVALUATIONS_SHOWN]
+    return newest(Evaluation.objects.visible_to(actor).filter(variant__version=version))
 
 
 def list_evaluations(actor: Actor, version: ModelVersion) -> EvaluationQuerySet:
@@ -62,15 +64,11 @@ def list_evaluations(actor: Actor, version: ModelVersion) -> EvaluationQuerySet:
 
 
 def newest(rows: EvaluationQuerySet) -> list[Evaluation]:
-    """The newest of each variant and set among these rows."""
-    keys = {}
-    for pk, variant, on in rows.order_by("-pk").values_list("pk", "variant_id", "set_id")[:2000]:
-        keys.setdefault((variant, on), pk)
-    found = Evaluation.objects.filter(pk__in=list(keys.values()))
-    related = found.select_related("set__project", "set__dataset_version__dataset", "variant__version__model").defer(
-        "document", "variant__version__document"
-    )
-    return list(related.order_by("-pk"))
+    """The newest of each variant and set among these rows, newest first: one query."""
+    last = rows.order_by().values("variant", "set").annotate(newest=Max("pk")).values("newest")
+    related = ("set__project", "set__dataset_version__dataset", "variant__version__model")
+    found = Evaluation.objects.filter(pk__in=last).select_related(*related)
+    return list(found.defer("document", "variant__version__document").order_by("-pk")[:EVALUATIONS_SHOWN])
 
 
 def get_evaluation(actor: Actor, project: Project, pk: int) -> Evaluation:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.cache import cache
 from django.db import transaction
+from django.db.models import Max
 from django.urls import reverse
 
 from apps.actors import Actor
@@ -33,6 +34,7 @@ class Judged:
     candidate: Evaluation | None
     baseline: Evaluation | None
     against: ModelVersion | None  # the version that is the baseline
+    may_evaluate_baseline: bool  # it has a form that the plane can run
 
     @property
     def state(self) -> GateState:
@@ -50,38 +52,49 @@ def gates_of(model_id: int) -> list[Gate]:
 
 
 def judge(version: ModelVersion, gates: Sequence[Gate] | None = None, *, fresh: bool = False) -> list[Judged]:
-    """What each gate of the version's model says of it. `fresh` reads the replicates again, whatever is remembered."""
+    """What each gate of the version's model says of it: four queries, however many there are. `fresh` reads the
+    replicates again, whatever is remembered."""
     asked = gates_of(version.model_id) if gates is None else gates
     if not asked:
         return []
     held = Alias.objects.select_related("version__model").filter(model=version.model_id, name=PRODUCTION).first()
-    return [judge_one(version, gate, gate.baseline or (held.version if held else None), fresh=fresh) for gate in asked]
+    against = {gate.pk: gate.baseline or (held.version if held else None) for gate in asked}
+    looked_at = {version.pk, *(one.pk for one in against.values() if one is not None)}
+    forms: dict[int, list[Variant]] = {}
+    for form in Variant.objects.filter(version__in=looked_at).order_by("pk"):
+        forms.setdefault(form.version_id, []).append(form)
+    newest = newest_of([form for some in forms.values() for form in some], asked)
+
+    def side(of: ModelVersion, gate: Gate) -> tuple[Variant | None, Evaluation | None]:
+        named = [form for form in forms.get(of.pk, []) if gate.variant in ("", form.name)]
+        chosen = named[0] if named else None
+        return chosen, newest.get((chosen.pk, gate.set_id)) if chosen else None
+
+    found = []
+    for gate in asked:
+        other = against[gate.pk]
+        form, candidate = side(version, gate)
+        theirs, baseline = side(other, gate) if other is not None else (None, None)
+        if form is None:
+            said = Said(GateState.NO_VARIANT)
+        elif candidate is None:
+            said = Said(GateState.NOT_EVALUATED)
+        elif other is None or other.pk == version.pk:
+            said, other, baseline = Said(GateState.NO_BASELINE), None, None
+        elif baseline is None:
+            said = Said(GateState.BASELINE_NOT_EVALUATED)
+        else:
+            said = compared(gate, candidate, baseline, fresh=fresh)
+        found.append(Judged(gate, said, candidate, baseline, other, theirs is not None))
+    return found
 
 
-def judge_one(version: ModelVersion, gate: Gate, against: ModelVersion | None, *, fresh: bool) -> Judged:
-    form = form_of(version, gate.variant)
-    if form is None:
-        return Judged(gate, Said(GateState.NO_VARIANT), None, None, against)
-    candidate = newest_of(form, gate)
-    if candidate is None:
-        return Judged(gate, Said(GateState.NOT_EVALUATED), None, None, against)
-    if against is None or against.pk == version.pk:
-        return Judged(gate, Said(GateState.NO_BASELINE), candidate, None, None)
-    theirs = form_of(against, gate.variant)
-    baseline = newest_of(theirs, gate) if theirs else None
-    if baseline is None:
-        return Judged(gate, Said(GateState.BASELINE_NOT_EVALUATED), candidate, None, against)
-    return Judged(gate, compared(gate, candidate, baseline, fresh=fresh), candidate, baseline, against)
-
-
-def form_of(version: ModelVersion, name: str) -> Variant | None:
-    forms = version.variants.order_by("pk")
-    return (forms.filter(name=name) if name else forms).first()
-
-
-def newest_of(variant: Variant, gate: Gate) -> Evaluation | None:
-    found = Evaluation.objects.filter(variant=variant, set=gate.set_id).defer("document")
-    return found.select_related("set", "variant").order_by("-pk").first()
+def newest_of(forms: Sequence[Variant], gates: Sequence[Gate]) -> dict[tuple[int, int], Evaluation]:
+    """The newest evaluation of each form on each set that a gate asks for, without the documents."""
+    rows = Evaluation.objects.filter(variant__in=forms, set__in=[gate.set_id for gate in gates])
+    last = rows.order_by().values("variant", "set").annotate(newest=Max("pk")).values("newest")
+    found = Evaluation.objects.filter(pk__in=last).select_related("set", "variant").defer("document")
+    return {(one.variant_id, one.set_id): one for one in found}
 
 
 def compared(gate: Gate, candidate: Evaluation, baseline: Evaluation, *, fresh: bool) -> Said:
@@ -195,7 +208,7 @@ def refusal(version: ModelVersion, one: Judged) -> dict[str, Any]:
         case GateState.BASELINE_NOT_EVALUATED if against is not None:
             message, hint = (
                 f"{where}: v{against.number}, the baseline, was not evaluated on it.",
-                way_out(against, gate),
+                way_out(one, against),
             )
             return {"code": "gate_baseline_not_evaluated", "message": message, **told, "hint": hint}
         case GateState.NO_VARIANT:
@@ -208,10 +221,10 @@ def refusal(version: ModelVersion, one: Judged) -> dict[str, Any]:
     return {"code": "gate_not_comparable", "message": message, **told, "hint": hint}
 
 
-def way_out(against: ModelVersion, gate: Gate) -> str:
+def way_out(one: Judged, against: ModelVersion) -> str:
     """What to do about a baseline without figures: evaluate it, if there is a form to evaluate."""
-    if form_of(against, gate.variant) is not None:
-        return f"Evaluate it first: {call_for(against, gate)}"
+    if one.may_evaluate_baseline:
+        return f"Evaluate it first: {call_for(against, one.gate)}"
     return "It has no form that the plane can evaluate: have an approver name another baseline, or lift the gate."
 
 
@@ -233,6 +246,7 @@ def found_words(one: Judged) -> str:
 
 def call_for(version: ModelVersion, gate: Gate) -> str:
     """The REST call that evaluates a version on the set of the gate."""
-    address = reverse("api-version-evaluations", args=[version.model.project.slug, version.model.name, version.number])
+    where = [gate.set.project.slug, version.model.name, version.number]
+    address = reverse("api-version-evaluations", args=where)
     variant = f', "variant": "{gate.variant}"' if gate.variant else ""
     return f'POST {address} {{"set": "{reference(gate.set)}"{variant}}}'
