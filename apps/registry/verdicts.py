@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.core.cache import cache
@@ -22,6 +23,7 @@ from apps.registry.gates import Bar, Said, SliceLoss, decide
 from apps.registry.models import Alias, Evaluation, Gate, GateVerdict, ModelVersion, Variant
 from apps.registry.states import LET_THROUGH, PRODUCTION, GateState
 
+Reads = Callable[[str], Mapping[replicates.Key, Any]]
 KEPT_SECONDS = 7 * 86_400  # equal evaluations at one gate never give another verdict
 
 
@@ -63,6 +65,7 @@ def judge(version: ModelVersion, gates: Sequence[Gate] | None = None, *, fresh: 
     forms: dict[int, list[Variant]] = {}
     for form in Variant.objects.filter(version__in=looked_at).order_by("pk"):
         forms.setdefault(form.version_id, []).append(form)
+    read = lru_cache(maxsize=4)(replicates.read)  # gates on one set read the same two files
     newest = newest_of([form for some in forms.values() for form in some], asked)
 
     def side(of: ModelVersion, gate: Gate) -> tuple[Variant | None, Evaluation | None]:
@@ -73,9 +76,9 @@ def judge(version: ModelVersion, gates: Sequence[Gate] | None = None, *, fresh: 
     found = []
     for gate in asked:
         other = against[gate.pk]
-        form, candidate = side(version, gate)
+        mine, candidate = side(version, gate)
         theirs, baseline = side(other, gate) if other is not None else (None, None)
-        if form is None:
+        if mine is None:
             said = Said(GateState.NO_VARIANT)
         elif candidate is None:
             said = Said(GateState.NOT_EVALUATED)
@@ -84,7 +87,7 @@ def judge(version: ModelVersion, gates: Sequence[Gate] | None = None, *, fresh: 
         elif baseline is None:
             said = Said(GateState.BASELINE_NOT_EVALUATED)
         else:
-            said = compared(gate, candidate, baseline, fresh=fresh)
+            said = compared(gate, candidate, baseline, read, fresh=fresh)
         found.append(Judged(gate, said, candidate, baseline, other, theirs is not None))
     return found
 
@@ -97,7 +100,7 @@ def newest_of(forms: Sequence[Variant], gates: Sequence[Gate]) -> dict[tuple[int
     return {(one.variant_id, one.set_id): one for one in found}
 
 
-def compared(gate: Gate, candidate: Evaluation, baseline: Evaluation, *, fresh: bool) -> Said:
+def compared(gate: Gate, candidate: Evaluation, baseline: Evaluation, read: Reads, *, fresh: bool) -> Said:
     """The verdict on two evaluations, remembered: it follows from their bytes and the gate, which never change."""
     if candidate.pairing != baseline.pairing:
         why = f"{candidate.rows:,} rows of the candidate and {baseline.rows:,} of the baseline are not the same"
@@ -114,7 +117,7 @@ def compared(gate: Gate, candidate: Evaluation, baseline: Evaluation, *, fresh: 
         guard_slices=gate.guard_slices,
     )
     try:
-        said = decide(bar, replicates.read(candidate.replicates_id), replicates.read(baseline.replicates_id))
+        said = decide(bar, read(candidate.replicates_id), read(baseline.replicates_id))
     except Damaged as error:
         return Said(GateState.NOT_COMPARABLE, why=error.message)
     cache.set(key, said.as_dict(), KEPT_SECONDS)
