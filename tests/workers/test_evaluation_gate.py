@@ -32,9 +32,9 @@ TRAINING = {
     "hidden": [],
     "epochs": 30,
     "patience": 0,
-    "schedule": {"epochs": 0.05, "first_batch": 16, "last_batch": 16, "warmup_steps": 5},
+    "schedule": {"max_lr": 0.05, "first_batch": 16, "last_batch": 16, "warmup_steps": 5},
 }
-WORSE = TRAINING | {"epochs": 1, "schedule": {"init_lr": 1e-7, "epochs": 1e-6, "first_batch": 16, "last_batch": 16}}
+WORSE = TRAINING | {"epochs": 1, "schedule": {"init_lr": 1e-7, "max_lr": 1e-6, "first_batch": 16, "last_batch": 16}}
 MODELS = "/api/v1/projects/demo/models/plain"
 
 
