@@ -52,6 +52,9 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "model.set_alias": frozenset({ENGINEER}),  # aliases but `production`
     "model.request_promotion": frozenset({ENGINEER}),
     "model.roll_back": frozenset({ENGINEER, APPROVER}),  # to bytes that were approved before
+    "evaluation_set.create": frozenset({ENGINEER}),
+    "evaluation.register": frozenset({WORKER}),  # measured by a job, never claimed by a person
+    "gate.set": frozenset({APPROVER}),  # who asks for a promotion must not be who lowers the bar
     "approval.view": MEMBERS | {AUDITOR},
     "approval.request": frozenset({ENGINEER}),
     "approval.decide": frozenset({APPROVER}),
@@ -154,6 +157,8 @@ SCOPES: dict[str, frozenset[str]] = {
             "model.set_alias",
             "model.request_promotion",
             "model.roll_back",
+            "evaluation_set.create",
+            "gate.set",
             "approval.request",
             "approval.answer",
             "approval.withdraw",

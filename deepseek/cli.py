@@ -26,7 +26,8 @@ FAILED, AT_FAULT, INTERRUPTED = 1, 2, 130
 class Command:
     """One capability: where its spec and its run are, its input slots, and the flags not named like their field.
 
-    With `from_model` the slots are model, manifest and heldout, and one folder fills them. A command that is no job
+    With `from_model` the slots are model, manifest and heldout, and one folder fills them; with `takes_model` a folder
+    fills model and manifest before the slots. A command that is no job
     names its own `entry`, a function of the words after it that returns the exit code; it needs nothing else.
     """
 
@@ -35,6 +36,7 @@ class Command:
     slots: tuple[str, ...] = ()
     flags: dict[str, str] = field(default_factory=dict)
     from_model: bool = False
+    takes_model: bool = False
     takes_inputs: bool = True  # without slots: files under any name
     entry: str = ""
     explain: str = ""  # tells what a run would do to its first input, without doing it
@@ -49,6 +51,7 @@ from a table to an answer:
   deepseek train clean/table.parquet --task regression --target COLUMN -o model
   deepseek quantize model -o model-int8
   deepseek compile model -o model-tvm
+  deepseek evaluate model other.csv -o evaluation
   deepseek serve model
 
 exit codes: 0 done; 1 the machine failed; 2 the input, a flag or the spec is at fault; 130, 143 stopped"""
@@ -95,6 +98,12 @@ COMMANDS = {
         "compile a model for the processor of this machine, and measure it",
         "deepseek.compile.spec:CompileSpec",
         from_model=True,
+    ),
+    "evaluate": Command(
+        "measure a model, in any form, on a table that it did not learn from",
+        "deepseek.evaluate.spec:EvaluateSpec",
+        ("table",),
+        takes_model=True,
     ),
     "collect": Command(
         "collect records from sites of the hosts that COLLECT_HOSTS names",
@@ -232,6 +241,9 @@ def _load(place: str) -> Any:
 
 def _parser(name: str, command: Command, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"deepseek {name}", description=description, allow_abbrev=False)
+    if command.takes_model:
+        words = "the folder of a model, as `deepseek train`, `quantize` or `compile` makes it"
+        parser.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help=words)
     for slot in command.slots:
         parser.add_argument(f"input:{slot}", metavar="INPUT", type=Path, help=f"the {slot}: a CSV or Parquet file")
     for flag, (slot, told) in command.files.items():
@@ -279,7 +291,12 @@ def _inputs(command: Command, arguments: argparse.Namespace) -> dict[str, Path]:
 
         return model_inputs(arguments.model_dir, arguments.heldout)
     if command.slots:
-        return {slot: getattr(arguments, f"input:{slot}") for slot in command.slots}
+        named = {slot: getattr(arguments, f"input:{slot}") for slot in command.slots}
+        if command.takes_model:
+            from deepseek.models.folder import model_files
+
+            return {**model_files(arguments.model_dir), **named}
+        return named
     inputs = {}
     for pair in arguments.input if command.takes_inputs else ():
         slot, equals, path = pair.partition("=")

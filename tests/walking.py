@@ -33,7 +33,7 @@ from apps.lineage.models import Edge
 from apps.nodes.models import Node
 from apps.pipelines.models import Pipeline, PipelineStep
 from apps.preferences.models import SavedView
-from apps.registry.models import Alias, AliasMove, Model, ModelVersion, Variant
+from apps.registry.models import Alias, AliasMove, Evaluation, EvaluationSet, Model, ModelVersion, Variant
 from apps.reruns.models import Rerun
 from apps.reruns.series import Budget
 from apps.reruns.tolerance import Tolerance
@@ -52,6 +52,7 @@ RUN_QUERIES = {
     "data/<slug:name>/<str:version>/origin": "?row=1",
     "search": "?q=job",
     "/drift": "?against=1",
+    "/v1/projects/<slug:project>/models/<str:name>/baselines": "?set=later",
 }
 STATES = [*JobState.values, JobState.SUCCEEDED, JobState.SUCCEEDED]
 LEFT_OUT = {
@@ -101,6 +102,8 @@ def address(route: str, plane: Seeded) -> str:
         if "v1/views/" in route
         else plane.model_version
         if "model-versions/" in route
+        else plane.evaluation
+        if "/evaluations/" in route
         else plane.variant
         if "variants/" in route
         else plane.version
@@ -130,6 +133,8 @@ def address(route: str, plane: Seeded) -> str:
         "token_id": 1,
         "name": plane.node
         if "nodes/" in route
+        else "later"
+        if "evaluation-sets/" in route
         else "engineer"
         if "members/" in route
         else plane.model
@@ -195,6 +200,7 @@ class Seeded:
     approval: int
     model_version: int = 0
     variant: int = 0
+    evaluation: int = 0
     pipeline: int = 0
     rerun: int = 0
     view: int = 0
@@ -354,6 +360,22 @@ def first_model(plane: Seeded, project: Project, artifact: Artifact, approval: A
     move = {"kind": "promote", "to_version": version, "approval": approval, "by": "engineer"}
     AliasMove.objects.create(model=model, alias="production", **move)
     plane.model_version, plane.variant = version.pk, variant.pk
+    table = DatasetVersion.objects.get(pk=plane.version)
+    facts = {"task": "forecast", "target": "close", "primary_metric": "rmse", "spec": {}, "created_by": "engineer"}
+    later = {"project": project, "dataset_version": table, "table": artifact, **facts}
+    on = EvaluationSet.objects.create(name="later", number=1, **later)
+    plane.evaluation = evaluation_of(on, variant, 0).pk
+
+
+def evaluation_of(on: EvaluationSet, variant: Variant, job: int) -> Evaluation:
+    """An evaluation of the variant, as a job of this number measured it."""
+    metric = {"name": "rmse", "value": 1.0, "low": 0.9, "high": 1.1, "confidence": 0.95, "better": "lower"}
+    pace = {"batch": 1, "threads": 1, "runs": 20, "p50_us": 1.0, "p95_us": 2.0, "rows_per_second": 1e6}
+    told = {"rows": 2, "metrics": [metric], "slices": [], "calibration": [], "latency": [pace], "notes": []}
+    told |= {"size_bytes": 5, "memory": {"model_bytes": 1, "peak_bytes": 2}, "queries": None, "positive": None}
+    files = {"artifact": on.table, "replicates": on.table, "pairing": "p" * 64, "rows": 2, "metrics": [metric]}
+    facts = {**files, "document": json.dumps(told), "created_by": "engineer"}
+    return Evaluation.objects.create(set=on, variant=variant, job_id=job, **facts)
 
 
 def model_version_of(model: Model, number: int) -> ModelVersion:
@@ -370,6 +392,12 @@ def models_of(project: Project, version: ModelVersion, numbers: range) -> None:
     Alias.objects.bulk_create(Alias(model=version.model, name=f"a{n}", version=version) for n in numbers)
     move = {"kind": "set", "from_version": version, "to_version": version, "by": "engineer"}
     AliasMove.objects.bulk_create(AliasMove(model=version.model, alias=f"a{n}", **move) for n in numbers)
+    later = EvaluationSet.objects.get(project=project, name="later")
+    told = {"project": project, "dataset_version": later.dataset_version, "table": later.table, "task": "forecast"}
+    told |= {"target": "close", "primary_metric": "rmse", "created_by": "engineer", "number": 1}
+    EvaluationSet.objects.bulk_create(EvaluationSet(name=f"s{n}", **told) for n in numbers)
+    for n in numbers:
+        evaluation_of(later, version.variants.get(), n + 1)
 
 
 def runs_of(project: Project, main: Job, numbers: range, artifacts: list[Artifact]) -> None:

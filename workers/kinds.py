@@ -18,6 +18,7 @@ ENGINE: dict[str, str] = {
     "train": "deepseek.train.run:run",
     "quantize": "deepseek.quantize.run:run",
     "compile": "deepseek.compile.run:run",
+    "evaluate": "deepseek.evaluate.run:run",
     "register": "deepseek.register.run:run",
 }
 
@@ -40,5 +41,6 @@ REGISTER: dict[str, Register] = {
     "train": registration.trained_model,
     "quantize": registration.derived_model,
     "compile": registration.derived_model,
+    "evaluate": registration.evaluation,
     "register": registration.model_version,
 }

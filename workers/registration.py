@@ -17,6 +17,7 @@ from apps.datasets.sources import end_of, inputs_of, sources_of
 from apps.jobs.models import Job
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
+from apps.registry.evaluation_services import register_evaluation
 from apps.registry.registering import MODEL_SLOT, artifact_end, model_edges
 from apps.registry.services import register_version as register_model
 
@@ -130,3 +131,12 @@ def model_version(actor: Actor, job: Job, outputs: Outputs) -> None:
         artifacts_only(actor, job, outputs)
         return
     register_model(actor=actor, project=job.project, model_name=name, outputs=outputs, job=job)
+
+
+def evaluation(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The figures become those of the variants that hold the model, on the set that `register` names; without a name
+    they stay artifacts. Either way the lineage goes from the table and the model to what was measured."""
+    artifacts_only(actor, job, outputs)
+    name = job.register.get("evaluation")
+    if name:
+        register_evaluation(actor=actor, project=job.project, set_name=name, outputs=outputs, job=job)

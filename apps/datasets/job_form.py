@@ -49,7 +49,7 @@ class JobForm:
         self.errors: dict[str, str] = {}
         self.status = 200
         self.told: Told | None = None  # by the engine, of the first rows
-        self.files = [] if key in SOURCES else offered(actor, project)
+        self.files = offered(actor, project) if self.table_slot else []
         self.made = outputs_offered(actor, project, key)
 
     def form_of(self, initial: Mapping[str, Any] | None = None) -> SpecForm:
@@ -84,9 +84,9 @@ class JobForm:
     def from_version(self, pk: int) -> None:
         """The version's table in the first slot, its dialect in the spec, its dataset's name with -clean."""
         file = next((file for file in self.files if file.version_id == pk), None)
-        if file is None or not self.slots:
+        if file is None or not self.table_slot:
             return
-        self.values[f"inputs/{self.slots[0]}"] = file.artifact_id
+        self.values[f"inputs/{self.table_slot}"] = file.artifact_id
         name = file.version.dataset.name
         self.values["name"] = _("Clean %(version)s") % {"version": str(file.version)} if self.key == "clean" else ""
         if "dataset" in self.kind.registers and "table" in self.kind.outputs:
@@ -160,7 +160,7 @@ class JobForm:
         for error in self.told.errors if self.told else []:
             name, text = str(error.get("field") or ""), f"{error['message']} {error.get('hint') or ''}".strip()
             if name == "inputs/table":
-                self.errors.setdefault(f"inputs/{self.slots[0]}", text)
+                self.errors.setdefault(f"inputs/{self.table_slot}", text)
             else:
                 self.spec_form.add_errors([{"field": name, "message": text}], prefix="")
 
@@ -232,9 +232,15 @@ class JobForm:
 
     # -- the table ------------------------------------------------------------------------------------------------
     @property
+    def table_slot(self) -> str:
+        """The first slot that takes a table: one that no output of an earlier job fills; "" where there is none."""
+        filled = SOURCES.get(self.key, {})
+        return next((slot for slot in self.slots if slot not in filled), "")
+
+    @property
     def digest(self) -> str:
-        """What fills the first slot."""
-        return self.values.get(f"inputs/{self.slots[0]}", "") if self.slots else ""
+        """The table that is chosen."""
+        return self.values.get(f"inputs/{self.table_slot}", "") if self.table_slot else ""
 
     @cached_property
     def table(self) -> DatasetFile | None:
@@ -353,7 +359,7 @@ class JobForm:
 
     def input_item(self, slot: str) -> Item:
         required = slot in self.kind.inputs
-        if self.key in SOURCES:
+        if slot in SOURCES.get(self.key, {}):
             choices = [("", _("Choose an output") if required else _("none"))]
             choices += choices_of(self.key, slot, self.made)
             doc = _("What the newest jobs of this project made. What belongs to it fills the empty inputs by itself.")
@@ -378,9 +384,9 @@ class JobForm:
 
     def renewed(self, slot: str) -> str:
         """What of the page follows from this input: names of columns, how a CSV file is read, the other inputs."""
-        if self.key in SOURCES:
+        if slot in SOURCES.get(self.key, {}):
             return ",".join(f"#finputs-{other}-f" for other in SOURCES[self.key] if other != slot)
-        if slot != self.slots[0]:
+        if slot != self.table_slot:
             return ""
         parts = [f"#{COLUMNS}"] if self.layout.names else []
         parts += [f"#f-{self.layout.picks.strip('/')}-f"] if self.layout.picks else []

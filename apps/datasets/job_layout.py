@@ -22,6 +22,11 @@ REGISTERED: dict[str, tuple[Promise, Promise, Promise]] = {
             "The model that gets the new version; it is made if there is none. Empty: outputs stay artifacts."
         ),
     ),
+    "evaluation": (
+        gettext_lazy("Evaluation set"),
+        gettext_lazy("the name of a set, or of one revision of it"),
+        gettext_lazy("What decides the figures is then the set's, and they become those of the version. Empty: none."),
+    ),
     "experiment": (
         gettext_lazy("Experiment"),
         gettext_lazy("an experiment's name"),
@@ -67,5 +72,10 @@ LAYOUTS = {
         picks="/features",
     ),
     "quantize": Layout(rare=frozenset({"/runs", "/threads", "/confidence", "/seed"})),
+    "evaluate": Layout(
+        rare=frozenset({"/group", "/places", "/positive", "/first_row", "/calibration_bins", "/replicates", "/seed"})
+        | frozenset({"/horizon", "/runs", "/threads", "/confidence"}),
+        names=("/slices/*/column", "/group"),
+    ),
     "compile": Layout(rare=frozenset({"/tolerance", "/runs", "/threads", "/seed"})),
 }

@@ -20,6 +20,7 @@ from deepseek.clean.spec import CleanSpec
 from deepseek.collect.spec import CollectSpec
 from deepseek.compile.spec import CompileSpec
 from deepseek.diff.spec import DiffSpec
+from deepseek.evaluate.spec import EvaluateSpec
 from deepseek.noop.spec import NoopSpec
 from deepseek.profile.spec import ProfileSpec
 from deepseek.quantize.spec import QuantizeSpec
@@ -153,6 +154,17 @@ KINDS: dict[str, JobKind] = {
         time_limit_seconds=4 * 3600,
         registers=("experiment",),
         tracked=True,
+    ),
+    "evaluate": JobKind(
+        label=_("Evaluate a model"),
+        doc=_("Measures a model in any form on a table: metrics with intervals, slices, calibration, latency, memory."),
+        spec=EvaluateSpec,
+        queue="cpu",
+        inputs=("model", "manifest", "table"),
+        outputs=("evaluation", "rows", "replicates"),
+        registers=("evaluation",),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=3600,
     ),
     "register": JobKind(
         label=_("Register a model version"),

@@ -19,13 +19,14 @@ TRAINED = {name: ("train", name) for name in ("model", "manifest", "heldout")}
 SOURCES: dict[str, dict[str, tuple[str, str]]] = {
     "quantize": TRAINED,
     "compile": TRAINED,
+    "evaluate": {slot: TRAINED[slot] for slot in ("model", "manifest")},
     "register": {
         f"{form}{ending}": (kind, slot)
         for form, kind in (("fp32", "train"), ("int8", "quantize"), ("compiled", "compile"))
         for ending, slot in (("", "model"), ("_manifest", "manifest"), ("_figures", "figures"))
     },
 }
-"""Kind -> slot -> (kind, slot) of the jobs whose outputs fill it. A kind that is not here takes tables."""
+"""Kind -> slot -> (kind, slot) of the jobs whose outputs fill it. A slot that is not here takes a table."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,3 +3,10 @@ from django.apps import AppConfig
 
 class RegistryConfig(AppConfig):
     name = "apps.registry"
+
+    def ready(self) -> None:
+        """Jobs know nothing of evaluation sets: what one measures goes into a job's spec through this table."""
+        from apps.jobs.submission import COMPLETED
+        from apps.registry.evaluation_sets import completed_spec
+
+        COMPLETED["evaluation"] = completed_spec

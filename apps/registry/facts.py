@@ -1,8 +1,9 @@
 """What approvers decide about when a version is to become `production`: canonical JSON, compared path by path.
 
 Everything here follows from rows that never change, so two calls give the same facts: unless production moves
-meanwhile, or the bytes of a variant are no longer those of its digest. The figures come from the version's document,
-whose digest is computed anew: whoever edits a row changes the facts, and the approval is void.
+meanwhile, the bytes of a variant are no longer those of its digest, or a gate finds a newer evaluation. The figures
+come from the version's document, whose digest is computed anew: whoever edits a row changes the facts, and the
+approval is void.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from apps.registry.documents import metrics_of, read_document
 from apps.registry.models import Alias, ModelVersion, Variant
 from apps.registry.registering import data_of
 from apps.registry.states import PRODUCTION
+from apps.registry.verdicts import facts_of_gates, judge
 
 SCHEMA = "plane/promotion-facts/v1"
 MEASURED = ("value", "low", "high", "confidence", "method", "better", "unit")
@@ -30,6 +32,7 @@ def facts_of(version: ModelVersion, *, deep: bool) -> dict[str, Any]:
     """The facts of promoting `version`. `deep` reads the bytes of its variants and tells which digest they have."""
     held = Alias.objects.select_related("version").filter(model=version.model_id, name=PRODUCTION).first()
     variants, run = variants_of(version), version.run
+    gates = facts_of_gates(judge(version, fresh=deep))
     return {
         "schema": SCHEMA,
         "model": version.model.name,
@@ -41,6 +44,7 @@ def facts_of(version: ModelVersion, *, deep: bool) -> dict[str, Any]:
             for data in data_of(next(iter(variants), None), version.project_id)
         ],
         "run": {"id": run.pk, "metrics_digest": run.metrics_digest} if run else None,
+        **({"gates": gates} if gates else {}),
     }
 
 

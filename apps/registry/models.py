@@ -197,3 +197,26 @@ class AliasMove(models.Model):
     def stands_for(self) -> AliasMove:
         """The move that had put there what this one put there: itself, unless it rolled back."""
         return self.origin or self
+
+
+# At the end: they name the tables above.
+from apps.registry.evaluation_models import (  # noqa: E402
+    Evaluation,
+    EvaluationSet,
+    Gate,
+    GateVerdict,
+)
+
+__all__ = [
+    "Alias",
+    "AliasMove",
+    "Evaluation",
+    "EvaluationSet",
+    "Gate",
+    "GateVerdict",
+    "Model",
+    "ModelTag",
+    "ModelVersion",
+    "ModelVersionTag",
+    "Variant",
+]

@@ -11,6 +11,8 @@ from django.utils.translation import ngettext
 
 from apps.approvals.terms import Terms
 from apps.registry.comparison import Compared, Verdict
+from apps.registry.states import GateState
+from apps.registry.verdicts import Judged
 
 FOR, WEIGH, AGAINST = "pass", "held", "failed"  # the states that pages colour
 
@@ -60,11 +62,14 @@ def outlook_of(
     data: Sequence[Any],
     terms: Terms,
     eligible: int,
+    gates: Sequence[Judged] = (),
 ) -> Outlook:
-    """`first`, `baseline`: the headline figure beside each of the two; `production`: the side that stands there."""
+    """`first`, `baseline`: the headline figure beside each of the two; `production`: the side that stands there;
+    `gates`: what each says of it."""
     checks = [of_bytes(rows), of_figures(rows)]
     checks += [of_comparison(_("Against production"), first)] if production else []
     checks += [of_comparison(_("Against the baseline"), baseline)] if baseline else []
+    checks += [of_gate(one) for one in gates]
     checks += [of_signature(signature, production)] if production else []
     return Outlook([*checks, of_data(data), of_approvers(terms, eligible)])
 
@@ -93,6 +98,11 @@ def of_comparison(label: str, compared: Compared | None) -> Check:
         return Check(WEIGH, label, _("They have no figure in common."))
     state = {Verdict.BETTER: FOR, Verdict.WORSE: WEIGH}.get(Verdict(compared.verdict), WEIGH)
     return Check(state, label, f"{compared.name}: {compared.statement}")
+
+
+def of_gate(one: Judged) -> Check:
+    colours = {GateState.PASS: FOR, GateState.NOT_SIGNIFICANT: WEIGH, GateState.NO_BASELINE: FOR}
+    return Check(colours.get(one.state, AGAINST), _("Gate"), f"{one.gate}: {one.state.label}")
 
 
 def of_signature(mine: Mapping[str, Any], production: Mapping[str, Any] | None) -> Check:

@@ -17,7 +17,7 @@ from apps.lineage.models import Edge
 from apps.registry.comparison import Verdict
 from apps.registry.models import AliasMove, ModelVersion
 from apps.registry.shown import address_of, against_baseline, beside, variant_rows
-from apps.registry.states import MoveKind
+from apps.registry.states import GATE_COLOURS, GateState, MoveKind
 
 USERS_SHOWN = 10
 
@@ -61,7 +61,14 @@ def told_by(facts: Mapping[str, Any]) -> dict[str, Any]:
         "pairs": pairs,
         "first": next((pair.metrics[0] for pair in pairs if pair.metrics), None),
         "baseline": against_baseline(rows[0]) if rows else None,
+        "gates": [gate_of(told) for told in facts.get("gates", {}).values()],
     }
+
+
+def gate_of(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a gate said, with its words and its colour."""
+    state = GateState(told["state"])
+    return {**told, "word": state.label, "colour": GATE_COLOURS.get(state, "failed")}
 
 
 def sentence_of(facts: Mapping[str, Any]) -> str:
@@ -83,6 +90,11 @@ def unknowns_of(context: Mapping[str, Any]) -> list[str]:
     bare = [row["name"] for row in context["rows"] if not row["metrics"]]
     if bare:
         told.append(_("Not measured at all: %(names)s.") % {"names": ", ".join(bare)})
+    open_ = [
+        f"{gate['set']} {gate['metric']}" for gate in context["gates"] if gate["state"] == GateState.NOT_SIGNIFICANT
+    ]
+    if open_:
+        told.append(_("Whether it is worse than the gate lets through: %(names)s.") % {"names": ", ".join(open_)})
     brought = [row["name"] for row in context["rows"] if not row["job"] and row["metrics"]]
     if brought:
         told.append(
@@ -112,6 +124,8 @@ def void_words(changes: Iterable[Mapping[str, Any]]) -> str:
         return _("Production has moved from v%(was)s to v%(now)s since.") % {"was": moved["was"], "now": moved["is"]}
     if "/current" in by_path:
         return _("Production has been set since, or is gone.")
+    if any(path.startswith("/gates") for path in by_path):
+        return _("A gate has changed, or was given a newer evaluation.")
     spoilt = sorted({path.split("/")[3] for path in by_path if path.startswith("/candidate/variants/")})
     if spoilt:
         return _("The bytes or the figures of the candidate changed: %(names)s.") % {"names": ", ".join(spoilt)}

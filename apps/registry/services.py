@@ -27,6 +27,7 @@ from apps.registry.facts import facts_of, missing_bytes
 from apps.registry.models import Alias, AliasMove, Model, ModelVersion, Variant
 from apps.registry.reads import holders
 from apps.registry.states import PRODUCTION, PROTECTED, SUBJECT, MoveKind
+from apps.registry.verdicts import require_gates
 
 JobOutputRow = tuple[str, Artifact, str, str, Mapping[str, Any]]
 """(slot, artifact, name, media type, meta): what jobs.services.succeed_job takes"""
@@ -213,7 +214,8 @@ def request_promotion(
 ) -> Approval:
     """Ask the approvers to let `production` point to this version. Reads the bytes of every variant first.
 
-    Raises Conflict where it points there already, or where one is pending; Damaged where bytes are not whole.
+    Raises Conflict where it points there already, where one is pending, or where a gate does not let it through
+    (`gate_fail`, `gate_not_evaluated`...); Damaged where bytes are not whole.
     """
     policy.require(actor, "model.request_promotion", version.model)
     if Alias.objects.filter(model=version.model, name=PRODUCTION, version=version).exists():
@@ -226,6 +228,7 @@ def request_promotion(
     missing = missing_bytes(version)
     if missing is not None:
         raise Damaged(missing)
+    require_gates(actor, version)
     return request_approval(
         actor=actor,
         project=version.model.project,

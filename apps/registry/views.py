@@ -26,14 +26,16 @@ from apps.listing import marked
 from apps.policy import allows
 from apps.registry import reads, services, shown
 from apps.registry.documents import read_document
+from apps.registry.evaluation_pages import baselines_context, evaluations_context
 from apps.registry.facts import bytes_of, side, variants_of
 from apps.registry.lists import VERSIONS, versions_table
 from apps.registry.models import Model, ModelVersion, Variant
 from apps.registry.outlook import Outlook, outlook_of
 from apps.registry.registering import data_of
 from apps.registry.states import PRODUCTION, SUBJECT
+from apps.registry.verdicts import judge
 
-TABS = ("overview", "variants", "compare", "files", "history", "lineage", "audit")
+TABS = ("overview", "variants", "compare", "evaluations", "files", "history", "lineage", "audit")
 OFFERED = 50  # versions to compare with; others by their address
 
 
@@ -41,7 +43,7 @@ OFFERED = 50  # versions to compare with; others by their address
 @marked(VERSIONS.key)
 @require_safe
 def model_page(request: HttpRequest, project: str, name: str, tab: str = "versions") -> HttpResponseBase:
-    """/p/<slug>/models/<name>[/history|/audit]: its versions, newest first; how its aliases moved; who did what."""
+    """/p/<slug>/models/<name>[/<tab>]: its versions, newest first; baselines; how its aliases moved; who did what."""
     actor, where = within(request, project)
     model = reads.get_model(actor, where, name)
     if tab == "versions" and request.GET.get("format") == "csv":
@@ -56,14 +58,18 @@ def model_answer(
     tab: str,
     *,
     refused: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """One tab. `refused`: what was typed to roll production back, and why not."""
-    context: dict[str, Any] = {"nav": "models", "model": model, "tab": tab, **rollback_of(actor, model)}
+    """One tab. `refused`: what was typed to roll production back, and why not; `more`: the same of another form."""
+    context: dict[str, Any] = {"nav": "models", "model": model, "tab": tab, **rollback_of(actor, model), **(more or {})}
     context["refused_back"] = refused
     if tab == "versions":
         table = versions_table(actor, model, request.GET)
         context, status = context | table.context(), table.status if table.wrong else status
+    elif tab == "baselines":
+        production = context["move"].to_version.number if context["move"] else None
+        context |= baselines_context(actor, model, request.GET, production)
     elif tab == "history":
         context |= {"moves": reads.moves_of(actor, model), "aliases": reads.aliases_of(actor, model)}
     else:
@@ -94,14 +100,19 @@ def version_answer(
     *,
     refused: dict[str, Any] | None = None,
     refused_alias: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """One tab. `refused`, `refused_alias`: what was typed to ask for a promotion or to set an alias, and why not."""
+    """One tab. `refused`, `refused_alias`: what was typed to ask for a promotion or to set an alias, and why not;
+    `more`: the same of a form of the tab."""
     variants = reads.variants_of(actor, found)
     context = head_of(actor, found, variants, tab) | {"refused": refused, "refused_alias": refused_alias}
+    context |= more or {}
     context |= beside_production(context)
     if tab == "compare":
         context |= compared(request, actor, found, context)
+    if tab == "evaluations":
+        context |= evaluations_context(actor, found, request.GET)
     context |= tab_context(actor, where, found, context, tab)
     if tab in ("overview", "files"):
         files = request.build_absolute_uri(reverse("api-artifacts", args=[where.slug]))
@@ -233,6 +244,7 @@ def outlook_for(
         data=data,
         terms=terms_of(version.model.project, SUBJECT),
         eligible=eligible_people(version.project_id, requester_user_id=actor.user_id).count(),
+        gates=judge(version),
     )
 
 

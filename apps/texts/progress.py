@@ -23,6 +23,7 @@ STAGES: Mapping[str, Promise | str] = {
     "profile": pgettext_lazy("stage of a job", "profile"),
     "quantize": pgettext_lazy("stage of a job", "quantize"),
     "read": pgettext_lazy("stage of a job", "read"),
+    "slice": pgettext_lazy("stage of a job", "slice"),
     "sleep": pgettext_lazy("stage of a job", "sleep"),
     "train": pgettext_lazy("stage of a job", "train"),
     "tune": pgettext_lazy("stage of a job", "tune"),
@@ -36,6 +37,7 @@ UNITS: Mapping[str, Promise | str] = {
     "pages": pgettext_lazy("counted by a job", "pages"),
     "parts": pgettext_lazy("counted by a job", "parts"),
     "rows": pgettext_lazy("counted by a job", "rows"),
+    "slices": pgettext_lazy("counted by a job", "slices"),
     "steps": pgettext_lazy("counted by a job", "steps"),
     "trials": pgettext_lazy("counted by a job", "trials"),
 }

@@ -43,7 +43,7 @@ def measure(
     Classification: accuracy, f1_macro, log_loss. Regression and forecast: rmse, mae, and r2 unless the target is
     constant. Raises EngineError ``outputs_not_finite``.
     """
-    blocks = _blocks(task, len(target), seed, horizon)
+    blocks = blocks_of(task, len(target), seed, horizon)
     sums = _sums(task, outputs, target, blocks)
     total, drawn = sums.sum(axis=0, keepdims=True), _replicates(sums, seed)
     made = []
@@ -54,7 +54,7 @@ def measure(
         if name == "accuracy":
             made.append(share(name, round(value * len(target)), len(target), confidence, better))
             continue
-        low, high = _interval(of(drawn), confidence)
+        low, high = interval_of(of(drawn), confidence)
         made.append(_metric(name, value, (low, high), confidence, _method(task), better))
     return made
 
@@ -71,14 +71,14 @@ def difference(
 ) -> list[Metric]:
     """`measure` of `outputs` less that of `others` on the same rows, with paired intervals: each replicate draws
     the same rows for both. The two differ, at this confidence, where 0 lies outside."""
-    blocks = _blocks(task, len(target), seed, horizon)
+    blocks = blocks_of(task, len(target), seed, horizon)
     ours, theirs = _sums(task, outputs, target, blocks), _sums(task, others, target, blocks)
     drawn = _replicates(ours, seed), _replicates(theirs, seed)
     made = []
     for name, better, of in _metrics(task):
         value = float(of(ours.sum(axis=0, keepdims=True))[0] - of(theirs.sum(axis=0, keepdims=True))[0])
         if math.isfinite(value):
-            low, high = _interval(of(drawn[0]) - of(drawn[1]), confidence)
+            low, high = interval_of(of(drawn[0]) - of(drawn[1]), confidence)
             made.append(_metric(name, value, (low, high), confidence, f"paired {_method(task)}", better))
     return made
 
@@ -110,7 +110,7 @@ def _method(task: str) -> str:
     return "block bootstrap" if task == "forecast" else "bootstrap"
 
 
-def _blocks(task: str, rows: int, seed: int, horizon: int) -> npt.NDArray[np.int64]:
+def blocks_of(task: str, rows: int, seed: int, horizon: int) -> npt.NDArray[np.int64]:
     """The block of each row, (rows,), counted from 0."""
     length = math.ceil(rows / MOST_BLOCKS)
     if task == "forecast":
@@ -120,14 +120,19 @@ def _blocks(task: str, rows: int, seed: int, horizon: int) -> npt.NDArray[np.int
     return blocks if task == "forecast" else np.random.default_rng((seed, 1)).permutation(blocks)
 
 
+def draws_of(count: int, seed: int, replicates: int = REPLICATES) -> npt.NDArray[np.int64]:
+    """How often each of `count` blocks is drawn, (replicates, count); equal seeds draw equal blocks."""
+    random = np.random.default_rng((seed, 2))
+    return np.asarray(random.multinomial(count, np.full(count, 1 / count), size=replicates), np.int64)
+
+
 def _replicates(sums: Floats, seed: int) -> Floats:
-    """Sums (REPLICATES, k) of blocks drawn with replacement from `sums` (blocks, k); equal seeds draw equal blocks."""
-    count = len(sums)
-    draws = np.random.default_rng((seed, 2)).multinomial(count, np.full(count, 1 / count), size=REPLICATES)
-    return np.asarray(draws @ sums)
+    """Sums (REPLICATES, k) of blocks drawn with replacement from `sums` (blocks, k)."""
+    return np.asarray(draws_of(len(sums), seed) @ sums)
 
 
-def _interval(values: Floats, confidence: float) -> tuple[float, float]:
+def interval_of(values: Floats, confidence: float) -> tuple[float, float]:
+    """The percentile interval of replicates."""
     finite = values[np.isfinite(values)]  # a replicate of equal rows has no r2
     low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -20,10 +20,11 @@ WARM = 5
 
 @dataclass(frozen=True)
 class Timing:
-    """Median seconds of each call, by name, and how many calls of each it is the median of."""
+    """Median seconds of each call, by name, of how many calls; and the 95th percentile of the same calls."""
 
     seconds: dict[str, float]
     runs: int
+    p95: dict[str, float] = field(default_factory=dict)
 
 
 @contextmanager
@@ -69,7 +70,13 @@ def take_turns(
     finally:
         if collecting:
             gc.enable()
-    return Timing({name: statistics.median(times) / 1e9 for name, times in taken.items()}, done)
+    medians = {name: statistics.median(times) / 1e9 for name, times in taken.items()}
+    return Timing(medians, done, {name: _percentile(times, 0.95) / 1e9 for name, times in taken.items()})
+
+
+def _percentile(times: list[int], share: float) -> float:
+    """The smallest of the times that at least `share` of them do not exceed: the nearest rank."""
+    return float(sorted(times)[max(0, math.ceil(share * len(times)) - 1)])
 
 
 def _repeat(call: Call, count: int, end: float) -> list[int]:

@@ -47,6 +47,9 @@ IN_A_PROJECT = """
     model.set_alias                        -E- --- ---  models:write
     model.request_promotion                -E- --- ---  models:write
     model.roll_back                        -EA --- ---  models:write
+    evaluation_set.create                  -E- --- ---  models:write
+    evaluation.register                    --- --- W--  -
+    gate.set                               --A --- ---  models:write
     approval.view                          VEA --U ---  read
     approval.request                       -E- --- ---  models:write
     approval.decide                        --A --- ---  approvals:decide

@@ -27,6 +27,8 @@ def loaded(module):
         "deepseek.collect.spec",
         "deepseek.cli",
         "deepseek.code",
+        "deepseek.evaluate.document",
+        "deepseek.evaluate.spec",
         "deepseek.flags",
         "deepseek.job",
         "deepseek.models.folder",

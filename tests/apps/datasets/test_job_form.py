@@ -185,3 +185,14 @@ def test_a_chosen_model_fills_what_belongs_to_it(post, project, held):
     assert 'hx-select-oob="#finputs-manifest-f,#finputs-heldout-f"' in text
     for slot, artifact in made.items():
         assert f'<option value="{artifact.digest}" selected>{slot} of #{job.pk} train</option>' in text
+
+
+def test_an_evaluation_takes_a_model_of_a_job_and_a_table_of_a_version(engineer, web, upload):
+    version = upload()
+    text = web(engineer).get(f"/p/demo/jobs/new/evaluate?version={version.pk}").content.decode()
+    digest = version.files.get().artifact_id
+    table, model = (text.partition(f'name="inputs/{slot}"')[2].partition("</select>")[0] for slot in ("table", "model"))
+    assert f'value="{digest}" selected' in table
+    assert "Choose an output" in model
+    assert digest not in model
+    assert '<option value="close" label="double"></option>' in text

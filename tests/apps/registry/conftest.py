@@ -11,10 +11,14 @@ from apps.accounts.proofs import Proof
 from apps.approvals.services import approve
 from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.store import store
+from apps.datasets.manifest import PARQUET
+from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.experiments.models import Experiment, Run
 from apps.jobs.models import Job, JobInput, JobOutput
 from apps.registry.documents import document_text
+from apps.registry.evaluation_services import create_evaluation_set, set_gate
 from apps.registry.services import register_version, request_promotion
+from tests.apps.registry.measured import write_evaluation
 
 RMSE = {"name": "rmse", "value": 1.5, "low": 1.2, "high": 1.8, "confidence": 0.95, "better": "lower", "unit": "USD"}
 FORMATS = {"fp32": "safetensors", "int8": "torchscript", "tvm-x86_64": "tvm"}
@@ -192,3 +196,51 @@ def spoil():
 @pytest.fixture
 def document():
     return lambda version: json.loads(version.document)
+
+
+# -- evaluations ----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def dataset_version(project, held):
+    """The version of a dataset whose table is Parquet, with the columns close and region."""
+    made = Dataset.objects.create(project=project, name="later", created_by="x")
+    table = held(b"a table")
+    version = DatasetVersion.objects.create(
+        dataset=made,
+        number=1,
+        digest="c" * 64,
+        manifest="{}",
+        media_type=PARQUET,
+        size=7,
+        columns=[{"name": name, "dtype": "double"} for name in ("close", "region")],
+        created_by="x",
+    )
+    DatasetFile.objects.create(version=version, path="table.parquet", artifact=table, media_type=PARQUET)
+    return version
+
+
+@pytest.fixture
+def a_set(actor_for, engineer, project, dataset_version):
+    """a_set(name=..., ...) -> an evaluation set of forecasts of close."""
+
+    def make(name="later", **asked):
+        asked = {"task": "forecast", "target": "close"} | asked
+        who = actor_for(engineer)
+        return create_evaluation_set(actor=who, project=project, name=name, dataset_version=dataset_version, **asked)
+
+    return make
+
+
+@pytest.fixture
+def gate(actor_for, approver):
+    """gate(model, set, ...) -> the gate that an approver sets."""
+    return lambda model, on, **asked: set_gate(actor=actor_for(approver), model=model, on=on, **asked)
+
+
+@pytest.fixture
+def measure(held):
+    """measure(version, set, rmse, width=...) -> the evaluation of its trained variant."""
+
+    def write(version, on, value, *more, **asked):
+        return write_evaluation(held, version.variants.order_by("pk").first(), on, value, *more, **asked)
+
+    return write

@@ -1,0 +1,165 @@
+"""What the tabs about evaluations show: a metric over versions, gates, and one version's figures slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from apps.actors import Actor
+from apps.datasets.offers import label_of, offered
+from apps.policy import allows
+from apps.registry import evaluation_reads as reads
+from apps.registry.comparison import range_of
+from apps.registry.evaluation_sets import reference
+from apps.registry.models import Evaluation, EvaluationSet, Model, ModelVersion
+from apps.registry.states import GATE_COLOURS, LET_THROUGH
+from apps.registry.verdicts import Judged, gates_of, judge, refusal
+from deepseek.evaluate.spec import METRICS, EvaluateSpec, metrics_of
+
+BARS = 24  # versions and variants that are drawn, the newest
+SHOWN = ("accuracy", "f1_macro", "auc", "rmse", "mae", "r2", "map", "mrr")  # beside the primary one, in the table
+
+
+def newest_version(model: Model) -> ModelVersion | None:
+    return model.versions.filter(number=model.versions_count).select_related("model__project").first()
+
+
+# -- a model --------------------------------------------------------------------------------------------------------
+def baselines_context(actor: Actor, model: Model, query: Mapping[str, str], production: int | None) -> dict[str, Any]:
+    """The tab of a model: sets that fit it, one of them drawn over its versions, its gates, and the forms."""
+    newest = newest_version(model)
+    sets = reads.sets_for(actor, model, newest)
+    chosen = next((one for one in sets if reference(one) == query.get("set")), next(iter(sets), None))
+    known = list(metrics_of(chosen.task, EvaluateSpec(**chosen.spec))) if chosen else []
+    metric = query.get("metric", "")
+    metric = metric if metric in known else chosen.primary_metric if chosen else ""
+    lines = reads.over_versions(actor, model, chosen) if chosen else []
+    found = [(number, one) for line in lines for number, one in line.points]
+    found.sort(key=lambda pair: (-pair[0], pair[1].variant_id))
+    return {
+        "sets": [{"ref": reference(one), "row": one} for one in sets],
+        "chosen": chosen,
+        "chosen_ref": reference(chosen) if chosen else "",
+        "metric": metric,
+        "known": known,
+        "filters": filters_of(sets, chosen, known, metric),
+        "chart": chart_of(found, metric, production),
+        "columns": (columns := columns_of(found, metric)),
+        "rows": [row_of(number, one, columns, production) for number, one in found],
+        "gates": [{"row": gate, "ref": reference(gate.set)} for gate in gates_of(model.pk)],
+        "tasks": list(METRICS),
+        "newest": newest,
+        "tables": [(str(file.version_id), label_of(file)) for file in offered(actor, model.project)],
+        "may_set": allows(actor, "gate.set", model),
+        "may_make": allows(actor, "evaluation_set.create", model),
+    }
+
+
+def filters_of(
+    sets: Sequence[EvaluationSet], chosen: EvaluationSet | None, known: Sequence[str], metric: str
+) -> list[dict[str, Any]]:
+    if chosen is None:
+        return []
+    choices = [(reference(one), reference(one)) for one in sets]
+    return [
+        {"name": "set", "label": _("Evaluation set"), "value": reference(chosen), "choices": choices},
+        {"name": "metric", "label": _("Metric"), "value": metric, "choices": [(name, name) for name in known]},
+    ]
+
+
+def chart_of(found: Sequence[tuple[int, Evaluation]], metric: str, production: int | None) -> dict[str, Any] | None:
+    """Bars with intervals, oldest version first; that of production stands out."""
+    bars = []
+    for number, one in sorted(found[:BARS], key=lambda pair: (pair[0], pair[1].variant_id)):
+        told = reads.metric_of(one.metrics, metric)
+        if told is not None:
+            bars.append({"label": f"v{number} {one.variant.name}", "best": number == production, **told})
+    return {"bars": bars, "unit": metric, "head": _("Version"), "id": "baselines"} if bars else None
+
+
+def columns_of(found: Sequence[tuple[int, Evaluation]], metric: str) -> list[str]:
+    there = {told["name"] for _number, one in found for told in one.metrics}
+    return [metric, *(name for name in SHOWN if name in there and name != metric)][:5] if metric else []
+
+
+def row_of(number: int, one: Evaluation, columns: Iterable[str], production: int | None) -> dict[str, Any]:
+    cells = [reads.metric_of(one.metrics, name) for name in columns]
+    return {"number": number, "evaluation": one, "cells": cells, "in_production": number == production}
+
+
+# -- a version ------------------------------------------------------------------------------------------------------
+def evaluations_context(actor: Actor, version: ModelVersion, query: Mapping[str, str]) -> dict[str, Any]:
+    """The tab of a version: what gates say, its evaluations, and one of them whole."""
+    found = reads.evaluations_of(actor, version)
+    asked = query.get("evaluation", "")
+    chosen = next((one for one in found if str(one.pk) == asked), next(iter(found), None))
+    return {
+        "judged": [judged_row(version, one) for one in judge(version)],
+        "verdicts": reads.verdicts_of(actor, version),
+        "evaluations": [{"row": one, "ref": reference(one.set), "told": primary_of(one)} for one in found],
+        "shown": whole_of(reads.get_evaluation(actor, version.model.project, chosen.pk)) if chosen else None,
+        "sets": [reference(one) for one in reads.sets_for(actor, version.model, version)],
+        "may_evaluate": allows(actor, "job.submit", version.model),
+    }
+
+
+def primary_of(one: Evaluation) -> Mapping[str, Any] | None:
+    return reads.metric_of(one.metrics, one.set.primary_metric)
+
+
+def judged_row(version: ModelVersion, one: Judged) -> dict[str, Any]:
+    """A gate on the page: the verdict in words, the interval beside the margin, and the way out."""
+    said, gate = one.said, one.gate
+    floor = -gate.margin if gate.better == "higher" else gate.margin
+    ends = [{"value": end} for end in (said.low, said.high, said.difference, floor, 0.0) if end is not None]
+    return {
+        "gate": gate,
+        "ref": reference(gate.set),
+        "said": said,
+        "against": one.against,
+        "state": GATE_COLOURS.get(one.state, "failed"),
+        "word": one.state.label,
+        "blocks": one.state not in LET_THROUGH,
+        "floor": floor,
+        "at_least": gate.better == "higher",
+        "scale": range_of(ends),
+        "way_out": "" if one.lets_through else refusal(version, one)["hint"],
+    }
+
+
+def whole_of(one: Evaluation) -> dict[str, Any]:
+    """One evaluation, its slices by the primary metric, its calibration as a line beside the diagonal."""
+    told, primary = reads.document_of(one), one.set.primary_metric
+    named = {str(metric["name"]): metric for metric in told["metrics"]}
+    slices = [{**part, "metric": reads.metric_of(part["metrics"], primary)} for part in told["slices"]]
+    scale = range_of([named.get(primary), *(part["metric"] for part in slices)]) if primary in named else (0.0, 1.0)
+    return {
+        "row": one,
+        "ref": reference(one.set),
+        "told": told,
+        "primary": primary,
+        "whole": named.get(primary),
+        "slices": slices,
+        "scale": scale,
+        "calibration": calibration_of(told["calibration"]),
+    }
+
+
+def calibration_of(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """How often the model was right against how sure it was, in per cent; on the diagonal it is calibrated."""
+    if not bins:
+        return None
+    held = [(100 * one["confidence"], 100 * one["accuracy"]) for one in bins]
+    return {
+        "id": "calibration",
+        "series": [
+            {"label": _("right"), "points": held},
+            {"label": _("as sure as right"), "points": [(x, x) for x, _y in held]},
+        ],
+        "x_unit": _("sureness, %"),
+        "y_unit": _("right, %"),
+        "holding": (0, 100),
+        "small": True,
+    }

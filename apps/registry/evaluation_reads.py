@@ -1,0 +1,119 @@
+"""What pages and REST read of evaluations: sets, what was measured on them, a metric over the versions of a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Max
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.errors import NotFound
+from apps.registry.evaluation_models import EvaluationQuerySet, EvaluationSetQuerySet
+from apps.registry.evaluation_sets import find_set
+from apps.registry.models import Evaluation, EvaluationSet, GateVerdict, Model, ModelVersion
+
+VERSIONS_DRAWN = 50  # the newest
+SETS_SHOWN = 100
+VERDICTS_SHOWN = 50
+EVALUATIONS_SHOWN = 200  # of one version, or on one set
+
+
+def list_sets(actor: Actor, project: Project, *, superseded: bool = False) -> EvaluationSetQuerySet:
+    """The sets of the project, the current revision of each unless `superseded` asks for all. Page them by `-id`."""
+    policy.require(actor, "model.view", project)
+    rows = EvaluationSet.objects.visible_to(actor).filter(project=project)
+    rows = rows if superseded else rows.filter(superseded_at=None)
+    return rows.select_related("dataset_version__dataset").order_by("-pk")
+
+
+def get_set(actor: Actor, project: Project, named: str) -> EvaluationSet:
+    """A set by its name, or one revision by name-r2; NotFound if there is none."""
+    policy.require(actor, "model.view", project)
+    return find_set(project, named)
+
+
+def sets_for(actor: Actor, model: Model, version: ModelVersion | None) -> list[EvaluationSet]:
+    """The sets that fit a version: of its task and its target; and the older revisions that a gate still asks for."""
+    if version is None:
+        return []
+    tasks = [version.task, *(["ranking"] if version.task in ("classification", "regression") else [])]
+    rows = list_sets(actor, model.project).filter(task__in=tasks, target=version.target)
+    found = list(rows[:SETS_SHOWN])
+    gated = EvaluationSet.objects.filter(gates__model=model, gates__removed_at=None).exclude(superseded_at=None)
+    return found + [one for one in gated.select_related("dataset_version__dataset").distinct() if one not in found]
+
+
+def evaluations_of(actor: Actor, version: ModelVersion) -> list[Evaluation]:
+    """The newest evaluation of each variant of the version on each set, newest first, without the documents."""
+    policy.require(actor, "model.view", version)
+    return newest(Evaluation.objects.visible_to(actor).filter(variant__version=version))
+
+
+def list_evaluations(actor: Actor, version: ModelVersion) -> EvaluationQuerySet:
+    """Every evaluation of a version, without the documents. Page them by `-id`."""
+    policy.require(actor, "model.view", version)
+    rows = Evaluation.objects.visible_to(actor).filter(variant__version=version)
+    return rows.select_related("set__project", "variant__version__model").defer(
+        "document", "variant__version__document"
+    )
+
+
+def newest(rows: EvaluationQuerySet) -> list[Evaluation]:
+    """The newest of each variant and set among these rows, newest first: one query."""
+    last = rows.order_by().values("variant", "set").annotate(newest=Max("pk")).values("newest")
+    related = ("set__project", "set__dataset_version__dataset", "variant__version__model")
+    found = Evaluation.objects.filter(pk__in=last).select_related(*related)
+    return list(found.defer("document", "variant__version__document").order_by("-pk")[:EVALUATIONS_SHOWN])
+
+
+def get_evaluation(actor: Actor, project: Project, pk: int) -> Evaluation:
+    """An evaluation with its document, or NotFound."""
+    policy.require(actor, "model.view", project)
+    rows = Evaluation.objects.visible_to(actor).select_related("set__project", "variant__version__model")
+    found = rows.filter(pk=pk, set__project=project).first() if pk < 2**63 else None
+    if found is None:
+        raise NotFound(f"This project has no evaluation {pk}.", field="evaluation")
+    return found
+
+
+def document_of(evaluation: Evaluation) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(evaluation.document)
+    return found
+
+
+def verdicts_of(actor: Actor, version: ModelVersion) -> list[GateVerdict]:
+    """What gates have said when the promotion of this version was asked for, newest first."""
+    policy.require(actor, "model.view", version)
+    rows = version.gate_verdicts.select_related("gate__set", "candidate", "baseline__variant__version")
+    return list(rows.defer("candidate__document", "baseline__document").order_by("-pk")[:VERDICTS_SHOWN])
+
+
+# -- over versions --------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One variant on one set, version by version: `points` are (number of the version, evaluation), oldest first."""
+
+    variant: str
+    points: Sequence[tuple[int, Evaluation]]
+
+
+def over_versions(actor: Actor, model: Model, on: EvaluationSet) -> list[Line]:
+    """What the newest versions of a model measured on the set, by the name of the variant: two queries."""
+    policy.require(actor, "model.view", model)
+    since = max(0, model.versions_count - VERSIONS_DRAWN)
+    rows = Evaluation.objects.visible_to(actor).filter(
+        set=on, variant__version__model=model, variant__version__number__gt=since
+    )
+    found: dict[str, list[tuple[int, Evaluation]]] = {}
+    for one in sorted(newest(rows), key=lambda one: one.variant.version.number):
+        found.setdefault(one.variant.name, []).append((one.variant.version.number, one))
+    return [Line(name, points) for name, points in found.items()]
+
+
+def metric_of(metrics: Iterable[Mapping[str, Any]], name: str) -> Mapping[str, Any] | None:
+    return next((metric for metric in metrics if metric["name"] == name), None)

@@ -1,0 +1,131 @@
+"""What an evaluation set may be: checked whole before a row is written, and completed into the spec of a job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from apps.accounts.models import Project
+from apps.datasets.models import DatasetVersion
+from apps.errors import Invalid, NotFound, PlaneError
+from apps.jobs.specs import all_of, parse_model
+from apps.registry.models import EvaluationSet, ModelVersion
+from deepseek.evaluate.spec import METRICS, TIMED, EvaluateSpec, metrics_of
+
+REVISION = re.compile(r"(.+)-r([1-9][0-9]{0,8})")
+NAME_LIMIT = 39  # so that the name with its revision is a name still
+PRIMARY = {"classification": "accuracy", "regression": "rmse", "forecast": "rmse", "ranking": "map"}
+
+
+def reference(found: EvaluationSet) -> str:
+    """How a set is named with its revision: wti-2024-r2."""
+    return f"{found.name}-r{found.number}"
+
+
+def find_set(project: Project, named: str) -> EvaluationSet:
+    """The current revision of a set by its name, or one by `reference`; NotFound if there is none."""
+    rows = EvaluationSet.objects.select_related("project", "dataset_version__dataset").filter(project=project)
+    revision = REVISION.fullmatch(named)
+    if revision:
+        found = rows.filter(name=revision[1], number=int(revision[2])).first()
+    else:
+        found = rows.filter(name=named, superseded_at=None).first()
+    if found is None:
+        raise NotFound(
+            f"This project has no evaluation set {named[:60]!r}.",
+            code="evaluation_set_unknown",
+            field="set",
+            hint="List the evaluation sets, or make one of a dataset version.",
+        )
+    return found
+
+
+def completed_spec(project: Project, named: str, spec: BaseModel) -> BaseModel:
+    """The spec of a job that registers on a set: what decides the figures is the set's, whatever was asked for."""
+    timed = spec.model_dump(mode="json", include=set(TIMED))
+    return EvaluateSpec.model_validate({**find_set(project, named).spec, **timed})
+
+
+# -- checks ---------------------------------------------------------------------------------------------------------
+def checked_spec(
+    task: str, target: str, primary: str, spec: Mapping[str, Any], version: DatasetVersion
+) -> tuple[EvaluateSpec, str]:
+    """The typed spec and the primary metric; Invalid with every error, each naming its field."""
+    parsed: EvaluateSpec | None = None
+    errors: list[dict[str, Any]] = []
+    try:
+        parsed = parse_model(EvaluateSpec, spec, strict=True, prefix="/spec")
+    except PlaneError as failure:
+        errors += failure.errors
+    if task not in METRICS:
+        errors.append(fault("bad_task", f"{task[:40]!r} is no task.", "task", ", ".join(METRICS)))
+    errors += column_errors(target, parsed, version)
+    if parsed is not None and task in METRICS:
+        errors += task_errors(task, primary, parsed)
+    if errors or parsed is None:
+        raise all_of(errors)
+    return parsed, primary or PRIMARY[task]
+
+
+def task_errors(task: str, primary: str, spec: EvaluateSpec) -> Iterable[dict[str, Any]]:
+    known = metrics_of(task, spec)
+    if primary and primary not in known:
+        yield fault("unknown_metric", f"A {task} has no metric {primary[:40]!r}.", "primary_metric", ", ".join(known))
+    if (task == "ranking") != (spec.group is not None):
+        yield fault(
+            "group_for_ranking",
+            "A ranking needs the column that names the query of a row, and nothing else has one.",
+            "/spec/group",
+            hint="Give spec.group with the task ranking, or leave it out.",
+        )
+
+
+def column_errors(target: str, spec: EvaluateSpec | None, version: DatasetVersion) -> Iterable[dict[str, Any]]:
+    """A version that says which columns it has must have those that are named."""
+    there = [str(column.get("name")) for column in version.columns]
+    asked = {"target": target}
+    if spec is not None:
+        asked |= {f"/spec/slices/{place}/column": one.column for place, one in enumerate(spec.slices)}
+        asked |= {"/spec/group": spec.group} if spec.group else {}
+    if not target.strip() or len(target) > 500:
+        yield fault("required", "Give the column that is predicted.", "target", "1 to 500 characters")
+        del asked["target"]
+    for field, name in asked.items():
+        if there and name not in there:
+            yield fault("unknown_column", f"{version} has no column {name[:60]!r}.", field, ", ".join(there[:50]))
+
+
+def fault(code: str, message: str, field: str, limit: Any = None, hint: str | None = None) -> dict[str, Any]:
+    return {"code": code, "message": message, "field": field, "limit": limit, "hint": hint}
+
+
+def check_set_name(name: str) -> None:
+    """A name that reads like a revision of another set is none."""
+    if REVISION.fullmatch(name) or len(name) > NAME_LIMIT:
+        raise Invalid(
+            f"{name[:60]!r} cannot be the name of an evaluation set.",
+            code="bad_name",
+            field="name",
+            limit=f"at most {NAME_LIMIT} characters, not ending in -r and a number",
+            hint="The plane numbers the revisions of a set itself.",
+        )
+
+
+def check_fits(version: ModelVersion, found: EvaluationSet) -> None:
+    """Raise Invalid for a version that does another thing than the set measures."""
+    tasks = ("regression", "classification") if found.task == "ranking" else (found.task,)
+    for field, value, limit in (
+        ("task", version.task, " or ".join(tasks) if version.task not in tasks else version.task),
+        ("target", version.target, found.target),
+    ):
+        if value != limit:
+            raise Invalid(
+                f"{found} measures the {field} {limit!r}, and {version} has {value!r}.",
+                code="set_mismatch",
+                field="set",
+                limit=f"{field} {limit}",
+                hint="Take a set made for this model.",
+            )

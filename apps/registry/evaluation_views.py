@@ -1,0 +1,140 @@
+"""Pages that write evaluations: measure a version, make a set, set and lift a gate. The tabs: evaluation_pages.py."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from apps import policy
+from apps.datasets.models import DatasetVersion
+from apps.errors import Conflict, Invalid, NotFound, PlaneError
+from apps.jobs.views import within
+from apps.registry import evaluation_services as services
+from apps.registry import reads
+from apps.registry.evaluation_sets import find_set
+from apps.registry.views import model_answer, version_answer, why_of
+
+WRONG = (Conflict, Invalid, NotFound)
+
+
+@require_POST
+def evaluate(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
+    """On to the job that measures it, or the tab with what is wrong."""
+    actor, where = within(request, project)
+    found = reads.get_version(actor, where, name, version)
+    named, variant = request.POST.get("set", "").strip(), request.POST.get("variant", "").strip()
+    try:
+        job, _new = services.submit_evaluation(actor=actor, version=found, on=find_set(where, named), variant=variant)
+    except WRONG as error:
+        refused = {"set": named, "variant": variant, "why": why_of(error)}
+        return version_answer(
+            request, actor, where, found, "evaluations", more={"refused_evaluation": refused}, status=error.status
+        )
+    messages.success(request, _("Job #%(job)d measures it.") % {"job": job.pk})
+    return redirect("jobs:detail", project=where.slug, pk=job.pk)
+
+
+@require_POST
+def make_set(request: HttpRequest, project: str, name: str) -> HttpResponse:
+    """A set for this model, or the tab with what is wrong beside what was typed."""
+    actor, where = within(request, project)
+    model, typed = reads.get_model(actor, where, name), typed_of(request)
+    policy.require(actor, "evaluation_set.create", where)
+    try:
+        data = DatasetVersion.objects.visible_to(actor).select_related("dataset").filter(dataset__project=where)
+        key = typed.get("data", "")
+        table = data.filter(pk=int(key)).first() if key.isascii() and key.isdigit() and len(key) < 18 else None
+        if table is None:
+            raise Invalid(_("Choose the table to measure on."), field="data")
+        made = services.create_evaluation_set(
+            actor=actor,
+            project=where,
+            name=typed.get("name", ""),
+            dataset_version=table,
+            task=typed.get("task", ""),
+            target=typed.get("target", ""),
+            primary_metric=typed.get("primary_metric", ""),
+            spec=spec_of(typed),
+            supersede=bool(typed.get("supersede")),
+        )
+    except WRONG as error:
+        return again(request, actor, model, error, {"refused_set": {**typed, "why": whole_why(error)}})
+    messages.success(request, _("%(set)s can be measured on.") % {"set": made})
+    return redirect("registry:baselines", project=where.slug, name=name)
+
+
+def spec_of(typed: dict[str, str]) -> dict[str, Any]:
+    """The part of the spec that the page asks for; the rest has its defaults, or comes over REST."""
+    columns = [column.strip() for column in typed.get("slices", "").split(",") if column.strip()]
+    group, first = typed.get("group", ""), typed.get("first_row", "")
+    return {
+        "slices": [{"column": column} for column in columns],
+        **({"group": group} if group else {}),
+        **({"first_row": int(first)} if first.isascii() and first.isdigit() and len(first) < 16 else {}),
+    }
+
+
+@require_POST
+def set_gate(request: HttpRequest, project: str, name: str) -> HttpResponse:
+    actor, where = within(request, project)
+    model, typed = reads.get_model(actor, where, name), typed_of(request)
+    policy.require(actor, "gate.set", model)
+    try:
+        services.set_gate(
+            actor=actor,
+            model=model,
+            on=find_set(where, typed.get("set", "")),
+            metric=typed.get("metric", ""),
+            margin=number_of("margin", typed.get("margin") or "0"),
+            confidence=number_of("confidence", typed.get("confidence") or "95") / 100,
+            variant=typed.get("variant", ""),
+            guard_slices=bool(typed.get("guard_slices")),
+        )
+    except WRONG as error:
+        return again(request, actor, model, error, {"refused_gate": {**typed, "why": why_of(error)}})
+    messages.success(request, _("The gate stands: every request for a promotion is measured by it."))
+    return redirect("registry:baselines", project=where.slug, name=name)
+
+
+@require_POST
+def remove_gate(request: HttpRequest, project: str, name: str, pk: int) -> HttpResponse:
+    actor, where = within(request, project)
+    model, reason = reads.get_model(actor, where, name), request.POST.get("reason", "").strip()
+    try:
+        services.remove_gate(actor=actor, gate=services.get_gate(model, pk), reason=reason)
+    except WRONG as error:
+        messages.error(request, why_of(error))
+        return again(request, actor, model, error, {})
+    messages.success(request, _("The gate is lifted."))
+    return redirect("registry:baselines", project=where.slug, name=name)
+
+
+# -- what was typed -------------------------------------------------------------------------------------------------
+def typed_of(request: HttpRequest) -> dict[str, str]:
+    return {name: str(value).strip()[:600] for name, value in request.POST.items() if name != "csrfmiddlewaretoken"}
+
+
+def number_of(field: str, text: str) -> float:
+    """A number that a person typed; Invalid for what is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isfinite(value):
+        return value
+    raise Invalid(_("%(text)s is no number.") % {"text": text[:40]}, field=field, limit="a number")
+
+
+def whole_why(error: PlaneError) -> str:
+    """Every error at once: a form of several fields has several."""
+    return " ".join(" ".join(filter(None, (one["message"], one.get("hint")))) for one in error.errors)
+
+
+def again(request: HttpRequest, actor: Any, model: Any, error: PlaneError, more: dict[str, Any]) -> HttpResponse:
+    return model_answer(request, actor, model, "baselines", more=more, status=error.status)

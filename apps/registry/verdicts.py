@@ -1,0 +1,255 @@
+"""What the gates of a model say of one of its versions now, and the refusal of a promotion that they forbid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from django.core.cache import cache
+from django.db import transaction
+from django.db.models import Max
+from django.urls import reverse
+
+from apps.actors import Actor
+from apps.artifacts.services import Damaged
+from apps.audit import services as audit
+from apps.errors import Conflict
+from apps.jobs.provenance import for_whom
+from apps.registry import replicates
+from apps.registry.evaluation_sets import reference
+from apps.registry.gates import Bar, Said, SliceLoss, decide
+from apps.registry.models import Alias, Evaluation, Gate, GateVerdict, ModelVersion, Variant
+from apps.registry.states import LET_THROUGH, PRODUCTION, GateState
+
+Reads = Callable[[str], Mapping[replicates.Key, Any]]
+KEPT_SECONDS = 7 * 86_400  # equal evaluations at one gate never give another verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A gate, what it said, and the two evaluations that it compared."""
+
+    gate: Gate
+    said: Said
+    candidate: Evaluation | None
+    baseline: Evaluation | None
+    against: ModelVersion | None  # the version that is the baseline
+    may_evaluate_baseline: bool  # it has a form that the plane can run
+
+    @property
+    def state(self) -> GateState:
+        return self.said.state
+
+    @property
+    def lets_through(self) -> bool:
+        return self.state in LET_THROUGH
+
+
+def gates_of(model_id: int) -> list[Gate]:
+    """The gates that a model has now, oldest first."""
+    rows = Gate.objects.filter(model=model_id, removed_at=None)
+    return list(rows.select_related("set__project", "baseline__model", "model").order_by("pk"))
+
+
+def judge(version: ModelVersion, gates: Sequence[Gate] | None = None, *, fresh: bool = False) -> list[Judged]:
+    """What each gate of the version's model says of it: four queries, however many there are. `fresh` reads the
+    replicates again, whatever is remembered."""
+    asked = gates_of(version.model_id) if gates is None else gates
+    if not asked:
+        return []
+    held = Alias.objects.select_related("version__model").filter(model=version.model_id, name=PRODUCTION).first()
+    against = {gate.pk: gate.baseline or (held.version if held else None) for gate in asked}
+    looked_at = {version.pk, *(one.pk for one in against.values() if one is not None)}
+    forms: dict[int, list[Variant]] = {}
+    for form in Variant.objects.filter(version__in=looked_at).order_by("pk"):
+        forms.setdefault(form.version_id, []).append(form)
+    read = lru_cache(maxsize=4)(replicates.read)  # gates on one set read the same two files
+    newest = newest_of([form for some in forms.values() for form in some], asked)
+
+    def side(of: ModelVersion, gate: Gate) -> tuple[Variant | None, Evaluation | None]:
+        named = [form for form in forms.get(of.pk, []) if gate.variant in ("", form.name)]
+        chosen = named[0] if named else None
+        return chosen, newest.get((chosen.pk, gate.set_id)) if chosen else None
+
+    found = []
+    for gate in asked:
+        other = against[gate.pk]
+        mine, candidate = side(version, gate)
+        theirs, baseline = side(other, gate) if other is not None else (None, None)
+        if mine is None:
+            said = Said(GateState.NO_VARIANT)
+        elif candidate is None:
+            said = Said(GateState.NOT_EVALUATED)
+        elif other is None or other.pk == version.pk:
+            said, other, baseline = Said(GateState.NO_BASELINE), None, None
+        elif baseline is None:
+            said = Said(GateState.BASELINE_NOT_EVALUATED)
+        else:
+            said = compared(gate, candidate, baseline, read, fresh=fresh)
+        found.append(Judged(gate, said, candidate, baseline, other, theirs is not None))
+    return found
+
+
+def newest_of(forms: Sequence[Variant], gates: Sequence[Gate]) -> dict[tuple[int, int], Evaluation]:
+    """The newest evaluation of each form on each set that a gate asks for, without the documents."""
+    rows = Evaluation.objects.filter(variant__in=forms, set__in=[gate.set_id for gate in gates])
+    last = rows.order_by().values("variant", "set").annotate(newest=Max("pk")).values("newest")
+    found = Evaluation.objects.filter(pk__in=last).select_related("set", "variant").defer("document")
+    return {(one.variant_id, one.set_id): one for one in found}
+
+
+def compared(gate: Gate, candidate: Evaluation, baseline: Evaluation, read: Reads, *, fresh: bool) -> Said:
+    """The verdict on two evaluations, remembered: it follows from their bytes and the gate, which never change."""
+    if candidate.pairing != baseline.pairing:
+        why = f"{candidate.rows:,} rows of the candidate and {baseline.rows:,} of the baseline are not the same"
+        return Said(GateState.NOT_COMPARABLE, why=f"{why}, or were drawn otherwise.")
+    key = f"gate:{gate.pk}:{candidate.replicates_id}:{baseline.replicates_id}"
+    kept: dict[str, Any] | None = None if fresh else cache.get(key)
+    if kept is not None:
+        return said_of(kept)
+    bar = Bar(
+        metric=gate.metric,
+        better=gate.better,
+        margin=gate.margin,
+        confidence=gate.confidence,
+        guard_slices=gate.guard_slices,
+    )
+    try:
+        said = decide(bar, read(candidate.replicates_id), read(baseline.replicates_id))
+    except Damaged as error:
+        return Said(GateState.NOT_COMPARABLE, why=error.message)
+    cache.set(key, said.as_dict(), KEPT_SECONDS)
+    return said
+
+
+def said_of(kept: Mapping[str, Any]) -> Said:
+    worst = kept["worst"]
+    return Said(**{**kept, "state": GateState(kept["state"]), "worst": SliceLoss(**worst) if worst else None})
+
+
+# -- facts ----------------------------------------------------------------------------------------------------------
+def facts_of_gates(judged: Iterable[Judged]) -> dict[str, Any]:
+    """What an approver sees of the gates, by name so that a difference has a path."""
+    return {
+        " ".join(filter(None, (reference(one.gate.set), one.gate.metric, one.gate.variant))): {
+            "set": reference(one.gate.set),
+            "metric": one.gate.metric,
+            "better": one.gate.better,
+            "variant": one.gate.variant,
+            "margin": one.gate.margin,
+            "confidence": one.gate.confidence,
+            "guard_slices": one.gate.guard_slices,
+            "set_by": one.gate.set_by,
+            "against": one.against.number if one.against else None,
+            "candidate": one.candidate.artifact_id if one.candidate else None,
+            "baseline": one.baseline.artifact_id if one.baseline else None,
+            **one.said.as_dict(),
+        }
+        for one in judged
+    }
+
+
+# -- the gate before a promotion ------------------------------------------------------------------------------------
+def require_gates(actor: Actor, version: ModelVersion) -> list[Judged]:
+    """What the gates say, written down; Conflict with every gate that does not let the version through."""
+    judged = judge(version, fresh=True)
+    with transaction.atomic():
+        for one in judged:
+            write_down(actor, version, one)
+    errors = [refusal(version, one) for one in judged if not one.lets_through]
+    if errors:
+        first = errors[0]
+        raise Conflict(
+            first["message"], code=first["code"], field="gates", limit=first["limit"], hint=first["hint"], errors=errors
+        )
+    return judged
+
+
+def write_down(actor: Actor, version: ModelVersion, one: Judged) -> GateVerdict:
+    made = GateVerdict.objects.create(
+        gate=one.gate,
+        version=version,
+        candidate=one.candidate,
+        baseline=one.baseline,
+        verdict=one.state,
+        difference=one.said.difference,
+        low=one.said.low,
+        high=one.said.high,
+        worst=one.said.as_dict()["worst"],
+        asked_by=for_whom(actor),
+    )
+    audit.record(
+        actor=actor,
+        action="gate.judge",
+        obj=version,
+        after={"gate": one.gate.pk, "set": reference(one.gate.set), "metric": one.gate.metric, "verdict": one.state},
+        digests={
+            name: found.artifact_id
+            for name, found in (("candidate", one.candidate), ("baseline", one.baseline))
+            if found is not None
+        },
+    )
+    return made
+
+
+def refusal(version: ModelVersion, one: Judged) -> dict[str, Any]:
+    """Which gate, what it found, what it allows, and what to do."""
+    gate, said, against = one.gate, one.said, one.against
+    where = f"The gate on {reference(gate.set)}, {gate.metric}"
+    limit = f"not worse than v{against.number} by more than {gate.margin:g}" if against else None
+    told: dict[str, Any] = {"field": "gates", "limit": limit}
+    match said.state:
+        case GateState.FAIL if against is not None:
+            message = f"{where}: {version} is worse than v{against.number}. {found_words(one)}"
+            hint = "Train a better version, or have an approver set another margin."
+            return {"code": "gate_failed", "message": message, **told, "hint": hint}
+        case GateState.NOT_EVALUATED:
+            message, hint = f"{where}: {version} was not evaluated on it.", call_for(version, gate)
+            return {"code": "gate_not_evaluated", "message": message, **told, "hint": f"Evaluate it first: {hint}"}
+        case GateState.BASELINE_NOT_EVALUATED if against is not None:
+            message, hint = (
+                f"{where}: v{against.number}, the baseline, was not evaluated on it.",
+                way_out(one, against),
+            )
+            return {"code": "gate_baseline_not_evaluated", "message": message, **told, "hint": hint}
+        case GateState.NO_VARIANT:
+            form = f"variant {gate.variant}" if gate.variant else "form"
+            message = f"{where}: {version} has no {form} that the plane can evaluate."
+            hint = "Register a version whose forms were made here, or have an approver lift the gate."
+            return {"code": "gate_no_variant", "message": message, **told, "hint": hint}
+    message = f"{where}: the two cannot be compared. {said.why}"
+    hint = "Evaluate both again; for forecasts with different lags make a revision of the set with a first_row."
+    return {"code": "gate_not_comparable", "message": message, **told, "hint": hint}
+
+
+def way_out(one: Judged, against: ModelVersion) -> str:
+    """What to do about a baseline without figures: evaluate it, if there is a form to evaluate."""
+    if one.may_evaluate_baseline:
+        return f"Evaluate it first: {call_for(against, one.gate)}"
+    return "It has no form that the plane can evaluate: have an approver name another baseline, or lift the gate."
+
+
+def found_words(one: Judged) -> str:
+    """The difference with its interval and margin; a slice where that is what failed."""
+    gate, said = one.gate, one.said
+    told = (
+        f"The difference is {said.difference:.4g} ({said.low:.4g} to {said.high:.4g}, "
+        f"{gate.confidence:.0%} interval, {gate.better} is better), the margin {gate.margin:g}."
+    )
+    if gate.guard_slices and said.worst and said.worst.worse:
+        worst = said.worst
+        told += (
+            f" Worst of {said.slices} slices: {worst.column} {worst.value}, {worst.difference:.4g} "
+            f"({worst.low:.4g} to {worst.high:.4g}; p {worst.corrected:.3g} after Holm's correction)."
+        )
+    return told
+
+
+def call_for(version: ModelVersion, gate: Gate) -> str:
+    """The REST call that evaluates a version on the set of the gate."""
+    where = [gate.set.project.slug, version.model.name, version.number]
+    address = reverse("api-version-evaluations", args=where)
+    variant = f', "variant": "{gate.variant}"' if gate.variant else ""
+    return f'POST {address} {{"set": "{reference(gate.set)}"{variant}}}'

@@ -1,0 +1,1 @@
+"""Measure a model on a table that it did not learn from."""

@@ -1,0 +1,146 @@
+"""Metrics of classes: what was hit, and how good the shares are that the model gives to the classes."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from deepseek.evaluate.auc import areas
+from deepseek.evaluate.measures import Blocks, Draws, Floats, Measure, Outputs, Target, by_sums, ratio, sums_of
+from deepseek.models.evaluate import SMALLEST_SHARE, Better
+
+MOST_CLASSES_OF_AREA = 50
+"""The area under the curve takes a pass over the rows for each class; of more classes it is left out."""
+
+
+def measures_of_classes(
+    outputs: Outputs, target: Target, blocks: Blocks, count: int, *, positive: int | None, bins: int
+) -> list[Measure]:
+    """Metrics of class shares (n, C) against the places of the right classes (n,).
+
+    accuracy; f1_macro, precision_macro and recall_macro, means over the classes that occur as target or as
+    prediction, 0 for a class that lacks one of them; log_loss; brier, the mean squared distance to the right answer
+    (Brier 1950), halved for two classes as is custom; ece, the expected calibration error over `bins` bins of equal
+    width of the largest share (Guo et al., "On Calibration of Modern Neural Networks", 2017); auc, of more than two
+    classes the mean of each against the rest. Of two classes also precision, recall and f1 of the class `positive`.
+    """
+    shares = outputs.astype(np.float64)
+    guess = outputs.argmax(axis=1)
+    right = np.take_along_axis(shares, target[:, None], axis=1)[:, 0]
+    classes = shares.shape[1]
+    distance = (shares**2).sum(axis=1) - 2 * right + 1
+    loss = -np.log(np.clip(right, SMALLEST_SHARE, 1.0))
+    plain = sums_of(
+        [np.ones(len(target)), (guess == target).astype(np.float64), loss, distance / (2 if classes == 2 else 1)],
+        blocks,
+        count,
+    )
+    made = by_sums(
+        plain,
+        [
+            ("accuracy", "higher", lambda s: ratio(s[:, 1], s[:, 0])),
+            ("log_loss", "lower", lambda s: ratio(s[:, 2], s[:, 0])),
+            ("brier", "lower", lambda s: ratio(s[:, 3], s[:, 0])),
+        ],
+    )
+    made += _of_each_class(guess, target, blocks, count, classes, positive)
+    made.append(_calibration(shares, guess == target, blocks, count, bins))
+    if classes <= MOST_CLASSES_OF_AREA:
+        made.append(_area(shares, target, blocks, positive))
+    return sorted(made, key=lambda one: _ORDER.index(one.name))
+
+
+_ORDER = (
+    "accuracy",
+    "f1_macro",
+    "precision_macro",
+    "recall_macro",
+    "precision",
+    "recall",
+    "f1",
+    "auc",
+    "log_loss",
+    "brier",
+    "ece",
+)
+
+
+def bin_of(largest: Floats, bins: int) -> Blocks:
+    """The bin of a share: the k-th of `bins` holds (k / bins, (k + 1) / bins], the first one 0 too."""
+    return np.clip(np.ceil(largest * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def _of_each_class(
+    guess: Target, target: Target, blocks: Blocks, count: int, classes: int, positive: int | None
+) -> list[Measure]:
+    def per_class(of: Target, among: Blocks) -> Floats:
+        cells = np.bincount(among * classes + of, minlength=count * classes)
+        return cells.reshape(count, classes).astype(np.float64)
+
+    equal = guess == target
+    sums = np.column_stack(
+        [per_class(target[equal], blocks[equal]), per_class(guess, blocks), per_class(target, blocks)]
+    )
+
+    def parts(s: Floats) -> tuple[Floats, Floats, Floats]:
+        return s[:, :classes], s[:, classes : 2 * classes], s[:, 2 * classes :]
+
+    def zero(above: Floats, below: Floats) -> Floats:
+        return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+
+    def mean(values: Floats, s: Floats) -> Floats:
+        _, guessed, wanted = parts(s)
+        occurs = guessed + wanted > 0
+        return ratio((values * occurs).sum(axis=1), occurs.sum(axis=1).astype(np.float64))
+
+    def precision(s: Floats) -> Floats:
+        hits, guessed, _ = parts(s)
+        return zero(hits, guessed)
+
+    def recall(s: Floats) -> Floats:
+        hits, _, wanted = parts(s)
+        return zero(hits, wanted)
+
+    def f1(s: Floats) -> Floats:
+        hits, guessed, wanted = parts(s)
+        return zero(2 * hits, guessed + wanted)
+
+    made: list[tuple[str, Better, Callable[[Floats], Floats]]] = []
+    for name, function in (("f1", f1), ("precision", precision), ("recall", recall)):
+        made.append((f"{name}_macro", "higher", _mean_of(mean, function)))
+        if positive is not None:
+            made.append((name, "higher", _column_of(function, positive)))
+    return by_sums(sums, made)
+
+
+def _mean_of(
+    mean: Callable[[Floats, Floats], Floats], function: Callable[[Floats], Floats]
+) -> Callable[[Floats], Floats]:
+    return lambda s: mean(function(s), s)
+
+
+def _column_of(function: Callable[[Floats], Floats], place: int) -> Callable[[Floats], Floats]:
+    return lambda s: function(s)[:, place]
+
+
+def _calibration(shares: Floats, hit: Target, blocks: Blocks, count: int, bins: int) -> Measure:
+    largest = shares.max(axis=1)
+    cells = blocks * bins + bin_of(largest, bins)
+    gaps, rows = (
+        np.bincount(cells, weights=weights, minlength=count * bins).reshape(count, bins)
+        for weights in (largest - hit, np.ones(len(hit)))
+    )
+
+    def error(draws: Draws) -> Floats:
+        return ratio(np.abs(draws @ gaps).sum(axis=1), (draws @ rows).sum(axis=1))
+
+    return Measure("ece", "lower", error)
+
+
+def _area(shares: Floats, target: Target, blocks: Blocks, positive: int | None) -> Measure:
+    def area(draws: Draws) -> Floats:
+        if positive is not None:
+            return areas(shares[:, positive], target == positive, blocks, draws)
+        each = [areas(shares[:, k], target == k, blocks, draws) for k in range(shares.shape[1])]
+        return np.asarray(np.mean(each, axis=0))  # not defined where a class is absent from the rows drawn
+
+    return Measure("auc", "higher", area)

@@ -1,0 +1,162 @@
+"""The rows of a table that a model can be measured on: inputs, targets, and which rows they are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from deepseek.clean.spec import CsvSpec
+from deepseek.clean.tables import read_table, unknown_column
+from deepseek.evaluate.spec import EvaluateSpec
+from deepseek.job import EngineError
+from deepseek.models.manifest import ModelManifest
+from deepseek.train.columns import is_number, read_labels, read_number, read_target
+from deepseek.train.plan import windows_of
+from deepseek.train.spec import TrainSpec
+
+FEWEST_ROWS = 10
+MOST_LEFT_OUT = 0.5
+TABLE = "inputs/table"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """`features` (n, F) float32, `target` (n,) float32 or int64 places in the classes; `rows` (n,) their places in the
+    table, counted from 0; `query` (n,) the number of each row's query, of a ranking."""
+
+    table: pa.Table
+    features: npt.NDArray[np.float32]
+    target: npt.NDArray[Any]
+    rows: npt.NDArray[np.int64]
+    query: npt.NDArray[np.int64] | None
+    left_out: int
+    horizon: int
+
+
+def read_evaluation(path: Path, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
+    """The rows of the table at `path` (CSV or Parquet) that have every input and the target of the model.
+
+    Raises what `read_table` does, and EngineError ``unknown_column``, ``column_not_numeric``, ``class_unknown``,
+    ``too_many_missing``, ``rows_too_few``, ``group_not_taken``, ``horizon_unknown``.
+    """
+    table = read_table(path, CsvSpec())
+    made = _windows(table, manifest, spec) if manifest.task == "forecast" else _rows(table, manifest, spec)
+    if len(made.rows) < FEWEST_ROWS:
+        raise EngineError(
+            "rows_too_few",
+            f"Only {len(made.rows)} rows of the table can be measured on.",
+            field=TABLE,
+            value=str(len(made.rows)),
+            limit=f"at least {FEWEST_ROWS}",
+            hint="Give a larger table: an interval of so few rows says nothing.",
+        )
+    return made
+
+
+def _rows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
+    features = np.empty((table.num_rows, len(manifest.features)), np.float32)
+    for place, name in enumerate(manifest.features):
+        if name not in table.column_names:
+            raise unknown_column(table.column_names, name, TABLE)
+        if not is_number(table.column(name).type):
+            raise EngineError(
+                "column_not_numeric",
+                f"The column {name!r}, which the model takes, is not numeric: its type is {table.column(name).type}.",
+                field=TABLE,
+                value=name,
+                limit="a column of numbers",
+                hint="Give a table that was made as the one the model learned from.",
+            )
+        features[:, place] = read_number(table, name, TABLE)
+    target = _target(table, manifest)
+    known = target >= 0 if manifest.task == "classification" else ~np.isnan(target)
+    usable = known & ~np.isnan(features).any(axis=1)
+    wanted = np.arange(len(usable)) >= spec.first_row
+    query = _queries(table, spec.group) if spec.group else None
+    if query is not None:
+        usable &= query >= 0
+    rows = _refuse_gaps(usable, wanted)
+    kept = None if query is None else np.unique(query[rows], return_inverse=True)[1].astype(np.int64)
+    return Examples(table, features[rows], target[rows], rows, kept, int(wanted.sum()) - len(rows), 1)
+
+
+def _target(table: pa.Table, manifest: ModelManifest) -> npt.NDArray[Any]:
+    """The target as the model counts it, -1 or NaN where it is missing."""
+    asked = TrainSpec(task=manifest.task, target=manifest.target)
+    if manifest.task != "classification":
+        return read_target(table, asked)
+    labels = read_labels(table, asked)
+    places = {name: place for place, name in enumerate(manifest.classes)}
+    unknown = [name for name in labels.names if name not in places]
+    if unknown:
+        raise EngineError(
+            "class_unknown",
+            f"The target {manifest.target!r} has classes that the model does not know.",
+            field=TABLE,
+            value=", ".join(unknown[:10]),
+            limit=", ".join(manifest.classes[:20]),
+            hint="Leave their rows out of the table, or measure a model that learned them.",
+        )
+    translate = np.array([*(places[name] for name in labels.names), -1], np.int64)  # the code -1 is the last
+    return translate[labels.codes]
+
+
+def _queries(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    """The number of each row's query, in the order of their first rows; -1 where it is missing."""
+    if name not in table.column_names:
+        raise unknown_column(table.column_names, name, "/group")
+    codes = table.column(name).combine_chunks().dictionary_encode()
+    return np.asarray(codes.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _windows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
+    """As the training does: row t sees the values of rows t - lags + 1 to t; its target is that of row t + horizon."""
+    if spec.group:
+        raise EngineError(
+            "group_not_taken",
+            "A forecast ranks nothing: it takes no query column.",
+            field="/group",
+            value=spec.group,
+            limit="none",
+            hint="Leave the query column out.",
+        )
+    lags, told = manifest.architecture.inputs, manifest.spec.get("horizon")
+    horizon = spec.horizon or (told if isinstance(told, int) and told > 0 else None)
+    if horizon is None:
+        raise EngineError(
+            "horizon_unknown",
+            "The manifest of this form does not say how far the forecast looks ahead.",
+            field="/horizon",
+            limit="a whole number of rows",
+            hint="Give the horizon that the model was trained with.",
+        )
+    series = read_target(table, TrainSpec(task="forecast", target=manifest.target))
+    count = windows_of(len(series), lags, horizon)
+    target = series[len(series) - count :] if count else series[:0]
+    gaps = np.cumsum(np.concatenate([[0], np.isnan(series)]))
+    usable = (gaps[lags : lags + count] == gaps[:count]) & ~np.isnan(target)
+    wanted = np.arange(count) + len(series) - count >= spec.first_row
+    rows = _refuse_gaps(usable, wanted)
+    windows = np.lib.stride_tricks.sliding_window_view(series, lags)[rows] if count else np.empty((0, lags), np.float32)
+    places = rows + len(series) - count  # of the target: what is measured is the row that was foretold
+    return Examples(
+        table, np.ascontiguousarray(windows), target[rows], places, None, int(wanted.sum()) - len(rows), horizon
+    )
+
+
+def _refuse_gaps(usable: npt.NDArray[np.bool_], wanted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    rows, asked = np.flatnonzero(usable & wanted), int(wanted.sum())
+    left_out = asked - len(rows)
+    if left_out > asked * MOST_LEFT_OUT:
+        raise EngineError(
+            "too_many_missing",
+            f"{left_out:,} of {asked:,} rows lack an input or the target.",
+            field=TABLE,
+            value=str(left_out),
+            limit=f"at most {MOST_LEFT_OUT:.0%} of the rows",
+            hint="Clean the table first: what is left may be no fair sample.",
+        )
+    return rows.astype(np.int64)

@@ -1,0 +1,60 @@
+"""How fast a model is and how much memory it takes, in the process that measures it."""
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from deepseek.evaluate.document import Memory, Pace
+from deepseek.evaluate.spec import EvaluateSpec
+from deepseek.job import Report
+from deepseek.models.predictor import Predictor
+from deepseek.models.timing import take_turns, torch_threads
+
+T = TypeVar("T")
+
+
+def paces(predictor: Predictor, features: npt.NDArray[np.float32], spec: EvaluateSpec, report: Report) -> list[Pace]:
+    """Median and 95th percentile of a call at each batch size, one thread or more as the spec says."""
+    found, batches = [], list(dict.fromkeys(spec.batches))
+    with torch_threads(spec.threads):
+        for place, batch in enumerate(batches):
+            call = predictor.bind(np.resize(features, (batch, features.shape[1])))
+
+            def advance(done: int, before: int = place * spec.runs) -> None:
+                report.progress(before + done, spec.runs * len(batches), "calls", stage="measure")
+
+            timing = take_turns({"model": call}, runs=spec.runs, advance=advance)
+            median = timing.seconds["model"]
+            found.append(
+                Pace(
+                    batch=batch,
+                    threads=spec.threads,
+                    runs=timing.runs,
+                    p50_us=median * 1e6,
+                    p95_us=timing.p95["model"] * 1e6,
+                    rows_per_second=batch / median,
+                )
+            )
+    return found
+
+
+def opened(open_it: Callable[[], T], use: Callable[[T], object]) -> tuple[T, int]:
+    """What `open_it` gives, used once, and the resident bytes that the two added; 0 where memory was there already."""
+    before = resident()
+    made = open_it()
+    use(made)
+    return made, max(0, resident() - before)
+
+
+def memory(model_bytes: int) -> Memory:
+    return Memory(model_bytes=model_bytes, peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def resident() -> int:
+    """Resident bytes of this process, as Linux tells them."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

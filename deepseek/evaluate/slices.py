@@ -1,0 +1,89 @@
+"""Rows apart: by the values of a column, or by its quantile bins."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deepseek.clean.tables import unknown_column
+from deepseek.evaluate.spec import Slice
+from deepseek.train.columns import is_number, numbers
+
+MOST_VALUES = 10
+"""Values of one column that get a slice; the rarer ones share the slice "other"."""
+FEW_NUMBERS = 10
+"""A column of so many different numbers is taken by its values, unless bins are asked for."""
+DEFAULT_BINS = 4
+
+
+@dataclass(frozen=True)
+class Part:
+    """One slice: its column, what its rows have in common, and which rows of the table are in it, (n,) of bool."""
+
+    column: str
+    value: str
+    rows: npt.NDArray[np.bool_]
+
+
+def parts_of(table: pa.Table, wanted: Slice, field: str) -> Iterator[Part]:
+    """The slices of one column, the fullest value first, bins by their order; rows without a value come last.
+
+    Raises EngineError ``unknown_column``.
+    """
+    if wanted.column not in table.column_names:
+        raise unknown_column(table.column_names, wanted.column, field)
+    column = table.column(wanted.column)
+    kind = column.type
+    numeric = is_number(kind) and not pa.types.is_boolean(kind)
+    dated = pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and not pa.types.is_time(kind)
+    few = len(pc.unique(column.drop_null())) <= FEW_NUMBERS
+    if (numeric or dated) and (wanted.bins is not None or not few):
+        yield from _bins(column, wanted.column, wanted.bins or DEFAULT_BINS, dated)
+    else:
+        yield from _values(column, wanted.column)
+
+
+def _values(column: pa.ChunkedArray, name: str) -> Iterator[Part]:
+    texts = np.array([None if value is None else _text(value) for value in column.to_pylist()], dtype=object)
+    missing = np.array([text is None for text in texts], dtype=bool)
+    values, counts = np.unique(texts[~missing].astype(str), return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    named = values[order][:MOST_VALUES]
+    for value in named:
+        yield Part(name, str(value), texts == value)
+    other = ~missing & ~np.isin(texts.astype(str), named)
+    yield from _present(Part(name, "other values", other), Part(name, "missing", missing))
+
+
+def _bins(column: pa.ChunkedArray, name: str, bins: int, dated: bool) -> Iterator[Part]:
+    values: Any
+    if dated:
+        stamps = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None))).cast(pa.int64())
+        values = numbers(stamps)
+    else:
+        values = numbers(column)
+    there = np.isfinite(values)
+    edges = np.unique(np.quantile(values[there], np.linspace(0, 1, bins + 1))) if there.any() else np.empty(0)
+    if len(edges) == 1:
+        yield Part(name, _say(edges[0], dated), there)
+    place = np.searchsorted(edges[1:-1], values, side="left")  # a bin holds its upper edge
+    for at in range(len(edges) - 1):
+        begin = "from" if at == 0 else "above"
+        yield Part(name, f"{begin} {_say(edges[at], dated)} to {_say(edges[at + 1], dated)}", there & (place == at))
+    yield from _present(Part(name, "missing", ~there))
+
+
+def _present(*parts: Part) -> Iterator[Part]:
+    return (part for part in parts if part.rows.any())
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)[:200]
+
+
+def _say(edge: float, dated: bool) -> str:
+    return str(np.datetime64(int(edge), "us"))[:19] if dated else f"{edge:.6g}"

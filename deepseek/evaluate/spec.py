@@ -1,0 +1,155 @@
+"""The spec of measuring one model on one table. Light to import: the web process reads it."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
+Place = Annotated[int, Field(ge=1, le=1000)]
+
+MOST_SLICES = 12  # columns
+TIMED = ("batches", "runs", "threads", "horizon")
+"""Fields that leave the figures as they are, or that follow from the model: two models may differ in them."""
+
+
+class Slice(BaseModel):
+    """Rows that share a value of a column, or that lie in one quantile bin of it, measured on their own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: ColumnName = Field(title="Column", description="The column whose values or bins make the slices.")
+    bins: int | None = Field(
+        None,
+        ge=2,
+        le=20,
+        title="Bins",
+        description="Quantile bins of a column of numbers; empty: a slice for each value, of many numbers four bins.",
+    )
+
+
+class EvaluateSpec(BaseModel):
+    """Measure a model on a table: metrics with intervals, slices, calibration, latency, throughput, size, memory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    group: ColumnName | None = Field(
+        None,
+        title="Query column",
+        description=(
+            "For a ranking: rows with the same value are one query, the target is their relevance, and the model's "
+            "output orders them. Empty: no ranking."
+        ),
+    )
+    places: list[Place] = Field(
+        [5, 10],
+        min_length=1,
+        max_length=5,
+        title="Ranks",
+        description="NDCG is measured at each of these ranks.",
+        json_schema_extra={"unit": "rows"},
+    )
+    positive: str | None = Field(
+        None,
+        max_length=500,
+        title="Positive class",
+        description="Of two classes, the one that precision and recall are of; empty: the last in their order.",
+    )
+    slices: list[Slice] = Field(
+        [],
+        max_length=MOST_SLICES,
+        title="Slices",
+        description="Columns of the table by which the rows are measured apart, beside all of them together.",
+    )
+    first_row: int = Field(
+        0,
+        ge=0,
+        lt=2**53,
+        title="First row",
+        description=(
+            "Rows before this one, counted from 0, are not measured; a forecast looks back on them. Forecasts with "
+            "different lags are compared on the same rows if it is no less than the most of them look back."
+        ),
+        json_schema_extra={"unit": "rows"},
+    )
+    calibration_bins: int = Field(
+        15, ge=2, le=100, title="Calibration bins", description="Bins of equal width of the calibration error."
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, title="Confidence", description="Of the interval around each figure.")
+    replicates: int = Field(
+        2000,
+        ge=200,
+        le=10_000,
+        title="Replicates",
+        description="Times that the rows are drawn anew by the bootstrap.",
+        json_schema_extra={"unit": "draws"},
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**32, title="Seed", description="Of the bootstrap. Models are compared by the same draws."
+    )
+    horizon: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        title="Horizon",
+        description="Rows that a forecast looks ahead; empty: as the model's manifest says.",
+        json_schema_extra={"unit": "rows"},
+    )
+    batches: list[BatchSize] = Field(
+        [1, 32],
+        min_length=1,
+        max_length=8,
+        title="Batch sizes",
+        description="Latency and throughput are measured at each of these batch sizes.",
+        json_schema_extra={"unit": "rows"},
+    )
+    runs: int = Field(
+        200,
+        ge=20,
+        le=100_000,
+        title="Runs",
+        description="Calls of the model that a latency is measured over.",
+        json_schema_extra={"unit": "calls"},
+    )
+    threads: int = Field(
+        1,
+        ge=1,
+        le=256,
+        title="Threads",
+        description="Processor threads while measuring.",
+        json_schema_extra={"unit": "threads"},
+    )
+
+    def same_figures(self) -> dict[str, object]:
+        """What decides the figures: of two evaluations on one set it must be equal."""
+        return self.model_dump(mode="json", exclude=set(TIMED))
+
+
+Task = Literal["classification", "regression", "forecast", "ranking"]
+METRICS: dict[str, dict[str, Literal["higher", "lower"]]] = {
+    "classification": {
+        "accuracy": "higher",
+        "f1_macro": "higher",
+        "precision_macro": "higher",
+        "recall_macro": "higher",
+        "precision": "higher",
+        "recall": "higher",
+        "f1": "higher",
+        "auc": "higher",
+        "log_loss": "lower",
+        "brier": "lower",
+        "ece": "lower",
+    },
+    "regression": {"rmse": "lower", "mae": "lower", "r2": "higher", "mape": "lower"},
+    "forecast": {"rmse": "lower", "mae": "lower", "r2": "higher", "mape": "lower"},
+    "ranking": {"map": "higher", "mrr": "higher"},
+}
+"""Metrics by task and which way is better; a ranking has ndcg_at_<k> too, for each rank asked for."""
+
+
+def metrics_of(task: str, spec: EvaluateSpec) -> dict[str, Literal["higher", "lower"]]:
+    """The metrics that an evaluation of this task may have; which of them it has, the rows decide."""
+    found: dict[str, Literal["higher", "lower"]] = {}
+    if task == "ranking":
+        found = {f"ndcg_at_{place}": "higher" for place in dict.fromkeys(spec.places)}
+    return found | METRICS[task]

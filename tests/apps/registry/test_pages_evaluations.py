@@ -1,0 +1,133 @@
+import html
+
+import pytest
+
+from apps.jobs import doorbell
+from apps.jobs.models import Job
+from apps.registry.models import EvaluationSet, Gate
+
+pytestmark = pytest.mark.django_db
+M = "/p/demo/models/wti-forecast"
+
+
+@pytest.fixture(autouse=True)
+def _silent(monkeypatch):
+    monkeypatch.setattr(doorbell, "ring", lambda queue: None)
+
+
+@pytest.fixture
+def filled(registered, approved, a_set, gate, measure):
+    first = registered()
+    approved(first)
+    second, on = registered(), a_set(spec={"slices": [{"column": "region"}]})
+    gate(first.model, on, margin=0.05)
+    measure(first, on, 1.0, 0.0, parts=[("region", "south", 1.0)])
+    measure(second, on, 1.2, 0.1, parts=[("region", "south", 1.4)])
+    return second
+
+
+def text_of(answer):
+    return html.unescape(answer.content.decode())
+
+
+def test_a_metric_over_versions_with_gates_and_sets(web, engineer, filled):
+    text = text_of(web(engineer).get(f"{M}/baselines"))
+    assert "rmse over versions" in text
+    for part in ("v1 fp32", "v2 fp32", "later-r1", "Gates are set by an approver", "Make an evaluation set"):
+        assert part in text
+    assert "Set a gate" not in text
+
+
+def test_a_model_without_sets_says_how_to_begin(web, engineer, registered):
+    registered()
+    text = text_of(web(engineer).get(f"{M}/baselines"))
+    assert "No set fits this model yet" in text
+    assert "No gate: any version may be asked for" in text
+
+
+def test_a_version_tells_its_gates_slices_and_pace(web, viewer, filled):
+    text = text_of(web(viewer).get(f"{M}/2/evaluations"))
+    for part in ("Failed: worse by more than the margin", "region: south", "95th percentile", "Model card, HTML"):
+        assert part in text
+    assert "Train a better version" in text
+    assert f'action="{M}/2/evaluate"' not in text
+
+
+def test_a_version_that_was_not_evaluated(web, engineer, registered, a_set):
+    registered(), a_set()
+    text = text_of(web(engineer).get(f"{M}/1/evaluations"))
+    assert "Not evaluated yet" in text
+    assert f'action="{M}/1/evaluate"' in text
+
+
+def test_the_overview_says_that_it_may_not_go_out(web, engineer, filled):
+    assert "May not go out: rmse on later: Failed" in text_of(web(engineer).get(f"{M}/2"))
+
+
+def test_a_refused_request_keeps_what_was_typed(web, engineer, filled):
+    answer = web(engineer).post(f"{M}/2/promote", {"comment": "please"})
+    assert answer.status_code == 409
+    text = text_of(answer)
+    assert "is worse than v1. The difference is 0.2" in text
+    assert ">please</textarea>" in text
+
+
+def test_evaluate_by_form(web, engineer, registered, a_set):
+    registered(), a_set()
+    answer = web(engineer).post(f"{M}/1/evaluate", {"set": "later-r1", "variant": "int8"})
+    job = Job.objects.get(kind="evaluate")
+    assert answer["Location"] == f"/p/demo/jobs/{job.pk}"
+    answer = web(engineer).post(f"{M}/1/evaluate", {"set": "none-r1", "variant": "int8"})
+    assert answer.status_code == 404
+    assert "no evaluation set 'none-r1'" in text_of(answer)
+
+
+def test_make_a_set_by_form(web, engineer, registered, dataset_version):
+    registered()
+    filled_in = {"name": "fresh", "data": str(dataset_version.pk), "task": "forecast", "target": "close"}
+    answer = web(engineer).post(f"{M}/evaluation-sets", filled_in | {"slices": "planet"})
+    assert answer.status_code == 422
+    text = text_of(answer)
+    assert "has no column 'planet'" in text
+    assert 'value="fresh"' in text
+    answer = web(engineer).post(f"{M}/evaluation-sets", filled_in | {"slices": "region, close", "first_row": "20"})
+    assert answer.status_code == 302
+    made = EvaluationSet.objects.get()
+    assert [one["column"] for one in made.spec["slices"]] == ["region", "close"]
+    assert made.spec["first_row"] == 20
+
+
+@pytest.mark.parametrize("data", ["", "x", "9" * 30, "999"])
+def test_a_table_that_is_none_is_refused(data, web, engineer, registered):
+    registered()
+    answer = web(engineer).post(f"{M}/evaluation-sets", {"name": "fresh", "data": data})
+    assert answer.status_code == 422
+    assert "Choose the table to measure on." in text_of(answer)
+
+
+def test_gates_by_form(web, approver, engineer, registered, a_set):
+    registered(), a_set()
+    sent = {"set": "later-r1", "metric": "mae", "margin": "much"}
+    answer = web(approver).post(f"{M}/gates", sent)
+    assert answer.status_code == 422
+    assert "much is no number." in text_of(answer)
+    assert web(approver).post(f"{M}/gates", sent | {"margin": "0.5", "confidence": "90"}).status_code == 302
+    gate = Gate.objects.get()
+    assert (gate.metric, gate.margin, gate.confidence) == ("mae", 0.5, 0.9)
+    assert web(engineer).post(f"{M}/gates", sent).status_code == 403
+    assert web(approver).post(f"{M}/gates/{gate.pk}/remove", {"reason": ""}).status_code == 422
+    assert web(approver).post(f"{M}/gates/{gate.pk}/remove", {"reason": "old"}).status_code == 302
+    assert not Gate.objects.filter(removed_at=None).exists()
+
+
+def test_the_approval_shows_the_gate(web, approver, actor_for, engineer, registered, approved, a_set, gate, measure):
+    first = registered()
+    approved(first)
+    second, on = registered(), a_set()
+    gate(first.model, on)
+    measure(first, on, 1.0, 0.0)
+    measure(second, on, 1.0, 0.1)
+    asked = web(engineer).post(f"{M}/2/promote", {})
+    text = text_of(web(approver).get(asked["Location"]))
+    assert "Not significant: the interval holds the margin" in text
+    assert "Whether it is worse than the gate lets through: later-r1 rmse." in text

@@ -1,0 +1,41 @@
+import json
+
+import numpy as np
+import pytest
+
+from tests.deepseek.models.making import make_model
+from tests.deepseek.test_cli import fine, refused
+
+ROWS = "".join(f"{i % 7},{i % 3},{i % 5},{i % 4}\n" for i in range(40))
+QUICK = ["--runs", 20, "--batches", "1", "--replicates", 200]
+
+
+@pytest.fixture
+def model(tmp_path):
+    make_model(tmp_path / "model", task="regression", inputs=3)
+    (tmp_path / "table.csv").write_text(f"x0,x1,x2,y\n{ROWS}")
+
+
+@pytest.mark.usefixtures("model")
+def test_a_model_folder_and_a_table(deepseek, tmp_path):
+    slices = json.dumps([{"column": "x1"}])
+    run = fine(deepseek("evaluate", "model", "table.csv", "-o", "out", *QUICK, "--slices", slices))
+    assert "rows: 40" in run.stdout
+    assert "metrics: rmse " in run.stdout
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["slices"][0]["column"] == "x1"
+    assert np.isfinite(json.loads((tmp_path / "out/evaluation.json").read_text())["metrics"][0]["low"])
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["model", "none.csv", "-o", "out"], ["none.csv"]),
+        (["nowhere", "table.csv", "-o", "out"], ["is no folder of a model"]),
+        (["model", "table.csv", "-o", "out", "--replicates", "1"], ["field: /replicates", "at least 200"]),
+        (["model", "table.csv", "-o", "out", "--slices", "x1"], ["a JSON list"]),
+        (["model", "table.csv"], ["-o/--out"]),
+    ],
+)
+def test_bad_input_is_explained(deepseek, words, parts):
+    refused(deepseek("evaluate", *words), *parts)
