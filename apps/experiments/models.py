@@ -93,8 +93,8 @@ class Run(models.Model):
     spec_digest = models.CharField(max_length=64, blank=True)
     inputs = models.JSONField(default=dict)  # slot -> digest
     figures = models.JSONField(default=dict)  # what was measured on held-out rows: plane/figures/v1
-    metrics_digest = models.CharField(max_length=64, blank=True)  # of every point, once it has ended
-    metrics_count = models.BigIntegerField(default=0)  # points, once it has ended
+    metrics_digest = models.CharField(max_length=64, blank=True)  # of every point but `system/`, once it has ended
+    metrics_count = models.BigIntegerField(default=0)  # of these points, once it has ended
 
     objects = RunQuerySet.as_manager()
 

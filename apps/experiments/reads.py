@@ -17,6 +17,7 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
 from apps.experiments.models import Experiment, ExperimentQuerySet, Metric, MetricPoint, Run, RunParam, RunQuerySet
+from apps.experiments.series import SYSTEM, is_system
 from apps.experiments.states import RunState
 from apps.jobs.kinds import KINDS
 from apps.jobs.reads import known
@@ -127,7 +128,8 @@ def columns_of(runs: Sequence[Run], *, first: Iterable[str] = (), params: bool =
     keys = [run.pk for run in runs]
     if not keys:
         return Columns()
-    counted = Metric.objects.filter(run__in=keys).values("key").annotate(count=Count("pk")).order_by("-count", "key")
+    held = Metric.objects.filter(run__in=keys).exclude(key__startswith=SYSTEM)  # the machine's are there for who asks
+    counted = held.values("key").annotate(count=Count("pk")).order_by("-count", "key")
     found = Columns(metrics=list(dict.fromkeys([*first, *preferred([row["key"] for row in counted[:100]])]))[:COLUMNS])
     values: dict[str, dict[str, Metric]] = defaultdict(dict)
     for metric in Metric.objects.filter(run__in=keys, key__in=found.metrics):
@@ -143,8 +145,13 @@ def columns_of(runs: Sequence[Run], *, first: Iterable[str] = (), params: bool =
 
 
 def preferred(keys: Iterable[str]) -> list[str]:
-    """What was measured on held-out rows comes first, then losses, the baseline last; else the order stays."""
-    return sorted(keys, key=lambda key: (not key.startswith("test/"), not is_loss(key), key.startswith("baseline/")))
+    """What was measured on held-out rows comes first, then losses, the baseline and the machine last; else the order
+    stays.
+    """
+    return sorted(
+        keys,
+        key=lambda key: (is_system(key), not key.startswith("test/"), not is_loss(key), key.startswith("baseline/")),
+    )
 
 
 def is_loss(key: str) -> bool:
@@ -181,6 +188,13 @@ def list_metrics(actor: Actor, run: Run) -> QuerySet[Metric]:
     """The metrics of a run, to be paged by `key`."""
     policy.require(actor, "run.view", run)
     return Metric.objects.filter(run=run)
+
+
+def split_metrics(actor: Actor, run: Run, limit: int) -> tuple[list[Metric], list[Metric]]:
+    """(what the run measured, what its machine did), each by key and at most so many; two queries."""
+    found = list_metrics(actor, run).order_by("key")
+    of_machine = Q(key__startswith=SYSTEM)
+    return list(found.exclude(of_machine)[:limit]), list(found.filter(of_machine)[:limit])
 
 
 def params_of(actor: Actor, run: Run) -> list[RunParam]:

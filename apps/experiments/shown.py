@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from apps.experiments.models import Metric, Run
 from apps.experiments.reads import Row, is_loss
+from apps.experiments.series import is_system
 
 LINES = 4  # metrics of one run in one chart
 
@@ -120,7 +121,7 @@ def drawn_first(metrics: Sequence[Metric]) -> list[Metric]:
 def common_series(rows: Sequence[Row]) -> list[str]:
     """The metrics of which at least two of the compared runs have a line, losses first, validation before training."""
     keys = [row.key for row in rows if sum(metric is not None and metric.count > 1 for metric in row.values) > 1]
-    return sorted(keys, key=lambda key: (not is_loss(key), not key.lower().startswith("val"), key))
+    return sorted(keys, key=lambda key: (is_system(key), not is_loss(key), not key.lower().startswith("val"), key))
 
 
 GROUPS = {
