@@ -16,7 +16,16 @@ from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
-from apps.experiments.models import Experiment, ExperimentQuerySet, Metric, MetricPoint, Run, RunParam, RunQuerySet
+from apps.experiments.models import (
+    Experiment,
+    ExperimentQuerySet,
+    Metric,
+    MetricPoint,
+    Run,
+    RunParam,
+    RunQuerySet,
+    RunTag,
+)
 from apps.experiments.series import SYSTEM, is_system
 from apps.experiments.states import RunState
 from apps.jobs.kinds import KINDS
@@ -31,6 +40,8 @@ PARAMS = 2000  # params that are read of a run
 KEYS_ASKED = 20  # metrics of one CSV file
 POINTS_PER_READ = 5000
 BY_METRIC = "metrics."
+SOURCE_TAGS = tuple(f"mlflow.source.{name}" for name in ("name", "type", "git.commit", "git.branch", "git.repoURL"))
+"""Tags by which MLflow's clients tell the code of a run."""
 
 
 # -- lists ----------------------------------------------------------------------------------------------------------
@@ -277,6 +288,14 @@ def side_by_side(runs: Sequence[str], cells: Iterable[tuple[str, str, Any]]) -> 
     for run, key, value in cells:
         rows[key][run] = value
     return [Row(key, [found.get(run) for run in runs]) for key, found in sorted(rows.items())]
+
+
+def source_tags(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
+    """{run: its tags of SOURCE_TAGS} of runs that were read for somebody; one query."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for tag in RunTag.objects.filter(run__in=[run.pk for run in runs], key__in=SOURCE_TAGS):
+        found[tag.run_id][tag.key] = tag.value[:500]
+    return dict(found)
 
 
 def ids_in(values: Iterable[str]) -> list[str]:

@@ -166,23 +166,3 @@ def group_word(group: str) -> str:
         "": _("Other"),
     }
     return named.get(group, group)
-
-
-# -- several runs ---------------------------------------------------------------------------------------------------
-def made_with(runs: Sequence[Run]) -> list[Row]:
-    """What these runs were made of and on, where it is not the same: data, code, versions, machine."""
-    rows = [Row(_("code"), [run.code_digest for run in runs])]
-    slots = sorted({slot for run in runs for slot in run.inputs})
-    rows += [Row(_("input %(slot)s") % {"slot": slot}, [run.inputs.get(slot, "") for run in runs]) for slot in slots]
-    packages = [run.environment.get("packages") or {} for run in runs]
-    rows += [
-        Row(name, [one.get(name, "") for one in packages]) for name in sorted({key for one in packages for key in one})
-    ]
-    for key, word in (
-        ("python", "Python"),
-        ("node", _("node")),
-        ("processor", _("processor")),
-        ("threads", _("threads")),
-    ):
-        rows.append(Row(word, [run.environment.get(key, "") for run in runs]))
-    return [row for row in rows if row.differs]
