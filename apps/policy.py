@@ -45,6 +45,7 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "pipeline.cancel": frozenset({ENGINEER}),
     "run.view": MEMBERS | {WORKER},
     "run.record": frozenset({WORKER}),  # measured by a job, never claimed by a person
+    "run.annotate": frozenset({ENGINEER}),  # note, tags, deleted and back: nothing that was measured
     "model.view": MEMBERS | {WORKER},
     "model.create": frozenset({ENGINEER, WORKER}),
     "model.register_version": frozenset({WORKER}),
@@ -146,6 +147,7 @@ SCOPES: dict[str, frozenset[str]] = {
     "jobs:write": frozenset(
         {"job.submit", "job.cancel", "job.retry", "job.prioritise", "pipeline.submit", "pipeline.cancel"}
     ),
+    "runs:write": frozenset({"run.annotate"}),
     "models:write": frozenset(
         {
             "model.create",

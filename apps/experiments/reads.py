@@ -16,12 +16,15 @@ from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
+from apps.experiments.annotations import NOTE, TAGS_LIMIT
 from apps.experiments.models import (
     Experiment,
     ExperimentQuerySet,
     Metric,
     MetricPoint,
     Run,
+    RunDataset,
+    RunModel,
     RunParam,
     RunQuerySet,
     RunTag,
@@ -37,6 +40,7 @@ COMPARED = (2, 20)  # runs side by side: twenty lines have twenty signs
 COLUMNS = 8  # metrics, and params, that a list shows
 ROWS_COMPARED = 500  # params, and metrics, that a comparison shows
 PARAMS = 2000  # params that are read of a run
+USED = 100  # datasets, and models, of a run that its page shows
 KEYS_ASKED = 20  # metrics of one CSV file
 POINTS_PER_READ = 5000
 BY_METRIC = "metrics."
@@ -206,6 +210,31 @@ def split_metrics(actor: Actor, run: Run, limit: int) -> tuple[list[Metric], lis
     found = list_metrics(actor, run).order_by("key")
     of_machine = Q(key__startswith=SYSTEM)
     return list(found.exclude(of_machine)[:limit]), list(found.filter(of_machine)[:limit])
+
+
+def datasets_of(actor: Actor, run: Run) -> list[RunDataset]:
+    """What a client says the run read, by name, USED at most; without schema and profile."""
+    policy.require(actor, "run.view", run)
+    return list(RunDataset.objects.filter(run=run).defer("schema", "profile").order_by("name", "digest")[:USED])
+
+
+def models_of(actor: Actor, run: Run) -> list[RunModel]:
+    """The logged models that the run read or made, USED at most."""
+    policy.require(actor, "run.view", run)
+    found = RunModel.objects.filter(run=run, model__deleted_at__isnull=True).select_related("model")
+    return list(found.order_by("direction", "step", "id")[:USED])
+
+
+def list_tags(actor: Actor, run: Run) -> list[RunTag]:
+    """The tags of a run by their keys, the note not among them."""
+    policy.require(actor, "run.view", run)
+    return list(RunTag.objects.filter(run=run).exclude(key=NOTE).order_by("key")[:TAGS_LIMIT])
+
+
+def get_note(actor: Actor, run: Run) -> str:
+    """The note of a run, in Markdown; empty for none."""
+    policy.require(actor, "run.view", run)
+    return RunTag.objects.filter(run=run, key=NOTE).values_list("value", flat=True).first() or ""
 
 
 def params_of(actor: Actor, run: Run) -> list[RunParam]:

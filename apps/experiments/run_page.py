@@ -15,10 +15,12 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from apps import policy
 from apps.actors import Actor
 from apps.audit.reads import timeline
 from apps.experiments import looks, previews, reads, shown
 from apps.experiments.looks import Look
+from apps.experiments.markdown import rendered
 from apps.experiments.models import Metric, Run
 from apps.jobs.views import within
 
@@ -34,12 +36,19 @@ EVERY, EVERY_OUTSIDE = 10, 3  # seconds between two looks of an open page: a job
 def run_page(request: HttpRequest, project: str, run: str, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/runs/<id>[/<tab>]"""
     actor, where = within(request, project)
-    found = reads.get_run(actor, where, run)
+    return run_response(request, actor, reads.get_run(actor, where, run), tab)
+
+
+def run_response(
+    request: HttpRequest, actor: Actor, found: Run, tab: str = "overview", *, status: int = 200, **more: Any
+) -> HttpResponse:
+    """One tab of the page; `more` says what became of a form on it."""
     measured, system = reads.split_metrics(actor, found, METRICS)
     metrics = in_order(measured)
-    context = head_context(found, metrics, tab) | tab_context(request, actor, found, metrics, system, tab)
+    context = head_context(found, metrics, tab) | tab_context(request, actor, found, metrics, system, tab) | more
+    context["may_annotate"] = policy.allows(actor, "run.annotate", found)
     wrong = context.get("wrong")
-    return render(request, f"experiments/{tab}.html", context, status=wrong.status if wrong else 200)
+    return render(request, f"experiments/{tab}.html", context, status=wrong.status if wrong else status)
 
 
 @require_safe
@@ -100,6 +109,7 @@ def tab_context(
     match tab:
         case "overview":
             context = {"params": reads.params_of(actor, run), "artifacts": artifacts_of(run)}
+            context |= said_context(actor, run) | used_context(actor, run)
             return context | chart_context(request, run, metrics, system, tab)
         case "metrics":
             return chart_context(request, run, metrics, system, tab)
@@ -110,6 +120,17 @@ def tab_context(
         case "audit":
             return {"events": timeline(actor, "run", run.pk)}
     return {}
+
+
+def said_context(actor: Actor, run: Run) -> dict[str, Any]:
+    """What people say of the run."""
+    note = reads.get_note(actor, run)
+    return {"note": note, "note_html": rendered(note) if note else "", "tags": reads.list_tags(actor, run)}
+
+
+def used_context(actor: Actor, run: Run) -> dict[str, Any]:
+    """The datasets and models that a client says it used or made."""
+    return {"datasets": reads.datasets_of(actor, run), "models": reads.models_of(actor, run)}
 
 
 def artifacts_of(run: Run) -> list[Any]:

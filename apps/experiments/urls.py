@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.experiments import compare_page, lists, run_page
+from apps.experiments import annotate_page, compare_page, lists, run_page
 
 app_name = "experiments"
 urlpatterns = [
@@ -14,6 +14,11 @@ urlpatterns = [
         for tab in run_page.TABS
         if tab != "overview"
     ),
+    path("runs/<slug:run>/note", annotate_page.note, name="note"),
+    path("runs/<slug:run>/tags", annotate_page.add_tag, name="add_tag"),
+    path("runs/<slug:run>/tags/remove", annotate_page.remove_tag, name="remove_tag"),
+    path("runs/<slug:run>/delete", annotate_page.delete, name="delete"),
+    path("runs/<slug:run>/restore", annotate_page.restore, name="restore"),
     *(
         path(f"runs/<slug:run>/{tab}/charts", run_page.run_charts, {"tab": tab}, name=f"{tab}_charts")
         for tab in run_page.DRAWN_TABS

@@ -29,24 +29,6 @@ FIGURES = {
 
 
 @pytest.fixture
-def page(project):
-    return lambda tail="": f"/p/{project.slug}/runs{tail}"
-
-
-@pytest.fixture
-def read(web, engineer, page):
-    """read(tail, status=200) -> the text of a page."""
-    client = web(engineer)
-
-    def ask(tail="", status=200) -> str:
-        answer = client.get(page(tail))
-        assert answer.status_code == status, answer.status_code
-        return answer.content.decode()
-
-    return ask
-
-
-@pytest.fixture
 def two(start, log):
     runs = [start(name=name, params={"lr": lr, "seed": "0"}) for name, lr in (("first", "0.1"), ("second", "0.2"))]
     for run, value in zip(runs, (0.3, 0.2), strict=True):
