@@ -46,6 +46,7 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "run.view": MEMBERS | {WORKER},
     "run.record": frozenset({WORKER}),  # measured by a job, never claimed by a person
     "run.annotate": frozenset({ENGINEER}),  # note, tags, deleted and back: nothing that was measured
+    "run.track": frozenset({ENGINEER, OPERATOR}),  # recorded from outside: whose word it is stands on the run
     "model.view": MEMBERS | {WORKER},
     "model.create": frozenset({ENGINEER, WORKER}),
     "model.register_version": frozenset({WORKER}),
@@ -147,7 +148,7 @@ SCOPES: dict[str, frozenset[str]] = {
     "jobs:write": frozenset(
         {"job.submit", "job.cancel", "job.retry", "job.prioritise", "pipeline.submit", "pipeline.cancel"}
     ),
-    "runs:write": frozenset({"run.annotate"}),
+    "runs:write": frozenset({"run.annotate", "run.track"}),
     "models:write": frozenset(
         {
             "model.create",

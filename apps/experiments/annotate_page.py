@@ -11,9 +11,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from apps.errors import Conflict, Invalid, NotFound
-from apps.experiments import annotations, reads
+from apps.experiments import reads
 from apps.experiments.models import Run
 from apps.experiments.run_page import run_response
+from apps.experiments.services import annotations
 from apps.jobs.views import within
 
 

@@ -11,10 +11,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.datasets.requests import checked
-from apps.experiments import annotations
 from apps.experiments.api import found_run
 from apps.experiments.models import Run
 from apps.experiments.reads import get_note, list_tags
+from apps.experiments.services import annotations
 
 KEY = OpenApiParameter("key", str, required=True, description="Key of the tag.")
 REASON = OpenApiParameter("reason", str, description="Goes into the audit trail.")

@@ -16,7 +16,6 @@ from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
-from apps.experiments.annotations import NOTE, TAGS_LIMIT
 from apps.experiments.models import (
     Experiment,
     ExperimentQuerySet,
@@ -30,6 +29,7 @@ from apps.experiments.models import (
     RunTag,
 )
 from apps.experiments.series import SYSTEM, is_system
+from apps.experiments.services.annotations import NOTE, TAGS_LIMIT
 from apps.experiments.states import RunState
 from apps.jobs.kinds import KINDS
 from apps.jobs.reads import known

@@ -41,6 +41,7 @@ IN_A_PROJECT = """
     run.view                               VEA --- W--  read
     run.record                             --- --- W--  -
     run.annotate                           -E- --- ---  runs:write
+    run.track                              -E- --- --O  runs:write
     model.view                             VEA --- W--  read
     model.create                           -E- --- W--  models:write
     model.register_version                 --- --- W--  -

@@ -8,8 +8,8 @@ import pytest
 
 from apps.audit.models import AuditRecord
 from apps.errors import Conflict, Invalid, NotFound, Refused
-from apps.experiments import annotations
-from apps.experiments.annotations import NOTE, VALUE_LIMIT
+from apps.experiments.services import annotations
+from apps.experiments.services.annotations import NOTE, VALUE_LIMIT
 from apps.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
