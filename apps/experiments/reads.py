@@ -16,6 +16,10 @@ from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
+from apps.experiments.filters import grammar
+from apps.experiments.filters.grammar import FilterError, parse
+from apps.experiments.filters.runs import matching
+from apps.experiments.filters.vocabularies import RUNS
 from apps.experiments.models import (
     Experiment,
     ExperimentQuerySet,
@@ -35,7 +39,9 @@ from apps.jobs.kinds import KINDS
 from apps.jobs.reads import known
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
-FILTERS = ("status", "kind", "experiment", "name")
+FILTERS = ("status", "kind", "experiment", "name", "deleted", "filter")
+DELETED = ("", "only", "all")  # runs that are there, those that are deleted, both
+FILTER_LIMIT = 2000  # characters
 COMPARED = (2, 20)  # runs side by side: twenty lines have twenty signs
 COLUMNS = 8  # metrics, and params, that a list shows
 ROWS_COMPARED = 500  # params, and metrics, that a comparison shows
@@ -63,10 +69,14 @@ class Asked:
     kind: str = ""
     experiment: str = ""  # its number
     name: str = ""  # a part of it
+    deleted: str = ""  # of DELETED
+    filter: str = ""  # in MLflow's filter language
 
     def check(self) -> None:
         """Raise Invalid for what does not exist: an empty list would look like an answer."""
         known("status", self.status, RunState.values)
+        known("deleted", self.deleted, DELETED)
+        self.comparisons()
         known("kind", self.kind, [kind for kind in KINDS if KINDS[kind].tracked])
         if self.experiment and not (
             self.experiment.isascii() and self.experiment.isdigit() and len(self.experiment) < 10
@@ -78,19 +88,36 @@ class Asked:
                 hint="GET experiments lists them.",
             )
 
+    def comparisons(self) -> tuple[grammar.Comparison, ...]:
+        """What the filter says. Raises FilterError, which knows the place of a mistake."""
+        text = self.filter.strip()
+        if len(text) > FILTER_LIMIT:
+            raise FilterError(f"The filter has {len(text)} characters; {FILTER_LIMIT} are read.", end=len(text))
+        return parse(text, RUNS)
+
+    def narrow(self, rows: QuerySet[Any], prefix: str = "") -> QuerySet[Any]:
+        """The rows whose run, at `prefix`, fits. The table of runs stands in the query by its own name."""
+        rows = rows.filter(self.query(prefix))
+        said = self.comparisons()
+        # A name is never null: the condition makes the join that the filter's SQL needs.
+        return rows.filter(matching(said), **{f"{prefix}name__isnull": False}) if said else rows
+
     def query(self, prefix: str = "") -> Q:
         """The condition on runs, or on what stands at `prefix` of them."""
         asked = {"state": self.status, "kind": self.kind, "name__icontains": self.name.replace("\x00", "")}
         if self.experiment:
             asked["experiment__number"] = self.experiment
-        return Q(**{f"{prefix}{lookup}": value for lookup, value in asked.items() if value})
+        found = Q(**{f"{prefix}{lookup}": value for lookup, value in asked.items() if value})
+        if self.deleted != "all":
+            found &= Q(**{f"{prefix}deleted_at__isnull": not self.deleted})
+        return found
 
 
 def list_runs(actor: Actor, project: Project, asked: Asked) -> RunQuerySet:
     """The runs of a project that match, to be paged by `started_at` and `id`."""
     policy.require(actor, "run.view", project)
     asked.check()
-    found = Run.objects.visible_to(actor).filter(asked.query(), project=project)
+    found: RunQuerySet = asked.narrow(Run.objects.visible_to(actor).filter(project=project))  # type: ignore[assignment]
     return found.select_related("experiment").defer("environment")
 
 
@@ -101,7 +128,7 @@ def list_by_metric(actor: Actor, project: Project, asked: Asked, key: str) -> Qu
     """
     policy.require(actor, "run.view", project)
     asked.check()
-    found = Metric.objects.filter(asked.query("run__"), project=project, key=key, is_nan=False)
+    found = asked.narrow(Metric.objects.filter(project=project, key=key, is_nan=False), "run__")
     if not actor.plane_role:
         found = found.filter(project_id__in=actor.project_ids)
     return found.select_related("run__experiment").defer("run__environment")

@@ -2,12 +2,14 @@
 
 from django.urls import path
 
-from apps.experiments import annotate_page, compare_page, lists, run_page
+from apps.experiments import annotate_page, bulk_page, compare_page, lists, run_page
 
 app_name = "experiments"
 urlpatterns = [
     path("runs", lists.run_list, name="list"),
     path("runs/compare", compare_page.compare, name="compare"),
+    path("runs/bulk", bulk_page.bulk, name="bulk"),
+    path("runs/complete", bulk_page.complete, name="complete"),
     path("runs/<slug:run>", run_page.run_page, name="detail"),
     *(
         path(f"runs/<slug:run>/{tab}", run_page.run_page, {"tab": tab}, name=tab)
