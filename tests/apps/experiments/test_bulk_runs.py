@@ -1,4 +1,4 @@
-"""Many runs at once: tag, delete, restore; compare and points lead to their addresses; each may be refused by itself."""
+"""Many runs at once: tag, delete, restore; compare and points lead elsewhere; each may be refused by itself."""
 
 from __future__ import annotations
 
