@@ -28,14 +28,14 @@ class NoteBody(serializers.Serializer[Any]):
     )
 
 
-class TagBody(serializers.Serializer[Any]):
+class RunTagBody(serializers.Serializer[Any]):
     key = serializers.CharField(trim_whitespace=False, help_text=f"1 to {annotations.KEY_LIMIT} characters.")
     value = serializers.CharField(
         allow_blank=True, trim_whitespace=False, default="", help_text=f"At most {annotations.VALUE_LIMIT} characters."
     )
 
 
-class TagSerializer(serializers.Serializer[Any]):
+class RunTagSerializer(serializers.Serializer[Any]):
     key = serializers.CharField()
     value = serializers.CharField()
 
@@ -58,15 +58,15 @@ class NoteView(APIView):
 class TagsView(APIView):
     """The tags of a run."""
 
-    @extend_schema(operation_id="run_tags_list", responses=TagSerializer(many=True))
+    @extend_schema(operation_id="run_tags_list", responses=RunTagSerializer(many=True))
     def get(self, request: Request, project: str, run: str) -> Response:
         return tags_of(request, found_run(request, project, run))
 
-    @extend_schema(operation_id="run_tags_set", request=TagBody, responses=TagSerializer(many=True))
+    @extend_schema(operation_id="run_tags_set", request=RunTagBody, responses=RunTagSerializer(many=True))
     def post(self, request: Request, project: str, run: str) -> Response:
         """Set one tag; answers with all of them."""
         found = found_run(request, project, run)
-        annotations.set_run_tag(actor=request.actor, run=found, **checked(TagBody, request.data))
+        annotations.set_run_tag(actor=request.actor, run=found, **checked(RunTagBody, request.data))
         return tags_of(request, found)
 
     @extend_schema(operation_id="run_tags_delete", parameters=[KEY], responses={204: None})
@@ -94,4 +94,4 @@ class RestoreView(APIView):
 
 
 def tags_of(request: Request, run: Run) -> Response:
-    return Response(TagSerializer(list_tags(request.actor, run), many=True).data)
+    return Response(RunTagSerializer(list_tags(request.actor, run), many=True).data)
