@@ -46,6 +46,8 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "run.view": MEMBERS | {WORKER},
     "run.record": frozenset({WORKER}),  # measured by a job, never claimed by a person
     "run.rerun": frozenset({ENGINEER}),
+    "run.annotate": frozenset({ENGINEER}),  # note, tags, deleted and back: nothing that was measured
+    "run.track": frozenset({ENGINEER, OPERATOR}),  # recorded from outside: whose word it is stands on the run
     "model.view": MEMBERS | {WORKER},
     "model.create": frozenset({ENGINEER, WORKER}),
     "model.register_version": frozenset({WORKER}),
@@ -151,6 +153,7 @@ SCOPES: dict[str, frozenset[str]] = {
     "jobs:write": frozenset(
         {"job.submit", "job.cancel", "job.retry", "job.prioritise", "pipeline.submit", "pipeline.cancel", "run.rerun"}
     ),
+    "runs:write": frozenset({"run.annotate", "run.track"}),
     "models:write": frozenset(
         {
             "model.create",

@@ -81,6 +81,7 @@ INSTALLED_APPS = [
     "apps.reruns",
     "apps.registry",
     "apps.openlineage",
+    "apps.mlflow",
     "workers",
     "controlplane",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -85,16 +86,20 @@ class Heartbeat(threading.Thread):
                 services.renew_leases(actor=self.actor, owner=self.owner, jobs=jobs)
                 self.renewed_at = now
         if now - self.node_at > NODE_SECONDS:
-            self.say_alive(len(watched))
+            self.say_alive(watched)
             self.node_at = now
 
-    def say_alive(self, running: int) -> None:
-        """The node's load, and every so often a sample of it, for whoever looks back."""
+    def say_alive(self, watched: Mapping[tuple[int, int], Attempt]) -> None:
+        """The node's load, and every so often a sample of it, for whoever looks back; the attempts keep it with their
+        runs.
+        """
         load = hardware.load(settings.PLANE_HOME, store_folder())
+        for attempt in watched.values():
+            attempt.observe(load)
         heartbeat(actor=self.actor, node=self.node, load=load)
         if time.monotonic() - self.sampled_at >= SAMPLE_SECONDS / 2:  # so that no 15 s are left out
             self.sampled_at = time.monotonic()
-            record_sample(actor=self.actor, node=self.node, load=load, running=running)
+            record_sample(actor=self.actor, node=self.node, load=load, running=len(watched))
 
     def look(self, watched: dict[tuple[int, int], Attempt]) -> None:
         """Tell each attempt whether it is still ours and whether somebody wants it cancelled."""

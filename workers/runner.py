@@ -30,6 +30,7 @@ from apps.nodes.hardware import oom_kills
 from deepseek.code import code_digest
 from workers import checkpoints, kinds, outputs, pseudonyms, relay
 from workers.process import EngineProcess, marker
+from workers.system_metrics import SystemMetrics
 from workers.tracking import Tracker, environment
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Attempt:
         self.tracker = Tracker(self.actor, job)
         self.relay = relay.Relay(job, self.actor, record=self.tracker.log)
         self.keeper = checkpoints.Keeper(job, self.actor, self.relay, self.scratch)
+        self.system: SystemMetrics | None = None  # while the engine runs
 
     def stop(self, reason: str) -> None:
         """Ask the attempt to end; the first reason counts."""
@@ -68,6 +70,11 @@ class Attempt:
             self.reason = reason
             if self.wake >= 0:
                 os.eventfd_write(self.wake, 1)
+
+    def observe(self, load: Mapping[str, Any]) -> None:
+        """The node's load, from the heartbeat's thread."""
+        if self.system is not None:
+            self.system.offer(load)
 
     def check(self) -> None:
         """Raise Stopped if the attempt is to end: between any two pieces of long work."""
@@ -156,8 +163,10 @@ class Attempt:
         try:
             who = process.identity()
             self.insisting(lambda: services.report_events(actor=self.actor, job=self.job, events=(), process=who))
+            self.system = SystemMetrics(self.job, self.tracker, process.shim.pid)
             self.watch(process)
         finally:
+            self.system = None
             code = process.close(GRACE_SECONDS)
         self.relay.end()
         self.relay.memory_ran_out = oom_kills() > killed_before
@@ -190,7 +199,12 @@ class Attempt:
                 if time.monotonic() > self.deadline:
                     self.stop("timeout")
                 self.patiently(self.keeper.advance)
+                self.patiently(self.sample)
                 self.patiently(self.relay.flush_if_due)
+
+    def sample(self) -> None:
+        if self.system is not None:
+            self.system.advance()
 
     def patiently(self, write: Callable[[], T]) -> T | None:
         """A telemetry write; a database that is away is waited for by the next one, until the lease is over."""

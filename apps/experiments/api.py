@@ -1,4 +1,4 @@
-"""Experiments and runs for programs. Nothing here writes: a run is what a worker measured."""
+"""Experiments and runs for programs. Nothing here writes: api_annotations.py is for what people say of a run."""
 
 from __future__ import annotations
 

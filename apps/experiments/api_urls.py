@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.experiments import api
+from apps.experiments import api, api_annotations
 
 urlpatterns = [
     path("experiments", api.ExperimentsView.as_view(), name="api-experiments"),
@@ -12,4 +12,8 @@ urlpatterns = [
     path("runs/<slug:run>", api.RunView.as_view(), name="api-run"),
     path("runs/<slug:run>/metrics", api.MetricsView.as_view(), name="api-run-metrics"),
     path("runs/<slug:run>/metrics/history", api.HistoryView.as_view(), name="api-run-history"),
+    path("runs/<slug:run>/note", api_annotations.NoteView.as_view(), name="api-run-note"),
+    path("runs/<slug:run>/tags", api_annotations.TagsView.as_view(), name="api-run-tags"),
+    path("runs/<slug:run>/delete", api_annotations.DeleteView.as_view(), name="api-run-delete"),
+    path("runs/<slug:run>/restore", api_annotations.RestoreView.as_view(), name="api-run-restore"),
 ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid
-from apps.experiments import compared, looks, reads, shown
+from apps.experiments import compared, looks, made, parallel, reads, shown
 from apps.experiments.looks import Look
 from apps.experiments.models import Run
 from apps.experiments.reads import Asked, Comparison
@@ -22,6 +22,7 @@ from apps.jobs.views import within
 
 OFFERED = 50  # newest runs that can be added; any other by its id
 LABEL = 24
+SCATTERED = ("sx", "sy", "sc")  # across, up, and what the points are shaded by
 
 
 @require_safe
@@ -39,6 +40,7 @@ def compare(request: HttpRequest, project: str) -> HttpResponse:
     context |= shown_of(request, where, found, look) | {"wrong_look": wrong}
     if len(found.runs) < reads.COMPARED[1]:
         context["offered"] = offered(actor, where, ids)
+    wrong = wrong or context["wrong_axes"]
     return render(request, "experiments/compare.html", context, status=wrong.status if wrong else 200)
 
 
@@ -46,17 +48,27 @@ def shown_of(request: HttpRequest, where: Project, found: Comparison, look: Look
     series = shown.common_series(found.metrics)
     key = request.GET.get("key", "") if request.GET.get("key") in series else next(iter(series), "")
     metrics = compared.cells_of(found)
+    tags = reads.source_tags(found.runs)
     best = next((row for row in metrics if row["best"]), None)
     names = [(short_name(run), reverse("experiments:detail", args=[where.slug, run.pk])) for run in found.runs]
-    axes = request.GET.get("sx", ""), request.GET.get("sy", "")
+    asked = tuple(request.GET.get(name, "") for name in SCATTERED)
+    lines, wrong_axes = axes_or_why(request.GET, found, best["key"] if best else "", names)
+    only = request.GET.get("only") == "differences"
     return {
         "comparison": found,
         "runs": [{"run": run, "without": without(found.runs, run)} for run in found.runs],
         "ids": ",".join(run.pk for run in found.runs),
         "differing": [row for row in found.params if row.differs],
         "equal": [row for row in found.params if not row.differs],
-        "made_with": shown.made_with(found.runs),
-        "metrics": metrics,
+        "code": made.code_of(found.runs, tags),
+        "environment": made.environment_of(found.runs),
+        "metrics": [row for row in metrics if not only or varies(row)],
+        "only": only,
+        "same_metrics": sum(not varies(row) for row in metrics),
+        "parallel": lines,
+        "wrong_axes": wrong_axes,
+        "parallel_keep": parallel.kept(request.GET),
+        "asked_z": asked[2],
         "one_task": compared.of_one_task(found),
         "best": best,
         "best_run": next((run for run in found.runs if best and run.pk == best["best"].run_id), None),
@@ -67,9 +79,24 @@ def shown_of(request: HttpRequest, where: Project, found: Comparison, look: Look
         "look": look.asked,
         "keep": looks.kept(request.GET, "key"),
         "bars": compared.bars_of(best, names),
-        "scatter": compared.scatter_of(found, axes, best["key"] if best else "", names),
-        "scatter_keep": [(name, value) for name, value in request.GET.items() if name not in ("sx", "sy")],
+        "scatter": compared.scatter_of(found, asked, best["key"] if best else "", names),
+        "scatter_keep": [(name, value) for name, value in request.GET.items() if name not in SCATTERED],
     }
+
+
+def axes_or_why(
+    query: QueryDict, found: Comparison, best: str, names: Sequence[tuple[str, str]]
+) -> tuple[dict[str, Any] | None, Invalid | None]:
+    """The parallel coordinates that are asked for; or the usual ones, and what is wrong."""
+    try:
+        return parallel.parallel_of(found, query, best, names), None
+    except Invalid as error:
+        return parallel.parallel_of(found, QueryDict(), best, names), error
+
+
+def varies(row: Mapping[str, Any]) -> bool:
+    """Whether the newest values of a metric are not the same in all runs."""
+    return len({None if cell is None else repr(cell.number) for cell in row["cells"]}) > 1
 
 
 def offered(actor: Actor, where: Project, chosen: Sequence[str]) -> list[Run]:

@@ -111,10 +111,10 @@ def number_in(text: str | None) -> float | None:
 
 
 def scatter_of(
-    comparison: Comparison, asked: tuple[str, str], fallback: str, names: Sequence[tuple[str, str]]
+    comparison: Comparison, asked: tuple[str, str, str], fallback: str, names: Sequence[tuple[str, str]]
 ) -> dict[str, Any] | None:
     """A param or metric against another: those asked for, else `fallback` against the first that most runs have,
-    params before metrics.
+    params before metrics. The third one asked for gives the points their shade, or their sign where it has words.
     """
     known = numbers_of(comparison)
     differing = [row.key for row in comparison.params if row.differs and row.key in known]
@@ -124,11 +124,14 @@ def scatter_of(
     xs = [asked[0]] if ys and asked[0] in known else sorted(choice, key=lambda key: -shared(known[key], known[ys[0]]))
     if not xs or not ys:
         return None
-    points = [
+    points: list[dict[str, Any]] = [
         {"label": name, "url": url, "x": x, "y": y, "place": place}
         for place, (x, y, (name, url)) in enumerate(zip(known[xs[0]], known[ys[0]], names, strict=True))
     ]
+    words = {row.key: row.values for row in comparison.params if row.differs and row.key not in known}
+    third = shade_by(points, asked[2], known.get(asked[2]) or words.get(asked[2]))
     return {
+        "third": third,
         "points": points,
         "x_unit": xs[0],
         "y_unit": ys[0],
@@ -136,8 +139,42 @@ def scatter_of(
         "log_y": spans_much(known[ys[0]]),
         "id": "scatter",
         "xs": [*differing, *metrics],
-        "ys": metrics,
+        "ys": [*metrics, *differing],
+        "zs": [*differing, *words, *metrics],
     }
+
+
+SHADES = 5
+
+
+def shade_by(
+    points: Sequence[dict[str, Any]], key: str, values: Sequence[float | str | None] | None
+) -> dict[str, Any] | None:
+    """Give each point what it is of a third quantity: `z`, with a shade from 0 to 4, or the place of its word."""
+    if not key or values is None:
+        return None
+    words = sorted({value for value in values if isinstance(value, str)})
+    numbers = [value for value in values if isinstance(value, float)]
+    log = bool(numbers) and spans_much(numbers)
+    low, high = (min(numbers), max(numbers)) if numbers else (0.0, 0.0)
+    for point, value in zip(points, values, strict=True):
+        point["z"] = value
+        if isinstance(value, str):
+            point["place"] = words.index(value)
+        elif value is None or not numbers:
+            point["place"] = None
+        else:
+            point["shade"] = int(share_of(value, low, high, log=log) * (SHADES - 1e-9))
+    return {"unit": key, "words": words, "low": low, "high": high}
+
+
+def share_of(value: float, low: float, high: float, *, log: bool) -> float:
+    """0 at `low` to 1 at `high`."""
+    if high == low:
+        return 0.0
+    if log:
+        value, low, high = math.log(value), math.log(low), math.log(high)
+    return (value - low) / (high - low)
 
 
 def shared(one: Sequence[float | None], other: Sequence[float | None]) -> int:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase, QueryDict
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -19,8 +20,9 @@ from django.views.decorators.http import require_safe
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.audit.list_export import csv_response
-from apps.experiments import reads, shown
-from apps.experiments.models import Metric, Run, RunParam
+from apps.experiments import group_bar, reads, shown
+from apps.experiments.filters.grammar import FilterError
+from apps.experiments.models import Metric, Run, RunParam, RunTag
 from apps.experiments.reads import BY_METRIC, Asked, Columns
 from apps.experiments.states import RunState
 from apps.jobs.kinds import KINDS
@@ -42,6 +44,7 @@ from apps.policy import allows
 
 LISTED = 3  # metrics, and params, that a list opens with
 EXPERIMENTS = 100  # that the filter offers
+TAGS = 20  # of a run, on average, that the list reads
 BY_PARAM = "params."
 KEY_LIMIT = 250
 Row = dict[str, Any]  # {run, metrics: {key: Metric}, params: {key: text}}
@@ -49,6 +52,10 @@ Row = dict[str, Any]  # {run, metrics: {key: Metric}, params: {key: text}}
 
 def of_run(name: str) -> Callable[[Row], Any]:
     return lambda row: getattr(row["run"], name)
+
+
+def tags_said(tags: Sequence[tuple[str, str]]) -> str:
+    return "; ".join(f"{key}={value}" for key, value in tags)
 
 
 def seconds_taken(row: Row) -> float | None:
@@ -76,6 +83,7 @@ HEAD = (
     Column("status", gettext_lazy("Status"), of_run("state"), ("state", "-started_at", "-id")),
     Column("kind", gettext_lazy("Kind"), of_run("kind"), ("kind", "-started_at", "-id"), shown=False),
     Column("experiment", gettext_lazy("Experiment"), lambda row: row["run"].experiment.name, shown=False),
+    Column("tags", gettext_lazy("Tags"), lambda row: tags_said(row["tags"]), shown=False),
 )
 TAIL = (
     Column("by", gettext_lazy("By"), of_run("created_by"), ("created_by", "-started_at", "-id")),
@@ -116,11 +124,28 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
         "most": reads.COMPARED[1],
         "counts": counts_of(actor, where),
         "may_submit": allows(actor, "job.submit", where),
+        "may_annotate": allows(actor, "run.annotate", where),
         "drawn": {"params": drawn(table, BY_PARAM), "metrics": drawn(table, BY_METRIC)},
         "first_ids": ",".join(run.pk for run in runs[:2]),
         "points_key": f"&{urlencode({'key': columns.metrics[0]})}" if columns.metrics else "",
     }
-    return render(request, "experiments/list.html", context, status=table.status)
+    if table.wrong is None:
+        context |= group_bar.context_of(request.GET, columns, runs, lambda: runs_that_fit(actor, where, request.GET))
+    wrong = table.wrong or context.get("wrong_group")
+    return render(request, "experiments/list.html", context, status=wrong.status if wrong else 200)
+
+
+def runs_that_fit(actor: Actor, project: Project, params: QueryDict) -> QuerySet[Run]:
+    """The runs of the list, whatever it is ordered by."""
+    plain = params.copy()
+    plain.pop("sort", None)
+    found: QuerySet[Run] = found_runs(actor, project, plain, filters_asked(plain))
+    return found
+
+
+def filters_asked(params: QueryDict) -> dict[str, str]:
+    """A filter in the language is longer than a field of text may be; too long a one is refused, not cut."""
+    return texts(params, (*reads.FILTERS, "by")) | {"filter": params.get("filter", "").strip()}
 
 
 def drawn(table: Table, prefix: str) -> list[str]:
@@ -135,7 +160,7 @@ def table_of_runs(actor: Actor, project: Project, params: QueryDict) -> tuple[Ta
     metrics = list(dict.fromkeys([*filter(None, [ordering_metric(sort)]), *keys_asked(picked, BY_METRIC)]))
     chosen = keys_asked(picked, BY_PARAM)
     first = listing_of([param_column(key) for key in chosen], [metric_column(key) for key in metrics])
-    asked = texts(params, (*reads.FILTERS, "by"))
+    asked = filters_asked(params)
     table = table_of(
         first,
         params,
@@ -144,6 +169,7 @@ def table_of_runs(actor: Actor, project: Project, params: QueryDict) -> tuple[Ta
         dress=bare,
         builtin=builtin_views(actor),
     )
+    say_where(table)
     sample = [row["run"] for row in table.rows]
     if params.get("format") == "csv" and table.source is not None:
         sample = [run_in(row) for row in table.source.order_by(*table.asked.order)[: table.asked.limit]]
@@ -164,11 +190,18 @@ def give_columns(table: Table, columns: Columns, runs: Sequence[Run]) -> None:
     drawn = table.shown
     metrics = [key for key in columns.metrics if f"{BY_METRIC}{key}" in drawn]
     params = [key for key in columns.params if f"{BY_PARAM}{key}" in drawn]
-    table.dress = filled(metrics, params)
+    tagged = "tags" in drawn
+    table.dress = filled(metrics, params, tagged)
     if table.rows:
         fill_in(columns, runs, metrics, params)
+        tags = tags_of(runs) if tagged else {}
         table.rows = [
-            {"run": run, "metrics": columns.values.get(run.pk, {}), "params": columns.given.get(run.pk, {})}
+            {
+                "run": run,
+                "metrics": columns.values.get(run.pk, {}),
+                "params": columns.given.get(run.pk, {}),
+                "tags": tags.get(run.pk, []),
+            }
             for run in runs
         ]
 
@@ -199,22 +232,35 @@ def params_of(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, dict[str, s
     return found
 
 
+def tags_of(runs: Sequence[Run]) -> dict[str, list[tuple[str, str]]]:
+    """{run: its tags (key, value) by key}, without those that MLflow's clients keep for themselves."""
+    found: dict[str, list[tuple[str, str]]] = {run.pk: [] for run in runs}
+    rows = RunTag.objects.filter(run__in=list(found)).exclude(key__startswith="mlflow.").order_by("key")
+    for run, key, value in rows.values_list("run_id", "key", "value")[: TAGS * len(found)]:
+        found[run].append((key, value))
+    return found
+
+
 def run_in(row: Run | Metric) -> Run:
     """A list ordered by a metric is one of its values."""
     return row.run if isinstance(row, Metric) else row
 
 
 def bare(rows: Sequence[Any]) -> list[Row]:
-    return [{"run": run_in(row), "metrics": {}, "params": {}} for row in rows]
+    return [{"run": run_in(row), "metrics": {}, "params": {}, "tags": []} for row in rows]
 
 
-def filled(metrics: Sequence[str], params: Sequence[str]) -> Callable[[Sequence[Any]], list[Row]]:
-    """What makes the rows of a batch: two queries, however many runs."""
+def filled(metrics: Sequence[str], params: Sequence[str], tagged: bool) -> Callable[[Sequence[Any]], list[Row]]:
+    """What makes the rows of a batch: three queries at most, however many runs."""
 
     def dress(rows: Sequence[Any]) -> list[Row]:
         runs = [run_in(row) for row in rows]
         values, given = metrics_of(runs, metrics), params_of(runs, params)
-        return [{"run": run, "metrics": values[run.pk], "params": given[run.pk]} for run in runs]
+        tags = tags_of(runs) if tagged else {}
+        return [
+            {"run": run, "metrics": values[run.pk], "params": given[run.pk], "tags": tags.get(run.pk, [])}
+            for run in runs
+        ]
 
     return dress
 
@@ -256,7 +302,7 @@ def counts_of(actor: Actor, project: Project) -> dict[str, int]:
     day = timezone.now() - timedelta(days=1)
     asked = Q(state=RunState.RUNNING) | Q(state=RunState.FAILED, started_at__gte=day)
     runs = Run.objects.visible_to(actor).filter(asked, project=project)
-    found = dict(runs.order_by().values_list("state").annotate(Count("pk")))
+    found = dict(runs.filter(deleted_at__isnull=True).order_by().values_list("state").annotate(Count("pk")))
     return {"running": found.get(RunState.RUNNING, 0), "failed": found.get(RunState.FAILED, 0)}
 
 
@@ -265,14 +311,39 @@ def filter_bar(actor: Actor, project: Project, params: QueryDict, asked: dict[st
     kinds = [("", _("Every kind")), *((key, str(kind.label)) for key, kind in KINDS.items() if kind.tracked)]
     groups = [(str(one.number), one.name) for one in reads.list_experiments(actor, project)[:EXPERIMENTS]]
     experiments = [("", _("Every experiment")), *groups]
+    there = [("", _("Not deleted")), ("only", _("Deleted")), ("all", _("Deleted or not"))]
     return [
+        query_field(project, asked["filter"]),
         {"name": "name", "label": _("Name"), "value": asked["name"]},
         {"name": "status", "label": _("Status"), "value": asked["status"], "choices": states},
         {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
         {"name": "experiment", "label": _("Experiment"), "value": asked["experiment"], "choices": experiments},
         {"name": "by", "label": _("Who"), "value": asked["by"]},
         *day_filters(params, "started", _("Started from"), _("Started until")),
+        {"name": "deleted", "label": _("Deleted"), "value": asked["deleted"], "choices": there},
     ]
+
+
+def query_field(project: Project, text: str) -> dict[str, Any]:
+    return {
+        "name": "filter",
+        "label": _("Filter"),
+        "value": text,
+        "type": "query",
+        "placeholder": "metrics.loss < 0.2 AND params.optimizer = 'adam'",
+        "complete": reverse("experiments:complete", args=[project.slug]),
+        "limit": reads.FILTER_LIMIT,
+    }
+
+
+def say_where(table: Table) -> None:
+    """Tell the field of the filter what is wrong in it, with the characters in which it is."""
+    wrong = table.wrong
+    if isinstance(wrong, FilterError):
+        one = next(one for one in table.filters if one["name"] == "filter")
+        text, start, end = one["value"], wrong.start, max(wrong.end, wrong.start + 1)
+        one["wrong"] = wrong
+        one["place"] = {"at": start + 1, "before": text[:start], "bad": text[start:end], "behind": text[end:]}
 
 
 def builtin_views(actor: Actor) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Left
 from django.utils import timezone
 
 from apps.accounts.models import Project
@@ -21,6 +22,7 @@ from apps.experiments.states import ENDED, MODEL_MOVES, MOVES, LoggedModelState,
 from apps.jobs.models import Job
 
 DEFAULT_NUMBER, DEFAULT_NAME = 0, "Default"
+INDEXED = 64  # characters of a parameter's or a tag's value that its index holds
 
 
 class ExperimentQuerySet(models.QuerySet["Experiment"]):
@@ -93,8 +95,8 @@ class Run(models.Model):
     spec_digest = models.CharField(max_length=64, blank=True)
     inputs = models.JSONField(default=dict)  # slot -> digest
     figures = models.JSONField(default=dict)  # what was measured on held-out rows: plane/figures/v1
-    metrics_digest = models.CharField(max_length=64, blank=True)  # of every point, once it has ended
-    metrics_count = models.BigIntegerField(default=0)  # points, once it has ended
+    metrics_digest = models.CharField(max_length=64, blank=True)  # of every point but `system/`, once it has ended
+    metrics_count = models.BigIntegerField(default=0)  # of these points, once it has ended
 
     objects = RunQuerySet.as_manager()
 
@@ -107,6 +109,10 @@ class Run(models.Model):
             models.Index(fields=["project", "name", "id"], name="run_by_name"),
             models.Index(fields=["experiment", "-started_at", "-id"], name="run_by_experiment"),
             models.Index(fields=["experiment", "-started_at", "id"], name="run_as_mlflow_orders"),
+            models.Index(fields=["experiment", "state", "-started_at", "id"], name="run_by_outcome"),
+            models.Index(
+                fields=["experiment", "-started_at", "id"], name="run_deleted", condition=Q(deleted_at__isnull=False)
+            ),
             # The dispatcher looks every second for open runs whose job has ended, however many have been closed.
             models.Index(fields=["job"], name="run_open", condition=Q(state="running", job__isnull=False)),
         ]
@@ -130,6 +136,8 @@ class RunParam(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "key"], name="run_param_once")]
+        # A search for a value that few runs have begins here: filters/runs.py.
+        indexes = [models.Index("key", Left("value", INDEXED), "run", name="run_param_by_value")]
 
 
 class RunTag(models.Model):
@@ -141,6 +149,8 @@ class RunTag(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "key"], name="run_tag_once")]
+        # A search for a value that few runs have begins here: filters/runs.py.
+        indexes = [models.Index("key", Left("value", INDEXED), "run", name="run_tag_by_value")]
 
 
 class Metric(models.Model):
@@ -180,6 +190,9 @@ class Metric(models.Model):
                 fields=["experiment", "key", "-value", "-started_at", "run"],
                 name="metric_downwards",
                 condition=Q(is_nan=False),
+            ),
+            models.Index(
+                fields=["experiment", "key", "-started_at", "run"], name="metric_no_number", condition=Q(is_nan=True)
             ),
         ]
 

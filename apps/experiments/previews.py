@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import PurePosixPath
 from typing import Any
 
 from apps.actors import Actor
@@ -16,18 +21,36 @@ from apps.experiments.models import Run, RunArtifact
 TEXT_LIMIT = 64 * 1024  # bytes that are shown
 JSON_LIMIT = 256 * 1024  # bytes that are put into lines
 PICTURE_LIMIT = 8 * 1024 * 1024
+ROWS_SHOWN, COLUMNS_SHOWN, CELL_LIMIT = 100, 30, 200  # of a table; the last in characters
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
-TEXTS = (".txt", ".md", ".csv", ".json", ".jsonl", ".yaml", ".yml", ".toml", ".log", ".py", ".html", ".svg", ".xml")
+TEXTS = (
+    ".txt",
+    ".md",
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".log",
+    ".py",
+    ".html",
+    ".svg",
+    ".xml",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What is shown of a file: a picture by its address, or text; `cut`: there is more of it."""
+    """What is shown of a file: a picture by its address, a table, or text; `cut`: there is more of it."""
 
     artifact: RunArtifact
-    kind: str  # text | picture | none: too large, or nothing that people read
+    kind: str  # text | table | picture | none: too large, or nothing that people read
     text: str = ""
     cut: bool = False
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
 
 
 def kind_of(one: RunArtifact) -> str:
@@ -54,7 +77,54 @@ def preview_of(actor: Actor, run: Run, path: str) -> Preview:
         data = b"".join(store().open(artifact.digest, 0, min(found.size, JSON_LIMIT if whole else TEXT_LIMIT)))
     except FileNotFoundError as error:
         raise Damaged(artifact.digest) from error
+    table = table_in(data, found, cut=len(data) < found.size)
+    if table is not None:
+        return table
     return Preview(found, "text", *readable(data, found.size, lines=whole))
+
+
+# -- tables ---------------------------------------------------------------------------------------------------------
+DELIMITED = {".csv": ",", ".tsv": "\t"}
+
+
+def table_in(data: bytes, one: RunArtifact, *, cut: bool) -> Preview | None:
+    """The first rows and columns of a file of rows, or of a table that MLflow's client logged; None for others."""
+    delimiter = DELIMITED.get(PurePosixPath(one.path.lower()).suffix)
+    if delimiter is None:
+        return split_table(data, one) if is_json(one) and not cut else None
+    text = data.decode("utf-8-sig", errors="replace").replace("\x00", "\ufffd")
+    if cut:
+        text = text[: text.rfind("\n") + 1]  # its last line may be half of one
+    try:
+        rows = list(islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), ROWS_SHOWN + 2))
+    except csv.Error:  # shown as it was written, then
+        return None
+    return shown_table(one, rows[0], rows[1:], cut=cut) if len(rows) > 1 and len(rows[0]) > 1 else None
+
+
+def split_table(data: bytes, one: RunArtifact) -> Preview | None:
+    """What `mlflow.log_table` writes: {"columns": [...], "data": [[...], ...]}."""
+    with suppress(ValueError, RecursionError):
+        value = json.loads(data)
+        if isinstance(value, dict) and set(value) == {"columns", "data"} and isinstance(value["columns"], list):
+            rows = value["data"]
+            if isinstance(rows, list) and rows and all(isinstance(row, list) for row in rows):
+                return shown_table(one, value["columns"], rows, cut=False)
+    return None
+
+
+def shown_table(one: RunArtifact, head: Sequence[Any], rows: Sequence[Sequence[Any]], *, cut: bool) -> Preview:
+    more = cut or len(rows) > ROWS_SHOWN or len(head) > COLUMNS_SHOWN
+    cells = [[said(cell) for cell in row[:COLUMNS_SHOWN]] for row in rows[:ROWS_SHOWN]]
+    return Preview(one, "table", cut=more, head=[said(name) for name in head[:COLUMNS_SHOWN]], rows=cells)
+
+
+def said(cell: Any) -> str:
+    text = cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
+    return text[:CELL_LIMIT].replace("\x00", "\ufffd")
+
+
+# -- text -----------------------------------------------------------------------------------------------------------
 
 
 def is_json(one: RunArtifact) -> bool:

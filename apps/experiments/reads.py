@@ -16,20 +16,42 @@ from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
-from apps.experiments.models import Experiment, ExperimentQuerySet, Metric, MetricPoint, Run, RunParam, RunQuerySet
+from apps.experiments.filters import grammar
+from apps.experiments.filters.grammar import FilterError, parse
+from apps.experiments.filters.runs import matching
+from apps.experiments.filters.vocabularies import RUNS
+from apps.experiments.models import (
+    Experiment,
+    ExperimentQuerySet,
+    Metric,
+    MetricPoint,
+    Run,
+    RunDataset,
+    RunModel,
+    RunParam,
+    RunQuerySet,
+    RunTag,
+)
+from apps.experiments.series import SYSTEM, is_system
+from apps.experiments.services.annotations import NOTE, TAGS_LIMIT
 from apps.experiments.states import RunState
 from apps.jobs.kinds import KINDS
 from apps.jobs.reads import known
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
-FILTERS = ("status", "kind", "experiment", "name")
+FILTERS = ("status", "kind", "experiment", "name", "deleted", "filter")
+DELETED = ("", "only", "all")  # runs that are there, those that are deleted, both
+FILTER_LIMIT = 2000  # characters
 COMPARED = (2, 20)  # runs side by side: twenty lines have twenty signs
 COLUMNS = 8  # metrics, and params, that a list shows
 ROWS_COMPARED = 500  # params, and metrics, that a comparison shows
 PARAMS = 2000  # params that are read of a run
+USED = 100  # datasets, and models, of a run that its page shows
 KEYS_ASKED = 20  # metrics of one CSV file
 POINTS_PER_READ = 5000
 BY_METRIC = "metrics."
+SOURCE_TAGS = tuple(f"mlflow.source.{name}" for name in ("name", "type", "git.commit", "git.branch", "git.repoURL"))
+"""Tags by which MLflow's clients tell the code of a run."""
 
 
 # -- lists ----------------------------------------------------------------------------------------------------------
@@ -47,10 +69,14 @@ class Asked:
     kind: str = ""
     experiment: str = ""  # its number
     name: str = ""  # a part of it
+    deleted: str = ""  # of DELETED
+    filter: str = ""  # in MLflow's filter language
 
     def check(self) -> None:
         """Raise Invalid for what does not exist: an empty list would look like an answer."""
         known("status", self.status, RunState.values)
+        known("deleted", self.deleted, DELETED)
+        self.comparisons()
         known("kind", self.kind, [kind for kind in KINDS if KINDS[kind].tracked])
         if self.experiment and not (
             self.experiment.isascii() and self.experiment.isdigit() and len(self.experiment) < 10
@@ -62,19 +88,36 @@ class Asked:
                 hint="GET experiments lists them.",
             )
 
+    def comparisons(self) -> tuple[grammar.Comparison, ...]:
+        """What the filter says. Raises FilterError, which knows the place of a mistake."""
+        text = self.filter.strip()
+        if len(text) > FILTER_LIMIT:
+            raise FilterError(f"The filter has {len(text)} characters; {FILTER_LIMIT} are read.", end=len(text))
+        return parse(text, RUNS)
+
+    def narrow(self, rows: QuerySet[Any], prefix: str = "") -> QuerySet[Any]:
+        """The rows whose run, at `prefix`, fits. The table of runs stands in the query by its own name."""
+        rows = rows.filter(self.query(prefix))
+        said = self.comparisons()
+        # A name is never null: the condition makes the join that the filter's SQL needs.
+        return rows.filter(matching(said), **{f"{prefix}name__isnull": False}) if said else rows
+
     def query(self, prefix: str = "") -> Q:
         """The condition on runs, or on what stands at `prefix` of them."""
         asked = {"state": self.status, "kind": self.kind, "name__icontains": self.name.replace("\x00", "")}
         if self.experiment:
             asked["experiment__number"] = self.experiment
-        return Q(**{f"{prefix}{lookup}": value for lookup, value in asked.items() if value})
+        found = Q(**{f"{prefix}{lookup}": value for lookup, value in asked.items() if value})
+        if self.deleted != "all":
+            found &= Q(**{f"{prefix}deleted_at__isnull": not self.deleted})
+        return found
 
 
 def list_runs(actor: Actor, project: Project, asked: Asked) -> RunQuerySet:
     """The runs of a project that match, to be paged by `started_at` and `id`."""
     policy.require(actor, "run.view", project)
     asked.check()
-    found = Run.objects.visible_to(actor).filter(asked.query(), project=project)
+    found: RunQuerySet = asked.narrow(Run.objects.visible_to(actor).filter(project=project))  # type: ignore[assignment]
     return found.select_related("experiment").defer("environment")
 
 
@@ -85,7 +128,7 @@ def list_by_metric(actor: Actor, project: Project, asked: Asked, key: str) -> Qu
     """
     policy.require(actor, "run.view", project)
     asked.check()
-    found = Metric.objects.filter(asked.query("run__"), project=project, key=key, is_nan=False)
+    found = asked.narrow(Metric.objects.filter(project=project, key=key, is_nan=False), "run__")
     if not actor.plane_role:
         found = found.filter(project_id__in=actor.project_ids)
     return found.select_related("run__experiment").defer("run__environment")
@@ -127,7 +170,8 @@ def columns_of(runs: Sequence[Run], *, first: Iterable[str] = (), params: bool =
     keys = [run.pk for run in runs]
     if not keys:
         return Columns()
-    counted = Metric.objects.filter(run__in=keys).values("key").annotate(count=Count("pk")).order_by("-count", "key")
+    held = Metric.objects.filter(run__in=keys).exclude(key__startswith=SYSTEM)  # the machine's are there for who asks
+    counted = held.values("key").annotate(count=Count("pk")).order_by("-count", "key")
     found = Columns(metrics=list(dict.fromkeys([*first, *preferred([row["key"] for row in counted[:100]])]))[:COLUMNS])
     values: dict[str, dict[str, Metric]] = defaultdict(dict)
     for metric in Metric.objects.filter(run__in=keys, key__in=found.metrics):
@@ -143,8 +187,13 @@ def columns_of(runs: Sequence[Run], *, first: Iterable[str] = (), params: bool =
 
 
 def preferred(keys: Iterable[str]) -> list[str]:
-    """What was measured on held-out rows comes first, then losses, the baseline last; else the order stays."""
-    return sorted(keys, key=lambda key: (not key.startswith("test/"), not is_loss(key), key.startswith("baseline/")))
+    """What was measured on held-out rows comes first, then losses, the baseline and the machine last; else the order
+    stays.
+    """
+    return sorted(
+        keys,
+        key=lambda key: (is_system(key), not key.startswith("test/"), not is_loss(key), key.startswith("baseline/")),
+    )
 
 
 def is_loss(key: str) -> bool:
@@ -181,6 +230,38 @@ def list_metrics(actor: Actor, run: Run) -> QuerySet[Metric]:
     """The metrics of a run, to be paged by `key`."""
     policy.require(actor, "run.view", run)
     return Metric.objects.filter(run=run)
+
+
+def split_metrics(actor: Actor, run: Run, limit: int) -> tuple[list[Metric], list[Metric]]:
+    """(what the run measured, what its machine did), each by key and at most so many; two queries."""
+    found = list_metrics(actor, run).order_by("key")
+    of_machine = Q(key__startswith=SYSTEM)
+    return list(found.exclude(of_machine)[:limit]), list(found.filter(of_machine)[:limit])
+
+
+def datasets_of(actor: Actor, run: Run) -> list[RunDataset]:
+    """What a client says the run read, by name, USED at most; without schema and profile."""
+    policy.require(actor, "run.view", run)
+    return list(RunDataset.objects.filter(run=run).defer("schema", "profile").order_by("name", "digest")[:USED])
+
+
+def models_of(actor: Actor, run: Run) -> list[RunModel]:
+    """The logged models that the run read or made, USED at most."""
+    policy.require(actor, "run.view", run)
+    found = RunModel.objects.filter(run=run, model__deleted_at__isnull=True).select_related("model")
+    return list(found.order_by("direction", "step", "id")[:USED])
+
+
+def list_tags(actor: Actor, run: Run) -> list[RunTag]:
+    """The tags of a run by their keys, the note not among them."""
+    policy.require(actor, "run.view", run)
+    return list(RunTag.objects.filter(run=run).exclude(key=NOTE).order_by("key")[:TAGS_LIMIT])
+
+
+def get_note(actor: Actor, run: Run) -> str:
+    """The note of a run, in Markdown; empty for none."""
+    policy.require(actor, "run.view", run)
+    return RunTag.objects.filter(run=run, key=NOTE).values_list("value", flat=True).first() or ""
 
 
 def params_of(actor: Actor, run: Run) -> list[RunParam]:
@@ -263,6 +344,14 @@ def side_by_side(runs: Sequence[str], cells: Iterable[tuple[str, str, Any]]) -> 
     for run, key, value in cells:
         rows[key][run] = value
     return [Row(key, [found.get(run) for run in runs]) for key, found in sorted(rows.items())]
+
+
+def source_tags(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
+    """{run: its tags of SOURCE_TAGS} of runs that were read for somebody; one query."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for tag in RunTag.objects.filter(run__in=[run.pk for run in runs], key__in=SOURCE_TAGS):
+        found[tag.run_id][tag.key] = tag.value[:500]
+    return dict(found)
 
 
 def ids_in(values: Iterable[str]) -> list[str]:

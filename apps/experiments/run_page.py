@@ -15,10 +15,12 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from apps import policy
 from apps.actors import Actor
 from apps.audit.reads import timeline
 from apps.experiments import looks, previews, reads, shown
 from apps.experiments.looks import Look
+from apps.experiments.markdown import rendered
 from apps.experiments.models import Metric, Run
 from apps.jobs.views import within
 
@@ -27,17 +29,26 @@ DRAWN_TABS = ("overview", "metrics")
 METRICS = 200  # of one run, on its page
 CHARTS = 16  # on one page; the others are a click away
 ARTIFACTS = 200
+EVERY, EVERY_OUTSIDE = 10, 3  # seconds between two looks of an open page: a job has a stream as well
 
 
 @require_safe
 def run_page(request: HttpRequest, project: str, run: str, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/runs/<id>[/<tab>]"""
     actor, where = within(request, project)
-    found = reads.get_run(actor, where, run)
-    metrics = in_order(list(reads.list_metrics(actor, found).order_by("key")[:METRICS]))
-    context = head_context(found, metrics, tab) | tab_context(request, actor, found, metrics, tab)
+    return run_response(request, actor, reads.get_run(actor, where, run), tab)
+
+
+def run_response(
+    request: HttpRequest, actor: Actor, found: Run, tab: str = "overview", *, status: int = 200, **more: Any
+) -> HttpResponse:
+    """One tab of the page; `more` says what became of a form on it."""
+    measured, system = reads.split_metrics(actor, found, METRICS)
+    metrics = in_order(measured)
+    context = head_context(found, metrics, tab) | tab_context(request, actor, found, metrics, system, tab) | more
+    context["may_annotate"] = policy.allows(actor, "run.annotate", found)
     wrong = context.get("wrong")
-    return render(request, f"experiments/{tab}.html", context, status=wrong.status if wrong else 200)
+    return render(request, f"experiments/{tab}.html", context, status=wrong.status if wrong else status)
 
 
 @require_safe
@@ -48,11 +59,12 @@ def run_charts(request: HttpRequest, project: str, run: str, tab: str) -> HttpRe
     """
     actor, where = within(request, project)
     found = reads.get_run(actor, where, run)
-    metrics = in_order(list(reads.list_metrics(actor, found).order_by("key")[:METRICS]))
-    etag = etag_of(request, found, metrics, tab)
+    measured, system = reads.split_metrics(actor, found, METRICS)
+    metrics = in_order(measured)
+    etag = etag_of(request, found, [*metrics, *system], tab)
     if etag in parse_etags(request.headers.get("If-None-Match", "").replace("W/", "")):
         return HttpResponseNotModified(headers={"ETag": etag})
-    context = head_context(found, metrics, tab) | chart_context(request, found, metrics, tab)
+    context = head_context(found, metrics, tab) | chart_context(request, found, metrics, system, tab)
     answer = render(request, "experiments/charts_part.html", context)
     answer["ETag"], answer["Cache-Control"] = etag, "private, no-cache"
     return answer
@@ -75,8 +87,14 @@ def head_context(run: Run, metrics: Sequence[Metric], tab: str) -> dict[str, Any
         "size": shown.size_change(run.figures),
         "metrics": metrics,
         "losses": shown.drawn_first(metrics),
-        "live": not run.ended and run.job is not None and not run.job.ended,
+        "live": is_live(run),
+        "every": EVERY if run.job else EVERY_OUTSIDE,
     }
+
+
+def is_live(run: Run) -> bool:
+    """Whether more may come: of a run without a job its state alone tells."""
+    return not run.ended and (run.job is None or not run.job.ended)
 
 
 def in_order(metrics: Sequence[Metric]) -> list[Metric]:
@@ -84,14 +102,17 @@ def in_order(metrics: Sequence[Metric]) -> list[Metric]:
     return [by_key[key] for key in reads.preferred(by_key)]
 
 
-def tab_context(request: HttpRequest, actor: Actor, run: Run, metrics: Sequence[Metric], tab: str) -> dict[str, Any]:
+def tab_context(
+    request: HttpRequest, actor: Actor, run: Run, metrics: Sequence[Metric], system: Sequence[Metric], tab: str
+) -> dict[str, Any]:
     """What only this tab shows."""
     match tab:
         case "overview":
             context = {"params": reads.params_of(actor, run), "artifacts": artifacts_of(run)}
-            return context | chart_context(request, run, metrics, tab)
+            context |= said_context(actor, run) | used_context(actor, run)
+            return context | chart_context(request, run, metrics, system, tab)
         case "metrics":
-            return chart_context(request, run, metrics, tab) | {"limit": METRICS}
+            return chart_context(request, run, metrics, system, tab)
         case "artifacts":
             return artifacts_context(request, actor, run)
         case "environment":
@@ -99,6 +120,17 @@ def tab_context(request: HttpRequest, actor: Actor, run: Run, metrics: Sequence[
         case "audit":
             return {"events": timeline(actor, "run", run.pk)}
     return {}
+
+
+def said_context(actor: Actor, run: Run) -> dict[str, Any]:
+    """What people say of the run."""
+    note = reads.get_note(actor, run)
+    return {"note": note, "note_html": rendered(note) if note else "", "tags": reads.list_tags(actor, run)}
+
+
+def used_context(actor: Actor, run: Run) -> dict[str, Any]:
+    """The datasets and models that a client says it used or made."""
+    return {"datasets": reads.datasets_of(actor, run), "models": reads.models_of(actor, run)}
 
 
 def artifacts_of(run: Run) -> list[Any]:
@@ -114,25 +146,43 @@ def artifacts_context(request: HttpRequest, actor: Actor, run: Run) -> dict[str,
 
 
 # -- charts ---------------------------------------------------------------------------------------------------------
-def chart_context(request: HttpRequest, run: Run, metrics: Sequence[Metric], tab: str) -> dict[str, Any]:
-    """The chart of the metrics that the query names, or of the losses; on their tab, one of each beside it."""
+def chart_context(
+    request: HttpRequest, run: Run, metrics: Sequence[Metric], system: Sequence[Metric], tab: str
+) -> dict[str, Any]:
+    """The chart of the metrics that the query names, or of the losses; on their tab, one of each beside it, and of what
+    the machine did in a section of its own.
+    """
     look, wrong = looks.look_or_why(request.GET)
     asked = request.GET.getlist("key")[: shown.LINES]
-    named = [metric for metric in metrics if metric.key in asked]
+    named = [metric for metric in [*metrics, *system] if metric.key in asked]
     main = named or (shown.drawn_first(metrics) if tab == "overview" else [])
     series = [metric for metric in metrics if metric.count > 1]
     each = series[:CHARTS] if tab == "metrics" and not named else []
-    drawn = looks.lines_in([*main, *each], [run], look)
+    machine = [metric for metric in system if metric.count > 1][:CHARTS] if tab == "metrics" and not named else []
+    drawn = looks.lines_in([*main, *each, *machine], [run], look)
+    of_main, of_each, of_machine = parted(drawn, len(main), len(each))
     return {
-        "chart": main_chart(run, drawn[: len(main)], look) if main else None,
+        "chart": main_chart(run, of_main, look) if main else None,
         "drawn": [metric.key for metric in main],
-        "sections": sections_of(run, drawn[len(main) :], look),
+        "sections": sections_of(run, of_each, look),
+        "machine": sections_of(run, of_machine, look),
+        "system": system,
         "undrawn": max(0, len(series) - len(each)) if each else 0,
         "look": look.asked,
         "keep": looks.kept(request.GET),
+        "limit": METRICS,
         "wrong": wrong,
         "redraws": reverse(f"experiments:{tab}_charts", args=[run.project.slug, run.pk]) if tab in DRAWN_TABS else "",
     }
+
+
+def parted(lines: Sequence[Any], *sizes: int) -> list[Sequence[Any]]:
+    """The lines in parts of these sizes, and what is left of them."""
+    parts, at = [], 0
+    for size in sizes:
+        parts.append(lines[at : at + size])
+        at += size
+    return [*parts, lines[at:]]
 
 
 def main_chart(run: Run, drawn: Sequence[Any], look: Look) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from apps.experiments.models import Metric
 from apps.experiments.thinning import Full
 
 KEY_LIMIT = 250  # characters, as MLflow
+SYSTEM = "system/"  # what begins so tells of the machine: MLflow's prefix
 STEP_LIMIT = 2**53  # what every JSON reader takes as a whole number
 
 
@@ -87,13 +88,20 @@ def chained(digest: str, step: int, value: float) -> str:
     return sha256_hex(f"{digest} {step} {value!r}")
 
 
+def is_system(key: str) -> bool:
+    """Whether the metric tells of the machine, and not of what was computed."""
+    return key.startswith(SYSTEM)
+
+
 def digest_of_all(metrics: Iterable[Metric]) -> str:
     """The digest of every point of a run: SHA-256 of one line "<key> <count> <digest>" per metric, sorted by key.
 
+    What the machine did is left out (keys that begin with `system/`): no two runs would be alike.
     A key is written as a JSON string; keys are compared by code point: a database sorts by the rules of its language.
     """
     lines = (
         f"{json.dumps(metric.key, ensure_ascii=False)} {metric.count} {metric.digest}\n"
         for metric in sorted(metrics, key=lambda m: m.key)
+        if not is_system(metric.key)
     )
     return sha256_hex("".join(lines))

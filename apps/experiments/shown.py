@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from apps.experiments.models import Metric, Run
 from apps.experiments.reads import Row, is_loss
+from apps.experiments.series import is_system
 
 LINES = 4  # metrics of one run in one chart
 
@@ -120,7 +121,7 @@ def drawn_first(metrics: Sequence[Metric]) -> list[Metric]:
 def common_series(rows: Sequence[Row]) -> list[str]:
     """The metrics of which at least two of the compared runs have a line, losses first, validation before training."""
     keys = [row.key for row in rows if sum(metric is not None and metric.count > 1 for metric in row.values) > 1]
-    return sorted(keys, key=lambda key: (not is_loss(key), not key.lower().startswith("val"), key))
+    return sorted(keys, key=lambda key: (is_system(key), not is_loss(key), not key.lower().startswith("val"), key))
 
 
 GROUPS = {
@@ -165,23 +166,3 @@ def group_word(group: str) -> str:
         "": _("Other"),
     }
     return named.get(group, group)
-
-
-# -- several runs ---------------------------------------------------------------------------------------------------
-def made_with(runs: Sequence[Run]) -> list[Row]:
-    """What these runs were made of and on, where it is not the same: data, code, versions, machine."""
-    rows = [Row(_("code"), [run.code_digest for run in runs])]
-    slots = sorted({slot for run in runs for slot in run.inputs})
-    rows += [Row(_("input %(slot)s") % {"slot": slot}, [run.inputs.get(slot, "") for run in runs]) for slot in slots]
-    packages = [run.environment.get("packages") or {} for run in runs]
-    rows += [
-        Row(name, [one.get(name, "") for one in packages]) for name in sorted({key for one in packages for key in one})
-    ]
-    for key, word in (
-        ("python", "Python"),
-        ("node", _("node")),
-        ("processor", _("processor")),
-        ("threads", _("threads")),
-    ):
-        rows.append(Row(word, [run.environment.get(key, "") for run in runs]))
-    return [row for row in rows if row.differs]

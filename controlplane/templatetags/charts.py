@@ -34,9 +34,11 @@ from controlplane.templatetags.lineplots import (
     rows_at,
     shape,
 )
+from controlplane.templatetags.parallels import parallel_svg, said_of
 from controlplane.templatetags.plots import bars_svg, interval_said, scatter_svg, spark_svg
 
 register = template.Library()
+SHADES = 5
 
 
 # -- tags -----------------------------------------------------------------------------------------------------------
@@ -162,7 +164,8 @@ def bar_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
 @register.inclusion_tag("components/plot.html")
 def scatter_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
     """Points by two values. A mapping: `points` (a list of {label, x, y, url, place}), `x_unit`, `y_unit`, `log_x`,
-    `log_y`, `id`, `head` (what a point is). `place` gives a point the sign of a line.
+    `log_y`, `id`, `head` (what a point is). `place` gives a point the sign of a line. With `third` ({unit, words: names
+    or (), low, high}) points have `z`, which is told in the table, and `shade` (0 to 4) or the `place` of its word.
     """
     points = [one for one in (chart or {}).get("points", ()) if one["x"] is not None and one["y"] is not None]
     if chart is None or not points:
@@ -170,12 +173,17 @@ def scatter_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
     across = Scale((one["x"] for one in points), log=bool(chart.get("log_x")), pad=0.05)
     up = Scale((one["y"] for one in points), log=bool(chart.get("log_y")), pad=0.08)
     held = [one for one in points if across.holds(one["x"]) and up.holds(one["y"])]
+    third = chart.get("third")
     return {
         "name": chart.get("id", "scatter"),
-        "svg": scatter_svg(held, across, up, x_unit=chart["x_unit"], y_unit=chart["y_unit"], sign=sign_of),
+        "svg": scatter_svg(held, across, up, x_unit=chart["x_unit"], y_unit=chart["y_unit"], sign=sign_of, third=third),
         "size": "",
-        "head": [chart.get("head", ""), chart["x_unit"], chart["y_unit"]],
-        "rows": [[one["label"], number(one["x"]), number(one["y"])] for one in points],
+        "keys": keys_of_third(third) if third else [],
+        "head": [chart.get("head", ""), chart["x_unit"], chart["y_unit"], *([third["unit"]] if third else [])],
+        "rows": [
+            [one["label"], number(one["x"]), number(one["y"]), *([said_of(one["z"])] if third else [])]
+            for one in points
+        ],
         "csv": chart.get("csv", ""),
         "notes": [left_out_points(len(points) - len(held))] if len(held) < len(points) else [],
     }
@@ -186,7 +194,50 @@ def left_out_points(count: int) -> str:
     return words % {"n": number(count)}
 
 
-def sign_of(place: int | None) -> SafeString:
+def keys_of_third(third: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the signs say: a word each, or the ends of the shades."""
+    if third["words"]:
+        return [{"mark": key_mark(place), "label": word} for place, word in enumerate(third["words"])]
+    mark = '<svg class="key" viewBox="0 0 26 12" aria-hidden="true"><g transform="translate(13 6)">{}</g></svg>'
+    return [
+        {"mark": format_html(mark, shaded(shade)), "label": f"{third['unit']} {number(end)}"}
+        for shade, end in ((0, third["low"]), (SHADES - 1, third["high"]))
+    ]
+
+
+def shaded(shade: int) -> SafeString:
+    return format_html('<circle r="5" class="dot shade{}"/>', shade)
+
+
+@register.inclusion_tag("components/plot.html")
+def parallel_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Parallel coordinates. A mapping: `axes` and `lines` as parallels.py wants them, `id`, `head` (what a line is)."""
+    if chart is None or not chart["axes"]:
+        return {"empty": True}
+    axes, lines = chart["axes"], chart["lines"]
+    told = [gettext("in range")] if chart.get("bounded") else []
+    return {
+        "name": chart.get("id", "parallel"),
+        "svg": parallel_svg(axes, lines),
+        "size": "par",
+        "wide": True,
+        "head": [chart.get("head", ""), *(axis.key for axis in axes), *told],
+        "rows": [
+            [
+                line["label"],
+                *(said_of(axis.values[line["place"]]) for axis in axes),
+                *([gettext("yes") if line["inside"] else gettext("no")] if told else []),
+            ]
+            for line in lines
+        ],
+        "csv": chart.get("csv", ""),
+        "notes": [],
+    }
+
+
+def sign_of(place: int | None, shade: int | None = None) -> SafeString:
+    if shade is not None:
+        return shaded(shade)
     if place is None:
         return SafeString('<circle r="4.5" class="dot"/>')
     return format_html('<g class="k{}">{}</g>', place % STROKES + 1, shape(place))

@@ -115,9 +115,10 @@ def scatter_svg(
     *,
     x_unit: str,
     y_unit: str,
-    sign: Callable[[int | None], SafeString],
+    sign: Callable[..., SafeString],
+    third: Mapping[str, Any] | None = None,
 ) -> SafeString:
-    """A sign for each point; the chart's two units stand at the ends of its axes."""
+    """A sign for each point; the chart's two units stand at the ends of its axes. `third` names what `z` is."""
     return format_html(
         '<svg>{}{}<line class="ax" x2="100%" y1="100%" y2="100%"/><text x="-44" y="0" dy="-14">{}</text>'
         '<text x="100%" y="100%" dy="33" text-anchor="end">{}</text>{}</svg>',
@@ -125,16 +126,24 @@ def scatter_svg(
         format_html_join("", TICK, ((plain(at), anchor(at), number(value)) for at, value in across.ticks())),
         y_unit,
         x_unit,
-        format_html_join("", "{}", ((spot(one, across, up, x_unit, y_unit, sign),) for one in points)),
+        format_html_join("", "{}", ((spot(one, across, up, x_unit, y_unit, sign, third),) for one in points)),
     )
 
 
 def spot(
-    one: Mapping[str, Any], across: Scale, up: Scale, x_unit: str, y_unit: str, sign: Callable[[int | None], SafeString]
+    one: Mapping[str, Any],
+    across: Scale,
+    up: Scale,
+    x_unit: str,
+    y_unit: str,
+    sign: Callable[..., SafeString],
+    third: Mapping[str, Any] | None,
 ) -> SafeString:
     at, height = across.share(one["x"]), 100 - up.share(one["y"])
     said = f"{one['label']}: {x_unit} {number(one['x'])}, {y_unit} {number(one['y'])}"
-    return format_html(SPOT, plain(at), plain(height), said, sign(one.get("place")), tip(said, at))
+    if third and one.get("z") is not None:
+        said += f", {third['unit']} {one['z'] if isinstance(one['z'], str) else number(one['z'])}"
+    return format_html(SPOT, plain(at), plain(height), said, sign(one.get("place"), one.get("shade")), tip(said, at))
 
 
 # -- sparkline ------------------------------------------------------------------------------------------------------

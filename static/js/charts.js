@@ -266,6 +266,11 @@
     waits = setTimeout(function () { waits = 0; if (stale && !document.hidden) renew(); }, Math.max(0, asked + EVERY - Date.now()));
   }
   document.addEventListener("plane:metric", wanted);
+  /* what no stream tells of, a run that is recorded from outside or what the machine does: asked for now and then */
+  setInterval(function () {
+    var part = one("[data-redraws][data-every]");
+    if (part && !document.hidden && !plane.away && !plane.signedOut && Date.now() - asked >= Number(part.dataset.every) * 1000) renew();
+  }, 1000);
   document.addEventListener("visibilitychange", function () { if (!document.hidden && stale) wanted(); });
 
   /* ---- as PNG: the browser walks over the drawing and paints it, so no image is loaded and the policy stays closed ---- */

@@ -41,6 +41,8 @@ IN_A_PROJECT = """
     run.view                               VEA --- W--  read
     run.record                             --- --- W--  -
     run.rerun                              -E- --- ---  jobs:write
+    run.annotate                           -E- --- ---  runs:write
+    run.track                              -E- --- --O  runs:write
     model.view                             VEA --- W--  read
     model.create                           -E- --- W--  models:write
     model.register_version                 --- --- W--  -
@@ -117,7 +119,16 @@ LETTERS = {
     "D": PlaneRole.DISPATCHER,
     "O": PlaneRole.OPERATOR,
 }
-SCOPES = ["read", "data:write", "jobs:write", "models:write", "approvals:decide", "audit:read", "metrics:read"]
+SCOPES = [
+    "read",
+    "data:write",
+    "jobs:write",
+    "runs:write",
+    "models:write",
+    "approvals:decide",
+    "audit:read",
+    "metrics:read",
+]
 OWN, OTHER = 1, 2
 
 # No service asks these by name: `visible_to` of the model answers them.

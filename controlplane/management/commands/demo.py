@@ -30,7 +30,7 @@ from controlplane.rest_client import Answered, Plane, wait_until_ready
 
 PROJECT = "demo"
 STORIES = ((FORECASTER, wti_csv), (CLASSIFIER, breast_cancer_csv))
-ENGINEER = ["read", "data:write", "jobs:write", "models:write"]
+ENGINEER = ["read", "data:write", "jobs:write", "runs:write", "models:write"]
 APPROVER = ["read", "approvals:decide"]
 
 

@@ -9,6 +9,7 @@ import pytest
 from django.db.models.functions import Now
 
 from apps.artifacts.models import Artifact, Holding
+from apps.artifacts.services import store_file
 from apps.experiments import services
 from apps.experiments.models import Run
 from apps.experiments.series import Point
@@ -112,3 +113,33 @@ def artifact(project) -> Artifact:
 @pytest.fixture
 def url(project):
     return lambda tail="": f"/api/v1/projects/{project.slug}/runs{tail}"
+
+
+@pytest.fixture
+def page(project):
+    return lambda tail="": f"/p/{project.slug}/runs{tail}"
+
+
+@pytest.fixture
+def read(web, engineer, page):
+    """read(tail, status=200) -> the text of a page."""
+    client = web(engineer)
+
+    def ask(tail="", status=200) -> str:
+        answer = client.get(page(tail))
+        assert answer.status_code == status, answer.status_code
+        return answer.content.decode()
+
+    return ask
+
+
+@pytest.fixture
+def keep(project, worker_actor, tmp_path):
+    """keep(run, path, bytes) -> an artifact of the run with these bytes."""
+
+    def put(run: Run, path: str, data: bytes):
+        (tmp_path / "kept").write_bytes(data)
+        made = store_file(actor=worker_actor, project=project, path=tmp_path / "kept")
+        return run.artifacts.create(path=path, artifact=made, size=made.size, media_type="application/octet-stream")
+
+    return put

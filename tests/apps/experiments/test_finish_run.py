@@ -60,3 +60,13 @@ def test_a_late_twin_closes_nothing(run, finish, job, start, next_attempt):
 def test_only_a_worker_closes(actor_for, engineer, run):
     with pytest.raises(Refused):
         services.finish_run(actor=actor_for(engineer), run=run, state="finished")
+
+
+def test_what_the_machine_did_is_no_part_of_the_digest(start, log, finish):
+    with_it, without = start(name="a"), start(name="b")
+    for run in (with_it, without):
+        log(run, loss=[3, 2], **{"systematic/error": [1]})
+    log(with_it, **{"system/cpu_utilization_percentage": [40, 50, 60]})
+    ended = [finish(run) for run in (with_it, without)]
+    assert ended[0].metrics_digest == ended[1].metrics_digest
+    assert [run.metrics_count for run in ended] == [3, 3]

@@ -29,24 +29,6 @@ FIGURES = {
 
 
 @pytest.fixture
-def page(project):
-    return lambda tail="": f"/p/{project.slug}/runs{tail}"
-
-
-@pytest.fixture
-def read(web, engineer, page):
-    """read(tail, status=200) -> the text of a page."""
-    client = web(engineer)
-
-    def ask(tail="", status=200) -> str:
-        answer = client.get(page(tail))
-        assert answer.status_code == status, answer.status_code
-        return answer.content.decode()
-
-    return ask
-
-
-@pytest.fixture
 def two(start, log):
     runs = [start(name=name, params={"lr": lr, "seed": "0"}) for name, lr in (("first", "0.1"), ("second", "0.2"))]
     for run, value in zip(runs, (0.3, 0.2), strict=True):
@@ -323,3 +305,39 @@ def test_lines_of_json_take_no_more_room_than_is_shown():
     assert text.startswith("[\n  [\n")
     assert len(previews.beginning_of(json.loads(deep))) < 2 * previews.TEXT_LIMIT
     assert previews.beginning_of({"a": [1, "ä"]}) == '{\n  "a": [\n    1,\n    "ä"\n  ]\n}'
+
+
+# -- what the machine did -------------------------------------------------------------------------------------------
+CPU = "system/cpu_utilization_percentage"
+
+
+def test_the_machine_has_a_section_of_its_own(read, start, log):
+    run = start(name="one")
+    log(run, loss=[3, 2, 1], **{CPU: [10, 20, 30]})
+    text = read(f"/{run.pk}/metrics")
+    assert 'id="sys"' in text
+    assert text.index('id="h-c--0"') < text.index('id="sys"') < text.index("h-c-system-0")
+    assert 'id="run-system"' in text
+    assert CPU not in text[text.index('id="run-metrics"') : text.index('id="run-system"')]
+
+
+def test_the_machine_is_no_answer_and_no_newest_value(read, start, log):
+    run = start(name="one")
+    log(run, **{CPU: [10, 20, 30]})
+    text = read(f"/{run.pk}")
+    assert CPU not in text
+    assert "nothing is measured yet." in text
+
+
+def test_the_machine_alone_is_drawn(read, start, log):
+    run = start(name="one")
+    log(run, **{CPU: [10, 20, 30]})
+    assert 'id="sys"' in read(f"/{run.pk}/metrics")
+    assert f"key={CPU.replace('/', '%2F')}" in read(f"/{run.pk}/metrics")
+    assert "All charts" in read(f"/{run.pk}/metrics?key={CPU}")
+
+
+def test_the_machine_is_a_column_for_who_asks(read, start, log):
+    log(start(name="one"), loss=[1], **{CPU: [10]})
+    assert CPU not in read("")
+    assert CPU in read(f"?columns=metrics.{CPU}")

@@ -1,0 +1,1 @@
+"""MLflow's filter language and orders: text -> comparisons (pure), comparisons -> SQL for both databases."""

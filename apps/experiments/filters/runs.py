@@ -1,0 +1,163 @@
+"""Comparisons of runs -> SQL over `experiments_run`, as a piece of SQL or as an expression of Django's.
+
+Every condition stands alone: parameters, tags, metrics and datasets are subqueries by the key of their table, so that
+a walk along any order of runs asks one index entry a condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
+
+from apps.experiments.filters.grammar import ATTRIBUTE, DATASET, METRIC, PARAMETER, TAG, Comparison
+from apps.experiments.filters.sql import (
+    FALSE,
+    TRUE,
+    Sql,
+    all_of,
+    moment_condition,
+    number_condition,
+    on_postgres,
+    text_condition,
+)
+from apps.experiments.models import INDEXED
+from apps.experiments.states import RunState
+
+RUN = "experiments_run"
+TABLES = {PARAMETER: "experiments_runparam", TAG: "experiments_runtag", METRIC: "experiments_metric"}
+RUN_NAME_TAG = "mlflow.runName"  # the run's name, no row of its own
+STATES = {state.value.upper(): state.value for state in RunState}
+ARTIFACT_URI = (
+    "(SELECT CASE WHEN e.artifact_location = '' THEN 'mlflow-artifacts:/' || e.number ELSE e.artifact_location END"
+    f" || '/' || {RUN}.id || '/artifacts' FROM experiments_experiment e WHERE e.id = {RUN}.experiment_id)"
+)
+COLUMNS = {
+    "run_id": f"{RUN}.id",
+    "run_name": f"{RUN}.name",
+    "status": f"{RUN}.state",
+    "artifact_uri": ARTIFACT_URI,
+    "user_id": f"{RUN}.client_user",
+    "start_time": f"{RUN}.started_at",
+    "end_time": f"{RUN}.ended_at",
+}
+
+
+def matching(comparisons: Iterable[Comparison]) -> RawSQL:
+    """For `Run.objects.filter(...)`. Of metrics it sees what has been taken in."""
+    condition = condition_of(comparisons)
+    return RawSQL(f"({condition.text})", condition.params, output_field=BooleanField())
+
+
+def condition_of(comparisons: Iterable[Comparison]) -> Sql:
+    return all_of([condition(comparison) for comparison in comparisons])
+
+
+def condition(comparison: Comparison) -> Sql:
+    if comparison.kind == DATASET:
+        return of_dataset(comparison)
+    if comparison.kind == TAG and comparison.key == RUN_NAME_TAG:
+        return of_name(comparison)
+    if comparison.kind == ATTRIBUTE:
+        return of_attribute(comparison)
+    return of_key(comparison)
+
+
+def of_key(comparison: Comparison) -> Sql:
+    """A parameter, tag or metric: only runs that have the key, unless it must be missing."""
+    table, negated = TABLES[comparison.kind], comparison.operator == "IS NULL"
+    value = TRUE if comparison.value is None else value_condition("x", comparison)
+    return Sql(
+        f"{'NOT ' if negated else ''}EXISTS (SELECT 1 FROM {table} x WHERE x.run_id = {RUN}.id"
+        f" AND x.key = %s AND {value.text})",
+        (comparison.key, *value.params),
+    )
+
+
+def value_condition(alias: str, comparison: Comparison) -> Sql:
+    """On the row of a parameter, tag or metric with the right key."""
+    if comparison.kind != METRIC and comparison.operator == "=":
+        return equal_text(f"{alias}.value", str(comparison.value))
+    if comparison.kind != METRIC:
+        return text_condition(f"{alias}.value", comparison.operator, comparison.value)  # type: ignore[arg-type]
+    value = number_condition(f"{alias}.value", comparison.operator, comparison.value)  # type: ignore[arg-type]
+    if comparison.operator == "!=":  # NaN differs from every number, and compares with none
+        return Sql(f"({value.text} OR {alias}.is_nan)", value.params)
+    return Sql(f"({value.text} AND NOT {alias}.is_nan)", value.params)
+
+
+def equal_text(column: str, value: str) -> Sql:
+    """By the index over the beginnings of values. A shorter value is its own beginning, and said once: a planner takes
+    two conditions that mean the same for two that must both come true, and expects far too few rows."""
+    beginning = f"LEFT({column}, {INDEXED})" if on_postgres() else f"SUBSTR({column}, 1, {INDEXED})"
+    if len(value) < INDEXED:
+        return Sql(f"{beginning} = %s", (value,))
+    return Sql(f"{beginning} = %s AND {column} = %s", (value[:INDEXED], value))
+
+
+def of_attribute(comparison: Comparison) -> Sql:
+    column, operator, value = COLUMNS[comparison.key], comparison.operator, comparison.value
+    if comparison.key in ("start_time", "end_time"):
+        return moment_condition(column, operator, value)  # type: ignore[arg-type]
+    if comparison.key == "status":
+        return of_state(operator, str(value))
+    return text_condition(column, operator, value)  # type: ignore[arg-type]
+
+
+def of_state(operator: str, value: str) -> Sql:
+    """MLflow writes states in capitals, we do not."""
+    if operator in ("LIKE", "ILIKE"):
+        return text_condition(f"UPPER({RUN}.state)", operator, value)
+    state = STATES.get(value)
+    if state is None:
+        return FALSE if operator == "=" else TRUE
+    return Sql(f"{RUN}.state {operator} %s", (state,))
+
+
+def of_name(comparison: Comparison) -> Sql:
+    if comparison.value is None:  # every run has a name
+        return FALSE if comparison.operator == "IS NULL" else TRUE
+    return text_condition(f"{RUN}.name", comparison.operator, comparison.value)  # type: ignore[arg-type]
+
+
+def of_dataset(comparison: Comparison) -> Sql:
+    """Runs with some dataset like that: one that is not so does not hinder another that is."""
+    value = text_condition(f"x.{comparison.key}", comparison.operator, comparison.value)  # type: ignore[arg-type]
+    some = " AND x.context <> ''" if comparison.key == "context" else ""
+    return Sql(
+        f"EXISTS (SELECT 1 FROM experiments_rundataset x WHERE x.run_id = {RUN}.id AND {value.text}{some})",
+        value.params,
+    )
+
+
+# -- where to begin -------------------------------------------------------------------------------------------------
+def start_of(comparison: Comparison, project: int, experiments: list[int]) -> Sql | None:
+    """SQL that finds the runs of a comparison by an index of its own, in any order; None where there is no such."""
+    kind, key, value = comparison.kind, comparison.key, comparison.value
+    if kind in (PARAMETER, TAG) and key != RUN_NAME_TAG and comparison.operator == "=":
+        equal = equal_text("value", str(value))
+        return Sql(f"SELECT run_id FROM {TABLES[kind]} WHERE key = %s AND {equal.text}", (key, *equal.params))
+    if kind == METRIC and comparison.operator != "!=":
+        bound = number_condition("value", comparison.operator, value)  # type: ignore[arg-type]
+        return Sql(
+            f"SELECT run_id FROM experiments_metric WHERE experiment_id IN ({marks(experiments)}) AND key = %s"
+            f" AND NOT is_nan AND {bound.text}",
+            (*experiments, key, *bound.params),
+        )
+    if comparison.operator == "=" and (key == "run_name" if kind == ATTRIBUTE else kind == TAG):
+        return Sql(f"SELECT id FROM {RUN} WHERE project_id = %s AND name = %s", (project, value))
+    return None
+
+
+def named_runs(comparisons: Iterable[Comparison]) -> list[str] | None:
+    """Ids, of which every run that fits is one: those that `run_id =` or `run_id IN` name; None without such."""
+    for one in comparisons:
+        if one.kind == ATTRIBUTE and one.key == "run_id" and one.operator in ("=", "IN"):
+            return [str(one.value)] if one.operator == "=" else list(one.value)  # type: ignore[arg-type]
+    return None
+
+
+def marks(values: Iterable[Any]) -> str:
+    return ", ".join("%s" for _ in values)

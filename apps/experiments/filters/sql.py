@@ -1,0 +1,124 @@
+"""Conditions in SQL that mean the same on PostgreSQL and on SQLite. Columns are ours, values are always parameters."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+FIRST_MS = (datetime(1, 1, 2, tzinfo=UTC) - EPOCH) // MILLISECOND  # a day within what a calendar can hold
+LAST_MS = (datetime(9999, 12, 30, tzinfo=UTC) - EPOCH) // MILLISECOND
+BIGGEST = 2**63 - 1
+GLOB_SPECIAL = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]", "%": "*", "_": "?"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sql:
+    """A piece of SQL with %s where its parameters go."""
+
+    text: str
+    params: tuple[Any, ...] = ()
+
+
+TRUE, FALSE = Sql("1=1"), Sql("1=0")
+
+
+def all_of(conditions: Iterable[Sql]) -> Sql:
+    return joined(" AND ", list(conditions) or [TRUE])
+
+
+def joined(between: str, parts: Sequence[Sql]) -> Sql:
+    return Sql(between.join(part.text for part in parts), tuple(value for part in parts for value in part.params))
+
+
+def on_postgres() -> bool:
+    return connection.vendor == "postgresql"
+
+
+# -- texts ----------------------------------------------------------------------------------------------------------
+def text_condition(column: str, operator: str, value: str | Sequence[str]) -> Sql:
+    """`column` (never an expression with parameters) compared with a text, or with each of several."""
+    if operator == "LIKE":
+        return like(column, str(value))
+    if operator == "ILIKE":
+        return like_in_any_case(column, str(value))
+    if operator in ("IN", "NOT IN"):
+        return Sql(f"{column} {operator} ({', '.join(['%s'] * len(value))})", tuple(value))
+    return Sql(f"{column} {operator} %s", (value,))
+
+
+def like(column: str, pattern: str) -> Sql:
+    """Minds the case, and no character escapes another: PostgreSQL has one unless told, SQLite's LIKE has no case."""
+    if on_postgres():
+        return Sql(f"{column} LIKE %s ESCAPE ''", (pattern,))
+    return Sql(f"{column} GLOB %s", (pattern.translate(GLOB_SPECIAL),))
+
+
+def like_in_any_case(column: str, pattern: str) -> Sql:
+    if on_postgres():
+        return Sql(f"{column} ILIKE %s ESCAPE ''", (pattern,))
+    if pattern.isascii():
+        return Sql(f"{column} LIKE %s", (pattern,))
+    # SQLite knows the case of ASCII only; Django gives it Python's regular expressions.
+    regex = "".join({"%": ".*", "_": "."}.get(letter, re.escape(letter)) for letter in pattern)
+    return Sql(f"{column} REGEXP %s", (rf"(?is)\A(?:{regex})\Z",))
+
+
+# -- numbers and moments --------------------------------------------------------------------------------------------
+def number_condition(column: str, operator: str, value: float) -> Sql:
+    held = max(-BIGGEST, min(BIGGEST, value)) if isinstance(value, int) else value
+    return Sql(f"{column} {operator} %s", (held,))
+
+
+def moment_condition(column: str, operator: str, value: float) -> Sql:
+    """A moment compared with a number of milliseconds; what the column has below a millisecond does not count."""
+    value = max(-1e17, min(1e17, value))
+    floor, ceiling = math.floor(value), math.ceil(value)
+    if operator == ">":
+        return since(column, floor + 1)
+    if operator == ">=":
+        return since(column, ceiling)
+    if operator == "<":
+        return before(column, ceiling)
+    if operator == "<=":
+        return before(column, floor + 1)
+    within = FALSE if floor != ceiling else all_of([since(column, floor), before(column, floor + 1)])
+    if operator == "=":
+        return within
+    return Sql(f"({column} IS NOT NULL AND NOT ({within.text}))", within.params)
+
+
+def since(column: str, ms: int) -> Sql:
+    return FALSE if ms > LAST_MS else Sql(f"{column} >= %s", (moment(max(ms, FIRST_MS) * 1000),))
+
+
+def before(column: str, ms: int) -> Sql:
+    return FALSE if ms < FIRST_MS else Sql(f"{column} < %s", (moment(min(ms, LAST_MS) * 1000),))
+
+
+def moment(microseconds: int) -> Any:
+    """A parameter for a column of moments: so many microseconds after the beginning of 1970."""
+    return connection.ops.adapt_datetimefield_value(EPOCH + timedelta(microseconds=microseconds))
+
+
+def microseconds(moment: datetime | str | None) -> int | None:
+    """A column of moments as a cursor gives it: SQLite keeps them as text, in UTC."""
+    if moment is None:
+        return None
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def milliseconds(moment: datetime | str | None) -> int | None:
+    found = microseconds(moment)
+    return None if found is None else found // 1000

@@ -1,0 +1,175 @@
+"""The search of runs. Its cost is that of its page, not of the experiment: see docs/adr/0021."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from apps.actors import Actor
+from apps.experiments.filters.grammar import METRIC, Comparison, parse
+from apps.experiments.filters.orders import Order, read_orders
+from apps.experiments.filters.runs import RUN, condition_of, marks, named_runs, start_of
+from apps.experiments.filters.sql import Sql, all_of, on_postgres
+from apps.experiments.filters.vocabularies import RUNS
+from apps.experiments.models import Experiment
+from apps.experiments.searching.paging import behind, edge_of, make_token, order_of, read_token
+from apps.experiments.searching.run_orders import Segment, segments_of
+
+VIEWS = {"ACTIVE_ONLY": f"{RUN}.deleted_at IS NULL", "DELETED_ONLY": f"{RUN}.deleted_at IS NOT NULL", "ALL": "1=1"}
+FEW = 1000  # runs by which a search begins, rather than by its order
+MOST_STARTS = 3  # comparisons that are asked how few they leave
+MOST_ARMS = 100  # experiments whose orders are merged; more are sorted together
+ROW = ("id", "experiment_id", "name", "client_user", "created_by", "state", "started_at", "ended_at", "deleted_at")
+
+
+class RunRow(NamedTuple):
+    """The columns of a run as a cursor gives them: filters.sql.milliseconds reads the moments."""
+
+    id: str
+    experiment: Place
+    name: str
+    client_user: str
+    created_by: str
+    state: str
+    started_at: datetime | str
+    ended_at: datetime | str | None
+    deleted_at: datetime | str | None
+
+
+class Place(NamedTuple):
+    """An experiment, as far as the runs in it need it."""
+
+    id: int
+    number: int
+    artifact_location: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunQuery:
+    experiments: Sequence[str]  # their numbers as MLflow writes them; an unknown one has no runs
+    filter: str = ""
+    order_by: Sequence[str] = ()
+    view: str = "ACTIVE_ONLY"
+    limit: int = 1000
+    token: str = ""
+
+    @property
+    def identity(self) -> list[Any]:
+        """What a page token is bound to: all but the size of the page."""
+        return ["runs", sorted(set(self.experiments)), self.filter, list(self.order_by), self.view]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRuns:
+    rows: list[RunRow]
+    token: str  # of the next page; "": this one is the last
+
+
+def search_runs(actor: Actor, project_id: int, query: RunQuery) -> FoundRuns:
+    """One page of the runs that fit. Raises FilterError and BadToken. Metrics are those that have been taken in."""
+    comparisons, orders = parse(query.filter, RUNS), read_orders(query.order_by, RUNS)
+    segments = segments_of(orders, comparisons)
+    at, edge = 0, None
+    if query.token:
+        at, edge = read_token([project_id, *query.identity], [one.columns for one in segments], query.token)
+    places = places_of(actor, project_id, query.experiments)
+    if not places:
+        return FoundRuns([], "")
+    few = few_runs(project_id, list(places), comparisons, orders)
+    if few is not None and not few:
+        return FoundRuns([], "")
+    conditions = [Sql(VIEWS[query.view]), condition_of(comparisons)]
+    found: list[tuple[int, tuple[Any, ...]]] = []
+    while at < len(segments) and len(found) <= query.limit:
+        statement = select(segments[at], conditions, list(places), few, edge, query.limit + 1 - len(found))
+        found += [(at, row) for row in rows_of(statement)]
+        at, edge = at + 1, None
+    token = ""
+    if len(found) > query.limit:
+        segment, row = found[query.limit - 1]
+        columns = segments[segment].columns
+        token = make_token([project_id, *query.identity], segment, edge_of(columns, row[len(ROW) :]))
+    rows = [RunRow(row[0], places[row[1]], *row[2 : len(ROW)]) for _, row in found[: query.limit]]
+    return FoundRuns(rows, token)
+
+
+def places_of(actor: Actor, project_id: int, numbers: Sequence[str]) -> dict[int, Place]:
+    """The experiments by key. What is not a number names none."""
+    wanted = {int(text) for text in numbers if text.isascii() and text.isdigit() and len(text) <= 9}
+    if not wanted:
+        return {}
+    experiments = Experiment.objects.visible_to(actor).filter(project_id=project_id, number__in=wanted)
+    return {row[0]: Place(*row) for row in experiments.values_list("id", "number", "artifact_location")}
+
+
+def few_runs(
+    project: int, experiments: list[int], comparisons: Sequence[Comparison], orders: Sequence[Order]
+) -> list[str] | None:
+    """The runs of a comparison that leaves few of them, asked of its own index. None: none does.
+
+    A planner that walks an order in the hope to meet a page of runs soon walks it to its end where there are none.
+    """
+    named = named_runs(comparisons)
+    if named is not None:
+        return named
+    walked = {orders[0].key} if orders and orders[0].kind == METRIC else set()
+    starts = [
+        start
+        for one in comparisons
+        if not (one.kind == METRIC and one.key in walked) and (start := start_of(one, project, experiments))
+    ]
+    for start in starts[:MOST_STARTS]:
+        found = rows_of(Sql(f"{start.text} LIMIT %s", (*start.params, FEW + 1)))
+        if len(found) <= FEW:
+            return [row[0] for row in found]
+    return None
+
+
+# -- SQL ------------------------------------------------------------------------------------------------------------
+def select(
+    segment: Segment, conditions: list[Sql], experiments: list[int], few: list[str] | None, edge: Any, limit: int
+) -> Sql:
+    """The rows of a segment behind `edge`, at most `limit`: of each experiment in its order, then merged."""
+    found = [*segment.conditions, *conditions]
+    if edge is not None:
+        found.append(behind(segment.columns, edge))
+    if few is not None:  # by their ids, so not along the experiment's index of the metric
+        found.append(among(segment.run, few))
+        segment = replace(segment, scope=f"{RUN}.experiment_id")
+    if few is not None or len(experiments) > MOST_ARMS or len(experiments) == 1:
+        return arm(segment, found, experiments, limit)
+    arms = [arm(segment, found, [experiment], limit) for experiment in experiments]
+    order = ", ".join(f"k{number} {column.direction}" for number, column in enumerate(segment.columns))
+    union = " UNION ALL ".join(f"SELECT * FROM ({one.text}) a{number}" for number, one in enumerate(arms))
+    params = tuple(value for one in arms for value in one.params)
+    return Sql(f"SELECT * FROM ({union}) merged ORDER BY {order} LIMIT %s", (*params, limit))
+
+
+def arm(segment: Segment, conditions: list[Sql], experiments: list[int], limit: int) -> Sql:
+    row = ", ".join(f"{RUN}.{name}" for name in ROW)
+    keys = ", ".join(f"{column.compared} AS k{number}" for number, column in enumerate(segment.columns))
+    scope = Sql(f"{segment.scope} = %s", (experiments[0],))
+    if len(experiments) > 1:
+        scope = Sql(f"{segment.scope} IN ({marks(experiments)})", tuple(experiments))
+    where = all_of([scope, *conditions])
+    text = (
+        f"SELECT {row}, {keys} FROM {segment.source.text} WHERE {where.text}"
+        f" ORDER BY {order_of(segment.columns)} LIMIT %s"
+    )
+    return Sql(text, (*segment.source.params, *where.params, limit))
+
+
+def among(column: str, ids: list[str]) -> Sql:
+    if on_postgres():
+        return Sql(f"{column} = ANY(%s)", (ids,))
+    return Sql(f"{column} IN ({marks(ids)})", tuple(ids))
+
+
+def rows_of(statement: Sql) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement.text, statement.params)
+        return cursor.fetchall()

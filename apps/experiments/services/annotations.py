@@ -1,0 +1,139 @@
+"""What people say of a run: its note, its tags, and that it is deleted or back again.
+
+Nothing here changes what was measured. A run that is deleted can be read and restored, and is not written meanwhile.
+"""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.actors import Actor
+from apps.audit.services import record
+from apps.canonical import sha256_hex
+from apps.errors import Conflict, Invalid, NotFound
+from apps.experiments.models import Run, RunTag
+from apps.policy import require
+
+NOTE = "mlflow.note.content"  # the tag that MLflow's pages show as the description, in Markdown
+NAME = "mlflow.runName"
+KEY_LIMIT = 250  # characters, as MLflow
+VALUE_LIMIT = 8000  # characters of a tag and of a note, likewise
+TAGS_LIMIT = 500  # of one run
+TOLD = 500  # characters of a value that the record shows; the digest is of all of it
+
+
+def set_note(*, actor: Actor, run: Run, text: str) -> None:
+    """Let the run's note say `text`, in Markdown; "" removes it. The same again changes nothing."""
+    require(actor, "run.annotate", run)
+    text = text.replace("\r\n", "\n").strip()
+    check_value(text, field="text")
+    write_tag(actor, run, NOTE, text or None, action="run.set_note")
+
+
+def set_run_tag(*, actor: Actor, run: Run, key: str, value: str) -> None:
+    """Give the run a tag, or another value to one that it has. Raises Invalid, Conflict for a deleted run."""
+    require(actor, "run.annotate", run)
+    check_key(key)
+    check_value(value, field="value")
+    write_tag(actor, run, key, value, action="run.set_tag")
+
+
+def delete_run_tag(*, actor: Actor, run: Run, key: str) -> None:
+    """Take a tag away. NotFound where the run has none of this key."""
+    require(actor, "run.annotate", run)
+    if not RunTag.objects.filter(run=run, key=key.replace("\x00", "")).exists():
+        raise NotFound(f"Run {run.pk} has no tag {key[:60]!r}.", field="key", hint="Read the run for its tags.")
+    write_tag(actor, run, key, None, action="run.delete_tag")
+
+
+def write_tag(actor: Actor, run: Run, key: str, value: str | None, *, action: str) -> None:
+    """The tag as it shall be, None for none, and its record; nothing where it is so already."""
+    with transaction.atomic():
+        lock_active(run)
+        tag = RunTag.objects.filter(run=run, key=key).first()
+        if (tag.value if tag else None) == value:
+            return
+        before = {} if tag is None else {key: tag.value[:TOLD]}
+        if value is None:
+            RunTag.objects.filter(run=run, key=key).delete()
+        else:
+            if tag is None and RunTag.objects.filter(run=run).count() >= TAGS_LIMIT:
+                raise Invalid(
+                    f"The run has {TAGS_LIMIT} tags.", field="key", limit=TAGS_LIMIT, hint="Remove one first."
+                )
+            RunTag.objects.update_or_create(run=run, key=key, defaults={"value": value})
+        record(
+            actor=actor,
+            action=action,
+            obj=run,
+            before=before,
+            after={} if value is None else {key: value[:TOLD]},
+            digests={} if value is None else {"value": sha256_hex(value)},
+        )
+
+
+def delete_run(*, actor: Actor, run: Run, reason: str = "") -> None:
+    """Put the run away: lists leave it out, and nothing writes it. Conflict while its job goes on, or if it is away."""
+    require(actor, "run.annotate", run)
+    with transaction.atomic():
+        held = lock_active(run)
+        if held.job is not None and not held.job.ended:
+            raise Conflict(
+                f"Job {held.job_id} still records this run.", field="run", hint="Cancel the job, or wait for its end."
+            )
+        mark_deleted(actor, run, deleted=True, reason=reason)
+
+
+def restore_run(*, actor: Actor, run: Run) -> None:
+    """Bring a deleted run back as it was. Conflict where it is not deleted."""
+    require(actor, "run.annotate", run)
+    with transaction.atomic():
+        held = Run.objects.select_for_update(no_key=True, of=("self",)).get(pk=run.pk)
+        if held.deleted_at is None:
+            raise Conflict(f"Run {run.pk} is not deleted.", field="run", hint="Read the run for its state.")
+        mark_deleted(actor, run, deleted=False)
+
+
+def mark_deleted(actor: Actor, run: Run, *, deleted: bool, reason: str = "") -> None:
+    run.deleted_at = timezone.now() if deleted else None
+    Run.objects.filter(pk=run.pk).update(deleted_at=run.deleted_at)
+    record(
+        actor=actor,
+        action="run.delete" if deleted else "run.restore",
+        obj=run,
+        reason=reason[:TOLD],
+        before={"deleted": not deleted},
+        after={"deleted": deleted},
+        digests={"metrics": run.metrics_digest} if run.metrics_digest else {},
+    )
+
+
+def lock_active(run: Run) -> Run:
+    """The run, its row locked; Conflict where it is deleted."""
+    held = Run.objects.select_for_update(no_key=True, of=("self",)).select_related("job").get(pk=run.pk)
+    if held.deleted_at is not None:
+        raise Conflict(f"Run {run.pk} is deleted.", code="run_deleted", field="run", hint="Restore it first.")
+    return held
+
+
+def check_key(key: str) -> None:
+    if not 0 < len(key) <= KEY_LIMIT or "\x00" in key or key != key.strip():
+        raise Invalid(
+            f"{key[:60]!r} cannot be the key of a tag.",
+            field="key",
+            limit=f"1 to {KEY_LIMIT} characters, none of them blank at the ends",
+            hint="For instance team.",
+        )
+    if key == NAME:
+        raise Invalid(f"{NAME} is the name of the run, and no tag.", field="key", hint="Give the tag another key.")
+
+
+def check_value(value: str, *, field: str) -> None:
+    if len(value) > VALUE_LIMIT or "\x00" in value:
+        raise Invalid(
+            f"It has {len(value)} characters." if len(value) > VALUE_LIMIT else "It holds a NUL.",
+            field=field,
+            limit=f"{VALUE_LIMIT} characters, no NUL",
+            hint="Keep what is longer as an artifact.",
+        )

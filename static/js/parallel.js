@@ -1,0 +1,53 @@
+/* Parallel coordinates: a range is dragged along an axis, and written into the form that asks the server to draw again.
+   A press without a drag takes the range off. The fields of the form do the same by keyboard. */
+(function () {
+  "use strict";
+  var plane = window.plane, one = plane.one, drag = null;
+
+  function valueAt(band, clientY) {
+    var box = band.getBoundingClientRect(), low = Number(band.dataset.low), high = Number(band.dataset.high);
+    var share = 1 - Math.min(1, Math.max(0, (clientY - box.top) / box.height));
+    var value = low + share * (high - low);
+    return Number((band.dataset.log ? Math.pow(10, value) : value).toPrecision(4));
+  }
+  function fields(band) {
+    var form = one("form[data-brushes]", band.closest("figure"));
+    return { form: form, low: form.elements["min:" + band.dataset.brush], high: form.elements["max:" + band.dataset.brush] };
+  }
+  function paint(event) {
+    var box = drag.band.getBoundingClientRect();
+    var top = Math.min(drag.y, event.clientY), tall = Math.abs(event.clientY - drag.y);
+    if (!drag.ghost && tall < 5) return;
+    if (!drag.ghost) {
+      drag.ghost = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+      drag.ghost.setAttribute("class", "held");
+      drag.ghost.setAttribute("width", "12");
+      drag.ghost.setAttribute("x", drag.band.getAttribute("x"));
+      drag.ghost.setAttribute("transform", "translate(-6 0)");
+      drag.band.parentNode.insertBefore(drag.ghost, drag.band);
+    }
+    drag.ghost.setAttribute("y", Math.max(0, top - box.top));
+    drag.ghost.setAttribute("height", Math.min(tall, box.bottom - top));
+  }
+
+  document.addEventListener("pointerdown", function (event) {
+    var band = event.target instanceof Element && event.target.closest("[data-brush]");
+    if (!band || event.button !== 0 || event.pointerType === "touch") return;
+    drag = { band: band, y: event.clientY };
+    event.preventDefault();
+  });
+  document.addEventListener("pointermove", function (event) { if (drag) paint(event); });
+  document.addEventListener("pointerup", function (event) {
+    if (!drag) return;
+    var held = drag, found = fields(held.band), ends;
+    drag = null;
+    if (held.ghost) {
+      ends = [valueAt(held.band, held.y), valueAt(held.band, event.clientY)].sort(function (a, b) { return a - b; });
+      held.ghost.remove();
+      found.low.value = ends[0];
+      found.high.value = ends[1];
+    } else if (found.low.value || found.high.value) found.low.value = found.high.value = "";
+    else return;
+    found.form.requestSubmit();
+  });
+})();

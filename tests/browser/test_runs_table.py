@@ -1,0 +1,163 @@
+"""The table of runs, their comparison and a note, in a real browser: completion, groups, many at once, axes, zoom."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+FILL = """
+from apps.accounts.models import Project
+from apps.actors import PlaneRole, plane_actor
+from apps.experiments.models import Experiment, Run, RunParam
+from apps.experiments.services import Point, log_metrics
+from datetime import UTC, datetime, timedelta
+project = Project.objects.get(slug="demo")
+experiment, _ = Experiment.objects.get_or_create(project=project, number=7, defaults=dict(name="table"))
+actor, start = plane_actor(PlaneRole.WORKER, host="test"), datetime(2026, 1, 2, tzinfo=UTC)
+made = (("table-a", "0.001", "adam"), ("table-b", "0.01", "sgd"), ("table-c", "0.1", "adam"))
+for place, (name, lr, opt) in enumerate(made):
+    run = Run.objects.create(pk=str(place + 1) * 32, project=project, experiment=experiment, name=name, created_by="x")
+    RunParam.objects.bulk_create(RunParam(run=run, key=k, value=v) for k, v in dict(lr=lr, opt=opt, seed="1").items())
+    steps = range(1, 20001 if name == "table-a" else 30)
+    points = [Point("val_loss", 1 / step + place, step, start + timedelta(seconds=step)) for step in steps]
+    points += [Point("fixed", 5.0, step, start) for step in (1, 2)]
+    for at in range(0, len(points), 5000):
+        log_metrics(actor=actor, run=run, points=points[at:at + 5000])
+    Run.objects.filter(pk=run.pk).update(state="finished")
+"""
+A, B, C = (str(place) * 32 for place in (1, 2, 3))
+
+
+@pytest.fixture(scope="module")
+def filled(plane, manage):
+    manage("shell", "--verbosity=0", "-c", FILL)
+    return f"{plane}/p/demo/runs"
+
+
+@pytest.fixture
+def table(signed_in, filled):
+    page = signed_in("engineer")
+    page.goto(f"{filled}?experiment=7")
+    return page
+
+
+def names(page):
+    return page.locator("table[data-list] tbody th a:first-child")
+
+
+def test_a_filter_is_written_with_the_keyboard_alone(table):
+    field = table.get_by_role("combobox", name="Filter")
+    field.press_sequentially("params.o")
+    options = table.locator(".query [role=option]")
+    expect(options).to_have_count(1)
+    expect(field).to_have_attribute("aria-expanded", "true")
+    for typed, value in (("", "params.opt "), ("= 'ad", "params.opt = 'adam' ")):
+        field.press_sequentially(typed)
+        expect(options.first).to_be_visible()
+        expect(options).to_have_count(1)
+        field.press("ArrowDown")
+        expect(options.first).to_have_attribute("aria-selected", "true")
+        field.press("Enter")
+        expect(field).to_have_value(value)
+    field.press("Escape")
+    field.press("Enter")
+    expect(names(table)).to_have_text(["table-c", "table-a"])
+    assert "filter=params.opt" in table.url
+
+
+def test_a_mistake_is_shown_where_it_is(page, watch, sign_in_as, filled):
+    sign_in_as(watch(page, answers=(422,)), "engineer")
+    page.goto(f"{filled}?filter=params.opt+%3D+adam")
+    expect(page.locator(".query-err mark")).to_have_text("adam")
+
+
+def test_groups_are_opened_and_the_address_says_so(table):
+    table.get_by_label("Group by").select_option("params.opt")
+    expect(table.locator(".group-row")).to_have_count(2)
+    table.get_by_role("link", name="adam").click()
+    expect(table.locator("#groups .within a")).to_have_text(["table-c", "table-a"])
+    assert "open=%3Dadam" in table.url
+    table.locator("#groups").get_by_role("link", name="These alone").first.click()
+    expect(names(table)).to_have_text(["table-c", "table-a"])
+
+
+def test_a_tag_for_the_selected_rows(table):
+    for row in (0, 1):
+        table.locator("tbody .pickbox input").nth(row).check()
+    table.get_by_role("button", name="Tag", exact=True).click()
+    table.get_by_role("textbox", name="Key", exact=True).fill("team")
+    table.get_by_role("textbox", name="Value", exact=True).fill("vision")
+    table.get_by_role("button", name="Tag the runs").click()
+    expect(table.locator(".answer")).to_contain_text("2 done")
+    table.get_by_role("link", name="Back to the list").click()
+    table.goto(f"{table.url}&columns=tags")
+    expect(table.locator("table[data-list] .chip")).to_have_count(2)
+
+
+def test_selected_rows_are_compared(table):
+    table.locator("[data-pick-all]").check()
+    table.get_by_role("button", name="Compare").click()
+    expect(table.locator("h1")).to_contain_text("Compare runs")
+    assert re.search(rf"ids={C},{B},{A}$", table.url)
+
+
+@pytest.fixture
+def compared(signed_in, filled):
+    page = signed_in("engineer")
+    page.goto(f"{filled}/compare?ids={A},{B},{C}")
+    return page
+
+
+def test_a_range_is_dragged_along_an_axis(compared):
+    figure = compared.locator("#compared-axes")
+    figure.scroll_into_view_if_needed()
+    box = figure.locator('[data-brush="lr"]').bounding_box()
+    across = box["x"] + box["width"] / 2
+    compared.mouse.move(across, box["y"] + box["height"] * 0.25)
+    compared.mouse.down()
+    compared.mouse.move(across, box["y"] + box["height"] * 0.75, steps=5)
+    compared.mouse.up()
+    expect(figure).to_contain_text("1 of 3 runs are within the ranges")
+    assert "min%3Alr=0.00" in compared.url
+    expect(figure.locator("path.faint")).to_have_count(2)
+
+
+def test_only_what_differs(compared):
+    expect(compared.locator("#metrics")).to_contain_text("fixed")
+    compared.get_by_role("switch", name="Only what differs").click()
+    expect(compared.get_by_role("switch", name="Only what differs")).to_have_attribute("aria-checked", "true")
+    expect(compared.locator("#metrics tbody")).not_to_contain_text("fixed")
+
+
+def test_any_two_are_scattered_and_shaded_by_a_third(compared):
+    compared.get_by_label("Shaded by").select_option("opt")
+    expect(compared.locator("#scatter .keys")).to_contain_text("adam")
+    compared.get_by_label("Across").select_option("lr")
+    expect(compared.locator("#sc")).to_contain_text("against lr")
+
+
+def test_a_part_of_a_long_line_shows_its_points_themselves(signed_in, filled):
+    page = signed_in("engineer")
+    page.goto(f"{filled}/{A}?key=val_loss")
+    expect(page.locator("#run-charts")).to_contain_text("Each pair of points is the lowest and the highest")
+    page.goto(f"{filled}/{A}?key=val_loss&from=15000&to=15020")
+    line = page.locator("path[data-x]").first
+    assert [int(x) for x in line.get_attribute("data-x").split()] == list(range(15000, 15021))
+    values = [float(y) for y in line.get_attribute("data-y").split()]
+    assert values == pytest.approx([1 / step for step in range(15000, 15021)], rel=1e-5)
+    expect(page.locator("#run-charts")).not_to_contain_text("Each pair of points")
+
+
+def test_a_note_is_written_shown_and_harmless(signed_in, filled):
+    page = signed_in("engineer")
+    page.goto(f"{filled}/{B}")
+    page.get_by_text("Write a note").click()
+    page.get_by_label("Note, in Markdown").fill(
+        "A **wide** net\n\n<script>document.title = 'broken'</script>\n\n|a|b|\n|:-|-:|\n|1|2|"
+    )
+    page.get_by_role("button", name="Save the note").click()
+    expect(page.locator(".note-text strong")).to_have_text("wide")
+    expect(page.locator(".note-text")).to_contain_text("<script>")
+    assert "broken" not in page.title()

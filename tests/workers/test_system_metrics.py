@@ -1,0 +1,152 @@
+"""What the machine did is kept with the run, apart from what it learned, and never costs a job anything."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from django.db import OperationalError
+
+from apps.experiments.models import Run
+from apps.jobs import kinds as job_kinds
+from workers import heartbeat, kinds, system_metrics, tasks
+from workers.system_metrics import SystemMetrics, of_gpus, of_node, second_of, tree_use
+
+GPU = {"index": 1, "busy": 0.5, "memory_free_bytes": 3_000_000, "memory_bytes": 4_000_000, "temperature": 61}
+LOAD = {
+    "cpu_share": 0.25,
+    "memory_total_bytes": 8_000_000,
+    "memory_free_bytes": 6_000_000,
+    "disk_total_bytes": 100_000_000,
+    "disk_free_bytes": 25_000_000,
+    "gpus": [GPU | {"index": 0}, GPU],
+}
+
+
+class Told:
+    """A tracker that keeps what it is told, or fails with what it is given."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.run = SimpleNamespace(started_at=datetime.now(UTC))
+        self.points: list[dict] = []
+        self.failure = failure
+
+    def log(self, points) -> None:
+        if self.failure:
+            raise self.failure
+        self.points += points
+
+
+@pytest.fixture
+def sampler():
+    def make(failure=None, devices=(1,)) -> SystemMetrics:
+        return SystemMetrics(SimpleNamespace(pk=1, devices=list(devices)), Told(failure), os.getpid())
+
+    return make
+
+
+def test_the_node_under_mlflows_names():
+    assert dict(of_node(LOAD)) == {
+        "cpu_utilization_percentage": 25.0,
+        "system_memory_usage_megabytes": 2.0,
+        "system_memory_usage_percentage": 25.0,
+        "disk_usage_megabytes": 75.0,
+        "disk_usage_percentage": 75.0,
+        "disk_available_megabytes": 25.0,
+    }
+
+
+def test_the_gpus_of_the_job_and_no_other():
+    assert dict(of_gpus(LOAD, [1])) == {
+        "gpu_1_utilization_percentage": 50.0,
+        "gpu_1_memory_usage_megabytes": 1.0,
+        "gpu_1_memory_usage_percentage": 25.0,
+        "gpu_1_temperature_celsius": 61,
+    }
+    assert not dict(of_gpus(LOAD, []))
+
+
+def test_a_card_that_does_not_tell(sampler):
+    one = sampler()
+    one.offer(LOAD | {"gpus": [GPU | {"busy": None, "temperature": None}]})
+    one.advance()
+    assert {p["name"] for p in one.tracker.points if "gpu" in p["name"]} == {
+        "system/gpu_1_memory_usage_megabytes",
+        "system/gpu_1_memory_usage_percentage",
+    }
+
+
+def test_its_own_processes_use_memory_and_one_that_is_gone_none():
+    seconds, resident = tree_use(os.getpid())
+    assert seconds > 0
+    assert resident > 10_000_000
+    assert tree_use(2**22 + 1) == (0.0, 0)
+
+
+def test_one_sample_of_each_look_at_the_node(sampler):
+    one = sampler()
+    one.advance()
+    assert not one.tracker.points
+    one.offer(LOAD)
+    one.advance()
+    names = [point["name"] for point in one.tracker.points]
+    assert "system/process_memory_usage_megabytes" in names
+    assert len(names) == len(set(names)) == 14
+    one.advance()
+    assert len(one.tracker.points) == 14
+
+
+def test_samples_of_a_long_run_lie_further_apart(sampler):
+    one = sampler()
+    one.began -= 72_000  # 20 hours: one each 100 s
+    one.sampled_at -= 99
+    one.offer(LOAD)
+    one.advance()
+    assert not one.tracker.points
+    one.sampled_at -= 2
+    one.advance()
+    assert one.tracker.points
+
+
+@pytest.mark.parametrize("failure", [OperationalError("away"), KeyError("surprise")])
+def test_a_failure_costs_the_sample_alone(sampler, failure):
+    one = sampler(failure)
+    one.offer(LOAD)
+    one.advance()
+    assert one.load is None
+
+
+def test_an_attempt_that_is_not_tracked_keeps_none(sampler):
+    one = sampler()
+    one.tracker.run = None
+    one.offer(LOAD)
+    one.advance()
+    assert not one.tracker.points
+
+
+def test_a_clock_that_is_behind_says_the_start():
+    assert second_of(datetime(2026, 1, 1, tzinfo=UTC), 0) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_keeps_them_and_the_digest_leaves_them_out(worker, submit, monkeypatch):
+    monkeypatch.setattr(heartbeat, "NODE_SECONDS", 0.0)
+    monkeypatch.setattr(heartbeat, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(system_metrics, "network_bytes", lambda: (1, 1))
+    tracked = replace(job_kinds.KINDS["noop"], tracked=True, outputs=("figures",), registers=("experiment",))
+    monkeypatch.setitem(job_kinds.KINDS, "noop", tracked)
+    monkeypatch.setitem(kinds.ENGINE, "noop", "tests.workers.measurer:run")
+    job = submit(spec={"seconds": 0})
+    tasks.run_next("cpu")
+    run = Run.objects.get(job=job)
+    told = {metric.key: metric for metric in run.metrics.filter(key__startswith="system/")}
+    assert told["system/process_memory_usage_megabytes"].highest > 1
+    assert 0 < told["system/system_memory_usage_percentage"].value <= 100
+    assert run.metrics_count == sum(m.count for m in run.metrics.exclude(key__startswith="system/"))
+    monkeypatch.setattr(heartbeat, "NODE_SECONDS", 1000.0)
+    again = submit(spec={"seconds": 0})
+    tasks.run_next("cpu")
+    assert Run.objects.get(job=again).metrics_digest == run.metrics_digest
