@@ -48,6 +48,9 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "model.view": MEMBERS | {WORKER},
     "model.create": frozenset({ENGINEER, WORKER}),
     "model.register_version": frozenset({WORKER}),
+    "model.record_version": frozenset({ENGINEER}),  # by a client, of files that it logged
+    "model.annotate": frozenset({ENGINEER}),  # description, tags, stage, name
+    "model.delete": frozenset({ENGINEER}),
     "model.set_alias": frozenset({ENGINEER}),  # aliases but `production`
     "model.request_promotion": frozenset({ENGINEER}),
     "model.roll_back": frozenset({ENGINEER, APPROVER}),  # to bytes that were approved before
@@ -149,6 +152,9 @@ SCOPES: dict[str, frozenset[str]] = {
     "models:write": frozenset(
         {
             "model.create",
+            "model.record_version",
+            "model.annotate",
+            "model.delete",
             "model.set_alias",
             "model.request_promotion",
             "model.roll_back",

@@ -43,6 +43,9 @@ IN_A_PROJECT = """
     model.view                             VEA --- W--  read
     model.create                           -E- --- W--  models:write
     model.register_version                 --- --- W--  -
+    model.record_version                   -E- --- ---  models:write
+    model.annotate                         -E- --- ---  models:write
+    model.delete                           -E- --- ---  models:write
     model.set_alias                        -E- --- ---  models:write
     model.request_promotion                -E- --- ---  models:write
     model.roll_back                        -EA --- ---  models:write
