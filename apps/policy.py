@@ -45,6 +45,7 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "pipeline.cancel": frozenset({ENGINEER}),
     "run.view": MEMBERS | {WORKER},
     "run.record": frozenset({WORKER}),  # measured by a job, never claimed by a person
+    "run.track": frozenset({ENGINEER, OPERATOR}),  # recorded from outside: whose word it is stands on the run
     "model.view": MEMBERS | {WORKER},
     "model.create": frozenset({ENGINEER, WORKER}),
     "model.register_version": frozenset({WORKER}),
@@ -149,6 +150,7 @@ SCOPES: dict[str, frozenset[str]] = {
     "jobs:write": frozenset(
         {"job.submit", "job.cancel", "job.retry", "job.prioritise", "pipeline.submit", "pipeline.cancel"}
     ),
+    "runs:write": frozenset({"run.track"}),
     "models:write": frozenset(
         {
             "model.create",

@@ -169,6 +169,10 @@ class CountRequests:
 def count(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
     found: Any = request.resolver_match
     view = (found.view_name or "unnamed") if found else "none"  # never the path: there are endlessly many
+    count_as(view, request, response, seconds)
+
+
+def count_as(view: str, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
     method = request.method if request.method in METHODS else "OTHER"
     told = numbers()
     told.requests.labels(view, method, f"{response.status_code // 100}xx").inc()

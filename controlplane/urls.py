@@ -90,6 +90,7 @@ urlpatterns = [
     path("metrics", metrics, name="metrics"),
     path("api/v1/projects/<slug:project>/", include(PROJECT_API)),
     path("api/v1/", include(PLANE_API)),
+    path("", include("apps.mlflow.urls")),
     path("api/<path:rest>", no_such_api),
     path("git", nothing_of_git),
     path("git/", include("apps.repositories.urls")),

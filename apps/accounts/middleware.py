@@ -45,12 +45,17 @@ class RequestId:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        given = request.headers.get("X-Request-ID", "")
-        request_id = given if SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = request_id_of(request)
         request.request_id = request_id  # type: ignore[attr-defined]
         response = self.get_response(request)
         response.headers["X-Request-ID"] = request_id
         return response
+
+
+def request_id_of(request: HttpRequest) -> str:
+    """The id that the caller gave, where it is sane, or a new one."""
+    given = request.META.get("HTTP_X_REQUEST_ID", "")
+    return given if given and SANE_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 class SessionLimits:

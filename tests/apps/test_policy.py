@@ -40,6 +40,7 @@ IN_A_PROJECT = """
     pipeline.cancel                        -E- --- ---  jobs:write
     run.view                               VEA --- W--  read
     run.record                             --- --- W--  -
+    run.track                              -E- --- --O  runs:write
     model.view                             VEA --- W--  read
     model.create                           -E- --- W--  models:write
     model.register_version                 --- --- W--  -
@@ -115,7 +116,16 @@ LETTERS = {
     "D": PlaneRole.DISPATCHER,
     "O": PlaneRole.OPERATOR,
 }
-SCOPES = ["read", "data:write", "jobs:write", "models:write", "approvals:decide", "audit:read", "metrics:read"]
+SCOPES = [
+    "read",
+    "data:write",
+    "jobs:write",
+    "runs:write",
+    "models:write",
+    "approvals:decide",
+    "audit:read",
+    "metrics:read",
+]
 OWN, OTHER = 1, 2
 
 # No service asks these by name: `visible_to` of the model answers them.

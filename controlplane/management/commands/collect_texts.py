@@ -25,6 +25,7 @@ UNREAD = (  # by no page: commands of a terminal, the service that answers for a
     "controlplane/backup",
     "controlplane/demo",
     "controlplane/management",
+    "apps/mlflow",  # programs alone read it
     "apps/texts",
 )
 HEAD = '''"""{doc} Written by `manage.py collect_texts`; not by hand."""

@@ -5,6 +5,7 @@ from apps.audit.models import AuditRecord
 from apps.errors import Refused
 from apps.experiments import services
 from apps.experiments.models import Run
+from apps.experiments.services import jobs
 from apps.experiments.states import RunState
 from apps.jobs.models import Job
 
@@ -35,13 +36,13 @@ def test_a_job_that_goes_on_keeps_its_run_open(run, close, job_state):
 
 def test_a_job_tried_again_meanwhile_keeps_its_run(run, close, monkeypatch):
     Job.objects.filter(pk=run.job_id).update(state="failed")
-    digest_of_all = services.series.digest_of_all
+    digest_of_all = jobs.series.digest_of_all
 
     def retried(metrics):
         Job.objects.filter(pk=run.job_id).update(state="queued")
         return digest_of_all(metrics)
 
-    monkeypatch.setattr(services.series, "digest_of_all", retried)
+    monkeypatch.setattr(jobs.series, "digest_of_all", retried)
     assert close() == 0
     assert Run.objects.get().state == RunState.RUNNING
 

@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from apps.errors import Invalid, Refused, StaleState
 from apps.experiments import services
 from apps.experiments.models import Metric, MetricPoint
+from apps.experiments.services import jobs
 
 pytestmark = pytest.mark.django_db
 
@@ -107,7 +108,7 @@ def test_a_step_out_of_range_is_named(run, log):
 
 
 def test_names_without_end_are_left_out(run, log, monkeypatch):
-    monkeypatch.setattr(services, "KEYS_LIMIT", 3)
+    monkeypatch.setattr(jobs, "KEYS_LIMIT", 3)
     assert log(run, **{f"k{n}": [1] for n in range(5)}) == 2
     assert log(run, k0=[(2, 1)], other=[1]) == 1
     assert set(run.metrics.values_list("key", "count")) == {("k0", 2), ("k1", 1), ("k2", 1)}

@@ -4,6 +4,7 @@ from apps.audit.models import AuditRecord
 from apps.errors import NotFound, Refused
 from apps.experiments import services
 from apps.experiments.models import Experiment, Run
+from apps.experiments.services import jobs
 from apps.experiments.states import RunState
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +45,7 @@ def test_default_is_number_0_by_name_too(start):
 
 
 def test_a_long_param_is_cut(start):
-    assert len(start(params={"features": "x" * 9000}).params.get().value) == services.PARAM_LIMIT
+    assert len(start(params={"features": "x" * 9000}).params.get().value) == jobs.PARAM_LIMIT
 
 
 @pytest.mark.parametrize("who", ["engineer", "viewer", "approver"])

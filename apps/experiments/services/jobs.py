@@ -1,4 +1,4 @@
-"""Every write of runs. A worker keeps one run per job; a later attempt of the job goes on with the same run.
+"""Every write of a job's run. A worker keeps one per job; a later attempt of the job goes on with the same run.
 
 `Run.attempt` is the fence: what an earlier attempt still writes finds no row and is StaleState.
 """
@@ -12,20 +12,17 @@ from itertools import islice
 from math import nan
 from typing import Any
 
-from django.db import IntegrityError, transaction
-from django.db.models import Max, Min
+from django.db import transaction
+from django.db.models import Min
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.models import Artifact
 from apps.audit.services import change_state, record
 from apps.errors import StaleState
 from apps.experiments import series, thinning
 from apps.experiments.models import (
-    DEFAULT_NAME,
-    DEFAULT_NUMBER,
     Experiment,
     Metric,
     MetricBucket,
@@ -35,6 +32,7 @@ from apps.experiments.models import (
     RunParam,
 )
 from apps.experiments.series import Point
+from apps.experiments.services.experiments import ensure_experiment
 from apps.experiments.states import RunState
 from apps.experiments.thinning import Full
 from apps.jobs.models import Job
@@ -43,8 +41,6 @@ from apps.jobs.states import JobState
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
 from apps.policy import require
-
-__all__ = ["Facts", "Point", "close_ended_runs", "ensure_experiment", "finish_run", "log_metrics", "start_run"]
 
 PARAM_LIMIT = 6000  # characters of a value, as MLflow; the whole spec stays with the job
 KEYS_LIMIT = 2000  # metrics of one run: a name that is new at every step must not fill the database
@@ -61,40 +57,6 @@ class Facts:
     environment: Mapping[str, Any] = field(default_factory=dict)
     code_digest: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)  # slot -> digest
-
-
-# -- experiments ----------------------------------------------------------------------------------------------------
-def ensure_experiment(*, actor: Actor, project: Project, name: str = "") -> Experiment:
-    """The experiment called `name` ("": number 0, Default), made if the project has none; two at once make one."""
-    require(actor, "run.record", project)
-    name = "" if name == DEFAULT_NAME else name  # that name is taken, also before the first run needs it
-    wanted = {"name": name} if name else {"number": DEFAULT_NUMBER}
-    while True:
-        found = Experiment.objects.filter(project=project, **wanted).first()
-        if found is not None:
-            return found
-        try:
-            with transaction.atomic():
-                return insert_experiment(actor, project, name)
-        except IntegrityError:  # somebody else took the name, or the number: look again
-            continue
-
-
-def insert_experiment(actor: Actor, project: Project, name: str) -> Experiment:
-    newest = Experiment.objects.filter(project=project).aggregate(newest=Max("number"))["newest"] or 0
-    experiment = Experiment.objects.create(
-        project=project,
-        number=newest + 1 if name else DEFAULT_NUMBER,  # from 1: 0 is Default, whenever that is made
-        name=name or DEFAULT_NAME,
-        created_by=actor.label,
-    )
-    record(
-        actor=actor,
-        action="experiment.create",
-        obj=experiment,
-        after={"name": experiment.name, "number": experiment.number},
-    )
-    return experiment
 
 
 # -- one run --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,212 @@
+"""Every write of experiments: by a worker that needs one, and by clients that keep their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.audit.services import record
+from apps.errors import Conflict, Invalid, NotFound
+from apps.experiments.keys import EXPERIMENT_TAG_LIMIT, check_key, check_length
+from apps.experiments.models import DEFAULT_NAME, DEFAULT_NUMBER, Experiment, ExperimentTag, Run
+from apps.policy import require
+
+NAME_LIMIT = 500
+LOCATION = "mlflow-artifacts:/"
+RUNS_AT_ONCE = 1000  # that a deletion marks in one statement
+
+
+def ensure_experiment(*, actor: Actor, project: Project, name: str = "") -> Experiment:
+    """The experiment called `name` ("": number 0, Default), made if the project has none; two at once make one."""
+    require(actor, "run.record", project)
+    return found_or_made(actor, project, name)
+
+
+def ensure_default(*, actor: Actor, project: Project) -> Experiment:
+    """Number 0, where clients record runs for which they named no experiment; made if the project has none."""
+    require(actor, "run.track", project)
+    return found_or_made(actor, project, "")
+
+
+def found_or_made(actor: Actor, project: Project, name: str) -> Experiment:
+    name = "" if name == DEFAULT_NAME else name  # that name is taken, also before the first run needs it
+    wanted = {"name": name} if name else {"number": DEFAULT_NUMBER}
+    while True:
+        found = Experiment.objects.filter(project=project, **wanted).first()
+        if found is not None:
+            return found
+        try:
+            with transaction.atomic():
+                return insert_experiment(actor, project, name)
+        except IntegrityError:  # somebody else took the name, or the number: look again
+            continue
+
+
+def insert_experiment(actor: Actor, project: Project, name: str, location: str = "") -> Experiment:
+    newest = Experiment.objects.filter(project=project).aggregate(newest=Max("number"))["newest"] or 0
+    experiment = Experiment.objects.create(
+        project=project,
+        number=newest + 1 if name else DEFAULT_NUMBER,  # from 1: 0 is Default, whenever that is made
+        name=name or DEFAULT_NAME,
+        artifact_location=location,
+        created_by=actor.label,
+    )
+    record(
+        actor=actor,
+        action="experiment.create",
+        obj=experiment,
+        after={"name": experiment.name, "number": experiment.number},
+    )
+    return experiment
+
+
+def create_experiment(
+    *, actor: Actor, project: Project, name: str, location: str = "", tags: Sequence[tuple[str, str]] = ()
+) -> Experiment:
+    """A new experiment under the next number. `location`: where its files stand among the plane's own; "": by number.
+
+    Raises Conflict (experiment_exists) for a name that is taken, also by a deleted one; Invalid otherwise.
+    """
+    require(actor, "run.track", project)
+    check_name(name)
+    check_location(location)
+    for key, value in tags:
+        check_tag(key, value)
+    while True:
+        if name == DEFAULT_NAME or Experiment.objects.filter(project=project, name=name).exists():
+            raise taken(name)
+        try:
+            with transaction.atomic():
+                experiment = insert_experiment(actor, project, name, location)
+                ExperimentTag.objects.bulk_create(
+                    ExperimentTag(experiment=experiment, key=key, value=value) for key, value in dict(tags).items()
+                )
+                return experiment
+        except IntegrityError:  # somebody else took the name, or the number: look again
+            continue
+
+
+def rename_experiment(*, actor: Actor, experiment: Experiment, name: str) -> None:
+    require(actor, "run.track", experiment)
+    check_active(experiment)
+    check_name(name, "new_name")
+    if experiment.number == DEFAULT_NUMBER or name == DEFAULT_NAME:
+        raise Invalid(
+            f"Experiment {DEFAULT_NUMBER} is {DEFAULT_NAME!r}, and no other is.",
+            field="new_name",
+            hint="Make another experiment.",
+        )
+    try:
+        with transaction.atomic():
+            rows = Experiment.objects.filter(pk=experiment.pk, deleted_at__isnull=True).exclude(name=name)
+            if rows.update(name=name, updated_at=timezone.now()):
+                record(
+                    actor=actor,
+                    action="experiment.rename",
+                    obj=experiment,
+                    before={"name": experiment.name},
+                    after={"name": name},
+                )
+    except IntegrityError:
+        raise taken(name) from None
+
+
+def delete_experiment(*, actor: Actor, experiment: Experiment) -> None:
+    """Mark it and its runs deleted: lists leave them out, reads go on, and all can be restored. NotFound when it is.
+
+    Default stays: clients record there without asking.
+    """
+    require(actor, "run.track", experiment)
+    if experiment.number == DEFAULT_NUMBER:
+        raise Invalid(f"Experiment {DEFAULT_NUMBER} cannot be deleted: runs without a name of one go there.")
+    mark(actor, experiment, deleted=True)
+
+
+def restore_experiment(*, actor: Actor, experiment: Experiment) -> None:
+    """The opposite, with the runs that went with it; those that were deleted before stay so. NotFound when it is not
+    deleted."""
+    require(actor, "run.track", experiment)
+    mark(actor, experiment, deleted=False)
+
+
+def mark(actor: Actor, experiment: Experiment, *, deleted: bool) -> None:
+    now = timezone.now()
+    with transaction.atomic():
+        held = Experiment.objects.select_for_update(no_key=True).filter(pk=experiment.pk)
+        before = held.values_list("deleted_at", flat=True).get()
+        if (before is not None) == deleted:
+            raise NotFound(f"No Experiment with id={experiment.number} exists")
+        held.update(deleted_at=now if deleted else None, updated_at=now)
+        runs = Run.objects.filter(experiment=experiment, deleted_at=None if deleted else before)
+        count = runs.update(deleted_at=now if deleted else None)
+        record(
+            actor=actor,
+            action="experiment.delete" if deleted else "experiment.restore",
+            obj=experiment,
+            after={"name": experiment.name, "runs": count},
+        )
+
+
+def set_experiment_tag(*, actor: Actor, experiment: Experiment, key: str, value: str) -> None:
+    require(actor, "run.track", experiment)
+    check_active(experiment)
+    check_tag(key, value)
+    with transaction.atomic():
+        ExperimentTag.objects.update_or_create(experiment=experiment, key=key, defaults={"value": value})
+        Experiment.objects.filter(pk=experiment.pk).update(updated_at=timezone.now())
+
+
+def delete_experiment_tag(*, actor: Actor, experiment: Experiment, key: str) -> None:
+    require(actor, "run.track", experiment)
+    check_active(experiment)
+    with transaction.atomic():
+        count, _models = ExperimentTag.objects.filter(experiment=experiment, key=key).delete()
+        if not count:
+            raise NotFound(f"No tag with name: {key} in experiment with id {experiment.number}")
+        Experiment.objects.filter(pk=experiment.pk).update(updated_at=timezone.now())
+
+
+# -- checks ---------------------------------------------------------------------------------------------------------
+def check_name(name: str, field: str = "name") -> None:
+    if not name or "\x00" in name:
+        raise Invalid("An experiment needs a name.", field=field, limit=f"1 to {NAME_LIMIT} characters")
+    check_length(name, field, NAME_LIMIT)
+
+
+def check_location(location: str) -> None:
+    """Files are kept by the plane alone: a location elsewhere would have clients send them past its door."""
+    if not location:
+        return
+    check_length(location, "artifact_location", NAME_LIMIT)
+    if "#" in location or ";" in location:
+        raise Invalid("'artifact_location' URL can't include fragments or params.", field="artifact_location")
+    path = location.removeprefix(LOCATION)
+    if path == location or not path.strip("/") or path.startswith("/") or ".." in path.split("/") or "\x00" in path:
+        raise Invalid(
+            f"'artifact_location' must be {LOCATION}<path>: files are kept by the plane.",
+            field="artifact_location",
+            hint="Leave it out.",
+        )
+
+
+def check_tag(key: str, value: str) -> None:
+    check_key(key)
+    check_length(value, "value", EXPERIMENT_TAG_LIMIT)
+
+
+def check_active(experiment: Experiment) -> None:
+    if experiment.deleted_at is not None:
+        raise Invalid(
+            f"The experiment {experiment.number} must be in the 'active' state. Current state is deleted.",
+            code="experiment_deleted",
+            field="experiment_id",
+        )
+
+
+def taken(name: str) -> Conflict:
+    return Conflict(f"Experiment(name={name}) already exists.", code="experiment_exists", field="name")

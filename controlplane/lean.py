@@ -1,0 +1,77 @@
+"""A way in past Django's middleware, for addresses that programs alone ask with a token (docs/adr/0021).
+
+A training loop calls thousands of times a minute. Sessions, languages, messages, content policy and forms have no
+part in what it is answered, and cost more than the answer does. What such a call needs of them is here, in order:
+the counters, the request id, the host check, TLS alone behind TLS, and that nothing is stored or guessed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.conf import settings
+from django.core import signals
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest, HttpResponseBase
+
+from apps.accounts.middleware import request_id_of
+from apps.mlflow.answers import MlflowError, refused
+from apps.mlflow.entry import answer
+from apps.mlflow.urls import ALONE, PREFIXES
+from controlplane.traffic import count_as
+
+log = logging.getLogger(__name__)
+VIEW = "mlflow"  # in the counters
+
+Start = Callable[[str, list[tuple[str, str]]], Any]
+
+
+def is_mine(path: str) -> bool:
+    """Whether this path, without its first slash, comes in this way."""
+    return path.startswith(PREFIXES) or path in ALONE
+
+
+def lean(environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+    """The WSGI application of these addresses."""
+    began = time.monotonic()
+    signals.request_started.send(sender=lean, environ=environ)
+    request = WSGIRequest(environ)
+    response = answer_to(request)
+    response._handler_class = lean  # type: ignore[attr-defined]  # whose end closes the connection of the database
+    headers = list(response.items())
+    try:
+        count_as(VIEW, request, response, time.monotonic() - began)
+    except Exception:
+        log.exception("a request was not counted")
+    start_response(f"{response.status_code} {response.reason_phrase}", headers)
+    if getattr(response, "file_to_stream", None) is not None and environ.get("wsgi.file_wrapper") is not None:
+        response.file_to_stream.close = response.close  # type: ignore[attr-defined]
+        return environ["wsgi.file_wrapper"](response.file_to_stream, response.block_size)  # type: ignore[attr-defined,no-any-return]
+    return response  # type: ignore[return-value]
+
+
+def answer_to(request: HttpRequest) -> HttpResponseBase:
+    request.request_id = request_id_of(request)  # type: ignore[attr-defined]
+    try:
+        request.get_host()
+    except DisallowedHost:
+        response: HttpResponseBase = refused(MlflowError("BAD_REQUEST", "This host is not served here."))
+    else:
+        if settings.SECURE_SSL_REDIRECT and not request.is_secure():
+            # No redirect: a client would follow it with its token, which has been in the clear by then.
+            response = refused(MlflowError("PERMISSION_DENIED", "This server is asked by https alone."))
+        else:
+            response = answer(request, request.path_info[1:])
+    headers = response.headers
+    headers["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers.setdefault("Cache-Control", "no-store")
+    if settings.SECURE_HSTS_SECONDS:
+        headers["Strict-Transport-Security"] = f"max-age={settings.SECURE_HSTS_SECONDS}"
+    if not response.streaming and "Content-Length" not in headers:
+        headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
+    return response
