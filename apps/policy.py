@@ -47,12 +47,12 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "run.record": frozenset({WORKER}),  # measured by a job, never claimed by a person
     "run.track": frozenset({ENGINEER, OPERATOR}),  # recorded from outside: whose word it is stands on the run
     "model.view": MEMBERS | {WORKER},
-    "model.create": frozenset({ENGINEER, WORKER}),
+    "model.create": frozenset({ENGINEER, WORKER, OPERATOR}),
     "model.register_version": frozenset({WORKER}),
-    "model.record_version": frozenset({ENGINEER}),  # by a client, of files that it logged
-    "model.annotate": frozenset({ENGINEER}),  # description, tags, stage, name
+    "model.record_version": frozenset({ENGINEER, OPERATOR}),  # by a client, of files that it logged
+    "model.annotate": frozenset({ENGINEER, OPERATOR}),  # description, tags, stage, name
     "model.delete": frozenset({ENGINEER}),
-    "model.set_alias": frozenset({ENGINEER}),  # aliases but `production`
+    "model.set_alias": frozenset({ENGINEER, OPERATOR}),  # aliases but `production`
     "model.request_promotion": frozenset({ENGINEER}),
     "model.roll_back": frozenset({ENGINEER, APPROVER}),  # to bytes that were approved before
     "approval.view": MEMBERS | {AUDITOR},

@@ -195,6 +195,7 @@ CELERY_BEAT_SCHEDULE = {
     "verify-audit": {"task": "workers.housekeeping.verify_audit", "schedule": timedelta(hours=1)},
     "clear-sessions": {"task": "workers.housekeeping.clear_sessions", "schedule": timedelta(hours=6)},
     "sweep-staging": {"task": "workers.housekeeping.sweep_staging", "schedule": timedelta(hours=1)},
+    "sweep-uploads": {"task": "workers.housekeeping.sweep_uploads", "schedule": timedelta(hours=1)},
     "sweep-checkpoints": {"task": "workers.housekeeping.sweep_checkpoints", "schedule": timedelta(hours=1)},
 }
 

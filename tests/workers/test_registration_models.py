@@ -15,8 +15,8 @@ from apps.jobs.models import Job, JobInput, JobOutput
 from apps.jobs.states import JobState
 from apps.jobs.submission import InputSpec
 from apps.lineage.models import Edge
-from apps.registry.services import versions
 from apps.registry.models import ModelVersion, Variant
+from apps.registry.services import versions
 from deepseek.job import Silent
 from deepseek.models.figures import Figures, Metric
 from deepseek.models.manifest import ModelManifest

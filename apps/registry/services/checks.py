@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import posixpath
 import re
 
 from apps.accounts.models import SLUG
 from apps.errors import Invalid
+from apps.experiments.keys import check_key
 
 LIKE_A_NUMBER = re.compile(r"v?[0-9]+")
 
@@ -46,9 +45,8 @@ def check_text(field: str, value: str, limit: int, *, required: bool = False) ->
 
 
 # -- as MLflow's clients name things --------------------------------------------------------------------------------
-KEY = re.compile(r"[/\w.\- :]+")
 ALIAS = re.compile(r"[\w\-]+")
-NAME_LENGTH, KEY_LENGTH, ALIAS_LENGTH, TAG_LENGTH = 256, 250, 255, 100_000
+NAME_LENGTH, ALIAS_LENGTH, TAG_LENGTH = 256, 255, 100_000
 
 
 def check_any_name(name: str) -> None:
@@ -91,26 +89,8 @@ def check_client_alias(name: str) -> None:
 
 def check_tag(key: str, value: str) -> None:
     """As the reference: a key that would do as a relative path, and a value that is not endless."""
-    check_length("key", key, KEY_LENGTH)
-    if key and not KEY.fullmatch(key):
-        raise bad_key(
-            key,
-            "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and "
-            "slashes (/).",
-        )
-    norm = posixpath.normpath(key)
-    if key != norm or norm == "." or norm.startswith(("..", "/")):
-        raise bad_key(
-            key,
-            "Names may be treated as files in certain cases, and must not resolve to other names when treated as such. "
-            f"This name would resolve to {norm!r}",
-        )
+    check_key(key)
     check_length("value", value, TAG_LENGTH)
-
-
-def bad_key(key: str, why: str) -> Invalid:
-    shown = json.dumps(key[:60], ensure_ascii=False)
-    return Invalid(f"Invalid value {shown} for parameter 'key' supplied: {why}", code="bad_key", field="key")
 
 
 def check_length(field: str, value: str, limit: int) -> None:
