@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 from urllib.parse import unquote
 
 from django.db.models import Case, CharField, F, IntegerField, Max, Q, QuerySet, Value, When
@@ -31,6 +32,7 @@ VERSION_PLACE = re.compile(r"registry/(?P<version>[1-9]\d{0,17})(?:/(?P<path>.*)
 
 Owner = Run | LoggedModel
 FileRow = RunArtifact | LoggedModelArtifact
+FileRows = QuerySet[Any]  # of RunArtifact, LoggedModelArtifact or another table of paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +130,13 @@ def address_of(owner: Owner) -> str:
 
 
 # -- files ----------------------------------------------------------------------------------------------------------
-def files_of(owner: Owner) -> QuerySet[RunArtifact] | QuerySet[LoggedModelArtifact]:
-    return RunArtifact.objects.filter(run=owner) if isinstance(owner, Run) else owner.artifacts.all()
+def files_of(owner: Owner) -> FileRows:
+    if isinstance(owner, Run):
+        return RunArtifact.objects.filter(run=owner)
+    return LoggedModelArtifact.objects.filter(model=owner)
 
 
-def below(rows: QuerySet[FileRow], folder: str) -> QuerySet[FileRow]:
+def below(rows: FileRows, folder: str) -> FileRows:
     """Those of the files whose paths begin with a folder; "" is the root. SQLite's LIKE takes a for A, so both ask."""
     if not folder:
         return rows
@@ -143,7 +147,7 @@ def below(rows: QuerySet[FileRow], folder: str) -> QuerySet[FileRow]:
 
 def files_below(owner: Owner, folder: str, limit: int) -> list[tuple[str, str, int, str]]:
     """(path below the folder, digest, size, media type) of at most `limit` files; one query."""
-    rows = below(files_of(owner), folder).order_by("path")  # type: ignore[arg-type]
+    rows = below(files_of(owner), folder).order_by("path")
     start = len(folder) + 1 if folder else 0
     found = rows.values_list("path", "artifact_id", "size", "media_type")[:limit]
     return [(path[start:], digest, size, kind) for path, digest, size, kind in found]
@@ -151,10 +155,11 @@ def files_below(owner: Owner, folder: str, limit: int) -> list[tuple[str, str, i
 
 def file_at(owner: Owner, path: str) -> FileRow | None:
     """The file at this very path, with its artifact."""
-    return files_of(owner).select_related("artifact").filter(path=path).first()
+    found: FileRow | None = files_of(owner).select_related("artifact").filter(path=path).first()
+    return found
 
 
-def entries_of(rows: QuerySet[FileRow], folder: str, *, after: str = "", limit: int | None = None) -> list[Entry]:
+def entries_of(rows: FileRows, folder: str, *, after: str = "", limit: int | None = None) -> list[Entry]:
     """The names that lie directly in a folder, in order, `after` a name; grouped by the database, in one query.
 
     Nothing where it is a file, or nothing at all.

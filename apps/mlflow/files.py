@@ -114,7 +114,7 @@ def list_of_run(ask: Ask) -> dict[str, Any]:
     run = run_found(ask, ask.run_id())
     folder, after = clean(ask.text("path")), tickets.name_of(ask.text("page_token"))
     rows = artifacts.files_of(run)
-    entries = artifacts.entries_of(rows, folder, after=after, limit=artifacts.FOLDER_PAGE + 1)  # type: ignore[arg-type]
+    entries = artifacts.entries_of(rows, folder, after=after, limit=artifacts.FOLDER_PAGE + 1)
     shown, more = entries[: artifacts.FOLDER_PAGE], entries[artifacts.FOLDER_PAGE :]
     told: dict[str, Any] = {"root_uri": artifacts.address_of(run)}
     if shown:
@@ -152,7 +152,7 @@ def entries_at(ask: Ask, place: Place) -> list[Entry]:
     if place.version is not None:
         return downloads.entries_of(ask.actor, ask.project, place.version, place.path)
     owner = artifacts.owner_at(ask.actor, ask.project, place)
-    return artifacts.entries_of(artifacts.files_of(owner), place.path) if owner else []  # type: ignore[arg-type]
+    return artifacts.entries_of(artifacts.files_of(owner), place.path) if owner else []
 
 
 def holding_at(ask: Ask, place: Place | None) -> Holding | None:

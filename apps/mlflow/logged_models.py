@@ -82,7 +82,7 @@ def list_files(ask: Ask, model_id: str) -> dict[str, Any]:
         folder = artifacts.checked_path(ask.text("artifact_directory_path"))
     except Invalid as error:
         raise wrong(error.message) from error
-    entries = artifacts.entries_of(artifacts.files_of(row), folder)  # type: ignore[arg-type]
+    entries = artifacts.entries_of(artifacts.files_of(row), folder)
     files = listed(entries, folder)
     return {"root_uri": artifacts.address_of(row), **({"files": files} if files else {})}
 

@@ -56,7 +56,7 @@ def entries_of(actor: Actor, project: Project, key: int, folder: str) -> list[En
     if version is None:
         return []
     if version.by_client:
-        return artifacts.entries_of(version.files.all(), folder)  # type: ignore[arg-type]
+        return artifacts.entries_of(version.files.all(), folder)
     head = f"{folder}/" if folder else ""
     entries: dict[str, Entry] = {}
     for path, _, size, _ in files_of(version):

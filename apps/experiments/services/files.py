@@ -7,6 +7,7 @@ that was made of the old ones keeps them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import transaction
 
@@ -46,15 +47,13 @@ def put_file(
     )
     about = {"path": path, "artifact": stored.artifact, "size": stored.artifact.size}
     about["media_type"] = names.media_type(media_type)  # the project may hold equal bytes under another
-    row: FileRow
-    if isinstance(owner, Run):
-        row = RunArtifact(run=owner, **about)
-    else:
-        row = LoggedModelArtifact(model=owner, **about)
-    type(row)._default_manager.bulk_create(
+    table: Any = RunArtifact if isinstance(owner, Run) else LoggedModelArtifact
+    key = "run" if isinstance(owner, Run) else "model"
+    row: FileRow = table(**{key: owner}, **about)
+    table.objects.bulk_create(
         [row],
         update_conflicts=True,
-        unique_fields=["run" if isinstance(owner, Run) else "model", "path"],
+        unique_fields=[key, "path"],
         update_fields=["artifact", "size", "media_type"],
     )
     return row
@@ -67,7 +66,7 @@ def delete_files(*, actor: Actor, owner: Owner, path: str) -> int:
     require_writable(owner)
     with transaction.atomic():
         rows = files_of(owner)
-        keys = list(below(rows, path).values_list("pk", flat=True))  # type: ignore[arg-type]
+        keys = list(below(rows, path).values_list("pk", flat=True))
         keys += list(rows.filter(path=path).values_list("pk", flat=True)) if path else []
         found, _ = rows.filter(pk__in=keys).delete()
         if found:
