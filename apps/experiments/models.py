@@ -201,7 +201,11 @@ class MetricPoint(models.Model):
     at = models.DateTimeField()
 
     class Meta:
-        indexes = [models.Index(fields=["metric", "step", "id"], name="point_by_step")]
+        indexes = [
+            models.Index(fields=["metric", "step", "id"], name="point_by_step"),
+            # MLflow's histories go by time; and whether a point is there already is asked here.
+            models.Index(fields=["metric", "at", "step", "id"], name="point_by_time"),
+        ]
 
     @property
     def number(self) -> float:
