@@ -151,7 +151,10 @@ if IS_SQLITE:
 else:
     # What the address asks for, for instance sslmode, stays beside the pool.
     pool = {"min_size": 1, "max_size": ENV.database_pool_size, "timeout": 10}
-    DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | {"pool": pool}
+    options = {"pool": pool, "prepare_threshold": 5}  # for apps/prepared.py: Django itself prepares nothing
+    DATABASES["default"]["OPTIONS"] = options | DATABASES["default"].get("OPTIONS", {})
+    if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+        DATABASES["default"]["ENGINE"] = "controlplane.postgresql"
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # or a database restart gives every pooled connection one 500
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
