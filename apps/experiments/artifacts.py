@@ -142,7 +142,8 @@ def below(rows: FileRows, folder: str) -> FileRows:
         return rows
     head = f"{folder}/"
     beginning = Substr("path", 1, len(head), output_field=CharField())
-    return rows.annotate(beginning=beginning).filter(path__startswith=head, beginning=head)
+    found: FileRows = rows.annotate(beginning=beginning).filter(path__startswith=head, beginning=head)
+    return found
 
 
 def files_below(owner: Owner, folder: str, limit: int) -> list[tuple[str, str, int, str]]:

@@ -10,7 +10,6 @@ from apps.errors import Invalid
 from apps.experiments import artifacts
 from apps.experiments.models import LoggedModel, Run
 from apps.experiments.services import logged_models as services
-from apps.experiments.services import take_in
 from apps.mlflow import shapes
 from apps.mlflow.answers import absent, wrong
 from apps.mlflow.asking import Ask, mistyped
@@ -110,8 +109,7 @@ def run_found(ask: Ask, run_id: str) -> Run:
 
 
 def told(row: LoggedModel) -> dict[str, Any]:
-    """A logged model whole; four queries, where no metric waits to be taken in."""
-    take_in(experiment_ids=[row.experiment_id])
+    """A logged model whole; three queries."""
     return {
         "model": shape(
             row,

@@ -99,7 +99,8 @@ def of_folder(project: Project, text: str, run_id: str, model_id: str) -> Source
         place: Place | None = Place(run=run, path=folder)
     else:
         place = place_at(path)
-    if place is None or (place.version is None and (place.run or "") != run_id and (place.model or "") != model_id):
+    named = place is not None and ((place.run and place.run == run_id) or (place.model and place.model == model_id))
+    if place is None or not (named or place.version is not None):
         raise contained(text, "model_id" if (place and place.model) or (model_id and not run_id) else "run_id")
     if place.version is not None:
         version = ModelVersion.objects.filter(pk=place.version, model__project=project, deleted_at=None).first()

@@ -15,7 +15,7 @@ from apps.registry.states import PROTECTED, SUBJECT
 
 def require_unused(model: Model, versions: QuerySet[ModelVersion]) -> None:
     """Raise Conflict where one of these versions of the model is needed; call it with the model locked."""
-    require_free(model, "deleted", versions)
+    require_free(model, versions)
     moved = AliasMove.objects.filter(model=model, alias__in=PROTECTED, to_version__in=versions)
     if number := moved.values_list("to_version__number", flat=True).order_by("pk").first():
         raise needed(
@@ -32,13 +32,13 @@ def require_unused(model: Model, versions: QuerySet[ModelVersion]) -> None:
         )
 
 
-def require_free(model: Model, what: str, versions: QuerySet[ModelVersion] | None = None) -> None:
+def require_free(model: Model, versions: QuerySet[ModelVersion] | None = None) -> None:
     """Raise Conflict where production points to one of the versions (None: any of the model), or may soon."""
     among = ModelVersion.objects.filter(model=model) if versions is None else versions
     held = Alias.objects.filter(model=model, name__in=PROTECTED, version__in=among).select_related("version").first()
     if held is not None:
         raise needed(
-            f"{model} cannot be {what}: {held.name} points to v{held.version.number}.",
+            f"{model} stays as it is: {held.name} points to v{held.version.number}.",
             "Let the approvers move production elsewhere first.",
         )
     asked = Approval.objects.filter(project=model.project_id, subject_type=SUBJECT, state=ApprovalState.PENDING)
@@ -46,7 +46,7 @@ def require_free(model: Model, what: str, versions: QuerySet[ModelVersion] | Non
     found = among.filter(pk__in=waiting).values_list("pk", flat=True).first() if waiting else None
     if found is not None:
         raise needed(
-            f"{model} cannot be {what}: approval #{waiting[found]} is about one of its versions.",
+            f"{model} stays as it is: approval #{waiting[found]} is about one of its versions.",
             "Withdraw the request, or wait for the decision.",
         )
 

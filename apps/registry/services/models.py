@@ -114,7 +114,7 @@ def rename_model(*, actor: Actor, model: Model, name: str) -> Model:
             before = locked(model).name
             if before == name:
                 return model
-            require_free(model, "renamed")
+            require_free(model)
             change(model, name=name)
             audit.record(actor=actor, action="model.rename", obj=model, before={"name": before}, after={"name": name})
     except IntegrityError:

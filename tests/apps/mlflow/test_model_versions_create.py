@@ -105,6 +105,7 @@ def test_numbers_are_not_given_again(track, model, logged):
         ("file:///etc/passwd", 400, "To use a local path as a model version source"),
         ("mlflow-artifacts:/{place}/../../x", 400, "an absolute path must be provided without relative path"),
         ("mlflow-artifacts:/{place}/%252e%252e/x", 400, "an absolute path must be provided without relative path"),
+        ("mlflow-artifacts:/3/" + "1" * 32 + "/artifacts", 400, "The run_id request parameter must identify"),
         ("mlflow-artifacts:/0/elsewhere", 400, "The run_id request parameter must identify the resource"),
         ("mlflow-artifacts:/3/" + "0" * 32 + "/artifacts", 400, "The run_id request parameter must identify"),
         ("mlflow-artifacts://host/{place}", 400, "names a host"),
@@ -151,3 +152,18 @@ def test_queries_do_not_grow(track, model, logged, django_assert_num_queries):
         make(track, source=f"models:/{key}", model_id=key)
         with django_assert_num_queries(10):
             make(track, source=f"models:/{key}", model_id=key)
+
+
+def test_a_folder_must_be_of_the_run_or_the_model_that_is_named(track, model, logged, run, place):
+    key = logged()
+    for source, more in (
+        (f"mlflow-artifacts:/{place}", {}),
+        (f"mlflow-artifacts:/{place}", {"run_id": "0" * 32}),
+        (f"mlflow-artifacts:/{place}", {"model_id": key}),
+        (f"mlflow-artifacts:/3/models/{key}/artifacts", {}),
+        (f"mlflow-artifacts:/3/models/{key}/artifacts", {"run_id": run.pk}),
+        (f"models:/{key}", {}),
+    ):
+        status, _, text = track.refused("POST", CREATE, {"name": "scorer", "source": source, **more})
+        assert (status, "must identify the resource that contains the source" in text) == (400, True)
+    assert not ModelVersion.objects.exists()
