@@ -50,13 +50,18 @@ def read(told: dict[Any, Any]) -> MLmodel:
     flavors = told.get("flavors")
     found = []
     for name, about in list(flavors.items())[:FLAVORS] if isinstance(flavors, dict) else []:
-        version = next((about[key] for key in about if str(key).endswith("_version")), "") if is_map(about) else ""
+        version = next((about[key] for key in about if of_library(str(key))), "") if is_map(about) else ""
         found.append((text_of(name), text_of(version)))
     function = flavors.get("python_function") if is_map(flavors) else None
     python = function.get("python_version") if is_map(function) else ""
     signature = told.get("signature")
     ways = [text_of(signature.get(way)) if is_map(signature) else "" for way in ("inputs", "outputs")]
     return MLmodel(found, text_of(told.get("mlflow_version")), text_of(python), *ways)
+
+
+def of_library(key: str) -> bool:
+    """Whether it is the version of the flavour's own library, and not of what it was pickled with."""
+    return key.endswith("_version") and key not in {"python_version", "cloudpickle_version"}
 
 
 def is_map(value: Any) -> bool:

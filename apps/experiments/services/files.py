@@ -20,6 +20,8 @@ from apps.experiments.artifacts import FileRow, Owner, below, checked_path, file
 from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
 from apps.policy import named, require
 
+KINDS: dict[type[Owner], str] = {Run: "run", LoggedModel: "logged_model"}
+
 
 def put_file(
     *, actor: Actor, owner: Owner, path: str, stream: Iterable[bytes], size: int | None = None, media_type: str = ""
@@ -70,8 +72,12 @@ def delete_files(*, actor: Actor, owner: Owner, path: str) -> int:
         keys += list(rows.filter(path=path).values_list("pk", flat=True)) if path else []
         found, _ = rows.filter(pk__in=keys).delete()
         if found:
-            name = owner._meta.model_name
-            record(actor=actor, action=f"{name}.delete_files", obj=owner, before={"path": path, "files": found})
+            record(
+                actor=actor,
+                action=f"{KINDS[type(owner)]}.delete_files",
+                obj=owner,
+                before={"path": path, "files": found},
+            )
     return found
 
 

@@ -93,6 +93,7 @@ def finish_logged_model(*, actor: Actor, model: LoggedModel, state: str) -> Logg
         model,
         state,
         actor=actor,
+        action=f"logged_model.{state}",
         guard={"deleted_at": None},
         digests={"files": sha256_hex(canonical_json([list(row) for row in files]))},
         updated_at=timezone.now(),

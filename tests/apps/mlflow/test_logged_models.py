@@ -72,7 +72,7 @@ def test_it_is_declared_ready(track, made):
     told = track.patch(f"logged-models/{key}", model_id=key, status="LOGGED_MODEL_READY")
     assert told["model"]["info"]["status"] == "LOGGED_MODEL_READY"
     track.patch(f"logged-models/{key}", model_id=key, status="LOGGED_MODEL_READY")  # twice is once
-    assert AuditRecord.objects.filter(action="loggedmodel.ready").count() == 1
+    assert AuditRecord.objects.filter(action="logged_model.ready").count() == 1
     for body in ({"status": "LOGGED_MODEL_READY"}, {"model_id": key}, {"model_id": key, "status": "READY"}):
         assert track.refused("PATCH", f"logged-models/{key}", body)[0] == 400
 
