@@ -100,19 +100,25 @@ def told(version: ModelVersion) -> dict[str, Any]:
     return {"model_version": all_told([version])[0]}
 
 
-def all_told(rows: Sequence[ModelVersion]) -> list[dict[str, Any]]:
-    """Versions whole; two queries, however many they are."""
+def all_told(rows: Sequence[ModelVersion], *, aliases: Sequence[tuple[str, int]] | None = None) -> list[dict[str, Any]]:
+    """Versions whole; two queries, however many they are. `aliases`: (name, number) of all of their model, if known."""
     keys = [row.pk for row in rows]
     if not keys:
         return []
-    tags, aliases = defaultdict(list), defaultdict(list)
+    tags, names = defaultdict(list), defaultdict(list)
     for key, *pair in (
         ModelVersionTag.objects.filter(version__in=keys).order_by("pk").values_list("version_id", "key", "value")
     ):
         tags[key].append(tuple(pair))
-    for key, alias in Alias.objects.filter(version__in=keys).order_by("name").values_list("version_id", "name"):
-        aliases[key].append(alias)
-    return [shape(row, tags=tags[row.pk], aliases=aliases[row.pk]) for row in rows]
+    if aliases is None:
+        asked = Alias.objects.filter(version__in=keys).order_by("name")
+        pointers = list(asked.values_list("name", "version_id"))
+    else:
+        by_number = {row.number: row.pk for row in rows}
+        pointers = [(name, by_number[number]) for name, number in aliases if number in by_number]
+    for alias, key in pointers:
+        names[key].append(alias)
+    return [shape(row, tags=tags[row.pk], aliases=names[row.pk]) for row in rows]
 
 
 def shape(row: ModelVersion, *, tags: Iterable[Any] = (), aliases: Sequence[str] = ()) -> dict[str, Any]:

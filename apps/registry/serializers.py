@@ -129,7 +129,7 @@ class SourceSerializer(serializers.Serializer[Any]):
     digest = serializers.CharField()
 
 
-class FileSerializer(serializers.Serializer[Any]):
+class ModelFileSerializer(serializers.Serializer[Any]):
     path = serializers.CharField()
     sha256 = serializers.CharField(help_text="Of its bytes: GET .../artifacts/<digest>.")
     size = serializers.IntegerField(help_text="Bytes.")
@@ -144,7 +144,7 @@ class ModelVersionDetailSerializer(ModelVersionSerializer):
     spec = serializers.JSONField(help_text="Of the training.")
     trained_on = SourceSerializer(many=True, help_text="The dataset versions that it was trained on.")
     variants = VariantSerializer(many=True, source="listed", help_text="The trained one first.")
-    files = FileSerializer(many=True, source="frozen", help_text="Of a version that a client made, by path.")
+    files = ModelFileSerializer(many=True, source="frozen", help_text="Of a version that a client made, by path.")
     links = serializers.JSONField()
 
     class Meta(ModelVersionSerializer.Meta):

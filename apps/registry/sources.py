@@ -16,7 +16,7 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
 from apps.experiments.artifacts import Place, files_below, place_at
-from apps.experiments.models import LoggedModel, Run
+from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run
 from apps.registry.models import ModelVersion
 
 ELSEWHERE = frozenset({"s3", "gs", "wasbs", "abfss", "r2", "b2", "oci"})  # stores that a client reads by itself
@@ -70,8 +70,8 @@ def of_model(actor: Actor, project: Project, text: str, run_id: str, model_id: s
     if match["id"]:
         if model_id != match["id"]:
             raise contained(text, "model_id")
-        model = logged_model_of(project, model_id)
-        return Source(run_of(project, run_id) or model.source_run_id, model.pk, frozen(model))
+        files, made_by = whole_model(project, model_id)
+        return Source(run_id if run_id == made_by else run_of(project, run_id) or made_by, model_id, files)
     versions = ModelVersion.objects.visible_to(actor).filter(model__project=project)
     which = {"number": int(match["number"])} if match["number"] else {"aliases__name": match["alias"]}
     version = versions.select_related("model").filter(model__name=unquote(match["name"]), **which).first()
@@ -116,9 +116,23 @@ def of_folder(project: Project, text: str, run_id: str, model_id: str) -> Source
     return Source(run_row.pk, logged_model_of(project, model_id).pk if model_id else None, frozen(run_row, place.path))
 
 
+def whole_model(project: Project, model_id: str) -> tuple[list[FrozenFile], str | None]:
+    """(files, source run) of a logged model: one query, for this is what clients do with every model they register."""
+    rows = LoggedModelArtifact.objects.filter(
+        model=model_id, model__project=project, model__deleted_at=None
+    ).values_list("path", "artifact_id", "size", "media_type", "model__source_run")
+    found = list(rows.order_by("path")[: FILES_LIMIT + 1])
+    if not found:
+        return [], logged_model_of(project, model_id).source_run_id
+    return checked_count([row[:4] for row in found]), found[0][4]
+
+
 def frozen(owner: Run | LoggedModel, folder: str = "") -> list[FrozenFile]:
     """The files below a folder as they are now. Invalid where there are more than a version takes."""
-    found = files_below(owner, folder, FILES_LIMIT + 1)
+    return checked_count(files_below(owner, folder, FILES_LIMIT + 1))
+
+
+def checked_count(found: list[FrozenFile]) -> list[FrozenFile]:
     if len(found) > FILES_LIMIT:
         raise Invalid(
             "There are more files in that folder than one version takes.",

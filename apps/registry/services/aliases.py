@@ -97,7 +97,7 @@ def request_promotion(
     if version.is_empty:
         raise Conflict(
             f"{version} has no files here, so there are no bytes to approve.",
-            code="no_files",
+            code="version_empty",
             field="version",
             hint="Register a version whose source lies in this plane.",
         )

@@ -122,6 +122,6 @@ def test_nobody_else_may(client_of, viewer, stranger, model, method, path, body)
 def test_get_is_cheap_however_many_versions(track, logged, version_of, django_assert_num_queries):
     for _ in range(3):
         version_of(logged(), "scorer")
-    with django_assert_num_queries(7):  # the token, the model, its aliases, tags, versions, their tags and aliases
+    with django_assert_num_queries(6):  # the token, the model, its aliases, versions, their tags, its tags
         told = track.get("registered-models/get", name="scorer")["registered_model"]
     assert [one["version"] for one in told["latest_versions"]] == ["3"]

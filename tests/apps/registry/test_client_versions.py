@@ -161,7 +161,7 @@ def test_nor_is_what_has_no_files(made, actor_for, engineer, project, approver, 
     empty = record_version(actor=who, project=project, name=NAME, source="s3://bucket/x")
     with pytest.raises(Conflict) as caught:
         request_promotion(actor=who, version=empty)
-    assert caught.value.code == "no_files"
+    assert caught.value.code == "version_empty"
     assert "It has no files here" in web(engineer).get(address(2)).content.decode()
 
 
