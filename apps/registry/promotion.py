@@ -38,7 +38,8 @@ class Promotion:
         )
 
     def address(self, approval: Approval) -> str:
-        return reverse("registry:version_by_id", args=[approval.project.slug, int(approval.subject_id)])
+        facts = json.loads(approval.facts)
+        return reverse("registry:version", args=[approval.project.slug, facts["model"], facts["candidate"]["version"]])
 
     def summary(self, approval: Approval) -> str:
         return sentence_of(json.loads(approval.facts))

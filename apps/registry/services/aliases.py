@@ -27,7 +27,7 @@ def set_alias(*, actor: Actor, version: ModelVersion, name: str, reason: str = "
     policy.require(actor, "model.set_alias", version.model)
     (check_client_alias if by_client else check_alias)(name)
     check_text("reason", reason, 2000)
-    refuse_protected(version.model, name)
+    refuse_protected(version, name)
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=version.model_id)  # moves of one model wait for each other
         require_there(version)
@@ -58,7 +58,7 @@ def remove_alias(*, actor: Actor, model: Model, name: str) -> bool:
     return True
 
 
-def refuse_protected(model: Model, name: str) -> None:
+def refuse_protected(obj: Model | ModelVersion, name: str) -> None:
     """`Production` too: people would take it for the other."""
     if name.lower() in PROTECTED:
         raise Refused(
@@ -68,8 +68,8 @@ def refuse_protected(model: Model, name: str) -> None:
             field="alias",
             limit=f"any name but {', '.join(sorted(PROTECTED))}",
             hint="Request a promotion: POST .../versions/<n>/promote.",
-            project_id=model.project_id,
-            **policy.named(model),
+            project_id=obj.project_id,
+            **policy.named(obj),
         )
 
 
