@@ -49,9 +49,12 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "run.annotate": frozenset({ENGINEER}),  # note, tags, deleted and back: nothing that was measured
     "run.track": frozenset({ENGINEER, OPERATOR}),  # recorded from outside: whose word it is stands on the run
     "model.view": MEMBERS | {WORKER},
-    "model.create": frozenset({ENGINEER, WORKER}),
+    "model.create": frozenset({ENGINEER, WORKER, OPERATOR}),
     "model.register_version": frozenset({WORKER}),
-    "model.set_alias": frozenset({ENGINEER}),  # aliases but `production`
+    "model.record_version": frozenset({ENGINEER, OPERATOR}),  # by a client, of files that it logged
+    "model.annotate": frozenset({ENGINEER, OPERATOR}),  # description, tags, stage, name
+    "model.delete": frozenset({ENGINEER}),
+    "model.set_alias": frozenset({ENGINEER, OPERATOR}),  # aliases but `production`
     "model.request_promotion": frozenset({ENGINEER}),
     "model.roll_back": frozenset({ENGINEER, APPROVER}),  # to bytes that were approved before
     "evaluation_set.create": frozenset({ENGINEER}),
@@ -95,6 +98,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "node.register": frozenset({WORKER}),
     "node.heartbeat": frozenset({WORKER}),
     "node.keep_samples": frozenset({DISPATCHER}),
+    "run.take_in": frozenset({DISPATCHER}),
     "node.hold": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "node.release": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "job.claim": frozenset({WORKER}),
@@ -157,6 +161,9 @@ SCOPES: dict[str, frozenset[str]] = {
     "models:write": frozenset(
         {
             "model.create",
+            "model.record_version",
+            "model.annotate",
+            "model.delete",
             "model.set_alias",
             "model.request_promotion",
             "model.roll_back",

@@ -152,7 +152,10 @@ if IS_SQLITE:
 else:
     # What the address asks for, for instance sslmode, stays beside the pool.
     pool = {"min_size": 1, "max_size": ENV.database_pool_size, "timeout": 10}
-    DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | {"pool": pool}
+    options = {"pool": pool, "prepare_threshold": 5}  # for apps/prepared.py: Django itself prepares nothing
+    DATABASES["default"]["OPTIONS"] = options | DATABASES["default"].get("OPTIONS", {})
+    if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+        DATABASES["default"]["ENGINE"] = "controlplane.postgresql"
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # or a database restart gives every pooled connection one 500
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -196,6 +199,7 @@ CELERY_BEAT_SCHEDULE = {
     "verify-audit": {"task": "workers.housekeeping.verify_audit", "schedule": timedelta(hours=1)},
     "clear-sessions": {"task": "workers.housekeeping.clear_sessions", "schedule": timedelta(hours=6)},
     "sweep-staging": {"task": "workers.housekeeping.sweep_staging", "schedule": timedelta(hours=1)},
+    "sweep-uploads": {"task": "workers.housekeeping.sweep_uploads", "schedule": timedelta(hours=1)},
     "sweep-checkpoints": {"task": "workers.housekeeping.sweep_checkpoints", "schedule": timedelta(hours=1)},
 }
 

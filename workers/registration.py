@@ -17,9 +17,9 @@ from apps.datasets.sources import end_of, inputs_of, sources_of
 from apps.jobs.models import Job
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
-from apps.registry.evaluation_services import register_evaluation
 from apps.registry.registering import MODEL_SLOT, artifact_end, model_edges
 from apps.registry.services import register_version as register_model
+from apps.registry.services.evaluations import register_evaluation
 
 Outputs = Sequence[tuple[str, Artifact, str, str, Mapping[str, Any]]]
 

@@ -214,7 +214,11 @@ class MetricPoint(models.Model):
     at = models.DateTimeField()
 
     class Meta:
-        indexes = [models.Index(fields=["metric", "step", "id"], name="point_by_step")]
+        indexes = [
+            models.Index(fields=["metric", "step", "id"], name="point_by_step"),
+            # MLflow's histories go by time; and whether a point is there already is asked here.
+            models.Index(fields=["metric", "at", "step", "id"], name="point_by_time"),
+        ]
 
     @property
     def number(self) -> float:
@@ -225,8 +229,10 @@ class MetricBatch(models.Model):
     """Points as a client sent them, not yet taken into the rows of their metrics. Whoever reads those takes them in
     before; so does the dispatcher, every second. What is here is as durable as a point."""
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="batches")
-    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+")  # the run's
+    # The statement that writes a row reads both from the run. A constraint would ask again, and write a lock to the row
+    # of the run at every point; a batch whose run went meanwhile is thrown away (services/folding.py).
+    run = models.ForeignKey(Run, models.CASCADE, related_name="batches", db_constraint=False)
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_constraint=False)
     points = models.TextField()  # JSON: [[key, value, time in ms, step, model, dataset, digest], ...]
     at = models.DateTimeField(default=timezone.now)
 

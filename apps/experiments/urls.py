@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from apps.experiments import annotate_page, bulk_page, compare_page, lists, run_page
+from apps.experiments import annotate_page, bulk_page, compare_page, lists, logged_model_page, run_page
 
 app_name = "experiments"
 urlpatterns = [
     path("runs", lists.run_list, name="list"),
+    path("logged-models/<slug:model>", logged_model_page.logged_model_page, name="logged_model"),
     path("runs/compare", compare_page.compare, name="compare"),
     path("runs/bulk", bulk_page.bulk, name="bulk"),
     path("runs/complete", bulk_page.complete, name="complete"),

@@ -176,6 +176,8 @@ def shown(value: Any) -> str:
 def body_of(request: HttpRequest) -> dict[str, Any]:
     """The JSON object of the body; what cannot be read is as an empty one, as in MLflow: the parameter is missing."""
     kind = request.META.get("CONTENT_TYPE", "")
+    if request.method == "DELETE" and not kind and request.META.get("CONTENT_LENGTH", "") in {"", "0"}:
+        return {}  # the address says what is to go
     if kind != JSON and kind.partition(";")[0].strip() != JSON:
         why = f"Content-Type must be one of ['{JSON}']" if kind else "Content-Type header is missing"
         raise wrong(f"Bad Request. {why}.")

@@ -17,7 +17,7 @@ from apps.datasets import reads as dataset_reads
 from apps.datasets.requests import checked
 from apps.jobs.api import whole_job
 from apps.jobs.serializers import JobDetailSerializer
-from apps.registry import evaluation_reads, evaluation_services, reads
+from apps.registry import evaluation_reads, reads
 from apps.registry.api import found_version
 from apps.registry.evaluation_serializers import (
     BaselinesSerializer,
@@ -33,6 +33,7 @@ from apps.registry.evaluation_serializers import (
 )
 from apps.registry.evaluation_sets import find_set, reference
 from apps.registry.models import Evaluation, EvaluationSet
+from apps.registry.services import evaluations
 from apps.registry.verdicts import gates_of, judge, refusal
 
 ALL = OpenApiParameter("revisions", str, description="all: superseded revisions too.")
@@ -64,9 +65,7 @@ class EvaluationSetsView(GenericAPIView[EvaluationSet]):
         body = checked(EvaluationSetBody, request.data)
         dataset, which = body.pop("dataset"), body.pop("version")
         version = dataset_reads.get_version(request.actor, within, dataset, which)
-        made = evaluation_services.create_evaluation_set(
-            actor=request.actor, project=within, dataset_version=version, **body
-        )
+        made = evaluations.create_evaluation_set(actor=request.actor, project=within, dataset_version=version, **body)
         headers = {"Location": f"{request.path}/{reference(made)}"}
         return Response(EvaluationSetSerializer(made).data, status=status.HTTP_201_CREATED, headers=headers)
 
@@ -103,7 +102,7 @@ class VersionEvaluationsView(GenericAPIView[Evaluation]):
         policy.require(request.actor, "job.submit", found.model)
         body = checked(EvaluateBody, request.data)
         on, variant = find_set(found.model.project, body.pop("set")), body.pop("variant")
-        job, is_new = evaluation_services.submit_evaluation(
+        job, is_new = evaluations.submit_evaluation(
             actor=request.actor, version=found, on=on, variant=variant, timing=body
         )
         made = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
@@ -160,7 +159,7 @@ class GatesView(APIView):
         body = checked(GateBody, request.data)
         on, number = find_set(within, body.pop("set")), body.pop("baseline")
         baseline = reads.get_version(request.actor, within, name, str(number)) if number else None
-        gate = evaluation_services.set_gate(actor=request.actor, model=model, on=on, baseline=baseline, **body)
+        gate = evaluations.set_gate(actor=request.actor, model=model, on=on, baseline=baseline, **body)
         headers = {"Location": f"{request.path}/{gate.pk}"}
         return Response(GateSerializer(gate).data, status=status.HTTP_201_CREATED, headers=headers)
 
@@ -172,8 +171,8 @@ class GateView(APIView):
         model = reads.get_model(request.actor, get_project(request.actor, project), name)
         policy.require(request.actor, "gate.set", model)
         body = checked(GateReasonBody, request.data)
-        gate = evaluation_services.get_gate(model, pk)
-        evaluation_services.remove_gate(actor=request.actor, gate=gate, **body)
+        gate = evaluations.get_gate(model, pk)
+        evaluations.remove_gate(actor=request.actor, gate=gate, **body)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -15,9 +15,9 @@ from apps import policy
 from apps.datasets.models import DatasetVersion
 from apps.errors import Conflict, Invalid, NotFound, PlaneError
 from apps.jobs.views import within
-from apps.registry import evaluation_services as services
 from apps.registry import reads
 from apps.registry.evaluation_sets import find_set
+from apps.registry.services import evaluations as services
 from apps.registry.views import model_answer, version_answer, why_of
 
 WRONG = (Conflict, Invalid, NotFound)

@@ -14,6 +14,7 @@ from apps.registry.comparison import Compared, Verdict
 from apps.registry.states import GateState
 from apps.registry.verdicts import Judged
 
+NAMED = 5  # files that a sentence names
 FOR, WEIGH, AGAINST = "pass", "held", "failed"  # the states that pages colour
 
 
@@ -62,11 +63,13 @@ def outlook_of(
     data: Sequence[Any],
     terms: Terms,
     eligible: int,
+    files: Mapping[str, Mapping[str, Any]] | None = None,
     gates: Sequence[Judged] = (),
 ) -> Outlook:
     """`first`, `baseline`: the headline figure beside each of the two; `production`: the side that stands there;
-    `gates`: what each says of it."""
-    checks = [of_bytes(rows), of_figures(rows)]
+    `files`: those of a version that a client made, which has no variants; `gates`: what each says of it.
+    """
+    checks = [of_bytes(rows, files), of_figures(rows)]
     checks += [of_comparison(_("Against production"), first)] if production else []
     checks += [of_comparison(_("Against the baseline"), baseline)] if baseline else []
     checks += [of_gate(one) for one in gates]
@@ -74,8 +77,11 @@ def outlook_of(
     return Outlook([*checks, of_data(data), of_approvers(terms, eligible)])
 
 
-def of_bytes(rows: Sequence[Mapping[str, Any]]) -> Check:
+def of_bytes(rows: Sequence[Mapping[str, Any]], files: Mapping[str, Mapping[str, Any]] | None) -> Check:
+    if not rows and not files:
+        return Check(AGAINST, _("Bytes"), _("It has no files here: there is nothing to approve."))
     spoilt = [row["name"] for row in rows if not row["intact"]]
+    spoilt += [path for path, told in (files or {}).items() if not told["intact"]][:NAMED]
     if spoilt:
         words = _("The bytes of %(names)s are damaged: restore or upload them.")
         return Check(AGAINST, _("Bytes"), words % {"names": ", ".join(spoilt)})
@@ -85,6 +91,8 @@ def of_bytes(rows: Sequence[Mapping[str, Any]]) -> Check:
 def of_figures(rows: Sequence[Mapping[str, Any]]) -> Check:
     bare = [row["name"] for row in rows if not row["metrics"]]
     brought = [row["name"] for row in rows if row["metrics"] and not row["job"]]
+    if not rows:
+        return Check(WEIGH, _("Figures"), _("No figure was measured here: a client brought the files."))
     if bare:
         return Check(WEIGH, _("Figures"), _("Not measured: %(names)s.") % {"names": ", ".join(bare)})
     if brought:

@@ -51,7 +51,7 @@ class Promotion:
 def version_of(approval: Approval) -> ModelVersion:
     """The version that an approval is about; NotFound if there is none in its project."""
     versions = ModelVersion.objects.select_related("model__project", "run")
-    found = versions.filter(pk=int(approval.subject_id), model__project=approval.project_id).first()
+    found = versions.filter(pk=int(approval.subject_id), model__project=approval.project_id, deleted_at=None).first()
     if found is None:
         raise NotFound(_("The version that was to be promoted is gone."), field="subject")
     return found

@@ -44,9 +44,12 @@ IN_A_PROJECT = """
     run.annotate                           -E- --- ---  runs:write
     run.track                              -E- --- --O  runs:write
     model.view                             VEA --- W--  read
-    model.create                           -E- --- W--  models:write
+    model.create                           -E- --- W-O  models:write
     model.register_version                 --- --- W--  -
-    model.set_alias                        -E- --- ---  models:write
+    model.record_version                   -E- --- --O  models:write
+    model.annotate                         -E- --- --O  models:write
+    model.delete                           -E- --- ---  models:write
+    model.set_alias                        -E- --- --O  models:write
     model.request_promotion                -E- --- ---  models:write
     model.roll_back                        -EA --- ---  models:write
     evaluation_set.create                  -E- --- ---  models:write
@@ -88,6 +91,7 @@ ON_THE_PLANE = """
     node.register                          --- --- W--  -
     node.heartbeat                         --- --- W--  -
     node.keep_samples                      --- --- -D-  -
+    run.take_in                            --- --- -D-  -
     node.hold                              --- S-- --O  -
     node.release                           --- S-- --O  -
     job.claim                              --- --- W--  -

@@ -16,8 +16,8 @@ from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.experiments.models import Experiment, Run
 from apps.jobs.models import Job, JobInput, JobOutput
 from apps.registry.documents import document_text
-from apps.registry.evaluation_services import create_evaluation_set, set_gate
 from apps.registry.services import register_version, request_promotion
+from apps.registry.services.evaluations import create_evaluation_set, set_gate
 from tests.apps.registry.measured import write_evaluation
 
 RMSE = {"name": "rmse", "value": 1.5, "low": 1.2, "high": 1.8, "confidence": 0.95, "better": "lower", "unit": "USD"}

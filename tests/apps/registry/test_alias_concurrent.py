@@ -11,8 +11,8 @@ from django.db import connection
 from apps.accounts.proofs import Proof
 from apps.approvals.services import approve
 from apps.errors import PlaneError
-from apps.registry import services
 from apps.registry.models import Alias, AliasMove
+from apps.registry.services import aliases as services
 from apps.registry.services import request_promotion, roll_back
 
 pytestmark = pytest.mark.django_db(transaction=True)

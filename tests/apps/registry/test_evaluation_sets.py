@@ -2,9 +2,9 @@ import pytest
 
 from apps.audit.models import AuditRecord
 from apps.errors import Conflict, Invalid, NotFound, PlaneError, Refused
-from apps.registry.evaluation_services import create_evaluation_set, get_gate, remove_gate, submit_evaluation
 from apps.registry.evaluation_sets import find_set
 from apps.registry.models import EvaluationSet, Gate
+from apps.registry.services.evaluations import create_evaluation_set, get_gate, remove_gate, submit_evaluation
 
 pytestmark = pytest.mark.django_db
 

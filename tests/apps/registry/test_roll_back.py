@@ -5,8 +5,8 @@ import pytest
 from apps.artifacts.services import Damaged
 from apps.audit.models import AuditRecord
 from apps.errors import Conflict, Invalid, NotFound, Refused, StaleState
-from apps.registry import services
 from apps.registry.models import Alias, AliasMove
+from apps.registry.services import aliases as services
 from apps.registry.services import roll_back, set_alias
 
 pytestmark = pytest.mark.django_db

@@ -33,7 +33,8 @@ from apps.registry.evaluation_sets import (
     reference,
 )
 from apps.registry.models import Evaluation, EvaluationSet, Gate, Model, ModelVersion, Variant
-from apps.registry.services import JobOutputRow, check_name, check_text
+from apps.registry.services.checks import check_name, check_text
+from apps.registry.services.versions import JobOutputRow
 from deepseek.evaluate.spec import EvaluateSpec, metrics_of
 
 KIND, SCHEMA = "evaluate", "plane/evaluation/v1"

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
         ('accounts', '0004_list_orders'),
         ('artifacts', '0002_garbage'),
         ('datasets', '0007_tags_and_deletion'),
-        ('registry', '0004_tracking'),
+        ('registry', '0005_client_versions'),
     ]
 
     operations = [
