@@ -13,7 +13,7 @@ from typing import Any
 
 from django.http import HttpResponseBase
 
-from apps.mlflow import experiments, server
+from apps.mlflow import experiments, search, server
 from apps.mlflow.asking import Ask
 
 API, AJAX, V3 = "api/2.0/mlflow/", "ajax-api/2.0/mlflow/", "api/3.0/mlflow/"
@@ -35,11 +35,15 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "experiments/create"): Call(experiments.create, TRACK),
     ("GET", "experiments/get"): Call(experiments.get, VIEW),
     ("GET", "experiments/get-by-name"): Call(experiments.get_by_name, VIEW),
+    ("POST", "experiments/search"): Call(search.experiments, VIEW),
+    ("GET", "experiments/search"): Call(search.experiments, VIEW),
     ("POST", "experiments/update"): Call(experiments.update, TRACK),
     ("POST", "experiments/delete"): Call(experiments.delete, TRACK),
     ("POST", "experiments/restore"): Call(experiments.restore, TRACK),
     ("POST", "experiments/set-experiment-tag"): Call(experiments.set_tag, TRACK),
     ("POST", "experiments/delete-experiment-tag"): Call(experiments.delete_tag, TRACK),
+    # runs
+    ("POST", "runs/search"): Call(search.runs, VIEW),
 }
 # The reference answers every call under both prefixes: its own pages ask below the second.
 TABLE: dict[tuple[str, str], Call] = {

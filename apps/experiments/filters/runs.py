@@ -7,7 +7,6 @@ a walk along any order of runs asks one index entry a condition.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
@@ -18,6 +17,7 @@ from apps.experiments.filters.sql import (
     TRUE,
     Sql,
     all_of,
+    marks,
     moment_condition,
     number_condition,
     on_postgres,
@@ -157,7 +157,3 @@ def named_runs(comparisons: Iterable[Comparison]) -> list[str] | None:
         if one.kind == ATTRIBUTE and one.key == "run_id" and one.operator in ("=", "IN"):
             return [str(one.value)] if one.operator == "=" else list(one.value)  # type: ignore[arg-type]
     return None
-
-
-def marks(values: Iterable[Any]) -> str:
-    return ", ".join("%s" for _ in values)

@@ -38,6 +38,17 @@ def joined(between: str, parts: Sequence[Sql]) -> Sql:
     return Sql(between.join(part.text for part in parts), tuple(value for part in parts for value in part.params))
 
 
+def rows_of(statement: Sql) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement.text, statement.params)
+        return cursor.fetchall()
+
+
+def marks(values: Iterable[Any]) -> str:
+    """A %s for each of these parameters."""
+    return ", ".join("%s" for _ in values)
+
+
 def on_postgres() -> bool:
     return connection.vendor == "postgresql"
 

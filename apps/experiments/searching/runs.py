@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db import connection
-
 from apps.actors import Actor
 from apps.experiments.filters.grammar import METRIC, Comparison, parse
 from apps.experiments.filters.orders import Order, read_orders
-from apps.experiments.filters.runs import RUN, condition_of, marks, named_runs, start_of
-from apps.experiments.filters.sql import Sql, all_of, on_postgres
+from apps.experiments.filters.runs import RUN, condition_of, named_runs, start_of
+from apps.experiments.filters.sql import Sql, all_of, marks, on_postgres, rows_of
 from apps.experiments.filters.vocabularies import RUNS
 from apps.experiments.models import Experiment
 from apps.experiments.searching.paging import behind, edge_of, make_token, order_of, read_token
@@ -167,9 +165,3 @@ def among(column: str, ids: list[str]) -> Sql:
     if on_postgres():
         return Sql(f"{column} = ANY(%s)", (ids,))
     return Sql(f"{column} IN ({marks(ids)})", tuple(ids))
-
-
-def rows_of(statement: Sql) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement.text, statement.params)
-        return cursor.fetchall()
