@@ -151,7 +151,10 @@ if IS_SQLITE:
 else:
     # What the address asks for, for instance sslmode, stays beside the pool.
     pool = {"min_size": 1, "max_size": ENV.database_pool_size, "timeout": 10}
-    DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | {"pool": pool}
+    asked = DATABASES["default"].get("OPTIONS", {})
+    # Short queries over long tables: to start workers, or to compile, costs more than any of them takes.
+    plain = f"-c max_parallel_workers_per_gather=0 -c jit=off {asked.get('options', '')}".strip()
+    DATABASES["default"]["OPTIONS"] = asked | {"pool": pool, "options": plain}
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # or a database restart gives every pooled connection one 500
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

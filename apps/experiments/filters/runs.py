@@ -134,20 +134,25 @@ def of_dataset(comparison: Comparison) -> Sql:
 
 # -- where to begin -------------------------------------------------------------------------------------------------
 def start_of(comparison: Comparison, project: int, experiments: list[int]) -> Sql | None:
-    """SQL that finds the runs of a comparison by an index of its own, in any order; None where there is no such."""
+    """SQL that finds the runs of a comparison by an index of its own; None where there is no such.
+
+    In the order of that index: without one a planner reads the table for as long as it hopes to meet some soon.
+    """
     kind, key, value = comparison.kind, comparison.key, comparison.value
     if kind in (PARAMETER, TAG) and key != RUN_NAME_TAG and comparison.operator == "=":
         equal = equal_text("value", str(value))
-        return Sql(f"SELECT run_id FROM {TABLES[kind]} WHERE key = %s AND {equal.text}", (key, *equal.params))
+        return Sql(
+            f"SELECT run_id FROM {TABLES[kind]} WHERE key = %s AND {equal.text} ORDER BY run_id", (key, *equal.params)
+        )
     if kind == METRIC and comparison.operator != "!=":
         bound = number_condition("value", comparison.operator, value)  # type: ignore[arg-type]
         return Sql(
             f"SELECT run_id FROM experiments_metric WHERE experiment_id IN ({marks(experiments)}) AND key = %s"
-            f" AND NOT is_nan AND {bound.text}",
+            f" AND NOT is_nan AND {bound.text} ORDER BY value",
             (*experiments, key, *bound.params),
         )
     if comparison.operator == "=" and (key == "run_name" if kind == ATTRIBUTE else kind == TAG):
-        return Sql(f"SELECT id FROM {RUN} WHERE project_id = %s AND name = %s", (project, value))
+        return Sql(f"SELECT id FROM {RUN} WHERE project_id = %s AND name = %s ORDER BY id", (project, value))
     return None
 
 
