@@ -90,6 +90,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "node.register": frozenset({WORKER}),
     "node.heartbeat": frozenset({WORKER}),
     "node.keep_samples": frozenset({DISPATCHER}),
+    "run.take_in": frozenset({DISPATCHER}),
     "node.hold": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "node.release": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "job.claim": frozenset({WORKER}),

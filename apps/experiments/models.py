@@ -49,7 +49,10 @@ class Experiment(models.Model):
             models.UniqueConstraint(fields=["project", "number"], name="experiment_number"),
             models.UniqueConstraint(fields=["project", "name"], name="experiment_name"),
         ]
-        indexes = [models.Index(fields=["project", "-updated_at", "-number"], name="experiment_by_change")]
+        indexes = [
+            models.Index(fields=["project", "-updated_at", "-number"], name="experiment_by_change"),
+            models.Index(fields=["project", "-created_at", "number"], name="experiment_by_age"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -214,7 +217,11 @@ class MetricPoint(models.Model):
     at = models.DateTimeField()
 
     class Meta:
-        indexes = [models.Index(fields=["metric", "step", "id"], name="point_by_step")]
+        indexes = [
+            models.Index(fields=["metric", "step", "id"], name="point_by_step"),
+            # MLflow's histories go by time; and whether a point is there already is asked here.
+            models.Index(fields=["metric", "at", "step", "id"], name="point_by_time"),
+        ]
 
     @property
     def number(self) -> float:

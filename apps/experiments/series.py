@@ -14,10 +14,10 @@ from datetime import datetime
 from apps.canonical import sha256_hex
 from apps.errors import Invalid
 from apps.experiments import thinning
+from apps.experiments.keys import KEY_LIMIT
 from apps.experiments.models import Metric
 from apps.experiments.thinning import Full
 
-KEY_LIMIT = 250  # characters, as MLflow
 STEP_LIMIT = 2**53  # what every JSON reader takes as a whole number
 
 
@@ -59,7 +59,7 @@ def fold(metric: Metric, points: Sequence[Point]) -> list[Full]:
         value = point.value + 0.0  # -0.0 becomes 0.0: SQLite does not keep it apart
         if metric.count == 0:
             metric.first_step = point.step
-        if metric.count == 0 or (point.step, point.at) >= (metric.step, metric.at):
+        if metric.count == 0 or is_newer(point.step, point.at, value, metric):
             metric.step, metric.at = point.step, point.at
             metric.value, metric.is_nan = stored(value)
         metric.first_step = min(metric.first_step, point.step)
@@ -71,6 +71,13 @@ def fold(metric: Metric, points: Sequence[Point]) -> list[Full]:
         metric.count += 1
         metric.digest = chained(metric.digest, point.step, value)
     return filled
+
+
+def is_newer(step: int, at: datetime, value: float, metric: Metric) -> bool:
+    """Whether a point takes the place of the newest: by step, then time, then value, as MLflow; NaN is the least."""
+    if (step, at) != (metric.step, metric.at):
+        return (step, at) > (metric.step, metric.at)
+    return metric.is_nan or value >= metric.value
 
 
 def stored(value: float) -> tuple[float, bool]:

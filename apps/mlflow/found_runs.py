@@ -55,7 +55,7 @@ def info_of(row: RunRow) -> str:
     stage = shapes.ACTIVE if row.deleted_at is None else shapes.DELETED
     return (
         f'{{"run_uuid":"{run}","experiment_id":"{place.number}","run_name":{as_json(row.name)},'
-        f'"user_id":{as_json(row.client_user)},"status":"{row.state.upper()}",'
+        f'"user_id":{as_json(row.user)},"status":"{row.state.upper()}",'
         f'"start_time":{milliseconds(row.started_at)},{ended}"artifact_uri":{uri},'
         f'"lifecycle_stage":"{stage}","run_id":"{run}"}}'
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.http import HttpResponseBase
 
-from apps.mlflow import experiments, search, server
+from apps.mlflow import experiments, metrics, runs, search, server
 from apps.mlflow.asking import Ask
 
 API, AJAX, V3 = "api/2.0/mlflow/", "ajax-api/2.0/mlflow/", "api/3.0/mlflow/"
@@ -43,12 +43,29 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "experiments/set-experiment-tag"): Call(experiments.set_tag, TRACK),
     ("POST", "experiments/delete-experiment-tag"): Call(experiments.delete_tag, TRACK),
     # runs
+    ("POST", "runs/create"): Call(runs.create, TRACK),
+    ("GET", "runs/get"): Call(runs.get, VIEW),
     ("POST", "runs/search"): Call(search.runs, VIEW),
+    ("POST", "runs/update"): Call(runs.update, TRACK),
+    ("POST", "runs/delete"): Call(runs.delete, TRACK),
+    ("POST", "runs/restore"): Call(runs.restore, TRACK),
+    ("POST", "runs/log-metric"): Call(runs.log_metric, TRACK),
+    ("POST", "runs/log-parameter"): Call(runs.log_parameter, TRACK),
+    ("POST", "runs/log-batch"): Call(runs.log_batch, TRACK),
+    ("POST", "runs/set-tag"): Call(runs.set_tag, TRACK),
+    ("POST", "runs/delete-tag"): Call(runs.delete_tag, TRACK),
+    ("POST", "runs/log-inputs"): Call(runs.log_inputs, TRACK),
+    ("POST", "runs/outputs"): Call(runs.log_outputs, TRACK),
+    ("POST", "runs/log-model"): Call(runs.log_model, TRACK),
+    # metrics
+    ("GET", "metrics/get-history"): Call(metrics.history, VIEW),
+    ("GET", "metrics/get-history-bulk-interval"): Call(metrics.history_bulk_interval, VIEW),
 }
 # The reference answers every call under both prefixes: its own pages ask below the second.
 TABLE: dict[tuple[str, str], Call] = {
     (method, prefix + path): call for (method, path), call in CALLS.items() for prefix in (API, AJAX)
 } | {
+    ("GET", f"{AJAX}metrics/get-history-bulk"): Call(metrics.history_bulk, VIEW),
     ("GET", f"{V3}server-info"): Call(server.info, None),
     ("GET", "version"): Call(server.version, None),
     ("GET", "health"): Call(server.health, None),

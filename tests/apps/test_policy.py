@@ -83,6 +83,7 @@ ON_THE_PLANE = """
     node.register                          --- --- W--  -
     node.heartbeat                         --- --- W--  -
     node.keep_samples                      --- --- -D-  -
+    run.take_in                            --- --- -D-  -
     node.hold                              --- S-- --O  -
     node.release                           --- S-- --O  -
     job.claim                              --- --- W--  -

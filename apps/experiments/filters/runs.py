@@ -39,7 +39,7 @@ COLUMNS = {
     "run_name": f"{RUN}.name",
     "status": f"{RUN}.state",
     "artifact_uri": ARTIFACT_URI,
-    "user_id": f"{RUN}.client_user",
+    "user_id": f"(CASE WHEN {RUN}.job_id IS NULL THEN {RUN}.client_user ELSE {RUN}.created_by END)",
     "start_time": f"{RUN}.started_at",
     "end_time": f"{RUN}.ended_at",
 }

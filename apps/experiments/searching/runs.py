@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from apps.actors import Actor
+from apps.experiments import services
 from apps.experiments.filters.grammar import Comparison, parse
 from apps.experiments.filters.orders import read_orders
-from apps.experiments.filters.runs import RUN, condition_of, named_runs, start_of
+from apps.experiments.filters.runs import COLUMNS, RUN, condition_of, named_runs, start_of
 from apps.experiments.filters.sql import Sql, all_of, marks, on_postgres, rows_of
 from apps.experiments.filters.vocabularies import RUNS
 from apps.experiments.searching.paging import behind, edge_of, make_token, order_of, read_token
@@ -20,7 +21,16 @@ VIEWS = {"ACTIVE_ONLY": f"{RUN}.deleted_at IS NULL", "DELETED_ONLY": f"{RUN}.del
 FEW = 200  # runs by which a search begins, rather than by its order
 MOST_STARTS = 3  # comparisons that are asked how few they leave
 MOST_ARMS = 100  # experiments whose orders are merged; more are sorted together
-ROW = ("id", "experiment_id", "name", "client_user", "created_by", "state", "started_at", "ended_at", "deleted_at")
+ROW = (
+    f"{RUN}.id",
+    f"{RUN}.experiment_id",
+    f"{RUN}.name",
+    f"{COLUMNS['user_id']} AS owner",
+    f"{RUN}.state",
+    f"{RUN}.started_at",
+    f"{RUN}.ended_at",
+    f"{RUN}.deleted_at",
+)
 
 
 class RunRow(NamedTuple):
@@ -29,8 +39,7 @@ class RunRow(NamedTuple):
     id: str
     experiment: Place
     name: str
-    client_user: str
-    created_by: str
+    user: str  # who a client says it runs for, or who asked for its job
     state: str
     started_at: datetime | str
     ended_at: datetime | str | None
@@ -67,7 +76,7 @@ class FoundRuns:
 
 
 def search_runs(actor: Actor, project_id: int, query: RunQuery) -> FoundRuns:
-    """One page of the runs that fit. Raises FilterError and BadToken. Metrics are those that have been taken in."""
+    """One page of the runs that fit. Raises FilterError and BadToken."""
     comparisons, orders = parse(query.filter, RUNS), read_orders(query.order_by, RUNS)
     segments = segments_of(orders, comparisons)
     at, edge = 0, None
@@ -77,6 +86,7 @@ def search_runs(actor: Actor, project_id: int, query: RunQuery) -> FoundRuns:
     if not places:
         return FoundRuns([], "")
     rest = left_for(orders, comparisons)
+    services.take_in(experiment_ids=list(places))
     few = few_runs(project_id, list(places), rest)
     if few is not None and not few:
         return FoundRuns([], "")
@@ -141,14 +151,13 @@ def select(
 
 
 def arm(segment: Segment, conditions: list[Sql], experiments: list[int], limit: int) -> Sql:
-    row = ", ".join(f"{RUN}.{name}" for name in ROW)
     keys = ", ".join(f"{column.compared} AS k{number}" for number, column in enumerate(segment.columns))
     scope = Sql(f"{segment.scope} = %s", (experiments[0],))
     if len(experiments) > 1:
         scope = Sql(f"{segment.scope} IN ({marks(experiments)})", tuple(experiments))
     where = all_of([scope, *conditions])
     text = (
-        f"SELECT {row}, {keys} FROM {segment.source.text} WHERE {where.text}"
+        f"SELECT {', '.join(ROW)}, {keys} FROM {segment.source.text} WHERE {where.text}"
         f" ORDER BY {order_of(segment.columns)} LIMIT %s"
     )
     return Sql(text, (*segment.source.params, *where.params, limit))

@@ -11,6 +11,8 @@ from apps.experiments.services.experiments import (
     restore_experiment,
     set_experiment_tag,
 )
+from apps.experiments.services.folding import take_in, take_in_all
+from apps.experiments.services.inputs import Dataset, log_inputs, log_model_info, log_outputs
 from apps.experiments.services.jobs import (
     ENDINGS,
     Facts,
@@ -20,22 +22,46 @@ from apps.experiments.services.jobs import (
     start_run,
     why,
 )
+from apps.experiments.services.metrics import ForModel, Sent, log_points
+from apps.experiments.services.runs import (
+    create_run,
+    delete_run,
+    delete_tag,
+    log_batch,
+    restore_run,
+    update_run,
+)
 
 __all__ = [
     "ENDINGS",
+    "Dataset",
     "Facts",
+    "ForModel",
     "Point",
+    "Sent",
     "close_ended_runs",
     "create_experiment",
+    "create_run",
     "delete_experiment",
     "delete_experiment_tag",
+    "delete_run",
+    "delete_tag",
     "ensure_default",
     "ensure_experiment",
     "finish_run",
+    "log_batch",
+    "log_inputs",
     "log_metrics",
+    "log_model_info",
+    "log_outputs",
+    "log_points",
     "rename_experiment",
     "restore_experiment",
+    "restore_run",
     "set_experiment_tag",
     "start_run",
+    "take_in",
+    "take_in_all",
+    "update_run",
     "why",
 ]

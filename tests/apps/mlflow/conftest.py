@@ -61,3 +61,22 @@ def track(client_of, engineer) -> Tracker:
 @pytest.fixture
 def experiment_id(track) -> str:
     return track.post("experiments/create", name="iris")["experiment_id"]
+
+
+@pytest.fixture
+def run_id(track, experiment_id) -> str:
+    """A run that goes on, called "first"."""
+    body = {"experiment_id": experiment_id, "run_name": "first", "start_time": 1000, "user_id": "ann"}
+    return track.post("runs/create", **body)["run"]["info"]["run_id"]
+
+
+@pytest.fixture
+def data_of(track):
+    """data_of(run) -> {"metrics": {key: value}, "params": {...}, "tags": {...}} as a client reads them."""
+
+    def read(run: str) -> dict[str, dict]:
+        data = track.get("runs/get", run_id=run)["run"]["data"]
+        names = ("metrics", "params", "tags")
+        return {name: {pair["key"]: pair["value"] for pair in data.get(name, ())} for name in names}
+
+    return read

@@ -166,7 +166,7 @@ def test_asks_as_much_for_a_hundred_runs_as_for_one(track, experiment, add_run, 
     query = {"experiment_ids": [str(experiment.number)], "order_by": ["metrics.acc DESC"]}
     track.post("runs/search", **query)  # notes that the token is in use
     for limit in (1, 16):
-        with django_assert_max_num_queries(7):
+        with django_assert_max_num_queries(8):
             assert len(track.post("runs/search", **query, max_results=limit)["runs"]) == limit
 
 

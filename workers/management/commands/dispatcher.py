@@ -1,5 +1,5 @@
 """The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, expires approvals, seals the trail,
-verifies it when somebody asks, tells lineage outside.
+verifies it when somebody asks, tells lineage outside, folds what clients measured.
 
 Compare-and-set everywhere, so several may run and any may be killed. It leaves a pulse, which /readyz looks for.
 """
@@ -22,7 +22,7 @@ from apps.actors import PlaneRole, plane_actor
 from apps.approvals.services import expire_due
 from apps.audit.runs import run_asked
 from apps.audit.sealing import run_sealer_round
-from apps.experiments.services import close_ended_runs
+from apps.experiments.services import close_ended_runs, take_in_all
 from apps.jobs import doorbell, pulse, queues, reservations, services, tally
 from apps.nodes.samples import SAMPLE_SECONDS
 from apps.nodes.services import keep_samples
@@ -50,8 +50,10 @@ class Command(BaseCommand):
         verifier.start()
         teller = threading.Thread(target=self.every, args=(rest, "teller", self.tell), daemon=True)
         teller.start()
+        folder = threading.Thread(target=self.every, args=(rest, "folder", self.fold), daemon=True)
+        folder.start()
         self.every(settings.ENV.dispatch_seconds, "dispatcher", self.dispatch)
-        for thread in (sealer, sampler, verifier, teller):
+        for thread in (sealer, sampler, verifier, teller, folder):
             thread.join(timeout=5)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
@@ -84,6 +86,10 @@ class Command(BaseCommand):
         """Lineage to whoever listens outside: slow, or away, so it has a thread of its own. Mostly there is nobody."""
         for sink in openlineage.sinks():
             openlineage.deliver(self.actor, sink, stopping=self.stopping.is_set)
+
+    def fold(self) -> None:
+        """Points of runs that clients keep; a flood of them takes seconds, so it has a thread of its own."""
+        take_in_all(actor=self.actor)
 
     def sample(self) -> None:
         """What pages and `/metrics` look back on, apart from the rounds above: nothing waits for it."""

@@ -11,7 +11,7 @@ from apps.experiments.filters.runs import matching
 from apps.experiments.filters.vocabularies import RUNS
 from apps.experiments.models import Run
 from apps.experiments.searching.paging import BadToken
-from apps.experiments.searching.runs import FEW, RunQuery, search_runs
+from apps.experiments.searching.runs import RunQuery, search_runs
 from tests.apps.experiments.searching.cases import made_cases, made_runs
 
 WINE = {"name": "wine", "digest": "abc", "context": "training"}
@@ -180,14 +180,13 @@ def test_long_values_are_told_apart_behind_what_the_index_holds(ask, keep, one):
 
 def test_a_value_that_many_runs_have_is_walked_to(ask, keep, one, monkeypatch):
     monkeypatch.setattr("apps.experiments.searching.runs.FEW", 2)
-    assert FEW > 2
     keep(
         [
             one(letter, start=number, params={"k": "x" if letter in "bdf" else "y"})
             for number, letter in enumerate("abcdef")
         ]
     )
-    assert ask("params.k = 'y'", limit=1) == "fdb"
+    assert ask("params.k = 'x'", limit=1) == "fdb"
 
 
 def test_the_same_conditions_serve_a_queryset(keep):
@@ -208,5 +207,5 @@ def test_the_same_conditions_serve_a_queryset(keep):
 @pytest.mark.parametrize("orders", [[], ["metrics.acc DESC"], ["params.lr"]])
 def test_asks_a_constant_number_of_queries(actor, project, django_assert_max_num_queries, orders):
     query = RunQuery(experiments=["1"], order_by=orders, limit=2, filter="tags.team LIKE '%'")
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         search_runs(actor, project.pk, query)

@@ -1,0 +1,195 @@
+"""How what clients sent (MetricBatch) comes into the rows that everybody reads: Metric, its points and its buckets.
+
+The dispatcher does it every second, and whoever reads a run does it before, so that a reader sees what was written.
+A run is folded by one process at a time, under the lock of its row: its batches are folded and deleted in the same
+transaction, so each counts once, whoever dies when.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+from django.db import transaction
+from django.db.models import Q
+
+from apps.actors import Actor, PlaneRole, plane_actor
+from apps.audit.services import record
+from apps.experiments import series
+from apps.experiments.models import Metric, MetricBatch, MetricPoint, Run
+from apps.experiments.series import Point
+from apps.experiments.services.jobs import NEWEST, POINT_BATCH, save_buckets
+from apps.experiments.services.metrics import moment, read
+from apps.experiments.states import ENDED
+from apps.policy import require
+
+log = logging.getLogger(__name__)
+
+SLICE = 500  # batches in one transaction: what others wait for
+SLICE_POINTS = 20_000  # likewise, unless one batch has more
+SECONDS = 2.0  # that a reader folds, at most: what is left by then the dispatcher takes in
+ROUND_SECONDS = 5.0  # of the dispatcher
+FOLDED = [*NEWEST, "count", "digest", "open_buckets"]
+
+
+def take_in(*, run_ids: Collection[str] = (), experiment_ids: Collection[int] = ()) -> None:
+    """Fold what these runs, or those of these experiments, were sent. One query where nothing was.
+
+    It needs no right: what was taken down is true already, and only those read it who may.
+    """
+    mine = Q(run_id__in=run_ids) if run_ids else Q(experiment_id__in=experiment_ids)
+    waiting = MetricBatch.objects.filter(mine)
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        runs = set(waiting.order_by("id").values_list("run_id", flat=True)[:SLICE])
+        if not runs:
+            return
+        fold_slice(runs, wait=True)
+
+
+def take_in_all(*, actor: Actor) -> int:
+    """Fold what anybody sent, oldest first, for some seconds at most; how many batches. For the dispatcher."""
+    require(actor, "run.take_in")
+    until = time.monotonic() + ROUND_SECONDS
+    folded = 0
+    while time.monotonic() < until:
+        runs = set(MetricBatch.objects.order_by("id").values_list("run_id", flat=True)[:SLICE])
+        count = fold_slice(runs, wait=False) if runs else 0
+        folded += count
+        if not count:  # nothing, or readers fold it now
+            break
+    return folded
+
+
+def fold_slice(run_ids: Iterable[str], *, wait: bool) -> int:
+    """Fold the oldest batches of these runs; how many. Without `wait` runs that others fold now are left to them."""
+    with transaction.atomic():
+        # In one order, so that two who fold several runs do not wait for each other.
+        held = Run.objects.select_for_update(no_key=True, skip_locked=not wait, of=("self",)).order_by("id")
+        columns = ("id", "project_id", "experiment_id", "started_at", "state")
+        runs = {run.pk: run for run in held.filter(pk__in=run_ids).only(*columns)}
+        batches = MetricBatch.objects.filter(run_id__in=runs).order_by("id").values_list("id", "run_id", "points")
+        done: list[int] = []
+        sent: dict[str, list[Point]] = defaultdict(list)
+        count = 0
+        for pk, run_id, text in batches[:SLICE]:
+            points = read(text)
+            if done and count + len(points) > SLICE_POINTS:
+                break
+            done.append(pk)
+            count += len(points)
+            sent[run_id] += [Point(point.key, point.value, point.step, moment(point.at)) for point in points]
+        if done:
+            fold(runs, sent)
+            MetricBatch.objects.filter(pk__in=done).delete()
+    return len(done)
+
+
+def fold(runs: dict[str, Run], sent: dict[str, list[Point]]) -> None:
+    """Take points of runs whose rows are locked into their metrics. Eight queries, however many runs and metrics."""
+    by_metric: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    for run_id, points in sent.items():
+        for point in points:
+            by_metric[run_id, point.key].append(point)
+    keys = {key for _run, key in by_metric}
+    found = Metric.objects.filter(run_id__in=sent, key__in=keys)
+    metrics = {(metric.run_id, metric.key): metric for metric in found}
+    fresh = without_repeats(metrics, by_metric)
+    filled = []
+    for (run_id, key), points in fresh.items():
+        metric = metrics.get((run_id, key))
+        if metric is None:
+            run = runs[run_id]
+            metric = metrics[run_id, key] = Metric(
+                run=run, project_id=run.project_id, experiment_id=run.experiment_id, started_at=run.started_at, key=key
+            )
+            series.begin(metric)
+        filled += [(metric, full) for full in series.fold(metric, points)]
+    touched = [metrics[name] for name in fresh]
+    if not touched:
+        return
+    Metric.objects.bulk_create(
+        touched, update_conflicts=True, unique_fields=["run", "key"], update_fields=FOLDED, batch_size=POINT_BATCH
+    )
+    MetricPoint.objects.bulk_create(
+        (row_of(metrics[name], point) for name, points in fresh.items() for point in points), batch_size=POINT_BATCH
+    )
+    save_buckets(filled)
+    for run_id in {run_id for run_id, _key in fresh}:
+        if runs[run_id].state in ENDED:
+            seal_again(runs[run_id])
+
+
+def row_of(metric: Metric, point: Point) -> MetricPoint:
+    value, is_nan = series.stored(point.value)
+    return MetricPoint(metric=metric, step=point.step, value=value, is_nan=is_nan, at=point.at)
+
+
+def without_repeats(
+    metrics: dict[tuple[str, str], Metric], by_metric: dict[tuple[str, str], list[Point]]
+) -> dict[tuple[str, str], list[Point]]:
+    """The points that are not there yet: the same time, step and value again is no other point, as in MLflow.
+
+    Only those that do not lie behind the newest of their metric can be: a loop that goes on asks nothing.
+    """
+    doubtful: dict[int, list[Point]] = {}
+    for name, points in by_metric.items():
+        metric = metrics.get(name)
+        if metric is not None and metric.count:
+            newest = (metric.step, metric.at)
+            if old := [point for point in points if (point.step, point.at) <= newest]:
+                doubtful[metric.pk] = old
+    known = points_at(doubtful)
+    fresh = {}
+    for name, points in by_metric.items():
+        metric = metrics.get(name)
+        seen = set(known.get(metric.pk, ())) if metric is not None else set()
+        kept = []
+        for point in points:
+            same = identity(point.step, point.at, *series.stored(point.value))
+            if same not in seen:
+                seen.add(same)
+                kept.append(point)
+        if kept:
+            fresh[name] = kept
+    return fresh
+
+
+def points_at(doubtful: dict[int, list[Point]]) -> dict[int, set[tuple[object, ...]]]:
+    """Of these metrics, the points that stand at the times and steps of these."""
+    if not doubtful:
+        return {}
+    times = {point.at for points in doubtful.values() for point in points}
+    steps = {point.step for points in doubtful.values() for point in points}
+    found: dict[int, set[tuple[object, ...]]] = defaultdict(set)
+    ordered = sorted(times)
+    for start in range(0, len(ordered), POINT_BATCH):
+        rows = MetricPoint.objects.filter(
+            metric_id__in=doubtful,
+            at__in=ordered[start : start + POINT_BATCH],
+            step__gte=min(steps),
+            step__lte=max(steps),
+        )
+        for metric_id, step, at, value, is_nan in rows.values_list("metric_id", "step", "at", "value", "is_nan"):
+            found[metric_id].add(identity(step, at, value, is_nan))
+    return found
+
+
+def identity(step: int, at: object, value: float, is_nan: bool) -> tuple[object, ...]:
+    return step, at, 0.0 if is_nan else value, is_nan
+
+
+def seal_again(run: Run) -> None:
+    """A run that has ended was sent more: its digest, and a record that says so."""
+    metrics = list(Metric.objects.filter(run=run).only("key", "count", "digest"))
+    digest, count = series.digest_of_all(metrics), sum(metric.count for metric in metrics)
+    Run.objects.filter(pk=run.pk).update(metrics_digest=digest, metrics_count=count)
+    record(
+        actor=plane_actor(PlaneRole.DISPATCHER),
+        action="run.amend",
+        obj=run,
+        after={"metrics_count": count},
+        digests={"metrics": digest},
+    )

@@ -1,0 +1,176 @@
+"""What clients measure. It is taken down as they sent it, one row for a call, and is as durable as that; folding.py
+takes it into the rows of their metrics later. A training loop waits for one statement, not for nine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from sys import float_info
+from typing import NamedTuple
+
+from django.db import connection
+from django.utils import timezone
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.errors import Invalid, NotFound, Refused
+from apps.experiments.keys import KEY_LIMIT, PLAIN, check_key, check_length
+from apps.experiments.models import LoggedModel, Run
+from apps.experiments.series import STEP_LIMIT
+from apps.policy import require
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+# Milliseconds since 1970 that every database and time zone holds: the years 2 to 9998.
+EARLIEST, LATEST = ((datetime(year, 1, 1, tzinfo=UTC) - EPOCH) // MILLISECOND for year in (2, 9999))
+DATASET_NAME_LIMIT, DATASET_DIGEST_LIMIT = 500, 36
+
+TAKE_DOWN = """
+INSERT INTO experiments_metricbatch (run_id, experiment_id, points, at)
+SELECT id, experiment_id, %s, %s FROM experiments_run
+ WHERE id = %s AND project_id = %s AND deleted_at IS NULL AND job_id IS NULL
+"""
+# The newest of each metric counts, as in a run: by step, then by time.
+OF_MODEL = """
+INSERT INTO experiments_loggedmodelmetric AS old
+       (model_id, run_id, key, value, is_nan, step, at, dataset_name, dataset_digest)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (model_id, key, dataset_name, dataset_digest, run_id) DO UPDATE
+   SET value = excluded.value, is_nan = excluded.is_nan, step = excluded.step, at = excluded.at
+ WHERE (excluded.step, excluded.at) >= (old.step, old.at)
+"""
+
+
+class Sent(NamedTuple):
+    """A point as clients send it. `at`: milliseconds since 1970. NaN is a value; an infinity becomes the largest."""
+
+    key: str
+    value: float
+    at: int
+    step: int
+
+
+class ForModel(NamedTuple):
+    """A point that was measured of a logged model, perhaps on a dataset."""
+
+    point: Sent
+    model_id: str
+    dataset_name: str
+    dataset_digest: str
+
+
+def log_points(*, actor: Actor, project: Project, run_id: str, points: Sequence[Sent], listed: bool = False) -> None:
+    """Take points of a run down: one statement, which looks at the run as well.
+
+    `listed`: errors name them as members of the list `metrics`. Raises NotFound for a run that is not there, Invalid
+    for a deleted one and for points of nonsense, Refused for a job's; then nothing is written.
+    """
+    require(actor, "run.track", project)
+    check_points(points, listed=listed)
+    take_down(project.pk, run_id, points)
+
+
+def take_down(project_id: int, run_id: str, points: Sequence[Sent]) -> None:
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE_DOWN, [written(points), now, run_id, project_id])
+        taken = cursor.rowcount
+    if not taken:
+        raise_why(project_id, run_id)
+
+
+def written(points: Iterable[Sent]) -> str:
+    """The column `points`: [[key, value, ms, step], ...] as JSON, in which NaN is null."""
+    return json.dumps(
+        [(key, finite(value), at, step) for key, value, at, step in points],
+        ensure_ascii=False,
+        separators=(",", ":"),
+        allow_nan=False,
+    )
+
+
+def read(text: str) -> list[Sent]:
+    """What `written` wrote."""
+    return [Sent(key, math.nan if value is None else value, at, step) for key, value, at, step in json.loads(text)]
+
+
+def finite(value: float) -> float | None:
+    if math.isfinite(value):
+        return value
+    return None if math.isnan(value) else math.copysign(float_info.max, value)
+
+
+def moment(at: int) -> datetime:
+    """Milliseconds since 1970 as a time."""
+    return EPOCH + timedelta(milliseconds=at)
+
+
+def write_of_models(run_id: str, project_id: int, points: Sequence[ForModel]) -> None:
+    """The newest values of logged models; in the caller's transaction."""
+    named = {point.model_id for point in points}
+    known = LoggedModel.objects.filter(pk__in=named, project_id=project_id, deleted_at__isnull=True)
+    if lacking := named - set(known.values_list("pk", flat=True)):
+        raise Invalid(f"There is no logged model {min(lacking)[:40]}.", code="model_unknown", field="model_id")
+    rows = []
+    for (key, value, at, step), model_id, dataset, digest in points:
+        stored = finite(value)
+        when = connection.ops.adapt_datetimefield_value(moment(at))
+        rows.append((model_id, run_id, key, stored or 0.0, stored is None, step, when, dataset, digest))
+    with connection.cursor() as cursor:
+        cursor.executemany(OF_MODEL, rows)
+
+
+# -- checks ---------------------------------------------------------------------------------------------------------
+def check_points(points: Sequence[Sent], *, listed: bool = False) -> None:
+    for index, (key, _value, at, step) in enumerate(points):
+        if len(key) > KEY_LIMIT or not PLAIN.fullmatch(key):
+            check_key(key, f"metrics[{index}].name" if listed else "name", about="Metric name")
+        if not EARLIEST <= at <= LATEST:
+            where = f"metrics[{index}].timestamp" if listed else "timestamp"
+            raise Invalid(
+                f"Invalid value {at} for parameter '{where}' supplied: it counts milliseconds since 1970.",
+                field=where,
+                limit=f"{EARLIEST}..{LATEST}",
+            )
+        if abs(step) > STEP_LIMIT:
+            where = f"metrics[{index}].step" if listed else "step"
+            raise Invalid(
+                f"Invalid value {step} for parameter '{where}' supplied: it is out of range.",
+                field=where,
+                limit=f"-{STEP_LIMIT}..{STEP_LIMIT}",
+            )
+
+
+def check_of_models(points: Sequence[ForModel]) -> None:
+    for point in points:
+        check_length(point.dataset_name, "dataset_name", DATASET_NAME_LIMIT)
+        check_length(point.dataset_digest, "dataset_digest", DATASET_DIGEST_LIMIT)
+
+
+def raise_why(project_id: int, run_id: str) -> None:
+    """Say why nothing may be recorded to this run; nothing when it may."""
+    run = Run.objects.filter(pk=run_id, project_id=project_id).only("deleted_at", "job_id", "project_id").first()
+    check_open(run, run_id)
+
+
+def check_open(run: Run | None, run_id: str, *, also_of_jobs: bool = False) -> None:
+    """Raise for a run that is not there, is deleted, or is a job's: what a job measured nobody else may claim."""
+    if run is None:
+        raise NotFound(f"Run with id={run_id} not found", field="run_id")
+    if run.deleted_at is not None:
+        raise Invalid(
+            f"The run {run_id} must be in the 'active' state. Current state is deleted.",
+            code="run_deleted",
+            field="run_id",
+        )
+    if run.job_id is not None and not also_of_jobs:
+        raise Refused(
+            f"Run {run_id} is measured by job {run.job_id}; clients may only set its tags.",
+            action="run.track",
+            project_id=run.project_id,
+            object_type="run",
+            object_id=run_id,
+        )

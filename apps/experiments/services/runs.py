@@ -1,0 +1,293 @@
+"""Every write of a run that a client keeps: from its start to its end, its params and tags. No job measures it; whose
+word it is stands on it.
+
+Params and tags are telemetry as points are: the record of the run's end holds their digests. What changes afterwards
+has a record of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.audit.services import change_state, record
+from apps.canonical import digest_of
+from apps.errors import Invalid, NotFound
+from apps.experiments import series
+from apps.experiments.keys import PARAM_LIMIT, TAG_LIMIT, check_key, check_length
+from apps.experiments.models import Experiment, Metric, Run, RunParam, RunTag
+from apps.experiments.run_names import invented_name
+from apps.experiments.services.experiments import check_active
+from apps.experiments.services.folding import take_in
+from apps.experiments.services.metrics import (
+    ForModel,
+    Sent,
+    check_of_models,
+    check_open,
+    check_points,
+    take_down,
+    write_of_models,
+)
+from apps.experiments.states import ENDED, RunState
+from apps.policy import require
+
+NAME_TAG = "mlflow.runName"  # the run's name: never a row
+NAME_LIMIT, USER_LIMIT = 250, 256
+ACTIONS = {
+    RunState.FINISHED: "run.finish",
+    RunState.FAILED: "run.fail",
+    RunState.KILLED: "run.kill",
+    RunState.RUNNING: "run.reopen",
+    RunState.SCHEDULED: "run.schedule",
+}
+Pairs = Sequence[tuple[str, str]]
+
+
+# -- its life -------------------------------------------------------------------------------------------------------
+def create_run(
+    *,
+    actor: Actor,
+    experiment: Experiment,
+    name: str = "",
+    started_at: datetime | None = None,
+    client_user: str = "",
+    tags: Pairs = (),
+) -> Run:
+    """A run that goes on from now, under an invented name where it was given none. Raises Invalid."""
+    require(actor, "run.track", experiment)
+    check_active(experiment)
+    given = dict(tags)
+    name = agreed_name(name, given.pop(NAME_TAG, ""))
+    check_length(client_user, "user_id", USER_LIMIT)
+    for key in given:
+        check_key(key, "key")
+    run = Run(
+        project_id=experiment.project_id,
+        experiment=experiment,
+        name=name or invented_name(),
+        started_at=started_at or timezone.now(),
+        created_by=actor.label,
+        client_user=client_user,
+    )
+    with transaction.atomic():
+        run.save(force_insert=True)
+        write_tags(run.pk, given)
+        record(actor=actor, action="run.create", obj=run, after={"name": run.name, "experiment": experiment.number})
+    return run
+
+
+def agreed_name(name: str, tag: str) -> str:
+    if name and tag and name != tag:
+        raise Invalid(
+            "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values"
+            f" (run_name='{name}', mlflow.runName='{tag}').",
+            field="run_name",
+        )
+    name = name or tag
+    check_length(name, "run_name", NAME_LIMIT)
+    return name
+
+
+def update_run(*, actor: Actor, run: Run, state: str = "", ended_at: datetime | None = None, name: str = "") -> Run:
+    """Another state, end or name; what is empty stays. A run that ends is sealed: the record holds its digests.
+
+    One that goes on after it has ended has no end any more. Raises Invalid for a deleted run, Refused for a job's.
+    """
+    require(actor, "run.track", run)
+    check_open(run, run.pk)
+    check_length(name, "run_name", NAME_LIMIT)
+    with transaction.atomic():
+        if name:
+            rename(actor, run, name)
+        if state and state != run.state:
+            move(actor, run, state, ended_at)
+        elif ended_at is not None and run.ended_at != ended_at:
+            Run.objects.filter(pk=run.pk).update(ended_at=ended_at)
+            record(
+                actor=actor,
+                action="run.set_end",
+                obj=run,
+                before={"ended_at": run.ended_at},
+                after={"ended_at": ended_at},
+            )
+            run.ended_at = ended_at
+    return run
+
+
+def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
+    if state not in ENDED:
+        fields: dict[str, Any] = {"ended_at": None, "metrics_digest": "", "metrics_count": 0}
+        change_state(run, state, actor=actor, action=ACTIONS[RunState(state)], guard={"job": None}, **fields)
+        return
+    take_in(run_ids=[run.pk])
+    metrics = list(Metric.objects.filter(run=run).only("key", "count", "digest"))
+    digest = series.digest_of_all(metrics)
+    change_state(
+        run,
+        state,
+        actor=actor,
+        action=ACTIONS[RunState(state)],
+        guard={"job": None, "deleted_at": None},
+        digests={
+            "metrics": digest,
+            "params": digest_of(dict(RunParam.objects.filter(run=run).values_list("key", "value"))),
+            "tags": digest_of(dict(RunTag.objects.filter(run=run).values_list("key", "value"))),
+        },
+        ended_at=ended_at or timezone.now(),
+        metrics_digest=digest,
+        metrics_count=sum(metric.count for metric in metrics),
+    )
+
+
+def rename(actor: Actor, run: Run, name: str) -> None:
+    if name == run.name:
+        return
+    Run.objects.filter(pk=run.pk).update(name=name)
+    record(actor=actor, action="run.rename", obj=run, before={"name": run.name}, after={"name": name})
+    run.name = name
+
+
+def delete_run(*, actor: Actor, run: Run) -> None:
+    """Lists leave it out, reads go on, and it can be restored. Again is no change."""
+    mark(actor, run, deleted=True)
+
+
+def restore_run(*, actor: Actor, run: Run) -> None:
+    mark(actor, run, deleted=False)
+
+
+def mark(actor: Actor, run: Run, *, deleted: bool) -> None:
+    require(actor, "run.track", run)
+    if run.job_id is not None:
+        check_open(run, run.pk)
+    with transaction.atomic():
+        rows = Run.objects.filter(pk=run.pk, deleted_at__isnull=deleted)
+        if rows.update(deleted_at=timezone.now() if deleted else None):
+            record(actor=actor, action="run.delete" if deleted else "run.restore", obj=run, after={"name": run.name})
+
+
+# -- params, tags, points -------------------------------------------------------------------------------------------
+def log_batch(
+    *,
+    actor: Actor,
+    project: Project,
+    run_id: str,
+    points: Sequence[Sent] = (),
+    params: Pairs = (),
+    tags: Pairs = (),
+    of_models: Sequence[ForModel] = (),
+    listed: bool = True,
+) -> None:
+    """Points, params and tags of one run, all or nothing. A param is written once; a tag is replaced.
+
+    `listed`: errors name them as members of the lists `metrics`, `params`, `tags`.
+    """
+    require(actor, "run.track", project)
+    check_points(points, listed=listed)
+    check_of_models(of_models)
+    check_pairs(params, "params" if listed else "", about="Param key")
+    check_pairs(tags, "tags" if listed else "", about="key")
+    if points and not (params or tags or of_models):
+        take_down(project.pk, run_id, points)
+        return
+    with transaction.atomic():
+        run = open_run(project.pk, run_id)
+        check_open(run, run_id, also_of_jobs=not (points or params or of_models))
+        if points:
+            take_down(project.pk, run_id, points)
+        if of_models:
+            write_of_models(run_id, project.pk, of_models)
+        given = {key: value[:PARAM_LIMIT] for key, value in params}
+        write_params(run_id, given, listed=listed)
+        set_tags(actor, run, dict(tags))
+        if run.state in ENDED and (params or tags):
+            record_amended(actor, run, params=given, tags=dict(tags))
+
+
+def set_tags(actor: Actor, run: Run, tags: dict[str, str]) -> None:
+    name = tags.pop(NAME_TAG, "")
+    if name:
+        check_open(run, run.pk)
+        check_length(name, "run_name", NAME_LIMIT)
+        rename(actor, run, name)
+    write_tags(run.pk, tags)
+
+
+def delete_tag(*, actor: Actor, project: Project, run_id: str, key: str) -> None:
+    require(actor, "run.track", project)
+    with transaction.atomic():
+        run = open_run(project.pk, run_id)
+        check_open(run, run_id, also_of_jobs=True)
+        count, _models = RunTag.objects.filter(run_id=run_id, key=key).delete()
+        if not count:
+            raise NotFound(f"No tag with name: {key} in run with id {run_id}", field="key")
+        if run.state in ENDED:
+            record_amended(actor, run, tags={key: None})
+
+
+def open_run(project_id: int, run_id: str) -> Run:
+    """The run as its writes need it; NotFound."""
+    columns = ("id", "project_id", "name", "state", "deleted_at", "job_id")
+    run = Run.objects.filter(pk=run_id, project_id=project_id).only(*columns).first()
+    if run is None:
+        raise NotFound(f"Run with id={run_id} not found", field="run_id")
+    return run
+
+
+def record_amended(actor: Actor, run: Run, **what: Mapping[str, Any]) -> None:
+    """A run that has ended was changed: the record of its end does not hold this."""
+    told = {name: sorted(pairs) for name, pairs in what.items() if pairs}
+    digests = {name: digest_of(dict(pairs)) for name, pairs in what.items() if pairs}
+    record(actor=actor, action="run.amend", obj=run, after=told, digests=digests)
+
+
+# -- rows -----------------------------------------------------------------------------------------------------------
+def write_params(run_id: str, params: Mapping[str, str], *, listed: bool) -> None:
+    """Raises Invalid where one was written with another value before. Sorted: two who write the same take turns."""
+    if not params:
+        return
+    rows = [(run_id, key, value) for key, value in sorted(params.items())]
+    if insert("experiments_runparam", rows, "DO NOTHING") == len(rows):
+        return
+    stored = dict(RunParam.objects.filter(run_id=run_id, key__in=params).values_list("key", "value"))
+    changed = [
+        {"key": key, "old_value": stored[key], "new_value": value}
+        for key, value in params.items()
+        if stored.get(key, value) != value
+    ]
+    if not changed:
+        return
+    text = f"Params were already logged='{changed}' for run ID='{run_id}'."
+    if not listed:
+        one = changed[0]
+        text = (
+            f"Param with key='{one['key']}' was already logged with value='{one['old_value']}' for run ID='{run_id}'."
+            f" Attempted logging new value '{one['new_value']}'."
+        )
+    raise Invalid(f"Changing param values is not allowed. {text}", code="param_changed", field="params")
+
+
+def write_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    rows = [(run_id, key, value[:TAG_LIMIT]) for key, value in sorted(tags.items())]
+    if rows:
+        insert("experiments_runtag", rows, "DO UPDATE SET value = excluded.value")
+
+
+def insert(table: str, rows: Sequence[tuple[str, str, str]], on_conflict: str) -> int:
+    """How many rows of (run, key, value) were written."""
+    places = ", ".join(["(%s, %s, %s)"] * len(rows))
+    sql = f"INSERT INTO {table} (run_id, key, value) VALUES {places} ON CONFLICT (run_id, key) {on_conflict}"  # noqa: S608 - no text of a caller's
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [value for row in rows for value in row])
+        return int(cursor.rowcount)
+
+
+def check_pairs(pairs: Pairs, list_name: str, *, about: str) -> None:
+    for index, (key, _value) in enumerate(pairs):
+        check_key(key, f"{list_name}[{index}].key" if list_name else "key", about=about)

@@ -1,0 +1,146 @@
+"""metrics/*: every point of a metric, page by page, and points of several runs for a chart."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from apps.experiments import services
+from apps.experiments.models import Metric, MetricPoint
+from apps.experiments.services.metrics import moment
+from apps.mlflow import shapes
+from apps.mlflow.answers import wrong
+from apps.mlflow.asking import SEE, Ask, missing
+
+PAGE = 25_000  # points, where nothing is asked: what its own client asks for
+BULK_RUNS, BULK_POINTS = 100, 25_000
+INTERVAL_POINTS, INTERVAL_DEFAULT = 2500, 320
+COLUMNS = ("value", "is_nan", "at", "step")
+
+
+def history(ask: Ask) -> dict[str, Any]:
+    """By time, step and value. Pages go on behind the last point, so the thousandth costs what the first does."""
+    run_id, key = ask.run_id(), ask.required("metric_key")
+    limit = limit_of(ask)
+    token = ask.text("page_token")
+    behind = read_token(token) if token else None
+    services.take_in(run_ids=[run_id])
+    points = MetricPoint.objects.filter(
+        metric__run_id=run_id, metric__key=key, metric__project_id=ask.project_id
+    ).order_by("at", "step", "id")
+    if behind is not None:
+        at, step, pk = behind
+        # The bound on the time is said once more by itself: planners walk an index by it, an OR they scan.
+        later = Q(at__gt=at) | Q(at=at, step__gt=step) | Q(at=at, step=step, id__gt=pk)
+        points = points.filter(later, at__gte=at)
+    rows = list(points.values_list(*COLUMNS, "id")[: limit + 1])
+    told: dict[str, Any] = {}
+    if rows:
+        told["metrics"] = [shapes.metric(key, *row[:4]) for row in rows[:limit]]
+    if len(rows) > limit:
+        _value, _is_nan, at, step, pk = rows[limit - 1]
+        told["next_page_token"] = token_of(shapes.milliseconds(at), step, pk)
+    return told
+
+
+def history_bulk_interval(ask: Ask) -> dict[str, Any]:
+    """Points of several runs, thinned evenly over the steps to `max_results` for each; the last is always there."""
+    run_ids, key = ask.texts("run_ids"), ask.required("metric_key")
+    if not run_ids:
+        raise missing("run_ids")
+    if len(run_ids) > BULK_RUNS:
+        raise wrong(f"GetMetricHistoryBulkInterval request must specify at most {BULK_RUNS} run_ids.")
+    start, end = ask.text("start_step"), ask.text("end_step")
+    if bool(start) != bool(end):
+        raise wrong("If either start step or end step are specified, both must be specified.")
+    window = (ask.integer("start_step"), ask.integer("end_step")) if start else None
+    if window and window[0] > window[1]:
+        raise wrong(f"end_step must be greater than start_step. Found start_step={window[0]} and end_step={window[1]}.")
+    most = ask.integer("max_results", INTERVAL_DEFAULT)
+    if not 1 <= most <= INTERVAL_POINTS:
+        raise wrong(f"max_results must be between 1 and {INTERVAL_POINTS}. {SEE}")
+    services.take_in(run_ids=run_ids)
+    told = []
+    for metric_id, run_id in metrics_of(ask, run_ids, key):
+        points = MetricPoint.objects.filter(metric_id=metric_id)
+        told += thinned(points, window, most, key, run_id)
+    return {"metrics": told} if told else {}
+
+
+def thinned(
+    points: QuerySet[MetricPoint], window: tuple[int, int] | None, most: int, key: str, run_id: str
+) -> list[dict[str, Any]]:
+    """Every point of the window where there are few; else those nearest behind evenly spaced steps, and the last."""
+    if window:
+        points = points.filter(step__gte=window[0], step__lte=window[1])
+    ordered = points.order_by("step", "at", "id")
+    rows = list(ordered.values_list(*COLUMNS)[: most + 1])
+    if len(rows) > most:
+        first, last = rows[0][3], points.order_by("-step").values_list("step", flat=True)[:1][0]
+        rows = evenly(ordered, first, last, most)
+    return [{**shapes.metric(key, *row), "run_id": run_id} for row in rows]
+
+
+def evenly(points: QuerySet[MetricPoint], first: int, last: int, most: int) -> list[tuple[Any, ...]]:
+    """`most` points at most, by one walk over the steps, which the index holds in order."""
+    stride = max(1, -(-(last - first + 1) // most))
+    found: list[tuple[Any, ...]] = []
+    due = first
+    for row in points.values_list(*COLUMNS).iterator(chunk_size=5000):
+        if row[3] >= due or row[3] == last:
+            found.append(row)
+            due = row[3] + stride
+    return [*found[: most - 1], found[-1]] if len(found) > most else found
+
+
+def history_bulk(ask: Ask) -> dict[str, Any]:
+    """Every point of several runs, by run, time and step; what is too many is cut, as MLflow does."""
+    run_ids, key = ask.texts("run_id"), ask.text("metric_key")
+    if not run_ids:
+        raise wrong("GetMetricHistoryBulk request must specify at least one run_id.")
+    if len(run_ids) > BULK_RUNS:
+        text = f"GetMetricHistoryBulk request cannot specify more than {BULK_RUNS} run_ids."
+        raise wrong(f"{text} Received {len(run_ids)} run_ids.")
+    if not key:
+        raise wrong("GetMetricHistoryBulk request must specify a metric_key.")
+    limit = min(ask.integer("max_results", BULK_POINTS), BULK_POINTS)
+    services.take_in(run_ids=run_ids)
+    told: list[dict[str, Any]] = []
+    for metric_id, run_id in metrics_of(ask, run_ids, key):
+        rows = MetricPoint.objects.filter(metric_id=metric_id).order_by("at", "step", "id").values_list(*COLUMNS)
+        told += [{**shapes.metric(key, *row), "run_id": run_id} for row in rows[: max(0, limit - len(told))]]
+    return {"metrics": told}
+
+
+def metrics_of(ask: Ask, run_ids: Iterable[str], key: str) -> list[tuple[int, str]]:
+    """(metric, run) of those runs of the project that have this metric, by run."""
+    found = Metric.objects.filter(run_id__in=set(run_ids), key=key, project_id=ask.project_id)
+    return list(found.order_by("run_id").values_list("id", "run_id"))
+
+
+# -- pages ----------------------------------------------------------------------------------------------------------
+def limit_of(ask: Ask) -> int:
+    if ask.value("max_results") is None:
+        return PAGE
+    limit = ask.integer("max_results")
+    if limit <= 0:
+        raise wrong(f"Invalid value {limit} for parameter 'max_results' supplied. It must be a positive integer.")
+    return min(limit, PAGE)
+
+
+def token_of(*edge: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(edge, separators=(",", ":")).encode()).decode()
+
+
+def read_token(token: str) -> tuple[Any, int, int]:
+    try:
+        at, step, pk = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
+        if not all(type(each) is int and abs(each) < 2**63 for each in (at, step, pk)):
+            raise ValueError
+        return moment(at), step, pk
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise wrong("Invalid page token, could not base64-decode") from None

@@ -1,0 +1,39 @@
+"""What a job of the plane measured: told to clients, and not theirs to change."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.experiments.models import Run
+from apps.jobs.models import Job
+from tests.apps.mlflow.test_runs_life import WRITES
+
+
+@pytest.fixture
+def of_job(track, project, experiment_id) -> Run:
+    track.post("runs/create", experiment_id=experiment_id, run_name="measured")
+    about = {"kind": "noop", "spec": {}, "spec_digest": "0" * 64, "requester": "engineer", "time_limit_seconds": 60}
+    about["grant"] = {}
+    job = Job.objects.create(project=project, **about)
+    Run.objects.update(job=job, kind="noop", created_by="engineer")
+    return Run.objects.get()
+
+
+def test_it_is_told(track, of_job):
+    told = track.get("runs/get", run_id=of_job.pk)["run"]["info"]
+    assert (told["run_name"], told["user_id"]) == ("measured", "engineer")
+
+
+@pytest.mark.parametrize("call", [*sorted(set(WRITES) - {"set-tag", "delete-tag"}), "delete"])
+def test_it_takes_no_claims(track, of_job, call):
+    refusal = track.refused("POST", f"runs/{call}", {"run_id": of_job.pk, **WRITES.get(call, {})})
+    assert refusal[:2] == (403, "PERMISSION_DENIED")
+    assert not of_job.batches.exists()
+
+
+def test_it_takes_tags_but_no_name(track, of_job):
+    track.post("runs/set-tag", run_id=of_job.pk, key="mlflow.note.content", value="good")
+    assert of_job.tags.get().value == "good"
+    track.post("runs/delete-tag", run_id=of_job.pk, key="mlflow.note.content")
+    refusal = track.refused("POST", "runs/set-tag", {"run_id": of_job.pk, "key": "mlflow.runName", "value": "x"})
+    assert refusal[:2] == (403, "PERMISSION_DENIED")

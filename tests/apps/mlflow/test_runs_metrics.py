@@ -1,0 +1,264 @@
+"""log-metric, and what is read of points: the newest, and the history."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.experiments import services
+from apps.experiments.models import Metric, MetricBatch, MetricPoint
+
+LARGEST = 1.7976931348623157e308
+
+
+@pytest.fixture
+def log(track, run_id):
+    """log(value, timestamp, step, key="loss", **more)"""
+
+    def send(value, timestamp, step=0, key="loss", **more):
+        body = {"key": key, "value": value, "timestamp": timestamp, "step": step}
+        return track.post("runs/log-metric", run_id=run_id, **body | more)
+
+    return send
+
+
+@pytest.fixture
+def history(track, run_id):
+    def read(key="loss", **query):
+        return track.get("metrics/get-history", run_id=run_id, metric_key=key, **query)
+
+    return read
+
+
+def test_a_point_is_taken_down_as_it_came(log, run_id):
+    assert log(0.5, 100, 1) == {}
+    assert not Metric.objects.exists()
+    assert MetricBatch.objects.get().points == '[["loss",0.5,100,1]]'
+
+
+def test_a_reader_sees_it_at_once(log, track, run_id):
+    log(0.5, 100, 1)
+    told = track.get("runs/get", run_id=run_id)["run"]["data"]["metrics"]
+    assert told == [{"key": "loss", "value": 0.5, "timestamp": 100, "step": 1}]
+    assert not MetricBatch.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("points", "newest"),
+    [
+        ([(1.0, 100, 1), (2.0, 50, 2)], 2.0),  # the greatest step
+        ([(2.0, 50, 2), (1.0, 100, 1)], 2.0),
+        ([(1.0, 100, 1), (2.0, 50, 1)], 1.0),  # then the latest time
+        ([(3.0, 100, 0), (1.0, 100, 0)], 3.0),  # then the greatest value
+        ([(1.0, 100, 0), (3.0, 100, 0)], 3.0),
+        ([("NaN", 100, 0), (1.0, 100, 0)], 1.0),
+        ([(1.0, 100, 0), ("NaN", 100, 0)], 1.0),
+    ],
+)
+def test_the_newest_counts_in_one_batch_and_in_two(log, data_of, run_id, points, newest):
+    log(*points[0])
+    data_of(run_id)
+    log(*points[1])
+    assert data_of(run_id)["metrics"] == {"loss": newest}
+    for point in points:
+        log(*point, key="at once")
+    assert data_of(run_id)["metrics"]["at once"] == newest
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ("NaN", "NaN"),
+        ("Infinity", LARGEST),
+        ("-Infinity", -LARGEST),
+        ("0.125", 0.125),
+        (True, 1.0),
+        (3, 3.0),
+        (-0.0, 0),
+    ],
+)
+def test_values_that_are_no_plain_number(log, history, sent, told):
+    log(sent, 100)
+    assert history()["metrics"] == [{"key": "loss", "value": told, "timestamp": 100, "step": 0}]
+
+
+def test_numbers_may_be_texts_and_the_step_left_out(track, run_id, history):
+    track.post("runs/log-metric", run_uuid=run_id, key="loss", value="0.5", timestamp="300")
+    track.post("runs/log-metric", run_id=run_id, key="loss", value="0.5", timestamp="300", step="4")
+    assert [(point["timestamp"], point["step"]) for point in history()["metrics"]] == [(300, 0), (300, 4)]
+
+
+def test_bare_nan_is_read(track, run_id, history):
+    track.send("POST", "runs/log-metric", raw=f'{{"run_id":"{run_id}","key":"loss","value":NaN,"timestamp":1}}')
+    assert history()["metrics"][0]["value"] == "NaN"
+
+
+def test_the_same_point_again_is_no_other(log, history):
+    for _ in range(2):
+        log(0.5, 100, 1)
+    assert len(history()["metrics"]) == 1
+    log(0.5, 100, 1)
+    log(0.5, 100, 2)
+    log(0.25, 100, 1)
+    log("NaN", 100, 1)
+    log("NaN", 100, 1)
+    assert len(history()["metrics"]) == 4
+    assert Metric.objects.get().count == 4
+
+
+def test_history_is_in_the_order_of_time(log, history):
+    for value, at, step in ((0.5, 300, 1), (0.25, 100, 3), (0.75, 100, 2)):
+        log(value, at, step)
+    assert [point["value"] for point in history()["metrics"]] == [0.75, 0.25, 0.5]
+
+
+def test_history_comes_in_pages(log, history):
+    for step in range(5):
+        log(float(step), 100, step)
+    told, token = [], {}
+    for _ in range(3):
+        page = history(max_results=2, **token)
+        told += [point["value"] for point in page["metrics"]]
+        token = {"page_token": page.get("next_page_token", "")}
+    assert told == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert token == {"page_token": ""}
+
+
+def test_of_what_is_unknown_there_is_no_history(track, log, history):
+    log(0.5, 100)
+    assert history("nothing") == {}
+    assert track.get("metrics/get-history", run_id="0" * 32, metric_key="loss") == {}
+
+
+def test_another_projects_history_is_empty(client_of, stranger, log, run_id):
+    log(0.5, 100)
+    other = client_of(stranger)
+    assert other.get("metrics/get-history", run_id=run_id, metric_key="loss") == {}
+    assert other.get("metrics/get-history-bulk-interval", run_ids=run_id, metric_key="loss") == {}
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ({"metric_key": ""}, "Missing value for required parameter 'metric_key'."),
+        ({"run_id": ""}, "Missing value for required parameter 'run_id'."),
+        ({"max_results": "0"}, "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer."),
+        ({"max_results": "many"}, "Invalid value \"many\" for parameter 'max_results' supplied:"),
+        ({"page_token": "rubbish"}, "Invalid page token, could not base64-decode"),
+        ({"page_token": "WzEsMl0="}, "Invalid page token, could not base64-decode"),
+        ({"page_token": "WzFlOTk5LDEsMV0="}, "Invalid page token, could not base64-decode"),
+        ({"page_token": "é"}, "Invalid page token, could not base64-decode"),
+    ],
+)
+def test_wrong_histories(track, run_id, query, text):
+    refusal = track.refused("GET", "metrics/get-history", {"run_id": run_id, "metric_key": "loss", **query})
+    assert refusal[:2] == (400, "INVALID_PARAMETER_VALUE")
+    assert refusal[2].startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"value": "high"}, "Invalid value \"high\" for parameter 'value' supplied:"),
+        ({"value": None}, "Missing value for required parameter 'value'."),
+        ({"value": [1]}, "Invalid value [1] for parameter 'value' supplied:"),
+        ({"timestamp": None}, "Missing value for required parameter 'timestamp'."),
+        ({"timestamp": "now"}, "Invalid value \"now\" for parameter 'timestamp' supplied:"),
+        ({"timestamp": 10**18}, "Invalid value 1000000000000000000 for parameter 'timestamp' supplied:"),
+        ({"step": "one"}, "Invalid value \"one\" for parameter 'step' supplied:"),
+        ({"step": 2**53 + 1}, "Invalid value 9007199254740993 for parameter 'step' supplied:"),
+        ({"step": 10**30}, "Invalid value 1000000000000000000000000000000 for parameter 'step' supplied:"),
+        ({"key": None}, "Missing value for required parameter 'key'."),
+        ({"key": 7}, "Invalid value 7 for parameter 'key' supplied:"),
+        ({"key": "a;b"}, "Invalid value \"a;b\" for parameter 'name' supplied: Names may only contain"),
+        ({"key": "../b"}, "Invalid value \"../b\" for parameter 'name' supplied: Names may be treated as files"),
+        ({"key": "k" * 251}, "'Metric name' exceeds the maximum length of 250 characters"),
+        ({"model_id": "m-" + "0" * 32}, "There is no logged model m-0000"),
+        ({"model_id": 5}, "Invalid value"),
+    ],
+)
+def test_wrong_points_leave_nothing(track, run_id, body, text):
+    sent = {"run_id": run_id, "key": "loss", "value": 1.5, "timestamp": 1, "step": 0, **body}
+    status, code, told = track.refused("POST", "runs/log-metric", sent)
+    assert (status, code) == (400, "INVALID_PARAMETER_VALUE")
+    assert told.startswith(text)
+    assert not MetricBatch.objects.exists()
+
+
+@pytest.mark.parametrize("key", ["val/acc top-1", "a:b", "名", "k" * 250, "train.loss", "-x"])
+def test_keys_that_are_fine(log, data_of, run_id, key):
+    log(0.9, 100, -3, key=key)
+    assert data_of(run_id)["metrics"] == {key: 0.9}
+
+
+def test_two_queries_whatever_was_logged_before(log, track, run_id, django_assert_num_queries):
+    for step in range(20):
+        log(0.5, step, step)
+    with django_assert_num_queries(2):
+        log(0.5, 100, 100)
+    services.take_in(run_ids=[run_id])
+    with django_assert_num_queries(2):
+        log(0.5, 101, 101)
+
+
+def test_a_point_for_a_model_shows_on_it(track, run_id, project, experiment_id):
+    from apps.experiments.models import Experiment, LoggedModel
+
+    model = LoggedModel.objects.create(
+        project=project, experiment=Experiment.objects.get(number=experiment_id), name="m", created_by="x"
+    )
+    for value, step in ((0.5, 1), (0.75, 3), (0.25, 2)):
+        body = {"key": "acc", "value": value, "timestamp": 100, "step": step, "model_id": model.pk}
+        track.post("runs/log-metric", run_id=run_id, dataset_name="wine", dataset_digest="ab", **body)
+    told = model.metrics.get()
+    assert (told.value, told.step, told.dataset_name, told.run_id) == (0.75, 3, "wine", run_id)
+    assert len(track.get("metrics/get-history", run_id=run_id, metric_key="acc")["metrics"]) == 3
+
+
+# -- several runs ---------------------------------------------------------------------------------------------------
+def test_bulk_interval(track, run_id, log):
+    for step in range(10):
+        log(float(step), 100, step)
+    ask = {"run_ids": [run_id, "0" * 32], "metric_key": "loss"}
+    told = track.get("metrics/get-history-bulk-interval", **ask)["metrics"]
+    assert [point["step"] for point in told] == list(range(10))
+    assert told[0]["run_id"] == run_id
+    few = track.get("metrics/get-history-bulk-interval", **ask, start_step=2, end_step=4)["metrics"]
+    assert [point["step"] for point in few] == [2, 3, 4]
+    thin = track.get("metrics/get-history-bulk-interval", **ask, max_results=3)["metrics"]
+    assert len(thin) == 3
+    assert (thin[0]["step"], thin[-1]["step"]) == (0, 9)
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ({"run_ids": []}, "Missing value for required parameter 'run_ids'."),
+        ({"metric_key": ""}, "Missing value for required parameter 'metric_key'."),
+        ({"start_step": 2}, "If either start step or end step are specified, both must be specified."),
+        (
+            {"start_step": 3, "end_step": 2},
+            "end_step must be greater than start_step. Found start_step=3 and end_step=2.",
+        ),
+        ({"max_results": 2501}, "max_results must be between 1 and 2500."),
+        ({"run_ids": ["0"] * 101}, "GetMetricHistoryBulkInterval request must specify at most 100 run_ids."),
+    ],
+)
+def test_wrong_intervals(track, run_id, query, text):
+    asked = {"run_ids": [run_id], "metric_key": "loss", **query}
+    assert track.refused("GET", "metrics/get-history-bulk-interval", asked)[2].startswith(text)
+
+
+def test_bulk(track, run_id, log):
+    log(0.5, 100, 1)
+    path = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
+    told = track.get(path, run_id=[run_id, "0" * 32], metric_key="loss")["metrics"]
+    assert told == [{"key": "loss", "value": 0.5, "timestamp": 100, "step": 1, "run_id": run_id}]
+    assert "at least one run_id" in track.refused("GET", path, {"metric_key": "loss"})[2]
+    assert "must specify a metric_key" in track.refused("GET", path, {"run_id": run_id})[2]
+
+
+def test_points_are_exact(log, history):
+    log(0.1 + 0.2, 1_700_000_000_123, 2**53)
+    point = history()["metrics"][0]
+    assert (point["value"], point["timestamp"], point["step"]) == (0.1 + 0.2, 1_700_000_000_123, 2**53)
+    assert MetricPoint.objects.get().at.microsecond == 123_000
