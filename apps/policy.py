@@ -47,9 +47,12 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "run.record": frozenset({WORKER}),  # measured by a job, never claimed by a person
     "run.track": frozenset({ENGINEER, OPERATOR}),  # recorded from outside: whose word it is stands on the run
     "model.view": MEMBERS | {WORKER},
-    "model.create": frozenset({ENGINEER, WORKER}),
+    "model.create": frozenset({ENGINEER, WORKER, OPERATOR}),
     "model.register_version": frozenset({WORKER}),
-    "model.set_alias": frozenset({ENGINEER}),  # aliases but `production`
+    "model.record_version": frozenset({ENGINEER, OPERATOR}),  # by a client, of files that it logged
+    "model.annotate": frozenset({ENGINEER, OPERATOR}),  # description, tags, stage, name
+    "model.delete": frozenset({ENGINEER}),
+    "model.set_alias": frozenset({ENGINEER, OPERATOR}),  # aliases but `production`
     "model.request_promotion": frozenset({ENGINEER}),
     "model.roll_back": frozenset({ENGINEER, APPROVER}),  # to bytes that were approved before
     "approval.view": MEMBERS | {AUDITOR},
@@ -152,6 +155,9 @@ SCOPES: dict[str, frozenset[str]] = {
     "models:write": frozenset(
         {
             "model.create",
+            "model.record_version",
+            "model.annotate",
+            "model.delete",
             "model.set_alias",
             "model.request_promotion",
             "model.roll_back",

@@ -154,7 +154,10 @@ else:
     asked = DATABASES["default"].get("OPTIONS", {})
     # Short queries over long tables: to start workers, or to compile, costs more than any of them takes.
     plain = f"-c max_parallel_workers_per_gather=0 -c jit=off {asked.get('options', '')}".strip()
-    DATABASES["default"]["OPTIONS"] = asked | {"pool": pool, "options": plain}
+    options = {"pool": pool, "prepare_threshold": 5}  # for apps/prepared.py: Django itself prepares nothing
+    DATABASES["default"]["OPTIONS"] = options | asked | {"options": plain}
+    if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+        DATABASES["default"]["ENGINE"] = "controlplane.postgresql"
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # or a database restart gives every pooled connection one 500
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -198,6 +201,7 @@ CELERY_BEAT_SCHEDULE = {
     "verify-audit": {"task": "workers.housekeeping.verify_audit", "schedule": timedelta(hours=1)},
     "clear-sessions": {"task": "workers.housekeeping.clear_sessions", "schedule": timedelta(hours=6)},
     "sweep-staging": {"task": "workers.housekeeping.sweep_staging", "schedule": timedelta(hours=1)},
+    "sweep-uploads": {"task": "workers.housekeeping.sweep_uploads", "schedule": timedelta(hours=1)},
     "sweep-checkpoints": {"task": "workers.housekeeping.sweep_checkpoints", "schedule": timedelta(hours=1)},
 }
 

@@ -1,4 +1,4 @@
-"""What the clock does: a scrub of the store, old sessions, forgotten staging files and checkpoints."""
+"""What the clock does: a scrub of the store, old sessions, forgotten staging files, uploads and checkpoints."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from apps.actors import PlaneRole, plane_actor
 from apps.artifacts import services as artifacts
 from apps.audit.verification import verify_trail
 from apps.jobs import checkpoints
+from apps.mlflow import services as uploads
 
 SCRUB_BYTES = 50 * 10**9  # read per round, so that an hourly round stays an hour's work of a slow disk
 
@@ -32,6 +33,11 @@ def sweep_staging() -> None:
 @shared_task(name="workers.housekeeping.sweep_checkpoints")
 def sweep_checkpoints() -> None:
     checkpoints.sweep_checkpoints(actor=plane_actor(PlaneRole.WORKER))
+
+
+@shared_task(name="workers.housekeeping.sweep_uploads")
+def sweep_uploads() -> None:
+    uploads.sweep_uploads(actor=plane_actor(PlaneRole.WORKER))
 
 
 @shared_task(name="workers.housekeeping.clear_sessions")

@@ -18,6 +18,7 @@ from apps.accounts.models import ApiToken
 from apps.actors import Actor
 from apps.canonical import sha256_hex
 from apps.errors import Unauthenticated
+from apps.prepared import fetch
 
 # A row for each role in the token's project, one without where there is none. The times are compared here, so that
 # no column needs a conversion, which differs between databases.
@@ -44,9 +45,7 @@ def bearer_of(request: HttpRequest) -> tuple[Actor, int, str]:
         raise Unauthenticated("Send a token.", code="unauthenticated", field="Authorization", hint=SEND_A_TOKEN)
     now = timezone.now()
     stored = connection.ops.adapt_datetimefield_value
-    with connection.cursor() as cursor:
-        cursor.execute(HOLDER, [stored(now - LAST_USED_EVERY), sha256_hex(secret), stored(now)])
-        rows = cursor.fetchall()
+    rows = fetch(HOLDER, [stored(now - LAST_USED_EVERY), sha256_hex(secret), stored(now)])
     if not rows:
         token_of(request)  # raises, and says why
         raise Unauthenticated("There is no such token.", code="token_unknown", hint=SEND_A_TOKEN)

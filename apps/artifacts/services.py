@@ -91,6 +91,33 @@ def publish_upload(
     `empty_body`, `bad_digest`, `bad_media_type`), Malformed (`body_cut_off`), StorageFull, OverQuota.
     """
     policy.require(actor, "artifact.upload", project)
+    return published(actor, project, stream, expected_digest, expected_size, name, media_type, may_be_empty)
+
+
+def publish_tracked(
+    *,
+    actor: Actor,
+    project: Project,
+    stream: Iterable[bytes],
+    expected_size: int | None = None,
+    name: str = "",
+    media_type: str = "",
+) -> Published:
+    """The same for a file that a client logs to its run or model: with that right alone, and it may be empty."""
+    policy.require(actor, "run.track", project)
+    return published(actor, project, stream, None, expected_size, name, media_type, True)
+
+
+def published(
+    actor: Actor,
+    project: Project,
+    stream: Iterable[bytes],
+    expected_digest: str | None,
+    expected_size: int | None,
+    name: str,
+    media_type: str,
+    may_be_empty: bool,
+) -> Published:
     media_type = names.media_type(media_type)
     if expected_digest is not None:
         checked_digest(expected_digest)

@@ -232,8 +232,10 @@ class MetricBatch(models.Model):
     """Points as a client sent them, not yet taken into the rows of their metrics. Whoever reads those takes them in
     before; so does the dispatcher, every second. What is here is as durable as a point."""
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="batches")
-    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+")  # the run's
+    # The statement that writes a row reads both from the run. A constraint would ask again, and write a lock to the row
+    # of the run at every point; a batch whose run went meanwhile is thrown away (services/folding.py).
+    run = models.ForeignKey(Run, models.CASCADE, related_name="batches", db_constraint=False)
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_constraint=False)
     points = models.TextField()  # JSON: [[key, value, time in ms, step, model, dataset, digest], ...]
     at = models.DateTimeField(default=timezone.now)
 

@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from apps.experiments import compare_page, lists, run_page
+from apps.experiments import compare_page, lists, logged_model_page, run_page
 
 app_name = "experiments"
 urlpatterns = [
     path("runs", lists.run_list, name="list"),
+    path("logged-models/<slug:model>", logged_model_page.logged_model_page, name="logged_model"),
     path("runs/compare", compare_page.compare, name="compare"),
     path("runs/<slug:run>", run_page.run_page, name="detail"),
     *(

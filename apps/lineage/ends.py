@@ -13,6 +13,7 @@ END_TYPES = (
     "dataset_version",
     "job",
     "run",
+    "logged_model",
     "variant",
     "model_version",
     "foreign_job",

@@ -1,4 +1,4 @@
-"""The one write of lineage: edges, recorded where outputs are registered."""
+"""The writes of lineage: edges, recorded where outputs are registered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from apps.audit import services as audit
 from apps.lineage.ends import EdgeSpec, check_edge
 from apps.lineage.models import Edge
 
-__all__ = ["EdgeSpec", "record_edges"]
+__all__ = ["EdgeSpec", "record_edges", "record_with"]
 
 LABEL_LENGTH = 160
 ASKED = 200  # edges of one query: SQLite takes no condition of more than a thousand parts
@@ -45,6 +45,16 @@ def record_edges(*, actor: Actor, project: Project, edges: Sequence[EdgeSpec]) -
                 after={"edges": [" ".join(key) for key in fresh]},
             )
     return len(fresh)
+
+
+def record_with(project: Project, edges: Sequence[EdgeSpec]) -> None:
+    """The same for a write whose own record names both ends of every edge: no right and no record of its own, and one
+    statement. Call it in the transaction of that write.
+    """
+    for edge in edges:
+        check_edge(edge)
+    if edges:
+        Edge.objects.bulk_create([row(project, edge) for edge in edges], ignore_conflicts=True)
 
 
 def known(project: Project, edges: Sequence[EdgeSpec]) -> set[tuple[str, str, str, str, str]]:

@@ -18,7 +18,7 @@ from apps.audit.services import record_refusal
 from apps.errors import PlaneError, Refused
 from apps.mlflow.answers import MlflowError, answered, as_mlflow, refused
 from apps.mlflow.asking import Ask, body_of, query_of
-from apps.mlflow.table import STREAMS, TABLE, Call, Stream, by_pattern, methods_of
+from apps.mlflow.table import STREAMS, TABLE, TICKETED, Call, Stream, by_pattern, methods_of
 from apps.policy import require
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,9 @@ def answer(request: HttpRequest, path: str) -> HttpResponseBase:
     actor = ANONYMOUS
     try:
         method = request.method or ""
+        opened = next((view for prefix, view in TICKETED if path.startswith(prefix)), None)
+        if opened is not None:
+            return opened(request, path)
         stream = next((view for prefix, view in STREAMS if path.startswith(prefix)), None)
         found: Call | Stream | None = stream or TABLE.get((method, path))
         names: dict[str, str] = {}

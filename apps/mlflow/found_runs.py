@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from apps.experiments.filters.runs import RUN_NAME_TAG
-from apps.experiments.filters.sql import Sql, marks, milliseconds, on_postgres, rows_of
+from apps.experiments.filters.sql import Sql, marks, milliseconds, on_postgres
 from apps.experiments.searching.runs import RunRow
 from apps.mlflow import shapes
 from apps.mlflow.answers import as_json
+from apps.prepared import fetch
 
 TOGETHER = 1000  # runs of which the parts are read at once
 PARAMS, TAGS, METRICS, DATASETS, INPUTS, OUTPUTS = range(6)
@@ -84,7 +85,7 @@ def parts_of(ids: Sequence[str]) -> Parts:
     ]
     text = " UNION ALL ".join(one.text for one in one_of)
     params = tuple(value for one in one_of for value in one.params)
-    return {(part, run): items for part, run, items in rows_of(Sql(text, params))}
+    return {(part, run): items for part, run, items in fetch(text, params)}
 
 
 def aggregated(part: int, table: str, item: str, ids: Sequence[str], condition: str = "") -> Sql:

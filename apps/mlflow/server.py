@@ -12,8 +12,8 @@ VERSION = "3.17.2"  # of the protocol that is spoken
 INFO: dict[str, Any] = {
     "store_type": "SqlStore",
     "workspaces_enabled": False,
-    "multipart_uploads_enabled": False,
-    "multipart_downloads_enabled": False,
+    "multipart_uploads_enabled": True,
+    "multipart_downloads_enabled": True,
     "artifacts_presigned_only": False,
     "artifact_serving_enabled": True,
 }

@@ -11,13 +11,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 
-from apps.mlflow import experiments, metrics, runs, search, server
+from apps.mlflow import (
+    experiments,
+    files,
+    logged_models,
+    metrics,
+    multipart,
+    registered,
+    runs,
+    search,
+    search_models,
+    server,
+    versions,
+)
 from apps.mlflow.asking import Ask
 
 API, AJAX, V3 = "api/2.0/mlflow/", "ajax-api/2.0/mlflow/", "api/3.0/mlflow/"
 VIEW, TRACK = "run.view", "run.track"
+SEE, SAY, ALIAS = "model.view", "model.annotate", "model.set_alias"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,34 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "experiments/restore"): Call(experiments.restore, TRACK),
     ("POST", "experiments/set-experiment-tag"): Call(experiments.set_tag, TRACK),
     ("POST", "experiments/delete-experiment-tag"): Call(experiments.delete_tag, TRACK),
+    # files and logged models; more of them below
+    ("GET", "artifacts/list"): Call(files.list_of_run, VIEW),
+    ("POST", "logged-models/search"): Call(search_models.logged, VIEW),
+    ("POST", "logged-models"): Call(logged_models.create, TRACK),
+    # registered models
+    ("POST", "registered-models/create"): Call(registered.create, "model.create"),
+    ("GET", "registered-models/get"): Call(registered.get, SEE),
+    ("PATCH", "registered-models/update"): Call(registered.update, SAY),
+    ("POST", "registered-models/rename"): Call(registered.rename, SAY),
+    ("DELETE", "registered-models/delete"): Call(registered.delete, "model.delete"),
+    ("POST", "registered-models/set-tag"): Call(registered.set_tag, SAY),
+    ("DELETE", "registered-models/delete-tag"): Call(registered.delete_tag, SAY),
+    ("POST", "registered-models/alias"): Call(registered.set_alias, ALIAS),
+    ("DELETE", "registered-models/alias"): Call(registered.delete_alias, ALIAS),
+    ("GET", "registered-models/alias"): Call(registered.get_alias, SEE),
+    ("GET", "registered-models/search"): Call(search_models.models, SEE),
+    ("POST", "registered-models/get-latest-versions"): Call(registered.latest_versions, SEE),
+    ("GET", "registered-models/get-latest-versions"): Call(registered.latest_versions, SEE),
+    # their versions
+    ("POST", "model-versions/create"): Call(versions.create, "model.record_version"),
+    ("GET", "model-versions/search"): Call(search_models.model_versions, SEE),
+    ("GET", "model-versions/get"): Call(versions.get, SEE),
+    ("PATCH", "model-versions/update"): Call(versions.update, SAY),
+    ("DELETE", "model-versions/delete"): Call(versions.delete, "model.delete"),
+    ("POST", "model-versions/transition-stage"): Call(versions.transition_stage, SAY),
+    ("POST", "model-versions/set-tag"): Call(versions.set_tag, SAY),
+    ("DELETE", "model-versions/delete-tag"): Call(versions.delete_tag, SAY),
+    ("GET", "model-versions/get-download-uri"): Call(versions.download_uri, SEE),
     # runs
     ("POST", "runs/create"): Call(runs.create, TRACK),
     ("GET", "runs/get"): Call(runs.get, VIEW),
@@ -70,10 +111,34 @@ TABLE: dict[tuple[str, str], Call] = {
     ("GET", "version"): Call(server.version, None),
     ("GET", "health"): Call(server.health, None),
 }
+MODEL = r"logged-models/(?P<model_id>[^/]+)"
 # Addresses with a name in them: (method, what follows API or AJAX), tried in this order.
-PATTERNS: list[tuple[str, re.Pattern[str], Call]] = []
+PATTERNS: list[tuple[str, re.Pattern[str], Call]] = [
+    ("GET", re.compile(MODEL), Call(logged_models.get, VIEW)),
+    ("PATCH", re.compile(MODEL), Call(logged_models.finish, TRACK)),
+    ("DELETE", re.compile(MODEL), Call(logged_models.delete, TRACK)),
+    ("POST", re.compile(rf"{MODEL}/params"), Call(logged_models.add_params, TRACK)),
+    ("PATCH", re.compile(rf"{MODEL}/tags"), Call(logged_models.set_tags, TRACK)),
+    ("DELETE", re.compile(rf"{MODEL}/tags/(?P<key>.+)"), Call(logged_models.delete_tag, TRACK)),
+    ("GET", re.compile(rf"{MODEL}/artifacts/directories"), Call(logged_models.list_files, VIEW)),
+]
+ARTIFACTS = ("api/2.0/mlflow-artifacts", "ajax-api/2.0/mlflow-artifacts")
 # Whole trees of addresses, whose functions read and write bodies of any size: (prefix, function).
-STREAMS: list[tuple[str, Stream]] = []
+STREAMS: list[tuple[str, Stream]] = [
+    (f"{prefix}/{rest}", function)
+    for prefix in ARTIFACTS
+    for rest, function in (
+        ("artifacts", files.files),
+        ("presigned/", files.presigned),
+        ("mpu/", multipart.calls),
+    )
+] + [("get-artifact", files.get_artifact)]
+# Addresses that the plane gave out with a ticket, which stands for the token.
+TICKETED: list[tuple[str, Callable[[HttpRequest, str], HttpResponseBase]]] = [
+    (f"{prefix}/{rest}", function)
+    for prefix in ARTIFACTS
+    for rest, function in (("signed/", files.signed_file), ("parts/", multipart.part))
+]
 
 
 def by_pattern(method: str, path: str) -> tuple[Call | None, dict[str, str]]:

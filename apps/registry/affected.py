@@ -115,7 +115,7 @@ def aliases_of(project: Project, versions: dict[int, Affected]) -> list[Affected
 
 
 def place_of(one: Affected, slug: str) -> str:
-    """Its page; an alias has that of its model, whose name is the first word of its own."""
+    """Its page; an alias has that of its model, whose name stands before its own."""
     if one.type == ALIAS:
-        return reverse("registry:model", args=[slug, one.label.partition(" ")[0]])
+        return reverse("registry:model", args=[slug, one.label.rpartition(" ")[0]])
     return address_of(GraphNode(one.type, one.id, one.digest, one.label, one.hops), slug)

@@ -87,7 +87,7 @@ class ModelView(APIView):
 
 
 class ModelVersionsView(GenericAPIView[ModelVersion]):
-    """The versions of a model, newest first. They come from register jobs."""
+    """The versions of a model, newest first. They come from register jobs, and from MLflow's clients."""
 
     serializer_class = ModelVersionSerializer
     queryset = ModelVersion.objects.none()  # for the schema alone
@@ -186,9 +186,10 @@ def detail(request: Request, version: ModelVersion) -> dict[str, Any]:
     for name in TOLD:
         setattr(row, name, document[name])
     row.listed = reads.variants_of(request.actor, version)
+    row.frozen = document["files"]
     row.trained_on = [
         {"dataset": data.dataset.name, "version": data.number, "digest": data.digest}
-        for data in data_of(row.listed[0], version.project_id)
+        for data in data_of(next(iter(row.listed), None), version.project_id)
     ]
     here = [project.slug, version.model.name, str(version.number)]
     row.links = {
@@ -196,6 +197,6 @@ def detail(request: Request, version: ModelVersion) -> dict[str, Any]:
         "page": reverse("registry:version", args=here),
         "promote": reverse("api-model-promote", args=here),
         "compare": reverse("api-model-compare", args=here),
-        "document": reverse("api-artifact", args=[project.slug, version.digest]),
+        "document": None if version.by_client else reverse("api-artifact", args=[project.slug, version.digest]),
     }
     return dict(ModelVersionDetailSerializer(row, context={"project": project}).data)

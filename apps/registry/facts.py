@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -34,7 +34,7 @@ def facts_of(version: ModelVersion, *, deep: bool) -> dict[str, Any]:
         "schema": SCHEMA,
         "model": version.model.name,
         "alias": PRODUCTION,
-        "candidate": side(version, variants, {row.name: bytes_of(row, deep=deep) for row in variants}),
+        "candidate": candidate_of(version, variants, deep=deep),
         "current": side(held.version, variants_of(held.version), {}) if held else None,
         "data": [
             {"dataset": data.dataset.name, "version": data.number, "digest": data.digest}
@@ -42,6 +42,28 @@ def facts_of(version: ModelVersion, *, deep: bool) -> dict[str, Any]:
         ],
         "run": {"id": run.pk, "metrics_digest": run.metrics_digest} if run else None,
     }
+
+
+def candidate_of(version: ModelVersion, variants: Sequence[Variant], *, deep: bool) -> dict[str, Any]:
+    """The side of the version that is to be promoted, with what is known of its bytes."""
+    told = side(version, variants, {row.name: bytes_of(row, deep=deep) for row in variants})
+    if version.by_client:
+        told |= {"source": version.source, "files": client_files(version, deep=deep)}
+    return told
+
+
+def client_files(version: ModelVersion, *, deep: bool) -> dict[str, Any]:
+    """{path: size, digest, intact} of the files that the document of a client's version names. The digest of each is
+    that of the document, or as `deep` finds it; a row that names other bytes than the document is not intact.
+    """
+    rows = {row.path: row.artifact for row in version.files.select_related("artifact")}
+    found = {}
+    for file in read_document(version.document)["files"]:
+        digest, row = file["sha256"], rows.get(file["path"])
+        whole = row is not None and row.digest == digest and row.damaged_at is None
+        now = stored_digest(digest) if deep and whole else digest
+        found[file["path"]] = {"size": file["size"], "sha256": now, "intact": whole and now == digest}
+    return found
 
 
 def variants_of(version: ModelVersion) -> list[Variant]:
@@ -111,8 +133,9 @@ def bytes_of(variant: Variant, *, deep: bool) -> dict[str, Any]:
 
 
 def missing_bytes(version: ModelVersion) -> str | None:
-    """The first digest of a version's variants whose bytes are damaged or gone; None where all are whole."""
+    """The first digest of a version's variants, or files, whose bytes are damaged or gone; None where all are whole."""
     digests = [digest for row in variants_of(version) for digest in (row.artifact_id, row.manifest_id)]
+    digests += [file["sha256"] for file in read_document(version.document)["files"]]
     return next((digest for digest in digests if stored_digest(digest) != digest), None)
 
 

@@ -51,7 +51,7 @@ MODELS = Listing(
         Column("description", gettext_lazy("Description"), of("description"), shown=False),
         Column("production", gettext_lazy("In production"), of("production")),
         Column("production_figure", gettext_lazy("Its figure"), figure("production_metrics")),
-        Column("newest", gettext_lazy("Newest version"), of("versions_count")),
+        Column("newest", gettext_lazy("Newest version"), lambda row: row.newest or 0),
         Column("newest_figure", gettext_lazy("Figure of the newest"), figure("newest_metrics")),
         Column("by", gettext_lazy("By"), of("created_by"), shown=False),
         Column("registered", gettext_lazy("Registered"), of("changed_at"), ("touched_at", "id"), down=True),

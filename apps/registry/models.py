@@ -16,7 +16,9 @@ from apps.registry.states import PROTECTED, MoveKind
 
 class ModelQuerySet(models.QuerySet["Model"]):
     def visible_to(self, actor: Actor) -> ModelQuerySet:
-        return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+        """Those that were not deleted."""
+        there = self.filter(deleted_at=None)
+        return there if actor.plane_role else there.filter(project_id__in=actor.project_ids)
 
 
 class Model(models.Model):
@@ -58,7 +60,9 @@ class ModelTag(models.Model):
 
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def visible_to(self, actor: Actor) -> ModelVersionQuerySet:
-        return self if actor.plane_role else self.filter(model__project_id__in=actor.project_ids)
+        """Those that were not deleted, with their model or alone."""
+        there = self.filter(deleted_at=None)
+        return there if actor.plane_role else there.filter(model__project_id__in=actor.project_ids)
 
 
 class ModelVersion(models.Model):
@@ -93,8 +97,12 @@ class ModelVersion(models.Model):
             # The same forms with the same figures are the same version: a second registration finds the first.
             models.UniqueConstraint(fields=["model", "digest"], name="model_version_digest"),
         ]
-        # The search goes from the first digits of a digest, of any model, to the version.
-        indexes = [models.Index(fields=["digest"], name="model_version_by_digest")]
+        indexes = [
+            # The search goes from the first digits of a digest, of any model, to the version.
+            models.Index(fields=["digest"], name="model_version_by_digest"),
+            # MLflow's clients ask for the newest version of each stage with every look at a model.
+            models.Index(fields=["model", "stage", "-number"], name="model_version_by_stage"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.model.name} v{self.number}"
@@ -102,6 +110,32 @@ class ModelVersion(models.Model):
     @property
     def project_id(self) -> int:
         return self.model.project_id
+
+    @property
+    def by_client(self) -> bool:
+        """Made of a folder by one of MLflow's clients, so it has files and no variants."""
+        return bool(self.source)
+
+    @property
+    def is_empty(self) -> bool:
+        """Its bytes lie outside the plane, or nowhere."""
+        return self.by_client and not self.files.exists()
+
+
+class ModelVersionFile(models.Model):
+    """A file of a version that a client made, as it was then: what comes to its path later is not of the version."""
+
+    version = models.ForeignKey(ModelVersion, models.CASCADE, related_name="files", db_index=False)
+    path = models.CharField(max_length=500)  # below the source
+    artifact = models.ForeignKey(Artifact, models.PROTECT, related_name="+")
+    size = models.BigIntegerField()
+    media_type = models.CharField(max_length=120)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["version", "path"], name="model_version_file_once")]
+
+    def __str__(self) -> str:
+        return self.path
 
 
 class ModelVersionTag(models.Model):

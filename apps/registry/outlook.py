@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 from apps.approvals.terms import Terms
 from apps.registry.comparison import Compared, Verdict
 
+NAMED = 5  # files that a sentence names
 FOR, WEIGH, AGAINST = "pass", "held", "failed"  # the states that pages colour
 
 
@@ -60,17 +61,23 @@ def outlook_of(
     data: Sequence[Any],
     terms: Terms,
     eligible: int,
+    files: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Outlook:
-    """`first`, `baseline`: the headline figure beside each of the two; `production`: the side that stands there."""
-    checks = [of_bytes(rows), of_figures(rows)]
+    """`first`, `baseline`: the headline figure beside each of the two; `production`: the side that stands there;
+    `files`: those of a version that a client made, which has no variants.
+    """
+    checks = [of_bytes(rows, files), of_figures(rows)]
     checks += [of_comparison(_("Against production"), first)] if production else []
     checks += [of_comparison(_("Against the baseline"), baseline)] if baseline else []
     checks += [of_signature(signature, production)] if production else []
     return Outlook([*checks, of_data(data), of_approvers(terms, eligible)])
 
 
-def of_bytes(rows: Sequence[Mapping[str, Any]]) -> Check:
+def of_bytes(rows: Sequence[Mapping[str, Any]], files: Mapping[str, Mapping[str, Any]] | None) -> Check:
+    if not rows and not files:
+        return Check(AGAINST, _("Bytes"), _("It has no files here: there is nothing to approve."))
     spoilt = [row["name"] for row in rows if not row["intact"]]
+    spoilt += [path for path, told in (files or {}).items() if not told["intact"]][:NAMED]
     if spoilt:
         words = _("The bytes of %(names)s are damaged: restore or upload them.")
         return Check(AGAINST, _("Bytes"), words % {"names": ", ".join(spoilt)})
@@ -80,6 +87,8 @@ def of_bytes(rows: Sequence[Mapping[str, Any]]) -> Check:
 def of_figures(rows: Sequence[Mapping[str, Any]]) -> Check:
     bare = [row["name"] for row in rows if not row["metrics"]]
     brought = [row["name"] for row in rows if row["metrics"] and not row["job"]]
+    if not rows:
+        return Check(WEIGH, _("Figures"), _("No figure was measured here: a client brought the files."))
     if bare:
         return Check(WEIGH, _("Figures"), _("Not measured: %(names)s.") % {"names": ", ".join(bare)})
     if brought:

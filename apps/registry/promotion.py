@@ -38,8 +38,7 @@ class Promotion:
         )
 
     def address(self, approval: Approval) -> str:
-        facts = json.loads(approval.facts)
-        return reverse("registry:version", args=[approval.project.slug, facts["model"], facts["candidate"]["version"]])
+        return reverse("registry:version_by_id", args=[approval.project.slug, int(approval.subject_id)])
 
     def summary(self, approval: Approval) -> str:
         return sentence_of(json.loads(approval.facts))
@@ -51,7 +50,7 @@ class Promotion:
 def version_of(approval: Approval) -> ModelVersion:
     """The version that an approval is about; NotFound if there is none in its project."""
     versions = ModelVersion.objects.select_related("model__project", "run")
-    found = versions.filter(pk=int(approval.subject_id), model__project=approval.project_id).first()
+    found = versions.filter(pk=int(approval.subject_id), model__project=approval.project_id, deleted_at=None).first()
     if found is None:
         raise NotFound(_("The version that was to be promoted is gone."), field="subject")
     return found

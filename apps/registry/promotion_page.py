@@ -19,7 +19,7 @@ from apps.registry.models import AliasMove, ModelVersion
 from apps.registry.shown import address_of, against_baseline, beside, variant_rows
 from apps.registry.states import MoveKind
 
-USERS_SHOWN = 10
+USERS_SHOWN, FILES_SHOWN = 10, 50
 
 
 def page_of(approval: Approval) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def page_of(approval: Approval) -> dict[str, Any]:
         "data": data_of(approval, facts),
         "run_url": address_of("experiments:detail", slug, facts["run"]["id"]) if facts["run"] else "",
         "users": users_of(approval, facts),
+        "files": shown_files(candidate),
         "same_signature": current is not None and current["signature"] == candidate["signature"],
         "ended": approval.state != ApprovalState.PENDING,
     }
@@ -47,6 +48,13 @@ def page_of(approval: Approval) -> dict[str, Any]:
         if current
         else _("Reject, leave production empty"),
     }
+
+
+def shown_files(candidate: Mapping[str, Any]) -> dict[str, Any]:
+    """The files of a version that a client made, the first of them as rows; empty for every other."""
+    files = candidate.get("files") or {}
+    rows = [{"path": path, **told} for path, told in list(files.items())[:FILES_SHOWN]]
+    return {"rows": rows, "more": len(files) - len(rows)} if files else {}
 
 
 def told_by(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,6 +88,8 @@ def unknowns_of(context: Mapping[str, Any]) -> list[str]:
     for verdict, words in UNDECIDED.items():
         if verdict in by_verdict:
             told.append(words % {"names": ", ".join(by_verdict[verdict])})
+    if not context["rows"]:
+        told.append(_("How good it is: no figure was measured here."))
     bare = [row["name"] for row in context["rows"] if not row["metrics"]]
     if bare:
         told.append(_("Not measured at all: %(names)s.") % {"names": ", ".join(bare)})
@@ -112,7 +122,8 @@ def void_words(changes: Iterable[Mapping[str, Any]]) -> str:
         return _("Production has moved from v%(was)s to v%(now)s since.") % {"was": moved["was"], "now": moved["is"]}
     if "/current" in by_path:
         return _("Production has been set since, or is gone.")
-    spoilt = sorted({path.split("/")[3] for path in by_path if path.startswith("/candidate/variants/")})
+    parts = [path.split("/") for path in by_path if path.startswith(("/candidate/variants/", "/candidate/files/"))]
+    spoilt = sorted({part[3].replace("~1", "/").replace("~0", "~") for part in parts if len(part) > 3})
     if spoilt:
         return _("The bytes or the figures of the candidate changed: %(names)s.") % {"names": ", ".join(spoilt)}
     return ""
@@ -123,7 +134,7 @@ def outcome_of(approval: Approval, facts: Mapping[str, Any]) -> dict[str, Any]:
     if approval.state != ApprovalState.APPROVED:
         return {}
     moves = AliasMove.objects.select_related("to_version__model").filter(
-        model__project=approval.project_id, model__name=facts["model"], alias=facts["alias"]
+        model__project=approval.project_id, model__versions=int(approval.subject_id), alias=facts["alias"]
     )
     made = moves.filter(approval=approval, kind=MoveKind.PROMOTE).first()
     return {"outcome": "registry/outcome.html", "made": made, "newest": moves.order_by("-pk").first()} if made else {}
@@ -146,7 +157,8 @@ def users_of(approval: Approval, facts: Mapping[str, Any]) -> list[Edge]:
     """What lineage knows to have been made from the version that stands in production, the newest first."""
     if not facts["current"]:
         return []
-    versions = ModelVersion.objects.filter(model__project=approval.project_id, model__name=facts["model"])
+    model = ModelVersion.objects.filter(pk=int(approval.subject_id)).values("model")
+    versions = ModelVersion.objects.filter(model__project=approval.project_id, model__in=model)
     current = versions.filter(number=facts["current"]["version"]).first()
     if current is None:
         return []

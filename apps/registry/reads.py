@@ -17,6 +17,7 @@ from apps.registry.models import (
     Model,
     ModelQuerySet,
     ModelVersion,
+    ModelVersionFile,
     ModelVersionQuerySet,
     Variant,
 )
@@ -24,18 +25,19 @@ from apps.registry.states import PRODUCTION, SUBJECT
 
 ALIASES_SHOWN = 100
 MOVES_SHOWN = 50
+FILES_SHOWN = 500
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------
 def list_models(actor: Actor, project: Project, *, query: str = "") -> ModelQuerySet:
-    """The project's models with `production` (number of the version that holds it, or None) and the `newest_metrics`
-    and `production_metrics` of those two versions, and `changed_at`, when the newest was registered.
+    """The project's models with `production` (number of the version that holds it, or None), `newest` (likewise), the
+    `newest_metrics` and `production_metrics` of those two versions, and `changed_at`, when the newest was registered.
 
     `query`: a part of the name or the description; empty does not narrow.
     """
     policy.require(actor, "model.view", project)
     named = Q(name__icontains=query) | Q(description__icontains=query) if query else Q()
-    newest = ModelVersion.objects.filter(model=OuterRef("pk"), number=OuterRef("versions_count"))
+    newest = ModelVersion.objects.filter(model=OuterRef("pk"), deleted_at=None).order_by("-number")
     held = Alias.objects.filter(model=OuterRef("pk"), name=PRODUCTION)
     return (
         Model.objects.visible_to(actor)
@@ -43,8 +45,9 @@ def list_models(actor: Actor, project: Project, *, query: str = "") -> ModelQuer
         .annotate(
             production=Subquery(held.values("version__number")),
             production_metrics=Subquery(held.values("version__metrics")),
-            newest_metrics=Subquery(newest.values("metrics")),
-            changed_at=Subquery(newest.values("created_at")),
+            newest=Subquery(newest.values("number")[:1]),
+            newest_metrics=Subquery(newest.values("metrics")[:1]),
+            changed_at=Subquery(newest.values("created_at")[:1]),
         )
     )
 
@@ -71,13 +74,20 @@ def get_version(actor: Actor, project: Project, name: str, which: str) -> ModelV
     policy.require(actor, "model.view", project)
     found = (
         ModelVersion.objects.visible_to(actor)
-        .select_related("model__project", "run")
-        .filter(model__project=project, model__name=name, **numbered_or_digest(which))
+        .select_related("model__project", "run", "logged_model")
+        .filter(model__project=project, model__name=name, model__deleted_at=None)
+        .filter(**numbered_or_digest(which))
         .first()
     )
     if found is None:
         raise NotFound(f"This project has no version {which[:12]} of a model {name[:60]!r}.", field="version")
     return found
+
+
+def files_of(actor: Actor, version: ModelVersion) -> list[ModelVersionFile]:
+    """The first files of a version that a client made, with their artifacts: one query."""
+    policy.require(actor, "model.view", version)
+    return list(version.files.select_related("artifact").order_by("path")[:FILES_SHOWN])
 
 
 def variants_of(actor: Actor, version: ModelVersion) -> list[Variant]:
@@ -99,7 +109,7 @@ def get_alias(actor: Actor, project: Project, model: str, name: str) -> Alias:
     policy.require(actor, "model.view", project)
     found = (
         Alias.objects.select_related("version__model__project", "version__run")
-        .filter(model__project=project, model__name=model, name=name)
+        .filter(model__project=project, model__name=model, model__deleted_at=None, name=name)
         .first()
     )
     if found is None:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from apps.actors import Actor
 from apps.experiments.filters.grammar import ATTRIBUTE, FilterError, Vocabulary, parse
 from apps.experiments.filters.orders import Order, read_orders
-from apps.experiments.filters.sql import Sql
+from apps.experiments.filters.sql import Sql, marks, rows_of
 from apps.experiments.searching.paging import Column, Sort
 from apps.experiments.searching.tables import Search, in_order, ordered, page_of_ids
 from apps.registry.filters import MODEL, MODELS, VERSION, VERSIONS, conditions_of, plain_order
 from apps.registry.models import Model, ModelVersion
+from apps.registry.states import STAGES
 
 MODEL_COLUMNS = {
     "name": Column(f"{MODEL}.name", Sort.TEXT),
@@ -72,6 +73,21 @@ def search_versions(actor: Actor, project_id: int, query: RegistryQuery) -> tupl
     ids, token = page_of_ids(search, query.limit, query.token)
     rows = ModelVersion.objects.visible_to(actor).select_related("model").defer("document")
     return in_order(ids, rows.in_bulk(ids)), token
+
+
+def newest_of(models: Sequence[int]) -> list[ModelVersion]:
+    """The newest version of each stage of each of these models, by a step into an index for each; two queries."""
+    if not models:
+        return []
+    stages = " UNION ALL ".join("SELECT CAST(%s AS VARCHAR(20)) AS stage" for _ in STAGES)
+    newest = (
+        f"SELECT v.id FROM {VERSION} v WHERE v.model_id = {MODEL}.id AND v.stage = s.stage AND v.deleted_at IS NULL"
+        " ORDER BY v.number DESC LIMIT 1"
+    )
+    text = f"SELECT ({newest}) FROM {MODEL} CROSS JOIN ({stages}) s WHERE {MODEL}.id IN ({marks(models)})"
+    ids = [row[0] for row in rows_of(Sql(text, (*STAGES, *models))) if row[0] is not None]
+    rows = ModelVersion.objects.filter(pk__in=ids).select_related("model").defer("document")
+    return list(rows.order_by("model_id", "number"))
 
 
 def orders_of(texts: Sequence[str], vocabulary: Vocabulary) -> tuple[Order, ...]:

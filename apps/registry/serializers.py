@@ -62,6 +62,8 @@ class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
     metrics = FigureSerializer(many=True, help_text="Of the form that was trained, on held-out rows.")
     run = serializers.CharField(source="run_id", allow_null=True, help_text="The run that trained it.")
     job = serializers.IntegerField(source="job_id", allow_null=True, help_text="The job that registered it.")
+    source = serializers.CharField(help_text="Where a client says its files are; empty: a job made it.")
+    logged_model = serializers.CharField(source="logged_model_id", allow_null=True, help_text="That it was made of.")
 
     class Meta:
         model = ModelVersion
@@ -76,6 +78,10 @@ class ModelVersionSerializer(serializers.ModelSerializer[ModelVersion]):
             "metrics",
             "run",
             "job",
+            "source",
+            "logged_model",
+            "description",
+            "stage",
             "note",
             "created_by",
             "created_at",
@@ -123,6 +129,12 @@ class SourceSerializer(serializers.Serializer[Any]):
     digest = serializers.CharField()
 
 
+class FileSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    sha256 = serializers.CharField(help_text="Of its bytes: GET .../artifacts/<digest>.")
+    size = serializers.IntegerField(help_text="Bytes.")
+
+
 class ModelVersionDetailSerializer(ModelVersionSerializer):
     features = serializers.JSONField(help_text="Names of the inputs, in their order.")
     classes = serializers.JSONField(help_text="Of a classification, in the order of the outputs.")
@@ -132,6 +144,7 @@ class ModelVersionDetailSerializer(ModelVersionSerializer):
     spec = serializers.JSONField(help_text="Of the training.")
     trained_on = SourceSerializer(many=True, help_text="The dataset versions that it was trained on.")
     variants = VariantSerializer(many=True, source="listed", help_text="The trained one first.")
+    files = FileSerializer(many=True, source="frozen", help_text="Of a version that a client made, by path.")
     links = serializers.JSONField()
 
     class Meta(ModelVersionSerializer.Meta):
@@ -145,6 +158,7 @@ class ModelVersionDetailSerializer(ModelVersionSerializer):
             "spec",
             "trained_on",
             "variants",
+            "files",
             "links",
         ]
         read_only_fields = fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -117,6 +118,19 @@ def serve_commands(variant: Variant, model: str, files: str) -> str:
     return " \\\n  ".join(parts) + f"\ndeepseek serve {folder}"
 
 
+def loading_of(version: ModelVersion, server: str) -> str:
+    """What to type to load a version that one of MLflow's clients made, with that client."""
+    uri = f"models:/{version.model.name}/{version.number}"
+    return "\n".join(
+        (
+            f"export MLFLOW_TRACKING_URI={server}",
+            "export MLFLOW_TRACKING_TOKEN=...",
+            f"python -c {shlex.quote(f'import mlflow; model = mlflow.pyfunc.load_model({uri!r})')}",
+            f"mlflow artifacts download --artifact-uri {shlex.quote(uri)} --dst-path .",
+        )
+    )
+
+
 def predict_call(document: Mapping[str, Any]) -> str:
     """A call with one row of zeros, as wide as the signature says; "" where it does not say."""
     inputs = document["signature"].get("inputs") or []
@@ -171,8 +185,11 @@ def strip_of(
     if version.run:
         url = address_of("experiments:detail", slug, version.run_id)
         steps.append({"kind": _("Run"), "label": version.run.name or version.run.pk[:8], "url": url})
+    if version.logged_model:
+        url = address_of("experiments:logged_model", slug, version.logged_model_id)
+        steps.append({"kind": _("Logged model"), "label": version.logged_model.name, "url": url})
     count = len(variants)
-    many = ngettext("%(n)d variant", "%(n)d variants", count) % {"n": count}
+    many = ngettext("%(n)d variant", "%(n)d variants", count) % {"n": count} if count else ""
     steps.append({"kind": _("This version"), "label": str(version), "here": True, "text": many})
     return steps + [{"kind": _("Alias"), "label": alias.name, "url": ""} for alias in aliases]
 

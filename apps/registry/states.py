@@ -5,6 +5,8 @@ from django.utils.translation import gettext_lazy as _
 
 PRODUCTION = "production"
 SUBJECT = "promotion"  # the key in settings.APPROVAL_SUBJECTS
+STAGES = ("None", "Staging", "Production", "Archived")  # MLflow's words of before there were aliases
+APPROVED_STAGE = "Production"  # nobody says it by hand
 PROTECTED = frozenset({PRODUCTION})  # moves only by an approval, or back to what one had put there
 
 

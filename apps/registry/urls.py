@@ -4,7 +4,7 @@ from django.urls import path
 
 from apps.registry import affected_list, lists, views
 
-MODEL = "models/<slug:name>"
+MODEL = "models/<str:name>"  # a client may have named it with spaces, dots, letters of any script
 VERSION = f"{MODEL}/<str:version>"
 
 NAMES = {"history": "version_history"}  # "history" is that of the model

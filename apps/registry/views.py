@@ -25,8 +25,9 @@ from apps.jobs.views import within
 from apps.listing import marked
 from apps.policy import allows
 from apps.registry import reads, services, shown
+from apps.registry.client_page import client_page
 from apps.registry.documents import read_document
-from apps.registry.facts import bytes_of, side, variants_of
+from apps.registry.facts import bytes_of, candidate_of, side, variants_of
 from apps.registry.lists import VERSIONS, versions_table
 from apps.registry.models import Model, ModelVersion, Variant
 from apps.registry.outlook import Outlook, outlook_of
@@ -106,6 +107,9 @@ def version_answer(
     if tab in ("overview", "files"):
         files = request.build_absolute_uri(reverse("api-artifacts", args=[where.slug]))
         context["serving"] = shown.serving_of(variants, found.model.name, files, read_document(found.document))
+    if found.by_client and tab in ("overview", "files", "variants"):
+        context |= client_page(request, actor, found, context["side"])
+        tab = f"client_{tab}"
     return render(request, f"registry/{tab}.html", context, status=status)
 
 
@@ -115,7 +119,7 @@ def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: s
     production = next((alias.version for alias in aliases if alias.name == PRODUCTION), None)
     here = production is not None and production.pk == version.pk
     pending = None if here else pending_of(version)
-    mine = side(version, variants, {row.name: bytes_of(row, deep=False) for row in variants})
+    mine = candidate_of(version, variants, deep=False)
     return {
         "nav": "models",
         "model": version.model,
@@ -151,7 +155,7 @@ def beside_production(context: dict[str, Any]) -> dict[str, Any]:
     return {
         "pairs": pairs,
         "first": next((pair.metrics[0] for pair in pairs if pair.metrics), None),
-        "baseline": shown.against_baseline(context["rows"][0]),
+        "baseline": shown.against_baseline(context["rows"][0]) if context["rows"] else None,
         "production_side": other,
         "production_rows": shown.variant_rows(other) if other else [],
     }
@@ -190,7 +194,7 @@ def tab_context(
     variants: list[Variant] = context["variants"]
     match tab:
         case "overview":
-            data = data_of(variants[0], where.pk)
+            data = data_of(next(iter(variants), None), where.pk)
             steps = shown.strip_of(version, variants, data, context["aliases"], where.slug)
             document = read_document(version.document)
             outlook = None if context["in_production"] else outlook_for(actor, version, context, document, data)
@@ -231,6 +235,7 @@ def outlook_for(
         production=context["production_side"],
         signature=document["signature"],
         data=data,
+        files=context["side"].get("files"),
         terms=terms_of(version.model.project, SUBJECT),
         eligible=eligible_people(version.project_id, requester_user_id=actor.user_id).count(),
     )

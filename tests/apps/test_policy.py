@@ -42,9 +42,12 @@ IN_A_PROJECT = """
     run.record                             --- --- W--  -
     run.track                              -E- --- --O  runs:write
     model.view                             VEA --- W--  read
-    model.create                           -E- --- W--  models:write
+    model.create                           -E- --- W-O  models:write
     model.register_version                 --- --- W--  -
-    model.set_alias                        -E- --- ---  models:write
+    model.record_version                   -E- --- --O  models:write
+    model.annotate                         -E- --- --O  models:write
+    model.delete                           -E- --- ---  models:write
+    model.set_alias                        -E- --- --O  models:write
     model.request_promotion                -E- --- ---  models:write
     model.roll_back                        -EA --- ---  models:write
     approval.view                          VEA --U ---  read

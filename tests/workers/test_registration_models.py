@@ -15,8 +15,8 @@ from apps.jobs.models import Job, JobInput, JobOutput
 from apps.jobs.states import JobState
 from apps.jobs.submission import InputSpec
 from apps.lineage.models import Edge
-from apps.registry import services as registry
 from apps.registry.models import ModelVersion, Variant
+from apps.registry.services import versions
 from deepseek.job import Silent
 from deepseek.models.figures import Figures, Metric
 from deepseek.models.manifest import ModelManifest
@@ -125,7 +125,7 @@ def test_without_a_name_the_document_stays_an_artifact(register):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_database_that_goes_away_at_the_end_leaves_one_version(register, monkeypatch):
-    record, failures = registry.record_edges, iter([OperationalError("gone"), OperationalError("gone")])
+    record, failures = versions.record_edges, iter([OperationalError("gone"), OperationalError("gone")])
 
     def fails_twice(**edges):
         failure = next(failures, None)
@@ -133,7 +133,7 @@ def test_a_database_that_goes_away_at_the_end_leaves_one_version(register, monke
             raise failure
         return record(**edges)
 
-    monkeypatch.setattr(registry, "record_edges", fails_twice)
+    monkeypatch.setattr(versions, "record_edges", fails_twice)
     job = register(register={"model": "wti-forecast"})
     assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
     assert (ModelVersion.objects.get().number, Variant.objects.count()) == (1, 2)

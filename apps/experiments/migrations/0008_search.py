@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0004_list_orders'),
-        ('experiments', '0007_point_by_time'),
+        ('experiments', '0007_journal'),
         ('jobs', '0007_need_extra'),
     ]
 

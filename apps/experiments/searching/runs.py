@@ -16,6 +16,7 @@ from apps.experiments.filters.sql import Sql, all_of, marks, on_postgres, rows_o
 from apps.experiments.filters.vocabularies import RUNS
 from apps.experiments.searching.paging import behind, edge_of, make_token, order_of, read_token
 from apps.experiments.searching.run_orders import Segment, left_for, segments_of
+from apps.prepared import fetch
 
 VIEWS = {"ACTIVE_ONLY": f"{RUN}.deleted_at IS NULL", "DELETED_ONLY": f"{RUN}.deleted_at IS NOT NULL", "ALL": "1=1"}
 FEW = 200  # runs by which a search begins, rather than by its order
@@ -111,7 +112,7 @@ def places_of(actor: Actor, project_id: int, numbers: Sequence[str]) -> dict[int
     if not wanted or not (actor.plane_role or project_id in actor.project_ids):  # as Experiment's visible_to
         return {}
     text = "SELECT id, number, artifact_location FROM experiments_experiment WHERE project_id = %s AND number IN"
-    return {row[0]: Place(*row) for row in rows_of(Sql(f"{text} ({marks(wanted)})", (project_id, *wanted)))}
+    return {row[0]: Place(*row) for row in fetch(f"{text} ({marks(wanted)})", (project_id, *wanted))}
 
 
 def few_runs(project: int, experiments: list[int], comparisons: Sequence[Comparison]) -> list[str] | None:

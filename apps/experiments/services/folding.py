@@ -58,9 +58,15 @@ def take_in_all(*, actor: Actor) -> int:
         runs = set(MetricBatch.objects.order_by("id").values_list("run_id", flat=True)[:SLICE])
         count = fold_slice(runs, wait=False) if runs else 0
         folded += count
-        if not count:  # nothing, or readers fold it now
+        if not count and not throw_away_orphans(runs):  # nothing, or readers fold it now
             break
     return folded
+
+
+def throw_away_orphans(run_ids: Collection[str]) -> int:
+    """Delete what was sent to runs that have gone since: those were deleted for good while the client still sent."""
+    gone = set(run_ids) - set(Run.objects.filter(pk__in=run_ids).values_list("pk", flat=True))
+    return MetricBatch.objects.filter(run_id__in=gone).delete()[0] if gone else 0
 
 
 def fold_slice(run_ids: Iterable[str], *, wait: bool) -> int:

@@ -21,6 +21,7 @@ from apps.experiments.keys import KEY_LIMIT, PLAIN, check_key, check_length
 from apps.experiments.models import LoggedModel, Run
 from apps.experiments.series import STEP_LIMIT
 from apps.policy import require
+from apps.prepared import execute
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -75,10 +76,7 @@ def log_points(*, actor: Actor, project: Project, run_id: str, points: Sequence[
 
 def take_down(project_id: int, run_id: str, points: Sequence[Sent]) -> None:
     now = connection.ops.adapt_datetimefield_value(timezone.now())
-    with connection.cursor() as cursor:
-        cursor.execute(TAKE_DOWN, [written(points), now, run_id, project_id])
-        taken = cursor.rowcount
-    if not taken:
+    if not execute(TAKE_DOWN, [written(points), now, run_id, project_id]):
         raise_why(project_id, run_id)
 
 

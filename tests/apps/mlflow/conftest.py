@@ -8,7 +8,28 @@ from urllib.parse import urlencode
 import pytest
 from django.test import Client
 
+from apps.experiments.models import Experiment, Run
+
 API = "/api/2.0/mlflow/"
+FILES = "/api/2.0/mlflow-artifacts/artifacts/"
+
+
+MLMODEL = b"""artifact_path: m
+flavors:
+  python_function:
+    loader_module: mlflow.pyfunc.model
+    python_version: 3.11.9
+  sklearn:
+    sklearn_version: 1.5.0
+mlflow_version: 3.17.2
+"""
+MODEL_FILES = {"MLmodel": MLMODEL, "data/weights.bin": b"weights"}
+
+
+@pytest.fixture(autouse=True)
+def _own_store(settings, tmp_path):
+    """Tests that spoil bytes must not spoil those of others."""
+    settings.PLANE_HOME = tmp_path
 
 
 class Tracker:
@@ -27,10 +48,20 @@ class Tracker:
         data = raw if raw is not None else json.dumps(body or {})
         return self.client.generic(method, url, data, content_type=content_type, **self.headers)
 
-    def get(self, path: str, **query):
+    def put(self, path: str, body: bytes, **how):
+        """The response to bytes sent to a path below the artifacts."""
+        return self.send("PUT", FILES + path, raw=body, content_type=how.pop("content_type", "text/plain"))
+
+    def patch(self, path: str, /, **body):
+        return said(self.send("PATCH", path, body))
+
+    def delete(self, path: str, /, **body):
+        return said(self.send("DELETE", path, body))
+
+    def get(self, path: str, /, **query):
         return said(self.send("GET", path, query))
 
-    def post(self, path: str, **body):
+    def post(self, path: str, /, **body):
         return said(self.send("POST", path, body))
 
     def refused(self, method: str, path: str, body=None, **how) -> tuple[int, str, str]:
@@ -61,6 +92,45 @@ def track(client_of, engineer) -> Tracker:
 @pytest.fixture
 def experiment_id(track) -> str:
     return track.post("experiments/create", name="iris")["experiment_id"]
+
+
+@pytest.fixture
+def run(project):
+    """A run that a client keeps, in experiment 3."""
+    experiment = Experiment.objects.create(project=project, number=3, name="fruit", created_by="engineer")
+    return Run.objects.create(project=project, experiment=experiment, name="ripe", created_by="engineer")
+
+
+@pytest.fixture
+def place(run):
+    """Where the files of the run lie."""
+    return f"3/{run.pk}/artifacts"
+
+
+@pytest.fixture
+def logged(track, run, project):
+    """logged({path: bytes}, name=...) -> the id of a logged model with these files, ready."""
+
+    def make(files=MODEL_FILES, name="net"):
+        made = track.post("logged-models", experiment_id="3", name=name, source_run_id=run.pk)["model"]["info"]
+        for path, data in files.items():
+            assert track.put(f"3/models/{made['model_id']}/artifacts/{path}", data).status_code == 200
+        track.patch(f"logged-models/{made['model_id']}", model_id=made["model_id"], status="LOGGED_MODEL_READY")
+        return made["model_id"]
+
+    return make
+
+
+@pytest.fixture
+def version_of(track):
+    """version_of(logged model, name=...) -> the version that a client makes of it, as it is answered."""
+
+    def make(model_id, name="fruit"):
+        track.send("POST", "registered-models/create", {"name": name})
+        body = {"name": name, "source": f"models:/{model_id}", "model_id": model_id}
+        return track.post("model-versions/create", **body)["model_version"]
+
+    return make
 
 
 @pytest.fixture

@@ -1,0 +1,208 @@
+"""The files of runs and of logged models: what a path may be, whose it is, and what lies below a folder. Reads only.
+
+A path is text in a column, never a path of this machine. Folders are only the beginnings of paths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+from urllib.parse import unquote
+
+from django.db.models import Case, CharField, F, IntegerField, Max, Q, QuerySet, Value, When
+from django.db.models.functions import StrIndex, Substr
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.errors import Invalid, NotFound
+from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
+from apps.policy import require
+
+PATH_LENGTH = 500
+FOLDER_PAGE = 1000  # names of a folder in one answer of a list that is paged
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+PLACE = re.compile(
+    r"(?:(?P<root>.*?)/)?(?:(?P<run>[0-9a-f]{32})|models/(?P<model>m-[0-9a-f]{32}))/artifacts(?:/(?P<path>.*))?",
+    re.DOTALL,
+)
+VERSION_PLACE = re.compile(r"registry/(?P<version>[1-9]\d{0,17})(?:/(?P<path>.*))?", re.DOTALL)
+
+Owner = Run | LoggedModel
+FileRow = RunArtifact | LoggedModelArtifact
+FileRows = QuerySet[Any]  # of RunArtifact, LoggedModelArtifact or another table of paths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a path of the artifact store leads: to a file or folder of a run, a logged model or a model version."""
+
+    root: str = ""  # of the experiment
+    run: str = ""
+    model: str = ""
+    version: int | None = None  # the key of a model version: its files as they were when it was made
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in a folder; `size` in bytes, of files only."""
+
+    name: str
+    is_folder: bool
+    size: int
+
+
+# -- paths ----------------------------------------------------------------------------------------------------------
+def checked_path(path: str) -> str:
+    """A relative path, as it was sent, without empty parts; Invalid ("Invalid path") for one that would lead elsewhere.
+
+    As the reference server: read with all its percent-encodings undone, however many, and refused where that has `..`,
+    `#`, begins at a root or with a scheme.
+    """
+    plain = path
+    while (next_one := unquote(plain)) != plain:
+        plain = next_one
+    leads_away = (
+        ".." in plain.split("/")
+        or "#" in plain
+        or SCHEME.match(plain) is not None
+        or PurePosixPath(plain).is_absolute()
+        or PureWindowsPath(plain).is_absolute()
+    )
+    if leads_away or "\0" in plain:
+        raise Invalid(
+            "Invalid path",
+            code="bad_path",
+            field="path",
+            limit="relative, without .. and #",
+            hint="For instance plots/loss.png.",
+        )
+    if len(path) > PATH_LENGTH:
+        raise Invalid(
+            f"The path has {len(path)} characters.",
+            code="bad_path",
+            field="path",
+            limit=PATH_LENGTH,
+            hint="Use shorter names, or fewer folders.",
+        )
+    return "/".join(part for part in path.split("/") if part not in {"", "."})
+
+
+def place_at(path: str) -> Place | None:
+    """Whose a path is, by its form alone; None for one of nobody."""
+    if match := VERSION_PLACE.fullmatch(path):
+        return Place(version=int(match["version"]), path=match["path"] or "")
+    match = PLACE.fullmatch(path)
+    if match is None:
+        return None
+    return Place(root=match["root"] or "", run=match["run"] or "", model=match["model"] or "", path=match["path"] or "")
+
+
+def owner_at(actor: Actor, project: Project, place: Place) -> Owner | None:
+    """The run or the logged model of a place; None where the project has none such. One query."""
+    require(actor, "run.view", project)
+    rows: QuerySet[Run] | QuerySet[LoggedModel]
+    if place.run:
+        rows = Run.objects.visible_to(actor).filter(pk=place.run).defer("environment", "figures")
+    else:
+        rows = LoggedModel.objects.visible_to(actor).filter(pk=place.model)
+    found: Owner | None = rows.select_related("experiment").filter(project=project).first()
+    if found is None or place.root != root_of(found):
+        return None
+    found.project = project
+    return found
+
+
+def root_of(owner: Owner) -> str:
+    """The first part of the path of an owner's folder: the number of its experiment, or what a client chose instead."""
+    chosen = owner.experiment.artifact_location
+    return chosen.partition(":")[2].strip("/") if chosen else str(owner.experiment.number)
+
+
+def address_of(owner: Owner) -> str:
+    """Where clients find the files of a run or a logged model."""
+    chosen = owner.experiment.artifact_location.rstrip("/")
+    folder = owner.pk if isinstance(owner, Run) else f"models/{owner.pk}"
+    return f"{chosen or f'mlflow-artifacts:/{owner.experiment.number}'}/{folder}/artifacts"
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+def files_of(owner: Owner) -> FileRows:
+    if isinstance(owner, Run):
+        return RunArtifact.objects.filter(run=owner)
+    return LoggedModelArtifact.objects.filter(model=owner)
+
+
+def below(rows: FileRows, folder: str) -> FileRows:
+    """Those of the files whose paths begin with a folder; "" is the root. SQLite's LIKE takes a for A, so both ask."""
+    if not folder:
+        return rows
+    head = f"{folder}/"
+    beginning = Substr("path", 1, len(head), output_field=CharField())
+    return rows.annotate(beginning=beginning).filter(path__startswith=head, beginning=head)
+
+
+def files_below(owner: Owner, folder: str, limit: int) -> list[tuple[str, str, int, str]]:
+    """(path below the folder, digest, size, media type) of at most `limit` files; one query."""
+    rows = below(files_of(owner), folder).order_by("path")
+    start = len(folder) + 1 if folder else 0
+    found = rows.values_list("path", "artifact_id", "size", "media_type")[:limit]
+    return [(path[start:], digest, size, kind) for path, digest, size, kind in found]
+
+
+def file_at(owner: Owner, path: str) -> FileRow | None:
+    """The file at this very path, with its artifact."""
+    found: FileRow | None = files_of(owner).select_related("artifact").filter(path=path).first()
+    return found
+
+
+def entries_of(rows: FileRows, folder: str, *, after: str = "", limit: int | None = None) -> list[Entry]:
+    """The names that lie directly in a folder, in order, `after` a name; grouped by the database, in one query.
+
+    Nothing where it is a file, or nothing at all.
+    """
+    start = len(folder) + 2 if folder else 1
+    rest = Substr("path", start, output_field=CharField())
+    slash = StrIndex(F("rest"), Value("/"), output_field=IntegerField())
+    name = Case(When(slash__gt=0, then=Substr("rest", 1, F("slash") - 1)), default=F("rest"), output_field=CharField())
+    found = below(rows, folder).annotate(rest=rest).annotate(slash=slash).annotate(name=name)
+    if after:
+        found = found.filter(name__gt=after)
+    grouped = found.order_by().values("name").annotate(deep=Max("slash"), bytes=Max("size")).order_by("name")
+    return [
+        Entry(row["name"], row["deep"] > 0, 0 if row["deep"] else row["bytes"])
+        for row in (grouped if limit is None else grouped[:limit])
+    ]
+
+
+def in_the_way(owner: Owner, path: str) -> str:
+    """A file that is a folder of this path, or "" ; and the path itself where it is a folder already. One query."""
+    parents = list(parents_of(path))
+    head = f"{path}/"
+    rows = files_of(owner).annotate(beginning=Substr("path", 1, len(head), output_field=CharField()))
+    found = rows.filter(Q(path__in=parents) | Q(path__startswith=head, beginning=head)).values_list("path", flat=True)
+    return found.first() or ""
+
+
+def parents_of(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    for count in range(1, len(parts)):
+        yield "/".join(parts[:count])
+
+
+# -- logged models --------------------------------------------------------------------------------------------------
+def get_logged_model(actor: Actor, project: Project, model_id: str) -> LoggedModel:
+    """A logged model with its experiment, or NotFound; also for one that was deleted."""
+    require(actor, "run.view", project)
+    rows = LoggedModel.objects.visible_to(actor).select_related("experiment")
+    found = rows.filter(pk=model_id, project=project, deleted_at=None).first()
+    if found is None:
+        raise NotFound(
+            f"Logged model with ID '{model_id[:40]}' not found.",
+            field="model_id",
+            hint="Search the logged models of the experiment.",
+        )
+    return found

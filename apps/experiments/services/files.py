@@ -1,0 +1,100 @@
+"""The files that clients log to their runs and models: written, written again, taken away.
+
+The bytes are artifacts, stored once by their digest; a path written again points to the new bytes, and a model version
+that was made of the old ones keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import transaction
+
+from apps.actors import Actor
+from apps.artifacts import names
+from apps.artifacts.services import publish_tracked
+from apps.audit.services import record
+from apps.errors import Conflict, Invalid, NotFound, Refused
+from apps.experiments.artifacts import FileRow, Owner, below, checked_path, files_of, in_the_way
+from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
+from apps.policy import named, require
+
+
+def put_file(
+    *, actor: Actor, owner: Owner, path: str, stream: Iterable[bytes], size: int | None = None, media_type: str = ""
+) -> FileRow:
+    """Store the bytes of `stream` and let `path` of the run or logged model name them; `size` as announced, if it was.
+
+    Raises Invalid for a path that cannot be one, Conflict where a file is in the way of a folder or the other way
+    round, Refused for a run that a job keeps, and what publish_upload raises.
+    """
+    require(actor, "run.track", owner)
+    path = checked_path(path)
+    require_writable(owner)
+    if not path:
+        raise Invalid("A file needs a name.", code="bad_path", field="path", hint="For instance plots/loss.png.")
+    if blocking := in_the_way(owner, path):
+        raise Conflict(
+            f"{path[:80]!r} cannot be a file beside {blocking[:80]!r}: one of them would be a folder.",
+            code="path_taken",
+            field="path",
+            hint="Choose another path, or delete that one first.",
+        )
+    name = path.rpartition("/")[2]
+    stored = publish_tracked(
+        actor=actor, project=owner.project, stream=stream, expected_size=size, name=name, media_type=media_type
+    )
+    about = {"path": path, "artifact": stored.artifact, "size": stored.artifact.size}
+    about["media_type"] = names.media_type(media_type)  # the project may hold equal bytes under another
+    table: Any = RunArtifact if isinstance(owner, Run) else LoggedModelArtifact
+    key = "run" if isinstance(owner, Run) else "model"
+    row: FileRow = table(**{key: owner}, **about)
+    table.objects.bulk_create(
+        [row],
+        update_conflicts=True,
+        unique_fields=[key, "path"],
+        update_fields=["artifact", "size", "media_type"],
+    )
+    return row
+
+
+def delete_files(*, actor: Actor, owner: Owner, path: str) -> int:
+    """Forget a file, or a folder with everything below it; how many files. Harmless where there is nothing."""
+    require(actor, "run.track", owner)
+    path = checked_path(path)
+    require_writable(owner)
+    with transaction.atomic():
+        rows = files_of(owner)
+        keys = list(below(rows, path).values_list("pk", flat=True))
+        keys += list(rows.filter(path=path).values_list("pk", flat=True)) if path else []
+        found, _ = rows.filter(pk__in=keys).delete()
+        if found:
+            name = owner._meta.model_name
+            record(actor=actor, action=f"{name}.delete_files", obj=owner, before={"path": path, "files": found})
+    return found
+
+
+def require_writable(owner: Owner) -> None:
+    """Raise Refused for a run that a job keeps, NotFound or Invalid for what was deleted."""
+    if isinstance(owner, LoggedModel):
+        if owner.deleted_at is not None:
+            raise NotFound(f"Logged model with ID '{owner.pk}' not found.", field="model_id")
+        return
+    if owner.job_id is not None:
+        raise Refused(
+            f"Run {owner.pk} is kept by job {owner.job_id}; what a job made is not changed by hand.",
+            code="kept_by_a_job",
+            action="run.track",
+            field="run_id",
+            hint="Log files to a run of your own.",
+            project_id=owner.project_id,
+            **named(owner),
+        )
+    if owner.deleted_at is not None:
+        raise Invalid(
+            f"The run {owner.pk} must be in the 'active' state. Current state is deleted.",
+            code="run_deleted",
+            field="run_id",
+            hint="Restore it first.",
+        )

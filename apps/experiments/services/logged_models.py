@@ -1,0 +1,196 @@
+"""The models that clients log: made with their first words, given files, declared ready, deleted.
+
+Their params and tags are telemetry, as those of a run: the record of the model's end names its files by their digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.audit.services import change_state, record
+from apps.canonical import canonical_json, sha256_hex
+from apps.errors import Conflict, Invalid, NotFound
+from apps.experiments.artifacts import files_of
+from apps.experiments.keys import PARAM_LIMIT, TAG_LIMIT, check_key, check_length
+from apps.experiments.models import Experiment, LoggedModel, LoggedModelParam, LoggedModelTag, Run
+from apps.experiments.states import LoggedModelState
+from apps.lineage.ends import EdgeSpec, End
+from apps.lineage.services import record_with
+from apps.policy import require
+
+NAME_LIMIT, TYPE_LIMIT = 500, 500
+NOT_IN_A_NAME = ("/", ":", ".", "%", '"', "'")
+PARAMS_LIMIT = 1000  # of one model
+
+
+def create_logged_model(
+    *,
+    actor: Actor,
+    project: Project,
+    experiment: Experiment,
+    name: str,
+    model_type: str = "",
+    source_run: Run | None = None,
+    params: Mapping[str, str] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> LoggedModel:
+    """A logged model whose files are still to come. Raises Invalid for a name that cannot be one, or a deleted
+    experiment.
+    """
+    require(actor, "run.track", project)
+    if not name or any(each in name for each in NOT_IN_A_NAME):
+        raise Invalid(
+            f"Invalid model name ({name[:60]!r}) provided. Model name must be a non-empty string and cannot contain "
+            f"the following characters: {NOT_IN_A_NAME}",
+            code="bad_name",
+            field="name",
+            limit=" ".join(NOT_IN_A_NAME),
+        )
+    check_length(name, "name", NAME_LIMIT)
+    check_length(model_type, "model_type", TYPE_LIMIT)
+    checked = checked_pairs(params or {}, PARAM_LIMIT), checked_pairs(tags or {}, TAG_LIMIT)
+    if experiment.deleted_at is not None:
+        raise Invalid(
+            f"The experiment {experiment.number} must be in the 'active' state. Current state is deleted.",
+            code="experiment_deleted",
+            field="experiment_id",
+            hint="Restore it first.",
+        )
+    with transaction.atomic():
+        model = LoggedModel.objects.create(
+            project=project,
+            experiment=experiment,
+            name=name,
+            model_type=model_type,
+            source_run=source_run,
+            created_by=actor.label,
+        )
+        add_pairs(model, *checked)
+        record(
+            actor=actor,
+            action="logged_model.create",
+            obj=model,
+            after={"name": name, "experiment": experiment.number, "run": source_run.pk if source_run else None},
+        )
+        if source_run is not None:
+            run = End("run", source_run.pk, label=source_run.name)
+            record_with(project, [EdgeSpec.between(run, model_end(model), "model")])
+    return model
+
+
+def finish_logged_model(*, actor: Actor, model: LoggedModel, state: str) -> LoggedModel:
+    """Say that the files of a model have come, or have not. The record names all of them by one digest."""
+    require(actor, "run.track", model)
+    if state == model.state:
+        return model
+    files = sorted(files_of(model).values_list("path", "artifact_id"))
+    return change_state(
+        model,
+        state,
+        actor=actor,
+        guard={"deleted_at": None},
+        digests={"files": sha256_hex(canonical_json([list(row) for row in files]))},
+        updated_at=timezone.now(),
+    )
+
+
+def add_logged_model_params(*, actor: Actor, model: LoggedModel, params: Mapping[str, str]) -> None:
+    """Params beside those that it has; the same again is fine, another value is Invalid."""
+    require(actor, "run.track", model)
+    wanted = checked_pairs(params, PARAM_LIMIT)
+    with transaction.atomic():
+        touch(model)
+        known = dict(model.params.filter(key__in=wanted).values_list("key", "value"))
+        for key, value in known.items():
+            if wanted[key] != value:
+                raise Invalid(
+                    f"Changing param values is not allowed. Param with key='{key}' was already logged with "
+                    f"value='{value[:100]}' for model ID='{model.pk}'.",
+                    code="param_changed",
+                    field="params",
+                    hint="Log a model anew for other params.",
+                )
+        fresh = {key: value for key, value in wanted.items() if key not in known}
+        if fresh and model.params.count() + len(fresh) > PARAMS_LIMIT:
+            raise Invalid("A logged model has too many params.", field="params", limit=PARAMS_LIMIT)
+        add_pairs(model, fresh, {})
+
+
+def tag_logged_model(*, actor: Actor, model: LoggedModel, tags: Mapping[str, str]) -> None:
+    """Set tags; each has one value."""
+    require(actor, "run.track", model)
+    wanted = checked_pairs(tags, TAG_LIMIT)
+    if not wanted:
+        return
+    with transaction.atomic():
+        touch(model)
+        LoggedModelTag.objects.bulk_create(
+            [LoggedModelTag(model=model, key=key, value=value) for key, value in wanted.items()],
+            update_conflicts=True,
+            unique_fields=["model", "key"],
+            update_fields=["value"],
+        )
+
+
+def untag_logged_model(*, actor: Actor, model: LoggedModel, key: str) -> None:
+    """Take a tag away; NotFound if there is none."""
+    require(actor, "run.track", model)
+    with transaction.atomic():
+        touch(model)
+        found, _ = LoggedModelTag.objects.filter(model=model, key=key).delete()
+        if not found:
+            raise NotFound(f"No tag with key {key[:60]!r} found for model with ID {model.pk!r}.", field="key")
+
+
+def delete_logged_model(*, actor: Actor, model: LoggedModel) -> None:
+    """Take a logged model out of every list. Versions that were made of its files keep them."""
+    require(actor, "run.track", model)
+    now = timezone.now()
+    with transaction.atomic():
+        if LoggedModel.objects.filter(pk=model.pk, deleted_at=None).update(deleted_at=now, updated_at=now):
+            record(actor=actor, action="logged_model.delete", obj=model, before={"name": model.name})
+
+
+def touch(model: LoggedModel) -> None:
+    """Note the change; NotFound for a model that was deleted. The row is locked until the transaction ends."""
+    if not LoggedModel.objects.filter(pk=model.pk, deleted_at=None).update(updated_at=timezone.now()):
+        raise NotFound(f"Logged model with ID '{model.pk}' not found.", field="model_id")
+
+
+def checked_pairs(pairs: Mapping[str, str], limit: int) -> dict[str, str]:
+    """Values cut to `limit` characters, as the reference does with those of a run."""
+    for key in pairs:
+        check_key(key)
+    return {key: value[:limit] for key, value in pairs.items()}
+
+
+def add_pairs(model: LoggedModel, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    try:
+        if params:
+            rows = [LoggedModelParam(model=model, key=key, value=value) for key, value in params.items()]
+            LoggedModelParam.objects.bulk_create(rows)
+        if tags:
+            LoggedModelTag.objects.bulk_create(
+                LoggedModelTag(model=model, key=key, value=value) for key, value in tags.items()
+            )
+    except IntegrityError:
+        raise Conflict(
+            "Somebody else logged the same param meanwhile.", field="params", hint="Send it again."
+        ) from None
+
+
+def model_end(model: LoggedModel) -> End:
+    return End("logged_model", model.pk, label=model.name)
+
+
+STATES = {  # MLflow's words
+    "LOGGED_MODEL_STATUS_UNSPECIFIED": LoggedModelState.UNSPECIFIED,
+    "LOGGED_MODEL_PENDING": LoggedModelState.PENDING,
+    "LOGGED_MODEL_READY": LoggedModelState.READY,
+    "LOGGED_MODEL_UPLOAD_FAILED": LoggedModelState.UPLOAD_FAILED,
+}

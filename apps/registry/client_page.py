@@ -1,0 +1,30 @@
+"""What is shown of a version that one of MLflow's clients made: its files, what it says of itself, how to load it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpRequest
+
+from apps.actors import Actor
+from apps.registry import reads, shown
+from apps.registry.downloads import own_address
+from apps.registry.mlmodel import mlmodel_of
+from apps.registry.models import ModelVersion
+
+
+def client_page(request: HttpRequest, actor: Actor, version: ModelVersion, side: Mapping[str, Any]) -> dict[str, Any]:
+    """`side`: the version as its facts have it. Three queries."""
+    return {
+        "files": reads.files_of(actor, version),
+        "count": len(side["files"]),
+        "size": sum(file["size"] for file in side["files"].values()),
+        "mlmodel": mlmodel_of(version),
+        "tags": list(version.tags.order_by("key").values_list("key", "value")[:TAGS_SHOWN]),
+        "loading": shown.loading_of(version, request.build_absolute_uri("/").rstrip("/")),
+        "address": own_address(version),
+    }
+
+
+TAGS_SHOWN = 50

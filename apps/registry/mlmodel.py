@@ -1,0 +1,67 @@
+"""What the MLmodel file of a version says: with which libraries it can be loaded, and what goes in and out.
+
+Anybody may have written it, so it is read as plain YAML of a bounded size, and only texts are taken from it.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from apps.artifacts.store import store
+from apps.errors import Unavailable
+from apps.registry.models import ModelVersion
+
+LIMIT = 64 << 10  # bytes of a file that is read
+SHOWN = 200  # characters of one value
+FLAVORS = 20
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class MLmodel:
+    """`flavors`: (name, version of its library); `signature`: (inputs, outputs) as text."""
+
+    flavors: list[tuple[str, str]]
+    mlflow: str
+    python: str
+    inputs: str
+    outputs: str
+
+
+def mlmodel_of(version: ModelVersion) -> MLmodel | None:
+    """What the file says, or None where there is none, or none that can be read."""
+    row = version.files.filter(path="MLmodel", size__lte=LIMIT).values_list("artifact_id", flat=True).first()
+    if row is None:
+        return None
+    try:
+        with closing(store().open(row)) as reading:
+            text = b"".join(reading)
+        told = yaml.load(text, Loader=LOADER)  # noqa: S506 - a safe loader
+    except (OSError, Unavailable, yaml.YAMLError, ValueError, RecursionError):
+        return None
+    return read(told) if isinstance(told, dict) else None
+
+
+def read(told: dict[Any, Any]) -> MLmodel:
+    flavors = told.get("flavors")
+    found = []
+    for name, about in list(flavors.items())[:FLAVORS] if isinstance(flavors, dict) else []:
+        version = next((about[key] for key in about if str(key).endswith("_version")), "") if is_map(about) else ""
+        found.append((text_of(name), text_of(version)))
+    function = flavors.get("python_function") if is_map(flavors) else None
+    python = function.get("python_version") if is_map(function) else ""
+    signature = told.get("signature")
+    ways = [text_of(signature.get(way)) if is_map(signature) else "" for way in ("inputs", "outputs")]
+    return MLmodel(found, text_of(told.get("mlflow_version")), text_of(python), *ways)
+
+
+def is_map(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def text_of(value: Any) -> str:
+    return str(value)[:SHOWN] if isinstance(value, str | int | float) else ""

@@ -1,0 +1,206 @@
+"""The moves of aliases: set by hand, promoted by an approval, rolled back, taken away."""
+
+from __future__ import annotations
+
+from django.db import IntegrityError, transaction
+
+from apps import policy
+from apps.actors import Actor
+from apps.approvals.models import Approval
+from apps.approvals.services import request_approval
+from apps.artifacts.services import Damaged
+from apps.audit import services as audit
+from apps.errors import Conflict, Refused, StaleState
+from apps.registry.facts import facts_of, missing_bytes
+from apps.registry.models import Alias, AliasMove, Model, ModelVersion
+from apps.registry.reads import holders
+from apps.registry.services.checks import check_alias, check_client_alias, check_text
+from apps.registry.states import PRODUCTION, PROTECTED, SUBJECT, MoveKind
+
+
+def set_alias(*, actor: Actor, version: ModelVersion, name: str, reason: str = "", by_client: bool = False) -> Alias:
+    """Let an alias that is not protected point to this version; the same again changes nothing.
+
+    `by_client`: MLflow's clients may name it as its reference server lets them. Raises Refused (`alias_protected`) for
+    `production`, Invalid for a name that cannot be one.
+    """
+    policy.require(actor, "model.set_alias", version.model)
+    (check_client_alias if by_client else check_alias)(name)
+    check_text("reason", reason, 2000)
+    refuse_protected(version.model, name)
+    with transaction.atomic():
+        Model.objects.select_for_update().get(pk=version.model_id)  # moves of one model wait for each other
+        require_there(version)
+        held = Alias.objects.select_related("version__model").filter(model=version.model, name=name).first()
+        if held is not None and held.version_id == version.pk:
+            return held
+        before = held.version if held else None
+        move = AliasMove(alias=name, kind=MoveKind.SET, from_version=before, to_version=version, reason=reason)
+        return move_alias(actor, move)
+
+
+def remove_alias(*, actor: Actor, model: Model, name: str) -> bool:
+    """Let an alias that is not protected point to nothing; False if it did. The trail keeps where it had pointed."""
+    policy.require(actor, "model.set_alias", model)
+    refuse_protected(model, name)
+    with transaction.atomic():
+        Model.objects.select_for_update().get(pk=model.pk)
+        held = Alias.objects.select_related("version").filter(model=model, name=name).first()
+        if held is None:
+            return False
+        held.delete()
+        audit.record(
+            actor=actor,
+            action="model.remove_alias",
+            obj=held.version,
+            before={"model": model.name, "alias": name, "version": held.version.number},
+        )
+    return True
+
+
+def refuse_protected(model: Model, name: str) -> None:
+    """`Production` too: people would take it for the other."""
+    if name.lower() in PROTECTED:
+        raise Refused(
+            f"The alias {name} moves only by an approval.",
+            code="alias_protected",
+            action="model.set_alias",
+            field="alias",
+            limit=f"any name but {', '.join(sorted(PROTECTED))}",
+            hint="Request a promotion: POST .../versions/<n>/promote.",
+            project_id=model.project_id,
+            **policy.named(model),
+        )
+
+
+def require_there(version: ModelVersion) -> None:
+    """Raise StaleState for a version that was deleted since it was read; call it with its model locked."""
+    if not ModelVersion.objects.filter(pk=version.pk, deleted_at=None).exists():
+        raise StaleState(f"{version} was deleted meanwhile.", field="version", hint="List the versions again.")
+
+
+def request_promotion(
+    *, actor: Actor, version: ModelVersion, comment: str = "", deadline_hours: int | None = None
+) -> Approval:
+    """Ask the approvers to let `production` point to this version. Reads the bytes of every variant first.
+
+    Raises Conflict where it points there already, or where one is pending; Damaged where bytes are not whole.
+    """
+    policy.require(actor, "model.request_promotion", version.model)
+    if Alias.objects.filter(model=version.model, name=PRODUCTION, version=version).exists():
+        raise Conflict(
+            f"{version} is in production already.",
+            code="already_in_production",
+            field="version",
+            hint="Ask for another version.",
+        )
+    if version.is_empty:
+        raise Conflict(
+            f"{version} has no files here, so there are no bytes to approve.",
+            code="no_files",
+            field="version",
+            hint="Register a version whose source lies in this plane.",
+        )
+    missing = missing_bytes(version)
+    if missing is not None:
+        raise Damaged(missing)
+    return request_approval(
+        actor=actor,
+        project=version.model.project,
+        subject_type=SUBJECT,
+        subject_id=version.pk,
+        title=f"{version} to {PRODUCTION}",
+        facts=facts_of(version, deep=False),
+        comment=comment,
+        deadline_hours=deadline_hours,
+    )
+
+
+def promote(*, actor: Actor, version: ModelVersion, approval: Approval, current: int | None) -> Alias:
+    """Let `production` point to an approved version, if it still points to the version numbered `current`.
+
+    For the deciding vote, inside its transaction. Raises StaleState if production has moved meanwhile.
+    """
+    policy.require(actor, "approval.decide", version.model)
+    with transaction.atomic():
+        Model.objects.select_for_update().get(pk=version.model_id)
+        require_there(version)
+        held = Alias.objects.select_related("version__model").filter(model=version.model, name=PRODUCTION).first()
+        before = held.version if held else None
+        if (before.number if before else None) != current:
+            raise moved_meanwhile()
+        move = AliasMove(alias=PRODUCTION, kind=MoveKind.PROMOTE, from_version=before, to_version=version)
+        move.approval, move.reason = approval, approval.comment
+        alias = move_alias(actor, move)
+        audit.seal_now()
+    return alias
+
+
+def roll_back(*, actor: Actor, model: Model, alias: str = PRODUCTION, reason: str) -> AliasMove:
+    """Let the alias point to its previous holder again, once the bytes of that one's variants have been read whole.
+
+    The stack of holders loses its top: a second rollback goes to what was before that one. Recorded with the approval
+    that had put the holder there. Raises Conflict `nothing_to_roll_back`, Damaged, StaleState.
+    """
+    policy.require(actor, "model.roll_back", model)
+    check_text("reason", reason, 2000, required=True)
+    top, target = holders(model, alias)
+    if top is None or target is None:
+        raise Conflict(
+            f"There is nothing to roll {alias} of {model} back to.",
+            code="nothing_to_roll_back",
+            field="alias",
+            limit="a holder before this one",
+            hint="Request the promotion of another version.",
+        )
+    missing = missing_bytes(target.to_version)  # outside the transaction: it may take minutes
+    if missing is not None:
+        raise Damaged(missing)
+    with transaction.atomic():
+        Model.objects.select_for_update().get(pk=model.pk)
+        if holders(model, alias)[0] != top:
+            raise moved_meanwhile()
+        move = AliasMove(alias=alias, kind=MoveKind.ROLLBACK, from_version=top.to_version, to_version=target.to_version)
+        move.origin, move.approval, move.reason = target, target.approval, reason
+        move_alias(actor, move)
+        audit.seal_now()
+    return move
+
+
+ACTIONS = {
+    MoveKind.SET: "model.set_alias",
+    MoveKind.PROMOTE: "model.promote",
+    MoveKind.ROLLBACK: "model.roll_back",
+}
+
+
+def move_alias(actor: Actor, move: AliasMove) -> Alias:
+    """Carry a move out: the alias by compare-and-set on where it points, its history and its record."""
+    old, new = move.from_version, move.to_version
+    move.model, move.by = new.model, actor.label
+    if old is None:
+        try:
+            with transaction.atomic():
+                alias = Alias.objects.create(model=new.model, name=move.alias, version=new)
+        except IntegrityError:
+            raise moved_meanwhile() from None
+    else:
+        held = Alias.objects.filter(model=new.model, name=move.alias, version=old)
+        if not held.update(version=new):
+            raise moved_meanwhile()
+        alias = Alias.objects.select_related("version__model").get(model=new.model, name=move.alias)
+    move.save()
+    audit.record(
+        actor=actor,
+        action=ACTIONS[MoveKind(move.kind)],
+        obj=new,
+        reason=move.reason,
+        before={"version": old.number if old else None},
+        after={"model": new.model.name, "alias": move.alias, "version": new.number, "approval": move.approval_id},
+        digests={"version": new.digest, **({"before": old.digest} if old else {})},
+    )
+    return alias
+
+
+def moved_meanwhile() -> StaleState:
+    return StaleState("The alias has moved meanwhile.", field="alias", hint="Read it again and decide anew.")

@@ -1,0 +1,104 @@
+"""What a name, an alias, a tag and a text may be."""
+
+from __future__ import annotations
+
+import re
+
+from apps.accounts.models import SLUG
+from apps.errors import Invalid
+from apps.experiments.keys import check_key
+
+LIKE_A_NUMBER = re.compile(r"v?[0-9]+")
+
+
+def check_name(field: str, name: str) -> None:
+    if not re.search(SLUG.regex, name):
+        raise Invalid(
+            f"{name[:60]!r} cannot be a name.",
+            code="bad_name",
+            field=field,
+            limit="1 to 50 lower-case letters, digits and hyphens, a letter or digit first",
+            hint="For instance wti-forecast.",
+        )
+
+
+def check_alias(name: str) -> None:
+    """A name that could be taken for a version's number is none: v3 must mean the third."""
+    check_name("alias", name)
+    if LIKE_A_NUMBER.fullmatch(name):
+        raise Invalid(
+            f"{name!r} reads like the number of a version.",
+            code="bad_name",
+            field="alias",
+            limit="a word",
+            hint="For instance staging.",
+        )
+
+
+def check_text(field: str, value: str, limit: int, *, required: bool = False) -> None:
+    if len(value) > limit:
+        raise Invalid(
+            f"{field} has {len(value)} characters.", field=field, limit=f"{limit} characters", hint="Shorten it."
+        )
+    if required and not value.strip():
+        raise Invalid(f"Give a {field}.", code="required", field=field, hint="It stands in the audit trail.")
+
+
+# -- as MLflow's clients name things --------------------------------------------------------------------------------
+ALIAS = re.compile(r"[\w\-]+")
+NAME_LENGTH, ALIAS_LENGTH, TAG_LENGTH = 256, 255, 100_000
+
+
+def check_any_name(name: str) -> None:
+    """Any name that fits between two slashes of an address, and that a person can see."""
+    if "/" in name or ":" in name:
+        raise Invalid(
+            f"Invalid model name {name[:60]!r}. Names cannot contain '/' or ':'.",
+            code="bad_name",
+            field="name",
+            limit="no / and no :",
+            hint="They separate the parts of models:/<name>/<version>.",
+        )
+    if name.strip() in {"", ".", ".."} or not name.isprintable():
+        raise Invalid(
+            f"{name[:60]!r} cannot be the name of a model.",
+            code="bad_name",
+            field="name",
+            limit="letters that can be seen, and not only dots",
+            hint="For instance wti-forecast.",
+        )
+    check_length("name", name, NAME_LENGTH)
+
+
+def check_client_alias(name: str) -> None:
+    """As the reference: letters, digits, underscores, hyphens; not what means the newest or a number."""
+    check_length("Registered model alias name", name, ALIAS_LENGTH)
+    if not ALIAS.fullmatch(name):
+        raise Invalid(
+            f"Invalid alias name: {name[:60]!r}. Names may only contain alphanumerics, underscores (_), and dashes "
+            "(-).",
+            code="bad_name",
+            field="alias",
+            hint="For instance champion.",
+        )
+    if name.lower() == "latest":
+        raise Invalid("'latest' alias name (case insensitive) is reserved.", code="bad_name", field="alias")
+    if re.fullmatch(r"v\d+", name, re.IGNORECASE):
+        raise Invalid(f"Version alias name {name!r} is reserved.", code="bad_name", field="alias")
+
+
+def check_tag(key: str, value: str) -> None:
+    """As the reference: a key that would do as a relative path, and a value that is not endless."""
+    check_key(key)
+    check_length("value", value, TAG_LENGTH)
+
+
+def check_length(field: str, value: str, limit: int) -> None:
+    if len(value) > limit:
+        raise Invalid(
+            f"'{field}' exceeds the maximum length of {limit} characters",
+            code="too_long",
+            field=field,
+            limit=limit,
+            hint="Shorten it.",
+        )

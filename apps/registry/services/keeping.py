@@ -1,0 +1,55 @@
+"""What keeps a model or a version from being deleted or renamed: production, approvals, and what was made from it."""
+
+from __future__ import annotations
+
+from django.db.models import CharField, QuerySet
+from django.db.models.functions import Cast
+
+from apps.approvals.models import Approval
+from apps.approvals.states import ApprovalState
+from apps.errors import Conflict
+from apps.lineage.models import Edge
+from apps.registry.models import Alias, AliasMove, Model, ModelVersion
+from apps.registry.states import PROTECTED, SUBJECT
+
+
+def require_unused(model: Model, versions: QuerySet[ModelVersion]) -> None:
+    """Raise Conflict where one of these versions of the model is needed; call it with the model locked."""
+    require_free(model, "deleted", versions)
+    moved = AliasMove.objects.filter(model=model, alias__in=PROTECTED, to_version__in=versions)
+    if number := moved.values_list("to_version__number", flat=True).order_by("pk").first():
+        raise needed(
+            f"Production of {model} has pointed to v{number}: a rollback may go back to it.",
+            "Keep it; it costs only its bytes.",
+        )
+    keys = versions.order_by().annotate(key=Cast("pk", CharField())).values("key")
+    edge = Edge.objects.filter(project=model.project_id, source_type="model_version", source_id__in=keys).first()
+    if edge is not None:
+        raise needed(
+            f"{edge.source_label or model} is cited: {edge.target_type} {edge.target_label or edge.target_id} was made "
+            "from it.",
+            "Its lineage shows what was made from it.",
+        )
+
+
+def require_free(model: Model, what: str, versions: QuerySet[ModelVersion] | None = None) -> None:
+    """Raise Conflict where production points to one of the versions (None: any of the model), or may soon."""
+    among = ModelVersion.objects.filter(model=model) if versions is None else versions
+    held = Alias.objects.filter(model=model, name__in=PROTECTED, version__in=among).select_related("version").first()
+    if held is not None:
+        raise needed(
+            f"{model} cannot be {what}: {held.name} points to v{held.version.number}.",
+            "Let the approvers move production elsewhere first.",
+        )
+    asked = Approval.objects.filter(project=model.project_id, subject_type=SUBJECT, state=ApprovalState.PENDING)
+    waiting = {int(subject): pk for subject, pk in asked.values_list("subject_id", "pk")}
+    found = among.filter(pk__in=waiting).values_list("pk", flat=True).first() if waiting else None
+    if found is not None:
+        raise needed(
+            f"{model} cannot be {what}: approval #{waiting[found]} is about one of its versions.",
+            "Withdraw the request, or wait for the decision.",
+        )
+
+
+def needed(message: str, hint: str) -> Conflict:
+    return Conflict(message, code="still_needed", field="model", hint=hint)

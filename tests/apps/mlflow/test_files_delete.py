@@ -1,0 +1,29 @@
+"""DELETE mlflow-artifacts/artifacts/<path>: a file, or a folder with everything in it."""
+
+from __future__ import annotations
+
+from apps.audit.models import AuditRecord
+from apps.experiments.models import RunArtifact
+from tests.apps.mlflow.conftest import FILES
+
+
+def test_a_file_and_a_folder_go(track, place):
+    for path in ("a", "sub/b", "sub/c", "subway"):
+        track.put(f"{place}/{path}", b"x")
+    track.delete(f"{FILES}{place}/a")
+    track.delete(f"{FILES}{place}/sub")
+    assert [row.path for row in RunArtifact.objects.all()] == ["subway"]
+    assert AuditRecord.objects.filter(action="run.delete_files").count() == 2
+
+
+def test_what_is_not_there_is_gone_already(track, place):
+    assert track.delete(f"{FILES}{place}/nothing") == {}
+    assert not AuditRecord.objects.filter(action="run.delete_files").exists()
+
+
+def test_nobody_else_may(client_of, viewer, stranger, track, place):
+    track.put(f"{place}/a", b"x")
+    assert client_of(viewer).refused("DELETE", f"{FILES}{place}/a")[0] == 403
+    client_of(stranger).delete(f"{FILES}{place}/a")
+    assert RunArtifact.objects.count() == 1
+    assert track.refused("DELETE", f"{FILES}{place}/%2e%2e/a")[::2] == (400, "Invalid path")

@@ -1,0 +1,52 @@
+"""GET mlflow-artifacts/artifacts/<path>, get-artifact: files come back whole, or as a range."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.artifacts.store import store
+from tests.apps.mlflow.conftest import FILES
+
+
+@pytest.fixture
+def note(track, place):
+    track.put(f"{place}/notes/note.txt", b"hello world")
+    return f"{FILES}{place}/notes/note.txt"
+
+
+def test_a_file_is_sent_to_be_saved(track, note):
+    response = track.send("GET", note)
+    assert response.getvalue() == b"hello world"
+    assert response["Content-Disposition"] == 'attachment; filename="note.txt"'
+    assert response["Content-Type"] == "text/plain"
+
+
+def test_a_range_of_it(track, note):
+    response = track.client.get(note, headers={"range": "bytes=6-"}, **track.headers)
+    assert (response.status_code, response.getvalue()) == (206, b"world")
+
+
+@pytest.mark.parametrize("path", ["notes", "notes/other.txt", ""])
+def test_what_is_no_file_is_not_there(track, place, note, path):
+    assert track.refused("GET", f"{FILES}{place}/{path}")[:2] == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_a_token_of_another_project_sees_none(client_of, stranger, note):
+    assert client_of(stranger).refused("GET", note)[:2] == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+def test_nobody_without_a_token(client, note):
+    assert client.get(note).status_code == 401
+
+
+def test_bytes_that_are_gone_are_named(track, place, run, note):
+    store().set_aside(run.artifacts.get().artifact_id)
+    assert track.refused("GET", note)[:2] == (409, "RESOURCE_CONFLICT")
+
+
+def test_by_a_link(track, run, note):
+    link = f"/get-artifact?run_uuid={run.pk}&path=notes/note.txt"
+    assert track.send("GET", link).getvalue() == b"hello world"
+    for path, expected in (("nothing", 404), ("../x", 400), ("", 400)):
+        assert track.refused("GET", f"/get-artifact?run_id={run.pk}&path={path}")[0] == expected
+    assert track.refused("GET", f"/get-artifact?run_id={'0' * 32}&path=notes/note.txt")[0] == 404

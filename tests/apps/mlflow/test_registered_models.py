@@ -1,0 +1,127 @@
+"""registered-models/* but aliases: made, described, renamed, tagged, deleted."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.audit.models import AuditRecord
+from apps.registry.models import Model
+
+
+@pytest.fixture
+def model(track):
+    return track.post("registered-models/create", name="scorer")["registered_model"]
+
+
+def test_any_name_but_two_letters(track):
+    for name in ("Model of 1.2 (new)", "模型 é", "a%2Fb", "x" * 256):
+        assert track.post("registered-models/create", name=name)["registered_model"]["name"] == name
+        assert track.get("registered-models/get", name=name)["registered_model"]["name"] == name
+
+
+def test_one_with_everything(track):
+    tags = [{"key": "team", "value": "vision"}]
+    told = track.post("registered-models/create", name="detector", description="Finds", tags=tags)
+    assert set(told["registered_model"]) == {
+        "name",
+        "description",
+        "tags",
+        "creation_timestamp",
+        "last_updated_timestamp",
+    }
+    assert track.get("registered-models/get", name="detector") == told
+    assert AuditRecord.objects.filter(action="model.create").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "text"),
+    [
+        ({}, "INVALID_PARAMETER_VALUE", "Missing value for required parameter 'name'"),
+        ({"name": ""}, "INVALID_PARAMETER_VALUE", "Missing value for required parameter 'name'"),
+        ({"name": 5}, "INVALID_PARAMETER_VALUE", "Invalid value 5 for parameter 'name' supplied"),
+        ({"name": "a/b"}, "INVALID_PARAMETER_VALUE", "Invalid model name 'a/b'. Names cannot contain '/' or ':'."),
+        ({"name": "a:b"}, "INVALID_PARAMETER_VALUE", "Invalid model name 'a:b'. Names cannot contain '/' or ':'."),
+        ({"name": ".."}, "INVALID_PARAMETER_VALUE", "'..' cannot be the name of a model."),
+        ({"name": "a\nb"}, "INVALID_PARAMETER_VALUE", "'a\\nb' cannot be the name of a model."),
+        ({"name": "x" * 257}, "INVALID_PARAMETER_VALUE", "'name' exceeds the maximum length of 256 characters"),
+        ({"name": "x", "tags": [{"key": "", "value": "x"}]}, "INVALID_PARAMETER_VALUE", 'Invalid value "" for'),
+        ({"name": "x", "description": "y" * 5001}, "INVALID_PARAMETER_VALUE", "description has 5001 characters"),
+        ({"name": "scorer"}, "RESOURCE_ALREADY_EXISTS", "Registered Model (name=scorer) already exists."),
+    ],
+)
+def test_nonsense_makes_none(track, model, body, code, text):
+    status, found, told = track.refused("POST", "registered-models/create", body)
+    assert (status, found, told.startswith(text)) == (400, code, True), told
+    assert Model.objects.count() == 1
+
+
+def test_described_renamed_and_tagged(track, model):
+    told = track.patch("registered-models/update", name="scorer", description="Better")["registered_model"]
+    assert told["description"] == "Better"
+    assert "description" not in track.patch("registered-models/update", name="scorer")["registered_model"]
+    for value in ("early", "late"):
+        track.post("registered-models/set-tag", name="scorer", key="stage", value=value)
+    assert track.post("registered-models/rename", name="scorer", new_name="grader")["registered_model"]["tags"] == [
+        {"key": "stage", "value": "late"}
+    ]
+    for _ in range(2):
+        assert track.delete("registered-models/delete-tag", name="grader", key="stage") == {}
+    assert "tags" not in track.get("registered-models/get", name="grader")["registered_model"]
+    actions = AuditRecord.objects.filter(object_type="model").order_by("pk").values_list("action", flat=True)
+    assert list(actions) == [
+        "model.create",
+        "model.describe",
+        "model.describe",
+        "model.tag",
+        "model.tag",
+        "model.rename",
+        "model.untag",
+    ]
+
+
+def test_a_name_that_is_taken_is_not_given(track, model):
+    track.post("registered-models/create", name="other")
+    found = track.refused("POST", "registered-models/rename", {"name": "other", "new_name": "scorer"})
+    assert found[:2] == (400, "RESOURCE_ALREADY_EXISTS")
+    assert track.post("registered-models/rename", name="other", new_name="other")
+
+
+@pytest.mark.parametrize(("key", "value"), [("k" * 251, ""), ("a;b", ""), ("../a", ""), ("a", "v" * 100_001)])
+def test_tags_that_cannot_be(track, model, key, value):
+    body = {"name": "scorer", "key": key, "value": value}
+    assert track.refused("POST", "registered-models/set-tag", body)[:2] == (400, "INVALID_PARAMETER_VALUE")
+
+
+def test_deleted_its_name_is_free_and_its_numbers_are_not_its(track, logged, version_of):
+    version_of(logged(), "scorer")
+    assert track.delete("registered-models/delete", name="scorer") == {}
+    assert track.refused("DELETE", "registered-models/delete", {"name": "scorer"})[0] == 404
+    assert track.refused("GET", "model-versions/get", {"name": "scorer", "version": "1"})[0] == 404
+    assert version_of(logged(), "scorer")["version"] == "1"
+    assert Model.objects.filter(name="scorer").count() == 2
+
+
+CALLS = [
+    ("POST", "registered-models/create", {"name": "scorer"}),
+    ("PATCH", "registered-models/update", {"name": "scorer", "description": "x"}),
+    ("POST", "registered-models/rename", {"name": "scorer", "new_name": "x"}),
+    ("DELETE", "registered-models/delete", {"name": "scorer"}),
+    ("POST", "registered-models/set-tag", {"name": "scorer", "key": "a", "value": "b"}),
+    ("DELETE", "registered-models/delete-tag", {"name": "scorer", "key": "a"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CALLS)
+def test_nobody_else_may(client_of, viewer, stranger, model, method, path, body):
+    assert client_of(viewer).refused(method, path, body)[:2] == (403, "PERMISSION_DENIED")
+    if path != "registered-models/create":
+        status, _, text = client_of(stranger).refused(method, path, body)
+        assert (status, text) == (404, "Registered Model with name=scorer not found")
+
+
+def test_get_is_cheap_however_many_versions(track, logged, version_of, django_assert_num_queries):
+    for _ in range(3):
+        version_of(logged(), "scorer")
+    with django_assert_num_queries(7):  # the token, the model, its aliases, tags, versions, their tags and aliases
+        told = track.get("registered-models/get", name="scorer")["registered_model"]
+    assert [one["version"] for one in told["latest_versions"]] == ["3"]

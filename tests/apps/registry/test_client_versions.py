@@ -1,0 +1,175 @@
+"""A version that a client made of a folder: its pages, its REST, its promotion, without any variant."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from apps.accounts.proofs import Proof
+from apps.approvals.models import Approval
+from apps.approvals.services import approve
+from apps.artifacts.services import Damaged
+from apps.artifacts.store import store
+from apps.errors import Conflict
+from apps.experiments.models import Experiment, LoggedModel, LoggedModelArtifact
+from apps.registry.facts import facts_of
+from apps.registry.models import Alias
+from apps.registry.services import create_client_model, record_version, request_promotion, roll_back
+from apps.registry.views import TABS
+
+NAME = "Modèle 1.2 (α) %2F?#"
+MLMODEL = b"flavors:\n  sklearn:\n    sklearn_version: 1.5.0\n  python_function: {python_version: 3.11.9}\n"
+
+
+@pytest.fixture
+def source(project, held):
+    """source({path: bytes}) -> the id of a logged model with these files."""
+
+    def make(files):
+        experiment = Experiment.objects.get_or_create(
+            project=project, number=0, defaults={"name": "Default", "created_by": "x"}
+        )[0]
+        model = LoggedModel.objects.create(project=project, experiment=experiment, name="net", created_by="engineer")
+        for path, data in files.items():
+            artifact = held(data)
+            LoggedModelArtifact.objects.create(
+                model=model, path=path, artifact=artifact, size=artifact.size, media_type="text/plain"
+            )
+        return model.pk
+
+    return make
+
+
+@pytest.fixture
+def made(actor_for, engineer, project, source):
+    """made({path: bytes}) -> the next version of the model NAME."""
+
+    def make(files=None):
+        key, who = source(files or {"MLmodel": MLMODEL, "data/w.bin": b"weights"}), actor_for(engineer)
+        if not project.models.filter(name=NAME).exists():
+            create_client_model(actor=who, project=project, name=NAME)
+        source_uri = f"models:/{key}"
+        return record_version(actor=who, project=project, name=NAME, source=source_uri, model_id=key)
+
+    return make
+
+
+@pytest.fixture
+def promoted(actor_for, engineer, approver):
+    def promote(version):
+        asked = request_promotion(actor=actor_for(engineer), version=version, comment="please")
+        proof, digest = Proof(user_id=approver.pk, method="password"), asked.facts_digest
+        return approve(actor=actor_for(approver), approval=asked, facts_digest=digest, reason="good", proof=proof)
+
+    return promote
+
+
+def address(number, tab=""):
+    return f"/p/demo/models/{quote(NAME, safe='')}/{number}" + (f"/{tab}" if tab else "")
+
+
+@pytest.mark.parametrize("tab", ["", *TABS[1:]])
+def test_every_tab_stands(made, web, engineer, tab):
+    made(), made()
+    response = web(engineer).get(address(2, tab))
+    assert response.status_code == 200
+    assert "Modèle 1.2 (α) %2F?#" in response.content.decode()
+
+
+def test_its_files_and_how_to_load_it(made, web, engineer):
+    version = made()
+    text = web(engineer).get(address(1)).content.decode()
+    assert version.files.get(path="MLmodel").artifact_id in text
+    assert "sklearn" in text
+    assert "1.5.0" in text
+    assert "mlflow.pyfunc.load_model" in text
+    assert "No figure was measured here: a client brought the files." in text
+
+
+@pytest.mark.parametrize(
+    "told", [b"", b"- a list", b"flavors: [", b"a: &a [*a]", b"flavors: 5\nsignature: 7", b"\xff\xfe"]
+)
+def test_an_mlmodel_of_nonsense_breaks_no_page(made, web, engineer, told):
+    made({"MLmodel": told})
+    assert web(engineer).get(address(1)).status_code == 200
+
+
+def test_the_model_and_the_list_stand(made, web, engineer):
+    made()
+    client = web(engineer)
+    here = f"/p/demo/models/{quote(NAME, safe='')}"
+    for page in (here, f"{here}/history", f"{here}/audit", "/p/demo/models"):
+        assert client.get(page).status_code == 200
+    assert quote(NAME, safe="/~:@!$&'()*+,;=") in client.get("/p/demo/models").content.decode()
+
+
+def test_rest_takes_the_name_too(made, api, engineer):
+    version = made()
+    url = f"/api/v1/projects/demo/models/{quote(NAME, safe='')}"
+    assert api(engineer).get(url).json()["name"] == NAME
+    told = api(engineer).get(f"{url}/versions/1").json()
+    assert told["files"][0] == {"path": "MLmodel", "sha256": version.files.first().artifact_id, "size": len(MLMODEL)}
+    assert (told["variants"], told["links"]["document"]) == ([], None)
+    assert api(engineer).get(f"{url}/versions/1/compare?with=1").status_code == 200
+
+
+def test_approved_it_is_production(made, promoted, approver, web):
+    first, second = made(), made({"MLmodel": MLMODEL, "w": b"other"})
+    promoted(first)
+    promoted(second)
+    assert Alias.objects.get(name="production").version == second
+    page = web(approver).get(f"/p/demo/approvals/{Approval.objects.latest('pk').pk}")
+    assert page.status_code == 200
+    assert "data/w.bin" not in page.content.decode()
+    assert "MLmodel" in page.content.decode()
+
+
+def test_and_goes_back_to_the_one_before(made, promoted, actor_for, engineer):
+    first, second = made(), made({"w": b"other"})
+    promoted(first)
+    promoted(second)
+    roll_back(actor=actor_for(engineer), model=second.model, reason="worse")
+    assert Alias.objects.get(name="production").version == first
+
+
+def test_the_facts_are_those_of_its_bytes(made):
+    version = made()
+    facts = facts_of(version, deep=True)
+    files = facts["candidate"]["files"]
+    assert {path: told["intact"] for path, told in files.items()} == {"MLmodel": True, "data/w.bin": True}
+    store().set_aside(files["data/w.bin"]["sha256"])
+    assert facts_of(version, deep=True)["candidate"]["files"]["data/w.bin"] == {
+        "size": 7,
+        "sha256": "",
+        "intact": False,
+    }
+    assert json.dumps(facts)
+
+
+def test_bytes_that_are_gone_are_not_asked_for(made, actor_for, engineer, approver):
+    version = made()
+    store().set_aside(version.files.get(path="data/w.bin").artifact_id)
+    with pytest.raises(Damaged):
+        request_promotion(actor=actor_for(engineer), version=version)
+
+
+def test_nor_is_what_has_no_files(made, actor_for, engineer, project, approver, web):
+    made()
+    who = actor_for(engineer)
+    empty = record_version(actor=who, project=project, name=NAME, source="s3://bucket/x")
+    with pytest.raises(Conflict) as caught:
+        request_promotion(actor=who, version=empty)
+    assert caught.value.code == "no_files"
+    assert "It has no files here" in web(engineer).get(address(2)).content.decode()
+
+
+def test_bytes_written_over_void_the_approval(made, actor_for, engineer, approver):
+    version = made()
+    asked = request_promotion(actor=actor_for(engineer), version=version)
+    store().set_aside(version.files.get(path="data/w.bin").artifact_id)
+    proof, digest = Proof(user_id=approver.pk, method="password"), asked.facts_digest
+    with pytest.raises(Conflict):
+        approve(actor=actor_for(approver), approval=asked, facts_digest=digest, reason="good", proof=proof)
+    assert not Alias.objects.exists()
