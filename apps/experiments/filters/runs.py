@@ -17,6 +17,7 @@ from apps.experiments.filters.sql import (
     TRUE,
     Sql,
     all_of,
+    exists,
     marks,
     moment_condition,
     number_condition,
@@ -28,6 +29,7 @@ from apps.experiments.states import RunState
 
 RUN = "experiments_run"
 TABLES = {PARAMETER: "experiments_runparam", TAG: "experiments_runtag", METRIC: "experiments_metric"}
+JOINED = 2  # comparisons that a planner may take in any order; what a filter says after these is only checked
 RUN_NAME_TAG = "mlflow.runName"  # the run's name, no row of its own
 STATES = {state.value.upper(): state.value for state in RunState}
 ARTIFACT_URI = (
@@ -52,28 +54,25 @@ def matching(comparisons: Iterable[Comparison]) -> RawSQL:
 
 
 def condition_of(comparisons: Iterable[Comparison]) -> Sql:
-    return all_of([condition(comparison) for comparison in comparisons])
+    return all_of([condition(one, apart=number >= JOINED) for number, one in enumerate(dict.fromkeys(comparisons))])
 
 
-def condition(comparison: Comparison) -> Sql:
+def condition(comparison: Comparison, *, apart: bool = False) -> Sql:
     if comparison.kind == DATASET:
-        return of_dataset(comparison)
+        return of_dataset(comparison, apart=apart)
     if comparison.kind == TAG and comparison.key == RUN_NAME_TAG:
         return of_name(comparison)
     if comparison.kind == ATTRIBUTE:
         return of_attribute(comparison)
-    return of_key(comparison)
+    return of_key(comparison, apart=apart)
 
 
-def of_key(comparison: Comparison) -> Sql:
+def of_key(comparison: Comparison, *, apart: bool) -> Sql:
     """A parameter, tag or metric: only runs that have the key, unless it must be missing."""
-    table, negated = TABLES[comparison.kind], comparison.operator == "IS NULL"
     value = TRUE if comparison.value is None else value_condition("x", comparison)
-    return Sql(
-        f"{'NOT ' if negated else ''}EXISTS (SELECT 1 FROM {table} x WHERE x.run_id = {RUN}.id"
-        f" AND x.key = %s AND {value.text})",
-        (comparison.key, *value.params),
-    )
+    text = f"{TABLES[comparison.kind]} x WHERE x.run_id = {RUN}.id AND x.key = %s AND {value.text}"
+    rows = Sql(text, (comparison.key, *value.params))
+    return exists(rows, negated=comparison.operator == "IS NULL", apart=apart)
 
 
 def value_condition(alias: str, comparison: Comparison) -> Sql:
@@ -122,14 +121,12 @@ def of_name(comparison: Comparison) -> Sql:
     return text_condition(f"{RUN}.name", comparison.operator, comparison.value)  # type: ignore[arg-type]
 
 
-def of_dataset(comparison: Comparison) -> Sql:
+def of_dataset(comparison: Comparison, *, apart: bool) -> Sql:
     """Runs with some dataset like that: one that is not so does not hinder another that is."""
     value = text_condition(f"x.{comparison.key}", comparison.operator, comparison.value)  # type: ignore[arg-type]
     some = " AND x.context <> ''" if comparison.key == "context" else ""
-    return Sql(
-        f"EXISTS (SELECT 1 FROM experiments_rundataset x WHERE x.run_id = {RUN}.id AND {value.text}{some})",
-        value.params,
-    )
+    rows = Sql(f"experiments_rundataset x WHERE x.run_id = {RUN}.id AND {value.text}{some}", value.params)
+    return exists(rows, apart=apart)
 
 
 # -- where to begin -------------------------------------------------------------------------------------------------

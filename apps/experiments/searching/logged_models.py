@@ -21,6 +21,7 @@ from apps.experiments.filters.sql import (
     TRUE,
     Sql,
     all_of,
+    exists,
     joined,
     marks,
     moment_condition,
@@ -134,7 +135,7 @@ def measured(metric: Sql, datasets: Sequence[Dataset]) -> Sql:
         either = joined(" OR ", [on(one, "x") for one in datasets])
         conditions.append(Sql(f"({either.text})", either.params))
     where = all_of(conditions)
-    return Sql(f"EXISTS (SELECT 1 FROM {METRICS} x WHERE {where.text})", where.params)
+    return exists(Sql(f"{METRICS} x WHERE {where.text}", where.params), apart=True)
 
 
 def on(dataset: Dataset, alias: str) -> Sql:

@@ -87,7 +87,8 @@ def search_runs(actor: Actor, project_id: int, query: RunQuery) -> FoundRuns:
     if not places:
         return FoundRuns([], "")
     rest = left_for(orders, comparisons)
-    services.take_in(experiment_ids=list(places))
+    if waiting(list(places)):
+        services.take_in(experiment_ids=list(places))
     few = few_runs(project_id, list(places), rest)
     if few is not None and not few:
         return FoundRuns([], "")
@@ -113,6 +114,12 @@ def places_of(actor: Actor, project_id: int, numbers: Sequence[str]) -> dict[int
         return {}
     text = "SELECT id, number, artifact_location FROM experiments_experiment WHERE project_id = %s AND number IN"
     return {row[0]: Place(*row) for row in fetch(f"{text} ({marks(wanted)})", (project_id, *wanted))}
+
+
+def waiting(experiments: list[int]) -> bool:
+    """Whether clients have sent points of metrics that are not in their rows yet."""
+    text = f"SELECT 1 FROM experiments_metricbatch WHERE experiment_id IN ({marks(experiments)}) LIMIT 1"
+    return bool(fetch(text, experiments))
 
 
 def few_runs(project: int, experiments: list[int], comparisons: Sequence[Comparison]) -> list[str] | None:

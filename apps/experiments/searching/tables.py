@@ -8,7 +8,7 @@ from typing import Any
 
 from apps.experiments.filters.grammar import Comparison
 from apps.experiments.filters.orders import Order
-from apps.experiments.filters.sql import TRUE, Sql, all_of, rows_of, text_condition
+from apps.experiments.filters.sql import TRUE, Sql, all_of, exists, rows_of, text_condition
 from apps.experiments.searching.paging import Column, behind, edge_of, make_token, order_of, read_token
 
 
@@ -49,11 +49,9 @@ def in_order(ids: Sequence[Any], rows: Mapping[Any, Any]) -> list[Any]:
 def of_key(table: str, owner: str, key: str, comparison: Comparison, value: Callable[[Comparison], Sql]) -> Sql:
     """A row in `table`, whose column `owner` is `key`, has the key of the comparison, and its value holds."""
     condition = TRUE if comparison.value is None else value(comparison)
-    negated = "NOT " if comparison.operator == "IS NULL" else ""
-    return Sql(
-        f"{negated}EXISTS (SELECT 1 FROM {table} x WHERE x.{owner} = {key} AND x.key = %s AND {condition.text})",
-        (comparison.key, *condition.params),
-    )
+    text = f"{table} x WHERE x.{owner} = {key} AND x.key = %s AND {condition.text}"
+    rows = Sql(text, (comparison.key, *condition.params))
+    return exists(rows, negated=comparison.operator == "IS NULL", apart=True)
 
 
 def text_value(comparison: Comparison) -> Sql:

@@ -189,6 +189,14 @@ def test_a_value_that_many_runs_have_is_walked_to(ask, keep, one, monkeypatch):
     assert ask("params.k = 'x'", limit=1) == "fdb"
 
 
+def test_many_comparisons_mean_what_one_means(ask, keep, one):
+    keep([one("a", params={"k": "x"}, tags={"t": "y"}), one("b", params={"k": "x"})])
+    both = ["params.k = 'x'", "params.k LIKE 'x%'", "params.k != 'z'", "tags.u IS NULL", "dataset.name = 'wine'"]
+    assert ask(" AND ".join(both[:4])) == "ab"
+    assert ask(" AND ".join([*both[:4], "tags.t IS NULL", "tags.t IS NULL"])) == "b"
+    assert ask(" AND ".join(both)) == ""
+
+
 def test_the_same_conditions_serve_a_queryset(keep):
     runs = made_runs()
     keep(runs)
