@@ -49,7 +49,10 @@ class Experiment(models.Model):
             models.UniqueConstraint(fields=["project", "number"], name="experiment_number"),
             models.UniqueConstraint(fields=["project", "name"], name="experiment_name"),
         ]
-        indexes = [models.Index(fields=["project", "-updated_at", "-number"], name="experiment_by_change")]
+        indexes = [
+            models.Index(fields=["project", "-updated_at", "-number"], name="experiment_by_change"),
+            models.Index(fields=["project", "-created_at", "number"], name="experiment_by_age"),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import models as tables
 
+from apps.experiments.filters.sql import EPOCH, MILLISECOND
 from apps.experiments.models import Experiment, Metric, RunDataset, RunModel, RunParam, RunTag
 from apps.experiments.states import RunState
 
@@ -18,7 +19,7 @@ WORKSPACE = "default"  # the only one: a project takes its place
 
 
 def milliseconds(at: datetime | None) -> int | None:
-    return None if at is None else round(at.timestamp() * 1000)
+    return None if at is None else (at - EPOCH) // MILLISECOND  # as searches count them
 
 
 def stage(deleted_at: datetime | None) -> str:

@@ -21,6 +21,8 @@ from apps.mlflow import (
     multipart,
     registered,
     runs,
+    search,
+    search_models,
     server,
     versions,
 )
@@ -46,6 +48,8 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "experiments/create"): Call(experiments.create, TRACK),
     ("GET", "experiments/get"): Call(experiments.get, VIEW),
     ("GET", "experiments/get-by-name"): Call(experiments.get_by_name, VIEW),
+    ("POST", "experiments/search"): Call(search.experiments, VIEW),
+    ("GET", "experiments/search"): Call(search.experiments, VIEW),
     ("POST", "experiments/update"): Call(experiments.update, TRACK),
     ("POST", "experiments/delete"): Call(experiments.delete, TRACK),
     ("POST", "experiments/restore"): Call(experiments.restore, TRACK),
@@ -53,6 +57,7 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "experiments/delete-experiment-tag"): Call(experiments.delete_tag, TRACK),
     # files and logged models; more of them below
     ("GET", "artifacts/list"): Call(files.list_of_run, VIEW),
+    ("POST", "logged-models/search"): Call(search_models.logged, VIEW),
     ("POST", "logged-models"): Call(logged_models.create, TRACK),
     # registered models
     ("POST", "registered-models/create"): Call(registered.create, "model.create"),
@@ -65,10 +70,12 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "registered-models/alias"): Call(registered.set_alias, ALIAS),
     ("DELETE", "registered-models/alias"): Call(registered.delete_alias, ALIAS),
     ("GET", "registered-models/alias"): Call(registered.get_alias, SEE),
+    ("GET", "registered-models/search"): Call(search_models.models, SEE),
     ("POST", "registered-models/get-latest-versions"): Call(registered.latest_versions, SEE),
     ("GET", "registered-models/get-latest-versions"): Call(registered.latest_versions, SEE),
     # their versions
     ("POST", "model-versions/create"): Call(versions.create, "model.record_version"),
+    ("GET", "model-versions/search"): Call(search_models.model_versions, SEE),
     ("GET", "model-versions/get"): Call(versions.get, SEE),
     ("PATCH", "model-versions/update"): Call(versions.update, SAY),
     ("DELETE", "model-versions/delete"): Call(versions.delete, "model.delete"),
@@ -79,6 +86,7 @@ CALLS: dict[tuple[str, str], Call] = {
     # runs
     ("POST", "runs/create"): Call(runs.create, TRACK),
     ("GET", "runs/get"): Call(runs.get, VIEW),
+    ("POST", "runs/search"): Call(search.runs, VIEW),
     ("POST", "runs/update"): Call(runs.update, TRACK),
     ("POST", "runs/delete"): Call(runs.delete, TRACK),
     ("POST", "runs/restore"): Call(runs.restore, TRACK),

@@ -21,8 +21,9 @@ NUMERIC_OPERATORS = ("=", "!=", ">", ">=", "<", "<=")
 TEXT_OPERATORS = ("=", "!=", "LIKE", "ILIKE")
 NULL_OPERATORS = ("IS NULL", "IS NOT NULL")
 LIST_OPERATORS = ("IN", "NOT IN")
-MOST_COMPARISONS = 100  # of one filter: each is a subquery
+MOST_COMPARISONS = 50  # of one filter: each is a subquery
 MOST_LISTED = 10_000  # texts after IN
+MOST_PATTERN = 8000  # characters after LIKE: no tag is longer, and SQLite takes no more than 50,000 bytes
 
 
 class FilterError(Invalid):
@@ -277,8 +278,11 @@ def texts_of(token: Token) -> tuple[str, ...]:
 def check_operator(comparison: Comparison, operator: Operator, vocabulary: Vocabulary) -> None:
     allowed = vocabulary.operators(comparison.kind, comparison.key)
     if comparison.operator in allowed:
-        matched = (comparison.operator in LIST_OPERATORS) == isinstance(comparison.value, tuple)
-        if matched:
+        value = comparison.value
+        if comparison.operator in ("LIKE", "ILIKE") and isinstance(value, str) and len(value) > MOST_PATTERN:
+            said = f"Invalid pattern after {comparison.operator}: {len(value)} characters, at most {MOST_PATTERN}."
+            raise FilterError(said, start=operator.start, end=operator.end)
+        if (comparison.operator in LIST_OPERATORS) == isinstance(value, tuple):
             return
         said = f"Invalid comparison of a list of values by '{comparison.operator}'. Use IN or NOT IN."
         raise FilterError(said, start=operator.start, end=operator.end)

@@ -7,7 +7,6 @@ a walk along any order of runs asks one index entry a condition.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
@@ -18,6 +17,8 @@ from apps.experiments.filters.sql import (
     TRUE,
     Sql,
     all_of,
+    exists,
+    marks,
     moment_condition,
     number_condition,
     on_postgres,
@@ -28,6 +29,7 @@ from apps.experiments.states import RunState
 
 RUN = "experiments_run"
 TABLES = {PARAMETER: "experiments_runparam", TAG: "experiments_runtag", METRIC: "experiments_metric"}
+JOINED = 2  # comparisons that a planner may take in any order; what a filter says after these is only checked
 RUN_NAME_TAG = "mlflow.runName"  # the run's name, no row of its own
 STATES = {state.value.upper(): state.value for state in RunState}
 ARTIFACT_URI = (
@@ -39,7 +41,7 @@ COLUMNS = {
     "run_name": f"{RUN}.name",
     "status": f"{RUN}.state",
     "artifact_uri": ARTIFACT_URI,
-    "user_id": f"{RUN}.client_user",
+    "user_id": f"(CASE WHEN {RUN}.job_id IS NULL THEN {RUN}.client_user ELSE {RUN}.created_by END)",
     "start_time": f"{RUN}.started_at",
     "end_time": f"{RUN}.ended_at",
 }
@@ -52,28 +54,25 @@ def matching(comparisons: Iterable[Comparison]) -> RawSQL:
 
 
 def condition_of(comparisons: Iterable[Comparison]) -> Sql:
-    return all_of([condition(comparison) for comparison in comparisons])
+    return all_of([condition(one, apart=number >= JOINED) for number, one in enumerate(dict.fromkeys(comparisons))])
 
 
-def condition(comparison: Comparison) -> Sql:
+def condition(comparison: Comparison, *, apart: bool = False) -> Sql:
     if comparison.kind == DATASET:
-        return of_dataset(comparison)
+        return of_dataset(comparison, apart=apart)
     if comparison.kind == TAG and comparison.key == RUN_NAME_TAG:
         return of_name(comparison)
     if comparison.kind == ATTRIBUTE:
         return of_attribute(comparison)
-    return of_key(comparison)
+    return of_key(comparison, apart=apart)
 
 
-def of_key(comparison: Comparison) -> Sql:
+def of_key(comparison: Comparison, *, apart: bool) -> Sql:
     """A parameter, tag or metric: only runs that have the key, unless it must be missing."""
-    table, negated = TABLES[comparison.kind], comparison.operator == "IS NULL"
     value = TRUE if comparison.value is None else value_condition("x", comparison)
-    return Sql(
-        f"{'NOT ' if negated else ''}EXISTS (SELECT 1 FROM {table} x WHERE x.run_id = {RUN}.id"
-        f" AND x.key = %s AND {value.text})",
-        (comparison.key, *value.params),
-    )
+    text = f"{TABLES[comparison.kind]} x WHERE x.run_id = {RUN}.id AND x.key = %s AND {value.text}"
+    rows = Sql(text, (comparison.key, *value.params))
+    return exists(rows, negated=comparison.operator == "IS NULL", apart=apart)
 
 
 def value_condition(alias: str, comparison: Comparison) -> Sql:
@@ -122,32 +121,35 @@ def of_name(comparison: Comparison) -> Sql:
     return text_condition(f"{RUN}.name", comparison.operator, comparison.value)  # type: ignore[arg-type]
 
 
-def of_dataset(comparison: Comparison) -> Sql:
+def of_dataset(comparison: Comparison, *, apart: bool) -> Sql:
     """Runs with some dataset like that: one that is not so does not hinder another that is."""
     value = text_condition(f"x.{comparison.key}", comparison.operator, comparison.value)  # type: ignore[arg-type]
     some = " AND x.context <> ''" if comparison.key == "context" else ""
-    return Sql(
-        f"EXISTS (SELECT 1 FROM experiments_rundataset x WHERE x.run_id = {RUN}.id AND {value.text}{some})",
-        value.params,
-    )
+    rows = Sql(f"experiments_rundataset x WHERE x.run_id = {RUN}.id AND {value.text}{some}", value.params)
+    return exists(rows, apart=apart)
 
 
 # -- where to begin -------------------------------------------------------------------------------------------------
 def start_of(comparison: Comparison, project: int, experiments: list[int]) -> Sql | None:
-    """SQL that finds the runs of a comparison by an index of its own, in any order; None where there is no such."""
+    """SQL that finds the runs of a comparison by an index of its own; None where there is no such.
+
+    In the order of that index: without one a planner reads the table for as long as it hopes to meet some soon.
+    """
     kind, key, value = comparison.kind, comparison.key, comparison.value
     if kind in (PARAMETER, TAG) and key != RUN_NAME_TAG and comparison.operator == "=":
         equal = equal_text("value", str(value))
-        return Sql(f"SELECT run_id FROM {TABLES[kind]} WHERE key = %s AND {equal.text}", (key, *equal.params))
+        return Sql(
+            f"SELECT run_id FROM {TABLES[kind]} WHERE key = %s AND {equal.text} ORDER BY run_id", (key, *equal.params)
+        )
     if kind == METRIC and comparison.operator != "!=":
         bound = number_condition("value", comparison.operator, value)  # type: ignore[arg-type]
         return Sql(
             f"SELECT run_id FROM experiments_metric WHERE experiment_id IN ({marks(experiments)}) AND key = %s"
-            f" AND NOT is_nan AND {bound.text}",
+            f" AND NOT is_nan AND {bound.text} ORDER BY value",
             (*experiments, key, *bound.params),
         )
     if comparison.operator == "=" and (key == "run_name" if kind == ATTRIBUTE else kind == TAG):
-        return Sql(f"SELECT id FROM {RUN} WHERE project_id = %s AND name = %s", (project, value))
+        return Sql(f"SELECT id FROM {RUN} WHERE project_id = %s AND name = %s ORDER BY id", (project, value))
     return None
 
 
@@ -157,7 +159,3 @@ def named_runs(comparisons: Iterable[Comparison]) -> list[str] | None:
         if one.kind == ATTRIBUTE and one.key == "run_id" and one.operator in ("=", "IN"):
             return [str(one.value)] if one.operator == "=" else list(one.value)  # type: ignore[arg-type]
     return None
-
-
-def marks(values: Iterable[Any]) -> str:
-    return ", ".join("%s" for _ in values)

@@ -38,8 +38,30 @@ def joined(between: str, parts: Sequence[Sql]) -> Sql:
     return Sql(between.join(part.text for part in parts), tuple(value for part in parts for value in part.params))
 
 
+def rows_of(statement: Sql) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement.text, statement.params)
+        return cursor.fetchall()
+
+
+def marks(values: Iterable[Any]) -> str:
+    """A %s for each of these parameters."""
+    return ", ".join("%s" for _ in values)
+
+
 def on_postgres() -> bool:
     return connection.vendor == "postgresql"
+
+
+def exists(rows: Sql, *, negated: bool = False, apart: bool = False) -> Sql:
+    """Whether there are such rows (`table x WHERE ...`).
+
+    `apart`: asked for each row of the query by itself. PostgreSQL joins what EXISTS asks with all the rest, and with
+    every further table it plans several times as long: with a dozen for minutes.
+    """
+    if apart:
+        return Sql(f"(SELECT COUNT(*) FROM {rows.text}) {'= 0' if negated else '> 0'}", rows.params)
+    return Sql(f"{'NOT ' if negated else ''}EXISTS (SELECT 1 FROM {rows.text})", rows.params)
 
 
 # -- texts ----------------------------------------------------------------------------------------------------------

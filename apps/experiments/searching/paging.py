@@ -25,7 +25,7 @@ class BadToken(Invalid):
     code = "bad_page_token"
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, field="page_token", hint="Send the token of the last answer with the same query.")
+        super().__init__(message, field="page_token")  # no hint: the text is MLflow's
 
 
 class Sort(StrEnum):

@@ -29,6 +29,13 @@ class Segment:
     run: str = f"{RUN}.id"
 
 
+def left_for(orders: Sequence[Order], comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons that the segments do not see to. Said twice, a planner takes one for two and expects no rows."""
+    if not orders or orders[0].kind != METRIC:
+        return list(comparisons)
+    return [one for one in comparisons if not (one.kind == METRIC and one.key == orders[0].key)]
+
+
 def segments_of(orders: Sequence[Order], comparisons: Sequence[Comparison]) -> list[Segment]:
     if not orders or orders[0].kind != METRIC:
         joins, columns = keys_of(orders)

@@ -7,23 +7,31 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db import connection
-
 from apps.actors import Actor
-from apps.experiments.filters.grammar import METRIC, Comparison, parse
-from apps.experiments.filters.orders import Order, read_orders
-from apps.experiments.filters.runs import RUN, condition_of, marks, named_runs, start_of
-from apps.experiments.filters.sql import Sql, all_of, on_postgres
+from apps.experiments import services
+from apps.experiments.filters.grammar import Comparison, parse
+from apps.experiments.filters.orders import read_orders
+from apps.experiments.filters.runs import COLUMNS, RUN, condition_of, named_runs, start_of
+from apps.experiments.filters.sql import Sql, all_of, marks, on_postgres, rows_of
 from apps.experiments.filters.vocabularies import RUNS
-from apps.experiments.models import Experiment
 from apps.experiments.searching.paging import behind, edge_of, make_token, order_of, read_token
-from apps.experiments.searching.run_orders import Segment, segments_of
+from apps.experiments.searching.run_orders import Segment, left_for, segments_of
+from apps.prepared import fetch
 
 VIEWS = {"ACTIVE_ONLY": f"{RUN}.deleted_at IS NULL", "DELETED_ONLY": f"{RUN}.deleted_at IS NOT NULL", "ALL": "1=1"}
-FEW = 1000  # runs by which a search begins, rather than by its order
+FEW = 200  # runs by which a search begins, rather than by its order
 MOST_STARTS = 3  # comparisons that are asked how few they leave
 MOST_ARMS = 100  # experiments whose orders are merged; more are sorted together
-ROW = ("id", "experiment_id", "name", "client_user", "created_by", "state", "started_at", "ended_at", "deleted_at")
+ROW = (
+    f"{RUN}.id",
+    f"{RUN}.experiment_id",
+    f"{RUN}.name",
+    f"{COLUMNS['user_id']} AS owner",
+    f"{RUN}.state",
+    f"{RUN}.started_at",
+    f"{RUN}.ended_at",
+    f"{RUN}.deleted_at",
+)
 
 
 class RunRow(NamedTuple):
@@ -32,8 +40,7 @@ class RunRow(NamedTuple):
     id: str
     experiment: Place
     name: str
-    client_user: str
-    created_by: str
+    user: str  # who a client says it runs for, or who asked for its job
     state: str
     started_at: datetime | str
     ended_at: datetime | str | None
@@ -70,7 +77,7 @@ class FoundRuns:
 
 
 def search_runs(actor: Actor, project_id: int, query: RunQuery) -> FoundRuns:
-    """One page of the runs that fit. Raises FilterError and BadToken. Metrics are those that have been taken in."""
+    """One page of the runs that fit. Raises FilterError and BadToken."""
     comparisons, orders = parse(query.filter, RUNS), read_orders(query.order_by, RUNS)
     segments = segments_of(orders, comparisons)
     at, edge = 0, None
@@ -79,10 +86,13 @@ def search_runs(actor: Actor, project_id: int, query: RunQuery) -> FoundRuns:
     places = places_of(actor, project_id, query.experiments)
     if not places:
         return FoundRuns([], "")
-    few = few_runs(project_id, list(places), comparisons, orders)
+    rest = left_for(orders, comparisons)
+    if waiting(list(places)):
+        services.take_in(experiment_ids=list(places))
+    few = few_runs(project_id, list(places), rest)
     if few is not None and not few:
         return FoundRuns([], "")
-    conditions = [Sql(VIEWS[query.view]), condition_of(comparisons)]
+    conditions = [Sql(VIEWS[query.view]), condition_of(rest)]
     found: list[tuple[int, tuple[Any, ...]]] = []
     while at < len(segments) and len(found) <= query.limit:
         statement = select(segments[at], conditions, list(places), few, edge, query.limit + 1 - len(found))
@@ -100,15 +110,19 @@ def search_runs(actor: Actor, project_id: int, query: RunQuery) -> FoundRuns:
 def places_of(actor: Actor, project_id: int, numbers: Sequence[str]) -> dict[int, Place]:
     """The experiments by key. What is not a number names none."""
     wanted = {int(text) for text in numbers if text.isascii() and text.isdigit() and len(text) <= 9}
-    if not wanted:
+    if not wanted or not (actor.plane_role or project_id in actor.project_ids):  # as Experiment's visible_to
         return {}
-    experiments = Experiment.objects.visible_to(actor).filter(project_id=project_id, number__in=wanted)
-    return {row[0]: Place(*row) for row in experiments.values_list("id", "number", "artifact_location")}
+    text = "SELECT id, number, artifact_location FROM experiments_experiment WHERE project_id = %s AND number IN"
+    return {row[0]: Place(*row) for row in fetch(f"{text} ({marks(wanted)})", (project_id, *wanted))}
 
 
-def few_runs(
-    project: int, experiments: list[int], comparisons: Sequence[Comparison], orders: Sequence[Order]
-) -> list[str] | None:
+def waiting(experiments: list[int]) -> bool:
+    """Whether clients have sent points of metrics that are not in their rows yet."""
+    text = f"SELECT 1 FROM experiments_metricbatch WHERE experiment_id IN ({marks(experiments)}) LIMIT 1"
+    return bool(fetch(text, experiments))
+
+
+def few_runs(project: int, experiments: list[int], comparisons: Sequence[Comparison]) -> list[str] | None:
     """The runs of a comparison that leaves few of them, asked of its own index. None: none does.
 
     A planner that walks an order in the hope to meet a page of runs soon walks it to its end where there are none.
@@ -116,12 +130,7 @@ def few_runs(
     named = named_runs(comparisons)
     if named is not None:
         return named
-    walked = {orders[0].key} if orders and orders[0].kind == METRIC else set()
-    starts = [
-        start
-        for one in comparisons
-        if not (one.kind == METRIC and one.key in walked) and (start := start_of(one, project, experiments))
-    ]
+    starts = [start for one in comparisons if (start := start_of(one, project, experiments))]
     for start in starts[:MOST_STARTS]:
         found = rows_of(Sql(f"{start.text} LIMIT %s", (*start.params, FEW + 1)))
         if len(found) <= FEW:
@@ -150,14 +159,13 @@ def select(
 
 
 def arm(segment: Segment, conditions: list[Sql], experiments: list[int], limit: int) -> Sql:
-    row = ", ".join(f"{RUN}.{name}" for name in ROW)
     keys = ", ".join(f"{column.compared} AS k{number}" for number, column in enumerate(segment.columns))
     scope = Sql(f"{segment.scope} = %s", (experiments[0],))
     if len(experiments) > 1:
         scope = Sql(f"{segment.scope} IN ({marks(experiments)})", tuple(experiments))
     where = all_of([scope, *conditions])
     text = (
-        f"SELECT {row}, {keys} FROM {segment.source.text} WHERE {where.text}"
+        f"SELECT {', '.join(ROW)}, {keys} FROM {segment.source.text} WHERE {where.text}"
         f" ORDER BY {order_of(segment.columns)} LIMIT %s"
     )
     return Sql(text, (*segment.source.params, *where.params, limit))
@@ -167,9 +175,3 @@ def among(column: str, ids: list[str]) -> Sql:
     if on_postgres():
         return Sql(f"{column} = ANY(%s)", (ids,))
     return Sql(f"{column} IN ({marks(ids)})", tuple(ids))
-
-
-def rows_of(statement: Sql) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement.text, statement.params)
-        return cursor.fetchall()

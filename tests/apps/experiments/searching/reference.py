@@ -19,7 +19,7 @@ def main(folder):
     store = SqlAlchemyStore(f"sqlite:///{folder}/reference.db", f"{folder}/artifacts")
     for name in ("one", "two"):
         store.create_experiment(name, artifact_location="mlflow-artifacts:/" + ("1" if name == "one" else "2"))
-    with store.ManagedSessionMaker() as session:
+    with store.ManagedSessionMaker(read_only=False) as session:
         for run in asked["runs"]:
             session.add_all(list(rows_of(run)))
     json.dump([answer(store, case) for case in asked["cases"]], sys.stdout)

@@ -8,11 +8,15 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0004_list_orders'),
-        ('experiments', '0006_metric_orders'),
+        ('experiments', '0007_journal'),
         ('jobs', '0007_need_extra'),
     ]
 
     operations = [
+        migrations.AddIndex(
+            model_name='experiment',
+            index=models.Index(fields=['project', '-created_at', 'number'], name='experiment_by_age'),
+        ),
         migrations.AddIndex(
             model_name='metric',
             index=models.Index(condition=models.Q(('is_nan', True)), fields=['experiment', 'key', '-started_at', 'run'], name='metric_no_number'),

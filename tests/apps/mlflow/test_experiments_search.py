@@ -1,0 +1,112 @@
+"""experiments/search by POST and GET."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.experiments.models import Experiment, ExperimentTag
+
+
+@pytest.fixture
+def four(project) -> None:
+    """lily, mine and Zoo are active, gone is not; lily has the tag team=vision."""
+    for number, name in enumerate(("lily", "mine", "Zoo", "gone"), 1):
+        made = Experiment.objects.create(project=project, number=number, name=name, created_by="t")
+        if name == "gone":
+            Experiment.objects.filter(pk=made.pk).update(deleted_at=made.created_at)
+        if name == "lily":
+            ExperimentTag.objects.create(experiment=made, key="team", value="vision")
+
+
+def names(answer: dict) -> str:
+    return " ".join(row["name"] for row in answer.get("experiments", []))
+
+
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, "Zoo mine lily"),
+        ({"view_type": "ALL"}, "gone Zoo mine lily"),
+        ({"view_type": "DELETED_ONLY"}, "gone"),
+        ({"view_type": "SOMETIMES"}, "Zoo mine lily"),
+        ({"filter": "name = 'lily'"}, "lily"),
+        ({"filter": "name LIKE 'z%'"}, ""),
+        ({"filter": "name ILIKE 'z%'"}, "Zoo"),
+        ({"filter": "attribute.name != 'lily' and tags.team = 'vision'"}, ""),
+        ({"filter": "tags.`team` LIKE 'v%'"}, "lily"),
+        ({"filter": "tags.team IS NULL"}, "Zoo mine"),
+        ({"filter": "tags.team IS NOT NULL"}, "lily"),
+        ({"filter": "creation_time < 1000"}, ""),
+        ({"filter": "last_update_time > 1000"}, "Zoo mine lily"),
+        ({"filter": "experiment_id = '2'"}, "mine"),
+        ({"filter": "experiment_id IN ('2', '3', '99999999999')"}, "Zoo mine"),
+        ({"filter": "experiment_id != '2'"}, "Zoo lily"),
+        ({"order_by": ["name ASC"]}, "Zoo lily mine"),
+        ({"order_by": ["name DESC"]}, "mine lily Zoo"),
+        ({"order_by": ["experiment_id ASC"]}, "lily mine Zoo"),
+    ],
+)
+def test_finds(track, query, found):
+    assert names(track.post("experiments/search", **query, max_results=10)) == found
+    assert names(track.get("experiments/search", **query)) == found
+    assert paged(track, query) == found
+
+
+def paged(track, query: dict) -> str:
+    """The same, in pages of one."""
+    found, token = [], ""
+    while True:
+        page = track.post("experiments/search", **query, max_results=1, page_token=token)
+        found.append(names(page))
+        token = page.get("next_page_token", "")
+        if not token:
+            return " ".join(found).strip()
+
+
+@pytest.mark.usefixtures("four")
+def test_shape(track):
+    (row,) = track.post("experiments/search", max_results="5", filter="name = 'lily'")["experiments"]
+    assert row["experiment_id"] == "1"
+    assert row["artifact_location"] == "mlflow-artifacts:/1"
+    assert row["tags"] == [{"key": "team", "value": "vision"}]
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ({"max_results": 0}, "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer"),
+        ({"max_results": 50001}, "Invalid value 50001 for parameter 'max_results' supplied. It must be at most 50000"),
+        ({"filter": "metrics.a > 1"}, "Invalid entity type 'metrics'. "
+            "Valid entity types are ('attribute', 'tag', 'tags')"),
+        ({"filter": "name > 'a'"}, "Invalid comparator for string attribute: >"),
+        ({"filter": "name = 'a' OR name = 'b'"}, "Invalid clause(s) in filter string: OR"),
+        ({"filter": "name IN ('a')"}, "Only ['experiment_id'] attributes support comparison with a list of quoted "
+            "string values."),
+        ({"filter": "experiment_id = 'x'"}, "Invalid experiment ID 'x'. Experiment ID must be a valid integer."),
+        ({"filter": "experiment_id LIKE '1'"}, "Invalid comparator for experiment_id: LIKE"),
+        ({"filter": "creation_time = 1.5"}, "Invalid value for numeric attribute 'creation_time': '1.5'"),
+        ({"order_by": ["tags.team"]}, "Invalid order_by entity: tag"),
+        ({"order_by": ["name SIDEWAYS"]}, "Invalid ordering key in order_by clause 'name SIDEWAYS'."),
+        ({"page_token": "rubbish"}, "Invalid page token, could not base64-decode"),
+    ],
+)  # fmt: skip
+def test_refusals(track, query, text):
+    assert track.refused("POST", "experiments/search", {"max_results": 5} | query) == (
+        400,
+        "INVALID_PARAMETER_VALUE",
+        text,
+    )
+
+
+def test_a_post_must_say_how_many(track):
+    status, code, text = track.refused("POST", "experiments/search", {})
+    assert (status, code) == (400, "INVALID_PARAMETER_VALUE")
+    assert text == "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer"
+
+
+@pytest.mark.usefixtures("four")
+def test_asks_a_constant_number_of_queries(track, django_assert_max_num_queries):
+    track.post("experiments/search", max_results=100)  # notes that the token is in use
+    with django_assert_max_num_queries(4):
+        track.post("experiments/search", max_results=100)
