@@ -45,6 +45,8 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "pipeline.cancel": frozenset({ENGINEER}),
     "run.view": MEMBERS | {WORKER},
     "run.record": frozenset({WORKER}),  # measured by a job, never claimed by a person
+    "run.import": frozenset({ENGINEER, OPERATOR}),  # from an MLflow server, by a command on this machine
+    "model.import": frozenset({ENGINEER, OPERATOR}),  # likewise; `production` waits for its approval
     "model.view": MEMBERS | {WORKER},
     "model.create": frozenset({ENGINEER, WORKER}),
     "model.register_version": frozenset({WORKER}),

@@ -80,6 +80,7 @@ INSTALLED_APPS = [
     "apps.experiments",
     "apps.registry",
     "apps.openlineage",
+    "apps.mlflow_import",
     "workers",
     "controlplane",
 ]

@@ -40,6 +40,8 @@ IN_A_PROJECT = """
     pipeline.cancel                        -E- --- ---  jobs:write
     run.view                               VEA --- W--  read
     run.record                             --- --- W--  -
+    run.import                             -E- --- --O  -
+    model.import                           -E- --- --O  -
     model.view                             VEA --- W--  read
     model.create                           -E- --- W--  models:write
     model.register_version                 --- --- W--  -
