@@ -40,6 +40,7 @@ def no_mail(request: HttpRequest) -> HttpResponseBase:
 
 PROJECT_API: list[URLPattern | URLResolver] = [
     path("", include("apps.artifacts.api_urls")),
+    path("", include("apps.holds.api_urls")),
     path("", include("apps.jobs.api_urls")),
     path("", include("apps.lineage.api_urls")),
     path("", include("apps.datasets.api_urls")),

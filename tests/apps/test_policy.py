@@ -21,6 +21,9 @@ IN_A_PROJECT = """
     artifact.upload                        -E- --- W--  data:write
     artifact.adopt                         --- --- W--  -
     artifact.take_in                       -E- --- --O  -
+    hold.view                              VEA --U --O  read
+    hold.place                             --- --U ---  -
+    hold.release                           --- --U ---  -
     dataset.view                           VEA --- W-O  read
     dataset.create                         -E- --- W-O  data:write
     dataset.add_version                    -E- --- W-O  data:write
@@ -40,6 +43,8 @@ IN_A_PROJECT = """
     pipeline.cancel                        -E- --- ---  jobs:write
     run.view                               VEA --- W--  read
     run.record                             --- --- W--  -
+    run.view_purgeable                     VEA --U --O  read
+    run.purge                              --- --- --O  -
     run.import                             -E- --- --O  -
     model.import                           -E- --- --O  -
     model.view                             VEA --- W--  read

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from apps.experiments.models import Metric, Run
 from apps.experiments import series
+from apps.experiments.models import Metric, Run
 from apps.experiments.series import Point, digest_of_all
 from apps.mlflow_import import services
 from apps.mlflow_import.file_store import FileStore
