@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
 
+from apps.canonical import sha256_hex
 from apps.errors import Invalid
 from apps.mlflow_import.found import (
     MODEL_STATES,
@@ -33,9 +34,8 @@ from apps.mlflow_import.found import (
     Link,
     Unreadable,
 )
+from apps.mlflow_import.guarding import guarded
 
-T = TypeVar("T")
-P = ParamSpec("P")
 META = "meta.yaml"
 META_LIMIT = 10 * 2**20  # bytes: it may hold a note and a schema, never a table
 VALUE_LIMIT = 10 * 2**20  # bytes of a param or a tag
@@ -84,7 +84,11 @@ class FileStore:
     def run_in(self, folder: Path, experiment: FoundExperiment) -> FoundRun:
         told = meta(folder)
         tags = values(folder / "tags")
-        keys = sorted(name for name, _ in files_below(folder / "metrics"))
+        keys, seen = [], []
+        for name, entry in files_below(folder / "metrics"):
+            about = entry.stat(follow_symlinks=False)
+            keys.append(name)
+            seen.append((name, about.st_size, about.st_mtime_ns))
         return FoundRun(
             id=folder.name,
             experiment_id=experiment.id,
@@ -93,10 +97,11 @@ class FileStore:
             state=state_of(told.get("status"), RUN_STATES),
             started=whole(told.get("start_time")),
             ended=whole(told.get("end_time")),
-            deleted=told.get("lifecycle_stage") == "deleted",
+            deleted=told.get("lifecycle_stage") == "deleted" or experiment.deleted,
             params=values(folder / "params"),
             tags=tags,
             metric_keys=keys,
+            mark=sha256_hex(repr(seen)),
             datasets=self.datasets_of(folder),
             links=links_of(folder),
             artifact_uri=str(told.get("artifact_uri") or ""),
@@ -278,18 +283,6 @@ def links_of(folder: Path) -> list[Link]:
         step = whole(told.get("step")) or 0
         found.append(Link(model_id=str(told.get("destination_id")), direction="output", step=step))
     return found
-
-
-def guarded(what: str, read: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | Unreadable:
-    """What `read` gives, or why this one thing cannot be read."""
-    try:
-        return read(*args, **named)
-    except Unreadable as error:
-        return Unreadable(f"{what}: {error}")
-    except KeyError as error:
-        return Unreadable(f"{what}: its {META} lacks {error.args[0]!r}")
-    except (ValueError, TypeError) as error:
-        return Unreadable(f"{what}: {error}")
 
 
 # -- files ----------------------------------------------------------------------------------------------------------

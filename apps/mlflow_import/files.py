@@ -16,7 +16,9 @@ from apps.artifacts.store import store
 from apps.mlflow_import.checks import check_path
 from apps.mlflow_import.found import FoundFile, FoundLoggedModel, FoundRun, Source, Unreadable
 from apps.mlflow_import.services import File
+from apps.mlflow_import.transport import Interrupted
 
+TRIES = 3  # of a file whose bytes are cut off
 HELD_TOGETHER = 200  # files, so that a killed import has what it brought
 
 
@@ -70,18 +72,24 @@ class Files:
 
     def bring(self, file: FoundFile) -> Stored | None:
         """Stream one file into the store; None, and a note, where it cannot be read whole."""
-        try:
-            with store().open_staging() as staging:
-                for chunk in self.source.read(self.owner, file):
-                    staging.write(chunk)
-                if staging.size != file.size:
-                    raise Unreadable(f"{file.size} bytes were announced and {staging.size} came")
-                digest, size = staging.publish()
-        except Unreadable as error:
-            self.note(f"{file.path}: {error}")
-            return None
-        guessed = mimetypes.guess_type(file.path)[0] or names.OCTETS
-        return Stored(digest, size, file.path, guessed)
+        why = ""
+        for _ in range(TRIES):
+            try:
+                with store().open_staging() as staging:
+                    for chunk in self.source.read(self.owner, file):
+                        staging.write(chunk)
+                    if staging.size != file.size:
+                        raise Interrupted(f"{file.size} bytes were announced and {staging.size} came")
+                    digest, size = staging.publish()
+            except Interrupted as error:
+                why = str(error)
+                continue
+            except Unreadable as error:
+                why = str(error)
+                break
+            return Stored(digest, size, file.path, mimetypes.guess_type(file.path)[0] or names.OCTETS)
+        self.note(f"{file.path}: {why}")
+        return None
 
     def held(self, rows: Any, prefix: str = "") -> dict[str, int]:
         """How many of the files that were found `rows` have, and their bytes."""

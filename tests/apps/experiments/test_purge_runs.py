@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from apps.approvals.models import Approval
 from apps.artifacts.garbage import collect_garbage
-from apps.artifacts.models import Artifact
+from apps.artifacts.models import Artifact, Holding
+from apps.artifacts.store import store
 from apps.audit.models import AuditRecord
 from apps.errors import Refused
 from apps.experiments import purging
@@ -165,12 +166,15 @@ def test_each_run_and_each_purge_has_its_record(deleted, purge, project, artifac
 
 def test_its_files_are_garbage_then(deleted, purge, artifact, operator, settings, tmp_path):
     settings.PLANE_HOME = tmp_path
+    with store().open_staging() as staging:
+        staging.write(b"makes the folder of the store")
+        staging.publish()
     RunArtifact.objects.create(run=deleted("a"), path="w", artifact=artifact, size=5, media_type="x/y")
-    Artifact.objects.update(created_at=timezone.now() - MONTH)
-    now = timedelta(0)
-    assert collect_garbage(actor=operator, older_than=now, dry_run=True).gone == []
+    Artifact.objects.update(created_at=timezone.now() - 2 * MONTH)
+    Holding.objects.update(created_at=timezone.now() - 2 * MONTH)
+    assert collect_garbage(actor=operator, older_than=MONTH, dry_run=True).gone == []
     purge()
-    assert [one.digest for one in collect_garbage(actor=operator, older_than=now, dry_run=True).gone] == ["a" * 64]
+    assert [one.digest for one in collect_garbage(actor=operator, older_than=MONTH, dry_run=True).gone] == ["a" * 64]
 
 
 # -- what keeps a run -----------------------------------------------------------------------------------------------

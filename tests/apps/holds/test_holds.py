@@ -40,7 +40,7 @@ def url(project):
 
 def test_a_hold_is_placed_and_released_on_the_record(officer, project, run):
     hold = place_hold(actor=officer, project=project, object_type="run", object_id=run.pk, reason=" case 12 ")
-    with pytest.raises(Conflict, match="hold 1 on run|hold .* on run .*: case 12"):
+    with pytest.raises(Conflict, match=f"on run {run.pk}: case 12"):
         refuse_held(project.pk, ("run", run.pk))
     release_hold(actor=officer, hold=hold, reason="case closed")
     refuse_held(project.pk, ("run", run.pk))
@@ -121,11 +121,10 @@ def test_a_dataset_version_that_is_held_is_not_deleted(officer, actor_for, engin
 
     dataset = Dataset.objects.create(project=project, name="d", created_by="x")
     version = DatasetVersion.objects.create(
-        dataset=dataset, number=1, digest="d" * 64, manifest="{}", size=0, files_count=0, created_by="x"
+        dataset=dataset, number=1, digest="d" * 64, manifest="{}", size=0, created_by="x"
     )
-    place_hold(
-        actor=officer, project=project, object_type="datasetversion", object_id=str(version.pk), reason="case 12"
-    )
+    told = {"object_type": "datasetversion", "object_id": str(version.pk)}
+    place_hold(actor=officer, project=project, **told, reason="case 12")
     with pytest.raises(Conflict, match="case 12") as error:
         delete_version(actor=actor_for(engineer), version=version, reason="old")
     assert error.value.code == "held"

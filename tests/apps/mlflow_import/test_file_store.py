@@ -193,8 +193,8 @@ def test_one_experiment_comes_with_its_versions(take, written):
         (f"7/{RUN}/params/lr", "a\x00b", "holds a NUL character"),
         (f"7/{RUN}/params/{'k' * 251}", "v", "has 251 characters; 250 are the most"),
         (f"7/models/{MODEL}/metrics/acc", "1 2\n", "holds a line that is no point"),
-        ("models/Iris Model/version-1/meta.yaml", "x: 1", "its meta.yaml lacks 'version'"),
-        ("8/meta.yaml", "x: 1", "experiment 8: its meta.yaml lacks 'name'"),
+        ("models/Iris Model/version-1/meta.yaml", "x: 1", "it lacks 'version'"),
+        ("8/meta.yaml", "x: 1", "experiment 8: it lacks 'name'"),
     ],
 )
 def test_what_is_broken_is_named_and_the_others_come(take, written, path, text, said):

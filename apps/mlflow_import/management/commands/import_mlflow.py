@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,28 @@ from apps.accounts.actors import actor_for_user
 from apps.accounts.management.base import OperatorCommand, find_project, find_user
 from apps.mlflow_import.file_store import FileStore
 from apps.mlflow_import.found import Source
+from apps.mlflow_import.server import Server
 from apps.mlflow_import.taking import Taking
 from apps.mlflow_import.tally import Tally
+from apps.mlflow_import.transport import Login, Transport
 
 SHOWN = 50
 
 
 class Command(OperatorCommand):
     help = (
-        "Take over what an MLflow file store holds: experiments, runs with every point of their metrics, files, logged "
-        "models and the registry. Run it again to go on, or to add what is new. Prints what there is there and here; "
+        "Take over what an MLflow server or file store holds: experiments, runs with every point of their metrics, "
+        "files, logged models and the registry. Run it again to go on, or to add what is new. A server's log-in comes "
+        "from MLFLOW_TRACKING_TOKEN, or _USERNAME and _PASSWORD. Prints what there is there and here; "
         "status 1: something differs, and is named; 2: it could not be read at all."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", metavar="SOURCE", help="the folder mlruns")
+        parser.add_argument(
+            "source",
+            metavar="SOURCE",
+            help="http(s)://... of a server, or a folder mlruns",
+        )
         parser.add_argument("--project", required=True, help="slug of the project that gets everything")
         parser.add_argument(
             "--experiment", action="append", default=[], metavar="NAME", help="only this one; may be given repeatedly"
@@ -67,4 +75,6 @@ class Command(OperatorCommand):
 
 
 def source_of(text: str, artifacts: Path | None) -> Source:
+    if text.startswith(("http://", "https://")):
+        return Server(Transport(text, Login.of(os.environ)))
     return FileStore(Path(text.removeprefix("file://")), artifacts)
