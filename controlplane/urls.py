@@ -65,6 +65,7 @@ PLANE_API: list[URLPattern | URLResolver] = [
 ]
 PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", project_home, name="project_home"),
+    path("", include("apps.holds.urls")),
     path("", include("apps.jobs.urls")),
     path("", include("apps.lineage.urls")),
     path("", include("apps.datasets.urls")),

@@ -49,3 +49,8 @@ class Hold(models.Model):
 
     def __str__(self) -> str:
         return f"{self.object_type} {self.object_id}".strip()
+
+    @property
+    def pk_text(self) -> str:
+        """Its key as a part of an element's id in pages."""
+        return str(self.pk)
