@@ -4,9 +4,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelOutput, Metric
 
+mlflow.set_tracking_uri(sys.argv[1])  # what resolves models:/... asks this one
 client = MlflowClient(sys.argv[1])
 iris = client.create_experiment("iris", tags={"team": "a"})
 gone = client.create_experiment("gone")
@@ -16,7 +18,6 @@ for part in range(3):
     client.log_batch(run, metrics=[Metric("train/loss", 1 / (n + 1), 1700000000000 + n, n) for n in steps])
 for step, value in enumerate(["nan", "inf", "-inf"]):
     client.log_metric(run, "odd", float(value), step=step)
-client.log_batch(run, params=[])
 for key, value in {"lr": "0.1", "opt/name": "adam", "empty": ""}.items():
     client.log_param(run, key, value)
 client.log_text(run, "hello", "sub/with space & ü.txt")
