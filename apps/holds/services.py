@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from django.apps import apps
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -65,7 +67,7 @@ def release_hold(*, actor: Actor, hold: Hold, reason: str) -> Hold:
 
 
 def checked_reason(reason: str) -> str:
-    found = reason.strip()
+    found = reason.replace("\x00", "").strip()
     if not found or len(found) > REASON:
         raise Invalid(
             "Say why." if not found else f"reason has {len(found)} characters.",
@@ -89,12 +91,11 @@ def checked_object(project: Project, object_type: str, object_id: str) -> str:
             field="object_type",
             limit=", ".join([WHOLE, *settings.HOLD_OBJECTS]),
         )
-    model = apps.get_model(known[0])
-    try:
-        found = model._base_manager.filter(**{known[1]: project.pk, "pk": object_id}).values_list("pk", flat=True)[:1]
-        key = next(iter(found), None)
-    except (ValueError, OverflowError):
-        key = None
-    if key is None or "\x00" in object_id:
+    key = None
+    if "\x00" not in object_id:  # PostgreSQL cannot even be asked for that
+        rows = apps.get_model(known[0])._base_manager.filter(**{known[1]: project.pk})
+        with suppress(ValueError, OverflowError):
+            key = rows.filter(pk=object_id).values_list("pk", flat=True).first()
+    if key is None:
         raise NotFound(f"The project has no {object_type} {object_id[:80]!r}.", field="object_id")
     return str(key)
