@@ -79,7 +79,12 @@ class Server:
             "order_by": ["attributes.start_time ASC"],
         }
         for row in self.pages(f"{API}/runs/search", "runs", body=body):
-            yield guarded(f"run {named(row, 'run_id')}", run_of, row)
+            yield guarded(f"run {named(row, 'run_id')}", self.whole_run, row)
+
+    def whole_run(self, row: Mapping[str, Any]) -> FoundRun:
+        """A search leaves out the models that a run read: only `runs/get` tells them."""
+        found = run_of(row)
+        return run_of(self.transport.json(f"{API}/runs/get", {"run_id": found.id, "run_uuid": found.id})["run"])
 
     def history(self, run: FoundRun, key: str) -> Iterator[FoundPoint]:
         query = {"run_id": run.id, "run_uuid": run.id, "metric_key": key, "max_results": POINTS}

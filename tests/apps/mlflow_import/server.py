@@ -64,6 +64,12 @@ class FakeServer:
                 return
         if path == PROXY:
             self.send(request, 200, json.dumps({"files": self.listings.get(asked.get("path", ""), [])}))
+        elif path == f"{API}/runs/get":
+            rows = [
+                row for (of, _), found in self.answers.items() if of == f"{API}/runs/search" for row in found["runs"]
+            ]
+            row = next(row for row in rows if row["info"]["run_id"] == asked["run_id"])
+            self.send(request, 200, json.dumps({"run": row}))
         elif path in self.bytes:
             self.send(request, 200, self.bytes[path])
         else:
