@@ -26,6 +26,9 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "artifact.upload": frozenset({ENGINEER, WORKER}),
     "artifact.adopt": frozenset({WORKER}),  # takes the digest on trust: only for whoever stored the bytes itself
     "artifact.take_in": frozenset({ENGINEER, OPERATOR}),  # files of this machine, by a command that stores them itself
+    "hold.view": MEMBERS | {AUDITOR, OPERATOR},
+    "hold.place": frozenset({AUDITOR}),  # who does the work decides neither what stays nor what may go
+    "hold.release": frozenset({AUDITOR}),
     "dataset.view": MEMBERS | {WORKER, OPERATOR},
     "dataset.create": frozenset({ENGINEER, WORKER, OPERATOR}),
     "dataset.add_version": frozenset({ENGINEER, WORKER, OPERATOR}),
@@ -48,6 +51,10 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "run.rerun": frozenset({ENGINEER}),
     "run.annotate": frozenset({ENGINEER}),  # note, tags, deleted and back: nothing that was measured
     "run.track": frozenset({ENGINEER, OPERATOR}),  # recorded from outside: whose word it is stands on the run
+    "run.view_purgeable": MEMBERS | {AUDITOR, OPERATOR},
+    "run.purge": frozenset({OPERATOR}),  # for good, after its time of retention, by a command
+    "run.import": frozenset({ENGINEER, OPERATOR}),  # from an MLflow server, by a command on this machine
+    "model.import": frozenset({ENGINEER, OPERATOR}),  # likewise; `production` waits for its approval
     "model.view": MEMBERS | {WORKER},
     "model.create": frozenset({ENGINEER, WORKER, OPERATOR}),
     "model.register_version": frozenset({WORKER}),
@@ -129,10 +136,12 @@ SCOPES: dict[str, frozenset[str]] = {
         {
             "project.view",
             "artifact.view",
+            "hold.view",
             "dataset.view",
             "job.view",
             "pipeline.view",
             "run.view",
+            "run.view_purgeable",
             "model.view",
             "approval.view",
             "lineage.view",

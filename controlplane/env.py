@@ -143,6 +143,9 @@ class Env(BaseSettings):
     project_quota_bytes: int = Field(
         0, ge=0, description="Bytes of artifacts that a project may hold by uploads and pushes; 0: no limit."
     )
+    run_retention_days: int = Field(
+        0, ge=0, le=36_500, description="purge_runs removes runs deleted for so many days; 0: none, unless it is told."
+    )
     repositories_folder: Path | None = Field(
         None, description="Folder of the Git repositories, rebuilt when it is lost; empty: a folder in PLANE_HOME."
     )

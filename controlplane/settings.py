@@ -70,6 +70,7 @@ INSTALLED_APPS = [
     "apps.accounts",
     "apps.preferences",
     "apps.artifacts",
+    "apps.holds",
     "apps.approvals",
     "apps.nodes",
     "apps.jobs",
@@ -82,6 +83,7 @@ INSTALLED_APPS = [
     "apps.registry",
     "apps.openlineage",
     "apps.mlflow",
+    "apps.mlflow_import",
     "workers",
     "controlplane",
 ]
@@ -284,9 +286,24 @@ APPROVAL_SUBJECTS = {"promotion": "apps.registry.promotion.PROMOTION"}
 
 # -- citations (docs/adr/0017) --------------------------------------------------------------------------------------
 # Functions of apps that name artifacts in a column without a foreign key: (digests) -> those of them that it names.
-ARTIFACT_CITATIONS = ("apps.lineage.citations.cited_artifacts", "apps.registry.citations.cited_artifacts")
+ARTIFACT_CITATIONS = (
+    "apps.lineage.citations.cited_artifacts",
+    "apps.registry.citations.cited_artifacts",
+    "apps.holds.citations.cited_artifacts",
+)
 # Functions of apps above datasets that cite a version in another way than by a foreign key: (version) -> Citations.
 VERSION_CITATIONS: tuple[str, ...] = ()
+# Functions of apps above experiments that cite runs in another way than by a foreign key: (runs) -> {id: why}.
+RUN_CITATIONS = ("apps.registry.citations.cited_runs",)
+# What a legal hold may name: the type in its record -> (model, where its project's key stands). The apps stand above.
+HOLD_OBJECTS = {
+    "run": ("experiments.Run", "project"),
+    "experiment": ("experiments.Experiment", "project"),
+    "loggedmodel": ("experiments.LoggedModel", "project"),
+    "modelversion": ("registry.ModelVersion", "model__project"),
+    "datasetversion": ("datasets.DatasetVersion", "dataset__project"),
+    "artifact": ("artifacts.Artifact", "holdings__project"),
+}
 
 # -- transport and content policy -----------------------------------------------------------------------------------
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENV.behind_tls

@@ -40,6 +40,7 @@ def no_mail(request: HttpRequest) -> HttpResponseBase:
 
 PROJECT_API: list[URLPattern | URLResolver] = [
     path("", include("apps.artifacts.api_urls")),
+    path("", include("apps.holds.api_urls")),
     path("", include("apps.jobs.api_urls")),
     path("", include("apps.lineage.api_urls")),
     path("", include("apps.datasets.api_urls")),
@@ -65,6 +66,7 @@ PLANE_API: list[URLPattern | URLResolver] = [
 ]
 PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", project_home, name="project_home"),
+    path("", include("apps.holds.urls")),
     path("", include("apps.jobs.urls")),
     path("", include("apps.lineage.urls")),
     path("", include("apps.datasets.urls")),

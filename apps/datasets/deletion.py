@@ -15,6 +15,7 @@ from apps.datasets.manifest import VersionFile
 from apps.datasets.models import DatasetFile, DatasetVersion
 from apps.datasets.tags import there
 from apps.errors import Conflict, Invalid
+from apps.holds.reads import refuse_held
 
 REASON_LIMIT = 500
 
@@ -23,7 +24,7 @@ def delete_version(*, actor: Actor, version: DatasetVersion, reason: str) -> Dat
     """Let go of the files of a version that nothing cites. Its number, its digest, its manifest and who did it stay.
 
     The bytes go later, with the garbage, where nothing else needs them. Raises Invalid without a reason, Conflict
-    (`version_cited`) with everything that cites it.
+    (`version_cited`) with everything that cites it, or (`held`) with the reason of a legal hold.
     """
     policy.require(actor, "dataset.delete_version", version)
     reason = reason.strip()
@@ -31,6 +32,7 @@ def delete_version(*, actor: Actor, version: DatasetVersion, reason: str) -> Dat
         raise Invalid("Say why it goes.", field="reason", limit=f"1 to {REASON_LIMIT} characters")
     with transaction.atomic():
         found = there(version)
+        refuse_held(found.dataset.project_id, ("datasetversion", str(found.pk)))
         cited = citations(found)
         if cited:
             raise cited_by(found, [f"{one.kind} {one.label}" for one in cited])

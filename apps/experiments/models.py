@@ -92,6 +92,7 @@ class Run(models.Model):
     created_by = models.CharField(max_length=200)
     client_user = models.CharField(max_length=256, blank=True)  # who a client says it runs for; nobody checked it
     deleted_at = models.DateTimeField(null=True)  # reads go on, writes do not; it can be restored
+    purging_at = models.DateTimeField(null=True)  # its points go, a batch after the other, and the row at last
 
     environment = models.JSONField(default=dict)  # python, platform, packages, node, processor, memory, GPUs, threads
     code_digest = models.CharField(max_length=64, blank=True)  # of the engine's source files
@@ -104,7 +105,16 @@ class Run(models.Model):
     objects = RunQuerySet.as_manager()
 
     class Meta:
+        constraints = [
+            # Whatever a service does wrong, what has lost points already is not restored.
+            models.CheckConstraint(
+                condition=Q(purging_at__isnull=True) | Q(deleted_at__isnull=False), name="run_purging_is_deleted"
+            )
+        ]
         indexes = [
+            models.Index(
+                fields=["project", "deleted_at", "id"], name="run_deleted", condition=Q(deleted_at__isnull=False)
+            ),
             models.Index(fields=["project", "-started_at", "-id"], name="run_recent"),
             models.Index(fields=["project", "state", "-started_at", "-id"], name="run_by_state"),
             models.Index(fields=["project", "kind", "-started_at", "-id"], name="run_by_kind"),

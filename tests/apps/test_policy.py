@@ -21,6 +21,9 @@ IN_A_PROJECT = """
     artifact.upload                        -E- --- W--  data:write
     artifact.adopt                         --- --- W--  -
     artifact.take_in                       -E- --- --O  -
+    hold.view                              VEA --U --O  read
+    hold.place                             --- --U ---  -
+    hold.release                           --- --U ---  -
     dataset.view                           VEA --- W-O  read
     dataset.create                         -E- --- W-O  data:write
     dataset.add_version                    -E- --- W-O  data:write
@@ -43,6 +46,10 @@ IN_A_PROJECT = """
     run.rerun                              -E- --- ---  jobs:write
     run.annotate                           -E- --- ---  runs:write
     run.track                              -E- --- --O  runs:write
+    run.view_purgeable                     VEA --U --O  read
+    run.purge                              --- --- --O  -
+    run.import                             -E- --- --O  -
+    model.import                           -E- --- --O  -
     model.view                             VEA --- W--  read
     model.create                           -E- --- W-O  models:write
     model.register_version                 --- --- W--  -

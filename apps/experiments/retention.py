@@ -1,0 +1,129 @@
+"""What keeps a deleted run from going for good: holds, and whatever cites it or a model that it made. Reads only.
+
+Every foreign key to a run that would protect it is found through the models, so an app that comes later cites too;
+settings.RUN_CITATIONS names the functions of apps that cite in another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Count, Sum
+from django.utils.module_loading import import_string
+
+from apps.accounts.models import Project
+from apps.artifacts.garbage import keys_to
+from apps.experiments.models import Experiment, LoggedModel, LoggedModelArtifact, Metric, Run, RunArtifact, RunModel
+from apps.holds.reads import held_among, reason_of
+
+Cites = Callable[[Sequence[Run]], Mapping[str, str]]
+"""{id: why} of those of these runs, of one project, that something cites: what settings.RUN_CITATIONS lists"""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A run that is deleted long enough. `kept`: why it stays nevertheless; "" where it goes."""
+
+    run: Run
+    points: int
+    files: int
+    bytes: int
+    kept: str
+
+
+def candidates(project: Project, cutoff: datetime) -> models.QuerySet[Run]:
+    """Runs deleted before `cutoff`, those deleted first in front."""
+    found = Run.objects.filter(project=project, deleted_at__lt=cutoff)
+    return found.select_related("experiment").order_by("deleted_at", "id")
+
+
+def decide(project_id: int, runs: Sequence[Run]) -> list[Decided]:
+    """What becomes of each of `runs`, in their order; a fixed number of queries for all of them."""
+    kept, ids = why_kept(project_id, runs), [run.pk for run in runs]
+    points = dict(Metric.objects.filter(run__in=ids).values_list("run").annotate(points=Sum("count")).order_by())
+    sizes: dict[str, tuple[int, int]] = {}
+    for rows in (
+        RunArtifact.objects.filter(run__in=ids).values_list("run"),
+        LoggedModelArtifact.objects.filter(model__source_run__in=ids).values_list("model__source_run"),
+    ):
+        for pk, files, size in rows.annotate(files=Count("id"), bytes=Sum("size")).order_by():
+            before = sizes.get(pk, (0, 0))
+            sizes[pk] = (before[0] + files, before[1] + size)
+    return [Decided(run, points.get(run.pk) or 0, *sizes.get(run.pk, (0, 0)), kept.get(run.pk, "")) for run in runs]
+
+
+def why_kept(project_id: int, runs: Sequence[Run]) -> dict[str, str]:
+    """{id: why} of the runs that stay. One that has begun to go, goes on: its points are not whole any more."""
+    undecided = [run for run in runs if run.purging_at is None]
+    ids = [run.pk for run in undecided]
+    whole = reason_of(project_id, ())
+    if whole or not ids:
+        return dict.fromkeys(ids, whole)
+    kept: dict[str, str] = {}
+    for name in settings.RUN_CITATIONS:
+        cites: Cites = import_string(name)
+        kept |= cites(undecided)
+    kept |= models_kept(project_id, ids)
+    for model, field in protecting(Run):
+        if model is not LoggedModel:
+            kept |= dict.fromkeys(citing(model, field, ids), f"a {model._meta.verbose_name} cites it")
+    experiments = held_among(project_id, "experiment", {str(run.experiment_id) for run in undecided})
+    for run in undecided:
+        if why := experiments.get(str(run.experiment_id)):
+            kept[run.pk] = why
+    return kept | held_among(project_id, "run", ids)
+
+
+def models_kept(project_id: int, ids: Sequence[str]) -> dict[str, str]:
+    """{run: why} where a logged model that one of these runs made must stay."""
+    found = LoggedModel.objects.filter(source_run__in=ids).select_related("experiment")
+    made = {model.pk: model for model in found}
+    why = why_models_stay(project_id, made)
+    return {str(made[pk].source_run_id): f"its logged model {pk}: {text}" for pk, text in why.items()}
+
+
+def why_models_stay(project_id: int, made: Mapping[str, LoggedModel]) -> dict[str, str]:
+    """{id: why} of the logged models that something cites, or that are not deleted."""
+    why = {
+        pk: "it is not deleted" for pk, model in made.items() if not (model.deleted_at or model.experiment.deleted_at)
+    }
+    used = RunModel.objects.filter(model__in=made, run__deleted_at=None).values_list("model_id", "run_id")
+    why |= {pk: f"run {run} names it" for pk, run in used if run != made[pk].source_run_id}
+    for model, field in protecting(LoggedModel):
+        why |= dict.fromkeys(citing(model, field, list(made)), f"a {model._meta.verbose_name} cites it")
+    return why | held_among(project_id, "loggedmodel", list(made))
+
+
+def emptied(project: Project, cutoff: datetime, gone: Mapping[int, int]) -> list[Experiment]:
+    """Deleted experiments without runs once `gone` of them (by experiment) are, and whose models may all go.
+
+    Number 0 stays: MLflow's clients need it.
+    """
+    found = []
+    for each in Experiment.objects.filter(project=project, deleted_at__lt=cutoff, number__gt=0).order_by("number"):
+        left = Run.objects.filter(experiment=each).count() - gone.get(each.pk, 0)
+        if left or reason_of(project.pk, [("experiment", str(each.pk))]):
+            continue
+        made = {model.pk: model for model in LoggedModel.objects.filter(experiment=each).select_related("experiment")}
+        if not why_models_stay(project.pk, made):
+            found.append(each)
+    return found
+
+
+def protecting(target: type[models.Model]) -> list[tuple[Any, str]]:
+    """(model, field) of every foreign key to `target` that does not go with it."""
+    return [
+        (model, name)
+        for model, name in keys_to(target)
+        if model._meta.get_field(name).remote_field.on_delete is not models.CASCADE
+    ]
+
+
+def citing(model: Any, field: str, ids: Sequence[str]) -> set[str]:
+    """Those of `ids` that a row of `model` leads to."""
+    return set(model._base_manager.filter(**{f"{field}__in": ids}).values_list(field, flat=True).distinct())

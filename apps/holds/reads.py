@@ -1,0 +1,57 @@
+"""Which holds there are, and whether one covers an object: whoever deletes asks here first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.errors import Conflict, NotFound
+from apps.holds.models import Hold, HoldQuerySet
+
+
+def list_holds(actor: Actor, project: Project, *, all_of_them: bool = False) -> HoldQuerySet:
+    """The holds of a project, those in force unless `all_of_them`."""
+    policy.require(actor, "hold.view", project)
+    found = Hold.objects.visible_to(actor).filter(project=project)
+    return found if all_of_them else found.filter(released_at=None)
+
+
+def get_hold(actor: Actor, project: Project, pk: int) -> Hold:
+    policy.require(actor, "hold.view", project)
+    found = Hold.objects.visible_to(actor).filter(project=project, pk=pk).select_related("project").first()
+    if found is None:
+        raise NotFound("There is no such hold, or you may not see it.", field="hold")
+    return found
+
+
+def reason_of(project_id: int, objects: Iterable[tuple[str, str]]) -> str:
+    """Why one of `objects` (type, id), or their whole project, is held; "" where nothing holds them."""
+    wanted = {("project", ""), *objects}
+    found = Hold.objects.filter(project=project_id, released_at=None, object_type__in={kind for kind, _ in wanted})
+    for hold in found.filter(object_id__in={pk for _, pk in wanted}).order_by("pk"):
+        if (hold.object_type, hold.object_id) in wanted:
+            return f"hold {hold.pk} on {'the project' if hold.object_type == 'project' else hold}: {hold.reason}"
+    return ""
+
+
+def held_among(project_id: int, object_type: str, ids: Collection[str]) -> dict[str, str]:
+    """{id: why} of those of `ids` that a hold of their own covers."""
+    found = Hold.objects.filter(
+        project=project_id, released_at=None, object_type=object_type, object_id__in=list(ids)
+    ).order_by("pk")
+    return {hold.object_id: f"hold {hold.pk} on {hold}: {hold.reason}" for hold in found}
+
+
+def refuse_held(project_id: int, *objects: tuple[str, str]) -> None:
+    """Raise Conflict (`held`) where a hold covers one of `objects` (type, id) or the project."""
+    why = reason_of(project_id, objects)
+    if why:
+        raise Conflict(
+            f"It must not be deleted: {why}",
+            code="held",
+            field="hold",
+            limit="what no hold covers",
+            hint="An auditor releases holds.",
+        )

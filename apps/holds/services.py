@@ -1,0 +1,101 @@
+"""Every write of holds. The auditor decides; who does the work cannot, in either direction."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from django.apps import apps
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.audit import services as audit
+from apps.errors import Conflict, Invalid, NotFound
+from apps.holds.models import Hold
+
+WHOLE = "project"
+REASON = 2000  # characters
+
+
+def place_hold(*, actor: Actor, project: Project, object_type: str, object_id: str = "", reason: str) -> Hold:
+    """Hold one object of `project`, or with the type "project" all of it: nothing deletes it for good until released.
+
+    Raises Invalid for a type that nothing holds or without a reason, NotFound for an object that the project does not
+    have, Conflict (`held_already`).
+    """
+    policy.require(actor, "hold.place", project)
+    reason = checked_reason(reason)
+    object_id = checked_object(project, object_type, object_id)
+    try:
+        with transaction.atomic():
+            hold = Hold.objects.create(
+                project=project,
+                object_type=object_type,
+                object_id=object_id,
+                reason=reason,
+                placed_by=actor.label[:200],
+            )
+            after = {"object_type": object_type, "object_id": object_id}
+            audit.record(actor=actor, action="hold.place", obj=hold, reason=reason, after=after)
+            audit.seal_now()
+    except IntegrityError:
+        raise Conflict(
+            f"The {object_type} {object_id} is held already.".replace("  ", " "),
+            code="held_already",
+            field="object_id",
+            hint="Release that hold first, or leave it.",
+        ) from None
+    return hold
+
+
+def release_hold(*, actor: Actor, hold: Hold, reason: str) -> Hold:
+    """End a hold; its row stays. Raises Conflict (`hold_released`) for one that has ended, Invalid without a reason."""
+    policy.require(actor, "hold.release", hold)
+    reason = checked_reason(reason)
+    ended = {"released_at": timezone.now(), "released_by": actor.label[:200], "release_reason": reason}
+    with transaction.atomic():
+        if not Hold.objects.filter(pk=hold.pk, released_at=None).update(**ended):
+            raise Conflict("The hold has been released.", code="hold_released", field="hold")
+        told = {"object_type": hold.object_type, "object_id": hold.object_id}
+        audit.record(actor=actor, action="hold.release", obj=hold, reason=reason, before=told)
+        audit.seal_now()
+    hold.refresh_from_db()
+    return hold
+
+
+def checked_reason(reason: str) -> str:
+    found = reason.replace("\x00", "").strip()
+    if not found or len(found) > REASON:
+        raise Invalid(
+            "Say why." if not found else f"reason has {len(found)} characters.",
+            field="reason",
+            limit=f"1 to {REASON} characters",
+            hint="It stands in the audit trail, and is shown to whoever is refused.",
+        )
+    return found
+
+
+def checked_object(project: Project, object_type: str, object_id: str) -> str:
+    """The id as rows keep it, of an object that is there."""
+    if object_type == WHOLE:
+        if object_id:
+            raise Invalid("A hold on the whole project names no object.", field="object_id", limit="empty")
+        return ""
+    known = settings.HOLD_OBJECTS.get(object_type)
+    if known is None:
+        raise Invalid(
+            f"{object_type[:40]!r} is nothing that can be held.",
+            field="object_type",
+            limit=", ".join([WHOLE, *settings.HOLD_OBJECTS]),
+        )
+    key = None
+    if "\x00" not in object_id:  # PostgreSQL cannot even be asked for that
+        rows = apps.get_model(known[0])._base_manager.filter(**{known[1]: project.pk})
+        with suppress(ValueError, OverflowError):
+            key = rows.filter(pk=object_id).values_list("pk", flat=True).first()
+    if key is None:
+        raise NotFound(f"The project has no {object_type} {object_id[:80]!r}.", field="object_id")
+    return str(key)
