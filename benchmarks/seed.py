@@ -317,7 +317,8 @@ def add_runs(seed: Seed, plan: list[tuple[Template, Job, Job]]) -> None:
         for metric in template.metrics[source.pk]:
             by = moved.get(metric.key, shift if metric.key.endswith("_loss") and metric.count > 1 else 1.0)
             points = seed_telemetry.points_of(metric.key, template.points[metric.pk], by, job.claimed_at)
-            metrics.append((again(metric, run_id=run.pk), points))
+            of_run = {"run_id": run.pk, "experiment_id": run.experiment_id, "started_at": run.started_at}
+            metrics.append((again(metric, **of_run), points))
     Run.objects.bulk_create(runs, batch_size=BATCH)
     RunParam.objects.bulk_create(params, batch_size=BATCH)
     seed_telemetry.write_metrics(runs, metrics)

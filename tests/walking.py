@@ -374,6 +374,7 @@ def runs_of(project: Project, main: Job, numbers: range, artifacts: list[Artifac
     RunParam.objects.bulk_create(RunParam(run=first, key=f"p{n}", value="1") for n in numbers)
     now = timezone.now()
     values = {"project": project, "value": 1.0, "step": 0, "first_step": 0, "at": now, "count": 2, "digest": "0" * 64}
+    values |= {"experiment": experiment, "started_at": now}
     keys = [(run, "loss") for run in runs] + [(first, f"k{n}") for n in numbers]
     keys += [] if first.metrics.exists() else [(first, "loss")]
     made = Metric.objects.bulk_create(Metric(run=run, key=key, **values) for run, key in keys)

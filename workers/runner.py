@@ -18,7 +18,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.actors import Actor
 from apps.artifacts.store import store
-from apps.errors import PlaneError, StaleState
+from apps.errors import PlaneError, StaleState, Unavailable
 from apps.jobs import services
 from apps.jobs.checkpoints import get_checkpoint
 from apps.jobs.kinds import KINDS
@@ -92,7 +92,7 @@ class Attempt:
         except StaleState:
             log.warning("job %s, attempt %s: lost to another worker", self.job.pk, self.job.attempt)
         except PlaneError as failure:
-            self.fail(failure.first(), retry=failure.status >= 500)
+            self.fail(failure.first(), retry=failure.status >= 500, counts=not isinstance(failure, Unavailable))
         except OSError as failure:
             message = f"The worker could not go on: {failure.strerror or failure}."
             self.fail(reason("worker_fault", message, hint="Look at the disk of the node."), retry=True)
@@ -255,9 +255,9 @@ class Attempt:
         self.finishing = True
         self.insisting(register)
 
-    def fail(self, error: Mapping[str, Any], *, retry: bool) -> None:
+    def fail(self, error: Mapping[str, Any], *, retry: bool, counts: bool = True) -> None:
         self.last_write(
-            lambda: services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=retry),
+            lambda: services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=retry, counts=counts),
         )
 
     def last_write(self, write: Callable[[], Job | None]) -> None:

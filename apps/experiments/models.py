@@ -1,7 +1,7 @@
 """Experiments and their runs: what was asked, what was measured while it ran, what came out and on which machine.
 
-The vocabulary is MLflow's. A metric is one named quantity of a run; its row holds what lists and orders need, so that
-none of them reads the points.
+The vocabulary is MLflow's, and so are the rows: its clients (apps/mlflow) read and write these tables and no others. A
+metric is one named quantity of a run; its row holds what lists and orders need, so that none of them reads the points.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.utils import timezone
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.models import Artifact
-from apps.experiments.states import ENDED, MOVES, RunState
+from apps.experiments.states import ENDED, MODEL_MOVES, MOVES, LoggedModelState, RunState
 from apps.jobs.models import Job
 
 DEFAULT_NUMBER, DEFAULT_NAME = 0, "Default"
@@ -34,8 +34,11 @@ class Experiment(models.Model):
     project = models.ForeignKey(Project, models.PROTECT, related_name="experiments")
     number = models.IntegerField()
     name = models.CharField(max_length=500)
+    artifact_location = models.CharField(max_length=500, blank=True)  # empty: the plane's own, by its number
     created_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(null=True)  # its name stays taken, and it can be restored
 
     objects = ExperimentQuerySet.as_manager()
 
@@ -44,9 +47,19 @@ class Experiment(models.Model):
             models.UniqueConstraint(fields=["project", "number"], name="experiment_number"),
             models.UniqueConstraint(fields=["project", "name"], name="experiment_name"),
         ]
+        indexes = [models.Index(fields=["project", "-updated_at", "-number"], name="experiment_by_change")]
 
     def __str__(self) -> str:
         return self.name
+
+
+class ExperimentTag(models.Model):
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="tags", db_index=False)
+    key = models.CharField(max_length=250)
+    value = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["experiment", "key"], name="experiment_tag_once")]
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -72,6 +85,8 @@ class Run(models.Model):
     started_at = models.DateTimeField(default=timezone.now)
     ended_at = models.DateTimeField(null=True)
     created_by = models.CharField(max_length=200)
+    client_user = models.CharField(max_length=256, blank=True)  # who a client says it runs for; nobody checked it
+    deleted_at = models.DateTimeField(null=True)  # reads go on, writes do not; it can be restored
 
     environment = models.JSONField(default=dict)  # python, platform, packages, node, processor, memory, GPUs, threads
     code_digest = models.CharField(max_length=64, blank=True)  # of the engine's source files
@@ -91,6 +106,7 @@ class Run(models.Model):
             models.Index(fields=["project", "created_by", "-started_at", "-id"], name="run_by_person"),
             models.Index(fields=["project", "name", "id"], name="run_by_name"),
             models.Index(fields=["experiment", "-started_at", "-id"], name="run_by_experiment"),
+            models.Index(fields=["experiment", "-started_at", "id"], name="run_as_mlflow_orders"),
             # The dispatcher looks every second for open runs whose job has ended, however many have been closed.
             models.Index(fields=["job"], name="run_open", condition=Q(state="running", job__isnull=False)),
         ]
@@ -116,11 +132,24 @@ class RunParam(models.Model):
         constraints = [models.UniqueConstraint(fields=["run", "key"], name="run_param_once")]
 
 
+class RunTag(models.Model):
+    """`mlflow.runName` is not among them: it is the run's name. `mlflow.note.content` is the note, in Markdown."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="tags", db_index=False)
+    key = models.CharField(max_length=250)
+    value = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "key"], name="run_tag_once")]
+
+
 class Metric(models.Model):
     """One quantity of a run: its newest, lowest and highest value. NaN is a flag: SQLite has no such number."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="metrics", db_index=False)
     project = models.ForeignKey(Project, models.PROTECT, related_name="+", db_index=False)  # the run's, for the order
+    experiment = models.ForeignKey(Experiment, models.PROTECT, related_name="+", db_index=False)  # likewise
+    started_at = models.DateTimeField()  # likewise: of equal values the run that began last comes first
     key = models.CharField(max_length=250)
     value = models.FloatField()  # at the greatest step; 0 where that is not a number
     is_nan = models.BooleanField(default=False)
@@ -141,6 +170,17 @@ class Metric(models.Model):
         indexes = [
             # A list ordered by a metric walks this one, in either direction.
             models.Index(fields=["project", "key", "value", "run"], name="metric_order", condition=Q(is_nan=False)),
+            # MLflow's orders, whose ties the start breaks downwards in both directions.
+            models.Index(
+                fields=["experiment", "key", "value", "-started_at", "run"],
+                name="metric_upwards",
+                condition=Q(is_nan=False),
+            ),
+            models.Index(
+                fields=["experiment", "key", "-value", "-started_at", "run"],
+                name="metric_downwards",
+                condition=Q(is_nan=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -166,6 +206,16 @@ class MetricPoint(models.Model):
     @property
     def number(self) -> float:
         return math.nan if self.is_nan else self.value
+
+
+class MetricBatch(models.Model):
+    """Points as a client sent them, not yet taken into the rows of their metrics. Whoever reads those takes them in
+    before; so does the dispatcher, every second. What is here is as durable as a point."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="batches")
+    experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+")  # the run's
+    points = models.TextField()  # JSON: [[key, value, time in ms, step, model, dataset, digest], ...]
+    at = models.DateTimeField(default=timezone.now)
 
 
 class MetricBucket(models.Model):
@@ -199,3 +249,125 @@ class RunArtifact(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "path"], name="run_artifact_once")]
+
+
+# -- data and models of a run ---------------------------------------------------------------------------------------
+class RunDataset(models.Model):
+    """A dataset that a client says a run used. What jobs used is in `Run.inputs` and in the lineage."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="datasets", db_index=False)
+    name = models.CharField(max_length=500)
+    digest = models.CharField(max_length=36)  # MLflow's, eight hex digits of what it hashes; no SHA-256
+    source_type = models.CharField(max_length=36, blank=True)
+    source = models.TextField(blank=True)
+    schema = models.TextField(blank=True)
+    profile = models.TextField(blank=True)
+    context = models.CharField(max_length=250, blank=True)  # the tag mlflow.data.context
+    tags = models.JSONField(default=list)  # [{key, value}], the context among them
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "name", "digest"], name="run_dataset_once")]
+
+
+class LoggedModelQuerySet(models.QuerySet["LoggedModel"]):
+    def visible_to(self, actor: Actor) -> LoggedModelQuerySet:
+        return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+
+
+def new_model_id() -> str:
+    return f"m-{uuid4().hex}"
+
+
+class LoggedModel(models.Model):
+    """A model that a client logged, in MLflow's format: a folder of files that may become a version of the registry."""
+
+    MOVES = MODEL_MOVES
+
+    id = models.CharField(primary_key=True, max_length=34, default=new_model_id, editable=False)
+    project = models.ForeignKey(Project, models.PROTECT, related_name="logged_models", db_index=False)
+    experiment = models.ForeignKey(Experiment, models.PROTECT, related_name="logged_models", db_index=False)
+    name = models.CharField(max_length=500)
+    model_type = models.CharField(max_length=500, blank=True)
+    state = models.CharField(max_length=13, default=LoggedModelState.PENDING, choices=LoggedModelState.choices)
+    source_run = models.ForeignKey(Run, models.PROTECT, null=True, related_name="logged_models")
+    created_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(null=True)
+
+    objects = LoggedModelQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["experiment", "-created_at", "id"], name="logged_model_recent"),
+            models.Index(fields=["project", "-created_at", "id"], name="logged_model_of_project"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LoggedModelParam(models.Model):
+    model = models.ForeignKey(LoggedModel, models.CASCADE, related_name="params", db_index=False)
+    key = models.CharField(max_length=250)
+    value = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["model", "key"], name="logged_model_param_once")]
+
+
+class LoggedModelTag(models.Model):
+    model = models.ForeignKey(LoggedModel, models.CASCADE, related_name="tags", db_index=False)
+    key = models.CharField(max_length=250)
+    value = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["model", "key"], name="logged_model_tag_once")]
+
+
+class LoggedModelMetric(models.Model):
+    """A point of a run's metric that was logged for this model; the newest of each key, dataset and run counts."""
+
+    model = models.ForeignKey(LoggedModel, models.CASCADE, related_name="metrics", db_index=False)
+    run = models.ForeignKey(Run, models.CASCADE, related_name="+")
+    key = models.CharField(max_length=250)
+    value = models.FloatField()
+    is_nan = models.BooleanField(default=False)
+    step = models.BigIntegerField()
+    at = models.DateTimeField()
+    dataset_name = models.CharField(max_length=500, blank=True)
+    dataset_digest = models.CharField(max_length=36, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model", "key", "dataset_name", "dataset_digest", "run"], name="logged_model_metric_once"
+            )
+        ]
+
+
+class LoggedModelArtifact(models.Model):
+    model = models.ForeignKey(LoggedModel, models.CASCADE, related_name="artifacts", db_index=False)
+    path = models.CharField(max_length=500)
+    artifact = models.ForeignKey(Artifact, models.PROTECT, related_name="+")
+    size = models.BigIntegerField()
+    media_type = models.CharField(max_length=120)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["model", "path"], name="logged_model_artifact_once")]
+
+
+class RunModel(models.Model):
+    """A logged model that a run read or made."""
+
+    class Direction(models.TextChoices):
+        INPUT = "input"
+        OUTPUT = "output"
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="models", db_index=False)
+    model = models.ForeignKey(LoggedModel, models.CASCADE, related_name="runs")
+    direction = models.CharField(max_length=6, choices=Direction.choices)
+    step = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "model", "direction"], name="run_model_once")]

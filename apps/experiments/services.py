@@ -191,7 +191,13 @@ def log_metrics(*, actor: Actor, run: Run, points: Sequence[Point]) -> int:
         fresh = [key for key in by_key if key not in known]
         room = max(0, KEYS_LIMIT - Metric.objects.filter(run=run).count()) if fresh else 0
         for key in fresh[:room]:
-            known[key] = Metric(run=run, project_id=run.project_id, key=key)
+            known[key] = Metric(
+                run=run,
+                project_id=run.project_id,
+                experiment_id=run.experiment_id,
+                started_at=run.started_at,
+                key=key,
+            )
             series.begin(known[key])
         save_points(run, known, by_key)
     return len(fresh[room:])

@@ -38,6 +38,7 @@ from apps.policy import allows, require
 __all__ = ["InputSpec", "Submission", "record_checkpoint", "submit_job"]
 
 PRIORITIES = (-100, 100)
+AWAY = 100  # times that a job is put back because the store was away: with the pauses between them more than an hour
 
 
 # -- what people and tools ask for ----------------------------------------------------------------------------------
@@ -363,12 +364,18 @@ def succeed_job(
     return job
 
 
-def fail_attempt(*, actor: Actor, job: Job, error: Mapping[str, Any], retry: bool) -> Job:
-    """End this attempt: queue the job again after a pause if `retry` and attempts are left, else fail it."""
+def fail_attempt(*, actor: Actor, job: Job, error: Mapping[str, Any], retry: bool, counts: bool = True) -> Job:
+    """End this attempt: queue the job again after a pause if `retry` and attempts are left, else fail it.
+
+    One that does not count (the store was away: no fault of the job) costs none of its attempts, AWAY times.
+    """
     require(actor, "job.finish")
     guard = {"owner": job.owner, "attempt": job.attempt}
     with transaction.atomic():
-        if retry and job.attempts_used < job.max_attempts:
+        if retry and not counts and job.released < AWAY:
+            pause = min(60.0, 2.0 ** min(job.released, 6))
+            _requeue(actor, job, guard, error=error, pause=pause, released=F("released") + 1)
+        elif retry and job.attempts_used < job.max_attempts:
             _requeue(actor, job, guard, error=error, pause=min(60.0, 2.0 ** (job.attempts_used - 1)))
         else:
             _fail(actor, job, error, guard=guard)

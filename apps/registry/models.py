@@ -6,11 +6,11 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from apps.accounts.models import SLUG, Project
+from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.approvals.models import Approval
 from apps.artifacts.models import Artifact
-from apps.experiments.models import Run
+from apps.experiments.models import LoggedModel, Run
 from apps.registry.states import PROTECTED, MoveKind
 
 
@@ -20,20 +20,24 @@ class ModelQuerySet(models.QuerySet["Model"]):
 
 
 class Model(models.Model):
-    """A name under which versions are registered."""
+    """A name under which versions are registered. MLflow's clients take any name without `/` and `:`, so lists do."""
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="models", db_index=False)
-    name = models.CharField(max_length=50, validators=[SLUG])
-    description = models.CharField(max_length=500, blank=True)
+    name = models.CharField(max_length=256)
+    description = models.TextField(blank=True)
     versions_count = models.IntegerField(default=0)  # the number of the newest version; the lock that numbers them
     created_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
     touched_at = models.DateTimeField(default=timezone.now)  # when the newest was registered, for the order of lists
+    updated_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(null=True)  # its name is free again; what cites its versions stays
 
     objects = ModelQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["project", "name"], name="model_name")]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], condition=Q(deleted_at=None), name="model_name")
+        ]
         indexes = [
             models.Index(fields=["project", "touched_at", "id"], name="model_by_change"),
             models.Index(fields=["project", "id"], name="model_by_age"),
@@ -43,13 +47,23 @@ class Model(models.Model):
         return self.name
 
 
+class ModelTag(models.Model):
+    model = models.ForeignKey(Model, models.CASCADE, related_name="tags", db_index=False)
+    key = models.CharField(max_length=250)
+    value = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["model", "key"], name="model_tag_once")]
+
+
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def visible_to(self, actor: Actor) -> ModelVersionQuerySet:
         return self if actor.plane_role else self.filter(model__project_id__in=actor.project_ids)
 
 
 class ModelVersion(models.Model):
-    """What one register job made of the forms of a model. Named by the digest of its document, and never changed."""
+    """What one register job made of the forms of a model, or a client of a folder of files. Named by the digest of its
+    document, which never changes; what is said about it (description, tags, stage) may."""
 
     model = models.ForeignKey(Model, models.PROTECT, related_name="versions", db_index=False)
     number = models.IntegerField()
@@ -61,8 +75,15 @@ class ModelVersion(models.Model):
     note = models.CharField(max_length=500, blank=True)
     run = models.ForeignKey(Run, models.PROTECT, null=True, related_name="model_versions")  # that trained it
     job_id = models.BigIntegerField(null=True)  # that registered it
+    source = models.CharField(max_length=500, blank=True)  # where a client says its files are; empty: made by a job
+    logged_model = models.ForeignKey(LoggedModel, models.PROTECT, null=True, related_name="versions")
+    run_link = models.CharField(max_length=500, blank=True)
+    description = models.TextField(blank=True)
+    stage = models.CharField(max_length=20, default="None")  # MLflow's word of before there were aliases
     created_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(null=True)  # its number is not given again; what cites it stays
 
     objects = ModelVersionQuerySet.as_manager()
 
@@ -81,6 +102,15 @@ class ModelVersion(models.Model):
     @property
     def project_id(self) -> int:
         return self.model.project_id
+
+
+class ModelVersionTag(models.Model):
+    version = models.ForeignKey(ModelVersion, models.CASCADE, related_name="tags", db_index=False)
+    key = models.CharField(max_length=250)
+    value = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["version", "key"], name="model_version_tag_once")]
 
 
 class VariantQuerySet(models.QuerySet["Variant"]):
@@ -117,7 +147,7 @@ class Alias(models.Model):
     """A name that points to one version of a model, for instance `production`."""
 
     model = models.ForeignKey(Model, models.PROTECT, related_name="aliases", db_index=False)
-    name = models.CharField(max_length=50, validators=[SLUG])
+    name = models.CharField(max_length=255)
     version = models.ForeignKey(ModelVersion, models.PROTECT, related_name="aliases")
 
     class Meta:
@@ -135,7 +165,7 @@ class AliasMove(models.Model):
     """
 
     model = models.ForeignKey(Model, models.PROTECT, related_name="alias_moves", db_index=False)
-    alias = models.CharField(max_length=50)
+    alias = models.CharField(max_length=255)
     kind = models.CharField(max_length=10, choices=MoveKind.choices)
     from_version = models.ForeignKey(ModelVersion, models.PROTECT, null=True, related_name="+", db_index=False)
     to_version = models.ForeignKey(ModelVersion, models.PROTECT, related_name="+", db_index=False)

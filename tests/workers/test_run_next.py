@@ -8,6 +8,7 @@ import threading
 import pytest
 from django.db import OperationalError, connection
 
+from apps.errors import Unavailable
 from apps.jobs import services
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.states import JobState
@@ -189,6 +190,18 @@ def test_a_database_that_is_away_for_a_moment_costs_no_attempt(worker, submit, m
     tasks.run_next("cpu")
     job.refresh_from_db()
     assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
+
+
+@pytest.mark.parametrize("where", ["stage_artifact", "upload"])
+def test_a_store_that_is_away_costs_no_attempt(worker, submit, parent, monkeypatch, where):
+    def away(*_):
+        raise Unavailable("The object store does not answer.")
+
+    monkeypatch.setattr(runner.outputs, where, away)
+    job = submit(inputs=[services.InputSpec(slot="x", job_id=parent.pk, job_slot="echo")], max_attempts=1)
+    assert tasks.run_next("cpu") == 1
+    job.refresh_from_db()
+    assert (job.state, job.attempts_used, job.error["code"]) == (JobState.QUEUED, 0, "unavailable")
 
 
 def test_no_descriptor_is_left(worker, submit):

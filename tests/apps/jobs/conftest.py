@@ -113,9 +113,9 @@ def succeed(worker_actor, project):
 
 @pytest.fixture
 def fail(worker_actor):
-    def end(job: Job, retry: bool = False) -> Job:
+    def end(job: Job, retry: bool = False, counts: bool = True) -> Job:
         error = {"code": "broke", "message": "It broke.", "field": None, "limit": None, "hint": None}
-        return services.fail_attempt(actor=worker_actor, job=job, error=error, retry=retry)
+        return services.fail_attempt(actor=worker_actor, job=job, error=error, retry=retry, counts=counts)
 
     return end
 

@@ -4,6 +4,7 @@ import pytest
 
 from apps.errors import Refused, StaleState
 from apps.jobs import services
+from apps.jobs.models import Job
 from apps.jobs.states import JobState
 
 pytestmark = pytest.mark.django_db
@@ -24,6 +25,19 @@ def test_a_passing_one_is_tried_again_after_a_pause(running, fail):
 def test_the_last_attempt_ends_the_job(submit, claim, fail):
     submit(max_attempts=1)
     assert fail(claim(), retry=True).state == JobState.FAILED
+
+
+def test_a_store_that_was_away_costs_no_attempt(submit, claim, fail):
+    submit(max_attempts=1)
+    job = fail(claim(), retry=True, counts=False)
+    assert (job.state, job.attempts_used) == (JobState.QUEUED, 0)
+    assert job.not_before > job.queued_at
+
+
+def test_one_that_is_always_away_ends_the_job(submit, claim, fail):
+    job = submit(max_attempts=1)
+    Job.objects.filter(pk=job.pk).update(released=services.AWAY, attempt=services.AWAY)
+    assert fail(claim(), retry=True, counts=False).state == JobState.FAILED
 
 
 def test_children_fail_to_the_last_generation(submit, child_of, claim, fail):
