@@ -92,7 +92,7 @@ class Speaker:
             headers = {"Content-Type": "application/json"} | headers
         elif "raw" in step:
             data = filled(step["raw"], self.names).encode()
-        repeats = step.get("repeat")  # {"lists": {path of a list: how often}}: long lists need not be written out
+        repeats = step.get("repeat")  # {name of a list: how often}: long lists need not be written out
         if repeats:
             data = json.dumps(repeated(filled(step["body"], self.names), repeats)).encode()
         self.connection.request(verb, path, data, {name: text for name, text in headers.items() if text})
@@ -104,7 +104,7 @@ class Speaker:
         except UnicodeDecodeError:
             body = content.hex()
         for name, where in step.get("keep", {}).items():
-            self.names[name] = str(at(body, where))
+            self.names[name] = str(at(body, where)) if answer.status == 200 else "0" * 32
         sent = {"path": path, **({"body": data.decode()[:2000]} if data is not None else {})}
         return Answer(step, sent, answer.status, kind, body, {k.lower(): v for k, v in answer.headers.items()})
 
@@ -120,10 +120,10 @@ def repeated(body: Any, repeats: dict[str, int]) -> Any:
     return body
 
 
-def spoken(address: str, topic: str, headers: dict[str, str] | None = None) -> tuple[list[Answer], dict[str, str]]:
-    """All answers of one server to a topic, and the names that they gave."""
+def spoken(address: str, topic: str, headers: dict[str, str] | None = None) -> list[tuple[Answer, dict[str, str]]]:
+    """All answers of one server to a topic, each with the names that were given until then."""
     speaker = Speaker(address, headers)
     try:
-        return [speaker.say(step) for step in steps_of(topic)], speaker.names
+        return [(speaker.say(step), dict(speaker.names)) for step in steps_of(topic)]
     finally:
         speaker.close()

@@ -30,10 +30,11 @@ class Server:
     token: str = ""  # an engineer's, of the project "demo"; the reference asks for none
     viewer: str = ""  # of somebody who may only look
     other: str = ""  # an engineer's, of another project
+    fresh: str = ""  # an engineer's, of a project that nothing has been recorded in
 
     @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+    def fresh_headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.fresh}"} if self.fresh else {}
 
 
 def plain_environment(**more: str) -> dict[str, str]:
@@ -52,10 +53,12 @@ def manage(environment: dict[str, str], *words: str) -> str:
 PEOPLE = """
 from apps.accounts.models import Membership, Project, User
 from apps.actors import ProjectRole
-demo, other = Project.objects.get(slug="demo"), Project.objects.create(slug="other", name="Other")
+demo, engineer = Project.objects.get(slug="demo"), User.objects.get(username="engineer")
 viewer = User.objects.create(username="onlooker")
 Membership.objects.create(project=demo, user=viewer, role=ProjectRole.VIEWER)
-Membership.objects.create(project=other, user=User.objects.get(username="engineer"), role=ProjectRole.ENGINEER)
+for slug in ("other", "fresh"):
+    project = Project.objects.create(slug=slug, name=slug)
+    Membership.objects.create(project=project, user=engineer, role=ProjectRole.ENGINEER)
 """
 
 
@@ -68,15 +71,21 @@ def plane(home: Path, **settings: str) -> Iterator[Server]:
     manage(environment, "create_first_accounts")
     manage(environment, "shell", "--no-imports", "-c", PEOPLE)
     scopes = ",".join(scope for scope in SCOPES if scope not in NOT_AN_ENGINEERS)
-    token = manage(environment, "create_token", "engineer", "--project", "demo", "--scopes", scopes)
-    viewer = manage(environment, "create_token", "onlooker", "--project", "demo", "--scopes", "read")
-    other = manage(environment, "create_token", "engineer", "--project", "other", "--scopes", scopes)
+    tokens = [
+        manage(environment, "create_token", person, "--project", project, "--scopes", rights)
+        for person, project, rights in (
+            ("engineer", "demo", scopes),
+            ("onlooker", "demo", "read"),
+            ("engineer", "other", scopes),
+            ("engineer", "fresh", scopes),
+        )
+    ]
     command = [sys.executable, str(ROOT / "manage.py"), "up", "--no-migrate", "--only", "web"]
     with running(command, home / "up.log", environment, cwd=ROOT) as process:
         wait(process, lambda: (home / "plane.json").exists(), home / "up.log")
         address = json.loads((home / "plane.json").read_text())["address"]
         wait(process, lambda: answers(f"{address}/healthz"), home / "up.log")
-        yield Server(address, token, viewer, other)
+        yield Server(address, *tokens)
 
 
 @contextmanager
