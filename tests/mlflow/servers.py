@@ -31,6 +31,7 @@ class Server:
     viewer: str = ""  # of somebody who may only look
     other: str = ""  # an engineer's, of another project
     fresh: str = ""  # an engineer's, of a project that nothing has been recorded in
+    pid: int = 0  # the first of its processes
 
     @property
     def fresh_headers(self) -> dict[str, str]:
@@ -63,8 +64,8 @@ for slug in ("other", "fresh"):
 
 
 @contextmanager
-def plane(home: Path, **settings: str) -> Iterator[Server]:
-    """A plane in `home` with its web part alone."""
+def plane(home: Path, *, parts: str = "web", **settings: str) -> Iterator[Server]:
+    """A plane in `home` with some of its parts."""
     home.mkdir(exist_ok=True)
     environment = plain_environment(HOME=str(home), PLANE_HOME=str(home), PORT="0", **settings)
     manage(environment, "migrate", "--verbosity=0")
@@ -80,12 +81,12 @@ def plane(home: Path, **settings: str) -> Iterator[Server]:
             ("engineer", "fresh", scopes),
         )
     ]
-    command = [sys.executable, str(ROOT / "manage.py"), "up", "--no-migrate", "--only", "web"]
+    command = [sys.executable, str(ROOT / "manage.py"), "up", "--no-migrate", "--only", parts]
     with running(command, home / "up.log", environment, cwd=ROOT) as process:
         wait(process, lambda: (home / "plane.json").exists(), home / "up.log")
         address = json.loads((home / "plane.json").read_text())["address"]
         wait(process, lambda: answers(f"{address}/healthz"), home / "up.log")
-        yield Server(address, *tokens)
+        yield Server(address, *tokens, pid=process.pid)
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def reference(folder: Path, made: Path, *, store: str = "", workers: int = 1, lo
     address = f"http://127.0.0.1:{port}"
     with running(command, folder / "server.log", environment, cwd=folder) as process:
         wait(process, lambda: answers(f"{address}/health"), folder / "server.log")
-        yield Server(address)
+        yield Server(address, pid=process.pid)
 
 
 # -- both -----------------------------------------------------------------------------------------------------------
