@@ -72,6 +72,7 @@ def of_reference(url: str, number: str, first: int, last: int) -> float:
 
 def written(database: psycopg.Connection, statements: list[str], first: int, last: int, **names: object) -> float:
     begun = time.monotonic()
+    database.execute("SET session_replication_role = replica")  # what is written refers to what is there
     for statement in statements:
         database.execute(statement.format(first=first, last=last, **names))
     database.execute("VACUUM ANALYZE")

@@ -43,24 +43,38 @@ def plain_environment(**more: str) -> dict[str, str]:
 
 
 # -- the plane ------------------------------------------------------------------------------------------------------
-def manage(environment: dict[str, str], *words: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), *words], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-PEOPLE = """
+# Tables, people, projects and tokens, in one process: each start of Django costs seconds.
+PREPARE = """
+import json
+from django.core.management import call_command
 from apps.accounts.models import Membership, Project, User
-from apps.actors import ProjectRole
-demo, engineer = Project.objects.get(slug="demo"), User.objects.get(username="engineer")
-viewer = User.objects.create(username="onlooker")
-Membership.objects.create(project=demo, user=viewer, role=ProjectRole.VIEWER)
-for slug in ("other", "fresh"):
-    project = Project.objects.create(slug=slug, name=slug)
+from apps.accounts.services import create_token
+from apps.actors import PlaneRole, ProjectRole, plane_actor
+
+call_command("migrate", verbosity=0)
+operator = plane_actor(PlaneRole.OPERATOR)
+engineer, viewer = (User.objects.create(username=name, must_change_password=False) for name in ("engineer", "onlooker"))
+projects = {slug: Project.objects.create(slug=slug, name=slug) for slug in ("demo", "other", "fresh")}
+for project in projects.values():
     Membership.objects.create(project=project, user=engineer, role=ProjectRole.ENGINEER)
+Membership.objects.create(project=projects["demo"], user=viewer, role=ProjectRole.VIEWER)
+tokens = [
+    create_token(actor=operator, project=projects[slug], user=user, name="test", scopes=scopes)[1]
+    for user, slug, scopes in (
+        (engineer, "demo", SCOPES), (viewer, "demo", ["read"]), (engineer, "other", SCOPES), (engineer, "fresh", SCOPES)
+    )
+]
+print(json.dumps(tokens))
 """
+
+
+def prepared(environment: dict[str, str]) -> list[str]:
+    """The tokens of a new plane: the engineer's, the viewer's, and the engineer's of two more projects."""
+    scopes = [scope for scope in SCOPES if scope not in NOT_AN_ENGINEERS]
+    command = [sys.executable, str(ROOT / "manage.py"), "shell", "--no-imports", "-c", f"SCOPES = {scopes}\n{PREPARE}"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @contextmanager
@@ -68,19 +82,7 @@ def plane(home: Path, *, parts: str = "web", **settings: str) -> Iterator[Server
     """A plane in `home` with some of its parts."""
     home.mkdir(exist_ok=True)
     environment = plain_environment(HOME=str(home), PLANE_HOME=str(home), PORT="0", **settings)
-    manage(environment, "migrate", "--verbosity=0")
-    manage(environment, "create_first_accounts")
-    manage(environment, "shell", "--no-imports", "-c", PEOPLE)
-    scopes = ",".join(scope for scope in SCOPES if scope not in NOT_AN_ENGINEERS)
-    tokens = [
-        manage(environment, "create_token", person, "--project", project, "--scopes", rights)
-        for person, project, rights in (
-            ("engineer", "demo", scopes),
-            ("onlooker", "demo", "read"),
-            ("engineer", "other", scopes),
-            ("engineer", "fresh", scopes),
-        )
-    ]
+    tokens = prepared(environment)
     command = [sys.executable, str(ROOT / "manage.py"), "up", "--no-migrate", "--only", parts]
     with running(command, home / "up.log", environment, cwd=ROOT) as process:
         wait(process, lambda: (home / "plane.json").exists(), home / "up.log")
