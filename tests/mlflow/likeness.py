@@ -14,7 +14,7 @@ import yaml
 from tests.mlflow.conversation import Answer
 
 DIFFERENCES = Path(__file__).with_name("differences.yaml")
-DATABRICKS = {"sqlstate", "error_class"}  # of every error of the reference; the client reads neither
+UNREAD = {"sqlstate", "error_class"}  # of an error: the client reads neither, so that they are there is enough
 UNORDERED = {"tags", "params", "aliases", "dataset_inputs", "model_inputs", "model_outputs", "latest_versions", "files"}
 INVENTED = re.compile(r"[a-z]+-[a-z]+-\d+")  # of a run or a logged model that was given no name
 MOMENT = 10**12  # ms; the requests give none so late
@@ -36,11 +36,7 @@ TEXTS = [
 
 def normal(answer: Answer, names: dict[str, str]) -> dict[str, Any]:
     """What is compared of an answer; `names` are those that its server gave."""
-    found: dict[str, Any] = {"status": answer.status}
-    if isinstance(answer.body, str) and answer.status >= 400:
-        return found  # a page of a web server: nothing of MLflow's
-    found["type"] = answer.kind
-    found["body"] = of_value(answer.body, Names(names), "", depth=0)
+    found = {"status": answer.status, "type": answer.kind, "body": of_value(answer.body, Names(names), "", depth=0)}
     for name in answer.step.get("headers_of", ()):
         found[name] = answer.headers.get(name)
     return found
@@ -65,11 +61,7 @@ class Names:
 
 def of_value(value: Any, names: Names, key: str, *, depth: int) -> Any:
     if isinstance(value, dict):
-        return {
-            name: of_value(item, names, name, depth=depth + 1)
-            for name, item in value.items()
-            if not (depth == 0 and name in DATABRICKS)
-        }
+        return {name: of_value(item, names, name, depth=depth + 1) for name, item in value.items()}
     if isinstance(value, list):
         items = [of_value(item, names, "", depth=depth + 1) for item in value]
         history = key == "metrics" and depth == 1  # the only list of metrics that has an order
@@ -90,6 +82,8 @@ def of_text(value: str, names: Names, key: str) -> str:
         return "<token>"
     if key in ("run_name", "name", "value") and INVENTED.fullmatch(value):
         return "<invented>"
+    if key in UNREAD:
+        return f"<{key}>"
     if key == "message":
         return " ".join(found[0] for text in TEXTS if (found := text.search(value)))
     return names.text(value)
@@ -139,6 +133,14 @@ def known(topic: str) -> list[Known]:
     return [Known(**entry) for entry in yaml.safe_load(DIFFERENCES.read_text()) if entry["topic"] == topic]
 
 
+def differences(first: Answer, names: dict, second: Answer, others: dict) -> Iterator[str]:
+    """Of an answer of the reference and one of the plane. Where the reference's is an error page of its web server,
+    which is nothing of MLflow's, only the status counts."""
+    if isinstance(first.body, str) and first.status >= 400:
+        return lines({"status": first.status}, {"status": second.status})
+    return lines(normal(first, names), normal(second, others))
+
+
 def meant(table: list[Known], step: str, line: str) -> bool:
     """Whether any entry explains it; every one that does has occurred."""
     explaining = [entry for entry in table if entry.explains(step, line)]
@@ -156,8 +158,7 @@ def compared(topic: str, reference: list[tuple[Answer, dict]], plane: list[tuple
     table, unmeant = known(topic), []
     for number, ((first, names), (second, others)) in enumerate(zip(reference, plane, strict=True)):
         step = as_text(first)
-        differing = lines(normal(first, names), normal(second, others))
-        found = [line for line in differing if not meant(table, step, line)]
+        found = [line for line in differences(first, names, second, others) if not meant(table, step, line)]
         if found:
             unmeant.append("\n    ".join([f"{topic} {number}: {step}", *found, f"the plane: {second.body}"[:400]]))
     for entry in table:
