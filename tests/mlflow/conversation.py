@@ -22,6 +22,7 @@ BASE = "/api/2.0/mlflow/"
 NAMED = re.compile(r"\$\{(\w+)\}")
 LONG = re.compile(r"\$\{(\w)\*(\d+)\}")  # ${x*501} is so many x
 PATIENCE = 60
+NOTHING = "0" * 32  # what a name stands for whose answer did not give it
 
 
 @dataclass
@@ -64,10 +65,11 @@ def filled(value: Any, names: dict[str, str]) -> Any:
     return value
 
 
-def at(body: Any, path: str) -> Any:
+def at(body: Any, path: str) -> str:
+    """The value at `path`, as text; empty if the answer has none: that is for the comparison to tell."""
     for part in path.split("."):
-        body = body[int(part)] if isinstance(body, list) else body[part]
-    return body
+        body = body.get(part, "") if isinstance(body, dict) else ""
+    return str(body)
 
 
 class Speaker:
@@ -104,7 +106,7 @@ class Speaker:
         except UnicodeDecodeError:
             body = content.hex()
         for name, where in step.get("keep", {}).items():
-            self.names[name] = str(at(body, where)) if answer.status == 200 else "0" * 32
+            self.names[name] = found if (found := at(body, where)) else NOTHING
         sent = {"path": path, **({"body": data.decode()[:2000]} if data is not None else {})}
         return Answer(step, sent, answer.status, kind, body, {k.lower(): v for k, v in answer.headers.items()})
 
