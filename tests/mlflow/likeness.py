@@ -37,6 +37,8 @@ TEXTS = [
 def normal(answer: Answer, names: dict[str, str]) -> dict[str, Any]:
     """What is compared of an answer; `names` are those that its server gave."""
     found = {"status": answer.status, "type": answer.kind, "body": of_value(answer.body, Names(names), "", depth=0)}
+    if name := answer.step.get("unordered"):  # a list in the order of ids, which are drawn
+        found["body"][name].sort(key=lambda item: json.dumps(item, sort_keys=True))
     for name in answer.step.get("headers_of", ()):
         found[name] = answer.headers.get(name)
     return found
