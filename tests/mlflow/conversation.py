@@ -2,7 +2,8 @@
 
 A step is a mapping: `ask` ("POST runs/create", below /api/2.0/mlflow/ unless it begins with a slash), and of `body`
 (sent as JSON), `raw` (sent as it stands), `query` (a mapping, lists repeat the name; or a text, sent as it stands) and
-`headers` what it needs; `unordered` and `headers_of` are for the comparison (likeness.py). `keep: {run: run.info.run_id}` names a value of the answer; `${run}` stands for it later.
+`headers` what it needs. `keep: {run: run.info.run_id}` names a value of the answer; `${run}` stands for it later.
+`unordered` and `headers_of` are for the comparison: likeness.py.
 """
 
 from __future__ import annotations
