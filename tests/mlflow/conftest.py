@@ -65,7 +65,7 @@ class Said:
 
 
 ADDRESS = re.compile(r"/api/[23]\.0/(mlflow/)?(mlflow-artifacts/)?")
-NAMES = ((r"\bm-[0-9a-f]{32}", "MODEL"), (r"\b[0-9a-f]{32}", "RUN"), (r"artifacts/\d+/", "artifacts/EXP/"))
+NAMES = ((r"\bm-[0-9a-f]{32}", "MODEL"), (r"\b[0-9a-f]{32}", "RUN"), (r"/\d+/(?=RUN|models)", "/EXP/"))
 
 
 def shortened(call: list) -> str:
