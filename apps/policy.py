@@ -45,6 +45,7 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "pipeline.cancel": frozenset({ENGINEER}),
     "run.view": MEMBERS | {WORKER},
     "run.record": frozenset({WORKER}),  # measured by a job, never claimed by a person
+    "run.rerun": frozenset({ENGINEER}),
     "model.view": MEMBERS | {WORKER},
     "model.create": frozenset({ENGINEER, WORKER}),
     "model.register_version": frozenset({WORKER}),
@@ -95,6 +96,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "job.report": frozenset({WORKER}),
     "job.finish": frozenset({WORKER}),
     "job.recover": frozenset({DISPATCHER}),
+    "run.judge": frozenset({DISPATCHER, OPERATOR}),  # the verdict on a rerun that has ended
     "queue.sample": frozenset({DISPATCHER}),
     "approval.expire": frozenset({DISPATCHER}),
     "metrics.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, OPERATOR},  # by a token's scope alone: no page asks for it
@@ -144,7 +146,7 @@ SCOPES: dict[str, frozenset[str]] = {
         }
     ),
     "jobs:write": frozenset(
-        {"job.submit", "job.cancel", "job.retry", "job.prioritise", "pipeline.submit", "pipeline.cancel"}
+        {"job.submit", "job.cancel", "job.retry", "job.prioritise", "pipeline.submit", "pipeline.cancel", "run.rerun"}
     ),
     "models:write": frozenset(
         {

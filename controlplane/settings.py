@@ -78,6 +78,7 @@ INSTALLED_APPS = [
     "apps.repositories",
     "apps.pipelines",
     "apps.experiments",
+    "apps.reruns",
     "apps.registry",
     "apps.openlineage",
     "workers",
@@ -337,6 +338,7 @@ SPECTACULAR_SETTINGS = {
         "AccountKind": ["user", "service_account"],
         "HitKind": "controlplane.search.hits.GROUPS",
         "RunStatus": "apps.experiments.states.RunState.choices",
+        "RerunStatus": "apps.reruns.states.RerunState.choices",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[Any, Any, str]] = {
     "jobs": (gettext_lazy("job"), gettext_lazy("Jobs"), "jobs:list"),
     "pipelines": (gettext_lazy("pipeline"), gettext_lazy("Pipelines"), "pipelines:list"),
     "runs": (gettext_lazy("run"), gettext_lazy("Runs"), "experiments:list"),
+    "reruns": (gettext_lazy("rerun"), gettext_lazy("Runs"), "experiments:list"),
     "data": (gettext_lazy("dataset"), gettext_lazy("Data"), "datasets:list"),
     "versions": (gettext_lazy("dataset version"), gettext_lazy("Data"), "datasets:list"),
     "models": (gettext_lazy("model"), gettext_lazy("Models"), "registry:list"),

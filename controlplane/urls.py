@@ -45,6 +45,7 @@ PROJECT_API: list[URLPattern | URLResolver] = [
     path("", include("apps.datasets.api_urls")),
     path("", include("apps.pipelines.api_urls")),
     path("", include("apps.experiments.api_urls")),
+    path("", include("apps.reruns.api_urls")),
     path("", include("apps.registry.api_urls")),
     path("", include("apps.approvals.api_urls")),
     path("", include("apps.openlineage.api_urls")),
@@ -69,6 +70,7 @@ PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", include("apps.datasets.urls")),
     path("", include("apps.pipelines.urls")),
     path("", include("apps.experiments.urls")),
+    path("", include("apps.reruns.urls")),
     path("", include("apps.registry.urls")),
     path("", include("apps.approvals.urls")),
 ]

@@ -34,6 +34,10 @@ from apps.nodes.models import Node
 from apps.pipelines.models import Pipeline, PipelineStep
 from apps.preferences.models import SavedView
 from apps.registry.models import Alias, AliasMove, Model, ModelVersion, Variant
+from apps.reruns.models import Rerun
+from apps.reruns.series import Budget
+from apps.reruns.tolerance import Tolerance
+from apps.reruns.verdicts import verdict_on
 
 PEOPLE = {"engineer": "", "auditor": "auditor", "secadmin": "security_admin", "sysadmin": "system_admin"}
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
@@ -43,6 +47,7 @@ RUN_QUERIES = {
     "runs/compare": "?ids={run},{other}",
     "runs/points.csv": "?ids={run},{other}&key=loss",
     "metrics/history": "?key=loss",
+    "<slug:run>/verdict": "?against={other}",
     "models/<slug:name>/compare": "?ids=1&ids=2",
     "data/<slug:name>/<str:version>/origin": "?row=1",
     "search": "?q=job",
@@ -104,6 +109,8 @@ def address(route: str, plane: Seeded) -> str:
         if "approvals/" in route
         else plane.pipeline
         if "pipelines/" in route
+        else plane.rerun
+        if "reruns/" in route
         else plane.job,
         "row": 1,
         "type": "dataset_version",
@@ -189,6 +196,7 @@ class Seeded:
     model_version: int = 0
     variant: int = 0
     pipeline: int = 0
+    rerun: int = 0
     view: int = 0
     run: str = RUN_IDS[0]
     other_run: str = RUN_IDS[1]
@@ -317,6 +325,7 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     edges_of(project, version, jobs)
     pipelines_of(plane, project, jobs, artifacts)
     runs_of(project, main, numbers, artifacts)
+    reruns_of(plane, jobs)
     models_of(project, ModelVersion.objects.get(pk=plane.model_version), numbers)
     widen(plane, project, main, version, artifacts, wide)
     actor = plane_actor(PlaneRole.WORKER, host="node-0")
@@ -385,6 +394,16 @@ def runs_of(project: Project, main: Job, numbers: range, artifacts: list[Artifac
         RunArtifact(run=first, path=f"a{n}", artifact=artifact, size=5, media_type="text/plain")
         for n, artifact in zip(numbers, artifacts, strict=True)
     )
+
+
+def reruns_of(plane: Seeded, jobs: list[Job]) -> None:
+    """Reruns of the first run, one for each of these jobs; the first has a verdict of as many metrics and outputs."""
+    first, other = Run.objects.get(pk=RUN_IDS[0]), Run.objects.get(pk=RUN_IDS[1])
+    facts = {"project_id": first.project_id, "original": first, "relative": 0.1, "absolute": 0.0, "requester": "x"}
+    made = Rerun.objects.bulk_create(Rerun(job=job, **facts) for job in jobs)
+    plane.rerun = plane.rerun or made[0].pk
+    document = verdict_on(first, other, Tolerance(), Budget())
+    Rerun.objects.filter(pk=plane.rerun).update(state="judged", verdict=document["verdict"], document=document)
 
 
 def pipeline_of(project: Project, **more) -> Pipeline:

@@ -24,6 +24,7 @@ from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job
 from apps.jobs.services import report_events
 from apps.jobs.states import JobState
+from apps.reruns.services import link_rerun, take_up
 from deepseek.code import code_digest
 from deepseek.models.figures import Figures
 from workers.outputs import Made
@@ -58,6 +59,8 @@ class Tracker:
             self.run = services.start_run(
                 actor=self.actor, job=self.job, facts=facts, experiment=str(self.job.register.get("experiment", ""))
             )
+            if self.job.attempt > 1:
+                take_up(actor=self.actor, job=self.job)
 
     def log(self, told: Sequence[Mapping[str, Any]]) -> int:
         """Take metrics as the relay has them; how many were left out. Call it where it has made sure of the job."""
@@ -87,6 +90,8 @@ class Tracker:
             artifacts=[(f"{slot}/{name}", artifact, media_type) for slot, artifact, name, media_type, _ in outputs],
             figures=self.figures,
         )
+        if job.state == JobState.SUCCEEDED:
+            link_rerun(actor=self.actor, job=job, run=run)
 
 
 # -- what is told ---------------------------------------------------------------------------------------------------

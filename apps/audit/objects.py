@@ -12,6 +12,7 @@ ADDRESSES: Mapping[str, tuple[str, bool]] = {
     "pipeline": ("pipelines:detail", True),
     "approval": ("approvals:detail", True),
     "run": ("experiments:detail", True),
+    "rerun": ("reruns:detail", True),
     "datasetversion": ("datasets:by_id", True),
     "modelversion": ("registry:version_by_id", True),
     "variant": ("registry:variant_by_id", True),

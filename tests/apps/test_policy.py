@@ -40,6 +40,7 @@ IN_A_PROJECT = """
     pipeline.cancel                        -E- --- ---  jobs:write
     run.view                               VEA --- W--  read
     run.record                             --- --- W--  -
+    run.rerun                              -E- --- ---  jobs:write
     model.view                             VEA --- W--  read
     model.create                           -E- --- W--  models:write
     model.register_version                 --- --- W--  -
@@ -88,6 +89,7 @@ ON_THE_PLANE = """
     job.report                             --- --- W--  -
     job.finish                             --- --- W--  -
     job.recover                            --- --- -D-  -
+    run.judge                              --- --- -DO  -
     queue.sample                           --- --- -D-  -
     approval.expire                        --- --- -D-  -
     metrics.view                           VEA S-U --O  metrics:read

@@ -1,7 +1,13 @@
-"""An engine that ends its process instead of returning."""
+"""Engines that end their process instead of returning, or refuse."""
 
 import sys
+
+from deepseek.job import EngineError
 
 
 def run(spec, **_):
     sys.exit(3)
+
+
+def refuse(spec, **_):
+    raise EngineError("asked_to_fail", "It was asked to fail.")

@@ -1,5 +1,5 @@
-"""The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, expires approvals, seals the trail,
-verifies it when somebody asks, tells lineage outside.
+"""The dispatcher: rings again, recovers leases, frees waiting jobs, closes runs, judges reruns, expires approvals,
+seals the trail, verifies it when somebody asks, tells lineage outside.
 
 Compare-and-set everywhere, so several may run and any may be killed. It leaves a pulse, which /readyz looks for.
 """
@@ -26,6 +26,7 @@ from apps.experiments.services import close_ended_runs
 from apps.jobs import doorbell, pulse, queues, reservations, services, tally
 from apps.nodes.samples import SAMPLE_SECONDS
 from apps.nodes.services import keep_samples
+from apps.reruns.services import judge_ended
 from workers import openlineage
 from workers.starting import refuse_unsound
 
@@ -50,8 +51,10 @@ class Command(BaseCommand):
         verifier.start()
         teller = threading.Thread(target=self.every, args=(rest, "teller", self.tell), daemon=True)
         teller.start()
+        judge = threading.Thread(target=self.every, args=(rest, "judge", self.judge), daemon=True)
+        judge.start()
         self.every(settings.ENV.dispatch_seconds, "dispatcher", self.dispatch)
-        for thread in (sealer, sampler, verifier, teller):
+        for thread in (sealer, sampler, verifier, teller, judge):
             thread.join(timeout=5)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
@@ -84,6 +87,10 @@ class Command(BaseCommand):
         """Lineage to whoever listens outside: slow, or away, so it has a thread of its own. Mostly there is nobody."""
         for sink in openlineage.sinks():
             openlineage.deliver(self.actor, sink, stopping=self.stopping.is_set)
+
+    def judge(self) -> None:
+        """Reruns that have ended, beside their originals: millions of points perhaps, so it has a thread of its own."""
+        judge_ended(actor=self.actor, stopping=self.stopping.is_set)
 
     def sample(self) -> None:
         """What pages and `/metrics` look back on, apart from the rounds above: nothing waits for it."""

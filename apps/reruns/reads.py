@@ -1,0 +1,40 @@
+"""What pages and REST read of reruns: one, those of a run, the one that a run is."""
+
+from __future__ import annotations
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.errors import NotFound
+from apps.experiments.models import Run
+from apps.reruns.models import Rerun, RerunQuerySet
+
+
+def get_rerun(actor: Actor, project: Project, pk: int) -> Rerun:
+    """The rerun with its original, its job and the job's run; NotFound if there is none or `actor` may not see it."""
+    policy.require(actor, "run.view", project)
+    visible = Rerun.objects.visible_to(actor).filter(project=project)
+    rerun = visible.select_related("project", "original", "job__run").filter(pk=pk).first()
+    if rerun is None:
+        raise NotFound(f"This project has no rerun {pk}.", field="id")
+    return rerun
+
+
+def reruns_of(actor: Actor, run: Run) -> RerunQuerySet:
+    """The reruns of a run, to be paged by `-id`."""
+    policy.require(actor, "run.view", run)
+    return Rerun.objects.visible_to(actor).filter(original=run).select_related("original", "job__run").order_by("-id")
+
+
+def rerun_that_is(actor: Actor, run: Run) -> Rerun | None:
+    """The rerun whose job made this run; None for a run that was not made again from another's record."""
+    policy.require(actor, "run.view", run)
+    if run.job_id is None:
+        return None
+    visible = Rerun.objects.visible_to(actor).select_related("original", "job__run")
+    return visible.filter(job=run.job_id).first()
+
+
+def run_of(rerun: Rerun) -> Run | None:
+    """The run that the job keeps; None before its first attempt."""
+    return getattr(rerun.job, "run", None)
