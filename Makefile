@@ -6,7 +6,10 @@ BIN    := $(VENV)/bin
 LINKER := $(if $(shell command -v g++ || command -v gcc || command -v cc || command -v clang),,ziglang)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo up test check format wheels site texts clean
+# Where the stock MLflow client and server stand, that tests/mlflow and benchmarks/tracking.py run.
+MLFLOW_ENV ?= .mlflow
+
+.PHONY: help demo up test check format wheels site texts mlflow clean
 
 help:
 	@echo 'make demo    set everything up, take two models from raw tables to production, leave the dashboard up'
@@ -16,6 +19,7 @@ help:
 	@echo 'make wheels  gather what a host without an index installs from, in dist/wheels'
 	@echo 'make site    the one folder to carry to a site: wheels, compose file, units, documents'
 	@echo 'make format  put the code into its one format'
+	@echo 'make mlflow  the stock MLflow client and server, beside the plane: MLFLOW_ENV=.mlflow make test runs them'
 	@echo 'make texts   gather what is to be translated, and compile what is (needs gettext)'
 
 demo: $(VENV)/.demo
@@ -40,6 +44,9 @@ texts: $(VENV)/.dev
 	$(BIN)/python manage.py makemessages --locale zh_Hans --add-location file --ignore $(VENV)
 	$(BIN)/python manage.py compilemessages --locale zh_Hans --ignore $(VENV)
 
+mlflow: $(VENV)/.dev
+	@$(BIN)/python tests/mlflow/environment.py $(MLFLOW_ENV)
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -51,7 +58,7 @@ site: $(BIN)/python
 	@$(BIN)/python deploy/wheels.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .mlflow build dist *.egg-info
 
 $(BIN)/python:
 	@echo 'Making $(VENV)'

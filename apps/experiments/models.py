@@ -113,7 +113,7 @@ class Run(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["project", "deleted_at", "id"], name="run_deleted", condition=Q(deleted_at__isnull=False)
+                fields=["project", "deleted_at", "id"], name="run_by_deletion", condition=Q(deleted_at__isnull=False)
             ),
             models.Index(fields=["project", "-started_at", "-id"], name="run_recent"),
             models.Index(fields=["project", "state", "-started_at", "-id"], name="run_by_state"),

@@ -30,8 +30,8 @@ def until(condition, *, seconds: float, what: str) -> None:
 class Postgres:
     """One cluster; PostgreSQL refuses to run as root, so root lends it the user postgres."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
-        self.address = address
+    def __init__(self, address: str = "127.0.0.1", flags: list[str] = POSTGRES_FLAGS) -> None:
+        self.address, self.flags = address, flags
         # Not below pytest's folders, which are closed to other users.
         self.folder, self.port = Path(tempfile.mkdtemp(prefix="plane-postgres-")), free_port()
         self.bin = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
@@ -59,7 +59,7 @@ class Postgres:
         ]
         with (self.folder / "postgres.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, *POSTGRES_FLAGS, "-c", f"listen_addresses={self.address}"],
+                [*command, *self.flags, "-c", f"listen_addresses={self.address}"],
                 user=self.user,
                 cwd="/",
                 stdout=log,

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='run',
-            index=models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['project', 'deleted_at', 'id'], name='run_deleted'),
+            index=models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['project', 'deleted_at', 'id'], name='run_by_deletion'),
         ),
         migrations.AddConstraint(
             model_name='run',
