@@ -6,9 +6,10 @@ Elsewhere, and where somebody counts the statements, they go the ordinary way.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 
 
 def fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -22,13 +23,16 @@ def execute(sql: str, params: Sequence[Any]) -> int:
 
 
 def run(sql: str, params: Sequence[Any], *, rows: bool) -> tuple[list[tuple[Any, ...]], int]:
-    if connection.vendor != "postgresql" or connection.queries_logged or connection.execute_wrappers:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, params)
+    """Times among the parameters are aware ones."""
+    here = connections[DEFAULT_DB_ALIAS]  # once: the usual name looks this up at every use of it
+    if here.vendor != "postgresql" or here.queries_logged or here.execute_wrappers:
+        stored = here.ops.adapt_datetimefield_value
+        with here.cursor() as cursor:
+            cursor.execute(sql, [stored(each) if isinstance(each, datetime) else each for each in params])
             return cursor.fetchall() if rows else [], cursor.rowcount
     from psycopg import Cursor
 
-    connection.ensure_connection()
-    with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
+    here.ensure_connection()
+    with here.wrap_database_errors, Cursor(here.connection) as cursor:
         cursor.execute(sql, params, prepare=True)
         return cursor.fetchall() if rows else [], cursor.rowcount

@@ -94,7 +94,7 @@ def log_metric(ask: Ask) -> dict[str, Any]:
             actor=ask.actor, project=ask.project, run_id=run_id, points=points, of_models=of_models, listed=False
         )
     else:
-        services.log_points(actor=ask.actor, project=ask.project, run_id=run_id, points=points)
+        services.log_points(actor=ask.actor, project_id=ask.project_id, run_id=run_id, points=points)
     return {}
 
 
@@ -120,6 +120,9 @@ def log_batch(ask: Ask) -> dict[str, Any]:
             f"Duplicate parameter keys have been submitted: {twice}. Please ensure the request contains only one param"
             " value per param key."
         )
+    if not (params or tags or of_models) and points:
+        services.log_points(actor=ask.actor, project_id=ask.project_id, run_id=run_id, points=points, listed=True)
+        return {}
     services.log_batch(
         actor=ask.actor,
         project=ask.project,

@@ -193,9 +193,6 @@ def log_batch(
     check_of_models(of_models)
     check_pairs(params, "params" if listed else "", about="Param key")
     check_pairs(tags, "tags" if listed else "", about="key")
-    if points and not (params or tags or of_models):
-        take_down(project.pk, run_id, points)
-        return
     with transaction.atomic():
         run = open_run(project.pk, run_id)
         check_open(run, run_id, also_of_jobs=not (points or params or of_models))
