@@ -33,6 +33,7 @@ SORT = OpenApiParameter(
 )
 FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in reads.FILTERS]
 FILTERS += day_parameters("started")
+VIEW = OpenApiParameter("view", str, enum=reads.VIEWS, description="Also, or only, what was deleted.")
 IDS = OpenApiParameter("ids", str, required=True, description="Run ids with commas between them.")
 KEY = OpenApiParameter("key", str, required=True, description="Name of the metric.")
 KEYS = OpenApiParameter("key", str, required=True, many=True, description="Names of metrics.")
@@ -45,9 +46,10 @@ class ExperimentsView(GenericAPIView[Experiment]):
     queryset = Experiment.objects.none()  # for the schema alone
     page_order = ("-number",)
 
-    @extend_schema(operation_id="experiments_list", responses=ExperimentSerializer(many=True))
+    @extend_schema(operation_id="experiments_list", parameters=[VIEW], responses=ExperimentSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
-        found = reads.list_experiments(request.actor, get_project(request.actor, project))
+        view = request.query_params.get("view", "")
+        found = reads.list_experiments(request.actor, get_project(request.actor, project), view)
         return self.get_paginated_response(self.get_serializer(self.paginate_queryset(found), many=True).data)
 
 
@@ -58,10 +60,10 @@ class RunsView(GenericAPIView[Run]):
     queryset = Run.objects.none()  # for the schema alone
     page_order: tuple[str, ...] = ("-started_at", "-id")
 
-    @extend_schema(operation_id="runs_list", parameters=[*FILTERS, SORT], responses=RunSerializer(many=True))
+    @extend_schema(operation_id="runs_list", parameters=[*FILTERS, VIEW, SORT], responses=RunSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
         where = get_project(request.actor, project)
-        asked = Asked(**{name: request.query_params.get(name, "") for name in reads.FILTERS})
+        asked = Asked(**{name: request.query_params.get(name, "") for name in (*reads.FILTERS, "view")})
         key, down = reads.order_of(request.query_params.get("sort", ""))
         self.page_order = reads.page_order(key, down)
         found: Any = (

@@ -17,12 +17,14 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
 from apps.experiments.models import Experiment, ExperimentQuerySet, Metric, MetricPoint, Run, RunParam, RunQuerySet
+from apps.experiments.services import take_in
 from apps.experiments.states import RunState
 from apps.jobs.kinds import KINDS
 from apps.jobs.reads import known
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 FILTERS = ("status", "kind", "experiment", "name")
+VIEWS = ("active", "deleted", "all")
 COMPARED = (2, 20)  # runs side by side: twenty lines have twenty signs
 COLUMNS = 8  # metrics, and params, that a list shows
 ROWS_COMPARED = 500  # params, and metrics, that a comparison shows
@@ -33,10 +35,16 @@ BY_METRIC = "metrics."
 
 
 # -- lists ----------------------------------------------------------------------------------------------------------
-def list_experiments(actor: Actor, project: Project) -> ExperimentQuerySet:
-    """The experiments of a project, to be paged by `-number`."""
+def list_experiments(actor: Actor, project: Project, view: str = "") -> ExperimentQuerySet:
+    """The experiments of a project, to be paged by `-number`; `view` as in Asked."""
     policy.require(actor, "run.view", project)
-    return Experiment.objects.visible_to(actor).filter(project=project).order_by("-number")
+    known("view", view, VIEWS)
+    return Experiment.objects.visible_to(actor).filter(of_view(view), project=project).order_by("-number")
+
+
+def of_view(view: str, prefix: str = "") -> Q:
+    """The condition of a view of VIEWS; empty is active."""
+    return Q() if view == "all" else Q(**{f"{prefix}deleted_at__isnull": view != "deleted"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +55,12 @@ class Asked:
     kind: str = ""
     experiment: str = ""  # its number
     name: str = ""  # a part of it
+    view: str = ""  # of VIEWS; empty: active
 
     def check(self) -> None:
         """Raise Invalid for what does not exist: an empty list would look like an answer."""
         known("status", self.status, RunState.values)
+        known("view", self.view, VIEWS)
         known("kind", self.kind, [kind for kind in KINDS if KINDS[kind].tracked])
         if self.experiment and not (
             self.experiment.isascii() and self.experiment.isdigit() and len(self.experiment) < 10
@@ -67,7 +77,9 @@ class Asked:
         asked = {"state": self.status, "kind": self.kind, "name__icontains": self.name.replace("\x00", "")}
         if self.experiment:
             asked["experiment__number"] = self.experiment
-        return Q(**{f"{prefix}{lookup}": value for lookup, value in asked.items() if value})
+        return Q(**{f"{prefix}{lookup}": value for lookup, value in asked.items() if value}) & of_view(
+            self.view, prefix
+        )
 
 
 def list_runs(actor: Actor, project: Project, asked: Asked) -> RunQuerySet:
@@ -123,10 +135,12 @@ class Columns:
 
 
 def columns_of(runs: Sequence[Run], *, first: Iterable[str] = (), params: bool = True) -> Columns:
-    """The columns for these runs, the metrics `first` among them; three queries, however many runs."""
+    """The columns for these runs, the metrics `first` among them; three queries, however many runs, and one where
+    clients keep some of them."""
     keys = [run.pk for run in runs]
     if not keys:
         return Columns()
+    take_in_of(runs)
     counted = Metric.objects.filter(run__in=keys).values("key").annotate(count=Count("pk")).order_by("-count", "key")
     found = Columns(metrics=list(dict.fromkeys([*first, *preferred([row["key"] for row in counted[:100]])]))[:COLUMNS])
     values: dict[str, dict[str, Metric]] = defaultdict(dict)
@@ -165,7 +179,14 @@ def get_run(actor: Actor, project: Project, run_id: str) -> Run:
     run = visible.filter(pk=run_id).first() if RUN_ID.fullmatch(run_id) else None
     if run is None:
         raise NotFound(f"This project has no run {run_id[:40]!r}.", field="id")
+    take_in_of([run])
     return run
+
+
+def take_in_of(runs: Iterable[Run]) -> None:
+    """What clients sent to those of these runs that they keep; a job's are written at once."""
+    if kept := [run.pk for run in runs if run.job_id is None]:
+        take_in(run_ids=kept)
 
 
 def get_metric(actor: Actor, run: Run, key: str) -> Metric:
@@ -196,6 +217,7 @@ def metrics_named(actor: Actor, project: Project, ids: Sequence[str], keys: Sequ
         if len(given) > limit:
             raise Invalid(f"{len(given)} are named.", field=field_name, limit=limit, hint="Ask for fewer.")
     runs = Run.objects.visible_to(actor).filter(project=project, pk__in=[one for one in ids if RUN_ID.fullmatch(one)])
+    take_in_of(runs.only("job_id"))
     named = [key for key in keys if "\x00" not in key]
     return list(Metric.objects.filter(run__in=runs, key__in=named).order_by("run_id", "key"))
 
@@ -248,6 +270,7 @@ def compare(actor: Actor, project: Project, ids: Sequence[str]) -> Comparison:
     found = visible.in_bulk([one for one in wanted if RUN_ID.fullmatch(one)])
     if missing := [one for one in wanted if one not in found]:
         raise NotFound(f"This project has no run {missing[0][:40]!r}.", field="ids")
+    take_in_of(found.values())
     params = list(RunParam.objects.filter(run__in=wanted).order_by("key")[: ROWS_COMPARED * high])
     metrics = list(Metric.objects.filter(run__in=wanted).order_by("key")[: ROWS_COMPARED * high])
     return Comparison(
