@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable
 from django.db import transaction
 from django.db.models import Q
 
+from apps import prepared
 from apps.actors import Actor, PlaneRole, plane_actor
 from apps.audit.services import record
 from apps.experiments import series
@@ -39,6 +40,8 @@ def take_in(*, run_ids: Collection[str] = (), experiment_ids: Collection[int] = 
 
     It needs no right: what was taken down is true already, and only those read it who may.
     """
+    if len(run_ids) == 1 and not prepared.select(MetricBatch, ("id",), limit=1, run_id=next(iter(run_ids))):
+        return
     mine = Q(run_id__in=run_ids) if run_ids else Q(experiment_id__in=experiment_ids)
     waiting = MetricBatch.objects.filter(mine)
     until = time.monotonic() + SECONDS
