@@ -71,6 +71,23 @@ def insert(row: models.Model) -> None:
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
+def insert_many(model: type[models.Model], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Rows of these columns (of a foreign key `x_id`), as bulk_create writes them; PostgreSQL copies them in."""
+    here = connections[DEFAULT_DB_ALIAS]
+    names = ", ".join(quoted(model, name) for name in columns)
+    if is_ordinary(here):
+        places, stored = ", ".join(["%s"] * len(columns)), here.ops.adapt_datetimefield_value
+        sql = f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({places})"  # noqa: S608 - names of the code's own
+        with here.cursor() as cursor:
+            cursor.executemany(sql, [[stored(at) if isinstance(at, datetime) else at for at in row] for row in rows])
+        return
+    here.ensure_connection()
+    sql = f"COPY {model._meta.db_table} ({names}) FROM STDIN"
+    with here.wrap_database_errors, here.connection.cursor() as cursor, cursor.copy(sql) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
 @cache
 def insertion(model: type[models.Model]) -> tuple[str, list[Any], bool]:
     """The SQL, the fields whose values it takes, and whether the database gives the key."""
