@@ -6,6 +6,7 @@ after the rollback, because a record written here would roll back with the excep
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from apps.actors import Actor, PlaneRole, ProjectRole, SystemRole
@@ -189,6 +190,13 @@ SCOPES: dict[str, frozenset[str]] = {
     "audit:read": frozenset({"audit.view", "audit.verify", "audit.export", "artifact.view_garbage"}),
     "metrics:read": frozenset({"metrics.view"}),  # for the token of a scraper: it opens /metrics and nothing else
 }
+
+
+@dataclass(frozen=True, slots=True)
+class InProject:
+    """Stands for what belongs to a project, where nothing but that is known of it and no row was read."""
+
+    project_id: int
 
 
 def roles_of(actor: Actor, action: str, project_id: int | None) -> frozenset[Role]:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.conf import settings
-from django.core import signals
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.wsgi import WSGIRequest
-from django.http import HttpRequest, HttpResponseBase
+from django.db import close_old_connections
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from apps.accounts.middleware import request_id_of
 from apps.mlflow.answers import MlflowError, refused
@@ -26,6 +26,7 @@ from controlplane.traffic import count_as
 
 log = logging.getLogger(__name__)
 VIEW = "mlflow"  # in the counters
+ALWAYS = (("X-Content-Type-Options", "nosniff"),)
 
 Start = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -38,40 +39,36 @@ def is_mine(path: str) -> bool:
 def lean(environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
     """The WSGI application of these addresses."""
     began = time.monotonic()
-    signals.request_started.send(sender=lean, environ=environ)
     request = WSGIRequest(environ)
+    request.request_id = request_id = request_id_of(request)  # type: ignore[attr-defined]
     response = answer_to(request)
-    response._handler_class = lean  # type: ignore[attr-defined]  # whose end closes the connection of the database
-    headers = list(response.items())
+    headers = [*response.items(), ("X-Request-ID", request_id), *ALWAYS]
+    if "Cache-Control" not in response.headers:
+        headers.append(("Cache-Control", "no-store"))
+    if settings.SECURE_HSTS_SECONDS:
+        headers.append(("Strict-Transport-Security", f"max-age={settings.SECURE_HSTS_SECONDS}"))
     try:
         count_as(VIEW, request, response, time.monotonic() - began)
     except Exception:
         log.exception("a request was not counted")
-    start_response(f"{response.status_code} {response.reason_phrase}", headers)
+    status = f"{response.status_code} {response.reason_phrase}"
+    if isinstance(response, HttpResponse):
+        close_old_connections()  # back to the pool, before the client reads
+        start_response(status, [*headers, ("Content-Length", str(len(response.content)))])
+        return [response.content]
+    start_response(status, headers)
     if getattr(response, "file_to_stream", None) is not None and environ.get("wsgi.file_wrapper") is not None:
         response.file_to_stream.close = response.close  # type: ignore[attr-defined]
         return environ["wsgi.file_wrapper"](response.file_to_stream, response.block_size)  # type: ignore[attr-defined,no-any-return]
-    return response  # type: ignore[return-value]
+    return response  # type: ignore[return-value]  # whose end tells Django's signal, which closes the connection
 
 
 def answer_to(request: HttpRequest) -> HttpResponseBase:
-    request.request_id = request_id_of(request)  # type: ignore[attr-defined]
     try:
         request.get_host()
     except DisallowedHost:
-        response: HttpResponseBase = refused(MlflowError("BAD_REQUEST", "This host is not served here."))
-    else:
-        if settings.SECURE_SSL_REDIRECT and not request.is_secure():
-            # No redirect: a client would follow it with its token, which has been in the clear by then.
-            response = refused(MlflowError("PERMISSION_DENIED", "This server is asked by https alone."))
-        else:
-            response = answer(request, request.path_info[1:])
-    headers = response.headers
-    headers["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers.setdefault("Cache-Control", "no-store")
-    if settings.SECURE_HSTS_SECONDS:
-        headers["Strict-Transport-Security"] = f"max-age={settings.SECURE_HSTS_SECONDS}"
-    if not response.streaming and "Content-Length" not in headers:
-        headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
-    return response
+        return refused(MlflowError("BAD_REQUEST", "This host is not served here."))
+    if settings.SECURE_SSL_REDIRECT and not request.is_secure():
+        # No redirect: a client would follow it with its token, which has been in the clear by then.
+        return refused(MlflowError("PERMISSION_DENIED", "This server is asked by https alone."))
+    return answer(request, request.path_info[1:])

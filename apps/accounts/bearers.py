@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 
-from django.db import connection
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -44,8 +43,7 @@ def bearer_of(request: HttpRequest) -> tuple[Actor, int, str]:
     if secret is None:
         raise Unauthenticated("Send a token.", code="unauthenticated", field="Authorization", hint=SEND_A_TOKEN)
     now = timezone.now()
-    stored = connection.ops.adapt_datetimefield_value
-    rows = fetch(HOLDER, [stored(now - LAST_USED_EVERY), sha256_hex(secret), stored(now)])
+    rows = fetch(HOLDER, [now - LAST_USED_EVERY, sha256_hex(secret), now])
     if not rows:
         token_of(request)  # raises, and says why
         raise Unauthenticated("There is no such token.", code="token_unknown", hint=SEND_A_TOKEN)

@@ -17,6 +17,7 @@ from apps.audit.models import AuditRecord, Result
 from apps.audit.sealing import seal_all
 from apps.errors import IllegalMove, Refused, StaleState
 from apps.policy import project_id_of
+from apps.prepared import insert
 
 M = TypeVar("M", bound=models.Model)
 log = logging.getLogger(__name__)
@@ -59,7 +60,9 @@ def record(
         "before": plain_fields(before or {}),
         "after": plain_fields(after or {}),
     }
-    return AuditRecord.objects.create(body=body_text(body), **copies_of(body))
+    row = AuditRecord(body=body_text(body), **copies_of(body))
+    insert(row)
+    return row
 
 
 def change_state(

@@ -33,6 +33,7 @@ SORT = OpenApiParameter(
 )
 FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in reads.FILTERS]
 FILTERS += day_parameters("started")
+DELETED = OpenApiParameter("deleted", str, enum=reads.DELETED, description="Only, or also, what was deleted.")
 IDS = OpenApiParameter("ids", str, required=True, description="Run ids with commas between them.")
 KEY = OpenApiParameter("key", str, required=True, description="Name of the metric.")
 KEYS = OpenApiParameter("key", str, required=True, many=True, description="Names of metrics.")
@@ -45,9 +46,10 @@ class ExperimentsView(GenericAPIView[Experiment]):
     queryset = Experiment.objects.none()  # for the schema alone
     page_order = ("-number",)
 
-    @extend_schema(operation_id="experiments_list", responses=ExperimentSerializer(many=True))
+    @extend_schema(operation_id="experiments_list", parameters=[DELETED], responses=ExperimentSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
-        found = reads.list_experiments(request.actor, get_project(request.actor, project))
+        deleted = request.query_params.get("deleted", "")
+        found = reads.list_experiments(request.actor, get_project(request.actor, project), deleted)
         return self.get_paginated_response(self.get_serializer(self.paginate_queryset(found), many=True).data)
 
 

@@ -301,8 +301,8 @@ def counts_of(actor: Actor, project: Project) -> dict[str, int]:
     """Runs that are open, and that failed in the last 24 hours; one query over the ends of an index."""
     day = timezone.now() - timedelta(days=1)
     asked = Q(state=RunState.RUNNING) | Q(state=RunState.FAILED, started_at__gte=day)
-    runs = Run.objects.visible_to(actor).filter(asked, project=project)
-    found = dict(runs.filter(deleted_at__isnull=True).order_by().values_list("state").annotate(Count("pk")))
+    runs = Run.objects.visible_to(actor).active().filter(asked, project=project)
+    found = dict(runs.order_by().values_list("state").annotate(Count("pk")))
     return {"running": found.get(RunState.RUNNING, 0), "failed": found.get(RunState.FAILED, 0)}
 
 

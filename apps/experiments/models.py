@@ -29,6 +29,9 @@ class ExperimentQuerySet(models.QuerySet["Experiment"]):
     def visible_to(self, actor: Actor) -> ExperimentQuerySet:
         return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
 
+    def active(self) -> ExperimentQuerySet:
+        return self.filter(deleted_at__isnull=True)
+
 
 class Experiment(models.Model):
     """Runs that belong together. Number 0, "Default", is made when the first run needs it."""
@@ -70,6 +73,9 @@ class ExperimentTag(models.Model):
 class RunQuerySet(models.QuerySet["Run"]):
     def visible_to(self, actor: Actor) -> RunQuerySet:
         return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
+
+    def active(self) -> RunQuerySet:
+        return self.filter(deleted_at__isnull=True)
 
 
 def new_run_id() -> str:

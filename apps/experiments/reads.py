@@ -33,6 +33,7 @@ from apps.experiments.models import (
     RunTag,
 )
 from apps.experiments.series import SYSTEM, is_system
+from apps.experiments.services import take_in
 from apps.experiments.services.annotations import NOTE, TAGS_LIMIT
 from apps.experiments.states import RunState
 from apps.jobs.kinds import KINDS
@@ -55,10 +56,16 @@ SOURCE_TAGS = tuple(f"mlflow.source.{name}" for name in ("name", "type", "git.co
 
 
 # -- lists ----------------------------------------------------------------------------------------------------------
-def list_experiments(actor: Actor, project: Project) -> ExperimentQuerySet:
-    """The experiments of a project, to be paged by `-number`."""
+def list_experiments(actor: Actor, project: Project, deleted: str = "") -> ExperimentQuerySet:
+    """The experiments of a project, to be paged by `-number`; `deleted` as in Asked."""
     policy.require(actor, "run.view", project)
-    return Experiment.objects.visible_to(actor).filter(project=project).order_by("-number")
+    known("deleted", deleted, DELETED)
+    return Experiment.objects.visible_to(actor).filter(of_deleted(deleted), project=project).order_by("-number")
+
+
+def of_deleted(asked: str, prefix: str = "") -> Q:
+    """The condition of one of DELETED."""
+    return Q() if asked == "all" else Q(**{f"{prefix}deleted_at__isnull": not asked})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +115,7 @@ class Asked:
         if self.experiment:
             asked["experiment__number"] = self.experiment
         found = Q(**{f"{prefix}{lookup}": value for lookup, value in asked.items() if value})
-        if self.deleted != "all":
-            found &= Q(**{f"{prefix}deleted_at__isnull": not self.deleted})
-        return found
+        return found & of_deleted(self.deleted, prefix)
 
 
 def list_runs(actor: Actor, project: Project, asked: Asked) -> RunQuerySet:
@@ -166,10 +171,12 @@ class Columns:
 
 
 def columns_of(runs: Sequence[Run], *, first: Iterable[str] = (), params: bool = True) -> Columns:
-    """The columns for these runs, the metrics `first` among them; three queries, however many runs."""
+    """The columns for these runs, the metrics `first` among them; three queries, however many runs, and one where
+    clients keep some of them."""
     keys = [run.pk for run in runs]
     if not keys:
         return Columns()
+    take_in_of(runs)
     held = Metric.objects.filter(run__in=keys).exclude(key__startswith=SYSTEM)  # the machine's are there for who asks
     counted = held.values("key").annotate(count=Count("pk")).order_by("-count", "key")
     found = Columns(metrics=list(dict.fromkeys([*first, *preferred([row["key"] for row in counted[:100]])]))[:COLUMNS])
@@ -214,7 +221,14 @@ def get_run(actor: Actor, project: Project, run_id: str) -> Run:
     run = visible.filter(pk=run_id).first() if RUN_ID.fullmatch(run_id) else None
     if run is None:
         raise NotFound(f"This project has no run {run_id[:40]!r}.", field="id")
+    take_in_of([run])
     return run
+
+
+def take_in_of(runs: Iterable[Run]) -> None:
+    """What clients sent to those of these runs that they keep; a job's are written at once."""
+    if kept := [run.pk for run in runs if run.job_id is None]:
+        take_in(run_ids=kept)
 
 
 def get_metric(actor: Actor, run: Run, key: str) -> Metric:
@@ -277,6 +291,7 @@ def metrics_named(actor: Actor, project: Project, ids: Sequence[str], keys: Sequ
         if len(given) > limit:
             raise Invalid(f"{len(given)} are named.", field=field_name, limit=limit, hint="Ask for fewer.")
     runs = Run.objects.visible_to(actor).filter(project=project, pk__in=[one for one in ids if RUN_ID.fullmatch(one)])
+    take_in_of(runs.only("job_id"))
     named = [key for key in keys if "\x00" not in key]
     return list(Metric.objects.filter(run__in=runs, key__in=named).order_by("run_id", "key"))
 
@@ -329,6 +344,7 @@ def compare(actor: Actor, project: Project, ids: Sequence[str]) -> Comparison:
     found = visible.in_bulk([one for one in wanted if RUN_ID.fullmatch(one)])
     if missing := [one for one in wanted if one not in found]:
         raise NotFound(f"This project has no run {missing[0][:40]!r}.", field="ids")
+    take_in_of(found.values())
     params = list(RunParam.objects.filter(run__in=wanted).order_by("key")[: ROWS_COMPARED * high])
     metrics = list(Metric.objects.filter(run__in=wanted).order_by("key")[: ROWS_COMPARED * high])
     return Comparison(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -50,7 +50,7 @@ def list_jobs(
     return found.order_by("-id")
 
 
-def known(field: str, value: str, values: list[str]) -> None:
+def known(field: str, value: str, values: Sequence[str]) -> None:
     if value and value not in values:
         limit = ", ".join(values)
         raise Invalid(f"There is no {field} {value[:40]!r}.", field=field, limit=limit, hint="Take one of these.")

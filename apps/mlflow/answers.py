@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.http import HttpResponse
+from pydantic_core import to_json
 
 from apps.errors import (
     Conflict,
@@ -82,18 +82,14 @@ def as_mlflow(error: PlaneError) -> MlflowError:
     return MlflowError("BAD_REQUEST", text)
 
 
-def as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def answered(value: Any) -> HttpResponse:
-    return HttpResponse(as_json(value), content_type="application/json")
+    return HttpResponse(to_json(value), content_type="application/json")
 
 
 def refused(error: MlflowError) -> HttpResponse:
     _status, state, kind = CODES[error.code]
     body = {"error_code": error.code, "message": error.message, "sqlstate": state, "error_class": kind}
-    response = HttpResponse(as_json(body), status=error.status, content_type="application/json")
+    response = HttpResponse(to_json(body), status=error.status, content_type="application/json")
     if error.code == "TEMPORARILY_UNAVAILABLE":
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     elif error.code == "UNAUTHENTICATED":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -40,7 +39,7 @@ class Ask:
         self.actor, self.project_id, self.slug = actor, project_id, slug  # the token's: with these it goes to a policy
         self.given, self.by_query, self.request = given, by_query, request
 
-    @cached_property
+    @property
     def project(self) -> Project:
         """The token's project, as services want it. Only its id and slug are known: no query."""
         return Project(pk=self.project_id, slug=self.slug)

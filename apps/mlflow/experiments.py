@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from apps import prepared
 from apps.experiments import services
 from apps.experiments.models import DEFAULT_NAME, DEFAULT_NUMBER, Experiment
 from apps.mlflow import shapes
@@ -14,6 +15,7 @@ from apps.policy import allows
 
 NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 TOP = 2**31  # numbers are smaller
+COLUMNS = tuple(field.attname for field in Experiment._meta.concrete_fields)
 
 
 def create(ask: Ask) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def delete_tag(ask: Ask) -> dict[str, Any]:
 def found(ask: Ask, experiment_id: str) -> Experiment:
     """The experiment of this id, deleted or not. Default is made when somebody who may record first asks for it."""
     number = number_of(experiment_id)
-    row = Experiment.objects.filter(project_id=ask.project_id, number=number).first() if number < TOP else None
+    row = prepared.first(Experiment, COLUMNS, project_id=ask.project_id, number=number) if number < TOP else None
     if row is None and number == DEFAULT_NUMBER and allows(ask.actor, "run.track", ask):
         row = services.ensure_default(actor=ask.actor, project=ask.project)
     if row is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from apps import prepared
 from apps.experiments import services
-from apps.experiments.models import Run
+from apps.experiments.models import Experiment, Run
 from apps.experiments.services import Dataset, ForModel, Sent
 from apps.experiments.services.metrics import EARLIEST, LATEST, moment
 from apps.mlflow import shapes
@@ -55,10 +56,8 @@ def create(ask: Ask) -> dict[str, Any]:
 def get(ask: Ask) -> dict[str, Any]:
     run_id = ask.run_id()
     services.take_in(run_ids=[run_id])
-    rows = list(Run.objects.filter(pk=run_id, project_id=ask.project_id).values_list(*shapes.INFO))
-    if not rows:
-        raise no_such(run_id)
-    return {"run": shapes.runs(rows)[0]}
+    row = info_of(ask, run_id)
+    return {"run": shapes.runs([row])[0]}
 
 
 def update(ask: Ask) -> dict[str, Any]:
@@ -71,8 +70,7 @@ def update(ask: Ask) -> dict[str, Any]:
         ended_at=time_of("end_time", ended) if ended else None,
         name=name,
     )
-    row = Run.objects.filter(pk=run.pk).values_list(*shapes.INFO).get()
-    return {"run_info": shapes.run_info(row)}
+    return {"run_info": shapes.run_info(info_of(ask, run.pk))}
 
 
 def delete(ask: Ask) -> dict[str, Any]:
@@ -94,7 +92,7 @@ def log_metric(ask: Ask) -> dict[str, Any]:
             actor=ask.actor, project=ask.project, run_id=run_id, points=points, of_models=of_models, listed=False
         )
     else:
-        services.log_points(actor=ask.actor, project=ask.project, run_id=run_id, points=points)
+        services.log_points(actor=ask.actor, project_id=ask.project_id, run_id=run_id, points=points)
     return {}
 
 
@@ -120,6 +118,9 @@ def log_batch(ask: Ask) -> dict[str, Any]:
             f"Duplicate parameter keys have been submitted: {twice}. Please ensure the request contains only one param"
             " value per param key."
         )
+    if not (params or tags or of_models) and points:
+        services.log_points(actor=ask.actor, project_id=ask.project_id, run_id=run_id, points=points, listed=True)
+        return {}
     services.log_batch(
         actor=ask.actor,
         project=ask.project,
@@ -223,6 +224,15 @@ def too_many(limit: int, size: int, what: str) -> MlflowError:
         f"A batch logging request can contain at most {limit} {what}. Got {size} {what}. Please split up {what} across"
         " multiple requests and try again."
     )
+
+
+def info_of(ask: Ask, run_id: str) -> tuple[Any, ...]:
+    """The columns shapes.INFO of a run of the project."""
+    rows = prepared.select(Run, (*shapes.OWN, "experiment_id"), id=run_id, project_id=ask.project_id)
+    if not rows:
+        raise no_such(run_id)
+    *own, experiment = rows[0]
+    return (*own, *prepared.select(Experiment, ("number", "artifact_location"), id=experiment)[0])
 
 
 def found(ask: Ask, run_id: str) -> Run:

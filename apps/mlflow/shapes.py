@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db import models as tables
 
+from apps import prepared
 from apps.experiments.filters.sql import EPOCH, MILLISECOND
 from apps.experiments.models import Experiment, Metric, RunDataset, RunModel, RunParam, RunTag
 from apps.experiments.states import RunState
@@ -61,7 +62,7 @@ STATUS = {
 }
 NAME_TAG = "mlflow.runName"
 # The columns that `run_info` needs, in its order.
-INFO = (
+OWN = (
     "id",
     "name",
     "state",
@@ -71,9 +72,8 @@ INFO = (
     "client_user",
     "created_by",
     "job_id",
-    "experiment__number",
-    "experiment__artifact_location",
 )
+INFO = (*OWN, "experiment__number", "experiment__artifact_location")
 
 
 def number(value: float, is_nan: bool = False) -> float | str:
@@ -144,8 +144,11 @@ DATASET = ("name", "digest", "source_type", "source", "schema", "profile", "tags
 MODEL = ("model_id", "direction", "step")
 
 
-def gathered(model: type[tables.Model], columns: Sequence[str], ids: Sequence[str]) -> dict[str, list[Any]]:
+def gathered(model: type[tables.Model], columns: tuple[str, ...], ids: Sequence[str]) -> dict[str, list[Any]]:
     """Rows of `model` by their run, in the order in which they came."""
+    if len(ids) == 1:
+        rows = prepared.select(model, columns, order="id", run_id=ids[0])
+        return {ids[0]: rows} if rows else {}
     found: dict[str, list[Any]] = {}
     for run_id, *row in model._default_manager.filter(run_id__in=ids).order_by("id").values_list("run_id", *columns):
         found.setdefault(run_id, []).append(row)

@@ -41,7 +41,7 @@ from apps.experiments.models import (
     RunTag,
 )
 from apps.experiments.series import Point
-from apps.experiments.services import save_points
+from apps.experiments.services.jobs import save_points
 from apps.experiments.states import ENDED
 from apps.mlflow_import.documents import document_of, same_version
 from apps.mlflow_import.found import (
@@ -58,7 +58,7 @@ from apps.mlflow_import.found import (
 from apps.mlflow_import.models import ImportedRun
 from apps.mlflow_import.places import Place
 from apps.registry.models import Alias, AliasMove, Model, ModelTag, ModelVersion, ModelVersionTag
-from apps.registry.services import move_alias
+from apps.registry.services.aliases import move_alias
 from apps.registry.states import PROTECTED, MoveKind
 
 TOGETHER = 20_000  # points of one transaction

@@ -121,7 +121,7 @@ def approvals(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) 
 def runs(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
     if asked.kind:
         return
-    rows = Run.objects.visible_to(actor).filter(above(places, "run", "started_at"))
+    rows = Run.objects.visible_to(actor).active().filter(above(places, "run", "started_at"))
     rows = rows.filter(all_words(asked, "name", whole=("kind", "state", "created_by")))
     columns = ("pk", "project_id", "name", "kind", "state", "created_by")
     for run in rows.only(*columns).order_by("-started_at", "-pk")[:limit]:

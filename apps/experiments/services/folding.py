@@ -10,19 +10,22 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Q
 
+from apps import prepared
 from apps.actors import Actor, PlaneRole, plane_actor
 from apps.audit.services import record
-from apps.experiments import series
-from apps.experiments.models import Metric, MetricBatch, MetricPoint, Run
+from apps.experiments import series, thinning
+from apps.experiments.models import Metric, MetricBatch, MetricBucket, MetricPoint, Run
 from apps.experiments.series import Point
-from apps.experiments.services.jobs import NEWEST, POINT_BATCH, save_buckets
+from apps.experiments.services.jobs import NEWEST, POINT_BATCH
 from apps.experiments.services.metrics import moment, read
 from apps.experiments.states import ENDED
+from apps.experiments.thinning import Full
 from apps.policy import require
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ SLICE = 500  # batches in one transaction: what others wait for
 SLICE_POINTS = 20_000  # likewise, unless one batch has more
 SECONDS = 2.0  # that a reader folds, at most: what is left by then the dispatcher takes in
 ROUND_SECONDS = 5.0  # of the dispatcher
+POINT = ("metric_id", "step", "value", "is_nan", "at")
 FOLDED = [*NEWEST, "count", "digest", "open_buckets"]
 
 
@@ -39,6 +43,8 @@ def take_in(*, run_ids: Collection[str] = (), experiment_ids: Collection[int] = 
 
     It needs no right: what was taken down is true already, and only those read it who may.
     """
+    if len(run_ids) == 1 and not prepared.select(MetricBatch, ("id",), limit=1, run_id=next(iter(run_ids))):
+        return
     mine = Q(run_id__in=run_ids) if run_ids else Q(experiment_id__in=experiment_ids)
     waiting = MetricBatch.objects.filter(mine)
     until = time.monotonic() + SECONDS
@@ -119,8 +125,8 @@ def fold(runs: dict[str, Run], sent: dict[str, list[Point]]) -> None:
     Metric.objects.bulk_create(
         touched, update_conflicts=True, unique_fields=["run", "key"], update_fields=FOLDED, batch_size=POINT_BATCH
     )
-    MetricPoint.objects.bulk_create(
-        (row_of(metrics[name], point) for name, points in fresh.items() for point in points), batch_size=POINT_BATCH
+    prepared.insert_many(
+        MetricPoint, POINT, [row_of(metrics[name].pk, point) for name, points in fresh.items() for point in points]
     )
     save_buckets(filled)
     for run_id in {run_id for run_id, _key in fresh}:
@@ -128,9 +134,17 @@ def fold(runs: dict[str, Run], sent: dict[str, list[Point]]) -> None:
             seal_again(runs[run_id])
 
 
-def row_of(metric: Metric, point: Point) -> MetricPoint:
-    value, is_nan = series.stored(point.value)
-    return MetricPoint(metric=metric, step=point.step, value=value, is_nan=is_nan, at=point.at)
+def row_of(metric_id: int, point: Point) -> tuple[int, int, float, bool, datetime]:
+    """The columns POINT."""
+    return metric_id, point.step, *series.stored(point.value), point.at
+
+
+def save_buckets(filled: Sequence[tuple[Metric, Full]]) -> None:
+    rows = []
+    for metric, full in filled:
+        columns = thinning.columns_of(full.bucket)
+        rows.append((metric.pk, full.level, full.upto, *(columns[name] for name in thinning.FIELDS)))
+    prepared.insert_many(MetricBucket, ("metric_id", "level", "upto", *thinning.FIELDS), rows)
 
 
 def without_repeats(

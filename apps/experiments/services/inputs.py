@@ -117,7 +117,7 @@ def link(run_id: str, project_id: int, models: Sequence[tuple[str, int]], direct
         return
     known = set(LoggedModel.objects.filter(pk__in=named, project_id=project_id).values_list("pk", flat=True))
     if lacking := named - known:
-        raise Invalid(f"There is no logged model '{min(lacking)[:40]}'.", code="model_unknown", field="models")
+        raise Invalid(f"There is no logged model {min(lacking)[:40]}.", code="model_unknown", field="models")
     RunModel.objects.bulk_create(
         (RunModel(run_id=run_id, model_id=model_id, direction=direction, step=step) for model_id, step in models),
         ignore_conflicts=True,

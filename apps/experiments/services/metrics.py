@@ -4,23 +4,23 @@ takes it into the rows of their metrics later. A training loop waits for one sta
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from sys import float_info
 from typing import NamedTuple
 
 from django.db import connection
 from django.utils import timezone
+from pydantic_core import from_json, to_json
 
-from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound, Refused
+from apps.experiments import series
 from apps.experiments.keys import KEY_LIMIT, PLAIN, check_key, check_length
 from apps.experiments.models import LoggedModel, Run
 from apps.experiments.series import STEP_LIMIT
-from apps.policy import require
+from apps.policy import InProject, require
 from apps.prepared import execute
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -63,42 +63,37 @@ class ForModel(NamedTuple):
     dataset_digest: str
 
 
-def log_points(*, actor: Actor, project: Project, run_id: str, points: Sequence[Sent], listed: bool = False) -> None:
+def log_points(*, actor: Actor, project_id: int, run_id: str, points: Sequence[Sent], listed: bool = False) -> None:
     """Take points of a run down: one statement, which looks at the run as well.
 
     `listed`: errors name them as members of the list `metrics`. Raises NotFound for a run that is not there, Invalid
     for a deleted one and for points of nonsense, Refused for a job's; then nothing is written.
     """
-    require(actor, "run.track", project)
+    require(actor, "run.track", InProject(project_id))
     check_points(points, listed=listed)
-    take_down(project.pk, run_id, points)
+    take_down(project_id, run_id, points)
 
 
 def take_down(project_id: int, run_id: str, points: Sequence[Sent]) -> None:
-    now = connection.ops.adapt_datetimefield_value(timezone.now())
-    if not execute(TAKE_DOWN, [written(points), now, run_id, project_id]):
+    if not execute(TAKE_DOWN, [written(points), timezone.now(), run_id, project_id]):
         raise_why(project_id, run_id)
 
 
-def written(points: Iterable[Sent]) -> str:
+def written(points: Sequence[Sent]) -> str:
     """The column `points`: [[key, value, ms, step], ...] as JSON, in which NaN is null."""
-    return json.dumps(
-        [(key, finite(value), at, step) for key, value, at, step in points],
-        ensure_ascii=False,
-        separators=(",", ":"),
-        allow_nan=False,
-    )
+    if any(math.isinf(point[1]) for point in points):
+        points = [point._replace(value=finite(point.value)) for point in points]
+    return to_json(points, inf_nan_mode="null").decode()
 
 
 def read(text: str) -> list[Sent]:
     """What `written` wrote."""
-    return [Sent(key, math.nan if value is None else value, at, step) for key, value, at, step in json.loads(text)]
+    return [Sent(key, math.nan if value is None else value, at, step) for key, value, at, step in from_json(text)]
 
 
-def finite(value: float) -> float | None:
-    if math.isfinite(value):
-        return value
-    return None if math.isnan(value) else math.copysign(float_info.max, value)
+def finite(value: float) -> float:
+    """The largest number in the place of an infinity, as MLflow."""
+    return math.copysign(float_info.max, value) if math.isinf(value) else value
 
 
 def moment(at: int) -> datetime:
@@ -114,9 +109,8 @@ def write_of_models(run_id: str, project_id: int, points: Sequence[ForModel]) ->
         raise Invalid(f"There is no logged model {min(lacking)[:40]}.", code="model_unknown", field="model_id")
     rows = []
     for (key, value, at, step), model_id, dataset, digest in points:
-        stored = finite(value)
         when = connection.ops.adapt_datetimefield_value(moment(at))
-        rows.append((model_id, run_id, key, stored or 0.0, stored is None, step, when, dataset, digest))
+        rows.append((model_id, run_id, key, *series.stored(finite(value)), step, when, dataset, digest))
     with connection.cursor() as cursor:
         cursor.executemany(OF_MODEL, rows)
 

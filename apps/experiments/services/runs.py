@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
+from apps import prepared
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.audit.services import change_state, record
@@ -76,7 +77,7 @@ def create_run(
         client_user=client_user,
     )
     with transaction.atomic():
-        run.save(force_insert=True)
+        prepared.insert(run)
         write_tags(run.pk, given)
         record(actor=actor, action="run.create", obj=run, after={"name": run.name, "experiment": experiment.number})
     return run
@@ -193,9 +194,6 @@ def log_batch(
     check_of_models(of_models)
     check_pairs(params, "params" if listed else "", about="Param key")
     check_pairs(tags, "tags" if listed else "", about="key")
-    if points and not (params or tags or of_models):
-        take_down(project.pk, run_id, points)
-        return
     with transaction.atomic():
         run = open_run(project.pk, run_id)
         check_open(run, run_id, also_of_jobs=not (points or params or of_models))
@@ -234,7 +232,7 @@ def delete_tag(*, actor: Actor, project: Project, run_id: str, key: str) -> None
 def open_run(project_id: int, run_id: str) -> Run:
     """The run as its writes need it; NotFound."""
     columns = ("id", "project_id", "name", "state", "deleted_at", "job_id")
-    run = Run.objects.filter(pk=run_id, project_id=project_id).only(*columns).first()
+    run = prepared.first(Run, columns, id=run_id, project_id=project_id)
     if run is None:
         raise NotFound(f"Run with id={run_id} not found", field="run_id")
     return run
@@ -283,9 +281,7 @@ def insert(table: str, rows: Sequence[tuple[str, str, str]], on_conflict: str) -
     """How many rows of (run, key, value) were written."""
     places = ", ".join(["(%s, %s, %s)"] * len(rows))
     sql = f"INSERT INTO {table} (run_id, key, value) VALUES {places} ON CONFLICT (run_id, key) {on_conflict}"  # noqa: S608 - no text of a caller's
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [value for row in rows for value in row])
-        return int(cursor.rowcount)
+    return prepared.execute(sql, [value for row in rows for value in row])
 
 
 def check_pairs(pairs: Pairs, list_name: str, *, about: str) -> None:
