@@ -88,6 +88,8 @@ def left_out(route: str) -> str:
     """Why this route is not walked; empty if it is."""
     if route in LEFT_OUT:
         return LEFT_OUT[route]
+    if route.startswith("^(?:api/2"):
+        return "spoken with a token alone, by MLflow's clients: tests/apps/mlflow"
     if route == "git" or route.startswith("git/"):
         return "spoken with a token alone, by git and git-lfs: tests/git, tests/apps/repositories"
     return LEFT_OUT["accounts/"] if route.removeprefix("^").startswith("accounts/") else ""

@@ -82,6 +82,10 @@ def as_mlflow(error: PlaneError) -> MlflowError:
     return MlflowError("BAD_REQUEST", text)
 
 
+def as_json(value: Any) -> str:
+    return to_json(value).decode()
+
+
 def answered(value: Any) -> HttpResponse:
     return HttpResponse(to_json(value), content_type="application/json")
 

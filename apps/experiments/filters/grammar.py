@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from apps.errors import Invalid
 from apps.experiments.filters.tokens import DOUBLE, PATH, SINGLE, Sort, Token, tokens_of
@@ -219,7 +220,7 @@ def identified(
 
 
 def value_of(kind: str, key: str, token: Token, vocabulary: Vocabulary) -> Value:
-    place = {"start": token.start, "end": token.end}
+    place: dict[str, Any] = {"start": token.start, "end": token.end}
     if vocabulary.is_number(kind, key):
         text = unquoted(token.text, "'\"") if vocabulary.texts_as_numbers else token.text
         if token.sort == Sort.NUMBER or (text != token.text and re.fullmatch(r"-?\d+", text)):
@@ -256,7 +257,7 @@ def number_of(text: str) -> int | float:
 
 def texts_of(token: Token) -> tuple[str, ...]:
     """The texts in parentheses, written as Python writes them."""
-    place = {"start": token.start, "end": token.end}
+    place: dict[str, Any] = {"start": token.start, "end": token.end}
     about = "While parsing a list in the query, expected"
     try:
         parsed = ast.literal_eval(token.text)

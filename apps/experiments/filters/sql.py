@@ -41,7 +41,8 @@ def joined(between: str, parts: Sequence[Sql]) -> Sql:
 def rows_of(statement: Sql) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement.text, statement.params)
-        return cursor.fetchall()
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
 
 
 def marks(values: Iterable[Any]) -> str:
