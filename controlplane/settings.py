@@ -363,6 +363,8 @@ SPECTACULAR_SETTINGS = {
         "AccountKind": ["user", "service_account"],
         "HitKind": "controlplane.search.hits.GROUPS",
         "RunStatus": "apps.experiments.states.RunState.choices",
+        "RerunVerdict": "apps.reruns.states.Verdict.choices",
+        "GateOutcome": "apps.registry.states.GateState.choices",
         "RerunStatus": "apps.reruns.states.RerunState.choices",
     },
     "POSTPROCESSING_HOOKS": [

@@ -26,7 +26,20 @@ from apps.audit.sealing import seal_all
 from apps.audit.services import record
 from apps.canonical import sha256_hex
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.experiments.models import Experiment, Metric, MetricPoint, Run, RunArtifact, RunParam
+from apps.experiments.models import (
+    Experiment,
+    LoggedModel,
+    LoggedModelArtifact,
+    LoggedModelMetric,
+    LoggedModelParam,
+    LoggedModelTag,
+    Metric,
+    MetricPoint,
+    Run,
+    RunArtifact,
+    RunParam,
+    RunTag,
+)
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
 from apps.jobs.states import JobState
 from apps.lineage.models import Edge
@@ -42,6 +55,7 @@ from apps.reruns.verdicts import verdict_on
 PEOPLE = {"engineer": "", "auditor": "auditor", "secadmin": "security_admin", "sysadmin": "system_admin"}
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 TABLE = b"day,close\n2026-01-02,57.3\n2026-01-03,\n"
+MODEL_ID = f"m-{1:032x}"  # of the logged model
 RUN_IDS = [f"{number:032x}" for number in (1, 2)]  # of the first runs
 RUN_QUERIES = {
     "runs/compare": "?ids={run},{other}",
@@ -118,6 +132,7 @@ def address(route: str, plane: Seeded) -> str:
         if "reruns/" in route
         else plane.job,
         "row": 1,
+        "model": MODEL_ID,
         "type": "dataset_version",
         "id": plane.version,
         "subject_type": "promotion",
@@ -422,6 +437,23 @@ def runs_of(project: Project, main: Job, numbers: range, artifacts: list[Artifac
     )
     RunArtifact.objects.bulk_create(
         RunArtifact(run=first, path=f"a{n}", artifact=artifact, size=5, media_type="text/plain")
+        for n, artifact in zip(numbers, artifacts, strict=True)
+    )
+    RunTag.objects.bulk_create(RunTag(run=first, key=f"t{n}", value="1") for n in numbers)
+    logged_model_of(first, numbers, artifacts)
+
+
+def logged_model_of(run: Run, numbers: range, artifacts: list[Artifact]) -> None:
+    """One, with as many params, tags, metrics and files."""
+    facts = {"project": run.project, "experiment": run.experiment, "name": "main", "source_run": run}
+    model = LoggedModel.objects.get_or_create(id=MODEL_ID, defaults=facts)[0]
+    LoggedModelParam.objects.bulk_create(LoggedModelParam(model=model, key=f"p{n}", value="1") for n in numbers)
+    LoggedModelTag.objects.bulk_create(LoggedModelTag(model=model, key=f"t{n}", value="1") for n in numbers)
+    LoggedModelMetric.objects.bulk_create(
+        LoggedModelMetric(model=model, run=run, key=f"k{n}", value=1.0, step=0, at=timezone.now()) for n in numbers
+    )
+    LoggedModelArtifact.objects.bulk_create(
+        LoggedModelArtifact(model=model, path=f"a{n}", artifact=artifact, size=5, media_type="text/plain")
         for n, artifact in zip(numbers, artifacts, strict=True)
     )
 

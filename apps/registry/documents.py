@@ -74,7 +74,7 @@ def client_document(
 def read_document(text: str) -> dict[str, Any]:
     """A document with every part that a page asks for, `files` included; what its schema does not tell is empty."""
     found: dict[str, Any] = json.loads(text)
-    if found["schema"] == CLIENT_SCHEMA:
+    if found.get("schema") == CLIENT_SCHEMA:
         return {**UNTOLD, **found}
     return {"files": [], **found}
 
