@@ -40,6 +40,7 @@ from apps.experiments.models import (
     RunParam,
     RunTag,
 )
+from apps.holds.models import Hold
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
 from apps.jobs.states import JobState
 from apps.lineage.models import Edge
@@ -62,7 +63,7 @@ RUN_QUERIES = {
     "runs/points.csv": "?ids={run},{other}&key=loss",
     "metrics/history": "?key=loss",
     "<slug:run>/verdict": "?against={other}",
-    "models/<slug:name>/compare": "?ids=1&ids=2",
+    "models/<str:name>/compare": "?ids=1&ids=2",
     "data/<slug:name>/<str:version>/origin": "?row=1",
     "search": "?q=job",
     "/drift": "?against=1",
@@ -128,6 +129,8 @@ def address(route: str, plane: Seeded) -> str:
         if "approvals/" in route
         else plane.pipeline
         if "pipelines/" in route
+        else plane.hold
+        if "holds/" in route
         else plane.rerun
         if "reruns/" in route
         else plane.job,
@@ -220,6 +223,7 @@ class Seeded:
     evaluation: int = 0
     pipeline: int = 0
     rerun: int = 0
+    hold: int = 0
     view: int = 0
     run: str = RUN_IDS[0]
     other_run: str = RUN_IDS[1]
@@ -349,6 +353,7 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     pipelines_of(plane, project, jobs, artifacts)
     runs_of(project, main, numbers, artifacts)
     reruns_of(plane, jobs)
+    holds_of(plane, project, numbers)
     models_of(project, ModelVersion.objects.get(pk=plane.model_version), numbers)
     widen(plane, project, main, version, artifacts, wide)
     actor = plane_actor(PlaneRole.WORKER, host="node-0")
@@ -456,6 +461,13 @@ def logged_model_of(run: Run, numbers: range, artifacts: list[Artifact]) -> None
         LoggedModelArtifact(model=model, path=f"a{n}", artifact=artifact, size=5, media_type="text/plain")
         for n, artifact in zip(numbers, artifacts, strict=True)
     )
+
+
+def holds_of(plane: Seeded, project: Project, numbers: range) -> None:
+    """One for each of as many artifacts; what they hold is told by its id alone."""
+    facts = {"project": project, "object_type": "artifact", "reason": "an inquiry", "placed_by": "auditor"}
+    made = Hold.objects.bulk_create(Hold(object_id=sha256_hex(f"a{n}"), **facts) for n in numbers)
+    plane.hold = plane.hold or made[0].pk
 
 
 def reruns_of(plane: Seeded, jobs: list[Job]) -> None:

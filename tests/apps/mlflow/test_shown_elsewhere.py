@@ -50,11 +50,11 @@ def test_deleted_ones_are_left_out_unless_asked_for(track, web, engineer, rest, 
     track.post("runs/delete", run_id=run_id)
     assert run_id[:8] not in web(engineer).get("/p/demo/runs").content.decode()
     assert rest("runs")["items"] == []
-    assert [run["id"] for run in rest("runs", view="deleted")["items"]] == [run_id]
-    assert [run["id"] for run in rest("runs", view="all")["items"]] == [run_id]
-    assert rest("runs", view="gone")["error"]["field"] == "view"
+    assert [run["id"] for run in rest("runs", deleted="only")["items"]] == [run_id]
+    assert [run["id"] for run in rest("runs", deleted="all")["items"]] == [run_id]
+    assert rest("runs", deleted="gone")["error"]["field"] == "deleted"
     assert rest("runs", sort="metrics.loss")["items"] == []
     assert rest(f"runs/{run_id}")["id"] == run_id
     track.post("experiments/delete", experiment_id=experiment_id)
     assert [one["number"] for one in rest("experiments")["items"]] == []
-    assert [one["name"] for one in rest("experiments", view="all")["items"]] == ["iris"]
+    assert [one["name"] for one in rest("experiments", deleted="all")["items"]] == ["iris"]
