@@ -119,7 +119,7 @@ def compare(page, plane, *runs: str) -> str:
         page.locator(f'input[name=ids][value="{run.rpartition("/")[2]}"]').check()
     page.get_by_role("button", name="Compare").click()
     expect(page.locator(".answer")).to_contain_text("is best")
-    expect(page.get_by_role("row", name=re.compile("^hidden"))).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile(r"^hidden \["))).to_be_visible()
     return page.url
 
 
