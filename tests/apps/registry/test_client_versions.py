@@ -89,7 +89,19 @@ def test_its_files_and_how_to_load_it(made, web, engineer):
 
 
 @pytest.mark.parametrize(
-    "told", [b"", b"- a list", b"flavors: [", b"a: &a [*a]", b"flavors: 5\nsignature: 7", b"\xff\xfe"]
+    "told",
+    [
+        b"",
+        b"- a list",
+        b"flavors: [",
+        b"a: &a [*a]",
+        b"flavors: 5\nsignature: 7",
+        b"\xff\xfe",
+        b"a: !!timestamp x",
+        b"a: !!int ''",
+        b"a: !!bool x",
+        b"mlflow_version: 0x" + b"f" * 5000,
+    ],
 )
 def test_an_mlmodel_of_nonsense_breaks_no_page(made, web, engineer, told):
     made({"MLmodel": told})
