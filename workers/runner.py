@@ -22,6 +22,7 @@ from apps.errors import PlaneError, StaleState, Unavailable
 from apps.jobs import services
 from apps.jobs.checkpoints import get_checkpoint
 from apps.jobs.kinds import KINDS
+from apps.jobs.machine_code import refuse_foreign_code
 from apps.jobs.models import Job
 from apps.jobs.provenance import record_provenance
 from apps.jobs.reasons import reason
@@ -129,6 +130,8 @@ class Attempt:
                 raise PlaneError(f"The input {wanted.slot} was never filled.", code="input_missing", field=wanted.slot)
             path = folder / f"{len(staged):03d}"
             outputs.stage_artifact(store(), wanted.artifact, path, self.check)
+            if wanted.slot in KINDS[self.job.kind].loads:
+                self.refuse_foreign_code(wanted.slot, wanted.artifact.digest, path)
             staged[wanted.slot] = str(path)
         staged |= pseudonyms.stage_key(self.job, folder)
         if self.job.attempt > 1 and checkpoints.SLOT not in staged:
@@ -137,6 +140,9 @@ class Attempt:
             if self.keeper.stage(found, path, self.check):
                 staged[checkpoints.SLOT] = str(path)
         return staged
+
+    def refuse_foreign_code(self, slot: str, digest: str, path: Path) -> None:
+        self.insisting(lambda: refuse_foreign_code(self.job.project_id, slot, digest, path))
 
     # -- during ---------------------------------------------------------------------------------------------------
     def execute(self, inputs: Mapping[str, str]) -> int:

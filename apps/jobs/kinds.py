@@ -54,6 +54,7 @@ class JobKind:
     inputs: tuple[str, ...] = ()  # slots that must be filled
     optional_inputs: tuple[str, ...] = ()
     any_inputs: bool = False  # takes slots of any name
+    loads: tuple[str, ...] = ()  # inputs whose bytes may be loaded as code: foreign machine code is refused there
     outputs: tuple[str, ...] = ()
     registers: tuple[str, ...] = ()  # keys that `register` may have
     needs: Needs = Needs()
@@ -161,6 +162,7 @@ KINDS: dict[str, JobKind] = {
         spec=EvaluateSpec,
         queue="cpu",
         inputs=("model", "manifest", "table"),
+        loads=("model",),
         outputs=("evaluation", "rows", "replicates"),
         registers=("evaluation",),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),

@@ -16,6 +16,7 @@ from apps.artifacts.models import Artifact
 from apps.canonical import digest_of
 from apps.errors import PlaneError
 from apps.jobs.kinds import KINDS, JobKind, Needs
+from apps.jobs.machine_code import code_errors
 from apps.jobs.models import Job
 from apps.jobs.specs import all_of, kind_of, parse_spec
 from apps.jobs.states import JobState
@@ -103,6 +104,8 @@ def check(actor: Actor, project: Project, asked: Submission, *, promised: Sequen
     artifacts, missing = resolve_artifacts(actor, project, asked)
     parents, unknown = resolve_parents(actor, project, asked)
     errors += missing + unknown
+    filled = {i.slot: artifacts[i.digest] for i in asked.inputs if i.digest in artifacts}
+    errors += code_errors(kind.loads, project.pk, filled)
     if spec is not None and not errors:
         try:
             for key, name in asked.register.items():

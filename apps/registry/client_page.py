@@ -14,12 +14,12 @@ from apps.registry.mlmodel import mlmodel_of
 from apps.registry.models import ModelVersion
 
 
-def client_page(request: HttpRequest, actor: Actor, version: ModelVersion, side: Mapping[str, Any]) -> dict[str, Any]:
-    """`side`: the version as its facts have it. Three queries."""
+def client_page(request: HttpRequest, actor: Actor, version: ModelVersion, told: Mapping[str, Any]) -> dict[str, Any]:
+    """`told`: the count and size of its files. Three queries."""
     return {
         "files": reads.files_of(actor, version),
-        "count": len(side["files"]),
-        "size": sum(file["size"] for file in side["files"].values()),
+        "count": told["count"],
+        "size": told["size"],
         "mlmodel": mlmodel_of(version),
         "tags": list(version.tags.order_by("key").values_list("key", "value")[:TAGS_SHOWN]),
         "loading": shown.loading_of(version, request.build_absolute_uri("/").rstrip("/")),

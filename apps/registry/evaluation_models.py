@@ -54,7 +54,9 @@ class EvaluationSet(models.Model):
 
 class EvaluationQuerySet(models.QuerySet["Evaluation"]):
     def visible_to(self, actor: Actor) -> EvaluationQuerySet:
-        return self if actor.plane_role else self.filter(set__project_id__in=actor.project_ids)
+        """Those of versions that were not deleted."""
+        there = self.filter(variant__version__deleted_at=None)
+        return there if actor.plane_role else there.filter(set__project_id__in=actor.project_ids)
 
 
 class Evaluation(models.Model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
 from apps.actors import Actor
@@ -13,7 +14,7 @@ from apps.policy import allows
 from apps.registry import evaluation_reads as reads
 from apps.registry.comparison import range_of
 from apps.registry.evaluation_sets import reference
-from apps.registry.models import Evaluation, EvaluationSet, Model, ModelVersion
+from apps.registry.models import Evaluation, EvaluationSet, Model, ModelVersion, Variant
 from apps.registry.states import GATE_COLOURS, LET_THROUGH
 from apps.registry.verdicts import Judged, gates_of, judge, refusal
 from deepseek.evaluate.spec import METRICS, EvaluateSpec, metrics_of
@@ -23,7 +24,9 @@ SHOWN = ("accuracy", "f1_macro", "auc", "rmse", "mae", "r2", "map", "mrr")  # be
 
 
 def newest_version(model: Model) -> ModelVersion | None:
-    return model.versions.filter(number=model.versions_count).select_related("model__project").first()
+    """The newest version that can be measured here: it is there still, and has a form that the plane can run."""
+    forms = Exists(Variant.objects.filter(version=OuterRef("pk")))
+    return model.versions.filter(forms, deleted_at=None).select_related("model__project").order_by("-number").first()
 
 
 # -- a model --------------------------------------------------------------------------------------------------------

@@ -13,12 +13,19 @@ Slices are many looks at one model, so one of them looks bad by chance. Each has
 were not worse beyond the margin; Holm's procedure (Holm, "A simple sequentially rejective multiple test procedure",
 1979) holds the chance of one false alarm among all slices at the level of the gate. The worst slice is always told; it
 fails the gate only where the gate guards slices.
+
+n draws can show no probability below 1 / (1 + n). Where that, times the number of slices, is above the level, the draws
+cannot tell a loss however large, so the probability is that of the normal distribution with their mean and standard
+deviation (the normal approximation to the bootstrap; Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
+chapter 13).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from apps.registry.replicates import Key, differences, interval
@@ -99,22 +106,36 @@ def sign(bar: Bar) -> int:
 
 def losses_of(bar: Bar, ours: Mapping[Key, Any], theirs: Mapping[Key, Any]) -> list[SliceLoss]:
     """Each slice that both have, with Holm's correction over all of them."""
-    raw = []
+    found = []
     for key, mine in ours.items():
         part, metric = key
         if part is None or metric != bar.metric or key not in theirs:
             continue
-        drawn = differences(mine, theirs[key])
-        if not drawn:
-            continue
-        low, high = interval(drawn, bar.confidence)
-        held = sum(sign(bar) * one >= -bar.margin for one in drawn)
-        raw.append((part, mine["value"] - theirs[key]["value"], low, high, (1 + held) / (1 + len(drawn))))
-    corrected, level = holm([one[-1] for one in raw]), (1 - bar.confidence) / 2  # one side of the interval
+        if drawn := differences(mine, theirs[key]):
+            found.append((part, mine["value"] - theirs[key]["value"], drawn))
+    level = (1 - bar.confidence) / 2  # one side of the interval
+    raw = [
+        (part, difference, *interval(drawn, bar.confidence), probability(bar, drawn, len(found), level))
+        for part, difference, drawn in found
+    ]
+    corrected = holm([one[-1] for one in raw])
     return [
         SliceLoss(*part, difference, low, high, p, adjusted, adjusted <= level)
         for (part, difference, low, high, p), adjusted in zip(raw, corrected, strict=True)
     ]
+
+
+def probability(bar: Bar, drawn: Sequence[float], slices: int, level: float) -> float:
+    """Of draws like these if the slice were not worse beyond the margin: counted, or by the normal distribution where
+    too few were drawn to reach `level` among so many `slices`."""
+    turned = [sign(bar) * one + bar.margin for one in drawn]
+    if slices / (1 + len(turned)) <= level:
+        return (1 + sum(one >= 0 for one in turned)) / (1 + len(turned))
+    mean = fmean(turned)
+    deviation = math.hypot(*(one - mean for one in turned)) / math.sqrt(len(turned))
+    if deviation == 0:
+        return 1.0 if mean >= 0 else 0.0
+    return math.erfc(-mean / (deviation * math.sqrt(2))) / 2
 
 
 def holm(p: Sequence[float]) -> list[float]:

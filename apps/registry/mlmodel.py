@@ -18,6 +18,9 @@ from apps.registry.models import ModelVersion
 LIMIT = 64 << 10  # bytes of a file that is read
 SHOWN = 200  # characters of one value
 FLAVORS = 20
+WRONG = (LookupError, AttributeError, ValueError, TypeError, ArithmeticError, yaml.YAMLError, RecursionError)
+"""What PyYAML and Python raise for values of a kind that they only seem to be: `!!timestamp x`, `!!int ''`, and an
+integer of more digits than Python writes out."""
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -41,9 +44,9 @@ def mlmodel_of(version: ModelVersion) -> MLmodel | None:
         with closing(store().open(row)) as reading:
             text = b"".join(reading)
         told = yaml.load(text, Loader=LOADER)  # noqa: S506 - a safe loader
-    except (OSError, Unavailable, yaml.YAMLError, ValueError, RecursionError):
+        return read(told) if isinstance(told, dict) else None
+    except (OSError, Unavailable, *WRONG):
         return None
-    return read(told) if isinstance(told, dict) else None
 
 
 def read(told: dict[Any, Any]) -> MLmodel:

@@ -149,7 +149,9 @@ class ModelVersionTag(models.Model):
 
 class VariantQuerySet(models.QuerySet["Variant"]):
     def visible_to(self, actor: Actor) -> VariantQuerySet:
-        return self if actor.plane_role else self.filter(version__model__project_id__in=actor.project_ids)
+        """Those of versions that were not deleted, with their model or alone."""
+        there = self.filter(version__deleted_at=None)
+        return there if actor.plane_role else there.filter(version__model__project_id__in=actor.project_ids)
 
 
 class Variant(models.Model):

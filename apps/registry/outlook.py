@@ -63,11 +63,11 @@ def outlook_of(
     data: Sequence[Any],
     terms: Terms,
     eligible: int,
-    files: Mapping[str, Mapping[str, Any]] | None = None,
+    files: Mapping[str, Any] | None = None,
     gates: Sequence[Judged] = (),
 ) -> Outlook:
     """`first`, `baseline`: the headline figure beside each of the two; `production`: the side that stands there;
-    `files`: those of a version that a client made, which has no variants; `gates`: what each says of it.
+    `files`: {count, spoilt} of a version that a client made, which has no variants; `gates`: what each says of it.
     """
     checks = [of_bytes(rows, files), of_figures(rows)]
     checks += [of_comparison(_("Against production"), first)] if production else []
@@ -77,11 +77,11 @@ def outlook_of(
     return Outlook([*checks, of_data(data), of_approvers(terms, eligible)])
 
 
-def of_bytes(rows: Sequence[Mapping[str, Any]], files: Mapping[str, Mapping[str, Any]] | None) -> Check:
-    if not rows and not files:
+def of_bytes(rows: Sequence[Mapping[str, Any]], files: Mapping[str, Any] | None) -> Check:
+    if not rows and not (files and files["count"]):
         return Check(AGAINST, _("Bytes"), _("It has no files here: there is nothing to approve."))
     spoilt = [row["name"] for row in rows if not row["intact"]]
-    spoilt += [path for path, told in (files or {}).items() if not told["intact"]][:NAMED]
+    spoilt += files["spoilt"][:NAMED] if files else []
     if spoilt:
         words = _("The bytes of %(names)s are damaged: restore or upload them.")
         return Check(AGAINST, _("Bytes"), words % {"names": ", ".join(spoilt)})

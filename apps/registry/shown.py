@@ -110,12 +110,17 @@ def serving_of(
 def serve_commands(variant: Variant, model: str, files: str) -> str:
     """The two files of a variant by digest into a folder, then serve that."""
     folder = f"{model}-{variant.name}"
+    wanted = (("model.json", variant.manifest_id), (variant.file, variant.artifact_id))
     parts = (
         'curl -f -H "Authorization: Bearer $TOKEN" --create-dirs',
-        f"-o {folder}/model.json {files}/{variant.manifest_id}",
-        f"-o {folder}/{variant.file} {files}/{variant.artifact_id}",
+        *(f"-o {quoted(f'{folder}/{name}')} {shlex.quote(f'{files}/{digest}')}" for name, digest in wanted),
     )
-    return " \\\n  ".join(parts) + f"\ndeepseek serve {folder}"
+    return " \\\n  ".join(parts) + f"\ndeepseek serve {quoted(folder)}"
+
+
+def quoted(path: str) -> str:
+    """A path as one word of a shell, which no program takes for an option."""
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
 def loading_of(version: ModelVersion, server: str) -> str:
@@ -123,7 +128,7 @@ def loading_of(version: ModelVersion, server: str) -> str:
     uri = f"models:/{version.model.name}/{version.number}"
     return "\n".join(
         (
-            f"export MLFLOW_TRACKING_URI={server}",
+            f"export MLFLOW_TRACKING_URI={shlex.quote(server)}",
             "export MLFLOW_TRACKING_TOKEN=...",
             f"python -c {shlex.quote(f'import mlflow; model = mlflow.pyfunc.load_model({uri!r})')}",
             f"mlflow artifacts download --artifact-uri {shlex.quote(uri)} --dst-path .",

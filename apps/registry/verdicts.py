@@ -105,7 +105,7 @@ def compared(gate: Gate, candidate: Evaluation, baseline: Evaluation, read: Read
     if candidate.pairing != baseline.pairing:
         why = f"{candidate.rows:,} rows of the candidate and {baseline.rows:,} of the baseline are not the same"
         return Said(GateState.NOT_COMPARABLE, why=f"{why}, or were drawn otherwise.")
-    key = f"gate:{gate.pk}:{candidate.replicates_id}:{baseline.replicates_id}"
+    key = f"gate-2:{gate.pk}:{candidate.replicates_id}:{baseline.replicates_id}"
     kept: dict[str, Any] | None = None if fresh else cache.get(key)
     if kept is not None:
         return said_of(kept)

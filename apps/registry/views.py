@@ -28,7 +28,7 @@ from apps.registry import reads, services, shown
 from apps.registry.client_page import client_page
 from apps.registry.documents import read_document
 from apps.registry.evaluation_pages import baselines_context, evaluations_context
-from apps.registry.facts import bytes_of, candidate_of, side, variants_of
+from apps.registry.facts import bytes_of, files_told, side, variants_of
 from apps.registry.lists import VERSIONS, versions_table
 from apps.registry.models import Model, ModelVersion, Variant
 from apps.registry.outlook import Outlook, outlook_of
@@ -119,7 +119,7 @@ def version_answer(
         files = request.build_absolute_uri(reverse("api-artifacts", args=[where.slug]))
         context["serving"] = shown.serving_of(variants, found.model.name, files, read_document(found.document))
     if found.by_client and tab in ("overview", "files", "variants"):
-        context |= client_page(request, actor, found, context["side"])
+        context |= client_page(request, actor, found, context["told"])
         tab = f"client_{tab}"
     return render(request, f"registry/{tab}.html", context, status=status)
 
@@ -130,7 +130,7 @@ def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: s
     production = next((alias.version for alias in aliases if alias.name == PRODUCTION), None)
     here = production is not None and production.pk == version.pk
     pending = None if here else pending_of(version)
-    mine = candidate_of(version, variants, deep=False)
+    mine = side(version, variants, {row.name: bytes_of(row, deep=False) for row in variants})
     return {
         "nav": "models",
         "model": version.model,
@@ -142,6 +142,7 @@ def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: s
         "in_production": here,
         "pending": pending,
         "side": mine,
+        "told": files_told(version) if version.by_client and tab in ("overview", "files", "variants") else None,
         "rows": shown.variant_rows(mine),
         "may_promote": not here and pending is None and allows(actor, "model.request_promotion", version.model),
         "may_alias": allows(actor, "model.set_alias", version.model),
@@ -173,13 +174,14 @@ def beside_production(context: dict[str, Any]) -> dict[str, Any]:
 
 
 def compared(request: HttpRequest, actor: Actor, version: ModelVersion, context: dict[str, Any]) -> dict[str, Any]:
-    """Beside the version that the query names: production, else the one before, else the newest."""
-    numbers = version.model.versions.exclude(pk=version.pk).order_by("-number").values_list("number", flat=True)
+    """Beside the version that the query names: production, else the one before that is there, else the newest."""
+    there = version.model.versions.filter(deleted_at=None).exclude(pk=version.pk)
+    numbers = there.order_by("-number").values_list("number", flat=True)
     others = list(numbers[:OFFERED])
     apart = context["production"] is not None and not context["in_production"]
     asked = request.GET.get("with", "")[:70] or (PRODUCTION if apart else "")
     if not asked and others:
-        asked = str(version.number - 1 if version.number > 1 else others[0])
+        asked = str(numbers.filter(number__lt=version.number).first() or others[0])
     other, wrong = None, ""
     try:
         other = reads.get_other(actor, version, asked) if asked else None
@@ -246,7 +248,7 @@ def outlook_for(
         production=context["production_side"],
         signature=document["signature"],
         data=data,
-        files=context["side"].get("files"),
+        files=context["told"],
         terms=terms_of(version.model.project, SUBJECT),
         eligible=eligible_people(version.project_id, requester_user_id=actor.user_id).count(),
         gates=judge(version),

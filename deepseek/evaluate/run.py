@@ -29,7 +29,7 @@ from deepseek.evaluate.measures import Blocks, Floats, Measure, Outputs
 from deepseek.evaluate.pace import memory, opened, paces
 from deepseek.evaluate.ranking import measures_of_queries
 from deepseek.evaluate.rows import ROWS_NAME, ROWS_TYPE, write_rows
-from deepseek.evaluate.slices import Part, parts_of
+from deepseek.evaluate.slices import Part, distinct, parts_of
 from deepseek.evaluate.spec import EvaluateSpec
 from deepseek.evaluate.values import measures_of_values
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
@@ -155,6 +155,7 @@ class Measuring:
         parts: list[Part] = []
         for place, wanted in enumerate(self.spec.slices):
             parts += parts_of(self.examples.table, wanted, f"/slices/{place}/column")
+        parts = distinct(parts)
         told, made, notes = told_of(self.whole, None), [], []
         if self.examples.left_out:
             notes.append(f"{self.examples.left_out:,} rows lack an input or the target; they are not measured.")

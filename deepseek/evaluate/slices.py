@@ -1,7 +1,7 @@
 """Rows apart: by the values of a column, or by its quantile bins."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,22 @@ def parts_of(table: pa.Table, wanted: Slice, field: str) -> Iterator[Part]:
         yield from _bins(column, wanted.column, wanted.bins or DEFAULT_BINS, dated)
     else:
         yield from _values(column, wanted.column)
+
+
+def distinct(parts: Iterable[Part]) -> list[Part]:
+    """The same slices under names of their own: what is kept of a slice is found by its column and value.
+
+    A slice that is there already, of the same rows under the same name, is left out; another one of that name (a text
+    "missing" beside rows without a value) gets a number: "missing (2)".
+    """
+    found: dict[tuple[str, str], Part] = {}
+    for part in parts:
+        value, count = part.value, 1
+        while (held := found.get((part.column, value))) is not None and not np.array_equal(held.rows, part.rows):
+            count += 1
+            value = f"{part.value} ({count})"
+        found.setdefault((part.column, value), replace(part, value=value))
+    return list(found.values())
 
 
 def _values(column: pa.ChunkedArray, name: str) -> Iterator[Part]:

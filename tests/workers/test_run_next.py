@@ -257,3 +257,14 @@ def test_a_fault_in_waking_the_next_costs_no_job(worker, submit, monkeypatch):
     monkeypatch.setattr(services, "ring_again", away)
     assert tasks.run_next("cpu") == 1
     assert Job.objects.get(pk=job.pk).state == JobState.SUCCEEDED
+
+
+def test_machine_code_that_a_job_handed_on_is_not_loaded(worker, submit):
+    """The submission saw only a slot to be filled; the worker sees the bytes."""
+    parent = submit(spec={"echo": "\x7fELF" + "\0" * 60})
+    echo = {"job_id": parent.pk, "job_slot": "echo"}
+    inputs = [services.InputSpec(slot=slot, **echo) for slot in ("model", "manifest", "table")]
+    child = submit(kind="evaluate", inputs=inputs)
+    tasks.run_next("cpu")
+    child.refresh_from_db()
+    assert (child.state, child.error["code"], child.attempt) == (JobState.FAILED, "foreign_code", 1)

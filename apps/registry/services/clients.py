@@ -24,7 +24,7 @@ from apps.registry.models import Alias, Model, ModelVersion, ModelVersionFile, M
 from apps.registry.registering import version_end
 from apps.registry.services.aliases import require_there
 from apps.registry.services.checks import check_length, check_tag, check_text
-from apps.registry.services.keeping import require_unused
+from apps.registry.services.keeping import require_no_baseline, require_unused
 from apps.registry.services.models import DESCRIPTION, change, locked
 from apps.registry.sources import Source, source_of
 from apps.registry.states import APPROVED_STAGE, STAGES
@@ -201,12 +201,14 @@ def set_stage(*, actor: Actor, version: ModelVersion, stage: str, archive_others
 def delete_version(*, actor: Actor, version: ModelVersion) -> None:
     """Take a version out of every list; its number is not given again, its rows and bytes stay.
 
-    Raises Conflict where production points to it or once did, where an approval waits, or where lineage cites it.
+    Raises Conflict where production points to it or once did, where an approval waits, where lineage cites it, where a
+    gate compares with it, or where it is held.
     """
     policy.require(actor, "model.delete", version.model)
     with transaction.atomic():
         locked(version.model)
         require_there(version)
+        require_no_baseline(version)
         require_unused(version.model, ModelVersion.objects.filter(pk=version.pk))
         names = sorted(Alias.objects.filter(version=version).values_list("name", flat=True))
         Alias.objects.filter(version=version).delete()

@@ -8,13 +8,15 @@ from django.db.models.functions import Cast
 from apps.approvals.models import Approval
 from apps.approvals.states import ApprovalState
 from apps.errors import Conflict
+from apps.holds.reads import refuse_held
 from apps.lineage.models import Edge
-from apps.registry.models import Alias, AliasMove, Model, ModelVersion
+from apps.registry.models import Alias, AliasMove, Gate, Model, ModelVersion
 from apps.registry.states import PROTECTED, SUBJECT
 
 
 def require_unused(model: Model, versions: QuerySet[ModelVersion]) -> None:
-    """Raise Conflict where one of these versions of the model is needed; call it with the model locked."""
+    """Raise Conflict where one of these versions of the model is needed or held; call it with the model locked."""
+    refuse_held(model.project_id, *(("modelversion", str(key)) for key in versions.values_list("pk", flat=True)))
     require_free(model, versions)
     moved = AliasMove.objects.filter(model=model, alias__in=PROTECTED, to_version__in=versions)
     if number := moved.values_list("to_version__number", flat=True).order_by("pk").first():
@@ -29,6 +31,16 @@ def require_unused(model: Model, versions: QuerySet[ModelVersion]) -> None:
             f"{edge.source_label or model} is cited: {edge.target_type} {edge.target_label or edge.target_id} was made "
             "from it.",
             "Its lineage shows what was made from it.",
+        )
+
+
+def require_no_baseline(version: ModelVersion) -> None:
+    """Raise Conflict where a gate compares with this very version. With its model the gate goes too: ask for one."""
+    gate = Gate.objects.filter(baseline=version, removed_at=None).select_related("set").order_by("pk").first()
+    if gate is not None:
+        raise needed(
+            f"{version} is what gate {gate.pk} ({gate}) compares with.",
+            "Lift the gate, or set it against another version.",
         )
 
 

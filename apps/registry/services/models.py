@@ -147,8 +147,8 @@ def untag_model(*, actor: Actor, model: Model, key: str) -> bool:
 def delete_model(*, actor: Actor, model: Model) -> None:
     """Take a model and its versions out of every list; its name is free again, its rows and bytes stay.
 
-    Raises Conflict where production points to one of them or once did, where an approval waits, or where lineage says
-    that something was made from one.
+    Raises Conflict where production points to one of them or once did, where an approval waits, where lineage says that
+    something was made from one, or where one is held.
     """
     policy.require(actor, "model.delete", model)
     with transaction.atomic():

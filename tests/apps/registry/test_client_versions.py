@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import shlex
 from urllib.parse import quote
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.accounts.proofs import Proof
 from apps.approvals.models import Approval
 from apps.approvals.services import approve
+from apps.artifacts.models import Artifact
 from apps.artifacts.services import Damaged
 from apps.artifacts.store import store
 from apps.errors import Conflict
 from apps.experiments.models import Experiment, LoggedModel, LoggedModelArtifact
-from apps.registry.facts import facts_of
-from apps.registry.models import Alias
+from apps.registry.facts import facts_of, files_told
+from apps.registry.models import Alias, Variant
 from apps.registry.services import create_client_model, record_version, request_promotion, roll_back
+from apps.registry.shown import loading_of, serve_commands
 from apps.registry.views import TABS
 
 NAME = "Modèle 1.2 (α) %2F?#"
@@ -89,7 +94,19 @@ def test_its_files_and_how_to_load_it(made, web, engineer):
 
 
 @pytest.mark.parametrize(
-    "told", [b"", b"- a list", b"flavors: [", b"a: &a [*a]", b"flavors: 5\nsignature: 7", b"\xff\xfe"]
+    "told",
+    [
+        b"",
+        b"- a list",
+        b"flavors: [",
+        b"a: &a [*a]",
+        b"flavors: 5\nsignature: 7",
+        b"\xff\xfe",
+        b"a: !!timestamp x",
+        b"a: !!int ''",
+        b"a: !!bool x",
+        b"mlflow_version: 0x" + b"f" * 5000,
+    ],
 )
 def test_an_mlmodel_of_nonsense_breaks_no_page(made, web, engineer, told):
     made({"MLmodel": told})
@@ -173,3 +190,38 @@ def test_bytes_written_over_void_the_approval(made, actor_for, engineer, approve
     with pytest.raises(Conflict):
         approve(actor=actor_for(approver), approval=asked, facts_digest=digest, reason="good", proof=proof)
     assert not Alias.objects.exists()
+
+
+def test_a_page_reads_as_much_for_three_files_as_for_many(made, web, engineer, django_assert_num_queries):
+    made({f"{k}.bin": b"%d" % k for k in range(3)}), made({f"{k}.bin": b"%d" % k for k in range(40)})
+    client = web(engineer)
+    client.get(address(1)), client.get(address(2))
+    with CaptureQueriesContext(connection) as few:
+        client.get(address(1))
+    with django_assert_num_queries(len(few)):
+        assert "40 files" in client.get(address(2)).content.decode()
+
+
+@pytest.mark.parametrize("lost", ["damaged", "gone"])
+def test_the_page_names_what_is_spoilt(made, web, engineer, lost):
+    version = made()
+    row = version.files.get(path="data/w.bin")
+    assert files_told(version) == {"count": 2, "size": len(MLMODEL) + len(b"weights"), "spoilt": []}
+    if lost == "damaged":
+        Artifact.objects.filter(pk=row.artifact_id).update(damaged_at=version.created_at)
+    else:
+        row.delete()
+    assert files_told(version)["spoilt"] == ["data/w.bin"]
+    assert "The bytes of data/w.bin are damaged" in web(engineer).get(address(1)).content.decode()
+
+
+def test_commands_to_copy_quote_a_name_of_a_client(made):
+    version = made()
+    name = "a b; rm -rf $(HOME)"
+    text = serve_commands(
+        Variant(name="fp32", file="m.bin", artifact_id="a" * 64, manifest_id="b" * 64), name, "http://h"
+    )
+    words = shlex.split(text.replace("\\\n", ""))
+    assert f"{name}-fp32/model.json" in words
+    assert words[-3:] == ["deepseek", "serve", f"{name}-fp32"]
+    assert f"models:/{version.model.name}/1" in shlex.split(loading_of(version, "http://h"))

@@ -91,6 +91,30 @@ def test_among_many_slices_one_bad_look_is_no_loss():
     assert among.worst.value == "0"
 
 
+def of_many(losses, count, **asked):
+    """Accuracies of slices that were 0.9, `losses` lower in each of `count` draws or as its list of draws says."""
+    draws = [[0.9 - one for one in loss] if isinstance(loss, list) else [0.9 - loss] * count for loss in losses]
+    whole = series("accuracy", "higher", 0.9, [0.9] * count)
+    ours = [series("accuracy", "higher", sum(d) / count, d, ["site", str(k)]) for k, d in enumerate(draws)]
+    theirs = [series("accuracy", "higher", 0.9, [0.9] * count, ["site", str(k)]) for k in range(len(losses))]
+    asked = {"metric": "accuracy", "better": "higher", "guard_slices": True} | asked
+    return decide(bar(**asked), read(whole, *ours), read(whole, *theirs))
+
+
+@pytest.mark.parametrize(("count", "slices", "confidence"), [(2000, 60, 0.95), (2000, 11, 0.99), (200, 6, 0.95)])
+def test_few_draws_among_many_slices_still_show_a_loss(count, slices, confidence):
+    noise = np.random.default_rng(1).normal(size=count)
+    noise = 0.05 * (noise - noise.mean()) / noise.std()
+    for lost in (0.9, (0.45 + noise).tolist()):
+        found = of_many([lost] + [0.0] * (slices - 1), count, confidence=confidence)
+        assert (found.state, found.worst.value, found.slices) == ("fail", "0", slices)
+    chance = (noise + 0.05).tolist()  # one standard deviation: a look like this comes by chance
+    among = of_many([chance] + [0.0] * (slices - 1), count, confidence=confidence)
+    assert among.state == "pass"
+    assert among.worst.p == pytest.approx(0.1587, abs=0.005)
+    assert of_many([0.0] * slices, count, confidence=confidence).worst.p == 1.0
+
+
 def test_holm_as_worked_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9]) == [1.0, 1.0]

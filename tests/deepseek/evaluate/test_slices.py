@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from deepseek.evaluate.slices import parts_of
+from deepseek.evaluate.slices import distinct, parts_of
 from deepseek.evaluate.spec import Slice
 from deepseek.job import EngineError
 
@@ -63,3 +63,15 @@ def test_an_unknown_column_is_named():
     with pytest.raises(EngineError) as caught:
         list(parts_of(pa.table({"c": [1]}), Slice(column="d"), "/slices/2/column"))
     assert (caught.value.code, caught.value.field) == ("unknown_column", "/slices/2/column")
+
+
+def test_no_two_slices_have_one_name():
+    told = distinct(parts(["missing", None, "missing", "missing (2)", "other"]))
+    assert {part.value: int(part.rows.sum()) for part in told} == {
+        "missing": 2,
+        "missing (2)": 1,
+        "other": 1,
+        "missing (3)": 1,
+    }
+    twice = parts([*range(40)], bins=2) + parts([*range(40)], bins=2) + parts([None, *range(39)], bins=2)
+    assert len({part.value for part in distinct(twice)}) == len(distinct(twice)) == 5
