@@ -43,6 +43,7 @@ from apps.experiments.models import (
 from apps.experiments.series import Point
 from apps.experiments.services.jobs import save_points
 from apps.experiments.states import ENDED
+from apps.lineage.services import record_with
 from apps.mlflow_import.documents import document_of, same_version
 from apps.mlflow_import.found import (
     CONTEXT_TAG,
@@ -57,9 +58,12 @@ from apps.mlflow_import.found import (
 )
 from apps.mlflow_import.models import ImportedRun
 from apps.mlflow_import.places import Place
-from apps.registry.models import Alias, AliasMove, Model, ModelTag, ModelVersion, ModelVersionTag
-from apps.registry.services.aliases import move_alias
-from apps.registry.states import PROTECTED, MoveKind
+from apps.registry.models import Alias, AliasMove, Model, ModelTag, ModelVersion, ModelVersionFile, ModelVersionTag
+from apps.registry.services.aliases import move_alias, require_there
+from apps.registry.services.checks import check_client_alias
+from apps.registry.services.clients import edges_of
+from apps.registry.sources import Source
+from apps.registry.states import APPROVED_STAGE, PROTECTED, STAGES, MoveKind
 
 TOGETHER = 20_000  # points of one transaction
 NAME_LIMIT = 250
@@ -385,6 +389,7 @@ def take_version(*, actor: Actor, model: Model, source: str, found: FoundVersion
 def insert_version(
     actor: Actor, model: Model, source: str, found: FoundVersion, place: Place, text: str, digest: str
 ) -> ModelVersion:
+    stage = stage_of(found)
     version = ModelVersion.objects.create(
         model=model,
         number=found.number,
@@ -395,29 +400,44 @@ def insert_version(
         logged_model=place.logged_model,
         run_link=found.run_link[:500],
         description=found.description,
-        stage=found.stage[:20],
+        stage="None" if stage == APPROVED_STAGE else stage,
         created_by=actor.label,
         updated_at=moment(found.updated) or timezone.now(),
     )
     if found.created is not None:
         ModelVersion.objects.filter(pk=version.pk).update(created_at=moment(found.created))
     Model.objects.filter(pk=model.pk, versions_count__lt=found.number).update(versions_count=found.number)
+    ModelVersionFile.objects.bulk_create(
+        ModelVersionFile(version=version, path=path, artifact_id=digest, size=size, media_type=media_type)
+        for path, digest, size, media_type in place.files
+    )
     after = {"model": model.name, "number": found.number, "source": source, "files": len(place.files)}
-    digests = {"version": digest} | dict(list(place.files.items())[:100])
+    made_of = Source(place.run.pk if place.run else None, place.logged_model.pk if place.logged_model else None)
+    after |= {"run": made_of.run_id, "logged_model": made_of.logged_model_id}
+    digests = {"version": digest} | {path: sha256 for path, sha256, _, _ in place.files[:100]}
     audit.record(actor=actor, action="model_version.import", obj=version, after=after, digests=digests)
+    record_with(model.project, edges_of(version, made_of))
     return version
+
+
+def stage_of(found: FoundVersion) -> str:
+    """One of MLflow's stages; a word that is none of them says nothing."""
+    return next((word for word in STAGES if word.lower() == found.stage.lower()), "None")
 
 
 def take_alias(*, actor: Actor, version: ModelVersion, name: str) -> bool:
     """Let an alias point to a version, unless the model has it; False for a protected one, which moves by approval.
 
-    Raises Conflict where it points to another version here.
+    Raises Conflict where it points to another version here, Invalid for a name that clients cannot give either,
+    StaleState for a version that was deleted here.
     """
     policy.require(actor, "model.import", version.model)
-    if name in PROTECTED:
+    if name.lower() in PROTECTED:
         return False
+    check_client_alias(name)
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=version.model_id)
+        require_there(version)
         held = Alias.objects.select_related("version").filter(model=version.model, name=name).first()
         if held is None:
             move_alias(actor, AliasMove(alias=name, kind=MoveKind.SET, to_version=version, reason="Taken from MLflow"))

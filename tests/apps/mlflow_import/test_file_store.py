@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from datetime import UTC, datetime
@@ -13,8 +14,10 @@ from apps.artifacts.store import store
 from apps.audit.models import AuditRecord
 from apps.experiments.models import Experiment, LoggedModel, Metric, MetricPoint, Run, RunModel
 from apps.experiments.series import digest_of_all
+from apps.lineage.models import Edge
 from apps.mlflow_import.models import ImportedRun
 from apps.registry.models import Alias, Model, ModelVersion
+from apps.registry.services import request_promotion
 from tests.apps.mlflow_import.conftest import DELETED, MODEL, OTHER, RUN, points
 
 pytestmark = pytest.mark.django_db
@@ -98,7 +101,7 @@ def test_versions_keep_their_numbers_and_find_their_files(take):
     assert one.source == f"models:/{MODEL}"
     number = Experiment.objects.get(name="iris").number
     assert two.source == f"mlflow-artifacts:/{number}/{RUN}/artifacts/old"
-    assert '"files":{"MLmodel":' in two.document
+    assert '"files":[{"path":"MLmodel","sha256":' in two.document
     assert dict(one.tags.values_list("key", "value")) == {"x": "y"}
 
 
@@ -268,3 +271,44 @@ def test_as_a_person(take, engineer, viewer):
     assert "may not do run.import" in take("--as", viewer.username, status=2)
     take("--as", engineer.username)
     assert '"label":"engineer"' in AuditRecord.objects.filter(action="run.import").first().body.replace(" ", "")
+
+
+# -- what the registry makes of versions that came over -------------------------------------------------------------
+def test_a_version_that_came_over_is_one_of_the_registrys(take, web, api, engineer, approver, actor_for):
+    take()
+    for number, files in ((1, ["MLmodel", "data/w.bin"]), (2, ["MLmodel"])):
+        version = ModelVersion.objects.get(number=number)
+        rows = list(version.files.order_by("path").values_list("path", "artifact_id", "size"))
+        assert [path for path, _, _ in rows] == files
+        page = f"/p/demo/models/Iris%20Model/{number}"
+        for tab in ("", "/files", "/lineage"):
+            assert web(engineer).get(page + tab).status_code == 200
+        told = api(engineer).get(f"/api/v1/projects/demo/models/Iris%20Model/versions/{number}").json()
+        assert [(one["path"], one["sha256"], one["size"]) for one in told["files"]] == rows
+        asked = request_promotion(actor=actor_for(engineer), version=version, comment="please")
+        assert set(json.loads(asked.facts)["candidate"]["files"]) == set(files)
+    source = Edge.objects.get(target_type="model_version", target_id=str(ModelVersion.objects.get(number=1).pk))
+    assert (source.source_type, source.source_id) == ("logged_model", MODEL)
+
+
+def test_a_folder_is_not_one_that_differs_by_case(take, written):
+    written.put(f"7/{RUN}/artifacts/OLD/secret", "s")
+    take()
+    assert set(ModelVersion.objects.get(number=2).files.values_list("path", flat=True)) == {"MLmodel"}
+
+
+def test_no_word_of_the_source_is_taken_for_an_approval(take, written):
+    written.put("models/Iris Model/aliases/Production", "1")
+    written.version(1, f"models:/{MODEL}", model=MODEL, run=RUN, stage="Production")
+    said = take()
+    assert "alias 'Production' of 'Iris Model' is at version 1 there. It moves by approval alone" in said
+    assert "version 1 of 'Iris Model' is in the stage Production there. It moves by approval alone" in said
+    assert list(Alias.objects.values_list("name", flat=True)) == ["champion"]
+    assert set(ModelVersion.objects.values_list("stage", flat=True)) == {"None"}
+
+
+@pytest.mark.parametrize("name", ["Latest", "v3", "a b"])
+def test_an_alias_that_no_client_may_set_is_named(take, written, name):
+    written.put(f"models/Iris Model/aliases/{name}", "1")
+    assert f"alias '{name}' of 'Iris Model': " in take(status=1)
+    assert list(Alias.objects.values_list("name", flat=True)) == ["champion"]
