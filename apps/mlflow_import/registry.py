@@ -36,6 +36,8 @@ def take_logged_models(taking: Taking, found: FoundExperiment, experiment: Exper
         if isinstance(each, Unreadable):
             taking.tally.source["logged models"] += 1
             taking.tally.differ(str(each))
+        elif experiment is None and not taking.dry:  # why is told already
+            taking.tally.source["logged models"] += 1
         else:
             one_model(taking, each, experiment)
 

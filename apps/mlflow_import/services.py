@@ -80,10 +80,13 @@ def require_import(*, actor: Actor, project: Project) -> None:
 
 # -- experiments ----------------------------------------------------------------------------------------------------
 def take_experiment(*, actor: Actor, project: Project, source: str, found: FoundExperiment) -> Experiment:
-    """The experiment of this name, made if the project has none; "Default" is number 0."""
+    """The experiment of this name, made if the project has none; "Default" is number 0.
+
+    Raises Conflict for one that was deleted here and is not deleted there.
+    """
     policy.require(actor, "run.import", project)
     while True:
-        held = Experiment.objects.filter(project=project, name=found.name).first()
+        held = held_experiment(project, found)
         if held is not None:
             add_texts(ExperimentTag, {"experiment": held}, found.tags)
             return held
@@ -92,6 +95,17 @@ def take_experiment(*, actor: Actor, project: Project, source: str, found: Found
                 return insert_experiment(actor, project, source, found)
         except IntegrityError:  # somebody else took the name, or the number: look again
             continue
+
+
+def held_experiment(project: Project, found: FoundExperiment) -> Experiment | None:
+    """The experiment of this name; Conflict for one that was deleted here and is not deleted there."""
+    held = Experiment.objects.filter(project=project, name=found.name).first()
+    if held is not None and held.deleted_at is not None and not found.deleted:
+        raise Conflict(
+            f"experiment {found.name!r} is deleted here: nothing of it was taken. Restore it and import again",
+            code="experiment_deleted",
+        )
+    return held
 
 
 def insert_experiment(actor: Actor, project: Project, source: str, found: FoundExperiment) -> Experiment:
@@ -125,7 +139,8 @@ def take_run(
 ) -> Run:
     """Take over a run, or what is new of it: `files` and `points` are those that it does not have yet.
 
-    Raises Conflict for an id that is taken by a run that no import brought, StaleState where another import writes it.
+    Raises Conflict for an id that is taken by a run that no import brought, and for a run that is being purged;
+    StaleState where another import writes it.
     """
     policy.require(actor, "run.import", experiment)
     parts = batches(points, TOGETHER)
@@ -157,6 +172,8 @@ def locked_run(experiment: Experiment, source: str, found: FoundRun) -> Run | No
         raise Conflict(f"run {found.id} belongs to another experiment or project here", code="run_taken")
     if not ImportedRun.objects.filter(run=run).exists():
         raise Conflict(f"run {found.id} is here already, and no import brought it", code="run_taken")
+    if run.purging_at is not None:
+        raise Conflict(f"run {found.id} is being purged here: it was left out", code="run_purging")
     return run
 
 
@@ -196,7 +213,20 @@ def add_facts(run: Run, found: FoundRun, files: Sequence[File]) -> bool:
     ]
     RunDataset.objects.bulk_create(rows)
     RunArtifact.objects.bulk_create(artifact_rows(RunArtifact, {"run": run}, files), batch_size=1000)
-    return bool(fresh or rows or files)
+    return add_links(run, found.links) or bool(fresh or rows or files)
+
+
+def add_links(run: Run, links: Sequence[Link]) -> bool:
+    """Let links that came there since wait for link_models; whether there was any."""
+    told = ImportedRun.objects.get(run=run)
+    held = {(model, direction) for model, direction, _ in told.links}
+    held |= set(RunModel.objects.filter(run=run).values_list("model_id", "direction"))
+    fresh = [
+        [link.model_id, link.direction, link.step] for link in links if (link.model_id, link.direction) not in held
+    ]
+    if fresh:
+        ImportedRun.objects.filter(run=run).update(links=told.links + fresh)
+    return bool(fresh)
 
 
 def add_points(run: Run, points: Sequence[Point], counts: Mapping[str, int] | None) -> dict[str, int]:
@@ -284,7 +314,8 @@ def take_logged_model(
 
 
 def insert_logged_model(actor: Actor, experiment: Experiment, found: FoundLoggedModel) -> LoggedModel:
-    run = Run.objects.filter(pk=found.run_id, project_id=experiment.project_id).first() if found.run_id else None
+    runs = Run.objects.filter(project_id=experiment.project_id, purging_at=None)
+    run = runs.filter(pk=found.run_id).first() if found.run_id else None
     return LoggedModel.objects.create(
         id=found.id,
         project_id=experiment.project_id,

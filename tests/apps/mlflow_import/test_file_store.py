@@ -189,6 +189,8 @@ def test_one_experiment_comes_with_its_versions(take, written):
         (f"7/{RUN}/meta.yaml", "- 1", "is no table of names and values"),
         (f"7/{RUN}/meta.yaml", "!!python/object/apply:os.system [true]", "is no YAML"),
         (f"7/{RUN}/meta.yaml", "status: 99", "99 is no status"),
+        (f"7/{RUN}/meta.yaml", "status: !!int ''", f"{RUN}/meta.yaml holds a value that is not what it says"),
+        (f"7/{RUN}/meta.yaml", "status: 3\nstart_time: .inf", f"run {RUN}: meta.yaml holds inf where a whole number"),
         (f"7/{RUN}/metrics/train/loss", "1700000000000 1.0 0\nnonsense\n", "line 2 of metric 'train/loss' is no point"),
         (f"7/{RUN}/metrics/far", f"1700000000000 1.0 {2**60}\n", "is out of range"),
         (f"7/{RUN}/metrics/late", f"{10**17} 1.0 1\n", "is no time"),
@@ -312,3 +314,36 @@ def test_an_alias_that_no_client_may_set_is_named(take, written, name):
     written.put(f"models/Iris Model/aliases/{name}", "1")
     assert f"alias '{name}' of 'Iris Model': " in take(status=1)
     assert list(Alias.objects.values_list("name", flat=True)) == ["champion"]
+
+
+# -- what became of it here meanwhile -------------------------------------------------------------------------------
+def test_a_link_that_came_there_since_comes_too(take, written):
+    take()
+    written.put(f"7/{OTHER}/inputs/9f/meta.yaml", f"source_id: {MODEL}\nsource_type: MODEL\n")
+    take()
+    assert set(RunModel.objects.values_list("run_id", "direction")) == {(RUN, "output"), (OTHER, "input")}
+    before = AuditRecord.objects.count()
+    take()
+    assert AuditRecord.objects.count() == before
+
+
+def test_an_experiment_that_was_deleted_here_is_left_out(take, written):
+    take()
+    Experiment.objects.filter(name="iris").update(deleted_at=datetime.now(UTC))
+    written.run("5" * 32)
+    said = take(status=1)
+    assert "experiment 'iris' is deleted here: nothing of it was taken" in said
+    assert not Run.objects.filter(pk="5" * 32).exists()
+    assert "is deleted here" in take("--dry-run")
+
+
+def test_a_run_that_is_being_purged_is_left_out(take, written):
+    take()
+    now = datetime.now(UTC)
+    Run.objects.filter(pk=OTHER).update(deleted_at=now, purging_at=now)
+    ImportedRun.objects.filter(run=OTHER).update(complete=False)
+    written.put(f"7/{OTHER}/params/late", "x")
+    written.run("5" * 32)
+    assert f"run {OTHER} is being purged here: it was left out" in take(status=1)
+    assert not Run.objects.get(pk=OTHER).params.exists()
+    assert Run.objects.filter(pk="5" * 32).exists()
