@@ -17,6 +17,7 @@ from apps.mlflow_import.found import (
     Unreadable,
     moment,
 )
+from apps.registry.services.checks import check_any_name
 
 RUN_ID, MODEL_ID = re.compile(r"[0-9a-f]{32}"), re.compile(r"m-[0-9a-f]{32}")
 KEY, NAME, PATH = 250, 500, 500  # characters
@@ -60,9 +61,8 @@ def check_logged_model(found: FoundLoggedModel) -> None:
 
 
 def check_registered(found: FoundRegisteredModel) -> None:
-    check_name("name", found.name, 256)
-    if "/" in found.name or ":" in found.name:
-        raise Unreadable(f"{found.name!r} holds / or :")
+    check_plain("name", found.name)
+    check_any_name(found.name)
     check_plain("description", found.description)
     check_texts("tag", found.tags)
     check_times(found.created, found.updated)
@@ -71,6 +71,8 @@ def check_registered(found: FoundRegisteredModel) -> None:
 def check_version(found: FoundVersion) -> None:
     if not 0 < found.number < 2**31:
         raise Unreadable(f"{found.number} is no number of a version")
+    if not found.source:
+        raise Unreadable("it names no source")
     for text in (found.source, found.run_link, found.description, found.stage):
         check_plain("text", text)
     check_texts("tag", found.tags)

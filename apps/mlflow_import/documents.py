@@ -1,40 +1,26 @@
-"""The document of a version that was taken over: what never changes of it, so that its digest names it. Pure."""
+"""The document of a version that was taken over: the one that the registry writes of a client's version. Pure."""
 
 from __future__ import annotations
 
 import json
 
-from apps.canonical import canonical_json, sha256_hex
+from apps.canonical import sha256_hex
 from apps.mlflow_import.found import FoundVersion
 from apps.mlflow_import.places import Place
-
-SCHEMA = "plane/mlflow-version/v1"
+from apps.registry.documents import client_document
 
 
 def document_of(found: FoundVersion, place: Place) -> tuple[str, str]:
-    """(text, digest) of the document. It has the fields of plane/model-version/v1 too, empty: nothing was measured."""
-    text = canonical_json(
-        {
-            "schema": SCHEMA,
-            "model": found.name,
-            "number": found.number,
-            "source": found.source,
-            "run": found.run_id,
-            "logged_model": found.model_id,
-            "files": dict(place.files),
-            "task": "",
-            "target": "",
-            "features": [],
-            "classes": [],
-            "signature": {"inputs": [], "outputs": []},
-            "architecture": {},
-            "inputs": {},
-            "spec": {},
-            "note": "",
-            "variants": [],
-        }
+    """(text, digest) of the document. Its source, run and logged model are those that MLflow told."""
+    text = client_document(
+        model=found.name,
+        number=found.number,
+        source=found.source,
+        run=found.run_id or None,
+        logged_model=found.model_id or None,
+        files=[row[:3] for row in place.files],
     )
-    return text + "\n", sha256_hex(text + "\n")
+    return text, sha256_hex(text)
 
 
 def same_version(held: str, text: str) -> bool:

@@ -367,6 +367,8 @@ def meta(folder: Path) -> Mapping[str, Any]:
         told = yaml.load(text(path, META_LIMIT), LOADER)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, RecursionError) as error:
         raise Unreadable(f"{path} is no YAML: {str(error).splitlines()[0]}") from None
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:  # `!!int ''` and the like
+        raise Unreadable(f"{path} holds a value that is not what it says: {error}") from None
     if not isinstance(told, dict):
         raise Unreadable(f"{path} is no table of names and values")
     return told
@@ -389,7 +391,10 @@ def texts(told: Any) -> dict[str, str]:
 
 
 def whole(value: Any) -> int | None:
-    return None if value is None else int(value)
+    try:
+        return None if value is None else int(value)
+    except (ValueError, TypeError, OverflowError):
+        raise Unreadable(f"{META} holds {value!r} where a whole number belongs") from None
 
 
 def state_of(value: Any, known: Mapping[int, str]) -> str:

@@ -19,5 +19,5 @@ def guarded(what: str, read: Callable[P, T], *args: P.args, **named: P.kwargs) -
         return Unreadable(f"{what}: {error}")
     except KeyError as error:
         return Unreadable(f"{what}: it lacks {error.args[0]!r}")
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
         return Unreadable(f"{what}: {error}")

@@ -24,7 +24,8 @@ from apps.mlflow_import.found import (
 )
 from apps.mlflow_import.places import Place, place_of
 from apps.registry.models import Alias, Model, ModelVersion
-from apps.registry.states import PROTECTED
+from apps.registry.services.checks import check_client_alias
+from apps.registry.states import APPROVED_STAGE, PROTECTED
 
 if TYPE_CHECKING:
     from apps.mlflow_import.taking import Taking
@@ -35,6 +36,8 @@ def take_logged_models(taking: Taking, found: FoundExperiment, experiment: Exper
         if isinstance(each, Unreadable):
             taking.tally.source["logged models"] += 1
             taking.tally.differ(str(each))
+        elif experiment is None and not taking.dry:  # why is told already
+            taking.tally.source["logged models"] += 1
         else:
             one_model(taking, each, experiment)
 
@@ -102,7 +105,13 @@ def one_registered(taking: Taking, found: FoundRegisteredModel, *, only_taken: b
             taking.tally.source["versions"] += 1
             taking.tally.differ(str(each))
             continue
-        place = place_of(taking.project, each)
+        called = f"version {each.number} of {each.name!r}"
+        place = None
+        with taking.guarded(called):
+            place = place_of(taking.project, each)
+        if place is None:
+            taking.tally.source["versions"] += 1
+            continue
         if only_taken and place.run is None and place.logged_model is None:
             continue
         model, known = taken_model(taking, found, model) if not known else model, True
@@ -141,6 +150,8 @@ def one_version(taking: Taking, found: FoundVersion, place: Place, model: Model 
             )
         if not place.files and not taking.dry:
             taking.note(what, f"no files of it are here: its source is {found.source}")
+    if services.stage_of(found) == APPROVED_STAGE:
+        taking.tally.to_do.append(f"{what} is in the stage Production there. {asked(found.name, found.number)}")
     taking.tally.compare(what, {"versions": 1}, {"versions": int(held is not None)}, quiet=taking.dry)
     return held
 
@@ -151,16 +162,21 @@ def aliases(taking: Taking, found: FoundRegisteredModel, taken: dict[int, ModelV
         version = taken.get(number)
         if only_taken and version is None:
             continue
-        if name in PROTECTED:
-            taking.tally.to_do.append(
-                f"{what} is at version {number} there. It moves by approval alone: request the promotion of version "
-                f"{number}, on its page or by POST .../models/{found.name}/versions/{number}/promote."
-            )
+        if name.lower() in PROTECTED:
+            taking.tally.to_do.append(f"{what} is at version {number} there. {asked(found.name, number)}")
             continue
         done = False
         with taking.guarded(what):
+            check_client_alias(name)
             if version is not None and taking.dry:
                 done = Alias.objects.filter(model=version.model, name=name, version=version).exists()
             elif version is not None:
                 done = services.take_alias(actor=taking.actor, version=version, name=name)
         taking.tally.compare(what, {"aliases": 1}, {"aliases": int(done)}, quiet=taking.dry)
+
+
+def asked(name: str, number: int) -> str:
+    return (
+        f"It moves by approval alone: request the promotion of version {number}, on its page or by "
+        f"POST .../models/{name}/versions/{number}/promote."
+    )

@@ -43,6 +43,7 @@ from apps.experiments.models import (
 from apps.experiments.series import Point
 from apps.experiments.services.jobs import save_points
 from apps.experiments.states import ENDED
+from apps.lineage.services import record_with
 from apps.mlflow_import.documents import document_of, same_version
 from apps.mlflow_import.found import (
     CONTEXT_TAG,
@@ -57,9 +58,12 @@ from apps.mlflow_import.found import (
 )
 from apps.mlflow_import.models import ImportedRun
 from apps.mlflow_import.places import Place
-from apps.registry.models import Alias, AliasMove, Model, ModelTag, ModelVersion, ModelVersionTag
-from apps.registry.services.aliases import move_alias
-from apps.registry.states import PROTECTED, MoveKind
+from apps.registry.models import Alias, AliasMove, Model, ModelTag, ModelVersion, ModelVersionFile, ModelVersionTag
+from apps.registry.services.aliases import move_alias, require_there
+from apps.registry.services.checks import check_client_alias
+from apps.registry.services.clients import edges_of
+from apps.registry.sources import Source
+from apps.registry.states import APPROVED_STAGE, PROTECTED, STAGES, MoveKind
 
 TOGETHER = 20_000  # points of one transaction
 NAME_LIMIT = 250
@@ -76,10 +80,13 @@ def require_import(*, actor: Actor, project: Project) -> None:
 
 # -- experiments ----------------------------------------------------------------------------------------------------
 def take_experiment(*, actor: Actor, project: Project, source: str, found: FoundExperiment) -> Experiment:
-    """The experiment of this name, made if the project has none; "Default" is number 0."""
+    """The experiment of this name, made if the project has none; "Default" is number 0.
+
+    Raises Conflict for one that was deleted here and is not deleted there.
+    """
     policy.require(actor, "run.import", project)
     while True:
-        held = Experiment.objects.filter(project=project, name=found.name).first()
+        held = held_experiment(project, found)
         if held is not None:
             add_texts(ExperimentTag, {"experiment": held}, found.tags)
             return held
@@ -88,6 +95,17 @@ def take_experiment(*, actor: Actor, project: Project, source: str, found: Found
                 return insert_experiment(actor, project, source, found)
         except IntegrityError:  # somebody else took the name, or the number: look again
             continue
+
+
+def held_experiment(project: Project, found: FoundExperiment) -> Experiment | None:
+    """The experiment of this name; Conflict for one that was deleted here and is not deleted there."""
+    held = Experiment.objects.filter(project=project, name=found.name).first()
+    if held is not None and held.deleted_at is not None and not found.deleted:
+        raise Conflict(
+            f"experiment {found.name!r} is deleted here: nothing of it was taken. Restore it and import again",
+            code="experiment_deleted",
+        )
+    return held
 
 
 def insert_experiment(actor: Actor, project: Project, source: str, found: FoundExperiment) -> Experiment:
@@ -121,7 +139,8 @@ def take_run(
 ) -> Run:
     """Take over a run, or what is new of it: `files` and `points` are those that it does not have yet.
 
-    Raises Conflict for an id that is taken by a run that no import brought, StaleState where another import writes it.
+    Raises Conflict for an id that is taken by a run that no import brought, and for a run that is being purged;
+    StaleState where another import writes it.
     """
     policy.require(actor, "run.import", experiment)
     parts = batches(points, TOGETHER)
@@ -153,6 +172,8 @@ def locked_run(experiment: Experiment, source: str, found: FoundRun) -> Run | No
         raise Conflict(f"run {found.id} belongs to another experiment or project here", code="run_taken")
     if not ImportedRun.objects.filter(run=run).exists():
         raise Conflict(f"run {found.id} is here already, and no import brought it", code="run_taken")
+    if run.purging_at is not None:
+        raise Conflict(f"run {found.id} is being purged here: it was left out", code="run_purging")
     return run
 
 
@@ -192,7 +213,20 @@ def add_facts(run: Run, found: FoundRun, files: Sequence[File]) -> bool:
     ]
     RunDataset.objects.bulk_create(rows)
     RunArtifact.objects.bulk_create(artifact_rows(RunArtifact, {"run": run}, files), batch_size=1000)
-    return bool(fresh or rows or files)
+    return add_links(run, found.links) or bool(fresh or rows or files)
+
+
+def add_links(run: Run, links: Sequence[Link]) -> bool:
+    """Let links that came there since wait for link_models; whether there was any."""
+    told = ImportedRun.objects.get(run=run)
+    held = {(model, direction) for model, direction, _ in told.links}
+    held |= set(RunModel.objects.filter(run=run).values_list("model_id", "direction"))
+    fresh = [
+        [link.model_id, link.direction, link.step] for link in links if (link.model_id, link.direction) not in held
+    ]
+    if fresh:
+        ImportedRun.objects.filter(run=run).update(links=told.links + fresh)
+    return bool(fresh)
 
 
 def add_points(run: Run, points: Sequence[Point], counts: Mapping[str, int] | None) -> dict[str, int]:
@@ -280,7 +314,8 @@ def take_logged_model(
 
 
 def insert_logged_model(actor: Actor, experiment: Experiment, found: FoundLoggedModel) -> LoggedModel:
-    run = Run.objects.filter(pk=found.run_id, project_id=experiment.project_id).first() if found.run_id else None
+    runs = Run.objects.filter(project_id=experiment.project_id, purging_at=None)
+    run = runs.filter(pk=found.run_id).first() if found.run_id else None
     return LoggedModel.objects.create(
         id=found.id,
         project_id=experiment.project_id,
@@ -385,6 +420,7 @@ def take_version(*, actor: Actor, model: Model, source: str, found: FoundVersion
 def insert_version(
     actor: Actor, model: Model, source: str, found: FoundVersion, place: Place, text: str, digest: str
 ) -> ModelVersion:
+    stage = stage_of(found)
     version = ModelVersion.objects.create(
         model=model,
         number=found.number,
@@ -395,29 +431,44 @@ def insert_version(
         logged_model=place.logged_model,
         run_link=found.run_link[:500],
         description=found.description,
-        stage=found.stage[:20],
+        stage="None" if stage == APPROVED_STAGE else stage,
         created_by=actor.label,
         updated_at=moment(found.updated) or timezone.now(),
     )
     if found.created is not None:
         ModelVersion.objects.filter(pk=version.pk).update(created_at=moment(found.created))
     Model.objects.filter(pk=model.pk, versions_count__lt=found.number).update(versions_count=found.number)
+    ModelVersionFile.objects.bulk_create(
+        ModelVersionFile(version=version, path=path, artifact_id=digest, size=size, media_type=media_type)
+        for path, digest, size, media_type in place.files
+    )
     after = {"model": model.name, "number": found.number, "source": source, "files": len(place.files)}
-    digests = {"version": digest} | dict(list(place.files.items())[:100])
+    made_of = Source(place.run.pk if place.run else None, place.logged_model.pk if place.logged_model else None)
+    after |= {"run": made_of.run_id, "logged_model": made_of.logged_model_id}
+    digests = {"version": digest} | {path: sha256 for path, sha256, _, _ in place.files[:100]}
     audit.record(actor=actor, action="model_version.import", obj=version, after=after, digests=digests)
+    record_with(model.project, edges_of(version, made_of))
     return version
+
+
+def stage_of(found: FoundVersion) -> str:
+    """One of MLflow's stages; a word that is none of them says nothing."""
+    return next((word for word in STAGES if word.lower() == found.stage.lower()), "None")
 
 
 def take_alias(*, actor: Actor, version: ModelVersion, name: str) -> bool:
     """Let an alias point to a version, unless the model has it; False for a protected one, which moves by approval.
 
-    Raises Conflict where it points to another version here.
+    Raises Conflict where it points to another version here, Invalid for a name that clients cannot give either,
+    StaleState for a version that was deleted here.
     """
     policy.require(actor, "model.import", version.model)
-    if name in PROTECTED:
+    if name.lower() in PROTECTED:
         return False
+    check_client_alias(name)
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=version.model_id)
+        require_there(version)
         held = Alias.objects.select_related("version").filter(model=version.model, name=name).first()
         if held is None:
             move_alias(actor, AliasMove(alias=name, kind=MoveKind.SET, to_version=version, reason="Taken from MLflow"))

@@ -94,7 +94,7 @@ class Taking:
         with self.guarded(what):
             check_experiment(found)
             if self.dry:
-                held = Experiment.objects.filter(project=self.project, name=found.name).first()
+                held = services.held_experiment(self.project, found)
             else:
                 held = services.take_experiment(
                     actor=self.actor, project=self.project, source=self.source.name, found=found
@@ -114,6 +114,8 @@ class Taking:
             if isinstance(each, Unreadable):
                 self.tally.source["runs"] += 1
                 self.tally.differ(str(each))
+            elif experiment is None and not self.dry:  # why is told already
+                self.tally.source["runs"] += 1
             else:
                 self.one_run(each, experiment)
             if number % 100 == 0:
@@ -174,7 +176,8 @@ class Taking:
         }
 
     def links(self) -> None:
-        waiting = ImportedRun.objects.filter(run__project=self.project).exclude(links=[]).order_by("run_id")
+        waiting = ImportedRun.objects.filter(run__project=self.project, run__purging_at=None).exclude(links=[])
+        waiting = waiting.order_by("run_id")
         rows = waiting.values_list("run_id", "links").iterator(chunk_size=LINKED)
         for part in batches(rows, LINKED):
             links = {

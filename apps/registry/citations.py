@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import or_
+
+from django.db.models import Q, QuerySet
 
 from apps.approvals.models import Approval
 from apps.experiments.models import Run
@@ -12,6 +17,10 @@ from apps.registry.models import ModelVersion, Variant
 
 RUN_ID = re.compile(r"\b[0-9a-f]{32}\b")
 FOLLOWED = 2_000  # ends of the lineage of one run
+TOGETHER = 500  # ends of one query
+FEW = 4  # runs that the database looks for in the facts of approvals
+End = tuple[str, str]
+"""(type, key) of an end of lineage"""
 
 
 def cited_artifacts(digests: Collection[str]) -> set[str]:
@@ -26,37 +35,70 @@ def cited_runs(runs: Sequence[Run]) -> dict[str, str]:
         return {}
     project_id, ids = runs[0].project_id, {run.pk for run in runs}
     cited: dict[str, str] = {}
-    facts = Approval.objects.filter(project=project_id).order_by("pk").values_list("pk", "facts")
-    for pk, text in facts.iterator(chunk_size=200):
+    for pk, text in facts_naming(project_id, ids).iterator(chunk_size=200):
         cited |= dict.fromkeys(ids.intersection(RUN_ID.findall(text)), f"the facts of approval {pk} name it")
-    for run in runs:
-        if run.pk not in cited and (why := leads_to(project_id, starts_of(run))):
-            cited[run.pk] = why
-    return cited
+    return cited | leads_to(project_id, {run.pk: starts_of(run) for run in runs if run.pk not in cited})
 
 
-def starts_of(run: Run) -> set[tuple[str, str]]:
+def facts_naming(project_id: int, ids: Collection[str]) -> QuerySet[Approval, tuple[int, str]]:
+    """(key, facts) of the approvals that may name one of `ids`. The database looks for a few; of many, it would read
+    every text as often as there are ids, so all are given."""
+    found = Approval.objects.filter(project=project_id)
+    if len(ids) <= FEW:
+        found = found.filter(reduce(or_, (Q(facts__contains=pk) for pk in ids)))
+    return found.order_by("pk").values_list("pk", "facts")
+
+
+def starts_of(run: Run) -> set[End]:
     return {("run", run.pk)} | ({("job", str(run.job_id))} if run.job_id else set())
 
 
-def leads_to(project_id: int, starts: set[tuple[str, str]]) -> str:
-    """The live version that the lineage leads to from `starts`, in words; "" where it leads to none.
+def leads_to(project_id: int, starts: Mapping[str, set[End]]) -> dict[str, str]:
+    """{run: the live version that the lineage leads to from its `starts`, in words}; without those that lead to none.
 
-    Beyond FOLLOWED ends the answer is that it does: what cannot be told stays.
+    All are walked at once, step by step. Beyond FOLLOWED ends the answer is that it does: what cannot be told stays.
     """
-    seen, edge = set(starts), set(starts)
+    why: dict[str, str] = {}
+    seen = {run: set(ends) for run, ends in starts.items()}
+    edge = defaultdict[End, set[str]](set)  # the runs that came to an end with the last step
+    for run, ends in starts.items():
+        for end in ends:
+            edge[end].add(run)
     while edge:
-        following = set[tuple[str, str]]()
-        for kind in {kind for kind, _ in edge}:
-            here = [pk for of, pk in edge if of == kind]
-            rows = Edge.objects.filter(project=project_id, source_type=kind, source_id__in=here)
-            following |= set(rows.values_list("target_type", "target_id")[:FOLLOWED])
-        edge = following - seen
-        seen |= edge
-        versions = [int(pk) for kind, pk in edge if kind == "model_version" and pk.isdecimal()]
-        live = ModelVersion.objects.filter(pk__in=versions, deleted_at=None).select_related("model").first()
-        if live is not None:
-            return f"its lineage leads to {live}"
-        if len(seen) > FOLLOWED:
-            return f"its lineage leads to more than {FOLLOWED} others"
-    return ""
+        following = defaultdict[End, set[str]](set)
+        for kind in sorted({kind for kind, _ in edge}):
+            for source, target in targets_of(project_id, kind, sorted(pk for of, pk in edge if of == kind)):
+                for run in edge[kind, source]:
+                    if target not in seen[run]:
+                        seen[run].add(target)
+                        following[target].add(run)
+        for version in live_among(following):
+            for run in following["model_version", str(version.pk)]:
+                why.setdefault(run, f"its lineage leads to {version}")
+        for run in set().union(*following.values()):
+            if len(seen[run]) > FOLLOWED:
+                why.setdefault(run, f"its lineage leads to more than {FOLLOWED} others")
+        edge.clear()
+        edge.update({end: left for end, runs in following.items() if (left := runs - why.keys())})
+    return why
+
+
+def targets_of(project_id: int, kind: str, sources: Sequence[str]) -> Iterator[tuple[str, End]]:
+    """(source, target) of every edge on from these; of one with more than FOLLOWED targets, one more than that."""
+    for start in range(0, len(sources), TOGETHER):
+        part = sources[start : start + TOGETHER]
+        rows = Edge.objects.filter(project=project_id, source_type=kind, source_id__in=part)
+        found = list(rows.values_list("source_id", "target_type", "target_id").distinct()[: FOLLOWED + 1])
+        if len(found) > FOLLOWED and len(part) > 1:
+            half = len(part) // 2
+            yield from targets_of(project_id, kind, part[:half])
+            yield from targets_of(project_id, kind, part[half:])
+        else:
+            yield from ((source, (of, pk)) for source, of, pk in found)
+
+
+def live_among(ends: Iterable[End]) -> Iterator[ModelVersion]:
+    versions = sorted(int(pk) for kind, pk in ends if kind == "model_version" and pk.isdecimal())
+    for start in range(0, len(versions), TOGETHER):
+        rows = ModelVersion.objects.filter(pk__in=versions[start : start + TOGETHER], deleted_at=None)
+        yield from rows.select_related("model").order_by("pk")

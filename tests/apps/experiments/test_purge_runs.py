@@ -30,6 +30,7 @@ from apps.experiments.models import (
 from apps.experiments.purging import purge_runs
 from apps.holds.services import place_hold
 from apps.lineage.models import Edge
+from apps.registry import citations
 from apps.registry.models import Model, ModelVersion
 
 pytestmark = pytest.mark.django_db
@@ -241,6 +242,50 @@ def test_lineage_to_a_live_version_keeps_it(deleted, purge, project):
     assert purge()[2] == {run.pk: "its lineage leads to m v1"}
     ModelVersion.objects.update(deleted_at=timezone.now())
     assert purge()[0].runs == 1
+
+
+def test_a_page_of_runs_is_walked_at_once(deleted, project, monkeypatch, django_assert_num_queries):
+    runs = [deleted(letter) for letter in "abcdef"]
+    direct, behind, branching, named, _free, looped = runs
+    model = Model.objects.create(project=project, name="m", created_by="x")
+    version = ModelVersion.objects.create(model=model, number=1, digest="d" * 64, document="{}", task="", target="")
+    Approval.objects.create(
+        project=project,
+        subject_type="promotion",
+        subject_id="1",
+        title="t",
+        facts=f'{{"run":{{"id":"{named.pk}"}}}}',
+        facts_digest="",
+        needed=1,
+        eligible=1,
+        deadline_at=timezone.now(),
+    )
+
+    def edge(source, target):
+        ends = {"source_type": source[0], "source_id": source[1], "target_type": target[0], "target_id": target[1]}
+        Edge.objects.create(project=project, role="x", **ends)
+
+    edge(("run", direct.pk), ("model_version", str(version.pk)))
+    edge(("run", behind.pk), ("artifact", "1"))
+    edge(("artifact", "1"), ("artifact", "2"))
+    edge(("artifact", "2"), ("run", direct.pk))
+    for number in range(3, 9):
+        edge(("run", branching.pk), ("artifact", str(number)))
+    edge(("run", looped.pk), ("artifact", "9"))
+    edge(("artifact", "9"), ("run", looped.pk))
+    monkeypatch.setattr(citations, "FOLLOWED", 5)
+    expected = {
+        direct.pk: "its lineage leads to m v1",
+        behind.pk: "its lineage leads to m v1",
+        branching.pk: "its lineage leads to more than 5 others",
+        named.pk: f"the facts of approval {Approval.objects.get().pk} name it",
+    }
+    assert citations.cited_runs(runs) == expected
+    assert [citations.cited_runs([run]).get(run.pk) for run in runs] == [expected.get(run.pk) for run in runs]
+    monkeypatch.setattr(citations, "FOLLOWED", 100)
+    del expected[branching.pk]
+    with django_assert_num_queries(7):  # the facts; an edge's step for each kind, and the versions that it led to
+        assert citations.cited_runs(runs) == expected
 
 
 @pytest.mark.parametrize("kind", ["run", "experiment", "project"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from datetime import UTC, datetime
@@ -13,8 +14,10 @@ from apps.artifacts.store import store
 from apps.audit.models import AuditRecord
 from apps.experiments.models import Experiment, LoggedModel, Metric, MetricPoint, Run, RunModel
 from apps.experiments.series import digest_of_all
+from apps.lineage.models import Edge
 from apps.mlflow_import.models import ImportedRun
 from apps.registry.models import Alias, Model, ModelVersion
+from apps.registry.services import request_promotion
 from tests.apps.mlflow_import.conftest import DELETED, MODEL, OTHER, RUN, points
 
 pytestmark = pytest.mark.django_db
@@ -98,7 +101,7 @@ def test_versions_keep_their_numbers_and_find_their_files(take):
     assert one.source == f"models:/{MODEL}"
     number = Experiment.objects.get(name="iris").number
     assert two.source == f"mlflow-artifacts:/{number}/{RUN}/artifacts/old"
-    assert '"files":{"MLmodel":' in two.document
+    assert '"files":[{"path":"MLmodel","sha256":' in two.document
     assert dict(one.tags.values_list("key", "value")) == {"x": "y"}
 
 
@@ -186,6 +189,8 @@ def test_one_experiment_comes_with_its_versions(take, written):
         (f"7/{RUN}/meta.yaml", "- 1", "is no table of names and values"),
         (f"7/{RUN}/meta.yaml", "!!python/object/apply:os.system [true]", "is no YAML"),
         (f"7/{RUN}/meta.yaml", "status: 99", "99 is no status"),
+        (f"7/{RUN}/meta.yaml", "status: !!int ''", f"{RUN}/meta.yaml holds a value that is not what it says"),
+        (f"7/{RUN}/meta.yaml", "status: 3\nstart_time: .inf", f"run {RUN}: meta.yaml holds inf where a whole number"),
         (f"7/{RUN}/metrics/train/loss", "1700000000000 1.0 0\nnonsense\n", "line 2 of metric 'train/loss' is no point"),
         (f"7/{RUN}/metrics/far", f"1700000000000 1.0 {2**60}\n", "is out of range"),
         (f"7/{RUN}/metrics/late", f"{10**17} 1.0 1\n", "is no time"),
@@ -268,3 +273,77 @@ def test_as_a_person(take, engineer, viewer):
     assert "may not do run.import" in take("--as", viewer.username, status=2)
     take("--as", engineer.username)
     assert '"label":"engineer"' in AuditRecord.objects.filter(action="run.import").first().body.replace(" ", "")
+
+
+# -- what the registry makes of versions that came over -------------------------------------------------------------
+def test_a_version_that_came_over_is_one_of_the_registrys(take, web, api, engineer, approver, actor_for):
+    take()
+    for number, files in ((1, ["MLmodel", "data/w.bin"]), (2, ["MLmodel"])):
+        version = ModelVersion.objects.get(number=number)
+        rows = list(version.files.order_by("path").values_list("path", "artifact_id", "size"))
+        assert [path for path, _, _ in rows] == files
+        page = f"/p/demo/models/Iris%20Model/{number}"
+        for tab in ("", "/files", "/lineage"):
+            assert web(engineer).get(page + tab).status_code == 200
+        told = api(engineer).get(f"/api/v1/projects/demo/models/Iris%20Model/versions/{number}").json()
+        assert [(one["path"], one["sha256"], one["size"]) for one in told["files"]] == rows
+        asked = request_promotion(actor=actor_for(engineer), version=version, comment="please")
+        assert set(json.loads(asked.facts)["candidate"]["files"]) == set(files)
+    source = Edge.objects.get(target_type="model_version", target_id=str(ModelVersion.objects.get(number=1).pk))
+    assert (source.source_type, source.source_id) == ("logged_model", MODEL)
+
+
+def test_a_folder_is_not_one_that_differs_by_case(take, written):
+    written.put(f"7/{RUN}/artifacts/OLD/secret", "s")
+    take()
+    assert set(ModelVersion.objects.get(number=2).files.values_list("path", flat=True)) == {"MLmodel"}
+
+
+def test_no_word_of_the_source_is_taken_for_an_approval(take, written):
+    written.put("models/Iris Model/aliases/Production", "1")
+    written.version(1, f"models:/{MODEL}", model=MODEL, run=RUN, stage="Production")
+    said = take()
+    assert "alias 'Production' of 'Iris Model' is at version 1 there. It moves by approval alone" in said
+    assert "version 1 of 'Iris Model' is in the stage Production there. It moves by approval alone" in said
+    assert list(Alias.objects.values_list("name", flat=True)) == ["champion"]
+    assert set(ModelVersion.objects.values_list("stage", flat=True)) == {"None"}
+
+
+@pytest.mark.parametrize("name", ["Latest", "v3", "a b"])
+def test_an_alias_that_no_client_may_set_is_named(take, written, name):
+    written.put(f"models/Iris Model/aliases/{name}", "1")
+    assert f"alias '{name}' of 'Iris Model': " in take(status=1)
+    assert list(Alias.objects.values_list("name", flat=True)) == ["champion"]
+
+
+# -- what became of it here meanwhile -------------------------------------------------------------------------------
+def test_a_link_that_came_there_since_comes_too(take, written):
+    take()
+    written.put(f"7/{OTHER}/inputs/9f/meta.yaml", f"source_id: {MODEL}\nsource_type: MODEL\n")
+    take()
+    assert set(RunModel.objects.values_list("run_id", "direction")) == {(RUN, "output"), (OTHER, "input")}
+    before = AuditRecord.objects.count()
+    take()
+    assert AuditRecord.objects.count() == before
+
+
+def test_an_experiment_that_was_deleted_here_is_left_out(take, written):
+    take()
+    Experiment.objects.filter(name="iris").update(deleted_at=datetime.now(UTC))
+    written.run("5" * 32)
+    said = take(status=1)
+    assert "experiment 'iris' is deleted here: nothing of it was taken" in said
+    assert not Run.objects.filter(pk="5" * 32).exists()
+    assert "is deleted here" in take("--dry-run")
+
+
+def test_a_run_that_is_being_purged_is_left_out(take, written):
+    take()
+    now = datetime.now(UTC)
+    Run.objects.filter(pk=OTHER).update(deleted_at=now, purging_at=now)
+    ImportedRun.objects.filter(run=OTHER).update(complete=False)
+    written.put(f"7/{OTHER}/params/late", "x")
+    written.run("5" * 32)
+    assert f"run {OTHER} is being purged here: it was left out" in take(status=1)
+    assert not Run.objects.get(pk=OTHER).params.exists()
+    assert Run.objects.filter(pk="5" * 32).exists()
