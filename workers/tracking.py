@@ -59,8 +59,7 @@ class Tracker:
             self.run = services.start_run(
                 actor=self.actor, job=self.job, facts=facts, experiment=str(self.job.register.get("experiment", ""))
             )
-            if self.job.attempt > 1:
-                take_up(actor=self.actor, job=self.job)
+            take_up(actor=self.actor, job=self.job)  # also at first: it may have been cancelled before any claim
 
     def log(self, told: Sequence[Mapping[str, Any]]) -> int:
         """Take metrics as the relay has them; how many were left out. Call it where it has made sure of the job."""

@@ -32,7 +32,7 @@ from apps.experiments.models import (
     Run,
     RunArtifact,
 )
-from apps.experiments.retention import Decided, candidates, decide, emptied
+from apps.experiments.retention import Decided, candidates, decide, emptied, is_empty
 from apps.policy import require
 
 TOGETHER = 200  # runs that are decided about at once
@@ -89,7 +89,7 @@ def purge_runs(
             report.add(one)
         say(one)
     for experiment in emptied(project, cutoff, report.by_experiment if dry_run else {}):
-        if dry_run or purge_experiment(actor, experiment):
+        if dry_run or purge_experiment(actor, experiment, cutoff):
             report.experiments.append(experiment.name)
     if not dry_run and (report.runs or report.experiments):
         after = {name: getattr(report, name) for name in ("runs", "points", "files", "bytes", "kept", "experiments")}
@@ -117,7 +117,8 @@ def purge_run(actor: Actor, found: Decided, cutoff: datetime) -> Decided:
     """Remove a run; what is given back says why it stayed after all, if it did."""
     run = found.run
     with transaction.atomic():
-        locked = Run.objects.select_for_update(of=("self",)).select_related("experiment").filter(pk=run.pk).first()
+        rows = Run.objects.select_for_update(of=("self",)).select_related("experiment", "job")
+        locked = rows.filter(pk=run.pk).first()
         if locked is None or locked.deleted_at is None or locked.deleted_at >= cutoff:
             return stays(found, "it was restored meanwhile")
         again = decide(run.project_id, [locked])[0]
@@ -166,14 +167,17 @@ def stays(one: Decided, why: str) -> Decided:
 
 
 # -- experiments ----------------------------------------------------------------------------------------------------
-def purge_experiment(actor: Actor, experiment: Experiment) -> bool:
-    """Remove an experiment without runs; False where something came to need it."""
+def purge_experiment(actor: Actor, experiment: Experiment, cutoff: datetime) -> bool:
+    """Remove an experiment without runs; False where it was restored meanwhile, or something came to need it."""
     try:
         with transaction.atomic():
+            held = Experiment.objects.select_for_update().filter(pk=experiment.pk, deleted_at__lt=cutoff).first()
+            if held is None or not is_empty(held):
+                return False
             before = {"name": experiment.name, "number": experiment.number, "deleted_at": experiment.deleted_at}
             record(actor=actor, action="experiment.purge", obj=experiment, before=before)
             LoggedModel.objects.filter(experiment=experiment).delete()
-            Experiment.objects.filter(pk=experiment.pk, deleted_at__isnull=False).delete()
+            Experiment.objects.filter(pk=experiment.pk).delete()
     except ProtectedError:
         return False
     return True

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Case, Count, Q, QuerySet, When
 
 from apps import policy
 from apps.accounts.models import Project
@@ -24,6 +24,7 @@ from apps.experiments.models import (
     Experiment,
     ExperimentQuerySet,
     Metric,
+    MetricBatch,
     MetricPoint,
     Run,
     RunDataset,
@@ -122,6 +123,8 @@ def list_runs(actor: Actor, project: Project, asked: Asked) -> RunQuerySet:
     """The runs of a project that match, to be paged by `started_at` and `id`."""
     policy.require(actor, "run.view", project)
     asked.check()
+    if any(one.kind == grammar.METRIC for one in asked.comparisons()):
+        take_in_asked(project, asked)
     found: RunQuerySet = asked.narrow(Run.objects.visible_to(actor).filter(project=project))  # type: ignore[assignment]
     return found.select_related("experiment").defer("environment")
 
@@ -133,6 +136,7 @@ def list_by_metric(actor: Actor, project: Project, asked: Asked, key: str) -> Qu
     """
     policy.require(actor, "run.view", project)
     asked.check()
+    take_in_asked(project, asked)
     found = asked.narrow(Metric.objects.filter(project=project, key=key, is_nan=False), "run__")
     if not actor.plane_role:
         found = found.filter(project_id__in=actor.project_ids)
@@ -231,6 +235,15 @@ def take_in_of(runs: Iterable[Run]) -> None:
         take_in(run_ids=kept)
 
 
+def take_in_asked(project: Project, asked: Asked) -> None:
+    """What clients sent to the experiments that are asked for; one query where nothing waits."""
+    waiting = MetricBatch.objects.filter(experiment__project=project)
+    if asked.experiment:
+        waiting = waiting.filter(experiment__number=asked.experiment)
+    if waiting.exists():
+        take_in(experiment_ids=list(waiting.values_list("experiment_id", flat=True).distinct()))
+
+
 def get_metric(actor: Actor, run: Run, key: str) -> Metric:
     """One metric of the run, or NotFound."""
     policy.require(actor, "run.view", run)
@@ -268,8 +281,16 @@ def models_of(actor: Actor, run: Run) -> list[RunModel]:
 
 def list_tags(actor: Actor, run: Run) -> list[RunTag]:
     """The tags of a run by their keys, the note not among them."""
+    return note_and_tags(actor, run)[1]
+
+
+def note_and_tags(actor: Actor, run: Run) -> tuple[str, list[RunTag]]:
+    """(the note of a run, in Markdown, empty for none; its other tags by their keys, TAGS_LIMIT at most); one query."""
     policy.require(actor, "run.view", run)
-    return list(RunTag.objects.filter(run=run).exclude(key=NOTE).order_by("key")[:TAGS_LIMIT])
+    note_first = Case(When(key=NOTE, then=0), default=1)
+    tags = list(RunTag.objects.filter(run=run).order_by(note_first, "key")[: TAGS_LIMIT + 1])
+    note = tags.pop(0).value if tags and tags[0].key == NOTE else ""
+    return note, tags[:TAGS_LIMIT]
 
 
 def get_note(actor: Actor, run: Run) -> str:

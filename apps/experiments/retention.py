@@ -18,7 +18,16 @@ from django.utils.module_loading import import_string
 
 from apps.accounts.models import Project
 from apps.artifacts.garbage import keys_to
-from apps.experiments.models import Experiment, LoggedModel, LoggedModelArtifact, Metric, Run, RunArtifact, RunModel
+from apps.experiments.models import (
+    Experiment,
+    LoggedModel,
+    LoggedModelArtifact,
+    LoggedModelMetric,
+    Metric,
+    Run,
+    RunArtifact,
+    RunModel,
+)
 from apps.holds.reads import held_among, reason_of
 
 Cites = Callable[[Sequence[Run]], Mapping[str, str]]
@@ -39,7 +48,7 @@ class Decided:
 def candidates(project: Project, cutoff: datetime) -> models.QuerySet[Run]:
     """Runs deleted before `cutoff`, those deleted first in front."""
     found = Run.objects.filter(project=project, deleted_at__lt=cutoff)
-    return found.select_related("experiment").order_by("deleted_at", "id")
+    return found.select_related("experiment", "job").order_by("deleted_at", "id")
 
 
 def decide(project_id: int, runs: Sequence[Run]) -> list[Decided]:
@@ -68,12 +77,15 @@ def why_kept(project_id: int, runs: Sequence[Run]) -> dict[str, str]:
     for name in settings.RUN_CITATIONS:
         cites: Cites = import_string(name)
         kept |= cites(undecided)
-    kept |= models_kept(project_id, ids)
+    kept |= models_kept(project_id, ids) | scores_kept(ids)
     for model, field in protecting(Run):
         if model is not LoggedModel:
             kept |= dict.fromkeys(citing(model, field, ids), f"a {model._meta.verbose_name} cites it")
     experiments = held_among(project_id, "experiment", {str(run.experiment_id) for run in undecided})
     for run in undecided:
+        # Nothing writes a deleted run that a client keeps; the job's worker does, also when it is tried again.
+        if run.job is not None and not (run.ended and run.job.ended):
+            kept[run.pk] = f"job {run.job_id} still records it"
         if why := experiments.get(str(run.experiment_id)):
             kept[run.pk] = why
     return kept | held_among(project_id, "run", ids)
@@ -85,6 +97,14 @@ def models_kept(project_id: int, ids: Sequence[str]) -> dict[str, str]:
     made = {model.pk: model for model in found}
     why = why_models_stay(project_id, made)
     return {str(made[pk].source_run_id): f"its logged model {pk}: {text}" for pk, text in why.items()}
+
+
+def scores_kept(ids: Sequence[str]) -> dict[str, str]:
+    """{run: why} of those that measured a logged model which is alive and which another run made."""
+    found = LoggedModelMetric.objects.filter(
+        run__in=ids, model__deleted_at=None, model__experiment__deleted_at=None
+    ).values_list("run_id", "model_id", "model__source_run_id")
+    return {run: f"it measured the logged model {pk}" for run, pk, source in found.distinct() if source != run}
 
 
 def why_models_stay(project_id: int, made: Mapping[str, LoggedModel]) -> dict[str, str]:
@@ -104,15 +124,18 @@ def emptied(project: Project, cutoff: datetime, gone: Mapping[int, int]) -> list
 
     Number 0 stays: MLflow's clients need it.
     """
-    found = []
-    for each in Experiment.objects.filter(project=project, deleted_at__lt=cutoff, number__gt=0).order_by("number"):
-        left = Run.objects.filter(experiment=each).count() - gone.get(each.pk, 0)
-        if left or reason_of(project.pk, [("experiment", str(each.pk))]):
-            continue
-        made = {model.pk: model for model in LoggedModel.objects.filter(experiment=each).select_related("experiment")}
-        if not why_models_stay(project.pk, made):
-            found.append(each)
-    return found
+    found = Experiment.objects.filter(project=project, deleted_at__lt=cutoff, number__gt=0).order_by("number")
+    return [each for each in found if is_empty(each, gone.get(each.pk, 0))]
+
+
+def is_empty(experiment: Experiment, gone: int = 0) -> bool:
+    """Whether an experiment has no runs but `gone` of them, no hold, and no logged model that must stay."""
+    if Run.objects.filter(experiment=experiment).count() > gone:
+        return False
+    if reason_of(experiment.project_id, [("experiment", str(experiment.pk))]):
+        return False
+    made = LoggedModel.objects.filter(experiment=experiment).select_related("experiment")
+    return not why_models_stay(experiment.project_id, {model.pk: model for model in made})
 
 
 def protecting(target: type[models.Model]) -> list[tuple[Any, str]]:

@@ -124,8 +124,8 @@ def tab_context(
 
 def said_context(actor: Actor, run: Run) -> dict[str, Any]:
     """What people say of the run."""
-    note = reads.get_note(actor, run)
-    return {"note": note, "note_html": rendered(note) if note else "", "tags": reads.list_tags(actor, run)}
+    note, tags = reads.note_and_tags(actor, run)
+    return {"note": note, "note_html": rendered(note) if note else "", "tags": tags}
 
 
 def used_context(actor: Actor, run: Run) -> dict[str, Any]:

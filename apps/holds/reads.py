@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import Any
+
+from django.db.models import QuerySet
 
 from apps import policy
 from apps.accounts.models import Project
@@ -36,22 +39,26 @@ def reason_of(project_id: int, objects: Iterable[tuple[str, str]]) -> str:
     return ""
 
 
-def held_among(project_id: int, object_type: str, ids: Collection[str]) -> dict[str, str]:
-    """{id: why} of those of `ids` that a hold of their own covers."""
+def held_among(project_id: int, object_type: str, ids: Collection[str] | QuerySet[Any, str]) -> dict[str, str]:
+    """{id: why} of those of `ids`, which may be a query of one column, that a hold of their own covers."""
+    among = ids if isinstance(ids, QuerySet) else list(ids)
     found = Hold.objects.filter(
-        project=project_id, released_at=None, object_type=object_type, object_id__in=list(ids)
+        project=project_id, released_at=None, object_type=object_type, object_id__in=among
     ).order_by("pk")
     return {hold.object_id: f"hold {hold.pk} on {hold}: {hold.reason}" for hold in found}
 
 
 def refuse_held(project_id: int, *objects: tuple[str, str]) -> None:
     """Raise Conflict (`held`) where a hold covers one of `objects` (type, id) or the project."""
-    why = reason_of(project_id, objects)
-    if why:
-        raise Conflict(
-            f"It must not be deleted: {why}",
-            code="held",
-            field="hold",
-            limit="what no hold covers",
-            hint="An auditor releases holds.",
-        )
+    if why := reason_of(project_id, objects):
+        raise refused(why)
+
+
+def refused(why: str) -> Conflict:
+    return Conflict(
+        f"It must not be deleted: {why}",
+        code="held",
+        field="hold",
+        limit="what no hold covers",
+        hint="An auditor releases holds.",
+    )

@@ -84,10 +84,16 @@ def refusal_of(run: Run, slots: Sequence[Slot]) -> PlaneError | None:
             limit=", ".join(kind for kind in KINDS if KINDS[kind].tracked),
             hint="Run it again on a plane of the version that made it.",
         )
+    if run.deleted_at is not None:
+        return deleted(run)
     if not run.ended:
         return not_ended(run)
     faults = [slot.fault for slot in slots if slot.fault]
     return all_of(faults) if faults else None
+
+
+def deleted(run: Run) -> Conflict:
+    return Conflict(f"Run {run.pk} is deleted.", code="run_deleted", field="run", hint="Restore it first.")
 
 
 def slot_of(actor: Actor, run: Run, slot: str, digest: str) -> Slot:

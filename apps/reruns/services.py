@@ -24,7 +24,7 @@ from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
 from apps.policy import require
 from apps.reruns.models import Rerun
-from apps.reruns.records import outlook_of, slot_of, submission_of
+from apps.reruns.records import deleted, outlook_of, slot_of, submission_of
 from apps.reruns.series import Budget, Interrupted
 from apps.reruns.states import RerunState, Verdict
 from apps.reruns.tolerance import Tolerance
@@ -44,8 +44,8 @@ def rerun_run(
 ) -> tuple[Rerun, bool]:
     """Queue a job that makes this run again from its record. Returns the rerun and whether it is new.
 
-    Raises Conflict for a run that has not ended or was recorded from outside, Invalid naming slot and digest of each
-    input whose bytes are gone or damaged, Conflict for a key that was used for something else.
+    Raises Conflict for a run that has not ended, is deleted or was recorded from outside, Invalid naming slot and
+    digest of each input whose bytes are gone or damaged, Conflict for a key that was used for something else.
     """
     require(actor, "run.rerun", run)
     if idempotency_key is not None and (first := same_key(actor, run, tolerance, idempotency_key)):
@@ -55,6 +55,8 @@ def rerun_run(
         raise outlook.refusal
     asked = submission_of(run, priority=priority, idempotency_key=idempotency_key)
     with transaction.atomic():
+        if Run.objects.select_for_update(no_key=True).filter(pk=run.pk, deleted_at=None).only("pk").first() is None:
+            raise deleted(run)  # meanwhile; a purge takes this lock before it looks for reruns
         job, is_new = submit_job(actor=actor, project=run.project, asked=asked)
         if not is_new:  # the same key at the same instant
             return same_request(Rerun.objects.filter(job=job).first(), run, tolerance, job), False

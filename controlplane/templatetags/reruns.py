@@ -24,16 +24,16 @@ SHOWN = 5
 
 @register.simple_tag(takes_context=True)
 def run_reruns(context: Context, run: Run) -> dict[str, Any]:
-    """`of`: the rerun that this run is; `rows`: the newest made of it; `more`: there are others. Two queries."""
-    actor = actor_in(context)
-    rows = list(reads.reruns_of(actor, run)[: SHOWN + 1])
-    return {"of": reads.rerun_that_is(actor, run), "rows": rows[:SHOWN], "more": len(rows) > SHOWN}
+    """`of`: the rerun that this run is; `rows`: the newest made of it; `more`: there are others. One query."""
+    own, rows = reads.reruns_around(actor_in(context), run, SHOWN + 1)
+    return {"of": own, "rows": rows[:SHOWN], "more": len(rows) > SHOWN}
 
 
 @register.simple_tag(takes_context=True)
 def may_rerun(context: Context, run: Run) -> bool:
-    """Whether the button stands there: for a run of a job that has ended, and whoever may queue one."""
-    return run.job_id is not None and run.ended and allows(actor_in(context), "run.rerun", run)
+    """Whether the button stands there: for a run of a job that ended and was not deleted, and whoever may queue one."""
+    there = run.job_id is not None and run.ended and run.deleted_at is None
+    return there and allows(actor_in(context), "run.rerun", run)
 
 
 @register.simple_tag(takes_context=True)

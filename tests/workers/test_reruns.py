@@ -13,7 +13,7 @@ from apps.artifacts.store import store
 from apps.experiments.models import MetricPoint, Run
 from apps.jobs.checkpoints import get_checkpoint
 from apps.jobs.models import Job
-from apps.jobs.services import retry_job
+from apps.jobs.services import cancel_job, retry_job
 from apps.jobs.states import JobState
 from apps.jobs.submission import InputSpec
 from apps.lineage.models import Edge
@@ -164,3 +164,18 @@ def test_a_rerun_that_failed_goes_on_when_its_job_does(
     rerun.refresh_from_db()
     assert (rerun.verdict, rerun.document["circumstances"][-1]["kind"]) == (Verdict.IDENTICAL, "attempts")
     assert Artifact.objects.count() > 4
+
+
+def test_a_rerun_cancelled_before_any_claim_is_judged_once_it_is_tried(train, actor_for, engineer, dispatcher, work):
+    engineer_actor, run = actor_for(engineer), train()
+    rerun = rerun_run(actor=engineer_actor, run=run, tolerance=Tolerance())[0]
+    cancel_job(actor=engineer_actor, job=rerun.job)
+    judge_ended(actor=dispatcher)
+    rerun.refresh_from_db()
+    assert rerun.state == RerunState.CANCELLED
+    rerun.job.refresh_from_db()
+    retry_job(actor=engineer_actor, job=rerun.job)
+    work(rerun.job)
+    judge_ended(actor=dispatcher)
+    rerun.refresh_from_db()
+    assert rerun.verdict == Verdict.IDENTICAL

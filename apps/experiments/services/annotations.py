@@ -13,6 +13,7 @@ from apps.audit.services import record
 from apps.canonical import sha256_hex
 from apps.errors import Conflict, Invalid, NotFound
 from apps.experiments.models import Run, RunTag
+from apps.holds.reads import refuse_held
 from apps.policy import require
 
 NOTE = "mlflow.note.content"  # the tag that MLflow's pages show as the description, in Markdown
@@ -74,7 +75,10 @@ def write_tag(actor: Actor, run: Run, key: str, value: str | None, *, action: st
 
 
 def delete_run(*, actor: Actor, run: Run, reason: str = "") -> None:
-    """Put the run away: lists leave it out, and nothing writes it. Conflict while its job goes on, or if it is away."""
+    """Put the run away: lists leave it out, and nothing writes it.
+
+    Conflict while its job goes on, if it is away, or where a hold keeps it.
+    """
     require(actor, "run.annotate", run)
     with transaction.atomic():
         held = lock_active(run)
@@ -82,16 +86,18 @@ def delete_run(*, actor: Actor, run: Run, reason: str = "") -> None:
             raise Conflict(
                 f"Job {held.job_id} still records this run.", field="run", hint="Cancel the job, or wait for its end."
             )
+        refuse_held(run.project_id, ("run", run.pk), ("experiment", str(run.experiment_id)))
         mark_deleted(actor, run, deleted=True, reason=reason)
 
 
 def restore_run(*, actor: Actor, run: Run) -> None:
-    """Bring a deleted run back as it was. Conflict where it is not deleted."""
+    """Bring a deleted run back as it was. Conflict where it is not deleted, or has begun to go for good."""
     require(actor, "run.annotate", run)
     with transaction.atomic():
         held = Run.objects.select_for_update(no_key=True, of=("self",)).get(pk=run.pk)
         if held.deleted_at is None:
             raise Conflict(f"Run {run.pk} is not deleted.", field="run", hint="Read the run for its state.")
+        refuse_going(held)
         mark_deleted(actor, run, deleted=False)
 
 
@@ -107,6 +113,18 @@ def mark_deleted(actor: Actor, run: Run, *, deleted: bool, reason: str = "") -> 
         after={"deleted": deleted},
         digests={"metrics": run.metrics_digest} if run.metrics_digest else {},
     )
+
+
+def refuse_going(held: Run) -> None:
+    """Raise Conflict for a run that a purge has begun to remove. `held`: its row, locked."""
+    if held.purging_at is not None:
+        raise Conflict(
+            f"Run {held.pk} has begun to go for good: its points are not whole any more.",
+            code="run_is_going",
+            field="run",
+            limit="a run that no purge has begun to remove",
+            hint="Make it again, or restore it from a backup of the plane.",
+        )
 
 
 def lock_active(run: Run) -> Run:

@@ -13,7 +13,8 @@ from apps.actors import Actor
 from apps.audit.services import record
 from apps.errors import Conflict, Invalid, NotFound
 from apps.experiments.keys import EXPERIMENT_TAG_LIMIT, check_key, check_length
-from apps.experiments.models import DEFAULT_NAME, DEFAULT_NUMBER, Experiment, ExperimentTag, Run
+from apps.experiments.models import DEFAULT_NAME, DEFAULT_NUMBER, Experiment, ExperimentTag, LoggedModel, Run
+from apps.holds.reads import held_among, refuse_held, refused
 from apps.policy import require
 
 NAME_LIMIT = 500
@@ -117,7 +118,8 @@ def rename_experiment(*, actor: Actor, experiment: Experiment, name: str) -> Non
 
 
 def delete_experiment(*, actor: Actor, experiment: Experiment) -> None:
-    """Mark it and its runs deleted: lists leave them out, reads go on, and all can be restored. NotFound when it is.
+    """Mark it and its runs deleted: lists leave them out, reads go on, and all can be restored. NotFound when it is;
+    Conflict where a hold keeps it, or a run or logged model of it.
 
     Default stays: clients record there without asking.
     """
@@ -128,8 +130,8 @@ def delete_experiment(*, actor: Actor, experiment: Experiment) -> None:
 
 
 def restore_experiment(*, actor: Actor, experiment: Experiment) -> None:
-    """The opposite, with the runs that went with it; those that were deleted before stay so. NotFound when it is not
-    deleted."""
+    """The opposite, with the runs that went with it; those that were deleted before stay so, and those that a purge
+    has begun to remove. NotFound when it is not deleted."""
     require(actor, "run.track", experiment)
     mark(actor, experiment, deleted=False)
 
@@ -141,8 +143,10 @@ def mark(actor: Actor, experiment: Experiment, *, deleted: bool) -> None:
         before = held.values_list("deleted_at", flat=True).get()
         if (before is not None) == deleted:
             raise NotFound(f"No Experiment with id={experiment.number} exists")
+        if deleted:
+            refuse_held_within(experiment)
         held.update(deleted_at=now if deleted else None, updated_at=now)
-        runs = Run.objects.filter(experiment=experiment, deleted_at=None if deleted else before)
+        runs = Run.objects.filter(experiment=experiment, deleted_at=None if deleted else before, purging_at=None)
         count = runs.update(deleted_at=now if deleted else None)
         record(
             actor=actor,
@@ -150,6 +154,15 @@ def mark(actor: Actor, experiment: Experiment, *, deleted: bool) -> None:
             obj=experiment,
             after={"name": experiment.name, "runs": count},
         )
+
+
+def refuse_held_within(experiment: Experiment) -> None:
+    """Raise Conflict where a hold covers the experiment, one of its runs or one of its logged models."""
+    refuse_held(experiment.project_id, ("experiment", str(experiment.pk)))
+    for kind, table in (("run", Run), ("loggedmodel", LoggedModel)):
+        inside = table.objects.filter(experiment=experiment).values_list("pk", flat=True)
+        for why in held_among(experiment.project_id, kind, inside).values():
+            raise refused(why)
 
 
 def set_experiment_tag(*, actor: Actor, experiment: Experiment, key: str, value: str) -> None:

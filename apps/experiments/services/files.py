@@ -18,6 +18,7 @@ from apps.audit.services import record
 from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.experiments.artifacts import FileRow, Owner, below, checked_path, files_of, in_the_way
 from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
+from apps.holds.reads import refuse_held
 from apps.policy import named, require
 
 KINDS: dict[type[Owner], str] = {Run: "run", LoggedModel: "logged_model"}
@@ -29,7 +30,8 @@ def put_file(
     """Store the bytes of `stream` and let `path` of the run or logged model name them; `size` as announced, if it was.
 
     Raises Invalid for a path that cannot be one, Conflict where a file is in the way of a folder or the other way
-    round, Refused for a run that a job keeps, and what publish_upload raises.
+    round, or where a hold keeps the bytes that the path names now, Refused for a run that a job keeps, and what
+    publish_upload raises.
     """
     require(actor, "run.track", owner)
     path = checked_path(path)
@@ -52,6 +54,8 @@ def put_file(
     table: Any = RunArtifact if isinstance(owner, Run) else LoggedModelArtifact
     key = "run" if isinstance(owner, Run) else "model"
     row: FileRow = table(**{key: owner}, **about)
+    if files_of(owner).filter(path=path).exclude(artifact=stored.artifact).exists():
+        refuse_held_files(owner)
     table.objects.bulk_create(
         [row],
         update_conflicts=True,
@@ -62,7 +66,10 @@ def put_file(
 
 
 def delete_files(*, actor: Actor, owner: Owner, path: str) -> int:
-    """Forget a file, or a folder with everything below it; how many files. Harmless where there is nothing."""
+    """Forget a file, or a folder with everything below it; how many files. Harmless where there is nothing.
+
+    Raises Conflict where a hold keeps them.
+    """
     require(actor, "run.track", owner)
     path = checked_path(path)
     require_writable(owner)
@@ -70,6 +77,8 @@ def delete_files(*, actor: Actor, owner: Owner, path: str) -> int:
         rows = files_of(owner)
         keys = list(below(rows, path).values_list("pk", flat=True))
         keys += list(rows.filter(path=path).values_list("pk", flat=True)) if path else []
+        if keys:
+            refuse_held_files(owner)
         found, _ = rows.filter(pk__in=keys).delete()
         if found:
             record(
@@ -79,6 +88,12 @@ def delete_files(*, actor: Actor, owner: Owner, path: str) -> int:
                 before={"path": path, "files": found},
             )
     return found
+
+
+def refuse_held_files(owner: Owner) -> None:
+    """Raise Conflict where a hold covers the run or logged model, its experiment or its project."""
+    kind = "run" if isinstance(owner, Run) else "loggedmodel"
+    refuse_held(owner.project_id, (kind, owner.pk), ("experiment", str(owner.experiment_id)))
 
 
 def require_writable(owner: Owner) -> None:

@@ -32,6 +32,7 @@ from apps.experiments.models import (
     RunParam,
 )
 from apps.experiments.series import Point
+from apps.experiments.services.annotations import mark_deleted, refuse_going
 from apps.experiments.services.experiments import ensure_experiment
 from apps.experiments.states import RunState
 from apps.experiments.thinning import Full
@@ -103,7 +104,13 @@ def insert_run(actor: Actor, job: Job, facts: Facts, experiment: Experiment) -> 
 
 
 def reopen_run(actor: Actor, run: Run, attempt: int, facts: Facts) -> None:
-    """Another attempt goes on, perhaps on another machine: its environment is the one that counts from now on."""
+    """Another attempt goes on, perhaps on another machine: its environment is the one that counts from now on.
+
+    A run that was deleted meanwhile is there again. Raises Conflict where a purge has begun to remove it.
+    """
+    if run.deleted_at is not None:
+        refuse_going(run)
+        mark_deleted(actor, run, deleted=False, reason=f"Attempt {attempt} goes on")
     run.environment, run.code_digest = dict(facts.environment), facts.code_digest
     Run.objects.filter(pk=run.pk).update(environment=run.environment, code_digest=run.code_digest)
     if run.ended:

@@ -19,6 +19,7 @@ from apps.experiments.artifacts import files_of
 from apps.experiments.keys import PARAM_LIMIT, TAG_LIMIT, check_key, check_length
 from apps.experiments.models import Experiment, LoggedModel, LoggedModelParam, LoggedModelTag, Run
 from apps.experiments.states import LoggedModelState
+from apps.holds.reads import refuse_held
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_with
 from apps.policy import require
@@ -149,11 +150,12 @@ def untag_logged_model(*, actor: Actor, model: LoggedModel, key: str) -> None:
 
 
 def delete_logged_model(*, actor: Actor, model: LoggedModel) -> None:
-    """Take a logged model out of every list. Versions that were made of its files keep them."""
+    """Take a logged model out of every list. Versions made of its files keep them. Conflict where it is held."""
     require(actor, "run.track", model)
     now = timezone.now()
     with transaction.atomic():
         if LoggedModel.objects.filter(pk=model.pk, deleted_at=None).update(deleted_at=now, updated_at=now):
+            refuse_held(model.project_id, ("loggedmodel", model.pk), ("experiment", str(model.experiment_id)))
             record(actor=actor, action="logged_model.delete", obj=model, before={"name": model.name})
 
 

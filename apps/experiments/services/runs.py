@@ -24,6 +24,7 @@ from apps.experiments import series
 from apps.experiments.keys import PARAM_LIMIT, TAG_LIMIT, check_key, check_length
 from apps.experiments.models import Experiment, Metric, Run, RunParam, RunTag
 from apps.experiments.run_names import invented_name
+from apps.experiments.services.annotations import refuse_going
 from apps.experiments.services.experiments import check_active
 from apps.experiments.services.folding import take_in
 from apps.experiments.services.metrics import (
@@ -36,6 +37,7 @@ from apps.experiments.services.metrics import (
     write_of_models,
 )
 from apps.experiments.states import ENDED, RunState
+from apps.holds.reads import refuse_held
 from apps.policy import require
 
 NAME_TAG = "mlflow.runName"  # the run's name: never a row
@@ -155,11 +157,12 @@ def rename(actor: Actor, run: Run, name: str) -> None:
 
 
 def delete_run(*, actor: Actor, run: Run) -> None:
-    """Lists leave it out, reads go on, and it can be restored. Again is no change."""
+    """Lists leave it out, reads go on, and it can be restored. Again is no change. Conflict where a hold keeps it."""
     mark(actor, run, deleted=True)
 
 
 def restore_run(*, actor: Actor, run: Run) -> None:
+    """The opposite. Conflict where a purge has begun to remove it."""
     mark(actor, run, deleted=False)
 
 
@@ -168,9 +171,15 @@ def mark(actor: Actor, run: Run, *, deleted: bool) -> None:
     if run.job_id is not None:
         check_open(run, run.pk)
     with transaction.atomic():
-        rows = Run.objects.filter(pk=run.pk, deleted_at__isnull=deleted)
-        if rows.update(deleted_at=timezone.now() if deleted else None):
-            record(actor=actor, action="run.delete" if deleted else "run.restore", obj=run, after={"name": run.name})
+        held = Run.objects.select_for_update(no_key=True).only("deleted_at", "purging_at").get(pk=run.pk)
+        if (held.deleted_at is not None) == deleted:
+            return
+        if deleted:
+            refuse_held(run.project_id, ("run", run.pk), ("experiment", str(run.experiment_id)))
+        else:
+            refuse_going(held)
+        Run.objects.filter(pk=run.pk).update(deleted_at=timezone.now() if deleted else None)
+        record(actor=actor, action="run.delete" if deleted else "run.restore", obj=run, after={"name": run.name})
 
 
 # -- params, tags, points -------------------------------------------------------------------------------------------

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.utils import timezone
 
 from apps.audit.models import AuditRecord
 from apps.errors import Conflict, Invalid, NotFound, Refused
+from apps.experiments.models import Run
 from apps.experiments.services import annotations
 from apps.experiments.services.annotations import NOTE, VALUE_LIMIT
+from apps.holds.services import place_hold
 from apps.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -113,6 +116,23 @@ def test_not_while_its_job_records_it(actor, run):
     with pytest.raises(Conflict) as refused:
         annotations.delete_run(actor=actor, run=run)
     assert "Cancel the job" in refused.value.hint
+
+
+@pytest.mark.parametrize("kind", ["run", "experiment"])
+def test_not_while_a_hold_keeps_it(actor, ended, auditor, actor_for, kind):
+    of = {"run": ended.pk, "experiment": str(ended.experiment_id)}
+    place_hold(actor=actor_for(auditor), project=ended.project, object_type=kind, object_id=of[kind], reason="case 12")
+    with pytest.raises(Conflict, match="case 12"):
+        annotations.delete_run(actor=actor, run=ended)
+    ended.refresh_from_db()
+    assert ended.deleted_at is None
+
+
+def test_what_is_going_for_good_is_not_restored(actor, ended):
+    Run.objects.filter(pk=ended.pk).update(deleted_at=timezone.now(), purging_at=timezone.now())
+    with pytest.raises(Conflict) as refused:
+        annotations.restore_run(actor=actor, run=ended)
+    assert refused.value.code == "run_is_going"
 
 
 def test_what_is_deleted_is_not_written(actor, ended):

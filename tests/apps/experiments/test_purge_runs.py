@@ -19,6 +19,7 @@ from apps.experiments import purging
 from apps.experiments.models import (
     Experiment,
     LoggedModel,
+    LoggedModelMetric,
     Metric,
     MetricBucket,
     MetricPoint,
@@ -29,6 +30,7 @@ from apps.experiments.models import (
 )
 from apps.experiments.purging import purge_runs
 from apps.holds.services import place_hold
+from apps.jobs.models import Job
 from apps.lineage.models import Edge
 from apps.registry import citations
 from apps.registry.models import Model, ModelVersion
@@ -297,6 +299,41 @@ def test_a_hold_keeps_it(deleted, purge, project, experiment, auditor, actor_for
     assert Run.objects.exists()
 
 
+@pytest.mark.parametrize(("state", "of_job"), [("running", "running"), ("failed", "queued"), ("running", "failed")])
+def test_a_job_that_records_it_keeps_it(deleted, purge, job, state, of_job):
+    run = deleted("a", job=job)
+    Run.objects.filter(pk=run.pk).update(state=state)
+    Job.objects.filter(pk=job.pk).update(state=of_job)
+    assert purge()[2] == {run.pk: f"job {job.pk} still records it"}
+    Run.objects.filter(pk=run.pk).update(state="failed")
+    Job.objects.filter(pk=job.pk).update(state="failed")
+    assert purge()[0].runs == 1
+
+
+def test_what_is_tried_again_between_the_look_and_the_lock_stays(deleted, purge, job, monkeypatch):
+    Job.objects.filter(pk=job.pk).update(state="failed")
+    run, look = deleted("a", job=job), purging.decided
+
+    def then_queued(project, cutoff):
+        found = list(look(project, cutoff))
+        Job.objects.filter(pk=job.pk).update(state="queued")
+        return iter(found)
+
+    monkeypatch.setattr(purging, "decided", then_queued)
+    assert purge()[2] == {run.pk: f"job {job.pk} still records it"}
+    assert Run.objects.get().purging_at is None
+
+
+def test_what_it_measured_of_the_live_model_of_another_run_keeps_it(deleted, purge, project, experiment):
+    run, other = deleted("a"), deleted("b", days=0)
+    logged = LoggedModel.objects.create(project=project, experiment=experiment, name="n", source_run=other)
+    facts = {"key": "acc", "value": 1, "step": 0, "at": timezone.now()}
+    LoggedModelMetric.objects.create(model=logged, run=run, **facts)
+    assert purge()[2] == {run.pk: f"it measured the logged model {logged.pk}"}
+    LoggedModel.objects.update(deleted_at=timezone.now())
+    assert purge()[0].runs == 1
+
+
 # -- experiments ----------------------------------------------------------------------------------------------------
 def test_a_deleted_experiment_goes_once_it_is_empty(deleted, purge, experiment):
     deleted("a")
@@ -307,6 +344,30 @@ def test_a_deleted_experiment_goes_once_it_is_empty(deleted, purge, experiment):
     assert purge(dry_run=True)[0].experiments == ["old"]
     assert purge()[0].experiments == ["old"]
     assert not Experiment.objects.exists()
+
+
+@pytest.mark.parametrize("meanwhile", ["restored", "held", "filled"])
+def test_an_experiment_that_is_needed_between_the_look_and_the_lock_stays(
+    deleted, purge, project, experiment, monkeypatch, meanwhile, auditor, actor_for
+):
+    Experiment.objects.update(deleted_at=timezone.now() - timedelta(days=40))
+    logged = LoggedModel.objects.create(project=project, experiment=experiment, name="n")
+    look = purging.emptied
+
+    def then(*asked):
+        found = look(*asked)
+        if meanwhile == "restored":
+            Experiment.objects.update(deleted_at=None)
+        elif meanwhile == "filled":
+            deleted("a", days=1)
+        else:
+            who = actor_for(auditor)
+            place_hold(actor=who, project=project, object_type="loggedmodel", object_id=logged.pk, reason="case 12")
+        return found
+
+    monkeypatch.setattr(purging, "emptied", then)
+    assert purge()[0].experiments == []
+    assert LoggedModel.objects.get().experiment == experiment
 
 
 # -- who, and how ---------------------------------------------------------------------------------------------------

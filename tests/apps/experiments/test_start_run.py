@@ -1,7 +1,8 @@
 import pytest
+from django.utils import timezone
 
 from apps.audit.models import AuditRecord
-from apps.errors import NotFound, Refused
+from apps.errors import Conflict, NotFound, Refused
 from apps.experiments import services
 from apps.experiments.models import Experiment, Run
 from apps.experiments.services import jobs
@@ -32,6 +33,25 @@ def test_a_job_that_is_tried_again_opens_its_run_again(start, job, finish, next_
     run = start(next_attempt(job))
     assert (run.state, run.attempt, run.ended_at, run.metrics_digest) == (RunState.RUNNING, 2, None, "")
     assert Run.objects.count() == 1
+
+
+def test_a_deleted_run_that_goes_on_is_there_again(start, job, finish, next_attempt):
+    run = start(job)
+    finish(run, "failed")
+    Run.objects.filter(pk=run.pk).update(deleted_at=timezone.now())
+    start(next_attempt(job))
+    assert Run.objects.get().deleted_at is None
+    assert AuditRecord.objects.get(action="run.restore").object_id == run.pk
+
+
+def test_a_run_that_is_going_for_good_does_not_go_on(start, job, finish, next_attempt):
+    run = start(job)
+    finish(run, "failed")
+    Run.objects.filter(pk=run.pk).update(deleted_at=timezone.now(), purging_at=timezone.now())
+    with pytest.raises(Conflict) as refused:
+        start(next_attempt(job))
+    assert refused.value.code == "run_is_going"
+    assert Run.objects.get().state == "failed"
 
 
 def test_experiments_are_numbered_and_found_again(start, worker_actor, project, other_project):

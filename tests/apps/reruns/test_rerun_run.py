@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.db.models.functions import Now
 
 from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.store import store
@@ -104,6 +105,14 @@ def test_a_run_that_has_not_ended(ask, original):
     Run.objects.filter(pk=original.pk).update(state="running")
     original.refresh_from_db()
     assert refused(ask, original, Conflict).code == "run_not_ended"
+
+
+def test_a_deleted_run(ask, original):
+    stale = Run.objects.select_related("job", "project").get(pk=original.pk)
+    Run.objects.filter(pk=original.pk).update(deleted_at=Now())
+    original.refresh_from_db()
+    assert refused(ask, original, Conflict).code == "run_deleted"
+    assert refused(ask, stale, Conflict).code == "run_deleted"  # deleted between the look and the lock
 
 
 def test_a_kind_that_is_not_tracked_any_more(ask, original):

@@ -11,6 +11,7 @@ from apps.actors import PlaneRole, plane_actor
 from apps.errors import Refused
 from apps.experiments import services
 from apps.experiments.models import Experiment, Metric, MetricBatch, MetricPoint, Run
+from apps.experiments.reads import Asked, list_by_metric, list_runs
 from apps.experiments.services import Sent, folding
 
 DISPATCHER = plane_actor(PlaneRole.DISPATCHER)
@@ -182,3 +183,12 @@ def test_two_at_once_fold_once(run, send):
     assert failures == []
     assert steps(run) == list(range(60))
     assert Metric.objects.get().count == 60
+
+
+@pytest.mark.parametrize("experiment", ["", "7"])
+def test_lists_by_what_was_measured_take_it_in(run, send, actor_for, engineer, project, experiment):
+    send(run, ("loss", 0.25, 1, 1))
+    actor, asked = actor_for(engineer), Asked(experiment=experiment)
+    assert [metric.value for metric in list_by_metric(actor, project, asked, "loss")] == [0.25]
+    send(run, ("acc", 0.5, 1, 1))
+    assert list(list_runs(actor, project, Asked(experiment=experiment, filter="metrics.acc > 0.4"))) == [run]
