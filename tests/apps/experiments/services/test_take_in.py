@@ -182,3 +182,17 @@ def test_two_at_once_fold_once(run, send):
     assert failures == []
     assert steps(run) == list(range(60))
     assert Metric.objects.get().count == 60
+
+
+def test_readers_do_not_wait_for_what_was_sent_to_runs_that_have_gone(run, send, monkeypatch):
+    send(run, ("loss", 1.0, 0, 0))
+    gone = make_run(run.project)
+    send(gone, ("loss", 1.0, 0, 0))
+    Run.objects.filter(pk=gone.pk)._raw_delete("default")
+    rounds = []
+    fold_slice = folding.fold_slice
+    monkeypatch.setattr(folding, "fold_slice", lambda *args, **how: rounds.append(args) or fold_slice(*args, **how))
+    services.take_in(experiment_ids=[run.experiment_id])
+    services.take_in(run_ids=[gone.pk])
+    assert len(rounds) == 1
+    assert steps(run) == [0]
