@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.actors import PlaneRole, plane_actor
 from apps.errors import Refused
@@ -196,3 +197,12 @@ def test_readers_do_not_wait_for_what_was_sent_to_runs_that_have_gone(run, send,
     services.take_in(run_ids=[gone.pk])
     assert len(rounds) == 1
     assert steps(run) == [0]
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_a_run_is_held_before_its_metrics_are_sealed(run, actor_for, engineer):
+    with CaptureQueriesContext(connection) as asked:
+        services.update_run(actor=actor_for(engineer), run=run, state="finished")
+    statements = [query["sql"] for query in asked]
+    held = next(index for index, sql in enumerate(statements) if "FOR NO KEY UPDATE" in sql)
+    assert held < next(index for index, sql in enumerate(statements) if "experiments_metric" in sql)
