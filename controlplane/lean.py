@@ -54,7 +54,9 @@ def lean(environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
     status = f"{response.status_code} {response.reason_phrase}"
     if isinstance(response, HttpResponse):
         close_old_connections()  # back to the pool, before the client reads
-        start_response(status, [*headers, ("Content-Length", str(len(response.content)))])
+        if "Content-Length" not in response.headers:  # that of a HEAD tells of a body which is not there
+            headers.append(("Content-Length", str(len(response.content))))
+        start_response(status, headers)
         return [response.content]
     start_response(status, headers)
     if getattr(response, "file_to_stream", None) is not None and environ.get("wsgi.file_wrapper") is not None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 from django.utils import timezone
+from hypothesis import settings as hypothesis
 from rest_framework.test import APIClient
 
 from apps import policy
@@ -21,6 +22,10 @@ from tests.audit_flush import audit_flush  # noqa: F401  wraps the flush of `tra
 # Playwright keeps an event loop in the thread of the tests for the whole session; Django takes any running loop for
 # an asynchronous caller and refuses to touch the database.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+# How long an example takes tells of the machine, not of the code.
+hypothesis.register_profile("plane", deadline=None)
+hypothesis.load_profile("plane")
 
 PASSWORD = "correct horse battery 9"
 

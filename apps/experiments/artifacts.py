@@ -60,8 +60,16 @@ def checked_path(path: str) -> str:
     """A relative path, as it was sent, without empty parts; Invalid ("Invalid path") for one that would lead elsewhere.
 
     As the reference server: read with all its percent-encodings undone, however many, and refused where that has `..`,
-    `#`, begins at a root or with a scheme.
+    `#`, begins at a root or with a scheme. The length comes first: each undoing reads all that is left.
     """
+    if len(path) > PATH_LENGTH:
+        raise Invalid(
+            f"The path has {len(path)} characters.",
+            code="bad_path",
+            field="path",
+            limit=PATH_LENGTH,
+            hint="Use shorter names, or fewer folders.",
+        )
     plain = path
     while (next_one := unquote(plain)) != plain:
         plain = next_one
@@ -79,14 +87,6 @@ def checked_path(path: str) -> str:
             field="path",
             limit="relative, without .. and #",
             hint="For instance plots/loss.png.",
-        )
-    if len(path) > PATH_LENGTH:
-        raise Invalid(
-            f"The path has {len(path)} characters.",
-            code="bad_path",
-            field="path",
-            limit=PATH_LENGTH,
-            hint="Use shorter names, or fewer folders.",
         )
     return "/".join(part for part in path.split("/") if part not in {"", "."})
 

@@ -53,7 +53,7 @@ def shown_of(request: HttpRequest, where: Project, found: Comparison, look: Look
     names = [(short_name(run), reverse("experiments:detail", args=[where.slug, run.pk])) for run in found.runs]
     asked = tuple(request.GET.get(name, "") for name in SCATTERED)
     lines, wrong_axes = axes_or_why(request.GET, found, best["key"] if best else "", names)
-    only = request.GET.get("only") == "differences"
+    only = request.GET.get("metrics") == "differing"
     return {
         "comparison": found,
         "runs": [{"run": run, "without": without(found.runs, run)} for run in found.runs],

@@ -112,3 +112,8 @@ def digest_of_all(metrics: Iterable[Metric]) -> str:
         if not is_system(metric.key)
     )
     return sha256_hex("".join(lines))
+
+
+def count_of_all(metrics: Iterable[Metric]) -> int:
+    """How many points digest_of_all is of."""
+    return sum(metric.count for metric in metrics if not is_system(metric.key))

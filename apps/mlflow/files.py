@@ -97,6 +97,9 @@ def signed_file(request: HttpRequest, path: str) -> HttpResponseBase:
 
 def get_artifact(ask: Ask, path: str) -> HttpResponseBase:
     """/get-artifact?run_id=&path=: for links."""
+    if ask.request.method not in {"GET", "HEAD"}:
+        raise MlflowError("METHOD_NOT_ALLOWED", f"{ask.request.method} is not a method of a link to a file: GET.")
+    require(ask.actor, "run.view", ask)
     query = {name: values[0] for name, values in query_of(ask.request).items()}
     run_id, wanted = query.get("run_id") or query.get("run_uuid") or "", query.get("path", "")
     if not run_id or not wanted:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from apps.experiments import services
+from apps.experiments.filters.sql import EPOCH, Sql, microseconds, rows_of
 from apps.experiments.models import Metric, MetricPoint
-from apps.experiments.services.metrics import moment
 from apps.mlflow import shapes
 from apps.mlflow.answers import wrong
 from apps.mlflow.asking import SEE, Ask, missing
@@ -20,6 +21,22 @@ PAGE = 25_000  # points, where nothing is asked: what its own client asks for
 BULK_RUNS, BULK_POINTS = 100, 25_000
 INTERVAL_POINTS, INTERVAL_DEFAULT = 2500, 320
 COLUMNS = ("value", "is_nan", "at", "step")
+# The first point of a metric from a step on; then, again and again, the first that lies a stride behind it or farther.
+EVENLY = """
+WITH RECURSIVE walk (id, step) AS (
+    SELECT id, step FROM (
+        SELECT id, step FROM experiments_metricpoint
+         WHERE metric_id = %s AND step >= %s ORDER BY step, at, id LIMIT 1
+    ) AS head
+    UNION ALL
+    SELECT point.id, point.step FROM walk JOIN experiments_metricpoint AS point ON point.id = (
+        SELECT id FROM experiments_metricpoint AS other
+         WHERE other.metric_id = %s AND other.step >= walk.step + %s AND other.step <= %s
+         ORDER BY other.step, other.at, other.id LIMIT 1
+    )
+)
+SELECT id FROM walk ORDER BY step
+"""
 
 
 def history(ask: Ask) -> dict[str, Any]:
@@ -43,7 +60,7 @@ def history(ask: Ask) -> dict[str, Any]:
         told["metrics"] = [shapes.metric(key, *row[:4]) for row in rows[:limit]]
     if len(rows) > limit:
         _value, _is_nan, at, step, pk = rows[limit - 1]
-        told["next_page_token"] = token_of(shapes.milliseconds(at), step, pk)
+        told["next_page_token"] = token_of(microseconds(at), step, pk)
     return told
 
 
@@ -66,35 +83,32 @@ def history_bulk_interval(ask: Ask) -> dict[str, Any]:
     services.take_in(run_ids=run_ids)
     told = []
     for metric_id, run_id in metrics_of(ask, run_ids, key):
-        points = MetricPoint.objects.filter(metric_id=metric_id)
-        told += thinned(points, window, most, key, run_id)
+        told += thinned(metric_id, window, most, key, run_id)
     return {"metrics": told} if told else {}
 
 
-def thinned(
-    points: QuerySet[MetricPoint], window: tuple[int, int] | None, most: int, key: str, run_id: str
-) -> list[dict[str, Any]]:
+def thinned(metric_id: int, window: tuple[int, int] | None, most: int, key: str, run_id: str) -> list[dict[str, Any]]:
     """Every point of the window where there are few; else those nearest behind evenly spaced steps, and the last."""
+    points = MetricPoint.objects.filter(metric_id=metric_id)
     if window:
         points = points.filter(step__gte=window[0], step__lte=window[1])
     ordered = points.order_by("step", "at", "id")
     rows = list(ordered.values_list(*COLUMNS)[: most + 1])
     if len(rows) > most:
         first, last = rows[0][3], points.order_by("-step").values_list("step", flat=True)[:1][0]
-        rows = evenly(ordered, first, last, most)
+        rows = evenly(metric_id, first, last, most)
     return [{**shapes.metric(key, *row), "run_id": run_id} for row in rows]
 
 
-def evenly(points: QuerySet[MetricPoint], first: int, last: int, most: int) -> list[tuple[Any, ...]]:
-    """`most` points at most, by one walk over the steps, which the index holds in order."""
+def evenly(metric_id: int, first: int, last: int, most: int) -> list[tuple[Any, ...]]:
+    """`most` points at most: one step into the index for each, however many points lie between."""
     stride = max(1, -(-(last - first + 1) // most))
-    found: list[tuple[Any, ...]] = []
-    due = first
-    for row in points.values_list(*COLUMNS).iterator(chunk_size=5000):
-        if row[3] >= due or row[3] == last:
-            found.append(row)
-            due = row[3] + stride
-    return [*found[: most - 1], found[-1]] if len(found) > most else found
+    ids = [pk for (pk,) in rows_of(Sql(EVENLY, (metric_id, first, metric_id, stride, last)))]
+    points = MetricPoint.objects.filter(metric_id=metric_id)
+    newest = points.filter(step=last).order_by("-at", "-id").values_list("id", flat=True)[:1][0]
+    if newest not in ids:
+        ids = [*ids[: most - 1], newest]
+    return list(points.filter(pk__in=ids).order_by("step", "at", "id").values_list(*COLUMNS))
 
 
 def history_bulk(ask: Ask) -> dict[str, Any]:
@@ -141,6 +155,6 @@ def read_token(token: str) -> tuple[Any, int, int]:
         at, step, pk = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
         if not all(type(each) is int and abs(each) < 2**63 for each in (at, step, pk)):
             raise ValueError
-        return moment(at), step, pk
+        return EPOCH + timedelta(microseconds=at), step, pk
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise wrong("Invalid page token, could not base64-decode") from None

@@ -15,6 +15,7 @@ from apps.mlflow.answers import MlflowError, absent, answered, wrong
 from apps.mlflow.asking import Ask, body_of, member, whole
 from apps.mlflow.files import clean, released, root_of, writable
 from apps.mlflow.models import MultipartUpload
+from apps.policy import require
 
 PATH = re.compile(r".*?/mlflow-artifacts/mpu/(create|complete|abort)/(.*)", re.DOTALL)
 
@@ -50,8 +51,11 @@ def complete(ask: Ask, folder: str) -> dict[str, Any]:
     upload = found(ask, folder)
     parts = {}
     for each in ask.items("parts"):
-        parts[whole("part_number", each.get("part_number"))] = member("parts", each, "etag").strip('"')
-    digests = [parts.get(number, "") for number in range(1, max([upload.parts, *parts]) + 1)]
+        number = whole("part_number", each.get("part_number"))
+        if not 1 <= number <= upload.parts:
+            raise wrong(f"There is no part {number}: part_number must be from 1 to {upload.parts}.")
+        parts[number] = member("parts", each, "etag").strip('"')
+    digests = [parts.get(number, "") for number in range(1, upload.parts + 1)]
     services.complete_upload(actor=ask.actor, upload=upload, owner=owner, path=path, parts=digests)
     return {}
 
@@ -84,6 +88,7 @@ def target(ask: Ask, folder: str) -> tuple[str, Owner, str]:
 
     A client names the file by where it lies on its own disk: only the last part of that counts.
     """
+    require(ask.actor, "run.track", ask)
     name = re.split(r"[/\\]", ask.required("path"))[-1]
     path = clean(f"{folder}/{name}")
     owner, place = writable(ask, path)

@@ -11,7 +11,7 @@ from contextlib import closing
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import F
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from apps.accounts.models import Project
@@ -42,7 +42,7 @@ def begin_upload(*, actor: Actor, project: Project, owner: Owner, path: str, par
             limit=f"1 to {PARTS_LIMIT}",
             hint="Send larger parts: MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE.",
         )
-    require_room(project, 1)
+    require_room(project, staged_of(project) + 1)
     upload = MultipartUpload.objects.create(project=project, path=path, parts=parts, created_by=actor.label)
     record(actor=actor, action="multipart.begin", obj=upload, after={"path": path, "parts": parts})
     return upload
@@ -57,7 +57,7 @@ def stage_part(*, actor: Actor, upload: MultipartUpload, stream: Iterable[bytes]
     limit = settings.ENV.upload_limit_bytes
     if (size or 0) + upload.staged > limit:
         raise too_large(limit)
-    require_room(upload.project, (size or 0) + upload.staged)
+    require_room(upload.project, (size or 0) + staged_of(upload.project))
     area = area_of(upload.pk)
     with area.open_staging() as staging:
         for chunk in stream:
@@ -122,6 +122,11 @@ def sweep_uploads(*, actor: Actor, older_than: timedelta = STALE) -> int:
             area_of(name).clear()
             swept += 1
     return swept
+
+
+def staged_of(project: Project) -> int:
+    """Bytes of all uploads of a project that wait for their last part: they take room as files do."""
+    return MultipartUpload.objects.filter(project=project).aggregate(bytes=Sum("staged"))["bytes"] or 0
 
 
 def forget(upload: MultipartUpload) -> None:

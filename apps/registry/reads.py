@@ -110,6 +110,7 @@ def get_alias(actor: Actor, project: Project, model: str, name: str) -> Alias:
     found = (
         Alias.objects.select_related("version__model__project", "version__run")
         .filter(model__project=project, model__name=model, model__deleted_at=None, name=name)
+        .filter(version__deleted_at=None)
         .first()
     )
     if found is None:

@@ -71,7 +71,7 @@ def of_model(actor: Actor, project: Project, text: str, run_id: str, model_id: s
         if model_id != match["id"]:
             raise contained(text, "model_id")
         files, made_by = whole_model(project, model_id)
-        return Source(run_id if run_id == made_by else run_of(project, run_id) or made_by, model_id, files)
+        return Source(own_run(text, run_id, made_by), model_id, files)
     versions = ModelVersion.objects.visible_to(actor).filter(model__project=project)
     which = {"number": int(match["number"])} if match["number"] else {"aliases__name": match["alias"]}
     version = versions.select_related("model").filter(model__name=unquote(match["name"]), **which).first()
@@ -80,7 +80,7 @@ def of_model(actor: Actor, project: Project, text: str, run_id: str, model_id: s
             f"Model Version (name={match['name']}, version={match['number'] or match['alias']}) not found",
             field="source",
         )
-    return Source(run_of(project, run_id) or version.run_id, version.logged_model_id, files_of(version))
+    return Source(own_run(text, run_id, version.run_id), version.logged_model_id, files_of(version))
 
 
 def of_folder(project: Project, text: str, run_id: str, model_id: str) -> Source:
@@ -109,7 +109,7 @@ def of_folder(project: Project, text: str, run_id: str, model_id: str) -> Source
         return Source(version.run_id, version.logged_model_id, files_of(version))
     if place.model:
         model = logged_model_of(project, place.model)
-        return Source(run_of(project, run_id) or model.source_run_id, model.pk, frozen(model, place.path))
+        return Source(own_run(text, run_id, model.source_run_id), model.pk, frozen(model, place.path))
     run_row = Run.objects.only("pk").filter(pk=place.run, project=project).first()
     if run_row is None:
         raise contained(text, "run_id")
@@ -162,6 +162,13 @@ def run_of(project: Project, run_id: str) -> str | None:
     if not Run.objects.filter(pk=run_id, project=project).exists():
         raise NotFound(f"Run with id={run_id[:40]} not found", field="run_id")
     return run_id
+
+
+def own_run(text: str, run_id: str, made_by: str | None) -> str | None:
+    """The run that a model or version came from; Invalid where a request names another."""
+    if run_id and run_id != made_by:
+        raise wrong(text, "The run_id request parameter must name the run that the source came from, or be left out.")
+    return made_by
 
 
 def logged_model_of(project: Project, model_id: str) -> LoggedModel:

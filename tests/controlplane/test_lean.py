@@ -7,6 +7,7 @@ import io
 import pytest
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
+from django.http import HttpResponse
 from django.test import RequestFactory
 
 from controlplane.wsgi import application
@@ -87,3 +88,11 @@ def test_it_is_counted():
 def test_other_addresses_go_to_django():
     assert call("/healthz")[0] == "200 OK"
     assert b"ENDPOINT_NOT_FOUND" not in call("/api/v9/nothing")[2]
+
+
+def test_the_head_of_a_file_tells_its_length_once(monkeypatch):
+    monkeypatch.setattr("controlplane.lean.answer_to", lambda _: HttpResponse(headers={"Content-Length": "11"}))
+    told = []
+    asked = RequestFactory().head("/health").environ
+    application(asked, lambda _status, headers, exc_info=None: told.extend(headers))
+    assert [value for name, value in told if name == "Content-Length"] == ["11"]

@@ -90,8 +90,22 @@ def like_in_any_case(column: str, pattern: str) -> Sql:
     if pattern.isascii():
         return Sql(f"{column} LIKE %s", (pattern,))
     # SQLite knows the case of ASCII only; Django gives it Python's regular expressions.
-    regex = "".join({"%": ".*", "_": "."}.get(letter, re.escape(letter)) for letter in pattern)
-    return Sql(f"{column} REGEXP %s", (rf"(?is)\A(?:{regex})\Z",))
+    return Sql(f"{column} REGEXP %s", (regex_of(pattern),))
+
+
+def regex_of(pattern: str) -> str:
+    """A pattern of LIKE as a regular expression in any case, which takes no more steps than text times pattern.
+
+    What stands between two % is sought once, from the left, and never again (an atomic group): a later place for it
+    leaves less to the rest.
+    """
+    pieces = ["".join("." if letter == "_" else re.escape(letter) for letter in piece) for piece in pattern.split("%")]
+    first, *between = pieces
+    if not between:
+        return rf"(?is)\A{first}\Z"
+    *between, last = between
+    sought = "".join(f"(?>.*?{piece})" for piece in between if piece)
+    return rf"(?is)\A{first}{sought}.*{last}\Z"
 
 
 # -- numbers and moments --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from apps.audit.services import record
 from apps.errors import Conflict, Invalid, NotFound
 from apps.experiments.keys import EXPERIMENT_TAG_LIMIT, check_key, check_length
 from apps.experiments.models import DEFAULT_NAME, DEFAULT_NUMBER, Experiment, ExperimentTag, LoggedModel, Run
+from apps.experiments.states import ENDED
 from apps.holds.reads import held_among, refuse_held, refused
 from apps.policy import require
 
@@ -35,16 +36,20 @@ def ensure_default(*, actor: Actor, project: Project) -> Experiment:
 
 
 def found_or_made(actor: Actor, project: Project, name: str) -> Experiment:
+    """One that was deleted comes back, with the runs that went with it: a run that goes on belongs to no trash."""
     name = "" if name == DEFAULT_NAME else name  # that name is taken, also before the first run needs it
     wanted = {"name": name} if name else {"number": DEFAULT_NUMBER}
     while True:
         found = Experiment.objects.filter(project=project, **wanted).first()
-        if found is not None:
+        if found is not None and found.deleted_at is None:
             return found
         try:
+            if found is not None:
+                mark(actor, found, deleted=False)
+                continue
             with transaction.atomic():
                 return insert_experiment(actor, project, name)
-        except IntegrityError:  # somebody else took the name, or the number: look again
+        except (IntegrityError, NotFound):  # somebody else took the name or the number, or restored it: look again
             continue
 
 
@@ -119,7 +124,7 @@ def rename_experiment(*, actor: Actor, experiment: Experiment, name: str) -> Non
 
 def delete_experiment(*, actor: Actor, experiment: Experiment) -> None:
     """Mark it and its runs deleted: lists leave them out, reads go on, and all can be restored. NotFound when it is;
-    Conflict where a hold keeps it, or a run or logged model of it.
+    Conflict while a job records in it, or where a hold keeps it, or a run or logged model of it.
 
     Default stays: clients record there without asking.
     """
@@ -144,6 +149,7 @@ def mark(actor: Actor, experiment: Experiment, *, deleted: bool) -> None:
         if (before is not None) == deleted:
             raise NotFound(f"No Experiment with id={experiment.number} exists")
         if deleted:
+            check_no_job_goes_on(experiment)
             refuse_held_within(experiment)
         held.update(deleted_at=now if deleted else None, updated_at=now)
         runs = Run.objects.filter(experiment=experiment, deleted_at=None if deleted else before, purging_at=None)
@@ -218,6 +224,18 @@ def check_active(experiment: Experiment) -> None:
             f"The experiment {experiment.number} must be in the 'active' state. Current state is deleted.",
             code="experiment_deleted",
             field="experiment_id",
+        )
+
+
+def check_no_job_goes_on(experiment: Experiment) -> None:
+    rows = Run.objects.filter(experiment=experiment, job__isnull=False, deleted_at=None).exclude(state__in=ENDED)
+    job = rows.values_list("job", flat=True).first()
+    if job is not None:
+        raise Conflict(
+            f"Job {job} still records in the experiment {experiment.number}.",
+            code="job_goes_on",
+            field="experiment_id",
+            hint="Wait for its end, or cancel it.",
         )
 
 

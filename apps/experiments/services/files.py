@@ -15,12 +15,16 @@ from apps.actors import Actor
 from apps.artifacts import names
 from apps.artifacts.services import publish_tracked
 from apps.audit.services import record
+from apps.canonical import digest_of
 from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.experiments.artifacts import FileRow, Owner, below, checked_path, files_of, in_the_way
 from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
+from apps.experiments.states import ENDED, LoggedModelState
 from apps.holds.reads import refuse_held
 from apps.policy import named, require
 
+DECLARED = frozenset({LoggedModelState.READY, LoggedModelState.UPLOAD_FAILED})
+DIGESTS_TOLD = 100  # files of a deletion that its record names one by one; all of them are in one digest
 KINDS: dict[type[Owner], str] = {Run: "run", LoggedModel: "logged_model"}
 
 
@@ -54,15 +58,33 @@ def put_file(
     table: Any = RunArtifact if isinstance(owner, Run) else LoggedModelArtifact
     key = "run" if isinstance(owner, Run) else "model"
     row: FileRow = table(**{key: owner}, **about)
-    if files_of(owner).filter(path=path).exclude(artifact=stored.artifact).exists():
-        refuse_held_files(owner)
-    table.objects.bulk_create(
-        [row],
-        update_conflicts=True,
-        unique_fields=[key, "path"],
-        update_fields=["artifact", "size", "media_type"],
-    )
+    with transaction.atomic():
+        before = files_of(owner).filter(path=path).values_list("artifact_id", flat=True).first()
+        if before is not None and before != row.artifact_id:
+            refuse_held_files(owner)
+        table.objects.bulk_create(
+            [row],
+            update_conflicts=True,
+            unique_fields=[key, "path"],
+            update_fields=["artifact", "size", "media_type"],
+        )
+        if before != row.artifact_id and has_ended(owner):
+            record(
+                actor=actor,
+                action=f"{KINDS[type(owner)]}.amend",
+                obj=owner,
+                after={"path": path, "size": row.size},
+                digests={"after": row.artifact_id} | ({"before": before} if before else {}),
+            )
     return row
+
+
+def has_ended(owner: Owner) -> bool:
+    """Whether a run has ended or a model was declared by now, whatever it was when the upload began: from then on a
+    change of its files has a record of its own."""
+    if isinstance(owner, Run):
+        return Run.objects.filter(pk=owner.pk, state__in=ENDED).exists()
+    return LoggedModel.objects.filter(pk=owner.pk, state__in=DECLARED).exists()
 
 
 def delete_files(*, actor: Actor, owner: Owner, path: str) -> int:
@@ -75,17 +97,19 @@ def delete_files(*, actor: Actor, owner: Owner, path: str) -> int:
     require_writable(owner)
     with transaction.atomic():
         rows = files_of(owner)
-        keys = list(below(rows, path).values_list("pk", flat=True))
-        keys += list(rows.filter(path=path).values_list("pk", flat=True)) if path else []
-        if keys:
+        gone = list(below(rows, path).values_list("pk", "path", "artifact_id"))
+        gone += list(rows.filter(path=path).values_list("pk", "path", "artifact_id")) if path else []
+        if gone:
             refuse_held_files(owner)
-        found, _ = rows.filter(pk__in=keys).delete()
+        found, _ = rows.filter(pk__in=[pk for pk, _path, _digest in gone]).delete()
         if found:
             record(
                 actor=actor,
                 action=f"{KINDS[type(owner)]}.delete_files",
                 obj=owner,
                 before={"path": path, "files": found},
+                digests={"files": digest_of(sorted([at, digest] for _pk, at, digest in gone))}
+                | {f"file {at}": digest for _pk, at, digest in gone[:DIGESTS_TOLD]},
             )
     return found
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from apps import prepared
 from apps.actors import Actor, PlaneRole, plane_actor
@@ -46,7 +46,8 @@ def take_in(*, run_ids: Collection[str] = (), experiment_ids: Collection[int] = 
     if len(run_ids) == 1 and not prepared.select(MetricBatch, ("id",), limit=1, run_id=next(iter(run_ids))):
         return
     mine = Q(run_id__in=run_ids) if run_ids else Q(experiment_id__in=experiment_ids)
-    waiting = MetricBatch.objects.filter(mine)
+    # What was sent to runs that have gone since is nobody's to fold: the dispatcher throws it away.
+    waiting = MetricBatch.objects.filter(mine).filter(Exists(Run.objects.filter(pk=OuterRef("run_id"))))
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
         runs = set(waiting.order_by("id").values_list("run_id", flat=True)[:SLICE])
@@ -204,7 +205,7 @@ def identity(step: int, at: object, value: float, is_nan: bool) -> tuple[object,
 def seal_again(run: Run) -> None:
     """A run that has ended was sent more: its digest, and a record that says so."""
     metrics = list(Metric.objects.filter(run=run).only("key", "count", "digest"))
-    digest, count = series.digest_of_all(metrics), sum(metric.count for metric in metrics)
+    digest, count = series.digest_of_all(metrics), series.count_of_all(metrics)
     Run.objects.filter(pk=run.pk).update(metrics_digest=digest, metrics_count=count)
     record(
         actor=plane_actor(PlaneRole.DISPATCHER),

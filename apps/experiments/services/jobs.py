@@ -266,7 +266,7 @@ def close(
             digests={"metrics": digest, "code": run.code_digest, "spec": run.spec_digest, **run.inputs},
             ended_at=Now(),
             metrics_digest=digest,
-            metrics_count=sum(metric.count for metric in metrics if not series.is_system(metric.key)),
+            metrics_count=series.count_of_all(metrics),
         )
         RunArtifact.objects.bulk_create(
             RunArtifact(run=run, path=path, artifact=artifact, size=artifact.size, media_type=media_type)

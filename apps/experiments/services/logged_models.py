@@ -14,7 +14,7 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.audit.services import change_state, record
 from apps.canonical import canonical_json, sha256_hex
-from apps.errors import Conflict, Invalid, NotFound
+from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.experiments.artifacts import files_of
 from apps.experiments.keys import PARAM_LIMIT, TAG_LIMIT, check_key, check_length
 from apps.experiments.models import Experiment, LoggedModel, LoggedModelParam, LoggedModelTag, Run
@@ -22,7 +22,7 @@ from apps.experiments.states import LoggedModelState
 from apps.holds.reads import refuse_held
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_with
-from apps.policy import require
+from apps.policy import named, require
 
 NAME_LIMIT, TYPE_LIMIT = 500, 500
 NOT_IN_A_NAME = ("/", ":", ".", "%", '"', "'")
@@ -41,9 +41,19 @@ def create_logged_model(
     tags: Mapping[str, str] | None = None,
 ) -> LoggedModel:
     """A logged model whose files are still to come. Raises Invalid for a name that cannot be one, or a deleted
-    experiment.
+    experiment; Refused where it would say that a job made it.
     """
     require(actor, "run.track", project)
+    if source_run is not None and source_run.job_id is not None:
+        raise Refused(
+            f"Run {source_run.pk} is kept by job {source_run.job_id}; what a job made is not claimed by hand.",
+            code="kept_by_a_job",
+            action="run.track",
+            field="source_run_id",
+            hint="Log models of a run of your own.",
+            project_id=project.pk,
+            **named(source_run),
+        )
     if not name or any(each in name for each in NOT_IN_A_NAME):
         raise Invalid(
             f"Invalid model name ({name[:60]!r}) provided. Model name must be a non-empty string and cannot contain "

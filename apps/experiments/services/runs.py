@@ -128,6 +128,8 @@ def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
         fields: dict[str, Any] = {"ended_at": None, "metrics_digest": "", "metrics_count": 0}
         change_state(run, state, actor=actor, action=ACTIONS[RunState(state)], guard={"job": None}, **fields)
         return
+    # Held, or points come into the metrics between here and the seal.
+    Run.objects.select_for_update(no_key=True).filter(pk=run.pk).exists()
     take_in(run_ids=[run.pk])
     metrics = list(Metric.objects.filter(run=run).only("key", "count", "digest"))
     digest = series.digest_of_all(metrics)
@@ -144,7 +146,7 @@ def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
         },
         ended_at=ended_at or timezone.now(),
         metrics_digest=digest,
-        metrics_count=sum(metric.count for metric in metrics),
+        metrics_count=series.count_of_all(metrics),
     )
 
 

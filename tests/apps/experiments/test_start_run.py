@@ -77,3 +77,23 @@ def test_only_a_worker_records(request, actor_for, job, who):
 def test_a_stranger_learns_nothing(actor_for, stranger, job):
     with pytest.raises(NotFound):
         services.start_run(actor=actor_for(stranger), job=job, facts=services.Facts())
+
+
+def test_an_experiment_in_which_a_job_records_is_not_deleted(start, finish, actor_for, engineer):
+    run = start(experiment="oil")
+    actor = actor_for(engineer)
+    with pytest.raises(Conflict):
+        services.delete_experiment(actor=actor, experiment=run.experiment)
+    assert not Experiment.objects.exclude(deleted_at=None).exists()
+    finish(run, "failed")
+    services.delete_experiment(actor=actor, experiment=run.experiment)
+    assert Experiment.objects.get().deleted_at is not None
+
+
+def test_a_job_brings_a_deleted_experiment_back(start, finish, actor_for, engineer):
+    first = start(experiment="oil")
+    finish(first, "failed")
+    services.delete_experiment(actor=actor_for(engineer), experiment=first.experiment)
+    again = start(experiment="oil")
+    assert (again.experiment, again.experiment.deleted_at) == (first.experiment, None)
+    assert AuditRecord.objects.filter(action="experiment.restore").count() == 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 
 from apps.audit.models import AuditRecord, Result
-from apps.registry.models import Alias
+from apps.registry.models import Alias, ModelVersion
 
 ALIAS = "registered-models/alias"
 
@@ -79,3 +80,10 @@ def test_nobody_else_may(client_of, viewer, stranger, two):
         assert client_of(viewer).refused(method, ALIAS, body)[0] == 403
         assert client_of(stranger).refused(method, ALIAS, body)[0] == 404
     assert client_of(viewer).get(ALIAS, name="scorer", alias="latest")["model_version"]["version"] == "2"
+
+
+def test_of_a_deleted_version_there_is_none(track, two):
+    track.post(ALIAS, name="scorer", alias="best", version="1")
+    assert track.get(ALIAS, name="scorer", alias="best")["model_version"]["version"] == "1"
+    ModelVersion.objects.filter(number=1).update(deleted_at=timezone.now())
+    assert track.send("GET", ALIAS, {"name": "scorer", "alias": "best"}).status_code in (400, 404)

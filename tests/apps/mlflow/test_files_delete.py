@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apps.audit.models import AuditRecord
+from apps.canonical import sha256_hex
 from apps.experiments.models import RunArtifact
 from tests.apps.mlflow.conftest import FILES
 
@@ -27,3 +28,9 @@ def test_nobody_else_may(client_of, viewer, stranger, track, place):
     client_of(stranger).delete(f"{FILES}{place}/a")
     assert RunArtifact.objects.count() == 1
     assert track.refused("DELETE", f"{FILES}{place}/%2e%2e/a")[::2] == (400, "Invalid path")
+
+
+def test_the_record_tells_what_went(track, place):
+    track.put(f"{place}/sub/a", b"gone")
+    track.delete(f"{FILES}{place}/sub")
+    assert sha256_hex("gone") in AuditRecord.objects.get(action="run.delete_files").body

@@ -50,3 +50,16 @@ def test_by_a_link(track, run, note):
     for path, expected in (("nothing", 404), ("../x", 400), ("", 400)):
         assert track.refused("GET", f"/get-artifact?run_id={run.pk}&path={path}")[0] == expected
     assert track.refused("GET", f"/get-artifact?run_id={'0' * 32}&path=notes/note.txt")[0] == 404
+
+
+def test_a_link_is_only_read_and_by_who_may_see_runs(track, client_of, viewer, run, note):
+    link = f"/get-artifact?run_id={run.pk}&path=notes/note.txt"
+    for method in ("POST", "PUT", "DELETE"):
+        assert track.refused(method, link)[:2] == (405, "METHOD_NOT_ALLOWED")
+    assert client_of(viewer, scopes=["model.view"]).refused("GET", link)[0] == 403
+
+
+def test_a_path_that_is_too_long_is_not_unwrapped(track, place):
+    code, _, message = track.refused("GET", f"{FILES}{place}/%25{'25' * 400}41")
+    assert code == 400
+    assert "characters" in message

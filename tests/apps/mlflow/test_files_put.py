@@ -7,6 +7,7 @@ import pytest
 from apps.accounts.models import Project
 from apps.artifacts.models import Holding
 from apps.audit.models import AuditRecord
+from apps.canonical import sha256_hex
 from apps.experiments.models import RunArtifact
 from apps.jobs.models import Job
 from tests.apps.mlflow.conftest import FILES
@@ -110,4 +111,21 @@ def test_queries_do_not_grow(track, place, django_assert_num_queries):
         track.put(f"{place}/again", b"again")
 
 
-PUT_QUERIES = 18  # with the savepoints of a test
+PUT_QUERIES = 21  # with the savepoints of a test
+
+
+def test_a_file_that_changes_after_the_end_has_a_record(track, place, run):
+    track.put(f"{place}/a.txt", b"one")
+    track.post("runs/update", run_id=run.pk, status="FINISHED")
+    track.put(f"{place}/a.txt", b"one")
+    assert not AuditRecord.objects.filter(action="run.amend").exists()
+    track.put(f"{place}/a.txt", b"two")
+    record = AuditRecord.objects.get(action="run.amend")
+    assert all(sha256_hex(text) in record.body for text in ("one", "two"))
+
+
+def test_so_has_one_of_a_model_that_was_declared(track, logged):
+    path = f"3/models/{logged()}/artifacts/data/weights.bin"
+    assert not AuditRecord.objects.filter(action="logged_model.amend").exists()
+    track.put(path, b"others")
+    assert sha256_hex("weights") in AuditRecord.objects.get(action="logged_model.amend").body

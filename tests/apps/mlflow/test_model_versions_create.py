@@ -8,6 +8,7 @@ import pytest
 
 from apps.audit.models import AuditRecord
 from apps.canonical import sha256_hex
+from apps.experiments.models import Run
 from apps.lineage.models import Edge
 from apps.registry.models import ModelVersion
 from tests.apps.mlflow.conftest import MLMODEL
@@ -167,3 +168,19 @@ def test_a_folder_must_be_of_the_run_or_the_model_that_is_named(track, model, lo
         status, _, text = track.refused("POST", CREATE, {"name": "scorer", "source": source, **more})
         assert (status, "must identify the resource that contains the source" in text) == (400, True)
     assert not ModelVersion.objects.exists()
+
+
+def test_a_version_does_not_say_that_it_comes_of_another_run(track, model, logged, run):
+    key = logged()
+    make(track, source=f"models:/{key}", model_id=key, run_id=run.pk)
+    other = Run.objects.create(project=run.project, experiment=run.experiment, name="other", created_by="x")
+    for source, more in (
+        (f"models:/{key}", {"model_id": key}),
+        (f"mlflow-artifacts:/3/models/{key}/artifacts", {"model_id": key}),
+        ("models:/scorer/1", {}),
+    ):
+        body = {"name": "scorer", "source": source, "run_id": other.pk, **more}
+        status, _, text = track.refused("POST", CREATE, body)
+        assert (status, "must name the run that the source came from" in text) == (400, True)
+        assert track.post(CREATE, **body | {"run_id": run.pk})["model_version"]["run_id"] == run.pk
+    assert ModelVersion.objects.count() == 4

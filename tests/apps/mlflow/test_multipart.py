@@ -135,3 +135,24 @@ def test_the_server_tells_that_it_can(client):
     info = client.get("/api/3.0/mlflow/server-info").json()
     assert info["multipart_uploads_enabled"]
     assert info["multipart_downloads_enabled"]
+
+
+@pytest.mark.parametrize("number", [2**62, 4, 0, -1])
+def test_a_part_that_the_upload_cannot_have_is_refused(track, place, begun, number):
+    parts = sent(begun)
+    response = complete(track, place, begun, [*parts, parts[0] | {"part_number": number}])
+    assert response.status_code == 400
+    assert "from 1 to 3" in response.json()["message"]
+
+
+def test_who_may_not_is_told_before_the_path_is_read(client_of, viewer, place):
+    assert client_of(viewer).refused("POST", f"{MPU}create/{place}", {"path": "..", "num_parts": 1})[0] == 403
+
+
+def test_what_waits_in_other_uploads_takes_room_too(track, place, begun, settings):
+    settings.ENV = settings.ENV.model_copy(update={"project_quota_bytes": 100})
+    other = track.post(f"{MPU}create/{place}/big", path="other.bin", num_parts=3)
+    assert send_part(begun["credentials"][0]["url"], PARTS[0]).status_code == 200
+    assert send_part(other["credentials"][0]["url"], PARTS[1]).status_code == 503
+    assert send_part(other["credentials"][0]["url"], b"x" * 40).status_code == 200
+    assert track.refused("POST", f"{MPU}create/{place}/big", {"path": "third.bin", "num_parts": 1})[0] == 503

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.experiments.models import Run
+from apps.experiments.models import LoggedModel, Run
 from apps.jobs.models import Job
 from tests.apps.mlflow.test_runs_life import WRITES
 
@@ -37,3 +37,9 @@ def test_it_takes_tags_but_no_name(track, of_job):
     track.post("runs/delete-tag", run_id=of_job.pk, key="mlflow.note.content")
     refusal = track.refused("POST", "runs/set-tag", {"run_id": of_job.pk, "key": "mlflow.runName", "value": "x"})
     assert refusal[:2] == (403, "PERMISSION_DENIED")
+
+
+def test_no_model_is_said_to_be_of_it(track, of_job):
+    body = {"experiment_id": str(of_job.experiment.number), "name": "net", "source_run_id": of_job.pk}
+    assert track.refused("POST", "logged-models", body)[:2] == (403, "PERMISSION_DENIED")
+    assert not LoggedModel.objects.exists()

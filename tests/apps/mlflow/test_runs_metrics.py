@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from itertools import pairwise
+
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.experiments import services
-from apps.experiments.models import Metric, MetricBatch, MetricPoint
+from apps.experiments.models import Metric, MetricBatch, MetricPoint, Run
 
 LARGEST = 1.7976931348623157e308
 
@@ -262,3 +267,56 @@ def test_points_are_exact(log, history):
     point = history()["metrics"][0]
     assert (point["value"], point["timestamp"], point["step"]) == (0.1 + 0.2, 1_700_000_000_123, 2**53)
     assert MetricPoint.objects.get().at.microsecond == 123_000
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 19])
+def test_a_thinned_curve_has_its_ends_and_no_gap_that_is_too_wide(track, run_id, log, most):
+    for index in range(20):
+        log(float(index), 100 + index, index // 2 * 5)  # two points at each step
+    ask = {"run_ids": [run_id], "metric_key": "loss", "max_results": most}
+    told = track.get("metrics/get-history-bulk-interval", **ask)["metrics"]
+    assert 1 <= len(told) <= most
+    assert (told[-1]["step"], told[-1]["value"]) == (45, 19.0)
+    found = [point["step"] for point in told]
+    assert most == 1 or found[0] == 0
+    assert found == sorted(found)
+    assert max((after - before for before, after in pairwise(found)), default=0) <= 2 * 46 / most + 5
+
+
+def test_a_thinned_curve_asks_as_often_however_long_it_is(track, run_id, log):
+    ask = {"run_ids": [run_id], "metric_key": "loss", "max_results": 4}
+    counts = []
+    for start in (0, 50):
+        for step in range(start, start + 50):
+            log(float(step), 100, step)
+        services.take_in(run_ids=[run_id])
+        with CaptureQueriesContext(connection) as asked:
+            track.get("metrics/get-history-bulk-interval", **ask)
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
+
+
+def test_pages_go_on_within_a_millisecond(log, history):
+    """Points of jobs have microseconds."""
+    for step in range(3):
+        log(float(step), 100, step)
+    history()
+    for point in MetricPoint.objects.all():
+        MetricPoint.objects.filter(pk=point.pk).update(at=point.at + timedelta(microseconds=point.step * 7 + 1))
+    told, token = [], ""
+    for _ in range(3):
+        page = history(max_results=1, page_token=token)
+        told += [point["step"] for point in page["metrics"]]
+        token = page.get("next_page_token", "")
+    assert (told, token) == ([0, 1, 2], "")
+
+
+def test_a_run_that_ended_counts_the_points_that_its_digest_is_of(log, track, run_id):
+    log(0.5, 100, 1)
+    log(0.5, 100, 1, key="system/cpu")
+    track.post("runs/update", run_id=run_id, status="FINISHED")
+    assert Run.objects.get().metrics_count == 1
+    log(0.5, 101, 2, key="system/cpu")
+    log(0.5, 101, 2)
+    services.take_in(run_ids=[run_id])
+    assert Run.objects.get().metrics_count == 2

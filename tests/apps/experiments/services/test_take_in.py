@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.actors import PlaneRole, plane_actor
 from apps.errors import Refused
@@ -192,3 +193,26 @@ def test_lists_by_what_was_measured_take_it_in(run, send, actor_for, engineer, p
     assert [metric.value for metric in list_by_metric(actor, project, asked, "loss")] == [0.25]
     send(run, ("acc", 0.5, 1, 1))
     assert list(list_runs(actor, project, Asked(experiment=experiment, filter="metrics.acc > 0.4"))) == [run]
+
+
+def test_readers_do_not_wait_for_what_was_sent_to_runs_that_have_gone(run, send, monkeypatch):
+    send(run, ("loss", 1.0, 0, 0))
+    gone = make_run(run.project)
+    send(gone, ("loss", 1.0, 0, 0))
+    Run.objects.filter(pk=gone.pk)._raw_delete("default")
+    rounds = []
+    fold_slice = folding.fold_slice
+    monkeypatch.setattr(folding, "fold_slice", lambda *args, **how: rounds.append(args) or fold_slice(*args, **how))
+    services.take_in(experiment_ids=[run.experiment_id])
+    services.take_in(run_ids=[gone.pk])
+    assert len(rounds) == 1
+    assert steps(run) == [0]
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_a_run_is_held_before_its_metrics_are_sealed(run, actor_for, engineer):
+    with CaptureQueriesContext(connection) as asked:
+        services.update_run(actor=actor_for(engineer), run=run, state="finished")
+    statements = [query["sql"] for query in asked]
+    held = next(index for index, sql in enumerate(statements) if "FOR NO KEY UPDATE" in sql)
+    assert held < next(index for index, sql in enumerate(statements) if "experiments_metric" in sql)
