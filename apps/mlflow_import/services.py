@@ -268,7 +268,7 @@ def finish(actor: Actor, run: Run, source: str, found: FoundRun, files: Sequence
         return
     metrics = list(Metric.objects.filter(run=run).only("key", "count", "digest"))
     digest = series.digest_of_all(metrics)
-    columns: dict[str, Any] = {"metrics_count": sum(metric.count for metric in metrics)}
+    columns: dict[str, Any] = {"metrics_count": series.count_of_all(metrics)}
     columns["metrics_digest"] = digest if found.state in ENDED else ""
     if not told.complete:
         columns["deleted_at"] = (run.deleted_at or timezone.now()) if found.deleted else None
@@ -276,7 +276,7 @@ def finish(actor: Actor, run: Run, source: str, found: FoundRun, files: Sequence
     after = {
         "source": source,
         "name": run.name,
-        "points": columns["metrics_count"],
+        "points": sum(metric.count for metric in metrics),
         "files": len(files),
         "bytes": sum(stored.size for _, stored in files),
         "again": told.complete,
