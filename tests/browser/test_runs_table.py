@@ -19,7 +19,7 @@ actor, start = plane_actor(PlaneRole.WORKER, host="test"), datetime(2026, 1, 2, 
 made = (("table-a", "0.001", "adam"), ("table-b", "0.01", "sgd"), ("table-c", "0.1", "adam"))
 for place, (name, lr, opt) in enumerate(made):
     run = Run.objects.create(pk=str(place + 1) * 32, project=project, experiment=experiment, name=name, created_by="x")
-    RunParam.objects.bulk_create(RunParam(run=run, key=k, value=v) for k, v in dict(lr=lr, opt=opt, seed="1").items())
+    RunParam.objects.bulk_create(RunParam(run=run, key=k, value=v) for k, v in dict(lr=lr, zopt=opt, seed="1").items())
     steps = range(1, 20001 if name == "table-a" else 30)
     points = [Point("val_loss", 1 / step + place, step, start + timedelta(seconds=step)) for step in steps]
     points += [Point("fixed", 5.0, step, start) for step in (1, 2)]
@@ -49,11 +49,11 @@ def names(page):
 
 def test_a_filter_is_written_with_the_keyboard_alone(table):
     field = table.get_by_role("combobox", name="Filter")
-    field.press_sequentially("params.o")
+    field.press_sequentially("params.z")
     options = table.locator(".query [role=option]")
     expect(options).to_have_count(1)
     expect(field).to_have_attribute("aria-expanded", "true")
-    for typed, value in (("", "params.opt "), ("= 'ad", "params.opt = 'adam' ")):
+    for typed, value in (("", "params.zopt "), ("= 'ad", "params.zopt = 'adam' ")):
         field.press_sequentially(typed)
         expect(options.first).to_be_visible()
         expect(options).to_have_count(1)
@@ -64,17 +64,17 @@ def test_a_filter_is_written_with_the_keyboard_alone(table):
     field.press("Escape")
     field.press("Enter")
     expect(names(table)).to_have_text(["table-c", "table-a"])
-    assert "filter=params.opt" in table.url
+    assert "filter=params.zopt" in table.url
 
 
 def test_a_mistake_is_shown_where_it_is(page, watch, sign_in_as, filled):
     sign_in_as(watch(page, answers=(422,)), "engineer")
-    page.goto(f"{filled}?filter=params.opt+%3D+adam")
+    page.goto(f"{filled}?filter=params.zopt+%3D+adam")
     expect(page.locator(".query-err mark")).to_have_text("adam")
 
 
 def test_groups_are_opened_and_the_address_says_so(table):
-    table.get_by_label("Group by").select_option("params.opt")
+    table.get_by_label("Group by").select_option("params.zopt")
     expect(table.locator(".group-row")).to_have_count(2)
     table.get_by_role("link", name="adam").click()
     expect(table.locator("#groups .within a")).to_have_text(["table-c", "table-a"])
@@ -132,7 +132,7 @@ def test_only_what_differs(compared):
 
 
 def test_any_two_are_scattered_and_shaded_by_a_third(compared):
-    compared.get_by_label("Shaded by").select_option("opt")
+    compared.get_by_label("Shaded by").select_option("zopt")
     expect(compared.locator("#scatter .keys")).to_contain_text("adam")
     compared.get_by_label("Across").select_option("lr")
     expect(compared.locator("#sc")).to_contain_text("against lr")
