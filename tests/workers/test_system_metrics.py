@@ -143,6 +143,7 @@ def test_a_worker_keeps_them_and_the_digest_leaves_them_out(worker, submit, monk
     tasks.run_next("cpu")
     run = Run.objects.get(job=job)
     told = {metric.key: metric for metric in run.metrics.filter(key__startswith="system/")}
+    assert told["system/process_memory_usage_megabytes"].highest > 1
     assert 0 < told["system/system_memory_usage_percentage"].value <= 100
     assert run.metrics_count == sum(m.count for m in run.metrics.exclude(key__startswith="system/"))
     monkeypatch.setattr(heartbeat, "NODE_SECONDS", 1000.0)
