@@ -24,7 +24,7 @@ from apps.experiments import series
 from apps.experiments.keys import PARAM_LIMIT, TAG_LIMIT, check_key, check_length
 from apps.experiments.models import Experiment, Metric, Run, RunParam, RunTag
 from apps.experiments.run_names import invented_name
-from apps.experiments.services.annotations import refuse_going
+from apps.experiments.services.annotations import mark_deleted, refuse_going
 from apps.experiments.services.experiments import check_active
 from apps.experiments.services.folding import take_in
 from apps.experiments.services.metrics import (
@@ -180,8 +180,7 @@ def mark(actor: Actor, run: Run, *, deleted: bool) -> None:
             refuse_held(run.project_id, ("run", run.pk), ("experiment", str(run.experiment_id)))
         else:
             refuse_going(held)
-        Run.objects.filter(pk=run.pk).update(deleted_at=timezone.now() if deleted else None)
-        record(actor=actor, action="run.delete" if deleted else "run.restore", obj=run, after={"name": run.name})
+        mark_deleted(actor, run, deleted=deleted)
 
 
 # -- params, tags, points -------------------------------------------------------------------------------------------
