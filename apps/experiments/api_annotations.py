@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from apps.datasets.requests import checked
 from apps.experiments.api import found_run
+from apps.experiments.keys import KEY_LIMIT, TAG_LIMIT
 from apps.experiments.models import Run
 from apps.experiments.reads import get_note, list_tags
 from apps.experiments.services import annotations
@@ -24,14 +25,14 @@ class NoteBody(serializers.Serializer[Any]):
     text = serializers.CharField(
         allow_blank=True,
         trim_whitespace=False,
-        help_text=f"Markdown, {annotations.VALUE_LIMIT} characters at most; empty removes the note.",
+        help_text=f"Markdown, {TAG_LIMIT} characters at most; empty removes the note.",
     )
 
 
 class RunTagBody(serializers.Serializer[Any]):
-    key = serializers.CharField(trim_whitespace=False, help_text=f"1 to {annotations.KEY_LIMIT} characters.")
+    key = serializers.CharField(trim_whitespace=False, help_text=f"1 to {KEY_LIMIT} characters.")
     value = serializers.CharField(
-        allow_blank=True, trim_whitespace=False, default="", help_text=f"At most {annotations.VALUE_LIMIT} characters."
+        allow_blank=True, trim_whitespace=False, default="", help_text=f"At most {TAG_LIMIT} characters."
     )
 
 

@@ -15,6 +15,10 @@ KEY_LIMIT = 250  # characters
 EXPERIMENT_TAG_LIMIT = 20_000
 TAG_LIMIT = 8000  # of a run's tag: what is longer is cut, as MLflow does unless it is told otherwise
 PARAM_LIMIT = 6000  # likewise
+# Tags that mean something to MLflow, and so here.
+NAME_TAG = "mlflow.runName"  # the run's name: a column, never a row
+NOTE_TAG = "mlflow.note.content"  # what its pages show as the description, in Markdown
+CONTEXT_TAG = "mlflow.data.context"  # of a dataset: what the run used it for
 KEY = re.compile(r"[\w.\- :/]*", re.UNICODE)
 PLAIN = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\- :]*")  # what nearly all are: in order as they stand
 LETTERS = (

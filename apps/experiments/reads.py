@@ -20,6 +20,7 @@ from apps.experiments.filters import grammar
 from apps.experiments.filters.grammar import FilterError, parse
 from apps.experiments.filters.runs import matching
 from apps.experiments.filters.vocabularies import RUNS
+from apps.experiments.keys import NOTE_TAG
 from apps.experiments.models import (
     Experiment,
     ExperimentQuerySet,
@@ -35,7 +36,7 @@ from apps.experiments.models import (
 )
 from apps.experiments.series import SYSTEM, is_system
 from apps.experiments.services import take_in
-from apps.experiments.services.annotations import NOTE, TAGS_LIMIT
+from apps.experiments.services.annotations import TAGS_LIMIT
 from apps.experiments.states import RunState
 from apps.jobs.kinds import KINDS
 from apps.jobs.reads import known
@@ -287,16 +288,16 @@ def list_tags(actor: Actor, run: Run) -> list[RunTag]:
 def note_and_tags(actor: Actor, run: Run) -> tuple[str, list[RunTag]]:
     """(the note of a run, in Markdown, empty for none; its other tags by their keys, TAGS_LIMIT at most); one query."""
     policy.require(actor, "run.view", run)
-    note_first = Case(When(key=NOTE, then=0), default=1)
+    note_first = Case(When(key=NOTE_TAG, then=0), default=1)
     tags = list(RunTag.objects.filter(run=run).order_by(note_first, "key")[: TAGS_LIMIT + 1])
-    note = tags.pop(0).value if tags and tags[0].key == NOTE else ""
+    note = tags.pop(0).value if tags and tags[0].key == NOTE_TAG else ""
     return note, tags[:TAGS_LIMIT]
 
 
 def get_note(actor: Actor, run: Run) -> str:
     """The note of a run, in Markdown; empty for none."""
     policy.require(actor, "run.view", run)
-    return RunTag.objects.filter(run=run, key=NOTE).values_list("value", flat=True).first() or ""
+    return RunTag.objects.filter(run=run, key=NOTE_TAG).values_list("value", flat=True).first() or ""
 
 
 def params_of(actor: Actor, run: Run) -> list[RunParam]:

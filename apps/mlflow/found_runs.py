@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from apps.experiments.filters.runs import RUN_NAME_TAG
 from apps.experiments.filters.sql import Sql, marks, milliseconds, on_postgres
+from apps.experiments.keys import NAME_TAG
 from apps.experiments.searching.runs import RunRow
 from apps.mlflow import shapes
 from apps.mlflow.answers import as_json
@@ -32,7 +32,7 @@ def told_runs(rows: Sequence[RunRow]) -> Iterator[str]:
 
 def told(row: RunRow, parts: Parts) -> str:
     run = row.id
-    name = f'{{"key":"{RUN_NAME_TAG}","value":{as_json(row.name)}}}'
+    name = f'{{"key":"{NAME_TAG}","value":{as_json(row.name)}}}'
     tags = f"{parts[TAGS, run]},{name}" if (TAGS, run) in parts else name
     metrics, params = named("metrics", parts.get((METRICS, run))), named("params", parts.get((PARAMS, run)))
     data = f'{metrics}{"," if metrics else ""}{params}{"," if params else ""}"tags":[{tags}]'

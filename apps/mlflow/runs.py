@@ -6,6 +6,7 @@ from typing import Any
 
 from apps import prepared
 from apps.experiments import services
+from apps.experiments.keys import NAME_TAG
 from apps.experiments.models import Experiment, Run
 from apps.experiments.services import Dataset, ForModel, Sent
 from apps.experiments.services.metrics import EARLIEST, LATEST, moment
@@ -49,7 +50,7 @@ def create(ask: Ask) -> dict[str, Any]:
             experiment.artifact_location,
         )
     )
-    told = {**dict(given), shapes.NAME_TAG: run.name}
+    told = {**dict(given), NAME_TAG: run.name}
     return {"run": {"info": info, "data": {"tags": shapes.tags(told.items())}, "inputs": {}}}
 
 

@@ -12,6 +12,7 @@ from django.db import models as tables
 
 from apps import prepared
 from apps.experiments.filters.sql import EPOCH, MILLISECOND
+from apps.experiments.keys import NAME_TAG
 from apps.experiments.models import Experiment, Metric, RunDataset, RunModel, RunParam, RunTag
 from apps.experiments.states import RunState
 
@@ -60,7 +61,6 @@ STATUS = {
     RunState.FAILED: "FAILED",
     RunState.KILLED: "KILLED",
 }
-NAME_TAG = "mlflow.runName"
 # The columns that `run_info` needs, in its order.
 OWN = (
     "id",

@@ -18,9 +18,9 @@ import yaml
 
 from apps.canonical import sha256_hex
 from apps.errors import Invalid
+from apps.experiments.keys import NAME_TAG
 from apps.mlflow_import.found import (
     MODEL_STATES,
-    NAME_TAG,
     RUN_STATES,
     FoundDataset,
     FoundExperiment,

@@ -15,8 +15,6 @@ from apps.errors import Invalid
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RUN_STATES = {1: "running", 2: "scheduled", 3: "finished", 4: "failed", 5: "killed"}
 MODEL_STATES = {0: "unspecified", 1: "pending", 2: "ready", 3: "upload_failed"}
-NAME_TAG = "mlflow.runName"  # the run's name, which is a column here
-CONTEXT_TAG = "mlflow.data.context"
 
 
 class Unreadable(Exception):

@@ -22,6 +22,7 @@ from apps.artifacts.many import Stored, batches
 from apps.audit import services as audit
 from apps.errors import Conflict, StaleState
 from apps.experiments import series
+from apps.experiments.keys import CONTEXT_TAG, NAME_TAG
 from apps.experiments.models import (
     DEFAULT_NAME,
     DEFAULT_NUMBER,
@@ -46,8 +47,6 @@ from apps.experiments.states import ENDED
 from apps.lineage.services import record_with
 from apps.mlflow_import.documents import document_of, same_version
 from apps.mlflow_import.found import (
-    CONTEXT_TAG,
-    NAME_TAG,
     FoundExperiment,
     FoundLoggedModel,
     FoundRegisteredModel,

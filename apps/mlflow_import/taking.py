@@ -14,6 +14,7 @@ from apps.actors import Actor
 from apps.artifacts.many import batches
 from apps.errors import PlaneError, StorageFull, Unavailable
 from apps.experiments import series
+from apps.experiments.keys import NAME_TAG
 from apps.experiments.models import (
     Experiment,
     ExperimentTag,
@@ -29,7 +30,6 @@ from apps.mlflow_import import services
 from apps.mlflow_import.checks import check_experiment, check_point, check_run
 from apps.mlflow_import.files import Files
 from apps.mlflow_import.found import (
-    NAME_TAG,
     FoundExperiment,
     FoundRun,
     Link,

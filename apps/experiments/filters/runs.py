@@ -24,13 +24,13 @@ from apps.experiments.filters.sql import (
     on_postgres,
     text_condition,
 )
+from apps.experiments.keys import NAME_TAG
 from apps.experiments.models import INDEXED
 from apps.experiments.states import RunState
 
 RUN = "experiments_run"
 TABLES = {PARAMETER: "experiments_runparam", TAG: "experiments_runtag", METRIC: "experiments_metric"}
 JOINED = 2  # comparisons that a planner may take in any order; what a filter says after these is only checked
-RUN_NAME_TAG = "mlflow.runName"  # the run's name, no row of its own
 STATES = {state.value.upper(): state.value for state in RunState}
 ARTIFACT_URI = (
     "(SELECT CASE WHEN e.artifact_location = '' THEN 'mlflow-artifacts:/' || e.number ELSE e.artifact_location END"
@@ -60,7 +60,7 @@ def condition_of(comparisons: Iterable[Comparison]) -> Sql:
 def condition(comparison: Comparison, *, apart: bool = False) -> Sql:
     if comparison.kind == DATASET:
         return of_dataset(comparison, apart=apart)
-    if comparison.kind == TAG and comparison.key == RUN_NAME_TAG:
+    if comparison.kind == TAG and comparison.key == NAME_TAG:
         return of_name(comparison)
     if comparison.kind == ATTRIBUTE:
         return of_attribute(comparison)
@@ -136,7 +136,7 @@ def start_of(comparison: Comparison, project: int, experiments: list[int]) -> Sq
     In the order of that index: without one a planner reads the table for as long as it hopes to meet some soon.
     """
     kind, key, value = comparison.kind, comparison.key, comparison.value
-    if kind in (PARAMETER, TAG) and key != RUN_NAME_TAG and comparison.operator == "=":
+    if kind in (PARAMETER, TAG) and key != NAME_TAG and comparison.operator == "=":
         equal = equal_text("value", str(value))
         return Sql(
             f"SELECT run_id FROM {TABLES[kind]} WHERE key = %s AND {equal.text} ORDER BY run_id", (key, *equal.params)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from apps.experiments.filters.grammar import ATTRIBUTE, METRIC, TAG, Comparison
 from apps.experiments.filters.orders import Order
-from apps.experiments.filters.runs import COLUMNS, RUN, RUN_NAME_TAG, TABLES, value_condition
+from apps.experiments.filters.runs import COLUMNS, RUN, TABLES, value_condition
 from apps.experiments.filters.sql import Sql, all_of, on_postgres
+from apps.experiments.keys import NAME_TAG
 from apps.experiments.searching.paging import Column, Sort
 
 MOMENTS = frozenset({"start_time", "end_time"})
@@ -74,7 +75,7 @@ def keys_of(orders: Sequence[Order], start: int = 0) -> tuple[Sql, tuple[Column,
     joins: list[Sql] = []
     columns: list[Column] = []
     for number, order in enumerate(orders, start):
-        if order.kind == ATTRIBUTE or order.key == RUN_NAME_TAG:
+        if order.kind == ATTRIBUTE or order.key == NAME_TAG:
             columns += attribute_columns(order)
             continue
         alias = f"o{number}"

@@ -12,14 +12,11 @@ from apps.actors import Actor
 from apps.audit.services import record
 from apps.canonical import sha256_hex
 from apps.errors import Conflict, Invalid, NotFound
+from apps.experiments.keys import KEY_LIMIT, NAME_TAG, NOTE_TAG, TAG_LIMIT
 from apps.experiments.models import Run, RunTag
 from apps.holds.reads import refuse_held
 from apps.policy import require
 
-NOTE = "mlflow.note.content"  # the tag that MLflow's pages show as the description, in Markdown
-NAME = "mlflow.runName"
-KEY_LIMIT = 250  # characters, as MLflow
-VALUE_LIMIT = 8000  # characters of a tag and of a note, likewise
 TAGS_LIMIT = 500  # of one run
 TOLD = 500  # characters of a value that the record shows; the digest is of all of it
 
@@ -29,7 +26,7 @@ def set_note(*, actor: Actor, run: Run, text: str) -> None:
     require(actor, "run.annotate", run)
     text = text.replace("\r\n", "\n").strip()
     check_value(text, field="text")
-    write_tag(actor, run, NOTE, text or None, action="run.set_note")
+    write_tag(actor, run, NOTE_TAG, text or None, action="run.set_note")
 
 
 def set_run_tag(*, actor: Actor, run: Run, key: str, value: str) -> None:
@@ -143,15 +140,15 @@ def check_key(key: str) -> None:
             limit=f"1 to {KEY_LIMIT} characters, none of them blank at the ends",
             hint="For instance team.",
         )
-    if key == NAME:
-        raise Invalid(f"{NAME} is the name of the run, and no tag.", field="key", hint="Give the tag another key.")
+    if key == NAME_TAG:
+        raise Invalid(f"{NAME_TAG} is the name of the run, and no tag.", field="key", hint="Give the tag another key.")
 
 
 def check_value(value: str, *, field: str) -> None:
-    if len(value) > VALUE_LIMIT or "\x00" in value:
+    if len(value) > TAG_LIMIT or "\x00" in value:
         raise Invalid(
-            f"It has {len(value)} characters." if len(value) > VALUE_LIMIT else "It holds a NUL.",
+            f"It has {len(value)} characters." if len(value) > TAG_LIMIT else "It holds a NUL.",
             field=field,
-            limit=f"{VALUE_LIMIT} characters, no NUL",
+            limit=f"{TAG_LIMIT} characters, no NUL",
             hint="Keep what is longer as an artifact.",
         )

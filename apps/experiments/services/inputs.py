@@ -12,7 +12,7 @@ from django.db import transaction
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid
-from apps.experiments.keys import TAG_LIMIT, check_length
+from apps.experiments.keys import CONTEXT_TAG, TAG_LIMIT, check_length
 from apps.experiments.models import LoggedModel, RunDataset, RunModel, RunTag
 from apps.experiments.services.metrics import check_open
 from apps.experiments.services.runs import open_run, record_amended, write_tags
@@ -22,7 +22,6 @@ from apps.policy import require
 NAME_LIMIT, DIGEST_LIMIT, TYPE_LIMIT = 500, 36, 36
 SOURCE_LIMIT, SCHEMA_LIMIT, PROFILE_LIMIT = 65_535, 1_048_575, 16_777_215  # characters, as MLflow
 TAG_KEY_LIMIT, TAG_VALUE_LIMIT = 255, 500
-CONTEXT = "mlflow.data.context"
 HISTORY = "mlflow.log-model.history"
 MODEL_FIELDS = ("artifact_path", "flavors", "utc_time_created", "run_id")
 
@@ -133,6 +132,6 @@ def row_of(run_id: str, dataset: Dataset) -> RunDataset:
         source=dataset.source,
         schema=dataset.schema,
         profile=dataset.profile,
-        context=dict(dataset.tags).get(CONTEXT, "")[:250],
+        context=dict(dataset.tags).get(CONTEXT_TAG, "")[:250],
         tags=[{"key": key, "value": value} for key, value in dataset.tags],
     )

@@ -21,7 +21,7 @@ from apps.audit.services import change_state, record
 from apps.canonical import digest_of
 from apps.errors import Invalid, NotFound
 from apps.experiments import series
-from apps.experiments.keys import PARAM_LIMIT, TAG_LIMIT, check_key, check_length
+from apps.experiments.keys import NAME_TAG, PARAM_LIMIT, TAG_LIMIT, check_key, check_length
 from apps.experiments.models import Experiment, Metric, Run, RunParam, RunTag
 from apps.experiments.run_names import invented_name
 from apps.experiments.services.annotations import mark_deleted, refuse_going
@@ -40,7 +40,6 @@ from apps.experiments.states import ENDED, RunState
 from apps.holds.reads import refuse_held
 from apps.policy import require
 
-NAME_TAG = "mlflow.runName"  # the run's name: never a row
 NAME_LIMIT, USER_LIMIT = 250, 256
 ACTIONS = {
     RunState.FINISHED: "run.finish",

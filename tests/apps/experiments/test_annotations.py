@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from apps.audit.models import AuditRecord
 from apps.errors import Conflict, Invalid, NotFound, Refused
+from apps.experiments.keys import NOTE_TAG, TAG_LIMIT
 from apps.experiments.models import Run
 from apps.experiments.services import annotations
-from apps.experiments.services.annotations import NOTE, VALUE_LIMIT
 from apps.holds.services import place_hold
 from apps.jobs.models import Job
 
@@ -37,9 +37,9 @@ def tags(run) -> dict[str, str]:
 # -- the note -------------------------------------------------------------------------------------------------------
 def test_a_note_is_the_tag_that_mlflow_shows(actor, run):
     annotations.set_note(actor=actor, run=run, text=" # Why\r\n\r\nwider ")
-    assert tags(run) == {NOTE: "# Why\n\nwider"}
+    assert tags(run) == {NOTE_TAG: "# Why\n\nwider"}
     body = json.loads(AuditRecord.objects.get(action="run.set_note").body)
-    assert (body["before"], body["after"]) == ({}, {NOTE: "# Why\n\nwider"})
+    assert (body["before"], body["after"]) == ({}, {NOTE_TAG: "# Why\n\nwider"})
 
 
 def test_the_same_note_again_changes_nothing(actor, run):
@@ -54,7 +54,7 @@ def test_an_empty_note_is_none(actor, run):
     assert tags(run) == {}
 
 
-@pytest.mark.parametrize("text", ["x" * (VALUE_LIMIT + 1), "a\x00b"])
+@pytest.mark.parametrize("text", ["x" * (TAG_LIMIT + 1), "a\x00b"])
 def test_a_note_that_cannot_be_kept(actor, run, text):
     with pytest.raises(Invalid) as refused:
         annotations.set_note(actor=actor, run=run, text=text)
