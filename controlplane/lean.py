@@ -1,4 +1,4 @@
-"""A way in past Django's middleware, for addresses that programs alone ask with a token (docs/adr/0021).
+"""A way in past Django's middleware, for addresses that programs alone ask with a token (docs/adr/0022).
 
 A training loop calls thousands of times a minute. Sessions, languages, messages, content policy and forms have no
 part in what it is answered, and cost more than the answer does. What such a call needs of them is here, in order:
@@ -7,7 +7,6 @@ the counters, the request id, the host check, TLS alone behind TLS, and that not
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -22,9 +21,8 @@ from apps.accounts.middleware import request_id_of
 from apps.mlflow.answers import MlflowError, refused
 from apps.mlflow.entry import answer
 from apps.mlflow.urls import ALONE, PREFIXES
-from controlplane.traffic import count_as
+from controlplane.traffic import count
 
-log = logging.getLogger(__name__)
 VIEW = "mlflow"  # in the counters
 ALWAYS = (("X-Content-Type-Options", "nosniff"),)
 
@@ -47,10 +45,7 @@ def lean(environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
         headers.append(("Cache-Control", "no-store"))
     if settings.SECURE_HSTS_SECONDS:
         headers.append(("Strict-Transport-Security", f"max-age={settings.SECURE_HSTS_SECONDS}"))
-    try:
-        count_as(VIEW, request, response, time.monotonic() - began)
-    except Exception:
-        log.exception("a request was not counted")
+    count(VIEW, request, response, time.monotonic() - began)
     status = f"{response.status_code} {response.reason_phrase}"
     if isinstance(response, HttpResponse):
         close_old_connections()  # back to the pool, before the client reads

@@ -151,7 +151,7 @@ def everybodys() -> CollectorRegistry:
 
 
 class CountRequests:
-    """Outermost, so that what the other layers answer counts too. It never fails a request."""
+    """Outermost, so that what the other layers answer counts too."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -159,20 +159,21 @@ class CountRequests:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         began = time.monotonic()
         response = self.get_response(request)
-        try:
-            count(request, response, time.monotonic() - began)
-        except Exception:
-            log.exception("a request was not counted")
+        found: Any = request.resolver_match
+        view = (found.view_name or "unnamed") if found else "none"  # never the path: there are endlessly many
+        count(view, request, response, time.monotonic() - began)
         return response
 
 
-def count(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
-    found: Any = request.resolver_match
-    view = (found.view_name or "unnamed") if found else "none"  # never the path: there are endlessly many
-    count_as(view, request, response, seconds)
+def count(view: str, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
+    """Count an answered request under the name of its address; what goes wrong costs the count, never the answer."""
+    try:
+        add(view, request, response, seconds)
+    except Exception:
+        log.exception("a request was not counted")
 
 
-def count_as(view: str, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
+def add(view: str, request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
     method = request.method if request.method in METHODS else "OTHER"
     told = numbers()
     told.requests.labels(view, method, f"{response.status_code // 100}xx").inc()

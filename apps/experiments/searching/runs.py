@@ -1,4 +1,4 @@
-"""The search of runs. Its cost is that of its page, not of the experiment: see docs/adr/0021."""
+"""The search of runs. Its cost is that of its page, not of the experiment: see docs/mlflow-search.md."""
 
 from __future__ import annotations
 
