@@ -2,7 +2,7 @@
    A press without a drag takes the range off. The fields of the form do the same by keyboard. */
 (function () {
   "use strict";
-  var plane = window.plane, one = plane.one, drag = null;
+  var drag = null;
 
   function valueAt(band, clientY) {
     var box = band.getBoundingClientRect(), low = Number(band.dataset.low), high = Number(band.dataset.high);
@@ -11,7 +11,7 @@
     return Number((band.dataset.log ? Math.pow(10, value) : value).toPrecision(4));
   }
   function fields(band) {
-    var form = one("form[data-brushes]", band.closest("figure"));
+    var form = window.plane.one("form[data-brushes]", band.closest("figure"));
     return { form: form, low: form.elements["min:" + band.dataset.brush], high: form.elements["max:" + band.dataset.brush] };
   }
   function paint(event) {
@@ -20,10 +20,8 @@
     if (!drag.ghost && tall < 5) return;
     if (!drag.ghost) {
       drag.ghost = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-      drag.ghost.setAttribute("class", "held");
-      drag.ghost.setAttribute("width", "12");
-      drag.ghost.setAttribute("x", drag.band.getAttribute("x"));
-      drag.ghost.setAttribute("transform", "translate(-6 0)");
+      var shape = { "class": "held", width: 12, x: drag.band.getAttribute("x"), transform: "translate(-6 0)" };
+      Object.keys(shape).forEach(function (name) { drag.ghost.setAttribute(name, shape[name]); });
       drag.band.parentNode.insertBefore(drag.ghost, drag.band);
     }
     drag.ghost.setAttribute("y", Math.max(0, top - box.top));

@@ -228,7 +228,34 @@
     });
   });
 
-  window.plane = { one: one, all: all, toast: toast, standing: standing, keep: keep, restore: restore, show: show, sayTime: sayTime, localTimes: localTimes, typing: typing, FORMATS: FORMATS };
+  /* ---- a combobox after ARIA's pattern: the field keeps the focus, one option of the list may be chosen ---- */
+  function combobox(field, list) {
+    function options() { return all("[role=option]", list); }
+    function chosen() { return one('[aria-selected="true"]', list); }
+    function choose(option) {
+      options().forEach(function (other) { other.setAttribute("aria-selected", String(other === option)); });
+      if (!option) { field.removeAttribute("aria-activedescendant"); return; }
+      field.setAttribute("aria-activedescendant", option.id);
+      option.scrollIntoView({ block: "nearest" });
+    }
+    function open(yes) {
+      list.hidden = !yes;
+      field.setAttribute("aria-expanded", String(yes));
+      if (!yes) choose(null);
+    }
+    function move(by) {
+      var found = options(), at = found.indexOf(chosen());
+      if (!found.length) return;
+      open(true);
+      /* above the first and below the last one is the field itself */
+      choose(found[at < 0 && by < 0 ? found.length - 1 : at + by] || null);
+    }
+    /* a press on the list must not take the focus away, or it would close before the click */
+    list.addEventListener("mousedown", function (event) { event.preventDefault(); });
+    return { options: options, chosen: chosen, open: open, move: move };
+  }
+
+  window.plane = { one: one, all: all, combobox: combobox, toast: toast, standing: standing, keep: keep, restore: restore, show: show, sayTime: sayTime, localTimes: localTimes, typing: typing, FORMATS: FORMATS };
   nameTheme();
   localTimes();
   /* the tab of this page is in sight, however narrow the window */
