@@ -38,7 +38,12 @@ def fences_of(step: Any, read: Read) -> Fences:
 
 def _by_median(read: Read, count: int, threshold: float) -> Fences:
     center = median(read, count)
-    mad = median(lambda: (np.abs(values[np.isfinite(values)] - center) for values in read()), count)
+
+    def deviations() -> Iterator[npt.NDArray[np.float64]]:
+        return (np.abs(values[np.isfinite(values)] - center) for values in read())
+
+    # Those beyond what a number holds are the largest: where they reach the middle, so does the median.
+    mad = median(deviations, count) if count // 2 < count_finite(deviations) else np.inf
     if mad == 0:
         return Fences(-np.inf, np.inf, EQUAL)
     reach = threshold * mad / 0.6745

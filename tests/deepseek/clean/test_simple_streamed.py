@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deepseek.clean.batches import TableBatches
@@ -40,7 +40,13 @@ def outcome(work):
         return error.as_dict()
 
 
+ROBUST = {"window_size": 1, "fill": "none", "outliers": {"method": "robust_z", "action": "flag", "threshold": 0.2}}
+
+
 @settings(max_examples=150, deadline=None)
+@example([(-1e308, None, None)] * 2, ROBUST, 1, False)  # a median beyond what a number holds
+@example([(x, None, None) for x in (-1e308, -1e308, 1e308, 1e308, 1.5)], ROBUST, 2, False)  # as are deviations
+@example([(x, None, None) for x in (1e308, 1e308, 1e308, -1e308)], ROBUST, 2, False)  # the largest alone
 @given(st.lists(st.tuples(FLOATS, WHOLES, FLOATS), min_size=1, max_size=40), SPECS, st.integers(1, 9), st.booleans())
 def test_streamed_as_in_memory(rows, fields, size, named):
     x, k, f = zip(*rows, strict=True)
