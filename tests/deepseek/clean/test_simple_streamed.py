@@ -41,12 +41,14 @@ def outcome(work):
 
 
 ROBUST = {"window_size": 1, "fill": "none", "outliers": {"method": "robust_z", "action": "flag", "threshold": 0.2}}
+QUARTILES = {"method": "iqr", "action": "cap", "threshold": 1.0}
 
 
 @settings(max_examples=150, deadline=None)
 @example([(-1e308, None, None)] * 2, ROBUST, 1, False)  # a median beyond what a number holds
 @example([(x, None, None) for x in (-1e308, -1e308, 1e308, 1e308, 1.5)], ROBUST, 2, False)  # as are deviations
 @example([(x, None, None) for x in (1e308, 1e308, 1e308, -1e308)], ROBUST, 2, False)  # the largest alone
+@example([(0.0, 1, -0.0), (0.0, 1, -1e308)], {**ROBUST, "outliers": QUARTILES}, 1, False)  # a fence at -0.0
 @given(st.lists(st.tuples(FLOATS, WHOLES, FLOATS), min_size=1, max_size=40), SPECS, st.integers(1, 9), st.booleans())
 def test_streamed_as_in_memory(rows, fields, size, named):
     x, k, f = zip(*rows, strict=True)
