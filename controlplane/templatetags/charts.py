@@ -206,7 +206,8 @@ def keys_of_third(third: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def shaded(shade: int) -> SafeString:
-    return format_html('<circle r="5" class="dot shade{}"/>', shade)
+    """A point whose ground says how high its third value is: from nearly empty to full."""
+    return format_html('<circle r="5" class="dot shaded" fill-opacity="{}"/>', max(0.08, shade / (SHADES - 1)))
 
 
 @register.inclusion_tag("components/plot.html")
