@@ -3,16 +3,17 @@
    Nothing is drawn that the server does not draw too: without this script the numbers are in the table. */
 (function () {
   "use strict";
-  var plane = window.plane, one = plane.one, all = plane.all, FORMATS = plane.FORMATS;
+  var plane = window.plane, one = plane.one, all = plane.all, hit = plane.hit, make = plane.make, clamp = plane.clamp, FORMATS = plane.FORMATS;
   var SVG = "http://www.w3.org/2000/svg";
   var LINE = 16, SHOWN = 12; /* px of a line in a tip; lines in a tip */
 
-  function make(name, attributes, into) {
+  function draw(name, attributes, into) {
     var element = document.createElementNS(SVG, name);
     Object.keys(attributes || {}).forEach(function (key) { element.setAttribute(key, attributes[key]); });
     if (into) into.appendChild(element);
     return element;
   }
+  plane.draw = draw;
   function numbers(text) { return (text || "").split(" ").filter(Boolean).map(function (word) { return word === "-" ? NaN : Number(word); }); }
   function wide(text) { return Array.from(text).reduce(function (sum, letter) { return sum + (letter.charCodeAt(0) > 0x2E7F ? 13 : 6.5); }, 0); }
 
@@ -35,9 +36,7 @@
     this.area.setAttribute("aria-label", this.name() + ". " + chart.dataset.reads);
   }
   Reader.prototype.name = function () {
-    var head = this.chart.closest("figure, section");
-    head = head && one("h2, h3", head);
-    return head ? head.textContent : this.lines.map(function (line) { return line.label; }).join(", ");
+    return titleOf(this.chart) || this.lines.map(function (line) { return line.label; }).join(", ");
   };
   /* where values stand: read off the drawing itself, from two points of a line whose heights differ */
   Reader.prototype.marks = function () {
@@ -95,19 +94,19 @@
     if (more > 0) texts.push("+ " + more);
     var width = Math.max.apply(null, texts.map(wide)) + 14, left = share < 60 ? 8 : -8 - width;
     this.hide();
-    var cursor = this.cursor = make("svg", { "class": "pt", x: share + "%", overflow: "visible", "aria-hidden": "true" }, this.svg);
-    var tip = make("g", { "class": "tip" }, cursor);
+    var cursor = this.cursor = draw("svg", { "class": "pt", x: share + "%", overflow: "visible", "aria-hidden": "true" }, this.svg);
+    var tip = draw("g", { "class": "tip" }, cursor);
     tip.style.opacity = 1;
-    make("line", { "class": "at", y2: "100%" }, tip);
-    rows.forEach(function (row) { if (isFinite(row.top)) make("circle", { "class": "dot", r: 4, cy: row.top + "%" }, tip); });
-    make("rect", { x: left, width: width, height: LINE * texts.length + 6, rx: 4 }, tip);
-    texts.forEach(function (text, place) { make("text", { x: left + 7, y: LINE * (place + 1) - 1 }, tip).textContent = text; });
+    draw("line", { "class": "at", y2: "100%" }, tip);
+    rows.forEach(function (row) { if (isFinite(row.top)) draw("circle", { "class": "dot", r: 4, cy: row.top + "%" }, tip); });
+    draw("rect", { x: left, width: width, height: LINE * texts.length + 6, rx: 4 }, tip);
+    texts.forEach(function (text, place) { draw("text", { x: left + 7, y: LINE * (place + 1) - 1 }, tip).textContent = text; });
     if (spoken) one("[data-said]", this.chart).textContent = texts.join(", ");
   };
   Reader.prototype.hide = function () { if (this.cursor) this.cursor.remove(); this.cursor = null; };
   Reader.prototype.pointed = function (event) {
     var box = this.plot.getBoundingClientRect();
-    return this.low + Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * (this.high - this.low);
+    return this.low + clamp((event.clientX - box.left) / box.width, 0, 1) * (this.high - this.low);
   };
   Reader.prototype.hover = function (event) {
     var box = this.plot.getBoundingClientRect(), places = this.places();
@@ -123,30 +122,30 @@
     else if (event.key === "End") at = last;
     else return;
     event.preventDefault();
-    if (last >= 0) this.show(places[Math.min(last, Math.max(0, at))], true);
+    if (last >= 0) this.show(places[clamp(at, 0, last)], true);
   };
 
-  function reader(target) {
-    var area = target instanceof Element && target.closest('[data-chart="lines"] .area');
+  function reader(event) {
+    var area = hit(event, '[data-chart="lines"] .area');
     return area ? area.closest("[data-chart]").reader : null;
   }
   document.addEventListener("pointermove", function (event) {
-    var found = reader(event.target);
+    var found = reader(event);
     if (dragging) { dragging.to(event); return; }
     if (found && event.pointerType !== "touch") found.hover(event);
   });
   document.addEventListener("pointerout", function (event) {
-    var found = reader(event.target);
+    var found = reader(event);
     if (found && !found.area.contains(event.relatedTarget) && document.activeElement !== found.area) found.hide();
   });
-  document.addEventListener("click", function (event) { var found = reader(event.target); if (found) found.hover(event); });
+  document.addEventListener("click", function (event) { var found = reader(event); if (found) found.hover(event); });
   document.addEventListener("focusin", function (event) {
-    var found = reader(event.target), places;
+    var found = reader(event), places;
     if (!found || event.target !== found.area || found.cursor || !event.target.matches(":focus-visible")) return;
     places = found.places();
     if (places.length) found.show(found.x === undefined ? places[places.length - 1] : found.x, true);
   });
-  document.addEventListener("focusout", function (event) { var found = reader(event.target); if (found) found.hide(); });
+  document.addEventListener("focusout", function (event) { var found = reader(event); if (found) found.hide(); });
 
   /* bars, bins and points: one stop for the tab key, arrows go from one to the next */
   function step(chart, event) {
@@ -154,16 +153,16 @@
     var by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -points.length, End: points.length }[event.key];
     if (at < 0 || !by) return;
     event.preventDefault();
-    var next = points[Math.min(points.length - 1, Math.max(0, at + by))];
+    var next = points[clamp(at + by, 0, points.length - 1)];
     points.forEach(function (point) { point.setAttribute("tabindex", point === next ? "0" : "-1"); });
     next.focus();
   }
   document.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    var found = reader(event.target), chart;
+    var found = reader(event), chart;
     if (found && event.target === found.area) { found.key(event); return; }
     if (event.target.matches("[data-toggle]") && event.key === " ") { event.preventDefault(); event.target.click(); return; }
-    if ((chart = event.target.closest && event.target.closest('[data-chart="points"]'))) step(chart, event);
+    if ((chart = hit(event, '[data-chart="points"]'))) step(chart, event);
     else if (event.target.matches && event.target.matches("[data-graph]")) moveGraph(event.target, event);
   });
 
@@ -179,7 +178,7 @@
     if (!this.box && Math.abs(event.clientX - this.clientX) < 8) return;
     var found = this.found, end = found.pointed(event), span = found.high - found.low;
     found.hide();
-    if (!this.box) this.box = make("rect", { "class": "ghost", height: "100%" }, found.svg);
+    if (!this.box) this.box = draw("rect", { "class": "ghost", height: "100%" }, found.svg);
     this.box.setAttribute("x", (Math.min(this.start, end) - found.low) / span * 100 + "%");
     this.box.setAttribute("width", Math.abs(end - this.start) / span * 100 + "%");
     this.end = end;
@@ -188,24 +187,24 @@
     if (!this.box) return;
     this.box.remove();
     var low = Math.round(Math.min(this.start, this.end)), high = Math.round(Math.max(this.start, this.end));
-    if (high > low) go(this.found.chart, address({ from: low, to: high }));
+    if (high > low) go(address({ from: low, to: high }));
   };
   document.addEventListener("pointerdown", function (event) {
-    var found = reader(event.target);
+    var found = reader(event);
     if (found && event.button === 0 && event.pointerType !== "touch" && "zoom" in found.chart.dataset) { dragging = new Drag(found, event); event.preventDefault(); found.area.focus(); }
   });
   document.addEventListener("pointerup", function () { if (dragging) dragging.drop(); dragging = null; });
   document.addEventListener("dblclick", function (event) {
-    var found = reader(event.target);
-    if (found && "zoom" in found.chart.dataset) go(found.chart, address({ from: "", to: "" }));
+    var found = reader(event);
+    if (found && "zoom" in found.chart.dataset) go(address({ from: "", to: "" }));
   });
 
   /* ---- lines that are put away ---- */
   document.addEventListener("click", function (event) {
-    var toggle = event.target instanceof Element && event.target.closest("[data-toggle]");
+    var toggle = hit(event, "[data-toggle]");
     if (!toggle || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    go(toggle.closest("[data-chart]"), new URL(toggle.href));
+    go(new URL(toggle.href));
   });
   document.addEventListener("submit", function (event) {
     var form = event.target;
@@ -213,52 +212,48 @@
     event.preventDefault();
     var found = new URL(form.action || location.href), values = new FormData(form);
     found.search = new URLSearchParams(Array.from(values).filter(function (pair) { return pair[1] !== ""; })).toString();
-    go(null, found);
+    go(found);
   });
 
   /* ---- new points: the server draws again, at most every two seconds, while somebody looks ---- */
   var EVERY = 2000, asked = 0, waits = 0, stale = false, tag = "";
   /* the part of this page as another address shows it; the page where there is no such part */
-  function go(chart, found) {
+  function go(found) {
     var part = one("[data-redraws]");
     if (!part) { location.assign(found); return; }
     history.replaceState(null, "", found.pathname + found.search);
     tag = "";
-    renew(chart && chart.id);
+    renew();
   }
-  function renew(focus) {
+  function renew() {
     var part = one("[data-redraws]");
     if (!part) return;
     stale = false;
     asked = Date.now();
-    var where = part.dataset.redraws + location.search, headers = { Accept: "text/html", "X-Plane-Poll": "1" };
-    if (tag) headers["If-None-Match"] = tag;
-    fetch(where, { credentials: "same-origin", headers: headers }).then(function (answer) {
+    plane.ask(part.dataset.redraws + location.search, tag ? { "If-None-Match": tag } : {}).then(function (answer) {
       if (answer.status === 304) return "";
-      if (!answer.ok) throw new Error(String(answer.status));
       tag = answer.headers.get("ETag") || "";
       return answer.text();
-    }).then(function (text) { if (text) put(new DOMParser().parseFromString(text, "text/html"), focus); }).catch(function () { /* the next point asks again */ });
+    }).then(function (text) { if (text) put(plane.parsed(text)); }).catch(function () { /* the next point asks again */ });
   }
-  function put(fresh, focus) {
+  function put(fresh) {
     var active = document.activeElement, kept = {};
     all("[data-chart]").forEach(function (chart) { if (chart.reader && chart.reader.cursor) kept[chart.id] = chart.reader.x; });
-    var held = active && active.closest && active.closest("[data-chart]"), toggle = active && active.dataset && active.dataset.toggle;
-    var open = all("details[id][open]").map(function (element) { return element.id; });
+    var around = active && active.closest("[data-chart]"), toggle = active && active.dataset.toggle;
+    var reopen = plane.keepOpen();
     all("[data-redrawn]", fresh).forEach(function (twin) {
       var old = document.getElementById(twin.id);
       if (!old || old.contains(active) && plane.typing(active)) return; /* somebody writes in it */
       old.replaceWith(document.importNode(twin, true));
     });
-    open.forEach(function (id) { var element = document.getElementById(id); if (element) element.open = true; });
+    reopen();
     plane.localTimes();
     prepare();
     Object.keys(kept).forEach(function (id) { var chart = document.getElementById(id); if (chart && chart.reader) chart.reader.show(kept[id], false); });
-    if (held && held.id) {
-      var chart = document.getElementById(held.id), again = chart && (toggle !== undefined ? one('[data-toggle="' + toggle + '"]', chart) : one(".area[tabindex]", chart));
+    if (around && around.id) {
+      var chart = document.getElementById(around.id), again = chart && (toggle !== undefined ? one('[data-toggle="' + toggle + '"]', chart) : one(".area[tabindex]", chart));
       if (again) again.focus({ preventScroll: true });
     }
-    document.dispatchEvent(new CustomEvent("plane:drawn", { detail: { focus: focus || "" } }));
   }
   function wanted() {
     stale = true;
@@ -276,16 +271,14 @@
   /* ---- as PNG: the browser walks over the drawing and paints it, so no image is loaded and the policy stays closed ---- */
   var SCALE = 2;
   function colour(style, name) { var value = style[name]; return value && value !== "none" && !/, 0\)$/.test(value) ? value : ""; }
-  function visible(element) {
+  /* how much of it is to be seen: 0 for what is not shown at all */
+  function opacity(element) {
+    var found = 1;
     for (; element && element.nodeType === 1 && !element.hasAttribute("data-chart"); element = element.parentElement) {
       var style = getComputedStyle(element);
-      if (style.display === "none" || style.visibility === "hidden" || style.opacity === "0") return false;
+      if (style.display === "none" || style.visibility === "hidden") return 0;
+      found *= Number(style.opacity);
     }
-    return true;
-  }
-  function faintness(element) {
-    var found = 1;
-    for (; element && element.nodeType === 1 && !element.hasAttribute("data-chart"); element = element.parentElement) found *= Number(getComputedStyle(element).opacity);
     return found;
   }
   function outline(element) {
@@ -296,8 +289,9 @@
     else if (element.tagName === "rect") { box = element.getBBox(); path.rect(box.x, box.y, box.width, box.height); }
     return path;
   }
+  function font(style) { return style.fontWeight + " " + style.fontSize + " " + style.fontFamily; }
   function paintText(brush, element, style, matrix) {
-    brush.font = style.fontWeight + " " + style.fontSize + " " + style.fontFamily;
+    brush.font = font(style);
     brush.textAlign = { middle: "center", end: "right" }[style.textAnchor] || "left";
     brush.fillStyle = colour(style, "fill") || "#000";
     function first(list) { return list.numberOfItems ? list.getItem(0).value : 0; }
@@ -317,18 +311,18 @@
   }
   function paint(brush, chart, origin) {
     all("svg path, svg line, svg circle, svg rect, svg text", chart).forEach(function (element) {
-      if (element.closest("button, details, defs, .hit") || !element.getScreenCTM || !visible(element)) return;
+      if (element.closest("button, details, defs, .hit") || !element.getScreenCTM || !opacity(element)) return;
       var style = getComputedStyle(element), screen = element.getScreenCTM(), clip = element.closest(".plot");
       var matrix = new DOMMatrix([screen.a, screen.b, screen.c, screen.d, screen.e - origin.left, screen.f - origin.top]);
       brush.save();
       if (clip) { var box = clip.getBoundingClientRect(); brush.beginPath(); brush.rect(box.left - origin.left - 2, box.top - origin.top - 2, box.width + 4, box.height + 4); brush.clip(); }
-      brush.globalAlpha = faintness(element);
+      brush.globalAlpha = opacity(element);
       if (element.tagName === "text") paintText(brush, element, style, matrix); else paintShape(brush, element, style, matrix);
       brush.restore();
     });
     all(".keys li > :last-child", chart).forEach(function (name) {
       var box = name.getBoundingClientRect(), style = getComputedStyle(name);
-      brush.font = style.fontWeight + " " + style.fontSize + " " + style.fontFamily;
+      brush.font = font(style);
       brush.fillStyle = getComputedStyle(chart).color;
       brush.globalAlpha = name.closest(".off") ? 0.4 : 1;
       brush.textAlign = "left";
@@ -341,9 +335,9 @@
     return "#fff";
   }
   function png(chart) {
-    var title = chart.reader ? chart.reader.name() : titleOf(chart), box = chart.getBoundingClientRect(), foot = one(".foot", chart).getBoundingClientRect();
+    var title = chart.reader ? chart.reader.name() : titleOf(chart) || chart.id, box = chart.getBoundingClientRect(), foot = one(".foot", chart).getBoundingClientRect();
     if (chart.reader) chart.reader.hide();
-    var head = 32, origin = { left: box.left, top: box.top - head }, canvas = document.createElement("canvas");
+    var head = 32, origin = { left: box.left, top: box.top - head }, canvas = make("canvas");
     canvas.width = Math.ceil(box.width * SCALE);
     canvas.height = Math.ceil((foot.top - box.top + head) * SCALE);
     var brush = canvas.getContext("2d");
@@ -359,13 +353,11 @@
   function titleOf(chart) {
     var head = chart.closest("figure, section");
     head = head && one("h2, h3", head);
-    return head ? head.textContent : chart.id;
+    return head ? head.textContent : "";
   }
   function fileName(text) { return text.trim().toLowerCase().replace(/[\s/\\:*?"<>|]+/g, "-").slice(0, 60) || "chart"; }
   function save(blob, name) {
-    var link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = name;
+    var link = make("a", { href: URL.createObjectURL(blob), download: name });
     document.body.appendChild(link);
     link.click();
     link.remove();
@@ -381,10 +373,10 @@
         return /[",\n]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text;
       }).join(",");
     });
-    save(new Blob([rows.join("\r\n") + "\r\n"], { type: "text/csv" }), fileName(titleOf(chart)) + ".csv");
+    save(new Blob([rows.join("\r\n") + "\r\n"], { type: "text/csv" }), fileName(titleOf(chart) || chart.id) + ".csv");
   }
   document.addEventListener("click", function (event) {
-    var button = event.target instanceof Element && event.target.closest("[data-png], [data-csv]");
+    var button = hit(event, "[data-png], [data-csv]");
     if (!button) return;
     var chart = button.closest("[data-chart]");
     if ("png" in button.dataset) png(chart); else csv(chart);
@@ -393,7 +385,7 @@
   /* ---- the graph of lineage: fitted, enlarged, moved ---- */
   function zoom(graph, by) {
     var svg = one("svg", graph), full = svg.viewBox.baseVal, now = graph.zoom || 1;
-    var next = by === 0 ? Math.min(1, graph.clientWidth / full.width) : Math.min(3, Math.max(0.15, now * by));
+    var next = by === 0 ? Math.min(1, graph.clientWidth / full.width) : clamp(now * by, 0.15, 3);
     var middle = { x: (graph.scrollLeft + graph.clientWidth / 2) / now, y: (graph.scrollTop + graph.clientHeight / 2) / now };
     graph.zoom = next;
     svg.setAttribute("width", full.width * next);
@@ -416,12 +408,12 @@
     zoom(graph, by);
   }
   document.addEventListener("click", function (event) {
-    var button = event.target instanceof Element && event.target.closest("[data-zoom-by]");
+    var button = hit(event, "[data-zoom-by]");
     if (button) zoom(one("[data-graph]", button.closest("section")), Number(button.dataset.zoomBy));
   });
   var pan = null;
   document.addEventListener("pointerdown", function (event) {
-    var graph = event.target instanceof Element && event.target.closest("[data-graph]");
+    var graph = hit(event, "[data-graph]");
     if (!graph || event.button !== 0 || event.pointerType === "touch" || event.target.closest("a")) return;
     pan = { graph: graph, x: event.clientX + graph.scrollLeft, y: event.clientY + graph.scrollTop };
     event.preventDefault();
@@ -432,7 +424,7 @@
   });
   document.addEventListener("pointerup", function () { pan = null; });
   document.addEventListener("wheel", function (event) {
-    var graph = event.ctrlKey && event.target instanceof Element && event.target.closest("[data-graph]");
+    var graph = event.ctrlKey && hit(event, "[data-graph]");
     if (graph) { event.preventDefault(); zoom(graph, event.deltaY < 0 ? 1.1 : 1 / 1.1); }
   }, { passive: false });
 
@@ -450,7 +442,7 @@
       all(".pt[tabindex]", chart).forEach(function (point, place) { if (place && !chart.roving) point.setAttribute("tabindex", "-1"); });
       chart.roving = true;
     });
-    all("[data-graph]").forEach(function (graph) { if (!graph.zoom) { graph.zoom = 1; if (graph.dataset.fit) zoom(graph, 0); toHere(graph); } });
+    all("[data-graph]").forEach(function (graph) { if (!graph.zoom) { graph.zoom = 1; toHere(graph); } });
   }
   new MutationObserver(function (changes) {
     var fresh = changes.some(function (change) {

@@ -11,9 +11,8 @@
     return names && names.charAt(0) === "#" ? one(names.split(",")[0]) : null;
   }
   function controlsOf(field) { return all("input:not([type=hidden]), select, textarea", field); }
-  function filled(field) {
-    return controlsOf(field).some(function (control) { return control.type === "checkbox" ? control.checked : control.value !== ""; });
-  }
+  function valueOf(control) { return control.type === "checkbox" ? control.checked : control.value; }
+  function filled(field) { return controlsOf(field).some(valueOf); }
 
   /* ---- errors: each answer tells those of every field; the ones that were touched or filled in show theirs ---- */
   function showError(field, text) {
@@ -39,22 +38,22 @@
   document.addEventListener("htmx:afterRequest", function (event) {
     var asked = event.detail.requestConfig; /* the event's own element is another where the asking one was swapped */
     var form = formOf(asked && asked.elt), answer = event.detail.xhr && event.detail.xhr.responseText;
-    if (form && event.detail.successful && answer) takeErrors(form, new DOMParser().parseFromString(answer, "text/html"));
+    if (form && event.detail.successful && answer) takeErrors(form, plane.parsed(answer));
   });
   document.addEventListener("change", function (event) {
-    var field = event.target.closest && event.target.closest("form[data-form] .field");
+    var field = plane.hit(event, "form[data-form] .field");
     if (!field) return;
     field.dataset.touched = "1";
     field.dataset.left = "1"; /* a change is told when the field is left, or by a choice */
   });
   document.addEventListener("input", function (event) {
-    var field = event.target.closest && event.target.closest("form[data-form] .field");
+    var field = plane.hit(event, "form[data-form] .field");
     if (field) delete field.dataset.left;
   });
 
   /* ---- what was changed while an answer was under way is not renewed by it: it was asked for without that ---- */
   function stateOf(field) {
-    return controlsOf(field).map(function (control) { return control.type === "checkbox" ? control.checked : control.value; }).join("\n");
+    return controlsOf(field).map(valueOf).join("\n");
   }
   document.addEventListener("htmx:configRequest", function (event) {
     var form = event.detail.elt.closest("form[data-form] .field") && formOf(event.detail.elt);
@@ -83,7 +82,7 @@
 
   /* ---- the list of errors: read first, and each entry leads into its field ---- */
   document.addEventListener("click", function (event) {
-    var link = event.target.closest && event.target.closest('.errs a[href^="#f"]');
+    var link = plane.hit(event, '.errs a[href^="#f"]');
     var target = link && document.getElementById(link.getAttribute("href").slice(1));
     if (!target) return;
     event.preventDefault();
@@ -100,7 +99,7 @@
     return all("input[name], select[name], textarea[name]", form).filter(function (control) { return !/^(hidden|file|password)$/.test(control.type); });
   }
   function keep(form) {
-    var rows = named(form).map(function (control) { return [control.name, control.type === "checkbox" ? control.checked : control.value]; });
+    var rows = named(form).map(function (control) { return [control.name, valueOf(control)]; });
     try { sessionStorage.setItem(keyOf(form), JSON.stringify(rows)); } catch (error) { /* full or forbidden: then not */ }
   }
   function bringBack(form) {
@@ -112,13 +111,14 @@
     controls.forEach(function (control, place) {
       if (rows[place][0] !== control.name) return;
       var value = rows[place][1];
-      if (control.type === "checkbox") { changed = changed || control.checked !== value; control.checked = value; }
-      else if (control.value !== value) { changed = true; control.value = value; }
+      if (valueOf(control) === value) return;
+      changed = true;
+      control[control.type === "checkbox" ? "checked" : "value"] = value;
     });
     if (changed) form.dispatchEvent(new Event("input", { bubbles: true }));
   }
   document.addEventListener("input", function (event) {
-    var form = event.target.closest && event.target.closest("form[data-form]");
+    var form = plane.hit(event, "form[data-form]");
     if (form) keep(form);
   });
   function forget() {

@@ -5,11 +5,9 @@
   var plane = window.plane, one = plane.one, all = plane.all;
   var BOX = 'td .pickbox input[type="checkbox"]:not(:disabled)';
   var anchor = null; /* where a range of rows begins */
-
   var ROW = "table[data-list] tbody tr, ol[data-list] > li";
 
   function rowsOf(list) { return all(ROW, list).filter(function (row) { return one("a[href]", row) || one(BOX, row); }); }
-  function rows() { return rowsOf(document); }
   function current() { return document.activeElement && document.activeElement.closest(ROW); }
   function linkOf(row) { return one("th a[href]", row) || one("a[href]", row); }
   function enter(row) {
@@ -19,10 +17,10 @@
     row.scrollIntoView({ block: "nearest" });
   }
   function step(by) {
-    var list = rows();
+    var list = rowsOf();
     if (!list.length) return;
     var now = list.indexOf(current());
-    enter(list[now < 0 ? (by > 0 ? 0 : list.length - 1) : Math.min(list.length - 1, Math.max(0, now + by))]);
+    enter(list[now < 0 ? (by > 0 ? 0 : list.length - 1) : plane.clamp(now + by, 0, list.length - 1)]);
   }
 
   /* ---- selecting ---- */
@@ -37,18 +35,15 @@
     set(box, !box.checked);
     anchor = row;
   }
-  function range(row) {
-    if (!row) return;
+  function range(row, on) {
     var list = rowsOf(row.closest("table")), from = list.indexOf(anchor), to = list.indexOf(row);
-    if (from < 0) { toggle(row); return; }
-    var on = one(BOX, anchor) ? one(BOX, anchor).checked : true;
     list.slice(Math.min(from, to), Math.max(from, to) + 1).forEach(function (each) { var box = one(BOX, each); if (box) set(box, on); });
   }
+  /* whether a range may reach from the anchor to this row */
+  function reaches(row) { return row && anchor && anchor !== row && anchor.isConnected && anchor.closest("table") === row.closest("table"); }
   function clear() {
-    var picked = all('table[data-list] tbody .pickbox input:checked');
-    picked.forEach(function (box) { set(box, false); });
+    all("table[data-list] tbody .pickbox input:checked").forEach(function (box) { set(box, false); });
     anchor = null;
-    return picked.length > 0;
   }
   function tell() {
     var boxes = all("table[data-list] " + BOX), picked = boxes.filter(function (box) { return box.checked; });
@@ -83,7 +78,8 @@
     if (event.key === "j") step(1);
     else if (event.key === "k") step(-1);
     else if (event.key === "x") toggle(row);
-    else if (event.key === "X") range(row);
+    else if (event.key === "X" && reaches(row)) range(row, one(BOX, anchor).checked);
+    else if (event.key === "X") toggle(row);
     else if (event.key === "Enter" && row && event.target.type === "checkbox") { var link = linkOf(row); if (link) link.click(); }
     else return;
     event.preventDefault();
@@ -95,14 +91,11 @@
 
   /* ---- pointer: a click beside the links makes the row the current one, unless it ended a selection of text ---- */
   document.addEventListener("click", function (event) {
-    if (!(event.target instanceof Element)) return;
-    var row = event.target.closest(ROW);
+    var row = plane.hit(event, ROW);
     if (!row) return;
     if (event.target.matches(BOX)) {
-      if (event.shiftKey && anchor && anchor !== row) {
-        var box = event.target, list = rowsOf(row.closest("table")), from = list.indexOf(anchor), to = list.indexOf(row);
-        list.slice(Math.min(from, to), Math.max(from, to) + 1).forEach(function (each) { var other = one(BOX, each); if (other) set(other, box.checked); });
-      } else anchor = row;
+      if (event.shiftKey && reaches(row)) range(row, event.target.checked);
+      else anchor = row;
       return;
     }
     var words = window.getSelection();
@@ -113,7 +106,7 @@
     }
   });
   document.addEventListener("change", function (event) {
-    var target = event.target, table = target.closest && target.closest("table[data-list]");
+    var target = event.target, table = plane.hit(event, "table[data-list]");
     if (!table || target.type !== "checkbox") return;
     if (target.matches("[data-pick-all]")) all("tbody " + BOX, table).forEach(function (box) { box.checked = target.checked; });
     tell();

@@ -1,7 +1,7 @@
 /* What changes while a page is open: a job's or a pipeline's stream (Server-Sent Events), and parts asked for again. */
 (function () {
   "use strict";
-  var plane = window.plane, one = plane.one, all = plane.all, show = plane.show, sayTime = plane.sayTime, localTimes = plane.localTimes, body = document.body;
+  var plane = window.plane, one = plane.one, all = plane.all, make = plane.make, show = plane.show, sayTime = plane.sayTime, localTimes = plane.localTimes, body = document.body;
 
   /* ---- the live stream of a job ---- */
   var OVER = ["succeeded", "failed", "cancelled"];
@@ -28,26 +28,12 @@
   }
   Log.prototype.line = function (number, row) {
     var level = String(row[1] || "").toUpperCase();
-    var item = document.createElement("li");
-    item.id = "L" + number;
+    var item = make("li", { id: "L" + number }), span = make("span"), moment = new Date(row[0]);
     if (LEVELS[level]) item.className = LEVELS[level];
-    var anchor = document.createElement("a");
-    anchor.href = (this.list.dataset.linked ? this.list.dataset.linked + "?line=" + number : "") + "#L" + number;
-    anchor.textContent = number;
-    item.appendChild(anchor);
-    var moment = new Date(row[0]);
-    if (!isNaN(moment)) {
-      var time = document.createElement("time");
-      time.dateTime = row[0];
-      time.textContent = sayTime(moment, true);
-      item.appendChild(time);
-    }
-    var span = document.createElement("span");
-    if (LEVELS[level] && level !== "DEBUG") {
-      var mark = document.createElement("b");
-      mark.textContent = level;
-      span.append(mark, " ");
-    }
+    var href = (this.list.dataset.linked ? this.list.dataset.linked + "?line=" + number : "") + "#L" + number;
+    item.append(make("a", { href: href, textContent: number }));
+    if (!isNaN(moment)) item.append(make("time", { dateTime: row[0], textContent: sayTime(moment, true) }));
+    if (LEVELS[level] && level !== "DEBUG") span.append(make("b", { textContent: level }), " ");
     span.append(String(row[2]));
     item.appendChild(span);
     return item;
@@ -95,7 +81,7 @@
     return one("dialog[open]", part) || here && part.contains(here) && plane.typing(here); /* somebody answers a question in it */
   }
   function takeParts(text, scope) {
-    var fresh = new DOMParser().parseFromString(text, "text/html");
+    var fresh = plane.parsed(text);
     if (!plane.sameBuild(fresh)) return;
     all("[data-part]").forEach(function (part) {
       if (!part.isConnected || scope && part.contains(scope) || busy(part)) return;
@@ -113,11 +99,10 @@
     connect();
   }
   /* a part around a running stream waits for its end */
-  function refreshParts(scope) {
+  function quietly(scope) {
     if (!one("[data-part]")) { if (!scope) location.reload(); return Promise.resolve(); }
-    return plane.ask(location.href).then(function (answer) { return answer.text(); }).then(function (text) { takeParts(text, scope); });
+    return plane.ask(location.href).then(function (answer) { return answer.text(); }).then(function (text) { takeParts(text, scope); }).catch(plane.failed);
   }
-  function quietly(scope) { return refreshParts(scope).catch(plane.failed); }
 
   /* ---- asking again, where no stream is worth its thread: home ---- */
   function poll(place) {
@@ -252,7 +237,7 @@
   function connect() { all("[data-live]:not([data-ended])").forEach(live); }
 
   document.addEventListener("click", function (event) {
-    var button = event.target instanceof Element && event.target.closest("[data-log-pause]");
+    var button = plane.hit(event, "[data-log-pause]");
     var scope = button && button.closest("[data-live]");
     if (scope && scope.liveLog) scope.liveLog.pause(button);
   });

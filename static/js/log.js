@@ -10,12 +10,8 @@
     all("ol.log").forEach(function (list) { list.classList.toggle("flat", !on); });
     all("[data-log-wrap]").forEach(function (button) { button.setAttribute("aria-pressed", String(on)); });
   }
-  function toNamed() {
-    var line = /^#L[0-9]+$/.test(location.hash) && document.getElementById(location.hash.slice(1));
-    if (line) line.scrollIntoView({ block: "center" });
-  }
   document.addEventListener("click", function (event) {
-    if (!(event.target instanceof Element) || !event.target.closest("[data-log-wrap]")) return;
+    if (!plane.hit(event, "[data-log-wrap]")) return;
     var on = !wraps();
     try { localStorage.setItem("log-wrap", on ? "on" : "off"); } catch (error) { /* stays for this page */ }
     apply(on);
@@ -24,5 +20,6 @@
   apply(wraps());
   /* the end is what one looks for, unless the address names a line */
   if (!location.hash) all("ol.log[data-tail]").forEach(function (list) { list.scrollTop = list.scrollHeight; });
-  toNamed();
+  var line = /^#L[0-9]+$/.test(location.hash) && document.getElementById(location.hash.slice(1));
+  if (line) line.scrollIntoView({ block: "center" });
 })();

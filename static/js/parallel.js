@@ -2,16 +2,15 @@
    A press without a drag takes the range off. The fields of the form do the same by keyboard. */
 (function () {
   "use strict";
-  var drag = null;
+  var plane = window.plane, drag = null;
 
   function valueAt(band, clientY) {
     var box = band.getBoundingClientRect(), low = Number(band.dataset.low), high = Number(band.dataset.high);
-    var share = 1 - Math.min(1, Math.max(0, (clientY - box.top) / box.height));
-    var value = low + share * (high - low);
+    var value = high - plane.clamp((clientY - box.top) / box.height, 0, 1) * (high - low);
     return Number((band.dataset.log ? Math.pow(10, value) : value).toPrecision(4));
   }
   function fields(band) {
-    var form = window.plane.one("form[data-brushes]", band.closest("figure"));
+    var form = plane.one("form[data-brushes]", band.closest("figure"));
     return { form: form, low: form.elements["min:" + band.dataset.brush], high: form.elements["max:" + band.dataset.brush] };
   }
   function paint(event) {
@@ -19,9 +18,7 @@
     var top = Math.min(drag.y, event.clientY), tall = Math.abs(event.clientY - drag.y);
     if (!drag.ghost && tall < 5) return;
     if (!drag.ghost) {
-      drag.ghost = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-      var shape = { "class": "held", width: 12, x: drag.band.getAttribute("x"), transform: "translate(-6 0)" };
-      Object.keys(shape).forEach(function (name) { drag.ghost.setAttribute(name, shape[name]); });
+      drag.ghost = plane.draw("rect", { "class": "held", width: 12, x: drag.band.getAttribute("x"), transform: "translate(-6 0)" });
       drag.band.parentNode.insertBefore(drag.ghost, drag.band);
     }
     drag.ghost.setAttribute("y", Math.max(0, top - box.top));
@@ -29,7 +26,7 @@
   }
 
   document.addEventListener("pointerdown", function (event) {
-    var band = event.target instanceof Element && event.target.closest("[data-brush]");
+    var band = plane.hit(event, "[data-brush]");
     if (!band || event.button !== 0 || event.pointerType === "touch") return;
     drag = { band: band, y: event.clientY };
     event.preventDefault();

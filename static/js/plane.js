@@ -7,9 +7,15 @@
   var lang = root.lang || "en";
   var body = document.body;
   var NONE = "–";
+  var zh = lang.indexOf("zh") === 0;
 
   function one(selector, from) { return (from || document).querySelector(selector); }
   function all(selector, from) { return Array.from((from || document).querySelectorAll(selector)); }
+  function parsed(text) { return new DOMParser().parseFromString(text, "text/html"); }
+  /* what an event happened in, or null */
+  function hit(event, selector) { return event.target instanceof Element ? event.target.closest(selector) : null; }
+  function make(name, properties) { return Object.assign(document.createElement(name), properties); }
+  function clamp(value, low, high) { return Math.min(high, Math.max(low, value)); }
 
   /* ---- toast: a short word that goes, over one that stands until its cause is gone (presence.js) ---- */
   var toastTimer = 0, stands = null;
@@ -17,12 +23,7 @@
     var box = one("#toast");
     if (!box) return;
     box.replaceChildren(said ? said.text : "");
-    if (said && said.link) {
-      var link = document.createElement("a");
-      link.href = said.url;
-      link.textContent = said.link;
-      box.append(" ", link);
-    }
+    if (said && said.link) box.append(" ", make("a", { href: said.url, textContent: said.link }));
     box.classList.toggle("failed", Boolean(said && said.failed));
     box.hidden = !said;
   }
@@ -40,9 +41,7 @@
   /* plain http inside a closed network has no clipboard interface, and a policy may refuse it */
   function copyBySelection(text) {
     return new Promise(function (resolve, reject) {
-      var area = document.createElement("textarea");
-      area.value = text;
-      area.className = "sr";
+      var area = make("textarea", { value: text, className: "sr" });
       (one("dialog[open]") || body).appendChild(area);
       area.select();
       var done = document.execCommand("copy");
@@ -85,7 +84,7 @@
   /* ---- times in the zone that the reader has set, else in the browser's ---- */
   var zone = root.dataset.zone || undefined;
   var clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  var day = new Intl.DateTimeFormat(lang.indexOf("zh") === 0 ? "zh-CN" : "en-GB", { timeZone: zone, day: "numeric", month: "short" });
+  var day = new Intl.DateTimeFormat(zh ? "zh-CN" : "en-GB", { timeZone: zone, day: "numeric", month: "short" });
   var date = new Intl.DateTimeFormat("en-CA", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" });
   function sayTime(moment, onlyClock) {
     var now = date.format(new Date()), then = date.format(moment), time = clock.format(moment);
@@ -102,7 +101,6 @@
   }
 
   /* ---- numbers, as the server writes them ---- */
-  var zh = lang.indexOf("zh") === 0;
   var UNITS = zh ? { d: " 天", h: " 小时", min: " 分", s: " 秒", ms: " 毫秒" } : { d: " d", h: " h", min: " min", s: " s", ms: " ms" };
   function grouped(value, decimals) {
     return value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
@@ -122,7 +120,7 @@
     },
     duration: function (value) {
       if (value < 0.1) return Math.round(value * 1000) + UNITS.ms;
-      if (value < 10) return String(Math.round(value * 100) / 100) + UNITS.s;
+      if (value < 10) return Math.round(value * 100) / 100 + UNITS.s;
       var left = Math.round(value), parts = [], started = 0;
       [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]].forEach(function (unit) {
         var count = Math.floor(left / unit[1]);
@@ -157,22 +155,21 @@
   });
 
   document.addEventListener("click", function (event) {
-    var target = event.target;
+    var target = event.target, found;
     if (!(target instanceof Element)) return;
     all("details.menu[open]").forEach(function (menu) { if (!menu.contains(target)) menu.open = false; });
-    var hit;
-    if ((hit = target.closest("[data-copy]"))) copyFrom(hit);
+    if ((found = target.closest("[data-copy]"))) copyFrom(found);
     else if (target.closest("[data-theme-next]")) nextTheme();
-    else if ((hit = target.closest("[data-dialog]"))) {
+    else if ((found = target.closest("[data-dialog]"))) {
       event.preventDefault();
-      var menu = hit.closest("details.menu");
+      var menu = found.closest("details.menu");
       if (menu) menu.open = false;
-      openDialog(hit.dataset.dialog);
-    } else if ((hit = target.closest("[data-close]"))) {
+      openDialog(found.dataset.dialog);
+    } else if ((found = target.closest("[data-close]"))) {
       event.preventDefault();
-      hit.closest("dialog").close();
-    } else if ((hit = target.closest("[data-dismiss]"))) hit.closest(".note").remove();
- else if (target.matches("dialog.dlg[open]")) target.close(); /* the ground around the card */
+      found.closest("dialog").close();
+    } else if ((found = target.closest("[data-dismiss]"))) found.closest(".note").remove();
+    else if (target.matches("dialog.dlg[open]")) target.close(); /* the ground around the card */
   });
 
   document.addEventListener("change", function (event) {
@@ -199,17 +196,22 @@
     all("form[data-sent]").forEach(function (form) { delete form.dataset.sent; });
     all("form[method=get] :disabled").forEach(function (field) { if (field.value === "") field.disabled = false; });
   });
+  /* what is open now; the answer opens it again */
+  function keepOpen(from) {
+    var ids = all("details[id][open]", from).map(function (element) { return element.id; });
+    return function () { ids.forEach(function (id) { var element = document.getElementById(id); if (element) element.open = true; }); };
+  }
   /* a part that renews itself keeps open what the reader has opened in it, and the focus where it was */
-  var opened = [], focused = null;
+  var reopen = null, focused = null;
   function keep(target) {
     var here = document.activeElement;
-    opened = all("details[id][open]", target).map(function (element) { return element.id; });
+    reopen = keepOpen(target);
     focused = here && here !== body && target.contains(here) ? { id: here.id, href: here.getAttribute("href"), name: here.getAttribute("name") } : null;
   }
   function restore(target) {
-    opened.splice(0).forEach(function (id) { var element = document.getElementById(id); if (element) element.open = true; });
     var was = focused;
-    focused = null;
+    if (reopen) reopen();
+    reopen = focused = null;
     if (!was || document.activeElement !== body && document.activeElement) return;
     var found = was.id && document.getElementById(was.id) || was.href && one('a[href="' + CSS.escape(was.href) + '"]', target) || was.name && one('[name="' + CSS.escape(was.name) + '"]', target);
     if (!found && target && target.isConnected) { found = target; found.tabIndex = -1; }
@@ -229,7 +231,8 @@
   });
 
   /* ---- a combobox after ARIA's pattern: the field keeps the focus, one option of the list may be chosen ---- */
-  function combobox(field, list) {
+  function combobox(field, list, keys, take) {
+    var box = { options: options, open: open, closed: function () {} };
     function options() { return all("[role=option]", list); }
     function chosen() { return one('[aria-selected="true"]', list); }
     function choose(option) {
@@ -241,7 +244,9 @@
     function open(yes) {
       list.hidden = !yes;
       field.setAttribute("aria-expanded", String(yes));
-      if (!yes) choose(null);
+      if (yes) return;
+      choose(null);
+      box.closed();
     }
     function move(by) {
       var found = options(), at = found.indexOf(chosen());
@@ -250,12 +255,22 @@
       /* above the first and below the last one is the field itself */
       choose(found[at < 0 && by < 0 ? found.length - 1 : at + by] || null);
     }
+    field.addEventListener("keydown", function (event) {
+      if (event.isComposing) return; /* Enter and arrows then choose a Chinese word */
+      var key = event.key, shown = !list.hidden;
+      if ((key === "ArrowDown" || key === "ArrowUp") && options().length) move(key === "ArrowDown" ? 1 : -1);
+      else if (key === "Escape" && shown) { open(false); event.stopPropagation(); }
+      else if (keys.indexOf(key) >= 0 && shown && chosen()) take(chosen());
+      else return;
+      event.preventDefault();
+    });
+    field.addEventListener("blur", function () { open(false); });
     /* a press on the list must not take the focus away, or it would close before the click */
     list.addEventListener("mousedown", function (event) { event.preventDefault(); });
-    return { options: options, chosen: chosen, open: open, move: move };
+    return box;
   }
 
-  window.plane = { one: one, all: all, combobox: combobox, toast: toast, standing: standing, keep: keep, restore: restore, show: show, sayTime: sayTime, localTimes: localTimes, typing: typing, FORMATS: FORMATS };
+  window.plane = { one: one, all: all, parsed: parsed, hit: hit, make: make, clamp: clamp, combobox: combobox, toast: toast, standing: standing, keepOpen: keepOpen, keep: keep, restore: restore, show: show, sayTime: sayTime, localTimes: localTimes, typing: typing, FORMATS: FORMATS };
   nameTheme();
   localTimes();
   /* the tab of this page is in sight, however narrow the window */

@@ -101,7 +101,7 @@
     if (type.indexOf("json") >= 0) {
       try { var error = JSON.parse(xhr.responseText).error; return [error.message, error.hint].filter(Boolean).join(" "); } catch (none) { return ""; }
     }
-    var page = new DOMParser().parseFromString(xhr.responseText, "text/html");
+    var page = plane.parsed(xhr.responseText);
     return all(".said h1, .said p", page).map(function (part) { return part.textContent.trim(); }).join(". ").replace("..", ".");
   }
   document.addEventListener("htmx:beforeRequest", function (event) {

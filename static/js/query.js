@@ -4,13 +4,10 @@
   var plane = window.plane, WAIT = 120;
 
   function help(field) {
-    var list = document.getElementById(field.getAttribute("aria-controls")), box = plane.combobox(field, list);
+    var list = document.getElementById(field.getAttribute("aria-controls")), box = plane.combobox(field, list, ["Enter", "Tab"], take);
     var told = null, asked = 0, timer = 0;
 
-    function open(yes) {
-      box.open(yes);
-      if (!yes) { clearTimeout(timer); asked += 1; }
-    }
+    box.closed = function () { clearTimeout(timer); asked += 1; };
     function later() {
       clearTimeout(timer);
       timer = setTimeout(ask, WAIT);
@@ -26,16 +23,14 @@
     function show(found) {
       told = found;
       list.replaceChildren.apply(list, found.options.map(function (option, place) {
-        var row = document.createElement("span"), about = document.createElement("small");
+        var row = plane.make("span", { id: list.id + "-" + place });
         row.setAttribute("role", "option");
         row.setAttribute("aria-selected", "false");
-        row.id = list.id + "-" + place;
         row.dataset.text = option.text;
-        about.textContent = option.told;
-        row.append(option.label, about);
+        row.append(option.label, plane.make("small", { textContent: option.told }));
         return row;
       }));
-      open(found.options.length > 0);
+      box.open(found.options.length > 0);
     }
     function take(option) {
       /* the server counts characters, a field half a pair as one */
@@ -43,25 +38,15 @@
       var before = letters.slice(0, told.start).join("") + option.dataset.text;
       field.value = before + letters.slice(told.end).join("");
       field.setSelectionRange(before.length, before.length);
-      open(false);
+      box.open(false);
       field.focus();
       later();
     }
 
     ["input", "focus", "click"].forEach(function (name) { field.addEventListener(name, later); });
-    field.addEventListener("blur", function () { open(false); });
     list.addEventListener("click", function (event) {
       var option = event.target.closest("[role=option]");
       if (option) take(option);
-    });
-    field.addEventListener("keydown", function (event) {
-      if (event.isComposing) return;
-      var key = event.key, shown = !list.hidden, chosen = box.chosen();
-      if ((key === "ArrowDown" || key === "ArrowUp") && box.options().length) box.move(key === "ArrowDown" ? 1 : -1);
-      else if (key === "Escape" && shown) { open(false); event.stopPropagation(); }
-      else if ((key === "Enter" || key === "Tab") && shown && chosen) take(chosen);
-      else return;
-      event.preventDefault();
     });
   }
   plane.all("input[data-complete]").forEach(help);
