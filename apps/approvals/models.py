@@ -95,6 +95,20 @@ class Approval(models.Model):
         return self.requester_service_account_id == actor.service_account_id
 
 
+class FactName(models.Model):
+    """An id or a digest in the facts of an approval: whoever deletes asks here, and reads no facts. See naming.py."""
+
+    approval = models.ForeignKey(Approval, models.CASCADE, related_name="names", db_index=False)
+    project = models.ForeignKey(Project, models.PROTECT, related_name="+", db_index=False)  # the approval's
+    key = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "key", "approval"], name="fact_name_once")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class VoteQuerySet(models.QuerySet["Vote"]):
     def counting(self, project: Any) -> VoteQuerySet:
         """Votes for it of people who may still vote: who lost the role or the account, lost the vote with it."""

@@ -19,7 +19,8 @@ from apps.accounts.proofs import Proof
 from apps.actors import Actor
 from apps.approvals import checks
 from apps.approvals.differences import Change, changes_since, facts_text
-from apps.approvals.models import Approval, ApprovalPolicy, Look, Remark, Vote
+from apps.approvals.models import Approval, ApprovalPolicy, FactName, Look, Remark, Vote
+from apps.approvals.naming import names_in
 from apps.approvals.states import ApprovalState, Decision
 from apps.approvals.subjects import subject_of
 from apps.approvals.terms import DEFAULT, eligible_people, terms_of
@@ -99,6 +100,7 @@ def _insert(actor: Actor, approval: Approval) -> None:
     try:
         with transaction.atomic():
             approval.save(force_insert=True)
+            note_names(approval)
     except IntegrityError:  # asked for twice at the same instant
         same = Approval.objects.filter(subject_type=approval.subject_type, subject_id=approval.subject_id)
         first = same.filter(project_id=approval.project_id, state=ApprovalState.PENDING).first()
@@ -120,6 +122,12 @@ def _insert(actor: Actor, approval: Approval) -> None:
         },
         digests={"facts": approval.facts_digest},
     )
+
+
+def note_names(approval: Approval) -> None:
+    """Write down which ids and digests the facts name; in the transaction that saves the approval."""
+    names = names_in(approval.facts)
+    FactName.objects.bulk_create(FactName(approval=approval, project=approval.project, key=key) for key in names)
 
 
 # -- deciding -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db.models import SET_NULL, Q, QuerySet
 from django.utils.module_loading import import_string
 
-from apps.approvals.models import Approval
+from apps.approvals.naming import naming
 from apps.artifacts.garbage import keys_to
 from apps.datasets.models import DatasetFile, DatasetVersion, VersionTag
 from apps.jobs.models import JobInput, JobOutput
@@ -65,8 +65,8 @@ def of_lineage(version: DatasetVersion) -> Iterator[Citation]:
 
 
 def of_approvals(version: DatasetVersion) -> Iterator[Citation]:
-    about = Approval.objects.filter(project=version.project_id, facts__contains=version.digest)
-    return (Citation("approval", approval.title) for approval in about.order_by("pk")[:SHOWN])
+    about = naming(version.project_id, [version.digest]).order_by("approval").values_list("approval__title", flat=True)
+    return (Citation("approval", title) for title in about[:SHOWN])
 
 
 def of_keys(version: DatasetVersion) -> Iterator[Citation]:

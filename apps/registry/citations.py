@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import reduce
-from operator import or_
 
-from django.db.models import Q, QuerySet
+from django.db.models import Min
 
-from apps.approvals.models import Approval
+from apps.approvals.naming import naming
 from apps.experiments.models import Run
 from apps.lineage.models import Edge
 from apps.registry.models import ModelVersion, Variant
 
-RUN_ID = re.compile(r"\b[0-9a-f]{32}\b")
 FOLLOWED = 2_000  # ends of the lineage of one run
 TOGETHER = 500  # ends of one query
-FEW = 4  # runs that the database looks for in the facts of approvals
 End = tuple[str, str]
 """(type, key) of an end of lineage"""
 
@@ -34,19 +29,9 @@ def cited_runs(runs: Sequence[Run]) -> dict[str, str]:
     if not runs:
         return {}
     project_id, ids = runs[0].project_id, {run.pk for run in runs}
-    cited: dict[str, str] = {}
-    for pk, text in facts_naming(project_id, ids).iterator(chunk_size=200):
-        cited |= dict.fromkeys(ids.intersection(RUN_ID.findall(text)), f"the facts of approval {pk} name it")
+    named = naming(project_id, ids).values_list("key").annotate(first=Min("approval")).order_by()
+    cited = {key: f"the facts of approval {pk} name it" for key, pk in named}
     return cited | leads_to(project_id, {run.pk: starts_of(run) for run in runs if run.pk not in cited})
-
-
-def facts_naming(project_id: int, ids: Collection[str]) -> QuerySet[Approval, tuple[int, str]]:
-    """(key, facts) of the approvals that may name one of `ids`. The database looks for a few; of many, it would read
-    every text as often as there are ids, so all are given."""
-    found = Approval.objects.filter(project=project_id)
-    if len(ids) <= FEW:
-        found = found.filter(reduce(or_, (Q(facts__contains=pk) for pk in ids)))
-    return found.order_by("pk").values_list("pk", "facts")
 
 
 def starts_of(run: Run) -> set[End]:

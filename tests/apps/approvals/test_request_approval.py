@@ -1,11 +1,14 @@
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.utils import timezone
 
 from apps.accounts.models import User
 from apps.actors import ProjectRole
-from apps.approvals.models import Approval
+from apps.approvals.models import Approval, FactName
+from apps.approvals.naming import naming
 from apps.audit.models import AuditRecord
 from apps.canonical import digest_of
 from apps.errors import Conflict, Invalid, NotFound, Refused
@@ -94,3 +97,18 @@ def test_only_an_engineer_of_the_project_asks(ask, viewer, approver, stranger, a
             ask(by=actor_for(user))
     with pytest.raises(NotFound):
         ask(by=actor_for(stranger))
+
+
+def test_the_ids_and_digests_that_the_facts_name_are_written_down(ask, project):
+    run, digest = "0a" * 16, "b1" * 32
+    facts = {"run": run, "again": run, "data": f"sha256:{digest}", "no id": "c" * 33, "model": f"m-{'d' * 32}"}
+    approval = ask(facts=facts)
+    assert set(approval.names.values_list("key", flat=True)) == {run, digest, "d" * 32}
+    assert {row.approval_id for row in naming(project.pk, [run, "f" * 32])} == {approval.pk}
+
+
+def test_those_of_approvals_from_before_are_read_once(ask):
+    approval = ask(facts={"run": "0a" * 16})
+    FactName.objects.all().delete()
+    import_module("apps.approvals.migrations.0005_names_of_facts").fill(apps, None)
+    assert list(approval.names.values_list("key", flat=True)) == ["0a" * 16]

@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from apps.approvals.models import Approval
+from apps.approvals.services import note_names
 from apps.artifacts.garbage import keys_to
 from apps.audit.models import AuditRecord
 from apps.datasets.deletion import delete_version
@@ -109,7 +110,7 @@ def test_what_is_cited_stays(cite, delete, version, job, held, who):
 
 
 def test_an_approval_cites(delete, version, project):
-    Approval.objects.create(
+    approval = Approval.objects.create(
         project=project,
         subject_type="promotion",
         subject_id="1",
@@ -121,6 +122,7 @@ def test_an_approval_cites(delete, version, project):
         eligible=1,
         deadline_at=timezone.now(),
     )
+    note_names(approval)
     with pytest.raises(Conflict, match="Put it in production"):
         delete()
 

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.approvals.models import Approval
+from apps.approvals.services import note_names
 from apps.artifacts.garbage import collect_garbage
 from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.store import store
@@ -214,7 +215,7 @@ def test_a_version_of_its_logged_model_keeps_it(deleted, purge, project, experim
 
 def test_the_facts_of_an_approval_keep_it(deleted, purge, project):
     run, free = deleted("a"), deleted("b")
-    Approval.objects.create(
+    approval = Approval.objects.create(
         project=project,
         subject_type="promotion",
         subject_id="1",
@@ -225,6 +226,7 @@ def test_the_facts_of_an_approval_keep_it(deleted, purge, project):
         eligible=1,
         deadline_at=timezone.now(),
     )
+    note_names(approval)
     _, goes, stays = purge()
     assert "name it" in stays[run.pk]
     assert [row[0] for row in goes] == [free.pk]
@@ -251,7 +253,7 @@ def test_a_page_of_runs_is_walked_at_once(deleted, project, monkeypatch, django_
     direct, behind, branching, named, _free, looped = runs
     model = Model.objects.create(project=project, name="m", created_by="x")
     version = ModelVersion.objects.create(model=model, number=1, digest="d" * 64, document="{}", task="", target="")
-    Approval.objects.create(
+    approval = Approval.objects.create(
         project=project,
         subject_type="promotion",
         subject_id="1",
@@ -262,6 +264,7 @@ def test_a_page_of_runs_is_walked_at_once(deleted, project, monkeypatch, django_
         eligible=1,
         deadline_at=timezone.now(),
     )
+    note_names(approval)
 
     def edge(source, target):
         ends = {"source_type": source[0], "source_id": source[1], "target_type": target[0], "target_id": target[1]}
