@@ -82,3 +82,24 @@ def baseline_lines(version: Mapping[str, Any]) -> list[str]:
 
 def notes_of(version: Mapping[str, Any]) -> list[str]:
     return [f"{variant['name']}: {note}" for variant in version["variants"] for note in variant["figures"]["notes"]]
+
+
+def golden_table(measured: Sequence[Mapping[str, Any]], number: int) -> Table:
+    """A row for each form: all that was measured of it on the golden set."""
+    table = Table(title=f"{measured[0]['model']} v{number} on {measured[0]['set']}, {measured[0]['rows']:,} rows")
+    for heading in ("form", "job", "measured"):
+        table.add_column(heading, justify="right" if heading == "job" else "left")
+    for one in measured:
+        table.add_row(one["variant"], f"#{one['job']}", "; ".join(metric_text(metric) for metric in one["metrics"]))
+    return table
+
+
+def gate_lines(gates: Mapping[str, Any]) -> list[str]:
+    """What each gate asks for, and what it said when the promotion was asked for; now, where nobody has asked."""
+    said = {one["gate"]: one["verdict"] for one in reversed(gates["history"])}
+    return [
+        f"Gate: {gate['metric']} on {gate['set']}, not worse than production by more than {gate['margin']:g} "
+        f"({gate['confidence']:.0%}, set by {gate['set_by']}): {said.get(gate['id'], one['verdict']).replace('_', ' ')}"
+        for one in gates["gates"]
+        for gate in (one["gate"],)
+    ]
