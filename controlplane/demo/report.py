@@ -84,9 +84,10 @@ def notes_of(version: Mapping[str, Any]) -> list[str]:
     return [f"{variant['name']}: {note}" for variant in version["variants"] for note in variant["figures"]["notes"]]
 
 
-def golden_table(measured: Sequence[Mapping[str, Any]], number: int) -> Table:
+def golden_table(measured: Sequence[Mapping[str, Any]]) -> Table:
     """A row for each form: all that was measured of it on the golden set."""
-    table = Table(title=f"{measured[0]['model']} v{number} on {measured[0]['set']}, {measured[0]['rows']:,} rows")
+    first = measured[0]
+    table = Table(title=f"{first['model']} v{first['version']} on {first['set']}, {first['rows']:,} rows")
     for heading in ("form", "job", "measured"):
         table.add_column(heading, justify="right" if heading == "job" else "left")
     for one in measured:
@@ -96,10 +97,18 @@ def golden_table(measured: Sequence[Mapping[str, Any]], number: int) -> Table:
 
 def gate_lines(gates: Mapping[str, Any]) -> list[str]:
     """What each gate asks for, and what it said when the promotion was asked for; now, where nobody has asked."""
-    said = {one["gate"]: one["verdict"] for one in reversed(gates["history"])}
-    return [
-        f"Gate: {gate['metric']} on {gate['set']}, not worse than production by more than {gate['margin']:g} "
-        f"({gate['confidence']:.0%}, set by {gate['set_by']}): {said.get(gate['id'], one['verdict']).replace('_', ' ')}"
-        for one in gates["gates"]
-        for gate in (one["gate"],)
-    ]
+    asked = {one["gate"]: one["verdict"] for one in reversed(gates["history"])}
+    lines = []
+    for one in gates["gates"]:
+        gate = one["gate"]
+        said = asked.get(gate["id"], one["verdict"]).replace("_", " ")
+        lines.append(
+            f"Gate of {gate['set_by']}: {gate['metric']} on {gate['set']} not worse than production by more than "
+            f"{gate['margin']:g}, with {gate['confidence']:.0%} confidence. It said: {said}, "
+            + ("let through." if one["lets_through"] else "refused.")
+        )
+    return lines
+
+
+def values_of(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    return {metric["name"]: metric["value"] for metric in metrics}

@@ -32,7 +32,7 @@ def test_a_metric_is_drawn_over_versions_with_its_intervals(engineer, tides):
     engineer.goto(f"{tides}/baselines")
     drawn = engineer.get_by_role("figure", name="rmse over versions")
     expect(drawn.locator("svg text", has_text="v2 fp32")).to_be_visible()
-    drawn.get_by_text("Table", exact=True).click()
+    drawn.get_by_text("The same numbers as a table").click()
     expect(drawn.get_by_role("row", name="v2 fp32")).to_contain_text("1.1 to 1.3")
     drawn.get_by_label("Metric").select_option("mae")
     expect(engineer.get_by_role("figure", name="mae over versions")).to_be_visible()
@@ -42,7 +42,9 @@ def test_a_metric_is_drawn_over_versions_with_its_intervals(engineer, tides):
 def test_a_version_shows_its_slices_and_what_the_gate_says(engineer, tides):
     engineer.goto(f"{tides}/baselines")
     engineer.get_by_role("region", name="By version and variant").get_by_role("link", name="v2").click()
-    expect(engineer.get_by_role("row", name="harbour: Oslo")).to_contain_text("1.2 to 1.4")
+    slices = engineer.get_by_role("region", name="By slice")
+    expect(slices.get_by_role("row", name="harbour: Oslo")).to_contain_text("1.2 to 1.4")
+    expect(engineer.locator(".answer")).to_contain_text("May not go out: rmse on tides-golden")
     said = engineer.get_by_role("region", name="What the gates say")
     expect(said).to_contain_text("Failed: worse by more than the margin")
     expect(said).to_contain_text("+0.2")
@@ -82,7 +84,7 @@ def ask(page) -> None:
     page.get_by_role("button", name="Ask the approvers").click()
 
 
-@pytest.mark.parametrize(("name", "start"), [("HTML", "<!doctype html>"), ("Markdown", "# tides v2")])
+@pytest.mark.parametrize(("name", "start"), [("HTML", "<!doctype html>"), ("Markdown", "# Model card: tides v2")])
 def test_the_model_card_is_kept_as_a_file(name, start, engineer, aside, tides):
     engineer.goto(f"{tides}/2/evaluations")
     with engineer.expect_download() as coming:

@@ -89,7 +89,7 @@ class Command(BaseCommand):
             version = chain.promote(story)
         with self.step(f"report {story.model}"):
             self.report(chain.engineer, story, source, pipeline, version)
-            self.report_golden(story, measured, golden.gates(version))
+            self.report_golden(version, measured, golden.gates(version))
 
     def report(
         self, plane: Plane, story: Story, source: dict[str, Any], pipeline: dict[str, Any], version: dict[str, Any]
@@ -116,16 +116,19 @@ class Command(BaseCommand):
             "variants": {variant["name"]: variant["digest"] for variant in version["variants"]},
         }
 
-    def report_golden(self, story: Story, measured: list[dict[str, Any]], gates: dict[str, Any]) -> None:
+    def report_golden(self, version: dict[str, Any], measured: list[dict[str, Any]], gates: dict[str, Any]) -> None:
         """Every form on the golden set, and what the gate said when the promotion was asked for."""
-        self.console.print(report.golden_table(measured, self.facts["models"][story.model]["production"]))
+        self.console.print(report.golden_table(measured))
         for line in report.gate_lines(gates):
             self.console.print(line)
-        self.facts["models"][story.model]["golden"] = {
+        self.facts["models"][version["model"]]["golden"] = {
             "set": measured[0]["set"],
+            "rows": measured[0]["rows"],
             "evaluations": {one["variant"]: one["id"] for one in measured},
-            "gates": [gate["gate"]["id"] for gate in gates["gates"]],
-            "asked": [said["verdict"] for said in gates["history"]],
+            "trained": report.values_of(version["metrics"]),
+            "measured": report.values_of(measured[0]["metrics"]),
+            "gates": [one["gate"]["id"] for one in gates["gates"]],
+            "asked": [one["verdict"] for one in gates["history"]],
         }
 
     def trace(self, plane: Plane, version: dict[str, Any]) -> None:
