@@ -31,7 +31,7 @@ def aside(browser):
 def test_a_metric_is_drawn_over_versions_with_its_intervals(engineer, tides):
     engineer.goto(f"{tides}/baselines")
     drawn = engineer.get_by_role("figure", name="rmse over versions")
-    expect(drawn.locator("svg text", has_text="v2 fp32")).to_be_visible()
+    expect(drawn.locator("svg text.lbl", has_text="v2 fp32")).to_be_visible()
     drawn.get_by_text("The same numbers as a table").click()
     expect(drawn.get_by_role("row", name="v2 fp32")).to_contain_text("1.1 to 1.3")
     drawn.get_by_label("Metric").select_option("mae")
