@@ -37,6 +37,19 @@ class Plane:
         timeout: float = 70.0,
     ) -> Any:
         """The answer as JSON. A `path` without "/api" is below the project; bytes are sent as they are."""
+        text = self.fetch(path, body, method=method, headers=headers, timeout=timeout)
+        return json.loads(text) if text else None
+
+    def fetch(
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 70.0,
+    ) -> bytes:
+        """The answer's bytes, of a file for instance."""
         where = path if path.startswith(("/api/", "/healthz", "/readyz")) else f"/api/v1/projects/{self.project}{path}"
         sent = {"Accept": "application/json", **(headers or {})}
         if self.token:
@@ -49,8 +62,7 @@ class Plane:
             request = urllib.request.Request(self.address + where, data=data, headers=sent, method=method)  # noqa: S310
             try:
                 with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310 - the plane's own address
-                    text = answer.read()
-                    return json.loads(text) if text else None
+                    return bytes(answer.read())
             except urllib.error.HTTPError as failure:
                 raise Answered(failure.code, said(failure.read())) from None
             except (urllib.error.URLError, ConnectionError, TimeoutError):

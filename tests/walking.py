@@ -67,7 +67,7 @@ RUN_QUERIES = {
     "data/<slug:name>/<str:version>/origin": "?row=1",
     "search": "?q=job",
     "/drift": "?against=1",
-    "/v1/projects/<slug:project>/models/<str:name>/baselines": "?set=later",
+    "/v1/projects/<slug:project>/models/<str:name>/baselines": "?set={set}",
 }
 STATES = [*JobState.values, JobState.SUCCEEDED, JobState.SUCCEEDED]
 LEFT_OUT = {
@@ -153,7 +153,7 @@ def address(route: str, plane: Seeded) -> str:
         "token_id": 1,
         "name": plane.node
         if "nodes/" in route
-        else "later"
+        else plane.evaluation_set
         if "evaluation-sets/" in route
         else "engineer"
         if "members/" in route
@@ -168,7 +168,7 @@ def address(route: str, plane: Seeded) -> str:
     )
     query = "?from=s0" if route == "p/<slug:project>/pipelines/<int:pk>/rerun" else query
     query = next((asked for end, asked in RUN_QUERIES.items() if route.endswith(end)), query)
-    query = query.format(run=plane.run, other=plane.other_run)
+    query = query.format(run=plane.run, other=plane.other_run, set=plane.evaluation_set)
     return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(values[match[1]]), route) + query
 
 
@@ -221,6 +221,7 @@ class Seeded:
     model_version: int = 0
     variant: int = 0
     evaluation: int = 0
+    evaluation_set: str = "later"
     pipeline: int = 0
     rerun: int = 0
     hold: int = 0

@@ -95,7 +95,7 @@ def row_of(number: int, one: Evaluation, columns: Iterable[str], production: int
 # -- a version ------------------------------------------------------------------------------------------------------
 def evaluations_context(actor: Actor, version: ModelVersion, query: Mapping[str, str]) -> dict[str, Any]:
     """The tab of a version: what gates say, its evaluations, and one of them whole."""
-    found = reads.evaluations_of(actor, version)
+    found = in_order(reads.evaluations_of(actor, version))
     asked = query.get("evaluation", "")
     chosen = next((one for one in found if str(one.pk) == asked), next(iter(found), None))
     return {
@@ -106,6 +106,14 @@ def evaluations_context(actor: Actor, version: ModelVersion, query: Mapping[str,
         "sets": [reference(one) for one in reads.sets_for(actor, version.model, version)],
         "may_evaluate": allows(actor, "job.submit", version.model),
     }
+
+
+def in_order(found: Sequence[Evaluation]) -> list[Evaluation]:
+    """The set that was measured last first, and of each set the form that was trained: gates are about that one."""
+    newest: dict[int, int] = {}
+    for one in found:
+        newest[one.set_id] = max(one.pk, newest.get(one.set_id, 0))
+    return sorted(found, key=lambda one: (-newest[one.set_id], one.variant_id))
 
 
 def primary_of(one: Evaluation) -> Mapping[str, Any] | None:
@@ -123,7 +131,7 @@ def judged_row(version: ModelVersion, one: Judged) -> dict[str, Any]:
         "said": said,
         "against": one.against,
         "state": GATE_COLOURS.get(one.state, "failed"),
-        "word": one.state.label,
+        "word": one.word,
         "blocks": one.state not in LET_THROUGH,
         "floor": floor,
         "at_least": gate.better == "higher",
@@ -159,7 +167,7 @@ def calibration_of(bins: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         "id": "calibration",
         "series": [
             {"label": _("right"), "points": held},
-            {"label": _("as sure as right"), "points": [(x, x) for x, _y in held]},
+            {"label": _("ideal"), "points": [(x, x) for x, _y in held]},
         ],
         "x_unit": _("sureness, %"),
         "y_unit": _("right, %"),

@@ -110,7 +110,7 @@ def of_comparison(label: str, compared: Compared | None) -> Check:
 
 def of_gate(one: Judged) -> Check:
     colours = {GateState.PASS: FOR, GateState.NOT_SIGNIFICANT: WEIGH, GateState.NO_BASELINE: FOR}
-    return Check(colours.get(one.state, AGAINST), _("Gate"), f"{one.gate}: {one.state.label}")
+    return Check(colours.get(one.state, AGAINST), _("Gate"), f"{one.gate}: {one.word}")
 
 
 def of_signature(mine: Mapping[str, Any], production: Mapping[str, Any] | None) -> Check:

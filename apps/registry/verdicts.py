@@ -11,6 +11,7 @@ from django.core.cache import cache
 from django.db import transaction
 from django.db.models import Max
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from apps.actors import Actor
 from apps.artifacts.services import Damaged
@@ -37,6 +38,7 @@ class Judged:
     baseline: Evaluation | None
     against: ModelVersion | None  # the version that is the baseline
     may_evaluate_baseline: bool  # it has a form that the plane can run
+    is_baseline: bool  # the version itself is what others are compared with
 
     @property
     def state(self) -> GateState:
@@ -45,6 +47,10 @@ class Judged:
     @property
     def lets_through(self) -> bool:
         return self.state in LET_THROUGH
+
+    @property
+    def word(self) -> str:
+        return _("It is the baseline itself") if self.is_baseline and self.lets_through else str(self.state.label)
 
 
 def gates_of(model_id: int) -> list[Gate]:
@@ -76,19 +82,20 @@ def judge(version: ModelVersion, gates: Sequence[Gate] | None = None, *, fresh: 
     found = []
     for gate in asked:
         other = against[gate.pk]
+        itself = other is not None and other.pk == version.pk
         mine, candidate = side(version, gate)
         theirs, baseline = side(other, gate) if other is not None else (None, None)
         if mine is None:
             said = Said(GateState.NO_VARIANT)
         elif candidate is None:
             said = Said(GateState.NOT_EVALUATED)
-        elif other is None or other.pk == version.pk:
+        elif other is None or itself:
             said, other, baseline = Said(GateState.NO_BASELINE), None, None
         elif baseline is None:
             said = Said(GateState.BASELINE_NOT_EVALUATED)
         else:
             said = compared(gate, candidate, baseline, read, fresh=fresh)
-        found.append(Judged(gate, said, candidate, baseline, other, theirs is not None))
+        found.append(Judged(gate, said, candidate, baseline, other, theirs is not None, itself))
     return found
 
 

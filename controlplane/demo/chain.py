@@ -5,7 +5,7 @@ Every step finds again what an earlier run of the demo made, so that a second ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,6 +27,9 @@ class Story:
     model: str
     params: Mapping[str, Any]
     seconds: float  # the longest that its pipeline may take
+    golden: str  # the set that its versions are measured on
+    slices: Sequence[Mapping[str, Any]]
+    margin: float  # how much worse than production a version may be, in the unit of the set's metric
 
 
 FORECASTER = Story(
@@ -38,6 +41,9 @@ FORECASTER = Story(
         "train": {"task": "forecast", "target": "DCOILWTICO", "lags": 20},
     },
     seconds=900,
+    golden="wti-golden",
+    slices=({"column": "Date", "bins": 4}, {"column": "DCOILWTICO__outlier"}),
+    margin=0.05,
 )
 CLASSIFIER = Story(
     dataset="breast-cancer",
@@ -48,11 +54,14 @@ CLASSIFIER = Story(
         "train": {"task": "classification", "target": "diagnosis", "hidden": [512, 512, 512], "dropout": 0.2},
     },
     seconds=900,
+    golden="breast-cancer-golden",
+    slices=({"column": "mean_area", "bins": 3},),
+    margin=0.02,
 )
 
 
-class PipelineFailed(Exception):
-    """A pipeline that did not succeed, with the step that stopped it."""
+class JobFailed(Exception):
+    """A pipeline or a job that did not succeed, with what stopped it."""
 
 
 class Chain:
@@ -88,7 +97,7 @@ class Chain:
                 self.engineer.post(f"/jobs/{step['job']}/retry", {"reason": "The demo was started again"})
         pipeline = self.follow(pipeline["id"], story.seconds)
         if pipeline["state"] != "succeeded":
-            raise PipelineFailed(self.why(pipeline))
+            raise JobFailed(self.why(pipeline))
         return pipeline
 
     def follow(self, pipeline: int, seconds: float) -> dict[str, Any]:

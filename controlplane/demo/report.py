@@ -82,3 +82,33 @@ def baseline_lines(version: Mapping[str, Any]) -> list[str]:
 
 def notes_of(version: Mapping[str, Any]) -> list[str]:
     return [f"{variant['name']}: {note}" for variant in version["variants"] for note in variant["figures"]["notes"]]
+
+
+def golden_table(measured: Sequence[Mapping[str, Any]]) -> Table:
+    """A row for each form: all that was measured of it on the golden set."""
+    first = measured[0]
+    table = Table(title=f"{first['model']} v{first['version']} on {first['set']}, {first['rows']:,} rows")
+    for heading in ("form", "job", "measured"):
+        table.add_column(heading, justify="right" if heading == "job" else "left")
+    for one in measured:
+        table.add_row(one["variant"], f"#{one['job']}", "; ".join(metric_text(metric) for metric in one["metrics"]))
+    return table
+
+
+def gate_lines(gates: Mapping[str, Any]) -> list[str]:
+    """What each gate asks for, and what it said when the promotion was asked for; now, where nobody has asked."""
+    asked = {one["gate"]: one["verdict"] for one in reversed(gates["history"])}
+    lines = []
+    for one in gates["gates"]:
+        gate = one["gate"]
+        said = asked.get(gate["id"], one["verdict"]).replace("_", " ")
+        lines.append(
+            f"Gate of {gate['set_by']}: {gate['metric']} on {gate['set']} not worse than production by more than "
+            f"{gate['margin']:g}, with {gate['confidence']:.0%} confidence. It said: {said}, "
+            + ("let through." if one["lets_through"] else "refused.")
+        )
+    return lines
+
+
+def values_of(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    return {metric["name"]: metric["value"] for metric in metrics}

@@ -153,8 +153,9 @@ class Measuring:
     def slices(self, report: Report) -> tuple[list[SliceFigures], list[dict[str, Any]], list[str]]:
         """The figures of each slice, all replicates as they are kept, and what a reader should know."""
         parts: list[Part] = []
+        table = self.examples.table.slice(self.spec.first_row)  # rows before it would fill bins that nobody measures
         for place, wanted in enumerate(self.spec.slices):
-            parts += parts_of(self.examples.table, wanted, f"/slices/{place}/column")
+            parts += parts_of(table, wanted, f"/slices/{place}/column")
         parts = distinct(parts)
         told, made, notes = told_of(self.whole, None), [], []
         if self.examples.left_out:
@@ -174,7 +175,7 @@ class Measuring:
 
     def members(self, part: Part) -> Any:
         """Which rows measured are in the slice; a query is in the slice of its first row, whole."""
-        among = part.rows[self.examples.rows]
+        among = part.rows[self.examples.rows - self.spec.first_row]
         if self.examples.query is None:
             return among
         _, first = np.unique(self.examples.query, return_index=True)

@@ -83,13 +83,15 @@ def _bins(column: pa.ChunkedArray, name: str, bins: int, dated: bool) -> Iterato
     else:
         values = numbers(column)
     there = np.isfinite(values)
-    edges = np.unique(np.quantile(values[there], np.linspace(0, 1, bins + 1))) if there.any() else np.empty(0)
+    cuts, method = np.linspace(0, 1, bins + 1), "lower" if dated else "linear"  # no edge between two days
+    edges = np.unique(np.quantile(values[there], cuts, method=method)) if there.any() else np.empty(0)
+    shown = [_say(edge, column.type) for edge in edges]
     if len(edges) == 1:
-        yield Part(name, _say(edges[0], dated), there)
+        yield Part(name, shown[0], there)
     place = np.searchsorted(edges[1:-1], values, side="left")  # a bin holds its upper edge
     for at in range(len(edges) - 1):
         begin = "from" if at == 0 else "above"
-        yield Part(name, f"{begin} {_say(edges[at], dated)} to {_say(edges[at + 1], dated)}", there & (place == at))
+        yield Part(name, f"{begin} {shown[at]} to {shown[at + 1]}", there & (place == at))
     yield from _present(Part(name, "missing", ~there))
 
 
@@ -101,5 +103,7 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)[:200]
 
 
-def _say(edge: float, dated: bool) -> str:
-    return str(np.datetime64(int(edge), "us"))[:19] if dated else f"{edge:.6g}"
+def _say(edge: float, kind: pa.DataType) -> str:
+    if not pa.types.is_temporal(kind):
+        return f"{edge:.6g}"
+    return str(np.datetime64(int(edge), "us"))[: 10 if pa.types.is_date(kind) else 19]

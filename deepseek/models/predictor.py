@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from deepseek.job import EngineError
 from deepseek.models.folder import model_files
 from deepseek.models.machine import arch, cpu_flags, elf_machine
-from deepseek.models.manifest import MANIFEST_NAME, ModelManifest, check_file
+from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, ModelManifest, check_file
 from deepseek.models.manifest import unreadable as bad_manifest
 from deepseek.models.network import load_network
 from deepseek.models.torchscript import read_archive
@@ -226,10 +227,15 @@ def _open_library(path: Path, manifest: ModelManifest) -> tuple[Callable[[Any], 
     require_tvm()
     use_tvm_threads(_count(manifest, "threads"))
     import tvm
+    import tvm_ffi
     from tvm import relax
 
     try:
-        machine = relax.VirtualMachine(tvm.runtime.load_module(str(path.absolute())), tvm.cpu())
+        with TemporaryDirectory() as folder:
+            # TVM tells a library by its suffix, and a job's inputs have none. `tvm.runtime` would follow the link.
+            named = Path(folder, FILE_NAMES["tvm"])
+            named.symlink_to(path.absolute())
+            machine = relax.VirtualMachine(tvm_ffi.load_module(named), tvm.cpu())
         main = machine["main"]
     except (RuntimeError, OSError, ValueError, AttributeError) as error:
         made = manifest.machine.get("tvm", "an unknown version")

@@ -135,6 +135,7 @@ def sign_in_as(plane, passwords):
     """sign_in_as(page, "approver") -> the page of that person, past the one-time password."""
 
     def enter(page, name: str):
+        page.set_default_navigation_timeout(PATIENCE)
         page.goto(f"{plane}/")
         sign_in(page, name, passwords[name].strip())
         if "password/change" in page.url:

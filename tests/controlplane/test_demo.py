@@ -38,6 +38,11 @@ def test_the_demo_from_nothing(told):
         assert made["production"] == 1
         assert len(set(made["variants"].values())) == 3
         assert set(made["seconds"]) == {"clean", "train", "quantize", "compile", "register"}
+        assert set(made["golden"]["evaluations"]) == set(made["variants"])
+        assert made["golden"]["asked"] == ["no_baseline"]  # the gate stood when the promotion was asked for
+        assert len(made["golden"]["gates"]) == 1
+    assert (forecaster["golden"]["rows"], classifier["golden"]["rows"]) == (1289, 85)
+    assert "Golden set wti-golden-r1: 1,289 held-out rows of wti-clean v1" in printed
     assert "wti-clean v1 <- #1 clean <- wti v1" in printed
     assert not (home / "plane.json").exists()
 
@@ -50,6 +55,14 @@ def test_again_nothing_is_done_twice(told):
     assert "one log-in" not in again.stdout
     repeated = json.loads((home / "demo.json").read_text())
     assert repeated["models"] == facts["models"]
+
+
+def test_the_golden_set_is_the_rows_that_the_training_held_out(told):
+    """Measured anew as a table, the trained form has the figures of its training to the last digit."""
+    for made in told[2]["models"].values():
+        trained, golden = made["golden"]["trained"], made["golden"]["measured"]
+        assert trained
+        assert {name: golden[name] for name in trained} == pytest.approx(trained, rel=1e-9)
 
 
 def test_the_plane_ends_with_the_demo_that_started_it(told):

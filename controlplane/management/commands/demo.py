@@ -23,7 +23,8 @@ from apps.accounts.services import create_token, revoke_token
 from apps.actors import PlaneRole, plane_actor
 from apps.errors import PlaneError
 from controlplane.demo import report
-from controlplane.demo.chain import CLASSIFIER, FORECASTER, Chain, PipelineFailed, Story, seconds_of
+from controlplane.demo.chain import CLASSIFIER, FORECASTER, Chain, JobFailed, Story, seconds_of
+from controlplane.demo.golden import Golden
 from controlplane.demo.tables import breast_cancer_csv, wti_csv
 from controlplane.env import BASE_DIR
 from controlplane.rest_client import Answered, Plane, wait_until_ready
@@ -31,7 +32,7 @@ from controlplane.rest_client import Answered, Plane, wait_until_ready
 PROJECT = "demo"
 STORIES = ((FORECASTER, wti_csv), (CLASSIFIER, breast_cancer_csv))
 ENGINEER = ["read", "data:write", "jobs:write", "runs:write", "models:write"]
-APPROVER = ["read", "approvals:decide"]
+APPROVER = ["read", "models:write", "approvals:decide"]
 
 
 class Command(BaseCommand):
@@ -49,7 +50,7 @@ class Command(BaseCommand):
         status = 1
         try:
             status = self.demonstrate()
-        except (Answered, PlaneError, PipelineFailed, TimeoutError, OSError, subprocess.SubprocessError) as failure:
+        except (Answered, PlaneError, JobFailed, TimeoutError, OSError, subprocess.SubprocessError) as failure:
             self.console.print(f"[red]The demo stopped:[/red] {failure}\nLogs: {self.home / 'logs'}")
         except KeyboardInterrupt:
             status = 130
@@ -67,14 +68,14 @@ class Command(BaseCommand):
             address = self.start_plane()
         with self.token("engineer", ENGINEER) as asks, self.token("approver", APPROVER) as decides:
             planes = [Plane(address, secret, PROJECT, patience=10) for secret in (asks, decides)]
-            chain = Chain(*planes, self.console)
+            chain, golden = Chain(*planes, self.console), Golden(*planes, self.console)
             for story, table in STORIES:
-                self.tell(chain, story, table())
+                self.tell(chain, golden, story, table())
         self.write()
         return 0
 
-    def tell(self, chain: Chain, story: Story, table: bytes) -> None:
-        """One table's way: in, through the pipeline, into the registry, past the approver, to production."""
+    def tell(self, chain: Chain, golden: Golden, story: Story, table: bytes) -> None:
+        """One table's way: in, through the pipeline, into the registry, past gate and approver, to production."""
         self.console.rule(story.model)
         with self.step(f"import {story.dataset}"):
             source = chain.bring_in(story, table)
@@ -82,10 +83,13 @@ class Command(BaseCommand):
             pipeline = chain.make(story, source["number"])
         for step in pipeline["steps"]:
             self.console.print(f"[dim]  {step['name']}: {seconds_of(step):.1f} s[/dim]")
+        with self.step(f"evaluate {story.model}"):
+            measured = golden.guard(story)
         with self.step(f"approve {story.model}"):
             version = chain.promote(story)
         with self.step(f"report {story.model}"):
             self.report(chain.engineer, story, source, pipeline, version)
+            self.report_golden(version, measured, golden.gates(version))
 
     def report(
         self, plane: Plane, story: Story, source: dict[str, Any], pipeline: dict[str, Any], version: dict[str, Any]
@@ -110,6 +114,21 @@ class Command(BaseCommand):
             "production": version["number"],
             "digest": version["digest"],
             "variants": {variant["name"]: variant["digest"] for variant in version["variants"]},
+        }
+
+    def report_golden(self, version: dict[str, Any], measured: list[dict[str, Any]], gates: dict[str, Any]) -> None:
+        """Every form on the golden set, and what the gate said when the promotion was asked for."""
+        self.console.print(report.golden_table(measured))
+        for line in report.gate_lines(gates):
+            self.console.print(line)
+        self.facts["models"][version["model"]]["golden"] = {
+            "set": measured[0]["set"],
+            "rows": measured[0]["rows"],
+            "evaluations": {one["variant"]: one["id"] for one in measured},
+            "trained": report.values_of(version["metrics"]),
+            "measured": report.values_of(measured[0]["metrics"]),
+            "gates": [one["gate"]["id"] for one in gates["gates"]],
+            "asked": [one["verdict"] for one in gates["history"]],
         }
 
     def trace(self, plane: Plane, version: dict[str, Any]) -> None:

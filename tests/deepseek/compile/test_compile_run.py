@@ -6,7 +6,7 @@ import pytest
 from deepseek.models.figures import Figures
 from deepseek.models.machine import arch, elf_machine
 from deepseek.models.manifest import ModelManifest, sha256_of
-from deepseek.models.predictor import load_predictor
+from deepseek.models.predictor import load_predictor, open_model
 from deepseek.models.timing import Timing
 from tests.deepseek.models.making import make_model
 
@@ -55,6 +55,12 @@ def test_the_figures(made):
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 7])
 def test_any_number_of_rows(made, rows):
     assert same(made.model, made.out, ROWS[:rows])
+
+
+def test_a_library_opens_under_the_name_that_a_job_gives_its_input(made, copied):
+    staged = (copied / "model.so").rename(copied / "000")
+    opened = open_model(ModelManifest.read(copied / "model.json"), staged)
+    assert np.array_equal(opened.predict(ROWS), load_predictor(made.out).predict(ROWS))
 
 
 def test_a_bound_call_gives_the_same(made):

@@ -138,6 +138,13 @@ def test_from_a_row_on_forecasts_of_any_lags_share_their_rows(evaluate):
     assert document(out)["left_out"] == 0
 
 
+def test_bins_are_those_of_the_rows_that_are_measured(evaluate):
+    out = evaluate(
+        0, table("forecast", rows=60, day=range(60)), "forecast", horizon=1, first_row=20, slices=[{"column": "day"}]
+    )
+    assert [part["rows"] for part in document(out)["slices"]] == [10, 10, 10, 10]
+
+
 def test_rows_with_gaps_are_left_out_and_told(evaluate):
     gappy = table(x1=[None] * 10 + [1.0] * 110)
     told = document(evaluate(0, gappy))

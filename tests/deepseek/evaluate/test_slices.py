@@ -1,4 +1,4 @@
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -49,10 +49,12 @@ def test_dates_fall_into_bins_and_gaps_are_told():
     days = [date(2024, 1, 1) + timedelta(days=k) for k in range(20)]
     found = counted([*days, None], bins=2)
     assert found == {
-        "from 2024-01-01T00:00:00 to 2024-01-10T12:00:00": 10,
-        "above 2024-01-10T12:00:00 to 2024-01-20T00:00:00": 10,
+        "from 2024-01-01 to 2024-01-10": 10,
+        "above 2024-01-10 to 2024-01-20": 10,
         "missing": 1,
     }
+    hours = [datetime(2024, 1, 1, hour) for hour in range(20)]
+    assert "from 2024-01-01T00:00:00 to 2024-01-01T09:00:00" in counted(hours, bins=2)
 
 
 def test_one_and_the_same_number_is_one_bin():
