@@ -30,7 +30,7 @@ def git(tmp_path):
 @pytest.fixture
 def objects():
     blobs = {path: GitObject("blob", data) for path, data in FILES.items()}
-    trees = trees_of({path: blob.sha for path, blob in blobs.items()})
+    trees = list(trees_of(blobs).values())
     at = datetime(2026, 1, 2, tzinfo=UTC)
     commit = commit_of(tree=trees[-1].sha, before="", author="Wei <wei@plane>", at=at, message="wti v1\n")
     return [*blobs.values(), *trees, commit]
