@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,12 +20,12 @@ from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.intake import About, Intake, Mode, Taken, changed, opened
-from apps.artifacts.many import Stored, batches, hold_many, whole_among
+from apps.artifacts.many import Stored, batches, hold_many, not_whole_among
 from apps.artifacts.store import CHUNK, LocalStore, Store, store
 from apps.datasets.image_heads import SUFFIXES, image_head
 from apps.datasets.images import Images, described
-from apps.datasets.manifest import type_of_files, type_of_path
-from apps.datasets.models import DatasetVersion
+from apps.datasets.manifest import digests_in, type_of_files, type_of_path
+from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.scan_index import ScanIndex, Seen
 from apps.datasets.scanning import Listed, listed
 from apps.datasets.services import add_version, check_name, check_text, ensure_dataset
@@ -108,7 +107,8 @@ def ingest(
     stored = [stored_of(one.path, seen[one.path]) for one in scan.files] + ([table] if table else [])
     rows = [(one.name, one, one.media_type) for one in stored]
     with transaction.atomic():
-        hold_many(actor=actor, project=project, stored=stored)
+        cited = cited_by_newest(project, dataset_name) if scan.seen else set()
+        hold_many(actor=actor, project=project, stored=[one for one in stored if one.digest not in cited])
         done.version, done.is_new = add_version(
             actor=actor,
             dataset=ensure_dataset(actor=actor, project=project, name=dataset_name),
@@ -130,21 +130,26 @@ def scanned(root: Path, index: ScanIndex, at: Store) -> Scan:
     files = listed(root)
     before = index.load(root)
     same = {one.path: before[one.path] for one in files if one.path in before and before[one.path].about == one.about}
-    known = whole_among({seen.digest for seen in same.values()}) if same else {}
-    whole = {digest for digest, size in known.items() if has(at, digest, size)}
+    sizes = {seen.digest: seen.about.size for seen in same.values()}
+    gone = not_whole_among(sizes) | at.lacking(sizes) if sizes else set()
     paths = {one.path for one in files}
     return Scan(
         root,
         files,
-        {path: seen for path, seen in same.items() if seen.digest in whole},
+        {path: seen for path, seen in same.items() if seen.digest not in gone},
         [path for path in before if path not in paths],
     )
 
 
-def has(at: Store, digest: str, size: int) -> bool:
-    with suppress(FileNotFoundError):
-        return at.size(digest) == size
-    return False
+def cited_by_newest(project: Project, dataset_name: str) -> set[str]:
+    """The digests of the newest version, which cannot be deleted before this transaction ends.
+
+    What it cites its project holds, and that is no garbage: of a folder that hardly changes, few rows are to be written.
+    """
+    dataset = Dataset.objects.filter(project=project, name=dataset_name).first()
+    there = DatasetVersion.objects.filter(dataset=dataset, deleted_at=None).order_by("-number")
+    newest = there.select_for_update().first() if dataset else None
+    return digests_in(newest.manifest) if newest else set()
 
 
 def taken_in(
