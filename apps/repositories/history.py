@@ -15,11 +15,14 @@ from django.db import transaction
 
 from apps.datasets.manifest import parents
 from apps.datasets.models import Dataset, DatasetVersion
-from apps.repositories.attributes import ATTRIBUTES, is_kept, with_lines_for
+from apps.repositories.attributes import ATTRIBUTES, KEPT, with_lines_for
 from apps.repositories.models import Commit, Objects
 from apps.repositories.objects import GitObject, commit_of, pointer, stored, trees_of
 
-GITS_OWN = {".git", "git~1"}  # no client checks such a path out
+# In any folder: a name that is Git's own, whatever its case, which no client checks out; and what Git keeps there.
+NOT_SHOWN = re.compile(
+    rf"(?:\A|/)(?:(?i:\.git|git~1)(?:/|\Z)|(?:{'|'.join(map(re.escape, sorted(KEPT)))})\Z)", re.ASCII
+)
 BATCH = 100  # versions whose commits are made in one transaction
 
 
@@ -135,12 +138,8 @@ def folders_of(paths: Iterable[str]) -> set[str]:
 
 def pointers_of(version: DatasetVersion) -> dict[str, bytes]:
     """{path: LFS pointer} of the files that Git can show: not those with a name that is its own."""
-    rows = {str(row["path"]): row for row in json.loads(version.manifest)["files"]}
-    return {
-        path: pointer(row["sha256"], row["size"])
-        for path, row in rows.items()
-        if not is_kept(path) and GITS_OWN.isdisjoint(path.lower().split("/"))
-    }
+    rows = json.loads(version.manifest)["files"]
+    return {row["path"]: pointer(row["sha256"], row["size"]) for row in rows if not NOT_SHOWN.search(row["path"])}
 
 
 def one_line(text: str) -> str:
