@@ -111,7 +111,8 @@ def ingest(
         rows = [(one.name, one, one.media_type) for one in stored]
         with transaction.atomic():
             cited = cited_by_newest(project, dataset_name) if scan.seen else set()
-            hold_many(actor=actor, project=project, stored=[one for one in stored if one.digest not in cited])
+            came = [one for one in stored if one.name in fresh or one.digest not in cited]  # what was read may heal
+            hold_many(actor=actor, project=project, stored=came)
             done.version, done.is_new = add_version(
                 actor=actor,
                 dataset=ensure_dataset(actor=actor, project=project, name=dataset_name),
