@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection, models, transaction
 from django.utils import timezone
@@ -26,8 +25,7 @@ from apps.audit.services import record
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """Bytes in the store, and what the project is to call them."""
 
     digest: str
@@ -44,6 +42,8 @@ def hold_many(*, actor: Actor, project: Project, stored: Sequence[Stored]) -> No
     """
     policy.require(actor, "artifact.take_in", project)
     wanted = {one.digest: one for one in stored}
+    if not wanted:
+        return
     with transaction.atomic():
         now = connection.ops.adapt_datetimefield_value(timezone.now())
         lock_or_make(actor, list(wanted.values()), now)
@@ -90,14 +90,29 @@ def held_among(project_id: int, digests: Collection[str]) -> set[str]:
         return {digest for (digest,) in cursor.fetchall()}
 
 
-def whole_among(digests: Collection[str]) -> dict[str, int]:
-    """{digest: size} of those of `digests` that are artifacts, not damaged."""
-    among_them, value = among("digest", digests)
-    table = Artifact._meta.db_table
-    query = f"SELECT digest, size FROM {table} WHERE damaged_at IS NULL AND {among_them}"  # noqa: S608
+def not_held_among(project_id: int, digests: Collection[str]) -> set[str]:
+    """Those of `digests` that the project does not hold."""
+    table = Holding._meta.db_table
+    return without(f"SELECT 1 FROM {table} WHERE project_id = %s AND artifact_id = each.value", [project_id], digests)  # noqa: S608
+
+
+def not_whole_among(digests: Collection[str]) -> set[str]:
+    """Those of `digests` that are no artifact, or a damaged one."""
+    return without(
+        f"SELECT 1 FROM {Artifact._meta.db_table} WHERE damaged_at IS NULL AND digest = each.value",  # noqa: S608
+        [],
+        digests,
+    )
+
+
+def without(row: str, values: Sequence[Any], digests: Collection[str]) -> set[str]:
+    """Those of `digests` for which the query `row` of each.value finds none: few of many, so it is they that travel."""
+    is_postgres = connection.vendor == "postgresql"
+    each = "unnest(%s::text[]) AS each(value)" if is_postgres else "json_each(%s) AS each"
+    given = list(digests) if is_postgres else json.dumps(list(digests))
     with connection.cursor() as cursor:
-        cursor.execute(query, [value])
-        return dict(cursor.fetchall())
+        cursor.execute(f"SELECT each.value FROM {each} WHERE NOT EXISTS ({row})", [given, *values])  # noqa: S608
+        return {digest for (digest,) in cursor.fetchall()}
 
 
 def among(column: str, values: Collection[str]) -> tuple[str, Any]:

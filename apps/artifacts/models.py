@@ -51,7 +51,7 @@ class Collected(models.Model):
 class Holding(models.Model):
     """A project holds an artifact under a name: whoever sent the bytes, or made them, may see them."""
 
-    project = models.ForeignKey(Project, models.CASCADE, related_name="holdings")
+    project = models.ForeignKey(Project, models.CASCADE, related_name="holdings", db_index=False)  # holding_once has it
     artifact = models.ForeignKey(Artifact, models.PROTECT, related_name="holdings")
     name = models.CharField(max_length=255, blank=True)
     media_type = models.CharField(max_length=120, default="application/octet-stream")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from json.encoder import encode_basestring as quoted
+from typing import Protocol
 from urllib.parse import quote, unquote
 
-from apps.canonical import canonical_json
 from apps.datasets.inspection import check_dialect
 from apps.errors import Invalid
 
@@ -17,6 +18,7 @@ SCHEMA = "plane/dataset-manifest/v1"
 PATH_LIMIT = 255
 FILES_LIMIT = 200_000  # their manifest is one text of some 40 MB, read whole only to be compared or sent
 FILES_AT_ONCE = 10_000  # named in one body; whoever has more ingests a folder, or pushes
+PLAINEST_PATH = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*\Z", re.ASCII)  # a look that costs a third of the next one
 PLAIN_PATH = re.compile(r"(?!/)(?!.*(?:^|/)\.{0,2}(?:/|\Z))[\x21-\x5b\x5d-\x7e ]{1,255}\Z")  # most, in one look
 CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"
@@ -48,11 +50,17 @@ class Dialect:
 def manifest_text(files: Sequence[VersionFile]) -> str:
     """The canonical text whose digest names the version; Invalid for no file, or one with a path of nonsense."""
     check_files(files)
-    rows: list[dict[str, Any]] = [
-        {"path": path, "sha256": artifact.digest, "size": artifact.size, "media_type": media_type}
+    # What canonical_json makes of these rows, in a quarter of the time: of ten thousand files, that counts.
+    rows = ",".join(
+        f'{{"media_type":{quoted(media_type)},"path":{quoted(path)},"sha256":"{artifact.digest}","size":{artifact.size}}}'
         for path, artifact, media_type in sorted(files, key=lambda file: file[0])
-    ]
-    return canonical_json({"schema": SCHEMA, "files": rows})
+    )
+    return f'{{"files":[{rows}],"schema":{quoted(SCHEMA)}}}'
+
+
+def digests_in(manifest: str) -> set[str]:
+    """The digests that a manifest names."""
+    return {row["sha256"] for row in json.loads(manifest)["files"]}
 
 
 def check_files(files: Sequence[VersionFile]) -> None:
@@ -78,6 +86,9 @@ def check_files(files: Sequence[VersionFile]) -> None:
                 hint="Rename it.",
             )
         seen.add(path)
+    folders = {path.rpartition("/")[0] for path in seen}
+    if seen.isdisjoint(folders.union(*map(parents, folders))):
+        return
     for index, (path, _, _) in enumerate(files):
         folder = next((parent for parent in parents(path) if parent in seen), None)
         if folder is not None:
@@ -109,7 +120,7 @@ def parents(path: str) -> list[str]:
 
 def check_path(path: str, field: str) -> None:
     """Raise Invalid for anything but a relative POSIX path that means the same on every machine."""
-    if PLAIN_PATH.match(path):
+    if (PLAINEST_PATH.match(path) and len(path) <= PATH_LIMIT) or PLAIN_PATH.match(path):
         return
     reason = (
         "is empty"
@@ -140,13 +151,15 @@ def check_path(path: str, field: str) -> None:
 
 def type_of_path(path: str) -> str:
     """The media type that the end of a file's name suggests."""
-    return next((kind for suffix, kind in BY_SUFFIX.items() if path.lower().endswith(suffix)), UNKNOWN)
+    return BY_SUFFIX.get(path[path.rfind(".") :].lower(), UNKNOWN)
 
 
 def type_of_files(files: Sequence[VersionFile]) -> str:
     """The media type of a version: of its first table, else of its only file, else unknown."""
-    kinds = [media_type for _, _, media_type in sorted(files, key=lambda file: file[0])]
-    return next((kind for kind in kinds if is_table(kind)), kinds[0] if len(kinds) == 1 else UNKNOWN)
+    if len(files) == 1:
+        return files[0][2]
+    tables = {kind for kind in {kind for _, _, kind in files} if is_table(kind)}
+    return min(((path, kind) for path, _, kind in files if kind in tables), default=("", UNKNOWN))[1]
 
 
 def csv_type(dialect: Dialect) -> str:

@@ -108,9 +108,10 @@ class DatasetVersion(models.Model):
 
 
 class DatasetFile(models.Model):
-    version = models.ForeignKey(DatasetVersion, models.CASCADE, related_name="files")
+    # Without indexes of their own: those below begin with the same columns, and ten thousand rows come at once.
+    version = models.ForeignKey(DatasetVersion, models.CASCADE, related_name="files", db_index=False)
     path = models.CharField(max_length=255)
-    artifact = models.ForeignKey(Artifact, models.PROTECT, related_name="+")
+    artifact = models.ForeignKey(Artifact, models.PROTECT, related_name="+", db_index=False)
     media_type = models.CharField(max_length=120)
 
     class Meta:

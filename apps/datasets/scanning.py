@@ -60,15 +60,15 @@ def walked(folder: str, before: str, real: str) -> Iterator[Listed]:
     except OSError as error:
         raise unreadable(Path(folder), error) from error
     for entry in found:
-        path = before + entry.name
-        check_path(path, entry.path)
+        file, path = entry.path, before + entry.name
+        check_path(path, file)
         try:
             if entry.is_dir(follow_symlinks=False):
-                yield from walked(entry.path, f"{path}/", real)
+                yield from walked(file, f"{path}/", real)
                 continue
             about = entry.stat(follow_symlinks=False)
         except OSError as error:
-            raise unreadable(Path(entry.path), error) from error
+            raise unreadable(Path(file), error) from error
         if not stat.S_ISREG(about.st_mode):
-            refuse_special(Path(entry.path), about.st_mode)
-        yield Listed(path, entry.path, About.of(about), f"{real}/{path}")
+            refuse_special(Path(file), about.st_mode)
+        yield Listed(path, file, About.of(about), f"{real}/{path}")

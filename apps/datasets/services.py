@@ -12,7 +12,7 @@ from django.utils import timezone
 from apps import policy
 from apps.accounts.models import SLUG, Project
 from apps.actors import Actor
-from apps.artifacts.many import held_among, insert
+from apps.artifacts.many import insert, not_held_among
 from apps.artifacts.models import Artifact
 from apps.artifacts.services import usable
 from apps.audit import services as audit
@@ -316,8 +316,7 @@ def insert_dataset(actor: Actor, project: Project, name: str, description: str) 
 
 def check_held(project_id: int, artifacts: Sequence[Bytes]) -> None:
     """Raise Invalid for an artifact that the project does not hold; another project may, and keeps it to itself."""
-    wanted = {artifact.digest for artifact in artifacts}
-    missing = sorted(wanted - held_among(project_id, wanted))
+    missing = sorted(not_held_among(project_id, {artifact.digest for artifact in artifacts}))
     if missing:
         raise Invalid(
             f"The project holds no artifact {missing[0]}.",

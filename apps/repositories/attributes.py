@@ -10,7 +10,7 @@ KEPT = frozenset({ATTRIBUTES, ".gitignore", ".lfsconfig"})  # of Git itself, in 
 LFS = "filter=lfs diff=lfs merge=lfs -text"
 FROM_THE_START = ("*.csv", "*.parquet")
 SUFFIX = re.compile(r"\.[A-Za-z0-9_-]+")
-ESCAPES = {"[": "[[]", "]": "[]]", "*": "[*]", "?": "[?]", " ": "[[:space:]]"}
+ESCAPES = str.maketrans({"[": "[[]", "]": "[]]", "*": "[*]", "?": "[?]", " ": "[[:space:]]"})
 
 
 def is_kept(path: str) -> bool:
@@ -23,7 +23,7 @@ def pattern_for(path: str) -> str:
     dot = name.rfind(".")
     if dot > 0 and SUFFIX.fullmatch(name[dot:]):
         return f"*{name[dot:]}"
-    return "/" + "".join(ESCAPES.get(letter, letter) for letter in path)
+    return "/" + path.translate(ESCAPES)
 
 
 def with_lines_for(kept: Mapping[str, str], paths: Iterable[str]) -> dict[str, str]:

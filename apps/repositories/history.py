@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from django.db import transaction
 
 from apps.datasets.manifest import parents
 from apps.datasets.models import Dataset, DatasetVersion
-from apps.repositories.attributes import is_kept, with_lines_for
+from apps.repositories.attributes import ATTRIBUTES, KEPT, with_lines_for
 from apps.repositories.models import Commit, Objects
 from apps.repositories.objects import GitObject, commit_of, pointer, stored, trees_of
 
-GITS_OWN = {".git", "git~1"}  # no client checks such a path out
+# In any folder: a name that is Git's own, whatever its case, which no client checks out; and what Git keeps there.
+NOT_SHOWN = re.compile(
+    rf"(?:\A|/)(?:(?i:\.git|git~1)(?:/|\Z)|(?:{'|'.join(map(re.escape, sorted(KEPT)))})\Z)", re.ASCII
+)
 BATCH = 100  # versions whose commits are made in one transaction
 
 
@@ -56,16 +60,17 @@ def root(dataset: Dataset) -> Commit:
 
 
 def append(dataset: Dataset, last: Commit, version: DatasetVersion) -> Commit:
-    files = pointers_of(version)
-    folders = {folder for path in files for folder in parents(path)}
+    files, before = pointers_of(version), made_before(last)
+    folders = folders_of(files)
     kept = {
         path: text
         for path, text in last.kept.items()
         if path not in folders and files.keys().isdisjoint(parents(path))  # a path is a file or a folder
     }
-    kept = with_lines_for(kept, files)
+    # Where the plane wrote what stands there, the files of that commit have their lines.
+    kept = with_lines_for(kept, files.keys() - before.keys() if ATTRIBUTES in kept else files)
     by, at = version.created_by, version.created_at
-    return add(dataset, last, version, kept, files, by, at, message_of(dataset, version))
+    return add(dataset, last, version, kept, files, by, at, message_of(dataset, version), before)
 
 
 def message_of(dataset: Dataset, version: DatasetVersion) -> str:
@@ -85,15 +90,23 @@ def add(
     by: str,
     at: datetime,
     message: str,
+    before: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Commit:
-    """One commit on top of `last`, with the objects that it adds to what `last` is known to have."""
-    objects = objects_of(kept, files)
+    """One commit on top of `last`, with the objects that it adds to `before`, what `last` is known to have.
+
+    A folder in which nothing differs has the tree that it had, so it is not added.
+    """
+    texts = {path: text.encode() for path, text in kept.items()} | dict(files)
+    blobs = {path: GitObject("blob", data) for path, data in texts.items()}
+    trees = trees_of(blobs)
+    there = set(before.values())
+    differ = {path for path, data in texts.items() if before.get(path) != data} | (before.keys() - texts.keys())
+    touched = folders_of(differ) | {""}
+    fresh = [blob for path, blob in blobs.items() if path in differ and blob.data not in there]
+    fresh += [tree for folder, tree in trees.items() if folder in touched]
     name = re.sub(r"[<>\x00-\x1f\x7f]", "", by).strip(" .,:;\"'\\") or "plane"
     author = f"{name} <{re.sub(r'[^A-Za-z0-9._-]', '-', name)}@plane>"
-    tree = objects[-1].sha
-    made = commit_of(tree=tree, before=last.sha if last else "", author=author, at=at, message=message)
-    known = known_to(last)
-    fresh = {one.sha: one for one in [*objects, made] if one.sha not in known}
+    made = commit_of(tree=trees[""].sha, before=last.sha if last else "", author=author, at=at, message=message)
     commit = Commit.objects.create(
         dataset=dataset,
         position=last.position + 1 if last else 0,
@@ -103,35 +116,30 @@ def add(
         authored_at=at,
         kept=dict(kept),
     )
-    Objects.objects.create(commit=commit, data=stored(fresh.values()))
+    Objects.objects.create(commit=commit, data=stored({one.name: one for one in [*fresh, made]}.values()))
     return commit
 
 
-def objects_of(kept: Mapping[str, str], files: Mapping[str, bytes]) -> list[GitObject]:
-    """Every blob and tree; the root is the last."""
-    blobs = {path: GitObject("blob", text.encode()) for path, text in kept.items()}
-    blobs |= {path: GitObject("blob", data) for path, data in files.items()}
-    return [*blobs.values(), *trees_of({path: blob.sha for path, blob in blobs.items()})]
-
-
-def known_to(last: Commit | None) -> set[str]:
-    """Objects that are in the repository for certain: those of a commit that the plane made, whose version is there.
+def made_before(last: Commit) -> dict[str, bytes]:
+    """{path: data} that is in the repository for certain: of a commit that the plane made, whose version is there.
 
     What a push brought is not looked into: what it has too is stored a second time, which does no harm.
     """
-    if last is None or last.pack_id is not None or last.version is None:
-        return set()
-    return {one.sha for one in objects_of(last.kept, pointers_of(last.version))}
+    if last.pack_id is not None or last.version is None:
+        return {}
+    return {path: text.encode() for path, text in last.kept.items()} | pointers_of(last.version)
+
+
+def folders_of(paths: Iterable[str]) -> set[str]:
+    """Every folder on the way to one of these paths, but the root."""
+    inner = {path.rpartition("/")[0] for path in paths} - {""}
+    return inner.union(*(parents(folder) for folder in inner))
 
 
 def pointers_of(version: DatasetVersion) -> dict[str, bytes]:
     """{path: LFS pointer} of the files that Git can show: not those with a name that is its own."""
-    rows = {str(row["path"]): row for row in json.loads(version.manifest)["files"]}
-    return {
-        path: pointer(row["sha256"], row["size"])
-        for path, row in rows.items()
-        if not is_kept(path) and GITS_OWN.isdisjoint(path.lower().split("/"))
-    }
+    rows = json.loads(version.manifest)["files"]
+    return {row["path"]: pointer(row["sha256"], row["size"]) for row in rows if not NOT_SHOWN.search(row["path"])}
 
 
 def one_line(text: str) -> str:

@@ -13,24 +13,30 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 KINDS = {"commit": 1, "tree": 2, "blob": 3}
 RECORD = struct.Struct(">B20sII")
 POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-\d+-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n?"
 )
+SMALL = 256  # bytes that are stored as they are: setting zlib up takes longer than all else that is done to a pointer
 POINTER_LIMIT = 1024  # bytes: a larger blob is never taken for a pointer, as git-lfs does it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GitObject:
     kind: str  # commit | tree | blob
     data: bytes
 
+    @cached_property
+    def name(self) -> bytes:
+        head = f"{self.kind} {len(self.data)}\0".encode()
+        return hashlib.sha1(head + self.data, usedforsecurity=False).digest()
+
     @property
     def sha(self) -> str:
-        head = f"{self.kind} {len(self.data)}\0".encode()
-        return hashlib.sha1(head + self.data, usedforsecurity=False).hexdigest()
+        return self.name.hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +60,24 @@ def pointed(data: bytes) -> tuple[str, int] | None:
     return (found[1].decode(), int(found[2])) if found else None
 
 
-def trees_of(files: Mapping[str, str]) -> list[GitObject]:
-    """The trees of {path: SHA-1 of its blob}, folders first, the root last."""
-    rows: dict[str, list[tuple[bytes, bytes, str]]] = {"": []}
-    for path, sha in files.items():
-        folder = above = parent(path)
+def trees_of(files: Mapping[str, GitObject]) -> dict[str, GitObject]:
+    """{folder: its tree} of {path: blob}, folders first, the root, "", last."""
+    rows: dict[str, list[tuple[bytes, bytes]]] = {"": []}  # what Git sorts by, and what stands in the tree
+    for path, blob in files.items():
+        folder, _, last = path.rpartition("/")
+        above = folder
         while above not in rows:
             rows[above] = []
             above = parent(above)
-        rows[folder].append((path.rpartition("/")[2].encode(), b"100644", sha))
-    made: list[GitObject] = []
+        name = last.encode()
+        rows[folder].append((name, b"100644 " + name + b"\0" + blob.name))
+    made: dict[str, GitObject] = {}
     for folder in sorted(rows, key=lambda each: -each.count("/") - bool(each)):  # the deepest first
-        # Git sorts a folder as if its name ended in a slash.
-        inside = sorted(rows[folder], key=lambda row: row[0] + (b"/" if row[1] == b"40000" else b""))
-        parts = (b"%s %s\0%s" % (mode, name, bytes.fromhex(sha)) for name, mode, sha in inside)
-        made.append(GitObject("tree", b"".join(parts)))
+        tree = made[folder] = GitObject("tree", b"".join([row for _, row in sorted(rows[folder])]))
         if folder:
-            rows[parent(folder)].append((folder.rpartition("/")[2].encode(), b"40000", made[-1].sha))
+            name = folder.rpartition("/")[2].encode()
+            # Git sorts a folder as if its name ended in a slash.
+            rows[parent(folder)].append((name + b"/", b"40000 " + name + b"\0" + tree.name))
     return made
 
 
@@ -89,9 +96,16 @@ def commit_of(*, tree: str, before: str, author: str, at: datetime, message: str
 def stored(objects: Iterable[GitObject]) -> bytes:
     made = bytearray()
     for one in objects:
-        body = zlib.compress(one.data, 6)
-        made += RECORD.pack(KINDS[one.kind], bytes.fromhex(one.sha), len(one.data), len(body)) + body
+        body = unpressed(one.data) if len(one.data) < SMALL else zlib.compress(one.data, 6)
+        made += RECORD.pack(KINDS[one.kind], one.name, len(one.data), len(body)) + body
     return bytes(made)
+
+
+def unpressed(data: bytes) -> bytes:
+    """What zlib reads as `data`, without being pressed: one stored block (RFC 1950, and 3.2.4 of RFC 1951)."""
+    size = len(data)
+    head = b"\x78\x01\x01" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little")
+    return head + data + zlib.adler32(data).to_bytes(4, "big")
 
 
 def read_stored(data: bytes) -> Iterator[Packed]:

@@ -5,7 +5,7 @@ import pytest
 from django.db import connection
 
 from apps.audit.models import AuditRecord
-from apps.canonical import sha256_hex
+from apps.canonical import canonical_json, sha256_hex
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.errors import Invalid, NotFound, Refused
 
@@ -25,6 +25,11 @@ def test_the_manifest_names_the_version(added, held, dataset):
     assert version.digest == sha256_hex(version.manifest)
     assert (version.number, version.size, dataset.versions_count) == (1, 3, 1)
     assert version.digest in AuditRecord.objects.get(action="dataset.add_version").body
+
+
+def test_the_manifest_is_canonical_whatever_the_names(added, held):
+    version, _ = added({'quote"d, {odd}': held(b"q"), "资料/三.csv": held(b"c"), "plain/a.txt": held(b"")})
+    assert version.manifest == canonical_json(json.loads(version.manifest))
 
 
 def test_the_order_of_files_does_not_matter_and_the_same_is_found(added, held):

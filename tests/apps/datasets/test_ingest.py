@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 
 import pytest
+from django.utils import timezone
 
 from apps.artifacts.intake import Intake
 from apps.artifacts.models import Artifact, Holding
@@ -95,6 +97,30 @@ def test_what_the_store_lost_is_read_again(take):
     store().path_of(sha256_hex(LARGE)).unlink()
     assert take().read == 1
     assert store().verify(sha256_hex(LARGE))
+
+
+def test_what_a_scrub_found_damaged_is_read_again(take):
+    take()
+    Artifact.objects.filter(digest=sha256_hex(LARGE)).update(damaged_at=timezone.now())
+    assert take().read == 1
+    assert Artifact.objects.get(digest=sha256_hex(LARGE)).damaged_at is None
+
+
+def test_what_the_newest_version_cites_is_not_touched_again_and_what_an_older_one_does_is(take, folder):
+    take()
+    (folder / "b.bin").rename(folder.parent / "aside")
+    take()
+    Artifact.objects.update(touched_at=None)
+    (folder.parent / "aside").rename(folder / "b.bin")
+    take()
+    assert list(Artifact.objects.exclude(touched_at=None).values_list("digest", flat=True)) == [sha256_hex(LARGE)]
+
+
+def test_cycles_are_looked_for_again_afterwards(take, folder):
+    take()
+    with pytest.raises(Invalid):
+        take(folder / "absent")
+    assert gc.isenabled()
 
 
 def test_one_file(take, folder):

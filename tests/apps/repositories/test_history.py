@@ -11,6 +11,7 @@ import pytest
 from apps.datasets.models import DatasetVersion
 from apps.repositories import folders, history
 from apps.repositories.models import Commit
+from apps.repositories.objects import KINDS, read_stored
 
 pytestmark = [pytest.mark.django_db, pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")]
 
@@ -40,6 +41,23 @@ def test_the_folder_says_what_the_rows_say(dataset, added):
     git(folder, "fsck", "--full", "--strict")
     assert git(folder, "show", "main:LICENSE").startswith("version https://git-lfs.github.com/spec/v1\noid sha256:")
     assert "/LICENSE filter=lfs" in git(folder, "show", "main:.gitattributes")
+
+
+def test_a_commit_adds_only_what_differs_from_the_one_before(dataset, added):
+    files = {"a/x.csv": b"x", "b/y.csv": b"y", "b/c/z.csv": b"z"}
+    added(files)
+    added({**files, "b/y.csv": b"other"})
+    data = Commit.objects.get(dataset=dataset, position=2).added.data
+    kinds = [KINDS["blob"], KINDS["tree"], KINDS["tree"], KINDS["commit"]]  # y.csv, b and the root
+    assert [one.kind for one in read_stored(bytes(data))] == kinds
+    git(folders.up_to_date(dataset), "fsck", "--full", "--strict")
+
+
+def test_what_goes_is_in_no_tree_any_more(dataset, added):
+    added({"a/x.csv": b"x", "b/y.csv": b"y"})
+    added({"a/x.csv": b"x"})
+    shown = git(folders.up_to_date(dataset), "ls-tree", "-r", "--name-only", "main").split()
+    assert shown == [".gitattributes", "a/x.csv"]
 
 
 def test_commits_are_the_same_when_they_are_made_again(dataset, added):

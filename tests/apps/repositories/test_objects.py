@@ -5,11 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import zlib
 from datetime import UTC, datetime
 
 import pytest
 
-from apps.repositories.objects import GitObject, commit_of, pack_of, pointed, pointer, read_stored, stored, trees_of
+from apps.repositories.objects import (
+    GitObject,
+    commit_of,
+    pack_of,
+    pointed,
+    pointer,
+    read_stored,
+    stored,
+    trees_of,
+    unpressed,
+)
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 FILES = {"a.csv": b"1\n", "a/b.txt": b"2\n", "a-b": b"", "a/c/d": b"3\n", "ab": b"4\n", "数据/表.csv": "一\n".encode()}
@@ -30,7 +41,7 @@ def git(tmp_path):
 @pytest.fixture
 def objects():
     blobs = {path: GitObject("blob", data) for path, data in FILES.items()}
-    trees = trees_of({path: blob.sha for path, blob in blobs.items()})
+    trees = list(trees_of(blobs).values())
     at = datetime(2026, 1, 2, tzinfo=UTC)
     commit = commit_of(tree=trees[-1].sha, before="", author="Wei <wei@plane>", at=at, message="wti v1\n")
     return [*blobs.values(), *trees, commit]
@@ -42,6 +53,11 @@ def test_git_reads_what_was_packed(git, objects):
     listed = git("-c", "core.quotePath=false", "ls-tree", "-r", "--name-only", objects[-1].sha).decode().split("\n")
     assert set(filter(None, listed)) == set(FILES)
     assert git("cat-file", "blob", f"{objects[-1].sha}:a/c/d") == b"3\n"
+
+
+@pytest.mark.parametrize("data", [b"", b"x", pointer("ab" * 32, 7), b"y" * 255])
+def test_what_is_stored_unpressed_is_read_by_zlib(data):
+    assert zlib.decompress(unpressed(data)) == data
 
 
 def test_a_pointer_is_read_as_it_is_written():
