@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +83,8 @@ def _bins(column: pa.ChunkedArray, name: str, bins: int, dated: bool) -> Iterato
     else:
         values = numbers(column)
     there = np.isfinite(values)
-    cuts, method = np.linspace(0, 1, bins + 1), "lower" if dated else "linear"  # no edge between two days
+    cuts = np.linspace(0, 1, bins + 1)
+    method: Literal["lower", "linear"] = "lower" if dated else "linear"  # no edge between two days
     edges = np.unique(np.quantile(values[there], cuts, method=method)) if there.any() else np.empty(0)
     shown = [_say(edge, column.type) for edge in edges]
     if len(edges) == 1:
