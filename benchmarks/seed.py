@@ -3,9 +3,9 @@
     make demo                                              first: its two chains are what is copied
     python benchmarks/seed.py [--times 1]                  the plane of PLANE_HOME or DATABASE_URL
 
-Rows are written past the services, so that ten times as many take minutes and not days, and the audit trail tells only
-of what the demo did and of SEALED records more. It is for looking and measuring: refused on a plane that holds anything
-else than the demo, and twice on the same plane. The same `--times` makes the same rows.
+Rows are written past the services; ten times as many jobs and runs are copies by SQL, so that it takes minutes and not
+days. The audit trail tells only of what the demo did and of SEALED records more. It is for looking and measuring:
+refused on a plane that holds anything else than the demo, and twice on the same plane.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from apps.lineage.models import Edge  # noqa: E402
 from apps.nodes.models import Node, NodeSample  # noqa: E402
 from apps.pipelines.models import Pipeline, PipelineStep  # noqa: E402
 from apps.registry.models import Model, ModelVersion, Variant  # noqa: E402
-from benchmarks import seed_telemetry  # noqa: E402
+from benchmarks import seed_beside, seed_telemetry, seed_times  # noqa: E402
 
 CHAINS = 1670
 SINGLE_JOBS = 1640  # 1,670 chains of five, these, and the demo's own ten: 10,000
@@ -467,13 +467,22 @@ def main() -> None:
     default = Experiment.objects.get(project=project, number=0)
     numbered = enumerate(TOPICS, Experiment.objects.filter(project=project).count())
     seed.experiments = [default, *(Experiment.objects.create(project=project, number=n, name=t) for n, t in numbered)]
-    add_single_jobs(seed, templates[0].jobs[0], SINGLE_JOBS * asked.times)
-    add_chains(seed, templates, CHAINS * asked.times)
-    add_datasets(seed, DATASET_VERSIONS * asked.times)
-    add_approvals(seed, add_models(seed, MODEL_VERSIONS * asked.times), APPROVALS * asked.times)
+    last = Job.objects.latest("pk").pk, Pipeline.objects.latest("pk").pk
+    add_single_jobs(seed, templates[0].jobs[0], SINGLE_JOBS)
+    add_chains(seed, templates, CHAINS)
+    seed_times.multiply(*last, asked.times)
+    add_rest(seed)
+
+
+def add_rest(seed: Seed) -> None:
+    """What is not of jobs: few enough to be made one by one."""
+    times = seed.times
+    add_datasets(seed, DATASET_VERSIONS * times)
+    add_approvals(seed, add_models(seed, MODEL_VERSIONS * times), APPROVALS * times)
     seed_telemetry.add_samples(seed.nodes, seed.now, seed.random)
     seed_telemetry.tally_all()
-    add_records(seed, SEALED * asked.times)
+    add_records(seed, SEALED * times)
+    seed_beside.add_all(seed.project, times, seed.now)
     counted = (Job, Run, Metric, MetricPoint, Pipeline, DatasetVersion, ModelVersion, Approval, Edge, JobEvent)
     for kind in (*counted, MetricBucket, NodeSample, QueueSample):
         print(f"{kind.__name__:16} {kind.objects.count():>12,}")
