@@ -65,9 +65,19 @@ def test_the_filter_that_finds_a_group_alone(four):
 def test_the_cost_has_an_end(four, monkeypatch, django_assert_num_queries):
     monkeypatch.setattr(grouping, "GROUPED", 2)
     monkeypatch.setattr(grouping, "GROUPS", 1)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         _groups, found = told()
     assert (found.cut, found.more, len(found.groups)) == (True, True, 1)
+
+
+def test_opened_groups_cost_one_query_however_many(four, django_assert_num_queries):
+    with django_assert_num_queries(4):
+        groups, _found = told(opened=["=adam", "=sgd", "-"])
+    assert {key: [run.name for run in group.opened] for key, group in groups.items()} == {
+        "=adam": ["c", "b"],
+        "=sgd": ["a"],
+        "-": ["d"],
+    }
 
 
 @pytest.mark.parametrize("by", ["", "name", "params.", "params.\x00", "metrics.loss", "tags." + "x" * 251])
