@@ -48,14 +48,13 @@ ASKED = (
     f"{RUNS}/compare?{{many}}&sx=seed&sy=test/rmse&sc=dropout",
     f"{RUNS}/{{run}}/metrics?smooth=0.6&x=time",
     "/p/demo/jobs?state=failed",
-    "/p/demo/jobs?sort=-took",
+    "/p/demo/jobs?sort=state",
     f"{MODEL}/baselines?set=holdout-0000-r1&metric=mae",
     f"{MODEL}/{{measured}}",
     f"{MODEL}/{{measured}}/evaluations",
     f"{MODEL}/{{measured}}/compare",
     f"{MODEL}/{{measured}}/variants",
     "/p/demo/holds?released=1",
-    "/p/demo/logged-models/{logged}",
     "/p/demo/lineage/foreign_job/{foreign}",
     "/p/demo/lineage/dataset_version/{version}?depth=25",
     "/p/demo/lineage/dataset_version/{version}?list=all",
@@ -64,7 +63,7 @@ ASKED = (
     "/search?q=wti",
     "/search?q=weld",
     "/audit?action=job.running",
-    "/p/demo/data/{dataset}?sort=-made",
+    "/p/demo/data/{dataset}?sort=-size",
     "/p/demo/pipelines?state=failed",
     "/api/v1/projects/demo/models/{model}/versions/{measured}/card.md",
     "/api/v1/projects/demo/models/{model}/versions/{measured}/card.html",
@@ -137,10 +136,11 @@ def asked_of(plane: Any, everything: bool) -> Iterator[tuple[str, str]]:
     """(what it is called, address) of all that is measured."""
     from tests import walking
 
+    names = names_of(plane)
     for route in walking.routes():
         if not walking.left_out(route) and (everything or not route.startswith("api/")):
-            yield route, walking.address(route, plane)
-    names = names_of(plane)
+            where = walking.address(route, plane).replace("?from=s0", "?from=clean")  # a step of the demo's pipeline
+            yield route, where.replace(walking.MODEL_ID, names["logged"] or walking.MODEL_ID)
     for asked in ASKED:
         yield asked.lstrip("/"), asked.format(**names)
 
