@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection, models
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
 from django.db.models.expressions import RawSQL
 
 from apps.errors import Invalid
@@ -72,15 +72,16 @@ def check_group(by: str) -> None:
 
 
 def group_runs(found: QuerySet[Run], by: str, metric: str, opened: Sequence[str]) -> Grouped:
-    """Three queries, and one for all groups that are opened. The rows are put together here: joined by the database,
+    """Two queries, and one for all groups that are opened. The rows are put together here: joined by the database,
     five thousand runs would be read again for each."""
     check_group(by)
     columns = ("pk", "started_at", "experiment__number", "experiment__name")
     rows = list(found.order_by("-started_at", "-id").values_list(*columns)[: GROUPED + 1])
     runs = rows[:GROUPED]
     ids = [row[0] for row in runs]
-    common = {row[0]: row[2] for row in runs} if by == EXPERIMENT else values_of(by, ids)
-    numbers = numbers_of(metric, ids)
+    common, numbers = told_of(by, metric, ids)
+    if by == EXPERIMENT:
+        common = {row[0]: row[2] for row in runs}
     members: dict[Any, list[Any]] = {}
     for row in runs:
         members.setdefault(common.get(row[0]), []).append(row)
@@ -90,19 +91,24 @@ def group_runs(found: QuerySet[Run], by: str, metric: str, opened: Sequence[str]
     return Grouped(by, metric, groups, cut=len(rows) > GROUPED, more=len(ordered) > GROUPS)
 
 
-def values_of(by: str, ids: Sequence[str]) -> dict[str, str]:
-    """{run: its value of the param or tag} of those that have one."""
-    head = next(head for head in KINDS if by.startswith(head))
-    rows = KINDS[head][0]._default_manager.filter(run__in=packed(ids), key=by.removeprefix(head))
-    return dict(rows.order_by().values_list("run_id", "value"))
-
-
-def numbers_of(metric: str, ids: Sequence[str]) -> dict[str, float]:
-    """{run: the newest value of the metric} of those that have one that is a number."""
-    if not metric:
-        return {}
-    rows = Metric.objects.filter(run__in=packed(ids), key=metric, is_nan=False)
-    return dict(rows.order_by().values_list("run_id", "value"))
+def told_of(by: str, metric: str, ids: Sequence[str]) -> tuple[dict[str, Any], dict[str, float]]:
+    """({run: its value of the param or tag}, {run: the newest value of the metric}) of those that have one that is a
+    number; one query for both."""
+    head = next((head for head in KINDS if by.startswith(head)), None)
+    asked: list[Any] = []
+    if head is not None:
+        rows = KINDS[head][0]._default_manager.filter(run__in=packed(ids), key=by.removeprefix(head)).order_by()
+        asked.append(rows.values_list("run_id", "value", Value(None, models.FloatField())))
+    if metric:
+        measured = Metric.objects.filter(run__in=packed(ids), key=metric, is_nan=False).order_by()
+        asked.append(measured.values_list("run_id", Value(None, models.TextField()), "value"))
+    common, numbers = dict[str, Any](), dict[str, float]()
+    for run, value, number in asked[0].union(*asked[1:], all=True) if asked else ():
+        if number is None:
+            common[run] = value
+        else:
+            numbers[run] = number
+    return common, numbers
 
 
 def packed(ids: Sequence[str]) -> RawSQL:
