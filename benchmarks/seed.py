@@ -3,9 +3,9 @@
     make demo                                              first: its two chains are what is copied
     python benchmarks/seed.py [--times 1]                  the plane of PLANE_HOME or DATABASE_URL
 
-Rows are written past the services, so that ten times as many take minutes and not days, and the audit trail tells only
-of what the demo did and of SEALED records more. It is for looking and measuring: refused on a plane that holds anything
-else than the demo, and twice on the same plane. The same `--times` makes the same rows.
+Rows are written past the services; ten times as many jobs and runs are copies by SQL, so that it takes minutes and not
+days. The audit trail tells only of what the demo did and of SEALED records more. It is for looking and measuring:
+refused on a plane that holds anything else than the demo, and twice on the same plane.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from apps.approvals.models import Approval  # noqa: E402
 from apps.approvals.states import ApprovalState  # noqa: E402
 from apps.audit.sealing import seal_all  # noqa: E402
 from apps.audit.services import record  # noqa: E402
-from apps.canonical import canonical_json, sha256_hex  # noqa: E402
+from apps.canonical import sha256_hex  # noqa: E402
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion  # noqa: E402
 from apps.experiments.models import Experiment, Metric, MetricBucket, MetricPoint, Run, RunParam  # noqa: E402
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent, QueueSample  # noqa: E402
@@ -51,8 +51,8 @@ from apps.jobs.states import JobState  # noqa: E402
 from apps.lineage.models import Edge  # noqa: E402
 from apps.nodes.models import Node, NodeSample  # noqa: E402
 from apps.pipelines.models import Pipeline, PipelineStep  # noqa: E402
-from apps.registry.models import Evaluation, Gate, Model, ModelVersion, Variant  # noqa: E402
-from benchmarks import seed_telemetry  # noqa: E402
+from apps.registry.models import Model, ModelVersion, Variant  # noqa: E402
+from benchmarks import seed_beside, seed_telemetry, seed_times  # noqa: E402
 
 CHAINS = 1670
 SINGLE_JOBS = 1634  # 1,670 chains of five, these, and the demo's own sixteen: 10,000
@@ -417,45 +417,6 @@ def add_models(seed: Seed, count: int) -> list[ModelVersion]:
     return made
 
 
-def add_evaluations(seed: Seed, versions: list[ModelVersion]) -> None:
-    """Every form of every version on the golden set of the demo's model that it is a copy of, with some luck, and a
-    gate against the first version of each model.
-
-    The replicates are the demo's: a gate reads as much as in life, and finds no difference.
-    """
-    sources: dict[tuple[str, str], Evaluation] = {}
-    for one in Evaluation.objects.select_related("variant").order_by("pk"):
-        sources.setdefault((one.variant.artifact_id, one.variant.name), one)
-    made = []
-    for variant in Variant.objects.filter(version__in=versions).select_related("version").order_by("pk"):
-        source = sources.get((variant.artifact_id, variant.name))
-        if source is None:  # a demo of an older release evaluated nothing
-            continue
-        luck = seed.random.uniform(-0.4, 0.4)
-        document = json.loads(source.document)
-        document["metrics"] = with_luck(document, luck)[0]["metrics"]
-        made.append(
-            again(
-                source,
-                variant_id=variant.pk,
-                metrics=with_luck({"metrics": source.metrics}, luck)[0]["metrics"],
-                document=canonical_json(document),
-                created_by=seed.random.choice(seed.people),
-                created_at=variant.version.created_at + timedelta(minutes=5),
-            )
-        )
-    with own_times(Evaluation):
-        Evaluation.objects.bulk_create(made, batch_size=BATCH)
-    gates = {gate.set_id: gate for gate in Gate.objects.filter(removed_at=None)}
-    firsts = {one.model_id: one for one in reversed(versions)}
-    sets = dict(Evaluation.objects.filter(variant__version__in=firsts.values()).values_list("variant__version", "set"))
-    Gate.objects.bulk_create(
-        again(gates[sets[one.pk]], model_id=model, baseline_id=one.pk)
-        for model, one in firsts.items()
-        if sets.get(one.pk) in gates
-    )
-
-
 def add_approvals(seed: Seed, versions: list[ModelVersion], count: int) -> None:
     source = Approval.objects.order_by("pk").first()
     states = [ApprovalState.APPROVED] * 6 + [ApprovalState.REJECTED, ApprovalState.EXPIRED, ApprovalState.WITHDRAWN]
@@ -506,28 +467,23 @@ def main() -> None:
     default = Experiment.objects.get(project=project, number=0)
     numbered = enumerate(TOPICS, Experiment.objects.filter(project=project).count())
     seed.experiments = [default, *(Experiment.objects.create(project=project, number=n, name=t) for n, t in numbered)]
-    add_single_jobs(seed, templates[0].jobs[0], SINGLE_JOBS * asked.times)
-    add_chains(seed, templates, CHAINS * asked.times)
-    add_datasets(seed, DATASET_VERSIONS * asked.times)
-    versions = add_models(seed, MODEL_VERSIONS * asked.times)
-    add_evaluations(seed, versions)
-    add_approvals(seed, versions, APPROVALS * asked.times)
+    last = Job.objects.latest("pk").pk, Pipeline.objects.latest("pk").pk
+    add_single_jobs(seed, templates[0].jobs[0], SINGLE_JOBS)
+    add_chains(seed, templates, CHAINS)
+    seed_times.multiply(*last, asked.times)
+    add_rest(seed)
+
+
+def add_rest(seed: Seed) -> None:
+    """What is not of jobs: few enough to be made one by one."""
+    times = seed.times
+    add_datasets(seed, DATASET_VERSIONS * times)
+    add_approvals(seed, add_models(seed, MODEL_VERSIONS * times), APPROVALS * times)
     seed_telemetry.add_samples(seed.nodes, seed.now, seed.random)
     seed_telemetry.tally_all()
-    add_records(seed, SEALED * asked.times)
-    counted = (
-        Job,
-        Run,
-        Metric,
-        MetricPoint,
-        Pipeline,
-        DatasetVersion,
-        ModelVersion,
-        Evaluation,
-        Approval,
-        Edge,
-        JobEvent,
-    )
+    add_records(seed, SEALED * times)
+    seed_beside.add_all(seed.project, times, seed.now)
+    counted = (Job, Run, Metric, MetricPoint, Pipeline, DatasetVersion, ModelVersion, Approval, Edge, JobEvent)
     for kind in (*counted, MetricBucket, NodeSample, QueueSample):
         print(f"{kind.__name__:16} {kind.objects.count():>12,}")
 

@@ -130,7 +130,10 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
         "points_key": f"&{urlencode({'key': columns.metrics[0]})}" if columns.metrics else "",
     }
     if table.wrong is None:
-        context |= group_bar.context_of(request.GET, columns, runs, lambda: runs_that_fit(actor, where, request.GET))
+        fit = table.source if not key else None  # ordered by a metric it is of values
+        context |= group_bar.context_of(
+            request.GET, columns, runs, lambda: runs_that_fit(actor, where, request.GET) if fit is None else fit
+        )
     wrong = table.wrong or context.get("wrong_group")
     return render(request, "experiments/list.html", context, status=wrong.status if wrong else 200)
 

@@ -16,7 +16,7 @@ from apps.registry.comparison import range_of
 from apps.registry.evaluation_sets import reference
 from apps.registry.models import Evaluation, EvaluationSet, Model, ModelVersion, Variant
 from apps.registry.states import GATE_COLOURS, LET_THROUGH
-from apps.registry.verdicts import Judged, gates_of, judge, refusal
+from apps.registry.verdicts import Judged, Known, gates_of, judge, refusal
 from deepseek.evaluate.spec import METRICS, EvaluateSpec, metrics_of
 
 BARS = 24  # versions and variants that are drawn, the newest
@@ -33,7 +33,8 @@ def newest_version(model: Model) -> ModelVersion | None:
 def baselines_context(actor: Actor, model: Model, query: Mapping[str, str], production: int | None) -> dict[str, Any]:
     """The tab of a model: sets that fit it, one of them drawn over its versions, its gates, and the forms."""
     newest = newest_version(model)
-    sets = reads.sets_for(actor, model, newest)
+    gates = gates_of(model.pk)
+    sets = reads.sets_for(actor, model, newest, gates)
     chosen = next((one for one in sets if reference(one) == query.get("set")), next(iter(sets), None))
     known = list(metrics_of(chosen.task, EvaluateSpec(**chosen.spec))) if chosen else []
     metric = query.get("metric", "")
@@ -51,7 +52,7 @@ def baselines_context(actor: Actor, model: Model, query: Mapping[str, str], prod
         "chart": chart_of(found, metric, production),
         "columns": (columns := columns_of(found, metric)),
         "rows": [row_of(number, one, columns, production) for number, one in found],
-        "gates": [{"row": gate, "ref": reference(gate.set)} for gate in gates_of(model.pk)],
+        "gates": [{"row": gate, "ref": reference(gate.set)} for gate in gates],
         "tasks": list(METRICS),
         "newest": newest,
         "tables": [(str(file.version_id), label_of(file)) for file in offered(actor, model.project)],
@@ -93,17 +94,18 @@ def row_of(number: int, one: Evaluation, columns: Iterable[str], production: int
 
 
 # -- a version ------------------------------------------------------------------------------------------------------
-def evaluations_context(actor: Actor, version: ModelVersion, query: Mapping[str, str]) -> dict[str, Any]:
+def evaluations_context(actor: Actor, version: ModelVersion, query: Mapping[str, str], known: Known) -> dict[str, Any]:
     """The tab of a version: what gates say, its evaluations, and one of them whole."""
+    gates = gates_of(version.model_id)
     found = in_order(reads.evaluations_of(actor, version))
     asked = query.get("evaluation", "")
     chosen = next((one for one in found if str(one.pk) == asked), next(iter(found), None))
     return {
-        "judged": [judged_row(version, one) for one in judge(version)],
+        "judged": [judged_row(version, one) for one in judge(version, gates, known=known)],
         "verdicts": reads.verdicts_of(actor, version),
         "evaluations": [{"row": one, "ref": reference(one.set), "told": primary_of(one)} for one in found],
         "shown": whole_of(reads.get_evaluation(actor, version.model.project, chosen.pk)) if chosen else None,
-        "sets": [reference(one) for one in reads.sets_for(actor, version.model, version)],
+        "sets": [reference(one) for one in reads.sets_for(actor, version.model, version, gates)],
         "may_evaluate": allows(actor, "job.submit", version.model),
     }
 

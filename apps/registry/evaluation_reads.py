@@ -15,7 +15,7 @@ from apps.actors import Actor
 from apps.errors import NotFound
 from apps.registry.evaluation_models import EvaluationQuerySet, EvaluationSetQuerySet
 from apps.registry.evaluation_sets import find_set
-from apps.registry.models import Evaluation, EvaluationSet, GateVerdict, Model, ModelVersion
+from apps.registry.models import Evaluation, EvaluationSet, Gate, GateVerdict, Model, ModelVersion
 
 VERSIONS_DRAWN = 50  # the newest
 SETS_SHOWN = 100
@@ -37,15 +37,17 @@ def get_set(actor: Actor, project: Project, named: str) -> EvaluationSet:
     return find_set(project, named)
 
 
-def sets_for(actor: Actor, model: Model, version: ModelVersion | None) -> list[EvaluationSet]:
-    """The sets that fit a version: of its task and its target; and the older revisions that a gate still asks for."""
+def sets_for(actor: Actor, model: Model, version: ModelVersion | None, gates: Iterable[Gate]) -> list[EvaluationSet]:
+    """The sets that fit a version: of its task and its target; and the older revisions that a gate still asks for.
+
+    `gates` are those that the model has now."""
     if version is None:
         return []
     tasks = [version.task, *(["ranking"] if version.task in ("classification", "regression") else [])]
     rows = list_sets(actor, model.project).filter(task__in=tasks, target=version.target)
     found = list(rows[:SETS_SHOWN])
-    gated = EvaluationSet.objects.filter(gates__model=model, gates__removed_at=None).exclude(superseded_at=None)
-    return found + [one for one in gated.select_related("dataset_version__dataset").distinct() if one not in found]
+    gated = {gate.set_id: gate.set for gate in gates if gate.set.superseded_at is not None}
+    return found + [one for one in gated.values() if one not in found]
 
 
 def evaluations_of(actor: Actor, version: ModelVersion) -> list[Evaluation]:

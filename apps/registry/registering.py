@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from django.db.models import BigIntegerField
+from django.db.models.functions import Cast
+
 from apps.artifacts.models import Artifact
 from apps.datasets.models import DatasetVersion
 from apps.experiments.models import Run
@@ -66,7 +69,7 @@ def data_of(variant: Variant | None, project_id: int) -> list[DatasetVersion]:
     edges = Edge.objects.filter(
         project_id=project_id, target_type="job", target_id=str(variant.job_id), source_type="dataset_version"
     )
-    keys = [int(key) for key in edges.values_list("source_id", flat=True)]
+    keys = edges.order_by().values_list(Cast("source_id", BigIntegerField()), flat=True)
     found = DatasetVersion.objects.filter(pk__in=keys, dataset__project_id=project_id)
     return list(found.select_related("dataset").defer("manifest").order_by("pk"))
 

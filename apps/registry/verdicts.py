@@ -53,38 +53,53 @@ class Judged:
         return _("It is the baseline itself") if self.is_baseline and self.lets_through else str(self.state.label)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a page has read already: the version in production, and the forms of versions by their keys."""
+
+    production: ModelVersion | None
+    forms: Mapping[int, Sequence[Variant]]
+
+
 def gates_of(model_id: int) -> list[Gate]:
     """The gates that a model has now, oldest first."""
     rows = Gate.objects.filter(model=model_id, removed_at=None)
-    return list(rows.select_related("set__project", "baseline__model", "model").order_by("pk"))
+    return list(
+        rows.select_related("set__project", "set__dataset_version__dataset", "baseline__model", "model").order_by("pk")
+    )
 
 
-def judge(version: ModelVersion, gates: Sequence[Gate] | None = None, *, fresh: bool = False) -> list[Judged]:
-    """What each gate of the version's model says of it: four queries, however many there are. `fresh` reads the
-    replicates again, whatever is remembered."""
+def judge(
+    version: ModelVersion, gates: Sequence[Gate] | None = None, *, fresh: bool = False, known: Known | None = None
+) -> list[Judged]:
+    """What each gate of the version's model says of it: five queries, however many there are, and fewer with what is
+    `known`. `fresh` reads the replicates again, whatever is remembered."""
     asked = gates_of(version.model_id) if gates is None else gates
     if not asked:
         return []
-    held = Alias.objects.select_related("version__model").filter(model=version.model_id, name=PRODUCTION).first()
-    against = {gate.pk: gate.baseline or (held.version if held else None) for gate in asked}
+    held = known.production if known else production_of(version)
+    against = {gate.pk: gate.baseline or held for gate in asked}
     looked_at = {version.pk, *(one.pk for one in against.values() if one is not None)}
-    forms: dict[int, list[Variant]] = {}
-    for form in Variant.objects.filter(version__in=looked_at).order_by("pk"):
-        forms.setdefault(form.version_id, []).append(form)
+    forms = {pk: sorted(some, key=lambda form: form.pk) for pk, some in known.forms.items()} if known else {}
+    if lacking := looked_at - set(forms):
+        for form in Variant.objects.filter(version__in=lacking).order_by("pk"):
+            forms.setdefault(form.version_id, []).append(form)
     read = lru_cache(maxsize=4)(replicates.read)  # gates on one set read the same two files
-    newest = newest_of([form for some in forms.values() for form in some], asked)
+    newest = newest_of([form for pk in looked_at for form in forms.get(pk, [])], asked)
 
     def side(of: ModelVersion, gate: Gate) -> tuple[Variant | None, Evaluation | None]:
         named = [form for form in forms.get(of.pk, []) if gate.variant in ("", form.name)]
         chosen = named[0] if named else None
         return chosen, newest.get((chosen.pk, gate.set_id)) if chosen else None
 
-    found = []
+    sides = []
     for gate in asked:
         other = against[gate.pk]
+        sides.append((gate, other, side(version, gate), side(other, gate) if other is not None else (None, None)))
+    told = {} if fresh else remembered((gate, mine[1], theirs[1]) for gate, _other, mine, theirs in sides)
+    found = []
+    for gate, other, (mine, candidate), (theirs, baseline) in sides:
         itself = other is not None and other.pk == version.pk
-        mine, candidate = side(version, gate)
-        theirs, baseline = side(other, gate) if other is not None else (None, None)
         if mine is None:
             said = Said(GateState.NO_VARIANT)
         elif candidate is None:
@@ -94,7 +109,7 @@ def judge(version: ModelVersion, gates: Sequence[Gate] | None = None, *, fresh: 
         elif baseline is None:
             said = Said(GateState.BASELINE_NOT_EVALUATED)
         else:
-            said = compared(gate, candidate, baseline, read, fresh=fresh)
+            said = compared(gate, candidate, baseline, read, told)
         found.append(Judged(gate, said, candidate, baseline, other, theirs is not None, itself))
     return found
 
@@ -107,15 +122,31 @@ def newest_of(forms: Sequence[Variant], gates: Sequence[Gate]) -> dict[tuple[int
     return {(one.variant_id, one.set_id): one for one in found}
 
 
-def compared(gate: Gate, candidate: Evaluation, baseline: Evaluation, read: Reads, *, fresh: bool) -> Said:
+def production_of(version: ModelVersion) -> ModelVersion | None:
+    """The version of the same model that is in production."""
+    held = Alias.objects.select_related("version__model").filter(model=version.model_id, name=PRODUCTION).first()
+    return held.version if held else None
+
+
+def key_of(gate: Gate, candidate: Evaluation, baseline: Evaluation) -> str:
+    """By which a verdict is remembered."""
+    return f"gate-2:{gate.pk}:{candidate.replicates_id}:{baseline.replicates_id}"
+
+
+def remembered(pairs: Iterable[tuple[Gate, Evaluation | None, Evaluation | None]]) -> dict[str, Any]:
+    """What is remembered of these; one query, however many."""
+    keys = [key_of(gate, mine, theirs) for gate, mine, theirs in pairs if mine is not None and theirs is not None]
+    return cache.get_many(keys) if keys else {}
+
+
+def compared(gate: Gate, candidate: Evaluation, baseline: Evaluation, read: Reads, told: Mapping[str, Any]) -> Said:
     """The verdict on two evaluations, remembered: it follows from their bytes and the gate, which never change."""
     if candidate.pairing != baseline.pairing:
         why = f"{candidate.rows:,} rows of the candidate and {baseline.rows:,} of the baseline are not the same"
         return Said(GateState.NOT_COMPARABLE, why=f"{why}, or were drawn otherwise.")
-    key = f"gate-2:{gate.pk}:{candidate.replicates_id}:{baseline.replicates_id}"
-    kept: dict[str, Any] | None = None if fresh else cache.get(key)
-    if kept is not None:
-        return said_of(kept)
+    key = key_of(gate, candidate, baseline)
+    if key in told:
+        return said_of(told[key])
     bar = Bar(
         metric=gate.metric,
         better=gate.better,

@@ -34,7 +34,7 @@ from apps.registry.models import Model, ModelVersion, Variant
 from apps.registry.outlook import Outlook, outlook_of
 from apps.registry.registering import data_of
 from apps.registry.states import PRODUCTION, SUBJECT
-from apps.registry.verdicts import judge
+from apps.registry.verdicts import Known, judge
 
 TABS = ("overview", "variants", "compare", "evaluations", "files", "history", "lineage", "audit")
 OFFERED = 50  # versions to compare with; others by their address
@@ -113,7 +113,7 @@ def version_answer(
     if tab == "compare":
         context |= compared(request, actor, found, context)
     if tab == "evaluations":
-        context |= evaluations_context(actor, found, request.GET)
+        context |= evaluations_context(actor, found, request.GET, context["known"])
     context |= tab_context(actor, where, found, context, tab)
     if tab in ("overview", "files"):
         files = request.build_absolute_uri(reverse("api-artifacts", args=[where.slug]))
@@ -159,9 +159,9 @@ def pending_of(version: ModelVersion) -> Approval | None:
 def beside_production(context: dict[str, Any]) -> dict[str, Any]:
     """What the answer of every tab needs: the figures of the version beside those of production's."""
     production: ModelVersion | None = context["production"]
-    other = None
+    other, forms = None, {context["version"].pk: context["variants"]}
     if production and not context["in_production"]:
-        theirs = variants_of(production)
+        theirs = forms[production.pk] = variants_of(production)
         other = side(production, theirs, {row.name: bytes_of(row, deep=False) for row in theirs})
     pairs = shown.beside(context["side"], other)
     return {
@@ -170,6 +170,7 @@ def beside_production(context: dict[str, Any]) -> dict[str, Any]:
         "baseline": shown.against_baseline(context["rows"][0]) if context["rows"] else None,
         "production_side": other,
         "production_rows": shown.variant_rows(other) if other else [],
+        "known": Known(production, forms),
     }
 
 
@@ -251,7 +252,7 @@ def outlook_for(
         files=context["told"],
         terms=terms_of(version.model.project, SUBJECT),
         eligible=eligible_people(version.project_id, requester_user_id=actor.user_id).count(),
-        gates=judge(version),
+        gates=judge(version, known=context["known"]),
     )
 
 

@@ -50,7 +50,7 @@ ICONS = {
 MATCHES = 20  # nodes that are looked for and so stand for themselves
 LETTERS = 18  # of a name that is drawn; the whole one is its title
 FROM_SHOWN = 4  # sources that a row of the list names
-LISTED = 100  # rows of the list, until all are asked for
+LISTED = 50  # rows of the list, until all are asked for
 DEPTHS = (1, 2, 3, 6, 12, 25, MAX_DEPTH)
 
 

@@ -68,5 +68,5 @@ def fences(method: str, values: Floats, threshold: float) -> Fences:
 
 
 def made(lower: float, upper: float) -> Fences:
-    """Fences that overflowed leave that side to infinity; not-a-number (inf - inf) leaves it open; no zero is negative."""
+    """A fence that overflowed is infinite; not-a-number (inf - inf) leaves it open; no zero is negative."""
     return Fences(-np.inf if np.isnan(lower) else lower + 0.0, np.inf if np.isnan(upper) else upper + 0.0)

@@ -101,8 +101,8 @@ def test_the_list_says_state_source_and_slot(read, fed, job):
 
 def test_a_long_list_is_cut_and_asked_for_whole(read, fed, job):
     fed(*((f"job:{job.pk}", f"artifact:a{n}") for n in range(120)))
-    assert "The first 100 of 121." in read()
-    assert "The first 100" not in read("?list=all")
+    assert "The first 50 of 121." in read()
+    assert "The first 50" not in read("?list=all")
 
 
 @pytest.mark.parametrize("length", [2, 40])
@@ -149,10 +149,10 @@ def test_a_thousand_nodes_are_drawn_readably_and_listed(read, fed, job, django_a
     fed(*((f"artifact:a{n}", f"job:{990000 + n // (1 + n % 3)}") for n in range(300)))
     fed(*((f"job:{990000 + n}", f"dataset_version:{n}") for n in range(390)))
     read()
-    with django_assert_max_num_queries(22):
+    with django_assert_max_num_queries(19):
         text = read("?depth=12")
     assert text.count('<g class="node') <= 130
-    assert "The first 100 of" in text
+    assert "The first 50 of" in text
 
 
 def test_a_foreign_job_has_a_page(web, engineer, api, project):

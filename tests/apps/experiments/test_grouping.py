@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.errors import Invalid
 from apps.experiments import grouping
@@ -70,6 +72,16 @@ def test_the_cost_has_an_end(four, monkeypatch, django_assert_num_queries):
     assert (found.cut, found.more, len(found.groups)) == (True, True, 1)
 
 
+def test_opened_groups_cost_one_query_however_many(four, django_assert_num_queries):
+    with django_assert_num_queries(3):
+        groups, _found = told(opened=["=adam", "=sgd", "-"])
+    assert {key: [run.name for run in group.opened] for key, group in groups.items()} == {
+        "=adam": ["c", "b"],
+        "=sgd": ["a"],
+        "-": ["d"],
+    }
+
+
 @pytest.mark.parametrize("by", ["", "name", "params.", "params.\x00", "metrics.loss", "tags." + "x" * 251])
 def test_what_is_nothing_to_group_by(by):
     with pytest.raises(Invalid):
@@ -89,3 +101,13 @@ def test_the_page(read, four):
 def test_only_runs_that_fit_are_grouped(read, four):
     text = read("?group=params.opt&filter=params.opt+%3D+%27sgd%27&sort=-metrics.loss")
     assert "1 group" in text
+
+
+def test_groups_of_a_filter_cost_fewer_than_twenty_queries(web, engineer, project, four):
+    client = web(engineer)
+    where = f"/p/{project.slug}/runs?group=params.opt&measure=loss&filter=metrics.loss+>+0&open=%3Dadam&open=%3Dsgd"
+    client.get(where)
+    with CaptureQueriesContext(connection) as seen:
+        answer = client.get(where)
+    assert answer.content.count(b'aria-expanded="true"') >= 2
+    assert len(seen) < 20

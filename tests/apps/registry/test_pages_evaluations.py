@@ -1,6 +1,8 @@
 import html
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from apps.jobs import doorbell
 from apps.jobs.models import Job
@@ -131,3 +133,26 @@ def test_the_approval_shows_the_gate(web, approver, actor_for, engineer, registe
     text = text_of(web(approver).get(asked["Location"]))
     assert "Not significant: the interval holds the margin" in text
     assert "Whether it is worse than the gate lets through: later-r1 rmse." in text
+
+
+def test_gates_cost_no_more_queries_the_more_there_are(web, engineer, filled, a_set, gate, measure):
+    first = filled.model.versions.get(number=1)
+    client = web(engineer)
+
+    def counted():
+        found = {}
+        for tab in ("", "/evaluations"):
+            client.get(f"{M}/2{tab}")  # what the gates say is remembered from here on
+            with CaptureQueriesContext(connection) as seen:
+                client.get(f"{M}/2{tab}")
+            found[tab] = len(seen)
+        return found
+
+    few = counted()
+    for name in ("sooner", "other", "third"):
+        on = a_set(name=name)
+        gate(filled.model, on, margin=0.05)
+        measure(first, on, 1.0, 0.0)
+        measure(filled, on, 1.2, 0.1)
+    assert counted() == few
+    assert max(few.values()) < 20
