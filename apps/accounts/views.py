@@ -274,6 +274,7 @@ def members(request: HttpRequest, project: str) -> HttpResponseBase:
         "count": table.total or 0,
         "may_see_people": policy.allows(request.actor, "user.view"),
         "may_disable": policy.allows(request.actor, "service_account.disable", where),
+        "may_see_holds": policy.allows(request.actor, "hold.view", where),
         "address": reverse("accounts:members", args=[where.slug]),
     }
     return render(request, "accounts/members.html", context, status=table.status)

@@ -160,3 +160,23 @@ def test_an_engineer_and_a_stranger_may_not(api, web, engineer, stranger, url, r
     assert api(engineer).post(url(), body).status_code == 403
     assert web(engineer).post(url(), body, content_type="application/json").status_code == 403
     assert api(stranger).get(url()).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("who", "page"),
+    [
+        ("auditor", "/p/demo/"),
+        ("auditor", "/p/demo/members"),
+        ("viewer", "/p/demo/members"),
+        ("engineer", "/p/demo/runs?deleted=only"),
+        ("viewer", f"/p/demo/runs/{'a' * 32}"),
+    ],
+)
+def test_pages_lead_to_them(who, page, request, web, project, run):
+    Run.objects.update(deleted_at=timezone.now())
+    assert f'href="/p/{project.slug}/holds"' in web(request.getfixturevalue(who)).get(page).content.decode()
+
+
+def test_nobody_is_led_to_a_refusal(secadmin, web, project):
+    text = web(secadmin).get("/p/demo/members").content.decode()
+    assert "/p/demo/holds" not in text
