@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db import connection
+from django.db.models import Q, QuerySet
 
 from apps.experiments import services
 from apps.experiments.filters.sql import EPOCH, Sql, microseconds, rows_of
@@ -21,22 +22,15 @@ PAGE = 25_000  # points, where nothing is asked: what its own client asks for
 BULK_RUNS, BULK_POINTS = 100, 25_000
 INTERVAL_POINTS, INTERVAL_DEFAULT = 2500, 320
 COLUMNS = ("value", "is_nan", "at", "step")
-# The first point of a metric from a step on; then, again and again, the first that lies a stride behind it or farther.
+# The first point of a metric from each of these places on, one step into an index for each of them.
 EVENLY = """
-WITH RECURSIVE walk (id, step) AS (
-    SELECT id, step FROM (
-        SELECT id, step FROM experiments_metricpoint
-         WHERE metric_id = %s AND step >= %s ORDER BY step, at, id LIMIT 1
-    ) AS head
-    UNION ALL
-    SELECT point.id, point.step FROM walk JOIN experiments_metricpoint AS point ON point.id = (
-        SELECT id FROM experiments_metricpoint AS other
-         WHERE other.metric_id = %s AND other.step >= walk.step + %s AND other.step <= %s
-         ORDER BY other.step, other.at, other.id LIMIT 1
-    )
-)
-SELECT id FROM walk ORDER BY step
+SELECT DISTINCT (
+    SELECT point.id FROM experiments_metricpoint AS point
+     WHERE point.metric_id = %s AND point.{place} >= wanted.column1 AND point.{place} <= %s
+     ORDER BY point.{order} LIMIT 1
+) FROM (VALUES {rows}) AS wanted
 """
+BY_STEP, BY_TIME = ("step", "step, point.id"), ("at", "at, point.step, point.id")
 
 
 def history(ask: Ask) -> dict[str, Any]:
@@ -71,20 +65,29 @@ def history_bulk_interval(ask: Ask) -> dict[str, Any]:
         raise missing("run_ids")
     if len(run_ids) > BULK_RUNS:
         raise wrong(f"GetMetricHistoryBulkInterval request must specify at most {BULK_RUNS} run_ids.")
-    start, end = ask.text("start_step"), ask.text("end_step")
-    if bool(start) != bool(end):
-        raise wrong("If either start step or end step are specified, both must be specified.")
-    window = (ask.integer("start_step"), ask.integer("end_step")) if start else None
-    if window and window[0] > window[1]:
-        raise wrong(f"end_step must be greater than start_step. Found start_step={window[0]} and end_step={window[1]}.")
+    window = window_of(ask)
     most = ask.integer("max_results", INTERVAL_DEFAULT)
     if not 1 <= most <= INTERVAL_POINTS:
         raise wrong(f"max_results must be between 1 and {INTERVAL_POINTS}. {SEE}")
     services.take_in(run_ids=run_ids)
+    found = {run_id: metric_id for metric_id, run_id in metrics_of(ask, run_ids, key)}
     told = []
-    for metric_id, run_id in metrics_of(ask, run_ids, key):
-        told += thinned(metric_id, window, most, key, run_id)
+    for run_id in run_ids:  # in the order they were asked for, as MLflow
+        if run_id in found:
+            told += thinned(found[run_id], window, most, key, run_id)
     return {"metrics": told} if told else {}
+
+
+def window_of(ask: Ask) -> tuple[int, int] | None:
+    """(first step, last step), or None where all are asked for."""
+    given = [ask.value(name) is not None for name in ("start_step", "end_step")]
+    steps = [ask.integer(name, 0) for name in ("start_step", "end_step")]
+    if any(given) and not all(given):
+        raise wrong("If either start step or end step are specified, both must be specified.")
+    start, end = steps
+    if start > end:
+        raise wrong(f"end_step must be greater than start_step. Found start_step={start} and end_step={end}.")
+    return (start, end) if all(given) else None
 
 
 def thinned(metric_id: int, window: tuple[int, int] | None, most: int, key: str, run_id: str) -> list[dict[str, Any]]:
@@ -96,19 +99,45 @@ def thinned(metric_id: int, window: tuple[int, int] | None, most: int, key: str,
     rows = list(ordered.values_list(*COLUMNS)[: most + 1])
     if len(rows) > most:
         first, last = rows[0][3], points.order_by("-step").values_list("step", flat=True)[:1][0]
-        rows = evenly(metric_id, first, last, most)
+        # Whoever counts no steps has them all at one: such a curve goes by time.
+        by_time = first == last and window is None
+        rows = evenly(metric_id, (first, last), most) if not by_time else evenly_by_time(metric_id, most)
     return [{**shapes.metric(key, *row), "run_id": run_id} for row in rows]
 
 
-def evenly(metric_id: int, first: int, last: int, most: int) -> list[tuple[Any, ...]]:
-    """`most` points at most: one step into the index for each, however many points lie between."""
-    stride = max(1, -(-(last - first + 1) // most))
-    ids = [pk for (pk,) in rows_of(Sql(EVENLY, (metric_id, first, metric_id, stride, last)))]
+def evenly(metric_id: int, steps: tuple[int, int], most: int) -> list[tuple[Any, ...]]:
+    """`most` points at most, evenly over these steps: those that MLflow draws of a curve with a point at each."""
+    last = MetricPoint.objects.filter(metric_id=metric_id, step=steps[1]).order_by("-at", "-id")
+    return spread(metric_id, BY_STEP, places(*steps, most), steps[1], last, most)
+
+
+def evenly_by_time(metric_id: int, most: int) -> list[tuple[Any, ...]]:
     points = MetricPoint.objects.filter(metric_id=metric_id)
-    newest = points.filter(step=last).order_by("-at", "-id").values_list("id", flat=True)[:1][0]
-    if newest not in ids:
-        ids = [*ids[: most - 1], newest]
-    return list(points.filter(pk__in=ids).order_by("step", "at", "id").values_list(*COLUMNS))
+    first, last = (points.order_by(order, "id").values_list("at", flat=True)[:1][0] for order in ("at", "-at"))
+    wanted = [EPOCH + timedelta(microseconds=at) for at in places(microseconds(first), microseconds(last), most)]
+    return spread(metric_id, BY_TIME, wanted, last, points.order_by("-at", "-id"), most)
+
+
+def places(first: int, last: int, most: int) -> list[int]:
+    """Where each of `most` parts of first..last begins, the larger parts in front, as SQL's NTILE shares rows out."""
+    width, larger = divmod(last - first + 1, most)
+    return [first + number * width + min(number, larger) for number in range(min(most, last - first + 1))]
+
+
+def spread(
+    metric_id: int, by: tuple[str, str], wanted: list[Any], end: Any, newest: QuerySet[MetricPoint], most: int
+) -> list[tuple[Any, ...]]:
+    """The points behind the places `wanted`, and the newest: as many looks into the index, however many there are."""
+    place, order = by
+    adapt = connection.ops.adapt_datetimefield_value if by == BY_TIME else int
+    text = EVENLY.format(place=place, order=order, rows=", ".join(["(%s)"] * len(wanted)))
+    ids = {pk for (pk,) in rows_of(Sql(text, (metric_id, adapt(end), *map(adapt, wanted))))}
+    points = MetricPoint.objects.filter(metric_id=metric_id)
+    found = list(points.filter(pk__in=ids).order_by("step", "at", "id").values_list(*COLUMNS, "id"))
+    last = newest.values_list(*COLUMNS, "id")[:1][0]
+    if last not in found:
+        found = [*found[: most - 1], last]
+    return [row[:4] for row in found]
 
 
 def history_bulk(ask: Ask) -> dict[str, Any]:

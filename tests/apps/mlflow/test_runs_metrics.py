@@ -320,3 +320,31 @@ def test_a_run_that_ended_counts_the_points_that_its_digest_is_of(log, track, ru
     log(0.5, 101, 2)
     services.take_in(run_ids=[run_id])
     assert Run.objects.get().metrics_count == 2
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 39])
+def test_a_curve_without_steps_is_thinned_by_time(track, run_id, log, most):
+    for index in range(40):
+        log(float(index), 1000 + 10 * index, 0)
+    ask = {"run_ids": [run_id], "metric_key": "loss", "max_results": most}
+    told = track.get("metrics/get-history-bulk-interval", **ask)["metrics"]
+    assert len(told) == most
+    assert told[-1]["value"] == 39.0
+    found = [point["timestamp"] for point in told]
+    assert max((after - before for before, after in pairwise(found)), default=0) <= 2 * 400 / most + 10
+
+
+def test_a_thinned_curve_is_as_long_as_was_asked(track, run_id, log):
+    for step in range(20):
+        log(float(step), 100, step)
+    ask = {"run_ids": [run_id], "metric_key": "loss", "max_results": 19}
+    assert len(track.get("metrics/get-history-bulk-interval", **ask)["metrics"]) == 19
+
+
+def test_runs_come_in_the_order_they_were_asked_for(track, run_id, experiment_id):
+    other = track.post("runs/create", experiment_id=experiment_id)["run"]["info"]["run_id"]
+    for pk in (run_id, other):
+        track.post("runs/log-metric", run_id=pk, key="loss", value=1, timestamp=100, step=1)
+    for asked in ([run_id, other], [other, run_id]):
+        told = track.get("metrics/get-history-bulk-interval", run_ids=asked, metric_key="loss")["metrics"]
+        assert [point["run_id"] for point in told] == asked
