@@ -252,7 +252,8 @@ class MetricBatch(models.Model):
     # of the run at every point; a batch whose run went meanwhile is thrown away (services/folding.py).
     run = models.ForeignKey(Run, models.CASCADE, related_name="batches", db_constraint=False)
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_constraint=False)
-    points = models.TextField()  # JSON: [[key, value, time in ms, step, model, dataset, digest], ...]
+    points = models.TextField()  # JSON: [[key, value, time in ms, step], ...]
+    sender = models.TextField(default="")  # JSON: who sent them, for the record of what a run is sent after its end
     at = models.DateTimeField(default=timezone.now)
 
 

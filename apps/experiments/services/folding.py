@@ -17,13 +17,13 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from apps import prepared
-from apps.actors import Actor, PlaneRole, plane_actor
+from apps.actors import Actor
 from apps.audit.services import record
 from apps.experiments import series, thinning
 from apps.experiments.models import Metric, MetricBatch, MetricBucket, MetricPoint, Run
 from apps.experiments.series import Point
 from apps.experiments.services.jobs import NEWEST, POINT_BATCH
-from apps.experiments.services.metrics import moment, read
+from apps.experiments.services.metrics import moment, read, sender_of
 from apps.experiments.states import ENDED
 from apps.experiments.thinning import Full
 from apps.policy import require
@@ -83,25 +83,31 @@ def fold_slice(run_ids: Iterable[str], *, wait: bool) -> int:
         held = Run.objects.select_for_update(no_key=True, skip_locked=not wait, of=("self",)).order_by("id")
         columns = ("id", "project_id", "experiment_id", "started_at", "state")
         runs = {run.pk: run for run in held.filter(pk__in=run_ids).only(*columns)}
-        batches = MetricBatch.objects.filter(run_id__in=runs).order_by("id").values_list("id", "run_id", "points")
+        batches = MetricBatch.objects.filter(run_id__in=runs).order_by("id")
         done: list[int] = []
         sent: dict[str, list[Point]] = defaultdict(list)
         count = 0
-        for pk, run_id, text in batches[:SLICE]:
+        senders: dict[str, dict[str, None]] = defaultdict(dict)  # in the order in which they sent
+        for pk, run_id, text, sender in batches.values_list("id", "run_id", "points", "sender")[:SLICE]:
             points = read(text)
             if done and count + len(points) > SLICE_POINTS:
                 break
             done.append(pk)
             count += len(points)
+            senders[run_id][sender] = None
             sent[run_id] += [Point(point.key, point.value, point.step, moment(point.at)) for point in points]
         if done:
-            fold(runs, sent)
+            for run in fold(runs, sent):
+                seal_again(run, senders[run.pk])
             MetricBatch.objects.filter(pk__in=done).delete()
     return len(done)
 
 
-def fold(runs: dict[str, Run], sent: dict[str, list[Point]]) -> None:
-    """Take points of runs whose rows are locked into their metrics. Eight queries, however many runs and metrics."""
+def fold(runs: dict[str, Run], sent: dict[str, list[Point]]) -> list[Run]:
+    """Take points of runs whose rows are locked into their metrics; the runs that had ended and have more points now.
+
+    Eight queries, however many runs and metrics.
+    """
     by_metric: dict[tuple[str, str], list[Point]] = defaultdict(list)
     for run_id, points in sent.items():
         for point in points:
@@ -122,7 +128,7 @@ def fold(runs: dict[str, Run], sent: dict[str, list[Point]]) -> None:
         filled += [(metric, full) for full in series.fold(metric, points)]
     touched = [metrics[name] for name in fresh]
     if not touched:
-        return
+        return []
     Metric.objects.bulk_create(
         touched, update_conflicts=True, unique_fields=["run", "key"], update_fields=FOLDED, batch_size=POINT_BATCH
     )
@@ -130,9 +136,7 @@ def fold(runs: dict[str, Run], sent: dict[str, list[Point]]) -> None:
         MetricPoint, POINT, [row_of(metrics[name].pk, point) for name, points in fresh.items() for point in points]
     )
     save_buckets(filled)
-    for run_id in {run_id for run_id, _key in fresh}:
-        if runs[run_id].state in ENDED:
-            seal_again(runs[run_id])
+    return [runs[run_id] for run_id in sorted({run_id for run_id, _key in fresh}) if runs[run_id].state in ENDED]
 
 
 def row_of(metric_id: int, point: Point) -> tuple[int, int, float, bool, datetime]:
@@ -202,15 +206,11 @@ def identity(step: int, at: object, value: float, is_nan: bool) -> tuple[object,
     return step, at, 0.0 if is_nan else value, is_nan
 
 
-def seal_again(run: Run) -> None:
-    """A run that has ended was sent more: its digest, and a record that says so."""
+def seal_again(run: Run, senders: Iterable[str]) -> None:
+    """A run that has ended was sent more: its digest, and a record for each who sent, whoever folds it now."""
     metrics = list(Metric.objects.filter(run=run).only("key", "count", "digest"))
     digest, count = series.digest_of_all(metrics), series.count_of_all(metrics)
     Run.objects.filter(pk=run.pk).update(metrics_digest=digest, metrics_count=count)
-    record(
-        actor=plane_actor(PlaneRole.DISPATCHER),
-        action="run.amend",
-        obj=run,
-        after={"metrics_count": count},
-        digests={"metrics": digest},
-    )
+    for sender in senders:
+        told = {"obj": run, "after": {"metrics_count": count}, "digests": {"metrics": digest}}
+        record(actor=sender_of(sender), action="run.amend", **told)

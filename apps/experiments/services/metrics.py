@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 from pydantic_core import from_json, to_json
 
-from apps.actors import Actor
+from apps.actors import Actor, PlaneRole, plane_actor
 from apps.errors import Invalid, NotFound, Refused
 from apps.experiments import series
 from apps.experiments.keys import KEY_LIMIT, PLAIN, check_key, check_length
@@ -30,8 +30,8 @@ EARLIEST, LATEST = ((datetime(year, 1, 1, tzinfo=UTC) - EPOCH) // MILLISECOND fo
 DATASET_NAME_LIMIT, DATASET_DIGEST_LIMIT = 500, 36
 
 TAKE_DOWN = """
-INSERT INTO experiments_metricbatch (run_id, experiment_id, points, at)
-SELECT id, experiment_id, %s, %s FROM experiments_run
+INSERT INTO experiments_metricbatch (run_id, experiment_id, points, sender, at)
+SELECT id, experiment_id, %s, %s, %s FROM experiments_run
  WHERE id = %s AND project_id = %s AND deleted_at IS NULL AND job_id IS NULL
 """
 # The newest of each metric counts, as in a run: by step, then by time.
@@ -71,11 +71,11 @@ def log_points(*, actor: Actor, project_id: int, run_id: str, points: Sequence[S
     """
     require(actor, "run.track", InProject(project_id))
     check_points(points, listed=listed)
-    take_down(project_id, run_id, points)
+    take_down(actor, project_id, run_id, points)
 
 
-def take_down(project_id: int, run_id: str, points: Sequence[Sent]) -> None:
-    if not execute(TAKE_DOWN, [written(points), timezone.now(), run_id, project_id]):
+def take_down(actor: Actor, project_id: int, run_id: str, points: Sequence[Sent]) -> None:
+    if not execute(TAKE_DOWN, [written(points), sender_text(actor), timezone.now(), run_id, project_id]):
         raise_why(project_id, run_id)
 
 
@@ -84,6 +84,27 @@ def written(points: Sequence[Sent]) -> str:
     if any(math.isinf(point[1]) for point in points):
         points = [point._replace(value=finite(point.value)) for point in points]
     return to_json(points, inf_nan_mode="null").decode()
+
+
+def sender_text(actor: Actor) -> str:
+    """The column `sender`: what the audit trail says of whoever sent points. Without the request: one record is of many
+    of them."""
+    return to_json({**actor.as_record(), "address": actor.address}).decode()
+
+
+def sender_of(text: str) -> Actor:
+    """Whom `sender_text` wrote down, for a record: without any right. The dispatcher where nobody was."""
+    if not text:
+        return plane_actor(PlaneRole.DISPATCHER)
+    told = from_json(text)
+    return Actor(
+        kind=told["kind"],
+        label=told["label"],
+        user_id=told["user"],
+        service_account_id=told["service_account"],
+        token_id=told["token"],
+        address=told["address"],
+    )
 
 
 def read(text: str) -> list[Sent]:

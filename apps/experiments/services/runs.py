@@ -207,7 +207,7 @@ def log_batch(
         run = open_run(project.pk, run_id)
         check_open(run, run_id, also_of_jobs=not (points or params or of_models))
         if points:
-            take_down(project.pk, run_id, points)
+            take_down(actor, project.pk, run_id, points)
         if of_models:
             write_of_models(run_id, project.pk, of_models)
         given = {key: value[:PARAM_LIMIT] for key, value in params}

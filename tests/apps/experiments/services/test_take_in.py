@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from dataclasses import replace
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from apps.actors import PlaneRole, plane_actor
+from apps.audit.models import AuditRecord
 from apps.errors import Refused
 from apps.experiments import services
 from apps.experiments.models import Experiment, Metric, MetricBatch, MetricPoint, Run
@@ -150,6 +153,25 @@ def test_what_was_sent_to_a_run_that_has_gone_is_thrown_away(run, send, project)
     services.take_in_all(actor=DISPATCHER)
     assert not MetricBatch.objects.exists()
     assert steps(other) == [1]
+
+
+def test_what_comes_after_the_end_is_recorded_as_whose_it_is(run, send, project, actor_for, engineer):
+    Run.objects.update(state="finished")
+    for step in range(3):
+        send(run, ("loss", 1.0, step, step))
+    other = replace(actor_for(engineer), label="somebody else", address="192.0.2.7")
+    services.log_points(actor=other, project_id=project.pk, run_id=run.pk, points=[Sent("acc", 1.0, 1, 1)])
+    of_before = {"run": run, "experiment": run.experiment, "points": '[["old",1.0,1,1]]'}
+    MetricBatch.objects.create(**of_before)
+    services.take_in_all(actor=DISPATCHER)
+    records = [json.loads(row.body) for row in AuditRecord.objects.filter(action="run.amend").order_by("pk")]
+    assert [(told["actor"]["label"], told["address"]) for told in records] == [
+        ("engineer", "192.0.2.1"),
+        ("somebody else", "192.0.2.7"),
+        (DISPATCHER.label, ""),
+    ]
+    assert {told["actor"]["user"] for told in records[:2]} == {engineer.pk}
+    assert {told["after"]["metrics_count"] for told in records} == {5}
 
 
 def test_only_the_dispatcher_folds_everybodys(actor_for, engineer):
