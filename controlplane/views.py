@@ -17,7 +17,8 @@ from controlplane import routes
 from controlplane.waiting import waiting_for
 
 DUTIES = ("user.view", "node.view", "audit.view")
-PROJECT_DUTIES = ("approval.view", "approval.set_policy", "hold.place")  # of who belongs to no project, in the one looked at
+# Of who belongs to no project, in the one looked at.
+PROJECT_DUTIES = ("approval.view", "approval.set_policy", "hold.place")
 
 
 @require_safe

@@ -37,7 +37,11 @@ class SearchSerializer(serializers.Serializer[dict[str, object]]):
 
 
 PARAMETERS = [
-    OpenApiParameter("q", OpenApiTypes.STR, description="A name or a part of one, #123, job 123, wti v3, a digest."),
+    OpenApiParameter(
+        "q",
+        OpenApiTypes.STR,
+        description="A name or a part of one, #123, job 123, wti v3, wti@champion, lr=0.1, a digest.",
+    ),
     OpenApiParameter("kind", OpenApiTypes.STR, description="This kind alone, up to fifty.", enum=list(GROUPS)),
     OpenApiParameter("project", OpenApiTypes.STR, description="Within this project; else in all that you may see."),
 ]

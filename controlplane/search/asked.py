@@ -14,6 +14,10 @@ NUMBERED = ("job", "pipeline", "approval")  # what is known by a number that the
 NUMBER = re.compile(r"#?\s*(\d{1,19})\Z")
 OF_KIND = re.compile(r"(\w+)\s*#?\s*(\d{1,19})\Z")
 VERSION = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]{0,49})(?:\s+v|@v?|/v?)(?P<number>\d{1,9})\Z", re.IGNORECASE)
+# `lr=0.1`, `params.lr = '0.1'`, `tags.team=vision`: what was said of a run, a model or a version.
+PAIR = re.compile(r"(?:(?P<of>param|tag)(?:eter)?s?\.)?(?P<key>[^=]*[^=\s])\s*=\s*(?P<value>[^=\s].*)\Z", re.IGNORECASE)
+ALIASED = re.compile(r"(?P<name>[^/:@]{1,256})@(?P<alias>[^/:@\s]{1,255})\Z")
+MODEL_URI = "models:/"  # as MLflow's clients write it: models:/wti/3, models:/wti@champion
 SHORTENED = re.compile(r"([0-9a-f]{6,})(?:…|\.\.\.)([0-9a-f]{1,8})\Z")
 
 
@@ -27,6 +31,11 @@ class Asked:
     tail: str = ""  # its end, where a shortened digest was pasted from a page
     name: str = ""  # "wti" of "wti v3"
     version: int | None = None  # 3 of "wti v3"
+    alias: str = ""  # "champion" of "wti@champion", whose name is in `aliased`
+    aliased: str = ""
+    key: str = ""  # "lr" of "lr=0.1"
+    value: str = ""  # "0.1" of it
+    of: str = ""  # "param" or "tag" where only one of them is meant
 
     @property
     def is_word(self) -> bool:
@@ -40,7 +49,10 @@ def read(text: str) -> Asked:
     if not said:
         return Asked()
     kind, number = numbered(said)
-    found = VERSION.match(said)
+    uri = said.removeprefix(MODEL_URI)
+    found = VERSION.match(uri)
+    pointed = ALIASED.match(uri) if found is None else None
+    pair = PAIR.match(said)
     digest, tail = digest_in(said)
     return Asked(
         text=said,
@@ -51,6 +63,11 @@ def read(text: str) -> Asked:
         tail=tail,
         name=found["name"].lower() if found and not kind else "",
         version=int(found["number"]) if found and not kind else None,
+        aliased=pointed["name"] if pointed else "",
+        alias=pointed["alias"] if pointed else "",
+        key=pair["key"] if pair else "",
+        value=pair["value"].strip("'\"") if pair else "",
+        of=(pair["of"] or "").lower() if pair else "",
     )
 
 
@@ -74,8 +91,9 @@ def within(digits: str) -> int | None:
 
 
 def digest_in(said: str) -> tuple[str, str]:
-    """(beginning, end) of a digest as pages show it: whole, with `sha256:`, grouped by eight, or shortened."""
-    bare = said.lower().removeprefix("sha256:").replace(" ", "")
+    """(beginning, end) of a digest as pages show it: whole, with `sha256:`, grouped by eight, or shortened. The id of a
+    logged model is such a beginning behind `m-`."""
+    bare = said.lower().removeprefix("sha256:").removeprefix("m-").replace(" ", "")
     if found := SHORTENED.match(bare):
         return found[1], found[2]
     is_hex = HEX_LEAST <= len(bare) <= 64 and not set(bare) - set("0123456789abcdef")

@@ -13,12 +13,12 @@ from django.utils.translation import gettext as _
 from apps.actors import Actor
 from apps.artifacts.models import Artifact
 from apps.datasets.models import DatasetFile, DatasetVersion
-from apps.experiments.models import Run, RunArtifact
+from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
 from apps.jobs.models import Job, JobInput, JobOutput
 from apps.registry.models import ModelVersion, Variant
 from controlplane.search.asked import Asked
 from controlplane.search.hits import Hit
-from controlplane.search.names import hit_of_job, hit_of_run
+from controlplane.search.names import hit_of_job, hit_of_logged, hit_of_run, there
 from controlplane.search.scope import Floors, slug_of
 from controlplane.templatetags.formats import bytes_
 
@@ -26,14 +26,15 @@ HEX_END = "g"  # behind every hex digit, in every collation
 BEGIN_SO = 20  # rows that may begin with the same six digits
 
 
-def begins(field: str, asked: Asked) -> Q:
-    """A range, so that the index is walked whatever the collation."""
-    wanted = Q(**{f"{field}__gte": asked.digest, f"{field}__lt": asked.digest + HEX_END})
+def begins(field: str, asked: Asked, behind: str = "") -> Q:
+    """A range, so that the index is walked whatever the collation. `behind`: what stands before the digits."""
+    first = behind + asked.digest
+    wanted = Q(**{f"{field}__gte": first, f"{field}__lt": first + HEX_END})
     return wanted & Q(**{f"{field}__endswith": asked.tail}) if asked.tail else wanted
 
 
 def find(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> list[Hit]:
-    """At most ten queries; one says that there is nothing."""
+    """At most twelve queries; one says that there is nothing."""
     keys = owners(actor, places, asked)
     if not keys:
         return []
@@ -49,6 +50,9 @@ def find(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> li
         own = {digest for _kind, _key, digest in keys}
         versions = model_versions(actor).filter(pk__in=ids)
         hits += [hit_of_model(version, places, exact=len(own) == len(ids) == 1) for version in versions]
+    if ids := keys_of("logged_model", keys):
+        logged = LoggedModel.objects.visible_to(actor).filter(pk__in=ids)
+        hits += [hit_of_logged(model, slug_of(places, model.project_id), exact=sole) for model in logged]
     files = keys_of("file", keys)
     return hits + (list(uses(actor, places, files, limit)) if files else [])
 
@@ -58,17 +62,18 @@ def keys_of(kind: str, keys: list[tuple[str, str, str]]) -> list[str]:
 
 
 def owners(actor: Actor, places: Sequence[Floors], asked: Asked) -> list[tuple[str, str, str]]:
-    """(kind, key, digest) of what has a digest or an id that begins so; one query over four indexes."""
+    """(kind, key, digest) of what has a digest or an id that begins so; one query over five indexes."""
     projects = [place.project for place in places]
 
-    def part(kind: str, rows: QuerySet[Any], field: str) -> QuerySet[Any]:
+    def part(kind: str, rows: QuerySet[Any], field: str, behind: str = "") -> QuerySet[Any]:
         key = Cast("pk", CharField(max_length=64))
-        chosen = rows.filter(begins(field, asked)).order_by()
+        chosen = rows.filter(begins(field, asked, behind)).order_by()
         return chosen.annotate(is_a=Value(kind, CharField()), key=key).values_list("is_a", "key", field)
 
     parts = [
         part("dataset", DatasetVersion.objects.visible_to(actor).filter(dataset__project__in=projects), "digest"),
         part("model", ModelVersion.objects.visible_to(actor).filter(model__project__in=projects), "digest"),
+        part("logged_model", there(LoggedModel.objects.visible_to(actor)).filter(project__in=projects), "id", "m-"),
         part("file", Artifact.objects.visible_to(actor), "digest"),
     ]
     found = part("run", Run.objects.visible_to(actor).filter(project__in=projects), "id").union(*parts, all=True)
@@ -104,6 +109,7 @@ def uses(actor: Actor, places: Sequence[Floors], digests: list[str], limit: int)
         *in_variants(actor, places, digests, limit),
         *in_jobs(actor, places, digests, limit),
         *in_runs(actor, places, digests, limit),
+        *in_logged(actor, places, digests, limit),
     ]
     yield from found
     if not found:
@@ -145,6 +151,14 @@ def in_runs(actor: Actor, places: Sequence[Floors], digests: list[str], limit: i
     for row in rows.order_by("-pk")[: limit + 1]:
         text = _("as its file %(path)s") % {"path": row.path}
         yield hit_of_run(row.run, slug_of(places, row.run.project_id), text=text)
+
+
+def in_logged(actor: Actor, places: Sequence[Floors], digests: list[str], limit: int) -> Iterator[Hit]:
+    visible = there(LoggedModel.objects.visible_to(actor)).filter(project__in=[place.project for place in places])
+    rows = LoggedModelArtifact.objects.filter(among(visible, "model"), artifact__in=digests).select_related("model")
+    for row in rows.order_by("-pk")[: limit + 1]:
+        text = _("as its file %(path)s") % {"path": row.path}
+        yield hit_of_logged(row.model, slug_of(places, row.model.project_id), text=text)
 
 
 def alone(actor: Actor, places: Sequence[Floors], digests: list[str], limit: int) -> Iterator[Hit]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.db.models import Case, F, Q, QuerySet, When
@@ -13,12 +13,13 @@ from apps.accounts.models import Membership, User
 from apps.actors import Actor
 from apps.approvals.models import Approval
 from apps.datasets.models import Dataset
-from apps.experiments.models import Run
+from apps.experiments.models import Experiment, LoggedModel, Run
 from apps.jobs.models import Job
 from apps.nodes.models import Node
 from apps.pipelines.models import Pipeline
 from apps.policy import allows
 from apps.registry.models import Model
+from controlplane.search import said
 from controlplane.search.asked import Asked
 from controlplane.search.hits import Hit
 from controlplane.search.scope import READ, Floors, above, slug_of
@@ -26,8 +27,8 @@ from controlplane.search.scope import READ, Floors, above, slug_of
 NAME_END = "z" * 50  # behind every name that begins so, whatever the database's collation
 
 
-def all_words(asked: Asked, *fields: str, whole: Sequence[str] = ()) -> Q:
-    """Every word is a part of one of `fields`, or all of one of `whole`."""
+def all_words(asked: Asked, *fields: str, whole: Sequence[str] = (), also: Callable[[str], Q] | None = None) -> Q:
+    """Every word is a part of one of `fields`, or all of one of `whole`, or fits what `also` makes of it."""
     wanted = Q()
     for word in asked.words:
         either = Q()
@@ -35,6 +36,8 @@ def all_words(asked: Asked, *fields: str, whole: Sequence[str] = ()) -> Q:
             either |= Q(**{f"{field}__icontains": word})
         for field in whole:
             either |= Q(**{field: word.lower()})
+        if also is not None:
+            either |= also(word)
         wanted &= either
     return wanted
 
@@ -121,11 +124,60 @@ def approvals(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) 
 def runs(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
     if asked.kind:
         return
-    rows = Run.objects.visible_to(actor).active().filter(above(places, "run", "started_at"))
-    rows = rows.filter(all_words(asked, "name", whole=("kind", "state", "created_by")))
+    whole = ("kind", "state", "created_by")
+    read = above(places, "run", "started_at")
+    wanted = read & all_words(asked, "name", whole=whole)
+    if asked.key:
+        wanted |= read & said.of_run(asked)
+    else:
+        few = above(places, "said", "started_at")
+        wanted |= few & all_words(asked, "name", whole=whole, also=said.begins_so)
     columns = ("pk", "project_id", "name", "kind", "state", "created_by")
-    for run in rows.only(*columns).order_by("-started_at", "-pk")[:limit]:
-        yield hit_of_run(run, slug_of(places, run.project_id))
+    rows = Run.objects.visible_to(actor).active().filter(wanted)
+    found = list(rows.only(*columns).order_by("-started_at", "-pk")[:limit])
+    why = said.reasons([run.pk for run in found], asked) if found else {}
+    for run in found:
+        by_name = all(word.lower() in run.name.lower() for word in asked.words)
+        yield hit_of_run(run, slug_of(places, run.project_id), text="" if by_name else why.get(run.pk, ""))
+
+
+def experiments(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+    """By the beginning of the name over its index, by a part of it among the newest."""
+    if asked.kind:
+        return
+    begins = Q(name__gte=asked.text, name__lte=asked.text + NAME_END, name__startswith=asked.text)
+    match = begins | (above(places, "experiment") & all_words(asked, "name"))
+    rows = in_places(Experiment, actor, places).active().filter(match)
+    for row in rows.order_by("-created_at", "-pk")[:limit]:
+        slug = slug_of(places, row.project_id)
+        where = f"{reverse('experiments:list', args=[slug])}?experiment={row.number}"
+        by = _("by %(who)s") % {"who": row.created_by}
+        yield Hit(kind="experiment", title=row.name, text=by, url=where, project=slug)
+
+
+def there(rows: QuerySet[LoggedModel]) -> QuerySet[LoggedModel]:
+    """Logged models that were not deleted, alone or with their experiment."""
+    return rows.filter(deleted_at=None, experiment__deleted_at=None)
+
+
+def logged_models(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+    if asked.kind:
+        return
+    rows = there(LoggedModel.objects.visible_to(actor)).filter(above(places, "logged_model"))
+    rows = rows.filter(all_words(asked, "name", whole=("model_type", "created_by")))
+    for row in rows.order_by("-created_at", "-pk")[:limit]:
+        yield hit_of_logged(row, slug_of(places, row.project_id))
+
+
+def hit_of_logged(model: LoggedModel, slug: str, *, exact: bool = False, text: str = "") -> Hit:
+    return Hit(
+        kind="logged_model",
+        title=f"{model.name} {model.pk[:10]}",
+        text=text or model.model_type or _("by %(who)s") % {"who": model.created_by},
+        url=reverse("experiments:logged_model", args=[slug, model.pk]),
+        project=slug,
+        exact=exact,
+    )
 
 
 def hit_of_run(run: Run, slug: str, *, exact: bool = False, text: str = "") -> Hit:
@@ -186,6 +238,7 @@ def models(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> 
     if not asked.kind:
         rows = named(Model, actor, places, asked, limit)
         yield from versions_of("model", "registry:model", "registry:version", rows, places, asked)
+        yield from said.of_models(actor, places, asked, limit)
 
 
 def nodes(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
@@ -227,8 +280,10 @@ FINDERS = {
     "job": jobs,
     "pipeline": pipelines,
     "run": runs,
+    "experiment": experiments,
     "dataset": datasets,
     "model": models,
+    "logged_model": logged_models,
     "approval": approvals,
     "node": nodes,
     "person": people,

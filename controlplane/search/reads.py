@@ -1,4 +1,4 @@
-"""One search over everything that the reader may see; under a dozen queries, however much there is."""
+"""One search over everything that the reader may see; a dozen queries, however much there is."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
 """Where a search looks, so that it does not grow slower with the tables.
 
-A part of a name is found by reading names. Of what jobs make by themselves (jobs, pipelines, runs, approvals) only
-the newest rows of each project are read, and one query finds where they begin; numbers, ids and digests are looked
-up by an index and have no such bound.
+A part of a name is found by reading names. Of what jobs and clients make by themselves (jobs, pipelines, runs,
+approvals, experiments, logged models) only the newest rows of each project are read, and one query finds where they
+begin; numbers, ids and digests are looked up by an index and have no such bound. Of what was said of them (params,
+tags, aliases) likewise: what each of the newest runs, models and versions has is looked up by its key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +18,15 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.approvals.models import Approval
-from apps.experiments.models import Run
+from apps.experiments.models import Experiment, LoggedModel, Run
 from apps.jobs.models import Job
 from apps.pipelines.models import Pipeline
+from apps.registry.models import Model
 
 READ = 6000  # rows of a table, of all projects together
 PROJECTS = 20  # that one search looks into
+VERSIONS = 20  # the newest of a model, whose tags are read
+READ_SAID = 3  # of so many runs that are read one, the newest, has all its params and tags read
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,11 @@ class Floors:
     pipeline: datetime | None
     approval: datetime | None
     run: datetime | None
+    said: datetime | None  # of runs, whose params and tags are read
+    experiment: datetime | None
+    logged_model: datetime | None
+    model: datetime | None  # whose tags and aliases are read
+    versioned: datetime | None  # whose versions' tags are read
 
 
 def projects_of(actor: Actor, project: Project | None) -> QuerySet[Project]:
@@ -52,26 +61,32 @@ def floors(actor: Actor, project: Project | None) -> list[Floors]:
     seen = projects_of(actor, project).order_by("slug")
     each = max(1, READ // (1 if project else min(PROJECTS, max(1, len(actor.project_ids)))))
 
-    def newest(table: Any, field: str) -> Subquery:
+    def newest(table: Any, field: str, part: int = 1) -> Subquery:
         rows = table.objects.filter(project=OuterRef("pk")).order_by(f"-{field}", "-pk")
-        return Subquery(rows.values(field)[each - 1 : each])
+        last = max(1, each // part)
+        return Subquery(rows.values(field)[last - 1 : last])
 
     rows = seen.annotate(
         job_floor=newest(Job, "created_at"),
         pipeline_floor=newest(Pipeline, "created_at"),
         approval_floor=newest(Approval, "created_at"),
         run_floor=newest(Run, "started_at"),
-    ).values_list("pk", "slug", "job_floor", "pipeline_floor", "approval_floor", "run_floor")
+        said_floor=newest(Run, "started_at", READ_SAID),
+        experiment_floor=newest(Experiment, "created_at"),
+        logged_model_floor=newest(LoggedModel, "created_at"),
+        model_floor=newest(Model, "touched_at"),
+        versioned_floor=newest(Model, "touched_at", VERSIONS),
+    ).values_list("pk", "slug", *(f"{field.name}_floor" for field in fields(Floors)[2:]))
     return [Floors(*row) for row in rows[:PROJECTS]]
 
 
-def above(places: Sequence[Floors], table: str, column: str = "created_at") -> Q:
-    """The rows of `table` that are read: each project's from its floor on."""
+def above(places: Sequence[Floors], table: str, column: str = "created_at", *, behind: str = "") -> Q:
+    """The rows of `table` that are read: each project's from its floor on. `behind`: what leads to them (`model__`)."""
     wanted = Q(pk__in=[])
     for place in places:
         floor = getattr(place, table)
-        bound = {} if floor is None else {f"{column}__gte": floor}
-        wanted |= Q(project=place.project, **bound)
+        bound = {f"{behind}project": place.project} | ({} if floor is None else {f"{behind}{column}__gte": floor})
+        wanted |= Q(**bound)
     return wanted
 
 

@@ -15,7 +15,7 @@ from apps.accounts.projects import get_project
 from apps.actors import Actor
 from controlplane.search.hits import SHOWN_ALONE, Found, Group
 from controlplane.search.reads import search as find
-from controlplane.search.scope import READ
+from controlplane.search.scope import READ, READ_SAID
 
 # Kind -> the list's address and the name of its filter, where a list can be filtered by what was typed.
 LISTS = {
@@ -43,6 +43,7 @@ def search(request: HttpRequest) -> HttpResponse:
         return redirect(found.one.url)
     call = f"{reverse('api-search')}?{urlencode({'q': found.text})}"
     context |= {"call": call, "within": project, "kind": ask("kind", ""), "read": READ, "most": SHOWN_ALONE}
+    context["read_said"] = READ // READ_SAID
     return render(request, "search/search.html", {"nav": "", **context})
 
 

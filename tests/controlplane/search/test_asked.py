@@ -41,3 +41,40 @@ def test_a_digest_as_pages_show_it(text, digest, tail):
 
 def test_nothing_is_asked_by_blanks_and_nul():
     assert read(" \x00 \n").text == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("lr=0.1", ("", "lr", "0.1")),
+        ("params.lr = '0.1'", ("param", "lr", "0.1")),
+        ("parameter.lr=1", ("param", "lr", "1")),
+        ("tags.mlflow.user = ann b", ("tag", "mlflow.user", "ann b")),
+        ("a=b=c", ("", "a", "b=c")),
+        ("=", ("", "", "")),
+        ("lr=", ("", "", "")),
+        ("lr", ("", "", "")),
+    ],
+)
+def test_a_key_with_its_value(text, expected):
+    asked = read(text)
+    assert (asked.of, asked.key, asked.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("wti@champion", ("wti", "champion", None)),
+        ("models:/Wti Net@champion", ("Wti Net", "champion", None)),
+        ("models:/wti/3", ("", "", 3)),
+        ("wti@3", ("", "", 3)),
+        ("@x", ("", "", None)),
+    ],
+)
+def test_a_version_by_an_alias(text, expected):
+    asked = read(text)
+    assert (asked.aliased, asked.alias, asked.version) == expected
+
+
+def test_the_id_of_a_logged_model_is_the_beginning_of_an_id():
+    assert read("m-0a1b2c3d").digest == "0a1b2c3d"
