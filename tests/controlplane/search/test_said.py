@@ -6,6 +6,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.accounts.models import Membership, Project
+from apps.canonical import sha256_hex
 from apps.experiments.models import Experiment, ExperimentTag, LoggedModel, Run, RunParam, RunTag
 from apps.registry.models import Alias, Model, ModelTag, ModelVersion, ModelVersionTag
 from controlplane.search import scope
@@ -25,9 +26,8 @@ def fill(project):
     model = Model.objects.create(project=project, name=f"level-{slug}", versions_count=2, created_by="ann")
     ModelTag.objects.create(model=model, key="domain", value="oil")
     facts = {"document": "{}", "task": "", "target": "", "created_by": "ann"}
-    versions = [
-        ModelVersion.objects.create(model=model, number=n, digest=f"{project.pk}{n}" * 32, **facts) for n in (1, 2)
-    ]
+    digests = {number: sha256_hex(f"{slug} {number}") for number in (1, 2)}
+    versions = [ModelVersion.objects.create(model=model, number=n, digest=digests[n], **facts) for n in digests]
     Alias.objects.create(model=model, name="challenger", version=versions[0])
     ModelVersionTag.objects.create(version=versions[1], key="checked", value="by hand")
     return run
