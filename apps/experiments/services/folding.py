@@ -212,5 +212,10 @@ def seal_again(run: Run, senders: Iterable[str]) -> None:
     digest, count = series.digest_of_all(metrics), series.count_of_all(metrics)
     Run.objects.filter(pk=run.pk).update(metrics_digest=digest, metrics_count=count)
     for sender in senders:
-        told = {"obj": run, "after": {"metrics_count": count}, "digests": {"metrics": digest}}
-        record(actor=sender_of(sender), action="run.amend", **told)
+        record(
+            actor=sender_of(sender),
+            action="run.amend",
+            obj=run,
+            after={"metrics_count": count},
+            digests={"metrics": digest},
+        )
