@@ -55,7 +55,9 @@ def more_url(text: str, group: Group, project: Project | None, kind: str) -> str
     """The list of this kind, filtered, where all that was found is in one project; else this kind alone."""
     slugs = {hit.project for hit in group.hits}
     name, key = LISTS.get(group.kind, ("", ""))
-    if name and len(slugs) == 1 and (group.kind == "node" or slugs != {""}):
+    # What a tag, a param or an alias found is not in the list of those that are called so.
+    called_so = group.kind not in ("run", "model") or all(text.lower() in hit.title.lower() for hit in group.hits)
+    if name and called_so and len(slugs) == 1 and (group.kind == "node" or slugs != {""}):
         slug = next(iter(slugs))
         return f"{reverse(name, args=[slug] if slug else [])}?{urlencode({key: text})}"
     if kind or not group.more:

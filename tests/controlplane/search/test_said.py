@@ -121,6 +121,13 @@ def test_old_runs_are_not_asked_for_what_was_said_of_them(places, actor_for, eng
     assert "run demo" in str(found(actor, "run demo"))
 
 
+@pytest.mark.parametrize(("text", "listed"), [("run demo", True), ("optimizer=adam", False)])
+def test_what_a_param_found_is_not_looked_for_by_name(text, listed, places, web, engineer):
+    page = web(engineer).get("/search", {"q": text, "in": "demo", "all": "1"}).content.decode()
+    assert "run demo" in page
+    assert ('href="/p/demo/runs?name=' in page) is listed
+
+
 def test_a_kind_alone_and_within_a_project(places, actor_for, engineer):
     actor = actor_for(engineer)
     assert list(found(actor, "iris", kind="experiment")) == ["experiment"]
