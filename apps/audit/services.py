@@ -17,7 +17,7 @@ from apps.audit.models import AuditRecord, Result
 from apps.audit.sealing import seal_all
 from apps.errors import IllegalMove, Refused, StaleState
 from apps.policy import project_id_of
-from apps.prepared import insert
+from apps.prepared import change, insert
 
 M = TypeVar("M", bound=models.Model)
 log = logging.getLogger(__name__)
@@ -91,20 +91,22 @@ def change_state(
         raise IllegalMove(
             f"A {old} {name} cannot become {to}.", field="state", limit=", ".join(sorted(moves[old])) or "nothing"
         )
-    with transaction.atomic():
-        rows = model._default_manager.filter(pk=obj.pk, state=old, **(guard or {})).update(state=to, **fields)
-        if rows == 0:
-            raise StaleState(f"The {name} has changed meanwhile.", field="state", hint="Read it again and decide anew.")
-        record(
-            actor=actor,
-            action=action or f"{name}.{to}",
-            obj=obj,
-            reason=reason,
-            before={"state": old, **{field: getattr(obj, field, None) for field in fields}},
-            after={"state": to, **fields},
-            digests=digests,
-        )
-        obj.refresh_from_db()
+    before = {"state": old, **{field: getattr(obj, field, None) for field in fields}}
+    # No savepoint: where no row matched nothing was written, and what fails behind that must undo all of the caller's.
+    with transaction.atomic(savepoint=False):
+        moved = change(obj, {"state": to, **fields}, state=old, **(guard or {}))
+        if moved:
+            record(
+                actor=actor,
+                action=action or f"{name}.{to}",
+                obj=obj,
+                reason=reason,
+                before=before,
+                after={"state": to, **fields},
+                digests=digests,
+            )
+    if not moved:
+        raise StaleState(f"The {name} has changed meanwhile.", field="state", hint="Read it again and decide anew.")
     return obj
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps import prepared
@@ -49,6 +49,14 @@ ACTIONS = {
     RunState.SCHEDULED: "run.schedule",
 }
 Pairs = Sequence[tuple[str, str]]
+HOLD = """
+SELECT EXISTS (SELECT 1 FROM experiments_metricbatch b WHERE b.run_id = r.id) FROM experiments_run r WHERE r.id = %s
+"""
+TO_SEAL = """
+SELECT 'metric', key, digest, count FROM experiments_metric WHERE run_id = %s
+UNION ALL SELECT 'param', key, value, 0 FROM experiments_runparam WHERE run_id = %s
+UNION ALL SELECT 'tag', key, value, 0 FROM experiments_runtag WHERE run_id = %s
+"""
 
 
 # -- its life -------------------------------------------------------------------------------------------------------
@@ -128,9 +136,9 @@ def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
         change_state(run, state, actor=actor, action=ACTIONS[RunState(state)], guard={"job": None}, **fields)
         return
     # Held, or points come into the metrics between here and the seal.
-    Run.objects.select_for_update(no_key=True).filter(pk=run.pk).exists()
-    take_in(run_ids=[run.pk])
-    metrics = list(Metric.objects.filter(run=run).only("key", "count", "digest"))
+    if hold_and_look(run.pk):
+        take_in(run_ids=[run.pk])
+    metrics, params, tags = to_seal(run.pk)
     digest = series.digest_of_all(metrics)
     change_state(
         run,
@@ -140,13 +148,32 @@ def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
         guard={"job": None, "deleted_at": None},
         digests={
             "metrics": digest,
-            "params": digest_of(dict(RunParam.objects.filter(run=run).values_list("key", "value"))),
-            "tags": digest_of(dict(RunTag.objects.filter(run=run).values_list("key", "value"))),
+            "params": digest_of(params),
+            "tags": digest_of(tags),
         },
         ended_at=ended_at or timezone.now(),
         metrics_digest=digest,
         metrics_count=series.count_of_all(metrics),
     )
+
+
+def hold_and_look(run_id: str) -> bool:
+    """Lock the row of a run until the transaction ends; whether points wait to be taken in, in the same statement."""
+    lock = "FOR NO KEY UPDATE" if connection.features.has_select_for_update else ""
+    found = prepared.fetch(f"{HOLD} {lock}", [run_id])
+    return bool(found and found[0][0])
+
+
+def to_seal(run_id: str) -> tuple[list[Metric], dict[str, str], dict[str, str]]:
+    """The metrics, params and tags of a run, as far as its seal is of them; one statement."""
+    metrics: list[Metric] = []
+    pairs: dict[str, dict[str, str]] = {"param": {}, "tag": {}}
+    for kind, key, value, count in prepared.fetch(TO_SEAL, [run_id] * 3):
+        if kind == "metric":
+            metrics.append(Metric(key=key, digest=value, count=count))
+        else:
+            pairs[kind][key] = value
+    return metrics, pairs["param"], pairs["tag"]
 
 
 def rename(actor: Actor, run: Run, name: str) -> None:
