@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import groupby
 from typing import Any, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
 
 M = TypeVar("M", bound=models.Model)
 
@@ -98,6 +99,44 @@ def insert(row: models.Model) -> None:
     if numbered:
         row.pk = written[0][0]
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+
+def insert_together(rows: Sequence[models.Model], *, unless_there: frozenset[type[models.Model]] = frozenset()) -> None:
+    """Rows of several tables by one statement, so all or nothing without a BEGIN and a COMMIT; those of a table side
+    by side. Nothing listens to them, and nobody asks which keys the database gives them.
+
+    `unless_there`: the models whose rows are left out where a constraint has them already.
+    """
+    here = connections[DEFAULT_DB_ALIAS]
+    groups: list[tuple[type[models.Model], list[Any]]] = [(of, list(some)) for of, some in groupby(rows, key=type)]
+    if is_ordinary(here):
+        with transaction.atomic(savepoint=False):
+            for model, some in groups:
+                model._default_manager.bulk_create(some, ignore_conflicts=model in unless_there)
+        return
+    counts = tuple((model, len(some)) for model, some in groups)
+    sql = together(counts, unless_there)
+    params = []
+    for model, some in groups:
+        fields = insertion(model)[1]
+        params += [field.get_db_prep_save(field.pre_save(row, True), here) for row in some for field in fields]
+    execute(sql, params)
+    for row in rows:
+        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+
+@cache
+def together(counts: tuple[tuple[type[models.Model], int], ...], unless_there: frozenset[type[models.Model]]) -> str:
+    statements = []
+    for model, count in counts:
+        fields = insertion(model)[1]
+        names, places = ", ".join(quoted(model, field.name) for field in fields), ", ".join(["%s"] * len(fields))
+        also = " ON CONFLICT DO NOTHING" if model in unless_there else ""
+        rows = ", ".join([f"({places})"] * count)
+        statements.append(f"INSERT INTO {model._meta.db_table} ({names}) VALUES {rows}{also}")  # noqa: S608 - as above
+    *parts, last = statements
+    named = ", ".join(f"part{number} AS ({part})" for number, part in enumerate(parts))
+    return f"WITH {named} {last}" if named else last
 
 
 def change(row: models.Model, values: Mapping[str, Any], **equal: Any) -> bool:

@@ -1,4 +1,5 @@
-"""What everybody else calls: `record` a fact, `change_state` of a row with its record, `seal_now`, `record_refusal`."""
+"""What everybody else calls: `record` a fact or `draft` it, `change_state` of a row with its record, `seal_now`,
+`record_refusal`."""
 
 from __future__ import annotations
 
@@ -41,6 +42,38 @@ def record(
 
     `obj` gives type, id and project; `before` and `after` hold the changed fields only; `digests` what was seen.
     """
+    row = draft(
+        actor=actor,
+        action=action,
+        obj=obj,
+        object_type=object_type,
+        object_id=object_id,
+        project_id=project_id,
+        result=result,
+        reason=reason,
+        before=before,
+        after=after,
+        digests=digests,
+    )
+    insert(row)
+    return row
+
+
+def draft(
+    *,
+    actor: Actor,
+    action: str,
+    obj: models.Model | None = None,
+    object_type: str = "",
+    object_id: str | int = "",
+    project_id: int | None = None,
+    result: str = Result.DONE,
+    reason: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    digests: Mapping[str, str] | None = None,
+) -> AuditRecord:
+    """What `record` would write, for a write that takes it along in its own statement: prepared.insert_together."""
     if obj is not None:
         object_type, object_id = obj._meta.model_name or "", obj.pk
         project_id = project_id if project_id is not None else project_id_of(obj)
@@ -60,9 +93,7 @@ def record(
         "before": plain_fields(before or {}),
         "after": plain_fields(after or {}),
     }
-    row = AuditRecord(body=body_text(body), **copies_of(body))
-    insert(row)
-    return row
+    return AuditRecord(body=body_text(body), **copies_of(body))
 
 
 def change_state(

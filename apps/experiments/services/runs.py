@@ -17,7 +17,7 @@ from django.utils import timezone
 from apps import prepared
 from apps.accounts.models import Project
 from apps.actors import Actor
-from apps.audit.services import change_state, record
+from apps.audit.services import change_state, draft, record
 from apps.canonical import digest_of
 from apps.errors import Invalid, NotFound
 from apps.experiments import series
@@ -85,10 +85,9 @@ def create_run(
         created_by=actor.label,
         client_user=client_user,
     )
-    with transaction.atomic():
-        prepared.insert(run)
-        write_tags(run.pk, given)
-        record(actor=actor, action="run.create", obj=run, after={"name": run.name, "experiment": experiment.number})
+    tags_of_it = [RunTag(run_id=run.pk, key=key, value=value[:TAG_LIMIT]) for key, value in sorted(given.items())]
+    after = {"name": run.name, "experiment": experiment.number}
+    prepared.insert_together([run, *tags_of_it, draft(actor=actor, action="run.create", obj=run, after=after)])
     return run
 
 
