@@ -206,3 +206,12 @@ def test_as_many_queries_whatever_the_run_holds(track, experiment_id, django_ass
             track.get("runs/get", run_id=run_id)
         with django_assert_num_queries(9):
             track.post("runs/update", run_id=run_id, status="FINISHED")
+
+
+def test_a_dataset_without_a_source_is_told_with_an_empty_one(track, experiment_id):
+    run_id = track.post("runs/create", experiment_id=experiment_id)["run"]["info"]["run_id"]
+    track.post("runs/log-inputs", run_id=run_id, datasets=[{"dataset": {"name": "wine", "digest": "ab"}}])
+    told = {"name": "wine", "digest": "ab", "source_type": "", "source": ""}
+    assert track.get("runs/get", run_id=run_id)["run"]["inputs"] == {"dataset_inputs": [{"dataset": told}]}
+    found = track.post("runs/search", experiment_ids=[experiment_id])["runs"]
+    assert [run["inputs"] for run in found] == [{"dataset_inputs": [{"dataset": told}]}]
