@@ -5,12 +5,13 @@ Elsewhere, and where somebody counts the statements, they go the ordinary way.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import groupby
 from typing import Any, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
 
 M = TypeVar("M", bound=models.Model)
 
@@ -28,7 +29,10 @@ def execute(sql: str, params: Sequence[Any]) -> int:
 def select(
     model: type[models.Model], columns: tuple[str, ...], *, order: str = "", limit: int = 0, **equal: Any
 ) -> list[tuple[Any, ...]]:
-    """`values_list(*columns)` of the rows whose fields are equal to these; it costs a tenth of Django's in Python."""
+    """`values_list(*columns)` of the rows whose fields are equal to these; it costs a tenth of Django's in Python.
+
+    A column may be of the row that a foreign key points to: `experiment__number`.
+    """
     here = connections[DEFAULT_DB_ALIAS]
     if is_ordinary(here):
         found = model._default_manager.filter(**equal).order_by(*filter(None, [order])).values_list(*columns)
@@ -52,13 +56,39 @@ def selection(
     model: type[models.Model], columns: tuple[str, ...], equal: tuple[str, ...], order: str, limit: int
 ) -> tuple[str, list[tuple[int, Any]]]:
     """The SQL, and what reads columns that do not come as Python has them."""
-    fields: list[Any] = [model._meta.get_field(name) for name in columns]
-    where = " AND ".join(f"{quoted(model, name)} = %s" for name in equal)
-    sql = f"SELECT {', '.join(quoted(model, name) for name in columns)} FROM {model._meta.db_table} WHERE {where}"  # noqa: S608 - names of the code's own
-    sql += f" ORDER BY {quoted(model, order)}" if order else ""
+    table = model._meta.db_table
+    chosen = ", ".join(column_of(model, name) for name in columns)
+    where = " AND ".join(f"{column_of(model, name)} = %s" for name in equal)
+    joins = "".join(dict.fromkeys(joined(model, name.partition("__")[0]) for name in columns if "__" in name))
+    sql = f"SELECT {chosen} FROM {table}{joins} WHERE {where}"  # noqa: S608 - names of the code's own
+    sql += f" ORDER BY {column_of(model, order)}" if order else ""
     sql += f" LIMIT {limit}" if limit else ""
-    readers = [(place, field.from_db_value) for place, field in enumerate(fields) if hasattr(field, "from_db_value")]
-    return sql, readers
+    return sql, readers_of(model, columns)
+
+
+def field_of(model: type[models.Model], name: str) -> Any:
+    """The field of a column; `x__y` is the y of what the foreign key x points to."""
+    own, _, of_other = name.partition("__")
+    field: Any = model._meta.get_field(own)
+    return field_of(field.remote_field.model, of_other) if of_other else field
+
+
+def column_of(model: type[models.Model], name: str) -> str:
+    field = field_of(model, name)
+    return f"{field.model._meta.db_table}.{connections[DEFAULT_DB_ALIAS].ops.quote_name(field.column)}"
+
+
+def joined(model: type[models.Model], name: str) -> str:
+    field: Any = model._meta.get_field(name)
+    other = field.remote_field.model._meta
+    how = "LEFT JOIN" if field.null else "JOIN"
+    return f" {how} {other.db_table} ON {other.db_table}.{other.pk.column} = {model._meta.db_table}.{field.column}"
+
+
+def readers_of(model: type[models.Model], columns: tuple[str, ...]) -> list[tuple[int, Any]]:
+    """What makes of the columns at these places what Python has of them."""
+    fields = [field_of(model, name) for name in columns]
+    return [(place, field.from_db_value) for place, field in enumerate(fields) if hasattr(field, "from_db_value")]
 
 
 def insert(row: models.Model) -> None:
@@ -69,6 +99,95 @@ def insert(row: models.Model) -> None:
     if numbered:
         row.pk = written[0][0]
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+
+def insert_together(rows: Sequence[models.Model], *, unless_there: frozenset[type[models.Model]] = frozenset()) -> None:
+    """Rows of several tables by one statement, so all or nothing without a BEGIN and a COMMIT; those of a table side
+    by side. Nothing listens to them, and nobody asks which keys the database gives them.
+
+    `unless_there`: the models whose rows are left out where a constraint has them already.
+    """
+    here = connections[DEFAULT_DB_ALIAS]
+    groups: list[tuple[type[models.Model], list[Any]]] = [(of, list(some)) for of, some in groupby(rows, key=type)]
+    if is_ordinary(here):
+        with transaction.atomic(savepoint=False):
+            for model, some in groups:
+                model._default_manager.bulk_create(some, ignore_conflicts=model in unless_there)
+        return
+    counts = tuple((model, len(some)) for model, some in groups)
+    sql = together(counts, unless_there)
+    params = []
+    for model, some in groups:
+        fields = insertion(model)[1]
+        params += [field.get_db_prep_save(field.pre_save(row, True), here) for row in some for field in fields]
+    execute(sql, params)
+    for row in rows:
+        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+
+@cache
+def together(counts: tuple[tuple[type[models.Model], int], ...], unless_there: frozenset[type[models.Model]]) -> str:
+    statements = []
+    for model, count in counts:
+        fields = insertion(model)[1]
+        names, places = ", ".join(quoted(model, field.name) for field in fields), ", ".join(["%s"] * len(fields))
+        also = " ON CONFLICT DO NOTHING" if model in unless_there else ""
+        rows = ", ".join([f"({places})"] * count)
+        statements.append(f"INSERT INTO {model._meta.db_table} ({names}) VALUES {rows}{also}")  # noqa: S608 - as above
+    *parts, last = statements
+    named = ", ".join(f"part{number} AS ({part})" for number, part in enumerate(parts))
+    return f"WITH {named} {last}" if named else last
+
+
+def change(row: models.Model, values: Mapping[str, Any], **equal: Any) -> bool:
+    """Set columns of `row` where its fields are equal to these, and make `row` what it is now; False where none was.
+
+    Of a row whose columns are not all loaded the others stay as they are. Values may be expressions of the database.
+    """
+    here, model = connections[DEFAULT_DB_ALIAS], type(row)
+    if is_ordinary(here) or any(hasattr(value, "resolve_expression") for value in values.values()):
+        if not model._default_manager.filter(pk=row.pk, **equal).update(**values):
+            return False
+        row.refresh_from_db()
+        return True
+    loaded = tuple(field.attname for field in model._meta.concrete_fields if field.attname in row.__dict__)
+    nulls = frozenset(name for name, value in equal.items() if value is None)
+    sql, written, compared, readers = updating(model, tuple(values), tuple(equal), nulls, loaded)
+    params = [field.get_db_prep_save(value, here) for field, value in zip(written, values.values(), strict=True)]
+    params.append(row.pk)
+    params += [field.get_db_prep_value(equal[name], here) for name, field in compared]
+    found = fetch(sql, params)
+    if not found:
+        return False
+    columns = list(found[0])
+    for place, read in readers:
+        columns[place] = read(columns[place], None, here)
+    for name, value in zip(loaded, columns, strict=True):
+        setattr(row, name, value)  # of a foreign key that is another now this forgets the object
+    return True
+
+
+@cache
+def updating(
+    model: type[models.Model],
+    values: tuple[str, ...],
+    equal: tuple[str, ...],
+    nulls: frozenset[str],
+    loaded: tuple[str, ...],
+) -> tuple[str, list[Any], list[tuple[str, Any]], list[tuple[int, Any]]]:
+    """The SQL, the fields that it sets, those that it compares with a value, and what reads its columns."""
+    written: list[Any] = [model._meta.get_field(name) for name in values]
+    sets = ", ".join(f"{quoted(model, name)} = %s" for name in values)
+    tests = [f"{quoted(model, name)} {'IS NULL' if name in nulls else '= %s'}" for name in equal]
+    where = " AND ".join([f"{quoted(model, model._meta.pk.name)} = %s", *tests])
+    told = ", ".join(quoted(model, name) for name in loaded)
+    sql = f"UPDATE {model._meta.db_table} SET {sets} WHERE {where} RETURNING {told}"  # noqa: S608 - as above
+    return (
+        sql,
+        written,
+        [(name, model._meta.get_field(name)) for name in equal if name not in nulls],
+        readers_of(model, loaded),
+    )
 
 
 def insert_many(model: type[models.Model], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:

@@ -12,7 +12,7 @@ ENV = load_env()
 
 bind = f"[{ENV.bind}]:{ENV.port}" if ":" in ENV.bind else f"{ENV.bind}:{ENV.port}"  # under `up`: the launcher's socket
 wsgi_app = "controlplane.wsgi:application"
-worker_class = "gthread"
+worker_class = "controlplane.threads.StayingThreads"
 workers = ENV.web_workers
 threads = ENV.web_threads
 timeout = 120

@@ -1,4 +1,5 @@
-"""What everybody else calls: `record` a fact, `change_state` of a row with its record, `seal_now`, `record_refusal`."""
+"""What everybody else calls: `record` a fact or `draft` it, `change_state` of a row with its record, `seal_now`,
+`record_refusal`."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from apps.audit.models import AuditRecord, Result
 from apps.audit.sealing import seal_all
 from apps.errors import IllegalMove, Refused, StaleState
 from apps.policy import project_id_of
-from apps.prepared import insert
+from apps.prepared import change, insert
 
 M = TypeVar("M", bound=models.Model)
 log = logging.getLogger(__name__)
@@ -41,6 +42,38 @@ def record(
 
     `obj` gives type, id and project; `before` and `after` hold the changed fields only; `digests` what was seen.
     """
+    row = draft(
+        actor=actor,
+        action=action,
+        obj=obj,
+        object_type=object_type,
+        object_id=object_id,
+        project_id=project_id,
+        result=result,
+        reason=reason,
+        before=before,
+        after=after,
+        digests=digests,
+    )
+    insert(row)
+    return row
+
+
+def draft(
+    *,
+    actor: Actor,
+    action: str,
+    obj: models.Model | None = None,
+    object_type: str = "",
+    object_id: str | int = "",
+    project_id: int | None = None,
+    result: str = Result.DONE,
+    reason: str = "",
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    digests: Mapping[str, str] | None = None,
+) -> AuditRecord:
+    """What `record` would write, for a write that takes it along in its own statement: prepared.insert_together."""
     if obj is not None:
         object_type, object_id = obj._meta.model_name or "", obj.pk
         project_id = project_id if project_id is not None else project_id_of(obj)
@@ -60,9 +93,7 @@ def record(
         "before": plain_fields(before or {}),
         "after": plain_fields(after or {}),
     }
-    row = AuditRecord(body=body_text(body), **copies_of(body))
-    insert(row)
-    return row
+    return AuditRecord(body=body_text(body), **copies_of(body))
 
 
 def change_state(
@@ -91,20 +122,22 @@ def change_state(
         raise IllegalMove(
             f"A {old} {name} cannot become {to}.", field="state", limit=", ".join(sorted(moves[old])) or "nothing"
         )
-    with transaction.atomic():
-        rows = model._default_manager.filter(pk=obj.pk, state=old, **(guard or {})).update(state=to, **fields)
-        if rows == 0:
-            raise StaleState(f"The {name} has changed meanwhile.", field="state", hint="Read it again and decide anew.")
-        record(
-            actor=actor,
-            action=action or f"{name}.{to}",
-            obj=obj,
-            reason=reason,
-            before={"state": old, **{field: getattr(obj, field, None) for field in fields}},
-            after={"state": to, **fields},
-            digests=digests,
-        )
-        obj.refresh_from_db()
+    before = {"state": old, **{field: getattr(obj, field, None) for field in fields}}
+    # No savepoint: where no row matched nothing was written, and what fails behind that must undo all of the caller's.
+    with transaction.atomic(savepoint=False):
+        moved = change(obj, {"state": to, **fields}, state=old, **(guard or {}))
+        if moved:
+            record(
+                actor=actor,
+                action=action or f"{name}.{to}",
+                obj=obj,
+                reason=reason,
+                before=before,
+                after={"state": to, **fields},
+                digests=digests,
+            )
+    if not moved:
+        raise StaleState(f"The {name} has changed meanwhile.", field="state", hint="Read it again and decide anew.")
     return obj
 
 

@@ -15,7 +15,7 @@ from apps.audit import services as audit
 from apps.lineage.ends import EdgeSpec, check_edge
 from apps.lineage.models import Edge
 
-__all__ = ["EdgeSpec", "record_edges", "record_with"]
+__all__ = ["EdgeSpec", "edge_rows", "record_edges", "record_with"]
 
 LABEL_LENGTH = 160
 ASKED = 200  # edges of one query: SQLite takes no condition of more than a thousand parts
@@ -51,10 +51,17 @@ def record_with(project: Project, edges: Sequence[EdgeSpec]) -> None:
     """The same for a write whose own record names both ends of every edge: no right and no record of its own, and one
     statement. Call it in the transaction of that write.
     """
+    if edges:
+        Edge.objects.bulk_create(edge_rows(project, edges), ignore_conflicts=True)
+
+
+def edge_rows(project: Project, edges: Sequence[EdgeSpec]) -> list[Edge]:
+    """What `record_with` would write, for a write that takes it along in its own statement (prepared.insert_together),
+    but for what is there already.
+    """
     for edge in edges:
         check_edge(edge)
-    if edges:
-        Edge.objects.bulk_create([row(project, edge) for edge in edges], ignore_conflicts=True)
+    return [row(project, edge) for edge in edges]
 
 
 def known(project: Project, edges: Sequence[EdgeSpec]) -> set[tuple[str, str, str, str, str]]:

@@ -105,15 +105,15 @@ def joined(members: Members) -> str:
 
 
 def dataset_input(dataset: Members) -> str:
-    """What is empty of a dataset is left out, but for its name and digest."""
-    always, rest = {"name", "digest"}, []
+    """A schema and a profile that are empty are left out, as in MLflow, and so are no tags."""
+    always, rest = ["name", "digest", "source_type", "source"], []
     for name, value in dataset.items():
         if name not in always:
             rest.append(f"CASE WHEN {name} = '' THEN '' ELSE ',\"{name}\":' || {value} END")
-    first = f"'{{\"name\":' || {dataset['name']} || ',\"digest\":' || {dataset['digest']}"
+    first = " || ',' || ".join(f"'\"{name}\":' || {dataset[name]}" for name in always)
     tags = "tags::text" if on_postgres() else "tags"
     told_tags = f"CASE WHEN {tags} = '[]' THEN '' ELSE '\"tags\":' || {tags} || ',' END"
-    return f"'{{' || {told_tags} || '\"dataset\":' || {first} || {' || '.join(rest)} || '}}}}'"
+    return f"'{{' || {told_tags} || '\"dataset\":{{' || {first} || {' || '.join(rest)} || '}}}}'"
 
 
 def quoted(column: str) -> str:

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS
+from django.http import HttpResponse
+
 from apps import prepared
 from apps.experiments import services
 from apps.experiments.keys import NAME_TAG
-from apps.experiments.models import Experiment, Run
+from apps.experiments.models import Run
+from apps.experiments.searching.runs import one_run
 from apps.experiments.services import Dataset, ForModel, Sent
 from apps.experiments.services.metrics import EARLIEST, LATEST, moment
 from apps.mlflow import shapes
 from apps.mlflow.answers import MlflowError, absent, wrong
 from apps.mlflow.asking import Ask, decimal, member, missing, mistyped, whole
 from apps.mlflow.experiments import found as found_experiment
+from apps.mlflow.found_runs import told_runs
 
 STATES = {name: state for state, name in shapes.STATUS.items()}
 NUMBERED = ("", "RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")  # as the protocol counts them
 MOST = {"metrics": 1000, "params": 100, "tags": 100}  # of a batch
 ALL = 1000
+# What is told of a run, and what its writes look at.
+NEEDED = {*shapes.OWN, "project_id", "experiment_id", "purging_at", "metrics_digest", "metrics_count"}
+COLUMNS = tuple(field.attname for field in Run._meta.concrete_fields if field.attname in NEEDED)
+PLACE = ("experiment__number", "experiment__artifact_location")
 
 
 # -- its life -------------------------------------------------------------------------------------------------------
@@ -54,33 +63,35 @@ def create(ask: Ask) -> dict[str, Any]:
     return {"run": {"info": info, "data": {"tags": shapes.tags(told.items())}, "inputs": {}}}
 
 
-def get(ask: Ask) -> dict[str, Any]:
+def get(ask: Ask) -> HttpResponse:
     run_id = ask.run_id()
-    services.take_in(run_ids=[run_id])
-    row = info_of(ask, run_id)
-    return {"run": shapes.runs([row])[0]}
+    row = one_run(ask.project_id, run_id)
+    if row is None:
+        raise no_such(run_id)
+    return HttpResponse(f'{{"run":{next(told_runs([row]))}}}', content_type="application/json")
 
 
 def update(ask: Ask) -> dict[str, Any]:
     run_id = ask.run_id()
     status, ended, name = ask.value("status"), ask.integer("end_time", 0), ask.text("run_name")
+    row, place = found(ask, run_id)
     run = services.update_run(
         actor=ask.actor,
-        run=found(ask, run_id),
+        run=row,
         state=state_of(status),
         ended_at=time_of("end_time", ended) if ended else None,
         name=name,
     )
-    return {"run_info": shapes.run_info(info_of(ask, run.pk))}
+    return {"run_info": shapes.run_info((*(getattr(run, name) for name in shapes.OWN), *place))}
 
 
 def delete(ask: Ask) -> dict[str, Any]:
-    services.delete_run(actor=ask.actor, run=found(ask, ask.run_id()))
+    services.delete_run(actor=ask.actor, run=found(ask, ask.run_id())[0])
     return {}
 
 
 def restore(ask: Ask) -> dict[str, Any]:
-    services.restore_run(actor=ask.actor, run=found(ask, ask.run_id()))
+    services.restore_run(actor=ask.actor, run=found(ask, ask.run_id())[0])
     return {}
 
 
@@ -227,20 +238,13 @@ def too_many(limit: int, size: int, what: str) -> MlflowError:
     )
 
 
-def info_of(ask: Ask, run_id: str) -> tuple[Any, ...]:
-    """The columns shapes.INFO of a run of the project."""
-    rows = prepared.select(Run, (*shapes.OWN, "experiment_id"), id=run_id, project_id=ask.project_id)
+def found(ask: Ask, run_id: str) -> tuple[Run, tuple[int, str]]:
+    """A run of the project as its writes need it, with the number and the artifact location of its experiment."""
+    rows = prepared.select(Run, (*COLUMNS, *PLACE), id=run_id, project_id=ask.project_id)
     if not rows:
         raise no_such(run_id)
-    *own, experiment = rows[0]
-    return (*own, *prepared.select(Experiment, ("number", "artifact_location"), id=experiment)[0])
-
-
-def found(ask: Ask, run_id: str) -> Run:
-    run = Run.objects.filter(pk=run_id, project_id=ask.project_id).first()
-    if run is None:
-        raise no_such(run_id)
-    return run
+    *own, number, location = rows[0]
+    return Run.from_db(DEFAULT_DB_ALIAS, COLUMNS, own), (number, location)
 
 
 def no_such(run_id: str) -> MlflowError:

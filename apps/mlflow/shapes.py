@@ -8,12 +8,8 @@ from datetime import datetime
 from sys import float_info
 from typing import Any
 
-from django.db import models as tables
-
-from apps import prepared
 from apps.experiments.filters.sql import EPOCH, MILLISECOND
-from apps.experiments.keys import NAME_TAG
-from apps.experiments.models import Experiment, Metric, RunDataset, RunModel, RunParam, RunTag
+from apps.experiments.models import Experiment
 from apps.experiments.states import RunState
 
 ACTIVE, DELETED = "active", "deleted"
@@ -73,7 +69,6 @@ OWN = (
     "created_by",
     "job_id",
 )
-INFO = (*OWN, "experiment__number", "experiment__artifact_location")
 
 
 def number(value: float, is_nan: bool = False) -> float | str:
@@ -92,7 +87,7 @@ def artifact_uri(experiment: int, given: str, run_id: str) -> str:
 
 
 def run_info(row: Sequence[Any]) -> dict[str, Any]:
-    """`row`: the columns INFO of a run."""
+    """`row`: the columns OWN of a run, number and artifact location of its experiment."""
     run_id, name, state, started_at, ended_at, deleted_at, client_user, created_by, job_id, experiment, given = row
     told = {
         "run_uuid": run_id,
@@ -108,59 +103,3 @@ def run_info(row: Sequence[Any]) -> dict[str, Any]:
     if ended_at is not None:
         told["end_time"] = milliseconds(ended_at)
     return told
-
-
-def runs(rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Whole runs, in their order, from rows of INFO; five queries, however many runs."""
-    ids = [row[0] for row in rows]
-    if not ids:
-        return []
-    metrics, params, given = gathered(Metric, METRIC, ids), gathered(RunParam, PAIR, ids), gathered(RunTag, PAIR, ids)
-    datasets, models = gathered(RunDataset, DATASET, ids), gathered(RunModel, MODEL, ids)
-    told = []
-    for row in rows:
-        run_id, name = row[0], row[1]
-        data: dict[str, Any] = {"tags": tags([*given.get(run_id, ()), (NAME_TAG, name)])}
-        if run_id in metrics:
-            data["metrics"] = [metric(*columns) for columns in metrics[run_id]]
-        if run_id in params:
-            data["params"] = tags(params[run_id])
-        linked = models.get(run_id, ())
-        inputs: dict[str, Any] = {}
-        if run_id in datasets:
-            inputs["dataset_inputs"] = [dataset(*columns) for columns in datasets[run_id]]
-        if read := [{"model_id": model_id} for model_id, direction, _step in linked if direction == "input"]:
-            inputs["model_inputs"] = read
-        outputs: dict[str, Any] = {}
-        if made := [{"model_id": model_id, "step": step} for model_id, how, step in linked if how == "output"]:
-            outputs["model_outputs"] = made
-        told.append({"info": run_info(row), "data": data, "inputs": inputs, "outputs": outputs})
-    return told
-
-
-PAIR = ("key", "value")
-METRIC = ("key", "value", "is_nan", "at", "step")
-DATASET = ("name", "digest", "source_type", "source", "schema", "profile", "tags")
-MODEL = ("model_id", "direction", "step")
-
-
-def gathered(model: type[tables.Model], columns: tuple[str, ...], ids: Sequence[str]) -> dict[str, list[Any]]:
-    """Rows of `model` by their run, in the order in which they came."""
-    if len(ids) == 1:
-        rows = prepared.select(model, columns, order="id", run_id=ids[0])
-        return {ids[0]: rows} if rows else {}
-    found: dict[str, list[Any]] = {}
-    for run_id, *row in model._default_manager.filter(run_id__in=ids).order_by("id").values_list("run_id", *columns):
-        found.setdefault(run_id, []).append(row)
-    return found
-
-
-def dataset(
-    name: str, digest: str, source_type: str, source: str, schema: str, profile: str, given: list[dict[str, str]]
-) -> dict[str, Any]:
-    told = {"name": name, "digest": digest, "source_type": source_type, "source": source}
-    if schema:
-        told["schema"] = schema
-    if profile:
-        told["profile"] = profile
-    return {"tags": given, "dataset": told} if given else {"dataset": told}

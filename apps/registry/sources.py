@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from apps import prepared
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
@@ -110,7 +111,7 @@ def of_folder(project: Project, text: str, run_id: str, model_id: str) -> Source
     if place.model:
         model = logged_model_of(project, place.model)
         return Source(own_run(text, run_id, model.source_run_id), model.pk, frozen(model, place.path))
-    run_row = Run.objects.only("pk").filter(pk=place.run, project=project).first()
+    run_row = prepared.first(Run, ("id",), id=place.run, project_id=project.pk)
     if run_row is None:
         raise contained(text, "run_id")
     return Source(run_row.pk, logged_model_of(project, model_id).pk if model_id else None, frozen(run_row, place.path))

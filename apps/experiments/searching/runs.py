@@ -34,6 +34,14 @@ ROW = (
 )
 
 
+ONE = f"""
+SELECT {", ".join(ROW)}, e.id, e.number, e.artifact_location,
+       EXISTS (SELECT 1 FROM experiments_metricbatch b WHERE b.run_id = {RUN}.id)
+  FROM {RUN} JOIN experiments_experiment e ON e.id = {RUN}.experiment_id
+ WHERE {RUN}.id = %s AND {RUN}.project_id = %s
+"""
+
+
 class RunRow(NamedTuple):
     """The columns of a run as a cursor gives them: filters.sql.milliseconds reads the moments."""
 
@@ -105,6 +113,17 @@ def search_runs(actor: Actor, project_id: int, query: RunQuery) -> FoundRuns:
         token = make_token([project_id, *query.identity], segment, edge_of(columns, row[len(ROW) :]))
     rows = [RunRow(row[0], places[row[1]], *row[2 : len(ROW)]) for _, row in found[: query.limit]]
     return FoundRuns(rows, token)
+
+
+def one_run(project_id: int, run_id: str) -> RunRow | None:
+    """A run of a project, whose points have been taken in; None where there is none. One statement where none wait."""
+    found = fetch(ONE, (run_id, project_id))
+    if not found:
+        return None
+    *own, key, number, location, waits = found[0]
+    if waits:
+        services.take_in(run_ids=[run_id])
+    return RunRow(own[0], Place(key, number, location), *own[2:])
 
 
 def places_of(actor: Actor, project_id: int, numbers: Sequence[str]) -> dict[int, Place]:

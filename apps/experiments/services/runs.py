@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps import prepared
 from apps.accounts.models import Project
 from apps.actors import Actor
-from apps.audit.services import change_state, record
+from apps.audit.services import change_state, draft, record
 from apps.canonical import digest_of
 from apps.errors import Invalid, NotFound
 from apps.experiments import series
@@ -49,6 +49,14 @@ ACTIONS = {
     RunState.SCHEDULED: "run.schedule",
 }
 Pairs = Sequence[tuple[str, str]]
+HOLD = """
+SELECT EXISTS (SELECT 1 FROM experiments_metricbatch b WHERE b.run_id = r.id) FROM experiments_run r WHERE r.id = %s
+"""
+TO_SEAL = """
+SELECT 'metric', key, digest, count FROM experiments_metric WHERE run_id = %s
+UNION ALL SELECT 'param', key, value, 0 FROM experiments_runparam WHERE run_id = %s
+UNION ALL SELECT 'tag', key, value, 0 FROM experiments_runtag WHERE run_id = %s
+"""
 
 
 # -- its life -------------------------------------------------------------------------------------------------------
@@ -77,10 +85,9 @@ def create_run(
         created_by=actor.label,
         client_user=client_user,
     )
-    with transaction.atomic():
-        prepared.insert(run)
-        write_tags(run.pk, given)
-        record(actor=actor, action="run.create", obj=run, after={"name": run.name, "experiment": experiment.number})
+    tags_of_it = [RunTag(run_id=run.pk, key=key, value=value[:TAG_LIMIT]) for key, value in sorted(given.items())]
+    after = {"name": run.name, "experiment": experiment.number}
+    prepared.insert_together([run, *tags_of_it, draft(actor=actor, action="run.create", obj=run, after=after)])
     return run
 
 
@@ -128,9 +135,9 @@ def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
         change_state(run, state, actor=actor, action=ACTIONS[RunState(state)], guard={"job": None}, **fields)
         return
     # Held, or points come into the metrics between here and the seal.
-    Run.objects.select_for_update(no_key=True).filter(pk=run.pk).exists()
-    take_in(run_ids=[run.pk])
-    metrics = list(Metric.objects.filter(run=run).only("key", "count", "digest"))
+    if hold_and_look(run.pk):
+        take_in(run_ids=[run.pk])
+    metrics, params, tags = to_seal(run.pk)
     digest = series.digest_of_all(metrics)
     change_state(
         run,
@@ -140,13 +147,32 @@ def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
         guard={"job": None, "deleted_at": None},
         digests={
             "metrics": digest,
-            "params": digest_of(dict(RunParam.objects.filter(run=run).values_list("key", "value"))),
-            "tags": digest_of(dict(RunTag.objects.filter(run=run).values_list("key", "value"))),
+            "params": digest_of(params),
+            "tags": digest_of(tags),
         },
         ended_at=ended_at or timezone.now(),
         metrics_digest=digest,
         metrics_count=series.count_of_all(metrics),
     )
+
+
+def hold_and_look(run_id: str) -> bool:
+    """Lock the row of a run until the transaction ends; whether points wait to be taken in, in the same statement."""
+    lock = "FOR NO KEY UPDATE" if connection.features.has_select_for_update else ""
+    found = prepared.fetch(f"{HOLD} {lock}", [run_id])
+    return bool(found and found[0][0])
+
+
+def to_seal(run_id: str) -> tuple[list[Metric], dict[str, str], dict[str, str]]:
+    """The metrics, params and tags of a run, as far as its seal is of them; one statement."""
+    metrics: list[Metric] = []
+    pairs: dict[str, dict[str, str]] = {"param": {}, "tag": {}}
+    for kind, key, value, count in prepared.fetch(TO_SEAL, [run_id] * 3):
+        if kind == "metric":
+            metrics.append(Metric(key=key, digest=value, count=count))
+        else:
+            pairs[kind][key] = value
+    return metrics, pairs["param"], pairs["tag"]
 
 
 def rename(actor: Actor, run: Run, name: str) -> None:

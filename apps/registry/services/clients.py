@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from apps import policy
+from apps import policy, prepared
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.audit import services as audit
 from apps.canonical import sha256_hex
 from apps.errors import Invalid, NotFound, Refused
 from apps.lineage.ends import EdgeSpec, End
-from apps.lineage.services import record_with
+from apps.lineage.models import Edge
+from apps.lineage.services import edge_rows
 from apps.registry.documents import client_document
 from apps.registry.models import Alias, Model, ModelVersion, ModelVersionFile, ModelVersionTag
 from apps.registry.registering import version_end
@@ -30,6 +31,10 @@ from apps.registry.sources import Source, source_of
 from apps.registry.states import APPROVED_STAGE, STAGES
 
 SOURCE, RUN_LINK = 500, 500
+NEXT_NUMBER = """
+UPDATE registry_model SET versions_count = versions_count + 1, touched_at = %s, updated_at = %s
+ WHERE project_id = %s AND name = %s AND deleted_at IS NULL RETURNING id, versions_count
+"""
 
 
 def record_version(
@@ -66,7 +71,7 @@ def record_version(
             logged_model=found.logged_model_id,
             files=[row[:3] for row in found.files],
         )
-        version = ModelVersion.objects.create(
+        version = ModelVersion(
             model=model,
             number=number,
             digest=sha256_hex(text),
@@ -78,38 +83,32 @@ def record_version(
             description=description,
             created_by=actor.label,
         )
-        ModelVersionFile.objects.bulk_create(
-            ModelVersionFile(version=version, path=path, artifact_id=digest, size=size, media_type=media_type)
-            for path, digest, size, media_type in found.files
-        )
-        if tags:
-            rows = (ModelVersionTag(version=version, key=key, value=value) for key, value in tags.items())
-            ModelVersionTag.objects.bulk_create(rows)
+        prepared.insert(version)
+        if found.files:
+            files = [(version.pk, *columns) for columns in found.files]
+            prepared.insert_many(ModelVersionFile, ("version_id", "path", "artifact_id", "size", "media_type"), files)
         after = {"model": name, "number": number, "source": source, "files": len(found.files), "tags": dict(tags or {})}
-        audit.record(
+        fact = audit.draft(
             actor=actor,
             action="model.record_version",
             obj=version,
             after={**after, "run": found.run_id, "logged_model": found.logged_model_id},
             digests={"version": version.digest},
         )
-        record_with(project, edges_of(version, found))
+        said = [ModelVersionTag(version=version, key=key, value=value) for key, value in (tags or {}).items()]
+        edges = edge_rows(project, edges_of(version, found))
+        prepared.insert_together([*said, *edges, fact], unless_there=frozenset({Edge}))
     return version
 
 
 def next_number(project: Project, name: str) -> tuple[Model, int]:
     """The model, locked, and the number of its next version, in one statement. NotFound if there is no such model."""
-    table, now = Model._meta.db_table, connection.ops.adapt_datetimefield_value(timezone.now())
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {table} SET versions_count = versions_count + 1, touched_at = %s, updated_at = %s "  # noqa: S608
-            "WHERE project_id = %s AND name = %s AND deleted_at IS NULL RETURNING id, versions_count",
-            [now, now, project.pk, name],
-        )
-        row = cursor.fetchone()
-    if row is None:
+    now = timezone.now()
+    found = prepared.fetch(NEXT_NUMBER, [now, now, project.pk, name])
+    if not found:
         raise NotFound(f"Registered Model with name={name[:60]} not found", field="name", hint="Create it first.")
-    return Model(pk=row[0], project=project, name=name, versions_count=row[1]), row[1]
+    key, number = found[0]
+    return Model(pk=key, project=project, name=name, versions_count=number), number
 
 
 def edges_of(version: ModelVersion, source: Source) -> list[EdgeSpec]:

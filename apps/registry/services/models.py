@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from apps import policy
+from apps import policy, prepared
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.audit import services as audit
@@ -75,11 +75,11 @@ def ensure_model(*, actor: Actor, project: Project, name: str) -> Model:
 def insert_model(
     actor: Actor, project: Project, name: str, description: str, tags: Mapping[str, str] | None = None
 ) -> Model:
-    model = Model.objects.create(project=project, name=name, description=description, created_by=for_whom(actor))
-    if tags:
-        ModelTag.objects.bulk_create(ModelTag(model=model, key=key, value=value) for key, value in tags.items())
+    model = Model(project=project, name=name, description=description, created_by=for_whom(actor))
+    prepared.insert(model)
+    said = [ModelTag(model=model, key=key, value=value) for key, value in (tags or {}).items()]
     after = {"name": name, "description": description, **({"tags": dict(tags)} if tags else {})}
-    audit.record(actor=actor, action="model.create", obj=model, after=after)
+    prepared.insert_together([*said, audit.draft(actor=actor, action="model.create", obj=model, after=after)])
     return model
 
 

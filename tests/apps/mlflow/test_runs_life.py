@@ -192,3 +192,26 @@ def test_who_may_not_write(track, client_of, viewer, stranger, run_id, call):
     body.pop("run_id")
     assert track.refused("POST", f"runs/{call}", body)[2].startswith("Missing value for required parameter 'run_id'.")
     assert not Metric.objects.exists()
+
+
+# -- statements -----------------------------------------------------------------------------------------------------
+def test_as_many_queries_whatever_the_run_holds(track, experiment_id, django_assert_num_queries):
+    for count in (1, 40):
+        tags = [{"key": f"t{n}", "value": "v"} for n in range(count)]
+        track.post("runs/create", experiment_id=experiment_id)  # the use of the token is noted
+        with django_assert_num_queries(5):
+            run_id = track.post("runs/create", experiment_id=experiment_id, tags=tags)["run"]["info"]["run_id"]
+        track.post("runs/log-batch", run_id=run_id, params=[{"key": f"p{n}", "value": "v"} for n in range(count)])
+        with django_assert_num_queries(3):
+            track.get("runs/get", run_id=run_id)
+        with django_assert_num_queries(9):
+            track.post("runs/update", run_id=run_id, status="FINISHED")
+
+
+def test_a_dataset_without_a_source_is_told_with_an_empty_one(track, experiment_id):
+    run_id = track.post("runs/create", experiment_id=experiment_id)["run"]["info"]["run_id"]
+    track.post("runs/log-inputs", run_id=run_id, datasets=[{"dataset": {"name": "wine", "digest": "ab"}}])
+    told = {"name": "wine", "digest": "ab", "source_type": "", "source": ""}
+    assert track.get("runs/get", run_id=run_id)["run"]["inputs"] == {"dataset_inputs": [{"dataset": told}]}
+    found = track.post("runs/search", experiment_ids=[experiment_id])["runs"]
+    assert [run["inputs"] for run in found] == [{"dataset_inputs": [{"dataset": told}]}]

@@ -1,0 +1,64 @@
+"""Rows written together, and a row that is changed where it is as somebody saw it; alike on both databases."""
+
+import pytest
+from django.db import IntegrityError
+from django.db.models import F
+
+from apps import prepared
+from apps.experiments.models import Experiment, ExperimentTag, Run
+from apps.lineage.models import Edge
+
+
+@pytest.fixture
+def experiment(project):
+    return Experiment.objects.create(project=project, number=7, name="seven", created_by="a")
+
+
+@pytest.fixture
+def run(experiment):
+    return Run.objects.create(project=experiment.project, experiment=experiment, name="r", created_by="a")
+
+
+def edge(project, role):
+    ends = {"source_type": "job", "source_id": "1", "target_type": "run", "target_id": "2"}
+    return Edge(project=project, role=role, **ends)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_together_or_not_at_all(experiment):
+    tags = [ExperimentTag(experiment=experiment, key="a", value=value) for value in "12"]
+    with pytest.raises(IntegrityError):
+        prepared.insert_together([edge(experiment.project, "x"), *tags])
+    assert (Edge.objects.count(), ExperimentTag.objects.count()) == (0, 0)
+    prepared.insert_together([edge(experiment.project, "x"), tags[0]])
+    assert (Edge.objects.count(), ExperimentTag.objects.get().value) == (1, "1")
+
+
+def test_leaves_out_what_is_there(project):
+    edge(project, "x").save()
+    prepared.insert_together([edge(project, "x"), edge(project, "y")], unless_there=frozenset({Edge}))
+    assert sorted(Edge.objects.values_list("role", flat=True)) == ["x", "y"]
+
+
+def test_changes_a_row_that_is_as_it_was_seen(run):
+    Run.objects.filter(pk=run.pk).update(name="renamed", figures={"a": [1]})
+    assert prepared.change(run, {"state": "failed"}, state="running", job=None)
+    assert (run.state, run.name, run.figures) == ("failed", "renamed", {"a": [1]})
+    run.refresh_from_db()
+    assert run.state == "failed"
+
+
+@pytest.mark.parametrize("seen", [{"state": "failed"}, {"state": "running", "job": 5}])
+def test_leaves_a_row_that_is_not(run, seen):
+    assert not prepared.change(run, {"state": "killed"}, **seen)
+    assert (run.state, Run.objects.get().state) == ("running", "running")
+
+
+def test_takes_expressions_of_the_database(run):
+    assert prepared.change(run, {"attempt": F("attempt") + 2}, state="running")
+    assert run.attempt == 2
+
+
+def test_reads_a_column_of_another_row(run):
+    columns = ("name", "experiment__number", "experiment__artifact_location")
+    assert prepared.select(Run, columns, id=run.pk) == [("r", 7, "")]
