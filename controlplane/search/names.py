@@ -133,12 +133,12 @@ def runs(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> It
         few = above(places, "said", "started_at")
         wanted |= few & all_words(asked, "name", whole=whole, also=said.begins_so)
     columns = ("pk", "project_id", "name", "kind", "state", "created_by")
-    rows = Run.objects.visible_to(actor).active().filter(wanted)
-    found = list(rows.only(*columns).order_by("-started_at", "-pk")[:limit])
-    why = said.reasons([run.pk for run in found], asked) if found else {}
-    for run in found:
+    order = ("-started_at", "-pk")
+    first = Run.objects.visible_to(actor).active().filter(wanted).order_by(*order).values("pk")[:limit]
+    found = Run.objects.filter(pk__in=first).only(*columns).order_by(*order)  # the reason of these alone is read
+    for run in found.annotate(why=said.reason(asked)):
         by_name = all(word.lower() in run.name.lower() for word in asked.words)
-        yield hit_of_run(run, slug_of(places, run.project_id), text="" if by_name else why.get(run.pk, ""))
+        yield hit_of_run(run, slug_of(places, run.project_id), text="" if by_name else run.why or "")
 
 
 def experiments(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.db.models import CharField, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Left
+from django.db.models.functions import Coalesce, Concat, Left
 from django.db.models.lookups import IsNull
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -56,27 +56,20 @@ def of_run(asked: Asked) -> Q:
     return wanted
 
 
-def reasons(ids: Sequence[str], asked: Asked) -> dict[str, str]:
-    """{run: "lr = 0.1"} of those of these runs that have a param or tag that was asked for. One query."""
-    if asked.key:
-        wanted = pair(asked)
-    else:
-        wanted = Q(pk__in=[])
-        for word in asked.words:
-            wanted |= beginning(word)
-    columns = ("run_id", "key", "beginning")
-    parts = [
-        table.objects.filter(wanted, run__in=ids)
-        .annotate(beginning=Left("value", SHOWN))
-        .order_by()
-        .values_list(*columns)
+def reason(asked: Asked) -> Coalesce:
+    """`lr = 0.1`: the first param, or else tag, of a run that was asked for; None for one that has none."""
+    wanted = pair(asked) if asked.key else Q(pk__in=[])
+    for word in () if asked.key else asked.words:
+        wanted |= beginning(word)
+    told = Concat("key", Value(" = "), Left("value", SHOWN), output_field=CharField())
+    firsts = [
+        Subquery(
+            table.objects.filter(wanted, run=OuterRef("pk")).order_by("key").annotate(told=told).values("told")[:1]
+        )
         for of, table in TABLES.items()
         if asked.of in ("", of)
     ]
-    found: dict[str, str] = {}
-    for run, key, value in parts[0].union(*parts[1:], all=True).order_by("run_id", "key"):
-        found.setdefault(run, f"{key} = {value}")
-    return found
+    return Coalesce(*firsts, Value(None, CharField()))
 
 
 # -- models and versions --------------------------------------------------------------------------------------------

@@ -166,13 +166,22 @@ def test_typing_answers_options_without_the_frame(engineer, web, job):
     assert "<html" not in text
 
 
-@pytest.mark.parametrize("text", ["prices", DIGEST[:8], "facade", "wti v3", "12"])
-def test_few_queries_whatever_is_found(text, engineer, web, held):
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("prices", 19),
+        (DIGEST[:8], 19),
+        ("wti v3", 19),
+        ("12", 19),
+        ("facade", 20),
+    ],  # a word, and digits of a digest too
+)
+def test_few_queries_whatever_is_found(text, most, engineer, web, held):
     client = web(engineer)
     client.get("/search?all=1", {"q": text})
     with CaptureQueriesContext(connection) as seen:
         assert client.get("/search", {"q": text, "all": "1"}).status_code == 200
-    assert len(seen) < 24
+    assert len(seen) <= most
 
 
 def test_a_token_finds_what_its_project_holds(make_token, engineer, other_project, api, job):
