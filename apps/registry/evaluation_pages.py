@@ -35,7 +35,8 @@ def baselines_context(actor: Actor, model: Model, query: Mapping[str, str], prod
     newest = newest_version(model)
     gates = gates_of(model.pk)
     sets = reads.sets_for(actor, model, newest, gates)
-    chosen = next((one for one in sets if reference(one) == query.get("set")), next(iter(sets), None))
+    wanted = query.get("set") or next((reference(gate.set) for gate in gates), "")  # what decides, unless asked
+    chosen = next((one for one in sets if reference(one) == wanted), next(iter(sets), None))
     known = list(metrics_of(chosen.task, EvaluateSpec(**chosen.spec))) if chosen else []
     metric = query.get("metric", "")
     metric = metric if metric in known else chosen.primary_metric if chosen else ""

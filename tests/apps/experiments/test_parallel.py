@@ -174,6 +174,6 @@ def test_only_what_differs(page):
 
 
 def test_points_are_shaded_by_a_third(page):
-    assert 'class="dot shade4"' in page("sx=lr&sy=loss&sc=loss")
+    assert 'fill-opacity="1.0"' in page("sx=lr&sy=loss&sc=loss")
     assert "optimiser adam" in page("sx=lr&sy=loss&sc=optimiser")
-    assert "shade0" not in page("sx=lr&sy=loss&sc=nothing")
+    assert "fill-opacity" not in page("sx=lr&sy=loss&sc=nothing")
