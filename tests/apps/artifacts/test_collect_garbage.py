@@ -27,6 +27,7 @@ DIGEST_COLUMNS = {
     "accounts.ApiToken.digest": "of a secret",
     "accounts.User.time_zone": "none at all",
     "approvals.Approval.facts_digest": "of the facts' text",
+    "approvals.FactName.key": "of what the facts name, whose files the subject cites: apps.registry.citations",
     "approvals.Vote.facts_digest": "of the facts' text",
     "approvals.Look.digest": "of what was shown",
     "artifacts.Artifact.digest": "the artifact itself",
