@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from apps.accounts.checks import DAYS
@@ -25,6 +26,17 @@ SYSTEM_ROLES = [
     (SystemRole.SECURITY_ADMIN.value, _("Security administrator: roles, service accounts")),
     (SystemRole.AUDITOR.value, _("Auditor: reads the whole audit trail")),
 ]
+# What a token with the scope may do, beside its name.
+SCOPE_WORDS = {
+    "read": _("see everything in the project"),
+    "data:write": _("add, tag and delete dataset versions"),
+    "jobs:write": _("submit, cancel and retry jobs and pipelines"),
+    "runs:write": _("log runs and annotate them"),
+    "models:write": _("add model versions, ask for promotion, roll back"),
+    "approvals:decide": _("approve and reject"),
+    "audit:read": _("read, verify and export the audit trail"),
+    "metrics:read": _("open /metrics, and nothing else"),
+}
 
 
 def show_refusal(form: forms.BaseForm, error: PlaneError) -> None:
@@ -73,6 +85,10 @@ class PreferencesForm(forms.Form):
     )
 
 
+def told_scope(scope: str) -> str:
+    return format_html('<span>{} <span class="quiet sm">{}</span></span>', scope, SCOPE_WORDS[scope])
+
+
 class TokenForm(forms.Form):
     name = forms.CharField(
         max_length=80, label=_("What for"), help_text=_("Shown in this list, for instance the tool's name.")
@@ -90,7 +106,7 @@ class TokenForm(forms.Form):
         super().__init__(*args, **kwargs)
         scopes = {scope for held in usable.values() for scope in held}
         self.fields["project"].choices = [(p.slug, p.slug) for p in usable]  # type: ignore[attr-defined]
-        self.fields["scopes"].choices = [(scope, scope) for scope in sorted(scopes)]  # type: ignore[attr-defined]
+        self.fields["scopes"].choices = [(scope, told_scope(scope)) for scope in sorted(scopes)]  # type: ignore[attr-defined]
 
 
 class PersonForm(forms.Form):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from apps import policy
 from apps.accounts.actors import gathered
@@ -93,6 +94,10 @@ def list_own_tokens(actor: Actor) -> QuerySet[ApiToken]:
     if actor.user_id is None:
         return ApiToken.objects.none()
     return ApiToken.objects.filter(user_id=actor.user_id).select_related("project", "user", "service_account")
+
+
+def count_working_tokens(actor: Actor) -> int:
+    return list_own_tokens(actor).filter(revoked_at__isnull=True, expires_at__gt=timezone.now()).count()
 
 
 def list_tokens(actor: Actor) -> QuerySet[ApiToken]:

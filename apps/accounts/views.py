@@ -93,6 +93,7 @@ def tokens(request: HttpRequest) -> HttpResponseBase:
         return csv_response(request.actor, table)
     status = 422 if form.errors else table.status
     context = {**table.context(), "form": form, "secret": secret, "made": made, "usable": usable}
+    context["working"] = reads.count_working_tokens(request.actor)
     return render(request, "accounts/tokens.html", context, status=status)
 
 

@@ -46,6 +46,7 @@ def garbage(request: HttpRequest) -> HttpResponseBase:
         "nav": "nodes",
         "look": look,
         "age": age,
+        "untouched": read_age(age),
         "most": MOST,
         "seconds": f"{seconds:g}",
         "long": long,

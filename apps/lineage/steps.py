@@ -63,13 +63,18 @@ def strip_of(found: Graph, slug: str) -> list[dict[str, Any]]:
         by_depth[place].append(found.nodes[key])
     steps: list[dict[str, Any]] = []
     for depth in sorted(by_depth):
-        nodes = sorted(by_depth[depth], key=lambda node: (node.type, node.id))
+        nodes = sorted(by_depth[depth], key=newest_first)
         steps += [box(node, slug, here=(node.type, node.id) == found.root) for node in nodes[:STRIP]]
         if len(nodes) > STRIP:
             more = len(nodes) - STRIP
             text = ngettext("%(n)d more", "%(n)d more", more) % {"n": more}
             steps.append({"kind": words(nodes[-1].type), "label": text, "url": "#graph"})
     return steps
+
+
+def newest_first(node: GraphNode) -> tuple[str, int, str]:
+    """Of the ends of one type the newest: of hundreds of jobs that took a version, those that somebody looks for."""
+    return (node.type, -int(node.id) if node.id.isdecimal() else 0, node.id)
 
 
 def places_of(found: Graph) -> dict[Key, int]:

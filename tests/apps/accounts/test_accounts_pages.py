@@ -2,8 +2,10 @@ import re
 
 import pytest
 
+from apps.accounts.forms import SCOPE_WORDS
 from apps.accounts.models import ApiToken, User
 from apps.accounts.rows import roles_held
+from apps.policy import SCOPES
 
 
 def text_of(answer) -> str:
@@ -29,6 +31,17 @@ def test_a_token_is_shown_once(engineer, web, api):
     assert api(secret).get("/api/v1/me").status_code == 200
     assert "no-store" in answer.headers["Cache-Control"]
     assert secret not in text_of(client.get("/account/tokens"))
+
+
+def test_the_tokens_that_work_are_counted(engineer, web, make_token):
+    make_token(engineer)
+    _secret, revoked = make_token(engineer)
+    web(engineer).post(f"/account/tokens/{revoked.pk}/revoke")
+    assert "<b>1 token</b> of yours works now." in text_of(web(engineer).get("/account/tokens"))
+
+
+def test_every_scope_has_its_words():
+    assert set(SCOPE_WORDS) == set(SCOPES)
 
 
 @pytest.mark.parametrize(

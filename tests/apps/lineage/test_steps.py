@@ -57,6 +57,11 @@ def test_a_crowded_step_is_counted(found):
     assert [step["label"] for step in steps][-1] == "6 more"
 
 
+def test_a_crowded_step_begins_with_the_newest(found):
+    steps = strip_of(found([("dataset_version:1", f"job:{n}") for n in (2, 9, 10, 11)], "dataset_version:1"), "demo")
+    assert [step["label"] for step in steps][1:] == ["job:11", "job:10", "job:9", "1 more"]
+
+
 def test_every_type_of_end_has_a_word_and_a_page(project):
     assert set(ADDRESSES) | PAGELESS == set(END_TYPES)
     assert all(words(type) != type for type in END_TYPES)
