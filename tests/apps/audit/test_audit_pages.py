@@ -150,7 +150,7 @@ def test_a_reason_of_the_plane_is_told_in_the_language_of_the_page(browser, audi
 def test_a_refusal_is_told_in_the_language_of_the_page(browser, auditor, project, somebody):
     record(actor=somebody, action="job.submit", obj=project, result="refused")
     page = browser(auditor).get("/audit", headers={"Accept-Language": "zh-hans"}).content.decode()
-    assert f"<b>已拒绝: job.submit project {project.pk}</b>" in page
+    assert f"<b>已拒绝：job.submit project {project.pk}</b>" in page
 
 
 def test_the_strangers_are_led_to_the_login(client, db):
