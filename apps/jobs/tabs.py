@@ -152,5 +152,10 @@ def flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
     if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
         return [row for index, entry in enumerate(value, 1) for row in flat(entry, f"{path} / {index}")]
     if isinstance(value, list):
-        value = ", ".join(json.dumps(entry, ensure_ascii=False) for entry in value)
+        value = ", ".join(entry_of(entry, len(value) > 1) for entry in value)
     return [(path, value)]
+
+
+def entry_of(entry: Any, parted: bool) -> str:
+    """A value of a list; in quotes only where its own comma would read as one between two values."""
+    return entry if isinstance(entry, str) and not (parted and "," in entry) else json.dumps(entry, ensure_ascii=False)

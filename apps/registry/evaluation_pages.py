@@ -19,7 +19,7 @@ from apps.registry.states import GATE_COLOURS, LET_THROUGH
 from apps.registry.verdicts import Judged, Known, gates_of, judge, refusal
 from deepseek.evaluate.spec import METRICS, EvaluateSpec, metrics_of
 
-BARS = 24  # versions and variants that are drawn, the newest
+BARS = 24  # versions and variants that are drawn, the newest; what is in production is drawn beside them
 SHOWN = ("accuracy", "f1_macro", "auc", "rmse", "mae", "r2", "map", "mrr")  # beside the primary one, in the table
 
 
@@ -40,7 +40,7 @@ def baselines_context(actor: Actor, model: Model, query: Mapping[str, str], prod
     known = list(metrics_of(chosen.task, EvaluateSpec(**chosen.spec))) if chosen else []
     metric = query.get("metric", "")
     metric = metric if metric in known else chosen.primary_metric if chosen else ""
-    lines = reads.over_versions(actor, model, chosen) if chosen else []
+    lines = reads.over_versions(actor, model, chosen, production) if chosen else []
     found = [(number, one) for line in lines for number, one in line.points]
     found.sort(key=lambda pair: (-pair[0], pair[1].variant_id))
     return {
@@ -77,7 +77,8 @@ def filters_of(
 def chart_of(found: Sequence[tuple[int, Evaluation]], metric: str, production: int | None) -> dict[str, Any] | None:
     """Bars with intervals, oldest version first; that of production stands out."""
     bars = []
-    for number, one in sorted(found[:BARS], key=lambda pair: (pair[0], pair[1].variant_id)):
+    drawn = [*found[:BARS], *(pair for pair in found[BARS:] if pair[0] == production)]
+    for number, one in sorted(drawn, key=lambda pair: (pair[0], pair[1].variant_id)):
         told = reads.metric_of(one.metrics, metric)
         if told is not None:
             bars.append({"label": f"v{number} {one.variant.name}", "best": number == production, **told})

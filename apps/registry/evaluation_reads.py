@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from apps import policy
 from apps.accounts.models import Project
@@ -104,13 +104,12 @@ class Line:
     points: Sequence[tuple[int, Evaluation]]
 
 
-def over_versions(actor: Actor, model: Model, on: EvaluationSet) -> list[Line]:
-    """What the newest versions of a model measured on the set, by the name of the variant: two queries."""
+def over_versions(actor: Actor, model: Model, on: EvaluationSet, production: int | None = None) -> list[Line]:
+    """What the newest versions of a model, and the one in production, measured on the set, by variant: two queries."""
     policy.require(actor, "model.view", model)
     since = max(0, model.versions_count - VERSIONS_DRAWN)
-    rows = Evaluation.objects.visible_to(actor).filter(
-        set=on, variant__version__model=model, variant__version__number__gt=since
-    )
+    shown = Q(variant__version__number__gt=since) | Q(variant__version__number=production)
+    rows = Evaluation.objects.visible_to(actor).filter(shown, set=on, variant__version__model=model)
     found: dict[str, list[tuple[int, Evaluation]]] = {}
     for one in sorted(newest(rows), key=lambda one: one.variant.version.number):
         found.setdefault(one.variant.name, []).append((one.variant.version.number, one))

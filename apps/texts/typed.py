@@ -46,6 +46,9 @@ TYPED = (
     _("block bootstrap"),
     _("paired bootstrap"),
     _("paired block bootstrap"),
+    _("from {0} to {1}"),  # slices (deepseek/evaluate/slices.py)
+    _("above {0} to {1}"),
+    _("other values"),
     _("batch {0}"),  # a latency's name in the facts of a promotion
     _("{0} to production"),  # its title
 )

@@ -253,6 +253,19 @@ def test_what_the_engine_said_is_told_as_rows(engineer, web, running, succeed, p
     assert "{&#x27;" not in text
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (["Slow, it may be."], "Slow, it may be."),
+        (["a", "b"], "a, b"),
+        (["a, b", "c"], '"a, b", c'),
+        ([64, 8], "64, 8"),
+    ],
+)
+def test_a_list_of_values_is_one_row(value, told):
+    assert tabs.flat({"said": value}) == [("said", told)]
+
+
 def test_metrics_are_drawn(engineer, web, running, worker_actor, page):
     points = [{"name": "<loss>", "value": n, "step": n} for n in range(5)]
     services.report_events(actor=worker_actor, job=running, events=[("metric", {"points": points})])

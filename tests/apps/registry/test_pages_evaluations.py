@@ -40,6 +40,12 @@ def test_a_metric_over_versions_with_gates_and_sets(web, engineer, filled):
     assert "Set a gate" not in text
 
 
+def test_what_is_in_production_is_drawn_beside_the_newest(web, engineer, filled, monkeypatch):
+    monkeypatch.setattr("apps.registry.evaluation_reads.VERSIONS_DRAWN", 1)
+    monkeypatch.setattr("apps.registry.evaluation_pages.BARS", 1)
+    assert "v1 fp32" in text_of(web(engineer).get(f"{M}/baselines"))
+
+
 def test_a_model_without_sets_says_how_to_begin(web, engineer, registered):
     registered()
     text = text_of(web(engineer).get(f"{M}/baselines"))

@@ -31,6 +31,7 @@ def test_english_is_left_alone(text: str) -> None:
             "作业 7 的状态为“成功”；只有失败或已取消的作业可以重试。",
         ),
         ("Field required", "必填字段"),
+        ("above 16.73 to 18.72", "大于 16.73 至 18.72"),
         (
             "The plane failed on this request; the operator's log holds the reason.",
             "平台处理此请求时出错；原因见运维人员的日志。",
