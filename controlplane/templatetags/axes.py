@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -92,6 +93,31 @@ def level_said(value: float) -> str:
     """A value beside its line across the chart; what is too long for the margin is told by its power of ten."""
     text = number(value)
     return text if len(text) <= LEVEL_ROOM else f"{value:.3g}".replace("-", MINUS)
+
+
+def levels_said(values: Sequence[float]) -> list[str]:
+    """The values of an axis, no two of them alike: close ones with the decimals that tell them apart, as long as the
+    margin has room; else a word stands only at the value nearest to it, and the other lines are bare.
+    """
+    texts = [level_said(value) for value in values]
+    if len(set(texts)) == len(texts):
+        return texts
+    apart = min(high - low for low, high in pairwise(values))
+    finer = [f"{value:.{max(0, -math.floor(math.log10(apart)))}f}".replace("-", MINUS) for value in values]
+    if max(map(len, finer)) <= LEVEL_ROOM:
+        return finer
+    nearest = {text: min((abs(read(text) - value), value) for value in values)[1] for text in texts}
+    return [text if nearest[text] == value else "" for text, value in zip(texts, values, strict=True)]
+
+
+def leveled(ticks: Sequence[tuple[float, float]]) -> list[tuple[float, str]]:
+    """(per cent, text) of the lines across a chart."""
+    texts = levels_said([value for _, value in ticks])
+    return [(at, text) for (at, _), text in zip(ticks, texts, strict=True)]
+
+
+def read(text: str) -> float:
+    return float(text.replace(",", "").replace(MINUS, "-"))
 
 
 def step_said(value: float) -> str:
