@@ -96,18 +96,19 @@ def level_said(value: float) -> str:
 
 
 def levels_said(values: Sequence[float]) -> list[str]:
-    """The values of an axis, no two of them alike: close ones with the decimals that tell them apart, as long as the
-    margin has room; else a word stands only at the value nearest to it, and the other lines are bare.
+    """The values of an axis, each with the decimals that tell it from the next, as long as the margin has room for them;
+    else only those that a shorter word says rightly, and the other lines are bare.
     """
     texts = [level_said(value) for value in values]
-    if len(set(texts)) == len(texts):
+    apart = min((high - low for low, high in pairwise(values)), default=math.inf)
+    right = [text if abs(read(text) - value) < apart / 10 else "" for text, value in zip(texts, values, strict=True)]
+    if all(right):
         return texts
-    apart = min(high - low for low, high in pairwise(values))
-    finer = [f"{value:.{max(0, -math.floor(math.log10(apart)))}f}".replace("-", MINUS) for value in values]
+    decimals = max(0, -math.floor(math.log10(apart) + 1e-9))
+    finer = [f"{value:.{decimals}f}".replace("-", MINUS) for value in values]
     if max(map(len, finer)) <= LEVEL_ROOM:
         return finer
-    nearest = {text: min((abs(read(text) - value), value) for value in values)[1] for text in texts}
-    return [text if nearest[text] == value else "" for text, value in zip(texts, values, strict=True)]
+    return right if any(right) else texts
 
 
 def leveled(ticks: Sequence[tuple[float, float]]) -> list[tuple[float, str]]:
