@@ -96,7 +96,7 @@ def level_said(value: float) -> str:
 
 
 def levels_said(values: Sequence[float]) -> list[str]:
-    """The values of an axis, each with the decimals that tell it from the next, as long as the margin has room for them;
+    """The values of an axis, each with the decimals that tell it from the next, as far as the margin has room for it;
     else only those that a shorter word says rightly, and the other lines are bare.
     """
     texts = [level_said(value) for value in values]
