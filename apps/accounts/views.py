@@ -175,6 +175,7 @@ def person_page(request: HttpRequest, user: User, *, status: int = 200, **over: 
         "memberships": memberships,
         "may_disable": policy.allows(actor, "user.disable", user) and not own,
         "may_reset": policy.allows(actor, "user.reset_password", user) and not own and not user.system_role,
+        "may_read_trail": policy.allows(actor, "audit.view"),
         "may_set_role": policy.allows(actor, "user.set_system_role", user)
         and not own
         and (not memberships or "role_form" in over),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -92,6 +93,32 @@ def level_said(value: float) -> str:
     """A value beside its line across the chart; what is too long for the margin is told by its power of ten."""
     text = number(value)
     return text if len(text) <= LEVEL_ROOM else f"{value:.3g}".replace("-", MINUS)
+
+
+def levels_said(values: Sequence[float]) -> list[str]:
+    """The values of an axis, each with the decimals that tell it from the next, as far as the margin has room for it;
+    else only those that a shorter word says rightly, and the other lines are bare.
+    """
+    texts = [level_said(value) for value in values]
+    apart = min((high - low for low, high in pairwise(values)), default=math.inf)
+    right = [text if abs(read(text) - value) < apart / 10 else "" for text, value in zip(texts, values, strict=True)]
+    if all(right):
+        return texts
+    decimals = max(0, -math.floor(math.log10(apart) + 1e-9))
+    finer = [f"{value:.{decimals}f}".replace("-", MINUS) for value in values]
+    if max(map(len, finer)) <= LEVEL_ROOM:
+        return finer
+    return right if any(right) else texts
+
+
+def leveled(ticks: Sequence[tuple[float, float]]) -> list[tuple[float, str]]:
+    """(per cent, text) of the lines across a chart."""
+    texts = levels_said([value for _, value in ticks])
+    return [(at, text) for (at, _), text in zip(ticks, texts, strict=True)]
+
+
+def read(text: str) -> float:
+    return float(text.replace(",", "").replace(MINUS, "-"))
 
 
 def step_said(value: float) -> str:

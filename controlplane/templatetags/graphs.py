@@ -48,7 +48,7 @@ ICONS = {
     "foreign_dataset": "data",
 }
 MATCHES = 20  # nodes that are looked for and so stand for themselves
-LETTERS = 18  # of a name that is drawn; the whole one is its title
+LETTERS = 17  # of a name that is drawn; the whole one is its title
 FROM_SHOWN = 4  # sources that a row of the list names
 LISTED = 50  # rows of the list, until all are asked for
 DEPTHS = (1, 2, 3, 6, 12, 25, MAX_DEPTH)

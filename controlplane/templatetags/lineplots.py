@@ -13,7 +13,7 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from controlplane.templatetags.axes import Scale, level_said, ticks_of, words_of
+from controlplane.templatetags.axes import Scale, leveled, ticks_of, words_of
 from controlplane.templatetags.drawing import LEVEL, plain
 from controlplane.templatetags.formats import number
 from controlplane.templatetags.plots import width_of
@@ -65,7 +65,7 @@ def line_svg(
         '<svg class="plot" viewBox="0 0 1000 1000" preserveAspectRatio="none">{}</svg>{}{}{}</svg>',
         f"{across.low:.15g}",
         f"{across.high:.15g}",
-        format_html_join("", LEVEL, ((plain(100 - at), level_said(value)) for at, value in up.ticks(whole=whole))),
+        format_html_join("", LEVEL, ((plain(100 - at), text) for at, text in leveled(up.ticks(whole=whole)))),
         format_html_join("", TICK, (tick(axis, *one) for one in ticks_of(axis, across))),
         y_unit,
         x_unit,

@@ -12,7 +12,7 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from controlplane.templatetags.axes import Scale, level_said
+from controlplane.templatetags.axes import Scale, leveled
 from controlplane.templatetags.drawing import plain
 from controlplane.templatetags.formats import number
 from controlplane.templatetags.lineplots import STROKES, joined, shape
@@ -46,7 +46,7 @@ class Placed:
     def ticks(self) -> list[tuple[float, str]]:
         if self.scale is None:
             return [(at, cut(word, 16)) for word, at in self.words.items()]
-        return [(at, level_said(value)) for at, value in self.scale.ticks()]
+        return leveled(self.scale.ticks())
 
     def held(self) -> tuple[float, float] | None:
         """The part that is asked for, from its foot."""

@@ -86,16 +86,26 @@ def job_places(context: Context, job: Job) -> dict[str, dict[str, dict[str, str]
 
 def recorded_places(context: Context, project: int, job: int) -> dict[str, dict[str, dict[str, str]]]:
     """As `job_places`, by the edges alone. One query."""
-    edges, here = Edge.objects.visible_to(actor_in(context)).filter(project=project), str(job)
-    taken = edges.filter(target_type="job", target_id=here, source_type="dataset_version")
-    made = edges.filter(source_type="job", source_id=here, target_type="dataset_version")
-    rows = taken.values_list(Value("inputs"), "role", "source_id", "source_label")
-    rows = rows.union(made.values_list(Value("outputs"), "role", "target_id", "target_label"), all=True)
     places: dict[str, dict[str, dict[str, str]]] = {"inputs": {}, "outputs": {}}
-    for side, slot, pk, label in rows:
-        url = reverse("datasets:by_id", args=[context["request"].project.slug, pk])
-        places[side][slot] = {"label": label or f"#{pk}", "url": url}
+    for side, _, slot, place in recorded_versions(context, project, [job]):
+        places[side][slot] = place
     return places
+
+
+def recorded_versions(
+    context: Context, project: int, jobs: Iterable[int]
+) -> list[tuple[str, str, str, dict[str, str]]]:
+    """(side, job, slot, {label, url}) of the dataset versions that these jobs took and made. One query."""
+    edges, here = Edge.objects.visible_to(actor_in(context)).filter(project=project), [str(job) for job in jobs]
+    taken = edges.filter(target_type="job", target_id__in=here, source_type="dataset_version")
+    made = edges.filter(source_type="job", source_id__in=here, target_type="dataset_version")
+    rows = taken.values_list(Value("inputs"), "target_id", "role", "source_id", "source_label")
+    rows = rows.union(made.values_list(Value("outputs"), "source_id", "role", "target_id", "target_label"), all=True)
+    slug = context["request"].project.slug
+    return [
+        (side, job, slot, {"label": label or f"#{pk}", "url": reverse("datasets:by_id", args=[slug, pk])})
+        for side, job, slot, pk, label in rows
+    ]
 
 
 @register.simple_tag(takes_context=True)
@@ -167,19 +177,31 @@ def pipeline_answer(found: Whole) -> SafeString:
 @register.simple_tag(takes_context=True)
 def pipeline_places(context: Context, found: Whole, sources: dict[str, str]) -> dict[str, Any]:
     """`taken`: [{label, url, step}] of the dataset versions that `sources` (digest -> step) are; `made`: {step: {label,
-    url, kind}} of what its jobs registered. Two queries at most.
+    url, kind}} of what its jobs registered. Three queries at most.
 
-    A version is named by the digest of what the job made, whoever made the same before.
+    As the lineage recorded them, for the same bytes may be in versions of other datasets since. Where it recorded none,
+    the newest version of each.
     """
-    digests = {step.name: [out.artifact_id for out in step.job.outputs.all()] for step in found.steps}
-    places = version_places(context, sources, *digests.values())
-    made = {
-        step.name: {**places[digest], "kind": "data"}
+    names = {str(step.job_id): step.name for step in found.steps}
+    recorded = recorded_versions(context, found.pipeline.project_id, [step.job_id for step in found.steps])
+    made = {names[job]: {**place, "kind": "data"} for side, job, _, place in recorded if side == "outputs"}
+    own = {place["url"] for place in made.values()}
+    known = [(names[job], place) for side, job, _, place in recorded if side == "inputs" and place["url"] not in own]
+    taken = [{**place, "step": step} for step, place in known]
+    rest = {digest: step for digest, step in sources.items() if step not in dict(known)}
+    digests = {
+        step.name: [out.artifact_id for out in step.job.outputs.all()]
         for step in found.steps
-        for digest in digests[step.name]
-        if digest in places and step.job.register.get("dataset")
+        if step.name not in made and step.job.register.get("dataset")
     }
-    taken = [{**places[digest], "step": step} for digest, step in sources.items() if digest in places]
+    newest = version_places(context, rest, *digests.values())
+    made |= {
+        name: {**newest[digest], "kind": "data"}
+        for name, held in digests.items()
+        for digest in held
+        if digest in newest
+    }
+    taken += [{**newest[digest], "step": step} for digest, step in rest.items() if digest in newest]
     return {"taken": taken, "made": made | model_versions_of(context, found)}
 
 

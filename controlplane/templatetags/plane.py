@@ -1,6 +1,7 @@
 """The tags and filters that every page is made of. Registered as builtins: no template loads them."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -95,6 +96,7 @@ RAIL: Sequence[tuple[str, Any, str, tuple[str, ...]]] = (
     ("nodes", _("Nodes"), "nodes", ("nodes:list", "nodes")),
     ("audit", _("Audit"), "audit", ("audit:list", "audit")),
 )
+AFTER = re.compile(r"(?<=.[/_])(?=.)")  # where a path or a name may break
 RAIL_ON_PHONE = ("home", "data", "jobs", "audit")
 
 
@@ -138,11 +140,8 @@ def with_unit(value: str, unit: str) -> str:
 
 @register.filter
 def slashed(value: object) -> SafeString:
-    """A path or a media type that a narrow column breaks after a slash, not within a word."""
-    text = str(value)
-    root = "/" if text.startswith("/") else ""
-    parts = format_html_join(SafeString("/<wbr>"), "{}", ((part,) for part in text.removeprefix("/").split("/")))
-    return format_html("{}{}", root, parts)
+    """A path, a media type or a metric that a narrow column breaks after a slash or underscore, not within a word."""
+    return format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in AFTER.split(str(value))))
 
 
 @register.filter

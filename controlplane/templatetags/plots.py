@@ -10,7 +10,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from controlplane.templatetags.axes import Scale, level_said
+from controlplane.templatetags.axes import Scale, leveled
 from controlplane.templatetags.drawing import LEVEL, plain
 from controlplane.templatetags.formats import number
 
@@ -122,7 +122,7 @@ def scatter_svg(
     return format_html(
         '<svg>{}{}<line class="ax" x2="100%" y1="100%" y2="100%"/><text x="-44" y="0" dy="-14">{}</text>'
         '<text x="100%" y="100%" dy="33" text-anchor="end">{}</text>{}</svg>',
-        format_html_join("", LEVEL, ((plain(100 - at), level_said(value)) for at, value in up.ticks())),
+        format_html_join("", LEVEL, ((plain(100 - at), text) for at, text in leveled(up.ticks()))),
         format_html_join("", TICK, ((plain(at), anchor(at), number(value)) for at, value in across.ticks())),
         y_unit,
         x_unit,

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from controlplane.templatetags.axes import Scale, level_said, smoothed, ticks_of, words_of
+from controlplane.templatetags.axes import Scale, level_said, levels_said, smoothed, ticks_of, words_of
 
 
 def test_equal_steps_of_a_logarithm_are_equal_ratios():
@@ -55,6 +55,20 @@ def test_any_values_make_an_axis(values):
 )
 def test_what_stands_beside_a_line_is_as_short_as_its_margin(value, text):
     assert level_said(value) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([2.0, 2.5], ["2", "2.5"]),
+        ([71.5601, 71.5602], ["71.5601", "71.5602"]),
+        ([76935.5, 76936.0], ["76935.5", "76936.0"]),
+        ([193616.0, 193616.4, 193616.8], ["193,616", "", ""]),
+        ([1193616.4, 1193616.6], ["1.19e+06", "1.19e+06"]),
+    ],
+)
+def test_lines_across_a_chart_are_told_apart_where_there_is_room(values, texts):
+    assert levels_said(values) == texts
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,7 @@ def test_rest_call_quotes_for_the_shell() -> None:
 
 def test_a_path_may_break_after_its_slashes_but_the_first() -> None:
     assert render("{{ x|slashed }}", x="/a/b/<c") == "/a/<wbr>b/<wbr>&lt;c"
+    assert render("{{ x|slashed }}", x="system/disk_usage_") == "system/<wbr>disk_<wbr>usage_"
 
 
 def test_when_says_the_day_and_keeps_the_moment() -> None:

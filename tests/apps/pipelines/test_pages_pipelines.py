@@ -10,6 +10,8 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.datasets.services import upload_csv
 from apps.jobs.models import Job
+from apps.lineage.ends import End
+from apps.lineage.services import EdgeSpec, record_edges
 from apps.pipelines.models import Pipeline
 from tests.apps.datasets.conftest import held  # noqa: F401
 from tests.apps.pipelines.conftest import CHAIN, DIAMOND, step
@@ -117,6 +119,25 @@ def test_the_graph_links_every_step_and_what_feeds_it_from_outside(engineer, web
     for one in (made, job(pipeline, "a"), job(pipeline, "b")):
         assert f'href="/p/demo/jobs/{one.pk}"' in graph
     assert graph.count('class="edge"') == 2
+
+
+def test_what_it_took_and_made_is_named_as_lineage_has_it(engineer, web, start, work, worker_actor, project, page, job):
+    """The same bytes may be in versions of other datasets; what one step made for the next is no input of the whole."""
+    pipeline = start([step("a"), step("b", "a")])
+    first, second = (End("job", str(job(pipeline, name).pk)) for name in "ab")
+    raw, clean = End("dataset_version", "7", label="raw v3"), End("dataset_version", "8", label="clean v1")
+    edges = [
+        EdgeSpec.between(raw, first, "x"),
+        EdgeSpec.between(first, clean, "note"),
+        EdgeSpec.between(clean, second, "from-a"),
+    ]
+    work(2)
+    record_edges(actor=worker_actor, project=project, edges=edges)
+    text = text_of(web(engineer).get(page(f"/{pipeline.pk}")))
+    card = text[text.index("What went in, what it made") :].partition("</section>")[0]
+    assert '/7">raw v3</a> <span class="quiet">taken by a<' in card
+    assert '/8"><b>clean v1</b></a>' in card
+    assert "taken by b" not in card
 
 
 def test_a_box_of_the_graph_tells_progress_and_duration(engineer, web, start, work, claim, page):
