@@ -139,7 +139,7 @@ def take(browser: Any, base: str, pages: dict[str, tuple[str, str]], folder: Pat
             said: list[str] = []
             page.on("console", lambda message, said=said: said.append(message.text))
             page.on("pageerror", lambda error, said=said: said.append(str(error)))
-            page.goto(base + where, wait_until="load")
+            page.goto(base + where, wait_until="load", timeout=120_000)  # the first ones start the processes
             page.wait_for_timeout(250)
             over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             page.screenshot(path=folder / f"{name}-{look}.png", full_page=True)
