@@ -15,6 +15,8 @@ from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
 
 M = TypeVar("M", bound=models.Model)
 
+TOGETHER = 200  # rows of one statement: PostgreSQL takes 65,535 values, and the text of each number of rows is kept
+
 
 def fetch(sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
     """The rows of a SELECT."""
@@ -109,7 +111,7 @@ def insert_together(rows: Sequence[models.Model], *, unless_there: frozenset[typ
     """
     here = connections[DEFAULT_DB_ALIAS]
     groups: list[tuple[type[models.Model], list[Any]]] = [(of, list(some)) for of, some in groupby(rows, key=type)]
-    if is_ordinary(here):
+    if is_ordinary(here) or len(rows) > TOGETHER:
         with transaction.atomic(savepoint=False):
             for model, some in groups:
                 model._default_manager.bulk_create(some, ignore_conflicts=model in unless_there)
@@ -142,10 +144,13 @@ def together(counts: tuple[tuple[type[models.Model], int], ...], unless_there: f
 def change(row: models.Model, values: Mapping[str, Any], **equal: Any) -> bool:
     """Set columns of `row` where its fields are equal to these, and make `row` what it is now; False where none was.
 
-    Of a row whose columns are not all loaded the others stay as they are. Values may be expressions of the database.
+    Of a row whose columns are not all loaded the others stay as they are. Values and what they are compared with may be
+    expressions of the database, and `equal` may look up what `filter` does (`lease_until__lt`): the ordinary way.
     """
     here, model = connections[DEFAULT_DB_ALIAS], type(row)
-    if is_ordinary(here) or any(hasattr(value, "resolve_expression") for value in values.values()):
+    looks_up = any("__" in name for name in equal)
+    computes = any(hasattr(each, "resolve_expression") for each in (*values.values(), *equal.values()))
+    if is_ordinary(here) or looks_up or computes:
         if not model._default_manager.filter(pk=row.pk, **equal).update(**values):
             return False
         row.refresh_from_db()

@@ -3,6 +3,7 @@
 import pytest
 from django.db import IntegrityError
 from django.db.models import F
+from django.db.models.functions import Now
 
 from apps import prepared
 from apps.experiments.models import Experiment, ExperimentTag, Run
@@ -34,6 +35,13 @@ def test_together_or_not_at_all(experiment):
     assert (Edge.objects.count(), ExperimentTag.objects.get().value) == (1, "1")
 
 
+@pytest.mark.django_db(transaction=True)
+def test_more_rows_than_one_statement_takes(experiment):
+    tags = [ExperimentTag(experiment=experiment, key=str(number), value="v") for number in range(22_000)]
+    prepared.insert_together([*tags, edge(experiment.project, "x")])
+    assert (ExperimentTag.objects.count(), Edge.objects.count()) == (22_000, 1)
+
+
 def test_leaves_out_what_is_there(project):
     edge(project, "x").save()
     prepared.insert_together([edge(project, "x"), edge(project, "y")], unless_there=frozenset({Edge}))
@@ -52,6 +60,13 @@ def test_changes_a_row_that_is_as_it_was_seen(run):
 def test_leaves_a_row_that_is_not(run, seen):
     assert not prepared.change(run, {"state": "killed"}, **seen)
     assert (run.state, Run.objects.get().state) == ("running", "running")
+
+
+@pytest.mark.parametrize("seen", [{"experiment__number": 7}, {"started_at__lte": Now()}, {"attempt": F("attempt")}])
+def test_looks_up_what_a_filter_does(run, seen):
+    assert prepared.change(run, {"state": "killed"}, **seen)
+    assert run.state == "killed"
+    assert not prepared.change(run, {"state": "failed"}, experiment__number=8)
 
 
 def test_takes_expressions_of_the_database(run):
