@@ -49,13 +49,12 @@ ACTIONS = {
     RunState.SCHEDULED: "run.schedule",
 }
 Pairs = Sequence[tuple[str, str]]
-HOLD = """
-SELECT EXISTS (SELECT 1 FROM experiments_metricbatch b WHERE b.run_id = r.id) FROM experiments_run r WHERE r.id = %s
-"""
+HOLD = "SELECT id FROM experiments_run WHERE id = %s"
 TO_SEAL = """
 SELECT 'metric', key, digest, count FROM experiments_metric WHERE run_id = %s
 UNION ALL SELECT 'param', key, value, 0 FROM experiments_runparam WHERE run_id = %s
 UNION ALL SELECT 'tag', key, value, 0 FROM experiments_runtag WHERE run_id = %s
+UNION ALL SELECT 'batch', '', '', 0 WHERE EXISTS (SELECT 1 FROM experiments_metricbatch WHERE run_id = %s)
 """
 
 
@@ -135,9 +134,11 @@ def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
         change_state(run, state, actor=actor, action=ACTIONS[RunState(state)], guard={"job": None}, **fields)
         return
     # Held, or points come into the metrics between here and the seal.
-    if hold_and_look(run.pk):
+    hold(run.pk)
+    metrics, params, tags, waits = to_seal(run.pk)
+    if waits:
         take_in(run_ids=[run.pk])
-    metrics, params, tags = to_seal(run.pk)
+        metrics, params, tags, _ = to_seal(run.pk)
     digest = series.digest_of_all(metrics)
     change_state(
         run,
@@ -156,23 +157,26 @@ def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
     )
 
 
-def hold_and_look(run_id: str) -> bool:
-    """Lock the row of a run until the transaction ends; whether points wait to be taken in, in the same statement."""
+def hold(run_id: str) -> None:
+    """Lock the row of a run until the transaction ends."""
     lock = "FOR NO KEY UPDATE" if connection.features.has_select_for_update else ""
-    found = prepared.fetch(f"{HOLD} {lock}", [run_id])
-    return bool(found and found[0][0])
+    prepared.fetch(f"{HOLD} {lock}", [run_id])
 
 
-def to_seal(run_id: str) -> tuple[list[Metric], dict[str, str], dict[str, str]]:
-    """The metrics, params and tags of a run, as far as its seal is of them; one statement."""
+def to_seal(run_id: str) -> tuple[list[Metric], dict[str, str], dict[str, str], bool]:
+    """The metrics, params and tags of a run, as far as its seal is of them, and whether points wait to be taken in; one
+    statement."""
     metrics: list[Metric] = []
     pairs: dict[str, dict[str, str]] = {"param": {}, "tag": {}}
-    for kind, key, value, count in prepared.fetch(TO_SEAL, [run_id] * 3):
+    waits = False
+    for kind, key, value, count in prepared.fetch(TO_SEAL, [run_id] * 4):
         if kind == "metric":
             metrics.append(Metric(key=key, digest=value, count=count))
+        elif kind == "batch":
+            waits = True
         else:
             pairs[kind][key] = value
-    return metrics, pairs["param"], pairs["tag"]
+    return metrics, pairs["param"], pairs["tag"], waits
 
 
 def rename(actor: Actor, run: Run, name: str) -> None:
