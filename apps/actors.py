@@ -75,6 +75,18 @@ class Actor:
             "token": self.token_id,
         }
 
+    @classmethod
+    def recorded(cls, told: Mapping[str, Any], *, address: str = "") -> Actor:
+        """Whom `as_record` told of, for a record that is written later: without any right."""
+        return cls(
+            kind=told["kind"],
+            label=told["label"],
+            user_id=told["user"],
+            service_account_id=told["service_account"],
+            token_id=told["token"],
+            address=address,
+        )
+
 
 ANONYMOUS = Actor(kind="anonymous", label="anonymous")
 

@@ -47,8 +47,8 @@ def hold_many(*, actor: Actor, project: Project, stored: Sequence[Stored]) -> No
     with transaction.atomic():
         now = connection.ops.adapt_datetimefield_value(timezone.now())
         lock_or_make(actor, list(wanted.values()), now)
-        held = held_among(project.pk, wanted)
-        fresh = [one for digest, one in wanted.items() if digest not in held]
+        unheld = not_held_among(project.pk, wanted)
+        fresh = [one for digest, one in wanted.items() if digest in unheld]
         if not fresh:
             return
         by = actor.label[:200]
@@ -79,15 +79,6 @@ def lock_or_make(actor: Actor, stored: Sequence[Stored], now: Any) -> None:
     revive([one.digest for one in missing])
     for artifact in Artifact.objects.filter(pk__in=[digest for digest, ill in found.items() if ill]):
         mark_whole(actor, artifact, timezone.now())
-
-
-def held_among(project_id: int, digests: Collection[str]) -> set[str]:
-    """Those of `digests` that the project holds."""
-    among_them, value = among("artifact_id", digests)
-    query = f"SELECT artifact_id FROM {Holding._meta.db_table} WHERE project_id = %s AND {among_them}"  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute(query, [project_id, value])
-        return {digest for (digest,) in cursor.fetchall()}
 
 
 def not_held_among(project_id: int, digests: Collection[str]) -> set[str]:

@@ -74,7 +74,7 @@ def get(ask: Ask) -> HttpResponse:
 def update(ask: Ask) -> dict[str, Any]:
     run_id = ask.run_id()
     status, ended, name = ask.value("status"), ask.integer("end_time", 0), ask.text("run_name")
-    row, place = found(ask, run_id)
+    row, place = found_in_place(ask, run_id)
     run = services.update_run(
         actor=ask.actor,
         run=row,
@@ -86,12 +86,12 @@ def update(ask: Ask) -> dict[str, Any]:
 
 
 def delete(ask: Ask) -> dict[str, Any]:
-    services.delete_run(actor=ask.actor, run=found(ask, ask.run_id())[0])
+    services.delete_run(actor=ask.actor, run=found(ask, ask.run_id()))
     return {}
 
 
 def restore(ask: Ask) -> dict[str, Any]:
-    services.restore_run(actor=ask.actor, run=found(ask, ask.run_id())[0])
+    services.restore_run(actor=ask.actor, run=found(ask, ask.run_id()))
     return {}
 
 
@@ -238,8 +238,13 @@ def too_many(limit: int, size: int, what: str) -> MlflowError:
     )
 
 
-def found(ask: Ask, run_id: str) -> tuple[Run, tuple[int, str]]:
-    """A run of the project as its writes need it, with the number and the artifact location of its experiment."""
+def found(ask: Ask, run_id: str) -> Run:
+    """A run of the project as its writes need it."""
+    return found_in_place(ask, run_id)[0]
+
+
+def found_in_place(ask: Ask, run_id: str) -> tuple[Run, tuple[int, str]]:
+    """The same, with the number and the artifact location of its experiment."""
     rows = prepared.select(Run, (*COLUMNS, *PLACE), id=run_id, project_id=ask.project_id)
     if not rows:
         raise no_such(run_id)

@@ -97,14 +97,7 @@ def sender_of(text: str) -> Actor:
     if not text:
         return plane_actor(PlaneRole.DISPATCHER)
     told = from_json(text)
-    return Actor(
-        kind=told["kind"],
-        label=told["label"],
-        user_id=told["user"],
-        service_account_id=told["service_account"],
-        token_id=told["token"],
-        address=told["address"],
-    )
+    return Actor.recorded(told, address=told["address"])
 
 
 def read(text: str) -> list[Sent]:
