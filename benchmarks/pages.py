@@ -57,7 +57,7 @@ ASKED = (
     "/p/demo/holds?released=1",
     "/p/demo/lineage/foreign_job/{foreign}",
     "/p/demo/lineage/dataset_version/{version}?depth=25",
-    "/p/demo/lineage/dataset_version/{version}?list=all",
+    "/p/demo/lineage/dataset_version/{version}?list={listed}",
     "/p/demo/jobs/{job}/lineage?find=train",
     "/garbage?look=long",
     "/search?q=wti",
@@ -118,6 +118,7 @@ def names_of(plane: Any) -> dict[str, Any]:
     """What stands in ASKED."""
     from apps.experiments.models import LoggedModel, Run
     from apps.openlineage.models import ForeignEnd
+    from apps.pages import FORWARD, packed
     from apps.registry.models import ModelVersion
 
     versions = ModelVersion.objects.filter(model__name=plane.model).order_by("-number")
@@ -126,6 +127,7 @@ def names_of(plane: Any) -> dict[str, Any]:
     return {
         **{name: getattr(plane, name) for name in ("run", "job", "version", "model", "dataset")},
         "many": "&".join(f"ids={run.pk}" for run in alike),
+        "listed": packed([FORWARD, "lineage", "", 500]),
         "measured": versions.values_list("number", flat=True).first(),
         "logged": LoggedModel.objects.order_by("created_at", "pk").values_list("pk", flat=True).first(),
         "foreign": ForeignEnd.objects.filter(type="foreign_job").order_by("pk").values_list("key", flat=True).first(),

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from apps.accounts.models import Project
-from apps.errors import Invalid
+from apps.errors import Invalid, Malformed
 from apps.experiments.models import Run
 from apps.jobs.models import Job
 from apps.lineage import grouping
@@ -28,6 +28,7 @@ from apps.lineage.layout import drawn, parents_first
 from apps.lineage.reads import DIRECTIONS, EDGES_PER_NODE, MAX_DEPTH, MAX_NODES, Graph, graph
 from apps.lineage.steps import address_of, words
 from apps.lineage.walk import Key
+from apps.pages import Page, page_in_memory
 from apps.registry.models import Alias
 from apps.registry.states import PRODUCTION
 from controlplane.templatetags.formats import number
@@ -50,7 +51,7 @@ ICONS = {
 MATCHES = 20  # nodes that are looked for and so stand for themselves
 LETTERS = 17  # of a name that is drawn; the whole one is its title
 FROM_SHOWN = 4  # sources that a row of the list names
-LISTED = 50  # rows of the list, until all are asked for
+LISTED = 50  # rows of the list on one page
 DEPTHS = (1, 2, 3, 6, 12, 25, MAX_DEPTH)
 
 
@@ -71,14 +72,18 @@ def lineage(context: Context, type: str, id: object) -> dict[str, Any]:
     told = {"truncated": found.truncated, "nodes": len(found.nodes), "edges": len(found.edges)}
     told |= found_in(shown)
     listed = order_of(shown)
-    told |= {"listed": len(listed)}
-    told |= {"rows": rows_of(shown, listed if request.GET.get("list") == "all" else listed[:LISTED])}
+    try:
+        page = page_of_list(listed, request.GET.get("list", ""))
+    except Malformed as error:
+        error.field = "list"  # what this cursor is called in the address
+        page, shared["wrong"] = page_of_list(listed), error
+    told |= {"listed": len(listed), "page": page, "rows": rows_of(shown, page.items)}
     return shared | picture(shown) | told | {"in_production": bool(shown.production)}
 
 
 def found_in(shown: Shown) -> dict[str, Any]:
     """The nodes that were looked for, each with the address that draws the graph around it."""
-    around = without(shown.request, *(name for name in NAMES if name not in ("depth", "direction")))
+    around = without(shown.request, *(name for name in NAMES if name not in ("depth", "direction")), "list")
     told = [
         {
             "label": shown.labels[key],
@@ -91,7 +96,7 @@ def found_in(shown: Shown) -> dict[str, Any]:
 
 def kept_of(query: Any) -> list[tuple[str, str]]:
     return [
-        (name, value) for name in query if name not in ("depth", "direction", "find") for value in query.getlist(name)
+        (name, value) for name in query if name not in ("depth", "direction", "find", "list") for value in query.getlist(name)
     ]
 
 
@@ -302,6 +307,11 @@ def order_of(shown: Shown) -> list[Key]:
     return [key for key in ordered if key in wanted] if wanted else ordered
 
 
+def page_of_list(ordered: list[Key], cursor: str = "") -> Page[Key]:
+    """The part of the list that the address asks for by `list`; Malformed for what no page of it gave out."""
+    return page_in_memory(ordered, key=":".join, order="lineage", cursor=cursor or None, limit=LISTED)
+
+
 def rows_of(shown: Shown, keys: Sequence[Key]) -> list[dict[str, Any]]:
     """What each node is, what it was made from and by which slot, where to go on."""
     found, listed = shown.found, set(keys)
@@ -311,7 +321,7 @@ def rows_of(shown: Shown, keys: Sequence[Key]) -> list[dict[str, Any]]:
         if target in listed:
             sources[target].append((shown.labels[source], shown.urls[source], edge.role))
     # The same page with another node in the middle; what was opened and put away belongs to another picture.
-    around = without(shown.request, *(name for name in NAMES if name not in ("depth", "direction")))
+    around = without(shown.request, *(name for name in NAMES if name not in ("depth", "direction")), "list")
     return [
         {
             "kind": shown.kinds[key[0]],
