@@ -89,6 +89,8 @@ class DatasetVersion(models.Model):
             models.Index(fields=["digest"], name="version_by_digest"),
             models.Index(fields=["dataset", "size", "id"], name="version_by_size"),
             models.Index(fields=["dataset", "rows", "id"], name="version_by_rows", condition=Q(rows__isnull=False)),
+            # What cites an artifact is asked of every key that leads to one, for each artifact.
+            models.Index(fields=["origins"], name="version_by_origins", condition=Q(origins__isnull=False)),
         ]
 
     def __str__(self) -> str:

@@ -174,6 +174,7 @@ class Variant(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["version", "name"], name="variant_once")]
+        indexes = [models.Index(fields=["manifest"], name="variant_by_manifest")]
 
     def __str__(self) -> str:
         return f"{self.version} {self.name}"
