@@ -472,6 +472,7 @@ def main() -> None:
     add_chains(seed, templates, CHAINS)
     seed_times.multiply(*last, asked.times)
     add_rest(seed)
+    seed_times.settle()
 
 
 def add_rest(seed: Seed) -> None:

@@ -5,25 +5,37 @@ Over the newest runs that fit, so that the cost has an end however many there ar
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection, models
-from django.db.models import QuerySet, Value
-from django.db.models.expressions import RawSQL
+from django.core.exceptions import EmptyResultSet
+from django.db.models import QuerySet
 
 from apps.errors import Invalid
 from apps.experiments.filters.grammar import PARAMETER, TAG, Comparison
-from apps.experiments.models import Metric, Run, RunParam, RunTag
+from apps.experiments.filters.runs import TABLES
+from apps.experiments.filters.sql import Sql, marks, rows_of
+from apps.experiments.models import Run
 
-GROUPED = 5000  # newest runs
-GROUPS = 100  # that are shown, the largest first
+GROUPED = 2000  # newest runs
+GROUPS = 50  # that are shown, the largest first
 OPENED = 10  # groups at once
 WITHIN = 10  # runs that an opened group shows
-EXPERIMENT, PARAMS, TAGS = "experiment", "params.", "tags."
-KINDS: dict[str, tuple[type[models.Model], str]] = {PARAMS: (RunParam, PARAMETER), TAGS: (RunTag, TAG)}
+EXPERIMENT = "experiment"
+KINDS = {"params.": PARAMETER, "tags.": TAG}
+PARAMS, TAGS = KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A run of an opened group."""
+
+    pk: str
+    name: str
+    state: str
+    started_at: datetime
 
 
 @dataclass(slots=True)
@@ -33,11 +45,11 @@ class Group:
     value: str | None
     label: str
     runs: int
-    newest: Any
+    newest: datetime
     mean: float | None = None
     low: float | None = None
     high: float | None = None
-    opened: list[Run] = field(default_factory=list)
+    opened: list[Member] = field(default_factory=list)
     is_open: bool = False
     alone: str = ""  # the comparison that finds these runs alone; empty for runs without a value of their own
     experiment: int | None = None
@@ -55,6 +67,7 @@ class Grouped:
     groups: Sequence[Group]
     cut: bool  # there are more runs than were looked at
     more: bool  # there are more groups than are shown
+    most: int = GROUPED
 
 
 def check_group(by: str) -> None:
@@ -72,72 +85,111 @@ def check_group(by: str) -> None:
 
 
 def group_runs(found: QuerySet[Run], by: str, metric: str, opened: Sequence[str]) -> Grouped:
-    """Two queries, and one for all groups that are opened. The rows are put together here: joined by the database,
-    five thousand runs would be read again for each."""
+    """One query, and one for all groups that are opened. Raises Invalid for what is nothing to group by."""
     check_group(by)
-    columns = ("pk", "started_at", "experiment__number", "experiment__name")
-    rows = list(found.order_by("-started_at", "-id").values_list(*columns)[: GROUPED + 1])
-    runs = rows[:GROUPED]
-    ids = [row[0] for row in runs]
-    common, numbers = told_of(by, metric, ids)
-    if by == EXPERIMENT:
-        common = {row[0]: row[2] for row in runs}
-    members: dict[Any, list[Any]] = {}
-    for row in runs:
-        members.setdefault(common.get(row[0]), []).append(row)
-    ordered = sorted(members.items(), key=lambda item: (-len(item[1]), item[0] is None, item[0]))
-    groups = [group_of(by, value, held, numbers) for value, held in ordered[:GROUPS]]
-    open_up([(group, held) for group, (_, held) in zip(groups, ordered, strict=False) if group.key in opened[:OPENED]])
-    return Grouped(by, metric, groups, cut=len(rows) > GROUPED, more=len(ordered) > GROUPS)
+    try:
+        newest = newest_of(found, by, metric)
+    except EmptyResultSet:  # the filter leaves none, whatever there is
+        return Grouped(by, metric, [], cut=False, more=False)
+    rows = rows_of(grouped(newest))
+    groups = [group_of(by, *row[:-1]) for row in rows[:GROUPS]]
+    open_up([group for group in groups if group.key in opened[:OPENED]], newest)
+    return Grouped(by, metric, groups, cut=bool(rows) and rows[0][-1] > GROUPED, more=len(rows) > GROUPS)
 
 
-def told_of(by: str, metric: str, ids: Sequence[str]) -> tuple[dict[str, Any], dict[str, float]]:
-    """({run: its value of the param or tag}, {run: the newest value of the metric}) of those that have one that is a
-    number; one query for both."""
-    head = next((head for head in KINDS if by.startswith(head)), None)
-    asked: list[Any] = []
-    if head is not None:
-        rows = KINDS[head][0]._default_manager.filter(run__in=packed(ids), key=by.removeprefix(head)).order_by()
-        asked.append(rows.values_list("run_id", "value", Value(None, models.FloatField())))
-    if metric:
-        measured = Metric.objects.filter(run__in=packed(ids), key=metric, is_nan=False).order_by()
-        asked.append(measured.values_list("run_id", Value(None, models.TextField()), "value"))
-    common, numbers = dict[str, Any](), dict[str, float]()
-    for run, value, number in asked[0].union(*asked[1:], all=True) if asked else ():
-        if number is None:
-            common[run] = value
-        else:
-            numbers[run] = number
-    return common, numbers
-
-
-def packed(ids: Sequence[str]) -> RawSQL:
-    """These keys in one parameter: five thousand of them are parsed and planned for longer than they are sought."""
-    if connection.vendor == "postgresql":
-        return RawSQL("SELECT unnest(%s::varchar[])", (list(ids),))
-    return RawSQL("SELECT value FROM json_each(%s)", (json.dumps(list(ids)),))
-
-
-def open_up(groups: Sequence[tuple[Group, Sequence[Any]]]) -> None:
-    """Give the groups their first runs."""
-    if not groups:
-        return
-    ids = {row[0] for _, held in groups for row in held[:WITHIN]}
-    runs = {run.pk: run for run in Run.objects.filter(pk__in=ids).select_related("experiment")}
-    for group, held in groups:
-        group.is_open = True
-        group.opened = [runs[row[0]] for row in held[:WITHIN] if row[0] in runs]
-
-
-def group_of(by: str, value: Any, held: Sequence[Any], numbers: Mapping[str, float]) -> Group:
-    """The group of the runs `held`, newest first."""
-    told = [numbers[row[0]] for row in held if row[0] in numbers]
-    figures = {"mean": sum(told) / len(told), "low": min(told), "high": max(told)} if told else {}
-    label = held[0][3] if by == EXPERIMENT else str(value)
-    group = Group(None if value is None else str(value), label, len(held), held[0][1], **figures)
+def group_of(
+    by: str,
+    value: Any,
+    label: Any,
+    runs: int,
+    newest: datetime | str,
+    mean: float | None,
+    low: float | None,
+    high: float | None,
+) -> Group:
+    said = None if value is None else str(value)
+    group = Group(said, str(value if label is None else label), runs, moment_of(newest), mean, low, high)
     if by == EXPERIMENT:
         group.experiment = value
-    elif value is not None:
+    elif said is not None:
         head = next(head for head in KINDS if by.startswith(head))
-        group.alone = str(Comparison(KINDS[head][1], by.removeprefix(head), "=", group.value))
+        group.alone = str(Comparison(KINDS[head], by.removeprefix(head), "=", said))
     return group
+
+
+def open_up(groups: Sequence[Group], newest: Sql) -> None:
+    """Give the groups their first runs. One query, however many there are."""
+    if not groups:
+        return
+    values = [group.experiment if group.experiment is not None else group.value for group in groups]
+    members: dict[Any, list[Member]] = {}
+    for value, pk, name, state, started in rows_of(first_of_each(newest, values)):
+        members.setdefault(value, []).append(Member(pk, name, state, moment_of(started)))
+    for group, value in zip(groups, values, strict=True):
+        group.is_open = True
+        group.opened = members.get(value, [])
+
+
+def moment_of(found: datetime | str) -> datetime:
+    """A moment as a cursor gives it: SQLite keeps text, without a zone, and means UTC."""
+    moment = datetime.fromisoformat(found) if isinstance(found, str) else found
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+# -- SQL ------------------------------------------------------------------------------------------------------------
+def newest_of(found: QuerySet[Run], by: str, metric: str) -> Sql:
+    """WITH: `found`, the newest runs that fit, one more than are grouped, and `runs`, those that are, each with its
+    value, its label and what was measured. Raises EmptyResultSet where none can fit.
+
+    Subqueries, not joins: by an index each, where PostgreSQL would read whatever has the key, of all runs there are.
+    """
+    rows = found.order_by("-started_at", "-id").values_list("id", "started_at", "experiment_id")[: GROUPED + 1]
+    text, params = rows.query.sql_with_params()
+    value, label = common_of(by)
+    measured = Sql("CAST(NULL AS double precision)")
+    if metric:
+        measured = of_run("experiments_metric", metric, " AND NOT c.is_nan")
+    return Sql(
+        f"WITH found (id, started_at, experiment_id) AS MATERIALIZED ({text}),"
+        f" runs (id, started_at, value, label, measured) AS MATERIALIZED ("
+        f"SELECT f.id, f.started_at, {value.text}, {label}, {measured.text}"
+        " FROM (SELECT * FROM found ORDER BY started_at DESC, id DESC LIMIT %s) f) ",
+        (*params, *value.params, *measured.params, GROUPED),
+    )
+
+
+def common_of(by: str) -> tuple[Sql, str]:
+    """What a run is grouped by, and the name that its group is shown by where that is another."""
+    if by == EXPERIMENT:
+        experiment = "FROM experiments_experiment e WHERE e.id = f.experiment_id)"
+        return Sql(f"(SELECT e.number {experiment}"), f"(SELECT e.name {experiment}"
+    head = next(head for head in KINDS if by.startswith(head))
+    return of_run(TABLES[KINDS[head]], by.removeprefix(head)), "CAST(NULL AS text)"
+
+
+def of_run(table: str, key: str, more: str = "") -> Sql:
+    return Sql(f"(SELECT c.value FROM {table} c WHERE c.run_id = f.id AND c.key = %s{more})", (key,))
+
+
+def grouped(newest: Sql) -> Sql:
+    """(value, label, runs, the newest of them, mean, lowest, highest, how many were found in all) of each group, the
+    largest first; one group more than are shown."""
+    return Sql(
+        f"{newest.text}SELECT value, MIN(label), COUNT(*), MAX(started_at), AVG(measured), MIN(measured), MAX(measured),"
+        " (SELECT COUNT(*) FROM found) FROM runs GROUP BY value ORDER BY COUNT(*) DESC, value IS NULL, value LIMIT %s",
+        (*newest.params, GROUPS + 1),
+    )
+
+
+def first_of_each(newest: Sql, values: Collection[Any]) -> Sql:
+    """(value, key, name, state, start) of the newest runs of these groups."""
+    some = tuple(value for value in values if value is not None)
+    among = f"value IN ({marks(some)})" if some else "1=0"
+    none = " OR value IS NULL" if None in values else ""
+    return Sql(
+        f"{newest.text}SELECT p.value, r.id, r.name, r.state, r.started_at FROM (SELECT id, value,"
+        " ROW_NUMBER() OVER (PARTITION BY value ORDER BY started_at DESC, id DESC) AS place"
+        f" FROM runs WHERE {among}{none}) p"
+        " JOIN experiments_run r ON r.id = p.id WHERE p.place <= %s ORDER BY p.place",
+        (*newest.params, *some, WITHIN),
+    )

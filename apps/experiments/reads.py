@@ -18,7 +18,7 @@ from apps.actors import Actor
 from apps.errors import Invalid, NotFound
 from apps.experiments.filters import grammar
 from apps.experiments.filters.grammar import FilterError, parse
-from apps.experiments.filters.runs import matching
+from apps.experiments.filters.runs import few_runs, matching
 from apps.experiments.filters.vocabularies import RUNS
 from apps.experiments.keys import NOTE_TAG
 from apps.experiments.models import (
@@ -104,10 +104,16 @@ class Asked:
             raise FilterError(f"The filter has {len(text)} characters; {FILTER_LIMIT} are read.", end=len(text))
         return parse(text, RUNS)
 
-    def narrow(self, rows: QuerySet[Any], prefix: str = "") -> QuerySet[Any]:
-        """The rows whose run, at `prefix`, fits. The table of runs stands in the query by its own name."""
+    def narrow(self, rows: QuerySet[Any], project: Project, prefix: str = "") -> QuerySet[Any]:
+        """The rows whose run, at `prefix`, fits. The table of runs stands in the query by its own name.
+
+        One query where there is a filter: whether one of its comparisons leaves few runs.
+        """
         rows = rows.filter(self.query(prefix))
         said = self.comparisons()
+        few = few_runs(project.pk, said) if said else None
+        if few is not None:
+            rows = rows.filter(**{f"{prefix}pk__in": few})
         # A name is never null: the condition makes the join that the filter's SQL needs.
         return rows.filter(matching(said), **{f"{prefix}name__isnull": False}) if said else rows
 
@@ -126,7 +132,7 @@ def list_runs(actor: Actor, project: Project, asked: Asked) -> RunQuerySet:
     asked.check()
     if any(one.kind == grammar.METRIC for one in asked.comparisons()):
         take_in_asked(project, asked)
-    found: RunQuerySet = asked.narrow(Run.objects.visible_to(actor).filter(project=project))  # type: ignore[assignment]
+    found: RunQuerySet = asked.narrow(Run.objects.visible_to(actor).filter(project=project), project)  # type: ignore[assignment]
     return found.select_related("experiment").defer("environment")
 
 
@@ -138,7 +144,7 @@ def list_by_metric(actor: Actor, project: Project, asked: Asked, key: str) -> Qu
     policy.require(actor, "run.view", project)
     asked.check()
     take_in_asked(project, asked)
-    found = asked.narrow(Metric.objects.filter(project=project, key=key, is_nan=False), "run__")
+    found = asked.narrow(Metric.objects.filter(project=project, key=key, is_nan=False), project, "run__")
     if not actor.plane_role:
         found = found.filter(project_id__in=actor.project_ids)
     return found.select_related("run__experiment").defer("run__environment")

@@ -6,7 +6,7 @@ a walk along any order of runs asks one index entry a condition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
@@ -18,10 +18,12 @@ from apps.experiments.filters.sql import (
     Sql,
     all_of,
     exists,
+    joined,
     marks,
     moment_condition,
     number_condition,
     on_postgres,
+    rows_of,
     text_condition,
 )
 from apps.experiments.keys import NAME_TAG
@@ -30,6 +32,8 @@ from apps.experiments.states import RunState
 
 RUN = "experiments_run"
 TABLES = {PARAMETER: "experiments_runparam", TAG: "experiments_runtag", METRIC: "experiments_metric"}
+FEW = 200  # runs by which a search begins, rather than by its order
+MOST_STARTS = 3  # comparisons that are asked how few they leave
 JOINED = 2  # comparisons that a planner may take in any order; what a filter says after these is only checked
 STATES = {state.value.upper(): state.value for state in RunState}
 ARTIFACT_URI = (
@@ -130,8 +134,34 @@ def of_dataset(comparison: Comparison, *, apart: bool) -> Sql:
 
 
 # -- where to begin -------------------------------------------------------------------------------------------------
-def start_of(comparison: Comparison, project: int, experiments: list[int]) -> Sql | None:
-    """SQL that finds the runs of a comparison by an index of its own; None where there is no such.
+def few_runs(
+    project: int, comparisons: Iterable[Comparison], experiments: Sequence[int] | None = None
+) -> list[str] | None:
+    """The runs of a comparison that leaves few of them, asked of its own index; None: none does. One query.
+
+    A planner that walks an order in the hope to meet a page of runs soon walks it to its end where there are none.
+    `experiments`: those that are searched, where not all of the project are.
+    """
+    comparisons = list(comparisons)
+    named = named_runs(comparisons)
+    if named is not None:
+        return named
+    starts = [start for one in comparisons if (start := start_of(one, project, experiments))][:MOST_STARTS]
+    if not starts:
+        return None
+    parts = [
+        Sql(f"SELECT * FROM ({start.text} LIMIT %s) s{at}", (at, *start.params, FEW + 1))
+        for at, start in enumerate(starts)
+    ]
+    found: list[list[str]] = [[] for _ in starts]
+    for at, run in rows_of(joined(" UNION ALL ", parts)):
+        found[at].append(run)
+    return next((runs for runs in found if len(runs) <= FEW), None)
+
+
+def start_of(comparison: Comparison, project: int, experiments: Sequence[int] | None) -> Sql | None:
+    """SQL of (a number, the key of a run) that finds the runs of a comparison by an index of its own; None where there
+    is no such. Its first parameter is the number.
 
     In the order of that index: without one a planner reads the table for as long as it hopes to meet some soon.
     """
@@ -139,17 +169,21 @@ def start_of(comparison: Comparison, project: int, experiments: list[int]) -> Sq
     if kind in (PARAMETER, TAG) and key != NAME_TAG and comparison.operator == "=":
         equal = equal_text("value", str(value))
         return Sql(
-            f"SELECT run_id FROM {TABLES[kind]} WHERE key = %s AND {equal.text} ORDER BY run_id", (key, *equal.params)
+            f"SELECT %s, run_id FROM {TABLES[kind]} WHERE key = %s AND {equal.text} ORDER BY run_id",
+            (key, *equal.params),
         )
     if kind == METRIC and comparison.operator != "!=":
         bound = number_condition("value", comparison.operator, value)  # type: ignore[arg-type]
+        place = Sql("project_id = %s", (project,))
+        if experiments is not None:
+            place = Sql(f"experiment_id IN ({marks(experiments)})", tuple(experiments))
         return Sql(
-            f"SELECT run_id FROM experiments_metric WHERE experiment_id IN ({marks(experiments)}) AND key = %s"
+            f"SELECT %s, run_id FROM experiments_metric WHERE {place.text} AND key = %s"
             f" AND NOT is_nan AND {bound.text} ORDER BY value",
-            (*experiments, key, *bound.params),
+            (*place.params, key, *bound.params),
         )
     if comparison.operator == "=" and (key == "run_name" if kind == ATTRIBUTE else kind == TAG):
-        return Sql(f"SELECT id FROM {RUN} WHERE project_id = %s AND name = %s ORDER BY id", (project, value))
+        return Sql(f"SELECT %s, id FROM {RUN} WHERE project_id = %s AND name = %s ORDER BY id", (project, value))
     return None
 
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from apps.actors import Actor
 from apps.experiments import services
-from apps.experiments.filters.grammar import Comparison, parse
+from apps.experiments.filters.grammar import parse
 from apps.experiments.filters.orders import read_orders
-from apps.experiments.filters.runs import COLUMNS, RUN, condition_of, named_runs, start_of
+from apps.experiments.filters.runs import COLUMNS, RUN, condition_of, few_runs
 from apps.experiments.filters.sql import Sql, all_of, marks, on_postgres, rows_of
 from apps.experiments.filters.vocabularies import RUNS
 from apps.experiments.searching.paging import behind, edge_of, make_token, order_of, read_token
@@ -19,8 +19,6 @@ from apps.experiments.searching.run_orders import Segment, left_for, segments_of
 from apps.prepared import fetch
 
 VIEWS = {"ACTIVE_ONLY": f"{RUN}.deleted_at IS NULL", "DELETED_ONLY": f"{RUN}.deleted_at IS NOT NULL", "ALL": "1=1"}
-FEW = 200  # runs by which a search begins, rather than by its order
-MOST_STARTS = 3  # comparisons that are asked how few they leave
 MOST_ARMS = 100  # experiments whose orders are merged; more are sorted together
 ROW = (
     f"{RUN}.id",
@@ -97,7 +95,7 @@ def search_runs(actor: Actor, project_id: int, query: RunQuery) -> FoundRuns:
     rest = left_for(orders, comparisons)
     if waiting(list(places)):
         services.take_in(experiment_ids=list(places))
-    few = few_runs(project_id, list(places), rest)
+    few = few_runs(project_id, rest, list(places))
     if few is not None and not few:
         return FoundRuns([], "")
     conditions = [Sql(VIEWS[query.view]), condition_of(rest)]
@@ -139,22 +137,6 @@ def waiting(experiments: list[int]) -> bool:
     """Whether clients have sent points of metrics that are not in their rows yet."""
     text = f"SELECT 1 FROM experiments_metricbatch WHERE experiment_id IN ({marks(experiments)}) LIMIT 1"
     return bool(fetch(text, experiments))
-
-
-def few_runs(project: int, experiments: list[int], comparisons: Sequence[Comparison]) -> list[str] | None:
-    """The runs of a comparison that leaves few of them, asked of its own index. None: none does.
-
-    A planner that walks an order in the hope to meet a page of runs soon walks it to its end where there are none.
-    """
-    named = named_runs(comparisons)
-    if named is not None:
-        return named
-    starts = [start for one in comparisons if (start := start_of(one, project, experiments))]
-    for start in starts[:MOST_STARTS]:
-        found = rows_of(Sql(f"{start.text} LIMIT %s", (*start.params, FEW + 1)))
-        if len(found) <= FEW:
-            return [row[0] for row in found]
-    return None
 
 
 # -- SQL ------------------------------------------------------------------------------------------------------------

@@ -67,13 +67,23 @@ def test_the_filter_that_finds_a_group_alone(four):
 def test_the_cost_has_an_end(four, monkeypatch, django_assert_num_queries):
     monkeypatch.setattr(grouping, "GROUPED", 2)
     monkeypatch.setattr(grouping, "GROUPS", 1)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1):
         _groups, found = told()
     assert (found.cut, found.more, len(found.groups)) == (True, True, 1)
 
 
+def test_only_the_newest_runs_are_grouped(four, monkeypatch):
+    monkeypatch.setattr(grouping, "GROUPED", 3)
+    groups, found = told()
+    assert ({key: one.runs for key, one in groups.items()}, found.cut) == ({"=adam": 2, "-": 1}, True)
+
+
+def test_a_filter_that_leaves_none(four):
+    assert not group_runs(Run.objects.none(), "params.opt", "loss", ["-"]).groups
+
+
 def test_opened_groups_cost_one_query_however_many(four, django_assert_num_queries):
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(2):
         groups, _found = told(opened=["=adam", "=sgd", "-"])
     assert {key: [run.name for run in group.opened] for key, group in groups.items()} == {
         "=adam": ["c", "b"],

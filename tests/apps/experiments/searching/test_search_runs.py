@@ -179,7 +179,7 @@ def test_long_values_are_told_apart_behind_what_the_index_holds(ask, keep, one):
 
 
 def test_a_value_that_many_runs_have_is_walked_to(ask, keep, one, monkeypatch):
-    monkeypatch.setattr("apps.experiments.searching.runs.FEW", 2)
+    monkeypatch.setattr("apps.experiments.filters.runs.FEW", 2)
     keep(
         [
             one(letter, start=number, params={"k": "x" if letter in "bdf" else "y"})
