@@ -351,6 +351,17 @@ def word_of(one: Row) -> str:
     return next((str(word) for value, word in one.get("choices") or () if str(value) == one["value"]), one["value"])
 
 
+def known(name: str, value: str, values: Sequence[str]) -> None:
+    """Raise Invalid for a filter's value that is none of these; empty does not narrow."""
+    if value and value not in values:
+        raise Invalid(
+            _("There is no %(name)s %(value)s.") % {"name": name, "value": repr(value[:40])},
+            field=name,
+            limit=", ".join(values),
+            hint=_("Take one of these."),
+        )
+
+
 def view_of(name: str, **query: str) -> Row:
     """A view that a list brings along."""
     return {"name": name, "query": urlencode(query)}

@@ -54,7 +54,7 @@ ASKED = (
     f"{MODEL}/{{measured}}/evaluations",
     f"{MODEL}/{{measured}}/compare",
     f"{MODEL}/{{measured}}/variants",
-    "/p/demo/holds?released=1",
+    "/p/demo/holds?state=all",
     "/p/demo/lineage/foreign_job/{foreign}",
     "/p/demo/lineage/dataset_version/{version}?depth=25",
     "/p/demo/lineage/dataset_version/{version}?list={listed}",

@@ -15,8 +15,7 @@ from apps.accounts import reads
 from apps.accounts.models import ApiToken, Project, User
 from apps.accounts.reads import Member
 from apps.actors import Actor, ProjectRole, SystemRole
-from apps.errors import Invalid
-from apps.listing import Column, Listing, Table, between_days, day_filters, table_of, texts, view_of
+from apps.listing import Column, Listing, Table, between_days, day_filters, known, table_of, texts, view_of
 from apps.memory_lists import table_in_memory
 
 ACTIVE, DISABLED, ONE_TIME = "active", "disabled", "one_time"
@@ -88,16 +87,6 @@ TOKENS = Listing(
     ),
     sort="-made",
 )
-
-
-def known(name: str, value: str, values: Sequence[str]) -> None:
-    if value and value not in values:
-        raise Invalid(
-            _("There is no %(name)s %(value)s.") % {"name": name, "value": repr(value[:40])},
-            field=name,
-            limit=", ".join(values),
-            hint=_("Take one of these."),
-        )
 
 
 # -- people ---------------------------------------------------------------------------------------------------------

@@ -175,8 +175,9 @@ def grouped(newest: Sql) -> Sql:
     """(value, label, runs, the newest of them, mean, lowest, highest, how many were found in all) of each group, the
     largest first; one group more than are shown."""
     return Sql(
-        f"{newest.text}SELECT value, MIN(label), COUNT(*), MAX(started_at), AVG(measured), MIN(measured), MAX(measured),"
-        " (SELECT COUNT(*) FROM found) FROM runs GROUP BY value ORDER BY COUNT(*) DESC, value IS NULL, value LIMIT %s",
+        f"{newest.text}SELECT value, MIN(label), COUNT(*), MAX(started_at),"
+        " AVG(measured), MIN(measured), MAX(measured), (SELECT COUNT(*) FROM found)"
+        " FROM runs GROUP BY value ORDER BY COUNT(*) DESC, value IS NULL, value LIMIT %s",
         (*newest.params, GROUPS + 1),
     )
 

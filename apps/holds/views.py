@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
@@ -14,19 +14,24 @@ from django.views.decorators.http import require_http_methods, require_POST
 from apps.accounts.models import Project
 from apps.accounts.projects import get_project
 from apps.actors import Actor
+from apps.audit.list_export import csv_response
 from apps.errors import Conflict, Invalid, NotFound
 from apps.holds import reads, services
+from apps.holds.lists import HOLDS, holds_table
 from apps.holds.services import WHOLE
-from apps.pages import page_asked
+from apps.listing import marked
 from apps.policy import allows
 
 FIELDS = ("object_type", "object_id", "reason")
 
 
+@marked(HOLDS.key)
 @require_http_methods(["GET", "HEAD", "POST"])
-def holds(request: HttpRequest, project: str) -> HttpResponse:
-    """/p/<slug>/holds[?released=1]"""
+def holds(request: HttpRequest, project: str) -> HttpResponseBase:
+    """/p/<slug>/holds: what is in force, unless the query asks for what was released."""
     actor, where = within(request, project)
+    if request.method == "GET" and request.GET.get("format") == "csv":
+        return csv_response(actor, holds_table(actor, where, request.GET), project=where)
     if request.method != "POST":
         return drawn(request, actor, where)
     sent = {name: request.POST.get(name, "") for name in FIELDS}
@@ -58,17 +63,14 @@ def drawn(
     wrong: dict[str, str] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    released = request.GET.get("released") == "1"
-    page = page_asked(reads.list_holds(actor, where, all_of_them=released), request.GET)
+    table = holds_table(actor, where, request.GET)
     context = {
-        "rows": page.items,
-        "page": page,
-        "released": released,
+        **table.context(),
         "in_force": reads.list_holds(actor, where).count(),
         "fields": fields_of(sent or {}, wrong or {}) if allows(actor, "hold.place", where) else [],
         "may_release": allows(actor, "hold.release", where),
     }
-    return render(request, "holds/list.html", context, status=status)
+    return render(request, "holds/list.html", context, status=table.status if status == 200 else status)
 
 
 def fields_of(sent: dict[str, str], wrong: dict[str, str]) -> list[dict[str, Any]]:

@@ -95,9 +95,8 @@ def found_in(shown: Shown) -> dict[str, Any]:
 
 
 def kept_of(query: Any) -> list[tuple[str, str]]:
-    return [
-        (name, value) for name in query if name not in ("depth", "direction", "find", "list") for value in query.getlist(name)
-    ]
+    own = ("depth", "direction", "find", "list")
+    return [(name, value) for name in query if name not in own for value in query.getlist(name)]
 
 
 def controls(asked: Asked) -> dict[str, Any]:
