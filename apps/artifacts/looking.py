@@ -16,7 +16,7 @@ from apps.artifacts.store import store
 from apps.errors import Invalid
 
 MOST = 10_000  # entries of one look
-QUICK_SECONDS = 0.1  # of a page that nobody has asked to look for longer
+QUICK_SECONDS = 0.03  # of a page that nobody has asked to look for longer
 SECONDS = 10.0  # that one look takes: the store of a large plane is walked for minutes, which the command does
 AGE = re.compile(r"(\d{1,5})([dhm])", re.ASCII)
 UNITS = {"d": "days", "h": "hours", "m": "minutes"}
