@@ -59,10 +59,11 @@ def plane(home: Path) -> Iterator[str]:
 
 def addresses(only: list[str]) -> dict[str, tuple[str, str]]:
     """Name -> (address, session cookie of somebody who may see it)."""
-    from benchmarks.pages import seeded
+    from benchmarks.pages import names_of, seeded
     from tests import walking
 
     made, people = seeded(), walking.visitors()
+    logged = names_of(made)["logged"] or walking.MODEL_ID
     found = {}
     for route in walking.routes():
         if walking.left_out(route) or route.startswith("api/") or route.endswith(SKIPPED):
@@ -70,7 +71,7 @@ def addresses(only: list[str]) -> dict[str, tuple[str, str]]:
         name = route_name(route)
         if only and name not in only:
             continue
-        where = walking.address(route, made)
+        where = walking.address(route, made).replace(walking.MODEL_ID, logged)
         visitor, status = walking.who_may(where, people)
         if visitor is not None and status == 200:
             found[name] = where, visitor.client.cookies["sessionid"].value
