@@ -66,6 +66,7 @@ def one_round(work: Path, dvc: Path, template: Path, case: str):
 # -- each method ----------------------------------------------------------------------------------------------------
 def copied(work: Path, source: Path) -> tuple[float, float]:
     target = work / "cp"
+    settle()
     began = time.perf_counter()
     subprocess.run(["cp", "-r", "--reflink=never", source, target], check=True)
     seconds = time.perf_counter() - began
@@ -94,8 +95,14 @@ def in_dvc(work: Path, dvc: Path) -> tuple[float, float]:
     return timed(command, {"DVC_NO_ANALYTICS": "1"}, work / "dvc")
 
 
+def settle() -> None:
+    """What was written before is on the disk: else whoever comes next waits for it, and cp, the first, for nothing."""
+    os.sync()
+
+
 def timed(command: list[object], environment: dict[str, str], where: Path) -> tuple[float, float]:
     """(seconds of the process, seconds that it says its work took: the last line it prints)."""
+    settle()
     began = time.perf_counter()
     done = subprocess.run(
         [str(part) for part in command], cwd=where, env=os.environ | environment, check=True, stdout=subprocess.PIPE

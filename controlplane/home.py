@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count, Exists
-from django.utils import timezone
+from django.db.models import Exists, OuterRef, Subquery
 
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.canonical import sha256_hex
 from apps.datasets.models import DatasetVersion, DatasetVersionQuerySet
-from apps.jobs.models import Job, JobQuerySet
+from apps.jobs.lists import moving_counts, since
+from apps.jobs.models import Job, JobParent, JobQuerySet
 from apps.jobs.reads import explain_queued
 from apps.jobs.reasons import PARENT_FAILED
 from apps.jobs.states import JobState
 from apps.nodes.models import Node
+from apps.nodes.shown import not_heard_of
 from apps.policy import allows
 from apps.registry.models import ModelVersion
 from controlplane.build import build
 
-FAILED_SHOWN, RUNNING_SHOWN, QUEUED_SHOWN, VERSIONS_SHOWN, NODES_SHOWN = 5, 20, 5, 6, 12
+FAILED_SHOWN, RUNNING_SHOWN, QUEUED_SHOWN, VERSIONS_SHOWN, NODES_SHOWN, PROJECTS_SHOWN = 5, 20, 5, 6, 12, 8
 NODES_READ = 200
 COUNTED = 100  # failures; "100 or more" is as much as anybody needs to know
 MOVING_SECONDS, STILL_SECONDS = 4, 15  # until an open page asks again: while jobs run or wait, and while none does
@@ -34,12 +35,8 @@ MOVING_SECONDS, STILL_SECONDS = 4, 15  # until an open page asks again: while jo
 class FailedJob:
     job: Job
     may_retry: bool
-
-
-def since() -> datetime:
-    """The beginning of yesterday, in the zone of the plane: what failed over night is still news in the morning."""
-    yesterday = timezone.localdate() - timedelta(days=1)
-    return timezone.make_aware(datetime.combine(yesterday, time.min))
+    cause: int | None  # the job that it failed with
+    followers: int  # that failed because it did
 
 
 def jobs_of(actor: Actor, project: Project | None) -> JobQuerySet:
@@ -47,12 +44,14 @@ def jobs_of(actor: Actor, project: Project | None) -> JobQuerySet:
     return jobs if project is None else jobs.filter(project=project)
 
 
-def first(jobs: JobQuerySet, count: int) -> list[Job]:
-    """The first of these jobs. Which they are is asked of an index alone; joined and read are only those."""
+def first(jobs: JobQuerySet, count: int, **more: Any) -> list[Job]:
+    """The first of these jobs, each with `more`. Which they are is asked of an index alone; joined and read are only
+    those.
+    """
     chosen = jobs.select_related(None).values("pk")[:count]
     order = jobs.query.order_by
     wanted = Job.objects.filter(pk__in=chosen).select_related("project", "node").order_by(*order)
-    return list(wanted.defer("spec", "grant", "result"))
+    return list(wanted.defer("spec", "grant", "result").annotate(**more))
 
 
 def versions_of(actor: Actor, project: Project | None) -> DatasetVersionQuerySet:
@@ -61,29 +60,54 @@ def versions_of(actor: Actor, project: Project | None) -> DatasetVersionQuerySet
 
 
 def open_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
-    """The part that renews itself: how many jobs move and wait, the running ones, and who is next."""
+    """The part that renews itself: how many jobs move and wait, the running ones, each with whether its node is
+    `silent`, and who is next.
+    """
     jobs = jobs_of(actor, project)
-    states = (JobState.RUNNING, JobState.QUEUED, JobState.WAITING)
-    counted = jobs.select_related(None).filter(state__in=states).order_by().values_list("state").annotate(Count("pk"))
-    counts = dict.fromkeys(states, 0) | dict(counted)
+    counts = moving_counts(jobs)
     queued = first(jobs.filter(state=JobState.QUEUED).order_by("-priority", "id"), QUEUED_SHOWN)
     return {
-        "running": first(jobs.filter(state=JobState.RUNNING).order_by("-id"), RUNNING_SHOWN),
+        "running": first(
+            jobs.filter(state=JobState.RUNNING).order_by("-id"), RUNNING_SHOWN, silent=not_heard_of("node")
+        ),
         "queued": queued,
         "why_first_waits": explain_queued(actor, queued[:1])[0]["summary"] if queued else "",
         "every_seconds": MOVING_SECONDS if any(counts.values()) else STILL_SECONDS,
-        "running_count": counts[JobState.RUNNING],
-        "queued_count": counts[JobState.QUEUED] + counts[JobState.WAITING],
+        "counts": counts,
     }
 
 
 def failed_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
-    """What failed since yesterday and was not tried again, the newest first."""
+    """What failed since yesterday and was not tried again, the newest first; what failed with a job that is there
+    itself is counted beside that one.
+    """
     failed = jobs_of(actor, project).filter(state=JobState.FAILED, ended_at__gte=since())
     # As many as are counted, in one query: a second one to count them would cost more than their few columns.
-    found = first(failed.order_by("-ended_at", "-id"), COUNTED)
-    shown = [FailedJob(job, helps_itself(job) and allows(actor, "job.retry", job)) for job in found[:FAILED_SHOWN]]
-    return {"failed": shown, "failed_count": len(found), "failed_many": len(found) >= COUNTED, "since": since()}
+    parents = JobParent.objects.filter(child=OuterRef("pk"), parent__state__in=(JobState.FAILED, JobState.CANCELLED))
+    cause = Subquery(parents.order_by("parent").values("parent")[:1])
+    found = first(failed.order_by("-ended_at", "-id"), COUNTED, cause=cause)
+    causes = {job.pk: None if helps_itself(job) else job.cause for job in found}  # type: ignore[attr-defined]
+    behind = Counter(root_of(pk, causes) for pk in causes)
+    heads = [job for job in found if causes[job.pk] not in causes]
+    shown = [
+        FailedJob(job, helps_itself(job) and allows(actor, "job.retry", job), causes[job.pk], behind[job.pk] - 1)
+        for job in heads[:FAILED_SHOWN]
+    ]
+    return {
+        "failed": shown,
+        "failed_count": len(found),
+        "failed_many": len(found) >= COUNTED,
+        "failed_causes": len(heads),
+        "failed_in": Counter(job.project.slug for job in found).most_common(PROJECTS_SHOWN),
+        "since": since(),
+    }
+
+
+def root_of(pk: int, causes: Mapping[int, int | None]) -> int:
+    """The first of those that `pk` failed with, one because of the other; itself where it failed by itself."""
+    while (cause := causes[pk]) in causes:
+        pk = cause  # type: ignore[assignment]
+    return pk
 
 
 def helps_itself(job: Job) -> bool:
@@ -131,11 +155,11 @@ def upload_command(api: str, slug: str) -> str:
 
 def mark_of(context: Mapping[str, Any]) -> str:
     """What the parts of home show, in one word: an open page asks with it, and is told when nothing has changed."""
-    jobs = [(job.pk, job.state, job.attempt, job.node_id, job.progress) for job in context["running"]]
+    jobs = [(job.pk, job.state, job.attempt, job.node_id, job.progress, job.silent) for job in context["running"]]
     queued = [(job.pk, job.priority) for job in context["queued"]]
-    failed = [(row.job.pk, row.job.attempt) for row in context["failed"]]
+    failed = [(row.job.pk, row.job.attempt, row.followers) for row in context["failed"]]
     nodes = [(node.pk, node.status, node.running_jobs, node.used_memory_bytes) for node in context["nodes"]]
-    counts = [context[name] for name in ("running_count", "queued_count", "failed_count", "why_first_waits")]
+    counts = [context[name] for name in ("counts", "failed_count", "why_first_waits")]
     more = [[item.url, item.text] for item in context["waiting"]], [version.pk for version in context["versions"]]
     return sha256_hex(json.dumps([build(), jobs, queued, failed, nodes, counts, more], default=str, sort_keys=True))[
         :16

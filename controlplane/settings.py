@@ -104,6 +104,7 @@ MIDDLEWARE = [
     "apps.accounts.middleware.SessionLimits",
     "apps.accounts.middleware.RequestActor",
     "apps.accounts.middleware.Preferences",
+    "controlplane.spacing.Spacing",  # in the language that Preferences has chosen
     "apps.audit.middleware.PlaneErrors",
     "apps.accounts.middleware.LoginRequired",
     "apps.accounts.middleware.MustChangePassword",

@@ -163,7 +163,7 @@ def address(route: str, plane: Seeded) -> str:
     }
     query = (
         f"?type=dataset_version&id={plane.version}"
-        if route.endswith(("/lineage", "/affected")) and "api/" in route
+        if route.endswith(("/lineage", "/lineage.csv", "/affected")) and "api/" in route
         else ""
     )
     query = "?from=s0" if route == "p/<slug:project>/pipelines/<int:pk>/rerun" else query

@@ -98,7 +98,11 @@ class TokenForm(forms.Form):
         label=_("Scopes"), widget=forms.CheckboxSelectMultiple, help_text=_("Only what the tool needs.")
     )
     days = forms.IntegerField(
-        label=_("Days"), initial=DEFAULT_DAYS, min_value=DAYS[0], max_value=DAYS[1], help_text=_("1 to 366.")
+        label=_("Valid for, in days"),
+        initial=DEFAULT_DAYS,
+        min_value=DAYS[0],
+        max_value=DAYS[1],
+        help_text=_("1 to 366."),
     )
 
     def __init__(self, *args: Any, usable: dict[Project, list[str]], **kwargs: Any) -> None:

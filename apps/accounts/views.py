@@ -153,6 +153,7 @@ def people(request: HttpRequest) -> HttpResponseBase:
         "form": form,
         "made": made,
         "password": password,
+        "count": reads.list_users(request.actor).count(),
         "may_create": policy.allows(request.actor, "user.create"),
     }
     return render(request, "accounts/people.html", context, status=422 if form.errors else table.status)

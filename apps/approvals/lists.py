@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase, QueryDict
@@ -41,6 +42,9 @@ APPROVALS = Listing(
     ),
     sort="-number",
 )
+NOT_ENDED = replace(
+    APPROVALS, columns=tuple(replace(one, shown=False) if one.key == "ended" else one for one in APPROVALS.columns)
+)
 
 
 @marked(APPROVALS.key)
@@ -53,7 +57,7 @@ def approval_list(request: HttpRequest, project: str) -> HttpResponseBase:
     show = asked if asked in STATES else MINE if votes else PENDING
     narrow = texts(request.GET, ("title", "requester"))
     table = table_of(
-        APPROVALS,
+        APPROVALS if show == DECIDED else NOT_ENDED,
         request.GET,
         lambda: found_approvals(actor, where, request.GET, show, narrow),
         filters=[

@@ -38,7 +38,8 @@ from apps.policy import allows
 
 ASK = "ask"  # the third button: it decides nothing
 TABS = ("overview", "facts", "audit")
-FACTS_SHOWN = 200  # rows; the text below them is whole
+FACTS_SHOWN, FACTS_LISTED = 200, 1000  # rows of the card and of the tab; the text below them is whole
+GROUPED_BY = 3  # parts of a pointer: /candidate/variants/fp32
 
 
 def within(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
@@ -59,7 +60,7 @@ def approval_page(request: HttpRequest, project: str, pk: int, tab: str = "overv
         return drawn(request, approval)
     context = head_of(actor, approval, tab)
     if tab == "facts":
-        context |= {"rows": rows_of(approval), "limit": FACTS_SHOWN}
+        context |= facts_of(approval)
     else:
         context["events"] = timeline(actor, "approval", approval.pk)
     return render(request, f"approvals/{tab}.html", context)
@@ -151,6 +152,17 @@ def part_of(actor: Actor, approval: Approval) -> tuple[str, Mapping[str, Any]]:
 def rows_of(approval: Approval) -> list[tuple[str, str]]:
     """The facts as (JSON pointer, value as text), the first FACTS_SHOWN of them."""
     return [(path, text_of(value)) for path, value in islice(leaves(json.loads(approval.facts)), FACTS_SHOWN)]
+
+
+def facts_of(approval: Approval) -> dict[str, Any]:
+    """All facts, by the first parts of their pointers; within a group each has the rest of its pointer as name."""
+    facts = list(leaves(json.loads(approval.facts)))
+    groups: dict[str, list[tuple[str, str]]] = {"": []}  # the first one: what stands at the top
+    for path, value in facts[:FACTS_LISTED]:
+        parts = path.split("/")
+        group = "/".join(parts[:-1][: GROUPED_BY + 1])
+        groups.setdefault(group, []).append((path[len(group) :].lstrip("/") or path, text_of(value)))
+    return {"groups": groups, "count": len(facts), "limit": FACTS_LISTED}
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

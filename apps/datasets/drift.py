@@ -72,6 +72,11 @@ class Drifted:
     state: str
     word: str
 
+    @property
+    def missing_points(self) -> float:
+        """By how many points of a hundred the share of missing cells has changed."""
+        return 100 * float((self.told or {}).get("missing_share_change") or 0)
+
 
 def words() -> dict[str, tuple[str, str]]:
     return {
@@ -83,7 +88,11 @@ def words() -> dict[str, tuple[str, str]]:
 
 
 def worded(told: Mapping[str, Any] | None) -> Drifted:
-    return Drifted(told, *words()[str((told or {}).get("verdict", "unknown"))])
+    """Of a whole drift too: moved, though none of its columns is, are the columns that only one of both has."""
+    verdict, counts = str((told or {}).get("verdict", "unknown")), (told or {}).get("counts")
+    if verdict == "moved" and counts and not counts["moved"]:
+        return Drifted(told, "warn", pgettext("drift", "other columns"))
+    return Drifted(told, *words()[verdict])
 
 
 def columns_of(told: Mapping[str, Any] | None) -> list[Drifted]:

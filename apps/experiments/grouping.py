@@ -5,6 +5,7 @@ Over the newest runs that fit, so that the cost has an end however many there ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,13 +17,14 @@ from django.db.models import QuerySet
 from apps.errors import Invalid
 from apps.experiments.filters.grammar import PARAMETER, TAG, Comparison
 from apps.experiments.filters.runs import TABLES
-from apps.experiments.filters.sql import Sql, marks, rows_of
+from apps.experiments.filters.sql import Sql, marks, on_postgres, rows_of
 from apps.experiments.models import Run
 
 GROUPED = 2000  # newest runs
 GROUPS = 50  # that are shown, the largest first
 OPENED = 10  # groups at once
 WITHIN = 10  # runs that an opened group shows
+SUMMED = "1e150"  # PostgreSQL sums squares for a mean, and refuses what they are beyond; an infinity is kept as 1.8e308
 EXPERIMENT = "experiment"
 KINDS = {"params.": PARAMETER, "tags.": TAG}
 PARAMS, TAGS = KINDS
@@ -108,6 +110,7 @@ def group_of(
     high: float | None,
 ) -> Group:
     said = None if value is None else str(value)
+    mean = mean if low is None or high is None else mean_of(mean, low, high)
     group = Group(said, str(value if label is None else label), runs, moment_of(newest), mean, low, high)
     if by == EXPERIMENT:
         group.experiment = value
@@ -115,6 +118,12 @@ def group_of(
         head = next(head for head in KINDS if by.startswith(head))
         group.alone = str(Comparison(KINDS[head], by.removeprefix(head), "=", said))
     return group
+
+
+def mean_of(mean: float | None, low: float, high: float) -> float | None:
+    """The mean of what could be summed; infinite where something was too large for that, none where both ends were."""
+    ends = low <= -float(SUMMED), high >= float(SUMMED)
+    return math.nan if all(ends) else -math.inf if ends[0] else math.inf if ends[1] else mean
 
 
 def open_up(groups: Sequence[Group], newest: Sql) -> None:
@@ -164,7 +173,9 @@ def common_of(by: str) -> tuple[Sql, str]:
         experiment = "FROM experiments_experiment e WHERE e.id = f.experiment_id)"
         return Sql(f"(SELECT e.number {experiment}"), f"(SELECT e.name {experiment}"
     head = next(head for head in KINDS if by.startswith(head))
-    return of_run(TABLES[KINDS[head]], by.removeprefix(head)), "CAST(NULL AS text)"
+    said = of_run(TABLES[KINDS[head]], by.removeprefix(head))
+    # Groups of one size in one order, whatever the language of the database.
+    return Sql(f'{said.text} COLLATE "C"' if on_postgres() else said.text, said.params), "CAST(NULL AS text)"
 
 
 def of_run(table: str, key: str, more: str = "") -> Sql:
@@ -176,7 +187,8 @@ def grouped(newest: Sql) -> Sql:
     largest first; one group more than are shown."""
     return Sql(
         f"{newest.text}SELECT value, MIN(label), COUNT(*), MAX(started_at),"
-        " AVG(measured), MIN(measured), MAX(measured), (SELECT COUNT(*) FROM found)"
+        f" AVG(CASE WHEN ABS(measured) < {SUMMED} THEN measured END), MIN(measured), MAX(measured),"
+        " (SELECT COUNT(*) FROM found)"
         " FROM runs GROUP BY value ORDER BY COUNT(*) DESC, value IS NULL, value LIMIT %s",
         (*newest.params, GROUPS + 1),
     )

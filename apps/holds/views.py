@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -17,8 +16,7 @@ from apps.actors import Actor
 from apps.audit.list_export import csv_response
 from apps.errors import Conflict, Invalid, NotFound
 from apps.holds import reads, services
-from apps.holds.lists import HOLDS, holds_table
-from apps.holds.services import WHOLE
+from apps.holds.lists import HOLDS, KINDS, holds_table
 from apps.listing import marked
 from apps.policy import allows
 
@@ -30,7 +28,7 @@ FIELDS = ("object_type", "object_id", "reason")
 def holds(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/holds: what is in force, unless the query asks for what was released."""
     actor, where = within(request, project)
-    if request.method == "GET" and request.GET.get("format") == "csv":
+    if request.method != "POST" and request.GET.get("format") == "csv":
         return csv_response(actor, holds_table(actor, where, request.GET), project=where)
     if request.method != "POST":
         return drawn(request, actor, where)
@@ -74,7 +72,7 @@ def drawn(
 
 
 def fields_of(sent: dict[str, str], wrong: dict[str, str]) -> list[dict[str, Any]]:
-    kinds = [(kind, kind) for kind in (WHOLE, *settings.HOLD_OBJECTS)]
+    kinds = list(KINDS.items())
     told = (
         {"label": _("What is held"), "control": "select", "choices": kinds, "required": True},
         {"label": _("Its id"), "control": "text", "doc": _("Of an artifact its digest; of a project nothing.")},

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, Value
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
@@ -27,6 +27,7 @@ from apps.jobs.models import Job, JobQuerySet
 from apps.jobs.states import JobState
 from apps.jobs.views import within
 from apps.listing import Column, Listing, between_days, day_filters, marked, table_of, texts, view_of
+from apps.nodes.shown import not_heard_of
 
 DAYS = ("made", "ended")
 
@@ -120,7 +121,8 @@ def calls_context(jobs: Sequence[Job]) -> dict[str, Any]:
 
 def found_jobs(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> JobQuerySet:
     """What fits the filters. The spec stays in the database: a list shows none of it."""
-    return within_days(reads.list_jobs(actor, project, **asked), params).defer("spec", "grant", "result")
+    found = within_days(reads.list_jobs(actor, project, **asked), params).defer("spec", "grant", "result")
+    return found.annotate(silent=not_heard_of("node"))
 
 
 def within_days(jobs: JobQuerySet, params: Mapping[str, Any]) -> JobQuerySet:
@@ -135,16 +137,43 @@ def sort_for(params: Mapping[str, Any]) -> str:
     return f"-{narrowed[-1]}" if narrowed else ""
 
 
+def since() -> datetime:
+    """The beginning of yesterday, in the zone of the plane: what failed over night is still news in the morning."""
+    yesterday = timezone.localdate() - timedelta(days=1)
+    return timezone.make_aware(datetime.combine(yesterday, time.min))
+
+
 def counts_of(actor: Actor, project: Project) -> dict[str, int]:
-    """How many jobs run, queue and wait now, and failed in the last 24 hours. Two queries over small indices."""
+    """How many jobs are open now, as `moving_counts` has them, and failed since yesterday. Two queries over small
+    indices.
+    """
     jobs = Job.objects.visible_to(actor).filter(project=project)
-    moving = (JobState.RUNNING, JobState.QUEUED, JobState.WAITING)
-    now = dict(jobs.filter(state__in=moving).order_by().values_list("state").annotate(Count("pk")))
-    day = timezone.now() - timedelta(days=1)
+    failed = jobs.filter(state=JobState.FAILED, ended_at__gte=since()).count()
+    return {**moving_counts(jobs), "failed": failed}
+
+
+def moving_counts(jobs: JobQuerySet) -> dict[str, int]:
+    """How many of these jobs run, of which some are `silent`, on a node that is offline, the others `moving`; how many
+    are queued, and wait for another job. One query: only the few that run are joined with their nodes, the rest is
+    asked of an index alone.
+    """
+    jobs = jobs.select_related(None).order_by()
+    states = (JobState.RUNNING, JobState.QUEUED, JobState.WAITING)
+    parts = [
+        some.annotate(silent=Value(silent)).values_list("state", "silent").annotate(number=Count("pk"))
+        for some, silent in (
+            (jobs.filter(state__in=states), False),
+            (jobs.filter(not_heard_of("node"), state=JobState.RUNNING), True),
+        )
+    ]
+    found = {(state, bool(silent)): number for state, silent, number in parts[0].union(parts[1], all=True)}
+    running, silent = (found.get((JobState.RUNNING, which), 0) for which in (False, True))
     return {
-        "running": now.get(JobState.RUNNING, 0),
-        "queued": now.get(JobState.QUEUED, 0) + now.get(JobState.WAITING, 0),
-        "failed": jobs.filter(state=JobState.FAILED, ended_at__gte=day).count(),
+        "running": running,
+        "silent": silent,
+        "moving": running - silent,
+        "queued": found.get((JobState.QUEUED, False), 0),
+        "waiting": found.get((JobState.WAITING, False), 0),
     }
 
 

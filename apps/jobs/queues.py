@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Coalesce, Now
 
 from apps.actors import Actor
@@ -18,6 +18,7 @@ from apps.jobs.states import JobState
 from apps.nodes import samples
 from apps.nodes.models import Node
 from apps.nodes.samples import Asked
+from apps.nodes.shown import not_heard_of
 from apps.policy import require
 
 MOST_QUEUES = 50
@@ -35,18 +36,26 @@ class Counted:
     oldest: datetime | None
 
 
-def open_counts() -> list[Counted]:
+def open_counts(*, silent: bool = False) -> list[Counted]:
     """Every job that has not ended, counted by state, queue and kind. One query, over the three partial indexes: as
     an IN of the states, SQLite would read the whole table.
+
+    With `silent`, those that run on an offline node are counted once more, as if that were a state.
     """
-    parts = [
-        Job.objects.filter(state=state)
-        .order_by()
-        .values_list("state", "queue", "kind")
-        .annotate(models.Count("pk"), models.Min("queued_at"))
-        for state in (JobState.QUEUED, JobState.RUNNING, JobState.WAITING)
+    asked = [
+        (Job.objects.filter(state=state), False) for state in (JobState.QUEUED, JobState.RUNNING, JobState.WAITING)
     ]
-    return [Counted(*row) for row in parts[0].union(*parts[1:], all=True)]
+    if silent:
+        asked.append((Job.objects.filter(not_heard_of("node"), state=JobState.RUNNING), True))
+    parts = [
+        jobs.order_by()
+        .annotate(silent=Value(which))
+        .values_list("state", "queue", "kind", "silent")
+        .annotate(models.Count("pk"), models.Min("queued_at"))
+        for jobs, which in asked
+    ]
+    found = parts[0].union(*parts[1:], all=True)
+    return [Counted("silent" if which else state, queue, kind, *rest) for state, queue, kind, which, *rest in found]
 
 
 # -- samples --------------------------------------------------------------------------------------------------------
@@ -112,11 +121,16 @@ class Queue:
     name: str
     queued: int = 0
     running: int = 0
+    silent: int = 0  # of those that run, on a node that is offline
     waiting: int = 0
     oldest: datetime | None = None
     nodes: list[str] = field(default_factory=list)  # that serve it and are online
     head: Job | None = None
     wait: dict[str, Any] | None = None
+
+    @property
+    def moving(self) -> int:
+        return self.running - self.silent
 
 
 def list_queues(actor: Actor) -> list[Queue]:
@@ -128,7 +142,7 @@ def list_queues(actor: Actor) -> list[Queue]:
     require(actor, "node.view")
     nodes = list(Node.objects.visible_to(actor).with_status())
     found = {name: Queue(name) for node in nodes for name in node.queues}
-    for row in open_counts():
+    for row in open_counts(silent=True):
         queue = found.setdefault(row.queue, Queue(row.queue))
         setattr(queue, row.state, getattr(queue, row.state) + row.jobs)
         if row.state == JobState.QUEUED and row.oldest:

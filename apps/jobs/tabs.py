@@ -157,5 +157,6 @@ def flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
 
 
 def entry_of(entry: Any, parted: bool) -> str:
-    """A value of a list; in quotes only where its own comma would read as one between two values."""
-    return entry if isinstance(entry, str) and not (parted and "," in entry) else json.dumps(entry, ensure_ascii=False)
+    """A value of a list; in quotes only where it is empty, or its own comma would read as one between two values."""
+    bare = isinstance(entry, str) and entry and not (parted and "," in entry)
+    return entry if bare else json.dumps(entry, ensure_ascii=False)

@@ -57,7 +57,10 @@ def address_of(node: GraphNode, slug: str) -> str:
 
 
 def strip_of(found: Graph, slug: str) -> list[dict[str, Any]]:
-    """Steps from the farthest source to the farthest use; of a crowded step its first boxes and a count."""
+    """Steps from the farthest source over this to what took it; what came of those is left to the graph.
+
+    Of a crowded step its first boxes and a count, which leads to the graph.
+    """
     by_depth: dict[int, list[GraphNode]] = defaultdict(list)
     for key, place in places_of(found).items():
         by_depth[place].append(found.nodes[key])
@@ -66,10 +69,22 @@ def strip_of(found: Graph, slug: str) -> list[dict[str, Any]]:
         nodes = sorted(by_depth[depth], key=newest_first)
         steps += [box(node, slug, here=(node.type, node.id) == found.root) for node in nodes[:STRIP]]
         if len(nodes) > STRIP:
-            more = len(nodes) - STRIP
-            text = ngettext("%(n)d more", "%(n)d more", more) % {"n": more}
-            steps.append({"kind": words(nodes[-1].type), "label": text, "url": "#graph"})
+            steps.append(rest(nodes[STRIP:], found, slug))
     return steps
+
+
+def rest(nodes: list[GraphNode], found: Graph, slug: str) -> dict[str, Any]:
+    """The box for those of a step that are not shown; a graph that was cut may lack some of them."""
+    types = {node.type for node in nodes}
+    if found.truncated:
+        text = ngettext("at least %(n)d more", "at least %(n)d more", len(nodes))
+    else:
+        text = ngettext("%(n)d more", "%(n)d more", len(nodes))
+    return {
+        "kind": words(types.pop()) if len(types) == 1 else _("Other"),
+        "label": text % {"n": len(nodes)},
+        "url": reverse("lineage:end", args=[slug, *found.root]) + "#graph",
+    }
 
 
 def newest_first(node: GraphNode) -> tuple[str, int, str]:
@@ -78,19 +93,18 @@ def newest_first(node: GraphNode) -> tuple[str, int, str]:
 
 
 def places_of(found: Graph) -> dict[Key, int]:
-    """Where in the strip each node stands: as far from the root as the longest way there, not the shortest.
+    """Where in the strip each node stands that has a place there: what the root was made from, and what took it.
 
-    So what a node was made from stands before it, even where a shorter way leads past it. Cycles end with the rounds.
+    A source stands as far before the root as the longest way there, not the shortest: so what a node was made from
+    stands before it, even where a shorter way leads past it. Cycles end with the rounds.
     """
-    places = {key: node.depth for key, node in found.nodes.items()}
+    places = {key: node.depth for key, node in found.nodes.items() if node.depth <= 1}
     for _round in range(MAX_DEPTH):
         before = dict(places)
         for edge in found.edges.values():
             source, target = (edge.source_type, edge.source_id), (edge.target_type, edge.target_id)
-            if places[source] < 0:
+            if places.get(source, 0) < 0 and target in places:
                 places[source] = min(places[source], places[target] - 1)
-            elif places[target] > 0:
-                places[target] = max(places[target], places[source] + 1)
         if places == before:
             break
     return places

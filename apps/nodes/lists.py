@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from apps.listing import Column, Listing, Table, texts, view_of
 from apps.memory_lists import table_in_memory
 from apps.nodes import reads
-from apps.nodes.shown import STATES, Row, row_of
+from apps.nodes.shown import STATES, Row, row_now
 
 
 def of_node(name: str) -> Callable[[Row], Any]:
@@ -79,7 +79,7 @@ def narrowed(nodes: list[Any], asked: dict[str, str]) -> list[Row]:
     reads.check_status(asked["status"])
     part = asked["q"].casefold()
     return [
-        row_of(node)
+        row_now(node)
         for node in nodes
         if part in node.name.casefold() or part in node.host.casefold()
         if not asked["status"] or node.status == asked["status"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
+from apps.nodes.models import ONLINE_SECONDS
 from apps.nodes.samples import MEANT, OF_GPUS, Asked, asked_of, database_now
 
 STATES = ("online", "draining", "held", "offline")  # from the nearest to taking jobs
@@ -58,6 +61,12 @@ class Row:
         return [self.cpus, self.memory, *([self.gpus, self.gpu_memory] if self.gpus.whole else [])]
 
 
+def not_heard_of(path: str) -> Q:
+    """Of rows that may lead to a node by `path`: that it is offline, as `with_status` has it."""
+    silent = Q(**{f"{path}__heartbeat_at__lt": Now() - timedelta(seconds=ONLINE_SECONDS)})
+    return silent | Q(**{f"{path}__isnull": False, f"{path}__heartbeat_at": None})
+
+
 def row_of(node: Any) -> Row:
     load, gpus = node.load or {}, node.gpus or []
     whole, free = load.get("memory_total_bytes"), load.get("memory_free_bytes")
@@ -82,6 +91,17 @@ def row_of(node: Any) -> Row:
         ),
         disk_free=load.get("disk_free_bytes"),
         software=str((node.hardware or {}).get("software", "")),
+    )
+
+
+def row_now(node: Any) -> Row:
+    """As `row_of`, without what an offline node measured last: that is not what is in use now."""
+    row = row_of(node)
+    if row.state != "offline":
+        return row
+    cpus, memory, gpus = (replace(one, measured=None) for one in (row.cpus, row.memory, row.gpus))
+    return replace(
+        row, cpus=cpus, memory=memory, gpus=gpus, gpu_memory=replace(row.gpu_memory, used=0, whole=0), disk_free=None
     )
 
 

@@ -74,7 +74,7 @@ def node_page(request: HttpRequest, name: str, tab: str) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     node, tab = asked_node(actor, name, tab)
     tab = tab or "overview"
-    row = shown.row_of(node)
+    row = shown.row_now(node)
     context: dict[str, Any] = {
         "nav": "nodes",
         "node": node,

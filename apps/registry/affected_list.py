@@ -45,7 +45,7 @@ AFFECTED = Listing(
         column("name", gettext_lazy("Object"), lambda one: one.label or one.id[:12]),
         column("kind", gettext_lazy("Kind"), of("kind")),
         column("hops", gettext_lazy("Steps away"), of("hops"), numeric=True),
-        column("since", gettext_lazy("Since"), of("since"), down=True),
+        column("since", gettext_lazy("Linked at"), of("since"), down=True),
         column("production", gettext_lazy("In production"), of("in_production"), down=True),
         Column("digest", gettext_lazy("Digest"), of("digest")),
         Column("id", gettext_lazy("Id"), of("id"), shown=False),

@@ -126,7 +126,7 @@ class Gate(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.metric} on {self.set.name}"
+        return f"{self.metric} ({self.set.name}-r{self.set.number})"
 
     @property
     def project_id(self) -> int:

@@ -39,7 +39,19 @@ def variant_rows(side: Side) -> list[dict[str, Any]]:
             }
         )
         rows[-1]["timed"] = list(rows[-1]["latency"].items())
+    for row in rows:
+        row["beside"] = timed_beside(row["name"], rows) if row["trained"] else {}
     return rows
+
+
+def timed_beside(name: str, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """The latencies of the form that others were measured against, by batch size, and beside which of them."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        for batch, time in row["timed"]:
+            if time["against"].split(" ")[0] == name:  # "fp32 eager"
+                found.setdefault(batch, {"median_us": time["against_median_us"], "variant": row["name"]})
+    return found
 
 
 def factor(ratio: float | None) -> dict[str, Any] | None:
@@ -80,7 +92,12 @@ def scale_of(measure: Mapping[str, Any]) -> tuple[float, float]:
 
 def latencies_of(rows: Sequence[Row], theirs: Row | None) -> list[dict[str, Any]]:
     """The same of the latencies, by batch size."""
-    return by_name(rows, theirs, lambda row: row["latency"])
+    found = by_name(rows, theirs, lambda row: row["latency"])
+    for latency in found:
+        for cell in latency["cells"]:
+            cell["beside"] = cell["row"]["beside"].get(latency["name"])
+        latency["theirs"] = latency["theirs"] or (theirs["beside"].get(latency["name"]) if theirs else None)
+    return found
 
 
 def by_name(rows: Sequence[Row], theirs: Row | None, read: Callable[[Row], Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 from apps.experiments.states import RunState
 from apps.reruns.states import Verdict
 
-NAMED = 4  # differing inputs that a sentence names
+NAMED = 4  # differing inputs that a sentence names; one more is named too
 
 
 def outcome(document: Mapping[str, Any]) -> str:
@@ -34,7 +34,8 @@ def outcome(document: Mapping[str, Any]) -> str:
         parts.append(
             ngettext("%(count)s metric", "%(count)s metrics", metrics["different"]) % {"count": metrics["different"]}
         )
-    outside = sum(not one["within"] for one in document["figures"]["items"])
+    figures = document["figures"]
+    outside = figures.get("outside", sum(not one["within"] for one in figures["items"]))  # an older one does not say
     if outside:
         parts.append(ngettext("%(count)s figure", "%(count)s figures", outside) % {"count": outside})
     if parts:
@@ -51,10 +52,11 @@ def explanation(document: Mapping[str, Any]) -> str:
     """What of what went in explains it."""
     inputs, lacking = document["inputs"], document["unrecorded"]
     if inputs:
-        named = _(", ").join(input_word(one) for one in inputs[:NAMED])
-        more = len(inputs) - NAMED
+        shown = inputs if len(inputs) == NAMED + 1 else inputs[:NAMED]  # to say "one more" is no shorter
+        named = _(", ").join(input_word(one) for one in shown)
+        more = len(inputs) - len(shown)
         text = _("Of what went in, this differs: %(what)s.") % {"what": named}
-        return f"{text} {_('And %(count)s more.') % {'count': more}}" if more > 0 else text
+        return f"{text} {_('And %(count)s more.') % {'count': more}}" if more else text
     if lacking:
         return _("Nothing that was recorded differs; not recorded: %(what)s.") % {
             "what": _(", ").join(kind_word(one) for one in lacking)

@@ -93,6 +93,7 @@ def verdict_on(was: Run, now: Run, tolerance: Tolerance, budget: Budget) -> dict
         "figures": {
             "compared": figures.compared,
             "differing": len(figures.differing),
+            "outside": sum(not one.within for one in figures.differing),
             "items": [one.as_dict() for one in worst_figures(figures)],
         },
         "outputs": {

@@ -9,12 +9,13 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django import template
 from django.db.models import CharField, Value
 from django.db.models.functions import Cast
 from django.template.context import Context
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -77,7 +78,7 @@ def lineage(context: Context, type: str, id: object) -> dict[str, Any]:
     except Malformed as error:
         error.field = "list"  # what this cursor is called in the address
         page, shared["wrong"] = page_of_list(listed), error
-    told |= {"listed": len(listed), "page": page, "rows": rows_of(shown, page.items)}
+    told |= {"listed": len(listed), "page": page, "rows": rows_of(shown, page.items), "csv": file_of(asked, request)}
     return shared | picture(shown) | told | {"in_production": bool(shown.production)}
 
 
@@ -309,6 +310,13 @@ def order_of(shown: Shown) -> list[Key]:
 def page_of_list(ordered: list[Key], cursor: str = "") -> Page[Key]:
     """The part of the list that the address asks for by `list`; Malformed for what no page of it gave out."""
     return page_in_memory(ordered, key=":".join, order="lineage", cursor=cursor or None, limit=LISTED)
+
+
+def file_of(asked: Asked, request: Any) -> str:
+    """Where the edges of this graph are a file."""
+    type, id = asked.root
+    query = urlencode({"type": type, "id": id, "direction": asked.direction, "depth": asked.depth})
+    return f"{reverse('api-lineage-csv', args=[request.project.slug])}?{query}"
 
 
 def rows_of(shown: Shown, keys: Sequence[Key]) -> list[dict[str, Any]]:

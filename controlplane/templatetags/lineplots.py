@@ -23,6 +23,7 @@ COLUMNS_OF_MANY = 8
 MANY = 8  # lines; more are not named at their ends
 FEWEST = 8  # points of a line whose steps are worth telling
 MARKS = 4  # marks on one line
+MARKS_APART = 4.0  # per cent of the width, between two of them: nearer ones would hide the line
 STROKES = 4
 SHAPES = (
     '<circle r="4.5" class="mk{0}"/>',
@@ -160,7 +161,10 @@ def held_points(one: Mapping[str, Any], up: Scale) -> list[tuple[float, float]]:
 def marked(place: int, one: Mapping[str, Any], across: Scale, up: Scale, away: bool) -> SafeString:
     """A few marks on the line, so that it is told apart without its stroke; one that stands alone is always marked."""
     held = [point for point in held_points(one, up) if across.low <= point[0] <= across.high]
-    picked = held[len(held) - 1 :: -max(1, len(held) // MARKS)][:MARKS] if held else []
+    picked: list[tuple[float, float]] = []
+    for point in held[:: -max(1, len(held) // MARKS)]:
+        if not picked or abs(across.share(picked[-1][0]) - across.share(point[0])) >= MARKS_APART:
+            picked.append(point)
     return format_html_join(
         "",
         '<svg x="{}%" y="{}%" overflow="visible" data-of="{}"{}><g class="k{}">{}</g></svg>',
@@ -173,7 +177,7 @@ def marked(place: int, one: Mapping[str, Any], across: Scale, up: Scale, away: b
                 place % STROKES + 1,
                 shape(place),
             )
-            for step, value in picked
+            for step, value in picked[:MARKS]
         ),
     )
 

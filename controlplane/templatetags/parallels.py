@@ -11,6 +11,7 @@ from typing import Any
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from controlplane.templatetags.axes import Scale, leveled
 from controlplane.templatetags.drawing import plain
@@ -18,7 +19,9 @@ from controlplane.templatetags.formats import number
 from controlplane.templatetags.lineplots import STROKES, joined, shape
 from controlplane.templatetags.plots import tip
 
-LETTERS = 84  # of all names of axes together
+# What fits between two axes where the drawing is narrowest, 680 px (.par of components.css)
+TICK_LETTERS = 90  # of the values of one axis, times the gaps between the axes
+NAME_LETTERS = 64  # of its name, which has the half of a gap on both sides; twice that where every other name is raised
 SPOT = (
     '<svg class="pt" x="{}%" y="{}%" overflow="visible" tabindex="0" role="img" aria-label="{}">'
     '<g class="k{}{}">{}</g><circle class="hit" r="9"/>{}</svg>'
@@ -45,7 +48,7 @@ class Placed:
 
     def ticks(self) -> list[tuple[float, str]]:
         if self.scale is None:
-            return [(at, cut(word, 16)) for word, at in self.words.items()]
+            return [(at, word) for word, at in self.words.items()]
         return leveled(self.scale.ticks())
 
     def held(self) -> tuple[float, float] | None:
@@ -69,9 +72,10 @@ def parallel_svg(axes: Sequence[Any], lines: Sequence[Mapping[str, Any]]) -> Saf
     placed = [Placed(axis) for axis in axes]
     order = sorted(lines, key=lambda line: line["inside"])
     return format_html(
-        '<svg>{}<svg class="plot" viewBox="0 0 1000 1000" preserveAspectRatio="none">{}</svg>{}{}</svg>',
+        '<svg>{}<svg class="plot" viewBox="0 0 1000 1000" preserveAspectRatio="none">{}</svg>{}{}{}</svg>',
         joined(ground(place, one, len(placed)) for place, one in enumerate(placed)),
         joined(line_of(line, placed) for line in order),
+        joined(ticks(place, one, len(placed)) for place, one in enumerate(placed)),
         joined(band(place, one, len(placed)) for place, one in enumerate(placed)),
         joined(spots_of(line, placed) for line in order),
     )
@@ -82,7 +86,7 @@ def across(place: int, count: int) -> float:
 
 
 def ground(place: int, one: Placed, count: int) -> SafeString:
-    """The axis with its name, its ticks and the part that is asked for."""
+    """The axis with its name and the part that is asked for."""
     x, last = across(place, count), place == count - 1
     held = one.held()
     chosen = SafeString("")
@@ -93,24 +97,31 @@ def ground(place: int, one: Placed, count: int) -> SafeString:
             plain(100 - held[1]),
             plain(max(0.5, held[1] - held[0])),
         )
-    name = one.axis.key + (" (log)" if one.axis.log else "")
-    beside, end = (-9, "end") if last else (9, "start")
+    raised = count > 4
+    name = _("%(name)s (log)") if one.axis.log else "%(name)s"
+    most = NAME_LETTERS * (1 + raised) // max(2, count - 1) - len(name % {"name": ""})
     return format_html(
         '{}<line class="ax" x1="{}%" x2="{}%" y2="100%"/>'
-        '<text class="lbl" x="{}%" y="0" dy="{}" text-anchor="{}">{}<title>{}</title></text>{}',
+        '<text class="lbl" x="{}%" y="0" dy="{}" text-anchor="{}">{}<title>{}</title></text>',
         chosen,
         plain(x),
         plain(x),
         plain(x),
-        -12 if place % 2 == 0 or count <= 4 else -28,
+        -28 if raised and place % 2 else -12,
         "start" if place == 0 else "end" if last else "middle",
-        cut(name, max(9, LETTERS // count)),
-        name,
-        format_html_join(
-            "",
-            '<text x="{}%" y="{}%" dx="{}" dy="4" text-anchor="{}">{}</text>',
-            ((plain(x), plain(100 - at), beside, end, text) for at, text in one.ticks()),
-        ),
+        name % {"name": cut(one.axis.key, most)},
+        one.axis.key,
+    )
+
+
+def ticks(place: int, one: Placed, count: int) -> SafeString:
+    """What stands beside an axis, over the lines: its outline in the ground's colour interrupts them."""
+    beside, end = (-9, "end") if place == count - 1 else (9, "start")
+    x, most = plain(across(place, count)), TICK_LETTERS // max(1, count - 1)
+    return format_html_join(
+        "",
+        '<text x="{}%" y="{}%" dx="{}" dy="4" text-anchor="{}">{}<title>{}</title></text>',
+        ((x, plain(100 - at), beside, end, cut(text, most), text) for at, text in one.ticks()),
     )
 
 

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import template
-from django.db.models import Q, Subquery, Value
+from django.db.models import Count, Exists, OuterRef, Q, Subquery, Value, Window
 from django.template.context import Context
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -28,7 +29,8 @@ from apps.pipelines import answers as pipelines
 from apps.pipelines.models import PipelineStep
 from apps.pipelines.reads import Whole
 from apps.policy import allows
-from apps.registry.models import ModelVersion
+from apps.registry.models import Alias, ModelVersion
+from apps.registry.states import PRODUCTION
 from controlplane.templatetags import drawing
 from controlplane.templatetags.formats import duration
 
@@ -145,17 +147,28 @@ def run_of(context: Context, job: Job) -> dict[str, str]:
 
 
 @register.simple_tag(takes_context=True)
-def run_versions(context: Context, run: Run) -> list[dict[str, str]]:
-    """{label, url} of the model versions that this run trained, newest first. One query."""
+def run_versions(context: Context, run: Run) -> dict[str, Any]:
+    """`rows`: {label, url, live} of the model versions that this run trained, what is in production first, then the
+    newest; `more`: how many others there are, on the page at `url`. One query.
+    """
     visible = ModelVersion.objects.visible_to(actor_in(context)).filter(run=run).select_related("model")
+    live = Exists(Alias.objects.filter(version=OuterRef("pk"), name=PRODUCTION))
+    counted = visible.annotate(live=live, total=Window(Count("pk"))).order_by("-live", "-pk")
+    versions = list(counted[:VERSIONS_SHOWN].defer("document"))
     slug = context["request"].project.slug
-    return [
+    rows = [
         {
             "label": f"{version.model.name} v{version.number}",
             "url": reverse("registry:version", args=[slug, version.model.name, version.number]),
+            "live": version.live,  # type: ignore[attr-defined]
         }
-        for version in visible.order_by("-pk")[:VERSIONS_SHOWN].defer("document")
+        for version in versions
     ]
+    return {
+        "rows": rows,
+        "more": versions[0].total - len(rows) if versions else 0,  # type: ignore[attr-defined]
+        "url": reverse("registry:model", args=[slug, versions[0].model.name]) if versions else "",
+    }
 
 
 @register.simple_tag(takes_context=True)
@@ -237,8 +250,15 @@ def at(mapping: Any, key: Any) -> Any:
 
 @register.filter
 def took_seconds(job: Job) -> float | None:
-    """Seconds from the claim of the last attempt to the end."""
-    return (job.ended_at - job.claimed_at).total_seconds() if job.ended_at and job.claimed_at else None
+    """Seconds from the claim of the last attempt to the end; to now of one that runs."""
+    until = timezone.now() if job.state == JobState.RUNNING else job.ended_at
+    return (until - job.claimed_at).total_seconds() if until and job.claimed_at else None
+
+
+@register.filter
+def kind_and_name(job: Job) -> str:
+    """As a line names a job; the name of a pipeline's step ends with its kind, which is not said twice."""
+    return job.name if job.name.endswith(f": {job.kind}") else f"{job.kind} {job.name}".rstrip()
 
 
 @register.simple_tag

@@ -396,11 +396,6 @@ def element_id(pointer: object) -> str:
     return "f" + "".join(letter if letter.isalnum() or letter == "_" else "-" for letter in str(pointer))
 
 
-BEHIND_FULL_STOP = re.compile(
-    r"(?<=[。，；：！？])\s+"
-)  # templates join sentences by a space, Chinese joins them by none
-
-
 class WrappedNode(template.Node):
     """Writes its element only around content, so a page that fills no block leaves no empty line."""
 
@@ -409,7 +404,7 @@ class WrappedNode(template.Node):
         self.parts = parts
 
     def render(self, context: Context) -> SafeString:
-        inside = SafeString(BEHIND_FULL_STOP.sub("", self.nodelist.render(context)))
+        inside = self.nodelist.render(context)
         if not inside.strip():
             return SafeString("")
         tag, css, *rest = (str(part.resolve(context)) for part in self.parts)

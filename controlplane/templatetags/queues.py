@@ -47,10 +47,10 @@ def mine(queue: Queue, actor: Actor) -> bool:
 
 
 def blocked(queue: Queue) -> str:
-    """The state that a queue wears: held where nobody serves it, even if nothing waits yet, or its head can start
-    nowhere now; queued where the head only waits its turn.
+    """The state that a queue wears: held where nobody serves it, even if nothing waits yet, or a job of it stands on an
+    offline node, or its head can start nowhere now; queued where the head only waits its turn.
     """
-    if not queue.nodes:
+    if not queue.nodes or queue.silent:
         return "held"
     if queue.head is None or queue.wait is None:
         return "succeeded"

@@ -8,6 +8,8 @@ from typing import Any
 from django import template
 from django.template.context import Context
 from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
 
 from apps.errors import PlaneError
 from apps.experiments.models import Run
@@ -16,17 +18,32 @@ from apps.reruns import reads
 from apps.reruns.tolerance import Tolerance
 from apps.reruns.verdicts import POINTS_PER_PAGE, verdict_between
 from apps.reruns.views import document_context
+from controlplane.templatetags.charts import figure
 from controlplane.templatetags.places import actor_in
 
 register = template.Library()
-SHOWN = 5
+SHOWN, MOST = 5, 200
+
+
+@register.filter
+def measured(value: Any) -> str:
+    """A value of a verdict: of a number a few digits, all of them as its title; a text as it is."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return format_html('<span title="{}">{}</span>', repr(value), figure(value))
+    if value == "":
+        return format_html('<span class="quiet">{}</span>', _("empty"))
+    return "–" if value is None else str(value)
 
 
 @register.simple_tag(takes_context=True)
 def run_reruns(context: Context, run: Run) -> dict[str, Any]:
-    """`of`: the rerun that this run is; `rows`: the newest made of it; `more`: there are others. One query."""
-    own, rows = reads.reruns_around(actor_in(context), run, SHOWN + 1)
-    return {"of": own, "rows": rows[:SHOWN], "more": len(rows) > SHOWN}
+    """`of`: the rerun that this run is; `rows`: the newest made of it, a few unless the address asks for `all`; `more`:
+    there are others. One query.
+    """
+    every = context["request"].GET.get("reruns") == "all"
+    most = MOST if every else SHOWN
+    own, rows = reads.reruns_around(actor_in(context), run, most + 1)
+    return {"of": own, "rows": rows[:most], "more": len(rows) > most, "all": every}
 
 
 @register.simple_tag(takes_context=True)
@@ -50,8 +67,10 @@ def verdict_on_two(context: Context, runs: Sequence[Mapping[str, Any]]) -> dict[
     except PlaneError:  # they cannot be judged; what the page compares says why
         return {}
     url = reverse("api-run-verdict", args=[context["request"].project.slug, second.pk])
+    told = document_context(document)
     return {
-        **document_context(document),
+        **told,
+        "inputs": [one for one in told["inputs"] if one["kind"] != "spec"],  # the page tells its params itself
         "was": first.pk[:8],
         "now": second.pk[:8],
         "url": f"{url}?against={first.pk}",

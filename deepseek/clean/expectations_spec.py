@@ -45,7 +45,9 @@ class _OfRows(_Expectation):
 
 
 class _OfColumn(_OfRows):
-    column: Column = Field(title="Column", description="The column that it is about. Missing values keep it.")
+    column: Column = Field(
+        title="Column", description="The column that it is about. A missing value counts as meeting it."
+    )
 
 
 class ColumnIs(_Expectation):
@@ -65,6 +67,7 @@ class NotNull(_OfColumn):
     """No value of the column is missing."""
 
     kind: Literal["not_null"] = Field(title="No value is missing")
+    column: Column = Field(title="Column", description="The column that it is about.")
 
 
 class Unique(_Expectation):

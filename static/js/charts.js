@@ -335,11 +335,12 @@
     return "#fff";
   }
   function png(chart) {
-    var title = chart.reader ? chart.reader.name() : titleOf(chart) || chart.id, box = chart.getBoundingClientRect(), foot = one(".foot", chart).getBoundingClientRect();
+    var title = chart.reader ? chart.reader.name() : titleOf(chart) || chart.id, whole = one("svg.dag", chart), foot = one(".foot", chart);
     if (chart.reader) chart.reader.hide();
-    var head = 32, origin = { left: box.left, top: box.top - head }, canvas = make("canvas");
+    /* a graph is drawn whole, however much of it is scrolled out of sight */
+    var head = 32, box = (whole || chart).getBoundingClientRect(), end = whole ? box.bottom : foot.getBoundingClientRect().top, origin = { left: box.left, top: box.top - head }, canvas = make("canvas");
     canvas.width = Math.ceil(box.width * SCALE);
-    canvas.height = Math.ceil((foot.top - box.top + head) * SCALE);
+    canvas.height = Math.ceil((end - box.top + head) * SCALE);
     var brush = canvas.getContext("2d");
     brush.scale(SCALE, SCALE);
     brush.fillStyle = background(chart);
@@ -347,7 +348,7 @@
     brush.fillStyle = getComputedStyle(chart).color;
     brush.font = "600 16px " + getComputedStyle(chart).fontFamily;
     brush.fillText(title, 16, 24);
-    paint(brush, chart, origin);
+    paint(brush, whole ? whole.parentElement : chart, origin);
     canvas.toBlob(function (blob) { save(blob, fileName(title) + ".png"); }, "image/png");
   }
   function titleOf(chart) {

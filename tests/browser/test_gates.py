@@ -44,7 +44,7 @@ def test_a_version_shows_its_slices_and_what_the_gate_says(engineer, tides):
     engineer.get_by_role("region", name="By version and variant").get_by_role("link", name="v2").click()
     slices = engineer.get_by_role("region", name="By slice")
     expect(slices.get_by_role("row", name="harbour: Oslo")).to_contain_text("1.2 to 1.4")
-    expect(engineer.locator(".answer")).to_contain_text("May not go out: rmse on tides-golden")
+    expect(engineer.locator(".answer")).to_contain_text("May not go out: rmse (tides-golden-r1")
     said = engineer.get_by_role("region", name="What the gates say")
     expect(said).to_contain_text("Failed: worse by more than the margin")
     expect(said).to_contain_text("+0.2")

@@ -81,7 +81,12 @@ def test_on_a_phone_the_graph_is_a_list(signed_in, plane, traced):
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{plane}/p/demo/jobs/{traced}/lineage?find=part-7")
     expect(page.locator("svg.dag")).to_be_hidden()
-    expect(page.get_by_role("heading", name="The same as a list")).to_be_visible()
+    expect(page.get_by_role("heading", name="Where it comes from, what was made of it")).to_be_visible()
+    expect(page.get_by_role("heading", name="The same as a list")).to_have_count(0)
+    expect(page.get_by_role("button", name="Draw")).to_have_count(0)
+    expect(page.get_by_role("button", name="Show", exact=True)).to_be_visible()
+    page.get_by_role("combobox", name="Depth").select_option("1")
+    expect(page).to_have_url(re.compile(r"depth=1.*find=part-7.*#all$"))
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 

@@ -154,6 +154,7 @@ def test_on_a_phone_filters_wait_to_be_asked_for_and_the_tray_is_above_the_bar(j
     page.get_by_text("More filters").click()
     expect(state).to_be_visible()
     rows(page).locator("input[type=checkbox]").check()
+    expect(rows(page).locator("th")).to_have_text(re.compile(r"^\s*#\d+ phoned 0\s+\w+\s*$"), use_inner_text=True)
     tray, bar = page.locator(".tray").bounding_box(), page.locator(".rail").bounding_box()
     assert tray["y"] + tray["height"] <= bar["y"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

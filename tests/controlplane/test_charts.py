@@ -35,6 +35,12 @@ def test_points_fall_where_the_axes_put_them():
     assert lineplots.path([(0, 1.0), (2.5, 0.75), (10, 0.0)], across, up) == "M0 0L250 250L1000 1000"
 
 
+@pytest.mark.parametrize(("steps", "marks"), [((0, 97, 98, 100), 2), ((0, 30, 60, 100), 4), ((7,), 1)])
+def test_marks_stand_apart(steps, marks):
+    svg = lineplots.line_svg([{"label": "x", "points": [(step, 1.0) for step in steps]}])
+    assert svg.count('class="mk') == marks
+
+
 def test_the_ends_of_the_line_are_the_ends_of_the_axis():
     path = path_of([(0, 1.0), (10, 2.0)])
     assert [float(part.split()[0]) for part in re.split("[ML]", path)[1:]] == [0, 1000]

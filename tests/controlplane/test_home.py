@@ -8,9 +8,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.jobs import doorbell, services
-from apps.jobs.models import Job
+from apps.jobs.models import Job, JobParent
 from apps.jobs.reasons import parent_failed
 from apps.jobs.submission import Submission
+from apps.nodes.models import Node
 from controlplane import context
 
 
@@ -53,23 +54,79 @@ def test_home_costs_the_same_for_five_and_fifty(url, engineer, web, submit):
 
 
 def test_a_failure_of_yesterday_is_news_an_older_one_is_not(engineer, web, submit):
-    job, old = submit(name="the new one"), submit(name="the old one")
+    job, old = submit(name="the new one"), submit(name="the old one: noop")
     Job.objects.filter(pk=job.pk).update(state="failed", ended_at=timezone.now(), error={"message": "It broke."})
     Job.objects.filter(pk=old.pk).update(state="failed", ended_at=timezone.now() - timedelta(days=3))
     text = text_of(web(engineer).get("/"))
     assert "<b>1 job failed</b>" in text
     assert "It broke." in text
     assert "the old one" not in text
+    assert f"<b>#{job.pk} noop the new one</b>" in text
+    Job.objects.filter(pk=old.pk).update(ended_at=timezone.now())
+    assert f"<b>#{old.pk} the old one: noop</b>" in text_of(web(engineer).get("/"))
 
 
-def test_what_failed_with_its_parent_is_not_tried_alone(engineer, web, submit):
+def fail(job, parent=None, **when):
+    """`job` failed by itself, or with its `parent`."""
+    error = parent_failed(parent) if parent else {"code": "broke"}
+    if parent:
+        JobParent.objects.get_or_create(parent=parent, child=job)
+    Job.objects.filter(pk=job.pk).update(state="failed", ended_at=timezone.now() - timedelta(**when), error=error)
+    job.refresh_from_db()
+
+
+def test_what_failed_with_its_parent_is_counted_beside_it(engineer, web, submit):
+    parent, child, grandchild = submit(), submit(), submit()
+    fail(parent, minutes=3), fail(child, parent, minutes=2), fail(grandchild, child, minutes=1)
+    text = text_of(web(engineer).get("/"))
+    assert "<b>3 jobs failed</b>" in text
+    assert "2 jobs that need what it makes failed with it." in text
+    assert f'id="r{parent.pk}"' in text
+    assert f'id="f{child.pk}"' not in text
+    assert f'id="f{grandchild.pk}"' not in text
+
+
+def test_what_failed_with_a_parent_that_is_not_told_leads_to_it_and_is_not_tried_alone(engineer, web, submit):
     parent, child = submit(), submit()
-    Job.objects.filter(pk=parent.pk).update(state="failed", ended_at=timezone.now(), error={"code": "broke"})
-    Job.objects.filter(pk=child.pk).update(state="failed", ended_at=timezone.now(), error=parent_failed(parent))
+    fail(parent, days=3), fail(child, parent)
     text = text_of(web(engineer).get("/"))
     assert f'id="f{child.pk}"' in text
-    assert f'id="r{parent.pk}"' in text
+    assert f'<a href="/p/demo/jobs/{parent.pk}">#{parent.pk}</a>' in text
     assert f'id="r{child.pk}"' not in text
+
+
+def test_of_all_projects_the_failures_that_are_not_shown_have_links(engineer, web, submit):
+    for _ in range(7):
+        fail(submit())
+    client, day = web(engineer), timezone.localdate() - timedelta(days=1)
+    text = text_of(client.get("/"))
+    assert "The newest 5 of 7 causes." in text
+    assert f'<a href="/p/demo/jobs?state=failed&amp;ended_after={day}">demo 7</a>' in text
+    assert len(client.get(f"/p/demo/jobs?state=failed&ended_after={day}").context["rows"]) == 7
+
+
+def test_what_waits_for_another_job_is_not_in_the_queue(engineer, web, submit):
+    for _ in range(3):
+        submit()
+    Job.objects.exclude(pk=Job.objects.first().pk).update(state="waiting")
+    text = text_of(web(engineer).get("/p/demo/"))
+    assert "<b>0 jobs</b> are moving, <b>1</b> queued, <b>2</b> wait for another job." in text
+    assert "1 queued, 2 wait for another job</p>" in text
+
+
+@pytest.mark.parametrize(("seconds", "silent"), [(0, 0), (60, 1)])
+def test_a_job_on_an_offline_node_does_not_move(seconds, silent, engineer, web, submit):
+    heard = timezone.now() - timedelta(seconds=seconds)
+    node = Node.objects.create(name="n1", host="n1", cpus=1, memory_bytes=10**9, heartbeat_at=heard)
+    submit()
+    Job.objects.update(state="running", node=node, progress={"rate": 7.5, "unit": "steps", "eta_seconds": 90})
+    text = text_of(web(engineer).get("/p/demo/"))
+    assert ("<b>1 job</b> is moving" in text) == (not silent)
+    assert ("<b>1</b> is on an offline node" in text) == bool(silent)
+    assert ("7.5 steps/s" in text) == (not silent)
+    assert text.count("<span>Offline</span>") == 2 * silent  # beside the job, and beside the node
+    assert text.count("not heard of since") == silent
+    assert "1 CPU<" in text
 
 
 ASKS_AGAIN = {"X-Plane-Poll": "1"}
@@ -157,8 +214,6 @@ def test_the_rail_leads_to_the_project_seen_last(engineer, web, other_project):
 
 
 def test_a_node_that_is_down_waits_for_the_administrator(sysadmin, web):
-    from apps.nodes.models import Node
-
     Node.objects.create(name="gpu-07", host="gpu-07")
     text = text_of(web(sysadmin).get("/"))
     assert "Bring the node gpu-07 back" in text

@@ -49,6 +49,18 @@ def read(web, engineer, project, job):
     return ask
 
 
+def test_on_a_phone_the_list_has_the_form(read, fed, job):
+    fed((f"job:{job.pk}", "artifact:a"))
+    drawing, _, listed = read("?find=a&depth=2").partition('aria-labelledby="all"')
+    assert "phone" not in drawing.partition('id="graph"')[2]
+    form = re.search(r'<form class="bar phone".*?</form>', listed, re.DOTALL)[0]
+    assert 'action="#all"' in form
+    assert '<input type="hidden" name="find" value="a">' in form
+    assert '<option value="2" selected>' in form
+    assert "2 objects" in listed
+    assert "1 edge, from" in listed
+
+
 def test_nothing_recorded_is_said(read):
     assert "No edge yet" in read()
 
@@ -113,6 +125,13 @@ def test_a_long_list_is_read_page_by_page(read, fed, job):
     assert len(seen) == len(set(seen)) == 120
     back = re.search(r'rel="prev" href="([^"#]+)#all"', listed)
     assert html.unescape(back[1]) != "?"
+
+
+def test_the_graph_is_a_file_too(read, fed, job, web, engineer):
+    fed((f"job:{job.pk}", "artifact:b"), ("artifact:b", "artifact:c"))
+    link = re.search(r'href="([^"]*lineage\.csv[^"]*)"', read("?depth=1&direction=down"))
+    file = read_of(web, engineer, html.unescape(link[1]))
+    assert [line.split(",")[1] for line in file.splitlines()[1:]] == [str(job.pk)]
 
 
 def test_a_page_of_the_list_that_nobody_gave_out_is_said(read, fed, job):

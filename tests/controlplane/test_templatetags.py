@@ -191,14 +191,6 @@ def test_when_says_the_day_and_keeps_the_moment() -> None:
     assert f">{moment:%Y-%m-%d}" in html
 
 
-def test_sentences_in_chinese_follow_each_other_closely() -> None:
-    assert (
-        render("{% wrapped 'p' 'a' %}好。 <b>更好</b>， 最好。 {% endwrapped %}")
-        == '<p class="a">好。<b>更好</b>，最好。</p>'
-    )
-    assert render("{% wrapped 'p' 'a' %}Good. Better.{% endwrapped %}") == '<p class="a">Good. Better.</p>'
-
-
 def test_wrapped_leaves_nothing_around_nothing() -> None:
     assert render("{% wrapped 'p' 'answer' %}  {% endwrapped %}") == ""
     assert render("{% wrapped 'p' 'answer' 'L' %}a{% endwrapped %}") == '<p class="answer" aria-label="L">a</p>'

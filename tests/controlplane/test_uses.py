@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.template import Context
+from django.template.loader import render_to_string
 
 from apps.canonical import sha256_hex
 from apps.experiments.models import Experiment, Run
@@ -48,6 +49,11 @@ def test_runs_and_models_newest_first(seen_by, engineer, trained):
         ("wti v1", "/p/demo/models/wti/1"),
     ]
     assert (uses["more_runs"], uses["more_models"]) == (False, False)
+
+
+def test_runs_are_told_apart_by_id_and_time(seen_by, engineer, trained):
+    page = render_to_string("datasets/used_by.html", {"users": trained(2), **seen_by(engineer).flatten()})
+    assert page.count("run 00000000, <time") == 2
 
 
 def test_no_more_than_a_card_holds(seen_by, engineer, trained):

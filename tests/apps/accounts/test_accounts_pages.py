@@ -89,6 +89,13 @@ def test_others_see_no_form_and_are_refused(who, request, web):
     assert client.post("/people", {"username": "li"}).status_code == 403
 
 
+def test_people_and_a_person_say_what_they_are(sysadmin, viewer, web):
+    client = web(sysadmin)
+    assert "<b>2 people</b> have an account." in text_of(client.get("/people"))
+    assert "Has roles in <b>1 project</b>." in text_of(client.get("/people/viewer"))
+    assert "Administrators work in no project." in text_of(client.get("/people/sysadmin"))
+
+
 def test_people_are_found_by_name(sysadmin, engineer, viewer, web):
     text = text_of(web(sysadmin).get("/people?q=GINE"))
     assert "/people/engineer" in text

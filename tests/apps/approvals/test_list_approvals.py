@@ -26,6 +26,15 @@ def test_a_file_is_of_the_tab_that_is_shown(ask, decide, approver, web, engineer
     assert table(client, "show=pending&title=nothing")[1:] == []
 
 
+def test_the_end_stands_only_with_what_has_ended(ask, decide, approver, web, engineer):
+    decide(approver, ask())
+    ask()
+    client = web(engineer)
+    assert "ended" in table(client, "show=decided")[0]
+    assert "ended" not in table(client, "show=pending")[0]
+    assert "ended" in table(client, "show=pending&columns=ended")[0]
+
+
 @pytest.mark.parametrize("query", ["?sort=given", "?columns=wages", "?asked_after=soon"])
 def test_nonsense_is_said(ask, web, engineer, query):
     ask()

@@ -77,6 +77,17 @@ def test_every_tab_opens(ask, decide, approver, viewer, browser):
     assert "approval.approved" in text(browser(viewer).get(at(approval, "/audit")))
 
 
+def test_the_facts_stand_in_groups_with_their_number(ask, viewer, browser, monkeypatch):
+    approval = ask()
+    page = text(browser(viewer).get(at(approval, "/facts")))
+    assert "5 facts, as they were asked for" in page
+    assert "<details open><summary><code>/figures</code> 1 fact</summary>" in page
+    assert "<code>mae</code>" in page
+    assert "the text below holds all" not in page
+    monkeypatch.setattr("apps.approvals.views.FACTS_LISTED", 2)
+    assert "The first 2 of 5 facts; the text below holds all." in text(browser(viewer).get(at(approval, "/facts")))
+
+
 def test_who_may_not_vote_has_nothing_to_press(ask, viewer, engineer, browser):
     approval = ask()
     assert 'value="approve"' not in text(browser(viewer).get(at(approval)))

@@ -106,6 +106,8 @@ def test_many_checkpoints_are_read_from_the_end(home):
 def test_the_chain_page_shows_anchors_and_commands(browser, auditor, chain, engineer):
     text = page(browser(auditor), "/audit/chain")
     assert "python3 verify.py audit-1-1000.jsonl --public-key" in text
+    assert "<span>--public-key</span>" in text
+    assert 'data-l="Record">' in text
     assert 'href="/audit/checkpoints.jsonl"' in text
     page(browser(engineer), "/audit/chain", status=403)
 

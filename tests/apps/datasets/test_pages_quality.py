@@ -64,6 +64,24 @@ def test_drift_from_the_version_before(web, viewer, versions):
     assert ">changed<" not in same
 
 
+def test_the_change_of_what_is_missing(web, viewer, measured):
+    measured(pa.table({"a": [1, 2, 3, None]}))
+    measured(pa.table({"a": [1, 2, None, None]}))
+    measured(pa.table({"a": [1, 2, 3, 4]}))
+    assert 'in points">+25</td>' in text_of(web(viewer).get(f"{PAGE}/2/quality"))
+    assert 'in points">−25</td>' in text_of(web(viewer).get(f"{PAGE}/3/quality?against=1"))
+
+
+def test_a_column_that_is_new_is_no_drift_of_values(web, viewer, measured):
+    rows = list(range(200))
+    measured(pa.table({"a": rows}))
+    measured(pa.table({"a": rows, "b": rows}))
+    page = text_of(web(viewer).get(f"{PAGE}/2/quality"))
+    assert ">other columns<" in page
+    assert ">moved<" not in page
+    assert "b is new." in page
+
+
 def test_both_lie_over_each_other_with_their_verdict(web, viewer, versions):
     page = text_of(web(viewer).get(f"{PAGE}/2/distributions?against=1"))
     assert "wti-daily v1 as an outline" in page

@@ -72,6 +72,23 @@ def test_the_cost_has_an_end(four, monkeypatch, django_assert_num_queries):
     assert (found.cut, found.more, len(found.groups)) == (True, True, 1)
 
 
+@pytest.mark.parametrize(
+    ("values", "mean"),
+    [((1e200, 2e200), "inf"), ((float("inf"), 0.5), "inf"), ((-1e200, 1.0), "-inf"), ((-1e200, 1e200), "nan")],
+)
+def test_values_too_large_to_be_summed(start, log, values, mean):
+    for number, value in enumerate(values):
+        log(start(name=f"r{number}", params={"opt": "sgd"}), loss=[value])
+    groups, _found = told()
+    assert str(groups["=sgd"].mean) == mean
+
+
+def test_groups_of_one_size_stand_in_one_order(start):
+    for value in "bAaB":
+        start(name=value, params={"opt": value})
+    assert list(told(metric="")[0]) == ["=A", "=B", "=a", "=b"]
+
+
 def test_only_the_newest_runs_are_grouped(four, monkeypatch):
     monkeypatch.setattr(grouping, "GROUPED", 3)
     groups, found = told()

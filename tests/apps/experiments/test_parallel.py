@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
+
 import pytest
 from django.http import QueryDict
 
@@ -128,6 +131,27 @@ def test_the_drawing_has_axes_lines_and_what_is_asked_for(drawn):
     assert 'class="held"' in text
     assert 'data-brush="lr" data-low="-4' in text
     assert 'data-brush="optimiser"' not in text
+
+
+def test_names_and_words_are_cut_to_the_room_between_two_axes(start):
+    one = SimpleNamespace(key="k" * 60, values=["w" * 60], words=["w" * 60], low=None, high=None, only=None)
+    one.log = one.is_bounded = False
+    line = {"label": "r", "url": "", "place": 0, "inside": True}
+
+    def seen(count):
+        text = re.sub("<title>.*?</title>", "", str(parallel_svg([one] * count, [line])))
+        return [max(len(run) for run in re.findall(f">({letter}+)…<", text)) for letter in "kw"]
+
+    assert seen(3) == [31, 44]
+    assert seen(8) == [17, 11]
+    one.log = True
+    assert f"{'k' * 11}… (log)<title>{'k' * 60}<" in str(parallel_svg([one] * 8, [line]))
+
+
+def test_what_is_read_lies_over_the_lines(drawn):
+    chart = drawn()
+    text = str(parallel_svg(chart["axes"], chart["lines"]))
+    assert text.rindex('<path class="ln') < text.index(">adam<title>")
 
 
 def test_a_name_from_outside_is_escaped(drawn, three, start):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
 
+from apps.experiments.models import Experiment, Run
+from apps.holds.lists import KINDS, RIGHTS
 from apps.holds.models import Hold
-from apps.holds.services import place_hold
+from apps.holds.services import WHOLE, place_hold
 
 pytestmark = pytest.mark.django_db
 
@@ -58,3 +61,35 @@ def test_the_list_is_narrowed_and_saved_as_a_file(web, engineer, project, hold):
 
 def test_a_stranger_finds_nothing(web, stranger, project):
     assert web(stranger).get(f"/p/{project.slug}/holds").status_code == 404
+
+
+@pytest.fixture
+def held(project, actor_for, auditor):
+    """A run of the project, held."""
+    experiment = Experiment.objects.create(project=project, number=1, name="e", created_by="x")
+    run = Run.objects.create(id="a" * 32, project=project, experiment=experiment, name="<first>", created_by="x")
+    return place_hold(actor=actor_for(auditor), project=project, object_type="run", object_id=run.pk, reason="case 9")
+
+
+def test_what_is_held_is_named_to_whoever_may_see_it(web, engineer, auditor, project, held):
+    url = f"/p/{project.slug}/holds"
+    assert (
+        f'<a href="/p/{project.slug}/runs/{held.object_id}">&lt;first&gt;</a>'
+        in web(engineer).get(url).content.decode()
+    )
+    told = web(auditor).get(url).content.decode()
+    assert held.object_id in told
+    assert "first" not in told
+    assert f"/runs/{held.object_id}" not in told
+
+
+def test_what_is_gone_has_no_page(web, engineer, project, held):
+    Hold.objects.filter(pk=held.pk).update(object_id="0" * 32)
+    told = web(engineer).get(f"/p/{project.slug}/holds").content.decode()
+    assert "0" * 32 in told
+    assert f"/runs/{'0' * 32}" not in told
+
+
+def test_every_kind_that_can_be_held_has_its_word_and_right():
+    assert set(KINDS) == {WHOLE, *settings.HOLD_OBJECTS}
+    assert set(RIGHTS) == set(settings.HOLD_OBJECTS)

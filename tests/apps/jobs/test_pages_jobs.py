@@ -1,9 +1,11 @@
 import json
 import re
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from apps.jobs import reads, services, tabs
 from apps.jobs.models import Job
@@ -12,6 +14,7 @@ from apps.jobs.states import JobState
 from apps.jobs.submission import InputSpec
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
+from apps.nodes.models import Node
 
 
 @pytest.fixture
@@ -40,6 +43,19 @@ def test_the_list_costs_the_same_for_five_and_fifty(engineer, web, submit, page)
     for _ in range(45):
         submit()
     assert queries_of(client, page()) == few < 20
+
+
+@pytest.mark.parametrize(("columns", "told"), [("name,state", ["demo", "Queued"]), ("state", ["Queued"]), ("kind", [])])
+def test_on_a_phone_the_head_of_a_job_says_what_the_columns_say(engineer, web, submit, page, columns, told):
+    submit(name="demo")
+    row = text_of(web(engineer).get(page(f"?columns={columns}"))).partition("<tbody>")[2].partition("</tr>")[0]
+    head, _, cells = row.partition("</th>")
+    assert re.findall(r'<span class="phone">(?:<span[^>]*><svg.*?</svg><span>)?(\w+)', head) == told
+    assert cells.count('<td class="wide"') == len(told)
+
+
+def test_on_a_phone_an_attempt_is_called_so(engineer, web, running, page):
+    assert 'data-l="Attempt">1</th>' in text_of(web(engineer).get(page(f"/{running.pk}")))
 
 
 @pytest.mark.parametrize("tab", ["", "/log", "/metrics", "/spec", "/outputs", "/lineage", "/audit"])
@@ -259,6 +275,7 @@ def test_what_the_engine_said_is_told_as_rows(engineer, web, running, succeed, p
         (["Slow, it may be."], "Slow, it may be."),
         (["a", "b"], "a, b"),
         (["a, b", "c"], '"a, b", c'),
+        (["", "NA"], '"", NA'),
         ([64, 8], "64, 8"),
     ],
 )
@@ -281,3 +298,25 @@ def test_before_the_first_metric_its_place_is_kept_while_the_job_lives(tab, engi
     assert re.search(place, text_of(web(engineer).get(page(f"/{running.pk}{tab}"))))
     succeed(running)
     assert not re.search(place, text_of(web(engineer).get(page(f"/{running.pk}{tab}"))))
+
+
+@pytest.mark.parametrize(
+    ("silent", "left", "answer"),
+    [(0, "1 min 30 s left", "<b>1 job</b> is moving"), (60, "not heard of since", "<b>1</b> is on an offline node")],
+)
+def test_the_list_says_what_a_running_job_took_and_what_is_left(silent, left, answer, engineer, web, running, page):
+    now = timezone.now()
+    Job.objects.update(claimed_at=now - timedelta(hours=2), progress={"eta_seconds": 90})
+    Node.objects.update(heartbeat_at=now - timedelta(seconds=silent))
+    text = text_of(web(engineer).get(page()))
+    assert answer in text
+    took = text.partition('data-l="Took">')[2].partition("</td>")[0]
+    assert took.startswith('2 h<br><small class="quiet">' + left)
+
+
+def test_what_the_engine_warned_of_leads_to_the_log(engineer, web, running, succeed, page):
+    succeed(running)
+    link = f'<a href="{page(f"/{running.pk}/log")}?level=warning">1 warning</a>'
+    assert link not in text_of(web(engineer).get(page(f"/{running.pk}")))
+    Job.objects.filter(pk=running.pk).update(result={"warnings": ["No epoch was better."]})
+    assert link in text_of(web(engineer).get(page(f"/{running.pk}")))

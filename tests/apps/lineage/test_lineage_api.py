@@ -27,6 +27,19 @@ def test_the_graph_of_a_version(api, viewer, worker_actor, project, edge):
     assert found["truncated"] is False
 
 
+def test_the_edges_as_a_file(api, viewer, stranger, worker_actor, project, edge):
+    edges = [edge("dataset_version:1", "job:2"), edge("job:2", "dataset_version:3")]
+    record_edges(actor=worker_actor, project=project, edges=edges)
+    asked = {"type": "dataset_version", "id": "3", "direction": "up", "depth": "2"}
+    answer = api(viewer).get(f"{URL}.csv", asked)
+    head, *rows = answer.content.decode().splitlines()
+    assert (answer.status_code, head.split(",")[:2]) == (200, ["source_type", "source_id"])
+    assert 'filename="lineage-dataset_version-3.csv"' in answer.headers["Content-Disposition"]
+    assert [row.split(",")[:2] for row in rows] == [["dataset_version", "1"], ["job", "2"]]
+    assert api(stranger).get(f"{URL}.csv", asked).status_code == 404
+    assert api(viewer).get(f"{URL}.csv", asked | {"depth": "99"}).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

@@ -40,11 +40,11 @@ def test_what_a_form_was_made_from_stands_before_it(found):
     assert steps[-1]["here"]
 
 
-def test_the_same_forward(found):
-    places = places_of(found(FORMS, "dataset_version:1"))
-    assert places["artifact", "f"] == 2
-    assert places["job", "2"] == 3
-    assert places["model_version", "1"] == 6
+def test_only_what_took_it_stands_after_it(found):
+    """Also what took besides something that was made from it."""
+    pairs = [*FORMS, ("dataset_version:1", "job:3"), ("variant:2", "job:3")]
+    steps = strip_of(found(pairs, "dataset_version:1"), "demo")
+    assert [step["label"] for step in steps] == ["dataset_version:1", "job:3", "job:1"]
 
 
 def test_a_cycle_ends(found):
@@ -54,7 +54,16 @@ def test_a_cycle_ends(found):
 
 def test_a_crowded_step_is_counted(found):
     steps = strip_of(found([("job:1", f"artifact:{n}") for n in range(9)], "job:1"), "demo")
-    assert [step["label"] for step in steps][-1] == "6 more"
+    assert (steps[-1]["label"], steps[-1]["kind"]) == ("6 more", "Artifact")
+    assert steps[-1]["url"] == "/p/demo/lineage/job/1#graph"
+
+
+def test_the_count_of_a_graph_that_was_cut(found):
+    whole = found(
+        [("job:1", f"artifact:{n}") for n in range(5)] + [("job:1", "run:1"), ("job:1", "variant:1")], "job:1"
+    )
+    whole.truncated = True
+    assert (strip_of(whole, "demo")[-1]["label"], strip_of(whole, "demo")[-1]["kind"]) == ("at least 4 more", "Other")
 
 
 def test_a_crowded_step_begins_with_the_newest(found):

@@ -71,7 +71,7 @@ def test_the_answer_tells_what_is_free(engineer, web, measured, add_job):
     add_job(need_cpus=3, need_memory_bytes=4 * 2**30, need_gpus=1, devices=[0])
     said = text_of(web(engineer).get("/nodes"))
     assert "<b>13 CPUs, 64.4 GB</b>" in said
-    assert "<b>0 of 1 GPUs</b>" in said
+    assert "<b>0 of 1 GPU</b>" in said
     assert "7 % in use" in said
     assert "5.0 GB" in said
 
@@ -156,6 +156,24 @@ def test_an_empty_queue_that_nobody_serves_is_no_good_sign(engineer, web, node, 
     assert ("no node that serves it is online" in queue) == (worn == "held")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "worn", "shown"),
+    [(0, "succeeded", ["1 running", "7 % in use", "5.0 GB"]), (60, "held", ["0 running, 1 on an offline node"])],
+)
+def test_what_an_offline_node_measured_last_is_not_told_as_if_now(
+    seconds, worn, shown, engineer, web, measured, add_job, heard_of
+):
+    Node.objects.update(queues=["cpu"])
+    add_job(need_cpus=1)
+    heard_of(measured, seconds)
+    said = text_of(web(engineer).get("/nodes?columns=state,cpus_free,memory_free,disk_free"))
+    told = ["1 running", "0 running, 1 on an offline node", "7 % in use", "5.0 GB", "not heard of since"]
+    silent = ["not heard of since"] if seconds else []
+    assert [words for words in told if words in said] == sorted([*shown, *silent], key=told.index)
+    queue = said.partition('aria-labelledby="why"')[2]
+    assert f'<li class="{worn}">' in queue
+
+
 def test_queues_over_time(engineer, web, node):
     for minute in (3, 2, 1):
         at = timezone.now() - timedelta(minutes=minute)
@@ -199,6 +217,12 @@ def test_jobs_of_other_projects_have_no_name(engineer, web, node, add_job, other
     assert f"#{mine.pk}" in said
     assert "mine-x" in said
     assert not any(word in said for word in ("theirs-x", "ended-x", f"#{theirs.pk}<", f"#{ended.pk}<"))
+
+
+def test_names_are_told_apart_by_their_ends(engineer, web, node, add_job):
+    name = "breast-cancer-classifier v1 tvm-x86_64 on breast-cancer-holdout-r1"
+    add_job(name=name), add_job(name=name, state="succeeded", ended_at=timezone.now())
+    assert text_of(web(engineer).get("/nodes/gpu-01/jobs")).count(f">{name}<") == 2
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,16 @@ def test_the_list_says_how_far_and_narrows(engineer, web, start, work, page):
     assert client.get(page("?state=asleep")).status_code == 422
 
 
+def test_on_a_phone_the_head_of_a_pipeline_says_its_name_and_state(engineer, web, start, work, page):
+    start([step("a")], name="first")
+    work(1)
+    row = text_of(web(engineer).get(page())).partition("<tbody>")[2].partition("</tr>")[0]
+    head, _, cells = row.partition("</th>")
+    assert '<span class="phone">first</span>' in head
+    assert "<span>Succeeded</span>" in head
+    assert cells.count('<td class="wide"') == 2
+
+
 def test_an_empty_list_says_what_to_do_next(engineer, viewer, web, page):
     text = text_of(web(engineer).get(page()))
     assert page("/new") in text
@@ -85,6 +95,7 @@ def test_one_that_is_done_has_no_stream_and_nothing_to_cancel(engineer, web, sta
     work(3)
     text = text_of(web(engineer).get(page(f"/{pipeline.pk}")))
     assert "All 3 steps have succeeded." in text
+    assert text.count("100 %") == 3
     assert "data-live" not in text
     assert page(f"/{pipeline.pk}/cancel") not in text
 

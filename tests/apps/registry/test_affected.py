@@ -104,6 +104,7 @@ def test_the_page_shows_the_nearest_until_all_is_asked_for(web, viewer, chain, l
     text = client.get(PAGE).content.decode()
     assert "The nearest 1 " in text
     assert "more was made of it" in text
+    assert "None of them is in production." in text
     assert "wti production" not in text
     for query in ("reach=all", "production=1", "sort=-hops", "sort=name"):
         text = client.get(f"{PAGE}?{query}").content.decode()

@@ -57,6 +57,7 @@ def test_a_version_tells_its_gates_slices_and_pace(web, viewer, filled):
     text = text_of(web(viewer).get(f"{M}/2/evaluations"))
     for part in ("Failed: worse by more than the margin", "region: south", "95th percentile", "Model card, HTML"):
         assert part in text
+    assert 'data-l="Batch">1</th>' in text
     assert "Train a better version" in text
     assert f'action="{M}/2/evaluate"' not in text
 
@@ -69,7 +70,7 @@ def test_a_version_that_was_not_evaluated(web, engineer, registered, a_set):
 
 
 def test_the_overview_says_that_it_may_not_go_out(web, engineer, filled):
-    assert "May not go out: rmse on later: Failed" in text_of(web(engineer).get(f"{M}/2"))
+    assert "May not go out: rmse (later-r1): Failed" in text_of(web(engineer).get(f"{M}/2"))
 
 
 def test_a_refused_request_keeps_what_was_typed(web, engineer, filled):

@@ -1,8 +1,9 @@
-"""A job's page names the version that came of it."""
+"""A job's page names the version that came of it, a run's page those that it trained."""
 
 import pytest
 
 from apps.jobs.models import Job
+from apps.registry.models import ModelVersion
 
 pytestmark = pytest.mark.django_db
 
@@ -27,3 +28,18 @@ def test_a_job_that_registers_nothing_names_nothing(registered, page, job_of):
     version = registered()
     job = job_of("register", outputs={"version": version.variants.first().artifact})
     assert "wti-forecast" not in page(job.pk)
+
+
+def test_a_run_names_what_is_in_production_then_the_newest_and_how_many_more(registered, approved, web, viewer):
+    versions = [registered(note=f"{number}") for number in range(5)]
+    approved(versions[0])
+    run = versions[0].run
+    ModelVersion.objects.update(run=run)
+    answer = web(viewer).get(f"/p/demo/runs/{run.pk}")
+    told = answer.content.decode().partition("<dt>Registered as</dt>")[2].partition("</dd>")[0]
+    names = ["wti-forecast v1", "wti-forecast v5", "wti-forecast v4", "2 more"]
+    places = [told.find(f">{name}</a>") for name in names]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert told.count("in production") == 1
+    assert '<a href="/p/demo/models/wti-forecast">2 more</a>' in told

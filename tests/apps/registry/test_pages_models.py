@@ -180,6 +180,16 @@ def test_a_variant_without_figures_is_said_not_to_be_measured(viewer, web, regis
     assert "int8: not measured." in text
 
 
+def test_what_the_others_were_timed_against_has_its_latency_too(viewer, web, registered, approved):
+    approved(registered())
+    registered()
+    client = web(viewer)
+    assert text_of(client.get(f"{URL}/wti-forecast/1")).count("measured beside int8") == 1
+    text = text_of(client.get(f"{URL}/wti-forecast/2/variants"))
+    assert text.count('<b>15 µs</b><br><span class="quiet">measured beside int8</span>') == 1
+    assert '<td class="n base" data-l="v1">15 µs</td>' in text  # of the one in production
+
+
 def test_roll_back(engineer, web, registered, approved):
     first, second = registered(), registered()
     approved(first)

@@ -108,6 +108,27 @@ def test_the_verdict_with_its_reasons(read, original, ask, end, judged):
         assert f"/reruns/{rerun.pk}" in read(f"/runs/{one.pk}")
 
 
+def test_why_they_differ_where_no_number_tells_it(read, original, ask, end, judged):
+    rerun = ask(original)
+    end(rerun.job, loss=[3, 2, 1, 1], acc=[0.1234567890123456], outputs=WEIGHTS)
+    judged(rerun)
+    text = read(f"/reruns/{rerun.pk}")
+    assert text.count("only in the new run") == 1
+    assert '<span title="0.1234567890123456">0.1235</span>' in text
+    assert "none at the 3 steps of both" in text
+    document = Rerun.objects.get(pk=rerun.pk).document
+    document["metrics"]["items"][1]["compared"] = 0
+    document["figures"] |= {
+        "differing": 7,
+        "items": [{"path": "task", "was": "", "now": "forecast", "absolute": None, "relative": None, "within": False}],
+    }
+    Rerun.objects.filter(pk=rerun.pk).update(document=document)
+    text = read(f"/reruns/{rerun.pk}")
+    assert "no step in common" in text
+    assert "The 1 furthest apart of 7." in text
+    assert '<span class="quiet">empty</span>' in text
+
+
 def test_an_open_one_asks_again_by_itself(read, original, ask):
     text = read(f"/reruns/{ask(original).pk}")
     assert "The verdict comes when the job has ended." in text
@@ -128,7 +149,7 @@ def test_one_without_a_verdict_says_why(read, original, ask, end, judged):
 def test_two_compared_runs_get_a_verdict(read, original, end, add_job):
     other = end(add_job(seed=4), loss=[3, 2, 5])
     text = read(f"/runs/compare?ids={original.pk},{other.pk}")
-    assert "seed in the spec" in text
+    assert text.count("seed in the spec") == 1  # in the sentence: the params have a table of their own
     assert f"/runs/{other.pk}/verdict?against={original.pk}" in text
 
 
@@ -143,3 +164,14 @@ def test_another_project_has_no_such_page(web, stranger, original, ask, project)
     client = web(stranger)
     for tail in (f"reruns/{ask(original).pk}", f"runs/{original.pk}/rerun"):
         assert client.get(f"/p/{project.slug}/{tail}").status_code == 404
+
+
+def test_the_earlier_reruns_are_a_link_away(read, ask, original):
+    reruns = [ask(original) for _ in range(6)]
+    first, where = f"/reruns/{reruns[0].pk}", f"/runs/{original.pk}"
+    text = read(where)
+    assert first not in text
+    assert 'href="?reruns=all#rr"' in text
+    text = read(f"{where}?reruns=all")
+    assert first in text
+    assert "Earlier ones too" not in text

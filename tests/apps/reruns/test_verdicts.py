@@ -151,6 +151,14 @@ def test_a_figure_outside_the_tolerance(between, two):
     assert document["outputs"]["items"][0]["times_only"] is False
 
 
+def test_figures_beyond_those_that_are_named_are_counted(between, two, monkeypatch):
+    monkeypatch.setattr("apps.reruns.numbers.SHOWN", 1)
+    metrics = [{**FIGURES["metrics"][0], "high": 0.9, "value": 0.7}]
+    document = between(*two(with_figures(), with_figures(metrics=metrics)))
+    assert (document["figures"]["outside"], len(document["figures"]["items"])) == (2, 1)
+    assert "2 figures" in sentences.outcome(document)
+
+
 def test_a_figure_that_is_a_word(between, two):
     metrics = [{**FIGURES["metrics"][0], "better": "higher"}]
     assert between(*two(with_figures(), with_figures(metrics=metrics)))["verdict"] == Verdict.DIFFERENT
@@ -168,6 +176,13 @@ def test_a_changed_field_of_the_spec_is_named(between, add_job, end):
     told = {(one["kind"], one["name"]): (one["was"], one["now"]) for one in document["inputs"]}
     assert told == {("spec", "seed"): ("0", "7"), ("spec", "hidden"): ("[64, 64]", "[8, 8]")}
     assert "seed in the spec" in sentences.explanation(document)
+
+
+@pytest.mark.parametrize(("count", "ending"), [(5, "fourth, fifth."), (6, "fourth. And 2 more.")])
+def test_one_more_than_is_named_is_named_too(count, ending):
+    names = ["first", "second", "third", "fourth", "fifth", "sixth"][:count]
+    told = {"inputs": [{"kind": "package", "name": name} for name in names], "unrecorded": []}
+    assert sentences.explanation(told).endswith(ending)
 
 
 def test_other_data_is_named_by_its_slot(between, two):

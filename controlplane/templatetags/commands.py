@@ -1,0 +1,17 @@
+"""How a command is shown: it breaks between its words, not behind the hyphens of an option. `{% load commands %}`."""
+
+from __future__ import annotations
+
+import re
+
+from django import template
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+
+@register.filter
+def whole_words(command: object) -> SafeString:
+    """Each word in an element of its own, what stands between them as it is; the copy button has the text itself."""
+    return format_html_join("", "{}<span>{}</span>{}", re.findall(r"(\s*)(\S+)(\s*)", str(command)))
