@@ -1,6 +1,7 @@
 """The graph of lineage and the origin of a row in a real browser: find, focus, fold, and from a cell to its source."""
 
 import re
+import struct
 
 import pytest
 from playwright.sync_api import expect
@@ -74,6 +75,25 @@ def test_a_node_of_nine_hundred_is_found_focused_and_folded(signed_in, plane, tr
     fold.click()
     expect(page.get_by_role("link", name="Show what lies beyond part-477.bin")).to_be_visible()
     assert page.locator("svg.dag g.node").count() < before
+
+
+def test_the_graph_is_saved_whole(signed_in, plane, traced, tmp_path):
+    """As a picture, with what is scrolled out of sight, and its edges as a file."""
+    page = signed_in("engineer")
+    page.goto(f"{plane}/p/demo/jobs/{traced}/lineage")
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="PNG").click()
+    assert taken.value.suggested_filename == "where-it-comes-from,-what-was-made-of-it.png"
+    taken.value.save_as(tmp_path / "graph.png")
+    data = (tmp_path / "graph.png").read_bytes()
+    wide, tall = struct.unpack(">II", data[16:24])
+    box = page.locator("svg.dag").bounding_box()
+    assert (wide, tall) == (pytest.approx(box["width"] * 2, abs=3), pytest.approx((box["height"] + 32) * 2, abs=3))
+    assert len(data) > 10_000  # boxes, names and lines; an empty ground is smaller by far
+    with page.expect_download() as taken:
+        page.get_by_role("link", name="CSV").click()
+    taken.value.save_as(tmp_path / "edges.csv")
+    assert len((tmp_path / "edges.csv").read_text().splitlines()) > 900
 
 
 def test_on_a_phone_the_graph_is_a_list(signed_in, plane, traced):
