@@ -43,6 +43,7 @@ from apps.listing import (
 from apps.policy import allows
 
 LISTED = 3  # metrics, and params, that a list opens with
+ABOVE_GROUPS = 20  # runs of a page, with groups below
 EXPERIMENTS = 100  # that the filter offers
 TAGS = 20  # of a run, on average, that the list reads
 BY_PARAM = "params."
@@ -110,7 +111,7 @@ def keys_asked(names: Sequence[str], prefix: str) -> list[str]:
 def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/runs: newest first or by a metric, narrowed by the query; nonsense is said, and shows nothing."""
     actor, where = within(request, project)
-    table, columns = table_of_runs(actor, where, request.GET)
+    table, columns = table_of_runs(actor, where, above_groups(request.GET))
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
     key = ordering_metric(table.asked.sort)
@@ -136,6 +137,15 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
         )
     wrong = table.wrong or context.get("wrong_group")
     return render(request, "experiments/list.html", context, status=wrong.status if wrong else 200)
+
+
+def above_groups(params: QueryDict) -> QueryDict:
+    """The query, for a shorter page where groups stand below the list: they are what was asked for."""
+    if not params.get("group") or params.get("limit"):
+        return params
+    fewer = params.copy()
+    fewer["limit"] = str(ABOVE_GROUPS)
+    return fewer
 
 
 def runs_that_fit(actor: Actor, project: Project, params: QueryDict) -> QuerySet[Run]:

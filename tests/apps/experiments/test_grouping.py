@@ -125,6 +125,13 @@ def test_the_page(read, four):
     assert "is nothing to group by" in read("?group=nonsense", status=422)
 
 
+def test_groups_have_a_shorter_list_above(read, four, monkeypatch):
+    monkeypatch.setattr("apps.experiments.lists.ABOVE_GROUPS", 3)
+    assert read("?group=params.opt").count('name="ids"') == 3
+    assert read("?group=params.opt&limit=2").count('name="ids"') == 2
+    assert read().count('name="ids"') == 4
+
+
 def test_only_runs_that_fit_are_grouped(read, four):
     text = read("?group=params.opt&filter=params.opt+%3D+%27sgd%27&sort=-metrics.loss")
     assert "1 group" in text
