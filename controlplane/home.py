@@ -98,7 +98,8 @@ def failed_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
         "failed_count": len(found),
         "failed_many": len(found) >= COUNTED,
         "failed_causes": len(heads),
-        "failed_in": Counter(job.project.slug for job in found).most_common(PROJECTS_SHOWN),
+        "failed_in": (projects := Counter(job.project.slug for job in found)).most_common(PROJECTS_SHOWN),
+        "failed_elsewhere": len(projects) > PROJECTS_SHOWN or len(found) >= COUNTED,
         "since": since(),
     }
 
@@ -159,7 +160,7 @@ def mark_of(context: Mapping[str, Any]) -> str:
     queued = [(job.pk, job.priority) for job in context["queued"]]
     failed = [(row.job.pk, row.job.attempt, row.followers) for row in context["failed"]]
     nodes = [(node.pk, node.status, node.running_jobs, node.used_memory_bytes) for node in context["nodes"]]
-    counts = [context[name] for name in ("counts", "failed_count", "why_first_waits")]
+    counts = [context[name] for name in ("counts", "failed_count", "failed_causes", "failed_in", "why_first_waits")]
     more = [[item.url, item.text] for item in context["waiting"]], [version.pk for version in context["versions"]]
     return sha256_hex(json.dumps([build(), jobs, queued, failed, nodes, counts, more], default=str, sort_keys=True))[
         :16

@@ -112,6 +112,7 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/runs: newest first or by a metric, narrowed by the query; nonsense is said, and shows nothing."""
     actor, where = within(request, project)
     table, columns = table_of_runs(actor, where, above_groups(request.GET))
+    table.params = request.GET  # of which its links are made: they do not say how long this page is
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
     key = ordering_metric(table.asked.sort)
@@ -141,7 +142,7 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
 
 def above_groups(params: QueryDict) -> QueryDict:
     """The query, for a shorter page where groups stand below the list: they are what was asked for."""
-    if not params.get("group") or params.get("limit"):
+    if not params.get("group") or params.get("limit") or params.get("format") == "csv":
         return params
     fewer = params.copy()
     fewer["limit"] = str(ABOVE_GROUPS)

@@ -48,6 +48,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "datasetversion": ("lineage:end", "dataset_version"),
     "artifact": ("lineage:end", "artifact"),
 }
+HEAVY = ("manifest", "document", "columns", "environment")  # of versions and runs: megabytes that no name is made of
 RELEASED, ALL = "released", "all"  # none of them: in force
 
 
@@ -132,4 +133,5 @@ def names_of(kind: str, keys: Collection[str], project: Project) -> dict[str, st
     parent = to_project.rpartition("__")[0]
     if parent and rows.model._meta.get_field(parent).many_to_one:
         rows = rows.select_related(parent)
+    rows = rows.defer(*(name for name in HEAVY if name in {field.name for field in rows.model._meta.concrete_fields}))
     return {str(row.pk): str(row) for row in rows}

@@ -1,6 +1,7 @@
 """The tags and filters that every page is made of. Registered as builtins: no template loads them."""
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -130,6 +131,12 @@ def state(value: object, label: str = "", *, bare: bool = False) -> SafeString:
     css, glyph, word = state_of(value)
     classes = f"state {css} bare" if bare else f"state {css}"
     return format_html('<span class="{}">{}<span>{}</span></span>', classes, icon(glyph), label or word)
+
+
+@register.filter
+def several(value: float | None) -> int:
+    """What the plural of a number is chosen by: 1.5 processors are several."""
+    return math.ceil(value or 0)
 
 
 @register.filter

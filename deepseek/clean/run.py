@@ -84,7 +84,9 @@ def run(spec: CleanSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
         made = _read_back(stage / "table.parquet", schema)
         results = check(made, spec.expectations, masked=masked)
         refuse_failures(results)
-        done.warnings += warnings_of(results)
+        for warning in warnings_of(results):
+            report.log(warning, level="warning")
+            done.warnings.append(warning)
         parent = _unnamed(before) if hide else before
         after = _profile(made, written.rows, done.warnings, report, parent=parent) | {"expectations": results}
         _write_json(stage / "quality_before.json", before)

@@ -269,7 +269,7 @@
   document.addEventListener("visibilitychange", function () { if (!document.hidden && stale) wanted(); });
 
   /* ---- as PNG: the browser walks over the drawing and paints it, so no image is loaded and the policy stays closed ---- */
-  var SCALE = 2;
+  var SCALE = 2, LONGEST = 16000; /* pixels of a side that browsers paint */
   function colour(style, name) { var value = style[name]; return value && value !== "none" && !/, 0\)$/.test(value) ? value : ""; }
   /* how much of it is to be seen: 0 for what is not shown at all */
   function opacity(element) {
@@ -291,12 +291,12 @@
   }
   function font(style) { return style.fontWeight + " " + style.fontSize + " " + style.fontFamily; }
   function paintText(brush, element, style, matrix) {
-    brush.font = font(style);
+    brush.font = style.fontWeight + " " + parseFloat(style.fontSize) * Math.abs(matrix.a) + "px " + style.fontFamily;
     brush.textAlign = { middle: "center", end: "right" }[style.textAnchor] || "left";
     brush.fillStyle = colour(style, "fill") || "#000";
     function first(list) { return list.numberOfItems ? list.getItem(0).value : 0; }
     var x = first(element.x.baseVal) + first(element.dx.baseVal), y = first(element.y.baseVal) + first(element.dy.baseVal);
-    brush.fillText(element.textContent, matrix.a * x + matrix.e, matrix.d * y + matrix.f);
+    brush.fillText(element.firstChild ? element.firstChild.textContent : "", matrix.a * x + matrix.e, matrix.d * y + matrix.f);
   }
   function paintShape(brush, element, style, matrix) {
     var path = new Path2D(), scaled = style.vectorEffect === "non-scaling-stroke" ? 1 : Math.abs(matrix.a), fill = colour(style, "fill"), stroke = colour(style, "stroke");
@@ -339,10 +339,11 @@
     if (chart.reader) chart.reader.hide();
     /* a graph is drawn whole, however much of it is scrolled out of sight */
     var head = 32, box = (whole || chart).getBoundingClientRect(), end = whole ? box.bottom : foot.getBoundingClientRect().top, origin = { left: box.left, top: box.top - head }, canvas = make("canvas");
-    canvas.width = Math.ceil(box.width * SCALE);
-    canvas.height = Math.ceil((end - box.top + head) * SCALE);
+    var scale = Math.min(SCALE, LONGEST / box.width, LONGEST / (end - box.top + head));
+    canvas.width = Math.ceil(box.width * scale);
+    canvas.height = Math.ceil((end - box.top + head) * scale);
     var brush = canvas.getContext("2d");
-    brush.scale(SCALE, SCALE);
+    brush.scale(scale, scale);
     brush.fillStyle = background(chart);
     brush.fillRect(0, 0, box.width, canvas.height);
     brush.fillStyle = getComputedStyle(chart).color;

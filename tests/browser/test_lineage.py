@@ -90,6 +90,11 @@ def test_the_graph_is_saved_whole(signed_in, plane, traced, tmp_path):
     box = page.locator("svg.dag").bounding_box()
     assert (wide, tall) == (pytest.approx(box["width"] * 2, abs=3), pytest.approx((box["height"] + 32) * 2, abs=3))
     assert len(data) > 10_000  # boxes, names and lines; an empty ground is smaller by far
+    page.get_by_role("button", name="Smaller").click()
+    with page.expect_download() as taken:
+        page.get_by_role("button", name="PNG").click()
+    taken.value.save_as(tmp_path / "smaller.png")
+    assert struct.unpack(">I", (tmp_path / "smaller.png").read_bytes()[16:20])[0] == pytest.approx(wide * 0.8, abs=5)
     with page.expect_download() as taken:
         page.get_by_role("link", name="CSV").click()
     taken.value.save_as(tmp_path / "edges.csv")

@@ -127,7 +127,10 @@ def test_the_page(read, four):
 
 def test_groups_have_a_shorter_list_above(read, four, monkeypatch):
     monkeypatch.setattr("apps.experiments.lists.ABOVE_GROUPS", 3)
-    assert read("?group=params.opt").count('name="ids"') == 3
+    shorter = read("?group=params.opt")
+    assert shorter.count('name="ids"') == 3
+    assert "limit=" not in shorter
+    assert 'name="limit"' not in shorter
     assert read("?group=params.opt&limit=2").count('name="ids"') == 2
     assert read().count('name="ids"') == 4
 
