@@ -36,6 +36,7 @@ def add(page, kind: str) -> None:
 
 
 def kinds(page) -> list[str]:
+    page.wait_for_load_state("networkidle")  # the page that the button led to, not the one on its way out
     return page.locator('input[type="hidden"][name$="/kind"]').evaluate_all("all => all.map(one => one.value)")
 
 
