@@ -16,6 +16,12 @@ PAGE, API = "/garbage?older_than=0m", "/api/v1/artifacts/garbage?older_than=0m"
 
 
 @pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """A page looks for a blink of an eye, which on a busy machine is over before it has begun."""
+    monkeypatch.setattr("apps.artifacts.views.QUICK_SECONDS", 60)
+
+
+@pytest.fixture(autouse=True)
 def _there(folder):
     """As a plane that has started: a folder that is not there is a share that is not mounted."""
     (folder.root / "sha256").mkdir(parents=True)
