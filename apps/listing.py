@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter
 
 from apps.errors import Invalid, PlaneError
-from apps.pages import Page, behind, flipped, page_of, read_limit, value_at
+from apps.pages import DEFAULT_LIMIT, Page, behind, flipped, page_of, read_limit, value_at
 
 BATCH = 500  # rows of one query while a file is written
 MOST_COLUMNS = 60
@@ -89,10 +89,10 @@ def marked(listing: str) -> Callable[[Any], Any]:
 
 
 # -- reading a query ------------------------------------------------------------------------------------------------
-def read_asked(listing: Listing, params: QueryDict, *, sort: str = "") -> Asked:
+def read_asked(listing: Listing, params: QueryDict, *, sort: str = "", limit: int = DEFAULT_LIMIT) -> Asked:
     """Columns, order, size and form that the query asks for. Raises Invalid.
 
-    `sort`: the order where the query asks for none, in place of the list's own.
+    `sort` and `limit`: the order and the size where the query asks for none, in place of the list's own.
     """
     columns = read_columns(listing, params)
     wanted = params.get("sort", "") or sort or listing.sort
@@ -107,7 +107,7 @@ def read_asked(listing: Listing, params: QueryDict, *, sort: str = "") -> Asked:
         )
     order = tuple(flipped(name) for name in by.order) if down else by.order
     sparse = by.order[0].lstrip("-") if by.sparse else ""
-    return Asked(columns, wanted, order, sparse, read_limit(params.get("limit")), read_format(params))
+    return Asked(columns, wanted, order, sparse, read_limit(params.get("limit"), limit), read_format(params))
 
 
 def read_columns(listing: Listing, params: QueryDict) -> tuple[Column, ...]:
@@ -376,6 +376,7 @@ def table_of(
     dress: Dress = list,
     builtin: list[Row] | None = None,
     sort: str = "",
+    limit: int = DEFAULT_LIMIT,
 ) -> Table:
     """The page that the query asks for. What is wrong in it is kept to be said beside the filters.
 
@@ -384,7 +385,7 @@ def table_of(
     """
     table = Table(listing, plain_asked(listing), params, filters=filters, dress=dress, builtin=builtin or [])
     try:
-        table.asked = read_asked(listing, params, sort=sort)
+        table.asked = read_asked(listing, params, sort=sort, limit=limit)
         table.source = narrowed(rows(), table.asked)
     except Invalid as error:
         table.wrong = error

@@ -85,10 +85,10 @@ def page_asked(
     return page_of(queryset, cursor=cursor, limit=limit, order=order, present=present)
 
 
-def read_limit(text: str | None) -> int:
-    """The page size that was asked for; Invalid outside 1..200 or when it is no number."""
+def read_limit(text: str | None, default: int = DEFAULT_LIMIT) -> int:
+    """The page size that was asked for, or else `default`; Invalid outside 1..200 or when it is no number."""
     if not text:
-        return DEFAULT_LIMIT
+        return default
     if text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= MAX_LIMIT:
         return int(text)
     raise Invalid(

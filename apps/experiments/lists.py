@@ -40,10 +40,11 @@ from apps.listing import (
     texts,
     view_of,
 )
+from apps.pages import DEFAULT_LIMIT
 from apps.policy import allows
 
 LISTED = 3  # metrics, and params, that a list opens with
-ABOVE_GROUPS = 20  # runs of a page, with groups below
+ABOVE_GROUPS = 20  # runs of a page with groups below: they are what was asked for
 EXPERIMENTS = 100  # that the filter offers
 TAGS = 20  # of a run, on average, that the list reads
 BY_PARAM = "params."
@@ -111,8 +112,7 @@ def keys_asked(names: Sequence[str], prefix: str) -> list[str]:
 def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/runs: newest first or by a metric, narrowed by the query; nonsense is said, and shows nothing."""
     actor, where = within(request, project)
-    table, columns = table_of_runs(actor, where, above_groups(request.GET))
-    table.params = request.GET  # of which its links are made: they do not say how long this page is
+    table, columns = table_of_runs(actor, where, request.GET)
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
     key = ordering_metric(table.asked.sort)
@@ -138,15 +138,6 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
         )
     wrong = table.wrong or context.get("wrong_group")
     return render(request, "experiments/list.html", context, status=wrong.status if wrong else 200)
-
-
-def above_groups(params: QueryDict) -> QueryDict:
-    """The query, for a shorter page where groups stand below the list: they are what was asked for."""
-    if not params.get("group") or params.get("limit") or params.get("format") == "csv":
-        return params
-    fewer = params.copy()
-    fewer["limit"] = str(ABOVE_GROUPS)
-    return fewer
 
 
 def runs_that_fit(actor: Actor, project: Project, params: QueryDict) -> QuerySet[Run]:
@@ -182,6 +173,7 @@ def table_of_runs(actor: Actor, project: Project, params: QueryDict) -> tuple[Ta
         filters=filter_bar(actor, project, params, asked),
         dress=bare,
         builtin=builtin_views(actor),
+        limit=ABOVE_GROUPS if params.get("group") and params.get("format") != "csv" else DEFAULT_LIMIT,
     )
     say_where(table)
     sample = [row["run"] for row in table.rows]
