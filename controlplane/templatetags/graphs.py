@@ -52,6 +52,7 @@ ICONS = {
 MATCHES = 20  # nodes that are looked for and so stand for themselves
 LETTERS = 17  # of a name that is drawn; the whole one is its title
 FROM_SHOWN = 4  # sources that a row of the list names
+OF_PICTURE = (*(name for name in NAMES if name not in ("depth", "direction")), "list")  # what another focus drops
 LISTED = 50  # rows of the list on one page
 DEPTHS = (1, 2, 3, 6, 12, 25, MAX_DEPTH)
 
@@ -84,7 +85,7 @@ def lineage(context: Context, type: str, id: object) -> dict[str, Any]:
 
 def found_in(shown: Shown) -> dict[str, Any]:
     """The nodes that were looked for, each with the address that draws the graph around it."""
-    around = without(shown.request, *(name for name in NAMES if name not in ("depth", "direction")), "list")
+    around = without(shown.request, *OF_PICTURE)
     told = [
         {
             "label": shown.labels[key],
@@ -328,7 +329,7 @@ def rows_of(shown: Shown, keys: Sequence[Key]) -> list[dict[str, Any]]:
         if target in listed:
             sources[target].append((shown.labels[source], shown.urls[source], edge.role))
     # The same page with another node in the middle; what was opened and put away belongs to another picture.
-    around = without(shown.request, *(name for name in NAMES if name not in ("depth", "direction")), "list")
+    around = without(shown.request, *OF_PICTURE)
     return [
         {
             "kind": shown.kinds[key[0]],

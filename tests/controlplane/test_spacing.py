@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from django.http import HttpResponse
 from django.utils.translation import override
@@ -42,14 +40,9 @@ def test_what_is_written_sent_or_run_stays(html):
 
 
 def test_blanks_are_looked_at_once():
-    """A line of a log, or a tag, may be blanks to its limit: twice as many take twice as long, not four times."""
-    took = []
-    for count in (100_000, 400_000):
-        text = f"<p>a{' ' * count}b</p>"
-        began = time.process_time()
-        assert without_room(text) == text
-        took.append(time.process_time() - began)
-    assert took[1] < 1
+    """A tag may be blanks to its limit: a pattern that begins anew at each of these would not end before the test's."""
+    text = f"<p>a{' ' * 2_000_000}b</p>"
+    assert without_room(text) == text
 
 
 @pytest.mark.django_db
