@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import template
-from django.db.models import Count, Exists, OuterRef, Q, Subquery, Value, Window
+from django.db.models import Count, Q, Subquery, Value
 from django.template.context import Context
 from django.urls import reverse
 from django.utils import timezone
@@ -151,10 +151,14 @@ def run_versions(context: Context, run: Run) -> dict[str, Any]:
     """`rows`: {label, url, live} of the model versions that this run trained, what is in production first, then the
     newest; `more`: how many others there are, on the page at `url`. One query.
     """
-    visible = ModelVersion.objects.visible_to(actor_in(context)).filter(run=run).select_related("model")
-    live = Exists(Alias.objects.filter(version=OuterRef("pk"), name=PRODUCTION))
-    counted = visible.annotate(live=live, total=Window(Count("pk"))).order_by("-live", "-pk")
-    versions = list(counted[:VERSIONS_SHOWN].defer("document"))
+    visible = ModelVersion.objects.visible_to(actor_in(context)).filter(run=run)
+    # By their keys first, newest and live alike: a run may have made hundreds, of which three are read.
+    live = Alias.objects.filter(version__in=visible, name=PRODUCTION).values("version")
+    newest = visible.order_by("-pk").values("pk")[:VERSIONS_SHOWN]
+    counted = visible.order_by().values("run").annotate(number=Count("pk")).values("number")
+    shown = ModelVersion.objects.filter(Q(pk__in=newest) | Q(pk__in=live)).select_related("model").defer("document")
+    told = shown.annotate(live=Q(pk__in=live), total=Subquery(counted))
+    versions = list(told.order_by("-live", "-pk")[:VERSIONS_SHOWN])
     slug = context["request"].project.slug
     rows = [
         {
