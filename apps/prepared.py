@@ -5,10 +5,10 @@ Elsewhere, and where somebody counts the statements, they go the ordinary way.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
@@ -195,8 +195,12 @@ def updating(
     )
 
 
-def insert_many(model: type[models.Model], columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+def insert_many(model: type[models.Model], columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
     """Rows of these columns (of a foreign key `x_id`), as bulk_create writes them; PostgreSQL copies them in."""
+    rows = iter(rows)
+    if (foremost := next(rows, None)) is None:
+        return
+    rows = chain([foremost], rows)
     here = connections[DEFAULT_DB_ALIAS]
     names = ", ".join(quoted(model, name) for name in columns)
     if is_ordinary(here):
@@ -206,10 +210,19 @@ def insert_many(model: type[models.Model], columns: tuple[str, ...], rows: Seque
             cursor.executemany(sql, [[stored(at) if isinstance(at, datetime) else at for at in row] for row in rows])
         return
     here.ensure_connection()
-    sql = f"COPY {model._meta.db_table} ({names}) FROM STDIN"
+    # Binary: numbers and times need not be written as texts and read again, a fifth of the time in Python.
+    sql = f"COPY {model._meta.db_table} ({names}) FROM STDIN (FORMAT BINARY)"
+    types = [type_of(model, name) for name in columns]
     with here.wrap_database_errors, here.connection.cursor() as cursor, cursor.copy(sql) as copy:
+        copy.set_types(types)
         for row in rows:
             copy.write_row(row)
+
+
+def type_of(model: type[models.Model], name: str) -> str:
+    """The type of a column, as PostgreSQL names it, without its length."""
+    field: Any = model._meta.get_field(name)
+    return field.rel_db_type(connections[DEFAULT_DB_ALIAS]).partition("(")[0]  # type: ignore[no-any-return]
 
 
 @cache

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from apps.actors import PlaneRole, plane_actor
-from apps.experiments import series, thinning
-from apps.experiments.models import Metric, MetricBucket, MetricPoint, Run
+from apps.experiments import series
+from apps.experiments.models import Metric, MetricPoint, Run
+from apps.experiments.services.points import add_buckets, add_points
 from apps.jobs.models import QueueSample
 from apps.jobs.tally import BATCH as TALLIED
 from apps.jobs.tally import tally_ended
@@ -38,7 +39,7 @@ def write_metrics(runs: list[Run], plan: list[tuple[Metric, list[series.Point]]]
     filled = []
     for metric, points in plan:
         series.begin(metric)
-        filled.append(series.fold(metric, points))
+        filled += [(metric, full) for full in series.fold(metric, points)]
         of_run.setdefault(metric.run_id, []).append(metric)
     for run in runs:
         if run.ended:
@@ -46,22 +47,8 @@ def write_metrics(runs: list[Run], plan: list[tuple[Metric, list[series.Point]]]
             run.metrics_count = sum(metric.count for metric in of_run.get(run.pk, []))
     Run.objects.bulk_update([run for run in runs if run.ended], ["metrics_digest", "metrics_count"], batch_size=100)
     Metric.objects.bulk_create([metric for metric, _points in plan], batch_size=BATCH)
-    MetricPoint.objects.bulk_create(rows_of(plan), batch_size=BATCH)
-    MetricBucket.objects.bulk_create(
-        (
-            MetricBucket(metric=metric, level=full.level, upto=full.upto, **thinning.columns_of(full.bucket))
-            for (metric, _points), of_metric in zip(plan, filled, strict=True)
-            for full in of_metric
-        ),
-        batch_size=BATCH,
-    )
-
-
-def rows_of(plan: list[tuple[Metric, list[series.Point]]]) -> Iterator[MetricPoint]:
-    for metric, points in plan:
-        for point in points:
-            value, is_nan = series.stored(point.value)
-            yield MetricPoint(metric=metric, step=point.step, value=value, is_nan=is_nan, at=point.at)
+    add_points(plan)
+    add_buckets(filled)
 
 
 # -- nodes and queues -----------------------------------------------------------------------------------------------

@@ -226,7 +226,10 @@ class Metric(models.Model):
 class MetricPoint(models.Model):
     """Telemetry, exempt from the audit: the record that closes the run holds the digest of all of them."""
 
-    metric = models.ForeignKey(Metric, models.CASCADE, related_name="points", db_index=False)
+    # Without a constraint: it would ask at every point whether the metric is there, which is as much work for the
+    # database as the rest of the row. Whoever writes points has written the metric under the lock of its run, and a
+    # purge takes that lock before the rows go.
+    metric = models.ForeignKey(Metric, models.CASCADE, related_name="points", db_index=False, db_constraint=False)
     step = models.BigIntegerField()
     value = models.FloatField()
     is_nan = models.BooleanField(default=False)
@@ -260,7 +263,9 @@ class MetricBatch(models.Model):
 class MetricBucket(models.Model):
     """Some points of a metric that came after each other, as a chart draws them; made of the points: thinning.py."""
 
-    metric = models.ForeignKey(Metric, models.CASCADE, related_name="buckets", db_index=False)
+    metric = models.ForeignKey(  # without a constraint, as a point
+        Metric, models.CASCADE, related_name="buckets", db_index=False, db_constraint=False
+    )
     level = models.SmallIntegerField()
     upto = models.BigIntegerField()  # points of the metric, up to the last of this bucket
     count = models.BigIntegerField()

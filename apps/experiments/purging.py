@@ -33,6 +33,7 @@ from apps.experiments.models import (
     RunArtifact,
 )
 from apps.experiments.retention import Decided, candidates, decide, emptied, is_empty
+from apps.experiments.services.runs import hold
 from apps.policy import require
 
 TOGETHER = 200  # runs that are decided about at once
@@ -131,6 +132,7 @@ def purge_run(actor: Actor, found: Decided, cutoff: datetime) -> Decided:
     MetricBatch.objects.filter(run=run).delete()
     try:
         with transaction.atomic():
+            hold(run.pk)  # whoever folds points of it now ends before, and they go with it
             record_purge(actor, again)
             LoggedModel.objects.filter(source_run=run).delete()
             Run.objects.filter(pk=run.pk).delete()

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 BASE = 8  # points of the smallest bucket: 1 row of these for 6 points, all levels together
@@ -35,8 +36,12 @@ class Bucket:
     highest_at: datetime | None = None
 
     def add(self, step: int, value: float, at: datetime) -> None:
-        self.first_step = min(self.first_step, step) if self.count else step
-        self.last_step = max(self.last_step, step) if self.count else step
+        if not self.count:
+            self.first_step = self.last_step = step
+        elif step > self.last_step:
+            self.last_step = step
+        elif step < self.first_step:
+            self.first_step = step
         self.count += 1
         if not math.isfinite(value):
             self.odd += 1
@@ -66,6 +71,8 @@ class Bucket:
 
 
 FIELDS = tuple(Bucket.__dataclass_fields__)
+ALL_OF = attrgetter(*FIELDS)
+TOTAL = FIELDS.index("total")  # of the columns the only one that may lie beyond the numbers there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,8 @@ def take(open_: list[Bucket], count: int, points: Iterable[tuple[int, float, dat
             open_.append(Bucket())
         open_[0].add(step, value, at)
         count += 1
+        if count % BASE:
+            continue
         level = 0
         while count % size_of(level) == 0:
             full, open_[level] = open_[level], Bucket()
@@ -114,9 +123,13 @@ def level_for(count: int, room: int) -> int:
 
 def columns_of(bucket: Bucket) -> dict[str, Any]:
     """The columns of its row."""
-    return {name: kept(getattr(bucket, name)) for name in FIELDS} | {
-        name: getattr(bucket, name) for name in ("lowest_at", "highest_at")
-    }
+    return dict(zip(FIELDS, values_of(bucket), strict=True))
+
+
+def values_of(bucket: Bucket) -> tuple[Any, ...]:
+    """The columns FIELDS of its row."""
+    values: tuple[Any, ...] = ALL_OF(bucket)
+    return values if math.isfinite(bucket.total) else (*values[:TOTAL], None, *values[TOTAL + 1 :])
 
 
 def written(open_: Sequence[Bucket]) -> list[list[Any]]:

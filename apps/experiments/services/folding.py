@@ -19,13 +19,13 @@ from django.db.models import Exists, OuterRef, Q
 from apps import prepared
 from apps.actors import Actor
 from apps.audit.services import record
-from apps.experiments import series, thinning
-from apps.experiments.models import Metric, MetricBatch, MetricBucket, MetricPoint, Run
+from apps.experiments import series
+from apps.experiments.models import Metric, MetricBatch, MetricPoint, Run
 from apps.experiments.series import Point
 from apps.experiments.services.jobs import NEWEST, POINT_BATCH
-from apps.experiments.services.metrics import moment, read, sender_of
+from apps.experiments.services.metrics import read, sender_of
+from apps.experiments.services.points import add_buckets, add_points
 from apps.experiments.states import ENDED
-from apps.experiments.thinning import Full
 from apps.policy import require
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,6 @@ SLICE = 500  # batches in one transaction: what others wait for
 SLICE_POINTS = 20_000  # likewise, unless one batch has more
 SECONDS = 2.0  # that a reader folds, at most: what is left by then the dispatcher takes in
 ROUND_SECONDS = 5.0  # of the dispatcher
-POINT = ("metric_id", "step", "value", "is_nan", "at")
 FOLDED = [*NEWEST, "count", "digest", "open_buckets"]
 
 
@@ -85,7 +84,7 @@ def fold_slice(run_ids: Iterable[str], *, wait: bool) -> int:
         runs = {run.pk: run for run in held.filter(pk__in=run_ids).only(*columns)}
         batches = MetricBatch.objects.filter(run_id__in=runs).order_by("id")
         done: list[int] = []
-        sent: dict[str, list[Point]] = defaultdict(list)
+        sent: dict[tuple[str, str], list[Point]] = defaultdict(list)  # of a metric: its run and key
         count = 0
         senders: dict[str, dict[str, None]] = defaultdict(dict)  # in the order in which they sent
         for pk, run_id, text, sender in batches.values_list("id", "run_id", "points", "sender")[:SLICE]:
@@ -95,7 +94,8 @@ def fold_slice(run_ids: Iterable[str], *, wait: bool) -> int:
             done.append(pk)
             count += len(points)
             senders[run_id][sender] = None
-            sent[run_id] += [Point(point.key, point.value, point.step, moment(point.at)) for point in points]
+            for point in points:
+                sent[run_id, point.key].append(point)
         if done:
             for run in fold(runs, sent):
                 seal_again(run, senders[run.pk])
@@ -103,19 +103,14 @@ def fold_slice(run_ids: Iterable[str], *, wait: bool) -> int:
     return len(done)
 
 
-def fold(runs: dict[str, Run], sent: dict[str, list[Point]]) -> list[Run]:
+def fold(runs: dict[str, Run], sent: dict[tuple[str, str], list[Point]]) -> list[Run]:
     """Take points of runs whose rows are locked into their metrics; the runs that had ended and have more points now.
 
     Eight queries, however many runs and metrics.
     """
-    by_metric: dict[tuple[str, str], list[Point]] = defaultdict(list)
-    for run_id, points in sent.items():
-        for point in points:
-            by_metric[run_id, point.key].append(point)
-    keys = {key for _run, key in by_metric}
-    found = Metric.objects.filter(run_id__in=sent, key__in=keys)
+    found = Metric.objects.filter(run_id__in={run_id for run_id, _key in sent}, key__in={key for _run_id, key in sent})
     metrics = {(metric.run_id, metric.key): metric for metric in found}
-    fresh = without_repeats(metrics, by_metric)
+    fresh = without_repeats(metrics, sent)
     filled = []
     for (run_id, key), points in fresh.items():
         metric = metrics.get((run_id, key))
@@ -132,54 +127,57 @@ def fold(runs: dict[str, Run], sent: dict[str, list[Point]]) -> list[Run]:
     Metric.objects.bulk_create(
         touched, update_conflicts=True, unique_fields=["run", "key"], update_fields=FOLDED, batch_size=POINT_BATCH
     )
-    prepared.insert_many(
-        MetricPoint, POINT, [row_of(metrics[name].pk, point) for name, points in fresh.items() for point in points]
-    )
-    save_buckets(filled)
+    add_points((metrics[name], points) for name, points in fresh.items())
+    add_buckets(filled)
     return [runs[run_id] for run_id in sorted({run_id for run_id, _key in fresh}) if runs[run_id].state in ENDED]
 
 
-def row_of(metric_id: int, point: Point) -> tuple[int, int, float, bool, datetime]:
-    """The columns POINT."""
-    return metric_id, point.step, *series.stored(point.value), point.at
-
-
-def save_buckets(filled: Sequence[tuple[Metric, Full]]) -> None:
-    rows = []
-    for metric, full in filled:
-        columns = thinning.columns_of(full.bucket)
-        rows.append((metric.pk, full.level, full.upto, *(columns[name] for name in thinning.FIELDS)))
-    prepared.insert_many(MetricBucket, ("metric_id", "level", "upto", *thinning.FIELDS), rows)
-
-
 def without_repeats(
-    metrics: dict[tuple[str, str], Metric], by_metric: dict[tuple[str, str], list[Point]]
+    metrics: dict[tuple[str, str], Metric], sent: dict[tuple[str, str], list[Point]]
 ) -> dict[tuple[str, str], list[Point]]:
     """The points that are not there yet: the same time, step and value again is no other point, as in MLflow.
 
     Only those that do not lie behind the newest of their metric can be: a loop that goes on asks nothing.
     """
     doubtful: dict[int, list[Point]] = {}
-    for name, points in by_metric.items():
+    unordered = set()
+    for name, points in sent.items():
         metric = metrics.get(name)
-        if metric is not None and metric.count:
-            newest = (metric.step, metric.at)
-            if old := [point for point in points if (point.step, point.at) <= newest]:
-                doubtful[metric.pk] = old
+        newest = (metric.step, metric.at) if metric is not None and metric.count else None
+        if go_on(newest, points):
+            continue
+        unordered.add(name)
+        if metric is not None and newest and (old := [point for point in points if (point.step, point.at) <= newest]):
+            doubtful[metric.pk] = old
     known = points_at(doubtful)
     fresh = {}
-    for name, points in by_metric.items():
+    for name, points in sent.items():
         metric = metrics.get(name)
-        seen = set(known.get(metric.pk, ())) if metric is not None else set()
-        kept = []
-        for point in points:
-            same = identity(point.step, point.at, *series.stored(point.value))
-            if same not in seen:
-                seen.add(same)
-                kept.append(point)
-        if kept:
+        there = known.get(metric.pk, set()) if metric is not None else set()
+        if kept := unrepeated(points, there) if name in unordered else points:
             fresh[name] = kept
     return fresh
+
+
+def go_on(newest: tuple[int, datetime] | None, points: Sequence[Point]) -> bool:
+    """Whether each point lies behind the one before it, and the first behind the newest that is there."""
+    for _key, _value, step, at in points:
+        here = (step, at)
+        if newest is not None and here <= newest:
+            return False
+        newest = here
+    return True
+
+
+def unrepeated(points: Sequence[Point], there: set[tuple[object, ...]]) -> list[Point]:
+    """Those that are not `there`, each once."""
+    seen, kept = set(there), []
+    for point in points:
+        same = identity(point.step, point.at, *series.stored(point.value))
+        if same not in seen:
+            seen.add(same)
+            kept.append(point)
+    return kept
 
 
 def points_at(doubtful: dict[int, list[Point]]) -> dict[int, set[tuple[object, ...]]]:

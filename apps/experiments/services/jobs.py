@@ -22,20 +22,12 @@ from apps.artifacts.models import Artifact
 from apps.audit.services import change_state, record
 from apps.errors import StaleState
 from apps.experiments import series, thinning
-from apps.experiments.models import (
-    Experiment,
-    Metric,
-    MetricBucket,
-    MetricPoint,
-    Run,
-    RunArtifact,
-    RunParam,
-)
+from apps.experiments.models import Experiment, Metric, Run, RunArtifact, RunParam
 from apps.experiments.series import Point
 from apps.experiments.services.annotations import mark_deleted, refuse_going
 from apps.experiments.services.experiments import ensure_experiment
+from apps.experiments.services.points import add_buckets, add_points
 from apps.experiments.states import RunState
-from apps.experiments.thinning import Full
 from apps.jobs.models import Job
 from apps.jobs.states import ENDED as JOB_ENDED
 from apps.jobs.states import JobState
@@ -188,7 +180,7 @@ def cut_back(metric: Metric, step: int) -> None:
     rows = metric.points.order_by("id").values_list("step", "value", "is_nan", "at").iterator()
     points = (Point(metric.key, nan if is_nan else value, at_step, at) for at_step, value, is_nan, at in rows)
     while batch := list(islice(points, POINT_BATCH)):
-        save_buckets([(metric, full) for full in series.fold(metric, batch) if full.upto > whole])
+        add_buckets([(metric, full) for full in series.fold(metric, batch) if full.upto > whole])
 
 
 NEWEST = ("value", "is_nan", "step", "at", "first_step", "lowest", "lowest_step", "highest", "highest_step")
@@ -202,21 +194,8 @@ def save_points(run: Run, metrics: Mapping[str, Metric], by_key: Mapping[str, Se
     Metric.objects.bulk_create([metric for metric in metrics.values() if metric.pk is None])
     old = [metric for metric in metrics.values() if metric.pk is not None]
     Metric.objects.bulk_update(old, [*NEWEST, "count", "attempt", "digest", "open_buckets"])
-    rows = []
-    for key, metric in metrics.items():
-        for point in by_key[key]:
-            value, is_nan = series.stored(point.value)
-            rows.append(MetricPoint(metric=metric, step=point.step, value=value, is_nan=is_nan, at=point.at))
-    MetricPoint.objects.bulk_create(rows, batch_size=POINT_BATCH)
-    save_buckets(filled)
-
-
-def save_buckets(filled: Sequence[tuple[Metric, Full]]) -> None:
-    rows = (
-        MetricBucket(metric=metric, level=full.level, upto=full.upto, **thinning.columns_of(full.bucket))
-        for metric, full in filled
-    )
-    MetricBucket.objects.bulk_create(rows, batch_size=POINT_BATCH)
+    add_points((metric, by_key[key]) for key, metric in metrics.items())
+    add_buckets(filled)
 
 
 def finish_run(

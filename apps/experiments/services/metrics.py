@@ -19,7 +19,7 @@ from apps.errors import Invalid, NotFound, Refused
 from apps.experiments import series
 from apps.experiments.keys import KEY_LIMIT, PLAIN, check_key, check_length
 from apps.experiments.models import LoggedModel, Run
-from apps.experiments.series import STEP_LIMIT
+from apps.experiments.series import STEP_LIMIT, Point
 from apps.policy import InProject, require
 from apps.prepared import execute
 
@@ -83,7 +83,8 @@ def written(points: Sequence[Sent]) -> str:
     """The column `points`: [[key, value, ms, step], ...] as JSON, in which NaN is null."""
     if any(math.isinf(point[1]) for point in points):
         points = [point._replace(value=finite(point.value)) for point in points]
-    return to_json(points, inf_nan_mode="null").decode()
+    # As plain tuples: of named ones the writer looks at the class first, which takes seven times as long.
+    return to_json([tuple(point) for point in points], inf_nan_mode="null").decode()
 
 
 def sender_text(actor: Actor) -> str:
@@ -100,9 +101,11 @@ def sender_of(text: str) -> Actor:
     return Actor.recorded(told, address=told["address"])
 
 
-def read(text: str) -> list[Sent]:
+def read(text: str) -> list[Point]:
     """What `written` wrote."""
-    return [Sent(key, math.nan if value is None else value, at, step) for key, value, at, step in from_json(text)]
+    rows = from_json(text)
+    moments = {at: moment(at) for at in {row[2] for row in rows}}  # few: a step's metrics are sent together
+    return [Point(key, math.nan if value is None else value, step, moments[at]) for key, value, at, step in rows]
 
 
 def finite(value: float) -> float:

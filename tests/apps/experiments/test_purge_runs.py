@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from apps.approvals.models import Approval
@@ -30,6 +32,8 @@ from apps.experiments.models import (
     RunParam,
 )
 from apps.experiments.purging import purge_runs
+from apps.experiments.series import Point
+from apps.experiments.services import folding
 from apps.holds.services import place_hold
 from apps.jobs.models import Job
 from apps.lineage.models import Edge
@@ -139,6 +143,41 @@ def test_a_purge_that_was_killed_goes_on(deleted, measured, purge, monkeypatch, 
     monkeypatch.setattr(purging, "drain", whole)
     assert purge()[0].runs == 1
     assert not Run.objects.filter(pk=run.pk).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer: nothing comes in between")
+def test_points_that_are_folded_while_a_run_goes_go_with_it(deleted, purge, monkeypatch):
+    """No constraint of the database would keep them out: the lock of the run does."""
+    run = deleted("a")
+    written, failures = threading.Event(), []
+
+    def fold():
+        try:
+            with transaction.atomic():
+                held = Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+                folding.fold({run.pk: held}, {(run.pk, "loss"): [Point("loss", 1.0, 1, timezone.now())]})
+                written.set()
+                time.sleep(0.3)  # by then the purge waits for the lock; one that is late finds the points all the same
+        except Exception as failure:
+            failures.append(failure)
+        finally:
+            connection.close()
+
+    thread, hold = threading.Thread(target=fold), purging.hold
+
+    def begun(run_id):
+        thread.start()
+        written.wait(10)
+        hold(run_id)
+
+    monkeypatch.setattr(purging, "hold", begun)
+    assert purge()[0].runs == 1
+    thread.join()
+    assert failures == []
+    assert not Run.objects.filter(pk=run.pk).exists()
+    assert not Metric.objects.exists()
+    assert not MetricPoint.objects.exists()
 
 
 def test_what_is_restored_between_the_look_and_the_lock_stays(deleted, purge, monkeypatch):

@@ -117,7 +117,7 @@ def test_as_many_queries_however_much_waits(project, send, runs, keys, django_as
 def test_killed_before_the_end_nothing_is_lost_and_nothing_doubled(run, send, monkeypatch):
     send(run, ("loss", 1.0, 1, 1), ("loss", 2.0, 2, 2))
     with monkeypatch.context() as broken:
-        broken.setattr(folding, "save_buckets", lambda filled: 1 / 0)
+        broken.setattr(folding, "add_buckets", lambda filled: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             services.take_in(run_ids=[run.pk])
     assert (MetricBatch.objects.count(), MetricPoint.objects.count()) == (1, 0)

@@ -1,0 +1,31 @@
+"""The rows below those of the metrics: their points and buckets, as whoever folds a series writes them.
+
+Telemetry, exempt from the audit. Both take the lock of the run as given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from apps.experiments import series, thinning
+from apps.experiments.models import Metric, MetricBucket, MetricPoint
+from apps.experiments.series import Point
+from apps.experiments.thinning import Full
+from apps.prepared import insert_many
+
+POINT = ("metric_id", "step", "value", "is_nan", "at")
+BUCKET = ("metric_id", "level", "upto", *thinning.FIELDS)
+
+
+def add_points(added: Iterable[tuple[Metric, Sequence[Point]]]) -> None:
+    """Points of these metrics, in the order they came."""
+    rows = (
+        (metric.pk, step, *series.stored(value), at) for metric, points in added for _key, value, step, at in points
+    )
+    insert_many(MetricPoint, POINT, rows)
+
+
+def add_buckets(filled: Iterable[tuple[Metric, Full]]) -> None:
+    """What `series.fold` gave for these metrics."""
+    rows = ((metric.pk, full.level, full.upto, *thinning.values_of(full.bucket)) for metric, full in filled)
+    insert_many(MetricBucket, BUCKET, rows)
