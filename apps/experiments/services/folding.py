@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
@@ -50,9 +51,8 @@ def take_in(*, run_ids: Collection[str] = (), experiment_ids: Collection[int] = 
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
         runs = set(waiting.order_by("id").values_list("run_id", flat=True)[:SLICE])
-        if not runs:
+        if not runs or not fold_slice(runs, wait=True).is_full:
             return
-        fold_slice(runs, wait=True)
 
 
 def take_in_all(*, actor: Actor) -> int:
@@ -62,9 +62,14 @@ def take_in_all(*, actor: Actor) -> int:
     folded = 0
     while time.monotonic() < until:
         runs = set(MetricBatch.objects.order_by("id").values_list("run_id", flat=True)[:SLICE])
-        count = fold_slice(runs, wait=False) if runs else 0
-        folded += count
-        if not count and not throw_away_orphans(runs):  # nothing, or readers fold it now
+        done = fold_slice(runs, wait=False) if runs else Slice(0, False)
+        folded += done.batches
+        if done.batches:
+            # What came meanwhile is the next round's: the few would cost as much as five hundred.
+            goes_on = done.is_full
+        else:
+            goes_on = throw_away_orphans(runs) > 0  # else there is nothing, or readers fold it now
+        if not goes_on:
             break
     return folded
 
@@ -75,8 +80,15 @@ def throw_away_orphans(run_ids: Collection[str]) -> int:
     return MetricBatch.objects.filter(run_id__in=gone).delete()[0] if gone else 0
 
 
-def fold_slice(run_ids: Iterable[str], *, wait: bool) -> int:
-    """Fold the oldest batches of these runs; how many. Without `wait` runs that others fold now are left to them."""
+class Slice(NamedTuple):
+    """What one transaction folded; `is_full`: as much as it may, so that more of it may wait."""
+
+    batches: int
+    is_full: bool
+
+
+def fold_slice(run_ids: Iterable[str], *, wait: bool) -> Slice:
+    """Fold the oldest batches of these runs. Without `wait` runs that others fold now are left to them."""
     with transaction.atomic():
         # In one order, so that two who fold several runs do not wait for each other.
         held = Run.objects.select_for_update(no_key=True, skip_locked=not wait, of=("self",)).order_by("id")
@@ -85,11 +97,12 @@ def fold_slice(run_ids: Iterable[str], *, wait: bool) -> int:
         batches = MetricBatch.objects.filter(run_id__in=runs).order_by("id")
         done: list[int] = []
         sent: dict[tuple[str, str], list[Point]] = defaultdict(list)  # of a metric: its run and key
-        count = 0
+        count, is_full = 0, False
         senders: dict[str, dict[str, None]] = defaultdict(dict)  # in the order in which they sent
         for pk, run_id, text, sender in batches.values_list("id", "run_id", "points", "sender")[:SLICE]:
             points = read(text)
             if done and count + len(points) > SLICE_POINTS:
+                is_full = True
                 break
             done.append(pk)
             count += len(points)
@@ -100,7 +113,7 @@ def fold_slice(run_ids: Iterable[str], *, wait: bool) -> int:
             for run in fold(runs, sent):
                 seal_again(run, senders[run.pk])
             MetricBatch.objects.filter(pk__in=done).delete()
-    return len(done)
+    return Slice(len(done), is_full or len(done) == SLICE)
 
 
 def fold(runs: dict[str, Run], sent: dict[tuple[str, str], list[Point]]) -> list[Run]:

@@ -6,6 +6,7 @@ Compare-and-set everywhere, so several may run and any may be killed. It leaves 
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import threading
@@ -38,6 +39,9 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         refuse_unsound()
+        # What is loaded stays: a collection of garbage that walks it all takes a quarter of the time of folding points.
+        gc.collect()
+        gc.freeze()
         self.stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)

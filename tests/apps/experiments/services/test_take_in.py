@@ -81,7 +81,7 @@ def test_a_slice_has_a_bound_on_its_points(run, send, monkeypatch):
     monkeypatch.setattr(folding, "SLICE_POINTS", 10)
     for step in range(4):
         send(run, *(("loss", 1.0, step, step * 6 + index) for index in range(6)))
-    assert folding.fold_slice([run.pk], wait=True) == 1
+    assert folding.fold_slice([run.pk], wait=True) == (1, True)
     services.take_in(run_ids=[run.pk])
     assert steps(run) == list(range(24))
 
@@ -95,6 +95,22 @@ def test_a_reader_gives_up_on_a_flood_and_the_dispatcher_goes_on(run, send, monk
     assert MetricBatch.objects.count() == 3
     assert services.take_in_all(actor=DISPATCHER) == 3
     assert steps(run) == [0, 1, 2]
+
+
+def test_what_comes_while_a_slice_is_folded_is_the_next_rounds(run, send, monkeypatch):
+    fold, slices = folding.fold_slice, []
+
+    def slow(*args, **how):
+        slices.append(fold(*args, **how))
+        send(run, ("loss", 1.0, len(slices), len(slices)))
+        return slices[-1]
+
+    send(run, ("loss", 1.0, 0, 0))
+    monkeypatch.setattr(folding, "fold_slice", slow)
+    assert services.take_in_all(actor=DISPATCHER) == 1
+    services.take_in(run_ids=[run.pk])
+    assert slices == [(1, False)] * 2
+    assert MetricBatch.objects.count() == 1
 
 
 def test_one_query_where_nothing_waits(run, django_assert_num_queries):
