@@ -62,14 +62,12 @@ def take_in_all(*, actor: Actor) -> int:
     folded = 0
     while time.monotonic() < until:
         runs = set(MetricBatch.objects.order_by("id").values_list("run_id", flat=True)[:SLICE])
-        done = fold_slice(runs, wait=False) if runs else Slice(0, False)
+        if not runs:
+            break
+        done = fold_slice(runs, wait=False)
         folded += done.batches
-        if done.batches:
-            # What came meanwhile is the next round's: the few would cost as much as five hundred.
-            goes_on = done.is_full
-        else:
-            goes_on = throw_away_orphans(runs) > 0  # else there is nothing, or readers fold it now
-        if not goes_on:
+        # What came meanwhile is the next round's: a few would cost as much as five hundred.
+        if not done.is_full and not throw_away_orphans(runs):
             break
     return folded
 
