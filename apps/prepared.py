@@ -196,11 +196,15 @@ def updating(
 
 
 def insert_many(model: type[models.Model], columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
-    """Rows of these columns (of a foreign key `x_id`), as bulk_create writes them; PostgreSQL copies them in."""
+    """Rows of these columns (of a foreign key `x_id`); PostgreSQL copies them in.
+
+    Values are of their column's own type, times aware: nothing is converted as by `bulk_create`.
+    """
     rows = iter(rows)
-    if (foremost := next(rows, None)) is None:
+    head = next(rows, None)
+    if head is None:
         return
-    rows = chain([foremost], rows)
+    rows = chain([head], rows)
     here = connections[DEFAULT_DB_ALIAS]
     names = ", ".join(quoted(model, name) for name in columns)
     if is_ordinary(here):
@@ -211,18 +215,19 @@ def insert_many(model: type[models.Model], columns: tuple[str, ...], rows: Itera
         return
     here.ensure_connection()
     # Binary: numbers and times need not be written as texts and read again, a fifth of the time in Python.
-    sql = f"COPY {model._meta.db_table} ({names}) FROM STDIN (FORMAT BINARY)"
-    types = [type_of(model, name) for name in columns]
+    sql, types = f"COPY {model._meta.db_table} ({names}) FROM STDIN (FORMAT BINARY)", types_of(model, columns)
     with here.wrap_database_errors, here.connection.cursor() as cursor, cursor.copy(sql) as copy:
         copy.set_types(types)
         for row in rows:
             copy.write_row(row)
 
 
-def type_of(model: type[models.Model], name: str) -> str:
-    """The type of a column, as PostgreSQL names it, without its length."""
-    field: Any = model._meta.get_field(name)
-    return field.rel_db_type(connections[DEFAULT_DB_ALIAS]).partition("(")[0]  # type: ignore[no-any-return]
+@cache
+def types_of(model: type[models.Model], columns: tuple[str, ...]) -> list[str]:
+    """The types of these columns, as PostgreSQL names them, without their lengths."""
+    here = connections[DEFAULT_DB_ALIAS]
+    fields: list[Any] = [model._meta.get_field(name) for name in columns]
+    return [field.db_type(here).partition("(")[0] for field in fields]
 
 
 @cache

@@ -7,7 +7,7 @@ Both have two web processes and a database each in one PostgreSQL, which is star
 its best: uvicorn with uvloop and httptools (with its own default every call waits 44 ms). `--threads` callers keep a
 connection each. Processor time is that of the server's processes and of PostgreSQL together, over a phase and what the
 phase left to be done: the plane's dispatcher takes points in afterwards, so each phase ends with a read of every run
-that it wrote to, and not before nothing waits any more. The plane is asked with a token, checked on every call; MLflow
+that it wrote to, and is counted until nothing waits. The plane is asked with a token, checked on every call; MLflow
 asks for none. `--only`: calls, client, search or scale, comma-separated.
 """
 
@@ -148,9 +148,11 @@ class Side:
         """Wait until the plane has taken in all that it was sent: a reader does so for two seconds at most."""
         if self.name != "plane":
             return
-        with psycopg.connect(self.database) as connection:
+        deadline = time.monotonic() + 120
+        with psycopg.connect(self.database, autocommit=True) as connection:
             while connection.execute("SELECT 1 FROM experiments_metricbatch LIMIT 1").fetchone():
-                connection.rollback()
+                if time.monotonic() > deadline:
+                    raise RuntimeError("the dispatcher has not taken in what was sent")
                 time.sleep(0.2)
 
     def processor(self) -> float:

@@ -227,8 +227,8 @@ class MetricPoint(models.Model):
     """Telemetry, exempt from the audit: the record that closes the run holds the digest of all of them."""
 
     # Without a constraint: it would ask at every point whether the metric is there, which is as much work for the
-    # database as the rest of the row. Whoever writes points has written the metric under the lock of its run, and a
-    # purge takes that lock before the rows go.
+    # database as the rest of the row. Whoever writes points holds the lock of the run's row, and so does a purge while
+    # the last rows go; a writer that comes after it is stopped by the constraint of Metric.run.
     metric = models.ForeignKey(Metric, models.CASCADE, related_name="points", db_index=False, db_constraint=False)
     step = models.BigIntegerField()
     value = models.FloatField()

@@ -132,7 +132,8 @@ def purge_run(actor: Actor, found: Decided, cutoff: datetime) -> Decided:
     MetricBatch.objects.filter(run=run).delete()
     try:
         with transaction.atomic():
-            hold(run.pk)  # whoever folds points of it now ends before, and they go with it
+            if not hold(run.pk):  # whoever folds points of it now ends before, and they go with it
+                return stays(again, "another purge removed it")
             record_purge(actor, again)
             LoggedModel.objects.filter(source_run=run).delete()
             Run.objects.filter(pk=run.pk).delete()

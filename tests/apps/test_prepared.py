@@ -1,12 +1,15 @@
 """Rows written together, and a row that is changed where it is as somebody saw it; alike on both databases."""
 
+import math
+from datetime import UTC, datetime
+
 import pytest
 from django.db import IntegrityError
 from django.db.models import F
 from django.db.models.functions import Now
 
 from apps import prepared
-from apps.experiments.models import Experiment, ExperimentTag, Run
+from apps.experiments.models import Experiment, ExperimentTag, Metric, MetricBucket, Run
 from apps.lineage.models import Edge
 
 
@@ -46,6 +49,33 @@ def test_leaves_out_what_is_there(project):
     edge(project, "x").save()
     prepared.insert_together([edge(project, "x"), edge(project, "y")], unless_there=frozenset({Edge}))
     assert sorted(Edge.objects.values_list("role", flat=True)) == ["x", "y"]
+
+
+def test_many_texts_are_written_as_they_are(experiment):
+    texts = ["", "tab\there", "\\N", "back\\slash\nand line", "中文"]
+    rows = ((experiment.pk, str(number), text) for number, text in enumerate(texts))
+    prepared.insert_many(ExperimentTag, ("experiment_id", "key", "value"), rows)
+    assert list(ExperimentTag.objects.order_by("key").values_list("value", flat=True)) == texts
+
+
+def test_many_numbers_times_and_nulls_are_written_as_they_are(run):
+    at = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    facts = {"project": run.project, "experiment": run.experiment, "started_at": at, "at": at}
+    metric = Metric.objects.create(run=run, key="a", value=1, step=1, first_step=1, **facts)
+    columns = ("metric_id", "level", "upto", "count", "odd", "total", "first_step", "last_step", "lowest", "lowest_at")
+    rows = [
+        (metric.pk, 3, 2**53, 8, 0, 0.1, -(2**53), 1, 5e-324, at),
+        (metric.pk, 0, 1, 8, 8, None, 0, 0, None, None),
+        (metric.pk, 1, 1, 8, 0, 2, 0, 0, -math.inf, at),
+    ]
+    prepared.insert_many(MetricBucket, (*columns, "lowest_step", "highest_step"), [(*row, 0, 0) for row in rows])
+    assert list(MetricBucket.objects.order_by("id").values_list(*columns)) == rows
+
+
+@pytest.mark.django_db
+def test_no_rows_are_no_statement(django_assert_num_queries):
+    with django_assert_num_queries(0):
+        prepared.insert_many(ExperimentTag, ("experiment_id", "key", "value"), ())
 
 
 def test_changes_a_row_that_is_as_it_was_seen(run):

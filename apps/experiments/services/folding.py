@@ -39,7 +39,7 @@ FOLDED = [*NEWEST, "count", "digest", "open_buckets"]
 
 
 def take_in(*, run_ids: Collection[str] = (), experiment_ids: Collection[int] = ()) -> None:
-    """Fold what these runs, or those of these experiments, were sent. One query where nothing was.
+    """Fold what these runs, or those of these experiments, had been sent when this began. One query where nothing was.
 
     It needs no right: what was taken down is true already, and only those read it who may.
     """
@@ -50,9 +50,9 @@ def take_in(*, run_ids: Collection[str] = (), experiment_ids: Collection[int] = 
     waiting = MetricBatch.objects.filter(mine).filter(Exists(Run.objects.filter(pk=OuterRef("run_id"))))
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
-        runs = set(waiting.order_by("id").values_list("run_id", flat=True)[:SLICE])
-        if not runs or not fold_slice(runs, wait=True).is_full:
-            return
+        head = list(waiting.order_by("id").values_list("run_id", flat=True)[:SLICE])
+        if not head or (not fold_slice(set(head), wait=True).is_full and len(head) < SLICE):
+            return  # whatever waited when this began is folded, by this reader or by who held the run meanwhile
 
 
 def take_in_all(*, actor: Actor) -> int:
@@ -61,13 +61,12 @@ def take_in_all(*, actor: Actor) -> int:
     until = time.monotonic() + ROUND_SECONDS
     folded = 0
     while time.monotonic() < until:
-        runs = set(MetricBatch.objects.order_by("id").values_list("run_id", flat=True)[:SLICE])
-        if not runs:
-            break
-        done = fold_slice(runs, wait=False)
+        head = list(MetricBatch.objects.order_by("id").values_list("run_id", flat=True)[:SLICE])
+        done = fold_slice(set(head), wait=False) if head else Slice(0, False)
         folded += done.batches
+        more_waits = done.is_full or (len(head) == SLICE and done.batches)  # others hold a part of the head, perhaps
         # What came meanwhile is the next round's: a few would cost as much as five hundred.
-        if not done.is_full and not throw_away_orphans(runs):
+        if not more_waits and not throw_away_orphans(set(head)):
             break
     return folded
 
@@ -79,7 +78,7 @@ def throw_away_orphans(run_ids: Collection[str]) -> int:
 
 
 class Slice(NamedTuple):
-    """What one transaction folded; `is_full`: as much as it may, so that more of it may wait."""
+    """What one transaction folded; `is_full`: as much as one may, so that more of the same runs may wait."""
 
     batches: int
     is_full: bool
@@ -117,7 +116,7 @@ def fold_slice(run_ids: Iterable[str], *, wait: bool) -> Slice:
 def fold(runs: dict[str, Run], sent: dict[tuple[str, str], list[Point]]) -> list[Run]:
     """Take points of runs whose rows are locked into their metrics; the runs that had ended and have more points now.
 
-    Eight queries, however many runs and metrics.
+    `sent`: (run, key) -> its points in the order they came. Eight queries, however many runs and metrics.
     """
     found = Metric.objects.filter(run_id__in={run_id for run_id, _key in sent}, key__in={key for _run_id, key in sent})
     metrics = {(metric.run_id, metric.key): metric for metric in found}

@@ -1,6 +1,7 @@
 """The rows below those of the metrics: their points and buckets, as whoever folds a series writes them.
 
-Telemetry, exempt from the audit. Both take the lock of the run as given.
+Telemetry, exempt from the audit. The caller holds the lock of the run's row: no constraint of the database keeps points
+from a metric that goes.
 """
 
 from __future__ import annotations

@@ -157,10 +157,10 @@ def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
     )
 
 
-def hold(run_id: str) -> None:
-    """Lock the row of a run until the transaction ends."""
+def hold(run_id: str) -> bool:
+    """Lock the row of a run until the transaction ends; False where there is none."""
     lock = "FOR NO KEY UPDATE" if connection.features.has_select_for_update else ""
-    prepared.fetch(f"{HOLD} {lock}", [run_id])
+    return bool(prepared.fetch(f"{HOLD} {lock}", [run_id]))
 
 
 def to_seal(run_id: str) -> tuple[list[Metric], dict[str, str], dict[str, str], bool]:

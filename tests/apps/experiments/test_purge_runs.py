@@ -147,16 +147,19 @@ def test_a_purge_that_was_killed_goes_on(deleted, measured, purge, monkeypatch, 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer: nothing comes in between")
-def test_points_that_are_folded_while_a_run_goes_go_with_it(deleted, purge, monkeypatch):
-    """No constraint of the database would keep them out: the lock of the run does."""
+def test_points_that_are_folded_while_a_run_goes_go_with_it(deleted, measured, purge, monkeypatch):
+    """Of a metric that is there no constraint of the database would keep them: the lock of the run does."""
     run = deleted("a")
+    measured(run, 8)
+    now = timezone.now()
+    sent = {(run.pk, "loss"): [Point("loss", 1.0, step, now) for step in range(100, 108)]}
     written, failures = threading.Event(), []
 
     def fold():
         try:
             with transaction.atomic():
                 held = Run.objects.select_for_update(no_key=True).get(pk=run.pk)
-                folding.fold({run.pk: held}, {(run.pk, "loss"): [Point("loss", 1.0, 1, timezone.now())]})
+                folding.fold({run.pk: held}, sent)
                 written.set()
                 time.sleep(0.3)  # by then the purge waits for the lock; one that is late finds the points all the same
         except Exception as failure:
@@ -169,7 +172,7 @@ def test_points_that_are_folded_while_a_run_goes_go_with_it(deleted, purge, monk
     def begun(run_id):
         thread.start()
         written.wait(10)
-        hold(run_id)
+        return hold(run_id)
 
     monkeypatch.setattr(purging, "hold", begun)
     assert purge()[0].runs == 1
@@ -178,6 +181,14 @@ def test_points_that_are_folded_while_a_run_goes_go_with_it(deleted, purge, monk
     assert not Run.objects.filter(pk=run.pk).exists()
     assert not Metric.objects.exists()
     assert not MetricPoint.objects.exists()
+    assert not MetricBucket.objects.exists()
+
+
+def test_a_purge_that_another_one_overtook_records_nothing(deleted, purge, monkeypatch):
+    run = deleted("a")
+    monkeypatch.setattr(purging, "hold", lambda run_id: Run.objects.filter(pk=run_id).delete() and False)
+    assert purge()[2] == {run.pk: "another purge removed it"}
+    assert not AuditRecord.objects.filter(action="run.purge").exists()
 
 
 def test_what_is_restored_between_the_look_and_the_lock_stays(deleted, purge, monkeypatch):

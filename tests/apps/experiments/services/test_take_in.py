@@ -113,6 +113,38 @@ def test_what_comes_while_a_slice_is_folded_is_the_next_rounds(run, send, monkey
     assert MetricBatch.objects.count() == 1
 
 
+def test_a_reader_goes_on_behind_what_a_rival_folded(run, send, monkeypatch):
+    """It chose the first run, and waited for its lock while somebody else folded it: the second still waits."""
+    other = make_run(run.project)
+    send(run, ("loss", 1.0, 0, 0))
+    send(other, ("loss", 1.0, 0, 0))
+    fold, rivals = folding.fold_slice, [run.pk]
+
+    def late(run_ids, *, wait):
+        if rivals:
+            fold([rivals.pop()], wait=True)
+        return fold(run_ids, wait=wait)
+
+    monkeypatch.setattr(folding, "SLICE", 1)
+    monkeypatch.setattr(folding, "fold_slice", late)
+    services.take_in(experiment_ids=[run.experiment_id])
+    assert (steps(run), steps(other)) == ([0], [0])
+
+
+def test_a_run_that_others_hold_does_not_end_the_round(run, send, monkeypatch):
+    others = [make_run(run.project) for _ in range(2)]
+    for each in (run, *others):
+        send(each, ("loss", 1.0, 0, 0))
+    fold, held = folding.fold_slice, [run.pk]
+
+    def skipping(run_ids, *, wait):
+        return fold(run_ids - {held.pop()} if held else run_ids, wait=wait)
+
+    monkeypatch.setattr(folding, "SLICE", 2)
+    monkeypatch.setattr(folding, "fold_slice", skipping)
+    assert services.take_in_all(actor=DISPATCHER) == 3
+
+
 def test_one_query_where_nothing_waits(run, django_assert_num_queries):
     with django_assert_num_queries(1):
         services.take_in(run_ids=[run.pk])
