@@ -62,7 +62,9 @@ def take_in_all(*, actor: Actor) -> int:
     folded = 0
     while time.monotonic() < until:
         head = list(MetricBatch.objects.order_by("id").values_list("run_id", flat=True)[:SLICE])
-        done = fold_slice(set(head), wait=False) if head else Slice(0, False)
+        if not head:
+            break
+        done = fold_slice(set(head), wait=False)
         folded += done.batches
         more_waits = done.is_full or (len(head) == SLICE and done.batches)  # others hold a part of the head, perhaps
         # What came meanwhile is the next round's: a few would cost as much as five hundred.
