@@ -7,8 +7,8 @@ import pytest
 from apps.experiments import series
 from apps.experiments.models import Metric, Run
 from apps.experiments.series import Point, digest_of_all
-from apps.mlflow_import import services
 from apps.mlflow_import.file_store import FileStore
+from apps.mlflow_import.services import runs
 from tests.apps.mlflow_import.conftest import RUN, points
 
 pytestmark = pytest.mark.django_db
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def _small(monkeypatch, written):
-    monkeypatch.setattr(services, "TOGETHER", 10)
+    monkeypatch.setattr(runs, "TOGETHER", 10)
     written.put(f"7/{RUN}/metrics/train/loss", points([1 / (n + 1) for n in range(95)]))
 
 
