@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.accounts.projects import get_project
-from apps.audit.list_export import cell, written
+from apps.csv_files import cell, download, written
 from apps.errors import Invalid
 from apps.lineage.reads import MAX_NODES, EdgeRow, Graph, graph
 from apps.lineage.serializers import GraphQuery, GraphSerializer
@@ -26,18 +26,13 @@ class LineageGraph(APIView):
 
 class LineageCsv(APIView):
     @extend_schema(operation_id="lineage_csv", parameters=[GraphQuery], responses={(200, "text/csv"): OpenApiTypes.STR})
-    def get(self, request: Request, project: str) -> HttpResponse:
+    def get(self, request: Request, project: str) -> HttpResponseBase:
         """The edges of the graph, one a line: what was made from what, by which slot and when."""
         found = found_by(request, project)
         ordered = sorted(found.edges.values(), key=lambda edge: edge.pk)
         columns = EdgeRow._fields[1:]
-        headers = {
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Content-Disposition": f'attachment; filename="lineage-{found.root[0]}-{found.root[1][:12]}.csv"',
-        }
         lines = written([columns, *([cell(value) for value in edge[1:]] for edge in ordered)])
-        return HttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
+        return download(f"lineage-{found.root[0]}-{found.root[1][:12]}", lines)
 
 
 def found_by(request: Request, project: str) -> Graph:

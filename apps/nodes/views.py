@@ -5,8 +5,6 @@ What runs and waits there belongs to jobs, which stand above nodes: the template
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 from django.contrib import messages
@@ -19,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.actors import Actor
 from apps.audit.list_export import csv_response
 from apps.audit.reads import timeline
+from apps.csv_files import download, written
 from apps.errors import Conflict, Invalid, NotFound
 from apps.listing import marked
 from apps.nodes import reads, services, shown
@@ -116,17 +115,12 @@ def overview(request: HttpRequest, actor: Actor, node: Node) -> dict[str, Any]:
 
 
 @require_safe
-def samples_csv(request: HttpRequest, name: str) -> HttpResponse:
+def samples_csv(request: HttpRequest, name: str) -> HttpResponseBase:
     """/nodes/<name>/samples.csv?span=24h: the numbers behind the lines."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     node = reads.get_node(actor, name)
     span, over = shown.span_of(request.GET.get("span", ""), drawn=False)
-    file = io.StringIO()
-    csv.writer(file).writerows(shown.table_of(samples_of(actor, node, over)))
-    answer = HttpResponse(file.getvalue(), content_type="text/csv; charset=utf-8")
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in node.name)
-    answer["Content-Disposition"] = f'attachment; filename="node-{safe}-{span}.csv"'
-    return answer
+    return download(f"node-{node.name}-{span}", written(shown.table_of(samples_of(actor, node, over))))
 
 
 # -- what one can do to it ------------------------------------------------------------------------------------------
