@@ -10,7 +10,7 @@ from django.utils.http import parse_header_parameters
 
 from apps.errors import LengthRequired, Malformed, PlaneError
 
-CHUNK = 256 << 10
+CHUNK = 1 << 20
 FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
 
 

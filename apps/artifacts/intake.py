@@ -24,13 +24,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from apps.artifacts.store import LocalStore, full_disk_named, sweep_folder, sync_folder, touch
+from apps.artifacts.behind import Flushing, write_all
+from apps.artifacts.store import SMALL, LocalStore, full_disk_named, sweep_folder, sync_folder, touch
 from apps.errors import Conflict, Invalid
 
 Mode = Literal["copy", "link"]
-SMALL = 8 << 20  # read whole: one buffer for each thread
 PIECE = 4 << 20  # of a large file, which is hashed by one thread while another one writes
-FLUSHED = 128 << 20  # of a large file, between two flushes that run beside the copying
 ONE_BY_ONE = 16  # files that are synced each by itself; of more, their file system is
 HEAD, TAIL = 64 << 10, 64  # bytes that the caller may look at, to tell what is in a file
 OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -288,12 +287,11 @@ def read_through(source: int, target: int | None, *, flush: bool = False) -> Tak
     One thread hashes a piece while this one writes it and reads the next; `flush` starts writing to the disk meanwhile.
     """
     sha256 = hashlib.sha256()
-    size = flushed = 0
+    size = 0
     head = tail = b""
     buffers = [bytearray(PIECE) for _ in range(4)]
     waiting: list[Future[None] | None] = [None] * len(buffers)
-    with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(1) as flushing:
-        last: Future[None] | None = None
+    with ThreadPoolExecutor(1) as hashing, Flushing() as flushing:
         for turn in turns(len(buffers)):
             if (before := waiting[turn]) is not None:
                 before.result()
@@ -307,22 +305,18 @@ def read_through(source: int, target: int | None, *, flush: bool = False) -> Tak
             if target is None:
                 continue
             write_all(target, piece)
-            if flush and size - flushed >= FLUSHED and (last is None or last.done()):
-                last, flushed = flushing.submit(os.fdatasync, target), size
-        for each in (*waiting, last):
+            if flush:
+                flushing.wrote(target, count)
+        for each in waiting:
             if each is not None:
                 each.result()
+        flushing.wait()
     return Taken(sha256.hexdigest(), size, head, tail)
 
 
 def turns(count: int) -> Iterator[int]:
     while True:
         yield from range(count)
-
-
-def write_all(target: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(target, data) :]
 
 
 def sync_file(path: Path) -> None:

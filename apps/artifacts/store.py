@@ -26,11 +26,13 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
+from apps.artifacts.behind import WriteBehind, write_all
 from apps.artifacts.digests import DIGEST, checked_digest, mismatch
 from apps.audit.faults import disk_fault
 from apps.errors import Malformed, Unavailable
 
 CHUNK = 1 << 20
+SMALL = 8 << 20  # bytes of a file that one thread hashes and writes
 STALE = timedelta(hours=24)  # a staging file that nobody wrote to for so long has lost its writer
 UNLOCKED_SECONDS = 5.0
 AREA = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
@@ -271,19 +273,25 @@ class LocalStaging(Staging):
         with full_disk_named():
             store.staging.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+        self.behind: WriteBehind | None = None  # of a small file, starting a thread would cost more than it saves
 
     def _append(self, chunk: bytes) -> None:
-        view = memoryview(chunk)
+        if self.behind is None and self.size > SMALL:
+            self.behind = WriteBehind(self.fd)
         try:
             with full_disk_named():
-                while view:
-                    view = view[os.write(self.fd, view) :]
+                if self.behind is None:
+                    write_all(self.fd, memoryview(chunk))
+                else:
+                    self.behind.write(chunk)
         except BaseException:
             self.discard()
             raise
 
     def _commit(self, digest: str) -> None:
         with full_disk_named():
+            if self.behind is not None:
+                self.behind.wait()
             os.fsync(self.fd)
             final = self.store.path_of(digest)
             final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -308,6 +316,8 @@ class LocalStaging(Staging):
             os.rename(self.path, final)  # overwrites, but only by equal bytes
 
     def _drop(self) -> None:
+        if self.behind is not None:
+            self.behind.stop()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
