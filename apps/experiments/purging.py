@@ -1,8 +1,10 @@
-"""Deleted runs that go for good, with their points, once their time of retention is over and nothing keeps them.
+"""Deleted runs, logged models and experiments that go for good, once their time of retention is over and nothing keeps
+them.
 
 One function decides for the dry run and for the run (retention.decide). A run is marked first, in a transaction that
 has looked again; then its points go, so many at a time, since a transaction of millions would keep others out; its rows
 go at last. What is killed in between goes on the next time: a marked run is never restored (a constraint of its table).
+Who holds it meanwhile keeps what is left of it.
 The bytes of its files are garbage then, unless something else cites them: manage.py collect_garbage.
 """
 
@@ -25,6 +27,7 @@ from apps.audit.services import record
 from apps.experiments.models import (
     Experiment,
     LoggedModel,
+    LoggedModelArtifact,
     Metric,
     MetricBatch,
     MetricBucket,
@@ -32,7 +35,17 @@ from apps.experiments.models import (
     Run,
     RunArtifact,
 )
-from apps.experiments.retention import Decided, candidates, decide, emptied, is_empty
+from apps.experiments.retention import (
+    Decided,
+    candidates,
+    decide,
+    emptied,
+    is_empty,
+    models_alone,
+    sizes_of,
+    why_alone_stay,
+    why_held,
+)
 from apps.experiments.services.runs import hold
 from apps.policy import require
 
@@ -50,6 +63,7 @@ class PurgeReport:
     files: int = 0
     bytes: int = 0
     kept: int = 0
+    models: list[str] = field(default_factory=list)  # that were deleted by themselves
     experiments: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)  # the first NAMED
     by_experiment: Counter[int] = field(default_factory=Counter)
@@ -76,7 +90,8 @@ def purge_runs(
     dry_run: bool = False,
     say: Callable[[Decided], None] = lambda one: None,
 ) -> PurgeReport:
-    """Remove the runs of `project` that were deleted before `older_than` and that nothing keeps, then the experiments.
+    """Remove the runs of `project` that were deleted before `older_than` and that nothing keeps, then the logged models
+    and the experiments.
 
     `say` is told of each, kept or not, in the order in which they were deleted. With `dry_run` nothing is changed.
     """
@@ -89,11 +104,13 @@ def purge_runs(
         else:
             report.add(one)
         say(one)
+    purge_models(actor, project, cutoff, report, dry_run)
     for experiment in emptied(project, cutoff, report.by_experiment if dry_run else {}):
         if dry_run or purge_experiment(actor, experiment, cutoff):
             report.experiments.append(experiment.name)
-    if not dry_run and (report.runs or report.experiments):
-        after = {name: getattr(report, name) for name in ("runs", "points", "files", "bytes", "kept", "experiments")}
+    if not dry_run and (report.runs or report.models or report.experiments):
+        counted = ("runs", "points", "files", "bytes", "kept", "experiments")
+        after = {name: getattr(report, name) for name in counted} | {"models": len(report.models)}
         after |= {"older_than_seconds": int(older_than.total_seconds()), "ids": report.ids}
         record(actor=actor, action="run.purge_many", obj=project, after=after, digests={"ids": report.listed})
     return report
@@ -134,6 +151,11 @@ def purge_run(actor: Actor, found: Decided, cutoff: datetime) -> Decided:
         with transaction.atomic():
             if not hold(run.pk):  # whoever folds points of it now ends before, and they go with it
                 return stays(again, "another purge removed it")
+            list(
+                LoggedModel.objects.select_for_update().filter(source_run=run)
+            )  # a hold on one of them waits, or is seen
+            if why := why_held(run.project_id, [run]).get(run.pk):
+                return stays(again, f"{why}; its points are gone")
             record_purge(actor, again)
             LoggedModel.objects.filter(source_run=run).delete()
             Run.objects.filter(pk=run.pk).delete()
@@ -169,12 +191,47 @@ def stays(one: Decided, why: str) -> Decided:
     return Decided(one.run, one.points, one.files, one.bytes, why)
 
 
+# -- logged models --------------------------------------------------------------------------------------------------
+def purge_models(actor: Actor, project: Project, cutoff: datetime, report: PurgeReport, dry_run: bool) -> None:
+    """Remove the logged models that were deleted by themselves; `report` is told of those that went, and that stay."""
+    every = list(models_alone(project, cutoff).values_list("pk", flat=True))
+    for start in range(0, len(every), TOGETHER):
+        part = models_alone(project, cutoff).in_bulk(every[start : start + TOGETHER])
+        why = why_alone_stay(project.pk, part)
+        for pk, model in part.items():
+            files, size = sizes_of([pk])
+            if pk in why or not (dry_run or purge_model(actor, model, cutoff)):
+                report.kept += 1
+                continue
+            report.models.append(pk)
+            report.files, report.bytes = report.files + files, report.bytes + size
+
+
+def purge_model(actor: Actor, model: LoggedModel, cutoff: datetime) -> bool:
+    """Remove a logged model; False where something came to need it."""
+    try:
+        with transaction.atomic():
+            rows = LoggedModel.objects.select_for_update(of=("self",)).select_related("experiment")
+            locked = rows.filter(pk=model.pk, deleted_at__lt=cutoff).first()
+            if locked is None or why_alone_stay(model.project_id, {model.pk: locked}):
+                return False
+            files = LoggedModelArtifact.objects.filter(model=locked).order_by("path")
+            digests = {f"artifact {path}": digest for path, digest in files.values_list("path", "artifact_id")[:NAMED]}
+            before = {"name": locked.name, "deleted_at": locked.deleted_at}
+            record(actor=actor, action="logged_model.purge", obj=locked, before=before, digests=digests)
+            LoggedModel.objects.filter(pk=model.pk).delete()
+    except ProtectedError:
+        return False
+    return True
+
+
 # -- experiments ----------------------------------------------------------------------------------------------------
 def purge_experiment(actor: Actor, experiment: Experiment, cutoff: datetime) -> bool:
     """Remove an experiment without runs; False where it was restored meanwhile, or something came to need it."""
     try:
         with transaction.atomic():
             held = Experiment.objects.select_for_update().filter(pk=experiment.pk, deleted_at__lt=cutoff).first()
+            list(LoggedModel.objects.select_for_update().filter(experiment=experiment))
             if held is None or not is_empty(held):
                 return False
             before = {"name": experiment.name, "number": experiment.number, "deleted_at": experiment.deleted_at}

@@ -6,7 +6,7 @@ settings.RUN_CITATIONS names the functions of apps that cite in another way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -67,12 +67,15 @@ def decide(project_id: int, runs: Sequence[Run]) -> list[Decided]:
 
 
 def why_kept(project_id: int, runs: Sequence[Run]) -> dict[str, str]:
-    """{id: why} of the runs that stay. One that has begun to go, goes on: its points are not whole any more."""
+    """{id: why} of the runs that stay. One that has begun to go, goes on: its points are not whole any more.
+
+    Unless somebody came to hold it: what is left of it stays.
+    """
     undecided = [run for run in runs if run.purging_at is None]
     ids = [run.pk for run in undecided]
-    whole = reason_of(project_id, ())
-    if whole or not ids:
-        return dict.fromkeys(ids, whole)
+    held = why_held(project_id, runs)
+    if not ids or len(held) == len(runs):
+        return held
     kept: dict[str, str] = {}
     for name in settings.RUN_CITATIONS:
         cites: Cites = import_string(name)
@@ -81,14 +84,24 @@ def why_kept(project_id: int, runs: Sequence[Run]) -> dict[str, str]:
     for model, field in protecting(Run):
         if model is not LoggedModel:
             kept |= dict.fromkeys(citing(model, field, ids), f"a {model._meta.verbose_name} cites it")
-    experiments = held_among(project_id, "experiment", {str(run.experiment_id) for run in undecided})
     for run in undecided:
         # Nothing writes a deleted run that a client keeps; the job's worker does, also when it is tried again.
         if run.job is not None and not (run.ended and run.job.ended):
             kept[run.pk] = f"job {run.job_id} still records it"
-        if why := experiments.get(str(run.experiment_id)):
-            kept[run.pk] = why
-    return kept | held_among(project_id, "run", ids)
+    return kept | held
+
+
+def why_held(project_id: int, runs: Sequence[Run]) -> dict[str, str]:
+    """{id: why} of the runs that a hold covers: on the project, their experiment, a logged model of theirs, or them."""
+    ids = [run.pk for run in runs]
+    if whole := reason_of(project_id, ()):
+        return dict.fromkeys(ids, whole)
+    experiments = held_among(project_id, "experiment", {str(run.experiment_id) for run in runs})
+    of_run = {run.pk: experiments[str(run.experiment_id)] for run in runs if str(run.experiment_id) in experiments}
+    made = dict(LoggedModel.objects.filter(source_run__in=ids).values_list("pk", "source_run_id"))
+    models = held_among(project_id, "loggedmodel", list(made)) if made else {}
+    of_models = {str(made[pk]): f"its logged model {pk}: {why}" for pk, why in models.items()}
+    return of_models | of_run | held_among(project_id, "run", ids)
 
 
 def models_kept(project_id: int, ids: Sequence[str]) -> dict[str, str]:
@@ -117,6 +130,31 @@ def why_models_stay(project_id: int, made: Mapping[str, LoggedModel]) -> dict[st
     for model, field in protecting(LoggedModel):
         why |= dict.fromkeys(citing(model, field, list(made)), f"a {model._meta.verbose_name} cites it")
     return why | held_among(project_id, "loggedmodel", list(made))
+
+
+def models_alone(project: Project, cutoff: datetime) -> models.QuerySet[LoggedModel]:
+    """Logged models deleted before `cutoff` by themselves, those deleted first in front; others go with their run or
+    their experiment.
+    """
+    found = LoggedModel.objects.filter(project=project, deleted_at__lt=cutoff, experiment__deleted_at=None)
+    return found.filter(source_run__deleted_at=None).select_related("experiment").order_by("deleted_at", "id")
+
+
+def why_alone_stay(project_id: int, made: Mapping[str, LoggedModel]) -> dict[str, str]:
+    """{id: why} of the logged models, deleted by themselves, that something cites or that a hold covers."""
+    if whole := reason_of(project_id, ()):
+        return dict.fromkeys(made, whole)
+    experiments = held_among(project_id, "experiment", {str(model.experiment_id) for model in made.values()})
+    runs = held_among(project_id, "run", {str(model.source_run_id) for model in made.values()})
+    why = {pk: experiments[key] for pk, model in made.items() if (key := str(model.experiment_id)) in experiments}
+    why |= {pk: runs[key] for pk, model in made.items() if (key := str(model.source_run_id)) in runs}
+    return why | why_models_stay(project_id, made)
+
+
+def sizes_of(made: Iterable[str]) -> tuple[int, int]:
+    """(files, bytes) of these logged models together."""
+    found = LoggedModelArtifact.objects.filter(model__in=list(made)).aggregate(files=Count("id"), bytes=Sum("size"))
+    return found["files"], found["bytes"] or 0
 
 
 def emptied(project: Project, cutoff: datetime, gone: Mapping[int, int]) -> list[Experiment]:

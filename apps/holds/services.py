@@ -28,9 +28,9 @@ def place_hold(*, actor: Actor, project: Project, object_type: str, object_id: s
     """
     policy.require(actor, "hold.place", project)
     reason = checked_reason(reason)
-    object_id = checked_object(project, object_type, object_id)
     try:
         with transaction.atomic():
+            object_id = locked_object(project, object_type, object_id)
             hold = Hold.objects.create(
                 project=project,
                 object_type=object_type,
@@ -78,8 +78,11 @@ def checked_reason(reason: str) -> str:
     return found
 
 
-def checked_object(project: Project, object_type: str, object_id: str) -> str:
-    """The id as rows keep it, of an object that is there."""
+def locked_object(project: Project, object_type: str, object_id: str) -> str:
+    """The id as rows keep it, of an object that is there until the transaction ends.
+
+    Whoever deletes for good asks for holds behind this lock: either finds the hold, or this finds no object.
+    """
     if object_type == WHOLE:
         if object_id:
             raise Invalid("A hold on the whole project names no object.", field="object_id", limit="empty")
@@ -93,9 +96,9 @@ def checked_object(project: Project, object_type: str, object_id: str) -> str:
         )
     key = None
     if "\x00" not in object_id:  # PostgreSQL cannot even be asked for that
-        rows = apps.get_model(known[0])._base_manager.filter(**{known[1]: project.pk})
+        rows = apps.get_model(known[0])._base_manager.select_for_update(of=("self",), no_key=True)
         with suppress(ValueError, OverflowError):
-            key = rows.filter(pk=object_id).values_list("pk", flat=True).first()
+            key = rows.only("pk").filter(pk=object_id, **{known[1]: project.pk}).first()
     if key is None:
         raise NotFound(f"The project has no {object_type} {object_id[:80]!r}.", field="object_id")
-    return str(key)
+    return str(key.pk)

@@ -26,9 +26,9 @@ def age(text: str) -> timedelta:
 
 class Command(OperatorCommand):
     help = (
-        "Remove for good the runs, and then the experiments, that were deleted long ago and that no version, approval, "
-        "lineage or legal hold keeps. Prints a line each: goes or stays, id, points, files, bytes, name or why. The "
-        "bytes of their files are garbage then: collect_garbage. The plane may be running."
+        "Remove for good the runs, the logged models and then the experiments that were deleted long ago and that no "
+        "version, approval, lineage or legal hold keeps. Prints a line each: goes or stays, id, points, files, bytes, "
+        "name or why. The bytes of their files are garbage then: collect_garbage. The plane may be running."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -52,12 +52,14 @@ class Command(OperatorCommand):
         dry = options["dry_run"]
         for project in chosen:
             done = purge_runs(actor=self.actor, project=project, older_than=older_than, dry_run=dry, say=self.say)
+            for pk in done.models:
+                self.stdout.write(f"goes logged_model {pk}")
             for name in done.experiments:
                 self.stdout.write(f"goes experiment {name}")
+            things = f"{done.runs:,} runs, {len(done.models):,} logged models and {len(done.experiments):,} experiments"
             self.stderr.write(
-                f"{project.slug}: {done.runs:,} runs and {len(done.experiments):,} experiments with {done.points:,} "
-                f"points and {done.files:,} files of {done.bytes:,} bytes {'would go' if dry else 'are gone'}; "
-                f"{done.kept:,} stay."
+                f"{project.slug}: {things} with {done.points:,} points and {done.files:,} files of {done.bytes:,} "
+                f"bytes {'would go' if dry else 'are gone'}; {done.kept:,} stay."
             )
 
     def say(self, one: Decided) -> None:
