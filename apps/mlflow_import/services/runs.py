@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -156,12 +157,17 @@ def insert_run(actor: Actor, experiment: Experiment, source: str, found: FoundRu
         ended_at=moment(found.ended),
         created_by=actor.label,
         client_user=found.user[:256],
-        deleted_at=timezone.now() if found.deleted else None,
+        deleted_at=deletion_of(experiment) if found.deleted else None,
     )
     ImportedRun.objects.create(
         run=run, source=source, links=[[link.model_id, link.direction, link.step] for link in found.links]
     )
     return run
+
+
+def deletion_of(experiment: Experiment) -> datetime:
+    """When a deleted run counts as deleted: with its experiment, which brings it back, or else now."""
+    return experiment.deleted_at or timezone.now()
 
 
 def add_facts(run: Run, found: FoundRun, files: Sequence[File]) -> bool:
@@ -239,7 +245,7 @@ def finish(actor: Actor, run: Run, source: str, found: FoundRun, files: Sequence
     columns: dict[str, Any] = {"metrics_count": series.count_of_all(metrics)}
     columns["metrics_digest"] = digest if found.state in ENDED else ""
     if not told.complete:
-        columns["deleted_at"] = (run.deleted_at or timezone.now()) if found.deleted else None
+        columns["deleted_at"] = (run.deleted_at or deletion_of(run.experiment)) if found.deleted else None
     digests = {"metrics": digest} | {f"artifact {path}": stored.digest for path, stored in files[:100]}
     after = {
         "source": source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 
 import pytest
@@ -106,7 +107,13 @@ def test_a_body_that_is_no_object(track, raw):
 
 def test_a_nul_is_refused(track):
     assert track.refused("POST", CREATE, raw='{"name": "a\\u0000b"}')[0] == 400
+    assert track.refused("POST", CREATE, raw='{"name": "b", "tags": [{"key": "a", "value": "\\u0000"}]}')[0] == 400
+    assert track.refused("POST", CREATE, raw=json.dumps('{"name": "a\\u0000b"}'))[0] == 400
     assert track.refused("GET", "experiments/get-by-name?experiment_name=a%00b")[0] == 400
+
+
+def test_a_path_that_only_looks_like_a_nul_is_taken(track):
+    assert track.send("POST", CREATE, raw=json.dumps({"name": r"D:\u0000_x"})).status_code == 200
 
 
 def test_json_in_a_json_text_is_read(track):

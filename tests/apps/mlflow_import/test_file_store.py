@@ -14,13 +14,15 @@ from apps.artifacts.store import store
 from apps.audit.models import AuditRecord
 from apps.experiments.models import Experiment, LoggedModel, Metric, MetricPoint, Run, RunModel
 from apps.experiments.series import digest_of_all
+from apps.experiments.services.experiments import restore_experiment
 from apps.lineage.models import Edge
 from apps.mlflow_import.models import ImportedRun
 from apps.registry.models import Alias, Model, ModelVersion
 from apps.registry.services import request_promotion
-from tests.apps.mlflow_import.conftest import DELETED, MODEL, OTHER, RUN, points
+from tests.apps.mlflow_import.conftest import DELETED, MODEL, OTHER, RUN, RUN_META, points
 
 pytestmark = pytest.mark.django_db
+INSIDE = "4" * 32  # a run of the deleted experiment
 
 
 def test_a_run_comes_over_whole(take, project):
@@ -56,6 +58,17 @@ def test_files_lie_in_the_store_and_are_no_garbage(take, operator):
     from datetime import timedelta
 
     assert collect_garbage(actor=operator, older_than=timedelta(0), dry_run=True).gone == []
+
+
+def test_a_deleted_experiment_is_restored_with_its_runs(take, written, operator):
+    meta = RUN_META.format(id=INSIDE, name="in", status=3, stage="deleted", end="1700000005000", uri="file:///x")
+    written.put(f".trash/8/{INSIDE}/meta.yaml", meta.replace("'7'", "'8'"))
+    written.put(f".trash/8/{INSIDE}/metrics/m", points([1.0]))
+    take()
+    gone = Experiment.objects.get(name="gone")
+    assert Run.objects.get(pk=INSIDE).deleted_at == gone.deleted_at
+    restore_experiment(actor=operator, experiment=gone)
+    assert Run.objects.get(pk=INSIDE).deleted_at is None
 
 
 def test_every_stage_of_life_is_kept(take):
