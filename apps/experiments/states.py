@@ -35,3 +35,5 @@ L = LoggedModelState
 MODEL_MOVES: dict[str, frozenset[str]] = {
     state: frozenset(other for other in LoggedModelState if other != state) for state in LoggedModelState
 }
+# The files of such a model have come, or will not: what is changed afterwards is on the record.
+DECLARED: frozenset[str] = frozenset({L.READY, L.UPLOAD_FAILED})

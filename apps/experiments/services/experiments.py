@@ -11,6 +11,7 @@ from django.utils import timezone
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.audit.services import record
+from apps.canonical import sha256_hex
 from apps.errors import Conflict, Invalid, NotFound
 from apps.experiments.keys import EXPERIMENT_TAG_LIMIT, check_key, check_length
 from apps.experiments.models import DEFAULT_NAME, DEFAULT_NUMBER, Experiment, ExperimentTag, LoggedModel, Run
@@ -178,6 +179,13 @@ def set_experiment_tag(*, actor: Actor, experiment: Experiment, key: str, value:
     with transaction.atomic():
         ExperimentTag.objects.update_or_create(experiment=experiment, key=key, defaults={"value": value})
         Experiment.objects.filter(pk=experiment.pk).update(updated_at=timezone.now())
+        record(
+            actor=actor,
+            action="experiment.tag",
+            obj=experiment,
+            after={"key": key},
+            digests={"value": sha256_hex(value)},
+        )
 
 
 def delete_experiment_tag(*, actor: Actor, experiment: Experiment, key: str) -> None:
@@ -188,6 +196,7 @@ def delete_experiment_tag(*, actor: Actor, experiment: Experiment, key: str) -> 
         if not count:
             raise NotFound(f"No tag with name: {key} in experiment with id {experiment.number}")
         Experiment.objects.filter(pk=experiment.pk).update(updated_at=timezone.now())
+        record(actor=actor, action="experiment.untag", obj=experiment, before={"key": key})
 
 
 # -- checks ---------------------------------------------------------------------------------------------------------

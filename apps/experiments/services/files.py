@@ -19,11 +19,10 @@ from apps.canonical import digest_of
 from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.experiments.artifacts import FileRow, Owner, below, checked_path, files_of, in_the_way
 from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
-from apps.experiments.states import ENDED, LoggedModelState
+from apps.experiments.states import DECLARED, ENDED
 from apps.holds.reads import refuse_held
 from apps.policy import named, require
 
-DECLARED = frozenset({LoggedModelState.READY, LoggedModelState.UPLOAD_FAILED})
 DIGESTS_TOLD = 100  # files of a deletion that its record names one by one; all of them are in one digest
 KINDS: dict[type[Owner], str] = {Run: "run", LoggedModel: "logged_model"}
 

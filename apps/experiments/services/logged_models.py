@@ -1,6 +1,7 @@
 """The models that clients log: made with their first words, given files, declared ready, deleted.
 
-Their params and tags are telemetry, as those of a run: the record of the model's end names its files by their digest.
+Their params and tags are telemetry, as those of a run: the record of the model's end names them and its files by their
+digests, and what is changed after it has a record of its own.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from django.utils import timezone
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.audit.services import change_state, record
-from apps.canonical import canonical_json, sha256_hex
+from apps.canonical import digest_of
 from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.experiments.artifacts import files_of
 from apps.experiments.keys import PARAM_LIMIT, TAG_LIMIT, check_key, check_length
 from apps.experiments.models import Experiment, LoggedModel, LoggedModelParam, LoggedModelTag, Run
-from apps.experiments.states import LoggedModelState
+from apps.experiments.states import DECLARED, LoggedModelState
 from apps.holds.reads import refuse_held
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_with
@@ -95,7 +96,9 @@ def create_logged_model(
 
 
 def finish_logged_model(*, actor: Actor, model: LoggedModel, state: str) -> LoggedModel:
-    """Say that the files of a model have come, or have not. The record names all of them by one digest."""
+    """Say that the files of a model have come, or have not. The record names all of them by one digest, and what else
+    the model has by two.
+    """
     require(actor, "run.track", model)
     if state == model.state:
         return model
@@ -106,7 +109,11 @@ def finish_logged_model(*, actor: Actor, model: LoggedModel, state: str) -> Logg
         actor=actor,
         action=f"logged_model.{state}",
         guard={"deleted_at": None},
-        digests={"files": sha256_hex(canonical_json([list(row) for row in files]))},
+        digests={
+            "files": digest_of([list(row) for row in files]),
+            "params": digest_of(dict(model.params.values_list("key", "value"))),
+            "tags": digest_of(dict(model.tags.values_list("key", "value"))),
+        },
         updated_at=timezone.now(),
     )
 
@@ -131,6 +138,7 @@ def add_logged_model_params(*, actor: Actor, model: LoggedModel, params: Mapping
         if fresh and model.params.count() + len(fresh) > PARAMS_LIMIT:
             raise Invalid("A logged model has too many params.", field="params", limit=PARAMS_LIMIT)
         add_pairs(model, fresh, {})
+        record_amended(actor, model, params=fresh)
 
 
 def tag_logged_model(*, actor: Actor, model: LoggedModel, tags: Mapping[str, str]) -> None:
@@ -147,6 +155,7 @@ def tag_logged_model(*, actor: Actor, model: LoggedModel, tags: Mapping[str, str
             unique_fields=["model", "key"],
             update_fields=["value"],
         )
+        record_amended(actor, model, tags=wanted)
 
 
 def untag_logged_model(*, actor: Actor, model: LoggedModel, key: str) -> None:
@@ -157,6 +166,7 @@ def untag_logged_model(*, actor: Actor, model: LoggedModel, key: str) -> None:
         found, _ = LoggedModelTag.objects.filter(model=model, key=key).delete()
         if not found:
             raise NotFound(f"No tag with key {key[:60]!r} found for model with ID {model.pk!r}.", field="key")
+        record_amended(actor, model, tags={key: None})
 
 
 def delete_logged_model(*, actor: Actor, model: LoggedModel) -> None:
@@ -167,6 +177,15 @@ def delete_logged_model(*, actor: Actor, model: LoggedModel) -> None:
         if LoggedModel.objects.filter(pk=model.pk, deleted_at=None).update(deleted_at=now, updated_at=now):
             refuse_held(model.project_id, ("loggedmodel", model.pk), ("experiment", str(model.experiment_id)))
             record(actor=actor, action="logged_model.delete", obj=model, before={"name": model.name})
+
+
+def record_amended(actor: Actor, model: LoggedModel, **what: Mapping[str, str | None]) -> None:
+    """A model was changed; where that was after its end, no other record holds it. Its row is locked."""
+    given = {name: dict(pairs) for name, pairs in what.items() if pairs}
+    if given and LoggedModel.objects.filter(pk=model.pk, state__in=DECLARED).exists():
+        told = {name: sorted(pairs) for name, pairs in given.items()}
+        digests = {name: digest_of(pairs) for name, pairs in given.items()}
+        record(actor=actor, action="logged_model.amend", obj=model, after=told, digests=digests)
 
 
 def touch(model: LoggedModel) -> None:

@@ -243,7 +243,7 @@ def log_batch(
         given = {key: value[:PARAM_LIMIT] for key, value in params}
         write_params(run_id, given, listed=listed)
         set_tags(actor, run, dict(tags))
-        if run.state in ENDED and (params or tags):
+        if (params or tags) and recorded_anew(run):
             record_amended(actor, run, params=given, tags=dict(tags))
 
 
@@ -264,7 +264,7 @@ def delete_tag(*, actor: Actor, project: Project, run_id: str, key: str) -> None
         count, _models = RunTag.objects.filter(run_id=run_id, key=key).delete()
         if not count:
             raise NotFound(f"No tag with name: {key} in run with id {run_id}", field="key")
-        if run.state in ENDED:
+        if recorded_anew(run):
             record_amended(actor, run, tags={key: None})
 
 
@@ -277,8 +277,14 @@ def open_run(project_id: int, run_id: str) -> Run:
     return run
 
 
+def recorded_anew(run: Run) -> bool:
+    """Whether the record of the run's end does not hold what is written now: it was written before, or holds no tags,
+    as that of a job's run, whose worker writes none."""
+    return run.state in ENDED or run.job_id is not None
+
+
 def record_amended(actor: Actor, run: Run, **what: Mapping[str, Any]) -> None:
-    """A run that has ended was changed: the record of its end does not hold this."""
+    """A run was changed, and the record of its end does not hold this."""
     told = {name: sorted(pairs) for name, pairs in what.items() if pairs}
     digests = {name: digest_of(dict(pairs)) for name, pairs in what.items() if pairs}
     record(actor=actor, action="run.amend", obj=run, after=told, digests=digests)

@@ -78,6 +78,8 @@ def test_a_tag_is_set_changed_and_deleted(track, experiment_id):
         assert told_tags(track, experiment_id) == {"owner": value}
     track.post("experiments/delete-experiment-tag", experiment_id=experiment_id, key="owner")
     assert told_tags(track, experiment_id) == {}
+    actions = AuditRecord.objects.filter(object_type="experiment", action__endswith="tag").order_by("pk")
+    assert list(actions.values_list("action", flat=True)) == [*["experiment.tag"] * 3, "experiment.untag"]
 
 
 def test_a_tag_moves_the_time_of_change(track, experiment_id):

@@ -104,6 +104,22 @@ def test_tags_are_set_and_taken_away(track, made):
     assert text == f"No tag with key 'a/b' found for model with ID '{key}'."
 
 
+def test_what_is_changed_after_its_end_is_on_the_record(track, made):
+    key = made()["info"]["model_id"]
+    amended = AuditRecord.objects.filter(action="logged_model.amend", object_id=key)
+
+    def change(word):
+        track.patch(f"logged-models/{key}/tags", tags=[{"key": "stage", "value": word}])
+        track.post(f"logged-models/{key}/params", model_id=key, params=[{"key": word, "value": "1"}])
+        track.delete(f"logged-models/{key}/tags/stage")
+
+    change("early")
+    assert not amended.exists()
+    track.patch(f"logged-models/{key}", model_id=key, status="LOGGED_MODEL_READY")
+    change("late")
+    assert ["stage" in body for body in amended.order_by("pk").values_list("body", flat=True)] == [True, False, True]
+
+
 def test_deleted_it_is_not_there(track, made):
     key = made()["info"]["model_id"]
     for _ in range(2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from apps.audit.models import AuditRecord
 from apps.experiments.models import LoggedModel, Run
 from apps.jobs.models import Job
 from tests.apps.mlflow.test_runs_life import WRITES
@@ -35,6 +36,8 @@ def test_it_takes_tags_but_no_name(track, of_job):
     track.post("runs/set-tag", run_id=of_job.pk, key="mlflow.note.content", value="good")
     assert of_job.tags.get().value == "good"
     track.post("runs/delete-tag", run_id=of_job.pk, key="mlflow.note.content")
+    told = AuditRecord.objects.filter(action="run.amend", object_id=of_job.pk).values_list("body", flat=True)
+    assert ["mlflow.note.content" in body for body in told] == [True, True]
     refusal = track.refused("POST", "runs/set-tag", {"run_id": of_job.pk, "key": "mlflow.runName", "value": "x"})
     assert refusal[:2] == (403, "PERMISSION_DENIED")
 
