@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from django.db.models import Q, QuerySet, Subquery
+from django.db.models import Case, Q, QuerySet, Subquery, When
 
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.jobs.models import Job, JobInput
@@ -38,40 +39,42 @@ def taker_of(project_id: int, pk: int) -> Taker | None:
 def sources_of(
     job: Job, dataset: Dataset | None, slots: Mapping[str, str] | None = None, made: DatasetVersion | None = None
 ) -> dict[str, DatasetVersion]:
-    """The version behind each input slot. Equal bytes may be in several: of this dataset first, then the newest.
+    """The version behind each input slot. Equal bytes may be in several: one that was there when the job was submitted,
+    or that a job before it made; of this dataset first, then the newest.
 
     `slots`: the inputs, where they are read already. `made`: what the job made of them, where that is there; a younger
     version is no source of it. Versions that the job made itself are none either, even where its output equals its
-    input.
+    input. What came only after the job was submitted is named where nothing else has the bytes.
     """
     slots = inputs_of(job) if slots is None else slots
-    best: dict[str, DatasetVersion] = {}
+    best: dict[str, tuple[tuple[bool, bool, int], DatasetVersion]] = {}
     own = dataset.pk if dataset else None
-    for file in newest_files(job, set(slots.values()), own, made):
-        held = best.get(file.artifact_id)
-        if held is None or (held.dataset_id != own and file.version.dataset_id == own):
-            best[file.artifact_id] = file.version
-    return {slot: best[digest] for slot, digest in slots.items() if digest in best}
+    for file in known_files(job, set(slots.values()), own, made):
+        version = file.version
+        rank = file.could_be_asked_for, version.dataset_id == own, version.pk
+        if file.artifact_id not in best or best[file.artifact_id][0] < rank:
+            best[file.artifact_id] = rank, version
+    return {slot: best[digest][1] for slot, digest in slots.items() if digest in best}
 
 
-def newest_files(
+def known_files(
     job: Job, digests: Collection[str], own: int | None, made: DatasetVersion | None
-) -> QuerySet[DatasetFile]:
-    """Of each digest the newest file that holds it, and the newest of the dataset `own`: two rows each, by the index.
-
-    The same bytes may be in thousands of versions.
+) -> QuerySet[DatasetFile, Any]:
+    """Of each digest the newest file that holds it, of all and of the dataset `own`, each also of those that
+    `could_be_asked_for`: four rows at most, by the index. The same bytes may be in thousands of versions.
     """
+    before = JobInput.objects.filter(job=job.pk, source_job__isnull=False)
+    asked_for = Q(version__created_at__lte=job.created_at) | Q(version__job_id__in=before.values("source_job_id"))
     chosen = Q(pk__in=())
     for digest in sorted(digests):
         held = DatasetFile.objects.filter(artifact=digest, version__dataset__project_id=job.project_id)
         held = held.filter(Q(version__job_id=None) | ~Q(version__job_id=job.pk)).order_by("-version_id")
         if made is not None:
             held = held.filter(version_id__lt=made.pk)
-        chosen |= Q(pk=Subquery(held.values("pk")[:1]))
-        if own is not None:
-            chosen |= Q(pk=Subquery(held.filter(version__dataset=own).values("pk")[:1]))
-    found = DatasetFile.objects.filter(chosen).select_related("version__dataset").order_by("-version_id")
-    return found.defer("version__manifest")
+        for rows in (held, held.filter(version__dataset=own)) if own is not None else (held,):
+            chosen |= Q(pk=Subquery(rows.values("pk")[:1])) | Q(pk=Subquery(rows.filter(asked_for).values("pk")[:1]))
+    found = DatasetFile.objects.filter(chosen).select_related("version__dataset")
+    return found.annotate(could_be_asked_for=Case(When(asked_for, then=True), default=False)).defer("version__manifest")
 
 
 def edges_of(job: Job, sources: Mapping[str, DatasetVersion], version: DatasetVersion, slot: str) -> list[EdgeSpec]:

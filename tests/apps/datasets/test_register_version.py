@@ -1,11 +1,14 @@
+from datetime import timedelta
+
 import pytest
 
 from apps.audit.models import AuditRecord
 from apps.datasets.manifest import PARQUET
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.services import register_version, set_quality
+from apps.datasets.sources import sources_of
 from apps.errors import Invalid, Refused
-from apps.jobs.models import Job
+from apps.jobs.models import Job, JobInput
 from apps.lineage.models import Edge
 
 pytestmark = pytest.mark.django_db
@@ -109,6 +112,29 @@ def test_of_equal_bytes_the_version_of_the_same_dataset_is_the_source(
     registered(clean, outputs(), name=own.dataset.name)
     assert ("dataset_version", str(own.pk), "job", str(clean.pk), "table") in edges()
     assert Edge.objects.count() == 2
+
+
+def test_what_came_after_the_job_was_submitted_is_its_source_only_where_nothing_else_is(
+    registered, outputs, added, held, job, worker_actor, project
+):
+    clean = job(table=held())
+    copy = Dataset.objects.create(project=project, name="copy", created_by="x")
+    late, _ = added({"table.csv": held()}, into=copy)
+    registered(clean, outputs(), name="clean")
+    assert ("dataset_version", str(late.pk), "job", str(clean.pk), "table") in edges()
+    early, _ = added({"table.csv": held(), "more.csv": held(b"x")})
+    DatasetVersion.objects.filter(pk=early.pk).update(created_at=clean.created_at - timedelta(seconds=1))
+    assert sources_of(clean, late.dataset) == {"table": early}
+
+
+def test_what_a_job_before_it_made_is_its_source(added, held, job, project):
+    before, data = job(), held()
+    clean = job(table=data)
+    JobInput.objects.filter(job=clean).update(source_job=before)
+    of_before, _ = added({"table.csv": data}, job_id=before.pk)
+    copy = Dataset.objects.create(project=project, name="copy", created_by="x")
+    added({"table.csv": data}, into=copy)
+    assert sources_of(clean, None) == {"table": of_before}
 
 
 def test_output_equal_to_input_is_no_source_of_itself(registered, held, job):
