@@ -57,9 +57,12 @@ class Flushing:
         self.last: Future[None] | None = None
 
     def wrote(self, fd: int, count: int) -> None:
-        """`count` bytes more are in the file `fd`."""
+        """`count` bytes more are in the file `fd`. OSError of an earlier flush: the system tells of it but once, so the
+        last one would know nothing.
+        """
         self.since += count
         if self.since >= FLUSHED and (self.last is None or self.last.done()):
+            self.wait()
             self.last, self.since = self.thread.submit(os.fdatasync, fd), 0
 
     def wait(self) -> None:

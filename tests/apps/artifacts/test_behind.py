@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from concurrent.futures import wait
 
 import pytest
 
 from apps.artifacts import behind
-from apps.artifacts.behind import PIECES, WriteBehind
+from apps.artifacts.behind import PIECES, Flushing, WriteBehind
 from apps.artifacts.store import CHUNK, SMALL
 from apps.canonical import sha256_hex
 from apps.errors import StorageFull
@@ -62,6 +63,26 @@ def test_what_goes_wrong_is_told(file, monkeypatch, pieces):
     _, writing = file
     monkeypatch.setattr(behind, "write_all", full)
     with pytest.raises(OSError, match="full"):
+        write()
+    writing.stop()
+
+
+def test_a_flush_that_failed_is_told_though_the_next_one_would_not_fail(file, monkeypatch):
+    failing = iter([OSError(errno.EIO, "the disk is broken")])
+
+    def sync(fd):
+        for failure in failing:
+            raise failure
+
+    def write() -> None:
+        for _ in range(3):
+            flushing.wrote(writing.fd, 1)
+            wait([flushing.last])
+
+    _, writing = file
+    monkeypatch.setattr(behind, "FLUSHED", 1)
+    monkeypatch.setattr(behind.os, "fdatasync", sync)
+    with Flushing() as flushing, pytest.raises(OSError, match="broken"):
         write()
     writing.stop()
 
