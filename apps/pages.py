@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
-MAX_CURSOR = 1000  # characters; the longest honest cursor is far below
+MAX_CURSOR = 3000  # characters; the longest honest cursor names a path of 500 characters of four bytes each
 NEWEST_FIRST = ("-id",)
 FORWARD, BACKWARD = "n", "p"
 
@@ -128,7 +128,7 @@ def make_cursor(direction: str, order: Sequence[str], row: models.Model) -> str:
 
 
 def packed(cursor: list[Any]) -> str:
-    text = json.dumps(cursor, separators=(",", ":"))
+    text = json.dumps(cursor, separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -193,13 +193,18 @@ def plain(value: Any) -> Any:
 
 def typed(field: models.Field[Any, Any], value: Any) -> Any:
     """The value as its column knows it; what the database would choke on (null, NUL, 2^70) is a ValidationError."""
-    if not isinstance(value, str | int | float) or (isinstance(value, str) and "\x00" in value):
+    if not isinstance(value, str | int | float) or (isinstance(value, str) and not storable(value)):
         raise ValidationError("not a value of this column")
     known = field.to_python(value)
     if isinstance(known, datetime) and is_naive(known):
         raise ValidationError("a time without a zone")
     field.run_validators(known)
     return known
+
+
+def storable(text: str) -> bool:
+    """Whether a database takes it: no NUL, no half of a surrogate pair."""
+    return "\x00" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 # -- lists in memory ------------------------------------------------------------------------------------------------
@@ -232,7 +237,7 @@ def read_place(order: str, cursor: str) -> tuple[str, str, int]:
     """Direction, name and place of a cursor that `page_in_memory` made for this order; Malformed for another."""
     try:
         direction, made_for, name, place = unpacked(cursor)
-        known = direction in {FORWARD, BACKWARD} and made_for == order and isinstance(name, str)
+        known = direction in {FORWARD, BACKWARD} and made_for == order and isinstance(name, str) and storable(name)
         if not known or type(place) is not int or not 0 <= place < 10**9:
             raise ValueError("of another list")
     except (ValueError, TypeError, RecursionError) as error:

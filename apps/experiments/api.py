@@ -16,13 +16,14 @@ from apps.accounts.projects import get_project
 from apps.errors import Invalid
 from apps.experiments import reads
 from apps.experiments.exporting import csv_response
-from apps.experiments.models import Experiment, Metric, MetricPoint, Run
+from apps.experiments.models import Experiment, Metric, MetricPoint, Run, RunArtifact
 from apps.experiments.reads import Asked, Columns
 from apps.experiments.serializers import (
     ComparisonSerializer,
     ExperimentSerializer,
     MetricSerializer,
     PointSerializer,
+    RunArtifactSerializer,
     RunDetailSerializer,
     RunSerializer,
 )
@@ -83,10 +84,13 @@ class RunView(APIView):
     def get(self, request: Request, project: str, run: str) -> Response:
         """Everything of one run but its points: params, environment, figures, artifacts, digests."""
         found = found_run(request, project, run)
+        artifacts, more = reads.artifacts_of(request.actor, found, reads.ARTIFACTS)
         context = {
             "project": found.project.slug,
             "columns": reads.columns_of([found], params=False),
             "params": reads.params_of(request.actor, found),
+            "artifacts": artifacts,
+            "artifacts_truncated": more,
         }
         return Response(RunDetailSerializer(found, context=context).data)
 
@@ -115,6 +119,19 @@ class HistoryView(GenericAPIView[MetricPoint]):
     def get(self, request: Request, project: str, run: str) -> Response:
         metric = reads.get_metric(request.actor, found_run(request, project, run), request.query_params.get("key", ""))
         page = self.paginate_queryset(MetricPoint.objects.filter(metric=metric))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class ArtifactsView(GenericAPIView[RunArtifact]):
+    """The artifacts of a run in the order of their paths."""
+
+    serializer_class = RunArtifactSerializer
+    queryset = RunArtifact.objects.none()  # for the schema alone
+    page_order = ("path",)
+
+    @extend_schema(operation_id="run_artifacts_list", responses=RunArtifactSerializer(many=True))
+    def get(self, request: Request, project: str, run: str) -> Response:
+        page = self.paginate_queryset(reads.list_artifacts(request.actor, found_run(request, project, run)))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 

@@ -13,6 +13,7 @@ urlpatterns = [
     path("runs/<slug:run>", api.RunView.as_view(), name="api-run"),
     path("runs/<slug:run>/metrics", api.MetricsView.as_view(), name="api-run-metrics"),
     path("runs/<slug:run>/metrics/history", api.HistoryView.as_view(), name="api-run-history"),
+    path("runs/<slug:run>/artifacts", api.ArtifactsView.as_view(), name="api-run-artifacts"),
     path("runs/<slug:run>/note", api_annotations.NoteView.as_view(), name="api-run-note"),
     path("runs/<slug:run>/tags", api_annotations.TagsView.as_view(), name="api-run-tags"),
     path("runs/<slug:run>/delete", api_annotations.DeleteView.as_view(), name="api-run-delete"),

@@ -19,11 +19,13 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
 from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
+from apps.pages import BACKWARD, FORWARD, Page, bad_cursor, packed, read_place
 from apps.policy import require
 from apps.prepared import fetch
 
 PATH_LENGTH = 500
 FOLDER_PAGE = 1000  # names of a folder in one answer of a list that is paged
+FOLDERS, FILES = 0, 1  # the parts of a folder's page, in their order
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 PLACE = re.compile(
     r"(?:(?P<root>.*?)/)?(?:(?P<run>[0-9a-f]{32})|models/(?P<model>m-[0-9a-f]{32}))/artifacts(?:/(?P<path>.*))?",
@@ -34,6 +36,7 @@ VERSION_PLACE = re.compile(r"registry/(?P<version>[1-9]\d{0,17})(?:/(?P<path>.*)
 Owner = Run | LoggedModel
 FileRow = RunArtifact | LoggedModelArtifact
 OF_RUN, OF_MODEL = ("experiments_runartifact", "run_id"), ("experiments_loggedmodelartifact", "model_id")
+FIRST_PART = Substr("rest", 1, F("slash") - 1, output_field=CharField())  # of `from_folder`: the name of a folder
 FileRows = QuerySet[Any]  # of RunArtifact, LoggedModelArtifact or another table of paths
 
 
@@ -171,11 +174,8 @@ def entries_of(rows: FileRows, folder: str, *, after: str = "", limit: int | Non
 
     Nothing where it is a file, or nothing at all.
     """
-    start = len(folder) + 2 if folder else 1
-    rest = Substr("path", start, output_field=CharField())
-    slash = StrIndex(F("rest"), Value("/"), output_field=IntegerField())
-    name = Case(When(slash__gt=0, then=Substr("rest", 1, F("slash") - 1)), default=F("rest"), output_field=CharField())
-    found = below(rows, folder).annotate(rest=rest).annotate(slash=slash).annotate(name=name)
+    name = Case(When(slash__gt=0, then=FIRST_PART), default=F("rest"), output_field=CharField())
+    found = from_folder(rows, folder).annotate(name=name)
     if after:
         found = found.filter(name__gt=after)
     grouped = found.order_by().values("name").annotate(deep=Max("slash"), bytes=Max("size")).order_by("name")
@@ -183,6 +183,62 @@ def entries_of(rows: FileRows, folder: str, *, after: str = "", limit: int | Non
         Entry(row["name"], row["deep"] > 0, 0 if row["deep"] else row["bytes"])
         for row in (grouped if limit is None else grouped[:limit])
     ]
+
+
+def from_folder(rows: FileRows, folder: str) -> FileRows:
+    """The files below a folder with `rest`, their path from there, and `slash`, where a folder in that ends, or 0."""
+    rest = Substr("path", len(folder) + 2 if folder else 1, output_field=CharField())
+    slash = StrIndex(F("rest"), Value("/"), output_field=IntegerField())
+    found: FileRows = below(rows, folder).annotate(rest=rest).annotate(slash=slash)
+    return found
+
+
+def page_of_folder(
+    rows: FileRows, folder: str, *, cursor: str | None = None, limit: int
+) -> Page[tuple[str, FileRow | None]]:
+    """(name, file; None for a folder) of what lies directly in a folder: its folders, then its files, each by name.
+
+    Two queries, which read no more names than are shown. Raises Malformed for a cursor that is not ours.
+    """
+    direction, edge, at = read_place("folder", cursor) if cursor else (FORWARD, "", FOLDERS)
+    if at not in (FOLDERS, FILES):
+        raise bad_cursor(cursor or "")
+    backward = direction == BACKWARD
+    found: list[tuple[str, FileRow | None]] = []
+    for part in range(at, -1, -1) if backward else range(at, FILES + 1):
+        named = folders_in if part == FOLDERS else files_in
+        found += named(rows, folder, edge if part == at else "", backward, limit + 1 - len(found))
+    more, items = len(found) > limit, found[:limit]
+    if backward:
+        items.reverse()
+    has_next, has_previous = (True, more) if backward else (more, bool(cursor))
+    return Page(
+        items,
+        packed([FORWARD, "folder", *place_in_page(items[-1])]) if items and has_next else None,
+        packed([BACKWARD, "folder", *place_in_page(items[0])]) if items and has_previous else None,
+    )
+
+
+def folders_in(rows: FileRows, folder: str, edge: str, backward: bool, limit: int) -> list[tuple[str, FileRow | None]]:
+    """The folders in a folder behind the name `edge`, in the order that is walked."""
+    found = from_folder(rows, folder).filter(slash__gt=0).annotate(name=FIRST_PART)
+    if edge:
+        found = found.filter(**{"name__lt" if backward else "name__gt": edge})
+    names = found.order_by("-name" if backward else "name").values_list("name", flat=True).distinct()
+    return [(name, None) for name in names[:limit]]
+
+
+def files_in(rows: FileRows, folder: str, edge: str, backward: bool, limit: int) -> list[tuple[str, FileRow | None]]:
+    """The files in a folder, likewise."""
+    head = f"{folder}/" if folder else ""
+    found = from_folder(rows, folder).filter(slash=0)
+    if edge:
+        found = found.filter(**{"path__lt" if backward else "path__gt": head + edge})
+    return [(one.path[len(head) :], one) for one in found.order_by("-path" if backward else "path")[:limit]]
+
+
+def place_in_page(item: tuple[str, FileRow | None]) -> tuple[str, int]:
+    return item[0], FOLDERS if item[1] is None else FILES
 
 
 def in_the_way(owner: Owner, path: str) -> str:

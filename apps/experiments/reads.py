@@ -28,6 +28,7 @@ from apps.experiments.models import (
     MetricBatch,
     MetricPoint,
     Run,
+    RunArtifact,
     RunDataset,
     RunModel,
     RunParam,
@@ -49,6 +50,7 @@ COMPARED = (2, 20)  # runs side by side: twenty lines have twenty signs
 COLUMNS = 8  # metrics, and params, that a list shows
 ROWS_COMPARED = 500  # params, and metrics, that a comparison shows
 PARAMS = 2000  # params that are read of a run
+ARTIFACTS = 1000  # artifacts that are told of a run beside everything else
 USED = 100  # datasets, and models, of a run that its page shows
 KEYS_ASKED = 20  # metrics of one CSV file
 POINTS_PER_READ = 5000
@@ -310,6 +312,18 @@ def params_of(actor: Actor, run: Run) -> list[RunParam]:
     """The params of a run by their keys, PARAMS at most."""
     policy.require(actor, "run.view", run)
     return list(RunParam.objects.filter(run=run).order_by("key")[:PARAMS])
+
+
+def list_artifacts(actor: Actor, run: Run) -> QuerySet[RunArtifact]:
+    """The artifacts of a run, to be paged by `path`."""
+    policy.require(actor, "run.view", run)
+    return RunArtifact.objects.filter(run=run)
+
+
+def artifacts_of(actor: Actor, run: Run, limit: int) -> tuple[list[RunArtifact], bool]:
+    """(the first artifacts of a run by their paths, whether there are more); one query."""
+    found = list(list_artifacts(actor, run).order_by("path")[: limit + 1])
+    return found[:limit], len(found) > limit
 
 
 def metrics_named(actor: Actor, project: Project, ids: Sequence[str], keys: Sequence[str]) -> list[Metric]:

@@ -41,6 +41,7 @@ class RunLinksField(serializers.Serializer[Any]):
     self = serializers.CharField()
     metrics = serializers.CharField()
     history = serializers.CharField(help_text="Add ?key=")
+    artifacts = serializers.CharField()
     job = serializers.CharField(allow_null=True)
 
 
@@ -89,6 +90,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "self": reverse("api-run", kwargs=where),
             "metrics": reverse("api-run-metrics", kwargs=where),
             "history": reverse("api-run-history", kwargs=where),
+            "artifacts": reverse("api-run-artifacts", kwargs=where),
             "job": reverse("api-job", kwargs=job) if run.job_id else None,
         }
 
@@ -105,16 +107,27 @@ class RunArtifactSerializer(serializers.ModelSerializer[RunArtifact]):
 class RunDetailSerializer(RunSerializer):
     """A run whole, but for its points."""
 
+    # Needs `params`, `artifacts` and `artifacts_truncated` in the context as well.
     params = serializers.SerializerMethodField()
-    artifacts = RunArtifactSerializer(many=True)
+    artifacts = serializers.SerializerMethodField()
+    artifacts_truncated = serializers.SerializerMethodField()
 
     class Meta(RunSerializer.Meta):
-        fields = (*RunSerializer.Meta.fields, "params", "environment", "figures", "artifacts")
+        fields = (*RunSerializer.Meta.fields, "params", "environment", "figures", "artifacts", "artifacts_truncated")
         read_only_fields = fields
 
     @extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
     def get_params(self, run: Run) -> dict[str, str]:
         return {param.key: param.value for param in self.context["params"]}
+
+    @extend_schema_field(RunArtifactSerializer(many=True))
+    def get_artifacts(self, run: Run) -> list[dict[str, Any]]:
+        return list(RunArtifactSerializer(self.context["artifacts"], many=True).data)
+
+    @extend_schema_field({"type": "boolean", "description": "There are more: links.artifacts lists them in pages."})
+    def get_artifacts_truncated(self, run: Run) -> bool:
+        found: bool = self.context["artifacts_truncated"]
+        return found
 
 
 class MetricSerializer(serializers.ModelSerializer[Metric]):

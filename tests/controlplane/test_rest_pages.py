@@ -85,6 +85,11 @@ def test_times_must_be_times(seven, values):
         page_of(Project.objects.all(), order=("-created_at", "-id"), cursor=encoded(["n", "-created_at,-id", values]))
 
 
+def test_half_a_letter_is_no_name(seven):
+    with pytest.raises(Malformed):
+        page_of(Project.objects.all(), order=("-name", "-id"), cursor=encoded(["n", "-name,-id", ["\ud800", 1]]))
+
+
 @pytest.mark.parametrize("limit", ["0", "201", "-1", "1.5", "x", "9" * 30, "１"])
 def test_a_limit_outside_its_range_is_named(seven, limit):
     with pytest.raises(Invalid) as refused:

@@ -17,6 +17,7 @@ from typing import Any
 
 from apps.errors import Invalid
 from apps.experiments.filters.sql import BIGGEST, FIRST_MS, LAST_MS, Sql, microseconds, moment, on_postgres
+from apps.pages import storable
 
 MAX_TOKEN = 200_000  # characters: an edge may hold the longest values of twenty parameters
 
@@ -119,13 +120,9 @@ def read_token(query: Any, orders: Sequence[Sequence[Column]], token: str) -> tu
 
 def fits(sort: Sort, value: Any) -> bool:
     if sort in (Sort.TEXT, Sort.ID):
-        return isinstance(value, str) and "\x00" not in value and encodable(value)
+        return isinstance(value, str) and storable(value)
     if sort == Sort.NUMBER:
         return type(value) in (int, float) and not math.isnan(value) and abs(value) <= 1.7976931348623157e308
     if type(value) is not int:
         return False
     return FIRST_MS * 1000 <= value <= LAST_MS * 1000 if sort == Sort.MOMENT else abs(value) <= BIGGEST
-
-
-def encodable(value: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in value)

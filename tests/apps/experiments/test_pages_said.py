@@ -69,7 +69,7 @@ def test_what_a_client_told_of_data_and_models(read, start):
     run.models.create(model=model, direction="output", step=3)
     text = read(f"/{run.pk}")
     assert "abcd1234" in text
-    assert model.pk in text
+    assert f'href="/p/{run.project.slug}/logged-models/{model.pk}">net</a>' in text
 
 
 def test_a_run_from_outside_is_live_while_it_runs(read, start, log, project):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from apps.experiments import reads
 from apps.experiments.models import MetricPoint, Run
 
 pytestmark = pytest.mark.django_db
@@ -103,6 +104,27 @@ def test_a_run_whole(get, start, log, finish, artifact):
     assert shown["links"]["job"].endswith(f"/jobs/{run.job_id}")
 
 
+def test_of_many_artifacts_a_run_tells_the_first(get, run, artifact, monkeypatch):
+    monkeypatch.setattr(reads, "ARTIFACTS", 2)
+    for path in ("b", "a"):
+        run.artifacts.create(path=path, artifact=artifact, size=5, media_type="x/y")
+    assert get(f"/{run.pk}")[1]["artifacts_truncated"] is False
+    run.artifacts.create(path="c", artifact=artifact, size=5, media_type="x/y")
+    _, shown = get(f"/{run.pk}")
+    assert ([one["path"] for one in shown["artifacts"]], shown["artifacts_truncated"]) == (["a", "b"], True)
+    assert shown["links"]["artifacts"].endswith(f"/runs/{run.pk}/artifacts")
+
+
+def test_artifacts_by_path_in_pages(get, run, artifact):
+    paths = [("数" * 499) + letter for letter in "ab"]
+    for path in paths:
+        run.artifacts.create(path=path, artifact=artifact, size=5, media_type="x/y")
+    _, first = get(f"/{run.pk}/artifacts?limit=1")
+    assert first["items"] == [{"path": paths[0], "digest": "a" * 64, "size": 5, "media_type": "x/y"}]
+    _, second = get(f"/{run.pk}/artifacts?limit=1&cursor={first['next']}")
+    assert ([one["path"] for one in second["items"]], second["next"]) == (paths[1:], None)
+
+
 def test_metrics_by_name_with_their_bounds(get, run, log):
     log(run, loss=[3, -math.inf, 2], accuracy=[0.5])
     _, shown = get(f"/{run.pk}/metrics?limit=1")
@@ -179,7 +201,8 @@ def test_experiments_by_number(api, engineer, project, start):
 
 
 @pytest.mark.parametrize(
-    "tail", ["", "/{run}", "/{run}/metrics", "/{run}/metrics/history?key=loss", "/compare?ids={run}"]
+    "tail",
+    ["", "/{run}", "/{run}/metrics", "/{run}/metrics/history?key=loss", "/{run}/artifacts", "/compare?ids={run}"],
 )
 @pytest.mark.parametrize(("who", "status"), [("stranger", 404), ("sysadmin", 403), ("auditor", 403)])
 def test_who_is_no_member_sees_nothing(request, web, url, run, log, tail, who, status):
