@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain
 
 import numpy as np
@@ -51,6 +51,9 @@ class Filter(Runner):
             return None
         wide = pa.float64() if pa.types.is_integer(kind) and not _whole(one.value) else kind
         return scalar_of(one.value, wide, self.at("conditions", place, "value"), one.column)
+
+    def narrowed(self, names: Collection[str]) -> Filter:
+        return self.on({*names, *(one.column for one in self.step.conditions)})
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         join = np.logical_and if self.step.match == "all" else np.logical_or
