@@ -16,8 +16,8 @@ from deepseek.clean.batches import Batches
 from deepseek.clean.masked import masked_at
 from deepseek.clean.origins import ROW_KINDS, Runs
 from deepseek.clean.steps import gaps, groups, hide, join, numbers, rows, series, shape, simple, texts
-from deepseek.clean.steps.base import Around, Runner
-from deepseek.clean.streams import ORIGIN, Mapped, keep, rechunk
+from deepseek.clean.steps.base import Around, Runner, Stepped
+from deepseek.clean.streams import ORIGIN, Mapped, keep, only, rechunk, selected
 from deepseek.clean.tables import FORMAT, ROW_GROUP_ROWS
 
 RUNNERS: dict[str, type[Runner]] = {
@@ -79,23 +79,35 @@ def execute(steps: Sequence[Any], source: Batches, around: Around, *, at: str = 
         runner = kind(step, current, place)
         runners.append(runner)
         around.warnings = place.warnings
-        current = Mapped(current, runner.schema, runner)
+        current = Stepped(current, runner)
         costly = costly or kind.heavy or kind.passes
     return Execution(current, runners, around.warnings)
 
 
 def with_origin(source: Batches) -> Batches:
     """The table with the hidden column of row numbers."""
+    return _Numbered(source)
 
-    def number(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+
+class _Numbered(Mapped):
+    """A table and the number of each of its rows."""
+
+    def __init__(self, source: Batches) -> None:
+        schema = source.schema.append(pa.field(ORIGIN, pa.int64()))
+        super().__init__(source, schema, self._number, source.rows)
+
+    def _number(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         row = 0
         for batch in batches:
             rows = pa.array(np.arange(row, row + batch.num_rows))
             row += batch.num_rows
-            yield pa.RecordBatch.from_arrays([*batch.columns, rows], schema=schema)
+            yield pa.RecordBatch.from_arrays([*batch.columns, rows], schema=self.schema)
 
-    schema = source.schema.append(pa.field(ORIGIN, pa.int64()))
-    return Mapped(source, schema, number, source.rows)
+    def only(self, names: Sequence[str]) -> Batches:
+        own = [name for name in self.schema.names if name in names and name != ORIGIN]
+        if not own:  # batches without a column would not tell their rows
+            return selected(self, names)
+        return only(self.source, names) if ORIGIN not in names else selected(_Numbered(only(self.source, own)), names)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +15,9 @@ import pyarrow.json
 from deepseek.clean.streams import Spilled
 from deepseek.clean.tables import FIELD, empty_table, first_line, plain, plain_schema
 from deepseek.job import EngineError
+
+TRUTH, NUMBER, TEXT, NESTED = "true or false", "a number", "a text", "a list or an object"
+"""What a value can be, where columns hold one kind of values."""
 
 
 def is_json(begin: bytes) -> bool:
@@ -27,9 +32,13 @@ def json_lines(path: Path, folder: Path | None, block: int) -> Spilled:
     Raises EngineError ``broken_json``, ``column_changes_type``, ``nested_column``, ``table_empty``.
     """
     found: dict[str, pa.DataType] = {}
+    kinds: dict[str, str] = {}
     row = 0
     for data in json_blocks(path, block):
-        table = _json_table(path, data, None, row)
+        table = _json_table(data, None, row, kinds)
+        here = {each.name: _kind_of(each.type) for each in table.schema}
+        if any(kind and kinds.setdefault(name, kind) != kind for name, kind in here.items()):
+            raise _json_fault(data, row, kinds, None)
         for each in plain_schema(table.schema):
             known = found.get(each.name)
             found[each.name] = each.type if known is None else _wider(known, each.type)
@@ -40,7 +49,7 @@ def json_lines(path: Path, folder: Path | None, block: int) -> Spilled:
     kept = Spilled(schema, folder)
     row = 0
     for data in json_blocks(path, block):
-        table = _json_table(path, data, schema, row).select(schema.names)
+        table = _json_table(data, schema, row, kinds).select(schema.names)
         for batch in table.combine_chunks().to_batches():
             kept.add(plain(batch, schema))
         row += table.num_rows
@@ -69,39 +78,36 @@ def _wider(a: pa.DataType, b: pa.DataType) -> pa.DataType:
         return a
     if pa.types.is_null(a):
         return b
-    if {a, b} == {pa.int64(), pa.float64()}:
-        return pa.float64()
-    return pa.string()
+    return pa.float64() if {a, b} == {pa.int64(), pa.float64()} else pa.string()
 
 
-def _json_table(path: Path, data: bytes, schema: pa.Schema | None, row: int) -> pa.Table:
+def _json_table(data: bytes, schema: pa.Schema | None, row: int, kinds: Mapping[str, str]) -> pa.Table:
+    """A block, below which `row` rows lie; `kinds`: what the columns held there."""
     try:
-        return pa.json.read_json(
-            io.BytesIO(data),
-            read_options=pa.json.ReadOptions(use_threads=False, block_size=max(len(data) + 64, 1 << 16)),
-            parse_options=pa.json.ParseOptions(explicit_schema=schema, newlines_in_values=False),
-        )
+        return _parsed(data, schema)
     except (pa.ArrowException, ValueError) as error:
-        raise _json_fault(path, data, row, error) from error
+        raise _json_fault(data, row, kinds, schema) from error
 
 
-def _json_fault(path: Path, data: bytes, row: int, error: Exception) -> EngineError:
+def _parsed(data: bytes, schema: pa.Schema | None) -> pa.Table:
+    return pa.json.read_json(
+        io.BytesIO(data),
+        read_options=pa.json.ReadOptions(use_threads=False, block_size=max(len(data) + 64, 1 << 16)),
+        parse_options=pa.json.ParseOptions(explicit_schema=schema, newlines_in_values=False),
+    )
+
+
+def _json_fault(data: bytes, row: int, kinds: Mapping[str, str], schema: pa.Schema | None) -> EngineError:
     """What is wrong, with the row: a line that is no object, or a value of another type than those above it."""
-    seen: dict[str, str] = {}
-    for number, line in enumerate((line for line in data.splitlines() if line.strip()), start=row + 1):
+    seen = dict(kinds)
+    lines = [line for line in data.splitlines() if line.strip()]
+    for number, line in enumerate(lines, start=row + 1):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
-            return EngineError(
-                "broken_json",
-                f"Row {number} is no JSON object.",
-                field=FIELD,
-                value=line[:200].decode(errors="replace"),
-                limit="one JSON object in each line",
-                hint="Write each row as one object on a line of its own.",
-            )
+            return _broken(f"Row {number} is no JSON object.", line)
         for name, value in record.items():
             kind = _json_kind(value)
             if kind and seen.setdefault(name, kind) != kind:
@@ -113,11 +119,27 @@ def _json_fault(path: Path, data: bytes, row: int, error: Exception) -> EngineEr
                     limit="one type in each column",
                     hint="Write the values of this column in one type, for instance in quotes, and cast it in a step.",
                 )
+
+    def fault(count: int) -> str:
+        """What Arrow says against so many lines; it counts rows from the first of them."""
+        try:
+            _parsed(b"\n".join(lines[:count]), schema)
+        except (pa.ArrowException, ValueError) as error:
+            return re.sub(r" in row \d+$", "", first_line(error))
+        return ""
+
+    # Every line is an object of its own for Python, not for Arrow: a name stands twice in it, for instance.
+    first = bisect_left(range(1, len(lines)), True, key=lambda count: bool(fault(count)))
+    return _broken(f"Row {row + first + 1} cannot be read: {fault(first + 1)}.", lines[first])
+
+
+def _broken(message: str, line: bytes) -> EngineError:
     return EngineError(
         "broken_json",
-        f"The JSON lines cannot be read: {first_line(error)}",
+        message,
         field=FIELD,
-        value=path.name,
+        value=line[:200].decode(errors="replace"),
+        limit="one JSON object in each line",
         hint="Write each row as one object on a line of its own.",
     )
 
@@ -126,5 +148,16 @@ def _json_kind(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
-        return "true or false"
-    return {int: "a number", float: "a number", str: "a text"}.get(type(value), "a list or an object")
+        return TRUTH
+    return {int: NUMBER, float: NUMBER, str: TEXT}.get(type(value), NESTED)
+
+
+def _kind_of(kind: pa.DataType) -> str:
+    """The same of a column that Arrow read; it reads texts that look like times as times."""
+    if pa.types.is_null(kind):
+        return ""
+    if pa.types.is_boolean(kind):
+        return TRUTH
+    if pa.types.is_nested(kind):
+        return NESTED
+    return NUMBER if pa.types.is_integer(kind) or pa.types.is_floating(kind) else TEXT

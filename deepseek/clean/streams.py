@@ -27,6 +27,11 @@ def only(batches: Batches, names: Sequence[str]) -> Batches:
     narrow = getattr(batches, "only", None)
     if narrow is not None:
         return cast(Batches, narrow(names))
+    return selected(batches, names)
+
+
+def selected(batches: Batches, names: Sequence[str]) -> Batches:
+    """These columns alone, of batches that are read whole."""
     schema = pa.schema([batches.schema.field(name) for name in names])
     return Mapped(batches, schema, lambda given: (batch.select(list(names)) for batch in given), batches.rows)
 

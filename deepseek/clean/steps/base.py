@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
 from deepseek.clean.batches import Batches
 from deepseek.clean.masked import HIDDEN
-from deepseek.clean.streams import ORIGIN
+from deepseek.clean.streams import ORIGIN, Mapped, only, selected
 from deepseek.clean.tables import unknown_column
 from deepseek.job import EngineError
 
@@ -57,6 +58,20 @@ class Runner:
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The batches as they are after this step."""
         raise NotImplementedError
+
+    def narrowed(self, names: Collection[str]) -> Runner | None:
+        """The step on no more columns than give these: a copy, whose `schema` names them all. None: on every column.
+
+        Only for a step that takes and gives the same columns, and neither drops nor refuses rows for the others' sake.
+        """
+        return None
+
+    def on(self, names: Collection[str]) -> Self:
+        """A copy on these columns alone."""
+        other = copy(self)
+        other.schema = pa.schema([each for each in self.schema if each.name in names])
+        other.cells, other.found = {}, {}
+        return other
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """`apply`, with everything counted anew."""
@@ -113,6 +128,19 @@ class Runner:
                 hint="Rename or drop that column in a step before this one.",
             )
         return name
+
+
+class Stepped(Mapped):
+    """What a step makes of its source; where few columns are asked for, the others are left unread if that may be."""
+
+    def __init__(self, source: Batches, runner: Runner) -> None:
+        super().__init__(source, runner.schema, runner)
+        self.runner = runner
+
+    def only(self, names: Sequence[str]) -> Batches:
+        runner = self.runner.narrowed(names)
+        whole = self if runner is None else Stepped(only(self.source, runner.schema.names), runner)
+        return selected(whole, names)
 
 
 def visible(schema: pa.Schema) -> list[str]:

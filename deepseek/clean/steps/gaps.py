@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,11 @@ class FillForward(Runner):
 
     def prepare(self, source: Batches) -> None:
         self.names = self.chosen(source.schema, anything, "a column with values", code="column_all_missing")
+
+    def narrowed(self, names: Collection[str]) -> FillForward:
+        other = self.on(names)
+        other.names = [name for name in self.names if name in names]
+        return other
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         last: dict[str, tuple[pa.Array, int]] = {}  # the last value, and how many rows before the batch it stood
@@ -271,6 +276,9 @@ class DropMissing(Runner):
     def prepare(self, source: Batches) -> None:
         names = self.chosen(source.schema, lambda kind: True, "any column", code="column_not_fit")
         self.names = names or visible(source.schema)
+
+    def narrowed(self, names: Collection[str]) -> DropMissing:
+        return self.on({*names, *self.names})
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,17 +59,35 @@ def parted(source: Batches, keys: Sequence[str], more: Sequence[str], folder: Pa
     """The rows' numbers with these columns, in parts by their keys; in each part in the order of the rows."""
     names = list(dict.fromkeys([*keys, *more]))
     schema = pa.schema([pa.field(ROW, pa.int64()), *(source.schema.field(name) for name in names)])
+
+    def numbered() -> Iterator[pa.RecordBatch]:
+        row = 0
+        for batch in only(source, names):
+            numbers = pa.array(np.arange(row, row + batch.num_rows))
+            row += batch.num_rows
+            yield pa.RecordBatch.from_arrays([numbers, *plain_zeros(batch, keys).columns], schema=schema)
+
+    return divided(numbered(), schema, keys, folder)
+
+
+def divided(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, keys: Sequence[str], folder: Path | None, level: int = 0
+) -> list[Spilled]:
+    """The batches in parts by their keys. Each level parts by another hash: what one left together the next divides."""
     parts = [Spilled(schema, folder, KEPT_BYTES // PARTS) for _ in range(PARTS)]
-    row = 0
-    for batch in only(source, names):
-        numbers = pa.array(np.arange(row, row + batch.num_rows))
-        row += batch.num_rows
-        whole = pa.RecordBatch.from_arrays([numbers, *plain_zeros(batch, keys).columns], schema=schema)
-        at = (hashes(whole, keys) >> np.uint64(58)).astype(np.int64)
+    for batch in batches:
+        at = (_mixed(hashes(batch, keys), level) >> np.uint64(58)).astype(np.int64)
         order = np.argsort(at, kind="stable")
         ends = np.cumsum(np.bincount(at, minlength=PARTS))
-        sorted_rows = whole.take(pa.array(order))
+        sorted_rows = batch.take(pa.array(order))
         for number, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
             if end > start:
                 parts[number].add(sorted_rows.slice(int(start), int(end - start)))
     return [part.done() for part in parts]
+
+
+def _mixed(bits: Hashes, level: int) -> Hashes:
+    """The bits of the hash at this level."""
+    for _ in range(level):
+        bits = (bits ^ (bits >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+    return bits

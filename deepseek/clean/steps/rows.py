@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,10 @@ import pyarrow.compute as pc
 
 from deepseek.clean.batches import Batches
 from deepseek.clean.steps.base import Runner, is_text, unfit
-from deepseek.clean.steps.partitions import ROW, parted
+from deepseek.clean.steps.partitions import ROW, divided, parted
 from deepseek.clean.steps.values import scalar_of
 from deepseek.clean.steps_spec import Condition
+from deepseek.clean.streams import BATCH_ROWS, Spilled, one_batch, rechunk
 
 COMPARE = {
     "eq": pc.equal,
@@ -24,6 +26,11 @@ COMPARE = {
     "ge": pc.greater_equal,
 }
 TEXTUAL = {"contains": pc.match_substring, "starts_with": pc.starts_with, "ends_with": pc.ends_with}
+READ_BYTES = 16 * 2**20
+"""So much of a part is compared at once."""
+KEYS_BYTES = 32 * 2**20
+"""A part whose keys, each once, take more is parted again, at most LEVELS times."""
+LEVELS = 4
 
 
 class Filter(Runner):
@@ -44,6 +51,9 @@ class Filter(Runner):
             return None
         wide = pa.float64() if pa.types.is_integer(kind) and not _whole(one.value) else kind
         return scalar_of(one.value, wide, self.at("conditions", place, "value"), one.column)
+
+    def narrowed(self, names: Collection[str]) -> Filter:
+        return self.on({*names, *(one.column for one in self.step.conditions)})
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         join = np.logical_and if self.step.match == "all" else np.logical_or
@@ -85,21 +95,31 @@ class Deduplicate(Runner):
             if pa.types.is_nested(kind):
                 raise unfit(name, kind, self.at("columns", place), "plain values", code="column_not_fit")
         names = [name for name in names if not pa.types.is_null(source.schema.field(name).type)]
-        chosen: list[npt.NDArray[np.int64]] = []
+        parts = parted(source, names, [], self.around.folder)
+        self.total = sum(part.rows or 0 for part in parts)
+        self.stays = np.zeros((self.total + 7) // 8, dtype=np.uint8)
+        for part in parts:
+            for rows in self._staying(part, names):
+                np.bitwise_or.at(self.stays, rows >> 3, (128 >> (rows & 7)).astype(np.uint8))
+
+    def _staying(self, part: Spilled, names: list[str], level: int = 0) -> Iterator[npt.NDArray[np.int64]]:
+        """The numbers of the rows that stay of a part. Of each key one row is held; too many keys are parted again."""
         which = "min" if self.step.keep == "first" else "max"
-        total = 0
-        for part in parted(source, names, [], self.around.folder):
-            total += part.rows or 0
-            if part.rows:
-                table = pa.Table.from_batches(part, part.schema)
-                kept = (
-                    table.group_by(names, use_threads=False).aggregate([(ROW, which)]) if names else table.slice(0, 1)
-                )
-                chosen.append(np.sort(kept.column(f"{ROW}_{which}" if names else ROW).to_numpy()))
-        stays = np.zeros(total, dtype=bool)
-        for rows in chosen:
-            stays[rows] = True
-        self.stays, self.total = np.packbits(stays), total
+        batches, seen, held = iter(part), 0, None
+        while table := _next_rows(batches, part.schema):
+            seen += table.num_rows
+            joined = table if held is None else pa.concat_tables([held, table])
+            grouped = joined.group_by(names, use_threads=False).aggregate([(ROW, which)])
+            held = grouped.select([f"{ROW}_{which}", *names]).rename_columns(part.schema.names)
+            if held.nbytes > KEYS_BYTES and seen < (part.rows or 0) and level < LEVELS:
+                rest = rechunk(chain(held.to_batches(), batches), part.schema, BATCH_ROWS)
+                again = divided(map(one_batch, rest), part.schema, names, self.around.folder, level + 1)
+                held = table = joined = grouped = None
+                for each in again:
+                    yield from self._staying(each, names, level + 1)
+                return
+        if held is not None:
+            yield held.column(ROW).to_numpy()
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         row = 0
@@ -108,3 +128,14 @@ class Deduplicate(Runner):
             bits = np.unpackbits(self.stays[first:last])[row - 8 * first :][: batch.num_rows].astype(bool)
             row += batch.num_rows
             yield batch if bits.all() else batch.filter(pa.array(bits))
+
+
+def _next_rows(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> pa.Table | None:
+    """The next rows, about READ_BYTES of them; None where there are no more."""
+    taken, size = [], 0
+    for batch in batches:
+        taken.append(batch)
+        size += batch.nbytes
+        if size >= READ_BYTES:
+            break
+    return pa.Table.from_batches(taken, schema) if taken else None

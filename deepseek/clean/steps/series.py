@@ -17,6 +17,8 @@ from deepseek.job import EngineError
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+WIDER = {"mean": pa.float64(), "median": pa.float64(), "sum": pa.int64()}
+"""What integers become."""
 MOST_INSERTED = 100_000_000
 Ints = npt.NDArray[np.int64]
 
@@ -31,7 +33,6 @@ class Regularise(Runner):
         if not is_time(kind):
             raise unfit(self.step.column, kind, self.at("column"), "dates or times", code="column_not_time")
         self.kind, self.length = kind, self._length(kind)
-        late = self.step.aggregate in ("mean", "median")
         self.numbers = [
             each.name
             for each in source.schema
@@ -39,8 +40,8 @@ class Regularise(Runner):
         ] if self.step.aggregate not in ("first", "last") else []  # fmt: skip
         fields = []
         for each in source.schema:
-            wide = late and each.name in self.numbers and pa.types.is_integer(each.type)
-            fields.append(pa.field(each.name, pa.float64() if wide else each.type))
+            wide = WIDER.get(self.step.aggregate) if pa.types.is_integer(each.type) else None
+            fields.append(pa.field(each.name, wide or each.type) if each.name in self.numbers else each)
         self.schema = pa.schema(fields)
 
     def _length(self, kind: pa.DataType) -> int:
@@ -115,7 +116,7 @@ class Regularise(Runner):
         starts = np.flatnonzero(np.diff(bins, prepend=bins[0] - 1))
         ends = np.append(starts[1:], bins.size) - 1
         pick = pa.array(ends if self.step.aggregate == "last" else starts)
-        numbers = {name: self._aggregated(batch.column(name), bins, starts) for name in self.numbers}
+        numbers = {name: self._aggregated(name, batch.column(name), bins, starts) for name in self.numbers}
         arrays = []
         for each in self.schema:
             if each.name == self.step.column:
@@ -128,19 +129,41 @@ class Regularise(Runner):
         units = bins * self.length
         return pa.array(units.astype(np.int32) if pa.types.is_date32(self.kind) else units).cast(self.kind)
 
-    def _aggregated(self, column: pa.Array, bins: Ints, starts: Ints) -> pa.Array:
-        how = self.step.aggregate
-        if pa.types.is_integer(column.type) and how not in ("mean", "median"):
+    def _aggregated(self, name: str, column: pa.Array, bins: Ints, starts: Ints) -> pa.Array:
+        how, whole = self.step.aggregate, pa.types.is_integer(column.type)
+        if whole and how == "sum":
+            return self._sums(name, column, bins, starts)
+        if whole and how not in WIDER:
             values = pd.Series(pd.arrays.IntegerArray(
-                column.fill_null(0).cast(pa.int64()).to_numpy(zero_copy_only=False).copy(),
+                column.fill_null(0).to_numpy(zero_copy_only=False).copy(),
                 column.is_null().to_numpy(zero_copy_only=False).copy(),
             ))  # fmt: skip
         else:
             values = pd.Series(floats_of(column).astype(np.float64, copy=False))
         grouped = values.groupby(bins, sort=False)
         found = grouped.sum(min_count=1) if how == "sum" else getattr(grouped, how)()
-        kind = pa.float64() if how in ("mean", "median") and pa.types.is_integer(column.type) else column.type
-        return pa.Array.from_pandas(found).cast(kind, safe=pa.types.is_integer(kind))
+        return pa.Array.from_pandas(found).cast(self.schema.field(name).type, safe=whole)
+
+    def _sums(self, name: str, column: pa.Array, bins: Ints, starts: Ints) -> pa.Array:
+        """Sums of integers, exact: of their upper and lower 32 bits apart, so that none wraps round unseen."""
+        values = column.fill_null(0).to_numpy(zero_copy_only=False)
+        values = values if values.dtype == np.uint64 else values.astype(np.int64)
+        low = np.add.reduceat((values & values.dtype.type(0xFFFFFFFF)).astype(np.int64), starts)
+        high = np.add.reduceat((values >> values.dtype.type(32)).astype(np.int64), starts) + (low >> 32)
+        beyond = np.flatnonzero((high < -(2**31)) | (high >= 2**31))
+        if beyond.size:
+            begin = self._times(bins[starts[beyond[:1]]])[0].as_py()
+            raise EngineError(
+                "value_not_fit",
+                f"The sum of the column {name!r} in the interval from {self.quoted([self.step.column], str(begin))} "
+                "does not fit an integer of 64 bits.",
+                field=self.at("aggregate"),
+                value=name,
+                limit="sums from -2**63 to 2**63 - 1",
+                hint="Cast the column to number before this step, or choose another aggregate.",
+            )
+        empty = np.add.reduceat(column.is_valid().to_numpy(zero_copy_only=False).astype(np.int64), starts) == 0
+        return pa.array((high << 32) | (low & 0xFFFFFFFF), mask=empty)
 
     def _with_inserted(self, rows: pa.RecordBatch, bins: Ints) -> Iterator[pa.RecordBatch]:
         """The rows, with one of missing values for each interval between them; the first gap is to the batch before."""

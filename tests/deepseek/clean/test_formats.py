@@ -106,11 +106,51 @@ def test_a_column_that_turns_to_text_is_told_with_its_row(write):
     assert source.notes[0].startswith("Column 'x' holds numbers until row 11, which holds 'broken'")
 
 
-def test_json_that_changes_type_is_named_by_its_row(write):
-    error = fault(write('{"a": 1}\n{"a": 2}\n{"a": "three"}\n'))
-    assert error.code == "column_changes_type"
-    assert "until row 3" in error.message
-    assert fault(write('{"a": 1}\n{"a": 2\n')).message == "Row 2 is no JSON object."
+@pytest.mark.parametrize("block", [10, 25, 10**6])
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("1", '"three"', ("a number", "a text")),
+        ("1.5", "true", ("a number", "true or false")),
+        ('"2024-01-01"', "3", ("a text", "a number")),
+        ("false", '"2024-01-01"', ("true or false", "a text")),
+        ("1", "[1]", ("a number", "a list or an object")),
+    ],
+)
+def test_json_that_changes_type_is_named_by_its_row(write, block, before, after, told):
+    rows = ['{"b": 1}', '{"a": null}', *[f'{{"a": {before}}}'] * 7, f'{{"a": {after}}}', '{"b": 2}']
+    error = fault(write("\n".join(rows)), block=block)
+    assert (error.code, error.field, error.limit) == ("column_changes_type", "inputs/table", "one type in each column")
+    assert error.message == f"The column 'a' holds {told[0]} until row 10, which holds {told[1]}."
+    assert error.value == str(json.loads(after))
+
+
+@pytest.mark.parametrize("block", [10, 10**6])
+def test_numbers_and_texts_may_change_their_form_from_block_to_block(write, block):
+    numbers, texts = ["1", "1.5", "null", "2"], ['"2024-01-01"', '"x"', "null", '"2024-01-02"']
+    rows = [f'{{"a": {number}, "t": {text}}}' for number, text in zip(numbers, texts, strict=True)]
+    found = table_of(write("\n".join(rows)), block=block)
+    assert found.column("a").to_pylist() == [1.0, 1.5, None, 2.0]
+    assert [value and str(value)[:10] for value in found.column("t").to_pylist()] == [json.loads(one) for one in texts]
+
+
+@pytest.mark.parametrize("block", [10, 10**6])
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"a": 2', "Row 4 is no JSON object."),
+        ("[2]", "Row 4 is no JSON object."),
+        ('{"a": 2, "a": 3}', "Row 4 cannot be read: JSON parse error: Column(/a) was specified twice."),
+        ('{"a": 1e999}', "Row 4 cannot be read: JSON parse error: Number too big"),
+    ],
+)
+def test_broken_json_is_named_by_its_row(write, block, line, told):
+    error = fault(write("\n".join(['{"a": 1}'] * 2 + ["", '{"a": 1}', line, '{"a": 1}'])), block=block)
+    assert (error.code, error.value) == ("broken_json", line)
+    assert error.message.startswith(told)
+
+
+def test_json_of_lists_is_refused(write):
     assert fault(write('{"a": [1]}\n')).code == "nested_column"
 
 

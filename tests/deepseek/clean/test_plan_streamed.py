@@ -115,6 +115,43 @@ def test_any_plan_on_any_table(drawn, steps, size):
         assert cut.column(ORIGIN).to_pylist() == origins
 
 
+class Noting(TableBatches):
+    """A table that notes which columns are read of it."""
+
+    def __init__(self, table, noted):
+        super().__init__(table, 4)
+        self.noted = noted
+
+    def only(self, names):
+        return Noting(self.table.select(names), self.noted)
+
+    def __iter__(self):
+        self.noted.append(self.schema.names)
+        return super().__iter__()
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"),
+    [
+        ([{"kind": "filter", "conditions": [{"column": "k", "op": "gt", "value": "-2"}]}], ["x", "k"]),
+        ([{"kind": "fill_forward", "limit": 2}], ["x"]),
+        ([{"kind": "drop_missing", "columns": ["t"]}, {"kind": "fill_forward"}], ["x", "t"]),
+    ],
+)
+def test_a_look_ahead_leaves_other_columns_unread(steps, wanted):
+    """Fences need one column, and those that say which of its rows are there; the result is the same."""
+    rows = rows_of(
+        [{"x": float(n % 7), "k": n % 5 - 2, "t": "ab "[n % 3].strip() or None, "gap": 1} for n in range(40)]
+    )
+    table, noted = pa.Table.from_pylist(rows, SCHEMA), []
+    steps = [*steps, {"kind": "outliers", "columns": ["x"], "method": "iqr", "action": "cap", "threshold": 0.1}]
+    done = execute(CleanSpec(steps=steps).steps, Noting(table, noted), Around())
+    assert noted
+    assert all(names == wanted for names in noted)
+    assert pa.Table.from_batches(done.batches, done.batches.schema).equals(streamed(rows, steps, 4))
+    assert done.runners[0].rows_in == 40
+
+
 @pytest.mark.parametrize("kept", [0, 10**9])
 def test_on_the_disk_as_in_memory(tmp_path: Path, monkeypatch, kept):
     """The same result where every table that is kept goes to the disk, and every quantile takes several passes."""

@@ -1,5 +1,7 @@
 """Each kind of step on a small table: what it does, and what it refuses, by the pointer of its field."""
 
+from datetime import date
+
 import pyarrow as pa
 import pytest
 
@@ -178,3 +180,47 @@ def test_linear_along_a_column():
 def test_refusals_name_the_field_of_the_step(step, code, field):
     columns = {"x": [1.0, None], "t": ["a", "b"]}
     assert refused(columns, {"kind": "drop_missing", "columns": ["t"]}, step) == (code, field)
+
+
+DAY = date(2024, 1, 1)
+
+
+def regularised(kind, values, aggregate, days=None):
+    """A column of integers, all of one day unless `days` tells, brought to days."""
+    columns = {"d": pa.array(days or [DAY] * len(values)), "x": pa.array(values, kind)}
+    return done(columns, {"kind": "regularise", "column": "d", "aggregate": aggregate})["x"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (pa.int32(), [2**31 - 1, 2**31 - 1, None]),
+        (pa.int8(), [-128, -128]),
+        (pa.uint32(), [2**32 - 1, 1]),
+        (pa.int64(), [2**63 - 1, -(2**63), 2**63 - 1]),
+        (pa.int64(), [-(2**62), -(2**62)]),
+        (pa.uint64(), [2**63 - 2, 1]),
+    ],
+)
+def test_sums_of_integers_have_64_bits(kind, values):
+    assert regularised(kind, values, "sum") == [sum(value or 0 for value in values)]
+
+
+def test_a_sum_of_no_value_is_missing():
+    days = [DAY, date(2024, 1, 3), date(2024, 1, 3)]
+    assert regularised(pa.int16(), [None, 3, None], "sum", days) == [None, None, 3]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [(pa.int64(), [2**63 - 1, 1]), (pa.int64(), [-(2**63), -1]), (pa.uint64(), [2**63, 0]), (pa.uint64(), [2**64 - 1])],
+)
+def test_a_sum_beyond_64_bits_is_refused_by_its_interval(kind, values):
+    with pytest.raises(EngineError, match="the column 'x' in the interval from 2024-01-01 does not fit") as caught:
+        regularised(kind, values, "sum")
+    assert (caught.value.code, caught.value.field) == ("value_not_fit", "/steps/0/aggregate")
+
+
+@pytest.mark.parametrize(("aggregate", "wanted"), [("min", 5), ("max", 2**64 - 1)])
+def test_the_least_and_the_greatest_of_large_integers_are_exact(aggregate, wanted):
+    assert regularised(pa.uint64(), [2**64 - 1, 5, None, 2**64 - 2], aggregate) == [wanted]
