@@ -14,35 +14,56 @@ from apps.policy import allows
 from apps.registry import evaluation_reads as reads
 from apps.registry.comparison import range_of
 from apps.registry.evaluation_sets import reference
-from apps.registry.models import Evaluation, EvaluationSet, Model, ModelVersion, Variant
-from apps.registry.states import GATE_COLOURS, LET_THROUGH
+from apps.registry.models import Evaluation, EvaluationSet, Gate, Model, ModelVersion, ModelVersionQuerySet, Variant
+from apps.registry.states import GATE_COLOURS, LET_THROUGH, PRODUCTION
 from apps.registry.verdicts import Judged, Known, gates_of, judge, refusal
 from deepseek.evaluate.spec import METRICS, EvaluateSpec, metrics_of
 
 BARS = 24  # versions and variants that are drawn, the newest; what is in production is drawn beside them
+VERSIONS_OFFERED = 100  # to compare with, the newest; an older one is named by REST
 SHOWN = ("accuracy", "f1_macro", "auc", "rmse", "mae", "r2", "map", "mrr")  # beside the primary one, in the table
 
 
-def newest_version(model: Model) -> ModelVersion | None:
-    """The newest version that can be measured here: it is there still, and has a form that the plane can run."""
+def measurable(model: Model) -> ModelVersionQuerySet:
+    """Versions that can be measured here, the newest first: there still, and with a form that the plane can run."""
     forms = Exists(Variant.objects.filter(version=OuterRef("pk")))
-    return model.versions.filter(forms, deleted_at=None).select_related("model__project").order_by("-number").first()
+    return ModelVersion.objects.filter(forms, model=model, deleted_at=None).order_by("-number")
+
+
+def newest_version(model: Model) -> ModelVersion | None:
+    return measurable(model).select_related("model__project").first()
 
 
 # -- a model --------------------------------------------------------------------------------------------------------
-def baselines_context(actor: Actor, model: Model, query: Mapping[str, str], production: int | None) -> dict[str, Any]:
-    """The tab of a model: sets that fit it, one of them drawn over its versions, its gates, and the forms."""
+def baselines_context(
+    actor: Actor,
+    model: Model,
+    query: Mapping[str, str],
+    production: int | None,
+    refused_gate: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The tab of a model: sets that fit it, one of them drawn over its versions, its gates, and the forms.
+
+    The form of a gate is filled with what was refused, or from the gate that `gate` of the query or the set and the
+    metric name."""
     newest = newest_version(model)
     gates = gates_of(model.pk)
     sets = reads.sets_for(actor, model, newest, gates)
-    wanted = query.get("set") or next((reference(gate.set) for gate in gates), "")  # what decides, unless asked
+    asked = refused_gate or query
+    edited = next((gate for gate in gates if str(gate.pk) == asked.get("gate") and gate.set in sets), None)
+    deciding = [edited] if edited else gates
+    wanted = asked.get("set") or next((reference(gate.set) for gate in deciding), "")  # what decides, unless asked
     chosen = next((one for one in sets if reference(one) == wanted), next(iter(sets), None))
     known = list(metrics_of(chosen.task, EvaluateSpec(**chosen.spec))) if chosen else []
-    metric = query.get("metric", "")
+    metric = asked.get("metric", edited.metric if edited else "")
     metric = metric if metric in known else chosen.primary_metric if chosen else ""
     lines = reads.over_versions(actor, model, chosen, production) if chosen else []
     found = [(number, one) for line in lines for number, one in line.points]
     found.sort(key=lambda pair: (-pair[0], pair[1].variant_id))
+    may_set = allows(actor, "gate.set", model)
+    named = [gate for gate in gates if (gate.set, gate.metric, gate.variant) == (chosen, metric, "")]
+    form = refused_gate or gate_form_of(chosen, metric, edited or next(iter(named), None))
+    against = "" if form.get("field") == "baseline" else form.get("baseline", "")
     return {
         "sets": [{"ref": reference(one), "row": one} for one in sets],
         "chosen": chosen,
@@ -53,13 +74,38 @@ def baselines_context(actor: Actor, model: Model, query: Mapping[str, str], prod
         "chart": chart_of(found, metric, production),
         "columns": (columns := columns_of(found, metric)),
         "rows": [row_of(number, one, columns, production) for number, one in found],
-        "gates": [{"row": gate, "ref": reference(gate.set)} for gate in gates],
+        "gates": [{"row": gate, "ref": reference(gate.set), "fits": gate.set in sets} for gate in gates],
+        "gate_form": form,
+        "offered": versions_offered(model, against) if may_set and sets else [],
+        "most_offered": VERSIONS_OFFERED,
         "tasks": list(METRICS),
         "newest": newest,
         "tables": [(str(file.version_id), label_of(file)) for file in offered(actor, model.project)],
-        "may_set": allows(actor, "gate.set", model),
+        "may_set": may_set,
         "may_make": allows(actor, "evaluation_set.create", model),
     }
+
+
+def gate_form_of(on: EvaluationSet | None, metric: str, gate: Gate | None) -> dict[str, Any]:
+    """What the form of a gate begins with, as it is typed: what this gate asks for, or what a new one would."""
+    found = {"set": reference(on) if on else "", "metric": metric, "baseline": PRODUCTION}
+    if gate is None:
+        return found | {"gate": "", "variant": "", "margin": "0", "confidence": "95", "guard_slices": ""}
+    return found | {
+        "gate": gate.pk,
+        "variant": gate.variant,
+        "baseline": str(gate.baseline.number) if gate.baseline else PRODUCTION,
+        "margin": repr(gate.margin).removesuffix(".0"),
+        "confidence": f"{100 * gate.confidence:.12g}",
+        "guard_slices": "true" if gate.guard_slices else "",
+    }
+
+
+def versions_offered(model: Model, chosen: str) -> list[str]:
+    """Numbers of versions to compare with: the newest, and behind them the one that is chosen, however old."""
+    numbers = [str(number) for number in measurable(model).values_list("number", flat=True)[:VERSIONS_OFFERED]]
+    lacks = chosen.isascii() and chosen.isdigit() and chosen not in numbers
+    return [*numbers, chosen] if lacks else numbers
 
 
 def filters_of(

@@ -12,15 +12,20 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
 from apps.datasets.models import DatasetVersion
 from apps.errors import Conflict, Invalid, NotFound, PlaneError
 from apps.jobs.views import within
 from apps.registry import reads
 from apps.registry.evaluation_sets import find_set
+from apps.registry.models import Model, ModelVersion
 from apps.registry.services import evaluations as services
+from apps.registry.states import PRODUCTION
 from apps.registry.views import model_answer, version_answer, why_of
 
 WRONG = (Conflict, Invalid, NotFound)
+GATE_FIELDS = ("set", "metric", "variant", "baseline", "margin", "confidence")  # what is wrong stands beside these
 
 
 @require_POST
@@ -94,10 +99,13 @@ def set_gate(request: HttpRequest, project: str, name: str) -> HttpResponse:
             margin=number_of("margin", typed.get("margin") or "0"),
             confidence=number_of("confidence", typed.get("confidence") or "95") / 100,
             variant=typed.get("variant", ""),
+            baseline=baseline_of(actor, where, model, typed.get("baseline", "")),
             guard_slices=bool(typed.get("guard_slices")),
+            seen=whole_number(typed.get("gate", "")) or 0,
         )
     except WRONG as error:
-        return again(request, actor, model, error, {"refused_gate": {**typed, "why": why_of(error)}})
+        refused = {**typed, "why": why_of(error), "field": error.field if error.field in GATE_FIELDS else ""}
+        return again(request, actor, model, error, {"refused_gate": refused})
     messages.success(request, _("The gate stands: every request for a promotion is measured by it."))
     return redirect("registry:baselines", project=where.slug, name=name)
 
@@ -118,6 +126,23 @@ def remove_gate(request: HttpRequest, project: str, name: str, pk: int) -> HttpR
 # -- what was typed -------------------------------------------------------------------------------------------------
 def typed_of(request: HttpRequest) -> dict[str, str]:
     return {name: str(value).strip()[:600] for name, value in request.POST.items() if name != "csrfmiddlewaretoken"}
+
+
+def baseline_of(actor: Actor, where: Project, model: Model, text: str) -> ModelVersion | None:
+    """The version to compare with, by its number; None for whichever is in production. Invalid for anything else."""
+    if text == PRODUCTION:
+        return None
+    if number := whole_number(text):
+        try:
+            return reads.get_version(actor, where, model.name, str(number))
+        except (Invalid, NotFound) as error:
+            raise Invalid(error.message, field="baseline") from error
+    raise Invalid(_("Choose production or a version to compare with."), field="baseline")
+
+
+def whole_number(text: str) -> int | None:
+    """What the digits say, as far as they may be a number of a row; else None."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None
 
 
 def number_of(field: str, text: str) -> float:

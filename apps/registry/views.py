@@ -70,7 +70,7 @@ def model_answer(
         context, status = context | table.context(), table.status if table.wrong else status
     elif tab == "baselines":
         production = context["move"].to_version.number if context["move"] else None
-        context |= baselines_context(actor, model, request.GET, production)
+        context |= baselines_context(actor, model, request.GET, production, context.get("refused_gate"))
     elif tab == "history":
         context |= {"moves": reads.moves_of(actor, model), "aliases": reads.aliases_of(actor, model)}
     else:

@@ -34,6 +34,10 @@ class GroupSerializer(serializers.Serializer[dict[str, object]]):
 class SearchSerializer(serializers.Serializer[dict[str, object]]):
     q = serializers.CharField()
     groups = GroupSerializer(many=True)
+    left_out = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Projects where only numbers, digests and whole names were looked up: search them one by one.",
+    )
 
 
 PARAMETERS = [
@@ -59,4 +63,4 @@ class SearchView(APIView):
             {"kind": group.kind, "hits": [hit.as_dict() for hit in group.hits], "more": group.more}
             for group in found.groups
         ]
-        return Response({"q": found.text, "groups": groups})
+        return Response({"q": found.text, "groups": groups, "left_out": found.left_out})

@@ -68,6 +68,7 @@ class Group:
 class Found:
     text: str = ""
     groups: list[Group] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)  # projects where nothing was looked for by a part of its name
 
     @property
     def count(self) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from django.db.models import Case, F, Q, QuerySet, When
+from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, When
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from apps.accounts.models import Membership, User
+from apps.accounts.models import Membership, Project, User
 from apps.actors import Actor
 from apps.approvals.models import Approval
 from apps.datasets.models import Dataset
@@ -22,7 +22,7 @@ from apps.registry.models import Model
 from controlplane.search import said
 from controlplane.search.asked import Asked
 from controlplane.search.hits import Hit
-from controlplane.search.scope import READ, Floors, above, slug_of
+from controlplane.search.scope import READ, Places, above
 
 NAME_END = "z" * 50  # behind every name that begins so, whatever the database's collation
 
@@ -47,31 +47,32 @@ def numbered(asked: Asked, kind: str) -> Q | None:
     return Q(pk=asked.number) if asked.number and asked.kind in ("", kind) else None
 
 
-def wanted_rows(rows: QuerySet[Any], asked: Asked, kind: str, read: Q, match: Q) -> QuerySet[Any] | None:
-    """The rows of a numbered kind: by number, or by words among those that are read; None: of another kind."""
+def numbered_rows(rows: QuerySet[Any], asked: Asked, kind: str, read: Q, match: Q, limit: int) -> list[Any]:
+    """The newest of a numbered kind that fit among those that are read; before them the one with the number, however
+    old. None of another kind."""
     number = numbered(asked, kind)
     if asked.kind:
-        return rows.filter(number) if number is not None else None
-    by_words = read & match
-    return rows.filter(number | by_words if number is not None else by_words)
+        return list(rows.filter(number)) if number is not None else []
+    order = ("-created_at", "-pk")
+    newest = rows.filter(read & match).order_by(*order)
+    if number is None:
+        return list(newest[:limit])
+    either = any_of(rows, newest.values("pk")[:limit], rows.filter(number).values("pk"))
+    return list(either.order_by(Case(When(number, then=0), default=1), *order)[:limit])
 
 
-def numbers_first(rows: QuerySet[Any], asked: Asked, limit: int) -> list[Any]:
-    """The newest first; before them the one that was named by its number, however old."""
-    if asked.number is None:
-        return list(rows.order_by("-created_at", "-pk")[:limit])
-    named_so = Case(When(pk=asked.number, then=0), default=1)
-    return list(rows.order_by(named_so, "-created_at", "-pk")[:limit])
+def any_of(rows: QuerySet[Any], *parts: QuerySet[Any]) -> QuerySet[Any]:
+    """The rows that some part has the keys of. Each part goes by an index of its own: for all of them at once SQLite
+    would walk the whole table."""
+    keys = [rows.model.objects.filter(pk__in=part).values("pk") for part in parts]  # type: ignore[attr-defined]
+    return rows.filter(pk__in=keys[0].union(*keys[1:]))
 
 
-def jobs(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+def jobs(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:
     match = all_words(asked, "name", whole=("kind", "state", "requester"))
-    rows = wanted_rows(in_places(Job, actor, places), asked, "job", above(places, "job"), match)
-    if rows is None:
-        return
-    columns = ("pk", "project_id", "kind", "name", "state", "requester")
-    for job in numbers_first(rows.only(*columns), asked, limit):
-        yield hit_of_job(job, slug_of(places, job.project_id), exact=job.pk == asked.number)
+    rows = in_places(Job, actor, places).only("pk", "project_id", "kind", "name", "state", "requester")
+    for job in numbered_rows(rows, asked, "job", above(places, "job"), match, limit):
+        yield hit_of_job(job, places.slug_of(job.project_id), exact=job.pk == asked.number)
 
 
 def hit_of_job(job: Job, slug: str, *, exact: bool = False, text: str = "") -> Hit:
@@ -86,13 +87,11 @@ def hit_of_job(job: Job, slug: str, *, exact: bool = False, text: str = "") -> H
     )
 
 
-def pipelines(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+def pipelines(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:
     match = all_words(asked, "name", whole=("template", "requester"))
-    rows = wanted_rows(in_places(Pipeline, actor, places), asked, "pipeline", above(places, "pipeline"), match)
-    if rows is None:
-        return
-    for row in numbers_first(rows.defer("document"), asked, limit):
-        slug = slug_of(places, row.project_id)
+    rows = in_places(Pipeline, actor, places).defer("document")
+    for row in numbered_rows(rows, asked, "pipeline", above(places, "pipeline"), match, limit):
+        slug = places.slug_of(row.project_id)
         yield Hit(
             kind="pipeline",
             title=str(row),
@@ -103,13 +102,11 @@ def pipelines(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) 
         )
 
 
-def approvals(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+def approvals(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:
     match = all_words(asked, "title", whole=("state", "requester"))
-    rows = wanted_rows(in_places(Approval, actor, places), asked, "approval", above(places, "approval"), match)
-    if rows is None:
-        return
-    for row in numbers_first(rows.defer("facts", "void_changes"), asked, limit):
-        slug = slug_of(places, row.project_id)
+    rows = in_places(Approval, actor, places).defer("facts", "void_changes")
+    for row in numbered_rows(rows, asked, "approval", above(places, "approval"), match, limit):
+        slug = places.slug_of(row.project_id)
         yield Hit(
             kind="approval",
             title=str(row),
@@ -121,7 +118,7 @@ def approvals(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) 
         )
 
 
-def runs(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+def runs(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:
     if asked.kind:
         return
     whole = ("kind", "state", "created_by")
@@ -135,22 +132,30 @@ def runs(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> It
     wanted &= above(places, "run", "started_at")
     columns = ("pk", "project_id", "name", "kind", "state", "created_by")
     order = ("-started_at", "-pk")
-    first = Run.objects.visible_to(actor).active().filter(wanted).order_by(*order).values("pk")[:limit]
-    found = Run.objects.filter(pk__in=first).only(*columns).order_by(*order)  # the reason of these alone is read
-    for run in found.annotate(why=said.reason(asked)):
+    active = Run.objects.visible_to(actor).active()
+    first = active.filter(wanted).order_by(*order).values("pk")[:limit]
+    # The whole name by its index, however old and wherever: one of each project, for the newest would have all be read.
+    same = active.filter(project=OuterRef("pk"), name=asked.text).order_by("name", "pk").values("pk")[:1]
+    called_so = Project.objects.visible_to(actor).filter(places.here("pk")).annotate(run=Subquery(same))
+    found = any_of(Run.objects.all(), first, called_so.values("run")).only(*columns)
+    called_first = Case(When(name=asked.text, then=0), default=1)
+    found = found.annotate(why=said.reason(asked))  # of these alone it is read
+    for run in found.order_by(called_first, *order)[:limit]:
         by_name = all(word.lower() in run.name.lower() for word in asked.words)
-        yield hit_of_run(run, slug_of(places, run.project_id), text="" if by_name else run.why or "")
+        yield hit_of_run(run, places.slug_of(run.project_id), text="" if by_name else run.why or "")
 
 
-def experiments(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
-    """By the beginning of the name over its index, by a part of it among the newest."""
+def experiments(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:
+    """By the beginning of the name over its index, by a part of it among the newest. The whole name comes first."""
     if asked.kind:
         return
     begins = Q(name__gte=asked.text, name__lte=asked.text + NAME_END, name__startswith=asked.text)
-    match = begins | (above(places, "experiment") & all_words(asked, "name"))
-    rows = in_places(Experiment, actor, places).active().filter(match)
-    for row in rows.order_by("-created_at", "-pk")[:limit]:
-        slug = slug_of(places, row.project_id)
+    whole = Case(When(name=asked.text, then=0), default=1)
+    rows, order = in_places(Experiment, actor, places).active(), (whole, "-created_at", "-pk")
+    part = rows.filter(above(places, "experiment"), all_words(asked, "name")).order_by(*order).values("pk")[:limit]
+    start = rows.filter(begins).order_by(*order).values("pk")[:limit]
+    for row in any_of(rows, part, start).order_by(*order)[:limit]:
+        slug = places.slug_of(row.project_id)
         where = f"{reverse('experiments:list', args=[slug])}?experiment={row.number}"
         by = _("by %(who)s") % {"who": row.created_by}
         yield Hit(kind="experiment", title=row.name, text=by, url=where, project=slug)
@@ -161,13 +166,13 @@ def there(rows: QuerySet[LoggedModel]) -> QuerySet[LoggedModel]:
     return rows.filter(deleted_at=None, experiment__deleted_at=None)
 
 
-def logged_models(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+def logged_models(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:
     if asked.kind:
         return
     rows = there(LoggedModel.objects.visible_to(actor)).filter(above(places, "logged_model"))
     rows = rows.filter(all_words(asked, "name", whole=("model_type", "created_by")))
     for row in rows.order_by("-created_at", "-pk")[:limit]:
-        yield hit_of_logged(row, slug_of(places, row.project_id))
+        yield hit_of_logged(row, places.slug_of(row.project_id))
 
 
 def hit_of_logged(model: LoggedModel, slug: str, *, exact: bool = False, text: str = "") -> Hit:
@@ -193,23 +198,23 @@ def hit_of_run(run: Run, slug: str, *, exact: bool = False, text: str = "") -> H
     )
 
 
-def named(table: Any, actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> list[Any]:
-    """Datasets or models: by the beginning of the name over an index, by a part of it among the newest."""
+def named(table: Any, actor: Actor, places: Places, asked: Asked, limit: int) -> list[Any]:
+    """Datasets or models: by the beginning of the name over an index, by a part of it among the newest. The whole name
+    comes first."""
     rows = in_places(table, actor, places)
     begins = (asked.name or asked.text).lower()
     prefix = Q(name__gte=begins, name__lte=begins + NAME_END, name__startswith=begins)
-    recent = Q(pk__in=in_places(table, actor, places).order_by("-pk").values("pk")[:READ])
+    read = rows.filter(project__in=[place.project for place in places.read])
+    recent = Q(pk__in=read.order_by("-pk").values("pk")[:READ])
     match = all_words(asked, "name", "description")
-    if asked.version is not None:
-        match |= Q(name=asked.name)
-    found = rows.filter(prefix | (recent & match)).order_by(F("name"))[:limit]
-    return sorted(found, key=lambda row: (row.name != begins, not row.name.startswith(begins)))
+    rank = Case(When(name=begins, then=0), When(name__startswith=begins, then=1), default=2)
+    return list(rows.filter(prefix | (recent & match)).order_by(rank, "name")[:limit])
 
 
-def versions_of(kind: str, page: str, version_page: str, rows: list[Any], places: Sequence[Floors], asked: Asked):  # type: ignore[no-untyped-def]
+def versions_of(kind: str, page: str, version_page: str, rows: list[Any], places: Places, asked: Asked):  # type: ignore[no-untyped-def]
     """A hit for each dataset or model; for the version that was asked for, its own page before it."""
     for row in rows:
-        slug = slug_of(places, row.project_id)
+        slug = places.slug_of(row.project_id)
         if asked.version is not None and row.name == asked.name and 0 < asked.version <= row.versions_count:
             yield Hit(
                 kind=kind,
@@ -229,20 +234,20 @@ def versions_of(kind: str, page: str, version_page: str, rows: list[Any], places
         )
 
 
-def datasets(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+def datasets(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:
     if not asked.kind:
         rows = named(Dataset, actor, places, asked, limit)
         yield from versions_of("dataset", "datasets:dataset", "datasets:version", rows, places, asked)
 
 
-def models(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+def models(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:
     if not asked.kind:
         rows = named(Model, actor, places, asked, limit)
         yield from versions_of("model", "registry:model", "registry:version", rows, places, asked)
         yield from said.of_models(actor, places, asked, limit)
 
 
-def nodes(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+def nodes(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:
     if asked.kind or not allows(actor, "node.view"):
         return
     rows = Node.objects.visible_to(actor).with_status().filter(all_words(asked, "name", "host"))
@@ -251,7 +256,7 @@ def nodes(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> I
         yield Hit(kind="node", title=node.name, text=node.host, url=where, state=node.status)  # type: ignore[attr-defined]
 
 
-def people(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+def people(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:
     """Everybody for the administrators; for members, who is in a project with them."""
     if asked.kind or actor.scopes is not None:  # no scope lets a token read of people
         return
@@ -261,20 +266,20 @@ def people(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> 
             page = reverse("accounts:person", args=[user.username])
             yield Hit(kind="person", title=user.username, text=user.name, url=page)
         return
-    mine = [place.project for place in places if place.project in actor.project_ids]
+    mine = actor.project_ids & places.slugs.keys()
     members = Membership.objects.filter(project__in=mine, user__isnull=False).select_related("user")
     rows = members.filter(all_words(asked, "user__username", "user__name")).order_by("user__username")
     seen: dict[User, str] = {}
     for member in rows[: limit * 4]:  # one row for each role and project
         if member.user is not None:
-            seen.setdefault(member.user, slug_of(places, member.project_id))
+            seen.setdefault(member.user, places.slug_of(member.project_id))
     for user, slug in list(seen.items())[:limit]:
         page = reverse("accounts:members", args=[slug])
         yield Hit(kind="person", title=user.username, text=user.name, url=page, project=slug)
 
 
-def in_places(table: Any, actor: Actor, places: Sequence[Floors]) -> Any:
-    return table.objects.visible_to(actor).filter(project__in=[place.project for place in places])
+def in_places(table: Any, actor: Actor, places: Places) -> Any:
+    return table.objects.visible_to(actor).filter(places.here())
 
 
 FINDERS = {

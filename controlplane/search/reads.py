@@ -11,7 +11,7 @@ from controlplane.search import digests
 from controlplane.search.asked import Asked, read
 from controlplane.search.hits import GROUPS, SHOWN, SHOWN_ALONE, Found, Hit, grouped
 from controlplane.search.names import FINDERS
-from controlplane.search.scope import Floors, floors
+from controlplane.search.scope import Places, places_of
 
 LEAST = 2  # letters: one letter is in almost every name
 
@@ -29,11 +29,11 @@ def search(actor: Actor, text: str, *, project: Project | None = None, kind: str
     if not asked.number and len(asked.text) < LEAST:
         return Found(text=asked.text)
     limit = SHOWN_ALONE if kind else SHOWN
-    places = floors(actor, project)
+    places = places_of(actor, project)
     recorded = actor.system_role is SystemRole.AUDITOR
     hits = find(actor, places, asked, kinds_of(kind, without=("approval",) if recorded and typing else ()), limit)
     groups = [group for group in grouped(hits, limit) if kind in ("", group.kind)]
-    found = Found(text=asked.text, groups=groups)
+    found = Found(text=asked.text, groups=groups, left_out=places.left_out)
     if recorded and any(group.kind == "approval" for group in groups):
         record(actor=actor, action="approval.view", after={"search": asked.text})
     return found
@@ -43,7 +43,7 @@ def kinds_of(kind: str, *, without: tuple[str, ...]) -> list[str]:
     return [each for each in FINDERS if kind in ("", each) and each not in without]
 
 
-def find(actor: Actor, places: list[Floors], asked: Asked, kinds: list[str], limit: int) -> list[Hit]:
+def find(actor: Actor, places: Places, asked: Asked, kinds: list[str], limit: int) -> list[Hit]:
     """By digest first; by name where nothing has that digest, and first of all where it may be a word."""
     by_digest = digests.find(actor, places, asked, limit) if asked.digest and not asked.is_word else []
     if by_digest:

@@ -5,7 +5,7 @@ Whose keys and values are read, scope.py bounds: each run, model or version that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from django.db.models import CharField, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
@@ -19,7 +19,7 @@ from apps.experiments.models import RunParam, RunTag
 from apps.registry.models import Model, ModelVersion
 from controlplane.search.asked import Asked
 from controlplane.search.hits import Hit
-from controlplane.search.scope import VERSIONS, Floors, above, slug_of
+from controlplane.search.scope import VERSIONS, Places, above
 
 SHOWN = 100  # characters of a value
 TABLES: dict[str, Any] = {"param": RunParam, "tag": RunTag}
@@ -73,14 +73,16 @@ def reason(asked: Asked) -> Coalesce:
 
 
 # -- models and versions --------------------------------------------------------------------------------------------
-def of_models(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) -> Iterator[Hit]:
+def of_models(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:
     """Models by their tags, versions by their tags and by the aliases that point to them. One query."""
-    seen = Model.objects.visible_to(actor).filter(above(places, "model", "touched_at"))
+    every = Model.objects.visible_to(actor).filter(places.here())
+    seen = every.filter(above(places, "model", "touched_at"))
     versions = ModelVersion.objects.visible_to(actor).filter(
         above(places, "versioned", "touched_at", behind="model__"), model__deleted_at=None
     )
     newest = versions.filter(number__gt=F("model__versions_count") - VERSIONS)
-    pointed = seen.filter(alias_asked(asked), aliases__version__deleted_at=None)
+    # A whole name is looked up by its index, wherever the model is.
+    pointed = (every if asked.alias else seen).filter(alias_asked(asked), aliases__version__deleted_at=None)
     wanted = [part(pointed, number="aliases__version__number", key="aliases__name")]
     if asked.of != "param":
         wanted.append(part(seen.filter(tag_asked(asked)), key="tags__key", value="tags__value"))
@@ -88,7 +90,7 @@ def of_models(actor: Actor, places: Sequence[Floors], asked: Asked, limit: int) 
         wanted.append(part(tagged, model="model__", number="number", key="tags__key", value="tags__value"))
     rows = wanted[0].union(*wanted[1:], all=True)
     for project_id, name, number, key, value in rows.order_by("name_of", "-number_of", "key_of")[:limit]:
-        slug = slug_of(places, project_id)
+        slug = places.slug_of(project_id)
         page = ("registry:version", [slug, name, number]) if number else ("registry:model", [slug, name])
         yield Hit(
             kind="model",

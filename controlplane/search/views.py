@@ -17,6 +17,7 @@ from controlplane.search.hits import SHOWN_ALONE, Found, Group
 from controlplane.search.reads import search as find
 from controlplane.search.scope import READ, READ_SAID
 
+LEFT_SHOWN = 12  # of the projects in whose names was not read
 # Kind -> the list's address and the name of its filter, where a list can be filtered by what was typed.
 LISTS = {
     "job": ("jobs:list", "name"),
@@ -43,7 +44,7 @@ def search(request: HttpRequest) -> HttpResponse:
         return redirect(found.one.url)
     call = f"{reverse('api-search')}?{urlencode({'q': found.text})}"
     context |= {"call": call, "within": project, "kind": ask("kind", ""), "read": READ, "most": SHOWN_ALONE}
-    context["read_said"] = READ // READ_SAID
+    context |= {"read_said": READ // READ_SAID, "left_shown": LEFT_SHOWN}
     return render(request, "search/search.html", {"nav": "", **context})
 
 

@@ -130,7 +130,8 @@ def _json_fault(data: bytes, row: int, kinds: Mapping[str, str], schema: pa.Sche
 
     # Every line is an object of its own for Python, not for Arrow: a name stands twice in it, for instance.
     first = bisect_left(range(1, len(lines)), True, key=lambda count: bool(fault(count)))
-    return _broken(f"Row {row + first + 1} cannot be read: {fault(first + 1)}.", lines[first])
+    number, why = row + first + 1, fault(first + 1)
+    return _broken(f"Row {number} cannot be read: {why}.", lines[first])
 
 
 def _broken(message: str, line: bytes) -> EngineError:

@@ -273,11 +273,13 @@ def set_gate(
     variant: str = "",
     baseline: ModelVersion | None = None,
     guard_slices: bool = False,
+    seen: int | None = None,
 ) -> Gate:
     """Ask of every version of the model not to be worse than the baseline (None: production) by more than `margin`.
 
-    A gate on the same set, metric and variant is replaced. Raises Invalid for a metric that the set has not, or a
-    margin or confidence outside its limits.
+    A gate on the same set, metric and variant is replaced; Conflict where it is not the one that was `seen` (its key, 0
+    for none). Raises Invalid for a metric that the set has not, a baseline that is no version of the model, or a margin
+    or confidence outside its limits.
     """
     policy.require(actor, "gate.set", model)
     metric = metric or on.primary_metric
@@ -295,12 +297,23 @@ def set_gate(
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=model.pk)
         current = Gate.objects.filter(model=model, removed_at=None)
-        replaced = current.filter(set=on, metric=metric, variant=variant).first()
+        if baseline is not None and not model.versions.filter(pk=baseline.pk, deleted_at=None).exists():
+            raise Invalid(f"{model} has no version {baseline.number} to compare with.", field="baseline")
+        same = current.filter(set=on, metric=metric, variant=variant)
+        replaced = same.select_related("set", "model", "baseline").first()
+        if replaced is not None and seen not in (None, replaced.pk):
+            against = f"v{replaced.baseline.number}" if replaced.baseline else "production"
+            raise Conflict(
+                f"A gate on {reference(on)}, {metric} stands already, against {against}.",
+                code="gate_stands",
+                field="gate",
+                hint="Edit that one in the list of gates.",
+            )
         if replaced is None and current.count() >= MOST_GATES:
             raise Conflict(
                 f"{model} has {MOST_GATES} gates.", code="too_many_gates", field="gates", hint="Lift one of them first."
             )
-        current.filter(set=on, metric=metric, variant=variant).update(removed_at=timezone.now())
+        same.update(removed_at=timezone.now())
         gate = Gate.objects.create(
             model=model,
             set=on,

@@ -1,4 +1,5 @@
 import pytest
+from django.utils import timezone
 
 from apps.audit.models import AuditRecord
 from apps.errors import Conflict, Invalid, NotFound, PlaneError, Refused
@@ -128,6 +129,27 @@ def test_a_gate_with_a_bad_value_is_named(asked, field, registered, a_set, gate)
     with pytest.raises(PlaneError) as caught:
         gate(registered().model, a_set(), **asked)
     assert caught.value.field == field
+    assert not Gate.objects.exists()
+
+
+def test_a_gate_is_replaced_only_where_it_was_seen(registered, a_set, gate):
+    model, on = registered().model, a_set()
+    first = gate(model, on, seen=0)
+    with pytest.raises(Conflict) as caught:
+        gate(model, on, margin=0.2, seen=0)
+    assert caught.value.code == "gate_stands"
+    assert gate(model, on, margin=0.2, seen=first.pk).margin == 0.2
+
+
+def test_a_baseline_is_a_version_of_the_model_that_is_there(registered, a_set, gate):
+    version, on, other = registered(), a_set(), registered(name="other")
+    gone = registered()
+    gone.deleted_at = timezone.now()
+    gone.save()
+    for baseline in (other, gone):
+        with pytest.raises(Invalid) as caught:
+            gate(version.model, on, baseline=baseline)
+        assert caught.value.field == "baseline"
     assert not Gate.objects.exists()
 
 

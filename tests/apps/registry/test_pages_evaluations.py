@@ -1,4 +1,5 @@
 import html
+import re
 
 import pytest
 from django.db import connection
@@ -116,7 +117,7 @@ def test_a_table_that_is_none_is_refused(data, web, engineer, registered):
 
 def test_gates_by_form(web, approver, engineer, registered, a_set):
     registered(), a_set()
-    sent = {"set": "later-r1", "metric": "mae", "margin": "much"}
+    sent = {"set": "later-r1", "metric": "mae", "margin": "much", "baseline": "production"}
     answer = web(approver).post(f"{M}/gates", sent)
     assert answer.status_code == 422
     assert "much is no number." in text_of(answer)
@@ -127,6 +128,73 @@ def test_gates_by_form(web, approver, engineer, registered, a_set):
     assert web(approver).post(f"{M}/gates/{gate.pk}/remove", {"reason": ""}).status_code == 422
     assert web(approver).post(f"{M}/gates/{gate.pk}/remove", {"reason": "old"}).status_code == 302
     assert not Gate.objects.filter(removed_at=None).exists()
+
+
+@pytest.fixture
+def against_first(registered, a_set, gate):
+    """A gate against v1, as REST sets one; another stands before it."""
+    first, on = registered(), a_set()
+    registered()
+    gate(first.model, on, metric="rmse")
+    return gate(first.model, on, metric="mae", baseline=first, margin=0.05, confidence=0.975, guard_slices=True)
+
+
+def form_of(text):
+    """{name: value} of what the form of a gate is filled with."""
+    form = text[text.index(f'action="{M}/gates"') :].partition("</form>")[0]
+    found = dict(re.findall(r'<input[^>]* name="(\w+)"[^>]* value="([^"]*)"', form))
+    for name, options in re.findall(r'<select[^>]* name="(\w+)"[^>]*>(.*?)</select>', form):
+        every = re.findall(r"<option([^>]*)>([^<]*)", options)
+        attributes, word = next((one for one in every if " selected" in one[0]), every[0])
+        value = re.search(r'value="([^"]*)"', attributes)
+        found[name] = value[1] if value else word
+    return {name: value for name, value in found.items() if name != "csrfmiddlewaretoken"}
+
+
+def test_a_gate_that_is_edited_keeps_its_baseline(web, approver, against_first):
+    client = web(approver)
+    text = text_of(client.get(f"{M}/baselines"))
+    assert f'href="?gate={against_first.pk}#gf"' in text
+    filled_in = form_of(text_of(client.get(f"{M}/baselines?gate={against_first.pk}")))
+    assert (filled_in["metric"], filled_in["baseline"], filled_in["confidence"]) == ("mae", "1", "97.5")
+    assert client.post(f"{M}/gates", filled_in | {"margin": "0.5", "guard_slices": "true"}).status_code == 302
+    now = Gate.objects.get(metric="mae", removed_at=None)
+    assert (now.baseline, now.margin, now.confidence) == (against_first.baseline, 0.5, 0.975)
+
+
+def test_the_set_and_the_metric_that_are_shown_fill_the_form_from_their_gate(web, approver, against_first):
+    text = text_of(web(approver).get(f"{M}/baselines?set=later-r1&metric=mae"))
+    assert (form_of(text)["baseline"], form_of(text)["margin"]) == ("1", "0.05")
+
+
+def test_a_gate_that_was_not_looked_at_is_not_replaced(web, approver, against_first):
+    sent = {"set": "later-r1", "metric": "mae", "margin": "1", "baseline": "production"}
+    answer = web(approver).post(f"{M}/gates", sent)
+    assert answer.status_code == 409
+    assert "A gate on later-r1, mae stands already, against v1." in text_of(answer)
+    assert Gate.objects.get(metric="mae").removed_at is None
+
+
+@pytest.mark.parametrize("baseline", ["", "planet", "0", "9", "9" * 12, "²"])
+def test_a_baseline_that_is_none_is_refused_beside_its_field(baseline, web, approver, against_first):
+    sent = {"set": "later-r1", "metric": "mae", "gate": str(against_first.pk), "baseline": baseline}
+    answer = web(approver).post(f"{M}/gates", sent)
+    assert answer.status_code == 422
+    assert 'id="g-baseline-e" role="alert"' in answer.content.decode()
+    assert form_of(text_of(answer))["baseline"] == ""
+    assert Gate.objects.filter(removed_at=None, metric="mae").get() == against_first
+
+
+def test_an_old_baseline_is_offered_behind_the_newest(web, approver, against_first, monkeypatch):
+    monkeypatch.setattr("apps.registry.evaluation_pages.VERSIONS_OFFERED", 1)
+    client = web(approver)
+    new = text_of(client.get(f"{M}/baselines"))
+    assert '<option value="2">v2' in new
+    assert '<option value="1">v1' not in new
+    assert "The newest 1 versions" in new
+    assert form_of(text_of(client.get(f"{M}/baselines?gate={against_first.pk}")))["baseline"] == "1"
+    sent = {"set": "later-r1", "metric": "mae", "gate": str(against_first.pk), "baseline": "1", "margin": "much"}
+    assert form_of(text_of(client.post(f"{M}/gates", sent)))["baseline"] == "1"
 
 
 def test_the_approval_shows_the_gate(web, approver, actor_for, engineer, registered, approved, a_set, gate, measure):
