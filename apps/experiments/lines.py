@@ -29,6 +29,7 @@ DRAWN_TOGETHER = 8000  # points of all lines of a page
 AXES = ("step", "relative", "time")
 ROUNDS = 2  # of looking how much a window holds: the buckets at its ends reach beyond it, finer ones by less
 
+WHERE = operator.itemgetter(0)
 Place = Callable[[Metric, int, datetime], float]
 """Where on the axis a point of a metric stands."""
 
@@ -79,14 +80,15 @@ def step_of(text: str, name: str) -> int | None:
 
 @dataclass(slots=True)
 class Line:
-    """A metric as a chart draws it. A value of None is a gap; `means` are (place, mean, points), to be smoothed."""
+    """A metric as a chart draws it, along the axis. A value of None is a gap; `means` are (place, mean, points), to be
+    smoothed.
+    """
 
     metric: Metric
     points: list[tuple[float, float | None]] = field(default_factory=list)
     means: list[tuple[float, float, int]] = field(default_factory=list)
     thinned: bool = False  # each pair of points is the lowest and the highest value of some steps
     odd: int = 0  # points that are NaN or infinite
-    steps: list[int] = field(default_factory=list)  # of the points
 
 
 def at_step(metric: Metric, step: int, at: datetime) -> float:
@@ -115,7 +117,8 @@ def lines_of(metrics: Sequence[Metric], *, place: Place = at_step, window: Windo
     for pk, step, value, at in points_in([metric for metric in metrics if metric.pk not in levels], window):
         add_point(lines[pk], place, step, value, at)
     for pk, buckets in buckets_in(metrics, levels, window).items():
-        for bucket in sorted(buckets, key=lambda one: one.first_step):
+        # Along the steps they follow each other by them; in time as they came, or what has no place is a gap elsewhere.
+        for bucket in sorted(buckets, key=lambda one: one.first_step) if place is at_step else buckets:
             add_bucket(lines[pk], place, bucket)
     for line in lines.values():
         close(line, place, window)
@@ -180,11 +183,12 @@ BUCKET = ("metric_id", *thinning.FIELDS)
 
 
 def buckets_in(metrics: Sequence[Metric], parts: Mapping[int, Part], window: Window) -> dict[int, list[Bucket]]:
+    """{metric: the buckets of its part}, as they came."""
     if not parts:
         return {}
     found: dict[int, list[Bucket]] = defaultdict(list)
     rows = MetricBucket.objects.filter(named(parts), window.holds("first_step", "last_step"))
-    for pk, *values in rows.order_by().values_list(*BUCKET):
+    for pk, *values in rows.order_by("metric_id", "upto").values_list(*BUCKET):
         found[pk].append(thinning.bucket_of(values))
     for metric in metrics:
         if metric.pk in parts:
@@ -201,33 +205,36 @@ def add_point(line: Line, place: Place, step: int, value: float, at: datetime) -
     else:
         line.points.append((where, None))
         line.odd += 1
-    line.steps.append(step)
 
 
 def add_bucket(line: Line, place: Place, bucket: Bucket) -> None:
-    """Its extremes where they were; a bucket without a number is a gap."""
+    """Its extremes where they were; a bucket without a number is a gap behind what came before it."""
     line.odd += bucket.odd
     low, high, low_at, high_at = bucket.lowest, bucket.highest, bucket.lowest_at, bucket.highest_at
     if low is None or high is None or low_at is None or high_at is None:
-        line.points.append((line.points[-1][0] if line.points else bucket.first_step, None))
-        line.steps.append(bucket.first_step)
+        if line.points:
+            line.points.append((line.points[-1][0], None))
         return
-    ends = [(bucket.lowest_step, place(line.metric, bucket.lowest_step, low_at), low)]
-    if bucket.highest_step != bucket.lowest_step:
-        ends.append((bucket.highest_step, place(line.metric, bucket.highest_step, high_at), high))
+    ends = [(place(line.metric, bucket.lowest_step, low_at), low_at, low)]
+    if high != low:
+        ends.append((place(line.metric, bucket.highest_step, high_at), high_at, high))
     ends.sort()
-    line.points += [(where, value) for _step, where, value in ends]
-    line.steps += [step for step, _where, _value in ends]
+    line.points += [(where, value) for where, _at, value in ends]
     mean = bucket.mean
     if mean is not None:
-        line.means.append((fmean(where for _step, where, _value in ends), mean, bucket.count - bucket.odd))
+        line.means.append((fmean(where for where, _at, _value in ends), mean, bucket.count - bucket.odd))
 
 
 def close(line: Line, place: Place, window: Window) -> None:
-    """A thinned line ends where the series does: its newest value is known without being asked for."""
+    """Put what was added in the order of the axis: steps that a resumed run repeats came twice, an hour apart.
+
+    A thinned line ends where the series does: its newest value is known without being asked for.
+    """
+    line.points.sort(key=WHERE)
+    line.means.sort(key=WHERE)
     metric = line.metric
-    if not line.thinned or not window.meets(metric.step, metric.step) or (line.steps and line.steps[-1] >= metric.step):
+    end = place(metric, metric.step, metric.at)
+    if not line.thinned or not window.meets(metric.step, metric.step) or (line.points and line.points[-1][0] >= end):
         return
     value = metric.number
-    line.points.append((place(metric, metric.step, metric.at), value if math.isfinite(value) else None))
-    line.steps.append(metric.step)
+    line.points.append((end, value if math.isfinite(value) else None))

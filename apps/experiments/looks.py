@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.http import QueryDict
@@ -23,11 +23,12 @@ NAMES = ("x", "smooth", "scale", "from", "to", "hide")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    axis: str = "step"
+    axis: str = ""  # of AXES; empty: the usual one
     smooth: float = 0.0  # weight of the moving average; 0 leaves the line as it is
     scale: str = ""  # linear, log, or what suits the values
     window: Window = field(default_factory=Window)
     hidden: tuple[int, ...] = ()
+    usual: str = "step"  # the axis where the address names none
 
     @property
     def asked(self) -> dict[str, str]:
@@ -35,6 +36,7 @@ class Look:
         start, end = self.window.start, self.window.end
         return {
             "x": self.axis,
+            "usual": self.usual,
             "smooth": f"{self.smooth:g}" if self.smooth else "",
             "scale": self.scale,
             "from": "" if start is None else str(start),
@@ -45,7 +47,7 @@ class Look:
 def look_of(query: QueryDict) -> Look:
     """The look that a query asks for; Invalid for nonsense."""
     return Look(
-        axis=one_of("x", query.get("x", "") or "step", AXES),
+        axis=one_of("x", query.get("x", ""), ("", *AXES)),
         smooth=weight_of(query.get("smooth", "")),
         scale=one_of("scale", query.get("scale", ""), SCALES),
         window=window_of(query.get("from", ""), query.get("to", "")),
@@ -61,6 +63,15 @@ def look_or_why(query: QueryDict) -> tuple[Look, Invalid | None]:
         return look_of(query), None
     except Invalid as error:
         return Look(), error
+
+
+def fitted(look: Look, metrics: Sequence[Metric], stepless: str = "time") -> Look:
+    """The look along the axis that is asked for, else along the steps; along `stepless` where nobody counted any: all
+    points of such a metric are at one step.
+    """
+    counted = any(metric.first_step != metric.step for metric in metrics)
+    usual = "step" if counted or all(metric.count <= 1 for metric in metrics) else stepless
+    return replace(look, axis=look.axis or usual, usual=usual)
 
 
 def one_of(field: str, value: str, known: Sequence[str]) -> str:

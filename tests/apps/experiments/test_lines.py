@@ -12,6 +12,7 @@ from apps.errors import Invalid
 from apps.experiments import lines, reads
 from apps.experiments.lines import Window, lines_of, window_of
 from apps.experiments.models import MetricPoint
+from tests.apps.experiments.conftest import START
 
 pytestmark = pytest.mark.django_db
 
@@ -89,6 +90,44 @@ def test_time_since_the_start_is_an_axis(run, log):
     log(run, loss=[1.0, 2.0])
     place = lines.since({run.pk: run.metrics.get().at})
     assert [where for where, _ in read(run, place=place)["loss"].points] == [-1.0, 0.0]
+
+
+def resumed(count: int) -> list[tuple[int, int, float]]:
+    """(step, seconds, value) of a run that went on from its middle an hour later."""
+    first = [(step, step, float(step)) for step in range(count)]
+    return first + [(step, 3600 + step, step + 0.5) for step in range(count // 2, count + count // 2)]
+
+
+@pytest.mark.parametrize("count", [4, 2000])
+@pytest.mark.parametrize("axis", ["step", "relative", "time"])
+def test_a_run_that_was_resumed_goes_forward_along_any_axis(run, log_at, count, axis):
+    log_at(run, loss=resumed(count))
+    since = lines.since({run.pk: START})
+    line = read(run, place={"step": lines.at_step, "relative": since, "time": lines.at_time}[axis])["loss"]
+    for found in (line.points, line.means):
+        assert [one[0] for one in found] == sorted(one[0] for one in found)
+    last = {"step": count + count // 2 - 1, "relative": 3599 + count + count // 2}
+    assert axis not in last or line.points[-1] == (last[axis], count + count // 2 - 0.5)
+
+
+def test_a_long_series_without_steps_keeps_its_extremes_in_time(run, log_at):
+    values = [math.sin(n / 50) for n in range(5000)]
+    values[1234], values[4321] = 99.0, -99.0
+    log_at(run, loss=[(0, second, value) for second, value in enumerate(values)])
+    points = read(run, place=lines.since({run.pk: START}))["loss"].points
+    assert {(1234, 99.0), (4321, -99.0)} <= set(points)
+    assert points[-1] == (4999, values[-1])
+
+
+def test_what_is_no_number_is_a_gap_where_it_came_in_time(run, log_at):
+    """Steps that were done again are no numbers the second time: the gap is there, not beside the first ones."""
+    log_at(run, loss=[(step, step, 1.0) for step in range(800)])
+    log_at(run, loss=[(step, 3600 + step, math.nan) for step in range(800)])
+    log_at(run, loss=[(step, 7200 + step, 1.0) for step in range(800)])
+    points = read(run, place=lines.since({run.pk: START}))["loss"].points
+    gaps = [place for place, (_where, value) in enumerate(points) if value is None]
+    assert points[gaps[0] - 1][0] < 800
+    assert points[gaps[-1] + 1][0] >= 7200
 
 
 @pytest.mark.parametrize(("start", "end", "field"), [("x", "", "from"), ("", "1e99", "to"), ("5", "5", "to")])

@@ -173,6 +173,32 @@ def test_a_part_is_looked_at_along_any_axis(read, run, log):
     assert 'data-axis="time"' in read(f"/{run.pk}?x=time")
 
 
+@pytest.mark.parametrize(("query", "axis"), [("", "time"), ("?x=step", "step"), ("?x=relative", "relative")])
+def test_a_run_that_counts_no_steps_is_drawn_by_time_unless_asked_otherwise(read, run, log_at, query, axis):
+    log_at(run, train_loss=[(0, 1, 2.0), (0, 5, 1.0)], **{"system/cpu": [(0, 1, 5.0), (1, 2, 6.0)]})
+    assert f'data-axis="{axis}"' in read(f"/{run.pk}{query}")
+    text = read(f"/{run.pk}/metrics{query}")
+    assert f'data-axis="{axis}"' in text
+    assert '<option value="step"' in text
+
+
+def test_a_run_that_counts_some_steps_is_drawn_by_them(read, run, log_at):
+    log_at(run, train_loss=[(0, 1, 2.0), (0, 5, 1.0)], val_loss=[(0, 1, 2.0), (1, 5, 1.0)])
+    text = read(f"/{run.pk}/metrics")
+    assert 'data-axis="step"' in text
+    assert 'data-axis="time"' not in text
+    assert '<option value="" selected>by step' in text
+
+
+def test_runs_that_count_no_steps_are_compared_since_their_starts(read, start, log_at):
+    runs = [start(), start()]
+    for run in runs:
+        log_at(run, train_loss=[(0, 1, 2.0), (0, 5, 1.0)])
+    text = read(f"/compare?ids={runs[0].pk},{runs[1].pk}")
+    assert 'data-axis="relative"' in text
+    assert '<option value="" selected>since the start' in text
+
+
 def test_text_is_looked_into_and_escaped_and_cut(read, run, finish, project, worker_actor, tmp_path):
     (tmp_path / "a.json").write_text('{"a": "<script>alert(1)</script>"}')
     made = store_file(actor=worker_actor, project=project, path=tmp_path / "a.json")
