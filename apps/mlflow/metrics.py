@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -22,6 +23,8 @@ PAGE = 25_000  # points, where nothing is asked: what its own client asks for
 BULK_RUNS, BULK_POINTS = 100, 25_000
 INTERVAL_POINTS, INTERVAL_DEFAULT = 2500, 320
 COLUMNS = ("value", "is_nan", "at", "step")
+MLFLOWS = ("at", "step", "value", "id")
+"""The order of a history. An index gives its first two, and the database sorts only what is alike in both."""
 # The first point of a metric from each of these places on, one step into an index for each of them.
 EVENLY = """
 SELECT DISTINCT (
@@ -34,27 +37,26 @@ BY_STEP, BY_TIME = ("step", "step, point.id"), ("at", "at, point.step, point.id"
 
 
 def history(ask: Ask) -> dict[str, Any]:
-    """By time, step and value. Pages go on behind the last point, so the thousandth costs what the first does."""
+    """By time, step and value, NaN as 0. Pages go on behind the last point, so each costs what the first does."""
     run_id, key = ask.run_id(), ask.required("metric_key")
     limit = limit_of(ask)
     token = ask.text("page_token")
     behind = read_token(token) if token else None
     services.take_in(run_ids=[run_id])
-    points = MetricPoint.objects.filter(
-        metric__run_id=run_id, metric__key=key, metric__project_id=ask.project_id
-    ).order_by("at", "step", "id")
+    metric_ids = [pk for pk, _run in metrics_of(ask, [run_id], key)]
+    points = MetricPoint.objects.filter(metric_id=metric_ids[0] if metric_ids else None).order_by(*MLFLOWS)
     if behind is not None:
-        at, step, pk = behind
+        at, step, value, pk = behind
+        later = Q(at__gt=at) | Q(at=at, step__gt=step) | Q(at=at, step=step, value__gt=value)
         # The bound on the time is said once more by itself: planners walk an index by it, an OR they scan.
-        later = Q(at__gt=at) | Q(at=at, step__gt=step) | Q(at=at, step=step, id__gt=pk)
-        points = points.filter(later, at__gte=at)
+        points = points.filter(later | Q(at=at, step=step, value=value, id__gt=pk), at__gte=at)
     rows = list(points.values_list(*COLUMNS, "id")[: limit + 1])
     told: dict[str, Any] = {}
     if rows:
         told["metrics"] = [shapes.metric(key, *row[:4]) for row in rows[:limit]]
     if len(rows) > limit:
-        _value, _is_nan, at, step, pk = rows[limit - 1]
-        told["next_page_token"] = token_of(microseconds(at), step, pk)
+        value, _is_nan, at, step, pk = rows[limit - 1]
+        told["next_page_token"] = token_of(microseconds(at), step, value, pk)
     return told
 
 
@@ -141,7 +143,7 @@ def spread(
 
 
 def history_bulk(ask: Ask) -> dict[str, Any]:
-    """Every point of several runs, by run, time and step; what is too many is cut, as MLflow does."""
+    """Every point of several runs, by run, time, step and value; what is too many is cut, as MLflow does."""
     run_ids, key = ask.texts("run_id"), ask.text("metric_key")
     if not run_ids:
         raise wrong("GetMetricHistoryBulk request must specify at least one run_id.")
@@ -154,7 +156,7 @@ def history_bulk(ask: Ask) -> dict[str, Any]:
     services.take_in(run_ids=run_ids)
     told: list[dict[str, Any]] = []
     for metric_id, run_id in metrics_of(ask, run_ids, key):
-        rows = MetricPoint.objects.filter(metric_id=metric_id).order_by("at", "step", "id").values_list(*COLUMNS)
+        rows = MetricPoint.objects.filter(metric_id=metric_id).order_by(*MLFLOWS).values_list(*COLUMNS)
         told += [{**shapes.metric(key, *row), "run_id": run_id} for row in rows[: max(0, limit - len(told))]]
     return {"metrics": told}
 
@@ -179,11 +181,13 @@ def token_of(*edge: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(edge, separators=(",", ":")).encode()).decode()
 
 
-def read_token(token: str) -> tuple[Any, int, int]:
+def read_token(token: str) -> tuple[Any, int, float, int]:
     try:
-        at, step, pk = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
+        at, step, value, pk = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
         if not all(type(each) is int and abs(each) < 2**63 for each in (at, step, pk)):
             raise ValueError
-        return EPOCH + timedelta(microseconds=at), step, pk
+        if type(value) is not float or math.isnan(value):
+            raise ValueError
+        return EPOCH + timedelta(microseconds=at), step, value, pk
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise wrong("Invalid page token, could not base64-decode") from None

@@ -128,6 +128,18 @@ def test_history_comes_in_pages(log, history):
     assert token == {"page_token": ""}
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
+def test_ties_come_by_their_values_on_whatever_page(log, history, size):
+    for value in (3, 1, "Infinity", 2.5, "-Infinity", -0.5, "NaN"):
+        log(value, 100)
+    told, token = [], ""
+    while token is not None:
+        page = history(max_results=size, page_token=token)
+        told += [point["value"] for point in page["metrics"]]
+        token = page.get("next_page_token")
+    assert told == [-LARGEST, -0.5, "NaN", 1, 2.5, 3, LARGEST]
+
+
 def test_of_what_is_unknown_there_is_no_history(track, log, history):
     log(0.5, 100)
     assert history("nothing") == {}
@@ -150,7 +162,9 @@ def test_another_projects_history_is_empty(client_of, stranger, log, run_id):
         ({"max_results": "many"}, "Invalid value \"many\" for parameter 'max_results' supplied:"),
         ({"page_token": "rubbish"}, "Invalid page token, could not base64-decode"),
         ({"page_token": "WzEsMl0="}, "Invalid page token, could not base64-decode"),
-        ({"page_token": "WzFlOTk5LDEsMV0="}, "Invalid page token, could not base64-decode"),
+        ({"page_token": "WzFlOTk5LDEsMS4wLDFd"}, "Invalid page token, could not base64-decode"),
+        ({"page_token": "WzEsMSxOYU4sMV0="}, "Invalid page token, could not base64-decode"),
+        ({"page_token": "WzEsMSwiMSIsMV0="}, "Invalid page token, could not base64-decode"),
         ({"page_token": "é"}, "Invalid page token, could not base64-decode"),
     ],
 )
@@ -260,6 +274,13 @@ def test_bulk(track, run_id, log):
     assert told == [{"key": "loss", "value": 0.5, "timestamp": 100, "step": 1, "run_id": run_id}]
     assert "at least one run_id" in track.refused("GET", path, {"metric_key": "loss"})[2]
     assert "must specify a metric_key" in track.refused("GET", path, {"run_id": run_id})[2]
+
+
+def test_bulk_comes_by_time_step_and_value(track, run_id, log):
+    for value, at, step in ((3, 100, 0), (1, 100, 0), (5, 50, 1), (2, 50, 0)):
+        log(value, at, step)
+    told = track.get("/ajax-api/2.0/mlflow/metrics/get-history-bulk", run_id=run_id, metric_key="loss")["metrics"]
+    assert [point["value"] for point in told] == [2, 5, 1, 3]
 
 
 def test_points_are_exact(log, history):
