@@ -369,3 +369,57 @@ def test_runs_come_in_the_order_they_were_asked_for(track, run_id, experiment_id
     for asked in ([run_id, other], [other, run_id]):
         told = track.get("metrics/get-history-bulk-interval", run_ids=asked, metric_key="loss")["metrics"]
         assert [point["run_id"] for point in told] == asked
+
+
+@pytest.fixture
+def curves(track, experiment_id):
+    """curves(n) -> so many runs: one in three without steps, one of few points, one of many."""
+
+    def make(count: int) -> list[str]:
+        runs = [track.post("runs/create", experiment_id=experiment_id)["run"]["info"]["run_id"] for _ in range(count)]
+        for number, pk in enumerate(runs):
+            points = [
+                {"key": "loss", "value": float(n), "timestamp": 100 + n, "step": n if number % 3 else 0}
+                for n in range(4 if number % 3 == 1 else 20)
+            ]
+            track.post("runs/log-batch", run_id=pk, metrics=points)
+        services.take_in(run_ids=runs)
+        return runs
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "more", "most"),
+    [
+        ("metrics/get-history-bulk-interval", "run_ids", {"max_results": 5}, 6),
+        ("metrics/get-history-bulk-interval", "run_ids", {"max_results": 5, "start_step": 0, "end_step": 9}, 5),
+        ("/ajax-api/2.0/mlflow/metrics/get-history-bulk", "run_id", {}, 3),
+    ],
+)
+def test_histories_of_twenty_runs_take_no_more_queries_than_those_of_three(track, curves, path, name, more, most):
+    runs, counts = curves(20), []
+    for asked in (runs[:1], runs[:3], runs):
+        with CaptureQueriesContext(connection) as seen:
+            told = track.get(path, **{name: asked}, metric_key="loss", **more)["metrics"]
+        assert {point["run_id"] for point in told} == set(asked)
+        counts.append(len([one for one in seen if "metric" in one["sql"]]))
+    assert max(counts) <= most
+    assert counts[1] == counts[2]
+
+
+def test_bulk_is_cut_behind_the_first_runs(track, curves):
+    runs = sorted(curves(3))
+    told = track.get("/ajax-api/2.0/mlflow/metrics/get-history-bulk", run_id=runs, metric_key="loss", max_results=22)[
+        "metrics"
+    ]
+    assert len(told) == 22
+    assert [point["run_id"] for point in told] == sorted(point["run_id"] for point in told)
+
+
+def test_a_window_of_several_runs_is_each_ones_own(track, curves):
+    runs = curves(3)
+    ask = {"run_ids": runs, "metric_key": "loss", "start_step": 2, "end_step": 18, "max_results": 4}
+    told = track.get("metrics/get-history-bulk-interval", **ask)["metrics"]
+    found = {pk: [point["step"] for point in told if point["run_id"] == pk] for pk in runs}
+    assert found == {runs[0]: [], runs[1]: [2, 3], runs[2]: [2, 7, 11, 18]}
