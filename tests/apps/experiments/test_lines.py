@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -20,7 +21,9 @@ pytestmark = pytest.mark.django_db
 def read(run, **asked) -> dict:
     with CaptureQueriesContext(connection) as seen:
         found = lines_of(list(run.metrics.order_by("key")), **asked)
-    assert len(seen) <= 5  # the metrics, what the window holds (twice), the short ones, the long ones
+    assert len(seen) <= 5 + (
+        "times" in asked
+    )  # the metrics, what the window holds (twice), the short ones, the long ones
     return {line.metric.key: line for line in found}
 
 
@@ -128,6 +131,45 @@ def test_what_is_no_number_is_a_gap_where_it_came_in_time(run, log_at):
     gaps = [place for place, (_where, value) in enumerate(points) if value is None]
     assert points[gaps[0] - 1][0] < 800
     assert points[gaps[-1] + 1][0] >= 7200
+
+
+def in_time(run, low: int, high: int) -> lines.Line:
+    times = {run.pk: (START + timedelta(seconds=low), START + timedelta(seconds=high))}
+    return read(run, place=lines.since({run.pk: START}), times=times)["loss"]
+
+
+@pytest.mark.parametrize("low", [0, 31_000, 59_100, 59_500])
+def test_a_part_in_time_of_what_counts_no_steps_is_told_to_the_point(run, log_at, low):
+    log_at(run, loss=[(0, second, math.sin(second)) for second in range(60_000)])
+    line = in_time(run, low, low + 899)
+    assert line.points == [(n, math.sin(n)) for n in range(low, min(low + 900, 60_000))]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1200), (20_011, 21_999), (57_777, 59_999), (30_000, 50_000)])
+def test_a_wider_part_in_time_keeps_its_extremes_and_reaches_its_ends(run, log_at, low, high):
+    values = [math.sin(n) for n in range(60_000)]
+    values[(low + high) // 2], values[high - 500] = 99.0, -99.0
+    log_at(run, loss=[(0, second, value) for second, value in enumerate(values)])
+    line = in_time(run, low, high)
+    assert {((low + high) // 2, 99.0), (high - 500, -99.0)} <= set(line.points)
+    assert 200 < len(line.points) <= lines.DRAWN
+    room = max(16, (high - low) // 60)
+    assert low <= line.points[0][0] <= low + room
+    assert high - room <= line.points[-1][0] <= high
+
+
+def test_a_part_in_time_without_a_number_between_is_empty(run, log_at):
+    log_at(run, loss=[(0, second, math.nan if 5000 < second < 15_000 else 1.0) for second in range(20_000)])
+    assert {value for _, value in in_time(run, 7000, 13_000).points} <= {None}
+
+
+def test_times_that_come_out_of_order_lose_no_extreme(run, log_at):
+    """An hour that is sent after the one behind it."""
+    first = [(0, 3600 + second, float(second % 7)) for second in range(4000)]
+    later = [(0, second, -50.0 if second == 2222 else float(second % 5)) for second in range(3600)]
+    log_at(run, loss=first)
+    log_at(run, loss=later)
+    assert (2222, -50.0) in in_time(run, 1000, 3000).points
 
 
 @pytest.mark.parametrize(("start", "end", "field"), [("x", "", "from"), ("", "1e99", "to"), ("5", "5", "to")])
