@@ -16,7 +16,7 @@ from apps.actors import Actor
 from apps.errors import Invalid
 from apps.experiments import compared, looks, made, parallel, reads, shown
 from apps.experiments.looks import Look
-from apps.experiments.models import Run
+from apps.experiments.models import Metric, Run
 from apps.experiments.reads import Asked, Comparison
 from apps.jobs.views import within
 
@@ -53,6 +53,7 @@ def shown_of(request: HttpRequest, where: Project, found: Comparison, look: Look
     names = [(short_name(run), reverse("experiments:detail", args=[where.slug, run.pk])) for run in found.runs]
     asked = tuple(request.GET.get(name, "") for name in SCATTERED)
     lines, wrong_axes = axes_or_why(request.GET, found, best["key"] if best else "", names)
+    look = looks.fitted(look, values_of(found, key), "relative")  # on one clock they would stand behind each other
     only = request.GET.get("metrics") == "differing"
     return {
         "comparison": found,
@@ -112,8 +113,7 @@ def without(runs: Sequence[Run], run: Run) -> str:
 
 def overlaid(project: Project, found: Comparison, key: str, look: Look) -> dict[str, Any]:
     """The lines of one metric of these runs; a run without it keeps its place, and the others their strokes."""
-    row = next(row for row in found.metrics if row.key == key)
-    drawn = looks.lines_in([metric for metric in row.values if metric], found.runs, look)
+    drawn = looks.lines_in(values_of(found, key), found.runs, look)
     lines = {line.metric.run_id: line for line in drawn}
     query = urlencode({"ids": ",".join(run.pk for run in found.runs), "key": key})
     series = [
@@ -128,6 +128,11 @@ def overlaid(project: Project, found: Comparison, key: str, look: Look) -> dict[
     return looks.chart_of(
         series, look, y_unit=key, csv=f"{reverse('api-runs-csv', args=[project.slug])}?{query}", toggles=True
     )
+
+
+def values_of(found: Comparison, key: str) -> list[Metric]:
+    """One metric of those of these runs that have it."""
+    return [metric for row in found.metrics if row.key == key for metric in row.values if metric]
 
 
 def short_name(run: Run) -> str:

@@ -1,7 +1,7 @@
 """What a chart reads of metrics: every point of a short series, the buckets of a long one; never more than it can draw.
 
 Four queries at most, however many lines and points: how much of each long series is in the window (twice), its buckets,
-and the points of what is short.
+and the points of what is short; a fifth for a window in time, which counts as far as there is room.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
+from django.db import connection
 from django.db.models import Max, Min, Q, Sum
 
 from apps.errors import Invalid
 from apps.experiments import thinning
+from apps.experiments.filters.sql import Sql, rows_of
 from apps.experiments.models import Metric, MetricBucket, MetricPoint
 from apps.experiments.series import STEP_LIMIT
 from apps.experiments.thinning import Bucket
@@ -29,6 +31,7 @@ DRAWN_TOGETHER = 8000  # points of all lines of a page
 AXES = ("step", "relative", "time")
 ROUNDS = 2  # of looking how much a window holds: the buckets at its ends reach beyond it, finer ones by less
 
+WHERE = operator.itemgetter(0)
 Place = Callable[[Metric, int, datetime], float]
 """Where on the axis a point of a metric stands."""
 
@@ -50,6 +53,10 @@ class Window:
         """The condition that what spans `first` to `last` has a part in the window."""
         asked = Q() if self.end is None else Q(**{f"{first}__lte": self.end})
         return asked if self.start is None else asked & Q(**{f"{last}__gte": self.start})
+
+
+Times = Mapping[str, tuple[datetime, datetime]]
+"""Of each run only what was measured from then to then."""
 
 
 def window_of(start: str, end: str) -> Window:
@@ -79,14 +86,15 @@ def step_of(text: str, name: str) -> int | None:
 
 @dataclass(slots=True)
 class Line:
-    """A metric as a chart draws it. A value of None is a gap; `means` are (place, mean, points), to be smoothed."""
+    """A metric as a chart draws it, along the axis. A value of None is a gap; `means` are (place, mean, points), to be
+    smoothed.
+    """
 
     metric: Metric
     points: list[tuple[float, float | None]] = field(default_factory=list)
     means: list[tuple[float, float, int]] = field(default_factory=list)
     thinned: bool = False  # each pair of points is the lowest and the highest value of some steps
     odd: int = 0  # points that are NaN or infinite
-    steps: list[int] = field(default_factory=list)  # of the points
 
 
 def at_step(metric: Metric, step: int, at: datetime) -> float:
@@ -107,18 +115,23 @@ def room_of(lines: int) -> int:
     return min(DRAWN, DRAWN_TOGETHER // max(1, lines))
 
 
-def lines_of(metrics: Sequence[Metric], *, place: Place = at_step, window: Window | None = None) -> list[Line]:
-    """The lines of these metrics, in their order."""
+def lines_of(
+    metrics: Sequence[Metric], *, place: Place = at_step, window: Window | None = None, times: Times | None = None
+) -> list[Line]:
+    """The lines of these metrics, in their order. `times` are for an axis of time, and without a window."""
     window, room = window or Window(), room_of(len(metrics))
-    levels = levels_of(metrics, room, window)
+    levels = levels_of(metrics, room, window) if times is None else levels_in_time(metrics, room, times)
     lines = {metric.pk: Line(metric, thinned=metric.pk in levels) for metric in metrics}
-    for pk, step, value, at in points_in([metric for metric in metrics if metric.pk not in levels], window):
+    for pk, step, value, at in points_in([metric for metric in metrics if metric.pk not in levels], window, times):
         add_point(lines[pk], place, step, value, at)
     for pk, buckets in buckets_in(metrics, levels, window).items():
-        for bucket in sorted(buckets, key=lambda one: one.first_step):
+        # Along the steps they follow each other by them; in time as they came, or what has no place is a gap elsewhere.
+        for bucket in sorted(buckets, key=lambda one: one.first_step) if place is at_step else buckets:
             add_bucket(lines[pk], place, bucket)
     for line in lines.values():
         close(line, place, window)
+        if times is not None:
+            cut(line, *(place(line.metric, line.metric.step, at) for at in times[line.metric.run_id]))
     return list(lines.values())
 
 
@@ -160,18 +173,74 @@ def finer(metric: Metric, part: Part, span: Mapping[str, Any] | None, room: int,
     return Part(min(part.level, thinning.level_for(held, room // 2)), after, upto)
 
 
+# How many points of a metric are from then to then, counted as far as is asked.
+COUNT = """
+SELECT %s, COUNT(*) FROM (
+    SELECT 1 FROM experiments_metricpoint WHERE metric_id = %s AND at >= %s AND at <= %s ORDER BY at LIMIT %s
+) AS few
+"""
+
+
+def levels_in_time(metrics: Sequence[Metric], room: int, times: Times) -> dict[int, Part]:
+    """As levels_of, of what was measured in these times. A bucket tells when its extremes were, not when it began: so
+    the bucket before the first of which one is inside may reach into the times, and so may the one behind the last.
+    """
+    long = {metric.pk: metric for metric in metrics if metric.count > room}
+    if not long:
+        return {}
+    stored = connection.ops.adapt_datetimefield_value
+    asked = [(pk, pk, *map(stored, times[metric.run_id]), room + 1) for pk, metric in long.items()]
+    counts = rows_of(Sql(" UNION ALL ".join([COUNT] * len(asked)), tuple(value for one in asked for value in one)))
+    found = {pk: Part(thinning.level_for(long[pk].count, room // 2)) for pk, count in counts if count > room}
+    for _round in range(ROUNDS if found else 0):
+        of = {pk: Q(metric=pk) for pk in found}
+        since = (of[pk] & extreme("gte", times[long[pk].run_id][0]) for pk in found)
+        until = (of[pk] & extreme("lte", times[long[pk].run_id][1]) for pk in found)
+        ends = {
+            "first": Min("upto", filter=functools.reduce(operator.or_, since)),
+            "last": Max("upto", filter=functools.reduce(operator.or_, until)),
+        }
+        rows = MetricBucket.objects.filter(named(found)).order_by().values("metric_id").annotate(**ends)
+        spans = {row["metric_id"]: row for row in rows}
+        found = {pk: around(long[pk].count, part, spans.get(pk, {}), room) for pk, part in found.items()}
+    return found
+
+
+def extreme(lookup: str, at: datetime) -> Q:
+    return Q(**{f"lowest_at__{lookup}": at}) | Q(**{f"highest_at__{lookup}": at})
+
+
+def around(count: int, part: Part, span: Mapping[str, int | None], room: int) -> Part:
+    """The part of one series from the bucket before `first`, which has an extreme behind the beginning, to the one
+    behind `last`, which has one before the end; as fine as there is room.
+    """
+    size = thinning.size_of(part.level)
+    full = count // size * size
+    first, last = span.get("first") or min(part.upto, full) + size, span.get("last") or part.after
+    after, upto = max(part.after, min(first - 2 * size, last - size)), min(part.upto, max(last + size, first))
+    level = thinning.level_for(min(upto, count) - after, room // 2)
+    return Part(min(part.level, level), after, upto if upto <= full else 2**62)
+
+
 def named(parts: Mapping[int, Part]) -> Q:
     asked = [Q(metric=pk, level=one.level, upto__gt=one.after, upto__lte=one.upto) for pk, one in parts.items()]
     return functools.reduce(operator.or_, asked, Q(pk__in=()))
 
 
 # -- reading --------------------------------------------------------------------------------------------------------
-def points_in(metrics: Sequence[Metric], window: Window) -> Iterable[tuple[int, int, float, datetime]]:
-    """(metric, step, value, at) of every point of these in the window, by step."""
+def points_in(
+    metrics: Sequence[Metric], window: Window, times: Times | None
+) -> Iterable[tuple[int, int, float, datetime]]:
+    """(metric, step, value, at) of every point of these in the window, by step, or in the times, by time."""
     if not metrics:
         return
-    found = MetricPoint.objects.filter(window.holds("step", "step"), metric__in=metrics)
-    rows = found.order_by("metric_id", "step", "id").values_list("metric_id", "step", "value", "is_nan", "at")
+    found = MetricPoint.objects.filter(window.holds("step", "step"))
+    if times is None:
+        found = found.filter(metric__in=metrics).order_by("metric_id", "step", "id")
+    else:  # in the order of the index that has the times
+        own = (Q(metric=one.pk, at__range=times[one.run_id]) for one in metrics)
+        found = found.filter(functools.reduce(operator.or_, own)).order_by("metric_id", "at", "step", "id")
+    rows = found.values_list("metric_id", "step", "value", "is_nan", "at")
     for pk, step, value, is_nan, at in rows:
         yield pk, step, math.nan if is_nan else value, at
 
@@ -180,11 +249,12 @@ BUCKET = ("metric_id", *thinning.FIELDS)
 
 
 def buckets_in(metrics: Sequence[Metric], parts: Mapping[int, Part], window: Window) -> dict[int, list[Bucket]]:
+    """{metric: the buckets of its part}, as they came."""
     if not parts:
         return {}
     found: dict[int, list[Bucket]] = defaultdict(list)
     rows = MetricBucket.objects.filter(named(parts), window.holds("first_step", "last_step"))
-    for pk, *values in rows.order_by().values_list(*BUCKET):
+    for pk, *values in rows.order_by("metric_id", "upto").values_list(*BUCKET):
         found[pk].append(thinning.bucket_of(values))
     for metric in metrics:
         if metric.pk in parts:
@@ -201,33 +271,42 @@ def add_point(line: Line, place: Place, step: int, value: float, at: datetime) -
     else:
         line.points.append((where, None))
         line.odd += 1
-    line.steps.append(step)
 
 
 def add_bucket(line: Line, place: Place, bucket: Bucket) -> None:
-    """Its extremes where they were; a bucket without a number is a gap."""
+    """Its extremes where they were; a bucket without a number is a gap behind what came before it."""
     line.odd += bucket.odd
     low, high, low_at, high_at = bucket.lowest, bucket.highest, bucket.lowest_at, bucket.highest_at
     if low is None or high is None or low_at is None or high_at is None:
-        line.points.append((line.points[-1][0] if line.points else bucket.first_step, None))
-        line.steps.append(bucket.first_step)
+        if line.points:
+            line.points.append((line.points[-1][0], None))
         return
-    ends = [(bucket.lowest_step, place(line.metric, bucket.lowest_step, low_at), low)]
-    if bucket.highest_step != bucket.lowest_step:
-        ends.append((bucket.highest_step, place(line.metric, bucket.highest_step, high_at), high))
+    ends = [(place(line.metric, bucket.lowest_step, low_at), low_at, low)]
+    if high != low:
+        ends.append((place(line.metric, bucket.highest_step, high_at), high_at, high))
     ends.sort()
-    line.points += [(where, value) for _step, where, value in ends]
-    line.steps += [step for step, _where, _value in ends]
+    line.points += [(where, value) for where, _at, value in ends]
     mean = bucket.mean
     if mean is not None:
-        line.means.append((fmean(where for _step, where, _value in ends), mean, bucket.count - bucket.odd))
+        line.means.append((fmean(where for where, _at, _value in ends), mean, bucket.count - bucket.odd))
 
 
 def close(line: Line, place: Place, window: Window) -> None:
-    """A thinned line ends where the series does: its newest value is known without being asked for."""
+    """Put what was added in the order of the axis: steps that a resumed run repeats came twice, an hour apart.
+
+    A thinned line ends where the series does: its newest value is known without being asked for.
+    """
+    line.points.sort(key=WHERE)
+    line.means.sort(key=WHERE)
     metric = line.metric
-    if not line.thinned or not window.meets(metric.step, metric.step) or (line.steps and line.steps[-1] >= metric.step):
+    end = place(metric, metric.step, metric.at)
+    if not line.thinned or not window.meets(metric.step, metric.step) or (line.points and line.points[-1][0] >= end):
         return
     value = metric.number
-    line.points.append((place(metric, metric.step, metric.at), value if math.isfinite(value) else None))
-    line.steps.append(metric.step)
+    line.points.append((end, value if math.isfinite(value) else None))
+
+
+def cut(line: Line, low: float, high: float) -> None:
+    """Leave out what is beyond these places: buckets go beyond the times that were asked for."""
+    line.points = [one for one in line.points if low <= one[0] <= high]
+    line.means = [one for one in line.means if low <= one[0] <= high]

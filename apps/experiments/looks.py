@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from django.http import QueryDict
@@ -12,22 +13,31 @@ from django.utils.translation import gettext as _
 
 from apps.errors import Invalid
 from apps.experiments import lines
+from apps.experiments.filters.sql import EPOCH
 from apps.experiments.lines import AXES, Line, Window, window_of
 from apps.experiments.models import Metric, Run
 
 SCALES = ("", "linear", "log")
 SMOOTHEST = 0.999
 LOG_RATIO = 30  # a span of values above it is drawn on a logarithmic scale, unless asked otherwise
-NAMES = ("x", "smooth", "scale", "from", "to", "hide")
+FARTHEST = 1e10  # s, of a part in time: three hundred years
+NAMES = ("x", "smooth", "scale", "from", "to", "part", "hide")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    axis: str = "step"
+    axis: str = ""  # of AXES; empty: the usual one
     smooth: float = 0.0  # weight of the moving average; 0 leaves the line as it is
     scale: str = ""  # linear, log, or what suits the values
     window: Window = field(default_factory=Window)
+    part: tuple[str, float, float] | None = None  # an axis of time and its ends in s; of another axis it says nothing
     hidden: tuple[int, ...] = ()
+    usual: str = "step"  # the axis where the address names none
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The part in time that is looked at. Steps that are asked for go before it."""
+        return self.part[1:] if self.part and self.part[0] == self.axis and not self.window else None
 
     @property
     def asked(self) -> dict[str, str]:
@@ -35,20 +45,23 @@ class Look:
         start, end = self.window.start, self.window.end
         return {
             "x": self.axis,
+            "usual": self.usual,
             "smooth": f"{self.smooth:g}" if self.smooth else "",
             "scale": self.scale,
             "from": "" if start is None else str(start),
             "to": "" if end is None else str(end),
+            "part": f"{self.axis},{self.ends[0]:.15g},{self.ends[1]:.15g}" if self.ends else "",
         }
 
 
 def look_of(query: QueryDict) -> Look:
     """The look that a query asks for; Invalid for nonsense."""
     return Look(
-        axis=one_of("x", query.get("x", "") or "step", AXES),
+        axis=one_of("x", query.get("x", ""), ("", *AXES)),
         smooth=weight_of(query.get("smooth", "")),
         scale=one_of("scale", query.get("scale", ""), SCALES),
         window=window_of(query.get("from", ""), query.get("to", "")),
+        part=part_of(query.get("part", "")),
         hidden=tuple(
             int(part) for part in query.get("hide", "")[:100].split(",") if part.isdecimal() and part.isascii()
         ),
@@ -61,6 +74,15 @@ def look_or_why(query: QueryDict) -> tuple[Look, Invalid | None]:
         return look_of(query), None
     except Invalid as error:
         return Look(), error
+
+
+def fitted(look: Look, metrics: Sequence[Metric], stepless: str = "time") -> Look:
+    """The look along the axis that is asked for, else along the steps; along `stepless` where nobody counted any: all
+    points of such a metric are at one step.
+    """
+    counted = any(metric.first_step != metric.step for metric in metrics)
+    usual = "step" if counted or all(metric.count <= 1 for metric in metrics) else stepless
+    return replace(look, axis=look.axis or usual, usual=usual)
 
 
 def one_of(field: str, value: str, known: Sequence[str]) -> str:
@@ -81,6 +103,24 @@ def weight_of(text: str) -> float:
     return weight
 
 
+def part_of(text: str) -> tuple[str, float, float] | None:
+    """`axis,low,high`: what a drag over an axis of time asks for."""
+    if not text.strip():
+        return None
+    axis, *rest = text[:100].split(",")
+    try:
+        low, high = map(float, rest)
+    except ValueError:
+        low = high = math.nan
+    if axis not in AXES[1:] or not -FARTHEST <= low < high <= FARTHEST:
+        raise Invalid(
+            f"{text[:60]!r} is no part of an axis of time.",
+            field="part",
+            limit="relative or time, and two numbers of s",
+        )
+    return axis, low, high
+
+
 def kept(query: QueryDict, *names: str) -> list[tuple[str, str]]:
     """What else the address says, which the form carries on; without what it asks for itself."""
     return [(key, value) for key in query if key not in NAMES and key not in names for value in query.getlist(key)]
@@ -89,8 +129,14 @@ def kept(query: QueryDict, *names: str) -> list[tuple[str, str]]:
 # -- lines as they are looked at ------------------------------------------------------------------------------------
 def lines_in(metrics: Sequence[Metric], runs: Iterable[Run], look: Look) -> list[Line]:
     """The lines of these metrics of these runs, along the axis and in the part that is looked at."""
-    places = {"time": lines.at_time, "relative": lines.since({run.pk: run.started_at for run in runs})}
-    return lines.lines_of(metrics, place=places.get(look.axis, lines.at_step), window=look.window)
+    starts = {run.pk: run.started_at if look.axis == "relative" else EPOCH for run in runs}
+    times = None
+    if look.ends:
+        low, high = (timedelta(seconds=end) for end in look.ends)
+        times = {pk: (start + low, start + high) for pk, start in starts.items()}
+    places = {"time": lines.at_time, "relative": lines.since(starts)}
+    place = places.get(look.axis, lines.at_step)
+    return lines.lines_of(metrics, place=place, window=look.window, times=times)
 
 
 def series_of(line: Line | None, label: str, url: str = "", short: str = "") -> dict[str, Any]:
@@ -132,7 +178,9 @@ def chart_of(series: Sequence[Mapping[str, Any]], look: Look, *, y_unit: str, **
 
 
 def span_of(series: Sequence[Mapping[str, Any]], look: Look) -> tuple[float, float] | None:
-    """The ends of the axis where a part is looked at: as asked for along the steps, and where the lines end else."""
+    """The ends of the axis where a part is looked at: as asked for along it, and where the lines end else."""
+    if look.ends:
+        return look.ends
     places = [place for one in series for place, _value in one["points"]]
     if look.axis != "step" or not look.window or not places:
         return None

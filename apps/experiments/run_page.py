@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -180,6 +181,8 @@ def chart_context(
     series = [metric for metric in metrics if metric.count > 1]
     each = series[:CHARTS] if tab == "metrics" and not named else []
     machine = [metric for metric in system if metric.count > 1][:CHARTS] if tab == "metrics" and not named else []
+    # What the machine did always has steps: it does not say whether the training counts any.
+    look = looks.fitted(look, [*main, *each] or machine)
     drawn = looks.lines_in([*main, *each, *machine], [run], look)
     of_main, of_each, of_machine = parted(drawn, len(main), len(each))
     return {
@@ -216,7 +219,7 @@ def main_chart(run: Run, drawn: Sequence[Any], look: Look) -> dict[str, Any]:
 def sections_of(run: Run, drawn: Sequence[Any], look: Look) -> list[dict[str, Any]]:
     """The charts by what their metrics belong to."""
     by_key = {line.metric.key: line for line in drawn}
-    quiet = Look(look.axis, look.smooth, look.scale, look.window)  # a single line is not put away
+    quiet = replace(look, hidden=())  # a single line is not put away
     return [
         {
             "group": shown.group_word(group),

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+import math
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from apps.experiments import services
-from apps.experiments.filters.sql import EPOCH, Sql, microseconds, rows_of
+from apps.experiments.filters.sql import EPOCH, Sql, microseconds, milliseconds, moment, on_postgres, rows_of
 from apps.experiments.models import Metric, MetricPoint
+from apps.experiments.series import STEP_LIMIT
 from apps.mlflow import shapes
 from apps.mlflow.answers import wrong
 from apps.mlflow.asking import SEE, Ask, missing
@@ -22,39 +26,86 @@ PAGE = 25_000  # points, where nothing is asked: what its own client asks for
 BULK_RUNS, BULK_POINTS = 100, 25_000
 INTERVAL_POINTS, INTERVAL_DEFAULT = 2500, 320
 COLUMNS = ("value", "is_nan", "at", "step")
-# The first point of a metric from each of these places on, one step into an index for each of them.
-EVENLY = """
-SELECT DISTINCT (
-    SELECT point.id FROM experiments_metricpoint AS point
-     WHERE point.metric_id = %s AND point.{place} >= wanted.column1 AND point.{place} <= %s
-     ORDER BY point.{order} LIMIT 1
-) FROM (VALUES {rows}) AS wanted
+MLFLOWS = ("at", "step", "value", "id")
+"""The order of a history. An index gives its first two, and the database sorts only what is alike in both."""
+Row = tuple[Any, ...]  # what READ reads
+Steps = tuple[int, int]  # the first and the last
+EVERY: Steps = (-STEP_LIMIT, STEP_LIMIT)
+IN_TIME = operator.itemgetter(3, 4, 1, 5)  # at, step, value, id
+IN_STEPS = operator.itemgetter(4, 3, 1, 5)
+READ = "metric_id, value, is_nan, at, step, id"
+FIRST = """
+SELECT * FROM (
+    SELECT {read} FROM experiments_metricpoint
+     WHERE metric_id = %s AND step >= %s AND step <= %s ORDER BY {order} LIMIT %s
+) AS part
 """
-BY_STEP, BY_TIME = ("step", "step, point.id"), ("at", "at, point.step, point.id")
+# How many points of a metric are at these steps, counted as far as is asked, where they begin and end, and when all do.
+EXTENT = """
+SELECT wanted.column1,
+       (SELECT COUNT(*) FROM (
+           SELECT 1 FROM experiments_metricpoint WHERE metric_id = wanted.column1 AND step >= %s AND step <= %s
+            ORDER BY step LIMIT %s
+       ) AS few),
+       (SELECT MIN(step) FROM experiments_metricpoint WHERE metric_id = wanted.column1 AND step >= %s),
+       (SELECT MAX(step) FROM experiments_metricpoint WHERE metric_id = wanted.column1 AND step <= %s),
+       (SELECT MIN(at) FROM experiments_metricpoint WHERE metric_id = wanted.column1),
+       (SELECT MAX(at) FROM experiments_metricpoint WHERE metric_id = wanted.column1)
+  FROM (VALUES {rows}) AS wanted
+"""
+# The first point of a metric from each of these places on, one step into an index for each of them; and its last one.
+EVENLY = """
+SELECT {read} FROM experiments_metricpoint WHERE id IN (
+    SELECT (SELECT point.id FROM experiments_metricpoint AS point
+             WHERE point.metric_id = wanted.metric AND point.{place} >= wanted.place ORDER BY {order} LIMIT 1)
+      FROM {wanted}
+     UNION
+    SELECT (SELECT point.id FROM experiments_metricpoint AS point
+             WHERE point.metric_id = wanted.metric AND point.{place} = wanted.place ORDER BY {newest} LIMIT 1)
+      FROM {wanted}
+)
+"""
+BY_STEP = {
+    "place": "step",
+    "order": "point.step, point.id",
+    # Not as the index by time has it: SQLite would walk that one, through all the steps, to sort what is of this step.
+    "newest": "COALESCE(point.at, point.at) DESC, point.value DESC, point.id DESC",
+}
+BY_TIME = {
+    "place": "at",
+    "order": "point.at, point.step, point.id",
+    "newest": "point.step DESC, point.value DESC, point.id DESC",
+}
+PAIRS = {
+    "postgresql": "unnest(%s::bigint[], %s::{type}[]) AS wanted(metric, place)",
+    "sqlite": "(SELECT json_extract(value, '$[0]') AS metric, json_extract(value, '$[1]') AS place FROM json_each(%s))"
+    " AS wanted",
+}
 
 
 def history(ask: Ask) -> dict[str, Any]:
-    """By time, step and value. Pages go on behind the last point, so the thousandth costs what the first does."""
+    """By time, step and value, NaN as 0. Pages go on behind the last point, so each costs what the first does."""
     run_id, key = ask.run_id(), ask.required("metric_key")
     limit = limit_of(ask)
     token = ask.text("page_token")
     behind = read_token(token) if token else None
     services.take_in(run_ids=[run_id])
-    points = MetricPoint.objects.filter(
-        metric__run_id=run_id, metric__key=key, metric__project_id=ask.project_id
-    ).order_by("at", "step", "id")
+    metric = next(iter(metrics_of(ask, [run_id], key)), None)
+    if metric is None:
+        return {}
+    points = MetricPoint.objects.filter(metric_id=metric.pk).order_by(*MLFLOWS)
     if behind is not None:
-        at, step, pk = behind
+        at, step, value, pk = behind
+        later = Q(at__gt=at) | Q(at=at, step__gt=step) | Q(at=at, step=step, value__gt=value)
         # The bound on the time is said once more by itself: planners walk an index by it, an OR they scan.
-        later = Q(at__gt=at) | Q(at=at, step__gt=step) | Q(at=at, step=step, id__gt=pk)
-        points = points.filter(later, at__gte=at)
+        points = points.filter(later | Q(at=at, step=step, value=value, id__gt=pk), at__gte=at)
     rows = list(points.values_list(*COLUMNS, "id")[: limit + 1])
     told: dict[str, Any] = {}
     if rows:
         told["metrics"] = [shapes.metric(key, *row[:4]) for row in rows[:limit]]
     if len(rows) > limit:
-        _value, _is_nan, at, step, pk = rows[limit - 1]
-        told["next_page_token"] = token_of(microseconds(at), step, pk)
+        value, _is_nan, at, step, pk = rows[limit - 1]
+        told["next_page_token"] = token_of(microseconds(at), step, value, pk)
     return told
 
 
@@ -70,15 +121,14 @@ def history_bulk_interval(ask: Ask) -> dict[str, Any]:
     if not 1 <= most <= INTERVAL_POINTS:
         raise wrong(f"max_results must be between 1 and {INTERVAL_POINTS}. {SEE}")
     services.take_in(run_ids=run_ids)
-    found = {run_id: metric_id for metric_id, run_id in metrics_of(ask, run_ids, key)}
-    told = []
-    for run_id in run_ids:  # in the order they were asked for, as MLflow
-        if run_id in found:
-            told += thinned(found[run_id], window, most, key, run_id)
+    metrics = {metric.run_id: metric.pk for metric in metrics_of(ask, run_ids, key)}
+    found = thinned(metrics.values(), window, most)
+    # In the order they were asked for, as MLflow.
+    told = [shaped(key, run_id, row) for run_id in run_ids for row in found.get(metrics.get(run_id, 0), ())]
     return {"metrics": told} if told else {}
 
 
-def window_of(ask: Ask) -> tuple[int, int] | None:
+def window_of(ask: Ask) -> Steps | None:
     """(first step, last step), or None where all are asked for."""
     given = [ask.value(name) is not None for name in ("start_step", "end_step")]
     steps = [ask.integer(name, 0) for name in ("start_step", "end_step")]
@@ -90,32 +140,74 @@ def window_of(ask: Ask) -> tuple[int, int] | None:
     return (start, end) if all(given) else None
 
 
-def thinned(metric_id: int, window: tuple[int, int] | None, most: int, key: str, run_id: str) -> list[dict[str, Any]]:
-    """Every point of the window where there are few; else those nearest behind evenly spaced steps, and the last."""
-    points = MetricPoint.objects.filter(metric_id=metric_id)
-    if window:
-        points = points.filter(step__gte=window[0], step__lte=window[1])
-    ordered = points.order_by("step", "at", "id")
-    rows = list(ordered.values_list(*COLUMNS)[: most + 1])
-    if len(rows) > most:
-        first, last = rows[0][3], points.order_by("-step").values_list("step", flat=True)[:1][0]
-        # Whoever counts no steps has them all at one: such a curve goes by time.
-        by_time = first == last and window is None
-        rows = evenly(metric_id, (first, last), most) if not by_time else evenly_by_time(metric_id, most)
-    return [{**shapes.metric(key, *row), "run_id": run_id} for row in rows]
+def thinned(metric_ids: Collection[int], window: Steps | None, most: int) -> dict[int, list[Row]]:
+    """{metric: its points, by step}: every point of the window where there are few; else those nearest behind evenly
+    spaced steps, and the last. Four queries at most, however many metrics.
+    """
+    whole, by_step, by_time = [], {}, {}
+    for pk, count, first, last, began, ended in extents(metric_ids, window or EVERY, most + 1):
+        if count <= most:
+            whole.append((pk, count))
+        elif first == last and window is None:  # whoever counts no steps has them all at one: such a curve goes by time
+            by_time[pk] = microseconds(began), microseconds(ended)
+        else:
+            by_step[pk] = first, last
+    found = firsts(whole, "step, id", window or EVERY)
+    found |= evenly(BY_STEP, "bigint", by_step, most, int)
+    found |= evenly(BY_TIME, "timestamptz", by_time, most, moment)
+    for pk, rows in found.items():
+        rows.sort(key=IN_STEPS)
+        found[pk] = rows if len(rows) <= most else [*rows[: most - 1], rows[-1]]
+    return found
 
 
-def evenly(metric_id: int, steps: tuple[int, int], most: int) -> list[tuple[Any, ...]]:
-    """`most` points at most, evenly over these steps: those that MLflow draws of a curve with a point at each."""
-    last = MetricPoint.objects.filter(metric_id=metric_id, step=steps[1]).order_by("-at", "-id")
-    return spread(metric_id, BY_STEP, places(*steps, most), steps[1], last, most)
+def extents(metric_ids: Collection[int], steps: Steps, most: int) -> list[tuple[Any, ...]]:
+    """(metric, points of these steps, `most` at most, their first and last step, first and last time of all points)."""
+    if not metric_ids:
+        return []
+    rows = ", ".join(["(%s)"] * len(metric_ids))
+    return rows_of(Sql(EXTENT.format(rows=rows), (*steps, most, *steps, *metric_ids)))
 
 
-def evenly_by_time(metric_id: int, most: int) -> list[tuple[Any, ...]]:
-    points = MetricPoint.objects.filter(metric_id=metric_id)
-    first, last = (points.order_by(order, "id").values_list("at", flat=True)[:1][0] for order in ("at", "-at"))
-    wanted = [EPOCH + timedelta(microseconds=at) for at in places(microseconds(first), microseconds(last), most)]
-    return spread(metric_id, BY_TIME, wanted, last, points.order_by("-at", "-id"), most)
+def firsts(asked: Sequence[tuple[int, int]], order: str, steps: Steps) -> dict[int, list[Row]]:
+    """{metric: its points} for each (metric, how many at most): the first of them in this order, told in any."""
+    if not asked:
+        return {}
+    one = FIRST.format(read=READ, order=order)
+    values = (value for pk, most in asked for value in (pk, *steps, most))
+    return by_metric(Sql(" UNION ALL ".join([one] * len(asked)), tuple(values)))
+
+
+def evenly(
+    by: Mapping[str, str], kind: str, ends: Mapping[int, tuple[int, int]], most: int, stored: Callable[[int], Any]
+) -> dict[int, list[Row]]:
+    """{metric: points evenly between its ends, and the newest} of those that MLflow draws of a curve with a point at
+    each place: as many looks into the index, however many points there are.
+    """
+    if not ends:
+        return {}
+    wanted = [(pk, stored(place)) for pk, (first, last) in ends.items() for place in places(first, last, most)]
+    newest = [(pk, stored(last)) for pk, (_first, last) in ends.items()]
+    text = EVENLY.format(read=READ, wanted=PAIRS[connection.vendor].format(type=kind), **by)
+    return by_metric(Sql(text, (*paired(wanted), *paired(newest))))
+
+
+def paired(pairs: Sequence[tuple[int, Any]]) -> Sequence[Any]:
+    """The parameters of PAIRS."""
+    return [list(column) for column in zip(*pairs, strict=True)] if on_postgres() else [json.dumps(pairs)]
+
+
+def by_metric(statement: Sql) -> dict[int, list[Row]]:
+    found: dict[int, list[Row]] = defaultdict(list)
+    for row in rows_of(statement):
+        found[row[0]].append(row)
+    return found
+
+
+def shaped(key: str, run_id: str, row: Row) -> dict[str, Any]:
+    _metric, value, is_nan, at, step, _id = row
+    told = {"key": key, "value": shapes.number(value, is_nan), "timestamp": milliseconds(at), "step": step}
+    return told | {"run_id": run_id}
 
 
 def places(first: int, last: int, most: int) -> list[int]:
@@ -124,24 +216,8 @@ def places(first: int, last: int, most: int) -> list[int]:
     return [first + number * width + min(number, larger) for number in range(min(most, last - first + 1))]
 
 
-def spread(
-    metric_id: int, by: tuple[str, str], wanted: list[Any], end: Any, newest: QuerySet[MetricPoint], most: int
-) -> list[tuple[Any, ...]]:
-    """The points behind the places `wanted`, and the newest: as many looks into the index, however many there are."""
-    place, order = by
-    adapt = connection.ops.adapt_datetimefield_value if by == BY_TIME else int
-    text = EVENLY.format(place=place, order=order, rows=", ".join(["(%s)"] * len(wanted)))
-    ids = {pk for (pk,) in rows_of(Sql(text, (metric_id, adapt(end), *map(adapt, wanted))))}
-    points = MetricPoint.objects.filter(metric_id=metric_id)
-    found = list(points.filter(pk__in=ids).order_by("step", "at", "id").values_list(*COLUMNS, "id"))
-    last = newest.values_list(*COLUMNS, "id")[:1][0]
-    if last not in found:
-        found = [*found[: most - 1], last]
-    return [row[:4] for row in found]
-
-
 def history_bulk(ask: Ask) -> dict[str, Any]:
-    """Every point of several runs, by run, time and step; what is too many is cut, as MLflow does."""
+    """Every point of several runs, by run, time, step and value; what is too many is cut, as MLflow does."""
     run_ids, key = ask.texts("run_id"), ask.text("metric_key")
     if not run_ids:
         raise wrong("GetMetricHistoryBulk request must specify at least one run_id.")
@@ -152,17 +228,21 @@ def history_bulk(ask: Ask) -> dict[str, Any]:
         raise wrong("GetMetricHistoryBulk request must specify a metric_key.")
     limit = min(ask.integer("max_results", BULK_POINTS), BULK_POINTS)
     services.take_in(run_ids=run_ids)
-    told: list[dict[str, Any]] = []
-    for metric_id, run_id in metrics_of(ask, run_ids, key):
-        rows = MetricPoint.objects.filter(metric_id=metric_id).order_by("at", "step", "id").values_list(*COLUMNS)
-        told += [{**shapes.metric(key, *row), "run_id": run_id} for row in rows[: max(0, limit - len(told))]]
-    return {"metrics": told}
+    asked, room = [], max(0, limit)
+    metrics = metrics_of(ask, run_ids, key)
+    for metric in metrics:
+        if take := min(metric.count, room):
+            asked.append((metric.pk, take))
+            room -= take
+    found = firsts(asked, ", ".join(MLFLOWS), EVERY)
+    rows = ((metric, row) for metric in metrics for row in sorted(found.get(metric.pk, ()), key=IN_TIME))
+    return {"metrics": [shaped(key, metric.run_id, row) for metric, row in rows]}
 
 
-def metrics_of(ask: Ask, run_ids: Iterable[str], key: str) -> list[tuple[int, str]]:
-    """(metric, run) of those runs of the project that have this metric, by run."""
+def metrics_of(ask: Ask, run_ids: Iterable[str], key: str) -> list[Metric]:
+    """This metric of those of these runs of the project that have it, by run."""
     found = Metric.objects.filter(run_id__in=set(run_ids), key=key, project_id=ask.project_id)
-    return list(found.order_by("run_id").values_list("id", "run_id"))
+    return list(found.order_by("run_id").only("run_id", "count"))
 
 
 # -- pages ----------------------------------------------------------------------------------------------------------
@@ -179,11 +259,13 @@ def token_of(*edge: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(edge, separators=(",", ":")).encode()).decode()
 
 
-def read_token(token: str) -> tuple[Any, int, int]:
+def read_token(token: str) -> tuple[Any, int, float, int]:
     try:
-        at, step, pk = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
+        at, step, value, pk = json.loads(base64.urlsafe_b64decode(token.encode("ascii")))
         if not all(type(each) is int and abs(each) < 2**63 for each in (at, step, pk)):
             raise ValueError
-        return EPOCH + timedelta(microseconds=at), step, pk
+        if type(value) is not float or math.isnan(value):
+            raise ValueError
+        return EPOCH + timedelta(microseconds=at), step, value, pk
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise wrong("Invalid page token, could not base64-decode") from None

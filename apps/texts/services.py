@@ -724,6 +724,7 @@ SERVICES = (
     _("{0} is no number of an experiment."),
     _("{0} is no number."),
     _("{0} is no order."),
+    _("{0} is no part of an axis of time."),
     _("{0} is no step."),
     _("{0} is no task."),
     _("{0} is no weight of smoothing."),

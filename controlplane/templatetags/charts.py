@@ -102,7 +102,7 @@ def line_chart(context: Context, chart: Mapping[str, Any] | None) -> dict[str, A
         "notes": [note for note in (chart.get("note", ""), left_out(series, log), smooth_note(weight)) if note],
         "drawn": max(len(one["points"]) for one in series),
         "small": bool(chart.get("small")),
-        "zoom": bool(chart.get("zoom")) and axis == "step",
+        "zoom": bool(chart.get("zoom")),
     }
 
 

@@ -186,8 +186,9 @@
   Drag.prototype.drop = function () {
     if (!this.box) return;
     this.box.remove();
-    var low = Math.round(Math.min(this.start, this.end)), high = Math.round(Math.max(this.start, this.end));
-    if (high > low) go(address({ from: low, to: high }));
+    var axis = this.found.chart.dataset.axis, digits = axis === "step" ? 0 : 3; /* ms */
+    var low = Math.min(this.start, this.end).toFixed(digits), high = Math.max(this.start, this.end).toFixed(digits);
+    if (Number(high) > Number(low)) go(address(digits ? { from: "", to: "", part: [axis, low, high] } : { from: low, to: high, part: "" }));
   };
   document.addEventListener("pointerdown", function (event) {
     var found = reader(event);
@@ -196,7 +197,7 @@
   document.addEventListener("pointerup", function () { if (dragging) dragging.drop(); dragging = null; });
   document.addEventListener("dblclick", function (event) {
     var found = reader(event);
-    if (found && "zoom" in found.chart.dataset) go(address({ from: "", to: "" }));
+    if (found && "zoom" in found.chart.dataset) go(address({ from: "", to: "", part: "" }));
   });
 
   /* ---- lines that are put away ---- */

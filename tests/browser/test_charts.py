@@ -93,6 +93,22 @@ def test_a_part_is_dragged_nearer_and_let_go_again(chart):
     expect(chart.locator(".area > svg").first).to_have_attribute("data-low", "1")
 
 
+def test_a_part_of_time_is_dragged_nearer_and_let_go_again(chart):
+    chart.get_by_label("Along").select_option("relative")
+    area = chart.locator('[data-axis="relative"] .area > svg').first
+    whole = area.get_attribute("data-low")
+    box = chart.locator(".plot").first.bounding_box()
+    chart.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 60)
+    chart.mouse.down()
+    chart.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 60, steps=4)
+    chart.mouse.up()
+    expect(area).not_to_have_attribute("data-low", whole)
+    assert "part=relative" in chart.url
+    chart.mouse.dblclick(box["x"] + box["width"] * 0.5, box["y"] + 60)
+    expect(area).to_have_attribute("data-low", whole)
+    assert "part=" not in chart.url
+
+
 def test_smoothing_draws_again_without_leaving_the_page(chart):
     chart.evaluate("window.same = true")
     chart.get_by_label("smooth").fill("0.9")

@@ -85,6 +85,21 @@ def log(worker_actor):
 
 
 @pytest.fixture
+def log_at(worker_actor):
+    """log_at(run, loss=[(step, seconds since START, value), ...])"""
+
+    def write(run: Run, **series) -> int:
+        points = [
+            Point(key, float(value), step, START + timedelta(seconds=seconds))
+            for key, values in series.items()
+            for step, seconds, value in values
+        ]
+        return services.log_metrics(actor=worker_actor, run=run, points=points)
+
+    return write
+
+
+@pytest.fixture
 def finish(worker_actor):
     def end(run: Run, state="finished", **more) -> Run:
         return services.finish_run(actor=worker_actor, run=run, state=state, **more)

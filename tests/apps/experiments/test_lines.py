@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -12,6 +13,7 @@ from apps.errors import Invalid
 from apps.experiments import lines, reads
 from apps.experiments.lines import Window, lines_of, window_of
 from apps.experiments.models import MetricPoint
+from tests.apps.experiments.conftest import START
 
 pytestmark = pytest.mark.django_db
 
@@ -19,7 +21,9 @@ pytestmark = pytest.mark.django_db
 def read(run, **asked) -> dict:
     with CaptureQueriesContext(connection) as seen:
         found = lines_of(list(run.metrics.order_by("key")), **asked)
-    assert len(seen) <= 5  # the metrics, what the window holds (twice), the short ones, the long ones
+    assert len(seen) <= 5 + (
+        "times" in asked
+    )  # the metrics, what the window holds (twice), the short ones, the long ones
     return {line.metric.key: line for line in found}
 
 
@@ -89,6 +93,83 @@ def test_time_since_the_start_is_an_axis(run, log):
     log(run, loss=[1.0, 2.0])
     place = lines.since({run.pk: run.metrics.get().at})
     assert [where for where, _ in read(run, place=place)["loss"].points] == [-1.0, 0.0]
+
+
+def resumed(count: int) -> list[tuple[int, int, float]]:
+    """(step, seconds, value) of a run that went on from its middle an hour later."""
+    first = [(step, step, float(step)) for step in range(count)]
+    return first + [(step, 3600 + step, step + 0.5) for step in range(count // 2, count + count // 2)]
+
+
+@pytest.mark.parametrize("count", [4, 2000])
+@pytest.mark.parametrize("axis", ["step", "relative", "time"])
+def test_a_run_that_was_resumed_goes_forward_along_any_axis(run, log_at, count, axis):
+    log_at(run, loss=resumed(count))
+    since = lines.since({run.pk: START})
+    line = read(run, place={"step": lines.at_step, "relative": since, "time": lines.at_time}[axis])["loss"]
+    for found in (line.points, line.means):
+        assert [one[0] for one in found] == sorted(one[0] for one in found)
+    last = {"step": count + count // 2 - 1, "relative": 3599 + count + count // 2}
+    assert axis not in last or line.points[-1] == (last[axis], count + count // 2 - 0.5)
+
+
+def test_a_long_series_without_steps_keeps_its_extremes_in_time(run, log_at):
+    values = [math.sin(n / 50) for n in range(5000)]
+    values[1234], values[4321] = 99.0, -99.0
+    log_at(run, loss=[(0, second, value) for second, value in enumerate(values)])
+    points = read(run, place=lines.since({run.pk: START}))["loss"].points
+    assert {(1234, 99.0), (4321, -99.0)} <= set(points)
+    assert points[-1] == (4999, values[-1])
+
+
+def test_what_is_no_number_is_a_gap_where_it_came_in_time(run, log_at):
+    """Steps that were done again are no numbers the second time: the gap is there, not beside the first ones."""
+    log_at(run, loss=[(step, step, 1.0) for step in range(800)])
+    log_at(run, loss=[(step, 3600 + step, math.nan) for step in range(800)])
+    log_at(run, loss=[(step, 7200 + step, 1.0) for step in range(800)])
+    points = read(run, place=lines.since({run.pk: START}))["loss"].points
+    gaps = [place for place, (_where, value) in enumerate(points) if value is None]
+    assert points[gaps[0] - 1][0] < 800
+    assert points[gaps[-1] + 1][0] >= 7200
+
+
+def in_time(run, low: int, high: int) -> lines.Line:
+    times = {run.pk: (START + timedelta(seconds=low), START + timedelta(seconds=high))}
+    return read(run, place=lines.since({run.pk: START}), times=times)["loss"]
+
+
+@pytest.mark.parametrize("low", [0, 31_000, 59_100, 59_500])
+def test_a_part_in_time_of_what_counts_no_steps_is_told_to_the_point(run, log_at, low):
+    log_at(run, loss=[(0, second, math.sin(second)) for second in range(60_000)])
+    line = in_time(run, low, low + 899)
+    assert line.points == [(n, math.sin(n)) for n in range(low, min(low + 900, 60_000))]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1200), (20_011, 21_999), (57_777, 59_999), (30_000, 50_000)])
+def test_a_wider_part_in_time_keeps_its_extremes_and_reaches_its_ends(run, log_at, low, high):
+    values = [math.sin(n) for n in range(60_000)]
+    values[(low + high) // 2], values[high - 500] = 99.0, -99.0
+    log_at(run, loss=[(0, second, value) for second, value in enumerate(values)])
+    line = in_time(run, low, high)
+    assert {((low + high) // 2, 99.0), (high - 500, -99.0)} <= set(line.points)
+    assert 200 < len(line.points) <= lines.DRAWN
+    room = max(16, (high - low) // 60)
+    assert low <= line.points[0][0] <= low + room
+    assert high - room <= line.points[-1][0] <= high
+
+
+def test_a_part_in_time_without_a_number_between_is_empty(run, log_at):
+    log_at(run, loss=[(0, second, math.nan if 5000 < second < 15_000 else 1.0) for second in range(20_000)])
+    assert {value for _, value in in_time(run, 7000, 13_000).points} <= {None}
+
+
+def test_times_that_come_out_of_order_lose_no_extreme(run, log_at):
+    """An hour that is sent after the one behind it."""
+    first = [(0, 3600 + second, float(second % 7)) for second in range(4000)]
+    later = [(0, second, -50.0 if second == 2222 else float(second % 5)) for second in range(3600)]
+    log_at(run, loss=first)
+    log_at(run, loss=later)
+    assert (2222, -50.0) in in_time(run, 1000, 3000).points
 
 
 @pytest.mark.parametrize(("start", "end", "field"), [("x", "", "from"), ("", "1e99", "to"), ("5", "5", "to")])

@@ -13,6 +13,7 @@ from apps.experiments.models import Run
 from apps.jobs.models import Job
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
+from tests.apps.experiments.conftest import START
 
 pytestmark = pytest.mark.django_db
 
@@ -155,7 +156,13 @@ def test_metrics_stand_in_the_groups_of_their_names(read, run, log):
 
 @pytest.mark.parametrize(
     ("query", "said"),
-    [("smooth=1.5", "smooth"), ("x=weeks", "x"), ("scale=cubic", "scale"), ("from=9&to=2", "to")],
+    [
+        ("smooth=1.5", "smooth"),
+        ("x=weeks", "x"),
+        ("scale=cubic", "scale"),
+        ("from=9&to=2", "to"),
+        ("part=time,5,2", "part"),
+    ],
 )
 def test_a_look_of_nonsense_is_said_and_the_usual_one_shown(read, run, log, query, said):
     log(run, train_loss=[2, 1])
@@ -171,6 +178,43 @@ def test_a_part_is_looked_at_along_any_axis(read, run, log):
     assert 'data-x="10 11 12"' in near
     assert "since the start" in read(f"/{run.pk}?x=relative")
     assert 'data-axis="time"' in read(f"/{run.pk}?x=time")
+
+
+@pytest.mark.parametrize(("query", "axis"), [("", "time"), ("?x=step", "step"), ("?x=relative", "relative")])
+def test_a_run_that_counts_no_steps_is_drawn_by_time_unless_asked_otherwise(read, run, log_at, query, axis):
+    log_at(run, train_loss=[(0, 1, 2.0), (0, 5, 1.0)], **{"system/cpu": [(0, 1, 5.0), (1, 2, 6.0)]})
+    assert f'data-axis="{axis}"' in read(f"/{run.pk}{query}")
+    text = read(f"/{run.pk}/metrics{query}")
+    assert f'data-axis="{axis}"' in text
+    assert '<option value="step"' in text
+
+
+def test_a_part_in_time_is_in_the_address_and_of_its_own_axis(read, run, log_at):
+    log_at(run, train_loss=[(0, second, 5.0 - second) for second in range(1, 5)])
+    begin = START.timestamp()
+    near = read(f"/{run.pk}?part=time,{begin + 2:.3f},{begin + 3.5:.3f}")
+    assert f'data-low="{begin + 2:.15g}" data-high="{begin + 3.5:.15g}"' in near
+    assert f'data-x="{begin + 2:.14g} {begin + 3:.14g}"' in near
+    assert f'name="part" value="time,{begin + 2:.15g},{begin + 3.5:.15g}"' in near
+    assert "data-zoom" in near
+    assert 'name="part"' not in read(f"/{run.pk}?x=relative&part=time,{begin + 2:.3f},{begin + 3.5:.3f}")
+
+
+def test_a_run_that_counts_some_steps_is_drawn_by_them(read, run, log_at):
+    log_at(run, train_loss=[(0, 1, 2.0), (0, 5, 1.0)], val_loss=[(0, 1, 2.0), (1, 5, 1.0)])
+    text = read(f"/{run.pk}/metrics")
+    assert 'data-axis="step"' in text
+    assert 'data-axis="time"' not in text
+    assert '<option value="" selected>by step' in text
+
+
+def test_runs_that_count_no_steps_are_compared_since_their_starts(read, start, log_at):
+    runs = [start(), start()]
+    for run in runs:
+        log_at(run, train_loss=[(0, 1, 2.0), (0, 5, 1.0)])
+    text = read(f"/compare?ids={runs[0].pk},{runs[1].pk}")
+    assert 'data-axis="relative"' in text
+    assert '<option value="" selected>since the start' in text
 
 
 def test_text_is_looked_into_and_escaped_and_cut(read, run, finish, project, worker_actor, tmp_path):

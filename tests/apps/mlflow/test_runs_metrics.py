@@ -128,6 +128,18 @@ def test_history_comes_in_pages(log, history):
     assert token == {"page_token": ""}
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8])
+def test_ties_come_by_their_values_on_whatever_page(log, history, size):
+    for value in (3, 1, "Infinity", 2.5, "-Infinity", -0.5, "NaN"):
+        log(value, 100)
+    told, token = [], ""
+    while token is not None:
+        page = history(max_results=size, page_token=token)
+        told += [point["value"] for point in page["metrics"]]
+        token = page.get("next_page_token")
+    assert told == [-LARGEST, -0.5, "NaN", 1, 2.5, 3, LARGEST]
+
+
 def test_of_what_is_unknown_there_is_no_history(track, log, history):
     log(0.5, 100)
     assert history("nothing") == {}
@@ -150,7 +162,9 @@ def test_another_projects_history_is_empty(client_of, stranger, log, run_id):
         ({"max_results": "many"}, "Invalid value \"many\" for parameter 'max_results' supplied:"),
         ({"page_token": "rubbish"}, "Invalid page token, could not base64-decode"),
         ({"page_token": "WzEsMl0="}, "Invalid page token, could not base64-decode"),
-        ({"page_token": "WzFlOTk5LDEsMV0="}, "Invalid page token, could not base64-decode"),
+        ({"page_token": "WzFlOTk5LDEsMS4wLDFd"}, "Invalid page token, could not base64-decode"),
+        ({"page_token": "WzEsMSxOYU4sMV0="}, "Invalid page token, could not base64-decode"),
+        ({"page_token": "WzEsMSwiMSIsMV0="}, "Invalid page token, could not base64-decode"),
         ({"page_token": "é"}, "Invalid page token, could not base64-decode"),
     ],
 )
@@ -262,6 +276,13 @@ def test_bulk(track, run_id, log):
     assert "must specify a metric_key" in track.refused("GET", path, {"run_id": run_id})[2]
 
 
+def test_bulk_comes_by_time_step_and_value(track, run_id, log):
+    for value, at, step in ((3, 100, 0), (1, 100, 0), (5, 50, 1), (2, 50, 0)):
+        log(value, at, step)
+    told = track.get("/ajax-api/2.0/mlflow/metrics/get-history-bulk", run_id=run_id, metric_key="loss")["metrics"]
+    assert [point["value"] for point in told] == [2, 5, 1, 3]
+
+
 def test_points_are_exact(log, history):
     log(0.1 + 0.2, 1_700_000_000_123, 2**53)
     point = history()["metrics"][0]
@@ -348,3 +369,57 @@ def test_runs_come_in_the_order_they_were_asked_for(track, run_id, experiment_id
     for asked in ([run_id, other], [other, run_id]):
         told = track.get("metrics/get-history-bulk-interval", run_ids=asked, metric_key="loss")["metrics"]
         assert [point["run_id"] for point in told] == asked
+
+
+@pytest.fixture
+def curves(track, experiment_id):
+    """curves(n) -> so many runs: one in three without steps, one of few points, one of many."""
+
+    def make(count: int) -> list[str]:
+        runs = [track.post("runs/create", experiment_id=experiment_id)["run"]["info"]["run_id"] for _ in range(count)]
+        for number, pk in enumerate(runs):
+            points = [
+                {"key": "loss", "value": float(n), "timestamp": 100 + n, "step": n if number % 3 else 0}
+                for n in range(4 if number % 3 == 1 else 20)
+            ]
+            track.post("runs/log-batch", run_id=pk, metrics=points)
+        services.take_in(run_ids=runs)
+        return runs
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "more", "most"),
+    [
+        ("metrics/get-history-bulk-interval", "run_ids", {"max_results": 5}, 6),
+        ("metrics/get-history-bulk-interval", "run_ids", {"max_results": 5, "start_step": 0, "end_step": 9}, 5),
+        ("/ajax-api/2.0/mlflow/metrics/get-history-bulk", "run_id", {}, 3),
+    ],
+)
+def test_histories_of_twenty_runs_take_no_more_queries_than_those_of_three(track, curves, path, name, more, most):
+    runs, counts = curves(20), []
+    for asked in (runs[:1], runs[:3], runs):
+        with CaptureQueriesContext(connection) as seen:
+            told = track.get(path, **{name: asked}, metric_key="loss", **more)["metrics"]
+        assert {point["run_id"] for point in told} == set(asked)
+        counts.append(len([one for one in seen if "metric" in one["sql"]]))
+    assert max(counts) <= most
+    assert counts[1] == counts[2]
+
+
+def test_bulk_is_cut_behind_the_first_runs(track, curves):
+    runs = sorted(curves(3))
+    told = track.get("/ajax-api/2.0/mlflow/metrics/get-history-bulk", run_id=runs, metric_key="loss", max_results=22)[
+        "metrics"
+    ]
+    assert len(told) == 22
+    assert [point["run_id"] for point in told] == sorted(point["run_id"] for point in told)
+
+
+def test_a_window_of_several_runs_is_each_ones_own(track, curves):
+    runs = curves(3)
+    ask = {"run_ids": runs, "metric_key": "loss", "start_step": 2, "end_step": 18, "max_results": 4}
+    told = track.get("metrics/get-history-bulk-interval", **ask)["metrics"]
+    found = {pk: [point["step"] for point in told if point["run_id"] == pk] for pk in runs}
+    assert found == {runs[0]: [], runs[1]: [2, 3], runs[2]: [2, 7, 11, 18]}
