@@ -25,7 +25,6 @@ from apps.datasets import reads, services
 from apps.datasets.api_quality import job_answer
 from apps.datasets.deletion import delete_version
 from apps.datasets.expecting import demanding
-from apps.datasets.inspection import check_dialect
 from apps.datasets.manifest import CSV, PARQUET, Dialect, csv_type
 from apps.datasets.measuring import add_upload, check_upload, known, measure_version
 from apps.datasets.models import Dataset, DatasetVersion
@@ -41,6 +40,7 @@ from apps.datasets.serializers import (
     VersionDetailSerializer,
     VersionSerializer,
 )
+from apps.datasets.sniffing import AUTO, check_asked
 from apps.jobs.api import KEY, whole_job
 from apps.jobs.models import Job
 from apps.jobs.serializers import JobDetailSerializer, read_submission
@@ -217,7 +217,8 @@ def add_csv(request: Request, project: Project, name: str) -> Added | Job:
     asked = checked(ReadingBody, request.query_params)
     if asked["measure"]:
         policy.require(request.actor, "job.submit", project)
-    check_dialect(asked["delimiter"], asked["encoding"])
+    how = asked["delimiter"], asked["encoding"]
+    check_asked(*how)
     body = body_of(request._request)
     release_connection()
     published = publish_upload(
@@ -226,7 +227,7 @@ def add_csv(request: Request, project: Project, name: str) -> Added | Job:
         stream=body.chunks,
         expected_size=body.length,
         name=f"{name}.csv",
-        media_type=csv_type(Dialect(asked["delimiter"], asked["encoding"])),
+        media_type=CSV if AUTO in how else csv_type(Dialect(*how)),
     )
     return uploaded(request, project, name, published.artifact, asked)
 

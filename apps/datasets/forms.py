@@ -15,10 +15,11 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.services import publish_upload
 from apps.datasets import services
-from apps.datasets.inspection import ENCODINGS, check_dialect
-from apps.datasets.manifest import Dialect, csv_type
+from apps.datasets.inspection import ENCODINGS
+from apps.datasets.manifest import CSV, Dialect, csv_type
 from apps.datasets.measuring import add_upload, measure_version
 from apps.datasets.models import DatasetVersion
+from apps.datasets.sniffing import AUTO, check_asked
 from apps.errors import Invalid, PlaneError, Refused
 from apps.jobs.fields import Item
 from apps.jobs.models import Job
@@ -74,7 +75,13 @@ class UploadForm(FieldsForm):
     @property
     def items(self) -> list[Item]:
         """The fields but the file, whose control is the template's own."""
-        delimiters = [(",", _("comma")), (";", _("semicolon")), ("tab", _("tab")), ("|", _("bar"))]
+        delimiters = [
+            (AUTO, _("find it in the file")),
+            (",", _("comma")),
+            (";", _("semicolon")),
+            ("tab", _("tab")),
+            ("|", _("bar")),
+        ]
         return [
             self.item(
                 "dataset",
@@ -96,7 +103,7 @@ class UploadForm(FieldsForm):
                 _("Encoding"),
                 control="select",
                 required=True,
-                choices=[(name, name) for name in ENCODINGS],
+                choices=[(AUTO, _("find it in the file")), *((name, name) for name in ENCODINGS)],
                 doc=_("gb18030 also reads GBK and GB2312."),
             ),
             self.item(
@@ -139,8 +146,9 @@ class UploadForm(FieldsForm):
     def stored(self, actor: Actor, project: Project, file: UploadedFile | None) -> Uploaded:
         name, values = self.values["dataset"].strip(), self.values
         services.check_name(name)  # before hundreds of megabytes are stored under it
-        dialect = Dialect(DELIMITERS.get(values["delimiter"], values["delimiter"]), values["encoding"])
-        check_dialect(dialect.delimiter, dialect.encoding)
+        delimiter, encoding = values["delimiter"] or AUTO, values["encoding"] or AUTO
+        delimiter = DELIMITERS.get(delimiter, delimiter)
+        check_asked(delimiter, encoding)
         if file is None or not file.size:
             raise Invalid(
                 _("Choose a file that is not empty."), field="file", hint=_("A CSV file, its header in row 1.")
@@ -151,15 +159,15 @@ class UploadForm(FieldsForm):
             stream=file.chunks(),
             expected_size=file.size,
             name=file.name or f"{name}.csv",
-            media_type=csv_type(dialect),
+            media_type=CSV if AUTO in (delimiter, encoding) else csv_type(Dialect(delimiter, encoding)),
         )
         made = add_upload(
             actor=actor,
             project=project,
             dataset_name=name,
             artifact=published.artifact,
-            delimiter=dialect.delimiter,
-            encoding=dialect.encoding,
+            delimiter=delimiter,
+            encoding=encoding,
             note=values["note"].strip(),
         )
         wanted = bool(values["measure"]) and allows(actor, "job.submit", project)

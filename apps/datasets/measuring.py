@@ -17,6 +17,7 @@ from apps.datasets import expecting, services
 from apps.datasets.manifest import PARQUET, Dialect, csv_type, dialect_of, is_table, manifest_text
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.datasets.reads import main_file
+from apps.datasets.sniffing import AUTO
 from apps.datasets.sources import edges_of, end_of, inputs_of
 from apps.errors import Conflict
 from apps.jobs.models import Job, JobInput
@@ -81,23 +82,24 @@ def add_upload(
     project: Project,
     dataset_name: str,
     artifact: Artifact,
-    delimiter: str = ",",
-    encoding: str = "utf-8",
+    delimiter: str = AUTO,
+    encoding: str = AUTO,
     note: str = "",
 ) -> tuple[DatasetVersion, bool] | Job:
     """`services.upload_csv`; or, where the dataset demands a check first, the job that makes the version if it holds.
 
-    The file is read through in both cases, so what is wrong with it is told at once. Bytes that are a version already
-    need no check.
+    What is "auto" is found in the file, and recorded as if it had been asked for. The file is read through in both
+    cases, so what is wrong with it is told at once. Bytes that are a version already need no check.
     """
     policy.require(actor, "dataset.add_version", project)
     demanding = expecting.demanding(project, dataset_name)
-    dialect = Dialect(delimiter, encoding)
-    asked = {"delimiter": delimiter, "encoding": encoding, "note": note}
+    services.check_name(dataset_name)
+    services.check_text("note", note)
+    dialect = services.read_as(project, artifact, delimiter, encoding)
+    asked = {**asdict(dialect), "note": note}
     if demanding is None or known(demanding, artifact, csv_type(dialect)):
         return services.upload_csv(actor=actor, project=project, dataset_name=dataset_name, artifact=artifact, **asked)
     policy.require(actor, "job.submit", project)
-    services.check_text("note", note)
     services.read_through(project, artifact, dialect)
     return check_upload(actor=actor, dataset=demanding, artifact=artifact, dialect=dialect, note=note)[0]
 

@@ -11,6 +11,7 @@ from apps.datasets.inspection import ENCODINGS
 from apps.datasets.manifest import FILES_AT_ONCE
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.datasets.reads import FILES_LISTED, PREVIEW_ROWS, Preview
+from apps.datasets.sniffing import AUTO
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
@@ -116,8 +117,13 @@ class FileBody(serializers.Serializer[DatasetFile]):
 class ReadingBody(serializers.Serializer[Any]):
     """How a CSV file is to be read: fields of a JSON body, or the query of a CSV body."""
 
-    delimiter = serializers.CharField(max_length=1, default=",", trim_whitespace=False)
-    encoding = serializers.ChoiceField(choices=ENCODINGS, default="utf-8")
+    delimiter = serializers.CharField(
+        max_length=4,
+        default=AUTO,
+        trim_whitespace=False,
+        help_text="One ASCII character, or auto: it is found in the file, and stands in `params` of the version.",
+    )
+    encoding = serializers.ChoiceField(choices=(AUTO, *ENCODINGS), default=AUTO, help_text="Found as the delimiter is.")
     note = serializers.CharField(max_length=500, default="", allow_blank=True)
     measure = serializers.BooleanField(default=False, help_text="Also queue a job that measures the new version.")
 

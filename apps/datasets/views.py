@@ -71,7 +71,9 @@ def upload_command(request: HttpRequest, slug: str, name: str) -> str:
 def say_added(request: HttpRequest, version: DatasetVersion, is_new: bool) -> None:
     if is_new:
         told = {"version": str(version), "rows": f"{version.rows or 0:,}"}
-        messages.success(request, _("%(version)s is there: %(rows)s rows, every one read.") % told)
+        read = {"encoding": version.params.get("encoding"), "delimiter": version.params.get("delimiter")}
+        how = _("It was read as %(encoding)s, its cells parted by %(delimiter)r.") % read
+        messages.success(request, f"{_('%(version)s is there: %(rows)s rows, every one read.') % told} {how}")
     else:
         messages.info(request, _("These bytes are %(version)s already: nothing was added.") % {"version": str(version)})
 
