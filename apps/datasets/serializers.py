@@ -114,7 +114,14 @@ class FileBody(serializers.Serializer[DatasetFile]):
     media_type = serializers.CharField(max_length=120, default="", allow_blank=True)
 
 
-class ReadingBody(serializers.Serializer[Any]):
+class AddingBody(serializers.Serializer[Any]):
+    """The query of a body that is a table other than CSV. The job that makes the version measures it in any case."""
+
+    note = serializers.CharField(max_length=500, default="", allow_blank=True)
+    measure = serializers.BooleanField(default=False, help_text="Also queue a job that measures the new version.")
+
+
+class ReadingBody(AddingBody):
     """How a CSV file is to be read: fields of a JSON body, or the query of a CSV body."""
 
     delimiter = serializers.CharField(
@@ -124,12 +131,13 @@ class ReadingBody(serializers.Serializer[Any]):
         help_text="One ASCII character, or auto: it is found in the file, and stands in `params` of the version.",
     )
     encoding = serializers.ChoiceField(choices=(AUTO, *ENCODINGS), default=AUTO, help_text="Found as the delimiter is.")
-    note = serializers.CharField(max_length=500, default="", allow_blank=True)
-    measure = serializers.BooleanField(default=False, help_text="Also queue a job that measures the new version.")
 
 
 class VersionBody(ReadingBody):
-    """Either one table by its digest (CSV is read and checked), or files by path and digest (taken as they are)."""
+    """Either one table by its digest, or files by path and digest, which are taken as they are.
+
+    A CSV table is read through and checked, of others the first bytes are.
+    """
 
     artifact = serializers.RegexField(r"^[0-9a-f]{64}\Z", required=False)
     files = serializers.ListField(child=FileBody(), required=False, min_length=1, max_length=FILES_AT_ONCE)

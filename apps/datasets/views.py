@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from apps import policy
 from apps.datasets import reads, services, shown, tabs
 from apps.datasets.forms import DatasetForm, UploadForm
+from apps.datasets.manifest import is_table
 from apps.datasets.models import DatasetVersion
 from apps.errors import NotFound, PlaneError, Refused
 from apps.jobs.models import Job
@@ -26,7 +27,7 @@ TABS = ("overview", "preview", "origin", "distributions", "quality", "compare", 
 # -- writes ---------------------------------------------------------------------------------------------------------
 @require_http_methods(["GET", "HEAD", "POST"])
 def upload(request: HttpRequest, project: str) -> HttpResponse:
-    """/p/<slug>/upload: a CSV file becomes a version; what is wrong with it stands beside its field."""
+    """/p/<slug>/upload: a table becomes a version; what is wrong with it stands beside its field."""
     actor, where = within(request, project)
     policy.require(actor, "dataset.add_version", where)
     form = UploadForm(
@@ -124,7 +125,7 @@ def version_page(request: HttpRequest, project: str, name: str, version: str, ta
         "tags": found.tags.order_by("name"),
         "verdicts": verdicts,
         "total": total,
-        "is_table": found.media_type.startswith(("text/csv", "application/vnd.apache.parquet")),
+        "is_table": is_table(found.media_type),
         "may_submit": allows(actor, "job.submit", where),
         "may_add": allows(actor, "dataset.add_version", where),
         "may_tag": allows(actor, "dataset.tag", where),
