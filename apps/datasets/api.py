@@ -24,13 +24,12 @@ from apps.artifacts.services import get_holding, publish_upload
 from apps.datasets import reads, services
 from apps.datasets.api_quality import job_answer
 from apps.datasets.deletion import delete_version
-from apps.datasets.expecting import demanding
-from apps.datasets.inspection import check_dialect
-from apps.datasets.manifest import CSV, PARQUET, Dialect, csv_type
-from apps.datasets.measuring import add_upload, check_upload, known, measure_version
+from apps.datasets.manifest import CSV, JSON_LINES, TABLES, Dialect, csv_type, type_of_path
+from apps.datasets.measuring import add_table, add_upload, measure_version, path_of
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.requests import checked, with_table
 from apps.datasets.serializers import (
+    AddingBody,
     DatasetBody,
     DatasetSerializer,
     PreviewQuery,
@@ -41,6 +40,7 @@ from apps.datasets.serializers import (
     VersionDetailSerializer,
     VersionSerializer,
 )
+from apps.datasets.sniffing import AUTO, check_asked
 from apps.jobs.api import KEY, whole_job
 from apps.jobs.models import Job
 from apps.jobs.serializers import JobDetailSerializer, read_submission
@@ -52,6 +52,9 @@ ADDED = {
     200: OpenApiResponse(VersionDetailSerializer, description="The dataset has this version already."),
     202: OpenApiResponse(JobDetailSerializer, description="The job that checks it, and makes the version if it holds."),
 }
+
+BODIES = {**{kind: kind for kind in TABLES}, "application/jsonl": JSON_LINES}
+"""The media types of bodies that are tables, and what each is called in a version."""
 
 Added = tuple[DatasetVersion, bool]
 QUERY = OpenApiParameter("q", str, description="A part of the name or the description.")
@@ -121,15 +124,19 @@ class VersionsView(GenericAPIView[DatasetVersion]):
     @extend_schema(
         operation_id="dataset_versions_add",
         parameters=[ReadingBody],
-        request={CSV: OpenApiTypes.BINARY, "application/json": VersionBody},
+        request={**dict.fromkeys(BODIES, OpenApiTypes.BINARY), "application/json": VersionBody},
         responses=ADDED,
     )
     def post(self, request: Request, project: str, name: str) -> Response:
+        """A CSV body is read at once. Parquet, JSON lines and Arrow are read by a job, which makes the version: 202."""
         within = get_project(request.actor, project)
         policy.require(request.actor, "dataset.add_version", within)
         services.check_name(name)
         sent = (request._request.content_type or "").lower()
-        made = add_csv(request, within, name) if sent == CSV else add_by_digest(request, within, name)
+        if sent in BODIES and sent != CSV:
+            made = add_body(request, within, name, BODIES[sent])
+        else:
+            made = add_csv(request, within, name) if sent == CSV else add_by_digest(request, within, name)
         if isinstance(made, Job):
             return job_answer(request, within, made, status.HTTP_202_ACCEPTED)
         version, created = made
@@ -217,7 +224,8 @@ def add_csv(request: Request, project: Project, name: str) -> Added | Job:
     asked = checked(ReadingBody, request.query_params)
     if asked["measure"]:
         policy.require(request.actor, "job.submit", project)
-    check_dialect(asked["delimiter"], asked["encoding"])
+    how = asked["delimiter"], asked["encoding"]
+    check_asked(*how)
     body = body_of(request._request)
     release_connection()
     published = publish_upload(
@@ -226,9 +234,35 @@ def add_csv(request: Request, project: Project, name: str) -> Added | Job:
         stream=body.chunks,
         expected_size=body.length,
         name=f"{name}.csv",
-        media_type=csv_type(Dialect(asked["delimiter"], asked["encoding"])),
+        media_type=CSV if AUTO in how else csv_type(Dialect(*how)),
     )
     return uploaded(request, project, name, published.artifact, asked)
+
+
+def add_body(request: Request, project: Project, name: str, kind: str) -> Added | Job:
+    """Store a body that is a table but not CSV; a job reads it through and makes the version."""
+    asked = checked(AddingBody, request.query_params)
+    policy.require(request.actor, "job.submit", project)
+    body = body_of(request._request)
+    release_connection()
+    published = publish_upload(
+        actor=request.actor,
+        project=project,
+        stream=body.chunks,
+        expected_size=body.length,
+        name=path_of(kind).replace("table", name, 1),
+        media_type=kind,
+    )
+    return added(request, project, name, published.artifact, kind, asked)
+
+
+def added(
+    request: Request, project: Project, name: str, artifact: Artifact, kind: str, asked: dict[str, Any], **more: bool
+) -> Added | Job:
+    """`add_table`, and the measurement that was asked for of what is a version already."""
+    to: dict[str, Any] = {"actor": request.actor, "project": project, "dataset_name": name, "note": asked["note"]}
+    made = add_table(artifact=artifact, kind=kind, **to, **more)
+    return made if isinstance(made, Job) else measured(request, made, asked["measure"])
 
 
 def uploaded(request: Request, project: Project, name: str, artifact: Artifact, asked: dict[str, Any]) -> Added | Job:
@@ -246,7 +280,7 @@ def measured(request: Request, made: Added, asked: bool) -> Added:
 
 
 def add_by_digest(request: Request, project: Project, name: str) -> Added | Job:
-    """A version of what the project holds: a CSV artifact is read through, Parquet and files are taken as they are."""
+    """A version of what the project holds: a CSV artifact is read through, other tables and files are taken unread."""
     body = checked(VersionBody, request.data)
     if body["measure"]:
         policy.require(request.actor, "job.submit", project)
@@ -257,16 +291,11 @@ def add_by_digest(request: Request, project: Project, name: str) -> Added | Job:
         )
         return measured(request, made, body["measure"])
     holding = get_holding(actor=request.actor, project=project, digest=body.pop("artifact"))
-    if holding.media_type == PARQUET or holding.name.lower().endswith(".parquet"):
-        dataset = demanding(project, name)
-        if dataset is not None and not known(dataset, holding.artifact, PARQUET):
-            actor, artifact = request.actor, holding.artifact
-            return check_upload(actor=actor, dataset=dataset, artifact=artifact, dialect=None, note=body["note"])[0]
-        files = [("table.parquet", holding.artifact_id, PARQUET)]
-        made = services.add_files(
-            actor=request.actor, project=project, dataset_name=name, files=files, note=body["note"]
-        )
-        return measured(request, made, body["measure"])
+    kind = BODIES.get(holding.media_type, CSV)
+    if kind == CSV:
+        kind = BODIES.get(type_of_path(holding.name), CSV)
+    if kind != CSV:
+        return added(request, project, name, holding.artifact, kind, body, unread=True)
     return uploaded(request, project, name, holding.artifact, body)
 
 

@@ -1,4 +1,4 @@
-"""What the pages of datasets ask: a CSV file with its name and dialect, or an empty dataset.
+"""What the pages of datasets ask: a table with its name and, of CSV, its dialect, or an empty dataset.
 
 They read text; what is allowed the services decide. Their errors stand beside the fields, as in the form of a spec.
 """
@@ -15,14 +15,15 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.services import publish_upload
 from apps.datasets import services
-from apps.datasets.inspection import ENCODINGS, check_dialect
-from apps.datasets.manifest import Dialect, csv_type
-from apps.datasets.measuring import add_upload, measure_version
+from apps.datasets.inspection import ENCODINGS
+from apps.datasets.manifest import CSV, TABLES, Dialect, check_kind, csv_type, kind_in, type_of_path
+from apps.datasets.measuring import HEAD, add_table, add_upload, measure_version, path_of
 from apps.datasets.models import DatasetVersion
+from apps.datasets.sniffing import AUTO, check_asked
 from apps.errors import Invalid, PlaneError, Refused
 from apps.jobs.fields import Item
 from apps.jobs.models import Job
-from apps.policy import allows
+from apps.policy import allows, require
 
 TAB = "\t"
 NOTE_LIMIT = 500
@@ -74,7 +75,13 @@ class UploadForm(FieldsForm):
     @property
     def items(self) -> list[Item]:
         """The fields but the file, whose control is the template's own."""
-        delimiters = [(",", _("comma")), (";", _("semicolon")), ("tab", _("tab")), ("|", _("bar"))]
+        delimiters = [
+            (AUTO, _("find it in the file")),
+            (",", _("comma")),
+            (";", _("semicolon")),
+            ("tab", _("tab")),
+            ("|", _("bar")),
+        ]
         return [
             self.item(
                 "dataset",
@@ -89,15 +96,15 @@ class UploadForm(FieldsForm):
                 control="select",
                 required=True,
                 choices=delimiters,
-                doc=_("The character between the cells of a row."),
+                doc=_("Of a CSV file: the character between the cells of a row."),
             ),
             self.item(
                 "encoding",
                 _("Encoding"),
                 control="select",
                 required=True,
-                choices=[(name, name) for name in ENCODINGS],
-                doc=_("gb18030 also reads GBK and GB2312."),
+                choices=[(AUTO, _("find it in the file")), *((name, name) for name in ENCODINGS)],
+                doc=_("Of a CSV file; gb18030 also reads GBK and GB2312."),
             ),
             self.item(
                 "note",
@@ -139,27 +146,38 @@ class UploadForm(FieldsForm):
     def stored(self, actor: Actor, project: Project, file: UploadedFile | None) -> Uploaded:
         name, values = self.values["dataset"].strip(), self.values
         services.check_name(name)  # before hundreds of megabytes are stored under it
-        dialect = Dialect(DELIMITERS.get(values["delimiter"], values["delimiter"]), values["encoding"])
-        check_dialect(dialect.delimiter, dialect.encoding)
+        delimiter, encoding = values["delimiter"] or AUTO, values["encoding"] or AUTO
+        delimiter = DELIMITERS.get(delimiter, delimiter)
+        check_asked(delimiter, encoding)
         if file is None or not file.size:
-            raise Invalid(
-                _("Choose a file that is not empty."), field="file", hint=_("A CSV file, its header in row 1.")
-            )
+            hint = _("A CSV, Parquet, JSON lines or Arrow file.")
+            raise Invalid(_("Choose a file that is not empty."), field="file", hint=hint)
+        head = file.read(HEAD)
+        file.seek(0)
+        kind, named = kind_in(head), type_of_path(file.name or "")
+        if named in TABLES:
+            check_kind(head, named)
+        if kind != CSV:
+            require(actor, "job.submit", project)
+        read = kind if kind != CSV or AUTO in (delimiter, encoding) else csv_type(Dialect(delimiter, encoding))
         published = publish_upload(
             actor=actor,
             project=project,
             stream=file.chunks(),
             expected_size=file.size,
-            name=file.name or f"{name}.csv",
-            media_type=csv_type(dialect),
+            name=file.name or path_of(kind),
+            media_type=read,
         )
+        if kind != CSV:
+            to = {"project": project, "dataset_name": name, "artifact": published.artifact}
+            return add_table(actor=actor, kind=kind, note=values["note"].strip(), **to)
         made = add_upload(
             actor=actor,
             project=project,
             dataset_name=name,
             artifact=published.artifact,
-            delimiter=dialect.delimiter,
-            encoding=dialect.encoding,
+            delimiter=delimiter,
+            encoding=encoding,
             note=values["note"].strip(),
         )
         wanted = bool(values["measure"]) and allows(actor, "job.submit", project)

@@ -89,12 +89,7 @@ def decoded(chunks: Iterable[bytes], encoding: str) -> Iterator[str]:
     for chunk in closed(chunks):
         nul = chunk.find(b"\0")
         if nul >= 0:
-            raise fault(
-                "csv_nul_byte",
-                f"Byte {offset + nul} is a NUL byte.",
-                f"text in {encoding}, which has no NUL bytes",
-                "UTF-16 and binary files have them: export as CSV in UTF-8.",
-            )
+            raise nul_byte(offset + nul, encoding)
         try:
             text = decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
@@ -243,6 +238,15 @@ def unreadable(number: int, line: int, message: str) -> Invalid:
         f"Row {number} (line {line}) has a quoted cell that is not closed, or that goes on after its closing quote.",
         "quotes around the whole cell, and quotes inside it doubled",
         'Write "a ""quoted"" word", and close every quote.',
+    )
+
+
+def nul_byte(position: int, encoding: str) -> Invalid:
+    return fault(
+        "csv_nul_byte",
+        f"Byte {position} is a NUL byte.",
+        f"text in {encoding}, which has no NUL bytes",
+        "UTF-16 and binary files have them: export as CSV in UTF-8.",
     )
 
 

@@ -22,7 +22,20 @@ PLAINEST_PATH = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*\Z", re.ASCII)  # a look th
 PLAIN_PATH = re.compile(r"(?!/)(?!.*(?:^|/)\.{0,2}(?:/|\Z))[\x21-\x5b\x5d-\x7e ]{1,255}\Z")  # most, in one look
 CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"
-BY_SUFFIX = {".csv": CSV, ".parquet": PARQUET, ".json": "application/json", ".txt": "text/plain"}
+JSON_LINES = "application/x-ndjson"
+ARROW = "application/vnd.apache.arrow.file"
+TABLES = (CSV, PARQUET, JSON_LINES, ARROW)  # told apart by their first bytes, as the engine does
+OTHERWISE = ("application/jsonl", "application/vnd.apache.arrow.stream")  # tables as well, under types not given here
+BY_SUFFIX = {
+    ".csv": CSV,
+    ".parquet": PARQUET,
+    ".jsonl": JSON_LINES,
+    ".ndjson": JSON_LINES,
+    ".arrow": ARROW,
+    ".json": "application/json",
+    ".txt": "text/plain",
+}
+NAMES = {CSV: "CSV", PARQUET: "Parquet", JSON_LINES: "JSON lines", ARROW: "Arrow"}
 UNKNOWN = "application/octet-stream"
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*( ?; ?[a-z]+=[^\s;]+)*")
 
@@ -185,4 +198,26 @@ def dialect_of(media_type: str) -> Dialect | None:
 
 
 def is_table(media_type: str) -> bool:
-    return media_type == PARQUET or dialect_of(media_type) is not None
+    return media_type in TABLES or media_type in OTHERWISE or dialect_of(media_type) is not None
+
+
+def kind_in(head: bytes) -> str:
+    """Which of the TABLES a file is by its first 4 kB; CSV for whatever is none of the others."""
+    if head[:4] == b"PAR1":
+        return PARQUET
+    if head[:6] == b"ARROW1":
+        return ARROW
+    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return JSON_LINES if begin[:1] == b"{" and begin[1:].lstrip()[:1] in (b'"', b"}", b"") else CSV
+
+
+def check_kind(head: bytes, kind: str) -> None:
+    """Raise Invalid for a file that does not begin as this one of the TABLES: jobs would read it as something else."""
+    if kind_in(head) != kind:
+        raise Invalid(
+            f"The file does not begin as {NAMES[kind]} does.",
+            code="other_kind_of_table",
+            field="file",
+            limit=NAMES[kind],
+            hint=f"It was taken for {NAMES[kind]} by its name or its media type: correct that.",
+        )

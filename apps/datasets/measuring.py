@@ -14,9 +14,21 @@ from apps.actors import Actor
 from apps.artifacts.models import Artifact
 from apps.canonical import sha256_hex
 from apps.datasets import expecting, services
-from apps.datasets.manifest import PARQUET, Dialect, csv_type, dialect_of, is_table, manifest_text
+from apps.datasets.manifest import (
+    ARROW,
+    CSV,
+    JSON_LINES,
+    PARQUET,
+    Dialect,
+    check_kind,
+    csv_type,
+    dialect_of,
+    is_table,
+    manifest_text,
+)
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.datasets.reads import main_file
+from apps.datasets.reads import first_bytes, main_file
+from apps.datasets.sniffing import AUTO
 from apps.datasets.sources import edges_of, end_of, inputs_of
 from apps.errors import Conflict
 from apps.jobs.models import Job, JobInput
@@ -28,10 +40,11 @@ from apps.lineage.services import record_edges
 KIND, SLOT, REPORT = "profile", "table", "quality"
 MEASURED = {
     "parquet": (PARQUET, "table.parquet"),
-    "arrow": ("application/vnd.apache.arrow.file", "table.arrow"),
-    "json": ("application/jsonl", "table.jsonl"),
+    "arrow": (ARROW, "table.arrow"),
+    "json": (JSON_LINES, "table.jsonl"),
 }
 """Formats besides CSV: media type, and what such a table is called in a version of its own."""
+HEAD = 4096  # bytes that tell which kind of table a file is
 MEASURED_AT_ONCE = 100  # versions of the same bytes that one report is attached to
 
 
@@ -64,15 +77,16 @@ def measure_version(*, actor: Actor, version: DatasetVersion) -> tuple[Job, bool
 
 
 def check_upload(
-    *, actor: Actor, dataset: Dataset, artifact: Artifact, dialect: Dialect | None, note: str = ""
+    *, actor: Actor, project: Project, dataset_name: str, artifact: Artifact, dialect: Dialect | None, note: str = ""
 ) -> tuple[Job, bool]:
-    """Queue the job whose success makes a version of these bytes, because the dataset demands a check before.
+    """Queue the job whose success makes a version of these bytes: the dataset demands a check, or the web process
+    cannot read them.
 
-    `dialect` None: a Parquet file. `note` becomes the job's name and the version's note.
+    `dialect` None: no CSV file. `note` becomes the job's name and the version's note.
     """
-    policy.require(actor, "dataset.add_version", dataset)
+    policy.require(actor, "dataset.add_version", project)
     spec = {"csv": asdict(dialect)} if dialect is not None else {}
-    return submit(actor, dataset.project, artifact.pk, spec, name=note[:120], register={"dataset": dataset.name})
+    return submit(actor, project, artifact.pk, spec, name=note[:120], register={"dataset": dataset_name})
 
 
 def add_upload(
@@ -81,25 +95,59 @@ def add_upload(
     project: Project,
     dataset_name: str,
     artifact: Artifact,
-    delimiter: str = ",",
-    encoding: str = "utf-8",
+    delimiter: str = AUTO,
+    encoding: str = AUTO,
     note: str = "",
 ) -> tuple[DatasetVersion, bool] | Job:
     """`services.upload_csv`; or, where the dataset demands a check first, the job that makes the version if it holds.
 
-    The file is read through in both cases, so what is wrong with it is told at once. Bytes that are a version already
-    need no check.
+    What is "auto" is found in the file, and recorded as if it had been asked for. The file is read through in both
+    cases, so what is wrong with it is told at once. Bytes that are a version already need no check.
     """
     policy.require(actor, "dataset.add_version", project)
     demanding = expecting.demanding(project, dataset_name)
-    dialect = Dialect(delimiter, encoding)
-    asked = {"delimiter": delimiter, "encoding": encoding, "note": note}
+    services.check_name(dataset_name)
+    services.check_text("note", note)
+    services.check_held(project.pk, [artifact])
+    check_kind(first_bytes(artifact.pk, HEAD)[0], CSV)
+    dialect = services.read_as(project, artifact, delimiter, encoding)
+    asked = {**asdict(dialect), "note": note}
     if demanding is None or known(demanding, artifact, csv_type(dialect)):
         return services.upload_csv(actor=actor, project=project, dataset_name=dataset_name, artifact=artifact, **asked)
     policy.require(actor, "job.submit", project)
-    services.check_text("note", note)
     services.read_through(project, artifact, dialect)
-    return check_upload(actor=actor, dataset=demanding, artifact=artifact, dialect=dialect, note=note)[0]
+    to = {"project": project, "dataset_name": dataset_name, "artifact": artifact}
+    return check_upload(actor=actor, dialect=dialect, note=note, **to)[0]
+
+
+def add_table(
+    *,
+    actor: Actor,
+    project: Project,
+    dataset_name: str,
+    artifact: Artifact,
+    kind: str,
+    note: str = "",
+    unread: bool = False,
+) -> tuple[DatasetVersion, bool] | Job:
+    """A version of a Parquet, JSON lines or Arrow file (`kind`: its media type), by the job that reads it through.
+
+    `unread`: at once, its rows unknown until a job measures it, where the dataset demands no check. Bytes that are a
+    version already need no job. Raises Invalid for a file that does not begin as one of that kind.
+    """
+    policy.require(actor, "dataset.add_version", project)
+    services.check_name(dataset_name)
+    services.check_text("note", note)
+    services.check_held(project.pk, [artifact])
+    check_kind(first_bytes(artifact.pk, HEAD)[0], kind)
+    to: dict[str, Any] = {"actor": actor, "project": project, "dataset_name": dataset_name, "note": note}
+    there = Dataset.objects.filter(project=project, name=dataset_name).first()
+    if (there is not None and known(there, artifact, kind)) or (
+        unread and expecting.demanding(project, dataset_name) is None
+    ):
+        return services.add_files(files=[(path_of(kind), artifact.pk, kind)], **to)
+    policy.require(actor, "job.submit", project)
+    return check_upload(artifact=artifact, dialect=None, **to)[0]
 
 
 def known(dataset: Dataset, artifact: Artifact, kind: str) -> bool:

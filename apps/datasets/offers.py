@@ -7,14 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from django.core.cache import cache
-from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import Project
 from apps.actors import Actor
-from apps.datasets.manifest import PARQUET
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.datasets.reads import REPORT_BYTES, first_bytes
+from apps.datasets.reads import OF_TABLES, REPORT_BYTES, first_bytes
 from apps.errors import PlaneError
 from apps.jobs.fields import Offer
 
@@ -61,9 +59,8 @@ def table_named(actor: Actor, project: Project, digest: str) -> DatasetFile | No
 
 
 def tables_of(actor: Actor, project: Project):  # type: ignore[no-untyped-def]  # a queryset of DatasetFile
-    tables = Q(media_type__startswith="text/csv") | Q(media_type=PARQUET)
     visible = Dataset.objects.visible_to(actor).filter(project=project)
-    found = DatasetFile.objects.filter(tables, version__dataset__in=visible)
+    found = DatasetFile.objects.filter(OF_TABLES, version__dataset__in=visible)
     return (
         found.select_related("version__dataset", "artifact").defer("version__manifest").order_by("-version_id", "path")
     )

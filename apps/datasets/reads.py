@@ -21,7 +21,7 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.services import Damaged
 from apps.artifacts.store import store
-from apps.datasets.manifest import CSV, PARQUET, Dialect, dialect_of, is_table
+from apps.datasets.manifest import CSV, OTHERWISE, TABLES, Dialect, dialect_of, is_table
 from apps.datasets.models import Dataset, DatasetFile, DatasetQuerySet, DatasetVersion, DatasetVersionQuerySet
 from apps.datasets.tags import is_tag
 from apps.errors import Invalid, NotFound, PlaneError
@@ -37,6 +37,8 @@ REPORT_BYTES = 32 * 2**20  # a report of 10,000 columns has about 20 MB
 NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 DIGEST = re.compile(r"[0-9a-f]{64}")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+OF_TABLES = Q(media_type__startswith=CSV) | Q(media_type__in=(*TABLES, *OTHERWISE))
+"""The files that is_table finds, and perhaps others that begin with the name of CSV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ def files_in(version: DatasetVersion, most: int | None = None) -> list[DatasetFi
 def table_of(actor: Actor, version: DatasetVersion) -> DatasetFile | None:
     """The first file of a version that is a table."""
     policy.require(actor, "dataset.view", version)
-    tables = version.files.filter(Q(media_type__startswith=CSV) | Q(media_type=PARQUET))
+    tables = version.files.filter(OF_TABLES)
     return next(
         (file for file in tables.select_related("artifact").order_by("path")[:10] if is_table(file.media_type)), None
     )
@@ -186,13 +188,13 @@ def main_file(actor: Actor, version: DatasetVersion) -> DatasetFile:
         f"{version} has {version.files.count()} files and none is a table.",
         code="no_table",
         field="version",
-        limit="a CSV or Parquet file",
+        limit="a CSV, Parquet, JSON lines or Arrow file",
         hint="Submit a job with the digests of the files that it shall take.",
     )
 
 
 def preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) -> Preview:
-    """The first rows of the version's table: of a CSV file from its first bytes, of Parquet from the quality report."""
+    """The first rows of the version's table: of a CSV file from its first bytes, of others from the report."""
     policy.require(actor, "dataset.view", version)
     if not 1 <= limit <= PREVIEW_ROWS:
         raise Invalid(
@@ -207,7 +209,7 @@ def preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) ->
         return csv_preview(table.artifact_id, dialect, limit)
     report = quality(actor, version)
     if report is None:
-        return Preview(names, note="A Parquet file is shown once a job has measured it.")
+        return Preview(names, note="This table is shown once a job has measured it.")
     shown = report.get("preview") or {}
     return Preview(list(shown.get("columns", names)), [list(row) for row in shown.get("rows", [])[:limit]])
 

@@ -55,7 +55,12 @@ def submit_diff(
 def table_in(actor: Actor, version: DatasetVersion) -> DatasetFile:
     file = main_file(actor, version)
     if not is_table(file.media_type):
-        raise Invalid(f"{version} holds no table.", code="no_table", field="version", limit="a CSV or Parquet file")
+        raise Invalid(
+            f"{version} holds no table.",
+            code="no_table",
+            field="version",
+            limit="a CSV, Parquet, JSON lines or Arrow file",
+        )
     return file
 
 

@@ -11,6 +11,7 @@ from apps.datasets.inspection import ENCODINGS
 from apps.datasets.manifest import FILES_AT_ONCE
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.datasets.reads import FILES_LISTED, PREVIEW_ROWS, Preview
+from apps.datasets.sniffing import AUTO
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):
@@ -113,17 +114,30 @@ class FileBody(serializers.Serializer[DatasetFile]):
     media_type = serializers.CharField(max_length=120, default="", allow_blank=True)
 
 
-class ReadingBody(serializers.Serializer[Any]):
-    """How a CSV file is to be read: fields of a JSON body, or the query of a CSV body."""
+class AddingBody(serializers.Serializer[Any]):
+    """The query of a body that is a table other than CSV. The job that makes the version measures it in any case."""
 
-    delimiter = serializers.CharField(max_length=1, default=",", trim_whitespace=False)
-    encoding = serializers.ChoiceField(choices=ENCODINGS, default="utf-8")
     note = serializers.CharField(max_length=500, default="", allow_blank=True)
     measure = serializers.BooleanField(default=False, help_text="Also queue a job that measures the new version.")
 
 
+class ReadingBody(AddingBody):
+    """How a CSV file is to be read: fields of a JSON body, or the query of a CSV body."""
+
+    delimiter = serializers.CharField(
+        max_length=4,
+        default=AUTO,
+        trim_whitespace=False,
+        help_text="One ASCII character, or auto: it is found in the file, and stands in `params` of the version.",
+    )
+    encoding = serializers.ChoiceField(choices=(AUTO, *ENCODINGS), default=AUTO, help_text="Found as the delimiter is.")
+
+
 class VersionBody(ReadingBody):
-    """Either one table by its digest (CSV is read and checked), or files by path and digest (taken as they are)."""
+    """Either one table by its digest, or files by path and digest, which are taken as they are.
+
+    A CSV table is read through and checked, of others the first bytes are.
+    """
 
     artifact = serializers.RegexField(r"^[0-9a-f]{64}\Z", required=False)
     files = serializers.ListField(child=FileBody(), required=False, min_length=1, max_length=FILES_AT_ONCE)

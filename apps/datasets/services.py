@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
@@ -34,6 +35,7 @@ from apps.datasets.manifest import (
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.datasets.origin_runs import RowsFrom, rows_from
 from apps.datasets.reads import chunks_of
+from apps.datasets.sniffing import AUTO, check_asked, find_dialect
 from apps.datasets.sources import edges_of, sources_of
 from apps.errors import Conflict, Invalid
 from apps.jobs.models import Job
@@ -193,6 +195,18 @@ def read_through(
         connection.close()  # minutes of reading must not keep one of the pool's connections
     source = chunks_of(artifact.digest) if chunks is None else chunks
     return inspect_csv(source, delimiter=dialect.delimiter, encoding=dialect.encoding)
+
+
+def read_as(project: Project, artifact: Artifact, delimiter: str, encoding: str) -> Dialect:
+    """How a stored CSV file is to be read: as asked, and what is "auto" as it is found in the file (find_dialect)."""
+    check_asked(delimiter, encoding)
+    if AUTO not in (delimiter, encoding):
+        return Dialect(delimiter, encoding)
+    check_held(project.pk, [usable(artifact)])
+    if not connection.in_atomic_block:
+        connection.close()  # as in read_through
+    with closing(chunks_of(artifact.digest)) as chunks:
+        return find_dialect(chunks, delimiter, encoding)
 
 
 def add_files(

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from apps import policy
 from apps.datasets import reads, services, shown, tabs
 from apps.datasets.forms import DatasetForm, UploadForm
+from apps.datasets.manifest import is_table
 from apps.datasets.models import DatasetVersion
 from apps.errors import NotFound, PlaneError, Refused
 from apps.jobs.models import Job
@@ -26,7 +27,7 @@ TABS = ("overview", "preview", "origin", "distributions", "quality", "compare", 
 # -- writes ---------------------------------------------------------------------------------------------------------
 @require_http_methods(["GET", "HEAD", "POST"])
 def upload(request: HttpRequest, project: str) -> HttpResponse:
-    """/p/<slug>/upload: a CSV file becomes a version; what is wrong with it stands beside its field."""
+    """/p/<slug>/upload: a table becomes a version; what is wrong with it stands beside its field."""
     actor, where = within(request, project)
     policy.require(actor, "dataset.add_version", where)
     form = UploadForm(
@@ -71,7 +72,9 @@ def upload_command(request: HttpRequest, slug: str, name: str) -> str:
 def say_added(request: HttpRequest, version: DatasetVersion, is_new: bool) -> None:
     if is_new:
         told = {"version": str(version), "rows": f"{version.rows or 0:,}"}
-        messages.success(request, _("%(version)s is there: %(rows)s rows, every one read.") % told)
+        read = {"encoding": version.params.get("encoding"), "delimiter": version.params.get("delimiter")}
+        how = _("It was read as %(encoding)s, its cells parted by %(delimiter)r.") % read
+        messages.success(request, f"{_('%(version)s is there: %(rows)s rows, every one read.') % told} {how}")
     else:
         messages.info(request, _("These bytes are %(version)s already: nothing was added.") % {"version": str(version)})
 
@@ -122,7 +125,7 @@ def version_page(request: HttpRequest, project: str, name: str, version: str, ta
         "tags": found.tags.order_by("name"),
         "verdicts": verdicts,
         "total": total,
-        "is_table": found.media_type.startswith(("text/csv", "application/vnd.apache.parquet")),
+        "is_table": is_table(found.media_type),
         "may_submit": allows(actor, "job.submit", where),
         "may_add": allows(actor, "dataset.add_version", where),
         "may_tag": allows(actor, "dataset.tag", where),

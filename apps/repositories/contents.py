@@ -24,13 +24,13 @@ from apps.datasets.manifest import (
 )
 from apps.datasets.models import DatasetFile
 from apps.datasets.reads import chunks_of
+from apps.datasets.sniffing import ENOUGH, dialect_in
 from apps.errors import Invalid, PlaneError, TooLarge
 from apps.repositories.asking import Asked
 from apps.repositories.attributes import is_kept
 from apps.repositories.checks import Move
 from apps.repositories.models import Commit
 from apps.repositories.objects import POINTER_LIMIT, pointed
-from apps.repositories.sniffing import ENOUGH, dialect_in
 from apps.repositories.trees import Entry, Objects, Reader
 
 KEPT_LIMIT = 64 << 10  # bytes of one .gitattributes or the like

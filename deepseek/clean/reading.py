@@ -113,6 +113,19 @@ def _opened(
     return source
 
 
+def whole_table(path: Path) -> pa.Table:
+    """The table at `path` in memory; CSV as `CsvSpec` reads it by default. Raises what `open_table` does."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(4096)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if begin[:6] == b"ARROW1" or begin[:4] == b"\xff\xff\xff\xff" or is_json(begin):
+        batches = open_table(path, CsvSpec(), None).batches
+        return pa.Table.from_batches(batches, batches.schema).combine_chunks()
+    return read_table(path, CsvSpec())
+
+
 def source_of(table: pa.Table) -> Source:
     """A table in memory as one that was opened."""
     return Source(TableBatches(table), {name: table.column(name).null_count for name in table.column_names})

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deepseek.clean.spec import CsvSpec
-from deepseek.clean.tables import read_table, unknown_column
+from deepseek.clean.reading import whole_table
+from deepseek.clean.tables import unknown_column
 from deepseek.evaluate.spec import EvaluateSpec
 from deepseek.job import EngineError
 from deepseek.models.manifest import ModelManifest
@@ -37,12 +37,12 @@ class Examples:
 
 
 def read_evaluation(path: Path, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
-    """The rows of the table at `path` (CSV or Parquet) that have every input and the target of the model.
+    """The rows of the table at `path` that have every input and the target of the model.
 
-    Raises what `read_table` does, and EngineError ``unknown_column``, ``column_not_numeric``, ``class_unknown``,
+    Raises what `whole_table` does, and EngineError ``unknown_column``, ``column_not_numeric``, ``class_unknown``,
     ``too_many_missing``, ``rows_too_few``, ``group_not_taken``, ``horizon_unknown``.
     """
-    table = read_table(path, CsvSpec())
+    table = whole_table(path)
     made = _windows(table, manifest, spec) if manifest.task == "forecast" else _rows(table, manifest, spec)
     if len(made.rows) < FEWEST_ROWS:
         raise EngineError(

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deepseek.clean.spec import CsvSpec
-from deepseek.clean.tables import read_table
+from deepseek.clean.reading import whole_table
 from deepseek.job import EngineError
 from deepseek.train.columns import Doubles, Singles, choose_features, read_labels, read_number, read_target
 from deepseek.train.plan import windows_of
@@ -51,11 +50,11 @@ class Examples:
 
 
 def read_examples(path: Path, spec: TrainSpec) -> Examples:
-    """The examples that the table at `path` (CSV or Parquet) holds for `spec`.
+    """The examples that the table at `path` (CSV, Parquet, JSON lines or Arrow) holds for `spec`.
 
-    Raises what `read_table`, `columns` and `split` do, and EngineError ``target_constant``, ``too_many_missing``.
+    Raises what `whole_table`, `columns` and `split` do, and EngineError ``target_constant``, ``too_many_missing``.
     """
-    table = read_table(path, CsvSpec())
+    table = whole_table(path)
     return _windows(table, spec) if spec.task == "forecast" else _rows(table, spec)
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
 import pytest
 
 from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.store import store
 from apps.datasets.expecting import set_expectations
-from apps.datasets.measuring import add_upload, measure_version
+from apps.datasets.manifest import ARROW, JSON_LINES, PARQUET
+from apps.datasets.measuring import add_table, add_upload, measure_version
 from apps.datasets.models import DatasetVersion
 from apps.datasets.reads import quality
 from apps.jobs.models import Job
@@ -21,16 +27,21 @@ def actor(actor_for, engineer):
 
 
 @pytest.fixture
-def upload(actor, project, worker):
-    def add(data: bytes):
+def held(project):
+    def put(data: bytes) -> Artifact:
         with store().open_staging() as staging:
             staging.write(data)
             digest, size = staging.publish()
         artifact = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]
         Holding.objects.get_or_create(project=project, artifact=artifact, defaults={"name": "t.csv"})
-        return add_upload(actor=actor, project=project, dataset_name="oil", artifact=artifact, delimiter=";")
+        return artifact
 
-    return add
+    return put
+
+
+@pytest.fixture
+def upload(actor, project, worker, held):
+    return lambda data: add_upload(actor=actor, project=project, dataset_name="oil", artifact=held(data), delimiter=";")
 
 
 def done(job: Job) -> Job:
@@ -57,3 +68,37 @@ def test_an_upload_is_measured_and_the_next_one_checked(actor, project, worker, 
     made = DatasetVersion.objects.get(number=2)
     assert (made.rows, made.columns[1]["dtype"], made.params["delimiter"]) == (2, "double", ";")
     assert quality(actor, made)["expectations"][0]["verdict"] == "pass"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", [JSON_LINES, ARROW, PARQUET])
+def test_a_table_that_is_no_csv_is_read_through_and_becomes_a_version(actor, project, worker, held, kind):
+    to = {"actor": actor, "project": project, "dataset_name": "oil", "kind": kind}
+    assert done(add_table(artifact=held(bytes_of(kind)), **to)).state == JobState.SUCCEEDED
+    version = DatasetVersion.objects.get()
+    assert (version.media_type, version.rows, [each["name"] for each in version.columns]) == (kind, 2, ["day", "close"])
+    assert quality(actor, version)["rows"] == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("kind", "code"), [(JSON_LINES, "broken_json"), (ARROW, "broken_arrow"), (PARQUET, "broken_parquet")]
+)
+def test_a_broken_table_becomes_no_version(actor, project, worker, held, kind, code):
+    artifact = held(bytes_of(kind)[:30])
+    job = done(add_table(actor=actor, project=project, dataset_name="oil", artifact=artifact, kind=kind))
+    assert (job.state, job.error["code"]) == (JobState.FAILED, code)
+    assert not DatasetVersion.objects.exists()
+
+
+def bytes_of(kind: str) -> bytes:
+    table = pa.table({"day": [1, 2], "close": [57.3, None]})
+    if kind == JSON_LINES:
+        return "".join(json.dumps(row) + "\n" for row in table.to_pylist()).encode()
+    sink = pa.BufferOutputStream()
+    if kind == PARQUET:
+        pq.write_table(table, sink)
+    else:
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+    return sink.getvalue().to_pybytes()

@@ -105,7 +105,7 @@ def test_an_upload_is_measured_if_one_asks(api, engineer, project):
 def test_an_upload_to_a_dataset_that_expects_something_waits_for_its_check(api, engineer, actor, dataset, end):
     set_expectations(actor=actor, dataset=dataset, expectations=[RANGE])
     upload = {"content_type": "text/csv", "data": b"day;close\n1;2\n"}
-    answer = api(engineer).generic("POST", f"{URL}?delimiter=%3B&note=May", **upload)
+    answer = api(engineer).generic("POST", f"{URL}?note=May", **upload)
     assert (answer.status_code, answer.json()["register"]) == (202, {"dataset": "wti-daily"})
     assert not DatasetVersion.objects.exists()
     job = Job.objects.get()

@@ -32,6 +32,19 @@ def test_an_upload_becomes_a_version(engineer, web):
     assert (version.rows, version.note, version.created_by) == (2, "first", "engineer")
 
 
+def test_how_it_is_read_is_found_and_told(engineer, web):
+    data = form("名;值\n甲;1\n".encode("gb18030"), delimiter="auto", encoding="auto")
+    text = text_of(web(engineer).post("/p/demo/upload", data, follow=True))
+    assert "read as gb18030, its cells parted by &#x27;;&#x27;." in text
+    assert DatasetVersion.objects.get().media_type == "text/csv; charset=gb18030; delimiter=%3B"
+
+
+def test_the_form_leaves_it_to_be_found_unless_one_chooses(engineer, web):
+    text = text_of(web(engineer).get("/p/demo/upload"))
+    assert text.count('<option value="auto"') == 2
+    assert text.index('<option value="auto"') < text.index('<option value=","')
+
+
 def test_the_same_bytes_make_no_second_version(engineer, web):
     client = web(engineer)
     client.post("/p/demo/upload", form())
@@ -47,6 +60,7 @@ def test_the_same_bytes_make_no_second_version(engineer, web):
         ({"data": b""}, "ffile-e"),
         ({"encoding": "latin-1"}, "fencoding-e"),
         ({"delimiter": "ab"}, "fdelimiter-e"),
+        ({"data": b"a;b,c\n1;2,3\n", "delimiter": "auto"}, "fdelimiter-e"),
         ({"note": "x" * 501}, "fnote-e"),
     ],
 )

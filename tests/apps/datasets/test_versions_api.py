@@ -54,6 +54,23 @@ def test_the_query_says_how_to_read(post_csv):
     assert [column["name"] for column in answer.json()["columns"]] == ["名", "值"]
 
 
+@pytest.mark.parametrize("query", ["", "?delimiter=auto&encoding=auto", "?delimiter=%3B", "?encoding=gb18030"])
+def test_what_the_query_does_not_say_is_found_and_recorded(post_csv, query):
+    shown = post_csv("名;值\n甲;1\n".encode("gb18030"), query).json()
+    assert shown["params"] == {"delimiter": ";", "encoding": "gb18030"}
+    assert shown["media_type"] == "text/csv; charset=gb18030; delimiter=%3B"
+
+
+def test_by_its_digest_too(api, engineer, held):
+    shown = api(engineer).post(URL, {"artifact": held(b"date;price\n2024-01-01;3.5\n").digest}).json()
+    assert [column["name"] for column in shown["columns"]] == ["date", "price"]
+
+
+def test_an_explicit_choice_wins(post_csv):
+    shown = post_csv(b"date;price\n2024-01-01;3.5\n", "?delimiter=,").json()
+    assert [column["name"] for column in shown["columns"]] == ["date;price"]
+
+
 @pytest.mark.parametrize(
     ("data", "query", "code", "field"),
     [
@@ -61,6 +78,9 @@ def test_the_query_says_how_to_read(post_csv):
         (b"a,b\n", "", "csv_no_rows", "file"),
         (b"a,b\n1\n", "", "csv_broken_row", "file"),
         (CSV, "?delimiter=a", "bad_delimiter", "delimiter"),
+        (CSV, "?delimiter=ab", "bad_delimiter", "delimiter"),
+        (b"a;b,c\n1;2,3\n", "", "csv_delimiter_unknown", "delimiter"),
+        (b"a\n\xff\n", "", "csv_encoding_unknown", "file"),
         (CSV, "?encoding=latin-1", "invalid_choice", "/encoding"),
         (CSV, "?dleimiter=%3B", "unknown_field", "/dleimiter"),
     ],

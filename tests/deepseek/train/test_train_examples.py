@@ -1,11 +1,13 @@
 """What a table holds to learn from, and everything that may be wrong with it."""
 
 import datetime
+import json
 import tracemalloc
 from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.ipc
 import pytest
 
 from deepseek.job import EngineError
@@ -205,3 +207,18 @@ def test_a_label_that_only_the_test_part_has(table):
     error = refused(path, "label_only_in_test", "/split", task="classification", split="ordered")
     assert error.value == "'late'"
     assert examples(path, task="classification", split="random").classes == ["a", "b", "late"]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "arrow"])
+def test_json_lines_and_arrow_are_learned_from_as_parquet_is(table, tmp_path, kind):
+    whole = pa.table({"y": x, "a": x * 2})
+    path = tmp_path / f"table.{kind}"
+    if kind == "arrow":
+        with pa.ipc.new_file(path, whole.schema) as writer:
+            writer.write_table(whole)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in whole.to_pylist()))
+    found, wanted = examples(path), examples(table(y=x, a=x * 2))
+    assert found.names == wanted.names
+    assert (found.table == wanted.table).all()
+    assert (found.target == wanted.target).all()
