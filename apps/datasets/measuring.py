@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,8 +16,9 @@ from apps.artifacts.models import Artifact
 from apps.canonical import sha256_hex
 from apps.datasets import expecting, services
 from apps.datasets.manifest import PARQUET, Dialect, csv_type, dialect_of, is_table, manifest_text
+from apps.datasets.measurements import KIND, MEASURES, queuing
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.datasets.reads import main_file
+from apps.datasets.reads import first_table, main_file
 from apps.datasets.sources import edges_of, end_of, inputs_of
 from apps.errors import Conflict
 from apps.jobs.models import Job, JobInput
@@ -25,7 +27,7 @@ from apps.jobs.states import ENDED
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
 
-KIND, SLOT, REPORT = "profile", "table", "quality"
+SLOT, REPORT = "table", "quality"
 MEASURED = {
     "parquet": (PARQUET, "table.parquet"),
     "arrow": ("application/vnd.apache.arrow.file", "table.arrow"),
@@ -49,18 +51,41 @@ def measure_version(*, actor: Actor, version: DatasetVersion) -> tuple[Job, bool
             field="quality",
             hint="A report is measured once; other bytes are another version.",
         )
-    table = main_file(actor, version)
-    of_these = JobInput.objects.filter(artifact=table.artifact_id, slot=SLOT, job__project_id=version.project_id)
-    unended = of_these.filter(job__kind=KIND, job__register={}).exclude(job__state__in=ENDED)
-    running = unended.select_related("job").first()
-    if running is not None:
-        return running.job, False
+    return measure_table(actor, version, main_file(actor, version))
+
+
+def measure_added(*, actor: Actor, version: DatasetVersion) -> Job | None:
+    """Queue what measures a version just added, on the plane's behalf where the actor may not submit jobs.
+
+    None where there is nothing to measure: no table, an empty or damaged one, or a report that came with it. Call it
+    in the transaction that adds the version, so that none goes without.
+    """
+    policy.require(actor, "dataset.add_version", version)
+    table = first_table(version)
+    if version.quality_id is not None or table is None or not table.artifact.size or table.artifact.damaged_at:
+        return None
+    return measure_table(queuing(actor, version, "job.submit"), version, table)[0]
+
+
+def measure_table(actor: Actor, version: DatasetVersion, table: DatasetFile) -> tuple[Job, bool]:
+    """The job that measures this table of the version, which one may do already, and whether it is new."""
     spec = {
         "csv": asdict(dialect_of(table.media_type) or Dialect()),
         "expectations": version.dataset.expectations,
         "on_failure": "report",
     }
+    of_these = JobInput.objects.filter(artifact=table.artifact_id, slot=SLOT, job__project_id=version.project_id)
+    unended = of_these.filter(MEASURES).exclude(job__state__in=ENDED).select_related("job")
+    running = next((taken.job for taken in unended if asks_for(taken.job, spec)), None)
+    if running is not None:
+        return running, False
     return submit(actor, version.dataset.project, table.artifact_id, spec, name=f"{version}"[:120])
+
+
+def asks_for(job: Job, spec: Mapping[str, Any]) -> bool:
+    """Whether the job reads its table in this way, and looks for the same."""
+    has = json.loads(job.spec)
+    return has["expectations"] == spec["expectations"] and spec["csv"].items() <= has["csv"].items()
 
 
 def check_upload(

@@ -119,7 +119,7 @@ class ReadingBody(serializers.Serializer[Any]):
     delimiter = serializers.CharField(max_length=1, default=",", trim_whitespace=False)
     encoding = serializers.ChoiceField(choices=ENCODINGS, default="utf-8")
     note = serializers.CharField(max_length=500, default="", allow_blank=True)
-    measure = serializers.BooleanField(default=False, help_text="Also queue a job that measures the new version.")
+    measure = serializers.BooleanField(default=True, help_text="Queue a job that measures the version, if a table.")
 
 
 class VersionBody(ReadingBody):

@@ -708,6 +708,7 @@ SERVICES = (
     _("{0} is cited by {1} and {2} more."),
     _("{0} is cited by {1}."),
     _("{0} is cited: {1} {2} was made from it."),
+    _("{0} is deleted"),
     _("{0} is deleted."),
     _("{0} is disabled."),
     _("{0} is greater than {1}."),
