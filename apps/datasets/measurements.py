@@ -36,7 +36,7 @@ def forget_measurements(actor: Actor, version: DatasetVersion) -> None:
     kept = JobInput.objects.filter(artifact__in=elsewhere.exclude(version=version).values("artifact"))
     alone = measurements(version).exclude(pk__in=kept.values("job"))
     for job in alone.exclude(state__in=(*ENDED, JobState.RUNNING)):
-        cancel_job(actor=queuing(actor, version, "job.cancel"), job=job, reason=f"{version} is deleted")
+        cancel_job(actor=queuing(actor, version, "job.cancel"), job=job, reason=f"{version} is deleted.")
     gone = list(alone.filter(state__in=ENDED).values_list("pk", flat=True))
     JobInput.objects.filter(job__in=gone).delete()
     JobOutput.objects.filter(job__in=gone).delete()

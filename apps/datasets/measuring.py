@@ -85,7 +85,7 @@ def measure_table(actor: Actor, version: DatasetVersion, table: DatasetFile) -> 
 def asks_for(job: Job, spec: Mapping[str, Any]) -> bool:
     """Whether the job reads its table in this way, and looks for the same."""
     has = json.loads(job.spec)
-    return has["expectations"] == spec["expectations"] and spec["csv"].items() <= has["csv"].items()
+    return bool(has["expectations"] == spec["expectations"] and spec["csv"].items() <= has["csv"].items())
 
 
 def check_upload(
@@ -118,9 +118,16 @@ def add_upload(
     policy.require(actor, "dataset.add_version", project)
     demanding = expecting.demanding(project, dataset_name)
     dialect = Dialect(delimiter, encoding)
-    asked = {"delimiter": delimiter, "encoding": encoding, "note": note}
     if demanding is None or known(demanding, artifact, csv_type(dialect)):
-        return services.upload_csv(actor=actor, project=project, dataset_name=dataset_name, artifact=artifact, **asked)
+        return services.upload_csv(
+            actor=actor,
+            project=project,
+            dataset_name=dataset_name,
+            artifact=artifact,
+            delimiter=delimiter,
+            encoding=encoding,
+            note=note,
+        )
     policy.require(actor, "job.submit", project)
     services.check_text("note", note)
     services.read_through(project, artifact, dialect)

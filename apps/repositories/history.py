@@ -55,8 +55,8 @@ def complete(dataset: Dataset) -> Commit:
             lacking = list(locked.versions.filter(commits=None).order_by("number")[:BATCH])
             for version in lacking:
                 last = append(locked, last, version)
-            if not lacking and is_deleted(last):
-                go_back(locked, last)
+            if not lacking and last.version is not None and is_deleted(last):
+                go_back(locked, last, last.version)
 
 
 def last_of(dataset: Dataset) -> Commit | None:
@@ -71,7 +71,8 @@ def root(dataset: Dataset) -> Commit:
 
 def is_deleted(commit: Commit) -> bool:
     """Whether its version is deleted: its pointers lead nowhere once the garbage is collected."""
-    return DatasetVersion.objects.filter(pk=commit.version_id).exclude(deleted_at=None).exists()
+    gone = DatasetVersion.objects.exclude(deleted_at=None)
+    return commit.version_id is not None and gone.filter(pk=commit.version_id).exists()
 
 
 def append(dataset: Dataset, last: Commit, version: DatasetVersion) -> Commit:
@@ -79,12 +80,11 @@ def append(dataset: Dataset, last: Commit, version: DatasetVersion) -> Commit:
     return put(dataset, last, version, by, at, message_of(dataset, version))
 
 
-def go_back(dataset: Dataset, last: Commit) -> Commit:
-    """The version of the newest commit is deleted: the files that `main` held before it, as one more commit.
+def go_back(dataset: Dataset, last: Commit, gone: DatasetVersion) -> Commit:
+    """The version of the newest commit, `gone`, is deleted: the files that `main` held before it, as one more commit.
 
     Where no version is left it has no files. By whom and when is what the deletion says, so it is made again the same.
     """
-    gone = DatasetVersion.objects.get(pk=last.version_id)
     there = Commit.objects.filter(dataset=dataset, version__isnull=False, version__deleted_at=None)
     found = there.select_related("version").order_by("-position").first()
     version = found.version if found else None

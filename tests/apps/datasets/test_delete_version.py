@@ -121,7 +121,7 @@ def test_what_waits_to_measure_it_is_cancelled(table, delete, who):
     told = measure_added(actor=who, version=table)
     delete(version=table, actor=replace(who, scopes=frozenset({"data:write"})))
     told.refresh_from_db()
-    assert (told.state, told.cancel_reason) == ("cancelled", f"{table} is deleted")
+    assert (told.state, told.cancel_reason) == ("cancelled", f"{table} is deleted.")
     assert not JobInput.objects.exists()
 
 
