@@ -40,8 +40,8 @@ PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
     "dataset.set_expectations": frozenset({ENGINEER}),
     "dataset.set_quality": frozenset({WORKER}),  # measured by a job, never claimed by a person
     "job.view": MEMBERS | {WORKER},
-    "job.submit": frozenset({ENGINEER}),
-    "job.cancel": frozenset({ENGINEER}),
+    "job.submit": frozenset({ENGINEER, DISPATCHER}),  # the plane: what measures a version that somebody may add
+    "job.cancel": frozenset({ENGINEER, DISPATCHER}),  # and ends with one that somebody may delete
     "job.retry": frozenset({ENGINEER}),
     "job.prioritise": frozenset({ENGINEER}),
     "pipeline.view": MEMBERS | {WORKER},

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from apps.accounts.models import ApiToken, Membership, ServiceAccount, User
-from apps.actors import ANONYMOUS, Actor, ProjectRole, SystemRole
+from apps.actors import ANONYMOUS, Actor, PlaneRole, ProjectRole, SystemRole, plane_actor
 
 AUDIT_SCOPE = "audit:read"
 
@@ -80,8 +80,11 @@ def actor_from_grant(grant: Mapping[str, Any]) -> Actor | None:
     """Who asked for a job, with the rights they have now; None when that authority is gone.
 
     `grant` is `Actor.as_record()` with `scopes`. Gone means: the person, service account or membership is removed or
-    disabled, or the token is revoked or expired. Plane actors submit nothing, so they are None too.
+    disabled, or the token is revoked or expired. Of the plane's own parts only the dispatcher submits any: what
+    measures a version that somebody has added.
     """
+    if (grant.get("kind"), grant.get("label")) == ("plane", PlaneRole.DISPATCHER):
+        return plane_actor(PlaneRole.DISPATCHER)
     if grant.get("kind") not in {"user", "service_account"}:
         return None
     if grant.get("token") is not None:

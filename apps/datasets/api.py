@@ -25,7 +25,7 @@ from apps.datasets import reads, services
 from apps.datasets.api_quality import job_answer
 from apps.datasets.deletion import delete_version
 from apps.datasets.manifest import CSV, JSON_LINES, TABLES, Dialect, csv_type, type_of_path
-from apps.datasets.measuring import add_table, add_upload, measure_version, path_of
+from apps.datasets.measuring import add_table, add_upload, measure_added, path_of
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.requests import checked, with_table
 from apps.datasets.serializers import (
@@ -222,8 +222,6 @@ class VersionJobsView(APIView):
 def add_csv(request: Request, project: Project, name: str) -> Added | Job:
     """Store a CSV body as it comes, then read it through; the query says how."""
     asked = checked(ReadingBody, request.query_params)
-    if asked["measure"]:
-        policy.require(request.actor, "job.submit", project)
     how = asked["delimiter"], asked["encoding"]
     check_asked(*how)
     body = body_of(request._request)
@@ -273,17 +271,15 @@ def uploaded(request: Request, project: Project, name: str, artifact: Artifact, 
 
 
 def measured(request: Request, made: Added, asked: bool) -> Added:
-    """The version, and if it was asked for the job that measures it is queued."""
-    if asked and made[0].quality_id is None:
-        measure_version(actor=request.actor, version=made[0])
+    """The version; the job that measures it is queued unless it was not `asked` for."""
+    if asked:
+        measure_added(actor=request.actor, version=made[0])
     return made
 
 
 def add_by_digest(request: Request, project: Project, name: str) -> Added | Job:
     """A version of what the project holds: a CSV artifact is read through, other tables and files are taken unread."""
     body = checked(VersionBody, request.data)
-    if body["measure"]:
-        policy.require(request.actor, "job.submit", project)
     if "files" in body:
         files = [(file["path"], file["digest"], file["media_type"]) for file in body["files"]]
         made = services.add_files(

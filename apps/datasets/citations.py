@@ -16,8 +16,10 @@ from django.utils.module_loading import import_string
 
 from apps.approvals.naming import naming
 from apps.artifacts.garbage import keys_to
+from apps.datasets.measurements import MEASURES, measurements
 from apps.datasets.models import DatasetFile, DatasetVersion, VersionTag
 from apps.jobs.models import JobInput, JobOutput
+from apps.jobs.states import JobState
 from apps.lineage.models import Edge
 
 SHOWN = 20  # of one kind
@@ -48,10 +50,14 @@ def of_tags(version: DatasetVersion) -> Iterator[Citation]:
 
 
 def of_jobs(version: DatasetVersion) -> Iterator[Citation]:
-    """Jobs of the project that took any of its files, or made one: what they did is told by these bytes."""
+    """Jobs of the project that took any of its files, or made one: what they did is told by these bytes.
+
+    One that measured it made nothing of it: while it runs it needs the bytes, then it goes by the version.
+    """
     files = DatasetFile.objects.filter(version=version).values("artifact")
     for model, kind in ((JobInput, "job input"), (JobOutput, "job output")):
         rows: QuerySet[Any] = model._base_manager.filter(artifact__in=files, job__project=version.project_id)
+        rows = rows.exclude(MEASURES & ~Q(job__state=JobState.RUNNING))
         for row in rows.select_related("job").order_by("job_id")[:SHOWN]:
             yield Citation(kind, str(row.job))
 
@@ -59,7 +65,9 @@ def of_jobs(version: DatasetVersion) -> Iterator[Citation]:
 def of_lineage(version: DatasetVersion) -> Iterator[Citation]:
     here = str(version.pk)
     ends = Q(source_type="dataset_version", source_id=here) | Q(target_type="dataset_version", target_id=here)
-    for edge in Edge.objects.filter(ends, project=version.project_id).order_by("pk")[:SHOWN]:
+    measured = [str(pk) for pk in measurements(version).values_list("pk", flat=True)]
+    others = Edge.objects.filter(ends, project=version.project_id).exclude(target_type="job", target_id__in=measured)
+    for edge in others.order_by("pk")[:SHOWN]:
         other = edge.target_label or edge.target_id if edge.source_id == here else edge.source_label or edge.source_id
         yield Citation("lineage", other)
 

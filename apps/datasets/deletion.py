@@ -12,6 +12,7 @@ from apps.artifacts.models import Artifact
 from apps.audit import services as audit
 from apps.datasets.citations import citations
 from apps.datasets.manifest import VersionFile
+from apps.datasets.measurements import forget_measurements
 from apps.datasets.models import DatasetFile, DatasetVersion
 from apps.datasets.tags import there
 from apps.errors import Conflict, Invalid
@@ -23,8 +24,9 @@ REASON_LIMIT = 500
 def delete_version(*, actor: Actor, version: DatasetVersion, reason: str) -> DatasetVersion:
     """Let go of the files of a version that nothing cites. Its number, its digest, its manifest and who did it stay.
 
-    The bytes go later, with the garbage, where nothing else needs them. Raises Invalid without a reason, Conflict
-    (`version_cited`) with everything that cites it, or (`held`) with the reason of a legal hold.
+    What only measured it goes with it. The bytes go later, with the garbage, where nothing else needs them. Raises
+    Invalid without a reason, Conflict (`version_cited`) with everything that cites it, or (`held`) with the reason of a
+    legal hold.
     """
     policy.require(actor, "dataset.delete_version", version)
     reason = reason.strip()
@@ -33,6 +35,7 @@ def delete_version(*, actor: Actor, version: DatasetVersion, reason: str) -> Dat
     with transaction.atomic():
         found = there(version)
         refuse_held(found.dataset.project_id, ("datasetversion", str(found.pk)))
+        forget_measurements(actor, found)
         cited = citations(found)
         if cited:
             raise cited_by(found, [f"{one.kind} {one.label}" for one in cited])

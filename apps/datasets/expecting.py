@@ -105,5 +105,9 @@ def unchecked(dataset: Dataset, field: str) -> Conflict:
         f"The dataset {dataset.name} takes only versions that a job has checked.",
         code="expectations_unchecked",
         field=field,
-        hint="Submit a job of the kind profile that takes the table and registers in this dataset, or clean into it.",
+        hint=(
+            "Upload the table to this dataset, by its page or by REST; or give the digest of one that was pushed "
+            "(git lfs ls-files --long) to a job of the kind profile that registers here. It makes the version if all "
+            "holds; then git pull --rebase."
+        ),
     )

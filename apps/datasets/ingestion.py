@@ -27,6 +27,7 @@ from apps.artifacts.store import CHUNK, LocalStore, Store, store
 from apps.datasets.image_heads import SUFFIXES, image_head
 from apps.datasets.images import Images, described
 from apps.datasets.manifest import digests_in, type_of_files, type_of_path
+from apps.datasets.measuring import measure_added
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.scan_index import ScanIndex, Seen
 from apps.datasets.scanning import Listed, listed
@@ -124,6 +125,8 @@ def ingest(
                 params={"images": done.images.params} if done.images else {},
                 note=note,
             )
+            if done.is_new:
+                measure_added(actor=actor, version=done.version)
         done.bytes = done.version.size
         index.save(root, {path: one for path, one in fresh.items() if one.about.inode}, scan.gone)
     return done

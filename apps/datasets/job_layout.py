@@ -62,7 +62,7 @@ LAYOUTS = {
     ),
     "collect": Layout(
         folded=frozenset({"/rate", "/robots", "/limits"}),
-        rare=frozenset({"/user_agent", "/headers", "/time_zone", "/keep_bodies"}),
+        rare=frozenset({"/user_agent", "/headers", "/time_zone", "/expectations", "/keep_bodies"}),
     ),
     "profile": Layout(folded=frozenset({"/csv"})),
     "diff": Layout(folded=frozenset({"/csv_before", "/csv_after"})),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -26,8 +27,9 @@ from apps.datasets.manifest import (
     is_table,
     manifest_text,
 )
+from apps.datasets.measurements import KIND, MEASURES, queuing
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.datasets.reads import first_bytes, main_file
+from apps.datasets.reads import first_bytes, first_table, main_file
 from apps.datasets.sniffing import AUTO
 from apps.datasets.sources import edges_of, end_of, inputs_of
 from apps.errors import Conflict
@@ -37,7 +39,7 @@ from apps.jobs.states import ENDED
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
 
-KIND, SLOT, REPORT = "profile", "table", "quality"
+SLOT, REPORT = "table", "quality"
 MEASURED = {
     "parquet": (PARQUET, "table.parquet"),
     "arrow": (ARROW, "table.arrow"),
@@ -62,18 +64,41 @@ def measure_version(*, actor: Actor, version: DatasetVersion) -> tuple[Job, bool
             field="quality",
             hint="A report is measured once; other bytes are another version.",
         )
-    table = main_file(actor, version)
-    of_these = JobInput.objects.filter(artifact=table.artifact_id, slot=SLOT, job__project_id=version.project_id)
-    unended = of_these.filter(job__kind=KIND, job__register={}).exclude(job__state__in=ENDED)
-    running = unended.select_related("job").first()
-    if running is not None:
-        return running.job, False
+    return measure_table(actor, version, main_file(actor, version))
+
+
+def measure_added(*, actor: Actor, version: DatasetVersion) -> Job | None:
+    """Queue what measures a version just added, on the plane's behalf where the actor may not submit jobs.
+
+    None where there is nothing to measure: no table, an empty or damaged one, or a report that came with it. Call it
+    in the transaction that adds the version, so that none goes without.
+    """
+    policy.require(actor, "dataset.add_version", version)
+    table = first_table(version)
+    if version.quality_id is not None or table is None or not table.artifact.size or table.artifact.damaged_at:
+        return None
+    return measure_table(queuing(actor, version, "job.submit"), version, table)[0]
+
+
+def measure_table(actor: Actor, version: DatasetVersion, table: DatasetFile) -> tuple[Job, bool]:
+    """The job that measures this table of the version, which one may do already, and whether it is new."""
     spec = {
         "csv": asdict(dialect_of(table.media_type) or Dialect()),
         "expectations": version.dataset.expectations,
         "on_failure": "report",
     }
+    of_these = JobInput.objects.filter(artifact=table.artifact_id, slot=SLOT, job__project_id=version.project_id)
+    unended = of_these.filter(MEASURES).exclude(job__state__in=ENDED).select_related("job")
+    running = next((taken.job for taken in unended if asks_for(taken.job, spec)), None)
+    if running is not None:
+        return running, False
     return submit(actor, version.dataset.project, table.artifact_id, spec, name=f"{version}"[:120])
+
+
+def asks_for(job: Job, spec: Mapping[str, Any]) -> bool:
+    """Whether the job reads its table in this way, and looks for the same."""
+    has = json.loads(job.spec)
+    return bool(has["expectations"] == spec["expectations"] and spec["csv"].items() <= has["csv"].items())
 
 
 def check_upload(
@@ -111,13 +136,20 @@ def add_upload(
     services.check_held(project.pk, [artifact])
     check_kind(first_bytes(artifact.pk, HEAD)[0], CSV)
     dialect = services.read_as(project, artifact, delimiter, encoding)
-    asked = {**asdict(dialect), "note": note}
+    asked: dict[str, Any] = {**asdict(dialect), "note": note}
     if demanding is None or known(demanding, artifact, csv_type(dialect)):
-        return services.upload_csv(actor=actor, project=project, dataset_name=dataset_name, artifact=artifact, **asked)
+        return services.upload_csv(
+            actor=actor,
+            project=project,
+            dataset_name=dataset_name,
+            artifact=artifact,
+            **asked,
+        )
     policy.require(actor, "job.submit", project)
     services.read_through(project, artifact, dialect)
-    to = {"project": project, "dataset_name": dataset_name, "artifact": artifact}
-    return check_upload(actor=actor, dialect=dialect, note=note, **to)[0]
+    return check_upload(
+        actor=actor, project=project, dataset_name=dataset_name, artifact=artifact, dialect=dialect, note=note
+    )[0]
 
 
 def add_table(

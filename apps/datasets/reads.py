@@ -158,6 +158,11 @@ def files_in(version: DatasetVersion, most: int | None = None) -> list[DatasetFi
 def table_of(actor: Actor, version: DatasetVersion) -> DatasetFile | None:
     """The first file of a version that is a table."""
     policy.require(actor, "dataset.view", version)
+    return first_table(version)
+
+
+def first_table(version: DatasetVersion) -> DatasetFile | None:
+    """The same for who has just added the version, and need not be one that may read."""
     tables = version.files.filter(OF_TABLES)
     return next(
         (file for file in tables.select_related("artifact").order_by("path")[:10] if is_table(file.media_type)), None

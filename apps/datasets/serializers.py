@@ -118,7 +118,7 @@ class AddingBody(serializers.Serializer[Any]):
     """The query of a body that is a table other than CSV. The job that makes the version measures it in any case."""
 
     note = serializers.CharField(max_length=500, default="", allow_blank=True)
-    measure = serializers.BooleanField(default=False, help_text="Also queue a job that measures the new version.")
+    measure = serializers.BooleanField(default=True, help_text="Queue a job that measures the version, if a table.")
 
 
 class ReadingBody(AddingBody):

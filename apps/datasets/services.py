@@ -113,6 +113,8 @@ def add_version(
         if existing is not None and existing.deleted_at is not None:
             require_checked(locked, job_id)
             restore(actor, existing, list(files), quality)
+            if not has_commit:
+                record_commit(existing)
             return existing, True
         if existing is not None:
             return existing, False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from django.db import transaction
@@ -15,7 +15,7 @@ from apps.audit import services as audit
 from apps.lineage.ends import EdgeSpec, check_edge
 from apps.lineage.models import Edge
 
-__all__ = ["EdgeSpec", "edge_rows", "record_edges", "record_with"]
+__all__ = ["EdgeSpec", "edge_rows", "forget_edges", "record_edges", "record_with"]
 
 LABEL_LENGTH = 160
 ASKED = 200  # edges of one query: SQLite takes no condition of more than a thousand parts
@@ -53,6 +53,15 @@ def record_with(project: Project, edges: Sequence[EdgeSpec]) -> None:
     """
     if edges:
         Edge.objects.bulk_create(edge_rows(project, edges), ignore_conflicts=True)
+
+
+def forget_edges(project: Project, jobs: Collection[int]) -> None:
+    """Forget what went into these jobs and came out of them, for a write whose own record tells it: no right and no
+    record of its own. Call it in the transaction of that write.
+    """
+    names = [str(pk) for pk in jobs]
+    ends = Q(source_type="job", source_id__in=names) | Q(target_type="job", target_id__in=names)
+    Edge.objects.filter(ends, project=project).delete()
 
 
 def edge_rows(project: Project, edges: Sequence[EdgeSpec]) -> list[Edge]:

@@ -1,6 +1,7 @@
 """The commits of versions that no push brought: made of the version alone, in the order of their numbers.
 
-They are rows first. Folders follow (folders.py), whenever somebody asks for one.
+Where the version that `main` points to is deleted, one more goes back to what is there. They are rows first. Folders
+follow (folders.py), whenever somebody asks for one.
 """
 
 from __future__ import annotations
@@ -29,24 +30,33 @@ BATCH = 100  # versions whose commits are made in one transaction
 def record_commit(version: DatasetVersion) -> None:
     """The commit of a version just added, in its transaction, where the dataset's row is locked already.
 
-    Where older versions still have none (they are older than repositories), all wait for the next `complete`.
+    One that comes back is no news to a `main` that has moved on to a younger one. Where older versions still have none
+    (they are older than repositories), all wait for the next `complete`.
     """
     older = version.dataset.versions.filter(number__lt=version.number, commits=None)
-    if not older.exists():
-        append(version.dataset, last_of(version.dataset) or root(version.dataset), version)
+    if older.exists():
+        return
+    last = last_of(version.dataset) or root(version.dataset)
+    if last.version is None or last.version.number < version.number:
+        append(version.dataset, last, version)
 
 
 def complete(dataset: Dataset) -> Commit:
-    """The newest commit, once every version has one: in batches, each under the lock that numbers versions."""
+    """The newest commit, once every version has one and its own is there: in batches, each under the lock that numbers
+    versions.
+    """
     while True:
         last = last_of(dataset)
-        if last is not None and not dataset.versions.filter(commits=None).exists():
+        if last is not None and not dataset.versions.filter(commits=None).exists() and not is_deleted(last):
             return last
         with transaction.atomic():
             locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
             last = last_of(locked) or root(locked)
-            for version in locked.versions.filter(commits=None).order_by("number")[:BATCH]:
+            lacking = list(locked.versions.filter(commits=None).order_by("number")[:BATCH])
+            for version in lacking:
                 last = append(locked, last, version)
+            if not lacking and last.version is not None and is_deleted(last):
+                go_back(locked, last, last.version)
 
 
 def last_of(dataset: Dataset) -> Commit | None:
@@ -59,8 +69,35 @@ def root(dataset: Dataset) -> Commit:
     return add(dataset, None, None, kept, {}, dataset.created_by, dataset.created_at, f"{dataset.name}\n")
 
 
+def is_deleted(commit: Commit) -> bool:
+    """Whether its version is deleted: its pointers lead nowhere once the garbage is collected."""
+    gone = DatasetVersion.objects.exclude(deleted_at=None)
+    return commit.version_id is not None and gone.filter(pk=commit.version_id).exists()
+
+
 def append(dataset: Dataset, last: Commit, version: DatasetVersion) -> Commit:
-    files, before = pointers_of(version), made_before(last)
+    by, at = version.created_by, version.created_at
+    return put(dataset, last, version, by, at, message_of(dataset, version))
+
+
+def go_back(dataset: Dataset, last: Commit, gone: DatasetVersion) -> Commit:
+    """The version of the newest commit, `gone`, is deleted: the files that `main` held before it, as one more commit.
+
+    Where no version is left it has no files. By whom and when is what the deletion says, so it is made again the same.
+    """
+    there = Commit.objects.filter(dataset=dataset, version__isnull=False, version__deleted_at=None)
+    found = there.select_related("version").order_by("-position").first()
+    version = found.version if found else None
+    shown = f"back to v{version.number}" if version else "no files"
+    parts = [f"{dataset.name}: {shown}, v{gone.number} is deleted", one_line(gone.delete_reason)]
+    parts += [f"Manifest: sha256:{version.digest}"] if version else []
+    message = "\n\n".join(part for part in parts if part) + "\n"
+    return put(dataset, last, version, gone.deleted_by, gone.deleted_at or gone.created_at, message)
+
+
+def put(dataset: Dataset, last: Commit, version: DatasetVersion | None, by: str, at: datetime, message: str) -> Commit:
+    """The files of the version, all by pointers, on top of `last`; what a person keeps for Git stays."""
+    files, before = pointers_of(version) if version else {}, made_before(last)
     folders = folders_of(files)
     kept = {
         path: text
@@ -69,8 +106,7 @@ def append(dataset: Dataset, last: Commit, version: DatasetVersion) -> Commit:
     }
     # Where the plane wrote what stands there, the files of that commit have their lines.
     kept = with_lines_for(kept, files.keys() - before.keys() if ATTRIBUTES in kept else files)
-    by, at = version.created_by, version.created_at
-    return add(dataset, last, version, kept, files, by, at, message_of(dataset, version), before)
+    return add(dataset, last, version, kept, files, by, at, message, before)
 
 
 def message_of(dataset: Dataset, version: DatasetVersion) -> str:

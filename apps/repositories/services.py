@@ -19,6 +19,7 @@ from apps.artifacts.services import store_file
 from apps.audit import services as audit
 from apps.audit.models import Result
 from apps.datasets.manifest import check_path
+from apps.datasets.measuring import measure_added
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.services import add_version, ensure_dataset
 from apps.errors import Conflict, PlaneError, Refused
@@ -115,6 +116,8 @@ def taken(place: Asked, commands: Sequence[Any], objects: Objects, put: list[Art
             pack=kept,
         )
         record_push(place.actor, dataset, commit, version, head, move, is_new)
+        if is_new:
+            measure_added(actor=place.actor, version=version)
     return Accepted(version, [told_of(version, is_new, len(contents.files)), *contents.warnings])
 
 

@@ -391,7 +391,6 @@ SERVICES = (
     _("Split it, or leave columns out."),
     _("Step {0} is not behind step {1}."),
     _("Steps wait for each other: {0}."),
-    _("Submit a job of the kind profile that takes the table and registers in this dataset, or clean into it."),
     _("Submit a job with the digests of the files that it shall take."),
     _("Submitted by {0}"),
     _("Take a host of the list, or have the operator add {0} to {1}."),
@@ -617,6 +616,9 @@ SERVICES = (
     _("Upload it: PUT its bytes here."),
     _("Upload one, or list them."),
     _("Upload the same bytes again: PUT /api/v1/projects/<project>/artifacts/<digest>."),
+    _(
+        "Upload the table to this dataset, by its page or by REST; or give the digest of one that was pushed (git lfs ls-files --long) to a job of the kind profile that registers here. It makes the version if all holds; then git pull --rebase."
+    ),
     _("Use --mode copy."),
     _("Use a comma, a semicolon or a tab."),
     _("Use shorter names, or fewer folders."),

@@ -489,6 +489,7 @@ SPECS = (
     _("What is taken from there: its text, one attribute, its HTML, or its text as a number or a date."),
     _("What its values must be; empty for anything."),
     _("What must hold of the cleaned table: where an error does not, the job fails and nothing is made."),
+    _("What must hold of the records: where an error does not, the job fails and nothing is made."),
     _("What must hold of the table."),
     _("What of the group's values goes into its gaps."),
     _("What robots.txt of a host counts for."),

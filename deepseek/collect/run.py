@@ -32,8 +32,9 @@ class CollectResult(Result):
 def run(spec: CollectSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> CollectResult:
     """Collect what the spec describes and write the outputs into the folder `out`; there are no `inputs`.
 
-    Raises EngineError for a host off the operator's list, a selector that cannot be read, what is not installed, and
-    where no page or too few could be fetched; then, as after a crash, there is no `out`.
+    Raises EngineError for a host off the operator's list, a selector that cannot be read, what is not installed, where
+    no page or too few could be fetched, and where an error of the expectations does not hold; then, as after a crash,
+    there is no `out`.
     """
     if inputs:
         raise EngineError("wrong_inputs", "Collecting takes no input.", field="inputs", value=", ".join(sorted(inputs)))
@@ -141,6 +142,8 @@ def _nothing(told: Mapping[str, Any]) -> EngineError:
 
 
 def _write(spec: CollectSpec, stage: Path, work: Path, told: dict[str, Any], report: Report) -> CollectResult:
+    from deepseek.clean.expectations import check, refuse_failures
+    from deepseek.clean.expectations import warnings_of as broken_warnings
     from deepseek.clean.quality import MEDIA_TYPE, profile
     from deepseek.clean.reading import ParquetBatches
     from deepseek.collect.tables import schema_of, write_records
@@ -148,14 +151,17 @@ def _write(spec: CollectSpec, stage: Path, work: Path, told: dict[str, Any], rep
     schema = schema_of(spec)
     report.progress(0, told["records"], "rows", stage="write")
     rows = write_records(work / "records.jsonl", stage / "records.parquet", schema)
-    warnings = warnings_of(told)
+    records = ParquetBatches(stage / "records.parquet")
+    results = check(records, spec.expectations)
+    refuse_failures(results)
+    warnings = [*warnings_of(told), *broken_warnings(results)]
     for warning in warnings:
         report.log(warning, level="warning")
 
     def advance(done: int) -> None:
         report.progress(done, rows, "rows", stage="profile")
 
-    quality = profile(ParquetBatches(stage / "records.parquet"), warnings=warnings, advance=advance)
+    quality = {**profile(records, warnings=warnings, advance=advance), "expectations": results}
     _write_json(stage / "quality.json", quality)
     _write_json(stage / "report.json", {"schema": "plane/fetch-report/v2", **told})
     columns: list[JSON] = [{"name": field.name, "dtype": str(field.type)} for field in schema]

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from deepseek.clean.expectations_spec import MOST, Expectation
 from deepseek.collect.hosts import Hosts, parse_entry, uncovered
 from deepseek.collect.pages_spec import SELECTOR, PageSpec, Selector
 from deepseek.collect.urls import PORTS, place_of
@@ -272,6 +273,12 @@ class CollectSpec(BaseModel):
         max_length=64,
         title="Time zone",
         description="Of dates that name none, such as Asia/Shanghai.",
+    )
+    expectations: list[Expectation] = Field(
+        default=[],
+        max_length=MOST,
+        title="Expectations",
+        description="What must hold of the records: where an error does not, the job fails and nothing is made.",
     )
     keep_bodies: bool = Field(
         False, title="Keep pages", description="Keep what was fetched as a ZIP archive, a file for each page."

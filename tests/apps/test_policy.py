@@ -34,8 +34,8 @@ IN_A_PROJECT = """
     dataset.set_expectations               -E- --- ---  data:write
     dataset.set_quality                    --- --- W--  -
     job.view                               VEA --- W--  read
-    job.submit                             -E- --- ---  jobs:write
-    job.cancel                             -E- --- ---  jobs:write
+    job.submit                             -E- --- -D-  jobs:write
+    job.cancel                             -E- --- -D-  jobs:write
     job.retry                              -E- --- ---  jobs:write
     job.prioritise                         -E- --- ---  jobs:write
     pipeline.view                          VEA --- W--  read

@@ -20,6 +20,27 @@ def whole(tmp_path_factory, template, services):
     running.kill_everything()
 
 
+def test_a_table_whose_push_is_refused_comes_by_a_job_that_checks_it(whole, client):
+    plane = whole.plane
+    scheme, _, rest = whole.facts()["address"].partition("://")
+    plane.call("POST", "/datasets/checked/versions", TABLE, headers={"Content-Type": "text/csv"})
+    expected = [{"kind": "range", "column": "close", "minimum": 0}]
+    plane.call("PUT", "/datasets/checked/expectations", {"expectations": expected})
+    clone = client.clone(f"{scheme}://git:{whole.token}@{rest}/git/demo/checked.git", "checked")
+    clone.run("commit", "--allow-empty", "-m", "another day")
+    for day, state in ((b"2026-02-01,-9\n", "failed"), (b"2026-02-01,57\n", "succeeded")):
+        clone.write("table.csv", TABLE + day)
+        clone.run("commit", "-a", "--amend", "--no-edit")
+        assert "git lfs ls-files --long" in " ".join(clone.run("push", status=1).replace("remote:", "").split())
+        digest = clone.run("lfs", "ls-files", "--long").split()[0]
+        into = {"register": {"dataset": "checked"}, "inputs": {"table": {"digest": digest}}}
+        job = plane.post("/jobs", {"kind": "profile", "spec": {}, **into})
+        assert plane.wait(job["id"], seconds=120)["state"] == state
+    clone.run("pull", "--rebase")
+    version = plane.get("/datasets/checked/versions/2")
+    assert (version["rows"], version["commit"]) == (29, clone.run("rev-parse", "HEAD").strip())
+
+
 def test_a_version_that_a_job_made_comes_by_a_pull(whole, client):
     scheme, _, rest = whole.facts()["address"].partition("://")
     client.run("init", "wti")

@@ -8,6 +8,8 @@ import shutil
 
 import pytest
 
+from tests.faults.running import manage
+
 TABLE = b"day,close\n2026-01-02,57.3\n2026-01-03,\n2026-01-04,58.1\n"
 
 
@@ -44,6 +46,35 @@ def test_a_pushed_commit_becomes_a_version(plane, client, url, uploaded):
     )
     assert (version["script"], version["rows"], version["note"]) == ("git push", 4, "add a day\n\nand the weights")
     assert version["params"] == {"commit": sha, "author": "Wei <wei@example.com>", "branch": "main"}
+
+
+def test_a_pushed_table_is_measured(plane, client, url, uploaded, tokens):
+    uploaded("measured", TABLE)
+    clone = client.clone(url("measured", "pusher"))
+    clone.write("table.csv", TABLE + b"2026-01-07,59.2\n")
+    clone.commit()
+    clone.run("push")
+    named = [(job["kind"], job["requester"]) for job in plane.plane.get("/jobs", name="measured v2")["items"]]
+    assert named == [("profile", "dispatcher")]  # this token may not submit jobs
+
+
+def test_a_deleted_version_is_out_of_the_way_of_a_clone(plane, client, url, uploaded):
+    uploaded("gone", TABLE)
+    clone = client.clone(url("gone"))
+    wrong = TABLE + b"2026-01-06,name of a patient\n"
+    uploaded("gone", wrong)
+    clone.run("pull", "--ff-only")
+    plane.plane.call("DELETE", "/datasets/gone/versions/2?reason=wrong+file")
+    done = manage(plane.home, plane.environment, "collect_garbage", "--older-than", "0m")
+    assert hashlib.sha256(wrong).hexdigest() in done.stdout
+    again = client.clone(url("gone"), "again")
+    assert (again.at / "table.csv").read_bytes() == TABLE
+    again.run("checkout", "HEAD~1", status=1)  # whoever asks for what was deleted does not get it
+    clone.run("pull", "--ff-only")
+    assert (clone.at / "table.csv").read_bytes() == TABLE
+    uploaded("gone", wrong)
+    clone.run("pull", "--ff-only")
+    assert (clone.at / "table.csv").read_bytes() == wrong
 
 
 def test_a_version_that_another_made_comes_by_a_pull(client, url, uploaded):

@@ -120,6 +120,11 @@ def test_a_grant_of_nobody(db, grant):
     assert actor_from_grant(grant) is None
 
 
+def test_the_grant_of_what_the_plane_asks_for_itself():
+    assert actor_from_grant(plane_actor(PlaneRole.DISPATCHER).as_record()) == plane_actor(PlaneRole.DISPATCHER)
+    assert actor_from_grant({"kind": "user", "label": "dispatcher"}) is None
+
+
 def test_a_grant_that_names_another_owner_than_its_token(engineer, viewer, make_token):
     grant = grant_of(actor_for_token(make_token(engineer)[1])) | {"user": viewer.pk}
     assert actor_from_grant(grant) is None

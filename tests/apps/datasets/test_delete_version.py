@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from django.utils import timezone
 
 from apps.approvals.models import Approval
 from apps.approvals.services import note_names
-from apps.artifacts.garbage import keys_to
+from apps.artifacts.garbage import cited_by_text, keys_to, uncited
 from apps.audit.models import AuditRecord
 from apps.datasets.deletion import delete_version
 from apps.datasets.expecting import set_expectations
+from apps.datasets.measuring import measure_added, register_measured
 from apps.datasets.models import DatasetFile, DatasetVersion, VersionTag
 from apps.datasets.reads import Gone, get_version, list_datasets, list_versions
 from apps.datasets.tags import tag_version
 from apps.errors import Conflict, Invalid, NotFound, Refused
-from apps.jobs.models import JobOutput
+from apps.jobs.models import Job, JobInput, JobOutput
 from apps.lineage.models import Edge
 
 pytestmark = pytest.mark.django_db
@@ -107,6 +110,53 @@ def test_what_is_cited_stays(cite, delete, version, job, held, who):
     assert caught.value.code == "version_cited"
     assert named in (caught.value.hint or "")
     assert version.files.exists()
+
+
+@pytest.fixture
+def table(added, held):
+    return added({"t.csv": held(b"a\n1\n")}, media_type="text/csv")[0]
+
+
+def test_what_waits_to_measure_it_is_cancelled(table, delete, who):
+    told = measure_added(actor=who, version=table)
+    delete(version=table, actor=replace(who, scopes=frozenset({"data:write"})))
+    told.refresh_from_db()
+    assert (told.state, told.cancel_reason) == ("cancelled", f"{table} is deleted.")
+    assert not JobInput.objects.exists()
+
+
+def measured(version, who, worker_actor, held):
+    """The job that has measured it, and the report."""
+    job, told = measure_added(actor=who, version=version), held(b"report")
+    Job.objects.filter(pk=job.pk).update(state="succeeded")
+    JobOutput.objects.create(job=job, slot="quality", artifact=told, name="q", media_type="application/json")
+    about = {"csv": {"delimiter": ",", "encoding": "utf-8"}}
+    outputs = [("quality", told, "q", "application/json", about)]
+    register_measured(actor=worker_actor, job=job, outputs=outputs)
+    return job, told
+
+
+def test_what_has_measured_it_lets_its_bytes_go(delete, table, who, held, worker_actor):
+    _job, told = measured(table, who, worker_actor, held)
+    assert delete(version=table).quality_id is None
+    ours = {held(b"a\n1\n").pk, told.pk}
+    assert ours == set(uncited(timezone.now()).filter(pk__in=ours).values_list("pk", flat=True))
+    assert not cited_by_text(ours)
+
+
+def test_bytes_of_another_version_stay_measured(delete, table, who, held, worker_actor, added):
+    job, told = measured(table, who, worker_actor, held)
+    added({"t.csv": held(b"a\n1\n"), "u.csv": held(b"b\n")}, media_type="text/csv")
+    delete(version=table)
+    assert (job.inputs.count(), job.outputs.get().artifact, Edge.objects.count()) == (1, told, 2)
+
+
+def test_what_measures_it_now_is_waited_for(delete, table, who):
+    job = measure_added(actor=who, version=table)
+    Job.objects.filter(pk=job.pk).update(state="running")
+    with pytest.raises(Conflict, match="is cited by job input"):
+        delete(version=table)
+    assert job.inputs.exists()
 
 
 def test_an_approval_cites(delete, version, project):

@@ -18,6 +18,7 @@ from apps.datasets import ingestion
 from apps.datasets.ingestion import ingest
 from apps.datasets.models import DatasetFile, DatasetVersion
 from apps.errors import Conflict, Invalid, NotFound, Refused
+from apps.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
 LARGE = os.urandom(9 << 20)
@@ -60,6 +61,16 @@ def test_a_folder_is_a_version(take, folder, mode):
     assert Holding.objects.count() == Artifact.objects.count() == 4
     assert AuditRecord.objects.filter(action="artifact.hold_many").count() == 1
     assert list((store().root / "staging").iterdir()) == []
+
+
+def test_a_version_with_a_table_is_measured_once(take, folder):
+    take()
+    take()
+    job = Job.objects.get()
+    assert (job.kind, job.requester) == ("profile", "dispatcher")
+    assert job.inputs.get().artifact_id == sha256_hex(b"x,y\n1,2\n")
+    take(folder / "b.bin")
+    assert Job.objects.count() == 1
 
 
 def test_a_linked_file_is_the_object_and_read_only(take, folder):

@@ -1,16 +1,19 @@
 """Measuring a version: one job at a time, one report for all versions of the same bytes, a version of what holds."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from apps.datasets.expecting import set_expectations
 from apps.datasets.manifest import PARQUET
-from apps.datasets.measuring import measure_version, register_measured
+from apps.datasets.measuring import measure_added, measure_version, register_measured
 from apps.datasets.models import DatasetVersion
 from apps.errors import Conflict, Refused
 from apps.jobs.models import Job
+from apps.jobs.services import claim_job
 from apps.lineage.models import Edge
+from apps.nodes.models import Node
 
 pytestmark = pytest.mark.django_db
 URL = "/api/v1/projects/demo/datasets/wti-daily/versions"
@@ -93,13 +96,43 @@ def test_over_rest(api, engineer, version):
     assert api(engineer).post(f"{URL}/2/measure", {}).status_code == 404
 
 
-def test_an_upload_is_measured_if_one_asks(api, engineer, project):
+def test_an_upload_is_measured_unless_one_asks_for_none(api, engineer, project):
     upload = {"content_type": "text/csv", "data": b"day,close\n1,2\n"}
-    answer = api(engineer).generic("POST", f"{URL}?measure=true", **upload)
+    answer = api(engineer).generic("POST", URL, **upload)
     assert answer.status_code == 201
-    assert Job.objects.get().kind == "profile"
+    assert (Job.objects.get().kind, Job.objects.get().requester) == ("profile", "engineer")
+    assert api(engineer).generic("POST", URL, **upload).status_code == 200
     api(engineer).generic("POST", f"{URL}?measure=false", content_type="text/csv", data=b"day,close\n1,3\n")
     assert Job.objects.count() == 1
+
+
+def test_registered_files_are_measured_where_one_is_a_table(api, engineer, held):
+    for path, media_type in (("a.bin", "application/octet-stream"), ("a.csv", "text/csv")):
+        file = {"path": path, "digest": held().digest, "media_type": media_type}
+        assert api(engineer).post(URL, {"files": [file]}).status_code == 201
+    assert [job.name for job in Job.objects.all()] == ["wti-daily v2"]
+
+
+def test_the_same_bytes_read_otherwise_are_measured_too(actor, version, added, held):
+    other = added({"other.csv": held()}, media_type="text/csv")[0]
+    jobs = [measure_added(actor=actor, version=each) for each in (version, other, version)]
+    assert jobs[0] == jobs[2] != jobs[1]
+
+
+def test_who_may_not_submit_jobs_has_the_plane_measure(actor, version, worker_actor):
+    token = replace(actor, scopes=frozenset({"data:write"}))
+    job = measure_added(actor=token, version=version)
+    assert (job.requester, job.grant["kind"], job.state) == ("dispatcher", "plane", "queued")
+    assert measure_added(actor=actor, version=version) == job
+    node = Node.objects.create(name="n", host="n", queues=["cpu"], cpus=4, memory_bytes=8 * 2**30)
+    assert claim_job(actor=worker_actor, node=node, owner="a", queue="cpu") == job
+    with pytest.raises(Refused):
+        measure_version(actor=token, version=version)
+
+
+def test_what_has_no_rows_is_not_measured(actor, added, held):
+    assert measure_added(actor=actor, version=added({"a.bin": held()}, media_type="text/plain")[0]) is None
+    assert measure_added(actor=actor, version=added({"a.csv": held(b"")}, media_type="text/csv")[0]) is None
 
 
 def test_an_upload_to_a_dataset_that_expects_something_waits_for_its_check(api, engineer, actor, dataset, end):

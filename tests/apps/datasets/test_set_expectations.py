@@ -9,6 +9,7 @@ from apps.datasets.expecting import set_expectations
 from apps.datasets.services import add_files
 from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.jobs.services import InputSpec, Submission, submit_job
+from apps.nodes.models import Node
 
 pytestmark = pytest.mark.django_db
 RANGE = {"kind": "range", "column": "close", "minimum": 0}
@@ -58,6 +59,17 @@ def test_a_job_that_registers_there_gets_them_into_its_spec(actor, project, data
     job = clean(actor, project, held(), register={"dataset": "wti-daily"})
     assert '"expectations":[{"column":"close"' in job.spec
     assert '"expectations":[]' in clean(actor, project, held()).spec
+
+
+def test_a_collection_too(actor, project, dataset, settings):
+    Node.objects.create(name="n", host="n", queues=["cpu"], cpus=4, memory_bytes=8 * 2**30, extras=["collect"])
+    settings.ENV = settings.ENV.model_copy(update={"collect_hosts": ["wiki.bank.example"]})
+    set_expectations(actor=actor, dataset=dataset, expectations=[RANGE])
+    page = {"fields": [{"name": "close", "select": "b", "type": "number"}]}
+    spec = {"start_urls": ["http://wiki.bank.example/"], "allowed_hosts": ["wiki.bank.example"], "pages": [page]}
+    asked = Submission(kind="collect", spec=spec, register={"dataset": "wti-daily"})
+    job = submit_job(actor=actor, project=project, asked=asked)[0]
+    assert json.loads(job.spec)["expectations"][0]["column"] == "close"
 
 
 def test_the_same_expectation_stands_there_once(actor, project, dataset, held):

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from apps.datasets.deletion import delete_version
 from apps.datasets.models import DatasetVersion
 from apps.repositories import folders, history
 from apps.repositories.models import Commit
@@ -22,6 +23,11 @@ def shas(dataset):
 
 def git(folder, *words):
     return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def delete(actor_for, engineer):
+    return lambda version: delete_version(actor=actor_for(engineer), version=version, reason="wrong file")
 
 
 def test_a_version_has_its_commit_when_it_is_added(dataset, added):
@@ -139,3 +145,45 @@ def test_what_died_processes_left_is_swept(dataset, added):
     assert folders.sweep() == 0
     assert folders.sweep(timedelta(seconds=-1)) == 3
     assert folders.folder_of(dataset).is_dir()
+
+
+def test_where_the_newest_version_is_deleted_main_goes_back(dataset, added, delete):
+    first, second = added({"table.csv": b"a\n1\n"}), added({"table.csv": b"a\n2\n", "more.bin": b"x"})
+    delete(second)
+    tip = history.complete(dataset)
+    assert (tip.version, tip.position) == (first, 3)
+    assert history.complete(dataset) == tip
+    folder = folders.up_to_date(dataset)
+    assert git(folder, "ls-tree", "-r", "--name-only", "main").split() == [".gitattributes", "table.csv"]
+    assert git(folder, "show", "main:table.csv") == git(folder, "show", "main~2:table.csv")
+    said = git(folder, "show", "-s", "--format=%an%n%B", "main")
+    assert said.startswith("engineer\nwti: back to v1, v2 is deleted\n\nwrong file\n")
+    git(folder, "fsck", "--full", "--strict")
+
+
+def test_an_older_version_goes_without_a_word(dataset, added, delete):
+    first, second = added({"table.csv": b"a\n1\n"}), added({"table.csv": b"a\n2\n"})
+    delete(first)
+    assert history.complete(dataset).version == second
+    assert len(shas(dataset)) == 3
+
+
+def test_where_no_version_is_left_main_has_no_files(dataset, added, delete):
+    delete(added({"table.csv": b"a\n1\n"}))
+    assert history.complete(dataset).version is None
+    assert git(folders.up_to_date(dataset), "ls-tree", "-r", "--name-only", "main").split() == [".gitattributes"]
+    again = added({"table.csv": b"a\n1\n"})
+    assert history.complete(dataset).version == again
+
+
+def test_a_version_that_comes_back_is_the_newest_again(dataset, added, delete):
+    first = added({"table.csv": b"a\n1\n"})
+    second = added({"table.csv": b"a\n2\n"})
+    delete(second)
+    history.complete(dataset)
+    assert added({"table.csv": b"a\n2\n"}) == second
+    assert history.complete(dataset).version == second
+    delete(first)
+    assert added({"table.csv": b"a\n1\n"}) == first
+    assert history.complete(dataset).version == second  # what is younger stays in front
+    git(folders.up_to_date(dataset), "fsck", "--full", "--strict")

@@ -156,6 +156,19 @@ def test_quality_is_measured(site, collect, tmp_path):
     assert (report["rows"], price["numeric"]["mean"]) == (2, 2.0)
 
 
+def test_what_is_expected_is_checked_and_told(site, collect, tmp_path):
+    site.page("/", items(("#", "A", 1), ("#", "B", 3)))
+    expected = {"kind": "range", "column": "price", "maximum": 2}
+    with pytest.raises(EngineError, match=r"row 2: 3\.0") as failure:
+        collect(expectations=[expected])
+    assert (failure.value.code, failure.value.field) == ("expectation_failed", "/expectations/0")
+    assert list(tmp_path.iterdir()) == []
+    _, _, result = collect(expectations=[{**expected, "severity": "warning"}])
+    report = json.loads((tmp_path / "out/quality.json").read_text())
+    assert [one["verdict"] for one in report["expectations"]] == ["warn"]
+    assert any("does not hold" in warning for warning in result.summary["warnings"])
+
+
 def test_nothing_fetched_is_an_error_and_leaves_nothing(site, collect, tmp_path):
     with pytest.raises(EngineError, match=r"No page could be fetched.*404") as failure:
         collect()
