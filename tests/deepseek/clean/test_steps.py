@@ -1,5 +1,7 @@
 """Each kind of step on a small table: what it does, and what it refuses, by the pointer of its field."""
 
+import random
+
 import pyarrow as pa
 import pytest
 
@@ -160,6 +162,33 @@ def test_duplicate_keys_of_a_join_are_refused_unless_they_are_meant():
         "k": [1, 1, 2],
         "v": ["a", "c", "b"],
     }
+
+
+@pytest.mark.parametrize("keys", [2, 3, 6, 8])
+def test_a_join_on_several_keys_of_many_values_finds_every_partner(keys):
+    """The product of the numbers of their values goes beyond 64 bits."""
+    rows = 2000
+    names = [f"k{place}" for place in range(keys)]
+    second = {name: [(row * 7919 + place * place) % rows for row in range(rows)] for place, name in enumerate(names)}
+    first = {name: [*values[::-1], None] for name, values in second.items()}
+    first["k0"][5] = first["k0"][6]  # no partner any more, unlike the one that it was
+    found = done(first, {"kind": "join", "on": names}, second=second | {"v": list(range(rows))})["v"]
+    wanted = [*range(rows - 1, rows - 6, -1), None, *range(rows - 7, -1, -1), None]
+    assert found == wanted
+
+
+def test_a_join_on_three_keys_is_that_of_equal_tuples():
+    draw = random.Random(5)
+    names = ["a", "b", "c"]
+    first, second = ({name: [draw.choice([None, 1, 2, 3]) for _ in range(60)] for name in names} for _ in range(2))
+    held = list(zip(*second.values(), strict=True))
+    wanted = [
+        [place for place, theirs in enumerate(held) if None not in ours and theirs == ours] or [None]
+        for ours in zip(*first.values(), strict=True)
+    ]
+    step = {"kind": "join", "on": names, "many": True}
+    found = done(first, step, second=second | {"v": list(range(60))})["v"]
+    assert found == [place for places in wanted for place in places]
 
 
 def test_keys_of_different_types_are_refused():
