@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from deepseek.clean.fpe import Digits, digits_of
+from deepseek.clean.masked import HIDDEN
 
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 CHECKS = "10X98765432"
@@ -123,6 +124,10 @@ class Hider:
             text = text[:start] + self._one.part(kind, text[start:end]) + text[end:]
         return text if parts else None
 
+    def whole(self, text: str) -> str:
+        """What hides a text of no known form: equal for equal texts where pseudonyms are put."""
+        return self._one.whole(text)
+
 
 class _Mask:
     """Asterisks: what stays lets a person tell rows apart, and no more."""
@@ -137,6 +142,9 @@ class _Mask:
         digits = re.sub("[ -]", "", text[len(head) :])
         new = iter(self.phone(digits) if kind == "phone" else self.bank_card(digits))
         return head + "".join(next(new) if sign.isdigit() else sign for sign in text[len(head) :])
+
+    def whole(self, text: str) -> str:
+        return HIDDEN
 
     def id_card(self, text: str) -> str:
         return text[:3] + "*" * 11 + text[14:]
@@ -158,7 +166,12 @@ class _Pseudonym(_Mask):
         if len(key) < 16:
             raise ValueError("the key has fewer than 16 bytes")
         self._names = hmac.new(key, b"names", hashlib.sha256).digest()
+        self._whole = hmac.new(key, b"whole", hashlib.sha256).digest()
         self._digits: Digits = digits_of(hmac.new(key, b"digits", hashlib.sha256).digest())
+
+    def whole(self, text: str) -> str:
+        """P and 16 hexadecimal digits."""
+        return "P" + hmac.new(self._whole, text.encode(), hashlib.sha256).hexdigest()[:16]
 
     def id_card(self, text: str) -> str:
         """Province, region, day of birth and number change together; the result is a number that could be given out."""
