@@ -12,7 +12,7 @@ from apps.datasets.offers import Column, offers_of
 from apps.jobs.fields import Offer
 
 NUMERIC = {"fill_median", "fill_linear", "fill_group", "outliers", "hampel", "convert"}
-TEXTS = {"normalise_text", "replace_text", "mask"}
+TEXTS = {"normalise_text", "replace_text"}
 TYPES = {
     "integer": "int64",
     "number": "double",
@@ -29,8 +29,7 @@ def offers_of_steps(columns: Sequence[Column], steps: Any) -> dict[str, list[Off
     offers: dict[str, list[Offer]] = {}
     for number, (step, here) in enumerate(walk(columns, steps)):
         at, kind = f"/steps/{number}", step.get("kind")
-        fits = (lambda one: one.is_number) if kind in NUMERIC else is_text if kind in TEXTS else (lambda one: True)
-        offers[f"{at}/columns"] = offers_of(list(here), fits)
+        offers[f"{at}/columns"] = offers_of(list(here), lambda one, kind=kind: fits(kind, one))
         for name in ("by", "on"):
             offers[f"{at}/{name}"] = offers_of(list(here), lambda one: True)
     return offers
@@ -67,6 +66,13 @@ def after(step: Mapping[str, Any], here: list[Column]) -> list[Column]:
             flagged = named or [one.name for one in here if one.is_number]
             return [*here, *(Column(name + FLAGS, "bool") for name in flagged)]
     return here
+
+
+def fits(kind: Any, column: Column) -> bool:
+    """Whether a step of this kind treats the column."""
+    if kind == "mask":  # phones and card numbers are often read as numbers
+        return column.is_number or is_text(column)
+    return column.is_number if kind in NUMERIC else is_text(column) if kind in TEXTS else True
 
 
 def is_text(column: Column) -> bool:

@@ -132,6 +132,7 @@ ENGINE = (
     _("Name a file that exists and may be read."),
     _("Name another folder, or remove this one first."),
     _("Name at least one feature, or leave the field empty for all."),
+    _("Name the columns whose cells are all to be hidden."),
     _("Name the heldout.safetensors that `deepseek train` wrote beside the trained model."),
     _("No page could be fetched. {0} times {1}: {2}: {3}"),
     _("No page has a field: there would be no records."),

@@ -155,7 +155,7 @@ SPECS = (
     _("Headers"),
     _("Hidden layers"),
     _("Hide personal data"),
-    _("Hide personal data in texts."),
+    _("Hide personal data in texts and numbers."),
     _("Highest learning rate"),
     _("Horizon"),
     _(
@@ -280,6 +280,7 @@ SPECS = (
     _("Only"),
     _("Operator"),
     _("Optimisation level"),
+    _("Other cells"),
     _("Outliers"),
     _("Outliers among neighbours"),
     _("Outliers of a column"),
@@ -382,6 +383,7 @@ SPECS = (
     _("The column that must be there."),
     _("The column to predict."),
     _("The column whose values or bins make the slices."),
+    _("The columns of texts or numbers; empty for all."),
     _("The columns of the records; none for pages that are only passed through."),
     _("The columns of the second table that are added; empty for all."),
     _("The columns that are looked at; empty for all."),
@@ -465,6 +467,9 @@ SPECS = (
     _("What a reader of the model version should know."),
     _("What a reader of the version should know."),
     _("What a row must fulfil to stay."),
+    _(
+        "What becomes of a cell in which nothing of this is found, such as a name with a rare surname. They can be hidden only in columns that are named."
+    ),
     _("What becomes of a row without a partner."),
     _("What becomes of a value that does not fit the type."),
     _("What comes in its place; empty takes it away."),
@@ -481,7 +486,7 @@ SPECS = (
     _("What happens to the table first."),
     _("What is added to the product."),
     _(
-        "What is looked for, wherever it stands in a text: identity cards and bank cards with a valid check digit, mobile phones; a name only where it is the text."
+        "What is looked for, wherever it stands in a text, or as a number: identity cards and bank cards with a valid check digit, mobile phones; a name only where it is the text."
     ),
     _("What is read from pages of one sort, and how they are fetched."),
     _("What is read from which pages."),
@@ -552,12 +557,14 @@ SPECS = (
     _("has a value"),
     _("has no value"),
     _("has this text in it"),
+    _("hide them whole"),
     _("in the order of the table"),
     _("it goes"),
     _("it stays, with missing values"),
     _("leave as it is"),
     _("leave the gaps"),
     _("leave them"),
+    _("leave them as they are"),
     _("lines"),
     _("links"),
     _("make missing"),

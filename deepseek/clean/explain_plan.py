@@ -21,7 +21,8 @@ from deepseek.clean.origins import ROW_KINDS
 from deepseek.clean.quality import PREVIEW_CHARACTERS
 from deepseek.clean.sample import Sample, read_sample
 from deepseek.clean.spec import CleanSpec
-from deepseek.clean.steps.base import Around, Runner, is_number, visible
+from deepseek.clean.steps.base import Around, Runner, is_number, is_text, visible
+from deepseek.clean.steps.casting import decimal_texts
 from deepseek.clean.steps.hide import KEY_SLOT
 from deepseek.clean.steps.join import SLOT as JOIN_SLOT
 from deepseek.clean.streams import ORIGIN, Mapped
@@ -198,6 +199,9 @@ def _missing(column: pa.ChunkedArray) -> Mask:
 
 def _differ(before: pa.ChunkedArray, after: pa.ChunkedArray) -> Mask:
     """Where two values differ; of different types, where they are written differently or are different numbers."""
+    if pa.types.is_floating(before.type) and is_text(after.type):  # a step may write them in either way
+        digits = pa.chunked_array([decimal_texts(chunk) for chunk in before.chunks], pa.string())
+        return _differ(before.cast(pa.string()), after) & _differ(digits, after)
     if before.type != after.type:
         kind = pa.float64() if is_number(before.type) and is_number(after.type) else pa.string()
         before, after = before.cast(kind, safe=False), after.cast(kind, safe=False)

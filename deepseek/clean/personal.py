@@ -8,10 +8,12 @@ drawn by a keyed hash from common names; two names may share one.
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
+from typing import NamedTuple
 
 from deepseek.clean.fpe import Digits, digits_of
+from deepseek.clean.masked import HIDDEN
 
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 CHECKS = "10X98765432"
@@ -59,43 +61,90 @@ def is_bank_card(digits: str) -> bool:
 
 def hiding(what: Sequence[str], how: str, key: bytes | None) -> Callable[[str], str]:
     """What becomes of a text. A pseudonym needs a key of at least 16 bytes."""
-    one: _Mask = _Pseudonym(key) if how == "pseudonym" and key is not None else _Mask()
-    wanted = [(name, find) for name, find in one.finders.items() if name in what]
+    hider = Hider(what, how, key)
 
     def hide(text: str) -> str:
-        if "name" in what and NAME.fullmatch(text):
-            return one.name(text)
-        for _, find in wanted:
-            text = find(text)
-        return text
+        hidden = hider.hide(text)
+        return text if hidden is None else hidden
 
     return hide
+
+
+class Found(NamedTuple):
+    """A part of a text that is personal data, and of which kind."""
+
+    start: int
+    end: int
+    kind: str
+
+
+def found_in(text: str) -> list[Found]:
+    """Every identity card, bank card and phone of a text, in their order; no two overlap.
+
+    All are looked for in the text as it is: a pseudonym never becomes part of what is found. What could be several
+    kinds is the first of: an identity card, a phone with its country code, a bank card, a phone.
+    """
+    taken = [Found(*one.span(), "id_card") for one in ID_CARD.finditer(text) if is_id_card(one[0])]
+    phones = [Found(*one.span(), "phone") for one in PHONE.finditer(text)]
+    with_code = [one for one in phones if text[one.start] != "1"]
+    for one in (*with_code, *_bank_cards(text), *phones):
+        if all(one.end <= other.start or other.end <= one.start for other in taken):
+            taken.append(one)
+    return sorted(taken)
+
+
+def _bank_cards(text: str) -> Iterator[Found]:
+    """What can be a bank card, from each place the longest first: a group of digits beside a card is no part of it."""
+    at = 0
+    while one := BANK_CARD.search(text, at):
+        at = one.start() + 1
+        for end in (one.end(), *(place for place in range(one.end() - 1, at, -1) if text[place] in " -")):
+            digits = re.sub("[ -]", "", text[one.start() : end])
+            if is_bank_card(digits) and not (_is_id_card(digits) or _is_id_card(digits + text[end : end + 1])):
+                yield Found(one.start(), end, "bank_card")
+
+
+def _is_id_card(text: str) -> bool:
+    return ID_CARD.fullmatch(text) is not None and is_id_card(text)
+
+
+class Hider:
+    """What hides personal data of these kinds in texts. A pseudonym needs a key of at least 16 bytes."""
+
+    def __init__(self, what: Sequence[str], how: str, key: bytes | None) -> None:
+        self.what = frozenset(what)
+        self._one: _Mask = _Pseudonym(key) if how == "pseudonym" and key is not None else _Mask()
+
+    def hide(self, text: str) -> str | None:
+        """What becomes of a text; None where nothing of these kinds is in it."""
+        if "name" in self.what and NAME.fullmatch(text):
+            return self._one.name(text)
+        parts = [one for one in found_in(text) if one.kind in self.what]
+        for start, end, kind in reversed(parts):
+            text = text[:start] + self._one.part(kind, text[start:end]) + text[end:]
+        return text if parts else None
+
+    def whole(self, text: str) -> str:
+        """What hides a text of no known form: equal for equal texts where pseudonyms are put."""
+        return self._one.whole(text)
 
 
 class _Mask:
     """Asterisks: what stays lets a person tell rows apart, and no more."""
 
-    def __init__(self) -> None:
-        self.finders: dict[str, Callable[[str], str]] = {
-            "id_card": lambda text: ID_CARD.sub(self._id_card, text),
-            "bank_card": lambda text: BANK_CARD.sub(self._bank_card, text),
-            "phone": lambda text: PHONE.sub(self._phone, text),
-        }
+    def part(self, kind: str, text: str) -> str:
+        """What is put in the place of an identity card, a bank card or a phone; what parts its digits stays."""
+        if kind == "id_card":
+            return self.id_card(text)
+        head = ""
+        if kind == "phone" and (match := PHONE.fullmatch(text)):
+            head = match[1]
+        digits = re.sub("[ -]", "", text[len(head) :])
+        new = iter(self.phone(digits) if kind == "phone" else self.bank_card(digits))
+        return head + "".join(next(new) if sign.isdigit() else sign for sign in text[len(head) :])
 
-    def _id_card(self, found: re.Match[str]) -> str:
-        return self.id_card(found[0]) if is_id_card(found[0]) else found[0]
-
-    def _bank_card(self, found: re.Match[str]) -> str:
-        digits = re.sub("[ -]", "", found[0])
-        if not is_bank_card(digits) or (len(digits) == 18 and is_id_card(digits)):
-            return found[0]
-        new = iter(self.bank_card(digits))
-        return "".join(next(new) if sign.isdigit() else sign for sign in found[0])
-
-    def _phone(self, found: re.Match[str]) -> str:
-        head, a, gap1, b, gap2, c = found.groups()
-        new = self.phone(a + b + c)
-        return f"{head}{new[:3]}{gap1}{new[3:7]}{gap2}{new[7:]}"
+    def whole(self, text: str) -> str:
+        return HIDDEN
 
     def id_card(self, text: str) -> str:
         return text[:3] + "*" * 11 + text[14:]
@@ -114,11 +163,15 @@ class _Pseudonym(_Mask):
     """Values of the same form under a key."""
 
     def __init__(self, key: bytes) -> None:
-        super().__init__()
         if len(key) < 16:
             raise ValueError("the key has fewer than 16 bytes")
         self._names = hmac.new(key, b"names", hashlib.sha256).digest()
+        self._whole = hmac.new(key, b"whole", hashlib.sha256).digest()
         self._digits: Digits = digits_of(hmac.new(key, b"digits", hashlib.sha256).digest())
+
+    def whole(self, text: str) -> str:
+        """P and 16 hexadecimal digits."""
+        return "P" + hmac.new(self._whole, text.encode(), hashlib.sha256).hexdigest()[:16]
 
     def id_card(self, text: str) -> str:
         """Province, region, day of birth and number change together; the result is a number that could be given out."""

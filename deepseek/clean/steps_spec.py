@@ -266,17 +266,17 @@ KINDS_OF_DATA = words(
 
 
 class Mask(OnColumns):
-    """Hide personal data in texts."""
+    """Hide personal data in texts and numbers."""
 
     kind: Literal["mask"] = Field(title="Hide personal data")
-    columns: list[ColumnName] | None = some(TEXT)
+    columns: list[ColumnName] | None = some("The columns of texts or numbers; empty for all.")
     what: list[Annotated[Literal["id_card", "phone", "bank_card", "name"], Field(json_schema_extra=KINDS_OF_DATA)]] = (
         Field(
             default=["id_card", "phone", "bank_card"],
             min_length=1,
             title="What",
-            description="What is looked for, wherever it stands in a text: identity cards and bank cards with a "
-            "valid check digit, mobile phones; a name only where it is the text.",
+            description="What is looked for, wherever it stands in a text, or as a number: identity cards and bank "
+            "cards with a valid check digit, mobile phones; a name only where it is the text.",
         )
     )
     how: Literal["mask", "pseudonym"] = Field(
@@ -286,6 +286,20 @@ class Mask(OnColumns):
         "which nobody can lead back without the project's key.",
         json_schema_extra=words(mask="asterisks", pseudonym="another value of the same form"),
     )
+    rest: Literal["leave", "hide"] = Field(
+        "leave",
+        title="Other cells",
+        description="What becomes of a cell in which nothing of this is found, such as a name with a rare surname. "
+        "They can be hidden only in columns that are named.",
+        json_schema_extra=words(leave="leave them as they are", hide="hide them whole"),
+    )
+
+    @field_validator("rest")
+    @classmethod
+    def _named(cls, rest: str, info: ValidationInfo) -> str:
+        if rest == "hide" and info.data.get("columns", "") is None:
+            raise PydanticCustomError("columns_needed", "Name the columns whose cells are all to be hidden.")
+        return rest
 
 
 AnyStep = Annotated[

@@ -71,6 +71,12 @@ def _whole(column: pa.Array) -> pa.Array:
     return pc.if_else(fits, values, None).cast(pa.int64(), safe=False)
 
 
+def decimal_texts(column: pa.Array) -> pa.Array:
+    """Numbers in decimal digits: whole floats below 2**63 as integers are, for missing values made them floats."""
+    plain = column.cast(pa.string())
+    return pc.coalesce(_whole(column).cast(pa.string()), plain) if pa.types.is_floating(column.type) else plain
+
+
 def _of_text(column: pa.Array, to: str, form: str | None) -> pa.Array:
     kind = TYPES[to]
     if to == "text":

@@ -37,7 +37,8 @@ class Join(Runner):
         self.right = self._read(second, [*dict.fromkeys([*there, *names])])
         pairs = enumerate(zip(here, there, strict=True))
         self.values = [self._values(source.schema.field(one).type, other, place) for place, (one, other) in pairs]
-        codes = self._codes([self.right.column(name) for name in there])
+        self.pairs: list[Codes] = []
+        codes = self._codes([self.right.column(name) for name in there], learn=True)
         known = np.flatnonzero(codes >= 0)
         order = known[np.argsort(codes[known], kind="stable")]
         self.order, self.sorted = order, codes[order]
@@ -102,15 +103,26 @@ class Join(Runner):
             )
         return found
 
-    def _codes(self, columns: list[pa.Array]) -> Codes:
-        """A number for each row's keys, -1 where one is missing or unknown."""
-        codes = np.zeros(len(columns[0]), dtype=np.int64)
+    def _codes(self, columns: list[pa.Array], *, learn: bool = False) -> Codes:
+        """A number for each row's keys, -1 where one is missing or unknown; `learn`: these are the second table's.
+
+        From the third key on, the numbers of the keys before it are first numbered anew by the places of those that
+        stand in the second table: products of more than two sizes may be too large for 64 bits.
+        """
+        codes: Codes = np.zeros(len(columns[0]), dtype=np.int64)
         known = np.ones(len(columns[0]), dtype=bool)
-        for column, values in zip(columns, self.values, strict=True):
+        for place, (column, values) in enumerate(zip(columns, self.values, strict=True)):
             if column.type != values.type:
                 column, values = column.cast(pa.float64(), safe=False), values.cast(pa.float64(), safe=False)
             places = pc.index_in(column, value_set=values, skip_nulls=True)
             known &= places.is_valid().to_numpy(zero_copy_only=False)
+            if place > 1:
+                if learn:
+                    self.pairs.append(np.unique(codes[known]))
+                pairs = self.pairs[place - 2]
+                rows = np.searchsorted(pairs, codes)
+                known &= np.append(pairs, -1)[rows] == codes
+                codes = rows.astype(np.int64, copy=False)
             codes = codes * (len(values) + 1) + pc.fill_null(places, 0).to_numpy(zero_copy_only=False)
         return np.where(known, codes, -1)
 

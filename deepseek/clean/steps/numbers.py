@@ -115,7 +115,7 @@ class Numbers(Runner):
         self.names = self.columns(source.schema)
         self.look(source)
         self._settle_integers(source)
-        self.schema = retyped(source.schema, dict.fromkeys(self._promoted, pa.float64()))
+        self.schema = retyped(source.schema, self._promoted)
         if self.flags:
             self._add_flags()
 
@@ -129,29 +129,34 @@ class Numbers(Runner):
         self.schema = pa.schema(fields)
 
     def _settle_integers(self, source: Batches) -> None:
-        """Which integer columns must become float64, for a new value is not whole; those that cannot are refused."""
-        self._promoted: set[str] = set()
+        """Which integer columns must become float64, for a new value is not whole, or int64, for one does not fit their
+        type; those that can be neither are refused."""
+        self._promoted: dict[str, pa.DataType] = {}
         wholes = [name for name in self.names if pa.types.is_integer(source.schema.field(name).type)]
         if not wholes or not self.changes_integers():
             return
-        uneven, largest = set(), dict.fromkeys(wholes, 0.0)
+        uneven, wide, largest = set(), set(), dict.fromkeys(wholes, 0.0)
+        limits = {name: np.iinfo(source.schema.field(name).type.to_pandas_dtype()) for name in wholes}
         for _, told in self.told(iter(only(source, self.with_needed(wholes))), wholes):
             for name, new in told.items():
                 fresh = new.values[new.changed]
                 fresh = fresh[~np.isnan(fresh)]
                 if not ((fresh == np.floor(fresh)) & (np.abs(fresh) <= EXACT_INTEGER)).all():
                     uneven.add(name)
+                if ((fresh < limits[name].min) | (fresh > limits[name].max)).any():
+                    wide.add(name)
                 present = new.values[~np.isnan(new.values)]
                 if present.size:
                     largest[name] = max(largest[name], float(np.abs(present).max()))
         for name in wholes:
-            if name in uneven and largest[name] > EXACT_INTEGER:
+            if name in uneven | wide and largest[name] > EXACT_INTEGER:
                 error = inexact(name, self.field_of(name))
                 if self.named():
                     raise error
                 self.around.warnings.append(f"Column {name!r} was left as it is: {error.message}")
                 self.names.remove(name)
-        self._promoted = uneven & set(self.names)
+        kinds = dict.fromkeys(wide, pa.int64()) | dict.fromkeys(uneven, pa.float64())
+        self._promoted = {name: kind for name, kind in kinds.items() if name in self.names}
 
     def changes_integers(self) -> bool:
         return True
@@ -177,7 +182,7 @@ class Numbers(Runner):
         for batch, told in self.told(batches, self.names):
             columns: dict[str, pa.Array] = {}
             for name, new in told.items():
-                columns[name] = self._column(batch.column(name), new, name in self._promoted)
+                columns[name] = self._column(batch.column(name), new, self._promoted.get(name))
                 self.count(name, int(np.count_nonzero(new.changed)))
                 if new.outside is not None:
                     self.found[name] = self.found.get(name, 0) + int(new.outside.sum())
@@ -185,9 +190,11 @@ class Numbers(Runner):
                         columns[name + FLAG_SUFFIX] = pa.array(new.outside)
             yield put(batch, self.schema, columns)
 
-    def _column(self, column: pa.Array, new: New, promoted: bool) -> pa.Array:
-        if promoted:
-            return pa.array(new.values, type=pa.float64(), from_pandas=True)
+    def _column(self, column: pa.Array, new: New, promoted: pa.DataType | None) -> pa.Array:
+        if promoted is not None and pa.types.is_floating(promoted):
+            return pa.array(new.values, type=promoted, from_pandas=True)
+        if promoted is not None:
+            column = column.cast(promoted)
         if not new.changed.any():
             return column
         if pa.types.is_integer(column.type):

@@ -21,10 +21,17 @@ def test_steps_before_make_rename_and_drop_columns():
 
 def test_columns_that_do_not_fit_the_step_are_told():
     offers = offers_of_steps(
-        TABLE, [{"kind": "hampel"}, {"kind": "cast", "columns": ["k"], "to": "text"}, {"kind": "mask"}]
+        TABLE, [{"kind": "hampel"}, {"kind": "cast", "columns": ["k"], "to": "text"}, {"kind": "replace_text"}]
     )
     assert [offer.fits for offer in offers["/steps/0/columns"]] == [True, True, False]
     assert [offer.fits for offer in offers["/steps/2/columns"]] == [False, True, True]
+
+
+def test_numbers_are_offered_to_be_masked():
+    """Phones and card numbers of a CSV file are read as integers, and as floats where some are missing."""
+    table = [*TABLE, Column("day", "date32[day]")]
+    offers = offers_of_steps(table, [{"kind": "mask"}])
+    assert [offer.fits for offer in offers["/steps/0/columns"]] == [True, True, True, False]
 
 
 def test_what_was_typed_may_be_anything():

@@ -1,13 +1,14 @@
 """Personal data: found by form and check digit, hidden so that rows can still be told apart."""
 
 import re
+from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek.clean.fpe import Digits
-from deepseek.clean.personal import hiding, id_check, is_bank_card, is_id_card, luhn
+from deepseek.clean.personal import PROVINCES, found_in, hiding, id_check, is_bank_card, is_id_card, luhn
 
 KEY = bytes(range(32))
 ID = "11010519491231002X"  # the example of GB 11643
@@ -85,3 +86,55 @@ def test_every_identity_number_becomes_one(province, region, day, order):
     text = body + id_check(body)
     hidden = hiding(["id_card"], "pseudonym", KEY)(text)
     assert is_id_card(hidden) == is_id_card(text) or hidden == text
+
+
+@st.composite
+def identity_cards(draw):
+    day = draw(st.dates(date(1900, 1, 1), date(2099, 12, 31)))
+    region, order = draw(st.integers(0, 9999)), draw(st.integers(0, 999))
+    body = f"{draw(st.sampled_from(PROVINCES))}{region:04d}{day:%Y%m%d}{order:03d}"
+    return body + id_check(body)
+
+
+PHONES = st.from_regex(r"(\+86 |86)?1[3-9][0-9]{9}", fullmatch=True)
+BANK_CARDS = st.from_regex(r"[2-9][0-9]{11,17}", fullmatch=True).map(lambda body: body + luhn(body))
+
+
+def kinds(text):
+    return [(one.start, one.end, one.kind) for one in found_in(text)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(identity_cards(), PHONES, BANK_CARDS), min_size=1, max_size=4), st.sampled_from(" ，"))
+def test_a_pseudonym_is_of_the_kind_of_its_value_whatever_stands_beside_it(values, between):
+    hide = hiding(ALL, "pseudonym", KEY)
+    hidden = [hide(value) for value in values]
+    assert [kinds(text) for text in hidden] == [kinds(value) for value in values]
+    assert hide(between.join(values)) == between.join(hidden)
+
+
+def test_the_pseudonym_of_an_identity_card_is_no_bank_card():
+    """One in a hundred of them ends in an X behind 17 digits that have the check digit of a bank card."""
+    bodies = [f"316636195809{day:02d}{order:03d}" for day in range(1, 31) for order in range(20)]
+    for card in (body + id_check(body) for body in bodies):
+        assert is_id_card(hiding(ALL, "pseudonym", KEY)(card))
+
+
+def test_an_identity_card_behind_letters_is_no_bank_card():
+    bodies = [f"3166361958{month:02d}01{order:03d}" for month in range(1, 13) for order in range(200)]
+    cards = [f"ID{body}X" for body in bodies if id_check(body) == "X" and is_bank_card(body)]
+    assert cards
+    assert [hiding(["bank_card"], "mask", None)(card) for card in cards] == cards
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("6222021234567894 12", "************7894 12"),
+        ("2024 6222021234567894", "2024 ************7894"),
+        ("4111 1111 1111 1111 86 13812345678", "**** **** **** 1111 86 138****5678"),
+        ("8613812345678", "86138****5678"),
+    ],
+)
+def test_digits_beside_a_card_and_a_country_code_are_no_part_of_one(text, wanted):
+    assert hiding(ALL, "mask", None)(text) == wanted

@@ -1,5 +1,6 @@
 """Each kind of step on a small table: what it does, and what it refuses, by the pointer of its field."""
 
+import random
 from datetime import date
 
 import pyarrow as pa
@@ -77,6 +78,32 @@ def test_units():
     assert done({"k": [1, None]}, {"kind": "convert", "columns": ["k"], "multiply": 1000})["k"] == [1000, None]
 
 
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+def test_integers_that_do_not_fit_their_type_make_it_wider(kind, size):
+    dtype = getattr(pa, kind)()
+    top = min(2 ** (int(kind.strip("uint")) - kind.startswith("int")) - 1, 2**50)
+
+    def converted(multiply):
+        plan = CleanSpec(steps=[{"kind": "convert", "columns": ["k"], "multiply": multiply}]).steps
+        table = pa.table({"k": pa.array([1, top, None], dtype)})
+        result = execute(plan, TableBatches(table, size), Around())
+        column = pa.Table.from_batches(result.batches, result.batches.schema).column("k")
+        return str(column.type), column.to_pylist()
+
+    assert converted(1) == (kind, [1, top, None])
+    assert converted(-4) == (kind if kind == "int64" else "int64", [-4, -4 * top, None])
+    assert converted(0.75) == ("double", [0.75, 0.75 * top, None])
+    if top < 2**40:
+        assert converted(1000) == ("int64", [1000, 1000 * top, None])
+
+
+def test_integers_beyond_what_is_exact_are_refused():
+    columns = {"k": pa.array([1, 2_000_000_000], pa.int32())}
+    found = refused(columns, {"kind": "convert", "columns": ["k"], "multiply": 1e9})
+    assert found == ("inexact_integers", "/steps/0/columns/0")
+
+
 @pytest.mark.parametrize(
     ("expression", "wanted"),
     [
@@ -136,6 +163,33 @@ def test_duplicate_keys_of_a_join_are_refused_unless_they_are_meant():
         "k": [1, 1, 2],
         "v": ["a", "c", "b"],
     }
+
+
+@pytest.mark.parametrize("keys", [2, 3, 6, 8])
+def test_a_join_on_several_keys_of_many_values_finds_every_partner(keys):
+    """The product of the numbers of their values goes beyond 64 bits."""
+    rows = 2000
+    names = [f"k{place}" for place in range(keys)]
+    second = {name: [(row * 7919 + place * place) % rows for row in range(rows)] for place, name in enumerate(names)}
+    first = {name: [*values[::-1], None] for name, values in second.items()}
+    first["k0"][5] = first["k0"][6]  # no partner any more, unlike the one that it was
+    found = done(first, {"kind": "join", "on": names}, second=second | {"v": list(range(rows))})["v"]
+    wanted = [*range(rows - 1, rows - 6, -1), None, *range(rows - 7, -1, -1), None]
+    assert found == wanted
+
+
+def test_a_join_on_three_keys_is_that_of_equal_tuples():
+    draw = random.Random(5)
+    names = ["a", "b", "c"]
+    first, second = ({name: [draw.choice([None, 1, 2, 3]) for _ in range(60)] for name in names} for _ in range(2))
+    held = list(zip(*second.values(), strict=True))
+    wanted = [
+        [place for place, theirs in enumerate(held) if None not in ours and theirs == ours] or [None]
+        for ours in zip(*first.values(), strict=True)
+    ]
+    step = {"kind": "join", "on": names, "many": True}
+    found = done(first, step, second=second | {"v": list(range(60))})["v"]
+    assert found == [place for places in wanted for place in places]
 
 
 def test_keys_of_different_types_are_refused():
