@@ -271,9 +271,13 @@ def uploaded(request: Request, project: Project, name: str, artifact: Artifact, 
 
 
 def measured(request: Request, made: Added, asked: bool) -> Added:
-    """The version; the job that measures it is queued unless it was not `asked` for."""
-    if asked:
-        measure_added(actor=request.actor, version=made[0])
+    """The version; the job that measures it is queued unless it was not `asked` for.
+
+    Of one that was there already only for who may submit jobs: else a measurement that fails could be had for ever.
+    """
+    version, is_new = made
+    if asked and (is_new or policy.allows(request.actor, "job.submit", version)):
+        measure_added(actor=request.actor, version=version)
     return made
 
 

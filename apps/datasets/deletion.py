@@ -35,7 +35,8 @@ def delete_version(*, actor: Actor, version: DatasetVersion, reason: str) -> Dat
     with transaction.atomic():
         found = there(version)
         refuse_held(found.dataset.project_id, ("datasetversion", str(found.pk)))
-        forget_measurements(actor, found)
+        report = found.quality_id
+        measured_by = forget_measurements(actor, found)
         cited = citations(found)
         if cited:
             raise cited_by(found, [f"{one.kind} {one.label}" for one in cited])
@@ -47,8 +48,13 @@ def delete_version(*, actor: Actor, version: DatasetVersion, reason: str) -> Dat
             action="dataset.delete_version",
             obj=found,
             reason=reason,
-            before={"dataset": found.dataset.name, "number": found.number, "size": found.size},
-            digests={"manifest": found.digest},
+            before={
+                "dataset": found.dataset.name,
+                "number": found.number,
+                "size": found.size,
+                "measured_by": measured_by,
+            },
+            digests={"manifest": found.digest, **({"quality": report} if report else {})},
         )
     found.refresh_from_db()
     return found

@@ -24,9 +24,9 @@ def measurements(version: DatasetVersion) -> JobQuerySet:
     return Job.objects.filter(pk__in=taken.values("job"))
 
 
-def forget_measurements(actor: Actor, version: DatasetVersion) -> None:
+def forget_measurements(actor: Actor, version: DatasetVersion) -> list[int]:
     """Cancel those that wait, and let go of what the others took and found; within the transaction that deletes the
-    version, before its files go. One that runs is left, and cites.
+    version, before its files go. One that runs is left, and cites. Returns the jobs, for the record of the deletion.
 
     The rows of the jobs stay, and the audit trail has the digests. Bytes that another version has are measured for
     that one too: then all of it stays.
@@ -41,6 +41,7 @@ def forget_measurements(actor: Actor, version: DatasetVersion) -> None:
     JobInput.objects.filter(job__in=gone).delete()
     JobOutput.objects.filter(job__in=gone).delete()
     forget_edges(version.dataset.project, gone)
+    return gone
 
 
 def queuing(actor: Actor, version: DatasetVersion, action: str) -> Actor:

@@ -70,8 +70,8 @@ def measure_version(*, actor: Actor, version: DatasetVersion) -> tuple[Job, bool
 def measure_added(*, actor: Actor, version: DatasetVersion) -> Job | None:
     """Queue what measures a version just added, on the plane's behalf where the actor may not submit jobs.
 
-    None where there is nothing to measure: no table, an empty or damaged one, or a report that came with it. Call it
-    in the transaction that adds the version, so that none goes without.
+    None where there is nothing to measure: no table, an empty or damaged one, or a report that came with it. A push
+    and an ingest call it in the transaction that adds the version; after it, the same request again makes up for it.
     """
     policy.require(actor, "dataset.add_version", version)
     table = first_table(version)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from apps.datasets.inspection import ENCODINGS, check_dialect, nul_byte
 from apps.datasets.manifest import Dialect
@@ -18,6 +20,8 @@ from apps.errors import Invalid
 AUTO = "auto"
 ENOUGH = 64 << 10  # bytes in which a delimiter is found
 RECORDS = 200  # of them, at most
+JUDGED = 10_000  # characters outside of ASCII that tell whether a text is Chinese
+QUOTED = re.compile(r'"[^"]*"')
 DELIMITERS = (",", ";", "\t", "|")
 BOTH = " or ".join(ENCODINGS)
 
@@ -28,6 +32,8 @@ class Trial:
 
     encoding: str
     failed: int | None = None
+    common: int = 0  # of the first characters outside of ASCII those that GB 2312 has, and those that it has not
+    rare: int = 0
     decoder: codecs.IncrementalDecoder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -39,9 +45,16 @@ class Trial:
             return
         held = len(self.decoder.getstate()[0])
         try:
-            self.decoder.decode(chunk, final=not chunk)
+            text = self.decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
             self.failed = offset - held + error.start
+            return
+        if self.common + self.rare < JUDGED and not text.isascii():
+            for letter in islice((each for each in text if not each.isascii()), JUDGED):
+                if letter.encode("gb2312", "ignore"):
+                    self.common += 1
+                else:
+                    self.rare += 1
 
 
 def check_asked(delimiter: str, encoding: str) -> None:
@@ -70,12 +83,15 @@ def find_dialect(chunks: Iterable[bytes], delimiter: str, encoding: str) -> Dial
         offset += len(chunk)
     if trials:
         try_all(trials, b"", offset)
-        encoding = next(trial.encoding for trial in trials if trial.failed is None)
+        found = next(trial for trial in trials if trial.failed is None)
+        if found is not trials[0] and found.rare >= found.common:
+            raise unlikely(trials[0].failed)
+        encoding = found.encoding
     if delimiter == AUTO:
-        found = delimiters_in(bytes(head), encoding)
-        if len(found) > 1:
-            raise unknown_delimiter(found)
-        delimiter = found[0]
+        signs = delimiters_in(bytes(head), encoding)
+        if len(signs) > 1:
+            raise unknown_delimiter(signs)
+        delimiter = signs[0]
     return Dialect(delimiter, encoding)
 
 
@@ -91,6 +107,17 @@ def try_all(trials: Sequence[Trial], chunk: bytes, offset: int) -> None:
             limit=f"{BOTH} from the first byte to the last",
             hint="Export it again as CSV in UTF-8.",
         )
+
+
+def unlikely(byte: int | None) -> Invalid:
+    """Bytes that are Latin letters with accents elsewhere are rare Chinese characters in gb18030."""
+    return Invalid(
+        f"The encoding cannot be told: byte {byte} is not valid utf-8, and as gb18030 it is mostly rare characters.",
+        code="csv_encoding_unknown",
+        field="file",
+        limit=BOTH,
+        hint="Export it again as CSV in UTF-8, or choose gb18030 if that is what it is.",
+    )
 
 
 def unknown_delimiter(found: Sequence[str]) -> Invalid:
@@ -120,7 +147,8 @@ def delimiters_in(head: bytes, encoding: str) -> list[str]:
     """The delimiter that gives the first records the most cells, as many in each; several, likeliest first, where it
     is open which. A file in which none parts the header has one column: it is the comma.
 
-    Where records differ in all of them, it is one that the header has: reading then names the row.
+    Where records differ in all of them, it is one that the header has: reading then names the row. One that gives the
+    header more cells, but not every record as many, leaves it open, unless it stands there in quotes alone.
     """
     cut = len(head) >= ENOUGH
     lines = list(io.StringIO(head.decode(encoding, "ignore").removeprefix("\ufeff"), newline=""))
@@ -128,7 +156,9 @@ def delimiters_in(head: bytes, encoding: str) -> list[str]:
     header = {sign: counts[0] for sign, counts in widths.items() if counts and counts[0] > 1}
     even = [sign for sign in header if len(set(widths[sign])) == 1]
     most = max((header[sign] for sign in even), default=1)
-    found = [sign for sign in header if header[sign] > most or (sign in even and header[sign] == most)]
+    bare = QUOTED.sub("", next((line for line in lines if line.strip()), ""))
+    found = [sign for sign in even if header[sign] == most]
+    found += [sign for sign in header if sign not in even and header[sign] > most and sign in bare]
     return sorted(found, key=lambda sign: -header[sign]) or [","]
 
 

@@ -198,7 +198,8 @@ def page_of_folder(
 ) -> Page[tuple[str, FileRow | None]]:
     """(name, file; None for a folder) of what lies directly in a folder: its folders, then its files, each by name.
 
-    Two queries, which read no more names than are shown. Raises Malformed for a cursor that is not ours.
+    Two queries, which give no more names than are shown; to tell folders apart the database goes through all that lies
+    below this one. Raises Malformed for a cursor that is not ours.
     """
     direction, edge, at = read_place("folder", cursor) if cursor else (FORWARD, "", FOLDERS)
     if at not in (FOLDERS, FILES):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import QueryDict
@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from apps.errors import Invalid
 from apps.experiments import lines
-from apps.experiments.filters.sql import EPOCH
+from apps.experiments.filters.sql import EPOCH, FIRST_MS, LAST_MS
 from apps.experiments.lines import AXES, Line, Window, window_of
 from apps.experiments.models import Metric, Run
 
@@ -132,11 +132,19 @@ def lines_in(metrics: Sequence[Metric], runs: Iterable[Run], look: Look) -> list
     starts = {run.pk: run.started_at if look.axis == "relative" else EPOCH for run in runs}
     times = None
     if look.ends:
-        low, high = (timedelta(seconds=end) for end in look.ends)
-        times = {pk: (start + low, start + high) for pk, start in starts.items()}
+        low, high = look.ends
+        times = {pk: (moved(start, low), moved(start, high)) for pk, start in starts.items()}
     places = {"time": lines.at_time, "relative": lines.since(starts)}
     place = places.get(look.axis, lines.at_step)
     return lines.lines_of(metrics, place=place, window=look.window, times=times)
+
+
+def moved(start: datetime, seconds: float) -> datetime:
+    """So many seconds later, or earlier; the end of the calendar where that lies beyond it."""
+    try:
+        return start + timedelta(seconds=seconds)
+    except OverflowError:
+        return EPOCH + timedelta(milliseconds=LAST_MS if seconds > 0 else FIRST_MS)
 
 
 def series_of(line: Line | None, label: str, url: str = "", short: str = "") -> dict[str, Any]:

@@ -64,6 +64,7 @@ class PurgeReport:
     bytes: int = 0
     kept: int = 0
     models: list[str] = field(default_factory=list)  # that were deleted by themselves
+    models_kept: dict[str, str] = field(default_factory=dict)  # and why
     experiments: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)  # the first NAMED
     by_experiment: Counter[int] = field(default_factory=Counter)
@@ -200,29 +201,33 @@ def purge_models(actor: Actor, project: Project, cutoff: datetime, report: Purge
         why = why_alone_stay(project.pk, part)
         for pk, model in part.items():
             files, size = sizes_of([pk])
-            if pk in why or not (dry_run or purge_model(actor, model, cutoff)):
+            kept = why.get(pk, "") if dry_run or pk in why else purge_model(actor, model, cutoff)
+            if kept:
                 report.kept += 1
+                report.models_kept[pk] = kept
                 continue
             report.models.append(pk)
             report.files, report.bytes = report.files + files, report.bytes + size
 
 
-def purge_model(actor: Actor, model: LoggedModel, cutoff: datetime) -> bool:
-    """Remove a logged model; False where something came to need it."""
+def purge_model(actor: Actor, model: LoggedModel, cutoff: datetime) -> str:
+    """Remove a logged model; why it stayed after all, if it did."""
     try:
         with transaction.atomic():
             rows = LoggedModel.objects.select_for_update(of=("self",)).select_related("experiment")
             locked = rows.filter(pk=model.pk, deleted_at__lt=cutoff).first()
-            if locked is None or why_alone_stay(model.project_id, {model.pk: locked}):
-                return False
+            if locked is None:
+                return "another purge removed it"
+            if why := why_alone_stay(model.project_id, {model.pk: locked}):
+                return why[model.pk]
             files = LoggedModelArtifact.objects.filter(model=locked).order_by("path")
             digests = {f"artifact {path}": digest for path, digest in files.values_list("path", "artifact_id")[:NAMED]}
             before = {"name": locked.name, "deleted_at": locked.deleted_at}
             record(actor=actor, action="logged_model.purge", obj=locked, before=before, digests=digests)
             LoggedModel.objects.filter(pk=model.pk).delete()
     except ProtectedError:
-        return False
-    return True
+        return "something came to cite it"
+    return ""
 
 
 # -- experiments ----------------------------------------------------------------------------------------------------

@@ -139,7 +139,9 @@ class Stepped(Mapped):
 
     def only(self, names: Sequence[str]) -> Batches:
         runner = self.runner.narrowed(names)
-        whole = self if runner is None else Stepped(only(self.source, runner.schema.names), runner)
+        if runner is None or not runner.schema.names:  # batches without a column would not tell their rows
+            return selected(self, names)
+        whole = Stepped(only(self.source, runner.schema.names), runner)
         return selected(whole, names)
 
 

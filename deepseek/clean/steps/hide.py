@@ -29,10 +29,7 @@ class Mask(Runner):
 
     def prepare(self, source: Batches) -> None:
         self.hider = self._hider()
-        wanted = "a column of texts or numbers"
-        self.names = self.chosen(
-            source.schema, lambda kind: is_text(kind) or is_number(kind), wanted, "column_not_text"
-        )
+        self.names = self.chosen(source.schema, can_hide, "a column of texts or numbers", "column_not_text")
         self._look(source)
 
     def _hider(self) -> Hider:

@@ -137,8 +137,11 @@ def measured(version, who, worker_actor, held):
 
 
 def test_what_has_measured_it_lets_its_bytes_go(delete, table, who, held, worker_actor):
-    _job, told = measured(table, who, worker_actor, held)
+    job, told = measured(table, who, worker_actor, held)
     assert delete(version=table).quality_id is None
+    record = AuditRecord.objects.get(action="dataset.delete_version").body
+    assert told.pk in record
+    assert f'"measured_by":[{job.pk}]' in record
     ours = {held(b"a\n1\n").pk, told.pk}
     assert ours == set(uncited(timezone.now()).filter(pk__in=ours).values_list("pk", flat=True))
     assert not cited_by_text(ours)

@@ -24,6 +24,7 @@ def found(data, delimiter=AUTO, encoding=AUTO, step=7):
         ("a\tb\r\n1\t2\r\n", "\t"),
         ("a|b\r1|2\r", "|"),
         ('"name; long",b\n"x; y",2\n', ","),
+        ('time,"price; open; close"\n1,2\n3,4\n', ","),
         ("\ufeffa;b\n\n1;2\n", ";"),
         ("close\n1\n2\n", ","),
         ('note;b\n"one\n\ntwo, three";2\n', ";"),
@@ -46,6 +47,18 @@ def test_a_delimiter_that_is_open_is_not_guessed(text):
 @pytest.mark.parametrize("step", [1, 7, 1 << 20])
 def test_the_encoding_is_found(encoding, step):
     assert found(CHINESE.encode(encoding), step=step) == (";", encoding)
+
+
+@pytest.mark.parametrize("text", ["name,city\nZürich,5\n", "note\nà la carte, très bien\n"])
+def test_letters_with_accents_are_not_taken_for_chinese(text):
+    with pytest.raises(Invalid) as caught:
+        found(text.encode("latin-1"))
+    assert (caught.value.code, caught.value.field) == ("csv_encoding_unknown", "file")
+    assert "as CSV in UTF-8" in caught.value.hint
+
+
+def test_a_rare_character_among_common_ones_is_chinese():
+    assert found("姓名,城市\n朱镕基,北京\n".encode("gb18030")) == (",", "gb18030")
 
 
 def test_the_encoding_is_that_of_the_last_byte_too():

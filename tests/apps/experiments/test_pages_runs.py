@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime
 
 import pytest
 
@@ -198,6 +199,14 @@ def test_a_part_in_time_is_in_the_address_and_of_its_own_axis(read, run, log_at)
     assert f'name="part" value="time,{begin + 2:.15g},{begin + 3.5:.15g}"' in near
     assert "data-zoom" in near
     assert 'name="part"' not in read(f"/{run.pk}?x=relative&part=time,{begin + 2:.3f},{begin + 3.5:.3f}")
+
+
+@pytest.mark.parametrize("part", ["0,1e10", "-1e10,-9e9"])
+def test_a_part_in_time_beyond_the_calendar_is_empty(read, run, log_at, part):
+    log_at(run, train_loss=[(0, second, 5.0 - second) for second in range(1, 5)])
+    for year in (1, 9999):
+        Run.objects.filter(pk=run.pk).update(started_at=datetime(year, 6, 1, tzinfo=UTC))
+        assert "train_loss" in read(f"/{run.pk}?x=relative&part=relative,{part}")
 
 
 def test_a_run_that_counts_some_steps_is_drawn_by_them(read, run, log_at):

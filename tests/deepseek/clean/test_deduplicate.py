@@ -27,9 +27,9 @@ ROWS = st.lists(
 )
 
 
-def staying(table, size, folder=None, **step):
+def staying(table, size, folder=None, before=(), **step):
     """The places of the rows that stay."""
-    plan = CleanSpec(steps=[{"kind": "deduplicate", **step}]).steps
+    plan = CleanSpec(steps=[*before, {"kind": "deduplicate", **step}]).steps
     done = execute(plan, TableBatches(table, size), Around(folder=folder))
     return pa.Table.from_batches(done.batches, done.batches.schema).column(ORIGIN).to_pylist()
 
@@ -62,6 +62,12 @@ def test_of_rows_without_any_value_the_last_stays_where_asked():
     table = pa.table({"k": pa.nulls(5)})
     assert staying(table, 2, keep="last") == [4]
     assert staying(table, 2, keep="first") == [0]
+
+
+def test_no_column_with_values_to_look_at_behind_a_step_that_leaves_columns_unread():
+    table = pa.table({"a": [1, None, 3, 4], "x": pa.nulls(4)})
+    filled = {"kind": "fill_forward", "columns": ["a"]}
+    assert staying(table, 2, before=[filled], columns=["x"]) == [0]
 
 
 @pytest.mark.parametrize("distinct", [1, 10**6])

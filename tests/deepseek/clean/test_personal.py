@@ -2,13 +2,14 @@
 
 import re
 from datetime import date
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek.clean.fpe import Digits
-from deepseek.clean.personal import PROVINCES, found_in, hiding, id_check, is_bank_card, is_id_card, luhn
+from deepseek.clean.personal import PROVINCES, Hider, found_in, id_check, is_bank_card, is_id_card, luhn
 
 KEY = bytes(range(32))
 ID = "11010519491231002X"  # the example of GB 11643
@@ -45,6 +46,12 @@ def test_check_digits():
     assert not is_id_card("110105194913310020")  # no such month
     assert is_bank_card("4111111111111111")
     assert not is_bank_card("4111111111111112")
+
+
+def hiding(*asked):
+    """What becomes of a text."""
+    hider = Hider(*asked)
+    return lambda text: hider.hide(text) or text
 
 
 def test_masks():
@@ -138,3 +145,9 @@ def test_an_identity_card_behind_letters_is_no_bank_card():
 )
 def test_digits_beside_a_card_and_a_country_code_are_no_part_of_one(text, wanted):
     assert hiding(ALL, "mask", None)(text) == wanted
+
+
+def test_all_of_a_text_are_found_in_their_order():
+    found = found_in(" ".join(["+86 138 1234 5678", "4111111111111111", ID] * 1000))
+    assert [one.kind for one in found] == ["phone", "bank_card", "id_card"] * 1000
+    assert all(one.end < other.start for one, other in pairwise(found))

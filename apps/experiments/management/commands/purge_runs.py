@@ -54,6 +54,8 @@ class Command(OperatorCommand):
             done = purge_runs(actor=self.actor, project=project, older_than=older_than, dry_run=dry, say=self.say)
             for pk in done.models:
                 self.stdout.write(f"goes logged_model {pk}")
+            for pk, why in done.models_kept.items():
+                self.stdout.write(f"stays logged_model {pk} {why}")
             for name in done.experiments:
                 self.stdout.write(f"goes experiment {name}")
             things = f"{done.runs:,} runs, {len(done.models):,} logged models and {len(done.experiments):,} experiments"

@@ -70,6 +70,7 @@ def test_a_hold_keeps_it(alone, purge, project, experiment, auditor, actor_for, 
     place_hold(actor=actor_for(auditor), project=project, object_type=kind, object_id=of[kind], reason="case 12")
     report = purge()[0]
     assert (report.models, report.kept) == ([], 1)
+    assert "case 12" in report.models_kept[model.pk]
     assert LoggedModel.objects.exists()
 
 
