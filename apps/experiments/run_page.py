@@ -33,6 +33,7 @@ DRAWN_TABS = ("overview", "metrics")
 METRICS = 200  # of one run, on its page
 CHARTS = 16  # on one page; the others are a click away
 ARTIFACTS = 10  # on the overview; their tab has them all
+FEW = 30  # artifacts that the tab lists with their folders before them; of more it shows a folder at a time
 EVERY, EVERY_OUTSIDE = 10, 3  # seconds between two looks of an open page: a job has a stream as well
 
 
@@ -139,14 +140,16 @@ def used_context(actor: Actor, run: Run) -> dict[str, Any]:
 
 
 def artifacts_context(request: HttpRequest, actor: Actor, run: Run) -> dict[str, Any]:
-    """What lies in the folder that the query names, and of the file that it names what can be shown of it.
+    """What lies in the folder that the query names, or all where there are few; and of the file that it names what can
+    be shown of it.
 
     A file without a folder is shown beside what lies in its own.
     """
     asked = request.GET.get("preview", "")
     preview = previews.preview_of(actor, run, asked) if asked else None
-    folder = request.GET.get("folder", asked.rpartition("/")[0]).strip("/")
-    page = folder_page(request, actor, run, folder)
+    few = few_artifacts(request, actor, run)
+    folder = "" if few else request.GET.get("folder", asked.rpartition("/")[0]).strip("/")
+    page: Page[Any] = few or folder_page(request, actor, run, folder)
     head = f"{folder}/" if folder else ""
     rows = [
         {"name": name, "path": head + name, "one": one, "kind": previews.kind_of(one) if one else "folder"}
@@ -155,6 +158,14 @@ def artifacts_context(request: HttpRequest, actor: Actor, run: Run) -> dict[str,
     above = [{"name": path.rpartition("/")[2], "path": path} for path in parents_of(folder)]
     context = {"rows": rows, "page": page, "folder": folder, "folder_name": folder.rpartition("/")[2], "above": above}
     return context | {"preview": preview, "text_limit": previews.TEXT_LIMIT}
+
+
+def few_artifacts(request: HttpRequest, actor: Actor, run: Run) -> Page[Any] | None:
+    """(path, artifact) of all where they are few and the query asks for no part of them."""
+    if {"folder", "cursor", "limit"} & request.GET.keys():
+        return None
+    found, more = reads.artifacts_of(actor, run, FEW)
+    return None if more else Page([(one.path, one) for one in found], None, None)
 
 
 def folder_page(request: HttpRequest, actor: Actor, run: Run, folder: str) -> Page[Any]:

@@ -7,12 +7,19 @@ from html import unescape
 
 import pytest
 
+from apps.experiments import run_page
 from apps.experiments.artifacts import files_of, page_of_folder
 from apps.experiments.models import RunArtifact
 
 pytestmark = pytest.mark.django_db
 
 PATHS = ("b.txt", "images/2/a.png", "images/10/a.png", "images/note.txt", "Images/x", "a.txt", "images%/y")
+
+
+@pytest.fixture(autouse=True)
+def _folders(monkeypatch):
+    """As where there are many."""
+    monkeypatch.setattr(run_page, "FEW", 0)
 
 
 @pytest.fixture
@@ -47,6 +54,16 @@ def test_a_folder_shows_its_folders_first_and_nothing_of_others(names, put):
     assert names()[3:] == ["a.txt", "b.txt"]
     assert names("?folder=images") == ["10/", "2/", "note.txt"]
     assert names("?folder=images/2") == ["a.png"]
+
+
+def test_few_are_shown_at_once(names, put, monkeypatch):
+    put(*PATHS)
+    monkeypatch.setattr(run_page, "FEW", len(PATHS))
+    assert names() == names("?preview=a.txt")
+    assert sorted(names()) == sorted(PATHS)
+    assert names("?folder=images") == ["10/", "2/", "note.txt"]
+    put("one/more")
+    assert "one/" in names()
 
 
 def test_folders_lead_down_and_the_crumb_up(read, run, put):
