@@ -30,6 +30,38 @@ from apps.registry.models import Model, ModelVersion
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture
+def approve(project):
+    """approve(run) -> an approval whose facts name it."""
+
+    def make(run):
+        approval = Approval.objects.create(
+            project=project,
+            subject_type="promotion",
+            subject_id="1",
+            title="t",
+            facts=f'{{"run":{{"id":"{run.pk}"}}}}',
+            facts_digest="",
+            needed=1,
+            eligible=1,
+            deadline_at=timezone.now(),
+        )
+        note_names(approval)
+
+    return make
+
+
+@pytest.fixture
+def edge(project):
+    """edge(source, target) of lineage, each (type, id)."""
+
+    def draw(source, target):
+        ends = {"source_type": source[0], "source_id": source[1], "target_type": target[0], "target_id": target[1]}
+        Edge.objects.create(project=project, role="x", **ends)
+
+    return draw
+
+
 def test_a_version_that_names_it_keeps_it(deleted, purge, project):
     run = deleted("a")
     model = Model.objects.create(project=project, name="m", created_by="x")
@@ -61,33 +93,18 @@ def test_a_version_of_its_logged_model_keeps_it(deleted, purge, project, experim
     assert "a model version cites it" in purge()[2][run.pk]
 
 
-def test_the_facts_of_an_approval_keep_it(deleted, purge, project):
+def test_the_facts_of_an_approval_keep_it(deleted, purge, approve):
     run, free = deleted("a"), deleted("b")
-    approval = Approval.objects.create(
-        project=project,
-        subject_type="promotion",
-        subject_id="1",
-        title="t",
-        facts=f'{{"run":{{"id":"{run.pk}"}}}}',
-        facts_digest="",
-        needed=1,
-        eligible=1,
-        deadline_at=timezone.now(),
-    )
-    note_names(approval)
+    approve(run)
     _, goes, stays = purge()
     assert "name it" in stays[run.pk]
     assert [row[0] for row in goes] == [free.pk]
 
 
-def test_lineage_to_a_live_version_keeps_it(deleted, purge, project):
+def test_lineage_to_a_live_version_keeps_it(deleted, purge, project, edge):
     run = deleted("a")
     model = Model.objects.create(project=project, name="m", created_by="x")
     version = ModelVersion.objects.create(model=model, number=1, digest="d" * 64, document="{}", task="", target="")
-
-    def edge(source, target):
-        ends = {"source_type": source[0], "source_id": source[1], "target_type": target[0], "target_id": target[1]}
-        Edge.objects.create(project=project, role="x", **ends)
 
     edge(("run", run.pk), ("artifact", "f" * 64))
     edge(("artifact", "f" * 64), ("model_version", str(version.pk)))
@@ -96,27 +113,12 @@ def test_lineage_to_a_live_version_keeps_it(deleted, purge, project):
     assert purge()[0].runs == 1
 
 
-def test_a_page_of_runs_is_walked_at_once(deleted, project, monkeypatch, django_assert_num_queries):
+def test_a_page_of_runs_is_walked_at_once(deleted, project, approve, edge, monkeypatch, django_assert_num_queries):
     runs = [deleted(letter) for letter in "abcdef"]
     direct, behind, branching, named, _free, looped = runs
     model = Model.objects.create(project=project, name="m", created_by="x")
     version = ModelVersion.objects.create(model=model, number=1, digest="d" * 64, document="{}", task="", target="")
-    approval = Approval.objects.create(
-        project=project,
-        subject_type="promotion",
-        subject_id="1",
-        title="t",
-        facts=f'{{"run":{{"id":"{named.pk}"}}}}',
-        facts_digest="",
-        needed=1,
-        eligible=1,
-        deadline_at=timezone.now(),
-    )
-    note_names(approval)
-
-    def edge(source, target):
-        ends = {"source_type": source[0], "source_id": source[1], "target_type": target[0], "target_id": target[1]}
-        Edge.objects.create(project=project, role="x", **ends)
+    approve(named)
 
     edge(("run", direct.pk), ("model_version", str(version.pk)))
     edge(("run", behind.pk), ("artifact", "1"))
