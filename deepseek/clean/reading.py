@@ -23,6 +23,7 @@ from deepseek.clean.tables import (
     broken_parquet,
     empty_table,
     first_line,
+    native,
     plain,
     plain_schema,
     read_table,
@@ -235,7 +236,7 @@ class ParquetBatches:
     def __init__(self, path: Path, names: Sequence[str] | None = None, *, nested: bool = False) -> None:
         self.path, self._nested = path, nested
         try:
-            with path.open("rb") as file:
+            with native(path) as file:
                 parquet = pq.ParquetFile(file)
                 found = parquet.schema_arrow
                 self.rows: int | None = parquet.metadata.num_rows
@@ -250,7 +251,7 @@ class ParquetBatches:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
-            with self.path.open("rb") as file:
+            with native(self.path) as file:
                 parquet = pq.ParquetFile(file)
                 for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=self.schema.names):
                     batch.validate(full=True)

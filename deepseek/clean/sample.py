@@ -1,7 +1,6 @@
 """The first rows of a table, read from the first bytes of its file: bounded, however large the file is."""
 
 import csv
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from deepseek.clean.detect import resolved
 from deepseek.clean.json_lines import is_json
 from deepseek.clean.reading import open_table
 from deepseek.clean.spec import CsvSpec
-from deepseek.clean.tables import FIELD, broken_parquet, normalise, read_table, refuse_duplicates
+from deepseek.clean.tables import FIELD, broken_parquet, native, normalise, read_table, refuse_duplicates
 from deepseek.job import EngineError
 
 
@@ -108,9 +107,9 @@ def _file_of(data: bytes) -> Iterator[Path]:
 
 def _of_parquet(path: Path, rows: int, head: int) -> Sample:
     try:
-        with path.open("rb") as file:
+        with native(path) as file:
             parquet = pq.ParquetFile(file)
-            groups, total = _groups_within(parquet.metadata, rows, min(head, os.fstat(file.fileno()).st_size))
+            groups, total = _groups_within(parquet.metadata, rows, min(head, file.size()))
             batches, found = [], 0
             for batch in parquet.iter_batches(batch_size=rows, row_groups=groups):
                 batches.append(batch)

@@ -3,7 +3,7 @@
 import codecs
 import csv
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +94,22 @@ def unknown_column(names: Sequence[str], name: str, field: str) -> EngineError:
 def _read_parquet(path: Path) -> pa.Table:
     try:
         # Through a file object: given a path, pyarrow would also read folder names such as key=value as columns.
-        with path.open("rb") as file:
+        with native(path) as file:
             table = pq.read_table(file)
         table.validate(full=True)  # text that is not UTF-8 would fail only when it is shown
         _ = table.column_names  # and so would names
     except (pa.ArrowException, OSError, ValueError) as error:
         raise broken_parquet(path, error) from error
     return table
+
+
+def native(path: Path) -> pa.NativeFile:
+    """The file at `path` as pyarrow itself opens it.
+
+    Not as a file of Python's: the threads that read columns would hold it, and the one that lets go of it while the
+    interpreter leaves ends the process by SIGABRT.
+    """
+    return pa.OSFile(str(path))
 
 
 def broken_parquet(path: Path, error: Exception) -> EngineError:
@@ -122,24 +131,24 @@ def _read_csv(path: Path, spec: CsvSpec) -> pa.Table:
         rows.append(row)
         return "error"
 
-    def read(threads: bool) -> pa.Table:
+    def read(handler: "Callable[[pa.csv.InvalidRow], str] | None") -> pa.Table:
+        # A handler only where one thread reads: only that can number rows, and a thread of a pool lets go of the
+        # handler when it likes, which ends the process by SIGABRT where the interpreter is about to leave.
         return pa.csv.read_csv(
             path,
-            read_options=pa.csv.ReadOptions(use_threads=threads, encoding=_codec(spec.encoding)),
+            read_options=pa.csv.ReadOptions(use_threads=handler is None, encoding=_codec(spec.encoding)),
             parse_options=pa.csv.ParseOptions(
-                delimiter=spec.delimiter, newlines_in_values=True, invalid_row_handler=note_row
+                delimiter=spec.delimiter, newlines_in_values=True, invalid_row_handler=handler
             ),
             convert_options=pa.csv.ConvertOptions(null_values=spec.missing_tokens, strings_can_be_null=True),
         )
 
     try:
-        return read(True)
-    except (pa.ArrowException, ValueError) as error:
-        if not rows:
-            raise broken_csv(path, spec, error) from error
-    rows.clear()
+        return read(None)
+    except (pa.ArrowException, ValueError):
+        pass
     try:
-        return read(False)  # only one thread can number rows
+        return read(note_row)
     except (pa.ArrowException, ValueError) as error:
         raise _broken_row(path, spec, rows[0]) if rows else broken_csv(path, spec, error) from error
 
