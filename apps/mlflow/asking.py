@@ -187,18 +187,21 @@ def holds_nul(value: Any) -> bool:
     return False
 
 
-def body_of(request: HttpRequest) -> dict[str, Any]:
-    """The JSON object of the body; what cannot be read is as an empty one, as in MLflow: the parameter is missing."""
+def body_of(request: HttpRequest, most: int = 0) -> dict[str, Any]:
+    """The JSON object of the body; what cannot be read is as an empty one, as in MLflow: the parameter is missing.
+
+    `most`: bytes that it may have where that is more than BODY_LIMIT_BYTES.
+    """
     kind = request.META.get("CONTENT_TYPE", "")
     if request.method == "DELETE" and not kind and request.META.get("CONTENT_LENGTH", "") in {"", "0"}:
         return {}  # the address says what is to go
     if kind != JSON and kind.partition(";")[0].strip() != JSON:
         why = f"Content-Type must be one of ['{JSON}']" if kind else "Content-Type header is missing"
         raise wrong(f"Bad Request. {why}.")
+    limit = max(most, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     try:
-        body = request.body
+        body = request.body if announced(request) <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE else long_body(request, limit)
     except RequestDataTooBig:
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         raise TooLarge(f"The body is larger than {limit} bytes.", limit=limit, hint="Send fewer at once.") from None
     except UnreadablePostError:
         raise wrong("The body ended early.") from None
@@ -212,6 +215,19 @@ def body_of(request: HttpRequest) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise wrong(f"The body must be a JSON object, not {shown(value)}.")
     return value
+
+
+def announced(request: HttpRequest) -> int:
+    """The length that the request says its body has."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    return int(length) if length.isdecimal() else 0
+
+
+def long_body(request: HttpRequest, limit: int) -> bytes:
+    """A body that is longer than Django itself would read."""
+    if announced(request) > limit:
+        raise RequestDataTooBig
+    return request.read()
 
 
 def read(data: bytes) -> Any:

@@ -46,9 +46,8 @@ def answer(request: HttpRequest, path: str) -> HttpResponseBase:
             return responded(found.function(Ask(actor, 0, "", {}, request)))
         actor, project_id, slug = bearer_of(request)
         by_query = method == "GET"
-        ask = Ask(
-            actor, project_id, slug, query_of(request) if by_query else body_of(request), request, by_query=by_query
-        )
+        said = query_of(request) if by_query else body_of(request, found.body_bytes)
+        ask = Ask(actor, project_id, slug, said, request, by_query=by_query)
         require(actor, found.action, ask)
         return responded(found.function(ask, **names))
     except MlflowError as error:

@@ -31,6 +31,7 @@ from apps.mlflow.asking import Ask
 API, AJAX, V3 = "api/2.0/mlflow/", "ajax-api/2.0/mlflow/", "api/3.0/mlflow/"
 VIEW, TRACK = "run.view", "run.track"
 SEE, SAY, ALIAS = "model.view", "model.annotate", "model.set_alias"
+INPUTS_BYTES = 32 * 2**20  # a dataset's profile may have 16,777,215 characters, as in MLflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Call:
 
     function: Callable[..., Any]
     action: str | None
+    body_bytes: int = 0  # that a body may have where that is more than BODY_LIMIT_BYTES
 
 
 Stream = Callable[[Ask, str], HttpResponseBase]  # (call, path): it reads and writes bodies by itself
@@ -95,7 +97,7 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "runs/log-batch"): Call(runs.log_batch, TRACK),
     ("POST", "runs/set-tag"): Call(runs.set_tag, TRACK),
     ("POST", "runs/delete-tag"): Call(runs.delete_tag, TRACK),
-    ("POST", "runs/log-inputs"): Call(runs.log_inputs, TRACK),
+    ("POST", "runs/log-inputs"): Call(runs.log_inputs, TRACK, body_bytes=INPUTS_BYTES),
     ("POST", "runs/outputs"): Call(runs.log_outputs, TRACK),
     ("POST", "runs/log-model"): Call(runs.log_model, TRACK),
     # metrics

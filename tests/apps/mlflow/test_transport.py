@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.accounts.models import ApiToken, Membership
 from apps.audit.models import AuditRecord
 from apps.mlflow import entry, table
-from apps.mlflow.table import Call
+from apps.mlflow.table import INPUTS_BYTES, Call
 from apps.policy import PROJECT_ACTIONS
 
 CREATE = "experiments/create"
@@ -143,6 +143,17 @@ def test_a_charset_may_be_told(track):
 def test_a_body_that_is_too_large(track, settings):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
     assert track.refused("POST", CREATE, {"name": "a" * 200})[:2] == (413, "INVALID_PARAMETER_VALUE")
+
+
+def test_what_a_run_read_may_be_longer(track, settings, experiment_id):
+    run_id = track.post("runs/create", experiment_id=experiment_id)["run"]["info"]["run_id"]
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    about = {"name": "wine", "digest": "ab", "profile": "x" * 5000}
+    assert track.post("runs/log-inputs", run_id=run_id, datasets=[{"dataset": about}]) == {}
+    inputs = track.get("runs/get", run_id=run_id)["run"]["inputs"]
+    assert inputs["dataset_inputs"][0]["dataset"]["profile"] == about["profile"]
+    too_long = {"run_id": run_id, "padding": "x" * INPUTS_BYTES}
+    assert track.refused("POST", "runs/log-inputs", too_long)[:2] == (413, "INVALID_PARAMETER_VALUE")
 
 
 def test_an_unknown_address_and_a_wrong_method(track):
