@@ -9,9 +9,10 @@ from django.views.decorators.http import require_safe
 
 from apps.errors import NotFound
 from apps.experiments.artifacts import files_of, get_logged_model
+from apps.experiments.files_page import files_context
 from apps.jobs.views import within
 
-FILES, PAIRS, METRICS = 200, 200, 200
+PAIRS, METRICS = 200, 200
 
 
 @require_safe
@@ -25,10 +26,9 @@ def logged_model_page(request: HttpRequest, project: str, model: str) -> HttpRes
     context = {
         "nav": "runs",
         "model": found,
-        "files": list(files_of(found).select_related("artifact").order_by("path")[: FILES + 1]),
-        "most": FILES,
+        "count": files_of(found).count(),
         "params": list(found.params.order_by("key").values_list("key", "value")[:PAIRS]),
         "tags": list(found.tags.order_by("key").values_list("key", "value")[:PAIRS]),
         "metrics": list(found.metrics.order_by("key", "pk")[:METRICS]),
     }
-    return render(request, "experiments/logged_model.html", context)
+    return render(request, "experiments/logged_model.html", context | files_context(request, actor, found))

@@ -1,4 +1,4 @@
-"""A look into what a run has made, without taking it home: text, JSON, tables and pictures that are small enough."""
+"""A look into a file of a run or a logged model, where it lies: text, JSON, tables and pictures, small enough."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from apps.actors import Actor
 from apps.artifacts.services import Damaged, get_artifact, usable
 from apps.artifacts.store import store
 from apps.errors import NotFound
-from apps.experiments.models import Run, RunArtifact
+from apps.experiments.artifacts import PATH_LENGTH, FileRow, Owner, file_at
+from apps.pages import storable
 
 TEXT_LIMIT = 64 * 1024  # bytes that are shown
 JSON_LIMIT = 256 * 1024  # bytes that are put into lines
@@ -45,7 +46,7 @@ TEXTS = (
 class Preview:
     """What is shown of a file: a picture by its address, a table, or text; `cut`: there is more of it."""
 
-    artifact: RunArtifact
+    artifact: FileRow
     kind: str  # text | table | picture | none: too large, or nothing that people read
     text: str = ""
     cut: bool = False
@@ -53,7 +54,7 @@ class Preview:
     rows: Sequence[Sequence[str]] = ()
 
 
-def kind_of(one: RunArtifact) -> str:
+def kind_of(one: FileRow) -> str:
     """What can be shown of it, by its type and size; its bytes are not asked."""
     media, path = one.media_type.partition(";")[0].strip().lower(), one.path.lower()
     if media in PICTURES and one.size <= PICTURE_LIMIT:
@@ -63,15 +64,15 @@ def kind_of(one: RunArtifact) -> str:
     return "none"
 
 
-def preview_of(actor: Actor, run: Run, path: str) -> Preview:
-    """The file at this path among the run's artifacts, or NotFound."""
-    found = run.artifacts.filter(path=path[:500]).select_related("artifact").first() if "\x00" not in path else None
+def preview_of(actor: Actor, owner: Owner, path: str) -> Preview:
+    """The file at this path among the artifacts of a run or a logged model, or NotFound."""
+    found = file_at(owner, path) if len(path) <= PATH_LENGTH and storable(path) else None
     if found is None:
-        raise NotFound(f"Run {run.pk} has no artifact {path[:60]!r}.", field="preview", hint="Choose one of the list.")
+        raise NotFound(f"No artifact {path[:60]!r} is here.", field="preview", hint="Choose one of the list.")
     kind = kind_of(found)
     if kind != "text":
         return Preview(found, kind)
-    artifact = usable(get_artifact(actor=actor, project=run.project, digest=found.artifact_id))
+    artifact = usable(get_artifact(actor=actor, project=owner.project, digest=found.artifact_id))
     whole = is_json(found) and found.size <= JSON_LIMIT
     try:
         data = b"".join(store().open(artifact.digest, 0, min(found.size, JSON_LIMIT if whole else TEXT_LIMIT)))
@@ -87,7 +88,7 @@ def preview_of(actor: Actor, run: Run, path: str) -> Preview:
 DELIMITED = {".csv": ",", ".tsv": "\t"}
 
 
-def table_in(data: bytes, one: RunArtifact, *, cut: bool) -> Preview | None:
+def table_in(data: bytes, one: FileRow, *, cut: bool) -> Preview | None:
     """The first rows and columns of a file of rows, or of a table that MLflow's client logged; None for others."""
     delimiter = DELIMITED.get(PurePosixPath(one.path.lower()).suffix)
     if delimiter is None:
@@ -102,7 +103,7 @@ def table_in(data: bytes, one: RunArtifact, *, cut: bool) -> Preview | None:
     return shown_table(one, rows[0], rows[1:], cut=cut) if len(rows) > 1 and len(rows[0]) > 1 else None
 
 
-def split_table(data: bytes, one: RunArtifact) -> Preview | None:
+def split_table(data: bytes, one: FileRow) -> Preview | None:
     """What `mlflow.log_table` writes: {"columns": [...], "data": [[...], ...]}."""
     with suppress(ValueError, RecursionError):
         value = json.loads(data)
@@ -113,7 +114,7 @@ def split_table(data: bytes, one: RunArtifact) -> Preview | None:
     return None
 
 
-def shown_table(one: RunArtifact, head: Sequence[Any], rows: Sequence[Sequence[Any]], *, cut: bool) -> Preview:
+def shown_table(one: FileRow, head: Sequence[Any], rows: Sequence[Sequence[Any]], *, cut: bool) -> Preview:
     more = cut or len(rows) > ROWS_SHOWN or len(head) > COLUMNS_SHOWN
     cells = [[said(cell) for cell in row[:COLUMNS_SHOWN]] for row in rows[:ROWS_SHOWN]]
     return Preview(one, "table", cut=more, head=[said(name) for name in head[:COLUMNS_SHOWN]], rows=cells)
@@ -127,7 +128,7 @@ def said(cell: Any) -> str:
 # -- text -----------------------------------------------------------------------------------------------------------
 
 
-def is_json(one: RunArtifact) -> bool:
+def is_json(one: FileRow) -> bool:
     return one.path.lower().endswith(".json") or one.media_type.startswith("application/json")
 
 

@@ -19,21 +19,18 @@ from django.views.decorators.http import require_safe
 from apps import policy
 from apps.actors import Actor
 from apps.audit.reads import timeline
-from apps.errors import NotFound
-from apps.experiments import looks, previews, reads, shown
-from apps.experiments.artifacts import PATH_LENGTH, page_of_folder, parents_of
+from apps.experiments import looks, reads, shown
+from apps.experiments.files_page import files_context
 from apps.experiments.looks import Look
 from apps.experiments.markdown import rendered
 from apps.experiments.models import Metric, Run
 from apps.jobs.views import within
-from apps.pages import Page, read_limit, storable
 
 TABS = ("overview", "metrics", "artifacts", "environment", "lineage", "audit")
 DRAWN_TABS = ("overview", "metrics")
 METRICS = 200  # of one run, on its page
 CHARTS = 16  # on one page; the others are a click away
 ARTIFACTS = 10  # on the overview; their tab has them all
-FEW = 30  # artifacts that the tab lists with their folders before them; of more it shows a folder at a time
 EVERY, EVERY_OUTSIDE = 10, 3  # seconds between two looks of an open page: a job has a stream as well
 
 
@@ -120,7 +117,7 @@ def tab_context(
         case "metrics":
             return chart_context(request, run, metrics, system, tab)
         case "artifacts":
-            return artifacts_context(request, actor, run)
+            return files_context(request, actor, run)
         case "environment":
             return {"environment": run.environment, "packages": (run.environment.get("packages") or {}).items()}
         case "audit":
@@ -137,45 +134,6 @@ def said_context(actor: Actor, run: Run) -> dict[str, Any]:
 def used_context(actor: Actor, run: Run) -> dict[str, Any]:
     """The datasets and models that a client says it used or made."""
     return {"datasets": reads.datasets_of(actor, run), "models": reads.models_of(actor, run)}
-
-
-def artifacts_context(request: HttpRequest, actor: Actor, run: Run) -> dict[str, Any]:
-    """What lies in the folder that the query names, or all where there are few; and of the file that it names what can
-    be shown of it.
-
-    A file without a folder is shown beside what lies in its own.
-    """
-    asked = request.GET.get("preview", "")
-    preview = previews.preview_of(actor, run, asked) if asked else None
-    few = few_artifacts(request, actor, run)
-    folder = "" if few else request.GET.get("folder", asked.rpartition("/")[0]).strip("/")
-    page: Page[Any] = few or folder_page(request, actor, run, folder)
-    head = f"{folder}/" if folder else ""
-    rows = [
-        {"name": name, "path": head + name, "one": one, "kind": previews.kind_of(one) if one else "folder"}
-        for name, one in page.items
-    ]
-    above = [{"name": path.rpartition("/")[2], "path": path} for path in parents_of(folder)]
-    context = {"rows": rows, "page": page, "folder": folder, "folder_name": folder.rpartition("/")[2], "above": above}
-    return context | {"preview": preview, "text_limit": previews.TEXT_LIMIT}
-
-
-def few_artifacts(request: HttpRequest, actor: Actor, run: Run) -> Page[Any] | None:
-    """(path, artifact) of all where they are few and the query asks for no part of them."""
-    if {"folder", "cursor", "limit"} & request.GET.keys():
-        return None
-    found, more = reads.artifacts_of(actor, run, FEW)
-    return None if more else Page([(one.path, one) for one in found], None, None)
-
-
-def folder_page(request: HttpRequest, actor: Actor, run: Run, folder: str) -> Page[Any]:
-    """What the query asks for of a folder of the run's artifacts; NotFound where nothing lies below it."""
-    cursor, limit = request.GET.get("cursor") or None, read_limit(request.GET.get("limit"))
-    known = len(folder) <= PATH_LENGTH and storable(folder)
-    page = page_of_folder(reads.list_artifacts(actor, run), folder, cursor=cursor, limit=limit) if known else None
-    if page is None or (folder and not page.items and not cursor):
-        raise NotFound(_("This run has no such folder."), field="folder", hint=_("Choose one of the list."))
-    return page
 
 
 # -- charts ---------------------------------------------------------------------------------------------------------

@@ -267,6 +267,7 @@ SERVICES = (
         "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)."
     ),
     _("No Experiment with id={0} exists"),
+    _("No artifact {0} is here."),
     _("No column is chosen."),
     _("No node of the queue {0} has {1}, which this job needs."),
     _("No parent made an output for {0}."),
@@ -349,7 +350,6 @@ SERVICES = (
     _("Run with id={0} not found"),
     _("Run {0} cannot be judged beside itself."),
     _("Run {0} has begun to go for good: its points are not whole any more."),
-    _("Run {0} has no artifact {1}."),
     _("Run {0} has no metric {1}."),
     _("Run {0} has no tag {1}."),
     _("Run {0} has not ended."),

@@ -7,7 +7,7 @@ from html import unescape
 
 import pytest
 
-from apps.experiments import run_page
+from apps.experiments import files_page
 from apps.experiments.artifacts import files_of, page_of_folder
 from apps.experiments.models import RunArtifact
 
@@ -19,7 +19,7 @@ PATHS = ("b.txt", "images/2/a.png", "images/10/a.png", "images/note.txt", "Image
 @pytest.fixture(autouse=True)
 def _folders(monkeypatch):
     """As where there are many."""
-    monkeypatch.setattr(run_page, "FEW", 0)
+    monkeypatch.setattr(files_page, "FEW", 0)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_folder_shows_its_folders_first_and_nothing_of_others(names, put):
 
 def test_few_are_shown_at_once(names, put, monkeypatch):
     put(*PATHS)
-    monkeypatch.setattr(run_page, "FEW", len(PATHS))
+    monkeypatch.setattr(files_page, "FEW", len(PATHS))
     assert names() == names("?preview=a.txt")
     assert sorted(names()) == sorted(PATHS)
     assert names("?folder=images") == ["10/", "2/", "note.txt"]
