@@ -101,6 +101,13 @@ class NotFound(PlaneError):
     code = "not_found"
 
 
+class WrongMethod(PlaneError):
+    """The address knows other methods than this; the limit names them."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
 class Conflict(PlaneError):
     """The object is in a state in which this cannot be done."""
 

@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, JsonResponse
 from django.shortcuts import resolve_url
 from django.template.loader import select_template
 from django.utils.html import format_html
@@ -20,20 +20,23 @@ from django.utils.html import format_html
 from apps.actors import ANONYMOUS
 from apps.audit.faults import named_fault
 from apps.audit.services import record_refusal
-from apps.errors import PlaneError, Refused, Unauthenticated
+from apps.errors import PlaneError, Refused, Unauthenticated, WrongMethod
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 5
 
 
 class PlaneErrors:
-    """Django middleware: it only looks at exceptions that a view raised."""
+    """Django middleware: it looks at exceptions that a view raised, and at its empty answers to a wrong method."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
+        response = self.get_response(request)
+        if isinstance(response, HttpResponseNotAllowed) and not response.content:
+            return wrong_method(request, response.headers["Allow"])
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         error = exception if isinstance(exception, PlaneError) else named_fault(exception)
@@ -44,6 +47,24 @@ class PlaneErrors:
         elif error is not exception:
             log.error("%s %s: %s (%s)", request.method, request.path, error.code, exception)
         return answer(request, error)
+
+
+def wrong_method(request: HttpRequest, allowed: str) -> HttpResponseBase:
+    """405 with a reason: of an answer that holds nothing a browser shows a page of its own, without a way back.
+
+    People come by it when they load the address of a form that was refused once more.
+    """
+    if request.method in {"GET", "HEAD"}:
+        said = WrongMethod(
+            "There is no page at this address: it takes what a form sends.",
+            limit=allowed,
+            hint="Go to the page that the form is on.",
+        )
+    else:
+        said = WrongMethod(f"{request.method} is not for this address.", limit=allowed)
+    response = answer(request, said)
+    response.headers["Allow"] = allowed
+    return response
 
 
 def wants_json(request: HttpRequest) -> bool:

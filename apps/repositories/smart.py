@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.http import HttpRequest, HttpResponseBase
 
-from apps.errors import Malformed, NotFound, PlaneError
+from apps.errors import Malformed, NotFound, PlaneError, WrongMethod
 from apps.repositories import backend, folders
 from apps.repositories.answers import for_git, for_lfs, spoken
 from apps.repositories.asking import Asked, by_token, to_read, to_write
@@ -16,15 +16,10 @@ FETCH, PUSH = "git-upload-pack", "git-receive-pack"
 
 
 class NotSmart(PlaneError):
-    """The old protocol, or a method that the address does not know."""
+    """The old protocol."""
 
     status = 403
     code = "smart_http_only"
-
-
-class WrongMethod(PlaneError):
-    status = 405
-    code = "method_not_allowed"
 
 
 def needs(request: HttpRequest, *methods: str) -> None:

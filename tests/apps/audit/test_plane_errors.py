@@ -8,7 +8,9 @@ import json
 import pytest
 from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, OperationalError, transaction
+from django.http import HttpResponse
 from django.urls import include, path
+from django.views.decorators.http import require_POST
 
 from apps.audit.models import AuditRecord
 from apps.audit.services import record
@@ -37,7 +39,15 @@ def failing(request, name):
         raise ERRORS[name]
 
 
+@login_not_required
+@require_POST
+def taking(request):
+    return HttpResponse("taken")
+
+
 urlpatterns = [
+    path("forms", taking),
+    path("api/v1/forms", taking),
     path("page/<str:name>", failing),
     path("api/v1/<str:name>", failing),
     path("accounts/", include("allauth.urls")),
@@ -54,6 +64,16 @@ def test_a_page_with_what_to_do(client, name, status):
     if isinstance(ERRORS[name], PlaneError):
         assert ERRORS[name].message in text
     assert ("Retry-After" in answer.headers) is (status == 503)
+
+
+def test_an_address_of_a_form_says_so_when_it_is_loaded(client):
+    answer = client.get("/forms")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert "it takes what a form sends" in answer.content.decode()
+    assert client.post("/forms").content == b"taken"
+    told = client.get("/api/v1/forms").json()["error"]
+    assert (told["code"], told["limit"]) == ("method_not_allowed", "POST")
+    assert client.put("/api/v1/forms").json()["error"]["message"] == "PUT is not for this address."
 
 
 @pytest.mark.parametrize("address", ["/api/v1/422", "/page/422"])
