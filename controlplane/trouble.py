@@ -35,6 +35,7 @@ KINDS: dict[str, tuple[Any, Any, str]] = {
     "runs": (gettext_lazy("run"), gettext_lazy("Runs"), "experiments:list"),
     "reruns": (gettext_lazy("rerun"), gettext_lazy("Runs"), "experiments:list"),
     "data": (gettext_lazy("dataset"), gettext_lazy("Data"), "datasets:list"),
+    "datasets": (gettext_lazy("dataset"), gettext_lazy("Data"), "datasets:list"),
     "versions": (gettext_lazy("dataset version"), gettext_lazy("Data"), "datasets:list"),
     "models": (gettext_lazy("model"), gettext_lazy("Models"), "registry:list"),
     "model-versions": (gettext_lazy("model version"), gettext_lazy("Models"), "registry:list"),
@@ -78,6 +79,8 @@ def help_for(request: HttpRequest, status: int, field: str = "") -> Help:
     try:
         if status == HTTPStatus.NOT_FOUND:
             look_elsewhere(request, actor, found)
+        elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+            name_the_list(request, actor, found)
         elif status == HTTPStatus.FORBIDDEN:
             say_who_gives(request, actor, found)
     except DatabaseError as failure:
@@ -124,6 +127,20 @@ def look_elsewhere(request: HttpRequest, actor: Actor, found: Help) -> None:
         found.links.append(Link(label=_("Search for “%(words)s”") % {"words": words[:40]}, url=where))
 
 
+def name_the_list(request: HttpRequest, actor: Actor, found: Help) -> None:
+    """Beside the address of a form: the list of what it acts on."""
+    at = IN_PROJECT.match(request.path_info)
+    project = Project.objects.visible_to(actor).filter(slug=at["slug"]).first() if at else None
+    if at and project and at["section"] in KINDS and project.pk in actor.project_ids:
+        found.links.append(list_of(project, at["section"]))
+
+
+def list_of(project: Project, section: str) -> Link:
+    _kind, all_of_them, listed = KINDS[section]
+    text = _("%(list)s in %(project)s") % {"list": all_of_them, "project": project.slug}
+    return Link(label=text, url=reverse(listed, args=[project.slug]))
+
+
 def another_project(actor: Actor, slug: str, found: Help) -> None:
     slugs = list(Project.objects.visible_to(actor).order_by("-pk").values_list("slug", flat=True)[:NAMES_READ])
     found.kind, found.name = _("project"), slug[:80]
@@ -131,11 +148,9 @@ def another_project(actor: Actor, slug: str, found: Help) -> None:
 
 
 def another_of_its_kind(actor: Actor, project: Project, section: str, found: Help) -> None:
-    label, all_of_them, listed = KINDS[section]
-    found.kind = str(label)
+    found.kind = str(KINDS[section][0])
     if project.pk in actor.project_ids:
-        text = _("%(list)s in %(project)s") % {"list": all_of_them, "project": project.slug}
-        found.links.append(Link(label=text, url=reverse(listed, args=[project.slug])))
+        found.links.append(list_of(project, section))
     if section in NAMED and found.name:
         table, page = NAMED[section]
         rows = table.objects.visible_to(actor).filter(project=project).order_by("-pk")  # type: ignore[attr-defined]

@@ -71,6 +71,14 @@ def test_a_refusal_says_what_it_takes_and_who_gives_it(viewer, secadmin, web, pr
     ] == []
 
 
+def test_the_address_of_a_form_leads_to_the_list_of_what_it_makes(engineer, viewer, web, project, other_project):
+    answer = web(engineer).get("/p/demo/datasets")
+    assert answer.status_code == 405
+    assert "it takes what a form sends" in text_of(answer)
+    assert 'href="/p/demo/data"' in text_of(answer)
+    assert "Data in" not in text_of(web(engineer).get("/p/other/datasets"))
+
+
 def test_a_conflict_leads_back_to_the_page_as_it_is_now(engineer, web, project, failing):
     failing(StaleState("It is succeeded by now."))
     answer = web(engineer).get("/p/demo/approvals", headers={"Referer": "http://testserver/p/demo/jobs/3?tab=log"})
