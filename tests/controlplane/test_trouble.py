@@ -71,7 +71,7 @@ def test_a_refusal_says_what_it_takes_and_who_gives_it(viewer, secadmin, web, pr
     ] == []
 
 
-def test_the_address_of_a_form_leads_to_the_list_of_what_it_makes(engineer, viewer, web, project, other_project):
+def test_the_address_of_a_form_leads_to_the_list_of_what_it_makes(engineer, web, project, other_project):
     answer = web(engineer).get("/p/demo/datasets")
     assert answer.status_code == 405
     assert "it takes what a form sends" in text_of(answer)
