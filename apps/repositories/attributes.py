@@ -29,7 +29,7 @@ def pattern_for(path: str) -> str:
 def with_lines_for(kept: Mapping[str, str], paths: Iterable[str]) -> dict[str, str]:
     """`kept` with a root .gitattributes that gives every one of these paths to LFS; what stands there stays."""
     text = kept.get(ATTRIBUTES, "")
-    there = {line.split()[0] for line in text.splitlines() if "filter=lfs" in line.split()[1:]}
+    there = {words[0] for words in map(str.split, text.splitlines()) if "filter=lfs" in words[1:]}
     wanted = dict.fromkeys([*FROM_THE_START, *sorted({pattern_for(path) for path in paths})])
     lines = [f"{pattern} {LFS}\n" for pattern in wanted if pattern not in there]
     if lines and text and not text.endswith("\n"):

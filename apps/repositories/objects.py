@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from typing import NamedTuple
 
 KINDS = {"commit": 1, "tree": 2, "blob": 3}
 RECORD = struct.Struct(">B20sII")
@@ -24,13 +24,13 @@ SMALL = 256  # bytes that are stored as they are: setting zlib up takes longer t
 POINTER_LIMIT = 1024  # bytes: a larger blob is never taken for a pointer, as git-lfs does it
 
 
-@dataclass(frozen=True)
-class GitObject:
+class GitObject(NamedTuple):
     kind: str  # commit | tree | blob
     data: bytes
 
-    @cached_property
+    @property
     def name(self) -> bytes:
+        """Its SHA-1. Of a pointer it takes less to compute it again than to keep it: of ten thousand, that counts."""
         head = f"{self.kind} {len(self.data)}\0".encode()
         return hashlib.sha1(head + self.data, usedforsecurity=False).digest()
 
