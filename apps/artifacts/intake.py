@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from apps.artifacts.behind import Flushing, write_all
-from apps.artifacts.store import SMALL, LocalStore, full_disk_named, sweep_folder, sync_folder, touch
+from apps.artifacts.local import SMALL, LocalStore, full_disk_named, sweep_folder, sync_folder, touch
 from apps.errors import Conflict, Invalid
 
 Mode = Literal["copy", "link"]

@@ -22,8 +22,9 @@ from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.intake import About, Intake, Mode, Taken, changed, opened
+from apps.artifacts.local import LocalStore
 from apps.artifacts.many import Stored, batches, hold_many, not_whole_among
-from apps.artifacts.store import CHUNK, LocalStore, Store, store
+from apps.artifacts.store import CHUNK, Store, store
 from apps.datasets.image_heads import SUFFIXES, image_head
 from apps.datasets.images import Images, described
 from apps.datasets.manifest import digests_in, type_of_files, type_of_path

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from apps.artifacts import store as stores
+from apps.artifacts.local import LocalStore
 
 BYTES = b"weights " * 5000
 
@@ -71,7 +72,7 @@ def lose():
 
 
 def overwrite(store, digest, data):
-    if isinstance(store, stores.LocalStore):
+    if isinstance(store, LocalStore):
         path = store.path_of(digest)
         path.unlink()
         if data is not None:
@@ -87,7 +88,7 @@ def left_behind():
     """left_behind(store) -> names of staging files and unfinished multipart uploads."""
 
     def names(store):
-        if isinstance(store, stores.LocalStore):
+        if isinstance(store, LocalStore):
             return sorted(path.name for path in store.staging.glob("*"))
         bucket = store.root.split("/")[0]
         uploads = [upload["Key"] for upload in store.fs.list_multipart_uploads(bucket)]

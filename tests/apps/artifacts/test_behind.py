@@ -11,7 +11,8 @@ import pytest
 
 from apps.artifacts import behind
 from apps.artifacts.behind import PIECES, Flushing, WriteBehind
-from apps.artifacts.store import CHUNK, SMALL
+from apps.artifacts.local import SMALL
+from apps.artifacts.store import CHUNK
 from apps.canonical import sha256_hex
 from apps.errors import StorageFull
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.artifacts import store as stores
+from apps.artifacts import local
 from apps.artifacts.intake import Intake
 from apps.artifacts.services import sweep_staging
 from apps.canonical import sha256_hex
@@ -20,7 +20,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from apps.artifacts.intake import Intake
-from apps.artifacts.store import LocalStore
+from apps.artifacts.local import LocalStore
 with Intake(LocalStore(Path(sys.argv[1]))) as intake:
     for path in sorted(Path(sys.argv[2]).iterdir()):
         intake.take(path)
@@ -49,12 +49,12 @@ def test_equal_files_are_one_object(folder, source):
 
 def test_what_a_kill_leaves_is_in_staging_alone_and_swept(folder, source, operator, monkeypatch):
     command = [sys.executable, "-c", KILLED, str(folder.root), str(source)]
-    where = Path(stores.__file__).parents[2]
+    where = Path(local.__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(where), "DJANGO_SETTINGS_MODULE": "controlplane.settings"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=where)
     assert process.stdout
     assert process.stdout.readline() == b"taken\n"
-    monkeypatch.setattr(stores, "UNLOCKED_SECONDS", 0.0)
+    monkeypatch.setattr(local, "UNLOCKED_SECONDS", 0.0)
     assert sweep_staging(actor=operator) == 0  # its lock is held: it is at work
     process.send_signal(signal.SIGKILL)
     process.wait()

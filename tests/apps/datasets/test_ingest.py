@@ -217,13 +217,13 @@ def test_what_a_killed_ingest_left_is_swept_by_the_next(take, home):
     left.mkdir(parents=True)
     (left / "x").write_bytes(b"half")
     time.sleep(0)
-    from apps.artifacts import store as stores
+    from apps.artifacts import local
 
-    stores.UNLOCKED_SECONDS, before = 0.0, stores.UNLOCKED_SECONDS
+    local.UNLOCKED_SECONDS, before = 0.0, local.UNLOCKED_SECONDS
     try:
         take()
     finally:
-        stores.UNLOCKED_SECONDS = before
+        local.UNLOCKED_SECONDS = before
     assert not left.exists()
 
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from apps.actors import PlaneRole, plane_actor
-from apps.artifacts.store import LocalStore
+from apps.artifacts.local import LocalStore
 from apps.errors import Conflict, Invalid, Refused
 from controlplane.backup import restoring, taking
 from controlplane.backup.layout import DATABASES, Manifest, digest_of, read_manifest, read_sums
