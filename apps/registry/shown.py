@@ -143,11 +143,12 @@ def quoted(path: str) -> str:
 def loading_of(version: ModelVersion, server: str) -> str:
     """What to type to load a version that one of MLflow's clients made, with that client."""
     uri = f"models:/{version.model.name}/{version.number}"
+    load = f"import mlflow; model = mlflow.pyfunc.load_model({json.dumps(uri, ensure_ascii=False)})"
     return "\n".join(
         (
             f"export MLFLOW_TRACKING_URI={shlex.quote(server)}",
             "export MLFLOW_TRACKING_TOKEN=...",
-            f"python -c {shlex.quote(f'import mlflow; model = mlflow.pyfunc.load_model({uri!r})')}",
+            f"python -c {shlex.quote(load)}",
             f"mlflow artifacts download --artifact-uri {shlex.quote(uri)} --dst-path .",
         )
     )

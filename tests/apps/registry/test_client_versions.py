@@ -89,7 +89,7 @@ def test_its_files_and_how_to_load_it(made, web, engineer):
     assert version.files.get(path="MLmodel").artifact_id in text
     assert "sklearn" in text
     assert "1.5.0" in text
-    assert "mlflow.pyfunc.load_model" in text
+    assert f"mlflow.pyfunc.load_model(&quot;models:/{NAME}/1&quot;)&#x27;" in text
     assert "No figure was measured here: a client brought the files." in text
 
 
