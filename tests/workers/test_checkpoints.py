@@ -147,7 +147,7 @@ def slow(monkeypatch):
 
     def wait(self):
         gate.began.append(self.step)
-        gate.wait(10)
+        gate.wait(60)
         run(self)
 
     monkeypatch.setattr(checkpoints.Upload, "run", wait)
@@ -178,7 +178,7 @@ def test_a_cancel_is_heard_while_one_is_stored(worker, submit, slow, actor_for, 
     thread = in_background(lambda: tasks.run_next("cpu"))
     until(lambda: slow.began)
     services.cancel_job(actor=actor_for(engineer), job=Job.objects.get(pk=job.pk))
-    thread.join(timeout=4)
+    thread.join(timeout=30)
     assert (thread.is_alive(), Job.objects.get(pk=job.pk).state) == (False, JobState.CANCELLED)
 
 
@@ -189,7 +189,7 @@ def test_a_lost_attempt_leaves_no_bytes_of_its_own(worker, submit, slow):
     worker.stopping.set()
     Job.objects.filter(pk=job.pk).update(attempt=2, owner="somebody else")
     slow.set()
-    thread.join(timeout=5)
+    thread.join(timeout=30)
     assert (thread.is_alive(), get_checkpoint(job)) == (False, None)
     assert not list((store().root / AREA).rglob("*/sha256/*/*"))
 

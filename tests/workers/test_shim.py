@@ -26,7 +26,7 @@ def of_this(process) -> list[psutil.Process]:
 
 
 def until_children(process, count: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(of_this(process)) < count + 2 and time.monotonic() < deadline:  # the shim and the engine
         time.sleep(0.02)
 
@@ -76,7 +76,7 @@ def test_letting_go_ends_children_that_left_the_session(engine):
     process.let_go()
     assert process.close(1) == STOPPED
     assert of_this(process) == []
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 30  # of the 60 that they would go on
 
 
 def test_an_engine_that_ignores_term_is_killed(engine):
@@ -118,5 +118,5 @@ def test_the_children_do_not_hold_the_lifeline_of_another_job(engine):
     """A second job must not keep the first one's pipe open, or the first would outlive its worker."""
     first, second = engine({"seconds": 60}), engine({"seconds": 60})
     first.let_go()
-    first.shim.wait(timeout=3)
+    first.shim.wait(timeout=30)
     assert second.shim.poll() is None
