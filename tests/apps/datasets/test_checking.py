@@ -177,3 +177,13 @@ def test_a_check_counts_for_its_table_and_for_what_is_expected_now(actor, datase
     assert refused.value.code == "expectations_changed"
     expects(LOW)
     assert add_version(files=files, params={}, checked=found, **add)[1]
+
+
+def test_over_rest_every_error_is_told(api, engineer, dataset, expects, held):
+    expects(HIGH, GAPS)
+    body = {"files": [{"path": "t.csv", "digest": held(TABLE).pk}]}
+    answer = api(engineer).post(f"/api/v1/projects/demo/datasets/{dataset.name}/versions", body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "expectation_failed")
+    assert [one["field"] for one in error["errors"]] == ["/expectations/0", "/expectations/1"]
+    assert "row 3: -58.1" in error["message"]
