@@ -106,8 +106,10 @@ def end(child: subprocess.Popen[bytes]) -> None:
 
 def answer_of(code: int, out: bytes, said: bytes) -> Answer:
     """What the child's exit and its answer mean."""
-    if code in (-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL):
+    if code in (-signal.SIGALRM, -signal.SIGXCPU):
         return Answer(fault=Fault.TIME)
+    if code == -signal.SIGKILL:  # by the kernel, for whom it is the first to go where memory runs out
+        return Answer(fault=Fault.MEMORY)
     try:
         answer = json.loads(out) if len(out) <= ANSWER_BYTES else None
     except ValueError:

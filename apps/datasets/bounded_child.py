@@ -10,6 +10,7 @@ import resource
 import runpy
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -28,8 +29,12 @@ def bind(seconds: int, memory: int, written: int) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(kind)[1]  # which may be lower already
-        bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (bound, bound))
+        # A second more of the processor, or the limit would kill as the kernel does where memory runs out.
+        bound = most + (kind == resource.RLIMIT_CPU)
+        bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        resource.setrlimit(kind, (min(most, bound), bound))
+    with suppress(OSError):  # where memory runs out, this process goes, and not the one that answers requests
+        Path("/proc/self/oom_score_adj").write_text("1000")
     os.nice(10)  # a page that is asked for goes before one that is looked ahead for
 
 

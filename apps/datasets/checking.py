@@ -27,13 +27,11 @@ from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.reads import chunks_of
 from apps.errors import Conflict, Invalid, Unavailable
 
-SECONDS = (
-    45  # with the wait for a turn less than the minute that another push waits for this one (repositories.folders)
-)
-WAITS_SECONDS = 10.0
-MEMORY_BYTES = 3 * 2**30  # of addresses: libraries reserve far more than they touch
-WRITTEN_BYTES = 4 * 2**30  # of a file: a table of text takes several times its size where it is put aside as numbers
-AT_ONCE = 2  # children of this process
+SECONDS = 40
+WAITS_SECONDS = 15.0  # for a turn: both together are less than another push waits for this one, and a proxy for both
+MEMORY_BYTES = 2 * 2**30  # of addresses: libraries reserve far more than they touch
+WRITTEN_BYTES = 2 * 2**30  # of a file: text that is put aside as numbers takes up to eight times its size
+AT_ONCE = 1  # child of this process: all web processes of a host share its memory
 NAMED = 20  # errors that a refusal tells
 LEAST_SECONDS = 1  # with less left the engine is not started
 OF_ERRORS = ("field", "limit", "hint")
@@ -87,7 +85,7 @@ def is_version(dataset: Dataset, files: Sequence[VersionFile]) -> bool:
 def turn() -> Iterator[None]:
     if not slots.acquire(timeout=WAITS_SECONDS):
         raise Unavailable(
-            f"{AT_ONCE} tables are checked at this moment.",
+            "Another table is checked at this moment.",
             code="checks_busy",
             limit=AT_ONCE,
             hint="Try again in a moment.",
@@ -125,7 +123,7 @@ def failed(dataset: Dataset, path: str, errors: Sequence[dict[str, Any]]) -> Inv
         rows[-1]["message"] = f"{rows[-1]['message']} {len(errors) - NAMED} more fail."
     broken = "; ".join(str(one["limit"]) for one in rows if one["code"] == "expectation_failed")
     message = (
-        f"{path} does not hold what {dataset.name} expects: {broken}."
+        f"{path} is not what {dataset.name} expects: {broken}."
         if broken
         else f"{path} cannot be checked, for it cannot be read."
     )

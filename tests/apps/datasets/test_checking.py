@@ -62,7 +62,7 @@ def test_each_that_does_not_hold_is_named_with_its_rows(expects, check):
     )
     assert "(range close: >= 0) does not hold: 1 of 2 rows break it. The first: row 3: -58.1." in first["message"]
     assert "(not_null close) does not hold: 1 of 3 rows break it. The first: row 2: missing." in second["message"]
-    assert refused.value.message == "t.csv does not hold what wti-daily expects: range close: >= 0; not_null close."
+    assert refused.value.message == "t.csv is not what wti-daily expects: range close: >= 0; not_null close."
 
 
 def test_of_many_the_first_are_told(expects, check, monkeypatch):
@@ -134,7 +134,7 @@ def test_a_copy_that_takes_all_the_time_starts_no_child(expects, check, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [(bounded.Fault.MEMORY, "3072 MiB of memory"), (bounded.Fault.FAILED, "on this host")]
+    ("fault", "words"), [(bounded.Fault.MEMORY, "2048 MiB of memory"), (bounded.Fault.FAILED, "on this host")]
 )
 def test_a_check_that_fails_refuses(expects, check, monkeypatch, fault, words):
     monkeypatch.setattr(bounded, "ask", lambda *_, **__: bounded.Answer(fault=fault))

@@ -56,7 +56,7 @@ def test_what_the_dataset_expects_is_checked(actor_for, engineer, project, take)
     actor = actor_for(engineer)
     dataset = create_dataset(actor=actor, project=project, name="photos")
     set_expectations(actor=actor, dataset=dataset, expectations=[{"kind": "range", "column": "y", "maximum": 1}])
-    with pytest.raises(Invalid, match=r"a/one.csv does not hold what photos expects: range y: <= 1"):
+    with pytest.raises(Invalid, match=r"a/one.csv is not what photos expects: range y: <= 1"):
         take()
     assert not DatasetVersion.objects.exists()
     assert not Holding.objects.exists()
