@@ -154,6 +154,13 @@ class Env(BaseSettings):
     )
     git_children: int = Field(8, ge=1, le=256, description="Git processes that a web process has at once, at most.")
     git_seconds: int = Field(1800, ge=10, le=86_400, description="A Git process that takes longer is ended.")
+    check_limit_bytes: int = Field(
+        128 * 2**20,
+        ge=0,
+        le=2**30,
+        description="Largest table that is checked while a push or a request waits, if its dataset expects something;"
+        " 0: jobs alone check.",
+    )
     metrics_allow: CommaList = Field(
         [],
         description="Addresses or networks that may read /metrics without a token, comma-separated; loopback: this host"

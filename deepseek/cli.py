@@ -40,6 +40,7 @@ class Command:
     takes_inputs: bool = True  # without slots: files under any name
     entry: str = ""
     explain: str = ""  # tells what a run would do to its first input, without doing it
+    check: str = ""  # tells whether its first input is what the spec expects, and does nothing else
     files: dict[str, tuple[str, str]] = field(default_factory=dict)  # more inputs: flag -> its slot, and a few words
 
 
@@ -82,6 +83,7 @@ COMMANDS = {
         "measure a table and check what is expected of it, without changing it",
         "deepseek.profile.spec:ProfileSpec",
         ("table",),
+        check="deepseek.profile.check:check_table",
     ),
     "train": Command(
         "train a model on a table, and measure it on held-out rows",
@@ -188,12 +190,14 @@ def _run(name: str, command: Command, words: list[str], report: ConsoleReport) -
     parser = _parser(name, command, model.__doc__ or "")
     add_flags(parser, model, command.flags)
     arguments = parser.parse_args(words)
-    if arguments.out is None and not arguments.explain:
+    if arguments.out is None and not (arguments.explain or arguments.check):
         parser.error("the following arguments are required: -o/--out")
     try:
         spec = read_spec(model, arguments)
         if arguments.explain:
             return _tell(command, spec, arguments)
+        if arguments.check:
+            return _check(command, spec, arguments)
     except ValidationError as error:
         return _refuse(spec_errors(error), arguments)
     except EngineError as error:
@@ -226,9 +230,22 @@ def _tell(command: Command, spec: Any, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check(command: Command, spec: Any, arguments: argparse.Namespace) -> int:
+    """Whether the table is what is expected; nothing is written. What does not hold is the input's fault."""
+    told, failed = _load(command.check)(spec, getattr(arguments, f"input:{command.slots[0]}"))
+    if arguments.json:
+        errors = [error.as_dict() for error in failed]
+        print(json.dumps({**told, "errors": errors}, ensure_ascii=False, allow_nan=False, indent=1))
+    else:
+        for line in _load(f"{command.check.split(':')[0]}:lines_of")(told):
+            print(line)
+    _explain(failed)
+    return AT_FAULT if failed else 0
+
+
 def _refuse(errors: list[EngineError], arguments: argparse.Namespace) -> int:
-    """Explain the errors; to a program that asked for an explanation as JSON, as JSON."""
-    if arguments.explain and arguments.json:
+    """Explain the errors; to a program that asked for an answer as JSON, as JSON."""
+    if (arguments.explain or arguments.check) and arguments.json:
         print(json.dumps({"errors": [error.as_dict() for error in errors]}, ensure_ascii=False))
     _explain(errors)
     return AT_FAULT
@@ -257,9 +274,12 @@ def _parser(name: str, command: Command, description: str) -> argparse.ArgumentP
         parser.add_argument("--input", metavar="SLOT=FILE", action="append", default=[], help="an input, any number")
     parser.add_argument("-o", "--out", metavar="OUTDIR", type=Path, help="folder to make: new, or empty")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(explain=False)
+    parser.set_defaults(explain=False, check=False)
     if command.explain:
         _add_explain(parser)
+    if command.check:
+        words = "instead of -o: tell which expectations hold, and measure and write nothing"
+        parser.add_argument("--check", action="store_true", help=words)
     return parser
 
 

@@ -282,7 +282,10 @@ def measured(request: Request, made: Added, asked: bool) -> Added:
 
 
 def add_by_digest(request: Request, project: Project, name: str) -> Added | Job:
-    """A version of what the project holds: a CSV artifact is read through, other tables and files are taken unread."""
+    """A version of what the project holds: a CSV artifact is read through, other tables and files are taken unread.
+
+    Where the dataset expects something, the table of a list of files is checked meanwhile.
+    """
     body = checked(VersionBody, request.data)
     if "files" in body:
         files = [(file["path"], file["digest"], file["media_type"]) for file in body["files"]]

@@ -1,4 +1,4 @@
-"""The engine's command line under limits, for one short question of a page. Standard library only, no Django.
+"""The engine's command line under limits, for one short question of a page or a push. Standard library only, no Django.
 
 Started as `python -I bounded_child.py SECONDS MEMORY_BYTES FILE_BYTES WORDS...` with an environment built from nothing.
 Whatever becomes of the process that started it, this one ends by itself: the alarm is the kernel's.
@@ -10,6 +10,7 @@ import resource
 import runpy
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -24,10 +25,16 @@ def bind(seconds: int, memory: int, written: int) -> None:
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_FSIZE, written),
-        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_NOFILE, 1024),  # keys that must be unique lie in 64 files each, beyond two million
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(kind, (most, most))
+        hard = resource.getrlimit(kind)[1]  # which may be lower already
+        # A second more of the processor, or the limit would kill as the kernel does where memory runs out.
+        bound = most + (kind == resource.RLIMIT_CPU)
+        bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        resource.setrlimit(kind, (min(most, bound), bound))
+    with suppress(OSError):  # where memory runs out, this process goes, and not the one that answers requests
+        Path("/proc/self/oom_score_adj").write_text("1000")
     os.nice(10)  # a page that is asked for goes before one that is looked ahead for
 
 

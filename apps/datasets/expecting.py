@@ -1,12 +1,14 @@
 """What every new version of a dataset must hold, and how a job comes to check it.
 
 A dataset keeps its expectations; a job that registers in it gets them into its spec when it is submitted, so its record
-says what was checked. Then a version comes only of a job that checked, see `require_checked`.
+says what was checked. Then a version comes only of a job that checked, or of a table that was checked while somebody
+waited (checking.py), see `require_checked`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
@@ -16,6 +18,7 @@ from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.audit import services as audit
+from apps.datasets.manifest import VersionFile, main_table
 from apps.datasets.models import Dataset
 from apps.errors import Conflict, Invalid
 from apps.jobs.specs import parse_model
@@ -94,10 +97,50 @@ def with_expectations(project: Project, name: str, spec: BaseModel) -> BaseModel
     return spec.model_copy(update=changes) if changes else spec
 
 
-def require_checked(dataset: Dataset, job_id: int | None) -> None:
-    """Raise Conflict for a version that no job has checked, of a dataset that demands it."""
-    if job_id is None and demands(dataset):
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A table that keeps these expectations, as the dataset has them, but for `unmet` that only warn.
+
+    `warnings` are sentences on those, and on how the table was read.
+    """
+
+    digest: str
+    media_type: str
+    expectations: Sequence[Mapping[str, Any]]
+    unmet: int = 0
+    warnings: Sequence[str] = ()
+
+    def is_of(self, files: Iterable[VersionFile]) -> bool:
+        """Whether this is the main table of these files, read so."""
+        table = main_table(files)
+        return table is not None and (table[1].digest, table[2]) == (self.digest, self.media_type)
+
+
+def require_checked(
+    dataset: Dataset, job_id: int | None, checked: Checked | None = None, files: Iterable[VersionFile] = ()
+) -> None:
+    """Raise Conflict for a version that nothing has checked, of a dataset that demands it; the dataset's row is locked.
+
+    What was checked while somebody waited counts if it is what the dataset expects now.
+    """
+    if job_id is not None or not demands(dataset):
+        return
+    if checked is None or not checked.is_of(files):
         raise unchecked(dataset, "dataset")
+    if list(checked.expectations) != list(dataset.expectations):
+        raise Conflict(
+            f"What {dataset.name} expects was changed while this was checked.",
+            code="expectations_changed",
+            field="dataset",
+            hint="Send or push it again: it is checked against what is expected now.",
+        )
+
+
+WAY_OUT = (
+    "Upload the table to this dataset, by its page or by REST; or give the digest of one that was pushed "
+    "(git lfs ls-files --long) to a job of the kind profile that registers here. It makes the version if all "
+    "holds; then git pull --rebase."
+)
 
 
 def unchecked(dataset: Dataset, field: str) -> Conflict:
@@ -105,9 +148,5 @@ def unchecked(dataset: Dataset, field: str) -> Conflict:
         f"The dataset {dataset.name} takes only versions that a job has checked.",
         code="expectations_unchecked",
         field=field,
-        hint=(
-            "Upload the table to this dataset, by its page or by REST; or give the digest of one that was pushed "
-            "(git lfs ls-files --long) to a job of the kind profile that registers here. It makes the version if all "
-            "holds; then git pull --rebase."
-        ),
+        hint=WAY_OUT,
     )

@@ -25,6 +25,7 @@ from apps.artifacts.intake import About, Intake, Mode, Taken, changed, opened
 from apps.artifacts.local import LocalStore
 from apps.artifacts.many import Stored, batches, hold_many, not_whole_among
 from apps.artifacts.store import CHUNK, Store, store
+from apps.datasets.checking import check_expected
 from apps.datasets.image_heads import SUFFIXES, image_head
 from apps.datasets.images import Images, described
 from apps.datasets.manifest import digests_in, type_of_files, type_of_path
@@ -111,6 +112,7 @@ def ingest(
         seen = scan.seen | fresh
         stored = [stored_of(one.path, seen[one.path]) for one in scan.files] + ([table] if table else [])
         rows = [(one.name, one, one.media_type) for one in stored]
+        checked = check_expected(project, dataset_name, rows)
         with transaction.atomic():
             cited = cited_by_newest(project, dataset_name) if scan.seen else set()
             came = [one for one in stored if one.name in fresh or one.digest not in cited]  # what was read may heal
@@ -125,6 +127,7 @@ def ingest(
                 script="ingest",
                 params={"images": done.images.params} if done.images else {},
                 note=note,
+                checked=checked,
             )
             if done.is_new:
                 measure_added(actor=actor, version=done.version)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
 from typing import Protocol
@@ -173,6 +173,11 @@ def type_of_files(files: Sequence[VersionFile]) -> str:
         return files[0][2]
     tables = {kind for kind in {kind for _, _, kind in files} if is_table(kind)}
     return min(((path, kind) for path, _, kind in files if kind in tables), default=("", UNKNOWN))[1]
+
+
+def main_table(files: Iterable[VersionFile]) -> VersionFile | None:
+    """The first table in the order of paths, which is what jobs take."""
+    return min((file for file in files if is_table(file[2])), key=lambda file: file[0], default=None)
 
 
 def csv_type(dialect: Dialect) -> str:

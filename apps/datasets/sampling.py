@@ -1,23 +1,17 @@
 """What cleaning would change on the first rows of a table: the engine itself is asked, in a child process with limits.
 
-The web process imports no engine. It copies the head of the table into a file that has no name, starts the engine's
-command line on it with an environment built from nothing, and reads one JSON document. docs/adr/0008 says why here.
+It copies the head of the table into a file that has no name, has the engine's command line look at it (bounded.py),
+and reads one JSON document. docs/adr/0008 says why here.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
@@ -29,23 +23,20 @@ from apps.artifacts.models import Artifact
 from apps.artifacts.services import Damaged
 from apps.artifacts.store import store
 from apps.canonical import digest_of
+from apps.datasets import bounded
 from apps.jobs.specs import spec_text
 from deepseek.clean.spec import CleanSpec
-
-log = logging.getLogger(__name__)
 
 ROWS = 2000
 HEAD_BYTES = 16 * 2**20  # of a table, at most
 INDEX_BYTES = 8 * 2**20  # at the end of a Parquet file, at most
 SECONDS = 15
 MEMORY_BYTES = 3 * 2**30  # of addresses: libraries reserve far more than they touch
-ANSWER_BYTES = 16 * 2**20
 AT_ONCE = 2  # children of this process
 WAITS_SECONDS = 4.0
 KEPT_SECONDS = 600
 KEPT_BYTES = 1 << 20  # of an answer; a larger one is asked for anew
 MAGIC = b"PAR1"
-CHILD = Path(__file__).with_name("bounded_child.py")
 
 cache = ConnectionProxy(caches, "samples")  # this process's own: the shared one holds locks and rate limits
 slots = threading.BoundedSemaphore(AT_ONCE)
@@ -125,71 +116,21 @@ def index_size(table: Artifact) -> int:
 
 def run_child(table: IO[bytes], spec: str, rows: int, second: IO[bytes] | None = None) -> Told:
     """Ask the engine's command line; the child has ended when this returns, whatever happened."""
-    limits = (SECONDS, MEMORY_BYTES, HEAD_BYTES + INDEX_BYTES)
-    words = ["clean", f"/dev/fd/{table.fileno()}", "--explain", "--json", "--spec", "/dev/stdin"]
+    words = ["clean", bounded.path_of(table), "--explain", "--json", "--spec", "/dev/stdin"]
     words += ["--sample", str(rows), "--head-bytes", str(HEAD_BYTES)]
-    words += ["--join", f"/dev/fd/{second.fileno()}"] if second else []
-    child = subprocess.Popen(
-        [sys.executable, "-I", str(CHILD), *map(str, limits), *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=(table.fileno(), *([second.fileno()] if second else [])),
-        cwd="/",
-        env=environment(),
-        start_new_session=True,
-    )
-    try:
-        out, said = child.communicate(spec.encode(), timeout=SECONDS + 1)
-    except subprocess.TimeoutExpired:
-        return too_long()
-    finally:
-        end(child)
-    return told_by(child.returncode, out, said)
-
-
-def environment() -> dict[str, str]:
-    """Built from nothing: no secret of the web process, no proxy gets through; one thread, and nothing to write to."""
-    return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "HOME": "/nonexistent",
-        "TMPDIR": str(settings.FILE_UPLOAD_TEMP_DIR),
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "ARROW_DEFAULT_MEMORY_POOL": "system",
-        **{name: os.environ[name] for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in os.environ},
-    }
-
-
-def end(child: subprocess.Popen[bytes]) -> None:
-    """KILL its whole group and reap it; harmless when it has ended by itself."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    for pipe in (child.stdin, child.stdout, child.stderr):
-        if pipe is not None:
-            with suppress(BrokenPipeError):
-                pipe.close()
-
-
-def told_by(code: int, out: bytes, said: bytes) -> Told:
-    """What the child's exit and its answer mean."""
-    if code in (-signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL):
-        return too_long()
-    try:
-        answer = json.loads(out) if len(out) <= ANSWER_BYTES else None
-    except ValueError:
-        answer = None
-    if code == 0 and isinstance(answer, dict):
-        return Told(answer, size=len(out))
-    if code == 2 and isinstance(answer, dict) and answer.get("errors"):
-        return Told(errors=answer["errors"], size=len(out))
-    lines = said.decode(errors="replace").strip().splitlines()
-    log.warning("the engine gave no sample (exit %s): %s", code, " ".join(lines[-3:])[:500])
-    if any("MemoryError" in line for line in lines):
-        return Told(note=_("The first rows take more memory than a look ahead may have. The job itself may take more."))
-    return Told(note=_("The engine could not look at the table on this machine; the log of the web process says why."))
+    words += ["--join", bounded.path_of(second)] if second else []
+    limits = bounded.Limits(SECONDS, MEMORY_BYTES, HEAD_BYTES + INDEX_BYTES)
+    answer = bounded.ask(words, spec, table, *([second] if second else []), limits=limits)
+    match answer.fault:
+        case bounded.Fault.TIME:
+            return too_long()
+        case bounded.Fault.MEMORY:
+            note = _("The first rows take more memory than a look ahead may have. The job itself may take more.")
+            return Told(note=note)
+        case bounded.Fault.FAILED:
+            note = _("The engine could not look at the table on this machine; the log of the web process says why.")
+            return Told(note=note)
+    return Told(answer.document, answer.errors, size=answer.size)
 
 
 def too_long() -> Told:

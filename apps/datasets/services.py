@@ -17,10 +17,11 @@ from apps.artifacts.many import insert, not_held_among
 from apps.artifacts.models import Artifact
 from apps.artifacts.services import usable
 from apps.audit import services as audit
-from apps.canonical import sha256_hex
+from apps.canonical import digest_of, sha256_hex
+from apps.datasets.checking import check_expected
 from apps.datasets.commits import record_commit
 from apps.datasets.deletion import restore
-from apps.datasets.expecting import require_checked
+from apps.datasets.expecting import Checked, require_checked
 from apps.datasets.inspection import Inspection, inspect_csv
 from apps.datasets.manifest import (
     Bytes,
@@ -95,12 +96,13 @@ def add_version(
     note: str = "",
     rows_from: RowsFrom | None = None,
     has_commit: bool = False,
+    checked: Checked | None = None,
 ) -> tuple[DatasetVersion, bool]:
     """Add the version that these files make, or find it: the digest of the manifest is its name.
 
-    Returns it and whether it is new. `has_commit`: the caller brings the commit of it, else one is made. Numbers
-    have no gaps and none is given twice: the dataset's row is locked while the next one is taken. Raises
-    Invalid for files of nonsense or bytes that the project does not hold.
+    Returns it and whether it is new. `has_commit`: the caller brings the commit of it, else one is made. `checked`:
+    what check_expected has found. Numbers have no gaps and none is given twice: the dataset's row is locked while the
+    next one is taken. Raises Invalid for files of nonsense or bytes that the project does not hold.
     """
     policy.require(actor, "dataset.add_version", dataset)
     text = manifest_text(files)
@@ -111,14 +113,14 @@ def add_version(
         locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
         existing = DatasetVersion.objects.select_related("dataset").filter(dataset=locked, digest=digest).first()
         if existing is not None and existing.deleted_at is not None:
-            require_checked(locked, job_id)
+            require_checked(locked, job_id, checked, files)
             restore(actor, existing, list(files), quality)
             if not has_commit:
                 record_commit(existing)
             return existing, True
         if existing is not None:
             return existing, False
-        require_checked(locked, job_id)
+        require_checked(locked, job_id, checked, files)
         number = locked.versions_count + 1
         Dataset.objects.filter(pk=locked.pk).update(versions_count=number, touched_at=timezone.now())
         version = DatasetVersion.objects.create(
@@ -145,7 +147,7 @@ def add_version(
             action="dataset.add_version",
             obj=version,
             after={"dataset": locked.name, "number": number, "rows": rows, "script": script, "job": job_id},
-            digests={"manifest": digest},
+            digests={"manifest": digest, **({"expectations": digest_of(checked.expectations)} if checked else {})},
         )
         if not has_commit:
             record_commit(version)
@@ -216,8 +218,8 @@ def add_files(
 ) -> tuple[DatasetVersion, bool]:
     """A version of artifacts that the project holds: (path, digest, media type or "" for what the path suggests).
 
-    The bytes are not read, so rows and columns stay unknown until a job measures them. Makes the dataset if the
-    project has none. Raises Invalid naming the file that is wrong.
+    Rows and columns stay unknown until a job measures them; what the dataset expects is checked at once. Makes the
+    dataset if the project has none. Raises Invalid naming the file that is wrong, and what check_expected raises.
     """
     policy.require(actor, "dataset.add_version", project)
     check_name(dataset_name)
@@ -225,6 +227,7 @@ def add_files(
     check_held(project.pk, [held.get(digest, Artifact(digest=digest)) for _, digest, _ in files])
     rows = [(path, held[digest], media_type or type_of_path(path)) for path, digest, media_type in files]
     check_files(rows)
+    checked = check_expected(project, dataset_name, rows)
     with transaction.atomic():
         return add_version(
             actor=actor,
@@ -236,6 +239,7 @@ def add_files(
             script="register",
             params={},
             note=note,
+            checked=checked,
         )
 
 

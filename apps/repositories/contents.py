@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ from apps.datasets.manifest import (
     check_path,
     csv_type,
     dialect_of,
-    is_table,
+    main_table,
     type_of_files,
     type_of_path,
 )
@@ -255,8 +255,3 @@ def look_into(contents: Contents, last: Commit | None) -> None:
         contents.rows, contents.columns = found.rows, found.columns
     except PlaneError as error:
         contents.warnings.append(f"Warning: {path}: {error.message} Its rows stay unknown. {error.hint or ''}")
-
-
-def main_table(files: Iterable[VersionFile]) -> VersionFile | None:
-    """The first table in the order of paths, which is what jobs take."""
-    return next((file for file in sorted(files, key=lambda each: each[0]) if is_table(file[2])), None)

@@ -149,7 +149,12 @@ def judged(asked: bytes, decide: Decide) -> tuple[bool, list[str]]:
 
 
 def error_lines(error: PlaneError) -> list[str]:
-    return [line for row in error.errors for line in (row["message"], row["hint"]) if line]
+    """Every message; a hint that several have once, behind the last of them."""
+    lines: list[str] = []
+    for row in reversed(error.errors):
+        hint = row["hint"] if row["hint"] not in lines else None
+        lines[:0] = [line for line in (row["message"], hint) if line]
+    return lines
 
 
 def said(descriptor: int, accepted: bool, lines: list[str]) -> None:

@@ -18,6 +18,8 @@ from apps.artifacts.models import Artifact
 from apps.artifacts.services import store_file
 from apps.audit import services as audit
 from apps.audit.models import Result
+from apps.datasets.checking import check_expected
+from apps.datasets.expecting import Checked
 from apps.datasets.manifest import check_path
 from apps.datasets.measuring import measure_added
 from apps.datasets.models import Dataset, DatasetVersion
@@ -85,6 +87,7 @@ def taken(place: Asked, commands: Sequence[Any], objects: Objects, put: list[Art
     check_line(place, last, move, objects)
     contents = contents_of(place, last, move, objects, put)
     check_locks(place, contents)
+    checked = check_expected(place.project, place.name, contents.files)
     head = objects.head(move.new)
     pack = objects.pack()
     kept = store_file(actor=place.actor, project=place.project, path=pack, media_type=PACK) if pack else None
@@ -104,6 +107,7 @@ def taken(place: Asked, commands: Sequence[Any], objects: Objects, put: list[Art
             params={"commit": move.new, "author": head.author[:200], "branch": "main"},
             note=head.message[:NOTE_LIMIT],
             has_commit=True,
+            checked=checked,
         )
         commit = Commit.objects.create(
             dataset=dataset,
@@ -118,7 +122,8 @@ def taken(place: Asked, commands: Sequence[Any], objects: Objects, put: list[Art
         record_push(place.actor, dataset, commit, version, head, move, is_new)
         if is_new:
             measure_added(actor=place.actor, version=version)
-    return Accepted(version, [told_of(version, is_new, len(contents.files)), *contents.warnings])
+    told = [told_of(version, is_new, len(contents.files)), *contents.warnings]
+    return Accepted(version, [*told, *(told_of_check(checked) if checked else [])])
 
 
 def require_still(dataset: Dataset, last: Commit | None) -> None:
@@ -156,6 +161,11 @@ def told_of(version: DatasetVersion, is_new: bool, files: int) -> str:
     rows = f", {version.rows:,} rows" if version.rows is not None else ""
     many = f"{files:,} files" if files != 1 else "1 file"
     return f"{version}: {many}{rows}" if is_new else f"These files are {version} already; no version was added."
+
+
+def told_of_check(checked: Checked) -> list[str]:
+    among = len(checked.expectations)
+    return [f"{among - checked.unmet} of {among} expectations hold.", *(f"Warning: {one}" for one in checked.warnings)]
 
 
 # -- locks ----------------------------------------------------------------------------------------------------------

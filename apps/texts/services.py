@@ -46,6 +46,7 @@ SERVICES = (
     _("A {0} {1} cannot become {2}."),
     _("Add a version to it, or choose another name."),
     _("Add one: git add table.csv."),
+    _("Add the table: CSV, Parquet, JSON lines or Arrow."),
     _("Administrators work in no project: remove the memberships first, or use another account."),
     _("Administrators work in no project: use another account."),
     _("An administrator's password is reset by the operator of the machine."),
@@ -56,6 +57,7 @@ SERVICES = (
     _("An experiment needs a name."),
     _("An input comes from one place: a digest, a step's slot or a job's slot."),
     _("Another push to {0} is being received."),
+    _("Another table is checked at this moment."),
     _("Ask an administrator."),
     _("Ask anew, on the facts as they are."),
     _("Ask anew."),
@@ -381,6 +383,7 @@ SERVICES = (
     _("Send large files by LFS (git lfs track), or in several pushes. GIT_SECONDS sets this limit."),
     _("Send one JSON value in UTF-8, nested less than 200 deep, without NaN and repeated names."),
     _("Send one."),
+    _("Send or push it again: it is checked against what is expected now."),
     _("Send supersede: true to make its next revision, or choose another name."),
     _("Send the bytes of the file as the body."),
     _("Send them (git lfs push --all origin main), then push again."),
@@ -445,6 +448,17 @@ SERVICES = (
     _("The database takes no writes; nothing was changed."),
     _("The database was busy for too long; nothing was written."),
     _("The dataset {0} takes only versions that a job has checked."),
+    _(
+        "The dataset {0} takes only versions that a job has checked: the engine could not check {1} on this host, and the log of the web process says why."
+    ),
+    _("The dataset {0} takes only versions that a job has checked: to check {1} takes more than {2} of memory."),
+    _(
+        "The dataset {0} takes only versions that a job has checked: to check {1} took longer than {2} s, and was stopped."
+    ),
+    _(
+        "The dataset {0} takes only versions that a job has checked: {1} has {2} bytes, and only up to {3} bytes are checked while you wait."
+    ),
+    _("The dataset {0} takes only versions that were checked, and none of these files is a table."),
     _("The deadline has passed: {0}. The approval is expired."),
     _("The delimiter cannot be told: it may be any of {0}."),
     _("The disk is full; nothing was written."),
@@ -636,6 +650,7 @@ SERVICES = (
     _("Wait for them, or run again from one of them."),
     _("What the job says of the version is not what it wrote."),
     _("What was asked for is not what stands now: {0}{1}. The approval is void."),
+    _("What {0} expects was changed while this was checked."),
     _("With those of {0} there are {1} expectations."),
     _("With those that were told before there are {0} facets."),
     _("Withdraw the request, or wait for the decision."),
@@ -683,6 +698,7 @@ SERVICES = (
     _("{0} cannot be a role."),
     _("{0} cannot be a tag."),
     _("{0} cannot be an id."),
+    _("{0} cannot be checked, for it cannot be read."),
     _("{0} cannot be read: {1}."),
     _("{0} cannot be the key of a tag."),
     _("{0} cannot be the name of a dataset."),
@@ -752,6 +768,7 @@ SERVICES = (
     _("{0} is not an encoding that can be read."),
     _("{0} is not disabled."),
     _("{0} is not for this address."),
+    _("{0} is not what {1} expects: {2}."),
     _("{0} is nothing that can be held."),
     _("{0} is nothing to group by."),
     _("{0} is out of range."),

@@ -68,9 +68,8 @@ class Keys:
 
     def _spill(self) -> None:
         if not self.files:
-            folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="keys-"))
-            for _ in range(PARTITIONS):
-                part = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  the stack's
+            for _ in range(PARTITIONS):  # without a name: nothing is left, whatever ends this process
+                part = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  the stack's
                 self.files.append(self.stack.enter_context(part))
         if not self.pending:
             return

@@ -172,15 +172,21 @@ class _Check:
             self.found.first = [{"row": row + 1, "value": HIDDEN if self.hidden else text} for row, text in first]
 
 
+def failures(results: Sequence[dict[str, JSON]]) -> list[EngineError]:
+    """An EngineError ``expectation_failed`` for each error that does not hold, with its first rows; in their order."""
+    return [_failure(place, told) for place, told in enumerate(results) if told["verdict"] == FAIL]
+
+
 def refuse_failures(results: Sequence[dict[str, JSON]]) -> None:
     """Raise EngineError ``expectation_failed`` for the first error that does not hold, with its first rows."""
     failed = [(place, told) for place, told in enumerate(results) if told["verdict"] == FAIL]
-    if not failed:
-        return
-    place, told = failed[0]
-    more = len(failed) - 1
+    if failed:
+        raise _failure(*failed[0], more=len(failed) - 1)
+
+
+def _failure(place: int, told: dict[str, JSON], more: int = 0) -> EngineError:
     rows = "; ".join(f"row {each['row']:,}: {each['value']}" for each in cast("list[dict[str, Any]]", told["first"]))
-    raise EngineError(
+    return EngineError(
         "expectation_failed",
         _sentence(place + 1, told) + (f" The first: {rows}." if rows else "") + (f" {more} more fail." if more else ""),
         field=f"/expectations/{place}",

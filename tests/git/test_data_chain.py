@@ -148,7 +148,7 @@ def same_by_hand(folder, table: bytes, made: bytes) -> None:
 
 
 def pushed(whole, client, table: bytes) -> None:
-    """A clone of either dataset; one takes a changed table, the other wants it checked by a job."""
+    """A clone of either dataset; one takes a changed table, the other expects something that it does not hold."""
     scheme, _, rest = whole.facts()["address"].partition("://")
     clean = client.clone(f"{scheme}://git:{whole.token}@{rest}/git/demo/wti-clean.git", "wti-clean")
     (made,) = clean.at.glob("*.parquet")
@@ -156,7 +156,7 @@ def pushed(whole, client, table: bytes) -> None:
     clean.write("table.csv", table)
     clean.commit("raw instead")
     said = clean.run("push", status=1)
-    assert "only versions that a job has checked" in said, said
+    assert "(unique Date) does not hold" in said, said
     assert whole.plane.get("/datasets/wti-clean")["versions"] == 1
 
     raw = client.clone(f"{scheme}://git:{whole.token}@{rest}/git/demo/wti.git", "wti")

@@ -13,9 +13,9 @@ TABLE = b"day,close\n" + b"".join(
 
 @pytest.fixture
 def whole(tmp_path_factory, template, services):
-    """A plane with a worker and a dispatcher."""
+    """A plane with a worker and a dispatcher, to whose jobs every check is left."""
     home = tmp_path_factory.mktemp("whole") / "home"
-    running = begun(home, template, services, parts="web,worker,dispatcher")
+    running = begun(home, template, services, parts="web,worker,dispatcher", CHECK_LIMIT_BYTES="0")
     yield running
     running.kill_everything()
 
@@ -31,7 +31,9 @@ def test_a_table_whose_push_is_refused_comes_by_a_job_that_checks_it(whole, clie
     for day, state in ((b"2026-02-01,-9\n", "failed"), (b"2026-02-01,57\n", "succeeded")):
         clone.write("table.csv", TABLE + day)
         clone.run("commit", "-a", "--amend", "--no-edit")
-        assert "git lfs ls-files --long" in " ".join(clone.run("push", status=1).replace("remote:", "").split())
+        said = " ".join(clone.run("push", status=1).replace("remote:", "").split())
+        assert "only up to 0 bytes are checked while you wait" in said
+        assert "git lfs ls-files --long" in said
         digest = clone.run("lfs", "ls-files", "--long").split()[0]
         into = {"register": {"dataset": "checked"}, "inputs": {"table": {"digest": digest}}}
         job = plane.post("/jobs", {"kind": "profile", "spec": {}, **into})

@@ -169,26 +169,3 @@ def test_a_hook_that_cannot_run_takes_nothing_in(plane, clone):
     assert versions(plane, "unhooked") == 1
     here.run("push")
     assert versions(plane, "unhooked") == 2
-
-
-STORED = """
-import json
-from apps.artifacts.models import Artifact
-from apps.artifacts.store import store
-rows = Artifact.objects.values_list("digest", flat=True)
-print(json.dumps([sorted(rows), sorted(one.digest for one in store().objects())]))
-"""
-
-
-def test_what_the_dataset_expects_refuses_a_push_which_leaves_no_bytes(plane, clone):
-    here = clone("expecting")
-    expected = [{"kind": "not_null", "column": "close"}]
-    plane.plane.call("PUT", "/datasets/expecting/expectations", {"expectations": expected})
-    before = plane.ask(STORED)
-    here.write("notes.txt", b"a plain file, and the pack that brings it\n")
-    here.commit()
-    assert "takes only versions that a job has checked" in here.run("push", status=1)
-    assert plane.ask(STORED) == before
-    plane.plane.call("PUT", "/datasets/expecting/expectations", {"expectations": []})
-    here.run("push")
-    assert versions(plane, "expecting") == 2

@@ -15,8 +15,10 @@ from apps.artifacts.store import store
 from apps.audit.models import AuditRecord
 from apps.canonical import sha256_hex
 from apps.datasets import ingestion
+from apps.datasets.expecting import set_expectations
 from apps.datasets.ingestion import ingest
 from apps.datasets.models import DatasetFile, DatasetVersion
+from apps.datasets.services import create_dataset
 from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.jobs.models import Job
 
@@ -48,6 +50,18 @@ def take(operator, project, folder):
     return lambda path=folder, **more: ingest(
         actor=more.pop("actor", operator), project=project, dataset_name="photos", path=path, **more
     )
+
+
+def test_what_the_dataset_expects_is_checked(actor_for, engineer, project, take):
+    actor = actor_for(engineer)
+    dataset = create_dataset(actor=actor, project=project, name="photos")
+    set_expectations(actor=actor, dataset=dataset, expectations=[{"kind": "range", "column": "y", "maximum": 1}])
+    with pytest.raises(Invalid, match=r"a/one.csv is not what photos expects: range y: <= 1"):
+        take()
+    assert not DatasetVersion.objects.exists()
+    assert not Holding.objects.exists()
+    set_expectations(actor=actor, dataset=dataset, expectations=[{"kind": "range", "column": "y", "maximum": 2}])
+    assert take().is_new
 
 
 @pytest.mark.parametrize("mode", ["copy", "link"])

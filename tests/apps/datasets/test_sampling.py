@@ -10,7 +10,7 @@ import pytest
 
 from apps.artifacts.services import Damaged
 from apps.artifacts.store import store
-from apps.datasets import sampling
+from apps.datasets import bounded, sampling
 from deepseek.clean.spec import CleanSpec
 
 CSV = b"day,close\n1,57.3\n2,\n3,58.1\n"
@@ -72,9 +72,9 @@ def test_a_child_that_takes_too_long_is_ended(held, monkeypatch, tmp_path, uploa
     slow = tmp_path / "slow.py"
     slow.write_text("import time\ntime.sleep(600)\n")
     started = []
-    popen = sampling.subprocess.Popen
-    monkeypatch.setattr(sampling.subprocess, "Popen", lambda *w, **m: started.append(popen(*w, **m)) or started[-1])
-    monkeypatch.setattr(sampling, "CHILD", slow)
+    popen = bounded.subprocess.Popen
+    monkeypatch.setattr(bounded.subprocess, "Popen", lambda *w, **m: started.append(popen(*w, **m)) or started[-1])
+    monkeypatch.setattr(bounded, "CHILD", slow)
     monkeypatch.setattr(sampling, "SECONDS", 0)
     assert "was stopped" in sampling.ask(held(CSV), CleanSpec()).note
     assert started[0].returncode == -signal.SIGKILL
@@ -84,7 +84,7 @@ def test_a_child_that_takes_too_long_is_ended(held, monkeypatch, tmp_path, uploa
 def test_the_child_ends_by_itself_where_nobody_waits_for_it(tmp_path):
     os.mkfifo(tmp_path / "never")
     words = ["1", str(sampling.MEMORY_BYTES), "1000000", "clean", str(tmp_path / "never"), "--explain"]
-    child = subprocess.run([sys.executable, "-I", str(sampling.CHILD), *words], env=sampling.environment(), check=False)
+    child = subprocess.run([sys.executable, "-I", str(bounded.CHILD), *words], env=bounded.environment(), check=False)
     assert child.returncode == -signal.SIGALRM
 
 
@@ -110,4 +110,4 @@ def test_bytes_that_are_lost_are_named(held):
 
 def test_the_child_sees_nothing_of_our_environment(monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "x")
-    assert not {"SECRET_KEY", "PLANE_HOME", "PYTHONPATH"} & sampling.environment().keys()
+    assert not {"SECRET_KEY", "PLANE_HOME", "PYTHONPATH"} & bounded.environment().keys()

@@ -83,14 +83,14 @@ def test_the_same_expectation_stands_there_once(actor, project, dataset, held):
     assert submit_job(actor=actor, project=project, asked=asked)[0].spec.count('"kind":') == 2
 
 
-def test_bytes_that_no_job_has_checked_become_no_version(actor, project, dataset, held):
+def test_bytes_that_nothing_has_checked_become_no_version(actor, project, dataset, held):
     set_expectations(actor=actor, dataset=dataset, expectations=[RANGE])
-    artifact = held()
+    files = [("t.txt", held().pk, "text/plain")]
     with pytest.raises(Conflict) as refused:
-        add_files(actor=actor, project=project, dataset_name="wti-daily", files=[("t.csv", artifact.pk, "text/csv")])
+        add_files(actor=actor, project=project, dataset_name="wti-daily", files=files)
     assert refused.value.code == "expectations_unchecked"
     set_expectations(actor=actor, dataset=dataset, expectations=[{**RANGE, "severity": "warning"}])
-    add_files(actor=actor, project=project, dataset_name="wti-daily", files=[("t.csv", artifact.pk, "text/csv")])
+    add_files(actor=actor, project=project, dataset_name="wti-daily", files=files)
 
 
 def test_over_rest(api, engineer, viewer, dataset):

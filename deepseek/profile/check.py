@@ -1,0 +1,45 @@
+"""Check what is expected of a table, and measure nothing: for who waits for the answer, as a push does."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from deepseek.clean.expectations import check, failures, warnings_of
+from deepseek.clean.reading import open_table
+from deepseek.job import JSON, EngineError
+from deepseek.profile.spec import ProfileSpec
+
+SCHEMA = "plane/expectation-check/v1"
+TOLD = ("kind", "text", "columns", "severity", "verdict", "broken", "of", "first", "problem")
+
+
+def check_table(spec: ProfileSpec, path: Path) -> tuple[dict[str, JSON], list[EngineError]]:
+    """What becomes of each expectation on the table at `path`, as JSON; and the errors that do not hold.
+
+    None of these where `on_failure` is report. Memory is bounded as in `run`; what is put aside lies in files without
+    a name. Raises EngineError for whatever is wrong with the file, as `run` does.
+    """
+    try:
+        source = open_table(path, spec.csv, Path(tempfile.gettempdir()), nested=True)
+        results = check(source.batches, spec.expectations)
+    except EngineError as error:
+        if isinstance(error.__cause__, MemoryError):  # of a bound that the caller set: the file may be whole
+            raise error.__cause__ from error
+        raise
+    told: dict[str, JSON] = {
+        "schema": SCHEMA,
+        "rows": source.rows,
+        "expectations": [{name: one[name] for name in TOLD} for one in results],
+        "warnings": [*source.notes, *warnings_of(results)],
+    }
+    return told, failures(results) if spec.on_failure == "fail" else []
+
+
+def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
+    """The document for a person at a terminal."""
+    yield f"checked {told['rows']:,} rows; nothing was written"
+    for one in told["expectations"]:
+        yield f"{one['verdict']}: {one['text']}"
+    for warning in told["warnings"]:
+        yield f"warning: {warning}"
