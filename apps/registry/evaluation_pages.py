@@ -157,7 +157,8 @@ def evaluations_context(actor: Actor, version: ModelVersion, query: Mapping[str,
     """The tab of a version: what gates say, its evaluations, and one of them whole."""
     gates = gates_of(version.model_id)
     found = in_order(reads.evaluations_of(actor, version))
-    sets = reads.sets_for(actor, version.model, version, gates)
+    sets, gated = reads.sets_for(actor, version.model, version, gates), {gate.set_id for gate in gates}
+    sets.sort(key=lambda one: one.pk not in gated)  # first what decides; of a client's version any set may fit
     asked = query.get("evaluation", "")
     chosen = next((one for one in found if str(one.pk) == asked), next(iter(found), None))
     return {
