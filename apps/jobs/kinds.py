@@ -173,7 +173,7 @@ KINDS: dict[str, JobKind] = {
         doc=_("Measures predictions that were made elsewhere, row by row, on a table. The model itself is not run."),
         spec=PredictionsSpec,
         queue="cpu",
-        inputs=("predictions", "table"),
+        inputs=("table", "predictions"),
         outputs=("evaluation", "rows", "replicates"),
         registers=("evaluation", "version"),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),

@@ -111,6 +111,14 @@ class VersionEvaluationsView(GenericAPIView[Evaluation]):
         if predictions:
             refuse_timing(body)
             job, is_new = submit_predictions(**asked, predictions=predictions, horizon=horizon)
+        elif horizon is not None:
+            raise Invalid(
+                "horizon is given without predictions.",
+                code="horizon_not_taken",
+                field="horizon",
+                limit="a horizon of predictions",
+                hint="Leave it out: what the plane trained says how far it looks ahead.",
+            )
         else:
             variant = body.pop("variant")
             job, is_new = evaluations.submit_evaluation(**asked, variant=variant, timing=body)

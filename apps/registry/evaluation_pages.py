@@ -15,7 +15,7 @@ from apps.registry import evaluation_reads as reads
 from apps.registry.comparison import range_of
 from apps.registry.evaluation_sets import reference
 from apps.registry.models import Evaluation, EvaluationSet, Gate, Model, ModelVersion, ModelVersionQuerySet, Variant
-from apps.registry.predicted import givers_of, sentence_of, words_of
+from apps.registry.predicted import giver_of, sentence_of, words_of_two
 from apps.registry.states import GATE_COLOURS, LET_THROUGH, PRODUCTION
 from apps.registry.verdicts import Judged, Known, gates_of, judge, refusal
 from deepseek.evaluate.spec import METRICS, EvaluateSpec, metrics_of
@@ -204,7 +204,9 @@ def judged_row(version: ModelVersion, one: Judged) -> dict[str, Any]:
         "ref": reference(gate.set),
         "said": said,
         "against": one.against,
-        "predicted": words_of(", ".join(by)) if (by := givers_of((one.candidate, one.baseline))) else "",
+        "predicted": words_of_two(
+            giver_of(one.candidate), giver_of(one.baseline), one.against.number if one.against else None
+        ),
         "state": GATE_COLOURS.get(one.state, "failed"),
         "word": one.word,
         "blocks": one.state not in LET_THROUGH,

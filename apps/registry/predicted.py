@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from django.utils.translation import gettext as _
 
 from apps.registry.models import Evaluation
@@ -16,9 +14,15 @@ def words_of(name: str) -> str:
     return _("By predictions that %(name)s gave; the plane did not run the model.") % {"name": name}
 
 
-def givers_of(evaluations: Iterable[Evaluation | None]) -> list[str]:
-    """Who gave those of them that are of predictions, each once."""
-    return list(dict.fromkeys(one.created_by for one in evaluations if one is not None and one.by_predictions))
+def words_of_two(candidate: str, baseline: str, against: int | None) -> str:
+    """The same of the two sides that a gate compares: who gave the predictions of each, or "", and the number of the
+    version that is the baseline."""
+    other = f"v{against}{_(': ')}{words_of(baseline)}" if baseline else ""
+    return " ".join(filter(None, (words_of(candidate) if candidate else "", other)))
+
+
+def giver_of(one: Evaluation | None) -> str:
+    return one.created_by if one is not None and one.by_predictions else ""
 
 
 def sentence_of(one: Evaluation) -> str:

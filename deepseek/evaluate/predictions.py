@@ -19,7 +19,7 @@ from deepseek.clean.tables import read_as_is, unknown_column
 from deepseek.evaluate.examples import MOST_LEFT_OUT
 from deepseek.evaluate.measures import Outputs, Target
 from deepseek.job import EngineError
-from deepseek.train.columns import Labels, is_number, numbers, read_labels, read_number
+from deepseek.train.columns import MOST_CLASSES, Labels, is_number, numbers, read_labels, read_number
 from deepseek.train.spec import TrainSpec
 
 T = TypeVar("T")
@@ -98,6 +98,15 @@ def classes_of(table: pa.Table, labels: Labels, kind: pa.DataType) -> Prediction
             hint="Give a column p_<class> for every class, or none at all.",
         )
     classes = _ordered({*labels.names, *told}, kind)
+    if len(classes) > MOST_CLASSES:
+        raise EngineError(
+            "too_many_classes",
+            f"There are probabilities of {len(told):,} classes.",
+            field=SLOT,
+            value=str(len(told)),
+            limit=f"{MOST_CLASSES} classes",
+            hint="Leave the columns p_<class> out: accuracy, precision, recall and F1 need none.",
+        )
     there = _there(table, [PREDICTION, *shares])
     if pa.types.is_floating(table.column(PREDICTION).type):
         _numbers(table, PREDICTION, there)

@@ -9,6 +9,7 @@ BatchSize = Annotated[int, Field(ge=1, le=4096)]
 Place = Annotated[int, Field(ge=1, le=1000)]
 
 MOST_SLICES = 12  # columns
+FARTHEST = 4096  # rows that a forecast looks ahead
 TIMED = ("batches", "runs", "threads", "horizon")
 """Fields that leave the figures as they are, or that follow from the model: two models may differ in them."""
 
@@ -99,7 +100,7 @@ class EvaluateSpec(Measures):
     horizon: int | None = Field(
         None,
         ge=1,
-        le=4096,
+        le=FARTHEST,
         title="Horizon",
         description="Rows that a forecast looks ahead; empty: as the model's manifest says.",
         json_schema_extra={"unit": "rows"},
@@ -140,7 +141,7 @@ class PredictionsSpec(Measures):
     horizon: int | None = Field(
         None,
         ge=1,
-        le=4096,
+        le=FARTHEST,
         title="Horizon",
         description="Rows that a forecast looks ahead; only a forecast has it, and it must.",
         json_schema_extra={"unit": "rows"},

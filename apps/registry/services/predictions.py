@@ -22,9 +22,9 @@ from apps.jobs.states import ENDED
 from apps.jobs.submission import InputSpec, Submission
 from apps.registry.evaluation_sets import check_fits, find_set, reference, takes_predictions
 from apps.registry.models import Evaluation, EvaluationSet, ModelVersion
-from apps.registry.services.evaluations import check_document, insert_evaluation
+from apps.registry.services.evaluations import check_document, check_number, insert_evaluation
 from apps.registry.services.versions import JobOutputRow
-from deepseek.evaluate.spec import PredictionsSpec
+from deepseek.evaluate.spec import FARTHEST, PredictionsSpec
 
 KIND = "evaluate_predictions"
 
@@ -69,7 +69,10 @@ def check_takes(version: ModelVersion, on: EvaluationSet, horizon: int | None) -
             hint="Leave predictions out, and name a variant or none.",
         )
     check_fits(version, on)
-    if (on.task == "forecast") == (horizon is not None):
+    if on.task == "forecast" and horizon is not None:
+        check_number("horizon", horizon, 1, FARTHEST)
+        return
+    if on.task != "forecast" and horizon is None:
         return
     if horizon is None:
         raise Invalid(

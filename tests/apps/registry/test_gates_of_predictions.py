@@ -90,7 +90,9 @@ def test_a_gate_on_a_form_asks_for_that_form(candidate, on, gate, measure_predic
     assert states == {"rmse": "pass", "mae": "no_variant", "r2": "baseline_not_evaluated"}
 
 
-def test_one_in_production_is_a_baseline(by_client, registered, approved, on, gate, measure, measure_predictions):
+def test_one_in_production_is_a_baseline(
+    by_client, registered, approved, on, gate, measure, measure_predictions, web, engineer
+):
     first = by_client()
     approved(first)
     gate(first.model, on, margin=0.05)
@@ -100,6 +102,8 @@ def test_one_in_production_is_a_baseline(by_client, registered, approved, on, ga
     assert (judged.state, judged.may_evaluate_baseline) == ("baseline_not_evaluated", True)
     measure_predictions(first, on, 1.0, 0.0)
     assert judge(second)[0].state == "fail"
+    text = text_of(web(engineer).get(f"{M}/2/evaluations"))
+    assert f"v1: {GAVE}" in text
 
 
 # -- pages ----------------------------------------------------------------------------------------------------------
@@ -147,6 +151,7 @@ def test_the_form_stores_the_file_and_queues_the_job(candidate, on, web, enginee
         ({"horizon": "1"}, "e-file", "Choose the file of predictions."),
         ({"horizon": "soon"}, "e-horizon", "A horizon is a whole number of rows."),
         ({}, "e-horizon", "predictions do not say how far they look ahead"),
+        ({"horizon": "4097"}, "e-horizon", "horizon is 4097."),
         ({"set": "nowhere"}, "e-set", "no evaluation set 'nowhere'"),
         ({"horizon": "1", "predictions": b""}, "e-file", "empty"),
     ],
@@ -219,6 +224,7 @@ def test_rest_queues_the_job_and_shows_what_was_given(candidate, on, api, engine
         (2, {"predictions": "0" * 64, "horizon": 1, "runs": 20}, "predictions_alone", "runs"),
         (2, {"predictions": "0" * 64, "horizon": 1, "variant": "fp32"}, "predictions_alone", "variant"),
         (1, {"predictions": "0" * 64, "horizon": 1}, "predictions_not_taken", "predictions"),
+        (1, {"horizon": 1}, "horizon_not_taken", "horizon"),
     ],
 )
 def test_rest_names_what_is_wrong(candidate, api, engineer, version, body, code, field):

@@ -161,6 +161,12 @@ NUMBERS, CLASSES = np.ones(60), ["yes"] * 60
         ({"prediction": [float("nan"), *NUMBERS[1:]]}, {"task": "classification"}, "prediction_not_finite", "nan"),
         ({"prediction": CLASSES, "p_yes": NUMBERS}, {"task": "classification"}, "probability_missing", "p_yes"),
         (
+            {"prediction": CLASSES, "p_yes": NUMBERS, **{f"p_{k}": NUMBERS for k in range(1000)}, "p_no": NUMBERS},
+            {"task": "classification"},
+            "too_many_classes",
+            "1002",
+        ),
+        (
             {"prediction": CLASSES, "p_yes": NUMBERS, "p_no": NUMBERS},
             {"task": "classification"},
             "probability_sum",
