@@ -174,7 +174,7 @@ def evaluations_context(actor: Actor, version: ModelVersion, query: Mapping[str,
 
 def asked_of_predictions(sets: Sequence[EvaluationSet]) -> dict[str, Any]:
     """What the form of predictions tells: the tables to predict, and what the columns look like, by task."""
-    tasks = {one.task: one for one in reversed(sets)}
+    tasks = {one.task for one in sets}
     return {
         "to_predict": [{"ref": reference(one), "row": one} for one in sets[:SETS_TOLD]],
         "examples": [{"task": task, "text": EXAMPLES[task]} for task in sorted(tasks) if task in EXAMPLES],
