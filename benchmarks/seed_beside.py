@@ -210,6 +210,7 @@ class Measured:
     def row(self, on: EvaluationSet, variant: Variant) -> Evaluation:
         return Evaluation(
             set=on,
+            version=variant.version,
             variant=variant,
             job_id=variant.version_id,
             artifact=self.artifact,

@@ -42,6 +42,8 @@ class Command:
     explain: str = ""  # tells what a run would do to its first input, without doing it
     check: str = ""  # tells whether its first input is what the spec expects, and does nothing else
     files: dict[str, tuple[str, str]] = field(default_factory=dict)  # more inputs: flag -> its slot, and a few words
+    run: str = ""  # where the work is done, if not in the folder of that name
+    instead: "tuple[str, Command] | None" = None  # a flag, and what is meant where it is given
 
 
 SCHEDULE = ("init_lr", "max_lr", "warmup_steps", "first_batch", "last_batch")
@@ -53,10 +55,18 @@ from a table to an answer:
   deepseek quantize model -o model-int8
   deepseek compile model -o model-tvm
   deepseek evaluate model other.csv -o evaluation
+  deepseek evaluate --predictions said.csv other.csv -o evaluation --task regression --target COLUMN
   deepseek serve model
 
 exit codes: 0 done; 1 the machine failed; 2 the input, a flag or the spec is at fault; 130, 143 stopped"""
 
+PREDICTED = Command(
+    "measure predictions that were made elsewhere on a table",
+    "deepseek.evaluate.spec:PredictionsSpec",
+    ("table",),
+    files={"predictions": ("predictions", "a CSV or Parquet file with a column prediction, instead of a MODEL_DIR")},
+    run="deepseek.evaluate.predicted:run",
+)
 COMMANDS = {
     "clean": Command(
         "fill missing values of a table and treat its outliers",
@@ -102,10 +112,11 @@ COMMANDS = {
         from_model=True,
     ),
     "evaluate": Command(
-        "measure a model, in any form, on a table that it did not learn from",
+        "measure a model, in any form, on a table that it did not learn from; or predictions of one",
         "deepseek.evaluate.spec:EvaluateSpec",
         ("table",),
         takes_model=True,
+        instead=("--predictions", PREDICTED),
     ),
     "collect": Command(
         "collect records from sites of the hosts that COLLECT_HOSTS names",
@@ -126,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.reconfigure(errors="backslashreplace")  # column names in a locale that lacks their letters
     if not words or words[0] not in COMMANDS:
         return _overview(words)
-    name, command = words[0], COMMANDS[words[0]]
+    name, command = words[0], meant(COMMANDS[words[0]], words[1:])
     report = ConsoleReport()
     try:
         if command.entry:
@@ -146,6 +157,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         report.close()
         print(f"deepseek: internal error: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
+
+
+def meant(command: Command, words: Sequence[str]) -> Command:
+    """The command, or the one that a flag among its words puts in its place."""
+    if command.instead is None:
+        return command
+    flag, other = command.instead
+    return other if any(word.partition("=")[0] == flag for word in words) else command
 
 
 def _stop(number: int, frame: object) -> None:
@@ -203,7 +222,7 @@ def _run(name: str, command: Command, words: list[str], report: ConsoleReport) -
     except EngineError as error:
         return _refuse([error], arguments)
     inputs = _inputs(command, arguments) | _more_inputs(command, arguments)
-    run: Callable[..., Result] = _load(f"deepseek.{name}.run:run")
+    run: Callable[..., Result] = _load(command.run or f"deepseek.{name}.run:run")
     try:
         result = run(spec, inputs=inputs, out=arguments.out, report=report)
     except KeyboardInterrupt:
@@ -257,7 +276,8 @@ def _load(place: str) -> Any:
 
 
 def _parser(name: str, command: Command, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"deepseek {name}", description=description, allow_abbrev=False)
+    more = f"or {command.instead[0]} FILE: {command.instead[1].sentence}" if command.instead else None
+    parser = argparse.ArgumentParser(prog=f"deepseek {name}", description=description, epilog=more, allow_abbrev=False)
     if command.takes_model:
         words = "the folder of a model, as `deepseek train`, `quantize` or `compile` makes it"
         parser.add_argument("model_dir", metavar="MODEL_DIR", type=Path, help=words)

@@ -398,7 +398,7 @@ def evaluation_of(on: EvaluationSet, variant: Variant, job: int) -> Evaluation:
     told |= {"size_bytes": 5, "memory": {"model_bytes": 1, "peak_bytes": 2}, "queries": None, "positive": None}
     files = {"artifact": on.table, "replicates": on.table, "pairing": "p" * 64, "rows": 2, "metrics": [metric]}
     facts = {**files, "document": json.dumps(told), "created_by": "engineer"}
-    return Evaluation.objects.create(set=on, variant=variant, job_id=job, **facts)
+    return Evaluation.objects.create(set=on, version=variant.version, variant=variant, job_id=job, **facts)
 
 
 def model_version_of(model: Model, number: int) -> ModelVersion:

@@ -19,6 +19,7 @@ ENGINE: dict[str, str] = {
     "quantize": "deepseek.quantize.run:run",
     "compile": "deepseek.compile.run:run",
     "evaluate": "deepseek.evaluate.run:run",
+    "evaluate_predictions": "deepseek.evaluate.predicted:run",
     "register": "deepseek.register.run:run",
 }
 
@@ -42,5 +43,6 @@ REGISTER: dict[str, Register] = {
     "quantize": registration.derived_model,
     "compile": registration.derived_model,
     "evaluate": registration.evaluation,
+    "evaluate_predictions": registration.predictions,
     "register": registration.model_version,
 }

@@ -20,6 +20,7 @@ from apps.lineage.services import record_edges
 from apps.registry.registering import MODEL_SLOT, artifact_end, model_edges
 from apps.registry.services import register_version as register_model
 from apps.registry.services.evaluations import register_evaluation
+from apps.registry.services.predictions import register_predictions
 
 Outputs = Sequence[tuple[str, Artifact, str, str, Mapping[str, Any]]]
 
@@ -140,3 +141,14 @@ def evaluation(actor: Actor, job: Job, outputs: Outputs) -> None:
     name = job.register.get("evaluation")
     if name:
         register_evaluation(actor=actor, project=job.project, set_name=name, outputs=outputs, job=job)
+
+
+def predictions(actor: Actor, job: Job, outputs: Outputs) -> None:
+    """The figures become those of the version that `register` names, on the set that it names; without both they stay
+    artifacts. Either way the lineage goes from the predictions and the table to what was measured."""
+    artifacts_only(actor, job, outputs)
+    name, version = job.register.get("evaluation"), job.register.get("version")
+    if name and version:
+        register_predictions(
+            actor=actor, project=job.project, set_name=name, version_key=version, outputs=outputs, job=job
+        )

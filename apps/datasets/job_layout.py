@@ -27,6 +27,11 @@ REGISTERED: dict[str, tuple[Promise, Promise, Promise]] = {
         gettext_lazy("the name of a set, or of one revision of it"),
         gettext_lazy("What decides the figures is then the set's, and they become those of the version. Empty: none."),
     ),
+    "version": (
+        gettext_lazy("Model version"),
+        gettext_lazy("the key of a version that a client registered"),
+        gettext_lazy("The version that the predictions are of; its page fills this in. Empty: none."),
+    ),
     "experiment": (
         gettext_lazy("Experiment"),
         gettext_lazy("an experiment's name"),
@@ -76,6 +81,11 @@ LAYOUTS = {
         rare=frozenset({"/group", "/places", "/positive", "/first_row", "/calibration_bins", "/replicates", "/seed"})
         | frozenset({"/horizon", "/runs", "/threads", "/confidence"}),
         names=("/slices/*/column", "/group"),
+    ),
+    "evaluate_predictions": Layout(
+        rare=frozenset({"/group", "/places", "/positive", "/first_row", "/calibration_bins", "/replicates", "/seed"})
+        | frozenset({"/horizon", "/confidence"}),
+        names=("/slices/*/column", "/group", "/target"),
     ),
     "compile": Layout(rare=frozenset({"/tolerance", "/runs", "/threads", "/seed"})),
 }

@@ -20,7 +20,7 @@ from deepseek.clean.spec import CleanSpec
 from deepseek.collect.spec import CollectSpec
 from deepseek.compile.spec import CompileSpec
 from deepseek.diff.spec import DiffSpec
-from deepseek.evaluate.spec import EvaluateSpec
+from deepseek.evaluate.spec import EvaluateSpec, PredictionsSpec
 from deepseek.noop.spec import NoopSpec
 from deepseek.profile.spec import ProfileSpec
 from deepseek.quantize.spec import QuantizeSpec
@@ -165,6 +165,17 @@ KINDS: dict[str, JobKind] = {
         loads=("model",),
         outputs=("evaluation", "rows", "replicates"),
         registers=("evaluation",),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=3600,
+    ),
+    "evaluate_predictions": JobKind(
+        label=_("Evaluate predictions"),
+        doc=_("Measures predictions that were made elsewhere, row by row, on a table. The model itself is not run."),
+        spec=PredictionsSpec,
+        queue="cpu",
+        inputs=("table", "predictions"),
+        outputs=("evaluation", "rows", "replicates"),
+        registers=("evaluation", "version"),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=3600,
     ),

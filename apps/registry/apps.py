@@ -7,6 +7,7 @@ class RegistryConfig(AppConfig):
     def ready(self) -> None:
         """Jobs know nothing of evaluation sets: what one measures goes into a job's spec through this table."""
         from apps.jobs.submission import COMPLETED
-        from apps.registry.evaluation_sets import completed_spec
+        from apps.registry.evaluation_sets import completed_spec, registered_by_client
 
         COMPLETED["evaluation"] = completed_spec
+        COMPLETED["version"] = registered_by_client

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -15,6 +16,7 @@ from apps import policy
 from apps.accounts.projects import get_project
 from apps.datasets import reads as dataset_reads
 from apps.datasets.requests import checked
+from apps.errors import Invalid
 from apps.jobs.api import whole_job
 from apps.jobs.serializers import JobDetailSerializer
 from apps.registry import evaluation_reads, reads
@@ -34,6 +36,7 @@ from apps.registry.evaluation_serializers import (
 from apps.registry.evaluation_sets import find_set, reference
 from apps.registry.models import Evaluation, EvaluationSet
 from apps.registry.services import evaluations
+from apps.registry.services.predictions import submit_predictions
 from apps.registry.verdicts import gates_of, judge, refusal
 
 ALL = OpenApiParameter("revisions", str, description="all: superseded revisions too.")
@@ -97,16 +100,43 @@ class VersionEvaluationsView(GenericAPIView[Evaluation]):
         responses={200: OpenApiResponse(JobDetailSerializer, "A job does it already."), 201: JobDetailSerializer},
     )
     def post(self, request: Request, project: str, name: str, version: str) -> Response:
-        """Queue the job that measures a variant of this version on a set."""
+        """Queue the job that measures a variant of this version on a set; of a version that a client registered, the
+        predictions that it made on the table of the set."""
         found = found_version(request, project, name, version)
         policy.require(request.actor, "job.submit", found.model)
         body = checked(EvaluateBody, request.data)
-        on, variant = find_set(found.model.project, body.pop("set")), body.pop("variant")
-        job, is_new = evaluations.submit_evaluation(
-            actor=request.actor, version=found, on=on, variant=variant, timing=body
-        )
+        on = find_set(found.model.project, body.pop("set"))
+        asked = {"actor": request.actor, "version": found, "on": on}
+        predictions, horizon = body.pop("predictions"), body.pop("horizon")
+        if predictions:
+            refuse_timing(body)
+            job, is_new = submit_predictions(**asked, predictions=predictions, horizon=horizon)
+        elif horizon is not None:
+            raise Invalid(
+                "horizon is given without predictions.",
+                code="horizon_not_taken",
+                field="horizon",
+                limit="a horizon of predictions",
+                hint="Leave it out: what the plane trained says how far it looks ahead.",
+            )
+        else:
+            variant = body.pop("variant")
+            job, is_new = evaluations.submit_evaluation(**asked, variant=variant, timing=body)
         made = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return Response(whole_job(request, found.model.project, job), status=made)
+
+
+def refuse_timing(body: Mapping[str, Any]) -> None:
+    """Raise Invalid for what is asked of a model that runs: with predictions none does."""
+    for name, value in body.items():
+        if value:
+            raise Invalid(
+                f"{name} is given with predictions, and then no model runs.",
+                code="predictions_alone",
+                field=name,
+                limit="set, predictions, horizon",
+                hint="Leave it out.",
+            )
 
 
 class EvaluationView(APIView):

@@ -14,6 +14,8 @@ from apps.artifacts.models import Artifact
 from apps.datasets.models import DatasetVersion
 from apps.registry.states import GateState
 
+PREDICTIONS = "predictions"  # in the place of a variant's name
+
 
 class EvaluationSetQuerySet(models.QuerySet["EvaluationSet"]):
     def visible_to(self, actor: Actor) -> EvaluationSetQuerySet:
@@ -55,15 +57,22 @@ class EvaluationSet(models.Model):
 class EvaluationQuerySet(models.QuerySet["Evaluation"]):
     def visible_to(self, actor: Actor) -> EvaluationQuerySet:
         """Those of versions that were not deleted."""
-        there = self.filter(variant__version__deleted_at=None)
+        there = self.filter(version__deleted_at=None)
         return there if actor.plane_role else there.filter(set__project_id__in=actor.project_ids)
 
 
 class Evaluation(models.Model):
-    """One variant on one set, as a job measured it."""
+    """One variant of a version on one set, as a job measured it; or predictions that whoever asked for it had made with
+    a version that a client registered, which has no variant that the plane could run."""
 
     set = models.ForeignKey(EvaluationSet, models.PROTECT, related_name="evaluations", db_index=False)
-    variant = models.ForeignKey("registry.Variant", models.PROTECT, related_name="evaluations", db_index=False)
+    version = models.ForeignKey(
+        "registry.ModelVersion", models.PROTECT, related_name="evaluations", db_index=False
+    )  # of the variant, where there is one
+    variant = models.ForeignKey(
+        "registry.Variant", models.PROTECT, null=True, related_name="evaluations", db_index=False
+    )
+    predictions = models.ForeignKey(Artifact, models.PROTECT, null=True, related_name="+")
     job_id = models.BigIntegerField()
     artifact = models.ForeignKey(Artifact, models.PROTECT, related_name="+")  # evaluation.json
     replicates = models.ForeignKey(Artifact, models.PROTECT, related_name="+")
@@ -77,18 +86,36 @@ class Evaluation(models.Model):
     objects = EvaluationQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["variant", "set", "job_id"], name="evaluation_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["variant", "set", "job_id"], name="evaluation_once"),
+            models.UniqueConstraint(
+                fields=["version", "set", "job_id"], condition=Q(variant=None), name="evaluation_by_predictions_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(variant__isnull=False, predictions=None) | Q(variant=None, predictions__isnull=False),
+                name="evaluation_of_a_variant_or_predictions",
+            ),
+        ]
         indexes = [
-            models.Index(fields=["variant", "set", "-id"], name="evaluation_newest"),
+            models.Index(fields=["version", "set", "-id"], name="evaluation_newest"),
             models.Index(fields=["set", "-id"], name="evaluation_by_age"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.variant} on {self.set}"
+        return f"{self.version} {self.form} on {self.set}"
 
     @property
     def project_id(self) -> int:
         return self.set.project_id
+
+    @property
+    def form(self) -> str:
+        """What was measured of the version: the name of a variant, or predictions."""
+        return self.variant.name if self.variant is not None else PREDICTIONS
+
+    @property
+    def by_predictions(self) -> bool:
+        return self.variant_id is None
 
 
 class GateQuerySet(models.QuerySet["Gate"]):

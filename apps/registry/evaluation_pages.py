@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Case, Exists, OuterRef, Q, When
 from django.utils.translation import gettext as _
 
 from apps.actors import Actor
@@ -15,23 +15,34 @@ from apps.registry import evaluation_reads as reads
 from apps.registry.comparison import range_of
 from apps.registry.evaluation_sets import reference
 from apps.registry.models import Evaluation, EvaluationSet, Gate, Model, ModelVersion, ModelVersionQuerySet, Variant
+from apps.registry.predicted import giver_of, sentence_of, words_of_two
 from apps.registry.states import GATE_COLOURS, LET_THROUGH, PRODUCTION
 from apps.registry.verdicts import Judged, Known, gates_of, judge, refusal
 from deepseek.evaluate.spec import METRICS, EvaluateSpec, metrics_of
 
 BARS = 24  # versions and variants that are drawn, the newest; what is in production is drawn beside them
 VERSIONS_OFFERED = 100  # to compare with, the newest; an older one is named by REST
+SETS_TOLD = 20  # whose table the form of predictions links
+EXAMPLES = {  # of the columns that predictions have
+    "classification": "prediction,p_no,p_yes\nyes,0.13,0.87\nno,0.91,0.09",
+    "regression": "prediction\n57.31\n58.02",
+    "forecast": "row,prediction\n61,57.31\n62,58.02",
+    "ranking": "prediction\n0.87\n0.09",
+}
 SHOWN = ("accuracy", "f1_macro", "auc", "rmse", "mae", "r2", "map", "mrr")  # beside the primary one, in the table
 
 
 def measurable(model: Model) -> ModelVersionQuerySet:
-    """Versions that can be measured here, the newest first: there still, and with a form that the plane can run."""
-    forms = Exists(Variant.objects.filter(version=OuterRef("pk")))
+    """Versions that can be measured, the newest first: there still, and with a form that the plane can run, or
+    registered by a client, whose predictions are measured."""
+    forms = Q(Exists(Variant.objects.filter(version=OuterRef("pk")))) | ~Q(source="")
     return ModelVersion.objects.filter(forms, model=model, deleted_at=None).order_by("-number")
 
 
 def newest_version(model: Model) -> ModelVersion | None:
-    return measurable(model).select_related("model__project").first()
+    """The newest that says what it does, else the newest of all: sets are offered that fit it."""
+    says = Case(When(task="", then=0), default=1)
+    return measurable(model).order_by(says.desc(), "-number").select_related("model__project").first()
 
 
 # -- a model --------------------------------------------------------------------------------------------------------
@@ -59,7 +70,7 @@ def baselines_context(
     metric = metric if metric in known else chosen.primary_metric if chosen else ""
     lines = reads.over_versions(actor, model, chosen, production) if chosen else []
     found = [(number, one) for line in lines for number, one in line.points]
-    found.sort(key=lambda pair: (-pair[0], pair[1].variant_id))
+    found.sort(key=lambda pair: (-pair[0], pair[1].variant_id or 0))
     may_set = allows(actor, "gate.set", model)
     named = [gate for gate in gates if (gate.set, gate.metric, gate.variant) == (chosen, metric, "")]
     form = refused_gate or gate_form_of(chosen, metric, edited or next(iter(named), None))
@@ -124,10 +135,10 @@ def chart_of(found: Sequence[tuple[int, Evaluation]], metric: str, production: i
     """Bars with intervals, oldest version first; that of production stands out."""
     bars = []
     drawn = [*found[:BARS], *(pair for pair in found[BARS:] if pair[0] == production)]
-    for number, one in sorted(drawn, key=lambda pair: (pair[0], pair[1].variant_id)):
+    for number, one in sorted(drawn, key=lambda pair: (pair[0], pair[1].variant_id or 0)):
         told = reads.metric_of(one.metrics, metric)
         if told is not None:
-            bars.append({"label": f"v{number} {one.variant.name}", "best": number == production, **told})
+            bars.append({"label": f"v{number} {one.form}", "best": number == production, **told})
     return {"bars": bars, "unit": metric, "head": _("Version"), "id": "baselines"} if bars else None
 
 
@@ -146,6 +157,8 @@ def evaluations_context(actor: Actor, version: ModelVersion, query: Mapping[str,
     """The tab of a version: what gates say, its evaluations, and one of them whole."""
     gates = gates_of(version.model_id)
     found = in_order(reads.evaluations_of(actor, version))
+    sets, gated = reads.sets_for(actor, version.model, version, gates), {gate.set_id for gate in gates}
+    sets.sort(key=lambda one: one.pk not in gated)  # first what decides; of a client's version any set may fit
     asked = query.get("evaluation", "")
     chosen = next((one for one in found if str(one.pk) == asked), next(iter(found), None))
     return {
@@ -153,8 +166,19 @@ def evaluations_context(actor: Actor, version: ModelVersion, query: Mapping[str,
         "verdicts": reads.verdicts_of(actor, version),
         "evaluations": [{"row": one, "ref": reference(one.set), "told": primary_of(one)} for one in found],
         "shown": whole_of(reads.get_evaluation(actor, version.model.project, chosen.pk)) if chosen else None,
-        "sets": [reference(one) for one in reads.sets_for(actor, version.model, version, gates)],
+        "sets": [reference(one) for one in sets],
         "may_evaluate": allows(actor, "job.submit", version.model),
+        **(asked_of_predictions(sets) if version.by_client else {}),
+    }
+
+
+def asked_of_predictions(sets: Sequence[EvaluationSet]) -> dict[str, Any]:
+    """What the form of predictions tells: the tables to predict, and what the columns look like, by task."""
+    tasks = {one.task for one in sets}
+    return {
+        "to_predict": [{"ref": reference(one), "row": one} for one in sets[:SETS_TOLD]],
+        "examples": [{"task": task, "text": EXAMPLES[task]} for task in sorted(tasks) if task in EXAMPLES],
+        "asks_horizon": "forecast" in tasks,
     }
 
 
@@ -163,7 +187,7 @@ def in_order(found: Sequence[Evaluation]) -> list[Evaluation]:
     newest: dict[int, int] = {}
     for one in found:
         newest[one.set_id] = max(one.pk, newest.get(one.set_id, 0))
-    return sorted(found, key=lambda one: (-newest[one.set_id], one.variant_id))
+    return sorted(found, key=lambda one: (-newest[one.set_id], one.variant_id or 0))
 
 
 def primary_of(one: Evaluation) -> Mapping[str, Any] | None:
@@ -180,6 +204,9 @@ def judged_row(version: ModelVersion, one: Judged) -> dict[str, Any]:
         "ref": reference(gate.set),
         "said": said,
         "against": one.against,
+        "predicted": words_of_two(
+            giver_of(one.candidate), giver_of(one.baseline), one.against.number if one.against else None
+        ),
         "state": GATE_COLOURS.get(one.state, "failed"),
         "word": one.word,
         "blocks": one.state not in LET_THROUGH,
@@ -201,6 +228,7 @@ def whole_of(one: Evaluation) -> dict[str, Any]:
         "ref": reference(one.set),
         "told": told,
         "primary": primary,
+        "predicted": sentence_of(one),
         "whole": named.get(primary),
         "slices": slices,
         "scale": scale,

@@ -43,8 +43,10 @@ def sets_for(actor: Actor, model: Model, version: ModelVersion | None, gates: It
     `gates` are those that the model has now."""
     if version is None:
         return []
+    rows = list_sets(actor, model.project)
     tasks = [version.task, *(["ranking"] if version.task in ("classification", "regression") else [])]
-    rows = list_sets(actor, model.project).filter(task__in=tasks, target=version.target)
+    if version.task:  # else a client registered it, and the set says what it does
+        rows = rows.filter(task__in=tasks, target=version.target)
     found = list(rows[:SETS_SHOWN])
     gated = {gate.set_id: gate.set for gate in gates if gate.set.superseded_at is not None}
     return found + [one for one in gated.values() if one not in found]
@@ -53,30 +55,35 @@ def sets_for(actor: Actor, model: Model, version: ModelVersion | None, gates: It
 def evaluations_of(actor: Actor, version: ModelVersion) -> list[Evaluation]:
     """The newest evaluation of each variant of the version on each set, newest first, without the documents."""
     policy.require(actor, "model.view", version)
-    return newest(Evaluation.objects.visible_to(actor).filter(variant__version=version))
+    return newest(Evaluation.objects.visible_to(actor).filter(version=version))
 
 
 def list_evaluations(actor: Actor, version: ModelVersion) -> EvaluationQuerySet:
     """Every evaluation of a version, without the documents. Page them by `-id`."""
     policy.require(actor, "model.view", version)
-    rows = Evaluation.objects.visible_to(actor).filter(variant__version=version)
-    return rows.select_related("set__project", "variant__version__model").defer(
-        "document", "variant__version__document"
-    )
+    rows = Evaluation.objects.visible_to(actor).filter(version=version)
+    return rows.select_related("set__project", "version__model", "variant").defer("document", "version__document")
+
+
+def newest_predictions(version: ModelVersion) -> Evaluation | None:
+    """The newest evaluation of a version that a client registered, without its document; None for any other version."""
+    if not version.by_client:
+        return None
+    return Evaluation.objects.filter(version=version).select_related("set").defer("document").order_by("-pk").first()
 
 
 def newest(rows: EvaluationQuerySet) -> list[Evaluation]:
     """The newest of each variant and set among these rows, newest first: one query."""
-    last = rows.order_by().values("variant", "set").annotate(newest=Max("pk")).values("newest")
-    related = ("set__project", "set__dataset_version__dataset", "variant__version__model")
+    last = rows.order_by().values("version", "variant", "set").annotate(newest=Max("pk")).values("newest")
+    related = ("set__project", "set__dataset_version__dataset", "version__model", "variant")
     found = Evaluation.objects.filter(pk__in=last).select_related(*related)
-    return list(found.defer("document", "variant__version__document").order_by("-pk")[:EVALUATIONS_SHOWN])
+    return list(found.defer("document", "version__document").order_by("-pk")[:EVALUATIONS_SHOWN])
 
 
 def get_evaluation(actor: Actor, project: Project, pk: int) -> Evaluation:
     """An evaluation with its document, or NotFound."""
     policy.require(actor, "model.view", project)
-    rows = Evaluation.objects.visible_to(actor).select_related("set__project", "variant__version__model")
+    rows = Evaluation.objects.visible_to(actor).select_related("set__project", "version__model", "variant")
     found = rows.filter(pk=pk, set__project=project).first() if pk < 2**63 else None
     if found is None:
         raise NotFound(f"This project has no evaluation {pk}.", field="evaluation")
@@ -91,14 +98,17 @@ def document_of(evaluation: Evaluation) -> dict[str, Any]:
 def verdicts_of(actor: Actor, version: ModelVersion) -> list[GateVerdict]:
     """What gates have said when the promotion of this version was asked for, newest first."""
     policy.require(actor, "model.view", version)
-    rows = version.gate_verdicts.select_related("gate__set", "candidate", "baseline__variant__version")
+    rows = version.gate_verdicts.select_related("gate__set", "candidate", "baseline__version")
     return list(rows.defer("candidate__document", "baseline__document").order_by("-pk")[:VERDICTS_SHOWN])
 
 
 # -- over versions --------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One variant on one set, version by version: `points` are (number of the version, evaluation), oldest first."""
+    """One variant, or predictions, on one set, version by version.
+
+    `points` are (number of the version, evaluation), oldest first.
+    """
 
     variant: str
     points: Sequence[tuple[int, Evaluation]]
@@ -108,11 +118,11 @@ def over_versions(actor: Actor, model: Model, on: EvaluationSet, production: int
     """What the newest versions of a model, and the one in production, measured on the set, by variant: two queries."""
     policy.require(actor, "model.view", model)
     since = max(0, model.versions_count - VERSIONS_DRAWN)
-    shown = Q(variant__version__number__gt=since) | Q(variant__version__number=production)
-    rows = Evaluation.objects.visible_to(actor).filter(shown, set=on, variant__version__model=model)
+    shown = Q(version__number__gt=since) | Q(version__number=production)
+    rows = Evaluation.objects.visible_to(actor).filter(shown, set=on, version__model=model)
     found: dict[str, list[tuple[int, Evaluation]]] = {}
-    for one in sorted(newest(rows), key=lambda one: one.variant.version.number):
-        found.setdefault(one.variant.name, []).append((one.variant.version.number, one))
+    for one in sorted(newest(rows), key=lambda one: one.version.number):
+        found.setdefault(one.form, []).append((one.version.number, one))
     return [Line(name, points) for name, points in found.items()]
 
 

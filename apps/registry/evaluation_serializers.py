@@ -67,9 +67,14 @@ class EvaluationSetBody(serializers.Serializer[Any]):
 
 class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
     set = serializers.SerializerMethodField()
-    model = serializers.CharField(source="variant.version.model.name")
-    version = serializers.IntegerField(source="variant.version.number")
-    variant = serializers.CharField(source="variant.name")
+    model = serializers.CharField(source="version.model.name")
+    version = serializers.IntegerField(source="version.number")
+    variant = serializers.CharField(source="form", help_text="Its name; predictions, where the plane ran nothing.")
+    predictions = serializers.CharField(
+        source="predictions_id",
+        allow_null=True,
+        help_text="SHA-256 of the predictions that created_by gave; null: the plane ran the variant.",
+    )
     digest = serializers.CharField(source="artifact_id", help_text="SHA-256 of evaluation.json.")
     job = serializers.IntegerField(source="job_id")
     metrics = FigureSerializer(many=True)
@@ -84,6 +89,7 @@ class EvaluationSerializer(serializers.ModelSerializer[Evaluation]):
             "model",
             "version",
             "variant",
+            "predictions",
             "rows",
             "metrics",
             "pairing",
@@ -118,6 +124,15 @@ class EvaluationDetailSerializer(EvaluationSerializer):
 class EvaluateBody(serializers.Serializer[Any]):
     set = serializers.CharField(max_length=60, help_text="Name of a set, or one revision of it: holdout-r2.")
     variant = serializers.CharField(max_length=60, default="", allow_blank=True, help_text="Empty: the trained form.")
+    predictions = serializers.CharField(
+        max_length=64,
+        default="",
+        allow_blank=True,
+        help_text="Of a version that a client registered: SHA-256 of an artifact, what it predicts on the set's table.",
+    )
+    horizon = serializers.IntegerField(
+        required=False, default=None, allow_null=True, help_text="Of predictions of a forecast: rows ahead."
+    )
     batches = serializers.ListField(child=serializers.IntegerField(), required=False, max_length=8)
     runs = serializers.IntegerField(required=False)
     threads = serializers.IntegerField(required=False)

@@ -13,7 +13,7 @@ from apps.datasets.models import DatasetVersion
 from apps.errors import Invalid, NotFound, PlaneError
 from apps.jobs.specs import all_of, parse_model
 from apps.registry.models import EvaluationSet, ModelVersion
-from deepseek.evaluate.spec import METRICS, TIMED, EvaluateSpec, metrics_of
+from deepseek.evaluate.spec import METRICS, TIMED, EvaluateSpec, PredictionsSpec, metrics_of
 
 REVISION = re.compile(r"(.+)-r([1-9][0-9]{0,8})")
 NAME_LIMIT = 39  # so that the name with its revision is a name still
@@ -45,8 +45,35 @@ def find_set(project: Project, named: str) -> EvaluationSet:
 
 def completed_spec(project: Project, named: str, spec: BaseModel) -> BaseModel:
     """The spec of a job that registers on a set: what decides the figures is the set's, whatever was asked for."""
+    on = find_set(project, named)
+    if isinstance(spec, PredictionsSpec):
+        task = spec.task if on.task == "ranking" else on.task  # what is relevant may be a class or a number
+        own = {"task": task, "target": on.target, "horizon": spec.horizon}
+        return parse_model(PredictionsSpec, {**on.spec, **own}, strict=False, prefix="/spec")
     timed = spec.model_dump(mode="json", include=set(TIMED))
-    return EvaluateSpec.model_validate({**find_set(project, named).spec, **timed})
+    return EvaluateSpec.model_validate({**on.spec, **timed})
+
+
+def registered_by_client(project: Project, key: str, spec: BaseModel) -> BaseModel:
+    """The spec as it is, where the key is that of a version that takes predictions; Invalid for any other."""
+    takes_predictions(project, key)
+    return spec
+
+
+def takes_predictions(project: Project, key: str) -> ModelVersion:
+    """A version of the project that a client registered, by its key; Invalid for any other."""
+    rows = ModelVersion.objects.filter(model__project=project, deleted_at=None).exclude(source="")
+    known = key.isascii() and key.isdecimal() and len(key) < 18
+    found = rows.select_related("model__project").filter(pk=int(key)).first() if known else None
+    if found is None:
+        raise Invalid(
+            f"{key[:40]!r} is the key of no version that a client registered.",
+            code="predictions_not_taken",
+            field="/register/version",
+            limit="the key of such a version of this project",
+            hint="Send predictions to the address of the version: it fills this in.",
+        )
+    return found
 
 
 # -- checks ---------------------------------------------------------------------------------------------------------
@@ -115,7 +142,10 @@ def check_set_name(name: str) -> None:
 
 
 def check_fits(version: ModelVersion, found: EvaluationSet) -> None:
-    """Raise Invalid for a version that does another thing than the set measures."""
+    """Raise Invalid for a version that does another thing than the set measures; of one that a client registered it is
+    not known what it does, so the set decides."""
+    if not version.task:
+        return
     tasks = ("regression", "classification") if found.task == "ranking" else (found.task,)
     for field, value, limit in (
         ("task", version.task, " or ".join(tasks) if version.task not in tasks else version.task),

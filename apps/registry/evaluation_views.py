@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
@@ -14,17 +15,21 @@ from django.views.decorators.http import require_POST
 from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
+from apps.artifacts.services import publish_upload
 from apps.datasets.models import DatasetVersion
-from apps.errors import Conflict, Invalid, NotFound, PlaneError
+from apps.errors import Conflict, Invalid, NotFound, PlaneError, Refused
+from apps.jobs.models import Job
 from apps.jobs.views import within
 from apps.registry import reads
 from apps.registry.evaluation_sets import find_set
-from apps.registry.models import Model, ModelVersion
+from apps.registry.models import EvaluationSet, Model, ModelVersion
 from apps.registry.services import evaluations as services
+from apps.registry.services.predictions import check_takes, submit_predictions
 from apps.registry.states import PRODUCTION
 from apps.registry.views import model_answer, version_answer, why_of
 
 WRONG = (Conflict, Invalid, NotFound)
+EVALUATE_FIELDS = ("set", "variant", "predictions", "horizon")
 GATE_FIELDS = ("set", "metric", "variant", "baseline", "margin", "confidence")  # what is wrong stands beside these
 
 
@@ -33,16 +38,50 @@ def evaluate(request: HttpRequest, project: str, name: str, version: str) -> Htt
     """On to the job that measures it, or the tab with what is wrong."""
     actor, where = within(request, project)
     found = reads.get_version(actor, where, name, version)
-    named, variant = request.POST.get("set", "").strip(), request.POST.get("variant", "").strip()
+    typed = typed_of(request)
     try:
-        job, _new = services.submit_evaluation(actor=actor, version=found, on=find_set(where, named), variant=variant)
+        on = find_set(where, typed.get("set", ""))
+        if found.by_client:
+            job, _new = predicted(request, actor, found, on, typed.get("horizon", ""))
+        else:
+            job, _new = services.submit_evaluation(actor=actor, version=found, on=on, variant=typed.get("variant", ""))
     except WRONG as error:
-        refused = {"set": named, "variant": variant, "why": why_of(error)}
+        field = error.field if error.field in EVALUATE_FIELDS else ""
+        refused = {**typed, "why": why_of(error), "field": field}
         return version_answer(
             request, actor, where, found, "evaluations", more={"refused_evaluation": refused}, status=error.status
         )
     messages.success(request, _("Job #%(job)d measures it.") % {"job": job.pk})
     return redirect("jobs:detail", project=where.slug, pk=job.pk)
+
+
+def predicted(
+    request: HttpRequest, actor: Actor, version: ModelVersion, on: EvaluationSet, horizon: str
+) -> tuple[Job, bool]:
+    """Store the file of predictions and queue the job that measures it; nothing is stored where it would be refused."""
+    policy.require(actor, "job.submit", version.model)
+    ahead = whole_number(horizon) if horizon else None
+    if horizon and not ahead:
+        raise Invalid(_("A horizon is a whole number of rows."), field="horizon", limit="1 or more")
+    check_takes(version, on, ahead)
+    file = request.FILES.get("predictions")
+    if not isinstance(file, UploadedFile):
+        raise Invalid(_("Choose the file of predictions."), field="predictions", limit="CSV or Parquet")
+    try:
+        stored = publish_upload(
+            actor=actor,
+            project=version.model.project,
+            stream=file.chunks(),
+            expected_size=file.size,
+            name=file.name or "predictions",
+        )
+    except PlaneError as error:
+        if isinstance(error, Refused):
+            raise
+        raise Invalid(
+            error.message, code=error.code, field="predictions", limit=error.limit, hint=error.hint
+        ) from error
+    return submit_predictions(actor=actor, version=version, on=on, predictions=stored.artifact.digest, horizon=ahead)
 
 
 @require_POST

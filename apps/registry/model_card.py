@@ -18,6 +18,7 @@ from apps.registry.card_blocks import Block, Code, Document, Facts, Points, Sect
 from apps.registry.documents import read_document
 from apps.registry.evaluation_sets import reference
 from apps.registry.models import Evaluation, ModelVersion, ModelVersionTag, Variant
+from apps.registry.predicted import IN_ENGLISH
 from apps.registry.registering import data_of
 from apps.registry.shown import predict_call, recipe_of, serve_commands
 from apps.registry.verdicts import Judged, judge
@@ -207,7 +208,9 @@ def quantitative(
     blocks: list[Block] = []
     for one in evaluations:
         told = documents[one.pk]
-        title = f"{one.variant.name} on {reference(one.set)}, {one.rows:,} rows"
+        if one.by_predictions:
+            blocks.append(Text(f"{reference(one.set)}: {IN_ENGLISH.format(name=one.created_by)}"))
+        title = f"{one.form} on {reference(one.set)}, {one.rows:,} rows"
         blocks.append(Table(FIGURE_HEAD, figure_rows(told["metrics"]), title))
     for variant in variants:
         metrics = (variant.figures or {}).get("metrics") or []
@@ -216,7 +219,7 @@ def quantitative(
             blocks.append(Table(FIGURE_HEAD, figure_rows(metrics), title))
     for one in evaluations:
         if rows := slice_rows(documents[one.pk], one.set.primary_metric):
-            title = f"{one.variant.name} on {reference(one.set)} by slice, {one.set.primary_metric}"
+            title = f"{one.form} on {reference(one.set)} by slice, {one.set.primary_metric}"
             blocks.append(Table(("Slice", "Rows", "Value", "Interval"), rows[:SLICES_SHOWN], title))
     if rows := [row for one in evaluations for row in pace_rows(one, documents[one.pk])]:
         head = ("Variant", "Batch", "Median", "95th percentile", "Rows per second", "Model in memory")
@@ -254,10 +257,12 @@ def slice_rows(told: Mapping[str, Any], metric: str) -> list[tuple[str, ...]]:
 
 
 def pace_rows(one: Evaluation, told: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    if one.by_predictions:
+        return []  # nothing was run
     memory = f"{told['memory']['model_bytes'] / 2**20:.1f} MiB"
     return [
         (
-            one.variant.name,
+            one.form,
             str(pace["batch"]),
             f"{pace['p50_us']:.4g} µs",
             f"{pace['p95_us']:.4g} µs",

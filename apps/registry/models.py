@@ -238,6 +238,7 @@ class AliasMove(models.Model):
 
 # At the end: they name the tables above.
 from apps.registry.evaluation_models import (  # noqa: E402
+    PREDICTIONS,
     Evaluation,
     EvaluationSet,
     Gate,
@@ -245,6 +246,7 @@ from apps.registry.evaluation_models import (  # noqa: E402
 )
 
 __all__ = [
+    "PREDICTIONS",
     "Alias",
     "AliasMove",
     "Evaluation",

@@ -65,11 +65,13 @@ def outlook_of(
     eligible: int,
     files: Mapping[str, Any] | None = None,
     gates: Sequence[Judged] = (),
+    predicted: str = "",
 ) -> Outlook:
     """`first`, `baseline`: the headline figure beside each of the two; `production`: the side that stands there;
-    `files`: {count, spoilt} of a version that a client made, which has no variants; `gates`: what each says of it.
+    `files`: {count, spoilt} of a version that a client made, which has no variants; `gates`: what each says of it;
+    `predicted`: whose predictions were measured, where the plane could run nothing.
     """
-    checks = [of_bytes(rows, files), of_figures(rows)]
+    checks = [of_bytes(rows, files), of_figures(rows, predicted)]
     checks += [of_comparison(_("Against production"), first)] if production else []
     checks += [of_comparison(_("Against the baseline"), baseline)] if baseline else []
     checks += [of_gate(one) for one in gates]
@@ -88,9 +90,11 @@ def of_bytes(rows: Sequence[Mapping[str, Any]], files: Mapping[str, Any] | None)
     return Check(FOR, _("Bytes"), _("Whole, as last read; they are read again before anything moves."))
 
 
-def of_figures(rows: Sequence[Mapping[str, Any]]) -> Check:
+def of_figures(rows: Sequence[Mapping[str, Any]], predicted: str = "") -> Check:
     bare = [row["name"] for row in rows if not row["metrics"]]
     brought = [row["name"] for row in rows if row["metrics"] and not row["job"]]
+    if not rows and predicted:
+        return Check(WEIGH, _("Figures"), predicted)
     if not rows:
         return Check(WEIGH, _("Figures"), _("No figure was measured here: a client brought the files."))
     if bare:

@@ -16,6 +16,7 @@ from apps.datasets.models import DatasetVersion
 from apps.lineage.models import Edge
 from apps.registry.comparison import Verdict
 from apps.registry.models import AliasMove, ModelVersion
+from apps.registry.predicted import words_of_two
 from apps.registry.shown import address_of, against_baseline, beside, variant_rows
 from apps.registry.states import GATE_COLOURS, GateState, MoveKind
 
@@ -76,7 +77,14 @@ def told_by(facts: Mapping[str, Any]) -> dict[str, Any]:
 def gate_of(told: Mapping[str, Any]) -> dict[str, Any]:
     """What a gate said, with its words and its colour."""
     state = GateState(told["state"])
-    return {**told, "word": state.label, "colour": GATE_COLOURS.get(state, "failed")}
+    predicted = words_of_two(*givers_told(told), told["against"])
+    return {**told, "word": state.label, "colour": GATE_COLOURS.get(state, "failed"), "predicted": predicted}
+
+
+def givers_told(gate: Mapping[str, Any]) -> tuple[str, str]:
+    """Who gave the predictions of the candidate, and of the baseline, as the facts of the gate have it, or ""."""
+    candidate, baseline = (gate.get(f"{side}_predictions") or {"by": ""} for side in ("candidate", "baseline"))
+    return candidate["by"], baseline["by"]
 
 
 def sentence_of(facts: Mapping[str, Any]) -> str:
@@ -95,7 +103,12 @@ def unknowns_of(context: Mapping[str, Any]) -> list[str]:
     for verdict, words in UNDECIDED.items():
         if verdict in by_verdict:
             told.append(words % {"names": ", ".join(by_verdict[verdict])})
-    if not context["rows"]:
+    if names := sorted({name for gate in context["gates"] for name in givers_told(gate) if name}):
+        told.append(
+            _("Whether the model does say what it is said to: %(names)s gave the predictions.")
+            % {"names": ", ".join(names)}
+        )
+    elif not context["rows"]:
         told.append(_("How good it is: no figure was measured here."))
     bare = [row["name"] for row in context["rows"] if not row["metrics"]]
     if bare:

@@ -21,7 +21,7 @@ from apps.jobs.provenance import for_whom
 from apps.registry import replicates
 from apps.registry.evaluation_sets import reference
 from apps.registry.gates import Bar, Said, SliceLoss, decide
-from apps.registry.models import Alias, Evaluation, Gate, GateVerdict, ModelVersion, Variant
+from apps.registry.models import PREDICTIONS, Alias, Evaluation, Gate, GateVerdict, ModelVersion, Variant
 from apps.registry.states import LET_THROUGH, PRODUCTION, GateState
 
 Reads = Callable[[str], Mapping[replicates.Key, Any]]
@@ -37,7 +37,7 @@ class Judged:
     candidate: Evaluation | None
     baseline: Evaluation | None
     against: ModelVersion | None  # the version that is the baseline
-    may_evaluate_baseline: bool  # it has a form that the plane can run
+    may_evaluate_baseline: bool  # it has a form that the plane can run, or takes predictions
     is_baseline: bool  # the version itself is what others are compared with
 
     @property
@@ -85,22 +85,25 @@ def judge(
         for form in Variant.objects.filter(version__in=lacking).order_by("pk"):
             forms.setdefault(form.version_id, []).append(form)
     read = lru_cache(maxsize=4)(replicates.read)  # gates on one set read the same two files
-    newest = newest_of([form for pk in looked_at for form in forms.get(pk, [])], asked)
+    newest = newest_of(looked_at, asked)
 
-    def side(of: ModelVersion, gate: Gate) -> tuple[Variant | None, Evaluation | None]:
-        named = [form for form in forms.get(of.pk, []) if gate.variant in ("", form.name)]
-        chosen = named[0] if named else None
-        return chosen, newest.get((chosen.pk, gate.set_id)) if chosen else None
+    def side(of: ModelVersion, gate: Gate) -> tuple[bool, Evaluation | None]:
+        """Whether it has the form that the gate asks for, and what that measured last. A version that a client
+        registered has no form, and is measured by its predictions."""
+        named = [form.pk for form in forms.get(of.pk, []) if gate.variant in ("", form.name)]
+        if of.by_client and gate.variant in ("", PREDICTIONS):
+            return True, newest.get((of.pk, None, gate.set_id))
+        return bool(named), newest.get((of.pk, named[0], gate.set_id)) if named else None
 
     sides = []
     for gate in asked:
         other = against[gate.pk]
-        sides.append((gate, other, side(version, gate), side(other, gate) if other is not None else (None, None)))
+        sides.append((gate, other, side(version, gate), side(other, gate) if other is not None else (False, None)))
     told = {} if fresh else remembered((gate, mine[1], theirs[1]) for gate, _other, mine, theirs in sides)
     found = []
     for gate, other, (mine, candidate), (theirs, baseline) in sides:
         itself = other is not None and other.pk == version.pk
-        if mine is None:
+        if not mine:
             said = Said(GateState.NO_VARIANT)
         elif candidate is None:
             said = Said(GateState.NOT_EVALUATED)
@@ -110,16 +113,17 @@ def judge(
             said = Said(GateState.BASELINE_NOT_EVALUATED)
         else:
             said = compared(gate, candidate, baseline, read, told)
-        found.append(Judged(gate, said, candidate, baseline, other, theirs is not None, itself))
+        found.append(Judged(gate, said, candidate, baseline, other, theirs, itself))
     return found
 
 
-def newest_of(forms: Sequence[Variant], gates: Sequence[Gate]) -> dict[tuple[int, int], Evaluation]:
-    """The newest evaluation of each form on each set that a gate asks for, without the documents."""
-    rows = Evaluation.objects.filter(variant__in=forms, set__in=[gate.set_id for gate in gates])
-    last = rows.order_by().values("variant", "set").annotate(newest=Max("pk")).values("newest")
+def newest_of(versions: Iterable[int], gates: Sequence[Gate]) -> dict[tuple[int, int | None, int], Evaluation]:
+    """The newest evaluation of each form of these versions (None: of predictions) on each set that a gate asks for,
+    without the documents."""
+    rows = Evaluation.objects.filter(version__in=versions, set__in=[gate.set_id for gate in gates])
+    last = rows.order_by().values("version", "variant", "set").annotate(newest=Max("pk")).values("newest")
     found = Evaluation.objects.filter(pk__in=last).select_related("set", "variant").defer("document")
-    return {(one.variant_id, one.set_id): one for one in found}
+    return {(one.version_id, one.variant_id, one.set_id): one for one in found}
 
 
 def production_of(version: ModelVersion) -> ModelVersion | None:
@@ -183,9 +187,19 @@ def facts_of_gates(judged: Iterable[Judged]) -> dict[str, Any]:
             "against": one.against.number if one.against else None,
             "candidate": one.candidate.artifact_id if one.candidate else None,
             "baseline": one.baseline.artifact_id if one.baseline else None,
+            **predictions_told(one),
             **one.said.as_dict(),
         }
         for one in judged
+    }
+
+
+def predictions_told(one: Judged) -> dict[str, Any]:
+    """Which of the two were measured by predictions, who gave those, and their digest; nothing where neither was."""
+    return {
+        f"{name}_predictions": {"by": found.created_by, "sha256": found.predictions_id}
+        for name, found in (("candidate", one.candidate), ("baseline", one.baseline))
+        if found is not None and found.by_predictions
     }
 
 
@@ -259,6 +273,11 @@ def refusal(version: ModelVersion, one: Judged) -> dict[str, Any]:
             return {"code": "gate_no_variant", "message": message, **told, "hint": hint}
     message = f"{where}: the two cannot be compared. {said.why}"
     hint = "Evaluate both again; for forecasts with different lags make a revision of the set with a first_row."
+    if predictions_told(one):
+        hint = (
+            "Predict the rows that the other was measured on, no more and no fewer; of classes, with a column "
+            "p_<class> for each that the other knows."
+        )
     return {"code": "gate_not_comparable", "message": message, **told, "hint": hint}
 
 
@@ -289,5 +308,7 @@ def call_for(version: ModelVersion, gate: Gate) -> str:
     """The REST call that evaluates a version on the set of the gate."""
     where = [gate.set.project.slug, version.model.name, version.number]
     address = reverse("api-version-evaluations", args=where)
+    if version.by_client:
+        return f'POST {address} {{"set": "{reference(gate.set)}", "predictions": "SHA-256 of what it predicts"}}'
     variant = f', "variant": "{gate.variant}"' if gate.variant else ""
     return f'POST {address} {{"set": "{reference(gate.set)}"{variant}}}'

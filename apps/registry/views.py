@@ -28,10 +28,13 @@ from apps.registry import reads, services, shown
 from apps.registry.client_page import client_page
 from apps.registry.documents import read_document
 from apps.registry.evaluation_pages import baselines_context, evaluations_context
+from apps.registry.evaluation_reads import metric_of, newest_predictions
+from apps.registry.evaluation_sets import reference
 from apps.registry.facts import bytes_of, files_told, side, variants_of
 from apps.registry.lists import VERSIONS, versions_table
 from apps.registry.models import Model, ModelVersion, Variant
 from apps.registry.outlook import Outlook, outlook_of
+from apps.registry.predicted import sentence_of
 from apps.registry.registering import data_of
 from apps.registry.states import PRODUCTION, SUBJECT
 from apps.registry.verdicts import Known, judge
@@ -144,10 +147,20 @@ def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: s
         "side": mine,
         "told": files_told(version) if version.by_client and tab in ("overview", "files", "variants") else None,
         "rows": shown.variant_rows(mine),
+        **predicted_of(version),
         "may_promote": not here and pending is None and allows(actor, "model.request_promotion", version.model),
         "may_alias": allows(actor, "model.set_alias", version.model),
         **(rollback_of(actor, version.model) if here else {}),
     }
+
+
+def predicted_of(version: ModelVersion) -> dict[str, Any]:
+    """The figure of the newest predictions of a version that a client registered, and who gave them."""
+    one = newest_predictions(version)
+    if one is None:
+        return {}
+    told = metric_of(one.metrics, one.set.primary_metric)
+    return {"predicted": {"row": one, "ref": reference(one.set), "metric": told, "sentence": sentence_of(one)}}
 
 
 def pending_of(version: ModelVersion) -> Approval | None:
@@ -253,6 +266,7 @@ def outlook_for(
         terms=terms_of(version.model.project, SUBJECT),
         eligible=eligible_people(version.project_id, requester_user_id=actor.user_id).count(),
         gates=judge(version, known=context["known"]),
+        predicted=context.get("predicted", {}).get("sentence", ""),
     )
 
 

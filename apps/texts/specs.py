@@ -334,6 +334,7 @@ SPECS = (
     _("Rows of a step at the end; the size doubles at equal distances until it is reached."),
     _("Rows shown"),
     _("Rows that a forecast looks ahead; empty: as the model's manifest says."),
+    _("Rows that a forecast looks ahead; only a forecast has it, and it must."),
     _("Rows that are equal in these columns are duplicates; empty for all columns."),
     _("Rows that one call of the compiled model takes."),
     _("Rows that share a value of a column, or that lie in one quantile bin of it, measured on their own."),
@@ -374,6 +375,7 @@ SPECS = (
     _("The column is there"),
     _("The column is there, and of a type."),
     _("The column of numbers, dates or times that distances are measured on, ascending; empty: by row."),
+    _("The column of the table that was predicted."),
     _("The column on the left."),
     _("The column on the right."),
     _("The column that is looked at."),
@@ -505,6 +507,7 @@ SPECS = (
     _(
         "What the model learns: the class of a row, a number of a row, or the next value of a series from its last values."
     ),
+    _("What was predicted: a class, a number, or a later value of a series."),
     _("When"),
     _("Where a collection ends in any case."),
     _("Where an expectation fails"),

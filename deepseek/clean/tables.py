@@ -32,6 +32,14 @@ FORMAT: dict[str, Any] = {
 def read_table(path: Path, spec: CsvSpec) -> pa.Table:
     """Read the file at `path`. Columns are contiguous, floats hold null where they were NaN, dictionaries are decoded.
 
+    Raises what `read_as_is` does.
+    """
+    return normalise(read_as_is(path, spec))
+
+
+def read_as_is(path: Path, spec: CsvSpec) -> pa.Table:
+    """The same with every NaN as it stands: for who must tell a wrong value from one that is missing.
+
     Raises EngineError: ``input_unreadable``, ``table_empty`` (no bytes, no columns or no rows), ``bad_encoding`` with
     the position, ``broken_row`` with the line, ``duplicate_column``, ``broken_parquet``.
     """
@@ -48,7 +56,7 @@ def read_table(path: Path, spec: CsvSpec) -> pa.Table:
         raise empty_table("The table has no columns.", path)
     if table.num_rows == 0:
         raise empty_table("The table has a header but no rows.", path)
-    return normalise(table)
+    return table
 
 
 def unreadable(path: Path, error: OSError) -> EngineError:

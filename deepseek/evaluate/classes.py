@@ -13,9 +13,20 @@ MOST_CLASSES_OF_AREA = 50
 
 
 def measures_of_classes(
-    outputs: Outputs, target: Target, blocks: Blocks, count: int, *, positive: int | None, bins: int
+    outputs: Outputs | None,
+    target: Target,
+    blocks: Blocks,
+    count: int,
+    *,
+    positive: int | None,
+    bins: int,
+    guess: Target | None = None,
+    classes: int = 0,
 ) -> list[Measure]:
-    """Metrics of class shares (n, C) against the places of the right classes (n,).
+    """Metrics of class shares (n, C), and of the classes that are told (n,), against the places of the right ones (n,).
+
+    Without a `guess` the class with the largest share is told. Without shares (then `classes` says how many there are)
+    there are the metrics of hits alone: accuracy, precision, recall and f1.
 
     accuracy; f1_macro, precision_macro and recall_macro, means over the classes that occur as target or as
     prediction, 0 for a class that lacks one of them; log_loss; brier, the mean squared distance to the right answer
@@ -23,29 +34,19 @@ def measures_of_classes(
     width of the largest share (Guo et al., "On Calibration of Modern Neural Networks", 2017); auc, of more than two
     classes the mean of each against the rest. Of two classes also precision, recall and f1 of the class `positive`.
     """
-    shares = outputs.astype(np.float64)
-    guess = outputs.argmax(axis=1)
-    right = np.take_along_axis(shares, target[:, None], axis=1)[:, 0]
-    classes = shares.shape[1]
-    distance = (shares**2).sum(axis=1) - 2 * right + 1
-    loss = -np.log(np.clip(right, SMALLEST_SHARE, 1.0))
-    plain = sums_of(
-        [np.ones(len(target)), (guess == target).astype(np.float64), loss, distance / (2 if classes == 2 else 1)],
-        blocks,
-        count,
-    )
-    made = by_sums(
-        plain,
-        [
-            ("accuracy", "higher", lambda s: ratio(s[:, 1], s[:, 0])),
-            ("log_loss", "lower", lambda s: ratio(s[:, 2], s[:, 0])),
-            ("brier", "lower", lambda s: ratio(s[:, 3], s[:, 0])),
-        ],
-    )
-    made += _of_each_class(guess, target, blocks, count, classes, positive)
-    made.append(_calibration(shares, guess == target, blocks, count, bins))
-    if classes <= MOST_CLASSES_OF_AREA:
-        made.append(_area(shares, target, blocks, positive))
+    told: Target
+    if guess is not None:
+        told = guess
+    elif outputs is not None:
+        told = outputs.argmax(axis=1)
+    else:
+        raise ValueError("neither classes nor shares")
+    classes = classes if outputs is None else outputs.shape[1]
+    hits = sums_of([np.ones(len(target)), (told == target).astype(np.float64)], blocks, count)
+    made = by_sums(hits, [("accuracy", "higher", lambda s: ratio(s[:, 1], s[:, 0]))])
+    made += _of_each_class(told, target, blocks, count, classes, positive)
+    if outputs is not None:
+        made += _of_shares(outputs.astype(np.float64), target, blocks, count, positive, bins)
     return sorted(made, key=lambda one: _ORDER.index(one.name))
 
 
@@ -67,6 +68,27 @@ _ORDER = (
 def bin_of(largest: Floats, bins: int) -> Blocks:
     """The bin of a share: the k-th of `bins` holds (k / bins, (k + 1) / bins], the first one 0 too."""
     return np.clip(np.ceil(largest * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def _of_shares(
+    shares: Floats, target: Target, blocks: Blocks, count: int, positive: int | None, bins: int
+) -> list[Measure]:
+    right = np.take_along_axis(shares, target[:, None], axis=1)[:, 0]
+    classes = shares.shape[1]
+    distance = (shares**2).sum(axis=1) - 2 * right + 1
+    loss = -np.log(np.clip(right, SMALLEST_SHARE, 1.0))
+    sums = sums_of([np.ones(len(target)), loss, distance / (2 if classes == 2 else 1)], blocks, count)
+    made = by_sums(
+        sums,
+        [
+            ("log_loss", "lower", lambda s: ratio(s[:, 1], s[:, 0])),
+            ("brier", "lower", lambda s: ratio(s[:, 2], s[:, 0])),
+        ],
+    )
+    made.append(_calibration(shares, shares.argmax(axis=1) == target, blocks, count, bins))
+    if classes <= MOST_CLASSES_OF_AREA:
+        made.append(_area(shares, target, blocks, positive))
+    return made
 
 
 def _of_each_class(

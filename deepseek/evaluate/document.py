@@ -58,11 +58,12 @@ class Evaluation(_Frozen):
     target: str
     variant: str
     format: str
-    model: str  # SHA-256 of the model file, of its manifest, and of the table
-    manifest: str
-    table: str
+    model: str | None = None  # SHA-256 of the model file and of its manifest; None where predictions were given
+    manifest: str | None = None
+    predictions: str | None = None  # SHA-256 of the table of predictions that were made elsewhere
+    table: str  # SHA-256
     rows: int
-    left_out: int  # rows of the table that lack an input or the target
+    left_out: int  # rows of the table that lack an input, a prediction or the target
     queries: int | None = None  # of a ranking
     positive: str | None = None  # the class that precision and recall are of, of two
     horizon: int | None = None  # of a forecast, in rows
@@ -72,9 +73,9 @@ class Evaluation(_Frozen):
     metrics: list[Metric]
     slices: list[SliceFigures]
     calibration: list[CalibrationBin] = []
-    latency: list[Pace]
-    size_bytes: int
-    memory: Memory
+    latency: list[Pace] = []  # this, size and memory are of a model that was run here
+    size_bytes: int | None = None
+    memory: Memory | None = None
     notes: list[str] = []
 
     def text(self) -> str:

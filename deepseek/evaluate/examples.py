@@ -1,5 +1,6 @@
 """The rows of a table that a model can be measured on: inputs, targets, and which rows they are."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from deepseek.clean.reading import whole_table
 from deepseek.clean.tables import unknown_column
-from deepseek.evaluate.spec import EvaluateSpec
+from deepseek.evaluate.spec import EvaluateSpec, Measures
 from deepseek.job import EngineError
 from deepseek.models.manifest import ModelManifest
 from deepseek.train.columns import is_number, read_labels, read_number, read_target
@@ -44,16 +45,21 @@ def read_evaluation(path: Path, manifest: ModelManifest, spec: EvaluateSpec) -> 
     """
     table = whole_table(path)
     made = _windows(table, manifest, spec) if manifest.task == "forecast" else _rows(table, manifest, spec)
-    if len(made.rows) < FEWEST_ROWS:
+    require_enough(len(made.rows))
+    return made
+
+
+def require_enough(rows: int) -> None:
+    """EngineError ``rows_too_few`` where an interval of so many rows would say nothing."""
+    if rows < FEWEST_ROWS:
         raise EngineError(
             "rows_too_few",
-            f"Only {len(made.rows)} rows of the table can be measured on.",
+            f"Only {rows} rows of the table can be measured on.",
             field=TABLE,
-            value=str(len(made.rows)),
+            value=str(rows),
             limit=f"at least {FEWEST_ROWS}",
             hint="Give a larger table: an interval of so few rows says nothing.",
         )
-    return made
 
 
 def _rows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
@@ -75,12 +81,25 @@ def _rows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examp
     known = target >= 0 if manifest.task == "classification" else ~np.isnan(target)
     usable = known & ~np.isnan(features).any(axis=1)
     wanted = np.arange(len(usable)) >= spec.first_row
-    query = _queries(table, spec.group) if spec.group else None
+    query = queries_of(table, spec.group) if spec.group else None
     if query is not None:
         usable &= query >= 0
-    rows = _refuse_gaps(usable, wanted)
+    rows = measured_rows(usable, wanted)
     kept = None if query is None else np.unique(query[rows], return_inverse=True)[1].astype(np.int64)
     return Examples(table, features[rows], target[rows], rows, kept, int(wanted.sum()) - len(rows), 1)
+
+
+def refuse_group(spec: Measures) -> None:
+    """EngineError ``group_not_taken`` where a forecast is given a query column."""
+    if spec.group:
+        raise EngineError(
+            "group_not_taken",
+            "A forecast ranks nothing: it takes no query column.",
+            field="/group",
+            value=spec.group,
+            limit="none",
+            hint="Leave the query column out.",
+        )
 
 
 def _target(table: pa.Table, manifest: ModelManifest) -> npt.NDArray[Any]:
@@ -104,7 +123,7 @@ def _target(table: pa.Table, manifest: ModelManifest) -> npt.NDArray[Any]:
     return translate[labels.codes]
 
 
-def _queries(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
+def queries_of(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
     """The number of each row's query, in the order of their first rows; -1 where it is missing."""
     if name not in table.column_names:
         raise unknown_column(table.column_names, name, "/group")
@@ -114,15 +133,7 @@ def _queries(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
 
 def _windows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examples:
     """As the training does: row t sees the values of rows t - lags + 1 to t; its target is that of row t + horizon."""
-    if spec.group:
-        raise EngineError(
-            "group_not_taken",
-            "A forecast ranks nothing: it takes no query column.",
-            field="/group",
-            value=spec.group,
-            limit="none",
-            hint="Leave the query column out.",
-        )
+    refuse_group(spec)
     lags, told = manifest.architecture.inputs, manifest.spec.get("horizon")
     horizon = spec.horizon or (told if isinstance(told, int) and told > 0 else None)
     if horizon is None:
@@ -139,7 +150,7 @@ def _windows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Ex
     gaps = np.cumsum(np.concatenate([[0], np.isnan(series)]))
     usable = (gaps[lags : lags + count] == gaps[:count]) & ~np.isnan(target)
     wanted = np.arange(count) + len(series) - count >= spec.first_row
-    rows = _refuse_gaps(usable, wanted)
+    rows = measured_rows(usable, wanted)
     windows = np.lib.stride_tricks.sliding_window_view(series, lags)[rows] if count else np.empty((0, lags), np.float32)
     places = rows + len(series) - count  # of the target: what is measured is the row that was foretold
     return Examples(
@@ -147,16 +158,26 @@ def _windows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Ex
     )
 
 
-def _refuse_gaps(usable: npt.NDArray[np.bool_], wanted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+def measured_rows(
+    usable: npt.NDArray[np.bool_],
+    wanted: npt.NDArray[np.bool_],
+    missing: Callable[[int, int], EngineError] | None = None,
+) -> npt.NDArray[np.int64]:
+    """The places of those that are usable and wanted. Where too few are left EngineError ``too_many_missing``, or what
+    `missing` says of (how many are left out, of how many)."""
     rows, asked = np.flatnonzero(usable & wanted), int(wanted.sum())
     left_out = asked - len(rows)
     if left_out > asked * MOST_LEFT_OUT:
-        raise EngineError(
-            "too_many_missing",
-            f"{left_out:,} of {asked:,} rows lack an input or the target.",
-            field=TABLE,
-            value=str(left_out),
-            limit=f"at most {MOST_LEFT_OUT:.0%} of the rows",
-            hint="Clean the table first: what is left may be no fair sample.",
-        )
+        raise (missing or _inputs_missing)(left_out, asked)
     return rows.astype(np.int64)
+
+
+def _inputs_missing(left_out: int, asked: int) -> EngineError:
+    return EngineError(
+        "too_many_missing",
+        f"{left_out:,} of {asked:,} rows lack an input or the target.",
+        field=TABLE,
+        value=str(left_out),
+        limit=f"at most {MOST_LEFT_OUT:.0%} of the rows",
+        hint="Clean the table first: what is left may be no fair sample.",
+    )

@@ -1,4 +1,4 @@
-"""The spec of measuring one model on one table. Light to import: the web process reads it."""
+"""The specs of measuring one model, or predictions of one, on one table. Light to import: the web process reads it."""
 
 from typing import Annotated, Literal
 
@@ -9,6 +9,7 @@ BatchSize = Annotated[int, Field(ge=1, le=4096)]
 Place = Annotated[int, Field(ge=1, le=1000)]
 
 MOST_SLICES = 12  # columns
+FARTHEST = 4096  # rows that a forecast looks ahead
 TIMED = ("batches", "runs", "threads", "horizon")
 """Fields that leave the figures as they are, or that follow from the model: two models may differ in them."""
 
@@ -28,8 +29,8 @@ class Slice(BaseModel):
     )
 
 
-class EvaluateSpec(BaseModel):
-    """Measure a model on a table: metrics with intervals, slices, calibration, latency, throughput, size, memory."""
+class Measures(BaseModel):
+    """What decides the figures, wherever the outputs come from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -87,10 +88,19 @@ class EvaluateSpec(BaseModel):
     seed: int = Field(
         0, ge=0, lt=2**32, title="Seed", description="Of the bootstrap. Models are compared by the same draws."
     )
+
+    def same_figures(self) -> dict[str, object]:
+        """What decides the figures: of two evaluations on one set it must be equal."""
+        return self.model_dump(mode="json", exclude={*TIMED, "task", "target"})
+
+
+class EvaluateSpec(Measures):
+    """Measure a model on a table: metrics with intervals, slices, calibration, latency, throughput, size, memory."""
+
     horizon: int | None = Field(
         None,
         ge=1,
-        le=4096,
+        le=FARTHEST,
         title="Horizon",
         description="Rows that a forecast looks ahead; empty: as the model's manifest says.",
         json_schema_extra={"unit": "rows"},
@@ -120,9 +130,22 @@ class EvaluateSpec(BaseModel):
         json_schema_extra={"unit": "threads"},
     )
 
-    def same_figures(self) -> dict[str, object]:
-        """What decides the figures: of two evaluations on one set it must be equal."""
-        return self.model_dump(mode="json", exclude=set(TIMED))
+
+class PredictionsSpec(Measures):
+    """Measure predictions that were made elsewhere, one for each row of a table; the model itself is not run."""
+
+    task: Literal["classification", "regression", "forecast"] = Field(
+        title="Task", description="What was predicted: a class, a number, or a later value of a series."
+    )
+    target: ColumnName = Field(title="Target", description="The column of the table that was predicted.")
+    horizon: int | None = Field(
+        None,
+        ge=1,
+        le=FARTHEST,
+        title="Horizon",
+        description="Rows that a forecast looks ahead; only a forecast has it, and it must.",
+        json_schema_extra={"unit": "rows"},
+    )
 
 
 Task = Literal["classification", "regression", "forecast", "ranking"]
@@ -147,7 +170,7 @@ METRICS: dict[str, dict[str, Literal["higher", "lower"]]] = {
 """Metrics by task and which way is better; a ranking has ndcg_at_<k> too, for each rank asked for."""
 
 
-def metrics_of(task: str, spec: EvaluateSpec) -> dict[str, Literal["higher", "lower"]]:
+def metrics_of(task: str, spec: Measures) -> dict[str, Literal["higher", "lower"]]:
     """The metrics that an evaluation of this task may have; which of them it has, the rows decide."""
     found: dict[str, Literal["higher", "lower"]] = {}
     if task == "ranking":

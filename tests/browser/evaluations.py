@@ -15,11 +15,11 @@ from apps.accounts.models import Project, User
 from apps.accounts.proofs import Proof
 from apps.actors import PlaneRole, plane_actor
 from apps.approvals.services import approve
-from apps.datasets.manifest import PARQUET
+from apps.datasets.manifest import CSV, PARQUET
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.jobs.models import JobInput
 from apps.registry.models import EvaluationSet, ModelVersion
-from apps.registry.services import request_promotion
+from apps.registry.services import create_client_model, record_version, request_promotion
 from apps.registry.services.evaluations import create_evaluation_set, register_evaluation, set_gate
 from tests.browser.versions import held, job_of, make
 
@@ -128,3 +128,26 @@ def series(metric: str, value: float, width: float, part: list[str] | None = Non
     draws = [value + width * (2 * place / (DRAWS - 1) - 1) for place in range(DRAWS)]
     encoded = base64.b64encode(struct.pack(f"<{DRAWS}d", *draws)).decode()
     return {"slice": part, "metric": metric, "better": "lower", "value": value, "draws": encoded}
+
+
+def fill_client(model: str) -> None:
+    """v1 as one of MLflow's clients registers it, which the plane cannot run, and a set of forty real rows."""
+    project = Project.objects.get(slug="demo")
+    engineer = actor_for_user(User.objects.get(username="engineer"))
+    version = DatasetVersion.objects.create(
+        dataset=Dataset.objects.create(project=project, name=f"{model}-kept", created_by="engineer"),
+        number=1,
+        digest=held(project, f"manifest of {model}").digest,
+        manifest="{}",
+        media_type=CSV,
+        size=7,
+        columns=[{"name": "load", "dtype": "double"}, {"name": "harbour", "dtype": "string"}],
+        created_by="engineer",
+    )
+    rows = "".join(f"{number}.5,{('Oslo', 'Rome')[number % 2]}\n" for number in range(40))
+    table = held(project, f"load,harbour\n{rows}")
+    DatasetFile.objects.create(version=version, path="table.csv", artifact=table, media_type=CSV)
+    asked = {"task": "regression", "target": "load", "spec": {"slices": [{"column": "harbour"}]}}
+    create_evaluation_set(actor=engineer, project=project, name=f"{model}-kept", dataset_version=version, **asked)
+    create_client_model(actor=engineer, project=project, name=model)
+    record_version(actor=engineer, project=project, name=model, source=f"s3://bucket/{model}")

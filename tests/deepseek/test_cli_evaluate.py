@@ -27,6 +27,32 @@ def test_a_model_folder_and_a_table(deepseek, tmp_path):
 
 
 @pytest.mark.usefixtures("model")
+def test_predictions_instead_of_a_model(deepseek, tmp_path):
+    (tmp_path / "said.csv").write_text("prediction\n" + "1.5\n" * 40)
+    words = ["--predictions", "said.csv", "table.csv", "-o", "out", "--task", "regression", "--target", "y"]
+    run = fine(deepseek("evaluate", *words, "--replicates", 200))
+    assert "variant: predictions" in run.stdout
+    told = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert (told["rows"], told["memory"]) == (40, None)
+
+
+@pytest.mark.usefixtures("model")
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["--target", "y"], ["field: /task"]),
+        (["--task", "regression", "--target", "z"], ["no column 'z'", "field: /target"]),
+        (["--task", "classification", "--target", "y"], ["field: inputs/predictions", "value: 9", "limit: 0, 1, 2, 3"]),
+        (["--task", "forecast", "--target", "y"], ["field: /horizon"]),
+        (["--task", "regression", "--target", "y", "--runs", "20"], ["unrecognized arguments"]),
+    ],
+)
+def test_wrong_predictions_are_explained(deepseek, tmp_path, words, parts):
+    (tmp_path / "said.csv").write_text("prediction\n" + "9\n" * 40)
+    refused(deepseek("evaluate", "--predictions=said.csv", "table.csv", "-o", "out", *words), *parts)
+
+
+@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize(
     ("words", "parts"),
     [

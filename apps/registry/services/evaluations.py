@@ -35,7 +35,7 @@ from apps.registry.evaluation_sets import (
 from apps.registry.models import Evaluation, EvaluationSet, Gate, Model, ModelVersion, Variant
 from apps.registry.services.checks import check_name, check_text
 from apps.registry.services.versions import JobOutputRow
-from deepseek.evaluate.spec import EvaluateSpec, metrics_of
+from deepseek.evaluate.spec import EvaluateSpec, Measures, metrics_of
 
 KIND, SCHEMA = "evaluate", "plane/evaluation/v1"
 TIMING = ("batches", "runs", "threads")
@@ -155,7 +155,7 @@ def variant_of(version: ModelVersion, name: str = "") -> Variant:
             f"{version} has no form that the plane can run: a client registered its files.",
             code="no_variant",
             field="variant",
-            hint="Train and register it here, or measure it where it runs.",
+            hint="Predict the table of the set where it runs, and send predictions: the digest of what it said.",
         )
     raise Invalid(
         f"{version} has no variant {name[:60]!r}.",
@@ -183,7 +183,7 @@ def register_evaluation(
     made = {row[0]: row for row in outputs}
     artifact, document = made["evaluation"][1], made["evaluation"][4]
     on = find_set(project, set_name)
-    check_document(job, document, artifact.pk, on)
+    check_document(job, document, artifact.pk, on, ("model", "manifest", "table"), EvaluateSpec)
     variants = Variant.objects.select_related("version__model").filter(
         artifact=document["model"], manifest=document["manifest"], version__model__project=project
     )
@@ -197,24 +197,35 @@ def register_evaluation(
             hint="Register the model first: the figures of a set belong to a version.",
         )
     with transaction.atomic():
-        return [insert_evaluation(actor, on, one, job, artifact, made["replicates"][1], document) for one in found]
+        return [
+            insert_evaluation(actor, on, one.version, job, artifact, made["replicates"][1], document, variant=one)
+            for one in found
+        ]
 
 
 def fits(variant: Variant, document: Mapping[str, Any]) -> bool:
     return bool(document["horizon"] == horizon_of(variant.version))
 
 
-def check_document(job: Job, document: Mapping[str, Any], digest: str, on: EvaluationSet) -> None:
+def check_document(
+    job: Job,
+    document: Mapping[str, Any],
+    digest: str,
+    on: EvaluationSet,
+    slots: Sequence[str],
+    spec: type[Measures],
+) -> None:
+    """Invalid unless it is what the job wrote, of what was in its `slots`, and measured as the set asks."""
     text = json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"
     given = dict(JobInput.objects.filter(job=job).values_list("slot", "artifact_id"))
     wanted = {
         "what it wrote": (sha256_hex(text), digest),
         "schema": (document.get("schema"), SCHEMA),
-        **{slot: (document.get(slot), given.get(slot)) for slot in ("model", "manifest", "table")},
+        **{slot: (document.get(slot), given.get(slot)) for slot in slots},
         "the set's table": (document.get("table"), on.table_id),
         "task": (document.get("task"), on.task),
         "target": (document.get("target"), on.target),
-        "spec": (canonical_json(EvaluateSpec(**document.get("spec", {})).same_figures()), canonical_json(on.spec)),
+        "spec": (canonical_json(spec(**document.get("spec", {})).same_figures()), canonical_json(on.spec)),
     }
     wrong = [(name, *pair) for name, pair in wanted.items() if pair[0] != pair[1]]
     for name, value, limit in wrong:
@@ -230,17 +241,22 @@ def check_document(job: Job, document: Mapping[str, Any], digest: str, on: Evalu
 def insert_evaluation(
     actor: Actor,
     on: EvaluationSet,
-    variant: Variant,
+    version: ModelVersion,
     job: Job,
     artifact: Artifact,
     replicates: Artifact,
     document: Mapping[str, Any],
+    *,
+    variant: Variant | None = None,
 ) -> Evaluation:
+    """The row, once: of a variant, or without one of the predictions that the document names."""
     made, new = Evaluation.objects.get_or_create(
         set=on,
+        version=version,
         variant=variant,
         job_id=job.pk,
         defaults={
+            "predictions_id": document.get("predictions"),
             "artifact": artifact,
             "replicates": replicates,
             "pairing": document["pairing"],
@@ -255,8 +271,12 @@ def insert_evaluation(
             actor=actor,
             action="evaluation.register",
             obj=made,
-            after={"version": str(variant.version), "variant": variant.name, "set": reference(on), "job": job.pk},
-            digests={"evaluation": artifact.pk, "model": variant.artifact_id, "table": on.table_id},
+            after={"version": str(version), "variant": made.form, "set": reference(on), "job": job.pk},
+            digests={
+                "evaluation": artifact.pk,
+                "table": on.table_id,
+                **({"model": variant.artifact_id} if variant else {"predictions": str(made.predictions_id)}),
+            },
         )
     return made
 

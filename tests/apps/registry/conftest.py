@@ -13,10 +13,10 @@ from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.store import store
 from apps.datasets.manifest import PARQUET
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.experiments.models import Experiment, Run
+from apps.experiments.models import Experiment, LoggedModel, LoggedModelArtifact, Run
 from apps.jobs.models import Job, JobInput, JobOutput
 from apps.registry.documents import document_text
-from apps.registry.services import register_version, request_promotion
+from apps.registry.services import create_client_model, record_version, register_version, request_promotion
 from apps.registry.services.evaluations import create_evaluation_set, set_gate
 from tests.apps.registry.measured import write_evaluation
 
@@ -244,3 +244,30 @@ def measure(held):
         return write_evaluation(held, version.variants.order_by("pk").first(), on, value, *more, **asked)
 
     return write
+
+
+@pytest.fixture
+def by_client(actor_for, engineer, project, held):
+    """by_client(name=...) -> the next version of a model as a client registers it: a file, and no variant."""
+
+    def make(name="wti-forecast", where=None):
+        who, where = actor_for(engineer), where or project
+        experiment = Experiment.objects.get_or_create(
+            project=where, number=0, defaults={"name": "Default", "created_by": "x"}
+        )[0]
+        logged = LoggedModel.objects.create(project=where, experiment=experiment, name="net", created_by="engineer")
+        file = held(f"pickle {next(numbers)}".encode(), where)
+        facts = {"artifact": file, "size": file.size, "media_type": "x/y"}
+        LoggedModelArtifact.objects.create(model=logged, path="model.pkl", **facts)
+        if not where.models.filter(name=name).exists():
+            create_client_model(actor=who, project=where, name=name)
+        asked = {"name": name, "source": f"models:/{logged.pk}", "model_id": logged.pk}
+        return record_version(actor=who, project=where, **asked)
+
+    return make
+
+
+@pytest.fixture
+def measure_predictions(held):
+    """measure_predictions(version, set, rmse, width=...) -> the evaluation of predictions that engineer gave."""
+    return lambda version, *more, **asked: write_evaluation(held, None, *more, version=version, **asked)

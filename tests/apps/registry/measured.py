@@ -26,9 +26,10 @@ def replicates(*told, pairing="p" * 64):
     return json.dumps({"schema": "plane/replicates/v1", "pairing": pairing, "count": COUNT, "series": list(told)})
 
 
-def write_evaluation(held, variant, on, value, width=0.01, *, pairing="p" * 64, parts=(), job=1):
+def write_evaluation(held, variant, on, value, width=0.01, *, pairing="p" * 64, parts=(), job=1, version=None):
     """An evaluation whose rmse is `value`, drawn evenly within `width`; `parts`: (column, value, rmse) of slices.
 
+    Without a variant it is of predictions of `version`.
     The draws of the baseline are held still by width=0: then those of the candidate are those of the difference.
     """
     told = [series("rmse", "lower", value, around(value, width))]
@@ -51,11 +52,16 @@ def write_evaluation(held, variant, on, value, width=0.01, *, pairing="p" * 64, 
         "queries": None,
         "positive": None,
     }
+    if variant is None:
+        document |= {"latency": [], "memory": None, "size_bytes": None}
+    of = version or variant.version
     return Evaluation.objects.create(
         set=on,
+        version=of,
+        predictions=held(f"what {of} says".encode()) if variant is None else None,
         variant=variant,
         job_id=job,
-        artifact=held(json.dumps([document, variant.pk, job]).encode()),
+        artifact=held(json.dumps([document, of.pk, variant and variant.pk, job]).encode()),
         replicates=held(replicates(*told, pairing=pairing).encode()),
         pairing=pairing,
         rows=40,

@@ -1,0 +1,148 @@
+"""Measure a version that the plane cannot run by what it said: predictions that its owner made on the table of a set.
+
+A version that a client registered has files and no form of the plane's own, and nothing of it is ever unpickled. So who
+gives the predictions answers for them: every evaluation of this kind says who that was, and which bytes they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import transaction
+
+from apps import policy
+from apps.accounts.models import Project
+from apps.actors import Actor
+from apps.artifacts.models import Artifact
+from apps.datasets.checks import is_number
+from apps.errors import Invalid
+from apps.jobs.models import Job, JobInput
+from apps.jobs.services import submit_job
+from apps.jobs.states import ENDED
+from apps.jobs.submission import InputSpec, Submission
+from apps.registry.evaluation_sets import check_fits, find_set, reference, takes_predictions
+from apps.registry.models import Evaluation, EvaluationSet, ModelVersion
+from apps.registry.services.evaluations import check_document, check_number, insert_evaluation
+from apps.registry.services.versions import JobOutputRow
+from deepseek.evaluate.spec import FARTHEST, PredictionsSpec
+
+KIND = "evaluate_predictions"
+
+
+def submit_predictions(
+    *, actor: Actor, version: ModelVersion, on: EvaluationSet, predictions: str, horizon: int | None = None
+) -> tuple[Job, bool]:
+    """Queue the job that measures these predictions (the digest of an artifact that the project holds) on the set; the
+    one that does already, if there is one. Returns it and whether it is new.
+
+    `horizon`: rows that a forecast looks ahead. Raises Invalid `predictions_not_taken`, `set_mismatch`,
+    `artifact_not_found`, `artifact_damaged`, `horizon_unknown`, `horizon_not_taken`.
+    """
+    policy.require(actor, "job.submit", version.model)
+    check_takes(version, on, horizon)
+    check_artifact(actor, version.model.project, predictions)
+    register = {"evaluation": reference(on), "version": str(version.pk)}
+    of_these = JobInput.objects.filter(artifact=predictions, slot="predictions", job__project_id=version.project_id)
+    unended = of_these.filter(job__kind=KIND, job__register=register).exclude(job__state__in=ENDED)
+    running = unended.select_related("job").first()
+    if running is not None:
+        return running.job, False
+    digests = {"predictions": predictions, "table": on.table_id}
+    submission = Submission(
+        kind=KIND,
+        spec={**on.spec, "task": task_of(version, on), "target": on.target, "horizon": horizon},
+        inputs=[InputSpec(slot=slot, digest=digest) for slot, digest in digests.items()],
+        register=register,
+        name=f"{version} predictions on {reference(on)}"[:120],
+    )
+    return submit_job(actor=actor, project=version.model.project, asked=submission)
+
+
+def check_takes(version: ModelVersion, on: EvaluationSet, horizon: int | None) -> None:
+    """Raise Invalid where the version, the set and the horizon do not go together."""
+    if not version.by_client:
+        raise Invalid(
+            f"{version} takes no predictions: the plane runs it itself.",
+            code="predictions_not_taken",
+            field="predictions",
+            limit="versions that a client registered",
+            hint="Leave predictions out, and name a variant or none.",
+        )
+    check_fits(version, on)
+    if on.task == "forecast" and horizon is not None:
+        check_number("horizon", horizon, 1, FARTHEST)
+        return
+    if on.task != "forecast" and horizon is None:
+        return
+    if horizon is None:
+        raise Invalid(
+            f"{reference(on)} is of forecasts, and predictions do not say how far they look ahead.",
+            code="horizon_unknown",
+            field="horizon",
+            limit="a whole number of rows",
+            hint="Give the number of rows between what is known and what is foretold.",
+        )
+    raise Invalid(
+        f"{reference(on)} is of a {on.task}, which looks ahead of nothing.",
+        code="horizon_not_taken",
+        field="horizon",
+        limit="none",
+        hint="Leave the horizon out.",
+    )
+
+
+def check_artifact(actor: Actor, project: Project, digest: str) -> None:
+    """Raise Invalid for what is no artifact of the project, or a damaged one."""
+    held = Artifact.objects.visible_to(actor).filter(holdings__project=project, digest=digest[:64]).first()
+    if held is None:
+        raise Invalid(
+            f"This project holds no artifact {digest[:64]!r}.",
+            code="artifact_not_found",
+            field="predictions",
+            limit="the SHA-256 of an artifact of this project",
+            hint="Upload it first: PUT /api/v1/projects/<project>/artifacts/<digest>.",
+        )
+    if held.damaged_at is not None:
+        raise Invalid(
+            f"The artifact {digest[:12]} is damaged.",
+            code="artifact_damaged",
+            field="predictions",
+            hint="Upload it again.",
+        )
+
+
+def task_of(version: ModelVersion, on: EvaluationSet) -> str:
+    """What was predicted. A ranking may be of classes or of numbers: as other versions of the model have it, for only
+    then do the two pair; else classes, where the set names the relevant one or the target is no number."""
+    if on.task != "ranking":
+        return on.task
+    known = version.model.versions.exclude(task="").filter(target=on.target, deleted_at=None).order_by("-number")
+    if (task := known.values_list("task", flat=True).first()) is not None:
+        return task
+    target = next((one for one in on.dataset_version.columns if one.get("name") == on.target), None)
+    numeric = target is None or is_number(target)
+    return "regression" if numeric and not on.spec.get("positive") else "classification"
+
+
+def register_predictions(
+    *,
+    actor: Actor,
+    project: Project,
+    set_name: str,
+    version_key: str,
+    outputs: Sequence[JobOutputRow],
+    job: Job,
+) -> Evaluation:
+    """What a job measured of predictions, for the version that they are of.
+
+    Call it inside the transaction that ends the job; it reads no bytes. Raises Invalid where the document is not what
+    the job wrote, or not of the set, or where the version takes no predictions.
+    """
+    policy.require(actor, "evaluation.register", project)
+    made = {row[0]: row for row in outputs}
+    artifact, document = made["evaluation"][1], made["evaluation"][4]
+    on, version = find_set(project, set_name), takes_predictions(project, version_key)
+    check_fits(version, on)
+    check_document(job, document, artifact.pk, on, ("predictions", "table"), PredictionsSpec)
+    with transaction.atomic():
+        return insert_evaluation(actor, on, version, job, artifact, made["replicates"][1], document)

@@ -1,0 +1,270 @@
+"""A table of predictions that were made elsewhere, read as what a model would have said. Nothing is unpickled.
+
+Its columns: `prediction`, a class or a number (of a ranking the score); of classes perhaps `p_<class>`, a probability
+for each class; perhaps `row`, which row of the measured table it is of, counted from 1. Without `row` there is one for
+each row of that table, in its order. Others are passed over.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from deepseek.clean.spec import DEFAULT_MISSING, CsvSpec
+from deepseek.clean.tables import read_as_is, unknown_column
+from deepseek.evaluate.examples import MOST_LEFT_OUT
+from deepseek.evaluate.measures import Outputs, Target
+from deepseek.job import EngineError
+from deepseek.train.columns import MOST_CLASSES, Labels, is_number, numbers, read_labels, read_number
+from deepseek.train.spec import TrainSpec
+
+T = TypeVar("T")
+SLOT = "inputs/predictions"
+PREDICTION, ROW, SHARE = "prediction", "row", "p_"
+SUM_OFF = 1e-3
+"""How far the probabilities of a row may be from 1 together: they may have been rounded."""
+NOT_MISSING = ("NaN", "nan")
+"""Missing in any other table; here a model that says so has failed, and its row is not simply left out."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """By the rows of the table that is measured on: `there` (n,) of bool, where a prediction was given, and what.
+
+    `classes` in their order; `guess` (n,) are places in them; `outputs` (n, 1) or (n, C), where numbers were given.
+    """
+
+    there: npt.NDArray[np.bool_]
+    classes: list[str]
+    outputs: Outputs | None
+    guess: Target | None
+
+
+def read_predictions(path: Path, rows: int) -> pa.Table:
+    """The table of predictions with a row for each of the `rows` of the measured one, in its order, null where none is.
+
+    Raises what `read_as_is` does, and EngineError ``unknown_column``, ``predictions_count``, ``prediction_row``.
+    """
+    missing = [token for token in DEFAULT_MISSING if token not in NOT_MISSING]
+    table = beside(lambda: read_as_is(path, CsvSpec(missing_tokens=missing)))
+    if PREDICTION not in table.column_names:
+        raise unknown_column(table.column_names, PREDICTION, SLOT)
+    for name in table.column_names:
+        column = table.column(name)
+        if pa.types.is_dictionary(column.type):
+            table = table.set_column(table.column_names.index(name), name, column.cast(column.type.value_type))
+    if ROW in table.column_names:
+        return table.take(_places(table.column(ROW), rows))
+    if table.num_rows != rows:
+        raise EngineError(
+            "predictions_count",
+            f"There are {table.num_rows:,} predictions, and the table has {rows:,} rows.",
+            field=SLOT,
+            value=str(table.num_rows),
+            limit=f"{rows} rows, in the order of the table",
+            hint="Give one for each row, or a column row that says which row each is of, counted from 1.",
+        )
+    return table
+
+
+def values_of(table: pa.Table) -> Predictions:
+    """Predictions of numbers, or the scores of a ranking. Raises EngineError ``column_not_numeric``,
+    ``prediction_not_finite``, ``value_too_large``."""
+    there = _there(table, [PREDICTION])
+    _numbers(table, PREDICTION, there)
+    return Predictions(there, [], read_number(table, PREDICTION, SLOT)[:, None], None)
+
+
+def classes_of(table: pa.Table, labels: Labels, kind: pa.DataType) -> Predictions:
+    """Predictions of classes, with probabilities where they were given. `labels` are those of the target, of type
+    `kind`; a class that has probabilities and does not occur among them is known too.
+
+    Raises EngineError ``class_unknown``, ``probability_missing``, ``prediction_incomplete``, ``prediction_not_finite``,
+    ``probability_range``, ``probability_sum``, ``column_not_numeric``, ``target_not_classes``.
+    """
+    shares = [name for name in table.column_names if name.startswith(SHARE)]
+    told = [name.removeprefix(SHARE) for name in shares]
+    if shares and (lacking := [name for name in labels.names if name not in told]):
+        raise EngineError(
+            "probability_missing",
+            f"The class {lacking[0]!r} has no column of probabilities.",
+            field=SLOT,
+            value=", ".join(shares[:20]),
+            limit=", ".join(f"{SHARE}{name}" for name in labels.names[:20]),
+            hint="Give a column p_<class> for every class, or none at all.",
+        )
+    classes = _ordered({*labels.names, *told}, kind)
+    if len(classes) > MOST_CLASSES:
+        raise EngineError(
+            "too_many_classes",
+            f"There are probabilities of {len(told):,} classes.",
+            field=SLOT,
+            value=str(len(told)),
+            limit=f"{MOST_CLASSES} classes",
+            hint="Leave the columns p_<class> out: accuracy, precision, recall and F1 need none.",
+        )
+    there = _there(table, [PREDICTION, *shares])
+    if pa.types.is_floating(table.column(PREDICTION).type):
+        _numbers(table, PREDICTION, there)
+    given = beside(lambda: read_labels(table, TrainSpec(task="classification", target=PREDICTION)))
+    place = {name: at for at, name in enumerate(classes)}
+    if unknown := [name for name in given.names if name not in place]:
+        raise class_unknown(unknown, classes)
+    translate = np.array([*(place[name] for name in given.names), -1], np.int64)  # the code -1 is the last
+    outputs = _shares(table, [f"{SHARE}{name}" for name in classes], there) if shares else None
+    return Predictions(there, classes, outputs, translate[given.codes])
+
+
+def class_unknown(unknown: Sequence[str], classes: Sequence[str]) -> EngineError:
+    return EngineError(
+        "class_unknown",
+        "There are predictions of classes that the target does not have.",
+        field=SLOT,
+        value=", ".join(unknown[:10]),
+        limit=", ".join(classes[:20]),
+        hint="Write classes as the table does. A class that does not occur there is known by its column p_<class>.",
+    )
+
+
+def predictions_missing(left_out: int, asked: int) -> EngineError:
+    return EngineError(
+        "too_many_missing",
+        f"{left_out:,} of {asked:,} rows lack a prediction or the target.",
+        field=SLOT,
+        value=str(left_out),
+        limit=f"at most {MOST_LEFT_OUT:.0%} of the rows",
+        hint="Predict the others too: what is left may be no fair sample.",
+    )
+
+
+def beside(read: Callable[[], T]) -> T:
+    """What `read` gives; what is wrong is told of the slot of the predictions, whatever else it was read for."""
+    try:
+        return read()
+    except EngineError as error:
+        error.field = SLOT
+        raise
+
+
+def _places(column: pa.ChunkedArray, rows: int) -> pa.Array:
+    """For each row of the measured table, where its prediction stands; null where there is none."""
+    whole = is_number(column.type) and not pa.types.is_boolean(column.type)
+    found = numbers(column) if whole else np.full(len(column), np.nan)
+    wrong = np.flatnonzero(~((found >= 1) & (found <= rows) & (found == np.floor(found))))
+    if wrong.size:
+        value, line = _say(column[int(wrong[0])]), int(wrong[0]) + 1
+        message = f"{value} in data row {line} is no row of the table."
+        raise _wrong_row(message, value, f"whole numbers from 1 to {rows}")
+    at = found.astype(np.int64) - 1
+    values, counts = np.unique(at, return_counts=True)
+    if (counts > 1).any():
+        twice = str(int(values[counts > 1][0]) + 1)
+        raise _wrong_row(f"Row {twice} has more than one prediction.", twice, "one for each row")
+    places = np.full(rows, -1, np.int64)
+    places[at] = np.arange(len(at))
+    return pa.array(places, mask=places < 0)
+
+
+def _wrong_row(message: str, value: str, limit: str) -> EngineError:
+    return EngineError(
+        "prediction_row",
+        message,
+        field=SLOT,
+        value=value,
+        limit=limit,
+        hint="The column row counts the rows of the table from 1, the header not counted.",
+    )
+
+
+def _there(table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Where all of these were given; EngineError ``prediction_incomplete`` where some were."""
+    filled = np.column_stack([table.column(name).is_valid().to_numpy() for name in names])
+    some = np.flatnonzero(filled.any(axis=1) & ~filled.all(axis=1))
+    if some.size:
+        row, lacks = int(some[0]) + 1, names[int(np.flatnonzero(~filled[some[0]])[0])]
+        raise EngineError(
+            "prediction_incomplete",
+            f"The prediction for row {row} of the table has no {lacks}.",
+            field=SLOT,
+            value=lacks,
+            limit=", ".join(names[:20]),
+            hint="Fill every column of a prediction, or leave all of them empty where there is none.",
+        )
+    return np.asarray(filled.all(axis=1))
+
+
+def _numbers(table: pa.Table, name: str, there: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """A column of finite numbers, wherever a prediction was given."""
+    column = table.column(name)
+    if not is_number(column.type) and len(column) > column.null_count:
+        raise EngineError(
+            "column_not_numeric",
+            f"The column {name!r} is not numeric: its type is {column.type}.",
+            field=SLOT,
+            value=name,
+            limit="a column of numbers",
+            hint="Give numbers, without units or thousands separators.",
+        )
+    found = numbers(column) if is_number(column.type) else np.full(len(column), np.nan)
+    if (wrong := np.flatnonzero(there & ~np.isfinite(found))).size:
+        raise _at(
+            "prediction_not_finite",
+            int(wrong[0]),
+            name,
+            f"{found[wrong[0]]:g}",
+            "finite numbers",
+            "Leave the row empty if there is no prediction; it is then counted as left out.",
+        )
+    return found
+
+
+def _shares(table: pa.Table, names: Sequence[str], there: npt.NDArray[np.bool_]) -> Outputs:
+    found = np.column_stack([_numbers(table, name, there) for name in names])
+    outside = np.argwhere(there[:, None] & ((found < 0) | (found > 1)))
+    if outside.size:
+        row, column = int(outside[0][0]), int(outside[0][1])
+        raise _at(
+            "probability_range",
+            row,
+            names[column],
+            f"{found[row, column]:g}",
+            "0 to 1",
+            "Give probabilities, no percentages and no scores.",
+        )
+    sums = found.sum(axis=1)
+    if (off := np.flatnonzero(there & (np.abs(sums - 1) > SUM_OFF))).size:
+        raise _at(
+            "probability_sum",
+            int(off[0]),
+            "the sum of p_<class>",
+            f"{sums[off[0]]:.6g}",
+            f"1, give or take {SUM_OFF:g}",
+            "Give the probabilities of all classes of a row, as the model made them.",
+        )
+    return found.astype(np.float32)
+
+
+def _at(code: str, place: int, what: str, value: str, limit: str, hint: str) -> EngineError:
+    row = place + 1
+    message = f"The prediction for row {row} of the table: {what} is {value}."
+    return EngineError(code, message, field=SLOT, value=value, limit=limit, hint=hint)
+
+
+def _ordered(names: set[str], kind: pa.DataType) -> list[str]:
+    """As the target's classes are ordered: whole numbers by their size, everything else as text."""
+    whole = not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind))
+    if not whole:
+        return sorted(names)
+    try:
+        return sorted(names, key=int)
+    except ValueError:
+        known = [name for name in names if name.lstrip("-").isdecimal()]
+        raise class_unknown(sorted(names - set(known)), sorted(known, key=int)) from None
+
+
+def _say(value: pa.Scalar) -> str:
+    return str(value.as_py())[:40]

@@ -1,0 +1,65 @@
+"""The three files of an evaluation, and the result that names them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from deepseek.evaluate.document import EVALUATION_NAME, EVALUATION_TYPE, Evaluation
+from deepseek.evaluate.draws import REPLICATES_NAME, REPLICATES_TYPE, SCHEMA
+from deepseek.evaluate.measuring import Measuring, Sliced
+from deepseek.evaluate.rows import ROWS_NAME, ROWS_TYPE, write_rows
+from deepseek.job import JSON, Output, Report, Result
+
+
+def write_outputs(stage: Path, measured: Measuring, sliced: Sliced, notes: Sequence[str], **facts: Any) -> Evaluation:
+    """Write the files into `stage` and return the document. `facts`: what was measured, how large and fast."""
+    examples, answers, spec = measured.examples, measured.answers, measured.spec
+    write_rows(stage / ROWS_NAME, examples, answers)
+    document = Evaluation(
+        schema="plane/evaluation/v1",
+        task=cast(Any, measured.task),
+        rows=len(examples.rows),
+        left_out=examples.left_out,
+        queries=None if examples.query is None else int(examples.query.max()) + 1,
+        positive=None if measured.positive is None else answers.classes[measured.positive],
+        horizon=examples.horizon if answers.task == "forecast" else None,
+        spec=spec.model_dump(mode="json"),
+        pairing=measured.pairing,
+        replicates=spec.replicates,
+        metrics=[one.metric for one in measured.whole],
+        slices=sliced.figures,
+        calibration=measured.calibration(),
+        notes=[*notes, *sliced.notes],
+        **facts,
+    )
+    (stage / EVALUATION_NAME).write_text(document.text(), encoding="utf-8")
+    kept = {"schema": SCHEMA, "pairing": measured.pairing, "count": spec.replicates, "series": sliced.series}
+    (stage / REPLICATES_NAME).write_text(json.dumps(kept, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    return document
+
+
+def result_of(document: Evaluation, report: Report) -> Result:
+    """What a job tells of it: its figures as metrics, its notes as log lines, its files."""
+    for metric in document.metrics:
+        report.metric(metric.name, metric.value)
+    for one in document.latency:
+        report.metric(f"latency_p50_us_batch_{one.batch}", one.p50_us)
+        report.metric(f"latency_p95_us_batch_{one.batch}", one.p95_us)
+    for note in document.notes:
+        report.log(note)
+    meta = cast("dict[str, JSON]", document.model_dump(mode="json", by_alias=True))
+    return Result(
+        outputs=(
+            Output("evaluation", EVALUATION_NAME, EVALUATION_TYPE, meta),
+            Output("rows", ROWS_NAME, ROWS_TYPE, {"rows": document.rows}),
+            Output("replicates", REPLICATES_NAME, REPLICATES_TYPE, {"pairing": document.pairing}),
+        ),
+        summary={
+            "task": document.task,
+            "variant": document.variant,
+            "rows": document.rows,
+            "slices": len(document.slices),
+            "metrics": {metric.name: metric.value for metric in document.metrics},
+        },
+    )

@@ -1,0 +1,233 @@
+"""Predictions that were made elsewhere are measured as a model's own would be, and what is wrong with them is named."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from deepseek.evaluate.predicted import run as measure
+from deepseek.evaluate.run import run as evaluate
+from deepseek.evaluate.spec import EvaluateSpec, PredictionsSpec
+from deepseek.job import EngineError
+from deepseek.models.folder import model_files
+from tests.deepseek.models.making import make_model
+
+FIGURES = {"replicates": 400, "slices": [{"column": "region"}]}
+TIMING = {"runs": 20, "batches": [1]}
+
+
+@pytest.fixture
+def predicted(tmp_path, report):
+    """predicted(predictions, table, task=..., as_csv=..., **spec) -> the document."""
+    made = []
+
+    def do(given, table, task="regression", as_csv=False, **asked):
+        out, files = tmp_path / f"p{len(made)}", {}
+        made.append(out)
+        for name, of in (("predictions", given), ("table", table)):
+            files[name] = tmp_path / f"{name}{len(made)}"
+            (pyarrow.csv.write_csv if as_csv and name == "predictions" else pq.write_table)(of, files[name])
+        spec = PredictionsSpec(task=task, target="y", **FIGURES | asked)
+        measure(spec, inputs=files, out=out, report=report)
+        return document(out) | {"out": out}
+
+    return do
+
+
+@pytest.fixture
+def by_model(tmp_path, report):
+    """by_model(table, task) -> the folder of what a model of the plane's own measured."""
+
+    def do(table, task, classes=(), **asked):
+        make_model(tmp_path / "model", task=task, inputs=3, classes=classes)
+        pq.write_table(table, tmp_path / "t.parquet")
+        inputs = {**model_files(tmp_path / "model"), "table": tmp_path / "t.parquet"}
+        spec = EvaluateSpec(**FIGURES | TIMING | asked)
+        evaluate(spec, inputs=inputs, out=tmp_path / "m", report=report)
+        return tmp_path / "m"
+
+    return do
+
+
+def document(out):
+    return json.loads((out / "evaluation.json").read_text())
+
+
+def table(task="regression", rows=60, **more):
+    random = np.random.default_rng(1)
+    y = random.choice(["no", "yes"], rows) if task == "classification" else random.normal(5, 1, rows)
+    columns = {f"x{k}": random.normal(1, 2, rows) for k in range(3)}
+    return pa.table({**columns, "y": y, "region": random.choice(["n", "s"], rows)} | more)
+
+
+def of_rows(rows, task):
+    """What a model said, as its owner would write it down; the rows counted from 1, the last first."""
+    columns = {"row": np.asarray(rows["row"])[::-1] + 1, "prediction": rows["prediction"].to_pylist()[::-1]}
+    if task == "classification":
+        columns |= {f"p_{name}": np.asarray(rows[f"share_{name}"])[::-1] for name in ("no", "yes")}
+    return pa.table(columns)
+
+
+@pytest.mark.parametrize("as_csv", [False, True])
+@pytest.mark.parametrize("task", ["regression", "classification", "forecast"])
+def test_what_a_model_said_measures_as_the_model_did(by_model, predicted, task, as_csv):
+    horizon = {"horizon": 2} if task == "forecast" else {}
+    theirs = by_model(table(task), task, **horizon)
+    ours = predicted(of_rows(pq.read_table(theirs / "rows.parquet"), task), table(task), task, as_csv, **horizon)
+    told = document(theirs)
+    assert ours["pairing"] == told["pairing"]
+    assert ours["rows"] == told["rows"]
+    for mine, other in zip([ours, *ours["slices"]], [told, *told["slices"]], strict=True):
+        named = {one["name"]: one["value"] for one in mine["metrics"]}
+        assert named == pytest.approx({one["name"]: one["value"] for one in other["metrics"]}, rel=1e-5)
+    if not as_csv:
+        for name in ("replicates.json", "rows.parquet"):
+            assert (ours["out"] / name).read_bytes() == (theirs / name).read_bytes()
+
+
+def test_of_a_model_that_was_not_run_nothing_is_timed(predicted):
+    told = predicted(pa.table({"prediction": np.zeros(60)}), table())
+    assert (told["latency"], told["size_bytes"], told["memory"], told["model"]) == ([], None, None, None)
+    assert (told["variant"], len(told["predictions"])) == ("predictions", 64)
+    assert told["notes"] == ["The model was not run: latency, throughput, size and memory are not measured."]
+
+
+def test_without_probabilities_hits_alone_are_measured(predicted):
+    told = predicted(pa.table({"prediction": ["yes"] * 60}), table("classification"), "classification")
+    names = {one["name"] for one in told["metrics"]}
+    assert names == {"accuracy", *(f"{name}{end}" for name in ("precision", "recall", "f1") for end in ("", "_macro"))}
+    assert told["notes"][-1] == "No probabilities were given: auc, log_loss, brier and ece are not measured."
+    assert told["calibration"] == []
+
+
+def test_the_class_that_is_named_counts_not_the_most_probable_one(predicted):
+    given = pa.table({"prediction": ["yes"] * 60, "p_no": [0.6] * 60, "p_yes": [0.4] * 60})
+    told = predicted(given, table("classification"), "classification")
+    assert {one["name"]: one["value"] for one in told["metrics"]}["recall"] == 1.0
+    assert told["notes"][-1].startswith("60 predictions name another class")
+
+
+def test_a_ranking_is_of_scores(predicted):
+    query, relevant = np.repeat(np.arange(12), 5), np.tile([1, 0, 0, 0, 0], 12)
+    given = pa.table({"prediction": np.tile([0.9, 0.1, 0.2, 0.3, 0.4], 12)})
+    told = predicted(given, table(q=query, y=relevant), group="q")
+    assert {one["name"]: one["value"] for one in told["metrics"]}["mrr"] == 1.0
+    words = table(q=query, y=["good" if one else "bad" for one in relevant])
+    told = predicted(given, words, "classification", group="q", positive="good")
+    assert (told["task"], {one["name"]: one["value"] for one in told["metrics"]}["map"]) == ("ranking", 1.0)
+
+
+def test_whole_numbers_are_classes_in_their_order_and_a_class_may_be_absent(predicted):
+    labels = np.tile([2, 10], 30)
+    shares = {"p_10": labels == 10, "p_2": labels == 2, "p_1": np.zeros(60, bool)}
+    given = pa.table({"prediction": labels.astype(float), **{n: s.astype(float) for n, s in shares.items()}})
+    told = predicted(given, table(y=labels), "classification")
+    assert {one["name"]: one["value"] for one in told["metrics"]}["accuracy"] == 1.0
+    assert "share_1" in pq.read_schema(told["out"] / "rows.parquet").names
+
+
+def test_rows_without_a_prediction_are_left_out_and_told(predicted):
+    told = predicted(pa.table({"prediction": [None] * 10 + [1.0] * 50}), table())
+    assert (told["rows"], told["left_out"]) == (50, 10)
+    assert told["notes"][-1] == "10 rows lack a prediction or the target; they are not measured."
+    some = predicted(pa.table({"row": range(11, 61), "prediction": np.ones(50)}), table())
+    assert (some["rows"], some["pairing"]) == (50, told["pairing"])
+
+
+NUMBERS, CLASSES = np.ones(60), ["yes"] * 60
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "code", "value"),
+    [
+        ({"guess": NUMBERS}, {}, "unknown_column", "prediction"),
+        ({"prediction": NUMBERS[1:]}, {}, "predictions_count", "59"),
+        ({"prediction": ["much"] * 60}, {}, "column_not_numeric", "prediction"),
+        ({"prediction": [float("nan"), *NUMBERS[1:]]}, {}, "prediction_not_finite", "nan"),
+        ({"prediction": [float("inf"), *NUMBERS[1:]]}, {}, "prediction_not_finite", "inf"),
+        ({"prediction": [1e300, *NUMBERS[1:]]}, {}, "value_too_large", "1e+300"),
+        ({"prediction": [None] * 31 + [1.0] * 29}, {}, "too_many_missing", "31"),
+        ({"prediction": NUMBERS[:2], "row": [1, 1]}, {}, "prediction_row", "1"),
+        ({"prediction": NUMBERS[:2], "row": [0, 1]}, {}, "prediction_row", "0"),
+        ({"prediction": NUMBERS[:2], "row": [1, 61]}, {}, "prediction_row", "61"),
+        ({"prediction": NUMBERS[:2], "row": [1, None]}, {}, "prediction_row", "None"),
+        ({"prediction": NUMBERS[:2], "row": [1, 1.5]}, {}, "prediction_row", "1.5"),
+        ({"prediction": NUMBERS[:2], "row": ["a", "b"]}, {}, "prediction_row", "a"),
+        ({"prediction": ["maybe", *CLASSES[1:]]}, {"task": "classification"}, "class_unknown", "maybe"),
+        ({"prediction": [0.5] * 60}, {"task": "classification"}, "target_not_classes", "0.5"),
+        ({"prediction": [float("nan"), *NUMBERS[1:]]}, {"task": "classification"}, "prediction_not_finite", "nan"),
+        ({"prediction": CLASSES, "p_yes": NUMBERS}, {"task": "classification"}, "probability_missing", "p_yes"),
+        (
+            {"prediction": CLASSES, "p_yes": NUMBERS, **{f"p_{k}": NUMBERS for k in range(1000)}, "p_no": NUMBERS},
+            {"task": "classification"},
+            "too_many_classes",
+            "1002",
+        ),
+        (
+            {"prediction": CLASSES, "p_yes": NUMBERS, "p_no": NUMBERS},
+            {"task": "classification"},
+            "probability_sum",
+            "2",
+        ),
+        (
+            {"prediction": CLASSES, "p_yes": NUMBERS * 1.5, "p_no": NUMBERS * -0.5},
+            {"task": "classification"},
+            "probability_range",
+            "-0.5",
+        ),
+        (
+            {"prediction": CLASSES, "p_yes": [None, *NUMBERS[1:]], "p_no": NUMBERS * 0},
+            {"task": "classification"},
+            "prediction_incomplete",
+            "p_yes",
+        ),
+        (
+            {"prediction": CLASSES, "p_yes": [float("nan"), *NUMBERS[1:]], "p_no": NUMBERS * 0},
+            {"task": "classification"},
+            "prediction_not_finite",
+            "nan",
+        ),
+    ],
+)
+def test_what_is_wrong_with_predictions_is_named(predicted, tmp_path, given, asked, code, value):
+    with pytest.raises(EngineError) as caught:
+        predicted(pa.table(given), table(asked.get("task", "regression")), **asked)
+    assert (caught.value.code, caught.value.field, caught.value.value) == (code, "inputs/predictions", value)
+    assert caught.value.limit
+    assert caught.value.hint
+    assert not (tmp_path / "p0").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"task": "forecast"}, "horizon_unknown"),
+        ({"horizon": 2}, "horizon_not_taken"),
+        ({"task": "forecast", "horizon": 1, "group": "region"}, "group_not_taken"),
+        ({"group": "planet"}, "unknown_column"),
+    ],
+)
+def test_a_spec_that_does_not_fit_is_named(predicted, asked, code):
+    with pytest.raises(EngineError) as caught:
+        predicted(pa.table({"prediction": NUMBERS}), table(), **asked)
+    assert caught.value.code == code
+    assert caught.value.field.startswith("/")
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\x80\x04\x95pickled", b"prediction\n1\n2,3\n", b"PAR1 broken", b"prediction\n"]
+)
+def test_a_file_that_is_no_table_is_named(tmp_path, report, text):
+    (tmp_path / "p").write_bytes(text)
+    pq.write_table(table(), tmp_path / "t")
+    inputs, spec = (
+        {"predictions": tmp_path / "p", "table": tmp_path / "t"},
+        PredictionsSpec(task="regression", target="y"),
+    )
+    with pytest.raises(EngineError) as caught:
+        measure(spec, inputs=inputs, out=tmp_path / "o", report=report)
+    assert caught.value.field == "inputs/predictions"
+    assert caught.value.hint
