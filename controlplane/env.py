@@ -138,7 +138,11 @@ class Env(BaseSettings):
     web_workers: int = Field(2, ge=1, le=64, description="Web processes.")
     web_threads: int = Field(64, ge=2, le=512, description="Threads of a web process.")
     streams_per_worker: int = Field(24, ge=1, le=512, description="Open event streams of a web process, at most.")
-    body_limit_bytes: int = Field(1_048_576, ge=1024, description="Largest JSON or form body.")
+    body_limit_bytes: int = Field(
+        1_048_576,
+        ge=1024,
+        description="Largest JSON or form body; of MLflow's runs/log-inputs 24 MiB.",
+    )
     upload_limit_bytes: int = Field(100 * 10**9, ge=1, description="Largest single upload.")
     project_quota_bytes: int = Field(
         0, ge=0, description="Bytes of artifacts that a project may hold by uploads and pushes; 0: no limit."

@@ -211,6 +211,8 @@ def _run(name: str, command: Command, words: list[str], report: ConsoleReport) -
     arguments = parser.parse_args(words)
     if arguments.out is None and not (arguments.explain or arguments.check):
         parser.error("the following arguments are required: -o/--out")
+    if arguments.out is not None and (arguments.explain or arguments.check):
+        parser.error(f"-o/--out goes not with --{'explain' if arguments.explain else 'check'}, which writes nothing")
     try:
         spec = read_spec(model, arguments)
         if arguments.explain:

@@ -61,7 +61,7 @@ def wrong_method(request: HttpRequest, allowed: str) -> HttpResponseBase:
             hint="Go to the page that the form is on.",
         )
     else:
-        said = WrongMethod(f"{request.method} is not for this address.", limit=allowed)
+        said = WrongMethod(f"{request.method} is not for this address.", limit=allowed, hint="Use one that it has.")
     response = answer(request, said)
     response.headers["Allow"] = allowed
     return response

@@ -25,7 +25,7 @@ def bind(seconds: int, memory: int, written: int) -> None:
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_FSIZE, written),
-        (resource.RLIMIT_NOFILE, 1024),  # keys that must be unique lie in 64 files each, beyond two million
+        (resource.RLIMIT_NOFILE, 4096),  # keys that must be unique lie in 64 files each, beyond two million
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(kind)[1]  # which may be lower already

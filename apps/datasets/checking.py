@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import IO, Any
 
@@ -101,10 +101,11 @@ def copy_of(digest: str) -> Iterator[tuple[IO[bytes], int]]:
     """The table in a file without a name, and the seconds that are left; Damaged where the store has lost it."""
     ends = time.monotonic() + SECONDS
     with tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as file:
-        for chunk in chunks_of(digest):
-            file.write(chunk)
-            if time.monotonic() > ends:
-                break
+        with closing(chunks_of(digest)) as chunks:
+            for chunk in chunks:
+                file.write(chunk)
+                if time.monotonic() > ends:
+                    break
         file.flush()
         yield file, int(ends - time.monotonic())
 

@@ -57,6 +57,7 @@ class JobKind:
     loads: tuple[str, ...] = ()  # inputs whose bytes may be loaded as code: foreign machine code is refused there
     outputs: tuple[str, ...] = ()
     registers: tuple[str, ...] = ()  # keys that `register` may have
+    registers_all: bool = False  # all of them or none: one alone says nothing
     needs: Needs = Needs()
     time_limit_seconds: int = 3600
     max_attempts: int = 3
@@ -176,6 +177,7 @@ KINDS: dict[str, JobKind] = {
         inputs=("table", "predictions"),
         outputs=("evaluation", "rows", "replicates"),
         registers=("evaluation", "version"),
+        registers_all=True,
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=3600,
     ),

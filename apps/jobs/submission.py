@@ -223,6 +223,17 @@ def register_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
                     "Lower-case letters, digits and hyphens; up to 50.",
                 )
             )
+    lacking = [key for key in kind.registers if key not in asked.register]
+    if kind.registers_all and asked.register and lacking:
+        errors.append(
+            fault(
+                "register_incomplete",
+                f"A {asked.kind} job registers all of these names or nothing: {', '.join(lacking)} is not given.",
+                f"/register/{lacking[0]}",
+                ", ".join(kind.registers),
+                "Give it too, or leave register out.",
+            )
+        )
     return errors
 
 

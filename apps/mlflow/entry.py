@@ -46,6 +46,8 @@ def answer(request: HttpRequest, path: str) -> HttpResponseBase:
             return responded(found.function(Ask(actor, 0, "", {}, request)))
         actor, project_id, slug = bearer_of(request)
         by_query = method == "GET"
+        if found.body_bytes:  # a long body is read only of who may send it
+            require(actor, found.action, Ask(actor, project_id, slug, {}, request))
         said = query_of(request) if by_query else body_of(request, found.body_bytes)
         ask = Ask(actor, project_id, slug, said, request, by_query=by_query)
         require(actor, found.action, ask)

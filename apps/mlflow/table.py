@@ -31,7 +31,7 @@ from apps.mlflow.asking import Ask
 API, AJAX, V3 = "api/2.0/mlflow/", "ajax-api/2.0/mlflow/", "api/3.0/mlflow/"
 VIEW, TRACK = "run.view", "run.track"
 SEE, SAY, ALIAS = "model.view", "model.annotate", "model.set_alias"
-INPUTS_BYTES = 32 * 2**20  # a dataset's profile may have 16,777,215 characters, as in MLflow
+INPUTS_BYTES = 24 * 2**20  # a dataset's profile may have 16,777,215 characters, as in MLflow
 
 
 @dataclass(frozen=True, slots=True)

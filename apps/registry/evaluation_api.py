@@ -129,7 +129,7 @@ class VersionEvaluationsView(GenericAPIView[Evaluation]):
 def refuse_timing(body: Mapping[str, Any]) -> None:
     """Raise Invalid for what is asked of a model that runs: with predictions none does."""
     for name, value in body.items():
-        if value:
+        if value not in (None, ""):
             raise Invalid(
                 f"{name} is given with predictions, and then no model runs.",
                 code="predictions_alone",

@@ -17,7 +17,7 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.services import publish_upload
 from apps.datasets.models import DatasetVersion
-from apps.errors import Conflict, Invalid, NotFound, PlaneError, Refused
+from apps.errors import Conflict, Invalid, Malformed, NotFound, PlaneError, TooLarge
 from apps.jobs.models import Job
 from apps.jobs.views import within
 from apps.registry import reads
@@ -75,9 +75,7 @@ def predicted(
             expected_size=file.size,
             name=file.name or "predictions",
         )
-    except PlaneError as error:
-        if isinstance(error, Refused):
-            raise
+    except (Invalid, Malformed, TooLarge) as error:
         raise Invalid(
             error.message, code=error.code, field="predictions", limit=error.limit, hint=error.hint
         ) from error

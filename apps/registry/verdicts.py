@@ -195,9 +195,10 @@ def facts_of_gates(judged: Iterable[Judged]) -> dict[str, Any]:
 
 
 def predictions_told(one: Judged) -> dict[str, Any]:
-    """Which of the two were measured by predictions, who gave those, and their digest; nothing where neither was."""
+    """Which of the two were measured by predictions, who gave those, their digest, and how many rows were measured;
+    nothing where neither was."""
     return {
-        f"{name}_predictions": {"by": found.created_by, "sha256": found.predictions_id}
+        f"{name}_predictions": {"by": found.created_by, "sha256": found.predictions_id, "rows": found.rows}
         for name, found in (("candidate", one.candidate), ("baseline", one.baseline))
         if found is not None and found.by_predictions
     }
@@ -272,7 +273,10 @@ def refusal(version: ModelVersion, one: Judged) -> dict[str, Any]:
             hint = "Register a version whose forms were made here, or have an approver lift the gate."
             return {"code": "gate_no_variant", "message": message, **told, "hint": hint}
     message = f"{where}: the two cannot be compared. {said.why}"
-    hint = "Evaluate both again; for forecasts with different lags make a revision of the set with a first_row."
+    hint = (
+        "Evaluate both again; for forecasts with different lags make a revision of the set with a first_row. Forecasts "
+        "that look ahead of different numbers of rows do not compare."
+    )
     if predictions_told(one):
         hint = (
             "Predict the rows that the other was measured on, no more and no fewer; of classes, with a column "

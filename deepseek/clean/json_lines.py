@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from bisect import bisect_left
@@ -91,7 +90,7 @@ def _json_table(data: bytes, schema: pa.Schema | None, row: int, kinds: Mapping[
 
 def _parsed(data: bytes, schema: pa.Schema | None) -> pa.Table:
     return pa.json.read_json(
-        io.BytesIO(data),
+        pa.BufferReader(data),
         read_options=pa.json.ReadOptions(use_threads=False, block_size=max(len(data) + 64, 1 << 16)),
         parse_options=pa.json.ParseOptions(explicit_schema=schema, newlines_in_values=False),
     )

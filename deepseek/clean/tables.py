@@ -3,6 +3,7 @@
 import codecs
 import csv
 import difflib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def native(path: Path) -> pa.NativeFile:
     Not as a file of Python's: the threads that read columns would hold it, and the one that lets go of it while the
     interpreter leaves ends the process by SIGABRT.
     """
-    return pa.OSFile(str(path))
+    return pa.OSFile(os.fsencode(path))
 
 
 def broken_parquet(path: Path, error: Exception) -> EngineError:

@@ -63,9 +63,13 @@ def _bounds(replicates: Floats, confidence: float) -> tuple[float, float] | tupl
     return interval_of(replicates, confidence)
 
 
-def pairing_of(rows: Blocks, target: Any, names: Sequence[str], blocks: Blocks, seed: int, replicates: int) -> str:
-    """SHA-256 of everything that decides which rows are drawn and what is right for each of them."""
-    told = hashlib.sha256(f"{SCHEMA} {seed} {replicates} {'/'.join(names)}".encode())
+def pairing_of(
+    rows: Blocks, target: Any, names: Sequence[str], blocks: Blocks, seed: int, replicates: int, horizon: int = 1
+) -> str:
+    """SHA-256 of everything that decides which rows are drawn, what is right for each of them, and from how far it was
+    foretold: who looks ahead less has an easier task. As without it where that is one row."""
+    ahead = f" {horizon} ahead" if horizon > 1 else ""
+    told = hashlib.sha256(f"{SCHEMA} {seed} {replicates} {'/'.join(names)}{ahead}".encode())
     for array in (rows, target, blocks):
         told.update(np.ascontiguousarray(array).tobytes())
     return told.hexdigest()

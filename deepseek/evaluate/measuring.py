@@ -61,7 +61,9 @@ class Measuring:
         self.count = int(self.blocks.max()) + 1
         self.draws = draws_of(self.count, spec.seed, spec.replicates).astype(np.float64)
         drawn = self.blocks if query is None else self.blocks[query]
-        self.pairing = pairing_of(examples.rows, examples.target, answers.classes, drawn, spec.seed, spec.replicates)
+        self.pairing = pairing_of(
+            examples.rows, examples.target, answers.classes, drawn, spec.seed, spec.replicates, examples.horizon
+        )
         self.method = "block bootstrap" if self.task == "forecast" else "bootstrap"
         self.whole = self.series(np.ones(len(examples.rows), bool))
 

@@ -34,6 +34,14 @@ def test_a_program_is_told_what_does_not_hold(check, table, error):
     assert [one["code"] for one in json.loads(said)["errors"]] == [error]
 
 
+@pytest.mark.parametrize("words", [["profile", "--check"], ["clean", "--explain"]])
+def test_what_writes_nothing_takes_no_folder(write, capsys, words):
+    with pytest.raises(SystemExit) as ended:
+        main([words[0], str(write("x\n1\n")), words[1], "-o", "out"])
+    assert ended.value.code == 2
+    assert f"-o/--out goes not with {words[1]}" in capsys.readouterr().err
+
+
 def test_without_it_a_folder_is_to_be_named(write, capsys):
     with pytest.raises(SystemExit):
         main(["profile", str(write("x\n1\n"))])

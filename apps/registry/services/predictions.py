@@ -6,24 +6,27 @@ gives the predictions answers for them: every evaluation of this kind says who t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from django.db import transaction
 
 from apps import policy
+from apps.accounts.actors import actor_from_grant
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.models import Artifact
 from apps.datasets.checks import is_number
-from apps.errors import Invalid
+from apps.errors import Conflict, Invalid
 from apps.jobs.models import Job, JobInput
 from apps.jobs.services import submit_job
 from apps.jobs.states import ENDED
 from apps.jobs.submission import InputSpec, Submission
 from apps.registry.evaluation_sets import check_fits, find_set, reference, takes_predictions
-from apps.registry.models import Evaluation, EvaluationSet, ModelVersion
+from apps.registry.models import AliasMove, Evaluation, EvaluationSet, Gate, ModelVersion
 from apps.registry.services.evaluations import check_document, check_number, insert_evaluation
 from apps.registry.services.versions import JobOutputRow
+from apps.registry.states import PRODUCTION
 from deepseek.evaluate.spec import FARTHEST, PredictionsSpec
 
 KIND = "evaluate_predictions"
@@ -36,17 +39,19 @@ def submit_predictions(
     one that does already, if there is one. Returns it and whether it is new.
 
     `horizon`: rows that a forecast looks ahead. Raises Invalid `predictions_not_taken`, `set_mismatch`,
-    `artifact_not_found`, `artifact_damaged`, `horizon_unknown`, `horizon_not_taken`.
+    `artifact_not_found`, `artifact_damaged`, `horizon_unknown`, `horizon_not_taken`; Conflict `baseline_measured`.
     """
     policy.require(actor, "job.submit", version.model)
     check_takes(version, on, horizon)
+    check_bar(version, on, actor)
     check_artifact(actor, version.model.project, predictions)
     register = {"evaluation": reference(on), "version": str(version.pk)}
     of_these = JobInput.objects.filter(artifact=predictions, slot="predictions", job__project_id=version.project_id)
-    unended = of_these.filter(job__kind=KIND, job__register=register).exclude(job__state__in=ENDED)
-    running = unended.select_related("job").first()
+    mine = of_these.filter(job__kind=KIND, job__register=register, job__requester=actor.label)  # whose word it is
+    unended = mine.exclude(job__state__in=ENDED).select_related("job").order_by("pk")
+    running = next((one.job for one in unended if json.loads(one.job.spec).get("horizon") == horizon), None)
     if running is not None:
-        return running.job, False
+        return running, False
     digests = {"predictions": predictions, "table": on.table_id}
     submission = Submission(
         kind=KIND,
@@ -91,12 +96,37 @@ def check_takes(version: ModelVersion, on: EvaluationSet, horizon: int | None) -
     )
 
 
+def check_bar(version: ModelVersion, on: EvaluationSet, who: Actor | None, job: Job | None = None) -> None:
+    """Raise Conflict where others are compared with this version on the set already: who asks for a promotion must not
+    be who lowers the bar, and predictions are what somebody says.
+
+    `who`: None for somebody who may do nothing any more; `job`: what it has registered itself is not before it.
+    """
+    measured = Evaluation.objects.filter(version=version, set=on).exclude(job_id=job.pk if job else None)
+    if not (measured.exists() and is_compared_with(version)):
+        return
+    if who is None or not policy.allows(who, "gate.set", version.model):
+        raise Conflict(
+            f"{version} has figures on {reference(on)}, and others are compared with them.",
+            code="baseline_measured",
+            field="predictions",
+            limit="the first predictions on a set, of a version that is or was in production, or a gate's baseline",
+            hint="An approver may replace them or name another baseline; a revision of the set begins anew.",
+        )
+
+
+def is_compared_with(version: ModelVersion) -> bool:
+    """Whether it is the baseline of a gate, or is or was in production, to which a rollback may lead again."""
+    moved = AliasMove.objects.filter(model=version.model_id, alias=PRODUCTION, to_version=version)
+    return moved.exists() or Gate.objects.filter(baseline=version, removed_at=None).exists()
+
+
 def check_artifact(actor: Actor, project: Project, digest: str) -> None:
     """Raise Invalid for what is no artifact of the project, or a damaged one."""
-    held = Artifact.objects.visible_to(actor).filter(holdings__project=project, digest=digest[:64]).first()
+    held = Artifact.objects.visible_to(actor).filter(holdings__project=project, digest=digest).first()
     if held is None:
         raise Invalid(
-            f"This project holds no artifact {digest[:64]!r}.",
+            f"This project holds no artifact {digest[:80]!r}.",
             code="artifact_not_found",
             field="predictions",
             limit="the SHA-256 of an artifact of this project",
@@ -116,7 +146,8 @@ def task_of(version: ModelVersion, on: EvaluationSet) -> str:
     then do the two pair; else classes, where the set names the relevant one or the target is no number."""
     if on.task != "ranking":
         return on.task
-    known = version.model.versions.exclude(task="").filter(target=on.target, deleted_at=None).order_by("-number")
+    of_rows = version.model.versions.filter(task__in=("regression", "classification"), deleted_at=None)
+    known = of_rows.filter(target=on.target).order_by("-number")
     if (task := known.values_list("task", flat=True).first()) is not None:
         return task
     target = next((one for one in on.dataset_version.columns if one.get("name") == on.target), None)
@@ -136,7 +167,7 @@ def register_predictions(
     """What a job measured of predictions, for the version that they are of.
 
     Call it inside the transaction that ends the job; it reads no bytes. Raises Invalid where the document is not what
-    the job wrote, or not of the set, or where the version takes no predictions.
+    the job wrote, or not of the set, or where the version takes no predictions; Conflict `baseline_measured`.
     """
     policy.require(actor, "evaluation.register", project)
     made = {row[0]: row for row in outputs}
@@ -144,5 +175,6 @@ def register_predictions(
     on, version = find_set(project, set_name), takes_predictions(project, version_key)
     check_fits(version, on)
     check_document(job, document, artifact.pk, on, ("predictions", "table"), PredictionsSpec)
+    check_bar(version, on, actor_from_grant(job.grant), job)  # it may have been promoted meanwhile
     with transaction.atomic():
         return insert_evaluation(actor, on, version, job, artifact, made["replicates"][1], document)

@@ -73,7 +73,8 @@ def test_an_address_of_a_form_says_so_when_it_is_loaded(client):
     assert client.post("/forms").content == b"taken"
     told = client.get("/api/v1/forms").json()["error"]
     assert (told["code"], told["limit"]) == ("method_not_allowed", "POST")
-    assert client.put("/api/v1/forms").json()["error"]["message"] == "PUT is not for this address."
+    told = client.put("/api/v1/forms").json()["error"]
+    assert (told["message"], told["hint"]) == ("PUT is not for this address.", "Use one that it has.")
 
 
 @pytest.mark.parametrize("address", ["/api/v1/422", "/page/422"])

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.accounts.models import ApiToken, Membership
 from apps.audit.models import AuditRecord
-from apps.mlflow import entry, table
+from apps.mlflow import asking, entry, table
 from apps.mlflow.table import INPUTS_BYTES, Call
 from apps.policy import PROJECT_ACTIONS
 
@@ -154,6 +154,13 @@ def test_what_a_run_read_may_be_longer(track, settings, experiment_id):
     assert inputs["dataset_inputs"][0]["dataset"]["profile"] == about["profile"]
     too_long = {"run_id": run_id, "padding": "x" * INPUTS_BYTES}
     assert track.refused("POST", "runs/log-inputs", too_long)[:2] == (413, "INVALID_PARAMETER_VALUE")
+
+
+def test_a_long_body_is_read_only_of_who_may_send_it(track, engineer, settings, monkeypatch):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    monkeypatch.setattr(asking, "long_body", lambda *_: pytest.fail("read"))
+    Membership.objects.filter(user=engineer).update(role="viewer")
+    assert track.refused("POST", "runs/log-inputs", {"run_id": "x", "padding": "x" * 5000})[0] == 403
 
 
 def test_an_unknown_address_and_a_wrong_method(track):

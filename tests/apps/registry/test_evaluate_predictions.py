@@ -1,19 +1,22 @@
 """A version that a client registered is measured by predictions: who may, what is refused, and what is written down."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from django.db import IntegrityError, transaction
 
+from apps.actors import ProjectRole
 from apps.artifacts.models import Artifact
 from apps.audit.models import AuditRecord
-from apps.errors import Invalid, NotFound, Refused
+from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
 from apps.jobs.submission import InputSpec, Submission, check
 from apps.registry.models import Evaluation
 from apps.registry.services.predictions import register_predictions, submit_predictions
 from tests.apps.registry.measured import series
+from tests.conftest import member
 
 pytestmark = pytest.mark.django_db
 
@@ -117,7 +120,7 @@ def test_a_ranking_is_of_what_the_others_are_or_of_the_target(
     dataset_version.save()
     if others:
         other = registered()
-        type(other).objects.filter(pk=other.pk).update(task=others if others != "forecast" else "")
+        type(other).objects.filter(pk=other.pk).update(task=others)
     on = a_set(task="ranking", target=target, spec={"group": "region", **spec})
     job, _ = submit(by_client(), on, horizon=None)
     assert json.loads(job.spec)["task"] == task
@@ -128,10 +131,71 @@ def test_a_job_by_hand_names_a_version_of_a_client(registered, a_set, project, a
     key, on = str(registered().pk) if key == "trained" else key, a_set()
     inputs = [InputSpec(slot="predictions", digest=given), InputSpec(slot="table", digest=on.table_id)]
     spec = {"task": "forecast", "target": "close", "horizon": 1}
-    asked = Submission(kind="evaluate_predictions", spec=spec, inputs=inputs, register={"version": key})
+    asked = Submission(kind="evaluate_predictions", spec=spec, inputs=inputs)
+    asked = replace(asked, register={"evaluation": "later-r1", "version": key})
     with pytest.raises(Invalid) as caught:
         check(actor_for(engineer), project, asked)
     assert caught.value.field == "/register/version"
+
+
+@pytest.mark.parametrize(("given_alone", "lacking"), [("evaluation", "version"), ("version", "evaluation")])
+def test_a_job_by_hand_registers_by_both_names_or_none(
+    by_client, a_set, project, actor_for, engineer, given, given_alone, lacking
+):
+    names, on = {"evaluation": "later-r1", "version": str(by_client().pk)}, a_set()
+    inputs = [InputSpec(slot="predictions", digest=given), InputSpec(slot="table", digest=on.table_id)]
+    spec = {"task": "forecast", "target": "close", "horizon": 1}
+    asked = Submission(
+        kind="evaluate_predictions", spec=spec, inputs=inputs, register={given_alone: names[given_alone]}
+    )
+    with pytest.raises(Invalid) as caught:
+        check(actor_for(engineer), project, asked)
+    assert (caught.value.code, caught.value.field) == ("register_incomplete", f"/register/{lacking}")
+
+
+def test_another_horizon_or_another_person_is_another_job(by_client, submit, a_set, project):
+    version, on = by_client(), a_set()
+    first, _ = submit(version, on)
+    assert submit(version, on, horizon=2)[0] != first
+    assert submit(version, on, who=member(project, "second", ProjectRole.ENGINEER))[0] != first
+    assert submit(version, on) == (first, False)
+
+
+# -- the bar --------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def baseline(by_client, a_set, measure_predictions):
+    """A version of a client with figures on the set."""
+    version = by_client()
+    measure_predictions(version, a_set(), 1.0, 0.0, job=7)
+    return version
+
+
+def test_who_asks_for_a_promotion_does_not_lower_the_bar(baseline, approved, submit, ended, by_client):
+    on = baseline.evaluations.get().set
+    submit(baseline, on)  # as long as nothing is compared with it
+    Job.objects.update(state=JobState.SUCCEEDED)
+    approved(baseline)
+    with pytest.raises(Conflict) as caught:
+        submit(baseline, on)
+    assert (caught.value.code, caught.value.field) == ("baseline_measured", "predictions")
+    with pytest.raises(Conflict):  # queued before the promotion
+        ended(baseline, on)
+    approved(by_client())
+    with pytest.raises(Conflict):  # a rollback may lead there again
+        submit(baseline, on)
+
+
+def test_the_baseline_of_a_gate_is_the_bar_too(baseline, gate, submit):
+    on = baseline.evaluations.get().set
+    gate(baseline.model, on, baseline=baseline)
+    with pytest.raises(Conflict):
+        submit(baseline, on)
+
+
+def test_an_approver_may_replace_its_figures(baseline, approved, submit, project):
+    on = baseline.evaluations.get().set
+    approved(baseline)
+    assert submit(baseline, on, who=member(project, "both", ProjectRole.ENGINEER, ProjectRole.APPROVER))[1]
 
 
 # -- what the job leaves --------------------------------------------------------------------------------------------

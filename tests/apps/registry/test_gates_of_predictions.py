@@ -10,9 +10,10 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.approvals.models import Approval
 from apps.artifacts.models import Artifact
-from apps.errors import Conflict
+from apps.errors import Conflict, Unavailable
 from apps.jobs import doorbell
 from apps.jobs.models import Job
+from apps.registry import evaluation_views
 from apps.registry.services import request_promotion
 from apps.registry.verdicts import judge
 
@@ -164,6 +165,15 @@ def test_what_is_wrong_stands_beside_its_field(candidate, web, engineer, sent, f
     beside = text_of(answer).partition(f'id="{field}-e" role="alert"')[2].partition("</p>")[0]
     assert why in beside
     assert not Job.objects.filter(kind="evaluate_predictions").exists()
+
+
+def test_a_store_that_is_away_is_no_fault_of_the_file(candidate, web, engineer, monkeypatch):
+    def away(**_):
+        raise Unavailable("The object store does not answer.")
+
+    monkeypatch.setattr(evaluation_views, "publish_upload", away)
+    sent = {"set": "later-r1", "horizon": "1", "predictions": SimpleUploadedFile("said.csv", b"prediction\n1\n")}
+    assert web(engineer).post(f"{M}/2/evaluate", sent).status_code == 503
 
 
 def test_a_viewer_gives_no_predictions(candidate, web, viewer):

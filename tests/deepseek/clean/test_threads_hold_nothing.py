@@ -1,11 +1,13 @@
 """No thread of pyarrow's pool may hold an object of Python's: it would end a process that leaves by SIGABRT."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.json
 import pyarrow.parquet as pq
 import pytest
 
@@ -45,6 +47,22 @@ def test_a_handler_of_rows_is_used_by_one_thread_alone(
         read_table(path, CsvSpec())
     assert seen
     assert (True, True) not in seen
+
+
+def test_json_lines_are_handed_over_as_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, real = [], pa.json.read_json
+    monkeypatch.setattr(pa.json, "read_json", lambda source, **more: (seen.append(source), real(source, **more))[1])
+    (tmp_path / "t.jsonl").write_bytes(b'{"a": 1}\n')
+    list(open_table(tmp_path / "t.jsonl", CsvSpec(), None).batches)
+    assert seen
+    assert all(isinstance(source, pa.BufferReader) for source in seen)
+
+
+def test_a_name_that_is_no_utf_8_is_opened(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.parquet"))
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "t.parquet")
+    (tmp_path / "t.parquet").rename(path)
+    assert read_table(path, CsvSpec()).num_rows == 1
 
 
 @pytest.mark.parametrize(
