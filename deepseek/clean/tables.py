@@ -38,8 +38,10 @@ def read_table(path: Path, spec: CsvSpec) -> pa.Table:
     return normalise(read_as_is(path, spec))
 
 
-def read_as_is(path: Path, spec: CsvSpec) -> pa.Table:
+def read_as_is(path: Path, spec: CsvSpec, texts: Sequence[str] = ()) -> pa.Table:
     """The same with every NaN as it stands: for who must tell a wrong value from one that is missing.
+
+    The columns `texts` of a CSV file are text, whatever they look like.
 
     Raises EngineError: ``input_unreadable``, ``table_empty`` (no bytes, no columns or no rows), ``bad_encoding`` with
     the position, ``broken_row`` with the line, ``duplicate_column``, ``broken_parquet``.
@@ -51,7 +53,7 @@ def read_as_is(path: Path, spec: CsvSpec) -> pa.Table:
         raise unreadable(path, error) from error
     if not magic:
         raise empty_table("The file is empty: it has no bytes.", path)
-    table = _read_parquet(path) if magic == b"PAR1" else _read_csv(path, spec)
+    table = _read_parquet(path) if magic == b"PAR1" else _read_csv(path, spec, texts)
     refuse_duplicates(table.column_names)
     if table.num_columns == 0:
         raise empty_table("The table has no columns.", path)
@@ -132,7 +134,7 @@ def broken_parquet(path: Path, error: Exception) -> EngineError:
     )
 
 
-def _read_csv(path: Path, spec: CsvSpec) -> pa.Table:
+def _read_csv(path: Path, spec: CsvSpec, texts: Sequence[str]) -> pa.Table:
     check_encoding(path, spec.encoding)
     rows: list[pa.csv.InvalidRow] = []
 
@@ -149,7 +151,11 @@ def _read_csv(path: Path, spec: CsvSpec) -> pa.Table:
             parse_options=pa.csv.ParseOptions(
                 delimiter=spec.delimiter, newlines_in_values=True, invalid_row_handler=handler
             ),
-            convert_options=pa.csv.ConvertOptions(null_values=spec.missing_tokens, strings_can_be_null=True),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(texts, pa.string()),
+                null_values=spec.missing_tokens,
+                strings_can_be_null=True,
+            ),
         )
 
     try:

@@ -25,18 +25,19 @@ MOST_DRAWS = 2_000_000
 @dataclass(frozen=True)
 class Answers:
     """What was said of each row: `outputs` (n, 1) of values or of scores, or (n, C) of class shares; without `outputs`
-    classes alone were told. `guess` (n,) are places in `classes`: the class that was told, where it is one."""
+    classes alone were told. `guess` (n,) are places in `classes`: the class that was told, where it is one. `scores`:
+    the outputs are those of a ranking of classes, and no shares even where there is one class."""
 
     task: str
     classes: list[str]
     outputs: Outputs | None
     guess: Target | None = None
+    scores: bool = False
 
     @property
     def shares(self) -> Outputs | None:
         """(n, C), where every class was given one."""
-        scored = self.outputs is not None and self.outputs.shape[1] == len(self.classes)
-        return self.outputs if scored and self.task == "classification" else None
+        return self.outputs if self.task == "classification" and not self.scores else None
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ import numpy as np
 
 from deepseek.clean.reading import whole_table
 from deepseek.evaluate.examples import Examples, measured_rows, queries_of, refuse_group, require_enough
+from deepseek.evaluate.lacking import require_predictions
 from deepseek.evaluate.measures import Target
 from deepseek.evaluate.measuring import Answers, Measuring
-from deepseek.evaluate.predictions import classes_of, predictions_missing, read_predictions, values_of
+from deepseek.evaluate.predictions import classes_of, is_text, predictions_missing, read_predictions, values_of
 from deepseek.evaluate.spec import PredictionsSpec
 from deepseek.evaluate.writing import result_of, write_outputs
 from deepseek.job import EngineError, Report, Result, staged
@@ -29,7 +30,8 @@ def run(spec: PredictionsSpec, *, inputs: Mapping[str, Path], out: Path, report:
     Writes ``evaluation.json``, ``rows.parquet`` and ``replicates.json`` into the folder `out`.
 
     Raises EngineError: ``wrong_inputs``, ``horizon_unknown``, ``horizon_not_taken``, ``group_not_taken``,
-    ``too_many_missing``, ``rows_too_few``, and what `read_predictions`, `classes_of`, `values_of` and `Measuring` find.
+    ``too_many_missing``, ``rows_too_few``, and what `read_predictions`, `classes_of`, `values_of`,
+    `require_predictions` and `Measuring` find.
     """
     if set(inputs) != set(SLOTS):
         raise EngineError(
@@ -86,24 +88,27 @@ def _check_horizon(spec: PredictionsSpec) -> None:
 def _read(spec: PredictionsSpec, inputs: Mapping[str, Path]) -> tuple[Answers, Examples]:
     table = whole_table(inputs["table"])
     asked = TrainSpec(task=spec.task, target=spec.target)
-    given = read_predictions(inputs["predictions"], table.num_rows)
     target: Target
+    scores = spec.task == "classification" and spec.group is not None  # a ranking is of scores, whatever is relevant
     if spec.task == "classification":
         labels = read_labels(table, asked)
         kind = table.column(spec.target).type
-        scores = spec.group is not None  # a ranking is of scores, whatever is relevant
+        given = read_predictions(inputs["predictions"], table.num_rows, texts=is_text(kind) and not scores)
         found = replace(values_of(given), classes=labels.names) if scores else classes_of(given, labels, kind)
         place = {name: at for at, name in enumerate(found.classes)}
         target = np.array([*(place.get(name, -1) for name in labels.names), -1], np.int64)[labels.codes]
         known = target >= 0
     else:
-        found, target = values_of(given), read_target(table, asked)
+        target = read_target(table, asked)
+        found = values_of(read_predictions(inputs["predictions"], table.num_rows))
         known = ~np.isnan(target)
-    usable, wanted = known & found.there, np.arange(table.num_rows) >= spec.first_row
+    wanted = np.arange(table.num_rows) >= spec.first_row
     query = queries_of(table, spec.group) if spec.group else None
     if query is not None:
-        usable &= query >= 0
-    rows = measured_rows(usable, wanted, predictions_missing)
+        known &= query >= 0
+    series = target if spec.task == "forecast" else None
+    require_predictions(known & wanted, found.there, table, spec.target, series)
+    rows = measured_rows(known & found.there, wanted, predictions_missing)
     require_enough(len(rows))
     kept = None if query is None else np.unique(query[rows], return_inverse=True)[1].astype(np.int64)
     examples = Examples(
@@ -116,7 +121,7 @@ def _read(spec: PredictionsSpec, inputs: Mapping[str, Path]) -> tuple[Answers, E
         spec.horizon or 1,
     )
     outputs, guess = (None if one is None else one[rows] for one in (found.outputs, found.guess))
-    return Answers(spec.task, found.classes, outputs, guess), examples
+    return Answers(spec.task, found.classes, outputs, guess, scores), examples
 
 
 def _notes(spec: PredictionsSpec, answers: Answers, examples: Examples) -> list[str]:

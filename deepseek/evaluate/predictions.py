@@ -5,6 +5,8 @@ for each class; perhaps `row`, which row of the measured table it is of, counted
 each row of that table, in its order. Others are passed over.
 """
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ SUM_OFF = 1e-3
 """How far the probabilities of a row may be from 1 together: they may have been rounded."""
 NOT_MISSING = ("NaN", "nan")
 """Missing in any other table; here a model that says so has failed, and its row is not simply left out."""
+WHOLE = re.compile(r" *([+-]?[0-9]{1,18})(\.0*)? *")
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,14 @@ class Predictions:
     guess: Target | None
 
 
-def read_predictions(path: Path, rows: int) -> pa.Table:
+def read_predictions(path: Path, rows: int, *, texts: bool = False) -> pa.Table:
     """The table of predictions with a row for each of the `rows` of the measured one, in its order, null where none is.
+    `texts`: what a CSV file predicts is text, be it all digits.
 
     Raises what `read_as_is` does, and EngineError ``unknown_column``, ``predictions_count``, ``prediction_row``.
     """
     missing = [token for token in DEFAULT_MISSING if token not in NOT_MISSING]
-    table = beside(lambda: read_as_is(path, CsvSpec(missing_tokens=missing)))
+    table = beside(lambda: read_as_is(path, CsvSpec(missing_tokens=missing), [PREDICTION] if texts else []))
     if PREDICTION not in table.column_names:
         raise unknown_column(table.column_names, PREDICTION, SLOT)
     for name in table.column_names:
@@ -111,12 +115,38 @@ def classes_of(table: pa.Table, labels: Labels, kind: pa.DataType) -> Prediction
     if pa.types.is_floating(table.column(PREDICTION).type):
         _numbers(table, PREDICTION, there)
     given = beside(lambda: read_labels(table, TrainSpec(task="classification", target=PREDICTION)))
-    place = {name: at for at, name in enumerate(classes)}
+    place = _places_of(given.names, classes)
     if unknown := [name for name in given.names if name not in place]:
         raise class_unknown(unknown, classes)
     translate = np.array([*(place[name] for name in given.names), -1], np.int64)  # the code -1 is the last
     outputs = _shares(table, [f"{SHARE}{name}" for name in classes], there) if shares else None
     return Predictions(there, classes, outputs, translate[given.codes])
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _places_of(names: Sequence[str], classes: Sequence[str]) -> dict[str, int]:
+    """Where each of the names stands in the classes; without those that are none.
+
+    As it is written; else, as a number or a truth value that some program wrote in its own way (``1.0``, ``True``), the
+    class that `read_labels` would make of it, if no other class is the same number.
+    """
+    place, alike = {name: at for at, name in enumerate(classes)}, Counter(map(_canonical, classes))
+    found = {}
+    for name in names:
+        plain = name if name in place else _canonical(name)
+        if name in place or (plain in place and alike[plain] == 1):
+            found[name] = place[plain]
+    return found
+
+
+def _canonical(name: str) -> str:
+    whole = WHOLE.fullmatch(name)
+    if whole:
+        return str(int(whole[1]))
+    return name.lower() if name.lower() in ("true", "false") else name
 
 
 def class_unknown(unknown: Sequence[str], classes: Sequence[str]) -> EngineError:
@@ -217,7 +247,7 @@ def _numbers(table: pa.Table, name: str, there: npt.NDArray[np.bool_]) -> npt.ND
             name,
             f"{found[wrong[0]]:g}",
             "finite numbers",
-            "Leave the row empty if there is no prediction; it is then counted as left out.",
+            "Leave a row empty only where the table lacks what the model needs; it is then counted as left out.",
         )
     return found
 
@@ -256,7 +286,7 @@ def _at(code: str, place: int, what: str, value: str, limit: str, hint: str) -> 
 
 def _ordered(names: set[str], kind: pa.DataType) -> list[str]:
     """As the target's classes are ordered: whole numbers by their size, everything else as text."""
-    whole = not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind))
+    whole = not (is_text(kind) or pa.types.is_boolean(kind))
     if not whole:
         return sorted(names)
     try:

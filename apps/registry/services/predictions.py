@@ -102,7 +102,7 @@ def check_bar(version: ModelVersion, on: EvaluationSet, who: Actor | None, job: 
 
     `who`: None for somebody who may do nothing any more; `job`: what it has registered itself is not before it.
     """
-    measured = Evaluation.objects.filter(version=version, set=on).exclude(job_id=job.pk if job else None)
+    measured = Evaluation.objects.filter(version=version, set=on).exclude(job_id=job.pk if job else 0)
     if not (measured.exists() and is_compared_with(version)):
         return
     if who is None or not policy.allows(who, "gate.set", version.model):

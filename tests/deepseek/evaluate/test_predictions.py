@@ -24,12 +24,15 @@ def predicted(tmp_path, report):
     """predicted(predictions, table, task=..., as_csv=..., **spec) -> the document."""
     made = []
 
-    def do(given, table, task="regression", as_csv=False, **asked):
+    def do(given, table, task="regression", as_csv=False, quoting="needed", **asked):
         out, files = tmp_path / f"p{len(made)}", {}
         made.append(out)
         for name, of in (("predictions", given), ("table", table)):
             files[name] = tmp_path / f"{name}{len(made)}"
-            (pyarrow.csv.write_csv if as_csv and name == "predictions" else pq.write_table)(of, files[name])
+            if as_csv and name == "predictions":
+                pyarrow.csv.write_csv(of, files[name], pyarrow.csv.WriteOptions(quoting_style=quoting))
+            else:
+                pq.write_table(of, files[name])
         spec = PredictionsSpec(task=task, target="y", **FIGURES | asked)
         measure(spec, inputs=files, out=out, report=report)
         return document(out) | {"out": out}
@@ -129,15 +132,131 @@ def test_whole_numbers_are_classes_in_their_order_and_a_class_may_be_absent(pred
     assert "share_1" in pq.read_schema(told["out"] / "rows.parquet").names
 
 
+LACKING = [None] * 10 + [0.5] * 50
+"""A column without a value in the first ten rows: a model that needs it predicts none of them."""
+
+
 def test_rows_without_a_prediction_are_left_out_and_told(predicted):
-    told = predicted(pa.table({"prediction": [None] * 10 + [1.0] * 50}), table())
+    told = predicted(pa.table({"prediction": [None] * 10 + [1.0] * 50}), table(x0=LACKING))
     assert (told["rows"], told["left_out"]) == (50, 10)
     assert told["notes"][-1] == "10 rows lack a prediction or the target; they are not measured."
-    some = predicted(pa.table({"row": range(11, 61), "prediction": np.ones(50)}), table())
+    some = predicted(pa.table({"row": range(11, 61), "prediction": np.ones(50)}), table(x0=LACKING))
     assert (some["rows"], some["pairing"]) == (50, told["pairing"])
 
 
+@pytest.mark.parametrize("task", ["regression", "classification", "forecast"])
+def test_what_a_model_of_the_plane_leaves_out_predictions_may_leave_out(by_model, predicted, task):
+    y = table(task)["y"].to_pylist()
+    y[20] = y[40] = None
+    of = table(task, x1=[None, float("nan"), float("inf"), *[0.5] * 57], y=y)
+    horizon = {"horizon": 2} if task == "forecast" else {}
+    theirs = by_model(of, task, **horizon)
+    ours, told = predicted(of_rows(pq.read_table(theirs / "rows.parquet"), task), of, task, **horizon), document(theirs)
+    assert (ours["rows"], ours["pairing"]) == (told["rows"], told["pairing"])
+    assert ours["left_out"] >= 5
+
+
 NUMBERS, CLASSES = np.ones(60), ["yes"] * 60
+QUERIES = np.repeat(range(12), 5)
+FORECAST, GAP = {"task": "forecast", "horizon": 1}, [*NUMBERS[:7], None, *NUMBERS[8:]]
+
+
+def without(*rows):
+    """Predictions of 60 rows but these, counted from 1."""
+    return pa.table({"prediction": [None if row in rows else 1.0 for row in range(1, 61)]})
+
+
+@pytest.mark.parametrize(
+    ("given", "of", "asked", "value"),
+    [
+        (without(7, 9), {}, {}, "2, the first in data row 7"),
+        (pa.table({"row": range(3, 61), "prediction": NUMBERS[2:]}), {}, {}, "2, the first in data row 1"),
+        (without(*range(1, 41)), {}, {}, "40, the first in data row 1"),
+        (without(7, 12, 13), {"x0": LACKING}, {}, "2, the first in data row 12"),
+        (without(7, 12), {"x0": LACKING, "empty": [None] * 60}, {}, "1, the first in data row 12"),
+        (without(7, 12), {}, {"first_row": 7}, "1, the first in data row 12"),
+        (without(8, 12), {"y": GAP}, {}, "1, the first in data row 12"),
+        (without(7), {"y": np.tile([1, 0], 30), "q": QUERIES}, {"group": "q"}, "1, the first in data row 7"),
+        (without(1, 2, 3, 9), {}, FORECAST, "1, the first in data row 9"),
+        (without(9), {"x0": LACKING}, FORECAST, "1, the first in data row 9"),
+        (without(1, 2, 8, 9, 11), {"y": GAP}, FORECAST, "1, the first in data row 11"),
+        (without(8, 9), {"y": GAP}, FORECAST, "1, the first in data row 9"),
+    ],
+)
+def test_no_prediction_may_lack_that_could_have_been_made(predicted, tmp_path, given, of, asked, value):
+    with pytest.raises(EngineError) as caught:
+        predicted(given, table(**of), **asked)
+    assert (caught.value.code, caught.value.field) == ("prediction_missing", "inputs/predictions")
+    assert caught.value.value == value
+    assert "only" in caught.value.limit
+    assert caught.value.hint
+    assert not (tmp_path / "p0").exists()
+
+
+def test_of_classes_too_no_prediction_may_lack(predicted):
+    with pytest.raises(EngineError) as caught:
+        predicted(pa.table({"prediction": [None, *CLASSES[1:]]}), table("classification"), "classification")
+    assert (caught.value.code, caught.value.value) == ("prediction_missing", "1, the first in data row 1")
+
+
+@pytest.mark.parametrize(
+    ("given", "of", "asked", "left_out"),
+    [
+        (without(1, 2, 8, 9, 10), {"y": GAP}, FORECAST, 5),
+        (without(1, 2, 3), {}, FORECAST | {"first_row": 3}, 0),
+        (without(3), {"y": np.tile([1, 0], 30), "q": [1, 1, None, *[2] * 57]}, {"group": "q"}, 1),
+    ],
+)
+def test_a_prediction_that_nobody_could_make_may_lack(predicted, given, of, asked, left_out):
+    assert predicted(given, table(**of), **asked)["left_out"] == left_out
+
+
+def test_classes_of_digits_are_read_as_the_table_writes_them(predicted):
+    labels = ["01", "02"] * 30
+    told = predicted(pa.table({"prediction": labels}), table(y=labels), "classification", as_csv=True, quoting="none")
+    assert told["metrics"][0]["value"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("written", "classes"),
+    [
+        (["0", "1"], [0, 1]),
+        (["0.0", "1.0"], [0, 1]),
+        (["0", "1"], ["0", "1"]),
+        (["0.0", "1.0"], ["0", "1"]),
+        (["00", "01"], ["0", "1"]),
+        (["00", "01"], [0, 1]),
+        (["1", "01"], ["1", "01"]),
+        (["False", "True"], ["false", "true"]),
+        (["False", "True"], [False, True]),
+        (["2020-01-01", "2020-01-02"], ["2020-01-01", "2020-01-02"]),
+        (["12345678901234567890", "2"], ["12345678901234567890", "2"]),
+    ],
+)
+def test_classes_may_be_written_as_programs_write_them(predicted, written, classes):
+    given = pa.table({"prediction": written * 30})
+    told = predicted(given, table(y=classes * 30), "classification", as_csv=True, quoting="none")
+    assert told["metrics"][0]["value"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("written", "classes"),
+    [("1", ["01", "02"]), ("001", ["01", "02"]), ("1.0", ["01", "02"]), ("001", ["01", "1"]), ("1.0", ["01", "1"])],
+)
+def test_another_spelling_that_could_be_two_classes_is_none(predicted, written, classes):
+    given, of = pa.table({"prediction": [written, *["01"] * 59]}), table(y=classes * 30)
+    with pytest.raises(EngineError) as caught:
+        predicted(given, of, "classification", as_csv=True, quoting="none")
+    assert (caught.value.code, caught.value.value) == ("class_unknown", written)
+
+
+def test_scores_of_a_ranking_of_one_class_are_no_shares(predicted):
+    given, of = pa.table({"prediction": np.linspace(-3, 3, 60)}), table(y=["good"] * 60, q=np.repeat(range(12), 5))
+    told = predicted(given, of, "classification", group="q", positive="good")
+    rows = pq.read_table(told["out"] / "rows.parquet")
+    assert rows.column_names == ["row", "target", "prediction", "query"]
+    assert rows["prediction"].to_numpy() == pytest.approx(np.linspace(-3, 3, 60))
+    assert told["calibration"] == []
 
 
 @pytest.mark.parametrize(
@@ -149,7 +268,7 @@ NUMBERS, CLASSES = np.ones(60), ["yes"] * 60
         ({"prediction": [float("nan"), *NUMBERS[1:]]}, {}, "prediction_not_finite", "nan"),
         ({"prediction": [float("inf"), *NUMBERS[1:]]}, {}, "prediction_not_finite", "inf"),
         ({"prediction": [1e300, *NUMBERS[1:]]}, {}, "value_too_large", "1e+300"),
-        ({"prediction": [None] * 31 + [1.0] * 29}, {}, "too_many_missing", "31"),
+        ({"prediction": [None] * 31 + [1.0] * 29}, {"task": "forecast", "horizon": 1}, "too_many_missing", "31"),
         ({"prediction": NUMBERS[:2], "row": [1, 1]}, {}, "prediction_row", "1"),
         ({"prediction": NUMBERS[:2], "row": [0, 1]}, {}, "prediction_row", "0"),
         ({"prediction": NUMBERS[:2], "row": [1, 61]}, {}, "prediction_row", "61"),
