@@ -42,7 +42,7 @@ def run(spec: PredictionsSpec, *, inputs: Mapping[str, Path], out: Path, report:
             limit=", ".join(SLOTS),
             hint="Give the two tables.",
         )
-    _check_horizon(spec)
+    _check_asked(spec)
     with staged(out) as stage:
         report.progress(0, None, "rows", stage="read")
         answers, examples = _read(spec, inputs)
@@ -61,7 +61,8 @@ def run(spec: PredictionsSpec, *, inputs: Mapping[str, Path], out: Path, report:
     return result_of(document, report)
 
 
-def _check_horizon(spec: PredictionsSpec) -> None:
+def _check_asked(spec: PredictionsSpec) -> None:
+    """A forecast has a horizon and no queries; nothing else has a horizon."""
     if spec.task == "forecast":
         refuse_group(spec)
     if (spec.task == "forecast") == (spec.horizon is not None):
