@@ -18,6 +18,7 @@ from apps.accounts.models import ApiToken, Membership, Project, User
 from apps.actors import PlaneRole, ProjectRole, SystemRole, plane_actor
 from apps.canonical import sha256_hex
 from tests.audit_flush import audit_flush  # noqa: F401  wraps the flush of `transaction=True` tests
+from tests.template_database import create_test_database, drop_test_database
 
 # Playwright keeps an event loop in the thread of the tests for the whole session; Django takes any running loop for
 # an asynchronous caller and refuses to touch the database.
@@ -28,6 +29,16 @@ hypothesis.register_profile("plane", deadline=None)
 hypothesis.load_profile("plane")
 
 PASSWORD = "correct horse battery 9"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment, django_db_modify_db_settings, django_db_blocker):
+    """pytest-django's fixture, by a copy of the migrated template instead of the migrations."""
+    with django_db_blocker.unblock():
+        create_test_database()
+    yield
+    with django_db_blocker.unblock():
+        drop_test_database()
 
 
 @pytest.fixture(autouse=True)
