@@ -1,14 +1,22 @@
-"""What the engine's tests share: a report that remembers, and a way to write a table."""
+"""What the engine's tests share: a report that records, a way to write a table, and the command line."""
 
+import contextlib
+import io
+import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
+from deepseek.cli import main
+
+SCRIPT = Path(sys.executable).with_name("deepseek")
+
 
 class Recorder:
-    """A Report that keeps what it was told."""
+    """A Report that keeps everything it receives."""
 
     def __init__(self):
         self.stages, self.metrics, self.lines, self.checkpoints = [], {}, [], []
@@ -45,13 +53,59 @@ def write(tmp_path):
     return write
 
 
+@contextlib.contextmanager
+def preserve_torch():
+    """Restore torch's threads, strictness and random numbers, where a command has loaded torch."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng(devices=[]):
+        yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(strict)
+
+
+def call_main(words, folder, env):
+    """Run the command line in this process: in `folder`, with `env` alone as environment, and its output captured.
+
+    A console script differs only in its handler of SIGTERM and in its imports, which `run_script` covers.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        preserve_torch(),
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        for name in os.environ:
+            patch.delenv(name)
+        for name, value in env.items():
+            patch.setenv(name, value)
+        patch.chdir(folder)
+        try:
+            code = main(words)
+        except SystemExit as end:
+            code = end.code
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def run_script(words, folder, env):
+    """Run the installed console script as a process of its own."""
+    command = [str(SCRIPT), *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=env, timeout=120, check=False)
+
+
 @pytest.fixture
 def deepseek(tmp_path):
-    """Run the installed console script in the test's folder, with an empty environment."""
-    script = Path(sys.executable).with_name("deepseek")
+    """Call the command line in the test's folder, with an empty environment: deepseek(*words, env={}) -> its end."""
+    return lambda *words, env=(): call_main(list(map(str, words)), tmp_path, dict(env))
 
-    def call(*words):
-        command = [str(script), *map(str, words)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={}, timeout=60, check=False)
 
-    return call
+@pytest.fixture
+def deepseek_script(tmp_path):
+    """The same by the console script, where the process itself is what is tested."""
+    return lambda *words, env=(): run_script(list(map(str, words)), tmp_path, dict(env))

@@ -1,25 +1,30 @@
-"""The installed console script, as a person runs it."""
+"""The command line: what it prints, what it refuses, and its exit codes.
+
+Most tests call it in this process; those of the console script, its environment and its signals start one.
+"""
 
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from tests.deepseek.conftest import SCRIPT
 
 TABLE = "x,t\n1,a\n,b\n3,c\n"
 
 
 def fine(run):
+    """Check that a run succeeded, and return it."""
     assert run.returncode == 0, run.stderr
     return run
 
 
 def refused(run, *parts):
+    """Check that a run was refused with exit code 2, and that its errors name `parts`."""
     assert run.returncode == 2
     assert "Traceback" not in run.stderr
     assert run.stdout == ""
@@ -27,8 +32,8 @@ def refused(run, *parts):
         assert part in run.stderr
 
 
-def test_clean(deepseek, write, tmp_path):
-    run = fine(deepseek("clean", write(TABLE), "-o", "out", "--window-size", 3, "--columns", "x"))
+def test_clean_as_a_process_with_an_empty_environment(deepseek_script, write, tmp_path):
+    run = fine(deepseek_script("clean", write(TABLE), "-o", "out", "--window-size", 3, "--columns", "x"))
     assert run.stdout.splitlines()[:2] == ["rows: 3", "filled: x 1"]
     assert run.stderr.splitlines()[0] == "read"
     assert pq.read_table(tmp_path / "out/table.parquet").column("x").to_pylist() == [1, 2, 3]
@@ -82,7 +87,7 @@ def test_existing_output_is_refused(deepseek, write, tmp_path):
     assert os.listdir(tmp_path / "out") == ["mine"]
 
 
-def test_noop(deepseek, write, tmp_path):
+def test_noop_takes_named_inputs(deepseek, write, tmp_path):
     run = fine(deepseek("noop", "-o", "out", "--input", f"a={write(TABLE)}", "--echo", "hi", "--json"))
     assert list(json.loads(run.stdout)["summary"]["inputs"]) == ["a"]
     assert (tmp_path / "out/echo.txt").read_text() == "hi"
@@ -90,8 +95,8 @@ def test_noop(deepseek, write, tmp_path):
 
 
 @pytest.mark.parametrize(("fail", "code", "part"), [("error", 2, "asked to fail"), ("exception", 1, "internal error")])
-def test_failures_have_their_exit_code(deepseek, tmp_path, fail, code, part):
-    run = deepseek("noop", "-o", "out", "--fail", fail)
+def test_a_process_that_fails_has_its_exit_code(deepseek_script, tmp_path, fail, code, part):
+    run = deepseek_script("noop", "-o", "out", "--fail", fail)
     assert run.returncode == code
     assert part in run.stderr
     assert "Traceback" not in run.stderr
@@ -100,8 +105,7 @@ def test_failures_have_their_exit_code(deepseek, tmp_path, fail, code, part):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_stopped_run_leaves_nothing(tmp_path, number, code):
-    script = Path(sys.executable).with_name("deepseek")
-    command = [script, "noop", "-o", "out", "--seconds", "60"]
+    command = [SCRIPT, "noop", "-o", "out", "--seconds", "60"]
     # A suite started in the background has SIGINT ignored, and a child would inherit that.
     process = subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)

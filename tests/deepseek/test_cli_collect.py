@@ -2,9 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,24 +14,19 @@ SPEC = {
 }
 
 
-@pytest.fixture
-def collect(tmp_path):
-    """collect(*words, hosts=...) -> the ended process; the words come after `deepseek collect --spec`."""
-    script = Path(sys.executable).with_name("deepseek")
+ENVIRONMENT = {"PATH": os.environ["PATH"], "http_proxy": "http://127.0.0.1:9"}
+
+
+@pytest.fixture(autouse=True)
+def spec_file(tmp_path):
     (tmp_path / "spec.json").write_text(json.dumps(SPEC))
 
-    def call(*words, hosts="127.0.0.1"):
-        command = [str(script), "collect", "--spec", "spec.json", *map(str, words)]
-        env = {"COLLECT_HOSTS": hosts, "PATH": os.environ["PATH"], "http_proxy": "http://127.0.0.1:9"}
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env, timeout=120, check=False)
 
-    return call
-
-
-def test_records_are_written_and_told(collect, tmp_path):
+def test_records_are_written_and_counted_by_a_process(deepseek_script, tmp_path):
     with serving() as site:
         site.page("/", "<li>A<li>B")
-        ended = collect("--start-urls", f"{site.base}/", "-o", "out", "--json")
+        words = ["--spec", "spec.json", "--start-urls", f"{site.base}/", "-o", "out", "--json"]
+        ended = deepseek_script("collect", *words, env=ENVIRONMENT | {"COLLECT_HOSTS": "127.0.0.1"})
     assert (ended.returncode, json.loads(ended.stdout)["summary"]["records"]) == (0, 2), ended.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "quality.json",
@@ -44,7 +36,7 @@ def test_records_are_written_and_told(collect, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("hosts", "words", "told"),
+    ("hosts", "words", "part"),
     [
         ("", [], "Set COLLECT_HOSTS"),
         ("10.0.0.0/8", [], "field: /allowed_hosts/0"),
@@ -52,13 +44,14 @@ def test_records_are_written_and_told(collect, tmp_path):
         ("127.0.0.1", ["--robots-obey", "false"], "needs a reason"),
     ],
 )
-def test_what_a_person_has_to_mend_is_2(collect, tmp_path, hosts, words, told):
-    ended = collect("--start-urls", "http://127.0.0.1:9/", "-o", "out", *words, hosts=hosts)
-    assert (ended.returncode, told in ended.stderr) == (2, True), ended.stderr
+def test_what_a_person_has_to_correct_is_exit_code_2(deepseek, tmp_path, hosts, words, part):
+    given = ["--spec", "spec.json", "--start-urls", "http://127.0.0.1:9/", "-o", "out", *words]
+    ended = deepseek("collect", *given, env=ENVIRONMENT | {"COLLECT_HOSTS": hosts})
+    assert (ended.returncode, part in ended.stderr) == (2, True), ended.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_help_says_that_groups_come_as_json_or_in_a_file(collect):
-    ended = collect("--help")
+def test_help_names_groups_as_json_or_a_file(deepseek):
+    ended = deepseek("collect", "--help")
     assert "--start-urls A,B" in ended.stdout
     assert "--pages JSON|FILE" in ended.stdout

@@ -4,16 +4,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.deepseek.conftest import SCRIPT, call_main
 from tests.deepseek.models.making import make_model
 from tests.deepseek.test_cli import fine, refused
 
-SCRIPT = Path(sys.executable).with_name("deepseek")
 ROWS = "".join(f"{i % 7},{i % 3},{'odd' if i % 7 > 3 else 'even'}\n" for i in range(90))
 TABLE = f"a,b,kind\n{ROWS}"
 QUICK = ["--task", "classification", "--target", "kind", "--hidden", "8", "--epochs", 3, "--first-batch", 8]
@@ -90,23 +88,25 @@ def stop(tmp_path, number):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """What the long training makes if nobody stops it."""
-    folder = tmp_path_factory.mktemp("whole")
+def uninterrupted(tmp_path_factory):
+    """The output folder of the long training if nobody stops it."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
     (folder / "table.csv").write_text(TABLE)
-    subprocess.run([SCRIPT, "train", "table.csv", "-o", "out", *LONG], cwd=folder, check=True, capture_output=True)
+    fine(call_main(["train", "table.csv", "-o", "out", *LONG], folder, {}))
     return folder / "out"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_stopped_goes_on(deepseek, write, tmp_path, whole, number, code):
+def test_a_stopped_training_resumes_bit_for_bit(request, write, tmp_path, uninterrupted, number, code):
+    """After a kill the console script goes on; after the other signals the same command in this process."""
     write(TABLE)
-    found, errors = stop(tmp_path, number)
-    assert found == code
+    ended, errors = stop(tmp_path, number)
+    assert ended == code
     assert ("the same words again go on" in errors) == (number == signal.SIGINT)
+    deepseek = request.getfixturevalue("deepseek_script" if number == signal.SIGKILL else "deepseek")
     assert "goes on from the checkpoint of step " in fine(deepseek("train", "table.csv", "-o", "out", *LONG)).stderr
     for name in ("model.safetensors", "model.json", "figures.json", "heldout.safetensors"):
-        assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
+        assert (tmp_path / "out" / name).read_bytes() == (uninterrupted / name).read_bytes()
     assert not (tmp_path / ".out.checkpoint").exists()
 
 
