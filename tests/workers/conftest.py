@@ -1,9 +1,14 @@
-"""A worker in the test's own process: its node, its attempts, and an engine process to play with."""
+"""A worker in the test's own process: its node, its attempts, and an engine process to play with.
+
+Engines run in a thread of the test's process wherever that does no harm (tests/workers/inline_engine.py); a test that
+is about the process takes `engine_processes`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,8 +16,9 @@ from apps.jobs.models import Job
 from apps.jobs.services import submit_job
 from apps.jobs.submission import Submission
 from apps.nodes.models import Node
+from tests.workers.inline_engine import start_engine
+from workers import child, runner, tasks
 from workers import node as node_module
-from workers import tasks
 from workers.heartbeat import Heartbeat
 from workers.process import EngineProcess, marker
 
@@ -32,13 +38,27 @@ def submit(project, engineer, actor_for):
 
 
 @pytest.fixture
-def worker(node, worker_actor, settings, tmp_path, monkeypatch):
+def inline_engines(monkeypatch):
+    """Engines in a thread of this process, except those that kill their process or are to be stopped."""
+    monkeypatch.setattr(runner, "EngineProcess", start_engine)
+    # Only a main thread may set a handler, and the test's process keeps its own.
+    monkeypatch.setattr(child, "signal", SimpleNamespace(signal=lambda *_: None, SIGTERM=15, SIG_DFL=0))
+
+
+@pytest.fixture
+def engine_processes(inline_engines, monkeypatch):
+    """Every engine of this test in a child process, as on a node."""
+    monkeypatch.setattr(runner, "EngineProcess", EngineProcess)
+
+
+@pytest.fixture
+def worker(node, worker_actor, settings, tmp_path, monkeypatch, inline_engines):
     settings.PLANE_HOME = tmp_path
     heartbeat = Heartbeat(actor=worker_actor, node=node, owner="test:1")
-    made = node_module.Worker(actor=worker_actor, node=node, owner="test:1", heartbeat=heartbeat)
-    monkeypatch.setattr(tasks, "this_worker", lambda: made)
+    worker = node_module.Worker(actor=worker_actor, node=node, owner="test:1", heartbeat=heartbeat)
+    monkeypatch.setattr(tasks, "this_worker", lambda: worker)
     heartbeat.start()
-    yield made
+    yield worker
     heartbeat.ended.set()
     heartbeat.join(timeout=5)
 

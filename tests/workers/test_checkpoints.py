@@ -21,25 +21,16 @@ from apps.jobs.checkpoints import AREA, area_of, get_checkpoint
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
 from workers import checkpoints, kinds, runner, tasks
-from workers import node as node_module
-from workers.heartbeat import Heartbeat
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
 
 @pytest.fixture
-def worker(node, worker_actor, settings, tmp_path, monkeypatch):
-    """A worker whose jobs that do nothing keep checkpoints instead."""
-    settings.PLANE_HOME = tmp_path
+def worker(worker, monkeypatch):
+    """A worker whose noop jobs keep checkpoints."""
     monkeypatch.setitem(job_kinds.KINDS, "noop", replace(job_kinds.KINDS["noop"], outputs=("note",)))
     monkeypatch.setitem(kinds.ENGINE, "noop", "tests.workers.resumer:run")
-    heartbeat = Heartbeat(actor=worker_actor, node=node, owner="test:1")
-    made = node_module.Worker(actor=worker_actor, node=node, owner="test:1", heartbeat=heartbeat)
-    monkeypatch.setattr(tasks, "this_worker", lambda: made)
-    heartbeat.start()
-    yield made
-    heartbeat.ended.set()
-    heartbeat.join(timeout=5)
+    return worker
 
 
 @pytest.fixture
@@ -214,7 +205,7 @@ def test_what_is_not_its_own_is_not_kept(work, submit, monkeypatch):
     assert said(job).count("warning: The checkpoint of step 1 is not kept") == 3
 
 
-def test_no_descriptor_is_left(work, submit):
+def test_no_descriptor_is_left(work, submit, engine_processes):
     work(submit(spec={"steps": 4}))
     before = ours()
     for fail in ("", "error", "crash"):

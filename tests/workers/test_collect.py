@@ -10,9 +10,7 @@ from apps.jobs.models import Job
 from apps.jobs.states import JobState
 from apps.lineage.models import Edge
 from tests.site import HAS_BROWSER, NO_BROWSER, serving
-from workers import node as node_module
 from workers import tasks
-from workers.heartbeat import Heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,18 +22,12 @@ def site():
 
 
 @pytest.fixture
-def worker(node, worker_actor, settings, tmp_path, monkeypatch):
-    settings.PLANE_HOME = tmp_path
+def worker(worker, settings, engine_processes):
+    """A worker that may collect; its engine takes the list of hosts from its environment."""
     settings.ENV = settings.ENV.model_copy(update={"collect_hosts": ["127.0.0.1"]})
-    node.extras = ["collect", "collect-browser"]
-    node.save()
-    heartbeat = Heartbeat(actor=worker_actor, node=node, owner="test:1")
-    made = node_module.Worker(actor=worker_actor, node=node, owner="test:1", heartbeat=heartbeat)
-    monkeypatch.setattr(tasks, "this_worker", lambda: made)
-    heartbeat.start()
-    yield made
-    heartbeat.ended.set()
-    heartbeat.join(timeout=5)
+    worker.node.extras = ["collect", "collect-browser"]
+    worker.node.save()
+    return worker
 
 
 def spec(site, **more):

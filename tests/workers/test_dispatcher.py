@@ -10,6 +10,8 @@ from django.db import OperationalError
 from apps.jobs import pulse
 from workers.management.commands.dispatcher import Command
 
+pytestmark = pytest.mark.services
+
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("fault", [OperationalError("away"), RuntimeError("somebody else writes"), OSError(28, "full")])

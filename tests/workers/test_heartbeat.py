@@ -14,7 +14,7 @@ from workers import heartbeat as module
 from workers.heartbeat import Heartbeat
 from workers.runner import Attempt
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from django.db import OperationalError
 
 from workers import node, process
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture
 def stopping(monkeypatch) -> threading.Event:

@@ -23,7 +23,7 @@ from tests import openlineage_schemas
 from workers import openlineage, tasks
 from workers.openlineage import Away, FileSink, HttpSink, deliver, private_address
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
 DISPATCHER = plane_actor(PlaneRole.DISPATCHER, host="test")
 CSV = b"day,close\n" + b"".join(b"2026-01-%02d,%s\n" % (n, b"" if n == 3 else b"5%d.5" % n) for n in range(1, 10))

@@ -22,12 +22,12 @@ from deepseek.models.figures import Figures, Metric
 from deepseek.models.manifest import ModelManifest
 from deepseek.register.run import run as run_register
 from deepseek.register.spec import RegisterSpec
-from workers import node as node_module
 from workers import registration, tasks
-from workers.heartbeat import Heartbeat
 
 PARQUET = "application/vnd.apache.parquet"
 RMSE = Metric(name="rmse", value=1.5, low=1.2, high=1.8, confidence=0.95, better="lower")
+
+pytestmark = pytest.mark.services
 
 
 @pytest.fixture(autouse=True)
@@ -80,17 +80,6 @@ def forms(held):
 
 
 # -- through a worker -----------------------------------------------------------------------------------------------
-@pytest.fixture
-def worker(node, worker_actor, monkeypatch):
-    heartbeat = Heartbeat(actor=worker_actor, node=node, owner="test:1")
-    made = node_module.Worker(actor=worker_actor, node=node, owner="test:1", heartbeat=heartbeat)
-    monkeypatch.setattr(tasks, "this_worker", lambda: made)
-    heartbeat.start()
-    yield made
-    heartbeat.ended.set()
-    heartbeat.join(timeout=5)
-
-
 @pytest.fixture
 def register(worker, submit, forms):
     """register(register={...}) -> the job that a worker has done."""

@@ -20,6 +20,8 @@ from apps.jobs.models import Job
 from apps.jobs.states import JobState
 from workers import tasks
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture
 def actor(actor_for, engineer):

@@ -24,7 +24,7 @@ from apps.reruns.tolerance import Tolerance
 from apps.reruns.verdicts import verdict_between
 from workers import checkpoints, kinds, tasks, tracking
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
 TABLE = "day,price\n" + "".join(f"{n},{50 + 10 * math.sin(n / 9) + n % 7 / 3}\n" for n in range(200))
 SPEC = {"task": "forecast", "target": "price", "lags": 5, "hidden": [8], "epochs": 3, "checkpoint_every": 2}

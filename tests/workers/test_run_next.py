@@ -1,4 +1,4 @@
-"""The doorbell's answer against a real database, real store and real engine processes."""
+"""workers.tasks.run_next against a real database and store: claim, run, stop, retry, and what is left behind."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from apps.jobs.models import Job, JobEvent
 from apps.jobs.states import JobState
 from workers import runner, tasks
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
 
-def test_it_loops_until_nothing_is_claimable(worker, submit):
+def test_it_loops_until_nothing_is_claimable(worker, submit, engine_processes):
     jobs = [submit(spec={"echo": str(number)}) for number in range(3)]
     assert tasks.run_next("cpu") == 3
     assert {Job.objects.get(pk=job.pk).state for job in jobs} == {JobState.SUCCEEDED}
@@ -32,7 +32,7 @@ def test_outputs_of_a_parent_fill_its_childs_input(worker, submit):
     assert child.result["inputs"]["x"] == parent.outputs.get(slot="echo").artifact_id
 
 
-def test_log_and_progress_are_there_in_order(worker, submit):
+def test_log_and_progress_are_there_in_order(worker, submit, engine_processes):
     job = submit(spec={"seconds": 0.6, "steps": 6, "log_lines": 12})
     tasks.run_next("cpu")
     events = list(JobEvent.objects.filter(job=job).order_by("seq"))
@@ -204,7 +204,7 @@ def test_a_store_that_is_away_costs_no_attempt(worker, submit, parent, monkeypat
     assert (job.state, job.attempts_used, job.error["code"]) == (JobState.QUEUED, 0, "unavailable")
 
 
-def test_no_descriptor_is_left(worker, submit):
+def test_no_descriptor_is_left(worker, submit, engine_processes):
     submit(spec={"echo": "warm"})
     tasks.run_next("cpu")
     before = ours()

@@ -132,7 +132,7 @@ def test_a_clock_that_is_behind_says_the_start():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_keeps_them_and_the_digest_leaves_them_out(worker, submit, monkeypatch):
+def test_a_worker_keeps_them_and_the_digest_leaves_them_out(worker, submit, monkeypatch, engine_processes):
     monkeypatch.setattr(heartbeat, "NODE_SECONDS", 0.0)
     monkeypatch.setattr(heartbeat, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(system_metrics, "network_bytes", lambda: (1, 1))

@@ -18,27 +18,18 @@ from apps.jobs.states import JobState
 from apps.lineage.models import Edge
 from deepseek.code import code_digest
 from workers import kinds, tasks, tracking
-from workers import node as node_module
-from workers.heartbeat import Heartbeat
 from workers.tracking import Tracker
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
 
 @pytest.fixture
-def worker(node, worker_actor, settings, tmp_path, monkeypatch):
-    """A worker whose jobs that do nothing measure instead, and are tracked."""
-    settings.PLANE_HOME = tmp_path
+def worker(worker, monkeypatch):
+    """A worker whose noop jobs log metrics and are tracked."""
     tracked = replace(job_kinds.KINDS["noop"], tracked=True, outputs=("figures",), registers=("experiment",))
     monkeypatch.setitem(job_kinds.KINDS, "noop", tracked)
     monkeypatch.setitem(kinds.ENGINE, "noop", "tests.workers.measurer:run")
-    heartbeat = Heartbeat(actor=worker_actor, node=node, owner="test:1")
-    made = node_module.Worker(actor=worker_actor, node=node, owner="test:1", heartbeat=heartbeat)
-    monkeypatch.setattr(tasks, "this_worker", lambda: made)
-    heartbeat.start()
-    yield made
-    heartbeat.ended.set()
-    heartbeat.join(timeout=5)
+    return worker
 
 
 @pytest.fixture
