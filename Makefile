@@ -9,12 +9,21 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 # Where the stock MLflow client and server stand, that tests/mlflow and benchmarks/tracking.py run.
 MLFLOW_ENV ?= .mlflow
 
-.PHONY: help demo up test check format wheels site texts mlflow clean
+# The tiers of the suite; docs/testing.md says which to run when. ARGS goes to pytest.
+PYTEST := $(BIN)/python -m pytest --quiet
+QUICK  := $(PYTEST) --tier test --numprocesses=2 --dist=loadfile
+
+.PHONY: help demo up test test-e2e test-services test-changed test-faults-full
+.PHONY: check format wheels site texts mlflow clean
 
 help:
 	@echo 'make demo    set everything up, take two models from raw tables to production, leave the dashboard up'
 	@echo 'make up      start the plane of PLANE_HOME (default var/) and keep it running'
-	@echo 'make test    set everything up and run the tests'
+	@echo 'make test    set everything up and run the tests that need no browser, no root and no service'
+	@echo 'make test-changed      of those, what the change of the working tree can affect'
+	@echo 'make test-e2e          whole planes, browsers, stock clients, installation'
+	@echo 'make test-services     what can behave differently on PostgreSQL and Redis, on servers of its own'
+	@echo 'make test-faults-full  every case of the kill matrix'
 	@echo 'make check   lint, types, layers, migrations, deployment checks'
 	@echo 'make wheels  gather what a host without an index installs from, in dist/wheels'
 	@echo 'make site    the one folder to carry to a site: wheels, compose file, units, documents'
@@ -29,7 +38,20 @@ up: $(VENV)/.plane
 	@$(BIN)/python manage.py up
 
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --quiet $(ARGS)
+	@$(QUICK) $(ARGS)
+
+test-e2e: $(VENV)/.dev
+	@$(PYTEST) --tier e2e --numprocesses=2 --dist=loadgroup $(ARGS)
+
+test-services: $(VENV)/.dev
+	@$(BIN)/python -m tests.services $(PYTEST) --tier services --numprocesses=2 --dist=loadgroup $(ARGS)
+
+test-faults-full: $(VENV)/.dev
+	@$(PYTEST) --tier faults-full $(ARGS)
+	@$(BIN)/python -m tests.services $(PYTEST) --tier faults-full $(ARGS)
+
+test-changed: $(VENV)/.dev
+	@$(QUICK) --testmon --testmon-forceselect $(ARGS) || [ $$? -eq 5 ] # 5: no test is affected
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -24,9 +24,12 @@ from tests.template_database import create_test_database, drop_test_database
 # an asynchronous caller and refuses to touch the database.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
+pytest_plugins = ["tests.tiers", "tests.clock"]
+
 # How long an example takes tells of the machine, not of the code.
-hypothesis.register_profile("plane", deadline=None)
-hypothesis.load_profile("plane")
+hypothesis.register_profile("default", deadline=None, max_examples=20)
+hypothesis.register_profile("thorough", deadline=None, max_examples=500)  # --hypothesis-profile=thorough
+hypothesis.load_profile("default")
 
 PASSWORD = "correct horse battery 9"
 
@@ -45,6 +48,14 @@ def django_db_setup(django_test_environment, django_db_modify_db_settings, djang
 def _quick_passwords(settings):
     """Argon2 is slow by design; only tests may skip it."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk():
+    """A test's files need not outlive a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
