@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek.clean.batches import TableBatches
@@ -34,7 +34,6 @@ def staying(table, size, folder=None, before=(), **step):
     return pa.Table.from_batches(done.batches, done.batches.schema).column(ORIGIN).to_pylist()
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     ROWS,
     st.sampled_from([None, ["k"], ["k", "t"], ["x"]]),

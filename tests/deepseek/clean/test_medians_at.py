@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek.clean import network, windows
@@ -34,7 +34,6 @@ def test_both_ways_give_numpys_bytes(way, half):
     assert way(values, rows, min(half, values.size)).tobytes() == by_numpy(values, rows, half).tobytes()
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.integers(1, 300), st.integers(0, 320), st.floats(0.05, 1), st.integers(0, 99))
 def test_descent_equals_sort_on_ties_and_infinities(size, half, share, seed):
     values = column(size, share, seed, [-np.inf, -1.0, -0.0, 0.0, 1.0, 2.0, 1e308, np.inf])
@@ -79,7 +78,6 @@ def test_sorting_gathers_a_chunk_at_a_time():
     assert peak < 8 * windows.CHUNK_BYTES
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.integers(1, 400), st.integers(1, 4), st.floats(0.02, 1), st.integers(0, 99), st.sampled_from(["f4", "f8"]))
 def test_networks_give_numpys_bytes(size, half, share, seed, dtype):
     values = column(size, share, seed, [-np.inf, -1.0, -0.0, 0.0, 1.0, 2.0, 3e38, np.inf]).astype(dtype)

@@ -5,9 +5,10 @@ from datetime import date
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from deepseek.clean import fpe
 from deepseek.clean.fpe import Digits
 from deepseek.clean.personal import PROVINCES, Hider, found_in, id_check, is_bank_card, is_id_card, luhn
 
@@ -32,11 +33,29 @@ def test_samples_of_nist(key, tweak, wanted):
     assert Digits(bytes.fromhex(key)).encrypt("0123456789", bytes.fromhex(tweak)) == wanted
 
 
-def test_it_is_a_permutation():
+@pytest.mark.parametrize("limit", [1, 7, 500, 1000])
+def test_numbers_below_a_limit_are_permuted(monkeypatch, limit):
+    """Over three digits: over six, each number below 500 takes some 2,000 encryptions."""
+    monkeypatch.setattr(fpe, "FEWEST", 3)
     digits = Digits(KEY)
-    assert sorted(digits.below(number, 500) for number in range(500)) == list(range(500))
+    permuted = [digits.below(number, limit) for number in range(limit)]
+    assert sorted(permuted) == list(range(limit))
+    assert limit < 500 or permuted != sorted(permuted)
+
+
+def test_numbers_below_a_small_limit_are_encrypted_as_six_digits():
+    digits = Digits(KEY)
+    permuted = [digits.below(number, 5000) for number in range(3)]
+    for number, other in enumerate(permuted):
+        walk = int(digits.encrypt(f"{number:06d}"))
+        while walk >= 5000:
+            walk = int(digits.encrypt(f"{walk:06d}"))
+        assert other == walk
+
+
+def test_fewer_than_six_digits_are_not_encrypted():
     with pytest.raises(ValueError, match="6 decimal digits"):
-        digits.encrypt("12345")
+        Digits(KEY).encrypt("12345")
 
 
 def test_check_digits():
@@ -111,7 +130,6 @@ def kinds(text):
     return [(one.start, one.end, one.kind) for one in found_in(text)]
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(identity_cards(), PHONES, BANK_CARDS), min_size=1, max_size=4), st.sampled_from(" ，"))
 def test_a_pseudonym_is_of_the_kind_of_its_value_whatever_stands_beside_it(values, between):
     hide = hiding(ALL, "pseudonym", KEY)

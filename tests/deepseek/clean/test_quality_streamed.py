@@ -56,10 +56,10 @@ def equal(one, other, path=""):
         assert one == other, path
 
 
-@pytest.mark.parametrize("size", [7, 1000, ROWS])
+@pytest.mark.parametrize(("size", "rows"), [(7, 400), (47, ROWS), (1000, ROWS), (ROWS, ROWS)])
 @pytest.mark.parametrize("held", [None, 0])
-def test_batches_say_what_the_table_says(size, held):
-    whole = table()
+def test_batches_have_the_profile_of_the_table(size, rows, held):
+    whole = table(rows)
     equal(profile(whole), profile(TableBatches(whole, size), held=held))
 
 

@@ -57,6 +57,7 @@ def test_forms_of_csv(write, text, spec, wanted):
         ('a,b\n"x\ny\nz",2\n1\n1,2\n', "Row 5 has 1 cell, the header has 2."),
         ("a,b\n" + "1,2\n" * 400_000 + "1\n", "Row 400002 has 1 cell, the header has 2."),
     ],
+    ids=["more cells", "behind empty lines", "behind a quoted line end", "far behind"],
 )
 def test_broken_row_is_named_by_its_line(write, text, message):
     error = fault(write(text))
@@ -76,6 +77,7 @@ def test_broken_row_is_named_by_its_line(write, text, message):
         (b"a\n" + b"1\n" * 600_000 + b"\xe4\xb8", "bad_encoding", "Byte 1200002 (line 600002)"),
         (b"PAR1 and no more", "broken_parquet", "Parquet"),
     ],
+    ids=["no bytes", "no rows", "no header", "names", "a byte", "a byte of the header", "a byte far behind", "Parquet"],
 )
 def test_faults_of_the_file(write, content, code, part):
     error = fault(write(content))

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -42,7 +42,6 @@ def arrays(draw):
     return np.array(draw(st.lists(element, max_size=80)), dtype=dtype)
 
 
-@settings(max_examples=300, deadline=None)
 @given(arrays(), st.integers(1, 60))
 @example(np.array([-0.0, np.nan]), 3)
 @example(np.array([np.inf, np.nan, -np.inf]), 3)
@@ -56,7 +55,6 @@ def test_array_same_bytes_as_the_text(values, window):
     assert values.tobytes() == before
 
 
-@settings(max_examples=60, deadline=None)
 @given(arrays(), st.integers(1, 12))
 def test_series_same_bytes_as_the_text(values, window):
     filled = sliding_median_fill(pd.Series(values, name="x"), window)
@@ -65,7 +63,6 @@ def test_series_same_bytes_as_the_text(values, window):
     pd.testing.assert_series_equal(filled, wanted)
 
 
-@settings(max_examples=60, deadline=None)
 @given(hnp.arrays(np.float64, st.integers(1, 40), elements=st.sampled_from([np.nan, 1.0, 2.5, -3.0, 1e300])))
 def test_nullable_float_as_the_text(values):
     series = pd.Series(values).astype("Float64")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -11,7 +11,6 @@ from deepseek.evaluate.ranking import measures_of_queries
 from deepseek.evaluate.values import measures_of_values
 
 seeds = st.integers(0, 2**32 - 1)
-quick = settings(max_examples=30, deadline=None)
 
 
 def valued(measures, draws):
@@ -29,7 +28,6 @@ def class_rows(seed, rows, classes, levels):
     return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32), target
 
 
-@quick
 @given(seeds, st.integers(12, 80), st.integers(3, 20))
 def test_two_classes_as_scikit_learn_counts(seed, rows, levels):
     outputs, target = class_rows(seed, rows, 2, levels)
@@ -49,7 +47,6 @@ def test_two_classes_as_scikit_learn_counts(seed, rows, levels):
     assert made["log_loss"] == pytest.approx(metrics.log_loss(target, outputs.astype(float)), rel=1e-5)
 
 
-@quick
 @given(seeds, st.integers(30, 80), st.integers(3, 5))
 def test_more_classes_as_scikit_learn_counts(seed, rows, classes):
     outputs, target = class_rows(seed, rows, classes, 50)
@@ -66,7 +63,6 @@ def test_more_classes_as_scikit_learn_counts(seed, rows, classes):
     assert made["brier"] == pytest.approx(((shares - right) ** 2).sum(axis=1).mean(), rel=1e-5)
 
 
-@quick
 @given(seeds, st.integers(1, 60), st.integers(2, 20))
 def test_the_calibration_error_is_what_guo_et_al_write(seed, rows, bins):
     outputs, target = class_rows(seed, rows, 3, 30)
@@ -84,7 +80,6 @@ def test_a_bin_holds_its_upper_edge_and_the_first_one_zero():
     assert bin_of(np.array([0.0, 0.1, 0.1000001, 0.5, 1.0]), 10).tolist() == [0, 0, 1, 4, 9]
 
 
-@quick
 @given(seeds, st.integers(2, 80))
 def test_values_as_scikit_learn_counts(seed, rows):
     random = np.random.default_rng(seed)
@@ -109,7 +104,6 @@ def test_a_constant_target_has_no_r2():
     assert np.isnan(once(measures_of_values(target[:, None] + 1, target, np.arange(5), 5), 5)["r2"])
 
 
-@quick
 @given(seeds, st.integers(1, 6), st.integers(1, 15))
 def test_queries_as_scikit_learn_ranks(seed, queries, levels):
     random = np.random.default_rng(seed)
@@ -128,7 +122,6 @@ def test_queries_as_scikit_learn_ranks(seed, queries, levels):
         assert made[f"ndcg_at_{place}"] == pytest.approx(np.mean(wanted))
 
 
-@quick
 @given(seeds, st.integers(1, 6))
 def test_average_precision_and_reciprocal_rank(seed, queries):
     random = np.random.default_rng(seed)
@@ -159,7 +152,6 @@ def test_a_query_without_a_relevant_row_does_not_count():
 
 
 # -- rows that are drawn more than once -----------------------------------------------------------------------------
-@quick
 @given(seeds, st.integers(10, 40), st.sampled_from([2, 3]))
 def test_a_row_drawn_twice_counts_as_two_equal_rows(seed, rows, classes):
     random = np.random.default_rng(seed)
@@ -179,7 +171,6 @@ def test_a_row_drawn_twice_counts_as_two_equal_rows(seed, rows, classes):
     assert {name: float(found[0]) for name, found in drawn.items()} == pytest.approx(written, nan_ok=True)
 
 
-@quick
 @given(seeds, st.integers(3, 40))
 def test_a_number_drawn_twice_counts_as_two_equal_rows(seed, rows):
     random = np.random.default_rng(seed)

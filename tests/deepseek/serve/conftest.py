@@ -3,16 +3,15 @@
 import json
 import signal
 import subprocess
-import sys
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from deepseek.models.predictor import load_predictor
 from deepseek.serve.app import create_app
+from tests.deepseek.conftest import SCRIPT
 from tests.deepseek.models.making import make_model
 
 
@@ -49,9 +48,8 @@ class Process:
     """``deepseek serve`` as a person runs it, on a free port."""
 
     def __init__(self, *words):
-        script = str(Path(sys.executable).with_name("deepseek"))
         self.process = subprocess.Popen(
-            [script, "serve", *map(str, words), "--port", "0"],
+            [SCRIPT, "serve", *map(str, words), "--port", "0"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -80,6 +78,12 @@ class Process:
         _, errors = self.process.communicate(timeout=20)
         return self.process.returncode, errors
 
+    def kill(self):
+        """End it, if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
 
 @pytest.fixture
 def serve():
@@ -92,6 +96,4 @@ def serve():
 
     yield serve
     for service in started:
-        if service.process.poll() is None:
-            service.process.kill()
-            service.process.communicate()
+        service.kill()

@@ -1,68 +1,48 @@
-"""``deepseek serve`` as a process: started, asked over a real socket, stopped."""
+"""``deepseek serve``: a process that is started, sent requests over a real socket and stopped; and its refusals."""
 
 import signal
 import socket
-import subprocess
 import sys
 import threading
 
 import pytest
 
 from tests.deepseek.models.making import make_model
+from tests.deepseek.serve.conftest import Process
 
 ROW = [1, 2, 3, 4, 5]
 
 
-def test_serve(serve, tmp_path):
-    make_model(tmp_path, task="classification")
-    service = serve(tmp_path, "--max-rows", "4")
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """One service for the tests that leave it as it is; its stop is checked after the last of them."""
+    folder = tmp_path_factory.mktemp("model")
+    make_model(folder, task="classification")
+    service = Process(folder, "--max-rows", "4")
+    try:
+        yield service
+        assert service.stop() == (143, "deepseek: stopped\n")
+    finally:
+        service.kill()
+
+
+def test_serve(service):
     assert service.line.startswith("deepseek: serving fp32, a classification, on http://127.0.0.1:")
     status, document = service.ask("/predict", {"features": ROW})
     assert (status, len(document["prediction"])) == (200, 2)
     assert service.ask("/healthz") == (200, {"status": "ok"})
     assert service.ask("/predict", {"features": [ROW] * 5})[0] == 413
     assert service.ask("/predict", b"nonsense")[0] == 400
-    assert service.stop() == (143, "deepseek: stopped\n")
 
 
-def test_a_body_far_above_the_limit_gets_its_answer(serve, tmp_path):
-    make_model(tmp_path)
-    service = serve(tmp_path)
+def test_a_body_far_above_the_limit_gets_its_answer(service):
     assert service.ask("/predict", b"x" * 20_000_000)[0] == 413
     chunks = (b"x" * 100_000 for _ in range(200))
     assert service.ask("/predict", chunks)[0] == 413
     assert service.ask("/predict", {"features": ROW})[0] == 200
 
 
-def test_a_transfer_that_breaks_off(serve, tmp_path):
-    make_model(tmp_path)
-    service = serve(tmp_path)
-    host, port = service.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as broken:
-        broken.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-    with socket.create_connection((host, int(port))) as nonsense:
-        nonsense.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
-        assert b" 400 " in nonsense.recv(1000)
-    assert service.ask("/predict", {"features": ROW})[0] == 200
-    assert "Traceback" not in service.stop()[1]
-
-
-def test_a_client_that_never_ends_its_request_does_not_hold_up_the_stop(serve, tmp_path):
-    make_model(tmp_path)
-    service = serve(tmp_path)
-    host, port = service.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as stuck:
-        stuck.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-        assert service.ask("/healthz")[0] == 200  # the other was taken before it
-        code, errors = service.stop()
-    assert code == 143
-    assert "Traceback" not in errors
-    assert errors.splitlines()[-1] == "deepseek: stopped"
-
-
-def test_many_at_once(serve, tmp_path):
-    make_model(tmp_path, task="regression")
-    service = serve(tmp_path)
+def test_many_requests_at_once(service):
     wanted, got = service.ask("/predict", {"features": ROW}), []
     threads = [
         threading.Thread(target=lambda: got.extend(service.ask("/predict", {"features": ROW}) for _ in range(10)))
@@ -73,6 +53,25 @@ def test_many_at_once(serve, tmp_path):
     for thread in threads:
         thread.join()
     assert got == [wanted] * 80
+
+
+def test_transfers_that_break_off_or_never_end_do_not_hold_up_the_stop(serve, tmp_path):
+    make_model(tmp_path)
+    service = serve(tmp_path)
+    host, port = service.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as broken:
+        broken.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    with socket.create_connection((host, int(port))) as nonsense:
+        nonsense.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
+        assert b" 400 " in nonsense.recv(1000)
+    assert service.ask("/predict", {"features": ROW})[0] == 200
+    with socket.create_connection((host, int(port))) as stuck:
+        stuck.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert service.ask("/healthz")[0] == 200  # the other was taken before it
+        code, errors = service.stop()
+    assert code == 143
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "deepseek: stopped"
 
 
 def test_interrupted(serve, tmp_path):
@@ -108,10 +107,11 @@ def test_flags_at_fault(deepseek, words):
 
 
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
-def test_a_package_that_is_not_installed(tmp_path, package):
+def test_a_package_that_is_not_installed(deepseek, tmp_path, monkeypatch, package):
     make_model(tmp_path)
-    code = f"import sys; sys.modules[{package!r}] = None; from deepseek.cli import main; sys.exit(main(['serve', '.']))"
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "deepseek.serve.app", raising=False)  # it is imported again, and fails
+    run = deepseek("serve", ".")
     assert run.returncode == 2
     assert f"{package} is not installed" in run.stderr
     assert "pip install fastapi uvicorn" in run.stderr

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek.train import learning_rate, progressive_batch, warmup_lr
@@ -29,7 +29,6 @@ def optimizer():
     return torch.optim.AdamW([{"params": [weights[0]]}, {"params": [weights[1]], "lr": 3.0}])
 
 
-@settings(deadline=None)  # the first optimizer loads half of torch
 @given(step=st.integers(0, 200_000), warmup=st.integers(0, 50_000), init_lr=rates, max_lr=rates)
 def test_warmup_lr_does_what_the_text_does(step, warmup, init_lr, max_lr):
     ours, theirs = optimizer(), optimizer()

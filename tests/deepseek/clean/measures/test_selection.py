@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek.clean.measures.selection import Selection, keys_of, values_of
@@ -22,7 +22,6 @@ def selected(values, ranks, **options):
 
 
 @given(st.lists(FLOATS, min_size=1, max_size=60), st.sampled_from([0, 3, 1000]))
-@settings(max_examples=200, deadline=None)
 def test_what_sorting_finds(numbers, kept):
     values = np.array(numbers)
     ranks = list(range(values.size))
@@ -32,7 +31,6 @@ def test_what_sorting_finds(numbers, kept):
 
 
 @given(st.lists(FLOATS, min_size=2, max_size=50))
-@settings(deadline=None)
 def test_images_have_the_order_of_the_numbers(numbers):
     values = np.array(numbers)
     keys = keys_of(values)
