@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from itertools import count
 
 import pytest
+from django.utils import timezone
 
-from apps.accounts.proofs import Proof
-from apps.approvals.services import approve
+from apps.approvals.differences import facts_text
+from apps.approvals.models import Approval, Vote
+from apps.approvals.services import note_names
+from apps.approvals.states import ApprovalState
 from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.store import store
+from apps.canonical import sha256_hex
 from apps.datasets.manifest import PARQUET
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.experiments.models import Experiment, LoggedModel, LoggedModelArtifact, Run
 from apps.jobs.models import Job, JobInput, JobOutput
 from apps.registry.documents import document_text
-from apps.registry.services import create_client_model, record_version, register_version, request_promotion
+from apps.registry.facts import facts_of
+from apps.registry.models import AliasMove, ModelVersion
+from apps.registry.services import create_client_model, record_version, register_version
+from apps.registry.services.aliases import move_alias
 from apps.registry.services.evaluations import create_evaluation_set, set_gate
+from apps.registry.states import PRODUCTION, SUBJECT, MoveKind
 from tests.apps.registry.measured import write_evaluation
 
 RMSE = {"name": "rmse", "value": 1.5, "low": 1.2, "high": 1.8, "confidence": 0.95, "better": "lower", "unit": "USD"}
@@ -34,18 +43,49 @@ def _own_store(settings, tmp_path):
 
 
 @pytest.fixture
-def held(project):
-    """held(bytes, where=project, name=...) -> an Artifact whose bytes are in the store."""
+def store_files(project):
+    """store_files([(name, bytes)], where=project) -> their Artifacts, whose bytes are in the store of this folder.
 
-    def put(data, where=None, name="it"):
-        with store().open_staging() as staging:
-            staging.write(data)
-            digest, size = staging.publish()
-        artifact = Artifact.objects.get_or_create(digest=digest, defaults={"size": size})[0]
-        Holding.objects.get_or_create(project=where or project, artifact=artifact, defaults={"name": name})
-        return artifact
+    Without fsync, and by two statements however many there are: most tests here need dozens of files.
+    """
+
+    def put(files, where=None):
+        artifacts = []
+        for _, data in files:
+            artifacts.append(Artifact(digest=sha256_hex(data), size=len(data)))
+            path = store().path_of(artifacts[-1].digest)
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+        Artifact.objects.bulk_create({one.digest: one for one in artifacts}.values(), ignore_conflicts=True)
+        holdings = [
+            Holding(project=where or project, artifact=one, name=name)
+            for one, (name, _) in zip(artifacts, files, strict=True)
+        ]
+        Holding.objects.bulk_create(holdings, ignore_conflicts=True)
+        return artifacts
 
     return put
+
+
+@pytest.fixture
+def held(store_files):
+    """held(bytes, where=project, name=...) -> an Artifact whose bytes are in the store."""
+    return lambda data, where=None, name="it": store_files([(name, data)], where)[0]
+
+
+def ended_job(project, kind):
+    facts = {"spec": "{}", "spec_digest": "0" * 64, "queue": "cpu", "time_limit_seconds": 60, "grant": {}}
+    return Job(project=project, kind=kind, state="succeeded", requester="engineer", **facts)
+
+
+def input_of(job, slot, given):
+    source, artifact = given if isinstance(given, tuple) else (None, given)
+    return JobInput(job=job, slot=slot, artifact=artifact, source_job=source)
+
+
+def output_of(job, slot, artifact):
+    return JobOutput(job=job, slot=slot, artifact=artifact, name=f"{slot}.bin", media_type="x/y")
 
 
 @pytest.fixture
@@ -53,30 +93,24 @@ def job_of(project):
     """job_of(kind, inputs={slot: artifact or (job, artifact)}, outputs={slot: artifact}) -> a job that has ended."""
 
     def make(kind, inputs=(), outputs=(), where=None):
-        facts = {"spec": "{}", "spec_digest": "0" * 64, "queue": "cpu", "time_limit_seconds": 60, "grant": {}}
-        job = Job.objects.create(project=where or project, kind=kind, state="succeeded", requester="engineer", **facts)
-        for slot, given in dict(inputs).items():
-            source, artifact = given if isinstance(given, tuple) else (None, given)
-            JobInput.objects.create(job=job, slot=slot, artifact=artifact, source_job=source)
-        for slot, artifact in dict(outputs).items():
-            JobOutput.objects.create(job=job, slot=slot, artifact=artifact, name=f"{slot}.bin", media_type="x/y")
+        job = ended_job(where or project, kind)
+        job.save()
+        JobInput.objects.bulk_create(input_of(job, slot, given) for slot, given in dict(inputs).items())
+        JobOutput.objects.bulk_create(output_of(job, slot, artifact) for slot, artifact in dict(outputs).items())
         return job
 
     return make
 
 
 @pytest.fixture
-def run_for(project):
-    """run_for(job) -> the run that is kept of it."""
+def default_experiment(project):
+    """default_experiment(where=project) -> the experiment that runs belong to when nothing else is said."""
 
-    def make(job, where=None):
-        experiment = Experiment.objects.get_or_create(
-            project=where or project, number=0, defaults={"name": "Default", "created_by": "x"}
-        )[0]
-        facts = {"name": "r", "kind": job.kind, "state": "finished", "metrics_digest": "d" * 64}
-        return Run.objects.create(project=where or project, experiment=experiment, job=job, **facts)
+    def get(where=None):
+        facts = {"name": "Default", "created_by": "x"}
+        return Experiment.objects.get_or_create(project=where or project, number=0, defaults=facts)[0]
 
-    return make
+    return get
 
 
 def rmse(value, low, high):
@@ -98,23 +132,20 @@ def figures(variant, metrics, size, ratio):
 
 
 @pytest.fixture
-def forms(held, job_of, run_for):
+def forms(project, store_files, default_experiment):
     """forms(...) -> (register job, outputs): what a register job of these forms was given and has made."""
 
     def make(names=("fp32", "int8"), metrics=None, seed=None, heldout=b"rows", note="", where=None, ratio=1.5):
-        seed = next(numbers) if seed is None else seed
-        rows_held = held(heldout, where)
-        files = {name: held(f"{name} of {seed}".encode(), where, f"{name}.bin") for name in names}
-        manifests = {name: held(f"manifest {name} {seed}".encode(), where, "model.json") for name in names}
-        inputs = {}
+        where, seed = where or project, next(numbers) if seed is None else seed
+        contents = [("it", heldout)]
         for name in names:
-            kind, held_out = ("train", {"heldout": rows_held}) if name == "fp32" else (KINDS[name], {})
-            parts = {"model": files[name], "manifest": manifests[name]}
-            parts["figures"] = held(f"figures {name} {seed} {metrics} {ratio}".encode(), where, "figures.json")
-            maker = job_of(kind, outputs=parts | held_out, where=where)
-            run_for(maker, where)
-            for ending, part in (("", "model"), ("_manifest", "manifest"), ("_figures", "figures")):
-                inputs[SLOTS[name] + ending] = (maker, parts[part])
+            contents += [
+                (f"{name}.bin", f"{name} of {seed}".encode()),
+                ("model.json", f"manifest {name} {seed}".encode()),
+                ("figures.json", f"figures {name} {seed} {metrics} {ratio}".encode()),
+            ]
+        rows_held, *rest = store_files(contents, where)
+        files, manifests, measured = (dict(zip(names, rest[k::3], strict=True)) for k in range(3))
         rows = [
             {
                 "name": name,
@@ -132,8 +163,21 @@ def forms(held, job_of, run_for):
             for name in names
         ]
         document = document_of(rows, note)
-        written = held(document_text(document).encode(), where, "version.json")
-        job = job_of("register", inputs, where=where)
+        [written] = store_files([("version.json", document_text(document).encode())], where)
+        makers = [ended_job(where, "train" if name == "fp32" else KINDS[name]) for name in names]
+        *_, job = Job.objects.bulk_create([*makers, ended_job(where, "register")])
+        inputs, outputs, runs, experiment = [], [], [], default_experiment(where)
+        for name, maker in zip(names, makers, strict=True):
+            parts = {"model": files[name], "manifest": manifests[name], "figures": measured[name]}
+            made = parts | ({"heldout": rows_held} if name == "fp32" else {})
+            outputs += [output_of(maker, slot, artifact) for slot, artifact in made.items()]
+            for ending, part in (("", "model"), ("_manifest", "manifest"), ("_figures", "figures")):
+                inputs.append(input_of(job, SLOTS[name] + ending, (maker, parts[part])))
+            facts = {"name": "r", "kind": maker.kind, "state": "finished", "metrics_digest": "d" * 64}
+            runs.append(Run(project=where, experiment=experiment, job=maker, **facts))
+        JobInput.objects.bulk_create(inputs)
+        JobOutput.objects.bulk_create(outputs)
+        Run.objects.bulk_create(runs)
         return job, [("version", written, "version.json", "application/json", document)]
 
     return make
@@ -170,13 +214,35 @@ def registered(worker_actor, project, forms):
 
 @pytest.fixture
 def approved(actor_for, engineer, approver):
-    """approved(version) -> the approval that has put it into production."""
+    """approved(version) -> the approval that has put it into production.
+
+    The rows that asking and voting leave, without the checks on the way: test_promotion.py has those.
+    """
 
     def promote(version):
-        asked = request_promotion(actor=actor_for(engineer), version=version, comment="please")
-        proof = Proof(user_id=approver.pk, method="password")
-        digest = asked.facts_digest
-        return approve(actor=actor_for(approver), approval=asked, facts_digest=digest, reason="good", proof=proof)
+        facts, now = facts_text(facts_of(version, deep=False)), timezone.now()
+        digest = sha256_hex(facts)
+        about = {"subject_type": SUBJECT, "subject_id": str(version.pk), "title": f"{version} to {PRODUCTION}"}
+        asked = {"comment": "please", "requester": "engineer", "requester_user": engineer, "facts": facts}
+        approval = Approval.objects.create(
+            project=version.model.project,
+            **about,
+            **asked,
+            facts_digest=digest,
+            needed=1,
+            eligible=1,
+            state=ApprovalState.APPROVED,
+            deadline_at=now + timedelta(hours=72),
+            decided_at=now,
+        )
+        note_names(approval)
+        vote = {"user": approver, "label": "approver", "decision": "approve", "reason": "good", "method": "password"}
+        Vote.objects.create(approval=approval, facts_digest=digest, **vote)
+        before = ModelVersion.objects.filter(aliases__name=PRODUCTION, model=version.model_id).first()
+        move = AliasMove(alias=PRODUCTION, kind=MoveKind.PROMOTE, from_version=before, to_version=version)
+        move.approval, move.reason = approval, "please"
+        move_alias(actor_for(approver), move)
+        return approval
 
     return promote
 
@@ -247,15 +313,13 @@ def measure(held):
 
 
 @pytest.fixture
-def by_client(actor_for, engineer, project, held):
+def by_client(actor_for, engineer, project, held, default_experiment):
     """by_client(name=...) -> the next version of a model as a client registers it: a file, and no variant."""
 
     def make(name="wti-forecast", where=None):
         who, where = actor_for(engineer), where or project
-        experiment = Experiment.objects.get_or_create(
-            project=where, number=0, defaults={"name": "Default", "created_by": "x"}
-        )[0]
-        logged = LoggedModel.objects.create(project=where, experiment=experiment, name="net", created_by="engineer")
+        facts = {"experiment": default_experiment(where), "name": "net", "created_by": "engineer"}
+        logged = LoggedModel.objects.create(project=where, **facts)
         file = held(f"pickle {next(numbers)}".encode(), where)
         facts = {"artifact": file, "size": file.size, "media_type": "x/y"}
         LoggedModelArtifact.objects.create(model=logged, path="model.pkl", **facts)

@@ -15,7 +15,7 @@ from apps.registry.models import Alias, AliasMove
 from apps.registry.services import aliases as services
 from apps.registry.services import request_promotion, roll_back
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
 
 @pytest.fixture
@@ -51,8 +51,7 @@ def at_once(monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("round_", range(3))
-def test_two_rollbacks_go_back_one_step(round_, at_once, registered, approved, actor_for, engineer, approver):
+def test_two_rollbacks_go_back_one_step(at_once, registered, approved, actor_for, engineer, approver):
     for _ in range(3):
         approved(registered())
     model, people = AliasMove.objects.first().model, (actor_for(engineer), actor_for(approver))
@@ -62,8 +61,7 @@ def test_two_rollbacks_go_back_one_step(round_, at_once, registered, approved, a
     assert AliasMove.objects.filter(kind="rollback").count() == 1
 
 
-@pytest.mark.parametrize("round_", range(3))
-def test_of_two_promotions_one_moves_it(round_, at_once, registered, actor_for, engineer, approver):
+def test_of_two_promotions_one_moves_it(at_once, registered, actor_for, engineer, approver):
     asked = [request_promotion(actor=actor_for(engineer), version=registered()) for _ in range(2)]
     proof, who = Proof(user_id=approver.pk, method="password"), actor_for(approver)
 

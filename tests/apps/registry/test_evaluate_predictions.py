@@ -50,21 +50,22 @@ def test_the_job_takes_the_predictions_and_the_table_of_the_set(by_client, submi
     assert submit(version, on, horizon=2)[1] is True
 
 
-@pytest.mark.parametrize(
-    ("asked", "code", "field"),
-    [
-        ({"predictions": "0" * 64}, "artifact_not_found", "predictions"),
-        ({"predictions": "no digest"}, "artifact_not_found", "predictions"),
-        ({"horizon": None}, "horizon_unknown", "horizon"),
-        ({"horizon": 0}, "out_of_range", "horizon"),
-        ({"horizon": 4097}, "out_of_range", "horizon"),
-    ],
-)
-def test_what_cannot_be_measured_is_named(by_client, submit, asked, code, field):
-    with pytest.raises(Invalid) as caught:
-        submit(by_client(), **asked)
-    assert (caught.value.code, caught.value.field) == (code, field)
-    assert caught.value.limit
+INVALID_REQUESTS = [
+    ({"predictions": "0" * 64}, "artifact_not_found", "predictions"),
+    ({"predictions": "no digest"}, "artifact_not_found", "predictions"),
+    ({"horizon": None}, "horizon_unknown", "horizon"),
+    ({"horizon": 0}, "out_of_range", "horizon"),
+    ({"horizon": 4097}, "out_of_range", "horizon"),
+]
+
+
+def test_what_cannot_be_measured_is_named(by_client, submit, a_set):
+    version, on = by_client(), a_set()
+    for asked, code, field in INVALID_REQUESTS:
+        with pytest.raises(Invalid) as caught:
+            submit(version, on, **asked)
+        assert (caught.value.code, caught.value.field) == (code, field), asked
+        assert caught.value.limit, asked
     assert not Job.objects.exists()
 
 
@@ -126,16 +127,15 @@ def test_a_ranking_is_of_what_the_others_are_or_of_the_target(
     assert json.loads(job.spec)["task"] == task
 
 
-@pytest.mark.parametrize("key", ["", "x", "0", "9" * 30, "trained"])
-def test_a_job_by_hand_names_a_version_of_a_client(registered, a_set, project, actor_for, engineer, given, key):
-    key, on = str(registered().pk) if key == "trained" else key, a_set()
+def test_a_job_by_hand_names_a_version_of_a_client(registered, a_set, project, actor_for, engineer, given):
+    trained, on, who = str(registered().pk), a_set(), actor_for(engineer)
     inputs = [InputSpec(slot="predictions", digest=given), InputSpec(slot="table", digest=on.table_id)]
     spec = {"task": "forecast", "target": "close", "horizon": 1}
     asked = Submission(kind="evaluate_predictions", spec=spec, inputs=inputs)
-    asked = replace(asked, register={"evaluation": "later-r1", "version": key})
-    with pytest.raises(Invalid) as caught:
-        check(actor_for(engineer), project, asked)
-    assert caught.value.field == "/register/version"
+    for key in ("", "x", "0", "9" * 30, trained):
+        with pytest.raises(Invalid) as caught:
+            check(who, project, replace(asked, register={"evaluation": "later-r1", "version": key}))
+        assert caught.value.field == "/register/version", key
 
 
 @pytest.mark.parametrize(("given_alone", "lacking"), [("evaluation", "version"), ("version", "evaluation")])
@@ -240,16 +240,18 @@ def test_the_evaluation_says_who_gave_which_predictions(by_client, ended, given,
     assert Evaluation.objects.count() == 1
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [{"predictions": "0" * 64}, {"table": "0" * 64}, {"task": "regression"}, {"target": "open"}, {"spec": {}}],
-)
-def test_a_document_of_something_else_is_refused(by_client, ended, changed):
-    if "spec" in changed:
-        changed = {"spec": {"task": "forecast", "target": "close", "seed": 5}}
-    with pytest.raises(Invalid) as caught:
-        ended(by_client(), **changed)
-    assert caught.value.code == "evaluation_document"
+def test_a_document_of_something_else_is_refused(by_client, ended, a_set):
+    version, on = by_client(), a_set()
+    for changed in (
+        {"predictions": "0" * 64},
+        {"table": "0" * 64},
+        {"task": "regression"},
+        {"target": "open"},
+        {"spec": {"task": "forecast", "target": "close", "seed": 5}},
+    ):
+        with pytest.raises(Invalid) as caught:
+            ended(version, on, **changed)
+        assert caught.value.code == "evaluation_document", changed
     assert not Evaluation.objects.exists()
 
 

@@ -33,28 +33,28 @@ def test_a_revision_supersedes_and_the_one_before_stays(a_set, project):
         find_set(project, "later-r3")
 
 
-@pytest.mark.parametrize(
-    ("asked", "field"),
-    [
-        ({"name": "Later"}, "name"),
-        ({"name": "later-r2"}, "name"),
-        ({"name": "x" * 40}, "name"),
-        ({"task": "poetry"}, "task"),
-        ({"target": ""}, "target"),
-        ({"target": "open"}, "target"),
-        ({"primary_metric": "accuracy"}, "primary_metric"),
-        ({"spec": {"slices": [{"column": "planet"}]}}, "/spec/slices/0/column"),
-        ({"spec": {"seed": -1}}, "/spec/seed"),
-        ({"spec": {"nothing": 1}}, "/spec/nothing"),
-        ({"spec": {"group": "region"}}, "/spec/group"),
-        ({"task": "ranking"}, "/spec/group"),
-        ({"description": "x" * 501}, "description"),
-    ],
-)
-def test_what_cannot_be_a_set_is_named_and_nothing_is_written(asked, field, a_set):
-    with pytest.raises(Invalid) as caught:
-        a_set(**asked)
-    assert caught.value.field == field
+INVALID_SETS = [
+    ({"name": "Later"}, "name"),
+    ({"name": "later-r2"}, "name"),
+    ({"name": "x" * 40}, "name"),
+    ({"task": "poetry"}, "task"),
+    ({"target": ""}, "target"),
+    ({"target": "open"}, "target"),
+    ({"primary_metric": "accuracy"}, "primary_metric"),
+    ({"spec": {"slices": [{"column": "planet"}]}}, "/spec/slices/0/column"),
+    ({"spec": {"seed": -1}}, "/spec/seed"),
+    ({"spec": {"nothing": 1}}, "/spec/nothing"),
+    ({"spec": {"group": "region"}}, "/spec/group"),
+    ({"task": "ranking"}, "/spec/group"),
+    ({"description": "x" * 501}, "description"),
+]
+
+
+def test_an_invalid_set_is_refused_by_field(a_set):
+    for asked, field in INVALID_SETS:
+        with pytest.raises(Invalid) as caught:
+            a_set(**asked)
+        assert caught.value.field == field, asked
     assert not EvaluationSet.objects.exists()
 
 
@@ -114,21 +114,22 @@ def test_a_gate_is_replaced_and_the_one_before_stays(registered, a_set, gate):
     assert Gate.objects.filter(pk=first.pk).exists()
 
 
-@pytest.mark.parametrize(
-    ("asked", "field"),
-    [
-        ({"metric": "auc"}, "metric"),
-        ({"margin": -0.1}, "margin"),
-        ({"margin": float("nan")}, "margin"),
-        ({"confidence": 1.0}, "confidence"),
-        ({"confidence": 0.5}, "confidence"),
-        ({"variant": "x" * 61}, "variant"),
-    ],
-)
-def test_a_gate_with_a_bad_value_is_named(asked, field, registered, a_set, gate):
-    with pytest.raises(PlaneError) as caught:
-        gate(registered().model, a_set(), **asked)
-    assert caught.value.field == field
+INVALID_GATES = [
+    ({"metric": "auc"}, "metric"),
+    ({"margin": -0.1}, "margin"),
+    ({"margin": float("nan")}, "margin"),
+    ({"confidence": 1.0}, "confidence"),
+    ({"confidence": 0.5}, "confidence"),
+    ({"variant": "x" * 61}, "variant"),
+]
+
+
+def test_an_invalid_gate_is_refused_by_field(registered, a_set, gate):
+    model, on = registered().model, a_set()
+    for asked, field in INVALID_GATES:
+        with pytest.raises(PlaneError) as caught:
+            gate(model, on, **asked)
+        assert caught.value.field == field, asked
     assert not Gate.objects.exists()
 
 

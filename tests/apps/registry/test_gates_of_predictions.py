@@ -146,24 +146,26 @@ def test_the_form_stores_the_file_and_queues_the_job(candidate, on, web, enginee
     assert stored.size == len(b"prediction\n1.5\n")
 
 
-@pytest.mark.parametrize(
-    ("sent", "field", "why"),
-    [
-        ({"horizon": "1"}, "e-file", "Choose the file of predictions."),
-        ({"horizon": "soon"}, "e-horizon", "A horizon is a whole number of rows."),
-        ({}, "e-horizon", "predictions do not say how far they look ahead"),
-        ({"horizon": "4097"}, "e-horizon", "horizon is 4097."),
-        ({"set": "nowhere"}, "e-set", "no evaluation set 'nowhere'"),
-        ({"horizon": "1", "predictions": b""}, "e-file", "empty"),
-    ],
-)
-def test_what_is_wrong_stands_beside_its_field(candidate, web, engineer, sent, field, why):
-    if "predictions" in sent:
-        sent = sent | {"predictions": SimpleUploadedFile("said.csv", sent["predictions"])}
-    answer = web(engineer).post(f"{M}/2/evaluate", {"set": "later-r1"} | sent)
-    assert answer.status_code in (404, 422)
-    beside = text_of(answer).partition(f'id="{field}-e" role="alert"')[2].partition("</p>")[0]
-    assert why in beside
+WRONG_FORMS = [
+    ({"horizon": "1"}, "e-file", "Choose the file of predictions."),
+    ({"horizon": "soon"}, "e-horizon", "A horizon is a whole number of rows."),
+    ({}, "e-horizon", "predictions do not say how far they look ahead"),
+    ({"horizon": "4097"}, "e-horizon", "horizon is 4097."),
+    ({"set": "nowhere"}, "e-set", "no evaluation set 'nowhere'"),
+    ({"horizon": "1", "predictions": b""}, "e-file", "empty"),
+]
+
+
+def test_what_is_wrong_stands_beside_its_field(candidate, web, engineer):
+    client, wrong = web(engineer), []
+    for sent, field, why in WRONG_FORMS:
+        if "predictions" in sent:
+            sent = sent | {"predictions": SimpleUploadedFile("said.csv", sent["predictions"])}
+        answer = client.post(f"{M}/2/evaluate", {"set": "later-r1"} | sent)
+        beside = text_of(answer).partition(f'id="{field}-e" role="alert"')[2].partition("</p>")[0]
+        if answer.status_code not in (404, 422) or why not in beside:
+            wrong.append((sent, answer.status_code, beside))
+    assert wrong == []
     assert not Job.objects.filter(kind="evaluate_predictions").exists()
 
 
@@ -199,7 +201,7 @@ def test_pages_cost_as_much_for_one_evaluation_as_for_many(candidate, on, web, e
 
     measure_predictions(candidate, on, 0.9, 0.1)
     few = counted()
-    for name in ("sooner", "other", "third"):
+    for name in ("sooner", "other"):
         measure_predictions(candidate, a_set(name=name), 0.9, 0.1)
     assert counted() == few
 
@@ -225,20 +227,22 @@ def test_rest_queues_the_job_and_shows_what_was_given(candidate, on, api, engine
     assert {line["variant"]: line["points"][0]["version"] for line in lines} == {"fp32": 1, "predictions": 2}
 
 
-@pytest.mark.parametrize(
-    ("version", "body", "code", "field"),
-    [
-        (2, {}, "no_variant", "variant"),
-        (2, {"predictions": "0" * 64, "horizon": 1}, "artifact_not_found", "predictions"),
-        (2, {"predictions": "0" * 64}, "horizon_unknown", "horizon"),
-        (2, {"predictions": "0" * 64, "horizon": 1, "runs": 20}, "predictions_alone", "runs"),
-        (2, {"predictions": "0" * 64, "horizon": 1, "variant": "fp32"}, "predictions_alone", "variant"),
-        (1, {"predictions": "0" * 64, "horizon": 1}, "predictions_not_taken", "predictions"),
-        (1, {"horizon": 1}, "horizon_not_taken", "horizon"),
-    ],
-)
-def test_rest_names_what_is_wrong(candidate, api, engineer, version, body, code, field):
-    answer = api(engineer).post(f"{API}/versions/{version}/evaluations", {"set": "later", **body}, format="json")
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["field"]) == (422, code, field)
-    assert error["hint"]
+WRONG_BODIES = [
+    (2, {}, "no_variant", "variant"),
+    (2, {"predictions": "0" * 64, "horizon": 1}, "artifact_not_found", "predictions"),
+    (2, {"predictions": "0" * 64}, "horizon_unknown", "horizon"),
+    (2, {"predictions": "0" * 64, "horizon": 1, "runs": 20}, "predictions_alone", "runs"),
+    (2, {"predictions": "0" * 64, "horizon": 1, "variant": "fp32"}, "predictions_alone", "variant"),
+    (1, {"predictions": "0" * 64, "horizon": 1}, "predictions_not_taken", "predictions"),
+    (1, {"horizon": 1}, "horizon_not_taken", "horizon"),
+]
+
+
+def test_rest_names_what_is_wrong(candidate, api, engineer):
+    client, wrong = api(engineer), []
+    for version, body, code, field in WRONG_BODIES:
+        answer = client.post(f"{API}/versions/{version}/evaluations", {"set": "later", **body}, format="json")
+        error = answer.json()["error"]
+        if (answer.status_code, error["code"], error["field"], bool(error["hint"])) != (422, code, field, True):
+            wrong.append((version, body, answer.status_code, error))
+    assert wrong == []

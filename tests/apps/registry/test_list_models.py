@@ -9,6 +9,7 @@ import pytest
 
 from apps.registry.models import Model, ModelVersion
 
+pytestmark = pytest.mark.services
 LIST = "/p/demo/models"
 
 

@@ -5,7 +5,7 @@ import pytest
 from apps.audit.models import AuditRecord
 from apps.registry.models import Alias, Model
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 URL = "/api/v1/projects/demo/models"
 
 
@@ -31,19 +31,17 @@ def test_days_narrow_the_list_and_the_last_registered_leads(api, viewer, project
     assert (wrong.status_code, wrong.json()["error"]["field"]) == (422, "registered_before")
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "code"),
-    [
+def test_an_invalid_body_is_named(api, engineer, project):
+    Model.objects.create(project=project, name="taken", created_by="x")
+    client = api(engineer)
+    for body, status, code in [
         ({}, 422, "required"),
         ({"name": "Not A Name"}, 422, "bad_name"),
         ({"name": "a", "x": 1}, 422, "unknown_field"),
         ({"name": "taken"}, 409, "model_exists"),
-    ],
-)
-def test_a_wrong_body_is_named(body, status, code, api, engineer, worker_actor, project):
-    Model.objects.create(project=project, name="taken", created_by="x")
-    answer = api(engineer).post(URL, body, format="json")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    ]:
+        answer = client.post(URL, body, format="json")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), body
 
 
 def test_a_model_says_where_its_aliases_point_and_how_they_came_there(api, viewer, registered, approved):
@@ -66,20 +64,18 @@ def test_set_an_alias(api, engineer, registered):
     assert (held["number"], held["aliases"], len(held["variants"])) == (1, ["staging"], 2)
 
 
-@pytest.mark.parametrize(
-    ("alias", "body", "status", "code"),
-    [
+def test_an_invalid_alias_is_named(api, engineer, registered):
+    registered()
+    client = api(engineer)
+    for alias, body, status, code in [
         ("production", {"version": 1}, 403, "alias_protected"),
         ("staging", {"version": 7}, 404, "not_found"),
         ("v3", {"version": 1}, 422, "bad_name"),
         ("staging", {"version": "one"}, 422, "invalid"),
         ("staging", {}, 422, "required"),
-    ],
-)
-def test_a_wrong_alias_is_named(alias, body, status, code, api, engineer, registered):
-    registered()
-    answer = api(engineer).put(f"{URL}/wti-forecast/aliases/{alias}", body, format="json")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    ]:
+        answer = client.put(f"{URL}/wti-forecast/aliases/{alias}", body, format="json")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), (alias, body)
     assert not Alias.objects.exists()
 
 
@@ -103,19 +99,19 @@ def test_roll_back(api, engineer, registered, approved):
     assert (nothing.status_code, nothing.json()["error"]["field"]) == (422, "/reason")
 
 
-@pytest.mark.parametrize(("who", "status"), [("viewer", 403), ("stranger", 404), ("auditor", 404)])
-def test_who_may_write(who, status, request, api, registered, make_token, project):
+def test_who_may_write(viewer, stranger, auditor, api, registered, make_token, project):
     registered()
-    user = request.getfixturevalue(who)
-    client = api(make_token(user, in_project=project, scopes=["read", "models:write"])[0])
-    base = f"{URL}/wti-forecast"
-    answers = [
-        client.post(URL, {"name": "b"}, format="json"),
-        client.put(f"{base}/aliases/staging", {"version": 1}, format="json"),
-        client.post(f"{base}/rollback", {"reason": "x"}, format="json"),
-        client.post(f"{base}/versions/1/promote", {}, format="json"),
-    ]
-    assert {answer.status_code for answer in answers} == {status}
+    base, found = f"{URL}/wti-forecast", {}
+    for user in (viewer, stranger, auditor):
+        client = api(make_token(user, in_project=project, scopes=["read", "models:write"])[0])
+        answers = [
+            client.post(URL, {"name": "b"}, format="json"),
+            client.put(f"{base}/aliases/staging", {"version": 1}, format="json"),
+            client.post(f"{base}/rollback", {"reason": "x"}, format="json"),
+            client.post(f"{base}/versions/1/promote", {}, format="json"),
+        ]
+        found[user.username] = {answer.status_code for answer in answers}
+    assert found == {"viewer": {403}, "stranger": {404}, "auditor": {404}}
     assert (Model.objects.count(), Alias.objects.count()) == (1, 0)
 
 

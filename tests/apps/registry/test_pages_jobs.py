@@ -9,25 +9,25 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def page(web, viewer):
+def job_page(web, viewer):
     return lambda pk: " ".join(web(viewer).get(f"/p/demo/jobs/{pk}").content.decode().split())
 
 
-def test_what_a_register_job_made(registered, page):
+def test_what_a_register_job_made(registered, job_page):
     version = registered()
     job = Job.objects.get(pk=version.job_id)
     job.register = {"model": "wti-forecast"}
     job.save()
     job.outputs.create(slot="version", artifact_id=version.digest, name="version.json", media_type="x/y")
-    text = page(job.pk)
+    text = job_page(job.pk)
     assert '<a href="/p/demo/models/wti-forecast/1">wti-forecast v1</a>' in text
     assert "It registered a version of the model wti-forecast." in text
 
 
-def test_a_job_that_registers_nothing_names_nothing(registered, page, job_of):
+def test_a_job_that_registers_nothing_names_nothing(registered, job_page, job_of):
     version = registered()
     job = job_of("register", outputs={"version": version.variants.first().artifact})
-    assert "wti-forecast" not in page(job.pk)
+    assert "wti-forecast" not in job_page(job.pk)
 
 
 def test_a_run_names_what_is_in_production_then_the_newest_and_how_many_more(registered, approved, web, viewer):

@@ -13,12 +13,12 @@ from apps.registry.models import Alias, AliasMove, ModelVersion
 from apps.registry.promotion import PROMOTION
 from apps.registry.services import promote, request_promotion
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture
 def asked(actor_for, engineer, approver):
-    return lambda version: request_promotion(actor=actor_for(engineer), version=version)
+    return lambda version: request_promotion(actor=actor_for(engineer), version=version, comment="please")
 
 
 @pytest.fixture
@@ -125,3 +125,24 @@ def test_only_an_approver_carries_it_out(registered, asked, actor_for, engineer,
 
 def test_its_page_has_an_address(registered, asked):
     assert PROMOTION.address(asked(registered())) == "/p/demo/models/wti-forecast/1"
+
+
+def test_the_fixture_leaves_the_rows_that_asking_and_voting_leave(registered, asked, decide, approved):
+    """Tests that only need a version in production take `approved`; this keeps it true to the services."""
+
+    def rows_of(version):
+        approval = Approval.objects.get(subject_id=str(version.pk))
+        columns = ("subject_type", "title", "state", "comment", "requester", "requester_user", "needed", "eligible")
+        [vote] = approval.votes.values("user", "label", "decision", "reason", "method")
+        [move] = AliasMove.objects.filter(to_version=version).values("alias", "kind", "from_version", "by", "reason")
+        facts = changes_since(approval, deep=True), approval.votes.get().facts_digest == approval.facts_digest
+        told = {name: getattr(approval, name) for name in columns} | {"names": approval.names.count()}
+        return told, vote, move, facts, Alias.objects.get(model=version.model).version == version
+
+    by_rows, by_services = registered(name="a"), registered(name="b")
+    approved(by_rows)
+    decide(asked(by_services))
+    rows, real = rows_of(by_rows), rows_of(by_services)
+    assert rows[0].pop("title") == real[0].pop("title").replace("b v1", "a v1")
+    assert rows[1:3] == real[1:3]
+    assert {**rows[0], "names": 0} == {**real[0], "names": 0}

@@ -9,7 +9,7 @@ from apps.registry.models import Alias, AliasMove
 from apps.registry.services import aliases as services
 from apps.registry.services import roll_back, set_alias
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture
@@ -110,12 +110,12 @@ def test_another_alias_has_its_own_history(promoted, back, actor_for, engineer):
     assert Alias.objects.get(name="production").version == second
 
 
-@pytest.mark.parametrize("reason", ["", "  ", "x" * 2001])
-def test_it_takes_a_reason(reason, promoted, back):
+def test_it_takes_a_reason(promoted, back):
     (first, _), _ = promoted(2)
-    with pytest.raises(Invalid) as caught:
-        back(first.model, reason=reason)
-    assert caught.value.field == "reason"
+    for reason in ("", "  ", "x" * 2001):
+        with pytest.raises(Invalid) as caught:
+            back(first.model, reason=reason)
+        assert caught.value.field == "reason"
 
 
 def test_who_may(promoted, back, approver, viewer, stranger):
