@@ -24,20 +24,21 @@ def canary():
     assert watched.callers == []
 
 
+def make_spec(site, **fields):
+    """A spec of items `li` from the site's first page, as quick as may be."""
+    given = {
+        "start_urls": [f"{site.base}/"],
+        "allowed_hosts": ["127.0.0.1"],
+        "pages": [{"items": "li", "fields": FIELDS}],
+        "rate": QUICK,
+    }
+    return CollectSpec.model_validate(given | fields)
+
+
 @pytest.fixture
 def spec(site):
-    """spec(**fields) -> a spec of items `li` from the site's first page, as quick as may be."""
-
-    def make(**fields):
-        given = {
-            "start_urls": [f"{site.base}/"],
-            "allowed_hosts": ["127.0.0.1"],
-            "pages": [{"items": "li", "fields": FIELDS}],
-            "rate": QUICK,
-        }
-        return CollectSpec.model_validate(given | fields)
-
-    return make
+    """spec(**fields) -> make_spec of the site"""
+    return lambda **fields: make_spec(site, **fields)
 
 
 @pytest.fixture

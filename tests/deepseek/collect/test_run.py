@@ -5,30 +5,124 @@ import json
 import zipfile
 from datetime import UTC, datetime
 
+import pyarrow.parquet as pq
 import pytest
 
 from deepseek.collect.run import run
 from deepseek.job import EngineError
+from tests.deepseek.collect.conftest import FIELDS, make_spec
+from tests.deepseek.conftest import Recorder
+from tests.site import serving
 
 
 def items(*pairs):
     return "".join(f"<li><a href='{href}'>{text}</a> <b>{price}</b></li>" for href, text, price in pairs)
 
 
-def test_records_say_where_they_come_from(site, collect):
-    body = f"<ul>{items(('/a', 'Ink', '1,200.5'), ('/b', 'Pen', '3'))}</ul>"
-    url = site.page("/", body)
-    rows, told, result = collect()
-    assert [(row["name"], row["price"], row["page"], row["item"]) for row in rows] == [
+EXPECTED = {"kind": "range", "column": "price", "maximum": 2}
+CHINESE = "<li><a>中国银行</a> <b>３．２万</b></li>".encode("gb18030")
+
+
+class Shop:
+    """A site with a bit of everything, and one collection of it."""
+
+    def __init__(self, site, folder):
+        self.site, self.out, self.report = site, folder / "out", Recorder()
+        pages = [("/gone", "Ink", "1,200.5"), ("/old", "Pen", "3"), ("/new", "Odd", "none"), ("#", "", 2)]
+        self.body = f"<ul>{items(*pages)}</ul>"
+        self.url = site.page("/", self.body)
+        site.page("/gb", CHINESE, headers={"Content-Type": "text/html"})
+        site.page("/gb-declared", CHINESE, headers={"Content-Type": "text/html; charset=gb2312"})
+        site.redirect("/old", "/new")
+        site.page("/new", items(("#", "New", 3)))
+        spec = make_spec(
+            site,
+            start_urls=[f"{site.base}{path}" for path in ("/", "/gb", "/gb-declared")],
+            pages=[{"items": "li", "fields": [FIELDS[0] | {"required": True}, FIELDS[1]]}],
+            follow={"links": "li"},
+            keep_bodies=True,
+            user_agent="team-x",
+            headers=[{"name": "Accept-Language", "value": "zh-CN"}],
+            expectations=[EXPECTED | {"severity": "warning"}],
+        )
+        self.result = run(spec, inputs={}, out=self.out, report=self.report)
+        self.rows = pq.read_table(self.out / "records.parquet").to_pylist()
+        self.fetches = json.loads((self.out / "report.json").read_text())
+        self.quality = json.loads((self.out / "quality.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    with serving() as site, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLLECT_HOSTS", "127.0.0.1")
+        yield Shop(site, tmp_path_factory.mktemp("shop"))
+
+
+def test_records_say_where_they_come_from(shop):
+    assert [(row["name"], row["price"], row["page"], row["item"]) for row in shop.rows[:2]] == [
         ("Ink", 1200.5, 1, 1),
         ("Pen", 3.0, 1, 2),
     ]
-    first = rows[0]
-    assert (first["source_url"], first["status"]) == (url, 200)
-    assert first["digest"] == hashlib.sha256(body.encode()).hexdigest()
+    first = shop.rows[0]
+    assert (first["source_url"], first["status"]) == (shop.url, 200)
+    assert first["digest"] == hashlib.sha256(shop.body.encode()).hexdigest()
     assert abs((datetime.now(UTC) - first["fetched_at"]).total_seconds()) < 600
-    assert [output.slot for output in result.outputs] == ["records", "quality", "report"]
-    assert told["pages"]["fetched"] == 1
+    assert [output.slot for output in shop.result.outputs] == ["records", "quality", "report", "bodies"]
+    assert shop.fetches["pages"]["fetched"] == 5
+
+
+def test_gb18030_is_read_declared_or_not(shop):
+    chinese = [(row["name"], row["price"]) for row in shop.rows if row["page"] in (2, 3)]
+    assert chinese == [("中国银行", 32000.0)] * 2
+
+
+def test_a_redirect_to_a_page_that_is_there_gives_no_second_copy(shop):
+    assert [row["name"] for row in shop.rows if row["page"] > 3] == ["New"]
+    assert shop.fetches["pages"]["duplicates"] == 1
+
+
+def test_required_fields_and_unreadable_values_are_counted(shop):
+    assert [(row["name"], row["price"]) for row in shop.rows if row["page"] == 1][2:] == [("Odd", None)]
+    assert (shop.fetches["dropped"], shop.fetches["unreadable"]) == ({"name": 1}, {"price": 1})
+
+
+def test_pages_are_kept_if_asked_and_match_their_digests(shop):
+    with zipfile.ZipFile(shop.out / "bodies.zip") as archive:
+        kept = {int(name): hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
+    assert {row["page"]: row["digest"] for row in shop.rows}.items() <= kept.items()
+    assert sorted(kept) == [1, 2, 3, 5, 6]  # the fourth is gone, the sixth is the fifth once more
+    assert kept[6] == kept[5]
+
+
+def test_the_user_agent_and_headers_are_sent(shop):
+    sent = shop.site.headers["/"]
+    assert (sent["User-Agent"], sent["Accept-Language"]) == ("team-x", "zh-CN")
+    assert not {"Cookie", "Referer"} & set(sent)
+
+
+def test_quality_is_measured(shop):
+    price = next(column for column in shop.quality["columns"] if column["name"] == "price")
+    assert shop.quality["rows"] == 6
+    assert price["numeric"]["mean"] == pytest.approx((1200.5 + 3 + 32000 + 32000 + 3) / 5)
+
+
+def test_progress_and_log_are_reported(shop):
+    assert ("collect", 6, 6, "pages") in shop.report.stages
+    assert any(level == "warning" and "http_404" in text for level, text in shop.report.lines)
+    assert shop.report.metrics["records"] == 6
+
+
+def test_an_expectation_with_severity_warning_is_reported(shop):
+    assert [one["verdict"] for one in shop.quality["expectations"]] == ["warn"]
+    assert any("does not hold" in warning for warning in shop.result.summary["warnings"])
+
+
+def test_an_expectation_that_fails_is_an_error_and_leaves_nothing(site, collect, tmp_path):
+    site.page("/", items(("#", "A", 1), ("#", "B", 3)))
+    with pytest.raises(EngineError, match=r"row 2: 3\.0") as failure:
+        collect(expectations=[EXPECTED])
+    assert (failure.value.code, failure.value.field) == ("expectation_failed", "/expectations/0")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_lists_are_paged_and_links_followed_in_order(site, collect):
@@ -37,10 +131,11 @@ def test_lists_are_paged_and_links_followed_in_order(site, collect):
     site.slow("/x", 0.3, items(("#", "X", 5)))
     site.page("/y", items(("/x", "Y", 6)))
     site.page("/z", items(("#", "Z", 7)))
-    rows, told, _ = collect(follow={"next": "a.next", "links": "li", "max_depth": 1})
+    rows, told, result = collect(follow={"next": "a.next", "links": "li", "max_depth": 1})
     assert [row["name"] for row in rows] == ["A", "B", "C", "home", "X", "Y", "Z"]
     assert [row["page"] for row in rows] == [1, 1, 2, 2, 3, 4, 5]
     assert told["pages"]["asked"] == 5
+    assert [output.slot for output in result.outputs] == ["records", "quality", "report"]
     assert set(site.asked.values()) == {1}  # robots.txt too
 
 
@@ -90,23 +185,6 @@ def test_a_busy_server_is_asked_again(site, collect):
     assert [row["name"] for row in rows] == ["A"]
 
 
-def test_gb18030_is_read_declared_or_not(site, collect):
-    text = "<li><a>中国银行</a> <b>３．２万</b></li>"
-    site.page("/", text.encode("gb18030"), headers={"Content-Type": "text/html"})
-    site.page("/2", text.encode("gb18030"), headers={"Content-Type": "text/html; charset=gb2312"})
-    rows, _, _ = collect(start_urls=[f"{site.base}/", f"{site.base}/2"])
-    assert [(row["name"], row["price"]) for row in rows] == [("中国银行", 32000.0)] * 2
-
-
-def test_a_redirect_to_a_page_that_is_there_gives_no_second_copy(site, collect):
-    site.page("/", items(("/old", "A", 1), ("/new", "B", 2)))
-    site.redirect("/old", "/new")
-    site.page("/new", items(("#", "N", 3)))
-    rows, told, _ = collect(follow={"links": "li"})
-    assert [row["name"] for row in rows] == ["A", "B", "N"]
-    assert told["pages"]["duplicates"] == 1
-
-
 def test_limits_end_it_with_what_there_is(site, collect):
     site.page("/", items(*((f"/{n}", str(n), n) for n in range(9))))
     for n in range(9):
@@ -121,52 +199,6 @@ def test_time_ends_it_with_what_there_is(site, collect):
     site.slow("/slow", 6.0)
     rows, told, _ = collect(follow={"links": "li"}, limits={"max_seconds": 2.0})
     assert ([row["name"] for row in rows], told["stopped"]) == (["A"], "max_seconds")
-
-
-def test_required_fields_and_unreadable_values_are_told(site, collect):
-    site.page("/", items(("#", "A", 1), ("#", "B", "none"), ("#", "", 2)))
-    fields = [{"name": "name", "select": "a", "required": True}, {"name": "price", "select": "b", "type": "number"}]
-    rows, told, _ = collect(pages=[{"items": "li", "fields": fields}])
-    assert [(row["name"], row["price"]) for row in rows] == [("A", 1.0), ("B", None)]
-    assert (told["dropped"], told["unreadable"]) == ({"name": 1}, {"price": 1})
-
-
-def test_pages_are_kept_if_asked_and_match_their_digests(site, collect, tmp_path):
-    site.page("/", items(("/2", "A", 1)))
-    site.page("/2", items(("#", "B", 2)))
-    rows, _, _ = collect(follow={"links": "li"}, keep_bodies=True)
-    with zipfile.ZipFile(tmp_path / "out/bodies.zip") as archive:
-        held = {int(name): hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
-    assert held == {row["page"]: row["digest"] for row in rows}
-
-
-def test_the_user_agent_and_headers_are_sent(site, collect):
-    site.page("/", items(("#", "A", 1)))
-    collect(user_agent="team-x", headers=[{"name": "Accept-Language", "value": "zh-CN"}])
-    sent = site.headers["/"]
-    assert (sent["User-Agent"], sent["Accept-Language"]) == ("team-x", "zh-CN")
-    assert not {"Cookie", "Referer"} & set(sent)
-
-
-def test_quality_is_measured(site, collect, tmp_path):
-    site.page("/", items(("#", "A", 1), ("#", "B", 3)))
-    collect()
-    report = json.loads((tmp_path / "out/quality.json").read_text())
-    price = next(column for column in report["columns"] if column["name"] == "price")
-    assert (report["rows"], price["numeric"]["mean"]) == (2, 2.0)
-
-
-def test_what_is_expected_is_checked_and_told(site, collect, tmp_path):
-    site.page("/", items(("#", "A", 1), ("#", "B", 3)))
-    expected = {"kind": "range", "column": "price", "maximum": 2}
-    with pytest.raises(EngineError, match=r"row 2: 3\.0") as failure:
-        collect(expectations=[expected])
-    assert (failure.value.code, failure.value.field) == ("expectation_failed", "/expectations/0")
-    assert list(tmp_path.iterdir()) == []
-    _, _, result = collect(expectations=[{**expected, "severity": "warning"}])
-    report = json.loads((tmp_path / "out/quality.json").read_text())
-    assert [one["verdict"] for one in report["expectations"]] == ["warn"]
-    assert any("does not hold" in warning for warning in result.summary["warnings"])
 
 
 def test_nothing_fetched_is_an_error_and_leaves_nothing(site, collect, tmp_path):
@@ -188,11 +220,3 @@ def test_a_selector_that_cannot_be_read_is_named(collect):
     with pytest.raises(EngineError) as failure:
         collect(pages=[{"items": "li[", "fields": [{"name": "a"}]}])
     assert (failure.value.code, failure.value.field) == ("bad_selector", "/pages/0/items")
-
-
-def test_progress_and_log_are_told(site, collect, report):
-    site.page("/", items(("/gone", "A", 1)))
-    collect(follow={"links": "li"})
-    assert ("collect", 2, 2, "pages") in report.stages
-    assert any(level == "warning" and "http_404" in text for level, text in report.lines)
-    assert report.metrics["records"] == 1

@@ -8,10 +8,9 @@ from deepseek.job import EngineError
 from deepseek.models import evaluate
 from deepseek.models.evaluate import difference, measure, same_class, share
 
-rng = np.random.default_rng(0)
-
 
 def classes(rows=300, count=4):
+    rng = np.random.default_rng(0)
     target = rng.integers(0, count, rows)
     outputs = rng.dirichlet(np.ones(count), rows).astype(np.float32)
     outputs[np.arange(rows), target] += 0.3
@@ -19,6 +18,7 @@ def classes(rows=300, count=4):
 
 
 def values(rows=300):
+    rng = np.random.default_rng(1)
     target = rng.normal(100, 3, rows).astype(np.float32)
     return (target + rng.normal(0, 1, rows))[:, None].astype(np.float32), target
 
@@ -65,6 +65,7 @@ def test_the_bootstrap_covers_the_true_error():
 
 
 def test_blocks_widen_the_interval_of_errors_that_hang_together():
+    rng = np.random.default_rng(2)
     error = np.repeat(rng.normal(size=100), 20).astype(np.float32)[:, None]
     target = rng.normal(size=2000).astype(np.float32)
     alone = by_name(measure("regression", error + target[:, None], target))["mae"]
