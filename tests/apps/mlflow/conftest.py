@@ -72,6 +72,22 @@ class Tracker:
         assert set(answer) == {"error_code", "message", "sqlstate", "error_class"}
         return response.status_code, answer["error_code"], answer["message"]
 
+    def wrong_refusals(self, method: str, path: str, cases, **expected) -> dict[str, tuple]:
+        """Of (body, text) cases those that are not refused with this text, or one that begins so, and their answers."""
+        expected = {"status": 400, "code": "INVALID_PARAMETER_VALUE", "exact": False} | expected
+        wrong = {}
+        for body, text in cases:
+            response = self.send(method, path, body)
+            answer = response.json()
+            message = answer.get("message", "")
+            if (
+                (response.status_code, answer.get("error_code")) != (expected["status"], expected["code"])
+                or not (message == text if expected["exact"] else message.startswith(text))
+                or set(answer) != {"error_code", "message", "sqlstate", "error_class"}
+            ):
+                wrong[repr(body)[:200]] = (response.status_code, answer)
+        return wrong
+
 
 def said(response):
     assert response.status_code == 200, response.content

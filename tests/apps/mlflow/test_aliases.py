@@ -37,20 +37,19 @@ def test_latest_is_the_newest(track, two):
     assert track.get(ALIAS, name="scorer", alias="latest")["model_version"]["version"] == "1"
 
 
-@pytest.mark.parametrize(
-    ("alias", "text"),
-    [
-        ("LATEST", "'latest' alias name (case insensitive) is reserved."),
-        ("v1", "Version alias name 'v1' is reserved."),
-        ("V12", "Version alias name 'V12' is reserved."),
-        ("a.b", "Invalid alias name: 'a.b'. Names may only contain"),
-        ("", "Missing value for required parameter 'alias'."),
-        ("a" * 256, "'Registered model alias name' exceeds the maximum length of 255 characters"),
-    ],
-)
-def test_names_that_cannot_be(track, two, alias, text):
-    status, code, told = track.refused("POST", ALIAS, {"name": "scorer", "alias": alias, "version": "1"})
-    assert (status, code, told.startswith(text)) == (400, "INVALID_PARAMETER_VALUE", True), told
+WRONG_ALIASES = [
+    ("LATEST", "'latest' alias name (case insensitive) is reserved."),
+    ("v1", "Version alias name 'v1' is reserved."),
+    ("V12", "Version alias name 'V12' is reserved."),
+    ("a.b", "Invalid alias name: 'a.b'. Names may only contain"),
+    ("", "Missing value for required parameter 'alias'."),
+    ("a" * 256, "'Registered model alias name' exceeds the maximum length of 255 characters"),
+]
+
+
+def test_wrong_aliases_are_refused(track, two):
+    cases = [({"name": "scorer", "alias": alias, "version": "1"}, text) for alias, text in WRONG_ALIASES]
+    assert track.wrong_refusals("POST", ALIAS, cases) == {}
 
 
 @pytest.mark.parametrize("alias", ["production", "Production"])

@@ -22,35 +22,40 @@ def names(answer: dict) -> str:
     return " ".join(row["name"] for row in answer.get("experiments", []))
 
 
+QUERIES = [
+    ({}, "Zoo mine lily"),
+    ({"view_type": "ALL"}, "gone Zoo mine lily"),
+    ({"view_type": "DELETED_ONLY"}, "gone"),
+    ({"view_type": "SOMETIMES"}, "Zoo mine lily"),
+    ({"filter": "name = 'lily'"}, "lily"),
+    ({"filter": "name LIKE 'z%'"}, ""),
+    ({"filter": "name ILIKE 'z%'"}, "Zoo"),
+    ({"filter": "attribute.name != 'lily' and tags.team = 'vision'"}, ""),
+    ({"filter": "tags.`team` LIKE 'v%'"}, "lily"),
+    ({"filter": "tags.team IS NULL"}, "Zoo mine"),
+    ({"filter": "tags.team IS NOT NULL"}, "lily"),
+    ({"filter": "creation_time < 1000"}, ""),
+    ({"filter": "last_update_time > 1000"}, "Zoo mine lily"),
+    ({"filter": "experiment_id = '2'"}, "mine"),
+    ({"filter": "experiment_id IN ('2', '3', '99999999999')"}, "Zoo mine"),
+    ({"filter": "experiment_id != '2'"}, "Zoo lily"),
+    ({"order_by": ["name ASC"]}, "Zoo lily mine"),
+    ({"order_by": ["name DESC"]}, "mine lily Zoo"),
+    ({"order_by": ["experiment_id ASC"]}, "lily mine Zoo"),
+]
+
+
 @pytest.mark.usefixtures("four")
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
-        ({}, "Zoo mine lily"),
-        ({"view_type": "ALL"}, "gone Zoo mine lily"),
-        ({"view_type": "DELETED_ONLY"}, "gone"),
-        ({"view_type": "SOMETIMES"}, "Zoo mine lily"),
-        ({"filter": "name = 'lily'"}, "lily"),
-        ({"filter": "name LIKE 'z%'"}, ""),
-        ({"filter": "name ILIKE 'z%'"}, "Zoo"),
-        ({"filter": "attribute.name != 'lily' and tags.team = 'vision'"}, ""),
-        ({"filter": "tags.`team` LIKE 'v%'"}, "lily"),
-        ({"filter": "tags.team IS NULL"}, "Zoo mine"),
-        ({"filter": "tags.team IS NOT NULL"}, "lily"),
-        ({"filter": "creation_time < 1000"}, ""),
-        ({"filter": "last_update_time > 1000"}, "Zoo mine lily"),
-        ({"filter": "experiment_id = '2'"}, "mine"),
-        ({"filter": "experiment_id IN ('2', '3', '99999999999')"}, "Zoo mine"),
-        ({"filter": "experiment_id != '2'"}, "Zoo lily"),
-        ({"order_by": ["name ASC"]}, "Zoo lily mine"),
-        ({"order_by": ["name DESC"]}, "mine lily Zoo"),
-        ({"order_by": ["experiment_id ASC"]}, "lily mine Zoo"),
-    ],
-)
-def test_finds(track, query, found):
-    assert names(track.post("experiments/search", **query, max_results=10)) == found
-    assert names(track.get("experiments/search", **query)) == found
-    assert paged(track, query) == found
+def test_search_experiments(track):
+    """Each query finds the same by POST, by GET, and in pages of one."""
+    wrong = {}
+    for query, expected in QUERIES:
+        by_post = names(track.post("experiments/search", **query, max_results=10))
+        by_get = names(track.get("experiments/search", **query))
+        pages = paged(track, query)
+        if not by_post == by_get == pages == expected:
+            wrong[repr(query)] = (by_post, by_get, pages, expected)
+    assert wrong == {}
 
 
 def paged(track, query: dict) -> str:
@@ -65,48 +70,44 @@ def paged(track, query: dict) -> str:
 
 
 @pytest.mark.usefixtures("four")
-def test_shape(track):
+def test_answer_fields(track):
     (row,) = track.post("experiments/search", max_results="5", filter="name = 'lily'")["experiments"]
     assert row["experiment_id"] == "1"
     assert row["artifact_location"] == "mlflow-artifacts:/1"
     assert row["tags"] == [{"key": "team", "value": "vision"}]
 
 
-@pytest.mark.parametrize(
-    ("query", "text"),
-    [
-        ({"max_results": 0}, "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer"),
-        ({"max_results": 50001}, "Invalid value 50001 for parameter 'max_results' supplied. It must be at most 50000"),
-        ({"filter": "metrics.a > 1"}, "Invalid entity type 'metrics'. "
-            "Valid entity types are ('attribute', 'tag', 'tags')"),
-        ({"filter": "name > 'a'"}, "Invalid comparator for string attribute: >"),
-        ({"filter": "name = 'a' OR name = 'b'"}, "Invalid clause(s) in filter string: OR"),
-        ({"filter": "name IN ('a')"}, "Only ['experiment_id'] attributes support comparison with a list of quoted "
-            "string values."),
-        ({"filter": "experiment_id = 'x'"}, "Invalid experiment ID 'x'. Experiment ID must be a valid integer."),
-        ({"filter": "experiment_id LIKE '1'"}, "Invalid comparator for experiment_id: LIKE"),
-        ({"filter": "creation_time = 1.5"}, "Invalid value for numeric attribute 'creation_time': '1.5'"),
-        ({"order_by": ["tags.team"]}, "Invalid order_by entity: tag"),
-        ({"order_by": ["name SIDEWAYS"]}, "Invalid ordering key in order_by clause 'name SIDEWAYS'."),
-        ({"page_token": "rubbish"}, "Invalid page token, could not base64-decode"),
-    ],
-)  # fmt: skip
-def test_refusals(track, query, text):
-    assert track.refused("POST", "experiments/search", {"max_results": 5} | query) == (
-        400,
-        "INVALID_PARAMETER_VALUE",
-        text,
-    )
+WRONG_QUERIES = [
+    ({"max_results": 0}, "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer"),
+    ({"max_results": 50001}, "Invalid value 50001 for parameter 'max_results' supplied. It must be at most 50000"),
+    ({"filter": "metrics.a > 1"}, "Invalid entity type 'metrics'. "
+        "Valid entity types are ('attribute', 'tag', 'tags')"),
+    ({"filter": "name > 'a'"}, "Invalid comparator for string attribute: >"),
+    ({"filter": "name = 'a' OR name = 'b'"}, "Invalid clause(s) in filter string: OR"),
+    ({"filter": "name IN ('a')"}, "Only ['experiment_id'] attributes support comparison with a list of quoted "
+        "string values."),
+    ({"filter": "experiment_id = 'x'"}, "Invalid experiment ID 'x'. Experiment ID must be a valid integer."),
+    ({"filter": "experiment_id LIKE '1'"}, "Invalid comparator for experiment_id: LIKE"),
+    ({"filter": "creation_time = 1.5"}, "Invalid value for numeric attribute 'creation_time': '1.5'"),
+    ({"order_by": ["tags.team"]}, "Invalid order_by entity: tag"),
+    ({"order_by": ["name SIDEWAYS"]}, "Invalid ordering key in order_by clause 'name SIDEWAYS'."),
+    ({"page_token": "rubbish"}, "Invalid page token, could not base64-decode"),
+]  # fmt: skip
 
 
-def test_a_post_must_say_how_many(track):
+def test_wrong_queries_are_refused(track):
+    cases = [({"max_results": 5} | query, text) for query, text in WRONG_QUERIES]
+    assert track.wrong_refusals("POST", "experiments/search", cases, exact=True) == {}
+
+
+def test_post_requires_max_results(track):
     status, code, text = track.refused("POST", "experiments/search", {})
     assert (status, code) == (400, "INVALID_PARAMETER_VALUE")
     assert text == "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer"
 
 
 @pytest.mark.usefixtures("four")
-def test_asks_a_constant_number_of_queries(track, django_assert_max_num_queries):
+def test_search_query_count(track, django_assert_max_num_queries):
     track.post("experiments/search", max_results=100)  # notes that the token is in use
     with django_assert_max_num_queries(4):
         track.post("experiments/search", max_results=100)

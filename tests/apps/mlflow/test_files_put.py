@@ -44,10 +44,10 @@ def test_names_are_decoded_once(track, place):
     assert RunArtifact.objects.get().path == "a b é.txt"
 
 
-@pytest.mark.parametrize("path", ["../x", "%2e%2e/x", "%252e%252e/x", "a/..%2fx", "a%23b", "x%00y"])
-def test_a_path_that_leads_away_is_refused(track, place, path):
-    status, code, text = track.refused("PUT", f"{FILES}{place}/{path}", raw=b"x")
-    assert (status, code, text) == (400, "INVALID_PARAMETER_VALUE", "Invalid path")
+def test_paths_outside_of_the_run_are_refused(track, place):
+    paths = ["../x", "%2e%2e/x", "%252e%252e/x", "a/..%2fx", "a%23b", "x%00y"]
+    answers = {path: track.refused("PUT", f"{FILES}{place}/{path}", raw=b"x") for path in paths}
+    assert answers == dict.fromkeys(paths, (400, "INVALID_PARAMETER_VALUE", "Invalid path"))
     assert not RunArtifact.objects.exists()
 
 

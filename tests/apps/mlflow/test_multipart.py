@@ -93,19 +93,19 @@ def test_a_ticket_is_for_one_part_and_one_token(track, begun):
     assert send_part(first, b"x").status_code == 401
 
 
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ({}, 400),
-        ({"path": "x", "num_parts": 0}, 400),
-        ({"path": "x", "num_parts": 10_001}, 400),
-        ({"path": "x", "num_parts": "many"}, 400),
-        ({"path": "..", "num_parts": 1}, 400),
-        ({"path": "a/", "num_parts": 1}, 400),
-    ],
-)
-def test_nonsense_begins_nothing(track, place, body, status):
-    assert track.refused("POST", f"{MPU}create/{place}", body)[0] == status
+WRONG_UPLOADS = [
+    ({}, 400),
+    ({"path": "x", "num_parts": 0}, 400),
+    ({"path": "x", "num_parts": 10_001}, 400),
+    ({"path": "x", "num_parts": "many"}, 400),
+    ({"path": "..", "num_parts": 1}, 400),
+    ({"path": "a/", "num_parts": 1}, 400),
+]
+
+
+def test_wrong_uploads_are_refused(track, place):
+    statuses = [track.refused("POST", f"{MPU}create/{place}", body)[0] for body, _ in WRONG_UPLOADS]
+    assert statuses == [status for _, status in WRONG_UPLOADS]
     assert not MultipartUpload.objects.exists()
 
 

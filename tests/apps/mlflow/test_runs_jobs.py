@@ -25,10 +25,11 @@ def test_it_is_told(track, of_job):
     assert (told["run_name"], told["user_id"]) == ("measured", "engineer")
 
 
-@pytest.mark.parametrize("call", [*sorted(set(WRITES) - {"set-tag", "delete-tag"}), "delete"])
-def test_it_takes_no_claims(track, of_job, call):
-    refusal = track.refused("POST", f"runs/{call}", {"run_id": of_job.pk, **WRITES.get(call, {})})
-    assert refusal[:2] == (403, "PERMISSION_DENIED")
+def test_run_of_a_job_refuses_writes(track, of_job):
+    calls = [*sorted(set(WRITES) - {"set-tag", "delete-tag"}), "delete"]
+    bodies = {call: {"run_id": of_job.pk, **WRITES.get(call, {})} for call in calls}
+    answers = {call: track.refused("POST", f"runs/{call}", body)[:2] for call, body in bodies.items()}
+    assert answers == dict.fromkeys(calls, (403, "PERMISSION_DENIED"))
     assert not of_job.batches.exists()
 
 

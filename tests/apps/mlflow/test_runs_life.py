@@ -59,25 +59,27 @@ def test_the_name_may_come_as_a_tag(track, experiment_id):
     assert refusal[2].startswith("Both 'run_name' argument and 'mlflow.runName' tag are specified")
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "text"),
-    [
-        ({"experiment_id": "99"}, 404, "No Experiment with id=99 exists"),
-        ({"experiment_id": 0}, 400, "Invalid value 0 for parameter 'experiment_id' supplied:"),
-        ({"start_time": "yesterday"}, 400, "Invalid value \"yesterday\" for parameter 'start_time' supplied:"),
-        ({"start_time": 10**17}, 400, "Invalid value 100000000000000000 for parameter 'start_time' supplied:"),
-        ({"start_time": 2**70}, 400, "Invalid value"),
-        ({"run_name": 5}, 400, "Invalid value 5 for parameter 'run_name' supplied:"),
-        ({"run_name": "n" * 251}, 400, "'run_name' exceeds the maximum length of 250 characters"),
-        ({"user_id": "u" * 257}, 400, "'user_id' exceeds the maximum length of 256 characters"),
-        ({"tags": [{"key": "a;b", "value": "x"}]}, 400, "Invalid value \"a;b\" for parameter 'key' supplied:"),
-        ({"tags": "nope"}, 400, "Invalid value \"nope\" for parameter 'tags' supplied:"),
-    ],
-)
-def test_what_is_wrong_makes_no_run(track, experiment_id, body, status, text):
-    refusal = track.refused("POST", "runs/create", {"experiment_id": experiment_id, **body})
-    assert refusal[0] == status
-    assert refusal[2].startswith(text)
+WRONG_RUNS = [
+    ({"experiment_id": "99"}, 404, "No Experiment with id=99 exists"),
+    ({"experiment_id": 0}, 400, "Invalid value 0 for parameter 'experiment_id' supplied:"),
+    ({"start_time": "yesterday"}, 400, "Invalid value \"yesterday\" for parameter 'start_time' supplied:"),
+    ({"start_time": 10**17}, 400, "Invalid value 100000000000000000 for parameter 'start_time' supplied:"),
+    ({"start_time": 2**70}, 400, "Invalid value"),
+    ({"run_name": 5}, 400, "Invalid value 5 for parameter 'run_name' supplied:"),
+    ({"run_name": "n" * 251}, 400, "'run_name' exceeds the maximum length of 250 characters"),
+    ({"user_id": "u" * 257}, 400, "'user_id' exceeds the maximum length of 256 characters"),
+    ({"tags": [{"key": "a;b", "value": "x"}]}, 400, "Invalid value \"a;b\" for parameter 'key' supplied:"),
+    ({"tags": "nope"}, 400, "Invalid value \"nope\" for parameter 'tags' supplied:"),
+]
+
+
+def test_wrong_runs_are_refused(track, experiment_id):
+    wrong = {}
+    for body, status, text in WRONG_RUNS:
+        answer = track.refused("POST", "runs/create", {"experiment_id": experiment_id, **body})
+        if answer[0] != status or not answer[2].startswith(text):
+            wrong[repr(body)] = answer
+    assert wrong == {}
     assert not Run.objects.exists()
 
 
@@ -175,22 +177,28 @@ WRITES = {
 }
 
 
-@pytest.mark.parametrize("call", WRITES)
-def test_a_deleted_run_takes_no_writes(track, run_id, call):
+def test_deleted_run_refuses_writes(track, run_id):
     track.post("runs/delete", run_id=run_id)
-    status, code, text = track.refused("POST", f"runs/{call}", {"run_id": run_id, **WRITES[call]})
-    assert (status, code) == (400, "INVALID_PARAMETER_VALUE")
-    assert text == f"The run {run_id} must be in the 'active' state. Current state is deleted."
+    answers = {call: track.refused("POST", f"runs/{call}", {"run_id": run_id, **WRITES[call]}) for call in WRITES}
+    text = f"The run {run_id} must be in the 'active' state. Current state is deleted."
+    assert answers == dict.fromkeys(WRITES, (400, "INVALID_PARAMETER_VALUE", text))
 
 
-@pytest.mark.parametrize("call", [*WRITES, "delete", "restore"])
-def test_who_may_not_write(track, client_of, viewer, stranger, run_id, call):
-    body = {"run_id": run_id, **WRITES.get(call, {})}
-    assert client_of(viewer).refused("POST", f"runs/{call}", body)[:2] == (403, "PERMISSION_DENIED")
-    assert client_of(stranger).refused("POST", f"runs/{call}", body)[:2] == (404, "RESOURCE_DOES_NOT_EXIST")
-    assert track.refused("POST", f"runs/{call}", {**body, "run_id": "0" * 32})[0] == 404
-    body.pop("run_id")
-    assert track.refused("POST", f"runs/{call}", body)[2].startswith("Missing value for required parameter 'run_id'.")
+def test_writes_require_an_engineer_and_a_run(track, client_of, viewer, stranger, run_id):
+    by_viewer, by_stranger = client_of(viewer), client_of(stranger)
+    answers = {}
+    for call in (*WRITES, "delete", "restore"):
+        more = WRITES.get(call, {})
+        body = {"run_id": run_id, **more}
+        answers[call] = (
+            by_viewer.refused("POST", f"runs/{call}", body)[:2],
+            by_stranger.refused("POST", f"runs/{call}", body)[:2],
+            track.refused("POST", f"runs/{call}", {**body, "run_id": "0" * 32})[0],
+            track.refused("POST", f"runs/{call}", more)[2].split(".")[0],
+        )
+    denied, absent = (403, "PERMISSION_DENIED"), (404, "RESOURCE_DOES_NOT_EXIST")
+    expected = (denied, absent, 404, "Missing value for required parameter 'run_id'")
+    assert answers == dict.fromkeys(answers, expected)
     assert not Metric.objects.exists()
 
 
