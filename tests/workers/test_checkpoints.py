@@ -56,32 +56,32 @@ def crashed(work, submit) -> Job:
 @pytest.fixture
 def expected(work, submit) -> str:
     """The digest of what 40 undisturbed steps make."""
-    return made_by(work(submit(spec={"steps": 40})))
+    return note_digest_of(work(submit(spec={"steps": 40})))
 
 
-def made_by(job: Job) -> str:
+def note_digest_of(job: Job) -> str:
     return job.outputs.get(slot="note").artifact_id
 
 
-def said(job: Job) -> str:
+def log_of(job: Job) -> str:
     return "\n".join(f"{line['level']}: {line['text']}" for line in reads.log_lines(Job.objects.get(pk=job.pk)))
 
 
-def areas() -> list[str]:
+def list_areas() -> list[str]:
     return store().area(AREA).areas()
 
 
-def test_the_next_attempt_goes_on_and_makes_the_same(crashed, expected, work):
+def test_next_attempt_resumes_and_makes_the_same(crashed, expected, work):
     kept = get_checkpoint(crashed)
     assert (crashed.state, kept.step, kept.attempt) == (JobState.QUEUED, 30, 1)
     assert area_of(crashed.pk, 1).verify(kept.digest)
     job = work(crashed)
-    assert (job.state, job.result["began"], made_by(job)) == (JobState.SUCCEEDED, 30, expected)
-    assert "info: Attempt 1 left the checkpoint of step 30." in said(job)
-    assert (get_checkpoint(job), areas()) == (None, [])
+    assert (job.state, job.result["began"], note_digest_of(job)) == (JobState.SUCCEEDED, 30, expected)
+    assert "info: Attempt 1 left the checkpoint of step 30." in log_of(job)
+    assert (get_checkpoint(job), list_areas()) == (None, [])
 
 
-def test_an_engine_that_gives_up_leaves_its_last_one_for_a_persons_retry(work, submit, actor_for, engineer):
+def test_retry_resumes_from_checkpoint_of_failed_engine(work, submit, actor_for, engineer):
     job = work(submit(spec={"steps": 40, "seconds": 0.2, "fail": "error"}))
     assert (job.state, get_checkpoint(job).step) == (JobState.FAILED, 30)
     services.retry_job(actor=actor_for(engineer), job=job)
@@ -89,20 +89,22 @@ def test_an_engine_that_gives_up_leaves_its_last_one_for_a_persons_retry(work, s
 
 
 @pytest.mark.parametrize("how", ["damaged", "gone"])
-def test_bytes_that_are_not_right_mean_a_fresh_start_with_a_warning(crashed, expected, work, how):
+def test_damaged_checkpoint_starts_afresh_with_warning(crashed, expected, work, how):
     path = area_of(crashed.pk, 1).path_of(get_checkpoint(crashed).digest)
     path.unlink()
     if how == "damaged":
         path.write_bytes(b"other")
     job = work(crashed)
-    assert "warning: The checkpoint of step 30 is damaged or gone: this attempt starts from the beginning." in said(job)
-    assert "begins at step 0" in said(job).splitlines()[-1]
+    assert "warning: The checkpoint of step 30 is damaged or gone: this attempt starts from the beginning." in log_of(
+        job
+    )
+    assert "begins at step 0" in log_of(job).splitlines()[-1]
     assert get_checkpoint(job).attempt == 2  # it was asked to crash whenever it starts from the beginning
     job = work(job)
-    assert (job.result["began"], made_by(job), areas()) == (30, expected, [])
+    assert (job.result["began"], note_digest_of(job), list_areas()) == (30, expected, [])
 
 
-def test_a_store_that_is_away_throws_nothing_away(crashed, work, monkeypatch):
+def test_store_outage_keeps_checkpoint(crashed, work, monkeypatch):
     with monkeypatch.context() as away:
         away.setattr(LocalStore, "open", lambda *_: (_ for _ in ()).throw(Unavailable("away")))
         job = work(crashed)
@@ -110,13 +112,13 @@ def test_a_store_that_is_away_throws_nothing_away(crashed, work, monkeypatch):
     assert work(job).result["began"] == 30
 
 
-def test_without_a_checkpoint_the_log_says_that_it_begins_anew(work, submit):
+def test_log_reports_start_without_checkpoint(work, submit):
     job = work(work(submit(spec={"steps": 4, "fail": "crash"})))
-    assert "There is no checkpoint: this attempt starts from the beginning." in said(job)
+    assert "There is no checkpoint: this attempt starts from the beginning." in log_of(job)
 
 
 @pytest.mark.parametrize("failure", [StorageFull("The disk is full."), OSError(5, "Input/output error"), KeyError("x")])
-def test_a_store_that_takes_nothing_is_a_warning_once(work, submit, monkeypatch, failure):
+def test_refusing_store_is_one_warning(work, submit, monkeypatch, failure):
     def refuse(self, chunk):
         if AREA in str(self.path):
             raise failure
@@ -126,7 +128,7 @@ def test_a_store_that_takes_nothing_is_a_warning_once(work, submit, monkeypatch,
     monkeypatch.setattr(LocalStaging, "_append", refuse)
     job = work(submit(spec={"steps": 40, "seconds": 0.4}))
     assert (job.state, get_checkpoint(job)) == (JobState.SUCCEEDED, None)
-    assert said(job).count("is not kept") == 1
+    assert log_of(job).count("is not kept") == 1
 
 
 @pytest.fixture
@@ -146,7 +148,7 @@ def slow(monkeypatch):
     gate.set()
 
 
-def test_one_is_stored_at_a_time_and_then_the_newest(work, submit, slow, monkeypatch):
+def test_uploads_one_at_a_time_then_the_newest(work, submit, slow, monkeypatch):
     keep = runner.Attempt.keep_last_checkpoint  # called once the engine has ended
     monkeypatch.setattr(runner.Attempt, "keep_last_checkpoint", lambda attempt: (slow.set(), keep(attempt)))
     job = work(submit(spec={"steps": 40, "seconds": 0.3, "fail": "error"}))
@@ -154,7 +156,7 @@ def test_one_is_stored_at_a_time_and_then_the_newest(work, submit, slow, monkeyp
     assert len(list(area_of(job.pk, 1).root.glob("sha256/*/*"))) == 1
 
 
-def test_a_job_that_succeeds_waits_for_no_checkpoint(work, submit, slow, monkeypatch):
+def test_successful_job_waits_for_no_upload(work, submit, slow, monkeypatch):
     monkeypatch.setattr(checkpoints, "CLOSE_SECONDS", 0.1)
     ended = []  # whether a checkpoint had been let in by then
     real = checkpoints.Upload.run
@@ -163,7 +165,7 @@ def test_a_job_that_succeeds_waits_for_no_checkpoint(work, submit, slow, monkeyp
     assert (job.state, bool(slow.began), ended) == (JobState.SUCCEEDED, True, [])
 
 
-def test_a_cancel_is_heard_while_one_is_stored(worker, submit, slow, actor_for, engineer, monkeypatch):
+def test_cancel_during_upload(worker, submit, slow, actor_for, engineer, monkeypatch):
     monkeypatch.setattr(checkpoints, "CLOSE_SECONDS", 0.1)
     job = submit(spec={"steps": 1000, "seconds": 60})
     thread = in_background(lambda: tasks.run_next("cpu"))
@@ -173,7 +175,7 @@ def test_a_cancel_is_heard_while_one_is_stored(worker, submit, slow, actor_for, 
     assert (thread.is_alive(), Job.objects.get(pk=job.pk).state) == (False, JobState.CANCELLED)
 
 
-def test_a_lost_attempt_leaves_no_bytes_of_its_own(worker, submit, slow):
+def test_lost_attempt_leaves_no_bytes(worker, submit, slow):
     job = submit(spec={"steps": 1000, "seconds": 60})
     thread = in_background(lambda: tasks.run_next("cpu"))
     until(lambda: slow.began)
@@ -185,7 +187,7 @@ def test_a_lost_attempt_leaves_no_bytes_of_its_own(worker, submit, slow):
     assert not list((store().root / AREA).rglob("*/sha256/*/*"))
 
 
-def test_a_database_that_is_away_for_a_moment_costs_no_checkpoint(work, submit, monkeypatch):
+def test_short_database_outage_costs_no_checkpoint(work, submit, monkeypatch):
     record, failures = checkpoints.record_checkpoint, iter([OperationalError("away")])
 
     def away_once(**asked):
@@ -198,22 +200,22 @@ def test_a_database_that_is_away_for_a_moment_costs_no_checkpoint(work, submit, 
     assert (job.state, get_checkpoint(job).step) == (JobState.FAILED, 5)
 
 
-def test_what_is_not_its_own_is_not_kept(work, submit, monkeypatch):
+def test_foreign_files_are_not_stored(work, submit, monkeypatch):
     monkeypatch.setitem(kinds.ENGINE, "noop", "tests.workers.resumer:outside")
     job = work(submit())
-    assert (job.state, areas()) == (JobState.SUCCEEDED, [])
-    assert said(job).count("warning: The checkpoint of step 1 is not kept") == 3
+    assert (job.state, list_areas()) == (JobState.SUCCEEDED, [])
+    assert log_of(job).count("warning: The checkpoint of step 1 is not kept") == 3
 
 
-def test_no_descriptor_is_left(work, submit, engine_processes):
+def test_no_descriptor_is_leaked(work, submit, engine_processes):
     work(submit(spec={"steps": 4}))
-    before = ours()
+    before = open_descriptors()
     for fail in ("", "error", "crash"):
         work(submit(spec={"steps": 200, "seconds": 0.4, "fail": fail}))
-    assert ours() == before
+    assert open_descriptors() == before
 
 
-def ours() -> list[str]:
+def open_descriptors() -> list[str]:
     """Pipes, event descriptors and files of the scratch and the store."""
     names = [os.readlink(entry.path) for entry in os.scandir("/proc/self/fd") if os.path.islink(entry)]
     return sorted(name for name in names if name.startswith(("pipe", "anon_inode")) or "checkpoint" in name)

@@ -61,14 +61,14 @@ def test_records_become_a_version_with_quality_and_lineage(worker, site, submit)
     }
 
 
-def test_without_a_name_the_records_stay_an_artifact(worker, site, submit):
+def test_records_without_dataset_stay_an_artifact(worker, site, submit):
     site.page("/", "<li><a>A</a><b>1</b></li>")
     job = done(submit("collect", spec(site)))
     assert (job.state, DatasetVersion.objects.count()) == (JobState.SUCCEEDED, 0)
     assert Edge.objects.filter(source_type="source", target_id=str(job.pk)).count() == 1
 
 
-def test_the_workers_own_list_counts(worker, site, submit, settings):
+def test_host_list_of_worker_decides(worker, site, submit, settings):
     job = submit("collect", spec(site))
     settings.ENV = settings.ENV.model_copy(update={"collect_hosts": ["wiki.bank.example"]})
     job = done(job)
@@ -76,7 +76,7 @@ def test_the_workers_own_list_counts(worker, site, submit, settings):
     assert not site.asked
 
 
-def test_a_cancelled_collection_leaves_nothing(worker, site, submit, tmp_path):
+def test_cancelled_collection_leaves_nothing(worker, site, submit, tmp_path):
     site.slow("/", 30.0)
     job = submit("collect", spec(site))
     thread = threading.Thread(target=lambda: tasks.run_next("cpu"))

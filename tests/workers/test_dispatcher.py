@@ -15,7 +15,7 @@ pytestmark = pytest.mark.services
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("fault", [OperationalError("away"), RuntimeError("somebody else writes"), OSError(28, "full")])
-def test_a_loop_outlives_any_fault_and_beats_only_when_its_work_is_done(monkeypatch, fault):
+def test_loop_outlives_any_fault_and_beats_after_work(monkeypatch, fault):
     beats: list[str] = []
     monkeypatch.setattr(pulse, "beat", beats.append)
     command, answers = Command(), iter([fault, fault, None])

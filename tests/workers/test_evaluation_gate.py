@@ -128,7 +128,7 @@ def promoted(actor_for, approver):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_gate_stops_a_worse_model_and_lets_an_equal_one_through(
+def test_gate_stops_worse_model_and_passes_equal_one(
     trained, a_set, done, api, engineer, approver, promoted, actor_for
 ):
     client, judge = api(engineer), api(approver)
@@ -207,7 +207,7 @@ def test_the_gate_stops_a_worse_model_and_lets_an_equal_one_through(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_cannot_register_what_another_table_gave(trained, a_set, held, submit, worker):
+def test_evaluation_on_another_table_is_not_registered(trained, a_set, held, submit, worker):
     version = trained(TRAINING)
     variant = version.variants.get()
     inputs = {"model": variant.artifact_id, "manifest": variant.manifest_id}

@@ -33,7 +33,7 @@ def attempt(beating, submit, node, worker_actor, settings, tmp_path) -> Attempt:
 
 
 @pytest.mark.parametrize("fault", [OperationalError("away"), OSError("no /proc"), KeyError("surprise")])
-def test_it_outlives_any_fault(beating, monkeypatch, fault):
+def test_heartbeat_outlives_any_fault(beating, monkeypatch, fault):
     faults = iter([fault])
 
     def beat() -> None:
@@ -48,7 +48,7 @@ def test_it_outlives_any_fault(beating, monkeypatch, fault):
 
 
 @pytest.mark.parametrize(("overdue", "renewed"), [(0, True), (module.OVERDUE_SECONDS + 1, False)])
-def test_a_thread_that_hangs_past_its_time_limit_keeps_no_lease(beating, attempt, overdue, renewed):
+def test_hanging_attempt_loses_its_lease(beating, attempt, overdue, renewed):
     before = Job.objects.get(pk=attempt.job.pk).lease_until
     attempt.deadline = time.monotonic() - overdue
     beating.renewed_at = 0.0
@@ -56,7 +56,7 @@ def test_a_thread_that_hangs_past_its_time_limit_keeps_no_lease(beating, attempt
     assert (Job.objects.get(pk=attempt.job.pk).lease_until > before) is renewed
 
 
-def test_a_sample_is_left_now_and_then_with_what_runs(beating, attempt):
+def test_node_sample_counts_running_jobs(beating, attempt):
     beating.sampled_at -= 60
     for _ in range(3):
         beating.node_at = 0.0
@@ -64,7 +64,7 @@ def test_a_sample_is_left_now_and_then_with_what_runs(beating, attempt):
     assert NodeSample.objects.get().running_jobs == 1
 
 
-def test_it_tells_of_a_loss_and_of_a_cancel(beating, attempt, engineer, actor_for):
+def test_attempt_hears_of_cancel_and_loss(beating, attempt, engineer, actor_for):
     services.cancel_job(actor=actor_for(engineer), job=attempt.job)
     beating.beat()
     assert attempt.reason == "cancelled"
@@ -74,7 +74,7 @@ def test_it_tells_of_a_loss_and_of_a_cancel(beating, attempt, engineer, actor_fo
     assert attempt.reason == "lost"
 
 
-def test_forgetting_a_lost_attempt_leaves_the_next_one_of_the_same_job(beating, attempt, worker_actor):
+def test_forget_keeps_next_attempt_of_same_job(beating, attempt, worker_actor):
     Job.objects.update(attempt=2)
     again = Attempt(Job.objects.get(pk=attempt.job.pk), actor=worker_actor)
     beating.watch(again)
@@ -82,7 +82,7 @@ def test_forgetting_a_lost_attempt_leaves_the_next_one_of_the_same_job(beating, 
     assert list(beating.attempts.values()) == [again]
 
 
-def test_a_database_away_for_longer_than_the_lease_loses_the_job(beating, attempt):
+def test_database_outage_beyond_lease_loses_job(beating, attempt):
     beating.renewed_at = time.monotonic() - 3600
     beating.give_up_stale()
     assert attempt.reason == "lost"

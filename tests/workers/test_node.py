@@ -23,7 +23,7 @@ def stopping(monkeypatch) -> threading.Event:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("fault", [OperationalError("away"), ValueError("surprise")])
-def test_registering_is_tried_until_it_is_done(stopping, monkeypatch, fault):
+def test_registration_is_repeated_until_done(stopping, monkeypatch, fault):
     answers = iter([fault, fault, None])
 
     def start() -> None:
@@ -36,13 +36,13 @@ def test_registering_is_tried_until_it_is_done(stopping, monkeypatch, fault):
     assert next(answers, "asked three times") == "asked three times"
 
 
-def test_a_stop_before_the_worker_is_registered_is_heard(stopping, monkeypatch):
+def test_stop_before_registration_is_heard(stopping, monkeypatch):
     monkeypatch.setattr(node, "_worker", None)
     node.stop_jobs()
     assert stopping.is_set()
 
 
-def test_scratch_of_living_workers_stays(tmp_path):
+def test_sweep_keeps_scratch_of_living_workers(tmp_path):
     mine = process.marker(1, 1).replace(":", "-")
     dead = f"1-1-{os.getpid()}-1"
     for name in (mine, dead, "something else"):
@@ -51,7 +51,7 @@ def test_scratch_of_living_workers_stays(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([mine, "something else"])
 
 
-def test_a_process_that_no_kill_ends_holds_nobody_for_ever(monkeypatch):
+def test_unkillable_process_is_left_after_a_while(monkeypatch):
     monkeypatch.setattr(process, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(process, "sweep", lambda mark: 1)
     process.end_marked("1:1:1:1")

@@ -30,7 +30,7 @@ CSV = b"day,close\n" + b"".join(b"2026-01-%02d,%s\n" % (n, b"" if n == 3 else b"
 
 
 @pytest.fixture
-def told_to(settings):
+def set_sinks(settings):
     def sinks(*names):
         settings.OPENLINEAGE_SINKS = list(names)
 
@@ -73,19 +73,21 @@ def listener():
     server.server_close()
 
 
-def waited():
+def end_waiting():
     """What waits need not wait any longer."""
     JobNotice.objects.update(not_before=timezone.now() - timedelta(seconds=1))
 
 
-def test_nothing_is_kept_where_nobody_listens(worker, submit):
+def test_no_notice_without_sink(worker, submit):
     submit(spec={"echo": "x"})
     tasks.run_next("cpu")
     assert not JobNotice.objects.exists()
 
 
-def test_a_cleaning_begins_and_ends_with_all_its_facets(worker, project, engineer, actor_for, told_to, lines, settings):
-    told_to("file")
+def test_clean_job_emits_start_and_complete_with_facets(
+    worker, project, engineer, actor_for, set_sinks, lines, settings
+):
+    set_sinks("file")
     actor = actor_for(engineer)
     table = publish_upload(
         actor=actor, project=project, stream=[CSV], expected_size=len(CSV), name="t.csv", media_type="text/csv"
@@ -121,8 +123,8 @@ def test_a_cleaning_begins_and_ends_with_all_its_facets(worker, project, enginee
     assert not JobNotice.objects.exists()
 
 
-def test_a_failure_says_why(worker, submit, told_to, lines):
-    told_to("file")
+def test_failure_has_error_message(worker, submit, set_sinks, lines):
+    set_sinks("file")
     submit(spec={"fail": "error"})
     tasks.run_next("cpu")
     events = lines()
@@ -131,14 +133,14 @@ def test_a_failure_says_why(worker, submit, told_to, lines):
     openlineage_schemas.check(events[1])
 
 
-def test_one_that_is_cancelled_before_it_began_is_aborted(submit, told_to, lines, engineer, actor_for):
-    told_to("file")
+def test_cancel_before_start_is_abort(submit, set_sinks, lines, engineer, actor_for):
+    set_sinks("file")
     services.cancel_job(actor=actor_for(engineer), job=submit())
     assert [event["eventType"] for event in lines()] == ["ABORT"]
 
 
-def test_an_attempt_that_was_lost_has_failed_and_the_next_has_another_run(node, submit, told_to, lines, worker_actor):
-    told_to("file")
+def test_lost_attempt_fails_and_next_has_new_run_id(node, submit, set_sinks, lines, worker_actor):
+    set_sinks("file")
     submit()
     for attempt in (1, 2):
         job = services.claim_job(actor=worker_actor, node=node, owner="w", queue="cpu")
@@ -150,17 +152,17 @@ def test_an_attempt_that_was_lost_has_failed_and_the_next_has_another_run(node, 
     assert len({event["run"]["runId"] for event in events}) == 2
 
 
-def test_a_listener_that_is_away_loses_nothing(submit, told_to, listener, engineer, actor_for):
-    told_to("http")
+def test_listener_outage_loses_nothing(submit, set_sinks, listener, engineer, actor_for):
+    set_sinks("http")
     for _ in range(3):
         services.cancel_job(actor=actor_for(engineer), job=submit())
     sink = HttpSink(listener.url, "secret")
     listener.answers = [503, 200, 500]
     assert deliver(DISPATCHER, sink) == 0
     assert deliver(DISPATCHER, sink) == 0  # it waits
-    waited()
+    end_waiting()
     assert deliver(DISPATCHER, sink) == 1
-    waited()
+    end_waiting()
     assert deliver(DISPATCHER, sink) == 2
     taken = [body["run"]["runId"] for status, _, body in listener.got if status == 200]
     assert len(taken) == len(set(taken)) == 3
@@ -168,16 +170,16 @@ def test_a_listener_that_is_away_loses_nothing(submit, told_to, listener, engine
     assert [status for status, _, _ in listener.got] == [503, 200, 500, 200, 200]
 
 
-def test_nobody_there_at_all(submit, told_to, engineer, actor_for, listener):
-    told_to("http")
+def test_closed_port_is_retried(submit, set_sinks, engineer, actor_for, listener):
+    set_sinks("http")
     services.cancel_job(actor=actor_for(engineer), job=submit())
     listener.server_close()
     assert deliver(DISPATCHER, HttpSink(listener.url, "")) == 0
     assert JobNotice.objects.get().tries == 1
 
 
-def test_what_is_refused_does_not_hold_up_the_rest(submit, told_to, listener, engineer, actor_for):
-    told_to("http")
+def test_refused_event_does_not_block_others(submit, set_sinks, listener, engineer, actor_for):
+    set_sinks("http")
     for _ in range(2):
         services.cancel_job(actor=actor_for(engineer), job=submit())
     listener.answers = [422]
@@ -186,20 +188,20 @@ def test_what_is_refused_does_not_hold_up_the_rest(submit, told_to, listener, en
     assert deliver(DISPATCHER, HttpSink(listener.url, "")) == 0
 
 
-def test_two_ways_out_are_told_apart(submit, told_to, listener, lines, engineer, actor_for):
-    told_to("file", "http")
+def test_sinks_are_delivered_separately(submit, set_sinks, listener, lines, engineer, actor_for):
+    set_sinks("file", "http")
     services.cancel_job(actor=actor_for(engineer), job=submit())
     assert len(lines()) == 1
     assert JobNotice.objects.get().sink == "http"
 
 
-def test_nothing_is_sent_out_of_the_private_network(monkeypatch):
+def test_public_address_is_refused(monkeypatch):
     monkeypatch.setattr(openlineage.socket, "getaddrinfo", lambda *a, **k: [(0, 0, 0, "", ("93.184.216.34", 80))])
     with pytest.raises(Away, match="not of a private network"):
         private_address("listener", 80)
 
 
-def test_a_full_file_is_put_aside_and_a_cut_line_is_ended(tmp_path):
+def test_full_file_is_rotated_and_cut_line_ended(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"cut')
     sink = FileSink(path, 100, 2)
@@ -212,7 +214,7 @@ def test_a_full_file_is_put_aside_and_a_cut_line_is_ended(tmp_path):
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.jsonl", "a.jsonl.1", "a.jsonl.lock"]
 
 
-def test_the_events_of_a_job_over_rest(worker, submit, api, viewer, stranger):
+def test_events_of_job_over_rest(worker, submit, api, viewer, stranger):
     job = submit(spec={"echo": "x"})
     tasks.run_next("cpu")
     url = f"/api/v1/projects/demo/jobs/{job.pk}/openlineage"
@@ -225,7 +227,7 @@ def test_the_events_of_a_job_over_rest(worker, submit, api, viewer, stranger):
 
 
 @pytest.mark.parametrize("count", [1, 6])
-def test_a_pipeline_costs_the_same_queries_however_long(submit, count, django_assert_num_queries, project):
+def test_pipeline_query_count_is_constant(submit, count, django_assert_num_queries, project):
     pipeline = Pipeline.objects.create(project=project, document="{}", document_digest="0" * 64, requester="engineer")
     for number in range(count):
         PipelineStep.objects.create(pipeline=pipeline, name=f"s{number}", position=number, job=submit())
@@ -234,8 +236,8 @@ def test_a_pipeline_costs_the_same_queries_however_long(submit, count, django_as
         assert events_of_pipeline(reader, pipeline) == []
 
 
-def test_a_defect_of_one_event_does_not_hold_up_the_rest(submit, told_to, lines, engineer, actor_for, monkeypatch):
-    told_to("file")
+def test_faulty_event_does_not_block_others(submit, set_sinks, lines, engineer, actor_for, monkeypatch):
+    set_sinks("file")
     for _ in range(2):
         services.cancel_job(actor=actor_for(engineer), job=submit())
     first, made = JobNotice.objects.order_by("id").first(), openlineage.event_of
@@ -250,8 +252,8 @@ def test_a_defect_of_one_event_does_not_hold_up_the_rest(submit, told_to, lines,
     assert JobNotice.objects.get().refused == "KeyError('spec')"
 
 
-def test_a_slow_listener_gives_the_rest_back(submit, told_to, listener, engineer, actor_for, monkeypatch):
-    told_to("http")
+def test_slow_listener_releases_remaining_notices(submit, set_sinks, listener, engineer, actor_for, monkeypatch):
+    set_sinks("http")
     for _ in range(3):
         services.cancel_job(actor=actor_for(engineer), job=submit())
     monkeypatch.setattr(openlineage.notices, "LEASE", timedelta(0))

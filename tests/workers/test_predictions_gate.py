@@ -71,7 +71,7 @@ def uploaded(api, engineer):
     return send
 
 
-def test_what_a_client_says_is_held_against_what_the_plane_ran(
+def test_client_predictions_are_compared_with_production(
     trained,  # noqa: F811
     a_set,  # noqa: F811
     done,  # noqa: F811
@@ -135,7 +135,7 @@ def test_what_a_client_says_is_held_against_what_the_plane_ran(
     assert (told["against"], told["verdict"]) == (3, "pass")
 
 
-def test_wrong_predictions_fail_the_job_by_name(trained, a_set, api, engineer, of_client, uploaded, worker):  # noqa: F811
+def test_wrong_count_of_predictions_fails_job(trained, a_set, api, engineer, of_client, uploaded, worker):  # noqa: F811
     trained(TRAINING)
     of_client()
     body = {"set": "later", "predictions": uploaded([1.0, 2.0])}

@@ -95,7 +95,7 @@ def register(worker, submit, forms):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_register_job_makes_a_version_once(register):
+def test_register_job_makes_version_once(register):
     jobs = [register(register={"model": "wti-forecast"}) for _ in range(2)]
     assert [job.state for job in jobs] == [JobState.SUCCEEDED] * 2
     version = ModelVersion.objects.get()
@@ -105,7 +105,7 @@ def test_a_register_job_makes_a_version_once(register):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_a_name_the_document_stays_an_artifact(register):
+def test_document_without_model_stays_an_artifact(register):
     job = register()
     assert job.state == JobState.SUCCEEDED
     assert not ModelVersion.objects.exists()
@@ -113,7 +113,7 @@ def test_without_a_name_the_document_stays_an_artifact(register):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_that_goes_away_at_the_end_leaves_one_version(register, monkeypatch):
+def test_database_outage_at_the_end_leaves_one_version(register, monkeypatch):
     record, failures = versions.record_edges, iter([OperationalError("gone"), OperationalError("gone")])
 
     def fails_twice(**edges):
@@ -130,7 +130,7 @@ def test_a_database_that_goes_away_at_the_end_leaves_one_version(register, monke
 
 
 @pytest.mark.django_db(transaction=True)
-def test_forms_that_differ_fail_the_job_and_make_nothing(register, forms, held):
+def test_tampered_variant_fails_job(register, forms, held):
     forms["int8"] = held(b"tampered")
     job = register(register={"model": "wti-forecast"})
     assert (job.state, job.error["code"], job.attempt) == (JobState.FAILED, "model_tampered", 1)
@@ -202,7 +202,7 @@ def graph_of(client, type, id, direction):
 
 
 @pytest.mark.django_db
-def test_back_from_the_variant_to_the_upload_in_one_call(chain, api, viewer):
+def test_lineage_from_variant_to_upload(chain, api, viewer):
     variant = chain.variants.get(name="int8")
     found = graph_of(api(viewer), "variant", variant.pk, "up")
     assert {label for type, label in found if type == "dataset_version"} == {"wti-daily v1", "clean v1"}
@@ -211,7 +211,7 @@ def test_back_from_the_variant_to_the_upload_in_one_call(chain, api, viewer):
 
 
 @pytest.mark.django_db
-def test_and_forward_from_the_upload_to_the_variant(chain, raw, api, viewer):
+def test_lineage_from_upload_to_variant(chain, raw, api, viewer):
     found = graph_of(api(viewer), "dataset_version", raw.pk, "down")
     assert ("variant", "wti-forecast v1 int8") in found
     assert ("variant", "wti-forecast v1 fp32") in found
@@ -220,7 +220,7 @@ def test_and_forward_from_the_upload_to_the_variant(chain, raw, api, viewer):
 
 
 @pytest.mark.django_db
-def test_the_version_knows_its_makers_and_its_rows(chain):
+def test_version_knows_its_jobs_and_heldout_rows(chain):
     fp32, int8 = chain.variants.order_by("pk")
     kinds = [Job.objects.get(pk=variant.job_id).kind for variant in (fp32, int8)]
     assert kinds == ["train", "quantize"]
@@ -228,14 +228,14 @@ def test_the_version_knows_its_makers_and_its_rows(chain):
 
 
 @pytest.mark.django_db
-def test_registered_twice_leaves_the_lineage_as_it_is(chain, worker_actor, described):
+def test_second_registration_leaves_lineage_unchanged(chain, worker_actor, described):
     before = Edge.objects.count()
     registration.model_version(worker_actor, Job.objects.get(pk=chain.job_id), described)
     assert (Edge.objects.count(), ModelVersion.objects.count()) == (before, 1)
 
 
 @pytest.mark.django_db
-def test_of_equal_tables_the_one_that_the_parent_registered_is_the_source(worker_actor, raw, held, forms, job_of):
+def test_lineage_prefers_table_of_parent_among_equal_ones(worker_actor, raw, held, forms, job_of):
     """Another dataset may hold the same bytes, and be newer."""
     table = held(b"PAR1 clean")
     clean, made = job_of("clean", {"table": (None, raw.files.get().artifact)}, {"table": table}, {"dataset": "clean"})
@@ -249,7 +249,7 @@ def test_of_equal_tables_the_one_that_the_parent_registered_is_the_source(worker
 
 
 @pytest.mark.django_db
-def test_a_bare_table_stands_in_the_lineage_itself(worker_actor, held, forms, job_of):
+def test_unregistered_table_is_in_lineage_itself(worker_actor, held, forms, job_of):
     table = held(b"PAR1 bare")
     train, made = job_of("train", {"table": (None, table)}, {"model": forms["fp32"]})
     registration.trained_model(worker_actor, train, made)

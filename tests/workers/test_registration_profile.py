@@ -53,7 +53,7 @@ def done(job: Job) -> Job:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_upload_is_measured_and_the_next_one_checked(actor, project, worker, upload):
+def test_upload_is_profiled_and_next_one_checked(actor, project, worker, upload):
     version, _ = upload(b"day;close\n1;57.3\n2;\n")
     assert done(measure_version(actor=actor, version=version)[0]).state == JobState.SUCCEEDED
     version.refresh_from_db()
@@ -74,7 +74,7 @@ def test_an_upload_is_measured_and_the_next_one_checked(actor, project, worker, 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", [JSON_LINES, ARROW, PARQUET])
-def test_a_table_that_is_no_csv_is_read_through_and_becomes_a_version(actor, project, worker, held, kind):
+def test_other_table_formats_become_versions(actor, project, worker, held, kind):
     to = {"actor": actor, "project": project, "dataset_name": "oil", "kind": kind}
     assert done(add_table(artifact=held(bytes_of(kind)), **to)).state == JobState.SUCCEEDED
     version = DatasetVersion.objects.get()
@@ -86,7 +86,7 @@ def test_a_table_that_is_no_csv_is_read_through_and_becomes_a_version(actor, pro
 @pytest.mark.parametrize(
     ("kind", "code"), [(JSON_LINES, "broken_json"), (ARROW, "broken_arrow"), (PARQUET, "broken_parquet")]
 )
-def test_a_broken_table_becomes_no_version(actor, project, worker, held, kind, code):
+def test_broken_table_becomes_no_version(actor, project, worker, held, kind, code):
     artifact = held(bytes_of(kind)[:30])
     job = done(add_table(actor=actor, project=project, dataset_name="oil", artifact=artifact, kind=kind))
     assert (job.state, job.error["code"]) == (JobState.FAILED, code)

@@ -45,7 +45,7 @@ def test_prints_become_log_lines_and_what_is_left_counts_at_the_end(fresh):
     assert [entry[2] for entry in fresh.lines] == ["one", "two"]
 
 
-def test_what_an_attempt_used_is_told_once(fresh, written):
+def test_usage_is_reported_once(fresh, written):
     fresh.events_in(line(event="usage", peak_memory_bytes=5, cpu_seconds=0.5, seconds=1, more="x"))
     fresh.flush()
     fresh.flush()

@@ -79,7 +79,7 @@ def again(work, actor_for, engineer, dispatcher):
     return do
 
 
-def test_the_same_record_gives_the_same_bytes(train, again):
+def test_rerun_is_identical(train, again):
     run = train()
     rerun = again(run)
     found = rerun.document
@@ -91,7 +91,7 @@ def test_the_same_record_gives_the_same_bytes(train, again):
     assert Edge.objects.get(source_type="run", target_id=made.pk).source_id == run.pk
 
 
-def test_it_begins_anew_whatever_the_first_run_left(train, again, monkeypatch):
+def test_rerun_ignores_checkpoint_of_first_run(train, again, monkeypatch):
     """The checkpoint of the first run's job is still there, and is not staged for the other job."""
     monkeypatch.setattr("apps.jobs.services.forget_checkpoint", lambda job: None)
     staged = []
@@ -105,7 +105,7 @@ def test_it_begins_anew_whatever_the_first_run_left(train, again, monkeypatch):
     assert made.metrics.get(key="train_loss").count == run.metrics.get(key="train_loss").count
 
 
-def test_another_code_is_named(train, again, monkeypatch):
+def test_changed_code_is_named(train, again, monkeypatch):
     with monkeypatch.context() as older:
         older.setattr(tracking, "code_digest", lambda: "c" * 64)
         run = train()
@@ -115,7 +115,7 @@ def test_another_code_is_named(train, again, monkeypatch):
     assert [one["kind"] for one in rerun.foreseen] == ["code"]
 
 
-def test_another_package_is_named_and_so_is_what_came_out_otherwise(train, again, monkeypatch):
+def test_changed_package_and_metric_are_named(train, again, monkeypatch):
     """As if the arithmetic of another release gave other numbers."""
     with monkeypatch.context() as older:
         older.setattr(tracking, "version_of", lambda name: "0.9" if name == "torch" else "")
@@ -129,7 +129,7 @@ def test_another_package_is_named_and_so_is_what_came_out_otherwise(train, again
     assert (worst["key"], worst["first_step"], worst["absolute"]["was"]) == ("train_loss", 2, 9.0)
 
 
-def test_a_changed_seed_is_named_between_any_two_runs(train, actor_for, engineer):
+def test_changed_seed_is_named(train, actor_for, engineer):
     was, now = train(), train(seed=1)
     found = verdict_between(actor=actor_for(engineer), run=now, against=was, tolerance=Tolerance())
     assert found["verdict"] == Verdict.DIFFERENT
@@ -137,7 +137,7 @@ def test_a_changed_seed_is_named_between_any_two_runs(train, actor_for, engineer
     assert found["outputs"]["differing"] == 3  # the rows that were held out are the last ones, whatever the seed
 
 
-def test_bytes_that_vanish_before_the_worker_comes_are_named(train, actor_for, engineer, dispatcher, work, table):
+def test_missing_input_bytes_are_named(train, actor_for, engineer, dispatcher, work, table):
     run = Run.objects.select_related("job", "project").get(pk=train().pk)
     rerun, _ = rerun_run(actor=actor_for(engineer), run=run, tolerance=Tolerance())
     store().path_of(table).unlink()
@@ -149,9 +149,7 @@ def test_bytes_that_vanish_before_the_worker_comes_are_named(train, actor_for, e
     assert rerun.document["inputs"][0]["field"] == "/inputs/table/digest"
 
 
-def test_a_rerun_that_failed_goes_on_when_its_job_does(
-    train, again, work, actor_for, engineer, dispatcher, monkeypatch
-):
+def test_failed_rerun_continues_with_retried_job(train, again, work, actor_for, engineer, dispatcher, monkeypatch):
     run = train()
     with monkeypatch.context() as broken:
         broken.setitem(kinds.ENGINE, "train", "tests.workers.quitter:refuse")
@@ -166,7 +164,7 @@ def test_a_rerun_that_failed_goes_on_when_its_job_does(
     assert Artifact.objects.count() > 4
 
 
-def test_a_rerun_cancelled_before_any_claim_is_judged_once_it_is_tried(train, actor_for, engineer, dispatcher, work):
+def test_cancelled_rerun_is_judged_after_retry(train, actor_for, engineer, dispatcher, work):
     engineer_actor, run = actor_for(engineer), train()
     rerun = rerun_run(actor=engineer_actor, run=run, tolerance=Tolerance())[0]
     cancel_job(actor=engineer_actor, job=rerun.job)

@@ -17,14 +17,14 @@ from workers import runner, tasks
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
 
-def test_it_loops_until_nothing_is_claimable(worker, submit, engine_processes):
+def test_runs_until_nothing_is_claimable(worker, submit, engine_processes):
     jobs = [submit(spec={"echo": str(number)}) for number in range(3)]
     assert tasks.run_next("cpu") == 3
     assert {Job.objects.get(pk=job.pk).state for job in jobs} == {JobState.SUCCEEDED}
     assert tasks.run_next("cpu") == 0
 
 
-def test_outputs_of_a_parent_fill_its_childs_input(worker, submit):
+def test_parent_output_fills_child_input(worker, submit):
     parent = submit(spec={"echo": "bytes"})
     child = submit(inputs=[services.InputSpec(slot="x", job_id=parent.pk, job_slot="echo")])
     assert tasks.run_next("cpu") == 2
@@ -32,7 +32,7 @@ def test_outputs_of_a_parent_fill_its_childs_input(worker, submit):
     assert child.result["inputs"]["x"] == parent.outputs.get(slot="echo").artifact_id
 
 
-def test_log_and_progress_are_there_in_order(worker, submit, engine_processes):
+def test_log_and_events_are_in_order(worker, submit, engine_processes):
     job = submit(spec={"seconds": 0.6, "steps": 6, "log_lines": 12})
     tasks.run_next("cpu")
     events = list(JobEvent.objects.filter(job=job).order_by("seq"))
@@ -42,14 +42,14 @@ def test_log_and_progress_are_there_in_order(worker, submit, engine_processes):
     assert events[-1].payload["state"] == JobState.SUCCEEDED
 
 
-def test_an_engine_error_fails_without_another_attempt(worker, submit):
+def test_engine_error_fails_without_retry(worker, submit):
     job = submit(spec={"fail": "error"})
     tasks.run_next("cpu")
     job.refresh_from_db()
     assert (job.state, job.error["code"], job.attempt) == (JobState.FAILED, "asked_to_fail", 1)
 
 
-def test_a_crash_is_tried_again_after_a_pause(worker, submit):
+def test_crash_is_retried_after_pause(worker, submit):
     job = submit(spec={"fail": "crash"})
     tasks.run_next("cpu")
     job.refresh_from_db()
@@ -57,14 +57,14 @@ def test_a_crash_is_tried_again_after_a_pause(worker, submit):
     assert job.not_before is not None
 
 
-def test_the_last_attempt_fails_the_job(worker, submit):
+def test_crash_of_last_attempt_fails_job(worker, submit):
     job = submit(spec={"fail": "crash"}, max_attempts=1)
     tasks.run_next("cpu")
     job.refresh_from_db()
     assert (job.state, job.error["code"]) == (JobState.FAILED, "engine_crashed")
 
 
-def test_the_time_limit_ends_the_job(worker, submit):
+def test_time_limit_ends_job(worker, submit):
     job = submit(spec={"seconds": 60}, time_limit_seconds=1)
     tasks.run_next("cpu")
     job.refresh_from_db()
@@ -92,7 +92,7 @@ def until_running(job) -> Job:
     raise AssertionError(job.state)
 
 
-def test_cancelling_ends_it_long_before_its_time(worker, submit, engineer, actor_for):
+def test_cancel_ends_running_job(worker, submit, engineer, actor_for):
     job = submit(spec={"seconds": 60, "steps": 600})
     thread = in_background(lambda: tasks.run_next("cpu"))
     services.cancel_job(actor=actor_for(engineer), job=until_running(job), reason="enough")
@@ -101,7 +101,7 @@ def test_cancelling_ends_it_long_before_its_time(worker, submit, engineer, actor
     assert (job.state, job.cancel_reason, thread.is_alive()) == (JobState.CANCELLED, "enough", False)
 
 
-def test_a_graceful_stop_gives_the_job_back_and_costs_no_attempt(worker, submit):
+def test_graceful_stop_requeues_job_and_costs_no_attempt(worker, submit):
     job = submit(spec={"seconds": 60, "steps": 600})
     thread = in_background(lambda: tasks.run_next("cpu"))
     until_running(job)
@@ -113,7 +113,7 @@ def test_a_graceful_stop_gives_the_job_back_and_costs_no_attempt(worker, submit)
     assert (job.state, job.attempt, job.attempts_used) == (JobState.QUEUED, 1, 0)
 
 
-def test_a_lost_job_is_dropped_without_another_write(worker, submit):
+def test_lost_job_is_dropped_without_write(worker, submit):
     job = submit(spec={"seconds": 60, "steps": 600})
     thread = in_background(lambda: tasks.run_next("cpu"))
     until_running(job)
@@ -125,7 +125,7 @@ def test_a_lost_job_is_dropped_without_another_write(worker, submit):
 
 
 @pytest.mark.parametrize("where", ["stage_artifact", "upload"])
-def test_a_fault_that_nobody_foresaw_is_named_and_tried_again(worker, submit, parent, monkeypatch, where):
+def test_unexpected_fault_is_named_and_retried(worker, submit, parent, monkeypatch, where):
     monkeypatch.setattr(runner.outputs, where, lambda *_: {}["absent"])
     job = submit(inputs=[services.InputSpec(slot="x", job_id=parent.pk, job_slot="echo")])
     assert tasks.run_next("cpu") == 1
@@ -136,7 +136,7 @@ def test_a_fault_that_nobody_foresaw_is_named_and_tried_again(worker, submit, pa
 
 @pytest.mark.parametrize("where", ["stage_artifact", "upload"])
 @pytest.mark.parametrize("how", ["cancelled", "timeout", "released"])
-def test_what_takes_long_outside_the_engine_is_stopped_too(worker, submit, parent, monkeypatch, where, how):
+def test_stop_interrupts_staging_and_upload(worker, submit, parent, monkeypatch, where, how):
     monkeypatch.setattr(runner.outputs, where, for_ever)
     limit = 1 if how == "timeout" else 60
     inputs = [services.InputSpec(slot="x", job_id=parent.pk, job_slot="echo")]
@@ -165,7 +165,7 @@ def parent(worker, submit) -> Job:
     return made
 
 
-def test_a_stop_between_the_claim_and_the_first_step_gives_the_job_back(worker, submit, monkeypatch):
+def test_stop_between_claim_and_start_requeues_job(worker, submit, monkeypatch):
     job, claim = submit(spec={"seconds": 60}), services.claim_job
 
     def claim_and_stop(**asked):
@@ -178,7 +178,7 @@ def test_a_stop_between_the_claim_and_the_first_step_gives_the_job_back(worker, 
     assert (job.state, job.attempts_used) == (JobState.QUEUED, 0)
 
 
-def test_a_database_that_is_away_for_a_moment_costs_no_attempt(worker, submit, monkeypatch):
+def test_short_database_outage_costs_no_attempt(worker, submit, monkeypatch):
     job, report, failures = submit(spec={"echo": "x"}), services.report_events, iter([OperationalError("away")])
 
     def away_once(**asked):
@@ -193,7 +193,7 @@ def test_a_database_that_is_away_for_a_moment_costs_no_attempt(worker, submit, m
 
 
 @pytest.mark.parametrize("where", ["stage_artifact", "upload"])
-def test_a_store_that_is_away_costs_no_attempt(worker, submit, parent, monkeypatch, where):
+def test_store_outage_costs_no_attempt(worker, submit, parent, monkeypatch, where):
     def away(*_):
         raise Unavailable("The object store does not answer.")
 
@@ -204,17 +204,17 @@ def test_a_store_that_is_away_costs_no_attempt(worker, submit, parent, monkeypat
     assert (job.state, job.attempts_used, job.error["code"]) == (JobState.QUEUED, 0, "unavailable")
 
 
-def test_no_descriptor_is_left(worker, submit, engine_processes):
+def test_no_descriptor_is_leaked(worker, submit, engine_processes):
     submit(spec={"echo": "warm"})
     tasks.run_next("cpu")
-    before = ours()
+    before = open_descriptors()
     for spec in ({"echo": "x"}, {"fail": "crash"}, {"fail": "error"}):
         submit(spec=spec)
     tasks.run_next("cpu")
-    assert ours() == before
+    assert open_descriptors() == before
 
 
-def ours() -> list[str]:
+def open_descriptors() -> list[str]:
     """Pipes and event descriptors of this process: what an attempt opens; connections come and go."""
     kinds = [
         os.readlink(entry.path).partition(":")[0] for entry in os.scandir("/proc/self/fd") if os.path.islink(entry)
@@ -222,7 +222,7 @@ def ours() -> list[str]:
     return sorted(kind for kind in kinds if kind in ("pipe", "anon_inode"))
 
 
-def test_a_damaged_input_fails_the_job_and_names_it(worker, submit):
+def test_damaged_input_fails_job(worker, submit):
     parent = submit(spec={"echo": "bytes"})
     tasks.run_next("cpu")
     digest = parent.outputs.get(slot="echo").artifact_id
@@ -241,7 +241,7 @@ def damage(digest: str) -> None:
     path.write_bytes(b"other")
 
 
-def test_a_thread_that_found_work_wakes_one_more(worker, submit, monkeypatch):
+def test_thread_with_work_wakes_one_more(worker, submit, monkeypatch):
     jobs = [submit() for _ in range(3)]
     rung = []
     monkeypatch.setattr(services.doorbell, "ring", rung.append)
@@ -249,7 +249,7 @@ def test_a_thread_that_found_work_wakes_one_more(worker, submit, monkeypatch):
     assert rung == ["cpu"]
 
 
-def test_a_fault_in_waking_the_next_costs_no_job(worker, submit, monkeypatch):
+def test_fault_in_wake_next_costs_no_job(worker, submit, monkeypatch):
     def away(**_):
         raise OperationalError("away")
 
@@ -259,7 +259,7 @@ def test_a_fault_in_waking_the_next_costs_no_job(worker, submit, monkeypatch):
     assert Job.objects.get(pk=job.pk).state == JobState.SUCCEEDED
 
 
-def test_machine_code_that_a_job_handed_on_is_not_loaded(worker, submit):
+def test_machine_code_from_another_job_is_refused(worker, submit):
     """The submission saw only a slot to be filled; the worker sees the bytes."""
     parent = submit(spec={"echo": "\x7fELF" + "\0" * 60})
     echo = {"job_id": parent.pk, "job_slot": "echo"}

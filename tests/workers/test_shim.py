@@ -14,7 +14,7 @@ from workers.process import MARKER
 from workers.shim import STOPPED
 
 
-def of_this(process) -> list[psutil.Process]:
+def processes_of(process) -> list[psutil.Process]:
     found = []
     for other in psutil.process_iter():
         try:
@@ -25,9 +25,9 @@ def of_this(process) -> list[psutil.Process]:
     return found
 
 
-def until_children(process, count: int) -> None:
+def wait_for_children(process, count: int) -> None:
     deadline = time.monotonic() + 60
-    while len(of_this(process)) < count + 2 and time.monotonic() < deadline:  # the shim and the engine
+    while len(processes_of(process)) < count + 2 and time.monotonic() < deadline:  # the shim and the engine
         time.sleep(0.02)
 
 
@@ -39,7 +39,7 @@ def test_success_ends_with_a_result(engine):
 
 
 @pytest.mark.parametrize("spec", [{}, {"fail": "exception"}, {"fail": "crash"}])
-def test_the_last_event_tells_what_it_used(engine, spec):
+def test_last_event_is_usage(engine, spec):
     process = engine(spec)
     last = all_events(process)[-1]
     process.close(1)
@@ -52,7 +52,7 @@ def test_the_last_event_tells_what_it_used(engine, spec):
     ("fail", "code", "last"),
     [("error", 1, "error"), ("exception", 2, "crash"), ("crash", 128 + signal.SIGSEGV, "progress")],
 )
-def test_each_way_to_fail_has_its_exit_code_and_last_event(engine, fail, code, last):
+def test_failures_have_exit_code_and_last_event(engine, fail, code, last):
     process = engine({"fail": fail})
     events = read_all(process)
     assert (process.close(1), events[-1]["event"]) == (code, last)
@@ -61,48 +61,48 @@ def test_each_way_to_fail_has_its_exit_code_and_last_event(engine, fail, code, l
 @pytest.mark.parametrize(
     ("entry", "named"), [("tests.workers.quitter:run", "SystemExit: 3"), ("no.such:thing", "ModuleNotFoundError")]
 )
-def test_an_engine_that_exits_or_cannot_be_imported_says_so(engine, entry, named):
+def test_exit_and_import_error_are_reported(engine, entry, named):
     process = engine({}, entry=entry)
     last = read_all(process)[-1]
     assert process.close(1) == 2
     assert last["message"].startswith(named)
 
 
-def test_letting_go_ends_children_that_left_the_session(engine):
+def test_let_go_ends_detached_children(engine):
     process = engine({"seconds": 60, "children": 3})
-    until_children(process, 3)
-    assert len(of_this(process)) == 5
+    wait_for_children(process, 3)
+    assert len(processes_of(process)) == 5
     began = time.monotonic()
     process.let_go()
     assert process.close(1) == STOPPED
-    assert of_this(process) == []
+    assert processes_of(process) == []
     assert time.monotonic() - began < 30  # of the 60 that they would go on
 
 
-def test_an_engine_that_ignores_term_is_killed(engine):
+def test_engine_that_ignores_term_is_killed(engine):
     process = engine({"fail": "hang"})
     os.read(process.events, 1)
     process.let_go()
     assert process.close(1) == STOPPED
-    assert of_this(process) == []
+    assert processes_of(process) == []
 
 
-def test_children_left_by_a_finished_engine_are_ended(engine):
+def test_children_of_finished_engine_are_ended(engine):
     process = engine({"children": 2})
     read_all(process)
     assert process.close(1) == 0
-    assert of_this(process) == []
+    assert processes_of(process) == []
 
 
-def test_a_killed_shim_leaves_nothing_after_the_sweep(engine):
+def test_sweep_after_killed_shim(engine):
     process = engine({"seconds": 60, "children": 2})
-    until_children(process, 2)
+    wait_for_children(process, 2)
     process.shim.kill()
     assert process.close(1) == -signal.SIGKILL
-    assert of_this(process) == []
+    assert processes_of(process) == []
 
 
-def test_the_environment_is_built_from_nothing(engine, monkeypatch):
+def test_environment_has_no_secrets(engine, monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "must not travel")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "must not travel")
     process = engine({"seconds": 5})
@@ -114,7 +114,7 @@ def test_the_environment_is_built_from_nothing(engine, monkeypatch):
     assert environment[MARKER] == process.mark
 
 
-def test_the_children_do_not_hold_the_lifeline_of_another_job(engine):
+def test_children_do_not_inherit_lifeline_of_other_job(engine):
     """A second job must not keep the first one's pipe open, or the first would outlive its worker."""
     first, second = engine({"seconds": 60}), engine({"seconds": 60})
     first.let_go()

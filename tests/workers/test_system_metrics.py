@@ -26,7 +26,7 @@ LOAD = {
 }
 
 
-class Told:
+class Recorder:
     """A tracker that keeps what it is told, or fails with what it is given."""
 
     def __init__(self, failure: Exception | None = None) -> None:
@@ -43,12 +43,12 @@ class Told:
 @pytest.fixture
 def sampler():
     def make(failure=None, devices=(1,)) -> SystemMetrics:
-        return SystemMetrics(SimpleNamespace(pk=1, devices=list(devices)), Told(failure), os.getpid())
+        return SystemMetrics(SimpleNamespace(pk=1, devices=list(devices)), Recorder(failure), os.getpid())
 
     return make
 
 
-def test_the_node_under_mlflows_names():
+def test_node_load_has_mlflow_names():
     assert dict(of_node(LOAD)) == {
         "cpu_utilization_percentage": 25.0,
         "system_memory_usage_megabytes": 2.0,
@@ -59,7 +59,7 @@ def test_the_node_under_mlflows_names():
     }
 
 
-def test_the_gpus_of_the_job_and_no_other():
+def test_only_gpus_of_the_job():
     assert dict(of_gpus(LOAD, [1])) == {
         "gpu_1_utilization_percentage": 50.0,
         "gpu_1_memory_usage_megabytes": 1.0,
@@ -69,7 +69,7 @@ def test_the_gpus_of_the_job_and_no_other():
     assert not dict(of_gpus(LOAD, []))
 
 
-def test_a_card_that_does_not_tell(sampler):
+def test_gpu_without_readings(sampler):
     one = sampler()
     one.offer(LOAD | {"gpus": [GPU | {"busy": None, "temperature": None}]})
     one.advance()
@@ -79,14 +79,14 @@ def test_a_card_that_does_not_tell(sampler):
     }
 
 
-def test_its_own_processes_use_memory_and_one_that_is_gone_none():
+def test_process_tree_use():
     seconds, resident = tree_use(os.getpid())
     assert seconds > 0
     assert resident > 10_000_000
     assert tree_use(2**22 + 1) == (0.0, 0)
 
 
-def test_one_sample_of_each_look_at_the_node(sampler):
+def test_each_node_load_is_sampled_once(sampler):
     one = sampler()
     one.advance()
     assert not one.tracker.points
@@ -99,7 +99,7 @@ def test_one_sample_of_each_look_at_the_node(sampler):
     assert len(one.tracker.points) == 14
 
 
-def test_samples_of_a_long_run_lie_further_apart(sampler):
+def test_samples_of_long_run_are_sparser(sampler):
     one = sampler()
     one.began -= 72_000  # 20 hours: one each 100 s
     one.sampled_at -= 99
@@ -112,14 +112,14 @@ def test_samples_of_a_long_run_lie_further_apart(sampler):
 
 
 @pytest.mark.parametrize("failure", [OperationalError("away"), KeyError("surprise")])
-def test_a_failure_costs_the_sample_alone(sampler, failure):
+def test_failure_costs_only_the_sample(sampler, failure):
     one = sampler(failure)
     one.offer(LOAD)
     one.advance()
     assert one.load is None
 
 
-def test_an_attempt_that_is_not_tracked_keeps_none(sampler):
+def test_untracked_attempt_has_no_samples(sampler):
     one = sampler()
     one.tracker.run = None
     one.offer(LOAD)
@@ -127,12 +127,12 @@ def test_an_attempt_that_is_not_tracked_keeps_none(sampler):
     assert not one.tracker.points
 
 
-def test_a_clock_that_is_behind_says_the_start():
+def test_clock_behind_start_gives_second_zero():
     assert second_of(datetime(2026, 1, 1, tzinfo=UTC), 0) == 0
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_keeps_them_and_the_digest_leaves_them_out(worker, submit, monkeypatch, engine_processes):
+def test_worker_records_samples_outside_of_digest(worker, submit, monkeypatch, engine_processes):
     monkeypatch.setattr(heartbeat, "NODE_SECONDS", 0.0)
     monkeypatch.setattr(heartbeat, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(system_metrics, "network_bytes", lambda: (1, 1))

@@ -45,14 +45,14 @@ def work(worker, submit):
     return do
 
 
-def newest(run) -> dict[str, float]:
+def newest_metrics(run) -> dict[str, float]:
     return {metric.key: metric.number for metric in run.metrics.all()}
 
 
-def test_a_job_that_succeeds_leaves_everything(work):
+def test_successful_job_records_metrics_figures_and_artifacts(work):
     job, run = work()
     assert (job.state, run.state, run.experiment.name, run.name) == ("succeeded", "finished", "oil", "first try")
-    told = newest(run)
+    told = newest_metrics(run)
     assert {key: told[key] for key in ("test/rmse", "baseline/rmse", "size_bytes", "train/loss")} == {
         "test/rmse": 0.5,
         "baseline/rmse": 2.0,
@@ -68,7 +68,7 @@ def test_a_job_that_succeeds_leaves_everything(work):
     assert Edge.objects.filter(target_type="run", target_id=run.pk, source_id=str(job.pk)).exists()
 
 
-def test_what_is_known_at_the_start(work):
+def test_run_records_params_environment_and_code(work):
     job, run = work(steps=3)
     assert run.params.get(key="steps").value == "3"
     assert (run.spec_digest, run.created_by, run.kind, run.attempt) == (job.spec_digest, "engineer", "noop", 1)
@@ -77,13 +77,13 @@ def test_what_is_known_at_the_start(work):
     assert run.code_digest == code_digest()
 
 
-def test_a_job_that_fails_closes_its_run(work):
+def test_failed_job_closes_its_run(work):
     job, run = work(fail="error")
-    assert (job.state, run.state, newest(run)["train/loss"]) == (JobState.FAILED, RunState.FAILED, 1 / 3)
+    assert (job.state, run.state, newest_metrics(run)["train/loss"]) == (JobState.FAILED, RunState.FAILED, 1 / 3)
     assert not run.artifacts.exists()
 
 
-def test_a_crash_leaves_the_run_open_and_the_next_attempt_goes_on(work):
+def test_crash_leaves_run_open_for_next_attempt(work):
     job, run = work(fail="crash")
     assert (job.state, run.state, run.attempt) == (JobState.QUEUED, RunState.RUNNING, 1)
     Job.objects.filter(pk=job.pk).update(not_before=None, spec="{}")
@@ -92,18 +92,18 @@ def test_a_crash_leaves_the_run_open_and_the_next_attempt_goes_on(work):
     assert again.metrics.get(key="train/loss").count == 3
 
 
-def test_runs_of_equal_work_have_equal_digests(work):
+def test_equal_runs_have_equal_metrics_digests(work):
     assert work()[1].metrics_digest == work()[1].metrics_digest
 
 
-def test_a_cancelled_job_kills_its_run(work, submit):
+def test_cancelled_job_kills_its_run(work, submit):
     job = submit(spec={"seconds": 30})
     Job.objects.filter(pk=job.pk).update(cancel_requested_at=Now(), cancel_reason="a typo")
     job, run = work(job)
     assert (job.state, run.state) == (JobState.CANCELLED, RunState.KILLED)
 
 
-def test_a_kind_that_is_not_tracked_leaves_none(worker, submit, monkeypatch):
+def test_untracked_kind_makes_no_run(worker, submit, monkeypatch):
     monkeypatch.setitem(job_kinds.KINDS, "noop", replace(job_kinds.KINDS["noop"], tracked=False))
     job = submit()
     tasks.run_next("cpu")
@@ -111,14 +111,14 @@ def test_a_kind_that_is_not_tracked_leaves_none(worker, submit, monkeypatch):
     assert (job.state, Run.objects.count()) == (JobState.SUCCEEDED, 0)
 
 
-def test_a_failed_registration_leaves_the_run_as_it_was(work, monkeypatch):
+def test_failed_registration_leaves_run_unchanged(work, monkeypatch):
     def broken(actor, job, outputs):
         raise RuntimeError("no")
 
     monkeypatch.setitem(kinds.REGISTER, "noop", broken)
     job, run = work()
     assert (job.state, job.error["code"], run.state) == (JobState.QUEUED, "worker_fault", RunState.RUNNING)
-    assert "test/rmse" not in newest(run)
+    assert "test/rmse" not in newest_metrics(run)
 
 
 # -- one call at a time -----------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def tracker(claimed, worker_actor):
     return made
 
 
-def test_a_lost_job_begins_no_run(claimed, worker_actor):
+def test_lost_job_begins_no_run(claimed, worker_actor):
     Job.objects.filter(pk=claimed.pk).update(attempt=2)
     with pytest.raises(StaleState):
         Tracker(worker_actor, claimed).begin()
@@ -156,24 +156,24 @@ def test_a_lost_job_begins_no_run(claimed, worker_actor):
         ({"name": "a", "value": 1, "step": 2**60}, None),
     ],
 )
-def test_what_is_no_metric_is_left_out(tracker, raw, kept):
+def test_invalid_metric_is_skipped(tracker, raw, kept):
     assert tracker.log([raw]) == (0 if kept else 1)
     found = tracker.run.metrics.values_list("value", "step").first()
     assert found == kept
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"schema": "x"}', b'{"rows": NaN}', b'{"a": "\\u0000"}', b"\xff"])
-def test_what_is_no_figures_is_empty(data):
+def test_invalid_figures_are_empty(data):
     assert tracking.figures_in(data) == {}
 
 
-def test_params_are_a_flat_spec():
+def test_params_are_the_flattened_spec():
     spec = {"task": "forecast", "schedule": {"max_lr": 0.001}, "hidden": [64, 64], "features": None, "csv": {}}
     told = {"task": "forecast", "schedule.max_lr": "0.001", "hidden": "[64, 64]", "features": "null", "csv": "{}"}
     assert (tracking.flat(spec), tracking.flat({})) == (told, {})
 
 
-def test_a_job_queued_again_leaves_its_run_open(tracker, claimed):
+def test_requeued_job_leaves_its_run_open(tracker, claimed):
     tracker.close(services.fail_attempt(actor=tracker.actor, job=claimed, error={"message": "x"}, retry=True))
     assert Run.objects.get().state == RunState.RUNNING
     assert not Artifact.objects.exists()
