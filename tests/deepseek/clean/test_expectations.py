@@ -51,11 +51,14 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
-@pytest.mark.parametrize(("given", "of", "rows"), BROKEN, ids=lambda value: str(value)[:40])
-def test_the_rows_that_break_it_are_found(given, of, rows, size):
-    found = results(given, table=TableBatches(TABLE, size))[0]
-    assert (found["verdict"], found["broken"], found["of"]) == ("fail", len(rows), of)
-    assert [each["row"] for each in found["first"]] == rows
+def test_the_rows_that_break_it_are_found(size):
+    wrong = []
+    for given, of, rows in BROKEN:
+        result = results(given, table=TableBatches(TABLE, size))[0]
+        counts = (result["verdict"], result["broken"], result["of"], [each["row"] for each in result["first"]])
+        if counts != ("fail", len(rows), of, rows):
+            wrong.append((given, counts))
+    assert wrong == []
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,12 @@ def by_numpy(values, rows, half):
 
 
 @pytest.mark.parametrize("way", [windows._by_sort, windows._by_descent])
-@pytest.mark.parametrize("half", [0, 1, 7, 250, 499, 500, 5000])
-def test_both_ways_give_numpys_bytes(way, half):
+def test_both_ways_give_numpys_bytes(way):
     values = column(1000, 0.4)
     rows = np.flatnonzero(np.isnan(values))
-    assert way(values, rows, min(half, values.size)).tobytes() == by_numpy(values, rows, half).tobytes()
+    halves = [0, 1, 7, 250, 499, 500, 5000]
+    ours = {half: way(values, rows, min(half, values.size)).tobytes() for half in halves}
+    assert [half for half in halves if ours[half] != by_numpy(values, rows, half).tobytes()] == []
 
 
 @given(st.integers(1, 300), st.integers(0, 320), st.floats(0.05, 1), st.integers(0, 99))
@@ -95,10 +96,12 @@ def test_every_network_sorts_all_zeros_and_ones(width):
         assert row == sorted(row)
 
 
-@pytest.mark.parametrize("share", [0, 0.001, 0.03, 0.0999, 0.2, 1])
-def test_flat_true_is_flatnonzero(share):
-    mask = np.random.default_rng(5).random(5000) < share
-    assert np.array_equal(network.flat_true(mask), np.flatnonzero(mask))
+def test_flat_true_is_flatnonzero():
+    masks = {share: np.random.default_rng(5).random(5000) < share for share in (0, 0.001, 0.03, 0.0999, 0.2, 1)}
+    wrong = [
+        share for share, mask in masks.items() if not np.array_equal(network.flat_true(mask), np.flatnonzero(mask))
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("width", [5, 7, 51, 255])

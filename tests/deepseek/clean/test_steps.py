@@ -79,23 +79,24 @@ def test_units():
 
 
 @pytest.mark.parametrize("size", [1, 3])
-@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
-def test_integers_that_do_not_fit_their_type_make_it_wider(kind, size):
-    dtype = getattr(pa, kind)()
-    top = min(2 ** (int(kind.strip("uint")) - kind.startswith("int")) - 1, 2**50)
-
-    def converted(multiply):
+def test_integers_that_do_not_fit_their_type_make_it_wider(size):
+    def converted(kind, multiply):
         plan = CleanSpec(steps=[{"kind": "convert", "columns": ["k"], "multiply": multiply}]).steps
-        table = pa.table({"k": pa.array([1, top, None], dtype)})
+        table = pa.table({"k": pa.array([1, tops[kind], None], getattr(pa, kind)())})
         result = execute(plan, TableBatches(table, size), Around())
         column = pa.Table.from_batches(result.batches, result.batches.schema).column("k")
         return str(column.type), column.to_pylist()
 
-    assert converted(1) == (kind, [1, top, None])
-    assert converted(-4) == (kind if kind == "int64" else "int64", [-4, -4 * top, None])
-    assert converted(0.75) == ("double", [0.75, 0.75 * top, None])
-    if top < 2**40:
-        assert converted(1000) == ("int64", [1000, 1000 * top, None])
+    kinds = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+    tops = {kind: min(2 ** (int(kind.strip("uint")) - kind.startswith("int")) - 1, 2**50) for kind in kinds}
+    wanted = {}
+    for kind, top in tops.items():
+        wanted[kind, 1] = (kind, [1, top, None])
+        wanted[kind, -4] = ("int64", [-4, -4 * top, None])
+        wanted[kind, 0.75] = ("double", [0.75, 0.75 * top, None])
+        if top < 2**40:
+            wanted[kind, 1000] = ("int64", [1000, 1000 * top, None])
+    assert {case: converted(*case) for case in wanted} == wanted
 
 
 def test_integers_beyond_what_is_exact_are_refused():

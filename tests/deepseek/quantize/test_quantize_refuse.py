@@ -86,15 +86,15 @@ def test_rows_of_another_width(quantize, model, tmp_path):
 
 
 @pytest.mark.parametrize("slot", ["model", "manifest", "heldout"])
-@pytest.mark.parametrize("garbage", [b"", b"garbage", b"{}", b"PK\x03\x04", bytes(100)])
-def test_garbage(quantize, model, tmp_path, slot, garbage):
-    path = tmp_path / "garbage"
-    path.write_bytes(garbage)
-    with pytest.raises(EngineError) as caught:
-        quantize(model, inputs={slot: path})
-    assert caught.value.field == f"inputs/{slot}"
-    assert caught.value.hint
-    assert not (tmp_path / "out").exists()
+def test_garbage(quantize, model, tmp_path, slot):
+    path, wrong = tmp_path / "garbage", []
+    for garbage in (b"", b"garbage", b"{}", b"PK\x03\x04", bytes(100)):
+        path.write_bytes(garbage)
+        with pytest.raises(EngineError) as caught:
+            quantize(model, inputs={slot: path})
+        if caught.value.field != f"inputs/{slot}" or not caught.value.hint or (tmp_path / "out").exists():
+            wrong.append((garbage, caught.value.as_dict()))
+    assert wrong == []
 
 
 def test_a_slot_that_is_missing(model, tmp_path):
