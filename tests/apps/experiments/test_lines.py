@@ -15,7 +15,7 @@ from apps.experiments.lines import Window, lines_of, window_of
 from apps.experiments.models import MetricPoint
 from tests.apps.experiments.conftest import START
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def read(run, **asked) -> dict:
@@ -102,15 +102,15 @@ def resumed(count: int) -> list[tuple[int, int, float]]:
 
 
 @pytest.mark.parametrize("count", [4, 2000])
-@pytest.mark.parametrize("axis", ["step", "relative", "time"])
-def test_a_run_that_was_resumed_goes_forward_along_any_axis(run, log_at, count, axis):
+def test_a_resumed_run_goes_forward_along_every_axis(run, log_at, count):
     log_at(run, loss=resumed(count))
-    since = lines.since({run.pk: START})
-    line = read(run, place={"step": lines.at_step, "relative": since, "time": lines.at_time}[axis])["loss"]
-    for found in (line.points, line.means):
-        assert [one[0] for one in found] == sorted(one[0] for one in found)
+    places = {"step": lines.at_step, "relative": lines.since({run.pk: START}), "time": lines.at_time}
     last = {"step": count + count // 2 - 1, "relative": 3599 + count + count // 2}
-    assert axis not in last or line.points[-1] == (last[axis], count + count // 2 - 0.5)
+    for axis, place in places.items():
+        line = read(run, place=place)["loss"]
+        for found in (line.points, line.means):
+            assert [one[0] for one in found] == sorted(one[0] for one in found), axis
+        assert axis not in last or line.points[-1] == (last[axis], count + count // 2 - 0.5)
 
 
 def test_a_long_series_without_steps_keeps_its_extremes_in_time(run, log_at):
@@ -138,24 +138,30 @@ def in_time(run, low: int, high: int) -> lines.Line:
     return read(run, place=lines.since({run.pk: START}), times=times)["loss"]
 
 
-@pytest.mark.parametrize("low", [0, 31_000, 59_100, 59_500])
-def test_a_part_in_time_of_what_counts_no_steps_is_told_to_the_point(run, log_at, low):
-    log_at(run, loss=[(0, second, math.sin(second)) for second in range(60_000)])
-    line = in_time(run, low, low + 899)
-    assert line.points == [(n, math.sin(n)) for n in range(low, min(low + 900, 60_000))]
+def test_time_windows_of_a_long_series_without_steps(run, log_at):
+    """A narrow window returns every point; a wide one keeps its extremes and reaches both ends.
 
-
-@pytest.mark.parametrize(("low", "high"), [(0, 1200), (20_011, 21_999), (57_777, 59_999), (30_000, 50_000)])
-def test_a_wider_part_in_time_keeps_its_extremes_and_reaches_its_ends(run, log_at, low, high):
+    One long series for all windows: recording it is what costs.
+    """
+    wide = [(0, 1200), (20_011, 21_999), (57_777, 59_999), (30_000, 50_000)]
     values = [math.sin(n) for n in range(60_000)]
-    values[(low + high) // 2], values[high - 500] = 99.0, -99.0
+    for low, high in wide:
+        values[(low + high) // 2], values[high - 500] = 99.0, -99.0
     log_at(run, loss=[(0, second, value) for second, value in enumerate(values)])
-    line = in_time(run, low, high)
-    assert {((low + high) // 2, 99.0), (high - 500, -99.0)} <= set(line.points)
-    assert 200 < len(line.points) <= lines.DRAWN
-    room = max(16, (high - low) // 60)
-    assert low <= line.points[0][0] <= low + room
-    assert high - room <= line.points[-1][0] <= high
+    wrong = {}
+    for low in (0, 31_000, 59_100, 59_500):
+        if in_time(run, low, low + 899).points != list(enumerate(values))[low : low + 900]:
+            wrong[low] = "not every point"
+    for low, high in wide:
+        points, room = in_time(run, low, high).points, max(16, (high - low) // 60)
+        checks = {
+            "extremes": {((low + high) // 2, 99.0), (high - 500, -99.0)} <= set(points),
+            "count": 200 < len(points) <= lines.DRAWN,
+            "first": low <= points[0][0] <= low + room,
+            "last": high - room <= points[-1][0] <= high,
+        }
+        wrong |= {(low, high, name): points for name, passed in checks.items() if not passed}
+    assert wrong == {}
 
 
 def test_a_part_in_time_without_a_number_between_is_empty(run, log_at):

@@ -41,18 +41,19 @@ def three(submit):
     return jobs
 
 
-@pytest.mark.parametrize(
-    ("query", "names"),
-    [
-        ("?made_after=2026-03-02&made_before=2026-03-03", ["third", "second"]),
-        ("?made_after=7d", ["open"]),
-        ("?ended_before=2026-03-03", ["second", "first"]),
-        ("?ended_after=2026-03-03&name=third", ["third"]),
-        ("?ended_after=2026-03-01&state=queued", []),
-    ],
-)
-def test_days_narrow_the_list_as_they_do_the_page(api, engineer, url, three, query, names):
-    assert [job["name"] for job in api(engineer).get(url(query)).json()["items"]] == names
+def names_of(client, url, queries) -> dict[str, list[str]]:
+    return {query: [job["name"] for job in client.get(url(query)).json()["items"]] for query in queries}
+
+
+def test_date_filters(api, engineer, url, three):
+    expected = {
+        "?made_after=2026-03-02&made_before=2026-03-03": ["third", "second"],
+        "?made_after=7d": ["open"],
+        "?ended_before=2026-03-03": ["second", "first"],
+        "?ended_after=2026-03-03&name=third": ["third"],
+        "?ended_after=2026-03-01&state=queued": [],
+    }
+    assert names_of(api(engineer), url, expected) == expected
 
 
 def test_days_keep_their_order_from_page_to_page(api, engineer, url, three):
@@ -65,47 +66,38 @@ def test_days_keep_their_order_from_page_to_page(api, engineer, url, three):
     assert names == ["first", "third", "second"]
 
 
-@pytest.mark.parametrize("name", ["made_after", "made_before", "ended_after", "ended_before"])
-def test_what_is_no_day_is_said(api, engineer, url, name):
-    answer = api(engineer).get(url(f"?{name}=yesterday"))
-    assert (answer.status_code, answer.json()["error"]["field"]) == (422, name)
-
-
-@pytest.mark.parametrize(
-    ("query", "names"),
-    [
-        ("", ["run", "b_50%", "a"]),
-        ("?state=running", ["run"]),
-        ("?kind=noop&state=queued", ["b_50%", "a"]),
-        ("?requester=engineer", ["run", "b_50%", "a"]),
-        ("?requester=engine", []),
-        ("?name=50%25", ["b_50%"]),
-        ("?name=_5", ["b_50%"]),
-        ("?name=%00", ["run", "b_50%", "a"]),
-    ],
-)
-def test_filters(api, engineer, url, submit, claim, query, names):
+def test_filters(api, engineer, url, submit, claim):
     for name in ("a", "b_50%"):
         submit(name=name)
     submit(name="run", priority=9)
     claim()
-    assert [job["name"] for job in api(engineer).get(url(query)).json()["items"]] == names
+    expected = {
+        "": ["run", "b_50%", "a"],
+        "?state=running": ["run"],
+        "?kind=noop&state=queued": ["b_50%", "a"],
+        "?requester=engineer": ["run", "b_50%", "a"],
+        "?requester=engine": [],
+        "?name=50%25": ["b_50%"],
+        "?name=_5": ["b_50%"],
+        "?name=%00": ["run", "b_50%", "a"],
+    }
+    assert names_of(api(engineer), url, expected) == expected
 
 
-@pytest.mark.parametrize(
-    ("query", "status", "field"),
-    [
-        ("?cursor=x", 400, "cursor"),
-        ("?cursor=" + "A" * 2000, 400, "cursor"),
-        ("?limit=0", 422, "limit"),
-        ("?limit=201", 422, "limit"),
-        ("?state=done", 422, "state"),
-        ("?kind=nop", 422, "kind"),
-    ],
-)
-def test_a_bad_query_says_so(api, engineer, url, query, status, field):
-    answer = api(engineer).get(url(query))
-    assert (answer.status_code, answer.json()["error"]["field"]) == (status, field)
+def test_a_bad_query_names_its_parameter(api, engineer, url):
+    expected = {
+        "?cursor=x": (400, "cursor"),
+        "?cursor=" + "A" * 2000: (400, "cursor"),
+        "?limit=0": (422, "limit"),
+        "?limit=201": (422, "limit"),
+        "?state=done": (422, "state"),
+        "?kind=nop": (422, "kind"),
+    } | {f"?{name}=yesterday": (422, name) for name in ("made_after", "made_before", "ended_after", "ended_before")}
+    client, answers = api(engineer), {}
+    for query in expected:
+        answer = client.get(url(query))
+        answers[query] = answer.status_code, answer.json()["error"]["field"]
+    assert answers == expected
 
 
 def test_lists_hold_only_the_project(api, stranger, actor_for, other_project, engineer, url, submit):
@@ -119,7 +111,7 @@ def test_the_number_of_queries_does_not_grow(api, engineer, url, submit, claim, 
         submit()
         claim()
     few = queries(client, url())
-    for _ in range(45):
+    for _ in range(10):
         submit()
     assert queries(client, url()) == few
 
@@ -151,14 +143,16 @@ def test_outputs_have_digest_and_size(api, viewer, url, running, succeed):
     assert (output["slot"], output["digest"], output["size"]) == ("note", "b" * 64, 5)
 
 
-@pytest.mark.parametrize("tail", ["", "/cancel", "/retry", "/priority", "/wait", "/log", "/log.txt", "/events"])
-@pytest.mark.parametrize("pk", ["theirs", "0", "99999999999999999999999"])
-def test_another_projects_job_is_404(api, engineer, url, submit, actor_for, stranger, other_project, tail, pk):
+def test_jobs_of_other_projects_and_unknown_ids_are_404(api, engineer, url, submit, actor_for, stranger, other_project):
     theirs = submit(who=actor_for(stranger), where=other_project)
-    path = url(f"/{theirs.pk if pk == 'theirs' else pk}{tail}")
-    client = api(engineer)
-    answer = client.post(path) if tail in ("/cancel", "/retry", "/priority") else client.get(path)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    client, wrong = api(engineer), {}
+    for pk in (theirs.pk, "0", "99999999999999999999999"):
+        for tail in ("", "/cancel", "/retry", "/priority", "/wait", "/log", "/log.txt", "/events"):
+            call = client.post if tail in ("/cancel", "/retry", "/priority") else client.get
+            answer = call(url(f"/{pk}{tail}"))
+            if (answer.status_code, answer.json()["error"]["code"]) != (404, "not_found"):
+                wrong[pk, tail] = answer.status_code
+    assert wrong == {}
 
 
 def test_unknown_address_below_api_is_json(client):

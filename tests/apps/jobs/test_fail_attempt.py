@@ -1,10 +1,11 @@
 import copy
+from itertools import pairwise
 
 import pytest
 
 from apps.errors import Refused, StaleState
 from apps.jobs import services
-from apps.jobs.models import Job
+from apps.jobs.models import Job, JobParent
 from apps.jobs.states import JobState
 
 pytestmark = pytest.mark.django_db
@@ -49,13 +50,17 @@ def test_children_fail_to_the_last_generation(submit, child_of, claim, fail):
         assert (job.state, job.error["code"]) == (JobState.FAILED, "parent_failed")
 
 
-def test_a_pipeline_of_any_length_ends(submit, claim, fail):
-    last = submit()
-    for _ in range(500):
-        last = submit(after=[last.pk])
+def test_a_failure_reaches_the_end_of_a_long_chain(submit, claim, fail):
+    """More generations than a recursion would have frames for: each takes several."""
+    first = submit()
+    facts = {"project": first.project, "kind": "noop", "spec": first.spec, "queue": "cpu", "state": JobState.WAITING}
+    facts |= {"time_limit_seconds": 60, "grant": first.grant, "requester": first.requester}
+    chain = [first, *Job.objects.bulk_create(Job(**facts) for _ in range(220))]
+    JobParent.objects.bulk_create(JobParent(parent=one, child=other) for one, other in pairwise(chain))
     fail(claim())
-    last.refresh_from_db()
-    assert last.error["code"] == "parent_failed"
+    chain[-1].refresh_from_db()
+    assert chain[-1].error["code"] == "parent_failed"
+    assert not Job.objects.exclude(state=JobState.FAILED).exists()
 
 
 def test_children_of_a_job_that_is_tried_again_wait(submit, child_of, claim, fail):
