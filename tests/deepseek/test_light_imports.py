@@ -1,5 +1,6 @@
 """Specs are read by the web process: importing them must load nothing heavy."""
 
+import json
 import subprocess
 import sys
 
@@ -7,44 +8,53 @@ import pytest
 
 HEAVY = {"numpy", "pandas", "pandera", "pyarrow", "torch", "tvm", "django", "celery", "redis"}
 HEAVY |= {"lxml", "scrapy", "selenium", "twisted"}
-PROBE = "import {}, sys; print(*(name for name in sys.modules if '.' not in name))"
+PROBE = """
+import importlib, json, sys
+loaded = {}
+for module in sys.argv[1:]:
+    before = set(sys.modules)
+    importlib.import_module(module)
+    loaded[module] = sorted(name for name in set(sys.modules) - before if "." not in name)
+print(json.dumps(loaded))
+"""
+LIGHT = [
+    "deepseek.clean",
+    "deepseek.clean.drift_spec",
+    "deepseek.clean.expectations_spec",
+    "deepseek.clean.plan",
+    "deepseek.clean.spec",
+    "deepseek.collect.run",
+    "deepseek.collect.spec",
+    "deepseek.cli",
+    "deepseek.code",
+    "deepseek.evaluate.document",
+    "deepseek.evaluate.spec",
+    "deepseek.flags",
+    "deepseek.job",
+    "deepseek.models.folder",
+    "deepseek.noop.run",
+    "deepseek.profile.spec",
+    "deepseek.train",
+    "deepseek.train.plan",
+    "deepseek.train.spec",
+]
 
 
-def loaded(module):
-    words = [sys.executable, "-c", PROBE.format(module)]
-    return set(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
+def import_in_turn(*modules):
+    """Import the modules in a fresh process, one after the other: what each loads that none before it did."""
+    words = [sys.executable, "-c", PROBE, *modules]
+    loaded = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+    return {module: set(names) for module, names in loaded.items()}
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "deepseek.clean",
-        "deepseek.clean.drift_spec",
-        "deepseek.clean.expectations_spec",
-        "deepseek.clean.plan",
-        "deepseek.clean.spec",
-        "deepseek.collect.run",
-        "deepseek.collect.spec",
-        "deepseek.cli",
-        "deepseek.code",
-        "deepseek.evaluate.document",
-        "deepseek.evaluate.spec",
-        "deepseek.flags",
-        "deepseek.job",
-        "deepseek.models.folder",
-        "deepseek.noop.run",
-        "deepseek.profile.spec",
-        "deepseek.train",
-        "deepseek.train.plan",
-        "deepseek.train.spec",
-    ],
-)
-def test_nothing_heavy_is_loaded(module):
-    assert not loaded(module) & HEAVY
+def test_nothing_heavy_is_loaded():
+    loaded = import_in_turn(*LIGHT)
+    assert list(loaded) == LIGHT
+    assert {module: names & HEAVY for module, names in loaded.items() if names & HEAVY} == {}
 
 
 def test_the_engine_loads_no_web_framework():
-    modules = loaded("deepseek.clean.run")
+    modules = import_in_turn("deepseek.clean.run")["deepseek.clean.run"]
     assert {"numpy", "pyarrow"} <= modules
     assert not modules & {"django", "celery", "redis", "rest_framework"}
 

@@ -29,6 +29,7 @@ def test_robots_txt_that_leads_away_opens_nothing(site, canary, collect):
     assert len(collect()[0]) == 1
 
 
+@pytest.mark.e2e  # a browser
 @pytest.mark.skipif(not HAS_BROWSER, reason=NO_BROWSER)
 def test_a_page_of_scripts_is_rendered_and_reaches_no_foreign_host(site, canary, collect):
     far = canary.base
@@ -48,6 +49,7 @@ def test_a_page_of_scripts_is_rendered_and_reaches_no_foreign_host(site, canary,
     assert {row["what"] for row in told["refused"]} == {f"127.0.0.2:{canary.port}"}
 
 
+@pytest.mark.e2e  # a browser
 @pytest.mark.skipif(not HAS_BROWSER, reason=NO_BROWSER)
 def test_a_page_of_scripts_that_leads_away_is_refused(site, canary, collect):
     site.page("/", LI.format("/s", "A"))

@@ -25,13 +25,17 @@ def table(tmp_path):
     return write
 
 
-@pytest.fixture
-def flowers(table):
+def draw_flowers():
     """Two classes that two columns tell apart, in 120 rows."""
     draw = np.random.default_rng(0)
     x = draw.normal(size=(120, 2))
     kind = np.where(x[:, 0] + 0.5 * x[:, 1] > 0, "rose", "daisy")
-    return table("flowers", length=x[:, 0], width=100 + 5 * x[:, 1], kind=kind.tolist())
+    return {"length": x[:, 0], "width": 100 + 5 * x[:, 1], "kind": kind.tolist()}
+
+
+@pytest.fixture
+def flowers(table):
+    return table("flowers", **draw_flowers())
 
 
 @pytest.fixture
@@ -45,9 +49,9 @@ def waves(table):
 def train(tmp_path):
     """Train quickly: `train(path, task=..., target=..., out="out")`."""
 
-    def call(path, out="out", report=None, inputs=None, **fields):
-        spec = TrainSpec(**(QUICK | fields))
-        given = {"table": path} | (inputs or {})
-        return run(spec, inputs=given, out=tmp_path / out, report=report or Silent())
+    return lambda path, out="out", *words, **fields: train_to(tmp_path / out, path, *words, **fields)
 
-    return call
+
+def train_to(out, path, report=None, inputs=None, **fields):
+    spec = TrainSpec(**(QUICK | fields))
+    return run(spec, inputs={"table": path} | (inputs or {}), out=out, report=report or Silent())

@@ -1,9 +1,12 @@
 """A training that is stopped anywhere and goes on from its checkpoint ends as one that never stopped, bit for bit."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from deepseek.job import Silent, checkpoint_path
 from deepseek.train.device import Place
+from tests.deepseek.train.conftest import draw_flowers, train_to
 
 SPEC = {
     "task": "classification",
@@ -41,8 +44,24 @@ class Stops(Silent):
             raise Stopped
 
 
+class Uninterrupted:
+    """The training of SPEC that nothing stops: its folder, its result and its report."""
+
+    def __init__(self, folder):
+        pq.write_table(pa.table(draw_flowers()), folder / "flowers")
+        self.out, self.report = folder / "out", Stops()
+        self.result = train_to(self.out, folder / "flowers", self.report, **SPEC)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return Uninterrupted(tmp_path_factory.mktemp("whole"))
+
+
 @pytest.fixture
 def same(tmp_path):
+    """same(one, two): check that two folders, or folders of these names, hold equal files."""
+
     def check(one, two):
         for name in FILES:
             assert (tmp_path / one / name).read_bytes() == (tmp_path / two / name).read_bytes(), name
@@ -53,18 +72,16 @@ def same(tmp_path):
 # 84 rows: 11 steps in each of two epochs, then 6 and 6, then 3 and 3. Step 5 is inside the first epoch, 10 its last but
 # one, 15 and 20 inside the second with a checkpoint that holds best weights of the first; 25 is in the third.
 @pytest.mark.parametrize(("at", "later"), [(5, 0), (5, 4), (10, 0), (10, 1), (15, 3), (20, 0), (25, 2)])
-def test_going_on_is_bit_exact(train, flowers, tmp_path, same, at, later):
-    whole = Stops()
-    result = train(flowers, "whole", **SPEC, report=whole)
+def test_going_on_is_bit_exact(train, flowers, tmp_path, whole, same, at, later):
     with pytest.raises(Stopped):
         train(flowers, "out", **SPEC, report=Stops(at, later))
     assert not (tmp_path / "out").exists()
     assert checkpoint_path(tmp_path / "out").exists()
     report = Stops()
-    assert train(flowers, "out", **SPEC, report=report) == result
-    same("whole", "out")
+    assert train(flowers, "out", **SPEC, report=report) == whole.result
+    same(whole.out, "out")
     assert ("info", f"goes on from the checkpoint of step {at}") in report.lines
-    assert report.points == [point for point in whole.points if point[1] > at]
+    assert report.points == [point for point in whole.report.points if point[1] > at]
     assert not checkpoint_path(tmp_path / "out").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -97,32 +114,29 @@ def test_a_checkpoint_of_another_device_is_gone_on_from_with_a_warning(train, fl
     assert any("not bit for bit" in line for level, line in report.lines if level == "warning")
 
 
-def test_every_checkpoint_in_a_row(train, flowers, same):
+def test_every_checkpoint_in_a_row(train, flowers, whole, same):
     """Killed at each of its checkpoints, over and over."""
-    train(flowers, "whole", **SPEC)
     for at in (5, 10, 15, 20, 25):
         with pytest.raises(Stopped):
             train(flowers, "out", **SPEC, report=Stops(at))
     train(flowers, "out", **SPEC)
-    same("whole", "out")
+    same(whole.out, "out")
 
 
-def test_the_slot_is_gone_on_from_in_another_folder(train, flowers, tmp_path, same):
-    train(flowers, "whole", **SPEC)
+def test_the_slot_is_gone_on_from_in_another_folder(train, flowers, tmp_path, whole, same):
     with pytest.raises(Stopped):
         train(flowers, "first", **SPEC, report=Stops(10))
     moved = checkpoint_path(tmp_path / "first").rename(tmp_path / "000")
     report = Stops()
     train(flowers, "second", **SPEC, report=report, inputs={"checkpoint": moved})
-    same("whole", "second")
+    same(whole.out, "second")
     assert report.steps[0] == 15
     assert moved.exists()  # an input is never touched
 
 
 @pytest.mark.parametrize("as_input", [True, False])
 @pytest.mark.parametrize("harm", ["spec", "table", "cut", "flipped", "empty", "pickle"])
-def test_a_checkpoint_that_does_not_belong_is_left(train, flowers, waves, tmp_path, same, as_input, harm):
-    train(flowers, "whole", **SPEC)
+def test_a_checkpoint_that_does_not_belong_is_left(train, flowers, waves, tmp_path, whole, same, as_input, harm):
     other = {"spec": SPEC | {"seed": 1}, "table": SPEC | {"task": "forecast", "target": "height"}}.get(harm, SPEC)
     with pytest.raises(Stopped):
         train(waves if harm == "table" else flowers, "out", **other, report=Stops(10))
@@ -133,7 +147,7 @@ def test_a_checkpoint_that_does_not_belong_is_left(train, flowers, waves, tmp_pa
     inputs = {"checkpoint": path.rename(tmp_path / "000")} if as_input else {}
     report = Stops()
     train(flowers, "out", **SPEC, report=report, inputs=inputs)
-    same("whole", "out")
+    same(whole.out, "out")
     (told,) = [line for line in report.lines if "is not used" in line[1]]
     assert told[0] == "warning"
 
