@@ -9,7 +9,7 @@ from apps.experiments.services import jobs
 from apps.experiments.states import RunState
 from apps.jobs.models import Job
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

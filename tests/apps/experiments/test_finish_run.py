@@ -9,7 +9,7 @@ from apps.experiments import services
 from apps.experiments.states import RunState
 from apps.lineage.models import Edge
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def test_the_closing_record_names_the_digests(start, log, finish):

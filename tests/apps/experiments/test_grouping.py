@@ -11,7 +11,7 @@ from apps.experiments import grouping
 from apps.experiments.grouping import group_runs
 from apps.experiments.models import Run, RunTag
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

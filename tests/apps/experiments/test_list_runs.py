@@ -7,6 +7,7 @@ import io
 
 import pytest
 
+pytestmark = pytest.mark.services
 LIST = "/p/demo/runs"
 
 
@@ -67,15 +68,13 @@ def test_a_file_ordered_by_a_metric_leaves_out_what_has_none(table, two, start):
     assert [row[0] for row in table("sort=metrics.train_loss")[1:]] == ["second", "first"]
 
 
-@pytest.mark.parametrize("sort", ["run", "-run", "status", "-status", "kind", "by", "-by", "started", "-started"])
-def test_every_order_turns_pages(read, two, sort):
-    first = read(f"?sort={sort}&limit=1")
-    cursor = first.split('rel="next" href="')[1].split("cursor=")[1].split('"')[0].split("&amp;")[0]
-    second = read(f"?sort={sort}&limit=1&cursor={cursor}")
-    assert sorted(name for text in (first, second) for name in ("first", "second") if f">{name}<" in text) == [
-        "first",
-        "second",
-    ]
+def test_every_order_turns_pages(read, two):
+    for sort in ("run", "-run", "status", "-status", "kind", "by", "-by", "started", "-started"):
+        first = read(f"?sort={sort}&limit=1")
+        cursor = first.split('rel="next" href="')[1].split("cursor=")[1].split('"')[0].split("&amp;")[0]
+        second = read(f"?sort={sort}&limit=1&cursor={cursor}")
+        names = sorted(name for text in (first, second) for name in ("first", "second") if f">{name}<" in text)
+        assert names == ["first", "second"], sort
 
 
 def test_days_and_people_narrow_the_list(table, two):

@@ -10,7 +10,7 @@ from apps.experiments import services
 from apps.experiments.models import Metric, MetricPoint
 from apps.experiments.services import jobs
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def values(metric):

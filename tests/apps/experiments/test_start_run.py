@@ -8,7 +8,7 @@ from apps.experiments.models import Experiment, Run
 from apps.experiments.services import jobs
 from apps.experiments.states import RunState
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def test_one_run_with_its_params_in_the_default_experiment(start, job):

@@ -11,6 +11,8 @@ from apps.experiments import thinning
 from apps.experiments.models import MetricBucket
 from apps.experiments.thinning import BASE, FAN, Bucket
 
+pytestmark = pytest.mark.services
+
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 
 

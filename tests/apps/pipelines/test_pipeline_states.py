@@ -11,10 +11,11 @@ from django.test.utils import CaptureQueriesContext
 from apps.jobs.models import Job
 from apps.jobs.reasons import PARENT_FAILED
 from apps.pipelines import reads
+from apps.pipelines.models import Pipeline
 from apps.pipelines.states import PipelineState
 from tests.apps.pipelines.conftest import step
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 FOLLOWED = {"code": PARENT_FAILED, "message": "A parent has failed."}
 BROKE = {"code": "broke", "message": "It broke."}
 
@@ -33,31 +34,30 @@ def with_jobs(start):
     return make
 
 
-@pytest.mark.parametrize(
-    ("jobs", "state"),
-    [
-        ([("succeeded", None), ("waiting", None)], "running"),
-        ([("failed", BROKE), ("queued", None)], "running"),
-        ([("cancelled", None), ("running", None)], "running"),
-        ([("succeeded", None), ("succeeded", None)], "succeeded"),
-        ([("succeeded", None), ("failed", BROKE), ("failed", FOLLOWED)], "failed"),
-        ([("failed", BROKE), ("cancelled", None)], "failed"),
-        ([("cancelled", None), ("failed", FOLLOWED)], "cancelled"),
-        ([("succeeded", None), ("cancelled", None)], "cancelled"),
-        ([("succeeded", None), ("failed", FOLLOWED)], "failed"),  # of a job of another pipeline
-        ([("failed", None)], "failed"),
-    ],
-)
-def test_the_state(with_jobs, viewer, actor_for, project, jobs, state):
-    pipeline = with_jobs(*jobs)
-    summary = reads.summaries([pipeline.pk])[pipeline.pk]
-    assert summary.state == state
-    assert reads.whole(pipeline).summary == summary  # counted here and counted in the database
-    listed = {
-        each: list(reads.list_pipelines(actor_for(viewer), project, state=each)) == [pipeline]
-        for each in PipelineState.values
-    }
-    assert listed == {each: each == state for each in PipelineState.values}
+STATES = [
+    ([("succeeded", None), ("waiting", None)], "running"),
+    ([("failed", BROKE), ("queued", None)], "running"),
+    ([("cancelled", None), ("running", None)], "running"),
+    ([("succeeded", None), ("succeeded", None)], "succeeded"),
+    ([("succeeded", None), ("failed", BROKE), ("failed", FOLLOWED)], "failed"),
+    ([("failed", BROKE), ("cancelled", None)], "failed"),
+    ([("cancelled", None), ("failed", FOLLOWED)], "cancelled"),
+    ([("succeeded", None), ("cancelled", None)], "cancelled"),
+    ([("succeeded", None), ("failed", FOLLOWED)], "failed"),  # of a job of another pipeline
+    ([("failed", None)], "failed"),
+]
+
+
+def test_the_state_follows_from_the_jobs_and_filters_the_list(with_jobs, viewer, actor_for, project):
+    expected = {with_jobs(*jobs).pk: state for jobs, state in STATES}
+    summaries = reads.summaries(list(expected))
+    assert {pk: summaries[pk].state for pk in expected} == expected
+    for pipeline in Pipeline.objects.all():
+        assert reads.whole(pipeline).summary == summaries[pipeline.pk]  # counted here and counted in the database
+    actor = actor_for(viewer)
+    for state in PipelineState.values:
+        listed = {pipeline.pk for pipeline in reads.list_pipelines(actor, project, state=state)}
+        assert listed == {pk for pk, each in expected.items() if each == state}, state
 
 
 def test_it_took_from_the_first_claim_to_the_last_end(start, work):

@@ -11,7 +11,7 @@ from apps.pipelines.models import PipelineStep
 from apps.pipelines.streams import mark_of
 from tests.apps.pipelines.conftest import step
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture(autouse=True)

@@ -72,20 +72,17 @@ def test_a_step_that_is_not_needed_may_have_failed(start, work, again, claim, fa
     assert states(again(pipeline, "c")) == {"c": "queued"}
 
 
-@pytest.mark.parametrize(
-    ("name", "changes", "field", "code"),
-    [
+def test_an_invalid_rerun_names_its_field(done, again):
+    for name, changes, field, code in (
         ("z", {}, "/from", "step_unknown"),
         ("b", {"z": {}}, "/changes/z", "step_unknown"),
         ("b", {"a": {"steps": 2}}, "/changes/a", "step_unknown"),
         ("b", {"d": {"steps": 0}}, "/changes/d/steps", "spec_greater_than_equal"),
         ("b", {"b": {"colour": 1}}, "/changes/b/colour", "spec_extra_forbidden"),
-    ],
-)
-def test_names_what_is_wrong(done, again, name, changes, field, code):
-    with pytest.raises(Invalid) as caught:
-        again(done, name, changes=changes)
-    assert (caught.value.field, caught.value.code) == (field, code)
+    ):
+        with pytest.raises(Invalid) as caught:
+            again(done, name, changes=changes)
+        assert (caught.value.field, caught.value.code) == (field, code)
     assert Job.objects.count() == 4
 
 
@@ -95,7 +92,8 @@ def test_the_same_key_runs_it_again_once(done, again):
         again(done, "d", idempotency_key="k")
 
 
-@pytest.mark.parametrize(("who", "error"), [("viewer", Refused), ("approver", Refused), ("stranger", NotFound)])
-def test_takes_an_engineer_of_the_project(request, actor_for, done, again, who, error):
-    with pytest.raises(error):
-        again(done, "b", who=actor_for(request.getfixturevalue(who)))
+def test_a_rerun_requires_an_engineer_of_the_project(actor_for, done, again, viewer, approver, stranger):
+    for user, error in ((viewer, Refused), (approver, Refused), (stranger, NotFound)):
+        with pytest.raises(error):
+            again(done, "b", who=actor_for(user))
+    assert Pipeline.objects.count() == 1

@@ -14,7 +14,7 @@ from apps.pipelines.asked import PipelineAsked, StepBody
 from apps.pipelines.models import Pipeline
 from tests.apps.pipelines.conftest import CHAIN, DIAMOND, step
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def faults(start, *steps, **more) -> dict[str, str]:

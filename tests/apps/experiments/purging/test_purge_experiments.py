@@ -14,7 +14,7 @@ from apps.experiments.models import (
 )
 from apps.holds.services import place_hold
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def test_a_deleted_experiment_goes_once_it_is_empty(deleted, purge, experiment):

@@ -19,7 +19,7 @@ from apps.experiments.models import (
 from apps.holds.services import place_hold
 from apps.registry.models import Model, ModelVersion
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

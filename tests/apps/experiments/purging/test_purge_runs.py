@@ -31,7 +31,7 @@ from apps.experiments.series import Point
 from apps.experiments.services import folding
 from apps.holds.services import place_hold
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 MONTH = timedelta(days=30)
 
 

@@ -27,7 +27,7 @@ from apps.lineage.models import Edge
 from apps.registry import citations
 from apps.registry.models import Model, ModelVersion
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

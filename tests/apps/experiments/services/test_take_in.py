@@ -18,6 +18,8 @@ from apps.experiments.models import Experiment, Metric, MetricBatch, MetricPoint
 from apps.experiments.reads import Asked, list_by_metric, list_runs
 from apps.experiments.services import Sent, folding
 
+pytestmark = pytest.mark.services
+
 DISPATCHER = plane_actor(PlaneRole.DISPATCHER)
 
 
