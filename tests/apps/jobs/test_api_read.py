@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from apps.jobs.models import Job
 from apps.jobs.submission import InputSpec
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def queries(client, path):

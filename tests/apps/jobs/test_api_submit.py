@@ -54,9 +54,9 @@ def test_a_train_job_with_a_gpu_queues_where_gpus_are(api, engineer, url, artifa
     assert made["wait"]["summary"] == "It needs a GPU, and no node that serves the queue gpu is online."
 
 
-@pytest.mark.parametrize(
-    ("body", "fields"),
-    [
+def test_422_names_every_field_at_once(api, engineer, url):
+    client, wrong = api(engineer), []
+    for body, fields in (
         ({}, {"/kind"}),
         ({"kind": 1}, {"/kind"}),
         ({"kind": "nop"}, {"/kind"}),
@@ -71,14 +71,13 @@ def test_a_train_job_with_a_gpu_queues_where_gpus_are(api, engineer, url, artifa
         ({"kind": "clean", "spec": {"window_size": 0, "x": 1}}, {"/spec/window_size", "/spec/x", "/inputs/table"}),
         ({"kind": "clean", "spec": {"fill": 1}, "priority": "9", "y": 0}, {"/priority", "/y", "/spec/fill"}),
         ([], {None}),
-    ],
-)
-def test_422_names_every_field_at_once(api, engineer, url, body, fields):
-    answer = api(engineer).post(url(), body, format="json")
-    assert answer.status_code == 422
-    error = answer.json()["error"]
-    assert {each["field"] or None for each in error["errors"]} == fields
-    assert error["field"] == error["errors"][0]["field"]
+    ):
+        answer = client.post(url(), body, format="json")
+        error = answer.json()["error"]
+        found = answer.status_code, {each["field"] or None for each in error["errors"]}
+        if found != (422, fields) or error["field"] != error["errors"][0]["field"]:
+            wrong.append((body, found))
+    assert wrong == []
     assert not Job.objects.exists()
 
 
@@ -96,10 +95,9 @@ def test_a_body_over_the_limit_is_413(api, engineer, url, settings):
     assert api(engineer).generic("POST", url(), text, content_type="application/json").status_code == 413
 
 
-@pytest.mark.parametrize(("who", "status"), [("viewer", 403), ("approver", 403), ("stranger", 404)])
-def test_who_may_not(request, api, url, who, status):
-    answer = api(request.getfixturevalue(who)).post(url(), {"kind": "wrong"}, format="json")
-    assert answer.status_code == status
+def test_submitting_requires_an_engineer(api, url, viewer, approver, stranger):
+    for user, status in ((viewer, 403), (approver, 403), (stranger, 404)):
+        assert api(user).post(url(), {"kind": "wrong"}, format="json").status_code == status, user.username
 
 
 def test_a_token_without_the_scope_may_not(api, make_token, engineer, url):

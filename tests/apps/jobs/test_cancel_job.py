@@ -6,7 +6,7 @@ from apps.jobs import services
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_one_that_was_given_back_meanwhile_ends_at_once(running, cancel, worker_
 
 
 @pytest.mark.parametrize("how", ["released", "failed"])
-def test_the_wish_outlives_the_attempt(running, cancel, worker_actor, fail, how):
+def test_a_requested_cancel_ends_the_job_after_its_attempt(running, cancel, worker_actor, fail, how):
     cancel(Job.objects.get(pk=running.pk), reason="no")
     if how == "released":
         services.release_job(actor=worker_actor, job=running, reason="stop")
@@ -72,10 +72,10 @@ def test_one_that_has_ended_is_a_conflict(submit, cancel):
     assert caught.value.code == "already_ended"
 
 
-@pytest.mark.parametrize(("who", "error"), [("viewer", Refused), ("approver", Refused), ("stranger", NotFound)])
-def test_takes_an_engineer_of_the_project(request, submit, cancel, who, error):
+def test_cancel_requires_an_engineer_of_the_project(submit, cancel, viewer, approver, stranger):
     job = submit()
-    with pytest.raises(error):
-        cancel(job, who=request.getfixturevalue(who))
+    for user, error in ((viewer, Refused), (approver, Refused), (stranger, NotFound)):
+        with pytest.raises(error):
+            cancel(job, who=user)
     job.refresh_from_db()
     assert job.state == JobState.QUEUED

@@ -8,7 +8,7 @@ from apps.jobs.models import Job
 from apps.jobs.reads import explain_wait
 from apps.nodes.models import Node
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

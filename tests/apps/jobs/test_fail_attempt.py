@@ -8,7 +8,7 @@ from apps.jobs import services
 from apps.jobs.models import Job, JobParent
 from apps.jobs.states import JobState
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def test_a_final_fault_ends_the_job(running, fail):

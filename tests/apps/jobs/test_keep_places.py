@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.db.models.functions import Now
 
 from apps.errors import Refused
@@ -15,7 +16,7 @@ from apps.jobs.reads import explain_wait
 from apps.jobs.services import cancel_job, retry_job
 from apps.nodes.models import Node
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 SMALL, LARGE = Needs(cpus=1), Needs(cpus=4)
 GPU = {"name": "A100", "memory_bytes": 40 * 2**30}
 
@@ -77,10 +78,10 @@ def test_it_is_kept_once_and_said(starved, keep_places):
     assert event.payload["reason"] == "What becomes free on n1 is kept for it"
 
 
-@pytest.mark.parametrize(("waited", "kept"), [(60, 0), (899, 0), (1000, 1)])
-def test_only_for_one_that_has_waited_long(starved, age, keep_places, waited, kept):
-    age(starved[0], waited)
-    assert keep_places() == kept
+def test_only_a_job_that_has_waited_long_gets_a_place(starved, age, keep_places):
+    for waited, kept in ((60, 0), (899, 0), (1000, 1)):
+        age(starved[0], waited)
+        assert keep_places() == kept, waited
 
 
 def test_none_for_one_that_fits_already_or_never(submit, claim, node, age, keep_places):
@@ -128,13 +129,15 @@ def test_the_node_that_is_free_soonest(starved, submit, claim, add_node, keep_pl
     assert place_of(starved[0]) == "n2"
 
 
-@pytest.mark.parametrize("change", [{"held_at": Now()}, {"heartbeat_at": None}, {"cpus": 2}, {"queues": ["gpu"]}])
-def test_a_node_of_no_use_any_more_is_kept_for_nobody(starved, keep_places, change):
+def test_a_node_that_cannot_run_the_job_any_more_loses_the_place(starved, keep_places):
     large, _ = starved
     keep_places()
-    Node.objects.update(**change)
-    assert keep_places() == 0
-    assert place_of(large) is None
+    for change in ({"held_at": Now()}, {"heartbeat_at": None}, {"cpus": 2}, {"queues": ["gpu"]}):
+        with transaction.atomic():
+            Node.objects.update(**change)
+            assert (keep_places(), place_of(large)) == (0, None), change
+            transaction.set_rollback(True)
+    assert place_of(large) == "n1"
 
 
 def test_one_place_for_a_queue_and_one_job_for_a_node(starved, submit, claim, add_node, age, keep_places):

@@ -13,6 +13,8 @@ from apps.audit.models import AuditRecord, Result
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture
 def rows(submit):
@@ -79,13 +81,11 @@ def test_days_narrow_the_list(table, rows):
     assert table("ended_after=today")[1:] == []
 
 
-@pytest.mark.parametrize("query", ["?sort=wages", "?columns=wages", "?made_after=soon", "?state=asleep", "?limit=x"])
-def test_nonsense_is_said_beside_the_filters(read, rows, query):
+def test_an_invalid_query_is_422_without_rows(read, rows):
     rows(1)
-    status, text = read(query)
-    assert status == 422
-    assert "note failed" in text
-    assert "<tbody>" not in text
+    for query in ("?sort=wages", "?columns=wages", "?made_after=soon", "?state=asleep", "?limit=x"):
+        status, text = read(query)
+        assert (status, "note failed" in text, "<tbody>" in text) == (422, True, False), query
 
 
 def test_an_order_by_an_end_leaves_out_what_has_none(read, rows):
@@ -142,29 +142,25 @@ def test_many_get_another_place_in_line(bulk, rows):
     assert "out_of_range" in text
 
 
-@pytest.mark.parametrize(
-    ("verb", "more", "field"),
-    [
+def test_an_invalid_bulk_action_names_its_field_and_changes_nothing(bulk, rows):
+    job = rows(1)[0]
+    for verb, more, field in (
         ("cancel", {}, "reason"),
         ("cancel", {"reason": "  "}, "reason"),
         ("priority", {"priority": "high"}, "priority"),
         ("priority", {}, "priority"),
         ("destroy", {}, "do"),
         ("", {}, "do"),
-    ],
-)
-def test_what_is_missing_is_named_and_nothing_is_done(bulk, rows, verb, more, field):
-    job = rows(1)[0]
-    answer = bulk(verb, [job.pk], **more)
-    assert answer.status_code == 422
-    assert f"<code>{field}</code>" in answer.content.decode()
-    assert Job.objects.get().state == JobState.QUEUED
+    ):
+        answer = bulk(verb, [job.pk], **more)
+        assert (answer.status_code, f"<code>{field}</code>" in answer.content.decode()) == (422, True), (verb, more)
+    assert Job.objects.values_list("state", "priority").get() == (JobState.QUEUED, 0)
 
 
-@pytest.mark.parametrize("ids", [[], ["x"], [str(n) for n in range(1, 202)]])
-def test_rows_of_nonsense(bulk, rows, ids):
+def test_invalid_ids_are_422(bulk, rows):
     rows(1)
-    assert bulk("retry", ids).status_code == 422
+    for ids in ([], ["x"], [str(n) for n in range(1, 202)]):
+        assert bulk("retry", ids).status_code == 422
 
 
 def test_whoever_may_not_is_refused_once(web, viewer, rows):

@@ -4,7 +4,7 @@ from apps.audit.models import AuditRecord
 from apps.errors import Conflict, NotFound, Refused
 from apps.jobs import services
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def test_a_started_job_is_past_it(running, prioritise):
     assert not AuditRecord.objects.filter(action="job.prioritise").exists()
 
 
-@pytest.mark.parametrize(("who", "error"), [("viewer", Refused), ("stranger", NotFound)])
-def test_takes_an_engineer_of_the_project(request, submit, prioritise, who, error):
+def test_prioritise_requires_an_engineer_of_the_project(submit, prioritise, viewer, stranger):
     job = submit()
-    with pytest.raises(error):
-        prioritise(job, 1, who=request.getfixturevalue(who))
+    for user, error in ((viewer, Refused), (stranger, NotFound)):
+        with pytest.raises(error):
+            prioritise(job, 1, who=user)
     job.refresh_from_db()
     assert job.priority == 0

@@ -12,7 +12,7 @@ from apps.jobs.models import Job, QueueSample
 from apps.nodes import samples
 from apps.nodes.models import Node
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

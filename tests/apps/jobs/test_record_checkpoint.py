@@ -12,7 +12,7 @@ from apps.jobs import services
 from apps.jobs.checkpoints import area_of, get_checkpoint
 from apps.jobs.models import Job, JobCheckpoint
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 OLD, NEW = sha256_hex(b"old"), sha256_hex(b"new")
 
 

@@ -9,7 +9,7 @@ from apps.jobs import services
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

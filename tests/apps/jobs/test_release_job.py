@@ -6,7 +6,7 @@ from apps.errors import Refused, StaleState
 from apps.jobs import services
 from apps.jobs.states import JobState
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def test_gives_the_attempt_back(running, worker_actor, claim):

@@ -8,7 +8,7 @@ from apps.errors import Refused
 from apps.jobs import services
 from apps.jobs.models import Job
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from apps.errors import Refused, StaleState
 from apps.jobs import services
 from apps.jobs.models import Job, JobEvent
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 EVENTS = [("progress", {"done": 1}), ("metric", {"points": []})]
 
 

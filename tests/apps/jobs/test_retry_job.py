@@ -5,7 +5,7 @@ from apps.jobs import services
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture
@@ -91,11 +91,11 @@ def test_only_what_has_failed_is_retried(submit, claim, succeed, retry, state):
     assert caught.value.code == "not_retryable"
 
 
-@pytest.mark.parametrize(("who", "error"), [("viewer", Refused), ("stranger", NotFound)])
-def test_takes_an_engineer_of_the_project(request, submit, claim, fail, retry, who, error):
+def test_retry_requires_an_engineer_of_the_project(submit, claim, fail, retry, viewer, stranger):
     submit()
     job = fail(claim())
-    with pytest.raises(error):
-        retry(job, who=request.getfixturevalue(who))
+    for user, error in ((viewer, Refused), (stranger, NotFound)):
+        with pytest.raises(error):
+            retry(job, who=user)
     job.refresh_from_db()
     assert job.state == JobState.FAILED

@@ -10,7 +10,7 @@ from django.db import connection
 from apps.jobs import services, streams
 from apps.jobs.models import Job
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture(autouse=True)

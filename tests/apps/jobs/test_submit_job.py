@@ -13,7 +13,7 @@ from apps.jobs.models import Job, JobEvent
 from apps.jobs.states import JobState
 from apps.jobs.submission import InputSpec, Submission
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def test_queues_rings_records_and_tells(submit, rung, django_capture_on_commit_callbacks):
@@ -29,10 +29,10 @@ def test_writes_the_defaults_into_the_spec(submit):
     assert '"steps":1' in submit(spec={"seconds": 0.5}).spec
 
 
-@pytest.mark.parametrize(("who", "error"), [("viewer", Refused), ("approver", Refused), ("stranger", NotFound)])
-def test_takes_an_engineer_of_the_project(request, actor_for, submit, who, error):
-    with pytest.raises(error):
-        submit(who=actor_for(request.getfixturevalue(who)))
+def test_submit_requires_an_engineer_of_the_project(actor_for, submit, viewer, approver, stranger):
+    for user, error in ((viewer, Refused), (approver, Refused), (stranger, NotFound)):
+        with pytest.raises(error):
+            submit(who=actor_for(user))
     assert not Job.objects.exists()
 
 

@@ -8,7 +8,7 @@ from apps.jobs import services
 from apps.jobs.models import JobOutput
 from apps.jobs.states import JobState
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def test_promotes_outputs_and_records_their_digests(running, succeed):

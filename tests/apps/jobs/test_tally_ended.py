@@ -13,7 +13,7 @@ from apps.jobs import tally
 from apps.jobs.models import Job, JobTally
 from apps.jobs.services import cancel_job
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from apps.errors import Refused
 from apps.nodes.models import ONLINE_SECONDS, Node
 from apps.nodes.services import heartbeat, hold_node
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def status():

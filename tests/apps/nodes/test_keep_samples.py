@@ -12,7 +12,7 @@ from apps.nodes import samples
 from apps.nodes.models import Node, NodeSample
 from apps.nodes.services import keep_samples
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 NOW = samples.datetime.fromtimestamp(1_800_000_000, samples.UTC)  # a whole five minutes
 
 

@@ -10,7 +10,7 @@ from apps.nodes import samples
 from apps.nodes.models import NodeSample
 from apps.nodes.services import record_sample
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 GB = 10**9
 LOAD = {
     "cpu_share": 0.5,

@@ -5,7 +5,7 @@ from apps.errors import Invalid, Refused
 from apps.nodes.models import Node
 from apps.nodes.services import hold_node, register_node
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def records():

@@ -10,7 +10,7 @@ from apps.errors import Invalid
 from apps.nodes import samples
 from apps.nodes.models import NodeSample
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

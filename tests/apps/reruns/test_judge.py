@@ -18,7 +18,7 @@ from apps.reruns.services import judge_ended, take_up
 from apps.reruns.states import RerunState, Verdict
 from apps.reruns.tolerance import Tolerance
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 WEIGHTS = {"model/model.safetensors": b"weights"}
 
 

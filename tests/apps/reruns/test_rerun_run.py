@@ -18,7 +18,7 @@ from apps.reruns.services import rerun_run
 from apps.reruns.states import RerunState
 from apps.reruns.tolerance import Tolerance
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def test_the_job_is_the_recorded_one(ask, original, add_job, held):

@@ -82,20 +82,17 @@ def test_the_same_key_answers_with_the_first(call, original):
     assert (first[0], again[0], again[1]["id"]) == (201, 200, first[1]["id"])
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
+def test_an_invalid_body_names_its_field(call, original):
+    for body, field in (
         ({"tolerance": {"relative": 2}}, "/tolerance/relative"),
         ({"tolerance": {"absolute": -1}}, "/tolerance/absolute"),
         ({"tolerance": {"relative": "much"}}, "/tolerance/relative"),
         ({"spec": {"seed": 1}}, "/spec"),  # nothing of a rerun can be changed
         ({"priority": 1000}, "/priority"),
         ([], ""),
-    ],
-)
-def test_nonsense_is_refused(call, original, body, field):
-    status, error = call("post", f"/runs/{original.pk}/rerun", body)
-    assert (status, error["error"]["field"] or "") == (422, field)
+    ):
+        status, error = call("post", f"/runs/{original.pk}/rerun", body)
+        assert (status, error["error"]["field"] or "") == (422, field), body
     assert not Rerun.objects.exists()
 
 
@@ -107,19 +104,16 @@ def test_any_two_runs(call, original, end, add_job):
     assert (loose["tolerance"]["relative"], loose["metrics"]["within_tolerance"]) == (1.0, 1)
 
 
-@pytest.mark.parametrize(
-    ("query", "status", "field"),
-    [
+def test_a_verdict_of_an_invalid_query_names_its_parameter(call, original):
+    for query, status, field in (
         ("", 422, "against"),
         ("?against=" + "0" * 32, 404, "id"),
         ("?against=nonsense", 404, "id"),
-        ("?against={run}", 422, "against"),
-        ("?against={run}&relative=x", 422, "/tolerance/relative"),
-    ],
-)
-def test_a_verdict_on_nonsense(call, original, query, status, field):
-    answer = call("get", f"/runs/{original.pk}/verdict{query.format(run=original.pk)}")
-    assert (answer[0], answer[1]["error"]["field"]) == (status, field)
+        (f"?against={original.pk}", 422, "against"),
+        (f"?against={original.pk}&relative=x", 422, "/tolerance/relative"),
+    ):
+        answer = call("get", f"/runs/{original.pk}/verdict{query}")
+        assert (answer[0], answer[1]["error"]["field"]) == (status, field), query
 
 
 def test_infinities_are_words(call, end, add_job):
