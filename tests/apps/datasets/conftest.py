@@ -4,11 +4,26 @@ import pytest
 
 from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.store import store
+from apps.datasets import bounded
 from apps.datasets.manifest import PARQUET
 from apps.datasets.services import add_version, create_dataset
 from apps.jobs.models import Job, JobInput
+from tests.apps.datasets import inline_engine as engine
 
 CSV = b"day,close\n2026-01-02,57.3\n2026-01-03,\n2026-01-04,58.1\n"
+ASK_CHILD = bounded.ask
+
+
+@pytest.fixture
+def inline_engine(monkeypatch):
+    """Ask the engine in this process."""
+    monkeypatch.setattr(bounded, "ask", engine.ask)
+
+
+@pytest.fixture
+def engine_child(inline_engine, monkeypatch):
+    """Ask the engine in a bounded child, where the module asks it in this process."""
+    monkeypatch.setattr(bounded, "ask", ASK_CHILD)
 
 
 @pytest.fixture

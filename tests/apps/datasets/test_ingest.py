@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 
 import pytest
 from django.utils import timezone
 
+from apps.artifacts import intake, local
 from apps.artifacts.intake import Intake
 from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.store import store
@@ -23,13 +23,21 @@ from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
-LARGE = os.urandom(9 << 20)
-FILES = {"a/one.csv": b"x,y\n1,2\n", "a/two.txt": b"", "b.bin": LARGE, "资料/三.json": b"{}", "same.txt": b"x,y\n1,2\n"}
+BINARY = os.urandom(9 << 10)
+FILES = {
+    "a/one.csv": b"x,y\n1,2\n",
+    "a/two.txt": b"",
+    "b.bin": BINARY,
+    "资料/三.json": b"{}",
+    "same.txt": b"x,y\n1,2\n",
+}
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, settings):
-    """A store and an index of this test's own."""
+def home(tmp_path, settings, monkeypatch):
+    """A store and an index of this test's own; a file of 9 kB is a large one."""
+    for module in (intake, local):
+        monkeypatch.setattr(module, "SMALL", 8 << 10)
     settings.PLANE_HOME = tmp_path / "home"
     settings.ENV = settings.ENV.model_copy(update={"artifact_url": ""})
     return settings.PLANE_HOME
@@ -52,7 +60,7 @@ def take(operator, project, folder):
     )
 
 
-def test_what_the_dataset_expects_is_checked(actor_for, engineer, project, take):
+def test_expectations_are_checked(inline_engine, actor_for, engineer, project, take):
     actor = actor_for(engineer)
     dataset = create_dataset(actor=actor, project=project, name="photos")
     set_expectations(actor=actor, dataset=dataset, expectations=[{"kind": "range", "column": "y", "maximum": 1}])
@@ -65,19 +73,22 @@ def test_what_the_dataset_expects_is_checked(actor_for, engineer, project, take)
 
 
 @pytest.mark.parametrize("mode", ["copy", "link"])
-def test_a_folder_is_a_version(take, folder, mode):
+def test_folder_becomes_a_version(take, folder, mode):
+    files = FILES | {"b.bin": os.urandom(9 << 20)}  # too large for one thread to hash and write
+    (folder / "b.bin").write_bytes(files["b.bin"])
+    os.utime(folder / "b.bin", (1e9, 1e9))
     done = take(mode=mode)
     assert (done.version.number, done.is_new, done.files, done.read) == (1, True, 5, 5)
-    files = DatasetFile.objects.order_by("path").values_list("path", "artifact_id", "media_type")
-    assert [(path, digest) for path, digest, _ in files] == sorted((p, sha256_hex(d)) for p, d in FILES.items())
-    assert {path: kind for path, _, kind in files}["a/one.csv"] == "text/csv"
-    assert all(b"".join(store().open(sha256_hex(data))) == data for data in FILES.values())
+    rows = DatasetFile.objects.order_by("path").values_list("path", "artifact_id", "media_type")
+    assert [(path, digest) for path, digest, _ in rows] == sorted((p, sha256_hex(d)) for p, d in files.items())
+    assert {path: kind for path, _, kind in rows}["a/one.csv"] == "text/csv"
+    assert all(b"".join(store().open(sha256_hex(data))) == data for data in files.values())
     assert Holding.objects.count() == Artifact.objects.count() == 4
     assert AuditRecord.objects.filter(action="artifact.hold_many").count() == 1
     assert list((store().root / "staging").iterdir()) == []
 
 
-def test_a_version_with_a_table_is_measured_once(take, folder):
+def test_version_with_a_table_is_measured_once(take, folder):
     take()
     take()
     job = Job.objects.get()
@@ -87,14 +98,14 @@ def test_a_version_with_a_table_is_measured_once(take, folder):
     assert Job.objects.count() == 1
 
 
-def test_a_linked_file_is_the_object_and_read_only(take, folder):
+def test_linked_file_is_the_object_and_read_only(take, folder):
     done = take(mode="link")
     assert done.linked == 3  # the empty one is copied, the equal one is there already
-    assert os.path.samefile(folder / "b.bin", store().path_of(sha256_hex(LARGE)))
+    assert os.path.samefile(folder / "b.bin", store().path_of(sha256_hex(BINARY)))
     assert (folder / "b.bin").stat().st_mode & 0o222 == 0
 
 
-def test_the_same_again_is_the_same_and_reads_nothing(take):
+def test_unchanged_folder_is_not_read_again(take):
     first = take()
     again = take()
     assert (again.version.pk, again.is_new, again.read) == (first.version.pk, False, 0)
@@ -117,31 +128,31 @@ def test_a_file_changed_in_place_within_its_clock_is_read_again(take, folder):
     assert take().read == 1
 
 
-def test_what_the_store_lost_is_read_again(take):
+def test_lost_object_is_read_again(take):
     take()
-    store().path_of(sha256_hex(LARGE)).unlink()
+    store().path_of(sha256_hex(BINARY)).unlink()
     assert take().read == 1
-    assert store().verify(sha256_hex(LARGE))
+    assert store().verify(sha256_hex(BINARY))
 
 
-def test_what_a_scrub_found_damaged_is_read_again(take):
+def test_damaged_object_is_read_again(take):
     take()
-    Artifact.objects.filter(digest=sha256_hex(LARGE)).update(damaged_at=timezone.now())
+    Artifact.objects.filter(digest=sha256_hex(BINARY)).update(damaged_at=timezone.now())
     assert take().read == 1
-    assert Artifact.objects.get(digest=sha256_hex(LARGE)).damaged_at is None
+    assert Artifact.objects.get(digest=sha256_hex(BINARY)).damaged_at is None
 
 
-def test_what_the_newest_version_cites_is_not_touched_again_and_what_an_older_one_does_is(take, folder):
+def test_only_objects_of_older_versions_are_touched_again(take, folder):
     take()
     (folder / "b.bin").rename(folder.parent / "aside")
     take()
     Artifact.objects.update(touched_at=None)
     (folder.parent / "aside").rename(folder / "b.bin")
     take()
-    assert list(Artifact.objects.exclude(touched_at=None).values_list("digest", flat=True)) == [sha256_hex(LARGE)]
+    assert list(Artifact.objects.exclude(touched_at=None).values_list("digest", flat=True)) == [sha256_hex(BINARY)]
 
 
-def test_cycles_are_looked_for_again_afterwards(take, folder):
+def test_garbage_collector_is_enabled_afterwards(take, folder):
     take()
     with pytest.raises(Invalid):
         take(folder / "absent")
@@ -150,16 +161,14 @@ def test_cycles_are_looked_for_again_afterwards(take, folder):
 
 def test_one_file(take, folder):
     done = take(folder / "b.bin")
-    assert (done.files, done.version.size) == (1, len(LARGE))
+    assert (done.files, done.version.size) == (1, len(BINARY))
 
 
-def test_a_file_that_changes_while_it_is_read_is_named(take, folder, monkeypatch):
+def test_file_that_changes_while_it_is_read_is_a_conflict(take, folder, monkeypatch):
     def slow(source, target, **more):
         with (folder / "b.bin").open("ab") as file:
             file.write(b"more")
         return read_through(source, target, **more)
-
-    from apps.artifacts import intake
 
     read_through = intake.read_through
     monkeypatch.setattr(intake, "read_through", slow)
@@ -170,7 +179,7 @@ def test_a_file_that_changes_while_it_is_read_is_named(take, folder, monkeypatch
     assert list((store().root / "staging").iterdir()) == []
 
 
-def test_what_is_no_file_is_named(take, folder):
+def test_links_and_pipes_are_refused(take, folder):
     (folder / "a/link").symlink_to(folder / "b.bin")
     with pytest.raises(Invalid, match=r"a/link is a symbolic link") as caught:
         take()
@@ -181,7 +190,7 @@ def test_what_is_no_file_is_named(take, folder):
         take()
 
 
-def test_what_cannot_be_read_is_named(take, folder, monkeypatch):
+def test_unreadable_file_is_refused(take, folder, monkeypatch):
     def refuse(path, *args, **more):
         if str(path).endswith("one.csv"):
             raise PermissionError(13, "Permission denied")
@@ -194,7 +203,7 @@ def test_what_cannot_be_read_is_named(take, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["back\\slash", "e\u0301", "tab\t"])
-def test_a_name_that_differs_elsewhere_is_refused_before_anything_is_read(take, folder, name, monkeypatch):
+def test_unportable_name_is_refused_before_reading(take, folder, name, monkeypatch):
     (folder / name).write_bytes(b"x")
     monkeypatch.setattr(Intake, "take", lambda *_: pytest.fail("read"))
     with pytest.raises(Invalid) as caught:
@@ -215,7 +224,7 @@ def test_too_many_files(take, monkeypatch):
         take()
 
 
-def test_what_cannot_be_linked_is_copied_and_told(take, folder, monkeypatch):
+def test_file_that_cannot_be_linked_is_copied_and_reported(take, folder, monkeypatch):
     def refuse(*args, **more):
         raise OSError(18, "Invalid cross-device link")
 
@@ -223,25 +232,19 @@ def test_what_cannot_be_linked_is_copied_and_told(take, folder, monkeypatch):
     done = take(mode="link")
     assert len(done.not_linked) >= 3
     assert "cross-device" in next(iter(done.not_linked.values()))
-    assert store().verify(sha256_hex(LARGE))
+    assert store().verify(sha256_hex(BINARY))
 
 
-def test_what_a_killed_ingest_left_is_swept_by_the_next(take, home):
+def test_files_of_a_killed_ingest_are_removed_by_the_next(take, home, monkeypatch):
     left = store().staging / "intake-0"
     left.mkdir(parents=True)
     (left / "x").write_bytes(b"half")
-    time.sleep(0)
-    from apps.artifacts import local
-
-    local.UNLOCKED_SECONDS, before = 0.0, local.UNLOCKED_SECONDS
-    try:
-        take()
-    finally:
-        local.UNLOCKED_SECONDS = before
+    monkeypatch.setattr(local, "UNLOCKED_SECONDS", 0.0)
+    take()
     assert not left.exists()
 
 
-def test_a_fault_of_the_database_registers_nothing(take, monkeypatch):
+def test_database_error_registers_nothing(take, monkeypatch):
     def fail(**_):
         raise RuntimeError("gone")
 
@@ -252,7 +255,7 @@ def test_a_fault_of_the_database_registers_nothing(take, monkeypatch):
     assert not Artifact.objects.exists()
 
 
-def test_who_may(take, actor_for, engineer, viewer, stranger):
+def test_ingest_requires_an_engineer(take, actor_for, engineer, viewer, stranger):
     with pytest.raises(Refused):
         take(actor=actor_for(viewer))
     with pytest.raises(NotFound):
@@ -260,7 +263,7 @@ def test_who_may(take, actor_for, engineer, viewer, stranger):
     assert take(actor=actor_for(engineer)).version.created_by == "engineer"
 
 
-def test_a_link_to_the_folder_itself_is_refused_and_one_above_it_is_not(take, folder, tmp_path):
+def test_link_is_followed_above_the_folder_only(take, folder, tmp_path):
     (tmp_path / "above").symlink_to(folder.parent)
     assert take(tmp_path / "above" / folder.name).files == 5
     assert take(tmp_path / "above" / folder.name / "b.bin").files == 1

@@ -36,17 +36,16 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("size", [1, 7, 2**18])
-@pytest.mark.parametrize("name", FAULTS)
-def test_names_the_fault(name, size):
-    data, code, said = FAULTS[name]
-    with pytest.raises(Invalid) as caught:
-        inspect_csv(cut(data, max(size, len(data) // 5000)))
-    error = caught.value
-    assert error.code == code
-    assert said in error.message
-    assert error.field == "file"
-    assert error.limit
-    assert error.hint
+def test_faults_are_reported(size):
+    """Code, message, field, limit and hint of each fault, however the stream is cut."""
+    wrong = {}
+    for name, (data, code, text) in FAULTS.items():
+        with pytest.raises(Invalid) as caught:
+            inspect_csv(cut(data, max(size, len(data) // 5000)))
+        error = caught.value
+        if (error.code, error.field) != (code, "file") or text not in error.message or not (error.limit and error.hint):
+            wrong[name] = repr(error)
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 64])
@@ -87,26 +86,26 @@ def test_refuses_an_encoding():
     assert (caught.value.code, caught.value.field) == ("bad_encoding", "encoding")
 
 
-@pytest.mark.parametrize(
-    ("cells", "dtype"),
-    [
-        (["1", "-2", "NA"], "int64"),
-        (["1", "2.5", ""], "double"),
-        (["9223372036854775807"], "int64"),
-        (["9223372036854775808"], "double"),
-        (["1e5", "-.5", "inf"], "double"),
-        (["true", "False"], "bool"),
-        (["2026-01-31"], "date32[day]"),
-        (["2026-01-31 23:59", "2026-01-31T00:00:01.5Z"], "timestamp[s]"),
-        (["2026-13-01"], "string"),
-        (["1", "x"], "string"),
-        (["NA", "null", "."], "null"),
-        (["١"], "string"),
-    ],
-)
-def test_guesses_the_type(cells, dtype):
-    data = "c,d\n" + "".join(f"{cell},.\n" for cell in cells)
-    assert inspect_csv([data.encode()]).columns[0]["dtype"] == dtype
+TYPES = [
+    (["1", "-2", "NA"], "int64"),
+    (["1", "2.5", ""], "double"),
+    (["9223372036854775807"], "int64"),
+    (["9223372036854775808"], "double"),
+    (["1e5", "-.5", "inf"], "double"),
+    (["true", "False"], "bool"),
+    (["2026-01-31"], "date32[day]"),
+    (["2026-01-31 23:59", "2026-01-31T00:00:01.5Z"], "timestamp[s]"),
+    (["2026-13-01"], "string"),
+    (["1", "x"], "string"),
+    (["NA", "null", "."], "null"),
+    (["١"], "string"),
+]
+
+
+def test_guesses_the_type():
+    files = [("c,d\n" + "".join(f"{cell},.\n" for cell in cells)).encode() for cells, _ in TYPES]
+    dtypes = [inspect_csv([data]).columns[0]["dtype"] for data in files]
+    assert dtypes == [dtype for _, dtype in TYPES]
 
 
 def endless_line():
@@ -131,8 +130,8 @@ def test_stops_at_a_line_or_record_without_end(stream, code, monkeypatch):
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("row", [b"ab," * 5_000_000, b'"ab\n",' * 2_500_000], ids=["one line", "many"])
-def test_a_row_of_nothing_but_cells_takes_little_memory(row):
+@pytest.mark.parametrize("row", [b"ab," * 2_500_000, b'"ab\n",' * 1_250_000], ids=["one line", "many"])
+def test_row_of_many_cells_takes_little_memory(row):
     tracemalloc.start()
     try:
         with pytest.raises(Invalid) as caught:
@@ -141,16 +140,19 @@ def test_a_row_of_nothing_but_cells_takes_little_memory(row):
     finally:
         tracemalloc.stop()
     assert caught.value.code == "csv_too_many_columns"
-    assert peak < 200 * 2**20  # 15 MB of row; its cells would take 300 MB
+    assert peak < 100 * 2**20  # 7.5 MB of row; its cells would take 150 MB
 
 
 def test_memory_does_not_grow_with_the_file():
-    row = b"1,2.5,abc\n"
-    tracemalloc.start()
-    try:
-        found = inspect_csv([b"a,b,c\n", *(row * 6_000 for _ in range(50))])
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert found.rows == 300_000
-    assert peak < 8 * 2**20  # the file has 3 MB, a chunk 60 kB; lists of its rows would take 60 MB
+    chunk = b"1,2.5,abc\n" * 1000
+
+    def measure_peak(chunks: int) -> int:
+        tracemalloc.start()
+        try:
+            assert inspect_csv([b"a,b,c\n", *[chunk] * chunks]).rows == 1000 * chunks
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    measure_peak(1)  # what is loaded once
+    assert measure_peak(12) < 1.5 * measure_peak(2)  # lists of the rows would take six times as much

@@ -17,7 +17,7 @@ CSV = b"day,close,open\n" + b"".join(
     b"%d,%s,%d\n" % (n, b"" if n % 9 == 4 else b"5%d.5" % (n % 7), n) for n in range(60)
 )
 HTMX = {"HX-Request": "true"}
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("inline_engine")]
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def post(engineer, web, upload):
     return send
 
 
-def test_columns_of_the_table_are_offered(engineer, web, upload):
+def test_table_columns_are_offered(engineer, web, upload):
     text = web(engineer).get(f"/p/demo/jobs/new/train?version={upload().pk}").content.decode()
     assert '<option value="close" label="double"></option>' in text
     assert 'name="/features" value="open"' in text
@@ -60,7 +60,7 @@ def test_columns_follow_the_table(post):
     assert 'hx-select-oob="#columns,#f-columns-f,#f-steps-l,#f-csv-g,#read_as"' in text
 
 
-def test_the_schedule_is_drawn_and_follows(post):
+def test_schedule_is_drawn_and_updated(post):
     filled = {"__task": "forecast", "__target": "close", "__epochs": "4", "__lags": "5"}
     text = post("train", "ahead", **filled)
     assert '<section class="card" aria-labelledby="schedule-h">' in text
@@ -69,43 +69,43 @@ def test_the_schedule_is_drawn_and_follows(post):
     assert "the highest rate is never reached" not in post("train", "ahead", **filled, __schedule__warmup_steps="1")
 
 
-def test_the_schedule_names_what_keeps_it_from_being_drawn(post):
+def test_schedule_reports_invalid_fields(post):
     text = post("train", "ahead", __schedule__warmup_steps="-1")
     assert '<li><a href="#f-schedule-warmup_steps">Warm-up</a>: Input should be greater' in text
 
 
-def test_a_look_ahead_blames_no_field_that_is_still_blank(post):
+def test_preview_reports_no_blank_fields(post):
     assert 'id="f-target-e" aria-live="polite" hidden>' in post("train", "ahead")
     assert 'id="f-target-e" aria-live="polite">' in post("train", "check")
 
 
-def test_the_sample_says_what_would_change(post):
+def test_sample_shows_changes(post):
     text = post("clean", "sample")
     assert "Fill by the median of 5 rows: 7 cells" in text
     assert "all 60 rows looked at" in text
     assert "Distribution of close" in text
 
 
-def test_without_script_a_button_shows_it_on_the_whole_page(post):
+def test_sample_without_script_is_a_whole_page(post):
     text = post("clean", "sample", headers={})
     assert "<html" in text
     assert "Fill by the median of 5 rows: 7 cells" in text
     assert '<button class="btn" form="job" name="op" value="sample">' in text
 
 
-def test_the_engines_refusal_stands_beside_the_field(post):
+def test_engine_error_is_shown_at_its_field(post):
     text = post("clean", "sample", __columns="opne")
     assert 'id="f-columns-e" aria-live="polite">' in text
     assert "The table has no column 'opne'. Did you mean 'open'?" in text
 
 
-def test_a_spec_that_does_not_hold_is_not_tried(post, monkeypatch):
+def test_invalid_spec_is_not_sampled(post, monkeypatch):
     monkeypatch.setattr(sampling, "run_child", None)
     text = post("clean", "sample", __window_size="0")
     assert '<li><a href="#f-window_size">Window</a></li>' in text
 
 
-def test_another_table_is_read_as_its_version_says(post, upload):
+def test_csv_fields_follow_the_chosen_version(post, upload):
     other = upload(b"a;b\n1;2\n", "other", delimiter=";").files.get().artifact_id
     text = post("clean", "check", **{"inputs__table": other, "__csv__delimiter": ","})
     assert 'name="/csv/delimiter" type="text" autocomplete="off" spellcheck="false" value=";"' in text
@@ -113,18 +113,18 @@ def test_another_table_is_read_as_its_version_says(post, upload):
     assert 'spellcheck="false" value="|"' in kept
 
 
-def test_where_it_runs_stands_by_the_button(post):
+def test_placement_is_shown_beside_the_button(post):
     text = post("clean", "ahead")
     assert "No node of the queue cpu is online: it will wait until one is." in text
     assert "NODE_QUEUES=cpu python manage.py worker" in text
     assert "no past job of this kind has succeeded here" in text
 
 
-def test_too_little_memory_is_said(post):
+def test_too_little_memory_is_reported(post):
     assert "more than the 134.2 MB that it asks for" in post("train", "ahead", needs__memory_bytes="0.125")
 
 
-def test_the_rest_call_makes_the_job_that_the_form_makes(engineer, web, api, post, upload):
+def test_shown_rest_call_makes_the_same_job(engineer, web, api, post, upload):
     fields = {"__window_size": "7", "__outliers__method": "iqr", "__columns": "close", "needs__cpus": "2"}
     fields |= {
         "__csv__delimiter": ",",
@@ -146,7 +146,7 @@ def body_of(text: str) -> dict:
     return json.loads(re.search(r"-d '(\{.*?\n\})'", text, re.S)[1])
 
 
-def test_an_old_job_whose_spec_no_longer_holds_says_so(engineer, web, upload, project):
+def test_invalid_spec_of_a_cloned_job_is_reported(engineer, web, upload, project):
     facts = {"kind": "clean", "spec": '{"window_size": 0}', "grant": {}, "time_limit_seconds": 60}
     old = Job.objects.create(project=project, **facts)
     text = web(engineer).get(f"/p/demo/jobs/new/clean?from={old.pk}").content.decode()
@@ -154,7 +154,7 @@ def test_an_old_job_whose_spec_no_longer_holds_says_so(engineer, web, upload, pr
     assert 'value="0"' in text
 
 
-def test_a_table_older_than_those_offered_keeps_its_name(actor_for, engineer, project, upload, monkeypatch):
+def test_table_that_is_not_offered_keeps_its_name(actor_for, engineer, project, upload, monkeypatch):
     version = upload()
     monkeypatch.setattr("apps.datasets.job_form.offered", lambda actor, project: [])
     form = JobForm(actor_for(engineer), project, "clean")
@@ -163,19 +163,19 @@ def test_a_table_older_than_those_offered_keeps_its_name(actor_for, engineer, pr
     assert [column.name for column in form.columns] == ["day", "close", "open"]
 
 
-def test_a_digest_of_nobody_is_no_table(post):
+def test_unknown_digest_is_no_table(post):
     assert "Choose a table" in post("clean", "sample", inputs__table="a" * 64)
     assert Artifact.objects.count() == 1
 
 
 @pytest.mark.parametrize("op", ["ahead", "sample", "check"])
-def test_looking_ahead_costs_few_queries(op, post, django_assert_max_num_queries):
+def test_preview_query_count(op, post, django_assert_max_num_queries):
     post("clean", op)
     with django_assert_max_num_queries(16):
         post("clean", op)
 
 
-def test_a_chosen_model_fills_what_belongs_to_it(post, project, held):
+def test_chosen_model_fills_related_inputs(post, project, held):
     facts = {"kind": "train", "state": "succeeded", "spec": "{}", "grant": {}, "time_limit_seconds": 60}
     job = Job.objects.create(project=project, **facts)
     made = {slot: held(slot.encode()) for slot in ("model", "manifest", "heldout")}
@@ -187,7 +187,7 @@ def test_a_chosen_model_fills_what_belongs_to_it(post, project, held):
         assert f'<option value="{artifact.digest}" selected>{slot} of #{job.pk} train</option>' in text
 
 
-def test_an_evaluation_takes_a_model_of_a_job_and_a_table_of_a_version(engineer, web, upload):
+def test_evaluation_inputs(engineer, web, upload):
     version = upload()
     text = web(engineer).get(f"/p/demo/jobs/new/evaluate?version={version.pk}").content.decode()
     digest = version.files.get().artifact_id

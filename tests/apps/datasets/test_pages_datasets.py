@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
@@ -52,24 +54,25 @@ def test_the_same_bytes_make_no_second_version(engineer, web):
     assert DatasetVersion.objects.count() == 1
 
 
-@pytest.mark.parametrize(
-    ("wrong", "field"),
-    [
-        ({"dataset": "Not A Name"}, "fdataset-e"),
-        ({"data": b"a,b\n1,2,3\n"}, "ffile-e"),
-        ({"data": b""}, "ffile-e"),
-        ({"encoding": "latin-1"}, "fencoding-e"),
-        ({"delimiter": "ab"}, "fdelimiter-e"),
-        ({"data": b"a;b,c\n1;2,3\n", "delimiter": "auto"}, "fdelimiter-e"),
-        ({"note": "x" * 501}, "fnote-e"),
-    ],
-)
-def test_what_is_wrong_stands_beside_its_field(wrong, field, engineer, web):
-    answer = web(engineer).post("/p/demo/upload", form(**wrong))
-    text = text_of(answer)
-    assert answer.status_code == 422
-    shown = text[text.index(f'id="{field}"') :]
-    assert "hidden" not in shown[: shown.index(">")]
+WRONG_FIELDS = [
+    ({"dataset": "Not A Name"}, "fdataset-e"),
+    ({"data": b"a,b\n1,2,3\n"}, "ffile-e"),
+    ({"data": b""}, "ffile-e"),
+    ({"encoding": "latin-1"}, "fencoding-e"),
+    ({"delimiter": "ab"}, "fdelimiter-e"),
+    ({"data": b"a;b,c\n1;2,3\n", "delimiter": "auto"}, "fdelimiter-e"),
+    ({"note": "x" * 501}, "fnote-e"),
+]
+
+
+def test_errors_are_shown_at_their_fields(engineer, web):
+    client, missing = web(engineer), {}
+    for wrong, field in WRONG_FIELDS:
+        answer = client.post("/p/demo/upload", form(**wrong))
+        tag = re.search(rf'<[^>]*id="{field}"[^>]*>', text_of(answer))
+        if answer.status_code != 422 or not tag or "hidden" in tag[0]:
+            missing[repr(wrong)] = (answer.status_code, tag and tag[0])
+    assert missing == {}
     assert not DatasetVersion.objects.exists()
 
 
@@ -92,27 +95,28 @@ def test_the_list_costs_the_same_for_five_and_fifty(engineer, web, worker_actor,
     for n in range(5):
         create_dataset(actor=worker_actor, project=project, name=f"d{n}")
     few = queries_of(client, "/p/demo/data")
-    for n in range(5, 50):
+    for n in range(5, 12):
         create_dataset(actor=worker_actor, project=project, name=f"d{n}")
     assert queries_of(client, "/p/demo/data") == few < 20
 
 
-def test_versions_cost_the_same_for_five_and_fifty(engineer, web, added, held):
+def test_versions_page_query_count_does_not_grow(engineer, web, added, held):
     client = web(engineer)
     for n in range(5):
         added({"t.parquet": held(b"%d" % n)})
     few = queries_of(client, "/p/demo/data/wti-daily")
-    for n in range(5, 50):
+    for n in range(5, 12):
         added({"t.parquet": held(b"%d" % n)})
     assert queries_of(client, "/p/demo/data/wti-daily") == few < 20
 
 
-@pytest.mark.parametrize("tab", TABS)
-def test_every_tab_of_a_version(tab, engineer, web, added, held, job):
+def test_tabs_of_a_version(engineer, web, added, held, job):
     artifact = held()
     added({"t.csv": artifact}, media_type="text/csv")
     job(table=artifact)
-    assert queries_of(web(engineer), f"/p/demo/data/wti-daily/1{tab}") < 20
+    client = web(engineer)
+    counts = {tab: queries_of(client, f"/p/demo/data/wti-daily/1{tab}") for tab in TABS}
+    assert {tab: count for tab, count in counts.items() if count >= 20} == {}
 
 
 def test_a_report_is_shown_and_its_share_in_the_list(engineer, web, added, held, report, worker_actor):

@@ -44,26 +44,28 @@ def test_submit_queues_and_leads_to_the_job(engineer, web, form):
     assert job.inputs.get().artifact_id == form["inputs/table"]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "field"),
-    [
-        ({"/window_size": "0"}, "f-window_size-e"),
-        ({"inputs/table": ""}, "finputs-table-e"),
-        ({"inputs/table": "a" * 64}, "finputs-table-e"),
-        ({"register/dataset": "Not A Name"}, "fregister-dataset-e"),
-        ({"priority": "much"}, "fpriority-e"),
-        ({"needs/gpus": "one"}, "fneeds-gpus-e"),
-        ({"needs/gpus": "65"}, "fneeds-gpus-e"),
-        ({"needs/memory_bytes": "1e400"}, "fneeds-memory_bytes-e"),
-        ({"time_limit_seconds": "soon"}, "ftime_limit_seconds-e"),
-    ],
-)
-def test_an_error_stands_beside_its_field_and_nothing_is_lost(wrong, field, engineer, web, form):
-    answer = web(engineer).post(URL, {**form, "name": "kept & well", "op": "submit", **wrong})
-    text = text_of(answer)
-    assert answer.status_code == 422
-    assert f'id="{field}" aria-live="polite">' in text  # not hidden
-    assert 'value="kept &amp; well"' in text
+WRONG_FIELDS = [
+    ({"/window_size": "0"}, "f-window_size-e"),
+    ({"inputs/table": ""}, "finputs-table-e"),
+    ({"inputs/table": "a" * 64}, "finputs-table-e"),
+    ({"register/dataset": "Not A Name"}, "fregister-dataset-e"),
+    ({"priority": "much"}, "fpriority-e"),
+    ({"needs/gpus": "one"}, "fneeds-gpus-e"),
+    ({"needs/gpus": "65"}, "fneeds-gpus-e"),
+    ({"needs/memory_bytes": "1e400"}, "fneeds-memory_bytes-e"),
+    ({"time_limit_seconds": "soon"}, "ftime_limit_seconds-e"),
+]
+
+
+def test_errors_are_shown_at_their_fields(engineer, web, form):
+    client, missing = web(engineer), {}
+    for wrong, field in WRONG_FIELDS:
+        answer = client.post(URL, {**form, "name": "kept & well", "op": "submit", **wrong})
+        text = text_of(answer)
+        shown = f'id="{field}" aria-live="polite">' in text  # not hidden
+        if not (answer.status_code == 422 and shown and 'value="kept &amp; well"' in text):
+            missing[repr(wrong)] = (answer.status_code, shown)
+    assert missing == {}
     assert not Job.objects.exists()
 
 
@@ -95,11 +97,10 @@ def test_a_gpu_asked_for_says_where_it_will_run_and_queues_there(engineer, web, 
 
 
 @pytest.mark.parametrize(("who", "status"), [("viewer", 403), ("stranger", 404), ("auditor", 403)])
-@pytest.mark.parametrize("url", [URL, "/p/demo/jobs/new"])
-def test_only_an_engineer(who, status, url, request, web, form):
+def test_form_requires_an_engineer(who, status, request, web, form):
     client = web(request.getfixturevalue(who))
-    assert client.get(url).status_code == status
-    assert client.post(URL, {**form, "op": "submit"}).status_code == status
+    answers = [client.get(URL), client.get("/p/demo/jobs/new"), client.post(URL, {**form, "op": "submit"})]
+    assert [answer.status_code for answer in answers] == [status] * 3
     assert not Job.objects.exists()
 
 

@@ -131,9 +131,11 @@ def test_an_expectation_is_added_and_removed(web, engineer, dataset):
     assert AuditRecord.objects.filter(action="dataset.set_expectations").count() == 2
 
 
-@pytest.mark.parametrize("kind", ["column", "unique", "one_of", "compare", "date_range", "row_count", "nonsense"])
-def test_every_kind_has_a_form(web, engineer, dataset, kind):
-    assert 'name="/severity"' in text_of(web(engineer).get(f"{PAGE}/expectations?kind={kind}"))
+def test_every_kind_has_a_form(web, engineer, dataset):
+    client = web(engineer)
+    kinds = ["column", "unique", "one_of", "compare", "date_range", "row_count", "nonsense"]
+    pages = {kind: text_of(client.get(f"{PAGE}/expectations?kind={kind}")) for kind in kinds}
+    assert [kind for kind, text in pages.items() if 'name="/severity"' not in text] == []
 
 
 def test_a_viewer_reads_and_changes_nothing(web, viewer, stranger, dataset):

@@ -35,12 +35,15 @@ def test_preview_reads_as_the_upload_was_read(viewing, csv_version):
     assert reads.preview(viewing, version).rows == [["甲", "1"]]
 
 
-@pytest.mark.parametrize("size", range(20, 34))
-def test_preview_leaves_out_what_the_cut_may_have_hit(viewing, csv_version, monkeypatch, size):
+def test_preview_omits_a_record_that_may_be_cut(viewing, csv_version, monkeypatch):
     version = csv_version('名,b\n甲,"1\n2"\n乙,2\n丙,3\n丁,4\n'.encode())
-    monkeypatch.setattr(reads, "PREVIEW_BYTES", size)
-    shown = reads.preview(viewing, version).rows
-    assert shown == [["甲", "1\n2"], ["乙", "2"], ["丙", "3"]][: len(shown)]
+    wrong = {}
+    for size in range(20, 34):
+        monkeypatch.setattr(reads, "PREVIEW_BYTES", size)
+        shown = reads.preview(viewing, version).rows
+        if shown != [["甲", "1\n2"], ["乙", "2"], ["丙", "3"]][: len(shown)]:
+            wrong[size] = shown
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("limit", [1, 2, 50])
@@ -139,9 +142,10 @@ def test_users_in_other_projects_do_not_crowd_out(viewing, added, held, job, oth
 READS = [reads.files_of, reads.main_file, reads.preview, reads.quality, users]
 
 
-@pytest.mark.parametrize("read", READS)
-def test_a_stranger_finds_nothing_and_an_auditor_is_refused(read, actor_for, stranger, auditor, added, held):
+def test_reads_require_a_member(actor_for, stranger, auditor, added, held):
     version, _ = added({"table.parquet": held()})
     for who, error in ((stranger, NotFound), (auditor, Refused)):
-        with pytest.raises(error):
-            read(actor_for(who), version)
+        actor = actor_for(who)
+        for read in READS:
+            with pytest.raises(error):
+                read(actor, version)

@@ -1,4 +1,4 @@
-"""The child that looks ahead: what it answers, and that it ends and leaves nothing."""
+"""Preview of a clean plan: its answers, its cache, and that its child process ends and leaves nothing."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ from apps.datasets import bounded, sampling
 from deepseek.clean.spec import CleanSpec
 
 CSV = b"day,close\n1,57.3\n2,\n3,58.1\n"
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("inline_engine")]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept():
+def _empty_cache():
     sampling.cache.clear()
 
 
@@ -28,14 +28,14 @@ def uploads(settings, tmp_path):
     return tmp_path
 
 
-def test_the_engine_answers_and_nothing_is_left(held, uploads):
+def test_child_answers_and_leaves_no_file(engine_child, held, uploads):
     told = sampling.ask(held(CSV), CleanSpec())
     assert told.document["steps"][0]["cells"] == 1
     assert told.document["changes"][0]["why"] == "filled"
     assert os.listdir(uploads) == []
 
 
-def test_the_same_question_is_answered_from_the_cache(held, monkeypatch):
+def test_same_preview_comes_from_the_cache(held, monkeypatch):
     first = sampling.ask(held(CSV), CleanSpec())
     monkeypatch.setattr(sampling, "run_child", None)
     assert sampling.ask(held(CSV), CleanSpec()) == first
@@ -43,7 +43,7 @@ def test_the_same_question_is_answered_from_the_cache(held, monkeypatch):
         sampling.ask(held(CSV), CleanSpec(window_size=7))
 
 
-def test_a_large_answer_is_not_kept(held, monkeypatch):
+def test_large_answer_is_not_cached(held, monkeypatch):
     monkeypatch.setattr(sampling, "KEPT_BYTES", 10)
     sampling.ask(held(CSV), CleanSpec())
     monkeypatch.setattr(sampling, "run_child", None)
@@ -54,8 +54,9 @@ def test_a_large_answer_is_not_kept(held, monkeypatch):
 @pytest.mark.parametrize(
     ("data", "spec", "field"),
     [(CSV, {"columns": ["open"]}, "/columns/0"), (b"a,b\n1\n", {}, "inputs/table"), (b"PAR1 no", {}, "inputs/table")],
+    ids=["unknown column", "broken row", "not Parquet"],
 )
-def test_a_fault_is_told_with_its_field(held, data, spec, field):
+def test_error_names_its_field(held, data, spec, field):
     told = sampling.ask(held(data), CleanSpec(**spec))
     assert [error["field"] for error in told.errors] == [field]
 
@@ -68,7 +69,7 @@ def test_only_the_head_is_copied(held, monkeypatch, uploads):
         assert os.fstat(file.fileno()).st_size == 41
 
 
-def test_a_child_that_takes_too_long_is_ended(held, monkeypatch, tmp_path, uploads):
+def test_slow_child_is_killed(engine_child, held, monkeypatch, tmp_path, uploads):
     slow = tmp_path / "slow.py"
     slow.write_text("import time\ntime.sleep(600)\n")
     started = []
@@ -81,19 +82,19 @@ def test_a_child_that_takes_too_long_is_ended(held, monkeypatch, tmp_path, uploa
     assert os.listdir(uploads) == ["slow.py"]
 
 
-def test_the_child_ends_by_itself_where_nobody_waits_for_it(tmp_path):
+def test_child_ends_by_its_own_alarm(tmp_path):
     os.mkfifo(tmp_path / "never")
     words = ["1", str(sampling.MEMORY_BYTES), "1000000", "clean", str(tmp_path / "never"), "--explain"]
     child = subprocess.run([sys.executable, "-I", str(bounded.CHILD), *words], env=bounded.environment(), check=False)
     assert child.returncode == -signal.SIGALRM
 
 
-def test_limits_hold_in_the_child(held, monkeypatch):
+def test_memory_limit_holds_in_the_child(engine_child, held, monkeypatch):
     monkeypatch.setattr(sampling, "MEMORY_BYTES", 2**27)
     assert sampling.ask(held(CSV), CleanSpec()).note
 
 
-def test_no_more_than_some_at_once(held, monkeypatch):
+def test_concurrent_previews_are_limited(held, monkeypatch):
     monkeypatch.setattr(sampling, "slots", threading.BoundedSemaphore(1))
     monkeypatch.setattr(sampling, "WAITS_SECONDS", 0.01)
     with sampling.slots:
@@ -101,13 +102,13 @@ def test_no_more_than_some_at_once(held, monkeypatch):
     assert sampling.ask(held(CSV), CleanSpec()).document
 
 
-def test_bytes_that_are_lost_are_named(held):
+def test_lost_bytes_raise_damaged(held):
     artifact = held(CSV)
     os.unlink(store().path_of(artifact.digest))
     with pytest.raises(Damaged):
         sampling.ask(artifact, CleanSpec())
 
 
-def test_the_child_sees_nothing_of_our_environment(monkeypatch):
+def test_child_environment_has_no_secrets(monkeypatch):
     monkeypatch.setenv("SECRET_KEY", "x")
     assert not {"SECRET_KEY", "PLANE_HOME", "PYTHONPATH"} & bounded.environment().keys()
