@@ -112,9 +112,8 @@ def test_other_slots_are_refused(write, tmp_path, slots):
 
 
 def test_same_input_and_spec_give_the_same_bytes(clean, tmp_path):
-    text = "x,t\n" + "".join(
-        f"{'' if i % 7 == 0 else i * 0.1},row {i}\n" for i in range(140_000)
-    )  # more than one row group
+    rows = 140_000  # more than one row group
+    text = "x,t\n" + "".join(f"{'' if i % 7 == 0 else i * 0.1},row {i}\n" for i in range(rows))
     results = [clean(text, out) for out in ("a", "b")]
     assert results[0] == results[1]
     for name in os.listdir(tmp_path / "a"):
