@@ -6,60 +6,91 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from pydantic import SecretStr
 
-from controlplane.env import FROM_FILE, Env, with_password
+from controlplane.env import FROM_FILE, Env, load_env, with_password
 from controlplane.management.commands.settings_table import table
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from controlplane.env import load_env; print(load_env().home)"]
-    clean = {"PATH": os.environ["PATH"], "PLANE_HOME": str(home), **environment}
-    return subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=False)
+class Start(NamedTuple):
+    status: int
+    home: str
+    error: str
+
+
+@pytest.fixture
+def start(monkeypatch, capsys):
+    """start(home, **environment) -> how a process with this environment alone starts."""
+
+    def load(home: Path, **environment: str) -> Start:
+        with monkeypatch.context() as patch:
+            for name in os.environ:
+                patch.delenv(name)
+            for name, value in {"PLANE_HOME": str(home), **environment}.items():
+                patch.setenv(name, value)
+            try:
+                loaded, status = str(load_env.__wrapped__().home), 0
+            except SystemExit as stop:
+                loaded, status = "", stop.code
+        return Start(status, loaded, capsys.readouterr().err)
+
+    return load
 
 
 def test_settings_page_is_made_from_the_fields():
     assert (ROOT / "docs/settings.md").read_text() == table()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("PORT", "eighty"),
-        ("PORT", "70000"),
-        ("DATABASE_URL", "mysql://localhost/plane"),
-        ("BROKER_URL", "amqp://localhost"),
-        ("ARTIFACT_URL", "http://localhost"),
-        ("LEASE_SECONDS", "0"),
-        ("LOG_LEVEL", "LOUD"),
-        ("DEBUG", "perhaps"),
-        ("SEAL_SECONDS", "60"),
-        ("PROXY_ADDRESSES", "proxy.example"),
-    ],
-)
-def test_a_wrong_value_stops_the_start_and_names_itself(tmp_path, name, value):
-    stopped = start(tmp_path, **{name: value})
+WRONG_VALUES = [
+    ("PORT", "eighty"),
+    ("PORT", "70000"),
+    ("DATABASE_URL", "mysql://localhost/plane"),
+    ("BROKER_URL", "amqp://localhost"),
+    ("ARTIFACT_URL", "http://localhost"),
+    ("LEASE_SECONDS", "0"),
+    ("LOG_LEVEL", "LOUD"),
+    ("DEBUG", "perhaps"),
+    ("SEAL_SECONDS", "60"),
+    ("PROXY_ADDRESSES", "proxy.example"),
+]
+
+
+def test_wrong_values_stop_the_start(tmp_path, start):
+    wrong = {}
+    for name, value in WRONG_VALUES:
+        stopped = start(tmp_path, **{name: value})
+        if stopped.status != 2 or not stopped.error.startswith(f"{name}='{value}':"):
+            wrong[name, value] = stopped
+    assert wrong == {}
+
+
+def test_wrong_value_ends_the_process_without_a_traceback(tmp_path):
+    command = [sys.executable, "-c", "from controlplane.env import load_env; load_env()"]
+    environment = {"PATH": os.environ["PATH"], "PLANE_HOME": str(tmp_path), "PORT": "eighty"}
+    stopped = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert stopped.returncode == 2
-    assert stopped.stderr.startswith(f"{name}='{value}':")
+    assert stopped.stderr.startswith("PORT='eighty':")
     assert "Traceback" not in stopped.stderr
 
 
-def test_a_secret_is_not_repeated(tmp_path):
+def test_secret_is_not_repeated(tmp_path, start):
     stopped = start(tmp_path, SECRET_KEY="hush", PORT="x")
-    assert "hush" not in stopped.stderr
+    assert stopped.status == 2
+    assert "hush" not in stopped.error
 
 
-def test_a_password_in_an_address_is_hidden(tmp_path):
+def test_password_in_an_address_is_hidden(tmp_path, start):
     stopped = start(tmp_path, DATABASE_URL="mysql://plane:hush@db.example/plane")
-    assert "mysql://***@db.example/plane" in stopped.stderr
+    assert "mysql://***@db.example/plane" in stopped.error
 
 
-def test_a_relative_home_is_below_the_repository():
-    assert start(Path("var")).stdout.strip() == str(ROOT / "var")
+def test_relative_home_is_below_the_repository(start):
+    assert start(Path("var")).home == str(ROOT / "var")
 
 
 @pytest.mark.parametrize(
@@ -72,12 +103,12 @@ def test_a_relative_home_is_below_the_repository():
         ("", ""),
     ],
 )
-def test_a_password_goes_into_an_address_that_has_none(url, whole):
+def test_password_is_added_to_an_address_without_one(url, whole):
     assert with_password(url, SecretStr("p@ss/")) == whole
 
 
 @pytest.mark.parametrize("name", FROM_FILE)
-def test_a_secret_is_read_from_a_file(tmp_path, name, monkeypatch):
+def test_secret_is_read_from_a_file(tmp_path, name, monkeypatch):
     (tmp_path / "secret").write_text("postgres://a\n" if name == "database_url" else "redis://a\n")
     monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
     monkeypatch.delenv(name.upper(), raising=False)
@@ -87,17 +118,17 @@ def test_a_secret_is_read_from_a_file(tmp_path, name, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("content", "more", "told"),
+    ("content", "more", "message"),
     [
         (None, {}, "cannot be read: No such file"),
         (" \n", {}, "the file is empty"),
         ("x" * 50, {"SECRET_KEY": "another"}, "SECRET_KEY is set as well"),
     ],
 )
-def test_a_secret_file_that_helps_nobody_stops_the_start(tmp_path, content, more, told):
+def test_unusable_secret_file_stops_the_start(tmp_path, start, content, more, message):
     if content is not None:
         (tmp_path / "key").write_text(content)
     stopped = start(tmp_path, SECRET_KEY_FILE=str(tmp_path / "key"), **more)
-    assert (stopped.returncode, stopped.stdout) == (2, "")
-    assert told in stopped.stderr
-    assert "xxx" not in stopped.stderr
+    assert (stopped.status, stopped.home) == (2, "")
+    assert message in stopped.error
+    assert "xxx" not in stopped.error

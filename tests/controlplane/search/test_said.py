@@ -47,47 +47,49 @@ def found(actor, text, **more):
     return {group.kind: {hit.title: (hit.text, hit.url) for hit in group.hits} for group in groups}
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "title", "why", "url"),
-    [
-        ("iris", "experiment", "Iris {slug}", "by ann", "/p/{slug}/runs?experiment=3"),
-        ("Iris", "experiment", "Iris {slug}", "by ann", "/p/{slug}/runs?experiment=3"),
-        ("net", "logged_model", "Net {slug} {logged}", "by ", "/p/{slug}/logged-models/{id}"),
-        ("adam", "run", "{run} run {slug}", "optimizer = adamw", "/p/{slug}/runs/{runid}"),
-        ("OPTIM", "run", "{run} run {slug}", "optimizer = adamw", "/p/{slug}/runs/{runid}"),
-        ("run vision", "run", "{run} run {slug}", "team = vision group", "/p/{slug}/runs/{runid}"),
-        ("optimizer=adam", "run", "{run} run {slug}", "optimizer = adamw", "/p/{slug}/runs/{runid}"),
-        ("params.optimizer = 'adamw'", "run", "{run} run {slug}", "optimizer = adamw", "/p/{slug}/runs/{runid}"),
-        ("tags.team=vision", "run", "{run} run {slug}", "team = vision group", "/p/{slug}/runs/{runid}"),
-        ("challenger", "model", "level-{slug} v1", "alias challenger", "/p/{slug}/models/level-{slug}/1"),
-        ("domain=oil", "model", "level-{slug}", "domain = oil", "/p/{slug}/models/level-{slug}"),
-        ("oil", "model", "level-{slug}", "domain = oil", "/p/{slug}/models/level-{slug}"),
-        ("checked", "model", "level-{slug} v2", "checked = by hand", "/p/{slug}/models/level-{slug}/2"),
-        ("by hand", "model", "level-{slug} v2", "checked = by hand", "/p/{slug}/models/level-{slug}/2"),
-    ],
-)
-def test_it_is_found_in_both_projects_and_in_no_other(text, kind, title, why, url, places, actor_for, engineer):
-    hits = found(actor_for(engineer), text)[kind]
-    expected = {}
-    for project in places[:2]:
-        run, logged = Run.objects.get(project=project).pk, LoggedModel.objects.get(project=project).pk
-        named = {"slug": project.slug, "run": run[:8], "runid": run, "logged": logged[:10], "id": logged}
-        expected[title.format(**named)] = (why, url.format(**named))
-    assert hits == expected
+EXPECTED = [
+    ("iris", "experiment", "Iris {slug}", "by ann", "/p/{slug}/runs?experiment=3"),
+    ("Iris", "experiment", "Iris {slug}", "by ann", "/p/{slug}/runs?experiment=3"),
+    ("net", "logged_model", "Net {slug} {logged}", "by ", "/p/{slug}/logged-models/{id}"),
+    ("adam", "run", "{run} run {slug}", "optimizer = adamw", "/p/{slug}/runs/{runid}"),
+    ("OPTIM", "run", "{run} run {slug}", "optimizer = adamw", "/p/{slug}/runs/{runid}"),
+    ("run vision", "run", "{run} run {slug}", "team = vision group", "/p/{slug}/runs/{runid}"),
+    ("optimizer=adam", "run", "{run} run {slug}", "optimizer = adamw", "/p/{slug}/runs/{runid}"),
+    ("params.optimizer = 'adamw'", "run", "{run} run {slug}", "optimizer = adamw", "/p/{slug}/runs/{runid}"),
+    ("tags.team=vision", "run", "{run} run {slug}", "team = vision group", "/p/{slug}/runs/{runid}"),
+    ("challenger", "model", "level-{slug} v1", "alias challenger", "/p/{slug}/models/level-{slug}/1"),
+    ("domain=oil", "model", "level-{slug}", "domain = oil", "/p/{slug}/models/level-{slug}"),
+    ("oil", "model", "level-{slug}", "domain = oil", "/p/{slug}/models/level-{slug}"),
+    ("checked", "model", "level-{slug} v2", "checked = by hand", "/p/{slug}/models/level-{slug}/2"),
+    ("by hand", "model", "level-{slug} v2", "checked = by hand", "/p/{slug}/models/level-{slug}/2"),
+]
 
 
-@pytest.mark.parametrize("text", ["params.team=vision", "tags.optimizer=adam", "optimizer=sgd", "damw", "team=group"])
-def test_what_was_not_said_is_not_found(text, places, actor_for, engineer):
-    assert found(actor_for(engineer), text) == {}
+def test_hits_are_of_both_projects_of_a_member(places, actor_for, engineer):
+    actor, wrong = actor_for(engineer), {}
+    for text, kind, title, why, url in EXPECTED:
+        expected = {}
+        for project in places[:2]:
+            run, logged = Run.objects.get(project=project).pk, LoggedModel.objects.get(project=project).pk
+            named = {"slug": project.slug, "run": run[:8], "runid": run, "logged": logged[:10], "id": logged}
+            expected[title.format(**named)] = (why, url.format(**named))
+        if (hits := found(actor, text).get(kind)) != expected:
+            wrong[text] = hits
+    assert wrong == {}
 
 
-@pytest.mark.parametrize(
-    "text", ["iris", "net", "adam", "optimizer=adam", "challenger", "oil", "checked", "level-demo@challenger"]
-)
-def test_a_member_of_another_project_finds_what_is_there_alone(text, places, actor_for, stranger):
-    urls = [url for hits in found(actor_for(stranger), text).values() for _text, url in hits.values()]
-    assert [url for url in urls if not url.startswith("/p/other/")] == []
-    assert len(urls) == (0 if "demo" in text else 1)
+def test_wrong_keys_and_values_find_nothing(places, actor_for, engineer):
+    actor = actor_for(engineer)
+    texts = ["params.team=vision", "tags.optimizer=adam", "optimizer=sgd", "damw", "team=group"]
+    assert {text: found(actor, text) for text in texts} == {text: {} for text in texts}
+
+
+def test_member_of_one_project_finds_its_objects_only(places, actor_for, stranger):
+    actor, hits = actor_for(stranger), {}
+    for text in ("iris", "net", "adam", "optimizer=adam", "challenger", "oil", "checked", "level-demo@challenger"):
+        urls = [url for group in found(actor, text).values() for _text, url in group.values()]
+        hits[text] = (len(urls), all(url.startswith("/p/other/") for url in urls))
+    assert hits == {text: (0 if "demo" in text else 1, True) for text in hits}
 
 
 @pytest.mark.parametrize("text", ["level-demo@challenger", "models:/level-demo@challenger"])
@@ -96,13 +98,13 @@ def test_a_version_by_its_alias_is_gone_to(text, places, web, engineer):
     assert (answer.status_code, answer["Location"]) == (302, "/p/demo/models/level-demo/1")
 
 
-def test_a_logged_model_by_the_beginning_of_its_id(places, actor_for, engineer):
+def test_logged_model_by_the_prefix_of_its_id(places, actor_for, engineer):
     pk = LoggedModel.objects.get(project=places[0]).pk
     assert search(actor_for(engineer), pk[:12]).one.url == f"/p/demo/logged-models/{pk}"
     assert search(actor_for(engineer), LoggedModel.objects.get(project=places[2]).pk[:12]).groups == []
 
 
-def test_what_was_deleted_is_not_found(places, actor_for, engineer):
+def test_deleted_objects_are_not_found(places, actor_for, engineer):
     pk, now = LoggedModel.objects.get(project=places[0]).pk, timezone.now()
     for table in (Experiment, Run, Model, ModelVersion):
         table.objects.update(deleted_at=now)
@@ -110,7 +112,7 @@ def test_what_was_deleted_is_not_found(places, actor_for, engineer):
         assert found(actor_for(engineer), text) == {}
 
 
-def test_old_runs_are_not_asked_for_what_was_said_of_them(places, actor_for, engineer, monkeypatch):
+def test_values_of_old_runs_are_not_searched(places, actor_for, engineer, monkeypatch):
     monkeypatch.setattr(scope, "READ", 6)
     project, experiment = places[0], Experiment.objects.get(project=places[0])
     for number in range(2):
@@ -122,7 +124,7 @@ def test_old_runs_are_not_asked_for_what_was_said_of_them(places, actor_for, eng
 
 
 @pytest.mark.parametrize(("text", "listed"), [("run demo", True), ("optimizer=adam", False)])
-def test_what_a_param_found_is_not_looked_for_by_name(text, listed, places, web, engineer):
+def test_run_found_by_a_param_has_no_name_link(text, listed, places, web, engineer):
     page = web(engineer).get("/search", {"q": text, "in": "demo", "all": "1"}).content.decode()
     assert "run demo" in page
     assert ('href="/p/demo/runs?name=' in page) is listed
@@ -136,20 +138,25 @@ def test_a_kind_alone_and_within_a_project(places, actor_for, engineer):
     assert found(actor, "iris", kind="run") == {}
 
 
-@pytest.mark.parametrize("text", ["iris", "adam", "optimizer=adam", "challenger", "oil", "nothing at all", "a=", "@b"])
-def test_as_many_queries_however_much_there_is(text, places, actor_for, engineer):
-    def count():
-        with CaptureQueriesContext(connection) as seen:
-            search(actor_for(engineer), text)
-        return len(seen)
+def test_search_query_counts_do_not_grow(places, actor_for, engineer):
+    actor = actor_for(engineer)
 
-    before = count()
+    def count(text):
+        with CaptureQueriesContext(connection) as queries:
+            search(actor, text)
+        return len(queries)
+
+    texts = ["iris", "adam", "optimizer=adam", "challenger", "oil", "nothing at all", "a=", "@b"]
+    before = {text: count(text) for text in texts}
+    numbers = range(12)
     for project in places:
         experiment, model = Experiment.objects.get(project=project), Model.objects.get(project=project)
-        for number in range(12):
-            Experiment.objects.create(project=project, number=10 + number, name=f"Iris {number}", created_by="x")
-            run = Run.objects.create(project=project, experiment=experiment, name="r", created_by="x")
-            RunParam.objects.create(run=run, key="optimizer", value="adam")
-            Alias.objects.create(model=model, name=f"challenger{number}", version=model.versions.first())
-            ModelTag.objects.create(model=model, key=f"k{number}", value="oil")
-    assert count() == before
+        version = model.versions.first()
+        facts = {"project": project, "created_by": "x"}
+        Experiment.objects.bulk_create(Experiment(number=10 + n, name=f"Iris {n}", **facts) for n in numbers)
+        ids = [f"{project.pk:04x}{n:028x}" for n in numbers]
+        runs = Run.objects.bulk_create(Run(id=pk, experiment=experiment, name="r", **facts) for pk in ids)
+        RunParam.objects.bulk_create(RunParam(run=run, key="optimizer", value="adam") for run in runs)
+        Alias.objects.bulk_create(Alias(model=model, name=f"challenger{n}", version=version) for n in numbers)
+        ModelTag.objects.bulk_create(ModelTag(model=model, key=f"k{n}", value="oil") for n in numbers)
+    assert {text: count(text) for text in texts} == before

@@ -154,9 +154,11 @@ def test_a_kind_that_does_not_exist_is_named(actor_for, engineer, db):
     assert caught.value.field == "kind"
 
 
-@pytest.mark.parametrize("text", ["", "a", "%", "_%_", "\x00", "'; drop", "x" * 300, "…", "#", "v3"])
-def test_nothing_that_is_typed_breaks_it(text, engineer, web, job):
-    assert web(engineer).get("/search", {"q": text, "all": "1"}).status_code == 200
+def test_odd_texts_are_answered(engineer, web, job):
+    client = web(engineer)
+    texts = ["", "a", "%", "_%_", "\x00", "'; drop", "x" * 300, "…", "#", "v3"]
+    statuses = {text: client.get("/search", {"q": text, "all": "1"}).status_code for text in texts}
+    assert statuses == dict.fromkeys(texts, 200)
 
 
 def test_typing_answers_options_without_the_frame(engineer, web, job):
@@ -166,22 +168,15 @@ def test_typing_answers_options_without_the_frame(engineer, web, job):
     assert "<html" not in text
 
 
-@pytest.mark.parametrize(
-    ("text", "most"),
-    [
-        ("prices", 19),
-        (DIGEST[:8], 19),
-        ("wti v3", 19),
-        ("12", 19),
-        ("facade", 20),
-    ],  # a word, and digits of a digest too
-)
-def test_few_queries_whatever_is_found(text, most, engineer, web, held):
-    client = web(engineer)
-    client.get("/search?all=1", {"q": text})
-    with CaptureQueriesContext(connection) as seen:
-        assert client.get("/search", {"q": text, "all": "1"}).status_code == 200
-    assert len(seen) <= most
+def test_search_query_counts(engineer, web, held):
+    limits = {"prices": 19, DIGEST[:8]: 19, "wti v3": 19, "12": 19, "facade": 20}  # a word, and digits of a digest too
+    client, counts = web(engineer), {}
+    for text in limits:
+        client.get("/search?all=1", {"q": text})
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get("/search", {"q": text, "all": "1"}).status_code == 200
+        counts[text] = len(queries)
+    assert {text: count for text, count in counts.items() if count > limits[text]} == {}
 
 
 def test_a_token_finds_what_its_project_holds(make_token, engineer, other_project, api, job):
