@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import os
 import shutil
+from pathlib import Path
 
 import psutil
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from deepseek.job import Silent
 from deepseek.noop.run import run
 from deepseek.noop.spec import NoopSpec
-from tests.faults.running import Running, environment_of, manage
+from tests.faults.homes import prepare_home
+from tests.faults.running import Running, environment_of
 from tests.faults.services import Postgres, Redis
 from tests.faults.spec import SPEC
 
@@ -24,9 +26,16 @@ collect_ignore = ["test_restart_services.py"] if MODE == "embedded" else []
 
 
 def pytest_collection_modifyitems(items):
+    """Mark the tests of this folder, and put what looks at all jobs of a module behind those that make them."""
+    ours = [item for item in items if "tests/faults" in str(item.path)]
+    if ours:
+        modules = {path: place for place, path in enumerate(dict.fromkeys(item.path for item in items))}
+        items.sort(key=lambda item: (modules[item.path], item in ours and "every_job" in item.name))
     for item in items:
         if "tests/faults" in str(item.path):
             item.add_marker(pytest.mark.faults)
+            # One plane for all tests of a file: in one process, or each process would start its own.
+            item.add_marker(pytest.mark.xdist_group(f"faults {item.path.stem}"))
 
 
 @pytest.fixture(scope="session")
@@ -50,20 +59,13 @@ def template(tmp_path_factory, services):
     if services:
         services[0].sql("CREATE DATABASE template_plane")
         more["DATABASE_URL"] = services[0].url("template_plane")
-    environment = environment_of(home, **more)
-    for command in (["migrate"], ["create_first_accounts"]):
-        done = manage(home, environment, *command)
-        assert done.returncode == 0, done.stderr
-    scopes = "read,data:write,jobs:write"
-    token = manage(home, environment, "create_token", "engineer", "--project", "demo", "--scopes", scopes)
-    assert token.returncode == 0, token.stderr
-    return home, token.stdout.strip()
+    return home, prepare_home(environment_of(home, **more)).token
 
 
 counter = itertools.count(1)
 
 
-def started(home, template, services) -> Running:
+def start_plane(home: Path, template, services) -> Running:
     """A running plane in `home`, with a database of its own."""
     source, token = template
     shutil.copytree(source, home)
@@ -78,15 +80,15 @@ def started(home, template, services) -> Running:
 @pytest.fixture
 def running(tmp_path, template, services):
     """A running plane of its own."""
-    plane = started(tmp_path / "home", template, services)
+    plane = start_plane(tmp_path / "home", template, services)
     yield plane
     plane.kill_everything()
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory, template, services):
-    """A running plane of the module's own, for jobs that take long enough to begin with."""
-    plane = started(tmp_path_factory.mktemp("shared") / "home", template, services)
+    """A running plane for all tests of a module: what they kill comes back, and a restart costs less than a start."""
+    plane = start_plane(tmp_path_factory.mktemp("shared") / "home", template, services)
     yield plane
     plane.kill_everything()
 

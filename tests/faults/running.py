@@ -15,9 +15,11 @@ from typing import Any
 import psutil
 
 from controlplane.rest_client import Answered, Plane, wait_until_ready
+from tests.faults.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE = 2.0
+PATIENCE = 120.0  # seconds until a plane has started, or a job is where a test wants it: the machine may be busy
 
 
 def manage(home: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +38,12 @@ class Running:
 
     def __init__(self, home: Path, environment: dict[str, str], token: str) -> None:
         self.home, self.environment, self.token = home, environment, token
-        self.start()
+        self.console: Console | None = None
+        try:
+            self.start()
+        except BaseException:
+            self.kill_everything()
+            raise
 
     def start(self) -> None:
         (self.home / "plane.json").unlink(missing_ok=True)
@@ -45,14 +52,14 @@ class Running:
             self.launcher = subprocess.Popen(
                 command, env=self.environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while not (self.home / "plane.json").exists():
             if self.launcher.poll() is not None or time.monotonic() > deadline:
                 raise TimeoutError((self.home / "up.log").read_text())
             time.sleep(0.05)
         address = self.facts()["address"]
         self.plane = Plane(address, self.token, "demo", patience=30)
-        wait_until_ready(address, seconds=30)
+        wait_until_ready(address, seconds=PATIENCE)
 
     def facts(self) -> dict:
         return json.loads((self.home / "plane.json").read_text())
@@ -71,7 +78,7 @@ class Running:
                     raise
                 time.sleep(0.2)
 
-    def in_the_middle(self, job: int, *, done: float, seconds: float = 30) -> dict:
+    def in_the_middle(self, job: int, *, done: float, seconds: float = PATIENCE) -> dict:
         """Wait until the job has reported `done` units."""
         deadline = time.monotonic() + seconds
         while True:
@@ -84,7 +91,7 @@ class Running:
                 return found
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{found}")
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def checkpointed(self, job: int) -> dict:
         """Wait until a checkpoint of the job is stored."""
@@ -94,7 +101,7 @@ class Running:
         """Wait until the job is at work in one of these stages."""
         return self.until(job, lambda found: (found["progress"] or {}).get("stage") in stages)
 
-    def until(self, job: int, condition: Callable[[dict], Any], *, seconds: float = 90) -> dict:
+    def until(self, job: int, condition: Callable[[dict], Any], *, seconds: float = PATIENCE) -> dict:
         """Wait for the job; one that ends before is a fault of the test."""
         deadline = time.monotonic() + seconds
         while True:
@@ -103,16 +110,16 @@ class Running:
                 return found
             if found["state"] not in ("queued", "waiting", "running") or time.monotonic() > deadline:
                 raise TimeoutError(f"{found}")
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def log(self, job: int) -> list[str]:
         return [line["text"] for line in self.plane.get(f"/jobs/{job}/log", limit=5000)["items"]]
 
     def ask(self, code: str) -> Any:
         """What a snippet prints as JSON, in a process of the plane's own settings."""
-        done = manage(self.home, self.environment, "shell", "--no-imports", "-c", code)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        if self.console is None:
+            self.console = Console(self.environment)
+        return json.loads(self.console.run(code))
 
     # -- victims --------------------------------------------------------------------------------------------------
     def part(self, name: str) -> psutil.Process:
@@ -154,6 +161,8 @@ class Running:
 
     def kill_everything(self) -> None:
         """For the end of a test, whatever has happened to it."""
+        if self.console is not None:
+            self.console.close()
         for process in psutil.process_iter():
             try:
                 inside = process.environ().get("PLANE_HOME") == str(self.home) or self.owns(process)

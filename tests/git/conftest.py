@@ -15,6 +15,7 @@ from controlplane.rest_client import Plane
 from tests.faults.conftest import counter, services, template  # noqa: F401  fixtures
 from tests.faults.running import ROOT, Running, environment_of
 
+CHECK_LIMIT = 1_000_000  # bytes of a table that a push is checked with while it waits
 PATIENCE = 120.0  # seconds until a web process answers: the machine may be busy
 CLIENTS = shutil.which("git") and shutil.which("git-lfs")
 
@@ -48,7 +49,7 @@ class Web(Running):
         self.plane.get("/healthz")
 
 
-def begun(home, template, services, parts: str = "web", **more: str) -> Web:  # noqa: F811
+def start_plane(home, template, services, parts: str = "web", **more: str) -> Web:  # noqa: F811
     """A plane in `home`, with a database of its own where the run is one with services."""
     source, token = template
     shutil.copytree(source, home)
@@ -64,7 +65,18 @@ def begun(home, template, services, parts: str = "web", **more: str) -> Web:  # 
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory, template, services):  # noqa: F811
     """The web process that most of these tests share; each takes a dataset of its own."""
-    running = begun(tmp_path_factory.mktemp("plane") / "home", template, services)
+    home = tmp_path_factory.mktemp("plane") / "home"
+    running = start_plane(home, template, services, CHECK_LIMIT_BYTES=str(CHECK_LIMIT))
+    yield running
+    running.kill_everything()
+
+
+@pytest.fixture(scope="session")
+def small_plane(tmp_path_factory, template, services):  # noqa: F811
+    """A plane with worker and dispatcher. Every check is left to a job, and a project may hold 300,000 bytes."""
+    home = tmp_path_factory.mktemp("small") / "home"
+    limits = {"CHECK_LIMIT_BYTES": "0", "PROJECT_QUOTA_BYTES": "300000", "WEB_WORKERS": "1"}
+    running = start_plane(home, template, services, parts="web,worker,dispatcher", **limits)
     yield running
     running.kill_everything()
 

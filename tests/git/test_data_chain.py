@@ -18,7 +18,7 @@ from controlplane.demo.tables import wti_csv
 from controlplane.rest_client import Answered
 from tests import openlineage_schemas
 from tests.faults.running import ROOT, manage
-from tests.git.conftest import begun
+from tests.git.conftest import start_plane
 
 RATES = b"Date,rate\n" + b"".join(b"1986-01-%02d,6.%02d\n" % (day, day) for day in range(1, 32))
 STEPS = [
@@ -37,8 +37,8 @@ EXPECTED = [
 def whole(tmp_path_factory, template, services):
     """A plane with a worker and a dispatcher, which tells its jobs to a file."""
     home = tmp_path_factory.mktemp("whole") / "home"
-    told = {"OPENLINEAGE_FILE": str(home / "told.jsonl")}
-    running = begun(home, template, services, parts="web,worker,dispatcher", **told)
+    more = {"OPENLINEAGE_FILE": str(home / "told.jsonl"), "WEB_WORKERS": "1"}
+    running = start_plane(home, template, services, parts="web,worker,dispatcher", **more)
     yield running
     running.kill_everything()
 

@@ -6,6 +6,8 @@ import hashlib
 
 import pytest
 
+from tests.git.conftest import CHECK_LIMIT
+
 TABLE = b"day,close\n2026-01-02,57.3\n2026-01-03,57.9\n2026-01-04,58.1\n"
 BROKEN = TABLE + b"2026-01-05,-3\n2026-01-05,58.2\n2026-01-06,\n"
 EXPECTED = [
@@ -89,11 +91,11 @@ def test_a_table_that_does_not_hold_is_refused_with_its_rows(plane, clone, kind)
 def test_a_table_that_is_too_large_is_left_to_a_job(plane, clone):
     here = clone("large")
     rows = b"2026-01-02,1.000000000000000000000000000000000000000000000000000000000000000000000000000000000000\n"
-    data = b"day,close\n" + rows * (128 * 2**20 // len(rows) + 1)
+    data = b"day,close\n" + rows * (CHECK_LIMIT // len(rows) + 1)
     here.write("table.csv", data)
     here.commit()
     said = here.run("push", status=1)
-    assert f"table.csv has {len(data)} bytes, and only up to 134217728 bytes are checked while you wait" in said
+    assert f"table.csv has {len(data)} bytes, and only up to {CHECK_LIMIT} bytes are checked while you wait" in said
     assert "to a job of the kind profile" in said
     assert plane.plane.get("/datasets/large")["versions"] == 1
 

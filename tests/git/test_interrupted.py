@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,8 +16,6 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
-
-from tests.git.conftest import begun
 
 
 @pytest.fixture
@@ -166,25 +163,15 @@ def test_a_chunked_upload_whose_length_nobody_said(plane):
     assert stored(plane, digest)
 
 
-@pytest.fixture
-def narrow(tmp_path_factory, template, services):
-    """A plane whose projects may hold 300,000 bytes."""
-    home = tmp_path_factory.mktemp("narrow") / "home"
-    running = begun(home, template, services, PROJECT_QUOTA_BYTES="300000")
-    yield running
-    running.kill_everything()
-    shutil.rmtree(home, ignore_errors=True)
-
-
-def test_a_push_over_the_quota_says_so(narrow, ready):
-    scheme, _, rest = narrow.facts()["address"].partition("://")
+def test_a_push_over_the_quota_says_so(small_plane, ready):
+    scheme, _, rest = small_plane.facts()["address"].partition("://")
     data = secrets.token_bytes(400_000)
-    here = ready("much", data, f"{scheme}://git:{narrow.token}@{rest}/git/demo/much.git")
+    here = ready("much", data, f"{scheme}://git:{small_plane.token}@{rest}/git/demo/much.git")
     said = here.run("push", "origin", "main", status=1)
     assert "may hold 300000" in said
     assert "PROJECT_QUOTA_BYTES" in said
     with pytest.raises(Exception, match="404"):
-        narrow.plane.get("/datasets/much")
+        small_plane.plane.get("/datasets/much")
     here.write("big.bin", data[:200_000])
     here.run("add", "-A")
     here.run("commit", "--amend", "-m", "less")
@@ -192,4 +179,4 @@ def test_a_push_over_the_quota_says_so(narrow, ready):
     here.write("plain.raw", secrets.token_bytes(200_000))
     here.commit()
     assert "may hold 300000" in here.run("push", "origin", "main", status=1)
-    assert narrow.plane.get("/datasets/much")["versions"] == 1
+    assert small_plane.plane.get("/datasets/much")["versions"] == 1

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.git.conftest import begun
-
 TABLE = b"day,close\n" + b"".join(
     b"2026-01-%02d,%s\n" % (day, b"" if day == 4 else b"57.%d" % day) for day in range(1, 29)
 )
 
 
-@pytest.fixture
-def whole(tmp_path_factory, template, services):
-    """A plane with a worker and a dispatcher, to whose jobs every check is left."""
-    home = tmp_path_factory.mktemp("whole") / "home"
-    running = begun(home, template, services, parts="web,worker,dispatcher", CHECK_LIMIT_BYTES="0")
-    yield running
-    running.kill_everything()
-
-
-def test_a_table_whose_push_is_refused_comes_by_a_job_that_checks_it(whole, client):
-    plane = whole.plane
-    scheme, _, rest = whole.facts()["address"].partition("://")
+def test_a_table_whose_push_is_refused_comes_by_a_job_that_checks_it(small_plane, client):
+    plane = small_plane.plane
+    scheme, _, rest = small_plane.facts()["address"].partition("://")
     plane.call("POST", "/datasets/checked/versions", TABLE, headers={"Content-Type": "text/csv"})
     expected = [{"kind": "range", "column": "close", "minimum": 0}]
     plane.call("PUT", "/datasets/checked/expectations", {"expectations": expected})
-    clone = client.clone(f"{scheme}://git:{whole.token}@{rest}/git/demo/checked.git", "checked")
+    clone = client.clone(f"{scheme}://git:{small_plane.token}@{rest}/git/demo/checked.git", "checked")
     clone.run("commit", "--allow-empty", "-m", "another day")
     for day, state in ((b"2026-02-01,-9\n", "failed"), (b"2026-02-01,57\n", "succeeded")):
         clone.write("table.csv", TABLE + day)
@@ -43,18 +30,18 @@ def test_a_table_whose_push_is_refused_comes_by_a_job_that_checks_it(whole, clie
     assert (version["rows"], version["commit"]) == (29, clone.run("rev-parse", "HEAD").strip())
 
 
-def test_a_version_that_a_job_made_comes_by_a_pull(whole, client):
-    scheme, _, rest = whole.facts()["address"].partition("://")
+def test_a_version_that_a_job_made_comes_by_a_pull(small_plane, client):
+    scheme, _, rest = small_plane.facts()["address"].partition("://")
     client.run("init", "wti")
     client.at = client.at / "wti"
     client.run("lfs", "track", "*.csv", "*.parquet")
     client.write("table.csv", TABLE)
     client.commit()
-    client.run("remote", "add", "origin", f"{scheme}://git:{whole.token}@{rest}/git/demo/wti.git")
+    client.run("remote", "add", "origin", f"{scheme}://git:{small_plane.token}@{rest}/git/demo/wti.git")
     client.run("push", "-u", "origin", "main")
-    job = whole.plane.post("/datasets/wti/versions/1/jobs", {"kind": "clean", "spec": {"columns": ["close"]}})
-    assert whole.plane.wait(job["id"], seconds=240)["state"] == "succeeded"
-    version = whole.plane.get("/datasets/wti/versions/2")
+    job = small_plane.plane.post("/datasets/wti/versions/1/jobs", {"kind": "clean", "spec": {"columns": ["close"]}})
+    assert small_plane.plane.wait(job["id"], seconds=240)["state"] == "succeeded"
+    version = small_plane.plane.get("/datasets/wti/versions/2")
     client.run("pull", "--ff-only")
     assert client.run("rev-parse", "HEAD").strip() == version["commit"]
     (file,) = version["files"]
@@ -62,4 +49,4 @@ def test_a_version_that_a_job_made_comes_by_a_pull(whole, client):
     said = client.run("log", "-1", "--format=%B")
     assert f"Job: {job['id']}" in said
     assert "deepseek.clean" in said
-    assert whole.plane.get(f"/datasets/wti/versions/{version['commit']}")["number"] == 2
+    assert small_plane.plane.get(f"/datasets/wti/versions/{version['commit']}")["number"] == 2

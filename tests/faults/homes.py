@@ -1,0 +1,83 @@
+"""Homes for planes that are about to start: a copy of the migrated template database, and the first accounts.
+
+One child process makes database, accounts and token, where three commands would start Django three times.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINEER_SCOPES = "read,data:write,jobs:write"
+
+
+@dataclass(frozen=True)
+class FirstAccounts:
+    passwords: dict[str, str]
+    """One-time passwords by name."""
+    token: str
+    """Of the engineer, with ENGINEER_SCOPES."""
+
+
+def prepare_home(environment: dict[str, str], *, accounts: bool = True) -> FirstAccounts:
+    """Migrate the database of this environment, and make the first accounts in it; `accounts=False`: none."""
+    from django.conf import settings
+
+    # Where the tests of this run keep their template, which is that of a plane.
+    command = [sys.executable, "-m", "tests.faults.homes", str(settings.PLANE_HOME), "accounts" if accounts else ""]
+    more = {"DJANGO_SETTINGS_MODULE": "controlplane.settings", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, env={**environment, **more}, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return FirstAccounts(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def main(template_folder: Path, accounts: bool) -> None:
+    os.umask(0o077)
+    import django
+
+    django.setup()
+    migrate(template_folder)
+    made = {"passwords": {}, "token": ""}
+    if accounts:
+        made["passwords"] = json.loads(run_command("create_first_accounts", "--json"))
+        token = ("create_token", "engineer", "--project", "demo", "--scopes", ENGINEER_SCOPES)
+        made["token"] = run_command(*token).strip()
+    print(json.dumps(made))
+
+
+def migrate(template_folder: Path) -> None:
+    """Copy the template into SQLite; another server than that of the tests has no template, and is migrated."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    from tests.template_database import _connect_to, _copy_sqlite, migrations_digest
+
+    if connection.vendor != "sqlite":
+        call_command("migrate", interactive=False, verbosity=0)
+        return
+    name = str(connection.settings_dict["NAME"])
+    with (template_folder / "test-template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _copy_sqlite(template_folder / f"test-template-{migrations_digest()}.sqlite3", Path(name))
+    _connect_to(name)
+
+
+def run_command(*words: str) -> str:
+    from django.core.management import call_command
+
+    printed = io.StringIO()
+    call_command(*words, stdout=printed)
+    return printed.getvalue()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), bool(sys.argv[2]))
