@@ -12,6 +12,8 @@ from kombu import Connection
 from controlplane.broker import Channel, sweep
 from controlplane.celery import app  # noqa: F401 - registers the transport's name
 
+pytestmark = pytest.mark.services
+
 MESSAGES, WRITERS, READERS = 300, 3, 3
 
 

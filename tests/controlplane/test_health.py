@@ -8,6 +8,8 @@ from django.db import connection
 from apps.jobs import pulse
 from controlplane import health
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture
 def home(tmp_path, settings):

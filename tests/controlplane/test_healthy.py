@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from apps.jobs import pulse
 from apps.nodes.models import Node
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture(autouse=True)

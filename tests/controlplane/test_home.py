@@ -14,6 +14,8 @@ from apps.jobs.submission import Submission
 from apps.nodes.models import Node
 from controlplane import context
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture(autouse=True)
 def _silent(monkeypatch):

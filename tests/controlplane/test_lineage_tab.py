@@ -12,7 +12,7 @@ from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
 from apps.openlineage.models import ForeignEnd
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

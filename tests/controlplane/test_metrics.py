@@ -15,7 +15,7 @@ from apps.jobs.models import Job, JobTally
 from apps.nodes.models import Node
 from controlplane import collecting, metrics
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 LOCAL = {"REMOTE_ADDR": "127.0.0.1"}
 GPU = {"index": 0, "name": "A100", "memory_bytes": 40}
 LOAD = {"cpu_share": 0.5, "memory_total_bytes": 80, "memory_free_bytes": 20, "disk_free_bytes": 7}

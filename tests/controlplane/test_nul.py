@@ -3,7 +3,7 @@
 import pytest
 from django.db import transaction
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 V1 = "/api/v1"
 PLACES = [
     (V1 + "/users/a%00", "sysadmin"),

@@ -7,6 +7,8 @@ from psycopg import OperationalError
 
 from controlplane.postgresql import base
 
+pytestmark = pytest.mark.services
+
 
 class Lent:
     """Stands for a connection: only its age is asked."""

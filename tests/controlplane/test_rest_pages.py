@@ -14,6 +14,8 @@ from apps.errors import Invalid, Malformed
 from apps.pages import MAX_CURSOR, page_asked, page_of
 from controlplane.rest import CursorPagination
 
+pytestmark = pytest.mark.services
+
 ORDERS = [("-id",), ("id",), ("-name", "-id"), ("name", "-id"), ("-created_at", "id"), ("slug", "pk")]
 
 

@@ -15,7 +15,7 @@ from controlplane import gunicorn_conf, start
 from controlplane.start import CannotStart, ready_database
 from workers.starting import refuse_unsound
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
 
 class Worker:

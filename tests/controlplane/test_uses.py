@@ -12,7 +12,7 @@ from apps.jobs.models import Job
 from apps.registry.models import Model, ModelVersion
 from controlplane.templatetags.uses import SHOWN, uses_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from apps.canonical import canonical_json, sha256_hex
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.errors import Invalid, NotFound, Refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def test_the_manifest_names_the_version(added, held, dataset):

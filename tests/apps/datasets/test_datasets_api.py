@@ -4,7 +4,7 @@ import pytest
 
 from apps.datasets.models import Dataset, DatasetVersion
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 URL = "/api/v1/projects/demo/datasets"
 
 

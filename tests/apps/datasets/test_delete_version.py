@@ -21,7 +21,7 @@ from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.jobs.models import Job, JobInput, JobOutput
 from apps.lineage.models import Edge
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

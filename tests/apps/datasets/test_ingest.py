@@ -22,7 +22,7 @@ from apps.datasets.services import create_dataset
 from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.jobs.models import Job
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 BINARY = os.urandom(9 << 10)
 FILES = {
     "a/one.csv": b"x,y\n1,2\n",

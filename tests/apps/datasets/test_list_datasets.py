@@ -11,6 +11,8 @@ from django.utils import timezone
 
 from apps.datasets.models import Dataset
 
+pytestmark = pytest.mark.services
+
 LIST = "/p/demo/data"
 
 

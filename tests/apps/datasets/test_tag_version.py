@@ -10,7 +10,7 @@ from apps.datasets.reads import get_version
 from apps.datasets.tags import tag_version, untag_version
 from apps.errors import Conflict, Invalid, NotFound, Refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.services import upload_csv
 from apps.errors import Invalid, NotFound, Refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from apps.datasets.manifest import PARQUET
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.services import set_quality
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 DATASET = "/api/v1/projects/demo/datasets/wti-daily"
 URL = f"{DATASET}/versions"
 CSV = b"day,close\n2026-01-02,57.3\n2026-01-03,\n2026-01-04,58.1\n"

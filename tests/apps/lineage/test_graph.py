@@ -6,7 +6,7 @@ from apps.lineage.reads import graph
 from apps.lineage.services import record_edges
 from apps.lineage.walk import walked, was_cut
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 
 from apps.lineage.services import record_edges
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 URL = "/api/v1/projects/demo/lineage"
 
 

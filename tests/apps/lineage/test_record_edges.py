@@ -9,7 +9,7 @@ from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.models import Edge
 from apps.lineage.services import record_edges
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 DIGEST = "a" * 64
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from apps.experiments.models import Experiment, ExperimentTag
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture
 def four(project) -> None:

@@ -7,6 +7,8 @@ import pytest
 from apps.experiments import artifacts
 from tests.apps.mlflow.conftest import FILES
 
+pytestmark = pytest.mark.services
+
 ROOT = FILES.rstrip("/")
 
 

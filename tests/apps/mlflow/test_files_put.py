@@ -12,6 +12,8 @@ from apps.experiments.models import RunArtifact
 from apps.jobs.models import Job
 from tests.apps.mlflow.conftest import FILES
 
+pytestmark = pytest.mark.services
+
 
 def test_bytes_come_whole(track, place, run):
     assert track.put(f"{place}/a/b.txt", b"hello").content == b""

@@ -13,6 +13,8 @@ from apps.lineage.models import Edge
 from apps.registry.models import ModelVersion
 from tests.apps.mlflow.conftest import MLMODEL
 
+pytestmark = pytest.mark.services
+
 CREATE = "model-versions/create"
 
 

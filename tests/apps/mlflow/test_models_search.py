@@ -9,6 +9,8 @@ import pytest
 from apps.experiments.models import Experiment, LoggedModel, LoggedModelMetric, LoggedModelParam, LoggedModelTag, Run
 from apps.registry.models import Model, ModelTag, ModelVersion, ModelVersionTag
 
+pytestmark = pytest.mark.services
+
 START = datetime(2026, 1, 2, tzinfo=UTC)
 
 

@@ -7,6 +7,8 @@ import pytest
 from apps.audit.models import AuditRecord
 from apps.registry.models import Model
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture
 def model(track):

@@ -7,6 +7,8 @@ import pytest
 from apps.audit.models import AuditRecord
 from apps.experiments.models import MetricBatch, Run, RunParam, RunTag
 
+pytestmark = pytest.mark.services
+
 
 def metrics(count, start=0):
     return [{"key": f"m{start + index}", "value": 1.5, "timestamp": 1, "step": 0} for index in range(count)]

@@ -9,6 +9,8 @@ import pytest
 from apps.audit.models import AuditRecord
 from apps.experiments.models import Experiment, Metric, Run
 
+pytestmark = pytest.mark.services
+
 
 def info(track, run_id):
     return track.get("runs/get", run_id=run_id)["run"]["info"]

@@ -12,6 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from apps.experiments import services
 from apps.experiments.models import Metric, MetricBatch, MetricPoint, Run
 
+pytestmark = pytest.mark.services
+
 LARGEST = 1.7976931348623157e308
 
 

@@ -17,6 +17,8 @@ from apps.experiments.models import (
     RunTag,
 )
 
+pytestmark = pytest.mark.services
+
 START = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 START_MS = 1767323045678
 

@@ -21,7 +21,7 @@ from apps.registry.models import Alias, Model, ModelVersion
 from apps.registry.services import request_promotion
 from tests.apps.mlflow_import.conftest import DELETED, MODEL, OTHER, RUN, RUN_META, points
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 INSIDE = "4" * 32  # a run of the deleted experiment
 
 

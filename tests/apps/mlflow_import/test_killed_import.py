@@ -11,7 +11,7 @@ from apps.mlflow_import.file_store import FileStore
 from apps.mlflow_import.services import runs
 from tests.apps.mlflow_import.conftest import RUN, points
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

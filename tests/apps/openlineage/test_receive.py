@@ -13,7 +13,7 @@ from apps.openlineage.models import ForeignEnd, ForeignRun, LineageEvent
 from apps.openlineage.naming import namespace_of
 from tests.apps.openlineage.conftest import RUN_ID, URL
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def edges():

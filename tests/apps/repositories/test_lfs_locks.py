@@ -7,7 +7,7 @@ import pytest
 from apps.audit.models import AuditRecord
 from apps.repositories.models import Lock
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from apps.artifacts.store import store
 from apps.repositories import tickets
 from tests.apps.repositories.conftest import LFS, TABLE
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 OID = hashlib.sha256(TABLE).hexdigest()
 OCTETS = "application/octet-stream"
 

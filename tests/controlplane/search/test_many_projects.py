@@ -14,6 +14,8 @@ from apps.registry.models import Alias, Model, ModelVersion, Variant
 from controlplane.search.reads import search
 from tests.walking import job_of
 
+pytestmark = pytest.mark.services
+
 COUNT, READ = 25, 20
 LAST = f"p{COUNT:02}"
 BYTES = sha256_hex("a variant")

@@ -12,6 +12,8 @@ from apps.registry.models import Alias, Model, ModelTag, ModelVersion, ModelVers
 from controlplane.search import scope
 from controlplane.search.reads import search
 
+pytestmark = pytest.mark.services
+
 
 def fill(project):
     """One of everything in a project; its slug stands in each name."""

@@ -18,6 +18,8 @@ from controlplane.search import scope
 from controlplane.search.reads import search
 from tests.walking import approval_of, job_of
 
+pytestmark = pytest.mark.services
+
 DIGEST = sha256_hex("bytes")
 
 
