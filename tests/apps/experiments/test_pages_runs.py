@@ -95,32 +95,32 @@ def test_a_finished_run_says_how_good_it_is(read, run, finish):
     assert "<b>2 times</b> as fast as fp32 at batch 1" in text
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "said"),
-    [(0.4, 1.1, "no difference shown"), (0.4, 0.6, "<b>better</b>"), (None, None, "<b>better</b>")],
-)
-def test_better_only_where_the_interval_leaves_the_baseline_out(read, run, finish, low, high, said):
-    figure = {**FIGURES["metrics"][0], "low": low, "high": high}
-    finish(run, figures={**FIGURES, "metrics": [figure]})
-    assert said in read(f"/{run.pk}")
+def test_better_only_where_the_interval_excludes_the_baseline(read, start, finish):
+    for low, high, word in (
+        (0.4, 1.1, "no difference shown"),
+        (0.4, 0.6, "<b>better</b>"),
+        (None, None, "<b>better</b>"),
+    ):
+        run = start()
+        finish(run, figures={**FIGURES, "metrics": [{**FIGURES["metrics"][0], "low": low, "high": high}]})
+        assert word in read(f"/{run.pk}"), (low, high)
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "said"), [(-0.6, -0.4, "<b>better</b>"), (-0.6, 0.1, "no difference shown"), (0.1, 0.2, "worse")]
-)
-def test_a_difference_measured_row_by_row_decides(read, run, finish, low, high, said):
+def test_a_paired_difference_decides(read, start, finish):
     """Also where the figure's own interval says something else."""
-    metric = {**FIGURES["metrics"][0], "low": 0.4, "high": 1.1 if said == "<b>better</b>" else 0.6}
-    paired = {"name": "rmse", "value": -0.5, "low": low, "high": high, "better": "lower"}
-    baseline = {**FIGURES["baseline"], "difference": [paired]}
-    finish(run, figures={**FIGURES, "metrics": [metric], "baseline": baseline})
-    assert said in read(f"/{run.pk}")
+    for low, high, word in ((-0.6, -0.4, "<b>better</b>"), (-0.6, 0.1, "no difference shown"), (0.1, 0.2, "worse")):
+        metric = {**FIGURES["metrics"][0], "low": 0.4, "high": 1.1 if word == "<b>better</b>" else 0.6}
+        paired = {"name": "rmse", "value": -0.5, "low": low, "high": high, "better": "lower"}
+        baseline, run = {**FIGURES["baseline"], "difference": [paired]}, start()
+        finish(run, figures={**FIGURES, "metrics": [metric], "baseline": baseline})
+        assert word in read(f"/{run.pk}"), (low, high)
 
 
-@pytest.mark.parametrize(("ratio", "said"), [(4.0, "<b>4 times</b> smaller"), (0.25, "<b>4 times</b> larger")])
-def test_a_form_is_smaller_or_larger_than_its_parent(read, run, finish, ratio, said):
-    finish(run, figures={**FIGURES, "size_ratio": ratio})
-    assert said in read(f"/{run.pk}")
+def test_a_form_is_smaller_or_larger_than_its_parent(read, start, finish):
+    for ratio, words in ((4.0, "<b>4 times</b> smaller"), (0.25, "<b>4 times</b> larger")):
+        run = start()
+        finish(run, figures={**FIGURES, "size_ratio": ratio})
+        assert words in read(f"/{run.pk}")
 
 
 def test_a_failed_run_says_why(read, run, finish):

@@ -194,11 +194,12 @@ def test_every_tab_opens_and_costs_the_same_for_any_number_of_jobs(engineer, web
 
 
 def test_draws_what_was_used(engineer, web, measured):
-    said = text_of(web(engineer).get("/nodes/gpu-01"))
+    client = web(engineer)
+    said = text_of(client.get("/nodes/gpu-01"))
     assert "GPU temperature" in said
     assert "Nothing was measured" not in said
     NodeSample.objects.all().delete()
-    assert "Nothing was measured" in text_of(web(engineer).get("/nodes/gpu-01?span=24h"))
+    assert "Nothing was measured" in text_of(client.get("/nodes/gpu-01?span=24h"))
 
 
 def test_the_numbers_are_a_file(engineer, web, measured):
@@ -271,8 +272,9 @@ def test_holding_requires_a_system_administrator(engineer, auditor, web, node):
 
 
 def test_the_button_is_the_administrators(sysadmin, web, node):
-    assert "/nodes/gpu-01/hold" in text_of(web(sysadmin).get("/nodes/gpu-01"))
-    assert web(sysadmin).get("/nodes/gpu-01/hold").status_code == 405
+    client = web(sysadmin)
+    assert "/nodes/gpu-01/hold" in text_of(client.get("/nodes/gpu-01"))
+    assert client.get("/nodes/gpu-01/hold").status_code == 405
 
 
 def test_the_trail_of_a_node_is_the_auditors(sysadmin, auditor, engineer, web, node):

@@ -82,16 +82,17 @@ def test_the_list_is_narrowed_and_paged(api, viewer, url, start, work):
 
 
 def test_the_list_is_narrowed_by_the_day_on_which_it_was_made(api, viewer, url, start):
+    client = api(viewer)
     made = [start(DIAMOND, name=name).pk for name in ("early", "late")]
     Pipeline.objects.filter(pk=made[1]).update(created_at=datetime(2026, 3, 2, 12, tzinfo=UTC))
 
     def names(query: str) -> list[str]:
-        return [row["name"] for row in api(viewer).get(url(query)).json()["items"]]
+        return [row["name"] for row in client.get(url(query)).json()["items"]]
 
     assert names("?made_after=2026-01-01") == ["early", "late"]  # the second was made before the first
     assert names("?made_before=2026-03-02") == ["late"]
     assert names("?made_after=today") == ["early"]
-    assert api(viewer).get(url("?made_after=soon")).json()["error"]["field"] == "made_after"
+    assert client.get(url("?made_after=soon")).json()["error"]["field"] == "made_after"
 
 
 def test_read_whole(api, viewer, url, start, work):
