@@ -53,16 +53,16 @@ class Tracker:
         return self.send("PUT", FILES + path, raw=body, content_type=how.pop("content_type", "text/plain"))
 
     def patch(self, path: str, /, **body):
-        return said(self.send("PATCH", path, body))
+        return read_answer(self.send("PATCH", path, body))
 
     def delete(self, path: str, /, **body):
-        return said(self.send("DELETE", path, body))
+        return read_answer(self.send("DELETE", path, body))
 
     def get(self, path: str, /, **query):
-        return said(self.send("GET", path, query))
+        return read_answer(self.send("GET", path, query))
 
     def post(self, path: str, /, **body):
-        return said(self.send("POST", path, body))
+        return read_answer(self.send("POST", path, body))
 
     def refused(self, method: str, path: str, body=None, **how) -> tuple[int, str, str]:
         """(status, error code, message) of a call that must fail."""
@@ -89,7 +89,7 @@ class Tracker:
         return wrong
 
 
-def said(response):
+def read_answer(response):
     assert response.status_code == 200, response.content
     return response.json()
 
