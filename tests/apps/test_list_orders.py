@@ -26,6 +26,7 @@ from apps.registry.lists import MODELS
 from apps.registry.lists import VERSIONS as MODEL_VERSIONS
 from apps.registry.models import Model, ModelVersion
 
+pytestmark = pytest.mark.services
 RUNS = listing_of([], [metric_column("loss")])
 IN_A_PROJECT = ((JOBS, Job), (PIPELINES, Pipeline), (RUNS, Run), (DATASETS, Dataset), (MODELS, Model))
 LISTS = {
@@ -69,20 +70,21 @@ def edge_of(rows, order):
     return ["2026-01-01T00:00:00Z" if kind == "DateTimeField" else "x" if kind in texts else 5 for kind in types]
 
 
-@pytest.mark.parametrize(("key", "sort"), ORDERS)
-def test_an_order_walks_an_index(key, sort, engineer, actor_for):
-    listing, rows_of = LISTS[key]
-    asked = read_asked(listing, QueryDict(f"sort={sort}"))
-    actor = actor_for(engineer)
-    if "metrics." in sort:
-        rows = Metric.objects.filter(project_id=min(actor.project_ids), key="loss", is_nan=False)
-    else:
-        rows = narrowed(rows_of(actor), asked)
-    later = rows.order_by(*asked.order).filter(behind(asked.order, edge_of(rows, asked.order)))
-    for page in (rows.order_by(*asked.order), later):
-        plan = plan_of(page[:51])
-        assert "USE TEMP B-TREE FOR ORDER BY" not in plan, plan
-        assert "Sort" not in plan, plan
+def test_every_order_walks_an_index(engineer, actor_for):
+    actor, sorting = actor_for(engineer), {}
+    for key, sort in ORDERS:
+        listing, rows_of = LISTS[key]
+        asked = read_asked(listing, QueryDict(f"sort={sort}"))
+        if "metrics." in sort:
+            rows = Metric.objects.filter(project_id=min(actor.project_ids), key="loss", is_nan=False)
+        else:
+            rows = narrowed(rows_of(actor), asked)
+        later = rows.order_by(*asked.order).filter(behind(asked.order, edge_of(rows, asked.order)))
+        for name, page in (("first page", rows.order_by(*asked.order)), ("later page", later)):
+            plan = plan_of(page[:51])
+            if "USE TEMP B-TREE FOR ORDER BY" in plan or "Sort" in plan:
+                sorting[key, sort, name] = plan
+    assert sorting == {}
 
 
 def test_there_is_a_list_for_every_kind_of_row():
