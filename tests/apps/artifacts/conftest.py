@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -29,21 +29,36 @@ def folder(tmp_path, settings):
     return stores.store()
 
 
+@pytest.fixture(scope="session")
+def s3_file_system(s3_endpoint):
+    """One S3 client for all tests: making one costs more than most tests do with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        client = stores.store_at("s3://none/plane", "", s3_endpoint, 0).fs
+        client.connect()
+    list_uploads = client.list_multipart_uploads
+
+    def list_multipart_uploads(bucket):
+        """As moto lists them, which says 2010 of every upload: but begun a moment ago."""
+        now = datetime.now(UTC) - timedelta(seconds=1)
+        return [upload | {"Initiated": now} for upload in list_uploads(bucket)]
+
+    client.list_multipart_uploads = list_multipart_uploads
+    return client
+
+
 @pytest.fixture
-def bucket(tmp_path, settings, s3_endpoint, monkeypatch):
-    """An S3 store of this test's own."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+def bucket(settings, s3_endpoint, s3_file_system):
+    """An S3 store with a bucket of this test's own."""
     name = f"bucket-{secrets.token_hex(6)}"
     settings.ENV = settings.ENV.model_copy(
         update={"artifact_url": f"s3://{name}/plane", "artifact_s3_endpoint": s3_endpoint}
     )
     found = stores.store()
+    found._fs = s3_file_system
     found.fs.mkdir(name)
-    listed = found.fs.list_multipart_uploads
-    now = datetime.now(UTC)  # moto says 2010 of every upload
-    found.fs.list_multipart_uploads = lambda bucket: [upload | {"Initiated": now} for upload in listed(bucket)]
     return found
 
 

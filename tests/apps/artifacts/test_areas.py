@@ -60,7 +60,7 @@ def test_the_store_itself_forgets_nothing(kept, stored):
     assert kept.exists(DIGEST)
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", "A", ".hidden", "-x"])
-def test_no_area_lies_elsewhere(kept, name):
-    with pytest.raises(ValueError, match="no name of an area"):
-        kept.area("checkpoints", name)
+def test_no_area_lies_elsewhere(kept):
+    for name in ("", "..", "a/b", "A", ".hidden", "-x"):
+        with pytest.raises(ValueError, match="no name of an area"):
+            kept.area("checkpoints", name)

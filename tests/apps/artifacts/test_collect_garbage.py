@@ -19,7 +19,7 @@ from apps.errors import Conflict, Refused
 from apps.jobs.models import Job, JobInput
 from apps.lineage.models import Edge
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 NOW = timedelta(0)
 
 # Every column that holds a digest without a foreign key, and why no artifact is lost for it.

@@ -13,15 +13,15 @@ def held(worker_actor, project):
     return adopt(actor=worker_actor, project=project, digest=DIGEST, size=3)
 
 
-@pytest.mark.parametrize("who", ["engineer", "viewer", "approver"])
-def test_members_see_it(request, actor_for, project, held, who):
-    assert get_artifact(actor=actor_for(request.getfixturevalue(who)), project=project, digest=DIGEST) == held
+def test_members_see_it(engineer, viewer, approver, actor_for, project, held):
+    for who in (engineer, viewer, approver):
+        assert get_artifact(actor=actor_for(who), project=project, digest=DIGEST) == held
 
 
-@pytest.mark.parametrize(("who", "error"), [("stranger", NotFound), ("auditor", Refused), ("sysadmin", Refused)])
-def test_others_do_not(request, actor_for, project, held, who, error):
-    with pytest.raises(error):
-        get_artifact(actor=actor_for(request.getfixturevalue(who)), project=project, digest=DIGEST)
+def test_others_do_not(stranger, auditor, sysadmin, actor_for, project, held):
+    for who, error in ((stranger, NotFound), (auditor, Refused), (sysadmin, Refused)):
+        with pytest.raises(error):
+            get_artifact(actor=actor_for(who), project=project, digest=DIGEST)
 
 
 def test_what_another_project_holds_is_absent_here(stranger, actor_for, other_project, held):

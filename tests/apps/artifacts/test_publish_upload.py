@@ -44,12 +44,10 @@ def test_equal_bytes_in_two_projects_are_one_artifact_and_two_holdings(
     assert (Artifact.objects.count(), Holding.objects.count()) == (1, 2)
 
 
-@pytest.mark.parametrize(
-    ("who", "error"), [("viewer", Refused), ("approver", Refused), ("auditor", Refused), ("stranger", NotFound)]
-)
-def test_others_may_not(folder, request, actor_for, project, who, error):
-    with pytest.raises(error):
-        publish(actor_for(request.getfixturevalue(who)), project)
+def test_others_may_not(folder, viewer, approver, auditor, stranger, actor_for, project):
+    for who, error in ((viewer, Refused), (approver, Refused), (auditor, Refused), (stranger, NotFound)):
+        with pytest.raises(error):
+            publish(actor_for(who), project)
     assert not folder.exists(DIGEST)
 
 
@@ -58,30 +56,31 @@ def test_nobody_may_not(folder, project):
         publish(ANONYMOUS, project)
 
 
-@pytest.mark.parametrize(
-    ("announced", "error", "code"),
-    [
-        ({"expected_digest": "0" * 64}, Invalid, "digest_mismatch"),
-        ({"expected_digest": "../" + "0" * 61}, Invalid, "bad_digest"),
-        ({"expected_size": len(DATA) + 1}, Malformed, "body_cut_off"),
-        ({"expected_size": len(DATA) - 1}, Malformed, "body_cut_off"),
-        ({"data": b""}, Invalid, "empty_body"),
-        ({"data": b"", "expected_size": 0}, Invalid, "empty_body"),
-        ({"data": b"", "expected_size": 9}, Malformed, "body_cut_off"),
-        ({"media_type": "nonsense"}, Invalid, "bad_media_type"),
-        ({"media_type": "a/" + "b" * 120}, Invalid, "bad_media_type"),
-        ({"expected_size": 100_001}, TooLarge, "upload_too_large"),
-        ({"data": b"x" * 100_001}, TooLarge, "upload_too_large"),
-    ],
-)
-def test_wrong_uploads_leave_nothing(kept, engineer, actor_for, project, settings, left_behind, announced, error, code):
+INVALID_UPLOADS = [
+    ({"expected_digest": "0" * 64}, Invalid, "digest_mismatch"),
+    ({"expected_digest": "../" + "0" * 61}, Invalid, "bad_digest"),
+    ({"expected_size": len(DATA) + 1}, Malformed, "body_cut_off"),
+    ({"expected_size": len(DATA) - 1}, Malformed, "body_cut_off"),
+    ({"data": b""}, Invalid, "empty_body"),
+    ({"data": b"", "expected_size": 0}, Invalid, "empty_body"),
+    ({"data": b"", "expected_size": 9}, Malformed, "body_cut_off"),
+    ({"media_type": "nonsense"}, Invalid, "bad_media_type"),
+    ({"media_type": "a/" + "b" * 120}, Invalid, "bad_media_type"),
+    ({"expected_size": 100_001}, TooLarge, "upload_too_large"),
+    ({"data": b"x" * 100_001}, TooLarge, "upload_too_large"),
+]
+
+
+def test_invalid_uploads_leave_nothing(kept, engineer, actor_for, project, settings, left_behind):
     settings.ENV = settings.ENV.model_copy(update={"upload_limit_bytes": 100_000})
-    with pytest.raises(error) as refused:
-        publish(actor_for(engineer), project, **announced)
-    assert refused.value.code == code
-    assert left_behind(kept) == []
+    who = actor_for(engineer)
+    for announced, error, code in INVALID_UPLOADS:
+        with pytest.raises(error) as refused:
+            publish(who, project, **announced)
+        assert refused.value.code == code, announced
+        assert left_behind(kept) == [], announced
+        assert not kept.exists(DIGEST), announced
     assert not Artifact.objects.exists()
-    assert not kept.exists(DIGEST)
 
 
 def test_a_full_disk_writes_no_row(folder, engineer, actor_for, project, monkeypatch):

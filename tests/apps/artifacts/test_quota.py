@@ -10,7 +10,7 @@ from apps.artifacts.models import Holding
 from apps.artifacts.services import OverQuota, adopt, publish_upload, room_of
 from apps.artifacts.store import store
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

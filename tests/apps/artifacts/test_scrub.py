@@ -72,13 +72,13 @@ def test_an_unmounted_store_is_not_damage(folder, worker_actor, operator, projec
 
 def test_sweep_reports_what_it_removed(kept, operator):
     staging = kept.open_staging()
-    staging.write(bytes(20 << 20))  # above one part, or S3 has heard nothing of it yet
+    staging.write(bytes(17 << 20))  # above one part, or S3 has heard nothing of it yet
     assert sweep_staging(actor=operator, older_than=timedelta(0)) == 1
     staging.discard()
 
 
-@pytest.mark.parametrize("act", [scrub, sweep_staging])
-@pytest.mark.parametrize("who", ["engineer", "sysadmin", "auditor"])
-def test_only_the_plane_may(folder, request, actor_for, who, act):
-    with pytest.raises(Refused):
-        act(actor=actor_for(request.getfixturevalue(who)))
+def test_only_the_plane_may(folder, engineer, sysadmin, auditor, actor_for):
+    for who in (engineer, sysadmin, auditor):
+        for act in (scrub, sweep_staging):
+            with pytest.raises(Refused):
+                act(actor=actor_for(who))

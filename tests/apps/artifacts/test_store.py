@@ -33,10 +33,10 @@ def test_what_is_published_can_be_read(kept, known, data, left_behind):
     assert left_behind(kept) == []
 
 
-@pytest.mark.parametrize(("start", "end"), [(0, 1), (5, None), (CHUNK - 1, CHUNK + 1), (0, len(DATA)), (7, 7)])
-def test_a_part_can_be_read(kept, stored, start, end):
+def test_a_part_can_be_read(kept, stored):
     stored(kept, DATA)
-    assert read(kept, start, end) == DATA[start:end]
+    parts = [(0, 1), (5, None), (CHUNK - 1, CHUNK + 1), (0, len(DATA)), (7, 7)]
+    assert [part for part in parts if read(kept, *part) != DATA[slice(*part)]] == []
 
 
 @pytest.mark.parametrize("known", [None, DIGEST])
@@ -73,11 +73,11 @@ def test_what_is_not_published_leaves_nothing(kept, known, left_behind):
     assert left_behind(kept) == []
 
 
-@pytest.mark.parametrize("digest", ["", "..", "../../etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "\n", "a" * 65])
-def test_no_path_is_built_from_anything_but_a_digest(kept, digest):
-    for ask in (kept.open, kept.size, kept.exists, kept.verify, kept.set_aside):
-        with pytest.raises(Invalid, match="no SHA-256 digest"):
-            ask(digest)
+def test_no_path_is_built_from_anything_but_a_digest(kept):
+    for digest in ("", "..", "../../etc/passwd", "a" * 63, "A" * 64, "a" * 64 + "\n", "a" * 65):
+        for ask in (kept.open, kept.size, kept.exists, kept.verify, kept.set_aside):
+            with pytest.raises(Invalid, match="no SHA-256 digest"):
+                ask(digest)
 
 
 def test_an_absent_object_is_absent(kept):

@@ -32,7 +32,7 @@ def test_twice_is_once(folder, worker_actor, project, path):
     assert Holding.objects.count() == 1
 
 
-@pytest.mark.parametrize(("who", "error"), [("viewer", Refused), ("stranger", NotFound)])
-def test_others_may_not(folder, request, actor_for, project, path, who, error):
-    with pytest.raises(error):
-        store_file(actor=actor_for(request.getfixturevalue(who)), project=project, path=path)
+def test_others_may_not(folder, viewer, stranger, actor_for, project, path):
+    for who, error in ((viewer, Refused), (stranger, NotFound)):
+        with pytest.raises(error):
+            store_file(actor=actor_for(who), project=project, path=path)

@@ -15,7 +15,7 @@ from apps.audit.models import AuditRecord
 from apps.errors import Refused
 from apps.jobs.models import Job, JobInput
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture
