@@ -12,7 +12,7 @@ from apps.audit.services import change_state
 from apps.errors import IllegalMove, StaleState
 from apps.jobs.models import Job
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

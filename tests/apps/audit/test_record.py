@@ -15,7 +15,7 @@ from apps.audit.services import record
 from apps.audit.verification import examine
 from apps.canonical import canonical_json
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def test_the_body_holds_everything_and_is_canonical(somebody, project):

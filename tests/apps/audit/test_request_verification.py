@@ -13,7 +13,7 @@ from apps.audit.runs import request_verification, run_asked
 from apps.audit.sealing import seal_all
 from apps.errors import Refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture

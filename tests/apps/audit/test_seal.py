@@ -13,7 +13,7 @@ from apps.audit.sealing import run_sealer_round, seal
 from apps.audit.services import record, seal_now
 from apps.errors import Refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 def test_the_formula_is_the_documented_one(chain):

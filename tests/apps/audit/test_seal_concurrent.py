@@ -1,4 +1,4 @@
-"""10,000 records from several writers while a sealer runs: no gap, no double, none forgotten. Both databases."""
+"""2,000 records from several writers while two sealers run: no gap, no double, none forgotten. Both databases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apps.audit.sealing import run_sealer_round
 from apps.audit.services import record
 from apps.audit.verification import examine
 
-WRITERS, TRANSACTIONS, EACH, EVERY_ROLLED_BACK = 4, 110, 25, 11
+WRITERS, TRANSACTIONS, EACH, EVERY_ROLLED_BACK = 4, 22, 25, 11
 
 
 class Undone(Exception):
@@ -46,8 +46,9 @@ def seal_until(done: threading.Event, dispatcher) -> int:
     return sealed
 
 
+@pytest.mark.services
 @pytest.mark.django_db(transaction=True)
-def test_ten_thousand_concurrent_writes_are_gap_free(somebody, dispatcher):
+def test_concurrent_writes_are_sealed_without_a_gap(somebody, dispatcher):
     done = threading.Event()
     with ThreadPoolExecutor(WRITERS + 2) as pool:
         sealers = [pool.submit(seal_until, done, dispatcher) for _ in range(2)]
@@ -55,6 +56,6 @@ def test_ten_thousand_concurrent_writes_are_gap_free(somebody, dispatcher):
         done.set()
         sealed = sum(future.result() for future in sealers)
     sealed += run_sealer_round(dispatcher)
-    assert kept == sealed == ChainHead.objects.get().seq == 10_000
-    assert list(AuditRecord.objects.order_by("seq").values_list("seq", flat=True)) == list(range(1, 10_001))
+    assert kept == sealed == ChainHead.objects.get().seq == 2_000
+    assert list(AuditRecord.objects.order_by("seq").values_list("seq", flat=True)) == list(range(1, 2_001))
     assert examine().finding is None
