@@ -6,6 +6,8 @@ from django.test import RequestFactory
 
 from apps.accounts.lockout import username_of
 
+pytestmark = pytest.mark.services
+
 
 @pytest.mark.parametrize(
     "name", ["secadmin", "SECADMIN", " secadmin\t", "\u3000secadmin", "\u017fecadm\u0131n", "\uff53ecadmin"]

@@ -14,6 +14,7 @@ from apps.accounts.proofs import prove
 from apps.audit.models import AuditRecord
 from apps.errors import Invalid, Refused, TooMany
 
+pytestmark = pytest.mark.services
 SECRET = "JBSWY3DPEHPK3PXP"
 
 

@@ -15,6 +15,8 @@ from apps.errors import Conflict, Invalid, NotFound, Refused
 from tests.apps.approvals.stand_in import carried_out
 from tests.conftest import member
 
+pytestmark = pytest.mark.services
+
 PASSED = timedelta(seconds=1)
 
 

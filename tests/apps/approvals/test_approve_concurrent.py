@@ -18,7 +18,7 @@ from apps.audit.models import AuditRecord
 from apps.errors import PlaneError
 from tests.apps.approvals.stand_in import carried_out
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
 
 def at_once(*acts: Callable[[], object]) -> list[str]:
@@ -50,8 +50,7 @@ def late_look(subject):
     return wait_for
 
 
-@pytest.mark.parametrize("round_", range(3))
-def test_where_one_is_needed_one_decides(ask, decide, approver, second, late_look, round_):
+def test_where_one_is_needed_one_decides(ask, decide, approver, second, late_look):
     approval = ask()
     late_look(2)
     came = at_once(lambda: decide(approver, approval), lambda: decide(second, approval))
@@ -59,9 +58,8 @@ def test_where_one_is_needed_one_decides(ask, decide, approver, second, late_loo
     assert (Vote.objects.count(), carried_out()) == (1, 1)
 
 
-@pytest.mark.parametrize("round_", range(3))
 def test_where_two_are_needed_both_count_and_it_is_carried_out_once(
-    two_needed, ask, decide, approver, second, late_look, round_
+    two_needed, ask, decide, approver, second, late_look
 ):
     approval = ask()
     late_look(2)

@@ -10,6 +10,8 @@ from apps.approvals.services import expire_due
 from apps.audit.models import AuditRecord
 from apps.errors import Refused
 
+pytestmark = pytest.mark.services
+
 DISPATCHER = plane_actor(PlaneRole.DISPATCHER)
 
 

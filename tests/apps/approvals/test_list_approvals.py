@@ -9,6 +9,8 @@ import pytest
 
 from apps.audit.models import AuditRecord
 
+pytestmark = pytest.mark.services
+
 LIST = "/p/demo/approvals"
 
 

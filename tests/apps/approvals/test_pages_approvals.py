@@ -1,7 +1,6 @@
 import time
 from datetime import timedelta
 
-import pytest
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -165,10 +164,10 @@ def test_a_second_factor_is_part_of_the_form(ask, approver, browser, password):
     assert Vote.objects.get().method == "password+code"
 
 
-@pytest.mark.parametrize("more", [{"reason": ""}, {"password": ""}, {"decision": ""}, {"decision": "later"}])
-def test_what_is_missing_decides_nothing(ask, approver, browser, password, more):
-    approval = ask()
-    assert vote(browser(approver), approval, **{"password": password, **more}).status_code == 422
+def test_what_is_missing_decides_nothing(ask, approver, browser, password):
+    approval, client = ask(), browser(approver)
+    for more in ({"reason": ""}, {"password": ""}, {"decision": ""}, {"decision": "later"}):
+        assert vote(client, approval, **{"password": password, **more}).status_code == 422, more
     assert not Vote.objects.exists()
 
 
@@ -269,7 +268,7 @@ def test_many_that_wait_cost_home_no_more_queries(ask, approver, browser, django
     client.get("/")
     with CaptureQueriesContext(connection) as few:
         client.get("/")
-    for number in range(2, 30):
+    for number in range(2, 7):
         ask(subject_id=number)
     with django_assert_num_queries(len(few)):
         client.get("/")

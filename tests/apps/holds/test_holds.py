@@ -19,7 +19,7 @@ from apps.holds.models import Hold
 from apps.holds.reads import refuse_held
 from apps.holds.services import place_hold, release_hold
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 
 @pytest.fixture
@@ -50,14 +50,14 @@ def test_a_hold_is_placed_and_released_on_the_record(officer, project, run):
     assert list(actions) == ["hold.place", "hold.release"]
 
 
-@pytest.mark.parametrize("who", ["engineer", "approver", "viewer", "sysadmin", "secadmin"])
-def test_only_the_auditor_decides(who, request, actor_for, officer, project, run):
-    actor = actor_for(request.getfixturevalue(who))
-    with pytest.raises(Refused):
-        place_hold(actor=actor, project=project, object_type="run", object_id=run.pk, reason="x")
+def test_only_the_auditor_decides(engineer, approver, viewer, sysadmin, secadmin, actor_for, officer, project, run):
     hold = place_hold(actor=officer, project=project, object_type="run", object_id=run.pk, reason="x")
-    with pytest.raises(Refused):
-        release_hold(actor=actor, hold=hold, reason="x")
+    for who in (engineer, approver, viewer, sysadmin, secadmin):
+        actor = actor_for(who)
+        with pytest.raises(Refused):
+            place_hold(actor=actor, project=project, object_type="run", object_id=run.pk, reason="x")
+        with pytest.raises(Refused):
+            release_hold(actor=actor, hold=hold, reason="x")
 
 
 def test_a_stranger_sees_no_project(actor_for, stranger, project):
@@ -65,22 +65,22 @@ def test_a_stranger_sees_no_project(actor_for, stranger, project):
         place_hold(actor=actor_for(stranger), project=project, object_type="project", reason="x")
 
 
-@pytest.mark.parametrize(
-    ("kind", "object_id", "reason", "error"),
-    [
-        ("run", "a" * 32, "", Invalid),
-        ("run", "a" * 32, "x" * 2001, Invalid),
-        ("cat", "1", "x", Invalid),
-        ("run", "b" * 32, "x", NotFound),
-        ("run", "a\x00", "x", NotFound),
-        ("modelversion", "no number", "x", NotFound),
-        ("modelversion", "9" * 40, "x", NotFound),
-        ("project", "1", "x", Invalid),
-    ],
-)
-def test_bad_values(officer, project, run, kind, object_id, reason, error):
-    with pytest.raises(error):
-        place_hold(actor=officer, project=project, object_type=kind, object_id=object_id, reason=reason)
+INVALID_HOLDS = [
+    ("run", "a" * 32, "", Invalid),
+    ("run", "a" * 32, "x" * 2001, Invalid),
+    ("cat", "1", "x", Invalid),
+    ("run", "b" * 32, "x", NotFound),
+    ("run", "a\x00", "x", NotFound),
+    ("modelversion", "no number", "x", NotFound),
+    ("modelversion", "9" * 40, "x", NotFound),
+    ("project", "1", "x", Invalid),
+]
+
+
+def test_invalid_holds_are_refused(officer, project, run):
+    for kind, object_id, reason, error in INVALID_HOLDS:
+        with pytest.raises(error):
+            place_hold(actor=officer, project=project, object_type=kind, object_id=object_id, reason=reason)
     assert not Hold.objects.exists()
 
 

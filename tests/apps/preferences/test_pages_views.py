@@ -1,7 +1,5 @@
 """The menu of views on a list, and the list that opens with one."""
 
-import pytest
-
 from apps.preferences.models import SavedView
 
 
@@ -56,9 +54,10 @@ def test_what_is_wrong_is_said_on_the_list(web, engineer, keep):
     assert "already" in client.post("/views", body | {"back": "/p/demo/jobs"}, follow=True).content.decode()
 
 
-@pytest.mark.parametrize("back", ["//evil.example/", "https://evil.example/", "javascript:alert(1)", ""])
-def test_the_way_back_stays_on_this_host(web, engineer, keep, back):
-    assert web(engineer).post(f"/views/{keep().pk}/delete", {"back": back}).url == "/"
+def test_the_way_back_stays_on_this_host(web, engineer, keep):
+    client = web(engineer)
+    for back in ("//evil.example/", "https://evil.example/", "javascript:alert(1)", ""):
+        assert client.post(f"/views/{keep().pk}/delete", {"back": back}).url == "/", back
 
 
 def test_somebody_elses_is_not_there(web, viewer, keep):
