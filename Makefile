@@ -13,6 +13,9 @@ MLFLOW_ENV ?= .mlflow
 PYTEST := $(BIN)/python -m pytest --quiet
 QUICK  := $(PYTEST) --tier test --numprocesses=2 --dist=loadfile
 
+# Hundreds of processes start below: without bytecode each would compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo up test test-e2e test-services test-changed test-faults-full
 .PHONY: check format wheels site texts mlflow clean
 
