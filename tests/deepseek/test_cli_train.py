@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.deepseek.conftest import SCRIPT, call_main
+from tests.deepseek.conftest import SCRIPT
 from tests.deepseek.models.making import make_model
 from tests.deepseek.test_cli import fine, refused
 
@@ -66,9 +66,15 @@ def test_bad_input_is_explained(deepseek, write, tmp_path, content, words, parts
     assert os.listdir(tmp_path) == ["table.csv"]
 
 
+def read_time(path):
+    """When the file was written, or None if it is not there."""
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
 def stop(tmp_path, number):
-    """Start a long training, send it `number` once it has a checkpoint, and return how it ended."""
-    command = [SCRIPT, "train", "table.csv", "-o", "out", *LONG]
+    """Start a long training, send it `number` once it has written a checkpoint, and return how it ended."""
+    checkpoint, command = tmp_path / ".out.checkpoint", [SCRIPT, "train", "table.csv", "-o", "out", *LONG]
+    before = read_time(checkpoint)
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -78,35 +84,27 @@ def stop(tmp_path, number):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )
     end = time.monotonic() + 60
-    while not (tmp_path / ".out.checkpoint").exists() and process.poll() is None and time.monotonic() < end:
+    while read_time(checkpoint) == before and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
     process.send_signal(number)
     errors = process.communicate(timeout=60)[1]
     assert not (tmp_path / "out").exists()
-    assert (tmp_path / ".out.checkpoint").exists()
+    assert checkpoint.exists()
     return process.returncode, errors
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    """The output folder of the long training if nobody stops it."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    (folder / "table.csv").write_text(TABLE)
-    fine(call_main(["train", "table.csv", "-o", "out", *LONG], folder, {}))
-    return folder / "out"
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_training_resumes_bit_for_bit(request, write, tmp_path, uninterrupted, number, code):
-    """After a kill the console script goes on; after the other signals the same command in this process."""
+def test_a_training_stopped_again_and_again_resumes_bit_for_bit(deepseek, deepseek_script, write, tmp_path):
     write(TABLE)
-    ended, errors = stop(tmp_path, number)
-    assert ended == code
-    assert ("the same words again go on" in errors) == (number == signal.SIGINT)
-    deepseek = request.getfixturevalue("deepseek_script" if number == signal.SIGKILL else "deepseek")
-    assert "goes on from the checkpoint of step " in fine(deepseek("train", "table.csv", "-o", "out", *LONG)).stderr
+    ends = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        code, errors = stop(tmp_path, number)
+        ends.append((code, "the same words again go on" in errors, "goes on from the checkpoint of step " in errors))
+    assert ends == [(130, True, False), (143, False, True), (-9, False, True)]
+    words = ["train", "table.csv", *LONG]
+    assert "goes on from the checkpoint of step " in fine(deepseek_script(*words, "-o", "out")).stderr
+    fine(deepseek(*words, "-o", "uninterrupted"))
     for name in ("model.safetensors", "model.json", "figures.json", "heldout.safetensors"):
-        assert (tmp_path / "out" / name).read_bytes() == (uninterrupted / name).read_bytes()
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "uninterrupted" / name).read_bytes()
     assert not (tmp_path / ".out.checkpoint").exists()
 
 
