@@ -1,64 +1,83 @@
-"""kill -9 of each process in the middle of a job: it ends exactly once, with right outputs, and nothing is orphaned."""
+"""kill -9 of each process in the middle of a job: it ends exactly once, with right outputs, and nothing is orphaned.
+
+One plane for the whole module, in which the launcher starts again what was killed; the last test looks at all jobs.
+"""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.faults.running import manage
+from tests.faults.running import PATIENCE, Running, manage
 from tests.faults.spec import SPEC
 
-VICTIMS = ["engine", "shim", "worker", "dispatcher", "web", "launcher"]
+ATTEMPTS = {"engine": 2, "shim": 2, "worker": 2, "launcher": 1, "dispatcher": 1, "web": 1}
+"""The least number of attempts that a job needs when this process is killed. With its launcher a worker is stopped
+gracefully, and gives its job back."""
+VICTIMS = list(ATTEMPTS)
+
+
+@pytest.fixture(scope="module")
+def jobs() -> list[int]:
+    """The jobs of this module that have succeeded."""
+    return []
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_a_killed_process_loses_nothing(running, victim, expected_outputs):
-    job = running.submit(kind="noop", spec=SPEC)
-    child = running.submit(kind="noop", spec={"echo": "after"}, inputs={"from": {"job": job, "slot": "echo"}})
-    running.in_the_middle(job, done=5)
-    running.kill(victim, job)
+def test_job_survives_kill(shared, jobs, victim, expected_outputs):
+    job = shared.submit(kind="noop", spec=SPEC)
+    child = shared.submit(kind="noop", spec={"echo": "after"}, inputs={"from": {"job": job, "slot": "echo"}})
+    shared.in_the_middle(job, done=5)
+    shared.kill(victim, job)
     if victim == "launcher":
-        running.start()
-    ended = running.plane.wait(job, seconds=60)
-    after = running.plane.wait(child, seconds=30)
+        shared.start()
+    ended = shared.plane.wait(job, seconds=PATIENCE)
+    after = shared.plane.wait(child, seconds=PATIENCE)
 
     assert (ended["state"], after["state"]) == ("succeeded", "succeeded")
+    assert attempts_of(ended) >= ATTEMPTS[victim]
     assert {o["slot"]: o["digest"] for o in ended["outputs"]} == expected_outputs
     assert after["result"]["inputs"]["from"] == expected_outputs["echo"]
-    assert [running.marked(number) for number in (job, child)] == [[], []]
-    assert_ended_once(running, job)
+    assert [shared.marked(number) for number in (job, child)] == [[], []]
+    jobs += [job, child]
 
 
-def test_the_dispatcher_alone_recovers_what_a_dead_worker_held(running):
-    job = running.submit(kind="noop", spec={"seconds": 3.0, "steps": 30})
-    running.in_the_middle(job, done=3)
-    running.kill("worker", job)
-    ended = running.plane.wait(job, seconds=60)
-    assert ended["state"] == "succeeded"
-    assert ended["attempt"] == "2 of 3"
-
-
-def test_a_clean_job_whose_worker_dies_registers_one_version(running):
-    table = "day,price\n" + "\n".join(f"{n},{'' if n % 7 == 0 else n * 0.5}" for n in range(400_000)) + "\n"
-    version = running.plane.call("POST", "/datasets/raw/versions", table.encode(), headers={"Content-Type": "text/csv"})
+def test_clean_job_whose_worker_is_killed_registers_one_version(shared, jobs):
+    table = "day,price\n" + "\n".join(f"{n},{'' if n % 7 == 0 else n * 0.5}" for n in range(200_000)) + "\n"
+    version = shared.plane.call("POST", "/datasets/raw/versions", table.encode(), headers={"Content-Type": "text/csv"})
     body = {"kind": "clean", "spec": {"window_size": 51}, "register": {"dataset": "clean"}}
-    job = running.plane.post(f"/datasets/raw/versions/{version['number']}/jobs", body)["id"]
-    running.in_the_middle(job, done=1)
-    running.kill("worker", job)
-    assert running.plane.wait(job, seconds=60)["state"] == "succeeded"
-    assert len(running.plane.get("/datasets/clean/versions")["items"]) == 1
-    assert_ended_once(running, job)
+    job = shared.plane.post(f"/datasets/raw/versions/{version['number']}/jobs", body)["id"]
+    assert shared.in_the_middle(job, done=1)["state"] == "running"
+    shared.kill("worker", job)
+    ended = shared.plane.wait(job, seconds=PATIENCE)
+    assert ended["state"] == "succeeded"
+    assert attempts_of(ended) >= 2
+    assert len(shared.plane.get("/datasets/clean/versions")["items"]) == 1
+    jobs.append(job)
 
 
-def assert_ended_once(running, job: int) -> None:
-    """One record of the end in the trail, a whole chain, and no scratch left."""
-    running.stop()
-    assert list((running.home / "scratch").glob("*/*")) == []
-    check = manage(running.home, running.environment, "verify_audit", "--json")
+def test_every_job_ended_once_and_left_nothing(shared, jobs):
+    if not jobs:  # alone
+        jobs.append(shared.submit(kind="noop", spec={}))
+        shared.plane.wait(jobs[0], seconds=60)
+    assert_ended_once(shared, *jobs)
+
+
+def attempts_of(job: dict) -> int:
+    """2 of "2 of 3": one more may be lost on a machine so busy that a lease runs out."""
+    return int(job["attempt"].split()[0])
+
+
+def assert_ended_once(plane: Running, *jobs: int) -> None:
+    """One record of the end of each in the audit trail, a valid hash chain, and no scratch left; stops the plane."""
+    plane.stop()
+    assert list((plane.home / "scratch").glob("*/*")) == []
+    check = manage(plane.home, plane.environment, "verify_audit", "--json")
     assert check.returncode == 0, check.stdout + check.stderr
-    actions = running.ask(
+    records = plane.ask(
         "import json; from apps.audit.models import AuditRecord;"
-        f"found = AuditRecord.objects.filter(object_type='job', object_id='{job}');"
-        "print(json.dumps(list(found.values_list('action', flat=True))))"
+        f"found = AuditRecord.objects.filter(object_type='job', object_id__in={[str(job) for job in jobs]});"
+        "print(json.dumps(list(found.values_list('object_id', 'action'))))"
     )
-    assert actions.count("job.succeeded") == 1
-    assert actions.count("job.submit") == 1
+    for job in map(str, jobs):
+        actions = [action for number, action in records if number == job]
+        assert (actions.count("job.submit"), actions.count("job.succeeded")) == (1, 1), (job, actions)

@@ -1,7 +1,9 @@
 """kill -9 of each process in the middle of training, quantizing and compiling, and all through a pipeline.
 
 A training goes on and makes bit for bit what it would have made; nothing is registered twice. One plane for the whole
-module; what must hold of every job at once is looked at by the last test.
+module; what must hold of every job at once is looked at by the last test. The default run kills a worker in the middle
+of a training and an engine in the middle of quantizing and compiling; each process is killed in test_kill.py, and in
+each of these jobs by `make test-faults-full`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from deepseek.quantize.run import run as quantize
 from deepseek.quantize.spec import QuantizeSpec
 from deepseek.train.run import run as train
 from deepseek.train.spec import TrainSpec
-from tests.faults.running import manage
+from tests.faults.running import PATIENCE, manage
 from tests.faults.test_kill import VICTIMS
 
 TABLE = "day,price\n" + "".join(f"{n},{50 + 10 * math.sin(n / 9) + n % 7 / 3}\n" for n in range(2000))
@@ -31,7 +33,13 @@ KILLS = 6
 ATTEMPTS = {"engine": 2, "shim": 2, "worker": 2, "launcher": 2, "dispatcher and web": 1}
 
 
-class Told(Silent):
+def victims(default: str) -> list:
+    """Every victim as a parameter; all but one only in the full matrix."""
+    full = pytest.mark.full_matrix
+    return [pytest.param(name, marks=[] if name == default else full) for name in ATTEMPTS]
+
+
+class Recorder(Silent):
     """The metrics of a run, in order."""
 
     def __init__(self):
@@ -46,10 +54,10 @@ def undisturbed(tmp_path_factory):
     """The training by hand, with no plane: (slot -> digest, metrics, folder)."""
     folder = tmp_path_factory.mktemp("alone")
     (folder / "table.csv").write_text(TABLE)
-    told = Told()
+    recorder = Recorder()
     spec, inputs = TrainSpec.model_validate(TRAIN), {"table": folder / "table.csv"}
-    result = train(spec, inputs=inputs, out=folder / "out", report=told)
-    return digests_of(result, folder / "out"), told.points, folder / "out"
+    result = train(spec, inputs=inputs, out=folder / "out", report=recorder)
+    return digests_of(result, folder / "out"), recorder.points, folder / "out"
 
 
 def digests_of(result: Result, out: Path) -> dict[str, str]:
@@ -94,12 +102,12 @@ def model(shared, undisturbed) -> dict[str, dict[str, str]]:
     }
 
 
-@pytest.mark.parametrize("victim", ATTEMPTS)
-def test_a_training_goes_on_and_makes_the_same(shared, jobs, table, undisturbed, victim):
+@pytest.mark.parametrize("victim", victims("worker"))
+def test_training_resumes_and_makes_the_same_bytes(shared, jobs, table, undisturbed, victim):
     job = jobs["train", victim] = shared.submit(kind="train", spec=TRAIN, inputs={"table": {"digest": table}})
     step = shared.checkpointed(job)["checkpoint"]["step"]
     kill(shared, victim, job)
-    ended = shared.plane.wait(job, seconds=90)
+    ended = shared.plane.wait(job, seconds=PATIENCE)
     assert (ended["state"], ended["error"]) == ("succeeded", None)
     assert {o["slot"]: o["digest"] for o in ended["outputs"]} == undisturbed[0]
     assert (shared.marked(job), ended["checkpoint"]) == ([], None)
@@ -122,29 +130,30 @@ def resumed_at(lines: list[str]) -> list[int]:
     return [int(line.removeprefix(said)) for line in lines if line.startswith(said)]
 
 
-@pytest.mark.parametrize("victim", ATTEMPTS)
-def test_the_other_forms_are_made_once(shared, jobs, model, quantized, victim):
+@pytest.mark.parametrize("victim", victims("engine"))
+def test_quantize_and_compile_are_done_once(shared, jobs, model, quantized, victim):
     compiling = jobs["compile", victim] = shared.submit(kind="compile", spec=COMPILE, inputs=model)
     shared.at_stage(compiling, "lower", "tune", "build", "compare", "measure")
     quantizing = jobs["quantize", victim] = shared.submit(kind="quantize", spec=QUANTIZE, inputs=model)
     shared.at_stage(quantizing, "measure")
     assert shared.plane.get(f"/jobs/{compiling}")["state"] == "running"
     kill(shared, victim, quantizing, compiling)
-    smaller, faster = (shared.plane.wait(job, seconds=90) for job in (quantizing, compiling))
+    smaller, faster = (shared.plane.wait(job, seconds=PATIENCE) for job in (quantizing, compiling))
     assert [(job["state"], job["error"]) for job in (smaller, faster)] == [("succeeded", None)] * 2
     assert {o["slot"]: o["digest"] for o in smaller["outputs"]}["model"] == quantized["model"]
     assert sorted(o["slot"] for o in faster["outputs"]) == ["figures", "manifest", "model"]
     assert [shared.marked(job) for job in (quantizing, compiling)] == [[], []]
 
 
-def test_a_pipeline_that_is_hit_again_and_again_registers_one_version(shared, jobs, table):
+@pytest.mark.full_matrix
+def test_pipeline_hit_again_and_again_registers_one_version(shared, jobs, table):
     seed = random.randrange(10**6)
     dice = random.Random(seed)
     pipeline = shared.plane.post("/pipelines", {"name": f"seed {seed}", "steps": steps_of(table)})["id"]
     for victim in dice.choices(VICTIMS, k=KILLS):
         time.sleep(dice.uniform(0.5, 3.0))
         hit(shared, victim)
-    ended = shared.plane.wait_for(f"/pipelines/{pipeline}", seconds=120)
+    ended = shared.plane.wait_for(f"/pipelines/{pipeline}", seconds=PATIENCE)
     assert ended["state"] == "succeeded", ended
     jobs.update({(step["name"], "any"): step["job"] for step in ended["steps"]})
     (version,) = shared.plane.get("/models/price/versions")["items"]
@@ -166,13 +175,13 @@ def hit(plane, victim: str) -> None:
 
 def steps_of(table: str) -> list[dict]:
     """The chain from a table to a model version; each job may be hit by every kill."""
-    trained = taken("train", model="model", manifest="manifest", heldout="heldout")
-    forms = taken("train", fp32="model", fp32_manifest="manifest", fp32_figures="figures")
-    forms |= taken("quantize", int8="model", int8_manifest="manifest", int8_figures="figures")
-    forms |= taken("compile", compiled="model", compiled_manifest="manifest", compiled_figures="figures")
+    trained = inputs_of("train", model="model", manifest="manifest", heldout="heldout")
+    forms = inputs_of("train", fp32="model", fp32_manifest="manifest", fp32_figures="figures")
+    forms |= inputs_of("quantize", int8="model", int8_manifest="manifest", int8_figures="figures")
+    forms |= inputs_of("compile", compiled="model", compiled_manifest="manifest", compiled_figures="figures")
     steps = [
         {"kind": "clean", "inputs": {"table": {"digest": table}}, "register": {"dataset": "clean"}},
-        {"kind": "train", "spec": TRAIN, "inputs": taken("clean", table="table")},
+        {"kind": "train", "spec": TRAIN, "inputs": inputs_of("clean", table="table")},
         {"kind": "quantize", "spec": QUANTIZE, "inputs": trained},
         {"kind": "compile", "spec": COMPILE, "inputs": trained},
         {"kind": "register", "inputs": forms, "register": {"model": "price"}},
@@ -180,15 +189,15 @@ def steps_of(table: str) -> list[dict]:
     return [{**step, "name": step["kind"], "max_attempts": 3 + KILLS} for step in steps]
 
 
-def taken(step: str, **slots: str) -> dict[str, dict[str, str]]:
+def inputs_of(step: str, **slots: str) -> dict[str, dict[str, str]]:
     return {here: {"step": step, "slot": there} for here, there in slots.items()}
 
 
-def test_what_is_left_of_all_of_them(shared, jobs, table, undisturbed):
-    """Each ended once, reported each point once, and left nothing behind; the trail is whole."""
-    if not jobs:
+def test_every_job_ended_once_and_left_nothing(shared, jobs, table, undisturbed):
+    """Each ended once, reported each point once, and left nothing behind; the audit trail is valid."""
+    if not jobs:  # alone
         job = jobs["train", "nobody"] = shared.submit(kind="train", spec=TRAIN, inputs={"table": {"digest": table}})
-        shared.plane.wait(job, seconds=60)
+        shared.plane.wait(job, seconds=PATIENCE)
     shared.stop()
     left = [*(shared.home / "scratch").glob("*/*"), *(shared.home / "artifacts" / "checkpoints").glob("*")]
     assert left == []

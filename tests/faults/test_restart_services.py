@@ -6,35 +6,36 @@ import time
 
 import pytest
 
+from tests.faults.running import PATIENCE
 from tests.faults.spec import SPEC
 from tests.faults.test_kill import assert_ended_once
 
 
 @pytest.mark.parametrize("which", ["postgres", "redis"])
-def test_a_restart_in_the_middle_of_a_job(running, services, which, expected_outputs):
+def test_job_survives_restart_of_service(running, services, which, expected_outputs):
     server = services[0 if which == "postgres" else 1]
     job = running.submit(kind="noop", spec=SPEC)
     running.in_the_middle(job, done=5)
     server.stop(hard=True)
     time.sleep(1.0)
     server.start()
-    ended = running.patient(lambda: running.plane.wait(job, seconds=60))
+    ended = running.patient(lambda: running.plane.wait(job, seconds=PATIENCE))
     assert ended["state"] == "succeeded"
     assert {o["slot"]: o["digest"] for o in ended["outputs"]} == expected_outputs
     assert running.marked(job) == []
     after = running.patient(lambda: running.submit(kind="noop", spec={}))
-    assert running.patient(lambda: running.plane.wait(after, seconds=30))["state"] == "succeeded"
+    assert running.patient(lambda: running.plane.wait(after, seconds=PATIENCE))["state"] == "succeeded"
     assert_ended_once(running, job)
 
 
-def test_a_database_away_for_longer_than_the_lease(running, services, expected_outputs):
+def test_database_away_for_longer_than_the_lease_requeues_once(running, services, expected_outputs):
     """The worker must give up what it can no longer prove to hold; somebody runs it again, once."""
     job = running.submit(kind="noop", spec=SPEC)
     running.in_the_middle(job, done=3)
     services[0].stop(hard=True)
     time.sleep(6.0)
     services[0].start()
-    ended = running.patient(lambda: running.plane.wait(job, seconds=60))
+    ended = running.patient(lambda: running.plane.wait(job, seconds=PATIENCE))
     assert ended["state"] == "succeeded"
     assert {o["slot"]: o["digest"] for o in ended["outputs"]} == expected_outputs
     assert_ended_once(running, job)
