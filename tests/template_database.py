@@ -96,6 +96,9 @@ def _copy_postgresql(template: str, target: str) -> None:
 def _connect_to(name: str) -> None:
     connections.close_all()
     _drop_pool()
+    if connection.vendor == "sqlite":
+        options = connection.settings_dict["OPTIONS"]
+        options["init_command"] = options["init_command"].replace("synchronous=NORMAL", "synchronous=OFF")
     connection.settings_dict["NAME"] = name
     connections.settings["default"]["NAME"] = name
 
