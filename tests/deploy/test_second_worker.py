@@ -19,7 +19,8 @@ import pytest
 from controlplane.rest_client import Answered, Plane, wait_until_ready
 from tests.deploy.compose import ROOT
 from tests.deploy.conftest import need_namespaces
-from tests.faults.running import environment_of, manage
+from tests.faults.homes import prepare_home
+from tests.faults.running import environment_of
 from tests.faults.services import Postgres, Redis, until
 
 HERE, THERE = "198.18.77.1", "198.18.77.2"  # of the block that is kept for such tests
@@ -93,18 +94,13 @@ def home(tmp_path_factory):
 def plane(inner, home):
     """The plane's host, with no worker."""
     environment = environment_of(home, **inner)
-    for command in (["migrate"], ["create_first_accounts"]):
-        done = manage(home, environment, *command)
-        assert done.returncode == 0, done.stderr
-    made = manage(
-        home, environment, "create_token", "engineer", "--project", "demo", "--scopes", "read,data:write,jobs:write"
-    )
+    token = prepare_home(environment).token
     command = [sys.executable, "manage.py", "up", "--no-migrate", "--only", "web,dispatcher"]
     launcher = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     until((home / "plane.json").exists, seconds=60, what="the plane did not start")
     address = json.loads((home / "plane.json").read_text())["address"]
     wait_until_ready(address, seconds=60)
-    yield Plane(address, made.stdout.strip(), "demo", patience=30)
+    yield Plane(address, token, "demo", patience=30)
     launcher.terminate()
     launcher.wait(timeout=30)
 
