@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+
+from tests.faults.console import Console
+from tests.faults.homes import prepare_home
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -71,34 +73,34 @@ def home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def manage(home):
-    """manage("command", ...) -> what it printed, in the plane's home."""
-    env = {name: value for name, value in os.environ.items() if name not in KEPT_OUT} | {"PLANE_HOME": str(home)}
-    env["COLLECT_HOSTS"] = "127.0.0.1"
-
-    def run(*words: str) -> str:
-        command = [sys.executable, "manage.py", *words]
-        return subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout
-
-    run.env = env
-    return run
+def environment(home) -> dict[str, str]:
+    """Of every process of the plane: SQLite and the file broker, whatever this run has."""
+    kept = {name: value for name, value in os.environ.items() if name not in KEPT_OUT}
+    # More CPUs than there are: jobs that only sleep keep nobody waiting.
+    return {**kept, "PLANE_HOME": str(home), "COLLECT_HOSTS": "127.0.0.1", "NODE_CPUS": "8"}
 
 
 @pytest.fixture(scope="session")
-def passwords(manage) -> dict[str, str]:
+def passwords(environment) -> dict[str, str]:
     """{name: one-time password} of the first accounts; they are there before the plane starts."""
-    manage("migrate", "--verbosity=0")
-    lines = manage("create_first_accounts").splitlines()
-    return {name: word for name, _, word in (line.strip().partition(" ") for line in lines) if "-" in word.strip()}
+    return prepare_home(environment).passwords
 
 
 @pytest.fixture(scope="session")
-def plane(home, manage, passwords):
+def run_code(environment, passwords):
+    """run_code("...") -> what this Python printed, in the plane's home."""
+    console = Console(environment)
+    yield console.run
+    console.close()
+
+
+@pytest.fixture(scope="session")
+def plane(home, environment, passwords):
     """The address of a plane with web, worker and dispatcher."""
     command = [sys.executable, "manage.py", "up", "--no-migrate", "--only", "web,worker,dispatcher"]
     log = (home / "up.log").open("w")
     up = subprocess.Popen(
-        command, cwd=ROOT, env=manage.env | {"PORT": "0"}, stdout=log, stderr=log, start_new_session=True
+        command, cwd=ROOT, env=environment | {"PORT": "0"}, stdout=log, stderr=log, start_new_session=True
     )
     try:
         yield address_of(up, home)
@@ -121,7 +123,7 @@ def address_of(up: subprocess.Popen, home: Path) -> str:
 
 
 ANSWERED = re.compile(r"^Failed to load resource: .* status of (\d{3})")
-LOG_INS = 24  # of a minute: the plane takes thirty, and some tests enter by the form themselves
+SESSION_SECONDS = 1200  # the plane ends a session that nobody has used for half an hour
 LOCAL = ("data:", "blob:", "about:")  # what a page makes by itself, for instance a chart saved as PNG
 
 
@@ -134,13 +136,13 @@ def watch(plane):
     faults: list[str] = []
 
     def follow(page, answers: tuple[int, ...] = ()):
-        def heard(said) -> None:
-            answer = ANSWERED.match(said.text)
+        def record_fault(message) -> None:
+            answer = ANSWERED.match(message.text)
             provoked = answer is not None and int(answer[1]) in answers
-            if said.type in ("error", "warning") and not provoked:
-                faults.append(f"{page.url}: {said.text}")
+            if message.type in ("error", "warning") and not provoked:
+                faults.append(f"{page.url}: {message.text}")
 
-        page.on("console", heard)
+        page.on("console", record_fault)
         page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
         page.on(
             "request", lambda asked: None if asked.url.startswith((f"{plane}/", *LOCAL)) else faults.append(asked.url)
@@ -159,23 +161,31 @@ def watched(page, watch):
 
 @pytest.fixture(scope="session")
 def sign_in_as(plane, passwords):
-    """sign_in_as(page, "approver") -> the page of that person, past the one-time password."""
+    """sign_in_as(page, "approver") -> the page, signed in as that person, past the one-time password.
 
-    entered: deque[float] = deque(maxlen=LOG_INS)
+    Each person fills in the form once; later pages take over the session, which is theirs as long as it is used.
+    """
+    sessions: dict[str, list] = {}
+    used_at: dict[str, float] = {}
 
     def enter(page, name: str):
-        if len(entered) == LOG_INS:  # the plane refuses more of one address in a minute, and a quick machine gets there
-            time.sleep(max(0.0, entered[0] + 60 - time.monotonic()))
-        entered.append(time.monotonic())
         page.set_default_navigation_timeout(PATIENCE)
+        if time.monotonic() - used_at.get(name, -SESSION_SECONDS) < SESSION_SECONDS:
+            page.context.add_cookies(sessions[name])
+        else:
+            fill_sign_in(page, name)
+            sessions[name] = page.context.cookies()
+        used_at[name] = time.monotonic()
+        return page
+
+    def fill_sign_in(page, name: str) -> None:
         page.goto(f"{plane}/")
-        sign_in(page, name, passwords[name].strip())
+        sign_in(page, name, passwords[name])
         if "password/change" in page.url:
-            replace_password(page, passwords[name].strip())
+            replace_password(page, passwords[name])
             passwords[name] = PASSWORD
             if "login" in page.url:
                 sign_in(page, name, PASSWORD)
-        return page
 
     return enter
 
@@ -199,3 +209,14 @@ def replace_password(page, old: str) -> None:
     page.fill("input[name=password2]", PASSWORD)
     with page.expect_navigation():
         page.click("main form button")
+
+
+def list_wide_pages(page, addresses, *, width: int = 390) -> list[str]:
+    """Those of the addresses whose page is wider than a phone of this width."""
+    page.set_viewport_size({"width": width, "height": 844})
+    wide = []
+    for address in addresses:
+        page.goto(address)
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            wide.append(address)
+    return wide

@@ -1,6 +1,6 @@
 """Versions of a model that were evaluated, without a training or a job that ran: for pages of evaluations and gates.
 
-Run in the plane's home: `manage("shell", "-c", "from tests.browser.evaluations import fill; fill('tides')")`. Whatever
+Run in the plane's home: `run_code("from tests.browser.evaluations import fill; fill('tides')")`. Whatever
 has a service is written by it, so that pages find what a job would have left.
 """
 

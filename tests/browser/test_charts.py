@@ -21,18 +21,18 @@ points = [Point(key, 4.0 / step + place, step, start + timedelta(seconds=step))
           for place, key in enumerate(("train_loss", "val_loss")) for step in range({first}, {last})]
 log_metrics(actor=plane_actor(PlaneRole.WORKER, host="test"), run=run, points=points)
 """
-RUN = "c" * 32
+RUN, GROWING = "c" * 32, "d" * 32
 
 
 @pytest.fixture(scope="module")
-def points(plane, manage):
-    """points(first, last) records two losses of one run at these steps."""
-    return lambda first, last: manage("shell", "--verbosity=0", "-c", LOG.format(run=RUN, first=first, last=last))
+def points(plane, run_code):
+    """points(run, first, last) records two losses of this run at these steps."""
+    return lambda run, first, last: run_code(LOG.format(run=run, first=first, last=last))
 
 
 @pytest.fixture(scope="module")
 def drawn(points):
-    points(1, 41)
+    points(RUN, 1, 41)
     return RUN
 
 
@@ -147,11 +147,13 @@ def inked(page) -> int:
     }""")
 
 
-def test_points_that_arrive_are_drawn_and_what_was_read_stays(chart, points):
+def test_points_that_arrive_are_drawn_and_what_was_read_stays(chart, points, plane):
+    points(GROWING, 1, 41)
+    chart.goto(f"{plane}/p/demo/runs/{GROWING}")
     area = chart.locator(".area").first
     area.focus()
     area.press("Home")
-    points(41, 46)
+    points(GROWING, 41, 46)
     chart.evaluate("document.dispatchEvent(new CustomEvent('plane:metric', { detail: {} }))")
     expect(chart.locator("path[data-of='0']").first).to_have_attribute("data-x", re.compile(" 45$"))
     assert tip(chart).startswith("step 1 | train_loss 4")

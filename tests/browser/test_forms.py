@@ -148,10 +148,13 @@ def test_what_was_typed_comes_back_with_the_page(form, plane):
     expect(page.locator('[name="/target"]')).to_have_value("load")
 
 
-@pytest.mark.parametrize("path", ["jobs/new/train", "jobs/new/clean", "pipelines/new"])
-def test_no_form_is_wider_than_a_phone(path, signed_in, plane, version):
+def test_forms_fit_a_phone(signed_in, plane, version):
     page = signed_in("engineer")
     page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(f"{plane}/p/demo/{path}?version={version}")
-    page.wait_for_load_state("networkidle")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    wide = []
+    for path in ("jobs/new/train", "jobs/new/clean", "pipelines/new"):
+        page.goto(f"{plane}/p/demo/{path}?version={version}")
+        page.wait_for_load_state("networkidle")  # with what the form looks ahead to
+        if page.evaluate("document.documentElement.scrollWidth") > 390:
+            wide.append(path)
+    assert wide == []

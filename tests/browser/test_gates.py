@@ -9,10 +9,20 @@ from playwright.sync_api import expect
 
 
 @pytest.fixture(scope="module")
-def tides(plane, manage):
-    """The model: v1 in production, v2 worse by 0.2, a gate that lets 0.05 through."""
-    manage("shell", "-c", "from tests.browser.evaluations import fill; fill('tides')")
-    return f"{plane}/p/demo/models/tides"
+def fill(plane, run_code):
+    """fill("tides") -> the page of a model: v1 in production, v2 worse by 0.2, a gate that lets 0.05 through."""
+
+    def fill_model(name: str) -> str:
+        run_code(f"from tests.browser.evaluations import fill; fill('{name}')")
+        return f"{plane}/p/demo/models/{name}"
+
+    return fill_model
+
+
+@pytest.fixture(scope="module")
+def tides(fill):
+    """A model that no test changes."""
+    return fill("tides")
 
 
 @pytest.fixture
@@ -50,13 +60,14 @@ def test_a_version_shows_its_slices_and_what_the_gate_says(engineer, tides):
     expect(said).to_contain_text("+0.2")
 
 
-def test_a_worse_version_is_stopped_and_the_way_out_lets_it_go(engineer, aside, watch, sign_in_as, tides, plane):
-    engineer.goto(f"{tides}/2")
+def test_gate_stops_worse_version_until_margin_is_raised(engineer, aside, watch, sign_in_as, fill, plane):
+    model = fill("ebbs")
+    engineer.goto(f"{model}/2")
     expect(engineer.locator(".answer")).to_contain_text("May not go out")
     ask(engineer)
     refused = engineer.get_by_role("dialog").get_by_role("alert")
     for part in (
-        "tides-golden-r1, rmse",
+        "ebbs-golden-r1, rmse",
         "v2 is worse than v1",
         "The difference is 0.2 (0.105 to 0.295",
         "margin 0.05",
@@ -66,13 +77,13 @@ def test_a_worse_version_is_stopped_and_the_way_out_lets_it_go(engineer, aside, 
     expect(engineer.get_by_label("Comment")).to_have_value("please")  # nothing typed is lost
     approver = sign_in_as(watch(aside), "approver")
     approver.goto(f"{plane}/p/demo/approvals")
-    expect(approver.locator("#main")).not_to_contain_text("tides v2")
+    expect(approver.locator("#main")).not_to_contain_text("ebbs v2")
 
-    approver.goto(f"{tides}/baselines")
+    approver.goto(f"{model}/baselines")
     approver.get_by_label("Margin").fill("0.5")
     approver.get_by_role("button", name="Set the gate").click()
     expect(approver.get_by_role("region", name="Gates").locator("tbody")).to_contain_text("0.5")
-    engineer.goto(f"{tides}/2")
+    engineer.goto(f"{model}/2")
     ask(engineer)
     expect(engineer.locator(".title .state")).to_have_text("Pending")
     expect(engineer.locator("#main")).to_contain_text("Passed")

@@ -48,9 +48,9 @@ print("JOB", job.pk)
 
 
 @pytest.fixture(scope="module")
-def traced(plane, manage):
+def traced(plane, run_code):
     """The number of a job that made 900 files, and cleaned `traced` into `traced-clean`."""
-    return int(re.search(r"JOB (\d+)", manage("shell", "--verbosity=0", "-c", SEED))[1])
+    return int(re.search(r"JOB (\d+)", run_code(SEED))[1])
 
 
 def test_a_node_of_nine_hundred_is_found_focused_and_folded(signed_in, plane, traced):

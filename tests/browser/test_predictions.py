@@ -9,9 +9,9 @@ from playwright.sync_api import expect
 
 
 @pytest.fixture(scope="module")
-def reefs(plane, manage):
+def reefs(plane, run_code):
     """The page of a version that a client registered, with a set of forty rows."""
-    manage("shell", "-c", "from tests.browser.evaluations import fill_client; fill_client('reefs')")
+    run_code("from tests.browser.evaluations import fill_client; fill_client('reefs')")
     return f"{plane}/p/demo/models/reefs/1/evaluations"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import cache
 
 import pytest
 from playwright.sync_api import expect
@@ -27,28 +28,25 @@ STATE = """
 import json
 from apps.experiments.models import Run
 run = Run.objects.filter(job={job}).first()
-print("run", json.dumps([run.pk, run.state] if run else ["", ""]))
+print(json.dumps([run.pk, run.state] if run else ["", ""]))
 """
 
 
-def said(text: str, word: str) -> str:
-    return next(line.removeprefix(f"{word} ") for line in text.splitlines() if line.startswith(f"{word} "))
-
-
 @pytest.fixture(scope="module")
-def trained(plane, manage):
-    """trained(seed) -> the id of the run of a training that has finished."""
+def trained(plane, run_code):
+    """trained(seed) -> the id of the run of a training that has finished; each seed is trained once."""
 
+    @cache
     def train(seed: int = 0) -> str:
-        job = said(manage("shell", "--verbosity=0", "-c", SUBMIT.format(seed=seed)), "job")
+        job = run_code(SUBMIT.format(seed=seed)).split()[1]
         deadline = time.monotonic() + 120
         while True:
-            run, state = json.loads(said(manage("shell", "--verbosity=0", "-c", STATE.format(job=job)), "run"))
+            run, state = json.loads(run_code(STATE.format(job=job)))
             if state == "finished":
                 return run
             assert state in ("", "running")
             assert time.monotonic() < deadline
-            time.sleep(0.5)
+            time.sleep(0.2)
 
     return train
 

@@ -31,8 +31,8 @@ A, B, C = (str(place) * 32 for place in (1, 2, 3))
 
 
 @pytest.fixture(scope="module")
-def filled(plane, manage):
-    manage("shell", "--verbosity=0", "-c", FILL)
+def filled(plane, run_code):
+    run_code(FILL)
     return f"{plane}/p/demo/runs"
 
 

@@ -1,6 +1,6 @@
 """A registered model version without a training: for days that begin where the engineer's ends.
 
-Run in the plane's home: `manage("shell", "-c", "from tests.browser.versions import make; make('wards', 1.5)")`. Its
+Run in the plane's home: `run_code("from tests.browser.versions import make; make('wards', 1.5)")`. Its
 bytes are in the store and registered by the service that registers a job's, so whatever reads them finds them whole.
 """
 
