@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from hypothesis import settings as hypothesis
 from rest_framework.test import APIClient
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from apps import policy
 from apps.accounts.actors import actor_for_token, actor_for_user
@@ -55,6 +56,22 @@ def _no_wait_for_the_disk():
     """A test's files need not outlive a power cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scan_static_files_once():
+    """WhiteNoise scans all static files for each new test client, for 8 ms: share what the first one finds."""
+    scan, shared = WhiteNoiseMiddleware.add_files_from_finders, {}
+
+    def add_files(self):
+        if not shared:
+            scan(self)
+            shared.update(self.files)
+        self.files.update(shared)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", add_files)
         yield
 
 
