@@ -24,12 +24,12 @@ IMPORTS = re.compile(r"^(?:from (apps[\w.]*) import (\w+)|import (apps[\w.]*))",
 def create_test_database() -> None:
     """Point the default connection at a fresh copy of the template, which is made where there is none."""
     name = connection.creation._get_test_db_name()
-    with _lock():
-        if connection.vendor == "sqlite":
-            _copy_sqlite(settings.PLANE_HOME / f"test-template-{migrations_digest()}.sqlite3", Path(name))
-        else:
+    if connection.vendor == "sqlite":
+        copy_sqlite_template(settings.PLANE_HOME, Path(name))
+    else:
+        with _lock(settings.PLANE_HOME):
             _copy_postgresql(f"plane_template_{migrations_digest()}", name)
-    _connect_to(name)
+    connect_to(name)
 
 
 def drop_test_database() -> None:
@@ -60,22 +60,29 @@ def migrations_digest() -> str:
 
 def migrate_into(name: str) -> None:
     """Migrate the empty database `name`, on the default connection."""
-    _connect_to(name)
+    connect_to(name)
     call_command("migrate", verbosity=0, interactive=False)
     call_command("createcachetable", verbosity=0)
     connections.close_all()
 
 
-def _copy_sqlite(template: Path, target: Path) -> None:
+def copy_sqlite_template(folder: Path, target: Path) -> None:
+    """Copy the template that `folder` keeps to `target`; the first caller makes it, which moves its connection."""
+    template = folder / f"test-template-{migrations_digest()}.sqlite3"
+    with _lock(folder):
+        _make_sqlite_template(template)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{target}{suffix}").unlink(missing_ok=True)
+    shutil.copyfile(template, target)
+
+
+def _make_sqlite_template(template: Path) -> None:
     if not template.exists():
         draft = template.with_suffix(".draft")
         for left in (draft, Path(f"{draft}-wal"), Path(f"{draft}-shm")):
             left.unlink(missing_ok=True)
         migrate_into(str(draft))  # the last connection to close takes the write-ahead log into the file
         draft.rename(template)
-    for suffix in ("-wal", "-shm"):
-        Path(f"{target}{suffix}").unlink(missing_ok=True)
-    shutil.copyfile(template, target)
 
 
 def _copy_postgresql(template: str, target: str) -> None:
@@ -93,7 +100,8 @@ def _copy_postgresql(template: str, target: str) -> None:
         cursor.execute(f'CREATE DATABASE "{target}" TEMPLATE "{template}"')
 
 
-def _connect_to(name: str) -> None:
+def connect_to(name: str) -> None:
+    """Point the default connection at this database."""
     connections.close_all()
     _drop_pool()
     if connection.vendor == "sqlite":
@@ -111,8 +119,8 @@ def _drop_pool() -> None:
 
 
 @contextmanager
-def _lock() -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[None]:
     """One test process at a time."""
-    with (settings.PLANE_HOME / "test-template.lock").open("w") as file:
+    with (folder / "test-template.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -5,7 +5,6 @@ One child process makes database, accounts and token, where three commands would
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
@@ -59,16 +58,14 @@ def migrate(template_folder: Path) -> None:
     from django.core.management import call_command
     from django.db import connection
 
-    from tests.template_database import _connect_to, _copy_sqlite, migrations_digest
+    from tests.template_database import connect_to, copy_sqlite_template
 
     if connection.vendor != "sqlite":
         call_command("migrate", interactive=False, verbosity=0)
         return
     name = str(connection.settings_dict["NAME"])
-    with (template_folder / "test-template.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _copy_sqlite(template_folder / f"test-template-{migrations_digest()}.sqlite3", Path(name))
-    _connect_to(name)
+    copy_sqlite_template(template_folder, Path(name))
+    connect_to(name)
 
 
 def run_command(*words: str) -> str:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from apps.canonical import sha256_hex
-from tests.template_database import migrations_digest
+from tests.template_database import copy_sqlite_template
 
 ROOT = Path(__file__).parents[3]
 DATA = b"weights " * 500_000  # 4 MB
@@ -50,9 +51,8 @@ def web(server):
 def server(tmp_path_factory, django_db_setup):
     """One gunicorn with a home of its own; on SQLite its database begins as a copy of the migrated template."""
     home = tmp_path_factory.mktemp("home")
-    template = settings.PLANE_HOME / f"test-template-{migrations_digest()}.sqlite3"
-    if template.is_file():
-        shutil.copyfile(template, home / "plane.sqlite3")
+    if connection.vendor == "sqlite":
+        copy_sqlite_template(settings.PLANE_HOME, home / "plane.sqlite3")
     env = {
         **os.environ,
         "PLANE_HOME": str(home),
