@@ -27,7 +27,7 @@ TIERS = {
     "test": "not e2e",
     "e2e": "e2e and not full_matrix",
     "services": "services and not full_matrix",
-    "faults-full": "faults",
+    "faults-full": "faults or full_matrix",
 }
 """Name of the tier -> the marker expression of its tests."""
 
