@@ -93,6 +93,7 @@ def stop(tmp_path, number):
     return process.returncode, errors
 
 
+@pytest.mark.e2e  # the command is started, stopped and started again
 def test_a_training_stopped_again_and_again_resumes_bit_for_bit(deepseek, deepseek_script, write, tmp_path):
     write(TABLE)
     ends = []

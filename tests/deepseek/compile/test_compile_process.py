@@ -40,6 +40,7 @@ def home(process):
         return None
 
 
+@pytest.mark.e2e  # a process with a compiler below it is killed
 def test_a_run_killed_while_tuning_leaves_nothing_and_the_next_one_succeeds(start, tmp_path):
     """The next run takes two threads; here, for TVM's threads stay as a process first started them."""
     process = start()
