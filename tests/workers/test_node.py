@@ -36,6 +36,13 @@ def test_registration_is_repeated_until_done(stopping, monkeypatch, fault):
     assert next(answers, "asked three times") == "asked three times"
 
 
+def test_the_worker_of_a_process_is_registered_once(monkeypatch):
+    workers = iter(["first", "second"])
+    monkeypatch.setattr(node, "_worker", None)
+    monkeypatch.setattr(node, "_start", lambda: next(workers))
+    assert [node.this_worker(), node.this_worker()] == ["first", "first"]
+
+
 def test_stop_before_registration_is_heard(stopping, monkeypatch):
     monkeypatch.setattr(node, "_worker", None)
     node.stop_jobs()

@@ -1,5 +1,6 @@
 import pytest
 
+from apps.artifacts.store import store
 from apps.errors import PlaneError
 from workers.outputs import upload
 
@@ -13,3 +14,14 @@ def test_an_output_outside_its_folder_is_refused(tmp_path, path):
     with pytest.raises(PlaneError) as refusal:
         upload(None, out, [{"slot": "x", "path": path, "media_type": "text/plain"}], lambda: None)
     assert refusal.value.code == "bad_output"
+
+
+def test_an_upload_can_be_stopped_between_chunks(tmp_path, settings):
+    settings.PLANE_HOME = tmp_path / "home"
+    (tmp_path / "x").write_bytes(b"1")
+
+    def stop():
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        upload(store(), tmp_path, [{"slot": "x", "path": "x", "media_type": "text/plain"}], stop)

@@ -42,6 +42,17 @@ def test_log_and_events_are_in_order(worker, submit, engine_processes):
     assert events[-1].payload["state"] == JobState.SUCCEEDED
 
 
+def test_scratch_left_by_a_dead_process_is_replaced(worker, submit, monkeypatch):
+    left = runner.scratch_root() / "left"
+    (left / "out").mkdir(parents=True)
+    (left / "out" / "note.txt").write_text("of another attempt")
+    monkeypatch.setattr(runner, "marker", lambda *parts: "left")
+    job = submit()
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert (job.state, job.error) == (JobState.SUCCEEDED, None)
+
+
 def test_engine_error_fails_without_retry(worker, submit):
     job = submit(spec={"fail": "error"})
     tasks.run_next("cpu")

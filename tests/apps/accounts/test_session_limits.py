@@ -98,3 +98,10 @@ def test_a_new_password_ends_the_other_sessions(engineer, web, password):
     form = {"oldpassword": password, "password1": fresh, "password2": fresh}
     assert here.post("/accounts/password/change/", form).status_code == 302
     assert [client.get("/account").status_code for client in (here, elsewhere)] == [200, 302]
+
+
+def test_an_ended_session_still_opens_the_log_in_page(engineer, web, settings):
+    client = web(engineer)
+    client.get("/account")
+    shift(client, started_at=settings.SESSION_ABSOLUTE_AGE)
+    assert client.get("/accounts/login/").status_code == 200

@@ -1,7 +1,9 @@
 import pytest
 
+from apps.accounts import services
 from apps.accounts.rows import roles_held
 from apps.accounts.services import set_member_roles
+from apps.audit.models import AuditRecord
 from apps.errors import Conflict, Invalid, NotFound, Refused
 
 
@@ -59,3 +61,38 @@ def test_a_tool_never_approves(secadmin_actor, project, tool):
 def test_a_tool_stays_in_its_project(secadmin_actor, other_project, tool):
     with pytest.raises(NotFound):
         set_member_roles(actor=secadmin_actor, project=other_project, member=tool, roles=["viewer"])
+
+
+def test_changes_of_accounts_are_sealed_at_commit(
+    operator,
+    secadmin_actor,
+    project,
+    engineer,
+    viewer,
+    nobody_yet,
+    tool,
+    make_token,
+    django_capture_on_commit_callbacks,
+):
+    _secret, token = make_token(engineer)
+    about, by_operator = {"actor": secadmin_actor}, {"actor": operator}
+    changes = {
+        "member.set_roles": lambda: services.set_member_roles(
+            project=project, member=engineer, roles=["viewer"], **about
+        ),
+        "member.remove": lambda: services.remove_member(project=project, member=viewer, **about),
+        "user.set_system_role": lambda: services.set_system_role(user=nobody_yet, system_role="auditor", **by_operator),
+        "user.disable": lambda: services.disable_user(user=nobody_yet, **by_operator),
+        "user.enable": lambda: services.enable_user(user=nobody_yet, **by_operator),
+        "service_account.create": lambda: services.create_service_account(
+            project=project, name="new", roles=["engineer"], **about
+        ),
+        "service_account.disable": lambda: services.disable_service_account(account=tool, **about),
+        "token.revoke": lambda: services.revoke_token(token=token, **about),
+    }
+    sealed = {}
+    for action, change in changes.items():
+        with django_capture_on_commit_callbacks(execute=True):
+            change()
+        sealed[action] = AuditRecord.objects.get(action=action).seq is not None
+    assert sealed == dict.fromkeys(changes, True)

@@ -1,9 +1,12 @@
 """The pages of the trail: filters with their chips, one object, the strip of today, what is taken away."""
 
+from datetime import UTC, datetime
+
 import pytest
 from django.utils import timezone
 
 from apps.audit.checkpoints import append, checkpoints_path, newest_checkpoints
+from apps.audit.filters import moment
 from apps.audit.models import AuditRecord
 from apps.audit.services import record
 from apps.audit.verification import verify_trail
@@ -132,3 +135,9 @@ def test_a_day_at_the_ends_of_the_calendar_is_refused(browser, auditor, chain):
     with timezone.override(None):  # a page leaves its reader's zone behind, for the next one to take away
         for query in ("to=9999-12-31", "from=0001-01-01", "from=0001-01-01T00:00", "to=9999-13-01"):
             assert "is no date" in page(client, f"/audit?{query}", status=422), query
+
+
+def test_a_time_without_a_zone_is_in_the_readers_zone():
+    with timezone.override("Asia/Shanghai"):
+        read = moment({"from": "2026-01-02T03:04"}, "from")
+        assert read == moment({"from": "2026-01-01T19:04Z"}, "from") == datetime(2026, 1, 1, 19, 4, tzinfo=UTC)

@@ -74,6 +74,7 @@ def test_filters_and_paging_live_in_the_address(browser, auditor, write):
 def test_a_wrong_filter_is_told_on_the_page(browser, auditor, chain):
     text = page(browser(auditor), "/audit?from=yesterday", status=422)
     assert "yesterday" in text
+    assert 'name="from"' in text  # the filters are still there to be corrected
     assert "thing.change" not in text
 
 

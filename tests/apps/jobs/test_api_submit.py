@@ -37,7 +37,7 @@ def test_inputs_needs_and_parents_arrive(api, engineer, url, artifact, submit):
     inputs = {"a": {"digest": artifact.pk}, "b": {"job": parent.pk, "slot": "note"}}
     body = {**NOOP, "inputs": inputs, "after": [parent.pk, parent.pk], "needs": {"gpus": 1}, "max_attempts": 1}
     made = api(engineer).post(url(), body).json()
-    assert made["state"] == "waiting"
+    assert (made["state"], made["attempt"]) == ("waiting", "0 of 1")
     assert [(i["slot"], i["digest"], i["job"]) for i in made["inputs"]] == [
         ("a", artifact.pk, None),
         ("b", None, parent.pk),

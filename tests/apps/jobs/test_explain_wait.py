@@ -42,6 +42,13 @@ def test_says_of_each_node_what_is_free_and_why_not(submit, claim, explain, node
     assert said["summary"] == "No node has room: n1 is busy: needs 2 CPUs, 1 free."
 
 
+def test_nodes_are_ordered_by_when_they_can_take_the_job(submit, explain, add_node):
+    add_node("a", queues=["gpu"])
+    add_node("b", cpus=0.05)
+    add_node("c")
+    assert [row["node"] for row in explain(submit())["nodes"]] == ["c", "b", "a"]
+
+
 @pytest.mark.parametrize(
     ("change", "summary"),
     [

@@ -174,3 +174,8 @@ def test_both_are_told_why(starved, submit, actor_for, viewer, succeed, keep_pla
 def test_it_takes_the_dispatcher(actor_for, sysadmin):
     with pytest.raises(Refused):
         reservations.keep_places(actor=actor_for(sysadmin))
+
+
+def test_a_place_is_kept_on_one_node_only(submit, node, add_node):
+    job, other = submit(), add_node("n2")
+    assert (reservations.keep(job, node), reservations.keep(job, other), place_of(job)) == (True, False, "n1")

@@ -47,6 +47,28 @@ def test_described_and_tagged(track, version):
     assert AuditRecord.objects.filter(action__endswith="_version").exclude(action="model.record_version").count() == 4
 
 
+CHANGES = [
+    ("PATCH", "update", {"description": "Theirs"}),
+    ("POST", "set-tag", {"key": "a", "value": "b"}),
+    ("DELETE", "delete-tag", {"key": "a"}),
+    ("POST", "transition-stage", {"stage": "staging"}),
+    ("DELETE", "delete", {}),
+]
+
+
+def test_changes_require_an_engineer_of_the_project(client_of, viewer, stranger, version):
+    by_viewer, by_stranger = client_of(viewer), client_of(stranger)
+    statuses = {
+        path: tuple(
+            client.refused(method, f"model-versions/{path}", OF | body)[0] for client in (by_viewer, by_stranger)
+        )
+        for method, path, body in CHANGES
+    }
+    assert statuses == dict.fromkeys(statuses, (403, 404))
+    version.refresh_from_db()
+    assert (version.description, version.deleted_at) == ("", None)
+
+
 def test_stages_are_words(track, version, key, version_of):
     version_of(key)
     for number in ("1", "2"):

@@ -58,7 +58,8 @@ def test_it_is_compared_row_by_row_with_what_the_plane_measured(
     else:
         asked = request_promotion(actor=actor_for(engineer), version=candidate)
         told = json.loads(asked.facts)["gates"]["later-r1 rmse"]
-        assert (told["state"], told["candidate_predictions"]["by"]) == (state, "engineer")
+        given = told["candidate_predictions"]
+        assert (told["state"], given["by"], given["rows"]) == (state, "engineer", candidate.evaluations.get().rows)
         assert "baseline_predictions" not in told
 
 

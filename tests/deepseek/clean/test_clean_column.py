@@ -1,9 +1,11 @@
 """One column: what is done to outliers, in which order, and which type comes out."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from deepseek.clean.columns import clean_column
+from deepseek.clean.columns import allowed, clean_column
+from deepseek.clean.outliers import Fences
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import EngineError
 
@@ -74,3 +76,13 @@ def test_note_when_no_robust_z_exists():
 def test_nothing_to_do_changes_nothing(kind):
     cleaned = clean([1, 2, 3], kind)
     assert (cleaned.values, cleaned.flags, cleaned.filled) == (pa.array([1, 2, 3], kind), None, 0)
+
+
+def test_limits_rounded_to_the_type_stay_inside_the_fences():
+    for lower, upper in ((0.1, 0.1 + 1e-6), (-0.1 - 1e-6, 0.3)):
+        for kind in (np.float16, np.float32, np.float64):
+            low, high = allowed(Fences(lower, upper), np.dtype(kind), whole=False)
+            assert float(low) >= lower
+            assert float(high) <= upper
+            assert float(np.nextafter(low, kind(-np.inf))) < lower
+            assert float(np.nextafter(high, kind(np.inf))) > upper

@@ -85,6 +85,7 @@ def test_an_older_report_is_read_by_its_histogram():
     del parent["columns"][0]["numeric"]["below"]
     told = only(parent, report(NORMAL + 2))
     assert (told["verdict"], told["ks_exact"]) == ("changed", False)
+    assert told["ks"] == pytest.approx(stats.ks_2samp(NORMAL, NORMAL + 2).statistic, abs=0.05)
 
 
 def test_nothing_is_told_of_nothing():

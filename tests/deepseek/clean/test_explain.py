@@ -49,6 +49,7 @@ def test_flags_are_columns_added(told):
 
 def test_a_blanked_outlier_that_nothing_fills(told):
     document = told(fill="none", outliers={"method": "iqr", "action": "blank"})
+    assert [step["step"] for step in document["steps"]] == ["outliers"]
     assert [(c["before"], c["after"], c["why"]) for c in document["changes"]] == [
         ("1.5", None, "blanked"),
         ("900.0", None, "blanked"),

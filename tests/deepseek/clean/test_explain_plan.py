@@ -41,6 +41,11 @@ def test_each_step_is_told(told):
     assert (document["rows"], document["rows_after"], document["columns_dropped"]) == (6, 3, ["t"])
 
 
+def test_a_column_is_told_with_its_types_before_and_after(told):
+    (column,) = [c for c in told([{"kind": "cast", "columns": ["x"], "to": "text"}])["columns"] if c["name"] == "x"]
+    assert (column["dtype"], column["dtype_after"]) == ("int64", "string")
+
+
 def test_cells_are_told_with_their_step_and_why(told):
     cells = [(c["step"], c["row"], c["column"], c["before"], c["after"], c["why"]) for c in told()["changes"]]
     assert cells == [

@@ -192,3 +192,13 @@ def test_two_real_series_joined_on_their_days(tmp_path):
     assert (found["ratio"] * found["WTI"] - found["Close"]).abs().max() < 1e-6
     wanted = sp500.load().join(wti.load().iloc[:, 0].rename("WTI"))
     assert found["WTI"].sum() == pytest.approx(wanted["WTI"].ffill(limit=5).sum())
+
+
+def test_two_columns_of_one_name_are_refused_in_every_binary_format(tmp_path):
+    table = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(table, tmp_path / "parquet")
+    for form, new in (("file", pa.ipc.new_file), ("stream", pa.ipc.new_stream)):
+        with new(tmp_path / form, table.schema) as writer:
+            writer.write_table(table)
+    codes = {form: fault(tmp_path / form).code for form in ("parquet", "file", "stream")}
+    assert codes == dict.fromkeys(codes, "duplicate_column")

@@ -99,6 +99,7 @@ REFUSED = [
     ({"columns": {"a": {"checks": 1}}}, "/columns/a/checks", "neither"),
     ({"columns": {"a": {}}, "strict": True}, "/strict", "other columns"),
     ({"columns": {"a": {}}, "index": [{"dtype": "int64"}]}, "/index", "an index"),
+    ({"columns": {"a": {}}, "schema_type": "series"}, "/schema_type", "of the type 'series'"),
     ({"columns": [{"name": "a"}]}, "/columns", "no columns by name"),
     ([], "", "no schema"),
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 from deepseek.clean.batches import TableBatches
 from deepseek.clean.execute import RUNNERS, execute
 from deepseek.clean.spec import CleanSpec
+from deepseek.clean.steps import series
 from deepseek.clean.steps.base import Around
 from deepseek.clean.streams import ORIGIN
 from deepseek.job import EngineError
@@ -279,3 +280,22 @@ def test_a_sum_beyond_64_bits_is_refused_by_its_interval(kind, values):
 @pytest.mark.parametrize(("aggregate", "wanted"), [("min", 5), ("max", 2**64 - 1)])
 def test_the_least_and_the_greatest_of_large_integers_are_exact(aggregate, wanted):
     assert regularised(pa.uint64(), [2**64 - 1, 5, None, 2**64 - 2], aggregate) == [wanted]
+
+
+def test_a_mean_of_floats_is_taken():
+    assert regularised(pa.float64(), [1.5, None, 2.5], "mean") == [2.0]
+
+
+def test_too_many_inserted_rows_are_refused(monkeypatch):
+    monkeypatch.setattr(series, "MOST_INSERTED", 1)
+    columns, step = {"d": [DAY, date(2024, 1, 3)]}, {"kind": "regularise", "column": "d"}
+    assert len(done(columns, step)["d"]) == 3
+    columns["d"][1] = date(2024, 1, 4)
+    assert refused(columns, step) == ("too_many_inserted", "/steps/0/every")
+
+
+def test_filling_backward_refuses_other_batches_than_it_prepared_for():
+    step, table = CleanSpec(steps=[{"kind": "fill_backward"}]).steps[0], pa.table({"x": [None, 1.0, None, 2.0]})
+    runner = RUNNERS["fill_backward"](step, TableBatches(table, 2), Around())
+    with pytest.raises(RuntimeError, match="not those of the first"):
+        list(runner(iter(TableBatches(table, 3))))

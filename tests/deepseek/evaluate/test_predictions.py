@@ -358,3 +358,10 @@ def test_a_file_that_is_no_table_is_named(tmp_path, report, text):
         measure(spec, inputs=inputs, out=tmp_path / "o", report=report)
     assert caught.value.field == "inputs/predictions"
     assert caught.value.hint
+
+
+def test_a_share_of_a_class_that_is_no_number_is_refused_for_a_target_of_numbers(predicted):
+    given = {"prediction": [0, 1] * 30, "p_0": [1.0] * 60, "p_1": [0.0] * 60, "p_maybe": [0.0] * 60}
+    with pytest.raises(EngineError) as caught:
+        predicted(pa.table(given), table(y=[0, 1] * 30), "classification")
+    assert (caught.value.code, caught.value.value, caught.value.limit) == ("class_unknown", "maybe", "0, 1")

@@ -76,3 +76,8 @@ def test_spec_table_and_code_make_the_identity(monkeypatch):
     others = {identity_of(spec, {"table": "b"}), identity_of(spec.model_copy(update={"seed": 1}), {"table": "a"})}
     monkeypatch.setattr(checkpoint, "code_digest", lambda: "other")
     assert len({one, identity_of(spec, {"table": "a"}), *others}) == 4
+
+
+def test_the_identity_is_the_same_in_any_order_of_inputs():
+    spec, inputs = TrainSpec(task="regression", target="y"), {"table": "a" * 64, "base": "b" * 64}
+    assert identity_of(spec, inputs) == identity_of(spec, dict(reversed(inputs.items())))
