@@ -181,8 +181,3 @@ def test_verifying_is_recorded_with_its_result(chain, owner, operator):
 def test_others_may_not_verify(chain, somebody):
     with pytest.raises(Refused):
         verify_trail(actor=somebody)
-
-
-def test_a_trail_without_records_is_whole(db):
-    verification = examine()
-    assert (verification.whole, verification.sealed) == (True, 0)

@@ -16,11 +16,21 @@ from apps.approvals.services import approve
 from apps.artifacts.models import Artifact
 from apps.artifacts.services import Damaged
 from apps.artifacts.store import store
-from apps.errors import Conflict
+from apps.errors import Conflict, NotFound, Refused
 from apps.experiments.models import Experiment, LoggedModel, LoggedModelArtifact
 from apps.registry.facts import facts_of, files_told
 from apps.registry.models import Alias, Variant
-from apps.registry.services import create_client_model, record_version, request_promotion, roll_back
+from apps.registry.services import (
+    create_client_model,
+    delete_version,
+    describe_version,
+    record_version,
+    request_promotion,
+    roll_back,
+    set_stage,
+    tag_version,
+    untag_version,
+)
 from apps.registry.shown import loading_of, serve_commands
 from apps.registry.views import TABS
 
@@ -225,3 +235,22 @@ def test_commands_to_copy_quote_a_name_of_a_client(made):
     assert f"{name}-fp32/model.json" in words
     assert words[-3:] == ["deepseek", "serve", f"{name}-fp32"]
     assert f"models:/{version.model.name}/1" in shlex.split(loading_of(version, "http://h"))
+
+
+CHANGES = [
+    (describe_version, {"description": "theirs"}),
+    (tag_version, {"key": "a", "value": "b"}),
+    (untag_version, {"key": "a"}),
+    (set_stage, {"stage": "Staging", "archive_others": False}),
+    (delete_version, {}),
+]
+
+
+@pytest.mark.parametrize(("who", "refusal"), [("viewer", Refused), ("approver", Refused), ("stranger", NotFound)])
+def test_changes_of_a_version_require_an_engineer(made, actor_for, request, who, refusal):
+    version, actor = made(), actor_for(request.getfixturevalue(who))
+    for change, about in CHANGES:
+        with pytest.raises(refusal):
+            change(actor=actor, version=version, **about)
+    version.refresh_from_db()
+    assert (version.description, version.stage, version.deleted_at) == ("", "None", None)
