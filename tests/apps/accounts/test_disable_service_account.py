@@ -9,7 +9,8 @@ def test_its_tokens_die(secadmin_actor, tool, project, make_token, api, records)
     assert api(secret).get("/api/v1/me").status_code == 200
     disable_service_account(actor=secadmin_actor, account=tool, reason="replaced")
     assert api(secret).get("/api/v1/me").status_code == 401
-    assert records("service_account.disable")[0]["after"] == {"is_active": False, "tokens_revoked": 1}
+    (record,) = records("service_account.disable")
+    assert (record["before"], record["after"]) == ({"is_active": True}, {"is_active": False, "tokens_revoked": 1})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from celery import Celery
@@ -31,3 +32,17 @@ def test_a_queue_that_nobody_hears_is_not_rung_for_ever(folder, monkeypatch):
         doorbell.ring_now("cpu")
     doorbell.ring_now("gpu")
     assert (doorbell.unheard("cpu"), doorbell.unheard("gpu"), len(list(folder.iterdir()))) == (3, 1, 4)
+
+
+def test_ringing_goes_on_after_a_failure(monkeypatch):
+    rung = []
+
+    def ring_now(queue):
+        rung.append(queue)
+        raise OSError("no broker")
+
+    monkeypatch.setattr(doorbell, "ring_now", ring_now)
+    pending = SimpleNamespace(get=iter(["cpu", "gpu"]).__next__, empty=lambda: True)
+    with pytest.raises(StopIteration):
+        doorbell._ring_forever(pending)
+    assert rung == ["cpu", "gpu"]

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from apps.artifacts.models import Artifact
 from apps.artifacts.store import store
-from apps.jobs.fetches import REPORT_TYPE
+from apps.jobs.fetches import REPORT_TYPE, Fetch
 from apps.jobs.models import Job, JobOutput
 
 pytestmark = pytest.mark.django_db
@@ -68,6 +68,11 @@ def test_each_page_with_what_came_of_it(page):
     assert text.count("<code title=") == 3
     for part in ("http://wiki.bank/1", "404", "<b>refused</b>", "is not on the list", "7 more pages", "evil:80"):
         assert part in text
+
+
+def test_what_robots_txt_forbids_is_refused():
+    results = {why: Fetch(1, "http://wiki.bank/1", None, None, None, why, "").result for why in ("", "robots", "x")}
+    assert results == {"": "fetched", "robots": "refused", "x": "missing"}
 
 
 def test_it_is_narrowed_paged_and_taken_away(page):

@@ -67,12 +67,16 @@ def test_both_forms_have_the_sections_of_the_paper(cards, registered):
 def test_it_tells_what_the_record_holds(cards, registered, approved, a_set, gate, measure):
     version = registered(note="first of all")
     approved(version)
+    variant = version.variants.get(name="fp32")
+    variant.figures = {**variant.figures, "notes": ["The trained data end in May."]}
+    variant.save(update_fields=["figures"])
     on = a_set(spec={"slices": [{"column": "region"}]})
     gate(version.model, on, margin=0.05)
     measure(version, on, 1.25, 0.1, parts=[("region", "south", 1.4)])
     for card in cards(version):
         for part in (
             version.digest,
+            "The trained data end in May.",
             "first of all",
             "later v1",
             "1.25",

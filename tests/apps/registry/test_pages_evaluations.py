@@ -58,6 +58,7 @@ def test_a_version_tells_its_gates_slices_and_pace(web, viewer, filled):
     text = text_of(web(viewer).get(f"{M}/2/evaluations"))
     for part in ("Failed: worse by more than the margin", "region: south", "95th percentile", "Model card, HTML"):
         assert part in text
+    assert "<b>May not go out</b>: " in text
     assert 'data-l="Batch">1</th>' in text
     assert "Train a better version" in text
     assert f'action="{M}/2/evaluate"' not in text

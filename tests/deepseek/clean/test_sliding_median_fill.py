@@ -1,9 +1,11 @@
 """Against the function of the source text, written down literally: the same bytes, not merely near ones."""
 
 import warnings
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -138,6 +140,7 @@ def test_nothing_missing_is_a_copy(values):
         np.array(["a", None], dtype=object),
         pd.Series([True, None], dtype="boolean"),
         pd.Series(["a", None], dtype="str"),
+        pd.Series([Decimal(1), None], dtype=pd.ArrowDtype(pa.decimal128(5, 2))),
         np.ma.masked_array([1.0, 2.0], [True, False]),
         (1.0, None),
         ["a", None],

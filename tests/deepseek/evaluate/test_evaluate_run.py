@@ -31,7 +31,9 @@ def evaluate(tmp_path, report):
         path = tmp_path / f"table{len(made)}.parquet"
         pq.write_table(table, path)
         made.append(out)
-        run(EvaluateSpec(**QUICK, **asked), inputs={**model_files(folder), "table": path}, out=out, report=report)
+        inputs = {**model_files(folder), "table": path}
+        result = run(EvaluateSpec(**QUICK, **asked), inputs=inputs, out=out, report=report)
+        assert tuple(each.slot for each in result.outputs) == ("evaluation", "rows", "replicates")
         return out
 
     return do
