@@ -113,3 +113,12 @@ def test_broken_parquet(write, data):
     with pytest.raises(EngineError) as caught:
         sample(write(data))
     assert caught.value.code == "broken_parquet"
+
+
+def test_a_cut_arrow_file_has_no_sample(tmp_path):
+    table = pa.table({"a": range(1000)})
+    with pa.ipc.new_file(tmp_path / "t", table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(EngineError) as caught:
+        sample(tmp_path / "t", head=500)
+    assert caught.value.code == "sample_too_wide"

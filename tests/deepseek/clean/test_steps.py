@@ -3,14 +3,17 @@
 import random
 from datetime import date
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from deepseek.clean.batches import TableBatches
 from deepseek.clean.execute import RUNNERS, execute
+from deepseek.clean.outliers import Fences
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps import series
 from deepseek.clean.steps.base import Around
+from deepseek.clean.steps.fences import ALL_EQUAL, _by_mean
 from deepseek.clean.streams import ORIGIN
 from deepseek.job import EngineError
 
@@ -299,3 +302,7 @@ def test_filling_backward_refuses_other_batches_than_it_prepared_for():
     runner = RUNNERS["fill_backward"](step, TableBatches(table, 2), Around())
     with pytest.raises(RuntimeError, match="not those of the first"):
         list(runner(iter(TableBatches(table, 3))))
+
+
+def test_equal_values_have_no_outliers_by_their_mean():
+    assert _by_mean(lambda: iter([np.array([2.0, 2.0])]), 2, 3.0) == Fences(-np.inf, np.inf, ALL_EQUAL)

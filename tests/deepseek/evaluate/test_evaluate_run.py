@@ -34,6 +34,7 @@ def evaluate(tmp_path, report):
         inputs = {**model_files(folder), "table": path}
         result = run(EvaluateSpec(**QUICK, **asked), inputs=inputs, out=out, report=report)
         assert tuple(each.slot for each in result.outputs) == ("evaluation", "rows", "replicates")
+        assert document(out)["schema"] == "plane/evaluation/v1"
         return out
 
     return do
