@@ -124,6 +124,7 @@ def address_of(up: subprocess.Popen, home: Path) -> str:
 
 ANSWERED = re.compile(r"^Failed to load resource: .* status of (\d{3})")
 SESSION_SECONDS = 1200  # the plane ends a session that nobody has used for half an hour
+REPLACED = ("htmx:sendAbort,", "htmx:afterRequest,")  # by a newer request; one that fails logs htmx:sendError too
 LOCAL = ("data:", "blob:", "about:")  # what a page makes by itself, for instance a chart saved as PNG
 
 
@@ -139,7 +140,7 @@ def watch(plane):
         def record_fault(message) -> None:
             answer = ANSWERED.match(message.text)
             provoked = answer is not None and int(answer[1]) in answers
-            if message.type in ("error", "warning") and not provoked:
+            if message.type in ("error", "warning") and not provoked and not message.text.startswith(REPLACED):
                 faults.append(f"{page.url}: {message.text}")
 
         page.on("console", record_fault)

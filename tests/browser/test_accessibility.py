@@ -49,6 +49,8 @@ FINDINGS = """options => axe.run(document, options).then(({ violations }) => vio
 
 def find_grave(page) -> list[str]:
     """What axe finds grave: the rule, and the first elements. Nothing else leaves the page: it would be megabytes."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(f"{AXE_SCRIPT}; true")
     # Every style sheet is of this host: axe reads them without fetching them anew.
     return page.evaluate(FINDINGS, {"resultTypes": ["violations"], "preload": False})
 
@@ -56,7 +58,6 @@ def find_grave(page) -> list[str]:
 def audit(page, address: str, looks: list[tuple[str, str]]) -> list[str]:
     """Grave findings of one page in each look; the page is loaded once."""
     page.goto(address)
-    page.evaluate(f"{AXE_SCRIPT}; true")
     faults = []
     for size, scheme in looks:
         width, height = SIZES[size]

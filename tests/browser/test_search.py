@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_accessibility import findings
+from tests.browser.test_accessibility import find_grave
 
 TABLE = {"name": "t.csv", "mimeType": "text/csv", "buffer": b"day,close\n2026-01-01,1\n2026-01-02,2\n"}
 
@@ -66,7 +66,7 @@ def test_the_open_list_has_no_grave_finding(page):
     field(page).press_sequentially("cocoa")
     expect(page.get_by_role("listbox")).to_be_visible()
     page.keyboard.press("ArrowDown")
-    assert findings(page) == []
+    assert find_grave(page) == []
 
 
 def test_enter_without_a_choice_shows_everything_found(page):

@@ -106,7 +106,15 @@ def plane(inner, home):
 
 
 @pytest.fixture(scope="module")
-def worker(plane, inner, tmp_path_factory):
+def state_without_worker(plane) -> str:
+    """The state of a job that was submitted before any worker had been started."""
+    job = plane.post("/jobs", {"kind": "noop", "spec": {"steps": 1}})["id"]
+    time.sleep(0.5)
+    return plane.get(f"/jobs/{job}")["state"]
+
+
+@pytest.fixture(scope="module")
+def worker(plane, inner, state_without_worker, tmp_path_factory):
     """The other host's one process; its home is its own, and empty."""
     home = tmp_path_factory.mktemp("worker") / "home"
     base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -146,10 +154,8 @@ def test_from_there_nothing_but_the_plane_can_be_reached(cable):
     assert [line.split()[0] for line in routes.splitlines()] == ["198.18.77.0/30"]
 
 
-def test_a_job_waits_while_there_is_no_worker(plane):
-    job = plane.post("/jobs", {"kind": "noop", "spec": {"steps": 1}})["id"]
-    time.sleep(0.5)
-    assert plane.get(f"/jobs/{job}")["state"] == "queued"
+def test_a_job_waits_while_there_is_no_worker(state_without_worker):
+    assert state_without_worker == "queued"
 
 
 def test_the_worker_joins_takes_the_job_and_its_result_arrives(plane, home, worker):
