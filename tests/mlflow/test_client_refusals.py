@@ -10,6 +10,13 @@ TRY = """
 """
 
 
+@pytest.fixture
+def experiment(client) -> str:
+    """The name of an experiment of the engineer's project."""
+    client('mlflow.set_experiment("for all of the project")')
+    return "for all of the project"
+
+
 @pytest.mark.parametrize("token", ["dso_wrong", ""], ids=["wrong", "none"])
 def test_no_valid_token_is_unauthenticated(client, token):
     said = client(TRY, token=token)
@@ -17,17 +24,17 @@ def test_no_valid_token_is_unauthenticated(client, token):
     assert said.calls == ["GET experiments/search 401"] or said.calls == ["POST experiments/search 401"]
 
 
-def test_name_and_password_of_the_client_carry_the_token(client, plane):
+def test_name_and_password_of_the_client_carry_the_token(client, plane, experiment):
     said = client(
         "said['names'] = [one.name for one in mlflow.search_experiments()]",
         token="",
         MLFLOW_TRACKING_USERNAME="engineer",
         MLFLOW_TRACKING_PASSWORD=plane.token,
     )
-    assert "Default" in said["names"]
+    assert experiment in said["names"]
 
 
-def test_a_viewer_reads_and_writes_nothing(client, plane):
+def test_a_viewer_reads_and_writes_nothing(client, plane, experiment):
     said = client(
         """
         from mlflow.exceptions import MlflowException
@@ -37,7 +44,7 @@ def test_a_viewer_reads_and_writes_nothing(client, plane):
         """,
         token=plane.viewer,
     )
-    assert "Default" in said["names"]
+    assert experiment in said["names"]
     assert said["refused"][0] == "PERMISSION_DENIED"
 
 
