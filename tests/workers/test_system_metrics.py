@@ -86,6 +86,14 @@ def test_process_tree_use():
     assert tree_use(2**22 + 1) == (0.0, 0)
 
 
+def test_process_load_is_in_percent_of_one_cpu(sampler, monkeypatch):
+    monkeypatch.setattr(system_metrics, "tree_use", lambda pid: (3.0, 5_000_000))
+    metrics = sampler()
+    metrics.sampled_at = 100.0
+    sample = dict(metrics.of_processes(104.0))
+    assert sample == {"process_cpu_utilization_percentage": 75.0, "process_memory_usage_megabytes": 5.0}
+
+
 def test_each_node_load_is_sampled_once(sampler):
     one = sampler()
     one.advance()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from django.db.models.functions import Now
@@ -177,3 +178,10 @@ def test_requeued_job_leaves_its_run_open(tracker, claimed):
     tracker.close(services.fail_attempt(actor=tracker.actor, job=claimed, error={"message": "x"}, retry=True))
     assert Run.objects.get().state == RunState.RUNNING
     assert not Artifact.objects.exists()
+
+
+def test_environment_names_only_the_gpus_of_the_job():
+    gpus = [{"index": 0, "name": "first"}, {"index": 1, "name": "second"}]
+    node = SimpleNamespace(name="n", host="h", hardware={}, cpus=2, memory_bytes=1, gpus=gpus)
+    facts = tracking.environment(SimpleNamespace(node=node, need_cpus=1, devices=[1]))
+    assert facts["gpus"] == [gpus[1]]
