@@ -42,7 +42,7 @@ def test_job_survives_kill(shared, jobs, victim, expected_outputs):
 
 
 def test_clean_job_whose_worker_is_killed_registers_one_version(shared, jobs):
-    table = "day,price\n" + "\n".join(f"{n},{'' if n % 7 == 0 else n * 0.5}" for n in range(200_000)) + "\n"
+    table = "day,price\n" + "\n".join(f"{n},{'' if n % 7 == 0 else n * 0.5}" for n in range(1_500_000)) + "\n"
     version = shared.plane.call("POST", "/datasets/raw/versions", table.encode(), headers={"Content-Type": "text/csv"})
     body = {"kind": "clean", "spec": {"window_size": 51}, "register": {"dataset": "clean"}}
     job = shared.plane.post(f"/datasets/raw/versions/{version['number']}/jobs", body)["id"]
