@@ -42,6 +42,7 @@ def done(job) -> Job:
     return Job.objects.get(pk=job.pk)
 
 
+@pytest.mark.e2e  # drives a browser
 @pytest.mark.skipif(not HAS_BROWSER, reason=NO_BROWSER)
 def test_records_become_a_version_with_quality_and_lineage(worker, site, submit):
     site.page("/", "<li><a href=/js>A</a><b>1</b></li>")
