@@ -18,6 +18,7 @@ ENV = os.environ.get("MLFLOW_ENV", "")
 FILL = Path(__file__).with_name("fill.py")
 pytestmark = [
     pytest.mark.django_db,
+    pytest.mark.services,  # the tier that has MLFLOW_ENV
     pytest.mark.skipif(not ENV, reason="MLFLOW_ENV names no environment with mlflow"),
 ]
 SECONDS = 120

@@ -15,6 +15,8 @@ from apps.errors import Conflict, Invalid, Refused
 from controlplane.backup import restoring, taking
 from controlplane.backup.layout import DATABASES, Manifest, digest_of, read_manifest, read_sums
 
+pytestmark = pytest.mark.services
+
 OTHER = {"sqlite": "postgresql", "postgresql": "sqlite"}
 WORKER = plane_actor(PlaneRole.WORKER, host="test")
 

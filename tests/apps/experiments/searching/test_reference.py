@@ -19,7 +19,10 @@ from tests.apps.experiments.searching.cases import made_cases, made_runs
 MLFLOW_ENV = os.environ.get("MLFLOW_ENV", "")
 SCRIPT = Path(__file__).with_name("reference.py")
 
-pytestmark = pytest.mark.skipif(not MLFLOW_ENV, reason="MLFLOW_ENV names no environment with mlflow")
+pytestmark = [
+    pytest.mark.services,  # the tier that has MLFLOW_ENV
+    pytest.mark.skipif(not MLFLOW_ENV, reason="MLFLOW_ENV names no environment with mlflow"),
+]
 
 
 @pytest.mark.parametrize("limit", [1000, 4])
