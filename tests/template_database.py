@@ -58,7 +58,7 @@ def migrations_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def migrate_into(name: str) -> None:
+def _migrate_into(name: str) -> None:
     """Migrate the empty database `name`, on the default connection."""
     connect_to(name)
     call_command("migrate", verbosity=0, interactive=False)
@@ -81,7 +81,7 @@ def _make_sqlite_template(template: Path) -> None:
         draft = template.with_suffix(".draft")
         for left in (draft, Path(f"{draft}-wal"), Path(f"{draft}-shm")):
             left.unlink(missing_ok=True)
-        migrate_into(str(draft))  # the last connection to close takes the write-ahead log into the file
+        _migrate_into(str(draft))  # the last connection to close takes the write-ahead log into the file
         draft.rename(template)
 
 
@@ -93,7 +93,7 @@ def _copy_postgresql(template: str, target: str) -> None:
             draft = f"{template}_draft"
             cursor.execute(f'DROP DATABASE IF EXISTS "{draft}" WITH (FORCE)')
             cursor.execute(f'CREATE DATABASE "{draft}"')
-            migrate_into(draft)
+            _migrate_into(draft)
             _drop_pool()
             cursor.execute(f'ALTER DATABASE "{draft}" RENAME TO "{template}"')
         cursor.execute(f'DROP DATABASE IF EXISTS "{target}" WITH (FORCE)')

@@ -54,8 +54,8 @@ class Uninterrupted:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return Uninterrupted(tmp_path_factory.mktemp("whole"))
+def uninterrupted(tmp_path_factory):
+    return Uninterrupted(tmp_path_factory.mktemp("uninterrupted"))
 
 
 @pytest.fixture
@@ -72,16 +72,16 @@ def same(tmp_path):
 # 84 rows: 11 steps in each of two epochs, then 6 and 6, then 3 and 3. Step 5 is inside the first epoch, 10 its last but
 # one, 15 and 20 inside the second with a checkpoint that holds best weights of the first; 25 is in the third.
 @pytest.mark.parametrize(("at", "later"), [(5, 0), (5, 4), (10, 0), (10, 1), (15, 3), (20, 0), (25, 2)])
-def test_going_on_is_bit_exact(train, flowers, tmp_path, whole, same, at, later):
+def test_going_on_is_bit_exact(train, flowers, tmp_path, uninterrupted, same, at, later):
     with pytest.raises(Stopped):
         train(flowers, "out", **SPEC, report=Stops(at, later))
     assert not (tmp_path / "out").exists()
     assert checkpoint_path(tmp_path / "out").exists()
     report = Stops()
-    assert train(flowers, "out", **SPEC, report=report) == whole.result
-    same(whole.out, "out")
+    assert train(flowers, "out", **SPEC, report=report) == uninterrupted.result
+    same(uninterrupted.out, "out")
     assert ("info", f"goes on from the checkpoint of step {at}") in report.lines
-    assert report.points == [point for point in whole.report.points if point[1] > at]
+    assert report.points == [point for point in uninterrupted.report.points if point[1] > at]
     assert not checkpoint_path(tmp_path / "out").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -114,29 +114,31 @@ def test_a_checkpoint_of_another_device_is_gone_on_from_with_a_warning(train, fl
     assert any("not bit for bit" in line for level, line in report.lines if level == "warning")
 
 
-def test_every_checkpoint_in_a_row(train, flowers, whole, same):
+def test_every_checkpoint_in_a_row(train, flowers, uninterrupted, same):
     """Killed at each of its checkpoints, over and over."""
     for at in (5, 10, 15, 20, 25):
         with pytest.raises(Stopped):
             train(flowers, "out", **SPEC, report=Stops(at))
     train(flowers, "out", **SPEC)
-    same(whole.out, "out")
+    same(uninterrupted.out, "out")
 
 
-def test_the_slot_is_gone_on_from_in_another_folder(train, flowers, tmp_path, whole, same):
+def test_the_slot_is_gone_on_from_in_another_folder(train, flowers, tmp_path, uninterrupted, same):
     with pytest.raises(Stopped):
         train(flowers, "first", **SPEC, report=Stops(10))
     moved = checkpoint_path(tmp_path / "first").rename(tmp_path / "000")
     report = Stops()
     train(flowers, "second", **SPEC, report=report, inputs={"checkpoint": moved})
-    same(whole.out, "second")
+    same(uninterrupted.out, "second")
     assert report.steps[0] == 15
     assert moved.exists()  # an input is never touched
 
 
 @pytest.mark.parametrize("as_input", [True, False])
 @pytest.mark.parametrize("harm", ["spec", "table", "cut", "flipped", "empty", "pickle"])
-def test_a_checkpoint_that_does_not_belong_is_left(train, flowers, waves, tmp_path, whole, same, as_input, harm):
+def test_a_checkpoint_that_does_not_belong_is_left(
+    train, flowers, waves, tmp_path, uninterrupted, same, as_input, harm
+):
     other = {"spec": SPEC | {"seed": 1}, "table": SPEC | {"task": "forecast", "target": "height"}}.get(harm, SPEC)
     with pytest.raises(Stopped):
         train(waves if harm == "table" else flowers, "out", **other, report=Stops(10))
@@ -147,7 +149,7 @@ def test_a_checkpoint_that_does_not_belong_is_left(train, flowers, waves, tmp_pa
     inputs = {"checkpoint": path.rename(tmp_path / "000")} if as_input else {}
     report = Stops()
     train(flowers, "out", **SPEC, report=report, inputs=inputs)
-    same(whole.out, "out")
+    same(uninterrupted.out, "out")
     (told,) = [line for line in report.lines if "is not used" in line[1]]
     assert told[0] == "warning"
 
