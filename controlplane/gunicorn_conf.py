@@ -8,7 +8,11 @@ import sys
 from gunicorn.arbiter import Arbiter
 
 from controlplane.env import load_env
+from workers.inspection import forbid_inspection
 
+# Inherited by the workers: the child that looks ahead at a table (docs/adr/0008) is of the same user, and what it
+# parses may be made to take it over. Here, for the exec of gunicorn has undone it.
+forbid_inspection()
 ENV = load_env()
 
 bind = f"[{ENV.bind}]:{ENV.port}" if ":" in ENV.bind else f"{ENV.bind}:{ENV.port}"  # under `up`: the launcher's socket
@@ -47,15 +51,9 @@ def refuse_unsound(worker):
 
 
 def on_starting(server):
-    """Counters of requests begin at nought with the arbiter, and outlive its workers (controlplane/traffic.py).
-
-    The workers inherit that nobody looks into them: the child that looks ahead at a table (docs/adr/0008) is of the
-    same user, and what it parses may be made to take it over.
-    """
+    """Counters of requests begin at nought with the arbiter, and outlive its workers (controlplane/traffic.py)."""
     from controlplane.traffic import begin
-    from workers.process import forbid_inspection
 
-    forbid_inspection()
     begin(ENV.home)
 
 

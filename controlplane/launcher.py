@@ -23,6 +23,7 @@ from pathlib import Path
 from controlplane import broker
 from controlplane.env import BASE_DIR, Env
 from controlplane.logfiles import rotate
+from controlplane.secret_files import SecretFiles
 from controlplane.start import CannotStart, make_folders
 
 PR_SET_PDEATHSIG = 1
@@ -58,7 +59,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 cwd=BASE_DIR,
-                env={**os.environ, **self.environment},
+                env=self.environment,
                 pass_fds=self.pass_fds,
                 process_group=0,
                 preexec_fn=die_with_launcher,
@@ -82,6 +83,7 @@ class Launcher:
     def __init__(self, env: Env, *, parts: list[str], say: Callable[[str], None]) -> None:
         self.env, self.parts, self.say = env, parts, say
         self.home = env.home
+        self.secrets = SecretFiles(os.environ)
         self.stopping = False
         self.socket: socket.socket | None = None
         self.port = 0
@@ -127,15 +129,17 @@ class Launcher:
 
     def plan(self) -> list[Child]:
         manage = [sys.executable, "-m", "controlplane"]
-        home = {"PLANE_HOME": str(self.home)}  # a relative one means another folder to children, who start elsewhere
+        # A relative home means another folder to children, who start elsewhere.
+        home = {**self.secrets.environment, "PLANE_HOME": str(self.home)}
+        secrets = tuple(self.secrets.descriptors)
         descriptor = self.socket.fileno() if self.socket else -1
         gunicorn = [sys.executable, "-m", "gunicorn", "--no-control-socket", "-b", f"fd://{descriptor}"]
         web = [*gunicorn, "-c", "python:controlplane.gunicorn_conf"]
         commands = {
-            "web": Child("web", web, pass_fds=(descriptor,), environment=home),
-            "worker": Child("worker", [*manage, "worker"], environment=home),
-            "dispatcher": Child("dispatcher", [*manage, "dispatcher"], environment=home),
-            "beat": Child("beat", [*manage, "beat"], environment=home),
+            "web": Child("web", web, pass_fds=(descriptor, *secrets), environment=home),
+            "worker": Child("worker", [*manage, "worker"], pass_fds=secrets, environment=home),
+            "dispatcher": Child("dispatcher", [*manage, "dispatcher"], pass_fds=secrets, environment=home),
+            "beat": Child("beat", [*manage, "beat"], pass_fds=secrets, environment=home),
         }
         return [commands[name] for name in self.parts]
 

@@ -20,6 +20,7 @@ from apps.nodes.models import Node
 from apps.nodes.services import register_node
 from workers import process
 from workers.heartbeat import Heartbeat
+from workers.inspection import forbid_inspection
 from workers.runner import scratch_root
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def this_worker() -> Worker:
 
 def _start() -> Worker:
     env = settings.ENV
-    process.forbid_inspection()
+    forbid_inspection()
     process.sweep_orphans()
     process.sweep_scratch(scratch_root())
     found = hardware.detect(settings.PLANE_HOME)

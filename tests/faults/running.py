@@ -19,6 +19,8 @@ from tests.faults.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE = 2.0
+GROUP = 65534
+SECRET = "only the processes of the plane know this one"
 PATIENCE = 120.0  # seconds until a plane has started, or a job is where a test wants it: the machine may be busy
 
 
@@ -30,7 +32,15 @@ def manage(home: Path, environment: dict[str, str], *arguments: str) -> subproce
 def environment_of(home: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "OPENBLAS_CORETYPE")}
     settings = {"PLANE_HOME": str(home), "PORT": "0", "LEASE_SECONDS": str(LEASE), "DISPATCH_SECONDS": "0.3"}
-    return {**kept, **settings, "NODE_CPUS": "4", "NODE_NAME": "faulty", "WEB_THREADS": "16", **more}
+    return {
+        **kept,
+        **settings,
+        "SECRET_KEY": SECRET,
+        "NODE_CPUS": "4",
+        "NODE_NAME": "faulty",
+        "WEB_THREADS": "16",
+        **more,
+    }
 
 
 class Running:
@@ -49,8 +59,10 @@ class Running:
         (self.home / "plane.json").unlink(missing_ok=True)
         command = [sys.executable, str(ROOT / "manage.py"), "up", "--no-migrate"]
         with (self.home / "up.log").open("ab") as log:
+            # As root in a group of its own: that of a process's files in /proc tells who may look into it.
+            group = GROUP if os.geteuid() == 0 else None
             self.launcher = subprocess.Popen(
-                command, env=self.environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+                command, env=self.environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True, group=group
             )
         deadline = time.monotonic() + PATIENCE
         while not (self.home / "plane.json").exists():

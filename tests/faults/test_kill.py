@@ -5,9 +5,12 @@ One plane for the whole module, in which the launcher starts again what was kill
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from tests.faults.running import PATIENCE, Running, manage
+from tests.faults.running import GROUP, PATIENCE, SECRET, Running, manage
 from tests.faults.spec import SPEC
 
 ATTEMPTS = {"engine": 2, "shim": 2, "worker": 2, "launcher": 1, "dispatcher": 1, "web": 1}
@@ -20,6 +23,31 @@ VICTIMS = list(ATTEMPTS)
 def jobs() -> list[int]:
     """The jobs of this module that have succeeded."""
     return []
+
+
+def test_no_process_of_the_plane_can_be_inspected(shared):
+    """Its environment, memory and open files, by processes of the same user; root sees by whose they are."""
+    processes = [shared.launcher.pid, *shared.facts()["processes"].values()]
+    processes += [child.pid for child in shared.part("web").children()]
+    assert len(processes) >= 7
+    open_to_others, secret = [], []
+    for pid in processes:
+        name = f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()}"
+        if inspectable(pid):
+            open_to_others.append(name)
+        if pid != shared.launcher.pid and os.geteuid() == 0 and SECRET.encode() in environ(pid).read_bytes():
+            secret.append(name)
+    assert (open_to_others, secret) == ([], [])
+
+
+def environ(pid: int) -> Path:
+    return Path(f"/proc/{pid}/environ")
+
+
+def inspectable(pid: int) -> bool:
+    if os.geteuid() == 0:
+        return environ(pid).stat().st_gid == GROUP
+    return os.access(environ(pid), os.R_OK)
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
