@@ -18,7 +18,7 @@ from apps.nodes import hardware
 from apps.nodes.extras import found_extras
 from apps.nodes.models import Node
 from apps.nodes.services import register_node
-from workers import process
+from workers import cgroups, process
 from workers.heartbeat import Heartbeat
 from workers.inspection import forbid_inspection
 from workers.runner import scratch_root
@@ -57,6 +57,7 @@ def _start() -> Worker:
     forbid_inspection()
     process.sweep_orphans()
     process.sweep_scratch(scratch_root())
+    memory_limit = "cgroup" if cgroups.prepare_delegated() else "watch"
     found = hardware.detect(settings.PLANE_HOME)
     actor = plane_actor(PlaneRole.WORKER, host=env.node)
     node = register_node(
@@ -71,7 +72,7 @@ def _start() -> Worker:
         disk_bytes=found.disk_bytes,
         gpus=found.gpus,
         extras=found_extras(env.collect_hosts),
-        hardware=found.facts,
+        hardware={**found.facts, "memory_limit": memory_limit},
     )
     owner = f"{env.node}:{os.getpid()}:{secrets.token_hex(4)}"[-80:]
     heartbeat = Heartbeat(actor=actor, node=node, owner=owner)

@@ -54,7 +54,9 @@ class EngineProcess:
         devices: list[int],
         grace: float,
         settings: Mapping[str, str] | None = None,
+        group: Path | None = None,
     ) -> None:
+        """`group`: the cgroup of the attempt (workers/cgroups.py), which the engine's process joins."""
         events_read, events_write = os.pipe()
         try:
             lifeline_read, lifeline_write = os.pipe()
@@ -86,7 +88,7 @@ class EngineProcess:
             raise RuntimeError("the shim was started without pipes")
         self.prints = stdout.fileno()
         with suppress(BrokenPipeError), stdin:  # it died at once: its exit code says so
-            stdin.write(json.dumps(request).encode())
+            stdin.write(json.dumps({**request, "group": str(group) if group else None}).encode())
 
     def identity(self) -> dict[str, Any]:
         pid = self.shim.pid

@@ -18,7 +18,8 @@ from django.db import transaction
 from apps.actors import Actor
 from apps.jobs import services
 from apps.jobs.models import Job
-from apps.jobs.reasons import reason
+from apps.jobs.reasons import memory_limit, reason
+from workers.shim import MEMORY_LIMIT
 
 FLUSH_SECONDS = 0.25
 FIRST_FLUSH_SECONDS = 0.05
@@ -52,6 +53,7 @@ class Relay:
         )
         self.lines: list[list[str]] = []
         self.metrics: list[dict[str, Any]] = []
+        self.peak_memory_bytes = 0  # of the whole process tree, as the shim saw it; 0 until the engine has ended
         self.memory_ran_out = False  # the kernel killed a process for it while the engine ran
         self.line_count = job.log_lines
         self.flushed_at = time.monotonic() - FLUSH_SECONDS + FIRST_FLUSH_SECONDS
@@ -86,6 +88,8 @@ class Relay:
         self._prints = self._events = b""
 
     def take(self, line: bytes) -> None:
+        if not line:
+            return
         try:
             text = sayable(line.decode(errors="replace")).replace("\\u0000", "\ufffd")
             event = json.loads(text, parse_constant=str, parse_float=finite)
@@ -101,6 +105,8 @@ class Relay:
             self.metrics.append({key: plain(event.get(key)) for key in ("name", "value", "step", "at")})
         elif name == "usage":
             self.usage = {key: plain(event.get(key)) for key in USAGE}
+            peak = self.usage["peak_memory_bytes"]
+            self.peak_memory_bytes = peak if isinstance(peak, int) else 0
         elif name == "checkpoint":
             self.checkpoint = announced(event) or self.checkpoint
         elif name in ("result", "error", "crash"):
@@ -217,6 +223,8 @@ def moment_of(at: Any) -> datetime:
 
 def failure(code: int, relay: Relay) -> tuple[dict[str, Any], bool]:
     """What ended an engine that did not succeed, and whether another attempt may help."""
+    if code == MEMORY_LIMIT:
+        return memory_limit(relay.peak_memory_bytes, relay.job.need_memory_bytes), False
     if relay.error:
         return {key: relay.error.get(key) for key in ("code", "message", "field", "limit", "hint")}, False
     if relay.crash:

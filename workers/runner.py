@@ -29,7 +29,7 @@ from apps.jobs.reasons import reason
 from apps.jobs.submission import lease_seconds
 from apps.nodes.hardware import oom_kills
 from deepseek.code import code_digest
-from workers import checkpoints, kinds, outputs, pseudonyms, relay
+from workers import cgroups, checkpoints, kinds, outputs, pseudonyms, relay
 from workers.process import EngineProcess, marker
 from workers.system_metrics import SystemMetrics
 from workers.tracking import Tracker, environment
@@ -154,9 +154,20 @@ class Attempt:
             "spec": self.job.spec,
             "inputs": inputs,
             "out": str(self.scratch / "out"),
+            "memory_bytes": self.job.need_memory_bytes,
         }
         self.check()
         killed_before = oom_kills()
+        group = cgroups.create_group(self.mark, self.job.need_memory_bytes)
+        try:
+            code = self.run_engine(request, group)
+        finally:
+            cgroups.remove_group(group)
+        self.relay.end()
+        self.relay.memory_ran_out = oom_kills() > killed_before
+        return code
+
+    def run_engine(self, request: Mapping[str, Any], group: Path | None) -> int:
         process = EngineProcess(
             request,
             scratch=self.scratch,
@@ -165,6 +176,7 @@ class Attempt:
             devices=self.job.devices,
             grace=GRACE_SECONDS,
             settings=kinds.SETTINGS.get(self.job.kind, dict)(),
+            group=group,
         )
         try:
             who = process.identity()
@@ -174,8 +186,6 @@ class Attempt:
         finally:
             self.system = None
             code = process.close(GRACE_SECONDS)
-        self.relay.end()
-        self.relay.memory_ran_out = oom_kills() > killed_before
         return code
 
     def watch(self, process: EngineProcess) -> None:

@@ -3,6 +3,9 @@
 Started as `python -I shim.py EVENTS_FD LIFELINE_FD GRACE` in a session of its own, with an environment built from
 nothing and the request as JSON on stdin. Standard library only; the engine is imported in the forked child.
 
+- Memory: the tree is looked at every 50 ms, and ended when it takes more than `memory_bytes` of the request; a cgroup
+  (`group` of the request) bounds it besides, where the worker could make one.
+
 - Subreaper: descendants that called setsid come back to it when orphaned.
 - The lifeline is a pipe whose write end only the worker's thread holds. End of file means that the job was
   cancelled, or that the worker died by any cause: TERM to all descendants, a grace, then KILL.
@@ -21,8 +24,15 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent  # of the packages, which `-I` leaves out of the search path
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from workers import memory_watch  # noqa: E402
+
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 STOPPED = 75  # exit code after the lifeline ended: neither success nor a fault of the engine
+MEMORY_LIMIT = 76  # exit code after the tree was ended because it took more memory than the job asked for
 
 
 def prctl(option: int, value: int) -> None:
@@ -113,7 +123,11 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
         os.close(lifeline)
         with suppress(OSError):  # a container may forbid it
             Path("/proc/self/oom_score_adj").write_text("500")  # when memory runs out, the job goes before the worker
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+        if request.get("group"):
+            try:
+                memory_watch.join_group(Path(request["group"]))
+            except OSError as failure:
+                sys.stdout.write(f"The cgroup cannot be joined ({failure.strerror}): memory is only watched.\n")
         from workers.child import run_engine
 
         code = run_engine(request, events)
@@ -132,27 +146,49 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = json.load(sys.stdin)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    group = Path(request["group"]) if request.get("group") else None
+    memory = memory_watch.TreeMemory(request.get("memory_bytes") or 0, list_processes=descendants, group=group)
     began = time.monotonic()
     engine = start_engine(request, events, lifeline)
-    child = os.pidfd_open(engine.pid)
-    ready, _, _ = select.select([lifeline, child], [], [])
-    engine.reap()
-    if lifeline in ready and engine.status is None:  # nothing is ever written: readable means end of file
+    ended = wait_for_end(engine, lifeline, memory)
+    if ended == MEMORY_LIMIT:
+        memory_watch.kill_group(group)
+        engine.stop_all(0.0)
+    elif ended == STOPPED:
         engine.stop_all(grace)
-        tell_usage(engine, events, time.monotonic() - began)
-        return STOPPED
-    engine.stop_all(min(grace, 1.0) if descendants() else 0.0)
-    tell_usage(engine, events, time.monotonic() - began)
-    return engine.exit_code()
+    else:
+        engine.stop_all(min(grace, 1.0) if descendants() else 0.0)
+        if engine.status and memory.is_ended_by_kernel():
+            ended = MEMORY_LIMIT
+    report_usage(engine, memory, events, time.monotonic() - began)
+    return ended or engine.exit_code()
 
 
-def tell_usage(engine: Engine, events: int, seconds: float) -> None:
-    """The last event of an attempt: what it used. Never waited for: the worker may have stopped reading."""
+def wait_for_end(engine: Engine, lifeline: int, memory: memory_watch.TreeMemory) -> int:
+    """Watch the tree until something ends it: 0 the engine itself, STOPPED the worker, MEMORY_LIMIT its memory."""
+    child = os.pidfd_open(engine.pid)
+    while True:
+        ready, _, _ = select.select([lifeline, child], [], [], memory_watch.WATCH_SECONDS)
+        engine.reap()
+        if child in ready or engine.status is not None:
+            return 0
+        if lifeline in ready:  # nothing is ever written: readable means end of file
+            return STOPPED
+        if memory.is_exceeded():
+            return MEMORY_LIMIT
+
+
+def report_usage(engine: Engine, memory: memory_watch.TreeMemory, events: int, seconds: float) -> None:
+    """The last event of an attempt: what it used. Never waited for: the worker may have stopped reading.
+
+    It begins a line of its own, for a killed engine may have left half of one.
+    """
     if engine.usage is not None:
         os.set_blocking(events, False)
-        line = json.dumps({"event": "usage", **engine.usage, "seconds": round(seconds, 3)})
+        used = engine.usage | ({"peak_memory_bytes": memory.peak} if memory.peak else {})
+        line = json.dumps({"event": "usage", **used, "seconds": round(seconds, 3)})
         with suppress(OSError):
-            os.write(events, f"{line}\n".encode())
+            os.write(events, f"\n{line}\n".encode())
 
 
 if __name__ == "__main__":

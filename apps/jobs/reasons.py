@@ -7,6 +7,7 @@ from typing import Any
 from apps.jobs.models import Job
 
 PARENT_FAILED = "parent_failed"
+MIB = 2**20
 
 
 def reason(
@@ -37,3 +38,18 @@ def parent_failed(parent: Job | None = None) -> dict[str, Any]:
     if parent:
         message = f"Job {parent.pk}, whose output it needs, has {parent.state}."
     return reason(PARENT_FAILED, message, hint="Retry that job: this one follows.")
+
+
+def memory_limit(needed: int, allowed: int) -> dict[str, Any]:
+    """`needed`: the bytes that the job had when it was ended; what it would have come to is not known.
+
+    The remedy doubles what was allowed, as one that follows each peak would take many attempts.
+    """
+    needed = max(needed, allowed)
+    enough = -(-max(2 * allowed, needed * 5 // 4) // MIB) * MIB
+    message = (
+        f"The job took {needed:,} bytes of memory ({needed / MIB:,.0f} MiB); it asked for {allowed:,} "
+        f"({allowed / MIB:,.0f} MiB), so it was ended."
+    )
+    hint = f"Submit it again with needs.memory_bytes of at least {enough}, or give it less data."
+    return reason("memory_limit", message, field="needs.memory_bytes", limit=allowed, hint=hint)

@@ -9,7 +9,7 @@ from apps.jobs.reasons import PARENT_FAILED
 from apps.jobs.states import JobState
 
 EDIT, RETRY, PARENT = "edit", "retry", "parent"
-NEEDS_MORE = ("out_of_memory", "engine_killed")  # the same again would most likely end the same
+NEEDS_MORE = ("memory_limit", "out_of_memory", "engine_killed")  # the same again would most likely end the same
 ASKED = ("time_limit_seconds", "needs", "inputs")  # what a submission says beside its spec, whose fields are pointers
 
 

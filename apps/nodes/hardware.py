@@ -19,6 +19,7 @@ from django.conf import settings
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
+SUPERVISOR = "supervisor"  # the leaf below a delegated cgroup that the worker itself is in (workers/cgroups.py)
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ def group_folders() -> Iterator[Path]:
     if own is None:
         return
     folder = CGROUP_ROOT / own.lstrip("/")
+    if folder.name == SUPERVISOR:  # has no limits; what the jobs beside it count, the one above has too
+        folder = folder.parent
     while True:
         yield folder
         if folder == CGROUP_ROOT or CGROUP_ROOT not in folder.parents:

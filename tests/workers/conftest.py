@@ -68,7 +68,9 @@ def engine(tmp_path):
     """engine(spec) -> a running EngineProcess of a noop job; whatever is left is ended at the end."""
     started = []
 
-    def start(spec: dict, *, mark: str = "", entry: str = "deepseek.noop.run:run") -> EngineProcess:
+    def start(
+        spec: dict, *, mark: str = "", entry: str = "deepseek.noop.run:run", memory_bytes: int = 0, group=None
+    ) -> EngineProcess:
         folder = tmp_path / str(len(started))
         folder.mkdir()
         request = {
@@ -77,9 +79,10 @@ def engine(tmp_path):
             "spec": json.dumps(spec),
             "inputs": {},
             "out": str(folder / "out"),
+            "memory_bytes": memory_bytes,
         }
         mark = mark or marker(os.getpid(), len(started))
-        process = EngineProcess(request, scratch=folder, mark=mark, cpus=1, devices=[], grace=0.5)
+        process = EngineProcess(request, scratch=folder, mark=mark, cpus=1, devices=[], grace=0.5, group=group)
         started.append(process)
         return process
 
@@ -100,4 +103,4 @@ def all_events(process: EngineProcess) -> list[dict]:
         data += chunk
     while os.read(process.prints, 65536):
         pass
-    return [json.loads(line) for line in data.splitlines()]
+    return [json.loads(line) for line in data.splitlines() if line]

@@ -22,6 +22,7 @@ def failed(**error) -> Job:
         ({"field": "time_limit_seconds"}, EDIT, RETRY),
         ({"code": "artifact_damaged", "field": "digest"}, RETRY, EDIT),
         ({"code": "out_of_memory"}, EDIT, RETRY),
+        ({"code": "memory_limit", "field": "needs.memory_bytes"}, EDIT, RETRY),
         ({"code": "engine_killed"}, EDIT, RETRY),
     ],
 )

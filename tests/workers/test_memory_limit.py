@@ -1,0 +1,150 @@
+"""A job takes no more memory than it asked for: its whole process tree is ended, and nothing else is."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from apps.jobs.models import Job, JobEvent
+from apps.jobs.reasons import memory_limit
+from apps.jobs.states import JobState
+from tests.workers.conftest import all_events
+from tests.workers.test_run_next import in_background, until_running
+from tests.workers.test_shim import processes_of
+from workers import memory_watch, tasks
+from workers.memory_watch import TreeMemory
+from workers.shim import MEMORY_LIMIT
+
+MIB = 2**20
+LIMIT = 64 * MIB
+
+
+def test_allocator_is_ended_and_its_peak_reported(engine):
+    process = engine({"fail": "memory", "memory_mib": 4096}, memory_bytes=LIMIT)
+    usage = all_events(process)[-1]
+    assert process.close(1) == MEMORY_LIMIT
+    assert LIMIT < usage["peak_memory_bytes"] < 10 * LIMIT
+
+
+def test_children_count_together_and_are_all_ended(engine):
+    process = engine({}, entry="tests.workers.hoarder:run_children", memory_bytes=LIMIT)
+    usage = all_events(process)[-1]
+    assert process.close(1) == MEMORY_LIMIT
+    assert (usage["peak_memory_bytes"] > LIMIT, processes_of(process)) == (True, [])
+
+
+def test_mapped_file_does_not_count(engine):
+    process = engine({}, entry="tests.workers.hoarder:map_file", memory_bytes=LIMIT)
+    usage = all_events(process)[-1]
+    assert (process.close(1), usage["peak_memory_bytes"] < LIMIT) == (0, True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_job_fails_with_memory_limit_and_the_one_beside_it_goes_on(worker, submit, engine_processes):
+    beside = submit(spec={"seconds": 60, "steps": 6000})
+    thread = in_background(lambda: tasks.run_next("cpu"))
+    until_running(beside)
+    greedy = submit(spec={"fail": "memory", "memory_mib": 4096})
+    tasks.run_next("cpu")
+    greedy.refresh_from_db()
+    beside.refresh_from_db()
+    assert (greedy.state, greedy.error["code"], greedy.attempts_used) == (JobState.FAILED, "memory_limit", 1)
+    assert (greedy.error["field"], greedy.error["limit"]) == ("needs.memory_bytes", LIMIT)
+    used = JobEvent.objects.get(job=greedy, kind="usage").payload["peak_memory_bytes"]
+    assert f"{used:,}" in greedy.error["message"]
+    assert beside.state == JobState.RUNNING
+    worker.stopping.set()
+    for attempt in list(worker.heartbeat.attempts.values()):
+        attempt.stop("released")
+    thread.join(timeout=30)
+    assert Job.objects.get(pk=beside.pk).attempts_used == 0
+
+
+def test_remedy_is_more_than_what_was_allowed_and_seen():
+    wrong = {}
+    for needed, allowed in [(0, 100 * MIB), (150 * MIB, 100 * MIB), (900 * MIB, 100 * MIB)]:
+        enough = int(memory_limit(needed, allowed)["hint"].split("at least ")[1].split(",")[0])
+        if enough < 2 * allowed or enough < needed * 1.25 or enough % MIB:
+            wrong[needed, allowed] = enough
+    assert wrong == {}
+
+
+# -- what counts ----------------------------------------------------------------------------------------------------
+class Proc:
+    """A /proc of processes with these sizes in MiB: anonymous, shared, in swap, of files; and their shares of it."""
+
+    def __init__(self, folder) -> None:
+        self.folder, self.pids = folder, []
+
+    def add(self, *, anonymous=0, shared=0, swap=0, file=0, share=None) -> None:
+        pid = len(self.pids) + 1
+        self.pids.append(pid)
+        (self.folder / str(pid)).mkdir()
+        sizes = {"RssAnon": anonymous, "RssFile": file, "RssShmem": shared, "VmSwap": swap}
+        lines = "".join(f"{name}:\t{size * 1024} kB\n" for name, size in sizes.items())
+        (self.folder / str(pid) / "status").write_text(f"Name:\tengine\n{lines}")
+        if share is not None:
+            (self.folder / str(pid) / "smaps_rollup").write_text(
+                f"0-1 ---p 0 00:00 0 [rollup]\nPss:  1 kB\nPss_Anon: {share * 1024} kB\nSwapPss: 0 kB\n"
+            )
+
+    def measure(self, limit: int, group=None) -> int:
+        tree = TreeMemory(limit * MIB, list_processes=lambda: self.pids, group=group, proc=self.folder)
+        return tree.measure() // MIB
+
+
+@pytest.fixture
+def proc(tmp_path) -> Proc:
+    folder = tmp_path / "proc"
+    folder.mkdir()
+    return Proc(folder)
+
+
+def test_anonymous_shared_and_swapped_pages_count(proc):
+    proc.add(anonymous=10, shared=5, swap=3, file=1000)
+    proc.pids.append(99)  # has ended since the look for processes
+    assert proc.measure(limit=100) == 18
+
+
+def test_pages_of_forked_children_count_once(proc):
+    for _ in range(4):
+        proc.add(anonymous=40, share=10)
+    assert (proc.measure(limit=100), proc.measure(limit=200)) == (40, 160)
+
+
+def test_sum_counts_where_shares_may_not_be_read(proc):
+    for _ in range(4):
+        proc.add(anonymous=40)
+    assert proc.measure(limit=100) == 160
+
+
+def test_cgroup_counts_what_no_process_has_mapped(proc, tmp_path):
+    proc.add(anonymous=10)
+    (tmp_path / "memory.stat").write_text(f"anon {20 * MIB}\nfile {500 * MIB}\nshmem {30 * MIB}\n")
+    assert proc.measure(limit=100, group=tmp_path) == 50
+
+
+def test_only_the_limit_of_the_own_cgroup_is_the_jobs(tmp_path):
+    wrong = {}
+    for events, expected in [
+        ("oom 1\noom_kill 3\n", True),
+        ("oom 0\noom_kill 1\n", False),
+        ("oom 2\noom_kill 0\n", False),
+    ]:
+        (tmp_path / "memory.events").write_text(f"low 0\n{events}")
+        tree = TreeMemory(LIMIT, list_processes=list, group=tmp_path)
+        if tree.is_ended_by_kernel() != expected or (expected and tree.peak != LIMIT):
+            wrong[events] = tree.peak
+    assert wrong == {}
+
+
+def test_look_is_cheap(engine):
+    """Twenty looks a second must not cost a job more than a hundredth of a core."""
+    process = engine({"seconds": 60})
+    tree = TreeMemory(LIMIT, list_processes=lambda: [process.shim.pid])
+    began = time.process_time()
+    for _ in range(20):
+        tree.measure()
+    assert time.process_time() - began < 0.01
+    assert memory_watch.WATCH_SECONDS <= 0.1
