@@ -1,0 +1,105 @@
+"""One person who wants to approve alone: M1, M2, L2, L7."""
+
+from __future__ import annotations
+
+import httpx
+
+from tests.attacks.target import MLFLOW, PASSWORD, PROJECT, Outcome, Target
+
+ALIASES = ("ｐroduction", "рroduction", "prоduction", "ΡRODUCTION", "produc\u200btion", "Production")
+
+
+def approve_after_reset(target: Target) -> Outcome:
+    """M1: the system administrator resets the approver's password, logs in with it, and votes."""
+    approval = target.request_promotion(target.token("read,models:write"))
+    administrator = target.session("sysadmin")
+    answer = target.call_as(administrator, "POST", "/api/v1/users/approver/reset-password")
+    if answer.status_code >= 400:
+        return Outcome(True, f"the reset is refused: {answer.status_code}")
+    target.passwords["approver"] = answer.json()["one_time_password"]
+    browser = target.session("approver", password=target.passwords["approver"])
+    vote = {"facts_digest": approval["facts_digest"], "reason": "mine", "password": PASSWORD}
+    by_session = target.call_as(browser, "POST", f"{PROJECT}/approvals/{approval['id']}/approve", vote)
+    page = f"/p/demo/approvals/{approval['id']}"
+    token = next((value for name, value in browser.cookies.items() if "csrf" in name), "")
+    browser.post(
+        f"{page}/decide",
+        data={**vote, "decision": "approve", "csrfmiddlewaretoken": token},
+        headers={"Referer": f"{target.address}{page}"},
+    )
+    made = target.call_as(
+        browser,
+        "POST",
+        "/api/v1/tokens",
+        {"project": "demo", "name": "mine", "scopes": ["read", "approvals:decide"], "days": 1},
+    )
+    by_token = 0
+    if made.status_code < 400:
+        headers = {"Authorization": f"Bearer {made.json()['token']}"}
+        url = f"{target.address}{PROJECT}/approvals/{approval['id']}/approve"
+        by_token = httpx.post(url, json=vote, headers=headers, timeout=60).status_code
+    state = target.plane().get(f"/approvals/{approval['id']}")["state"]
+    if state == "pending":
+        target.plane().post(f"/approvals/{approval['id']}/withdraw", {"reason": "attack is over"})
+    return Outcome(state == "pending", f"by session {by_session.status_code}, by token {by_token}; then {state}")
+
+
+def approve_own_robot(target: Target) -> Outcome:
+    """M2: whoever made the token of a service account approves what it asked for."""
+    made = target.running.ask(ROBOT)
+    approval = target.request_promotion(made["robot"])
+    headers = {"Authorization": f"Bearer {made['both']}"}
+    url = f"{target.address}{PROJECT}/approvals/{approval['id']}/approve"
+    vote = {"facts_digest": approval["facts_digest"], "reason": "mine"}
+    answer = httpx.post(url, json=vote, headers=headers, timeout=60)
+    state = target.plane().get(f"/approvals/{approval['id']}")["state"]
+    if state == "pending":
+        target.running.ask(WITHDRAW.replace("APPROVAL", str(approval["id"])))
+    return Outcome(
+        state == "pending", f"{answer.status_code} {answer.json().get('error', {}).get('code')}; then {state}"
+    )
+
+
+ROBOT = """
+import json
+from apps.accounts import services
+from apps.accounts.actors import actor_of_user
+from apps.accounts.models import Project, ServiceAccount, User
+from apps.actors import PlaneRole, plane_actor
+"""  # filled in by `python -m tests.attacks`, which knows the plane's own vocabulary
+WITHDRAW = ""
+
+
+def move_alias_by_homoglyph(target: Target) -> Outcome:
+    """L2: aliases that a person reads as `production`."""
+    model = target.model()
+    accepted = []
+    for alias in ALIASES:
+        body = {"name": model, "alias": alias, "version": "1"}
+        by_mlflow = target.send("POST", f"{MLFLOW}/registered-models/alias", scopes="read,models:write", json=body)
+        by_rest = target.send(
+            "PUT",
+            f"{PROJECT}/models/{model}/aliases/{alias}",
+            scopes="read,models:write",
+            json={"version": 1, "reason": "attack"},
+        )
+        if by_mlflow.status_code < 400 or by_rest.status_code < 400:
+            accepted.append(ascii(alias))
+    return Outcome(not accepted, f"accepted: {', '.join(accepted) or 'none'}")
+
+
+def lock_out_others(target: Target) -> Outcome:
+    """L7: wrong passwords of a stranger keep out the person who was here before with the same browser."""
+    browser = target.session("auditor")
+    stranger = httpx.Client(base_url=target.address, follow_redirects=True, timeout=60)
+    for number in range(35):
+        target.post_form(stranger, "/accounts/login/", login="auditor", password=f"wrong {number}")
+    token = next((value for name, value in browser.cookies.items() if "csrf" in name), "")
+    browser.post("/accounts/logout/", data={"csrfmiddlewaretoken": token}, headers={"Referer": target.address})
+    try:
+        target.passwords["auditor"] = PASSWORD
+        target.post_form(browser, "/accounts/login/", login="auditor", password=PASSWORD)
+        inside = "/login" not in str(browser.get("/account").url)
+    except RuntimeError:
+        inside = False
+    return Outcome(inside, "the browser that is known gets in" if inside else "the right password is refused")
