@@ -8,9 +8,10 @@ from collections.abc import Callable
 from deepseek.clean.spec import DEFAULT_MISSING
 
 MISSING = frozenset(DEFAULT_MISSING)
+MAX_TYPED_CELL = 1_000  # characters; a longer cell is text, whatever it looks like
 
 INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
-FLOAT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf", re.IGNORECASE)
+FLOAT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf", re.IGNORECASE)
 DATE = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
 TIMESTAMP = re.compile(DATE.pattern + r"[ T]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]+)?)?Z?")
 
@@ -43,7 +44,8 @@ class Guess:
             return
         self.empty = False
         if self.alive:
-            self.alive = [name for name in self.alive if TYPES[name](cell)]
+            short = len(cell) <= MAX_TYPED_CELL
+            self.alive = [name for name in self.alive if TYPES[name](cell)] if short else []
 
     @property
     def dtype(self) -> str:

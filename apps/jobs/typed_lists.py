@@ -5,18 +5,41 @@ from __future__ import annotations
 import re
 from typing import Any
 
-ITEM = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?=[,\n]|$)|([^,\n]+)')
+SPACE = re.compile(r"\s*")
+QUOTED = re.compile(r'"((?:[^"]|"")*+)"(\s*+)')
+PLAIN = re.compile(r"[^,\n]+")
 
 
 def split(text: str) -> list[str]:
-    """The entries of a list typed as text; in double quotes an entry may be empty or hold a comma."""
-    found = []
-    for match in ITEM.finditer(text.replace("\r\n", "\n")):
-        if match[1] is not None:
-            found.append(match[1].replace('""', '"'))
-        elif match[2].strip():
-            found.append(match[2].strip())
-    return found
+    """The entries of a list typed as text; in double quotes an entry may be empty or hold a comma.
+
+    Blanks are skipped once and a quoted entry is read once, so the time is linear in the length of the text.
+    """
+    text = text.replace("\r\n", "\n")
+    entries = []
+    at = skip_space(text, 0)
+    while at < len(text):
+        quoted = QUOTED.match(text, at)
+        if quoted and is_entry_end(text, quoted):
+            entries.append(quoted[1].replace('""', '"'))
+            at = quoted.end()
+        elif plain := PLAIN.match(text, at):
+            entries.append(plain[0].strip())
+            at = plain.end()
+        else:
+            at += 1  # the comma between two entries
+        at = skip_space(text, at)
+    return entries
+
+
+def skip_space(text: str, at: int) -> int:
+    space = SPACE.match(text, at)
+    return space.end() if space else at
+
+
+def is_entry_end(text: str, quoted: re.Match[str]) -> bool:
+    """Whether only blanks stand between the closing quote and a comma, a line feed or the end of the text."""
+    return "\n" in quoted[2] or quoted.end() == len(text) or text[quoted.end()] == ","
 
 
 def joined(values: list[Any]) -> str:

@@ -12,7 +12,7 @@ DOUBLE = r'"(?:""|\\"|[^"])*"'
 BACKTICKS = r"`(?:``|[^`])*`"
 NAME = rf"(?:[^\W\d]\w*|{BACKTICKS}|{DOUBLE})"
 PATH = rf"{NAME}(?:\.(?:\w+|{BACKTICKS}|{DOUBLE}))*\.?"
-NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])"
+NUMBER = r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])"
 # Of a list the texts are Python's: a backslash takes the next character with it.
 LISTED = r"""\((?:[^()'"]|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")*\)"""
 
