@@ -102,3 +102,11 @@ def test_every_field_of_a_spec_speaks_chinese(kind: str) -> None:
         items = SpecForm(kind).items
     told_in = [(item.label, item.doc) for item in items]
     assert not [(label, doc) for label, doc in told_in if doc and not re.search("[一-鿿]", doc)]
+
+
+@pytest.mark.timeout(10)
+def test_a_text_of_many_sentences_is_read_at_once() -> None:
+    """Thirty sentences took a billion steps, a text of two thousand letters the fourth power of its length."""
+    with override("zh-hans"):
+        for text in ("Field required. " * 100, "Field required. " * 7, "is of at " * 200, " (got x" * 250 + ")"):
+            assert told(text.strip())
