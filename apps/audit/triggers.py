@@ -88,8 +88,8 @@ def fingerprint(connection: BaseDatabaseWrapper, statement: str) -> str:
     """What `present` shows of this statement: the text on SQLite, a function's source on PostgreSQL."""
     if connection.vendor == "sqlite":
         return squeezed(statement)
-    body = re.search(r"\$\$(.*)\$\$", statement, re.DOTALL)
-    return squeezed(body.group(1)) if body else ""
+    _before, _quote, rest = statement.partition("$$")
+    return squeezed(rest.rpartition("$$")[0])
 
 
 def squeezed(text: str) -> str:

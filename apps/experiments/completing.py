@@ -31,7 +31,7 @@ PLAIN = ("run_name", "status", "start_time", "end_time", "user_id", "run_id")  #
 NAME = r"(?P<name>(?:\w+\.)?(?:`[^`]*`|\"[^\"]*\"|[\w./-]+))"
 OPERATOR = r"(?P<operator>!=|>=|<=|=|>|<|(?:NOT\s+)?(?:LIKE|ILIKE|IN)\b|IS\s+(?:NOT\s+)?NULL\b)"
 WITH_OPERATOR = re.compile(rf"\s*{NAME}\s*{OPERATOR}(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
-WITH_NAME = re.compile(rf"\s*{NAME}\s+(?P<partial>[A-Za-z!<>= ]*)", re.DOTALL)
+WITH_NAME = re.compile(rf"\s*{NAME}\s+(?P<partial>(?:[A-Za-z!<>=][A-Za-z!<>= ]*)?)", re.DOTALL)
 ENDED = re.compile(r"\s*(?:'[^']*'|\"[^\"]*\"|\([^)]*\)|-?[\d.]+(?:e-?\d+)?)\s+(?P<partial>\w*)", re.IGNORECASE)
 AND = re.compile(r"'[^']*'?|\"[^\"]*\"?|`[^`]*`?|(?P<and>\bAND\b)", re.IGNORECASE)
 

@@ -15,7 +15,7 @@ from apps.jobs.models import Job
 from apps.jobs.states import JobState
 from apps.texts import told
 
-TAG = re.compile(r"<[^>]*>")
+TAG = re.compile(r"<[^<>]*>")
 WIDE = ("。", "，", "：", "；")
 
 

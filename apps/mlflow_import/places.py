@@ -18,7 +18,7 @@ from apps.mlflow_import.found import FoundVersion
 from apps.registry.sources import FrozenFile, frozen
 
 LOGGED = re.compile(r"(?:^models:/|/models/)(m-[0-9a-f]{32})(?:/artifacts)?(?:/|$)")
-RUN_PATH = re.compile(r"(?:^runs:/|/)([0-9a-f]{32})(?:/artifacts)?(?:/(.*))?$")
+RUN_PATH = re.compile(r"(?:^runs:/|/)([0-9a-f]{32})(?:/artifacts)?(?=/|$)/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,11 @@ def place_of(project: Project, found: FoundVersion) -> Place:
     if logged is not None:
         return Place(f"models:/{logged.pk}", run, logged, frozen(logged))
     parts = urlsplit(found.source)
-    within = RUN_PATH.search(found.source if parts.scheme == "runs" else unquote(parts.path))
+    path = found.source if parts.scheme == "runs" else unquote(parts.path)
+    within = RUN_PATH.search(path)
     holder = runs.filter(pk=within.group(1)).first() if within else None
     if within is None or holder is None:
         return Place(found.source, run)
-    folder = (within.group(2) or "").strip("/")
+    folder = path[within.end() :].strip("/")
     at = address_of(holder)
     return Place(f"{at}/{folder}" if folder else at, run, None, frozen(holder, folder))

@@ -61,7 +61,7 @@ class Document:
 
 # -- Markdown (CommonMark with tables) ------------------------------------------------------------------------------
 MARKUP = re.compile(r"([\\`*_{}\[\]|~$])")
-LINE_START = re.compile(r"^(\s*)([#+\-=]|\d+[.)])", re.MULTILINE)
+LINE_START = re.compile(r"^([^\S\n]*)([#+\-=]|\d+[.)])", re.MULTILINE)
 
 
 def markdown(document: Document) -> str:

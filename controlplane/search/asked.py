@@ -12,7 +12,7 @@ HEX_LEAST = 6  # hex digits that make the beginning of a digest or of a run's id
 MAX_ID = 2**63 - 1
 NUMBERED = ("job", "pipeline", "approval")  # what is known by a number that the whole plane counts
 NUMBER = re.compile(r"#?\s*(\d{1,19})\Z")
-OF_KIND = re.compile(r"(\w+)\s*#?\s*(\d{1,19})\Z")
+OF_KIND = re.compile(r"(\w+)\s*(?:#\s*)?(\d{1,19})\Z")
 VERSION = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]{0,49})(?:\s+v|@v?|/v?)(?P<number>\d{1,9})\Z", re.IGNORECASE)
 # `lr=0.1`, `params.lr = '0.1'`, `tags.team=vision`: what was said of a run, a model or a version.
 PAIR = re.compile(r"(?:(?P<of>param|tag)(?:eter)?s?\.)?(?P<key>[^=]*[^=\s])\s*=\s*(?P<value>[^=\s].*)\Z", re.IGNORECASE)

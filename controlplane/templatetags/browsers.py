@@ -14,7 +14,7 @@ BROWSERS = (
     ("Opera", re.compile(r"OPR/(\d+)")),
     ("Firefox", re.compile(r"(?:Firefox|FxiOS)/(\d+)")),
     ("Chrome", re.compile(r"(?:Headless)?(?:Chrome|CriOS)/(\d+)")),
-    ("Safari", re.compile(r"Version/(\d+)[.\d]* (?:Mobile/\w+ )?Safari/")),
+    ("Safari", re.compile(r"Version/(\d{1,9})[.\d]* (?:Mobile/\w+ )?Safari/")),
     ("curl", re.compile(r"^curl/(\d+)")),
 )
 SYSTEMS = (

@@ -14,8 +14,8 @@ Made = dict[str, Any]
 
 INTEGER, FLOAT = re.compile(r"u?int\d{0,2}", re.IGNORECASE), re.compile(r"(float\d{0,3}|double)", re.IGNORECASE)
 TEXT, DATE = (
-    re.compile(r"(str|string|large_string)(\[.*\])?"),
-    re.compile(r"(datetime64(\[.*\])?|date|timestamp\[.*\])"),
+    re.compile(r"(str|string|large_string)(\[[^\[\]]*\])?"),
+    re.compile(r"(datetime64(\[[^\[\]]*\])?|date|timestamp\[[^\[\]]*\])"),
 )
 FLAG = re.compile(r"(bool|boolean)", re.IGNORECASE)
 DECIMAL = re.compile(r"decimal(\(.*\)|128.*)?", re.IGNORECASE)
