@@ -96,6 +96,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "user.disable": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.enable": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "user.reset_password": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.confirm_credentials": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR}),  # of what another kind has set
     "user.rename_oneself": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
     "user.set_preferences": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # one's own
     "user.set_system_role": frozenset({SECURITY_ADMIN, OPERATOR}),
@@ -129,6 +130,25 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
 }
 
 ACTIONS: dict[str, frozenset[Role]] = {**PROJECT_ACTIONS, **PLANE_ACTIONS}
+
+# What one person alone decides for others: who may do what, and what goes out. Whoever takes such a decision calls
+# `apps.accounts.confirmations.require_confirmed` too: the credentials must be nobody else's.
+DECISIONS: frozenset[str] = frozenset(
+    {
+        "approval.decide",
+        "approval.set_policy",
+        "gate.set",
+        "model.roll_back",
+        "hold.place",
+        "hold.release",
+        "member.set_roles",
+        "member.remove",
+        "service_account.create",
+        "token.create_for_service_account",
+        "user.set_system_role",
+        "user.confirm_credentials",
+    }
+)
 
 # A token may do what its owner may, narrowed to its scopes. What no scope names, no token can do:
 # accounts, members, roles, holds and the audit trail need a person in a browser.
@@ -190,6 +210,10 @@ SCOPES: dict[str, frozenset[str]] = {
     "audit:read": frozenset({"audit.view", "audit.verify", "audit.export", "artifact.view_garbage"}),
     "metrics:read": frozenset({"metrics.view"}),  # for the token of a scraper: it opens /metrics and nothing else
 }
+
+
+# With these a token decides, so it must not come from whoever only borrowed the account.
+DECIDING_SCOPES: frozenset[str] = frozenset(scope for scope, actions in SCOPES.items() if actions & DECISIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from apps.accounts.models import ApiToken, User
+from apps.accounts.models import ApiToken, CredentialChange, User
 from apps.actors import Actor, SystemRole
 from apps.approvals import reads as approvals
 from apps.approvals.models import Approval
@@ -52,9 +52,9 @@ def count_waiting(actor: Actor) -> int:
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
         count += idle_nodes(actor).count()
     elif actor.system_role == SystemRole.SECURITY_ADMIN:
-        count += people_without_role().count()
+        count += people_without_role().count() + people_to_confirm(actor).count()
     elif actor.system_role == SystemRole.AUDITOR:
-        count += chain_is_broken()
+        count += chain_is_broken() + people_to_confirm(actor).count()
     return count
 
 
@@ -64,9 +64,11 @@ def waiting_for(actor: Actor) -> list[Waiting]:
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
         found += [of_node(node) for node in idle_nodes(actor).order_by("name")[:SHOWN]]
     elif actor.system_role == SystemRole.SECURITY_ADMIN:
+        found += [of_unconfirmed(user) for user in people_to_confirm(actor).order_by("pk")[:SHOWN]]
         found += [of_person(user) for user in people_without_role().order_by("pk")[:SHOWN]]
-    elif actor.system_role == SystemRole.AUDITOR and chain_is_broken():
-        found.append(of_chain())
+    elif actor.system_role == SystemRole.AUDITOR:
+        found += [of_chain()] if chain_is_broken() else []
+        found += [of_unconfirmed(user) for user in people_to_confirm(actor).order_by("pk")[:SHOWN]]
     return found + [of_token(token) for token in ending_tokens(actor).order_by("expires_at")[:SHOWN]]
 
 
@@ -96,6 +98,18 @@ def idle_nodes(actor: Actor) -> QuerySet[Node]:
 
 def people_without_role() -> QuerySet[User]:
     return User.objects.filter(Q(system_role=""), is_active=True, memberships=None)
+
+
+def people_to_confirm(actor: Actor) -> QuerySet[User]:
+    """Accounts that wait for this administrator: the person has chosen a password, and somebody else had set the last.
+
+    The auditor is asked for security administrators alone.
+    """
+    changes = CredentialChange.objects.filter(confirmed_at=None, by_role=SystemRole.SYSTEM_ADMIN)
+    people = User.objects.filter(pk__in=changes.exclude(by=actor.user_id).values("user"), is_active=True)
+    if actor.system_role == SystemRole.AUDITOR:
+        people = people.filter(system_role=SystemRole.SECURITY_ADMIN)
+    return people.exclude(pk=actor.user_id).exclude(must_change_password=True)
 
 
 def chain_is_broken() -> bool:
@@ -143,6 +157,15 @@ def of_person(user: User) -> Waiting:
         title=_("Give %(who)s a role") % {"who": user.username},
         text=_("The account can sign in and sees nothing yet."),
         url=reverse("accounts:person", args=[user.username]),
+        action=_("Open"),
+    )
+
+
+def of_unconfirmed(user: User) -> Waiting:
+    return Waiting(
+        title=_("Confirm the credentials of %(who)s") % {"who": user.username},
+        text=_("An administrator set them. The account decides nothing until you confirm that nobody else knows them."),
+        url=reverse("accounts:person", args=[user.username]) + "#unconfirmed",
         action=_("Open"),
     )
 

@@ -176,7 +176,9 @@ def make_token(project):
         held = Membership.objects.filter(user=user).order_by("pk").first()
         where = in_project or (held.project if held else project)
         secret = "dso_" + secrets.token_urlsafe(32)
-        token = ApiToken(project=where, user=user, name="test", prefix=secret[:12], digest=sha256_hex(secret))
+        token = ApiToken(
+            project=where, user=user, created_by=user, name="test", prefix=secret[:12], digest=sha256_hex(secret)
+        )
         token.expires_at = timezone.now() + timedelta(days=1)
         token.scopes = list(scopes) if scopes is not None else usable_scopes(token)
         for column, value in columns.items():

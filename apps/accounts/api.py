@@ -181,6 +181,18 @@ class UserResetPassword(APIView):
         return Response(answer, headers={"Cache-Control": "no-store"})
 
 
+class UserConfirmCredentials(APIView):
+    @extend_schema(request=bodies.ReasonSerializer, responses=bodies.UserSerializer)
+    def post(self, request: Request, username: str) -> Response:
+        """Confirm that the person alone holds the credentials that another kind of administrator has set.
+
+        No token may. Until then the account decides nothing (`credentials_unconfirmed`); its sessions end now.
+        """
+        user = reads.get_user(request.actor, username)
+        user = services.confirm_credentials(actor=request.actor, user=user, **body_of(bodies.ReasonSerializer, request))
+        return Response(bodies.UserSerializer(user).data)
+
+
 class UserSystemRole(APIView):
     @extend_schema(request=bodies.SystemRoleSerializer, responses=bodies.UserSerializer)
     def put(self, request: Request, username: str) -> Response:

@@ -26,6 +26,11 @@ urlpatterns = [
     path("users/<str:username>/disable", api.UserDisable.as_view(), name="api-user-disable"),
     path("users/<str:username>/enable", api.UserEnable.as_view(), name="api-user-enable"),
     path("users/<str:username>/reset-password", api.UserResetPassword.as_view(), name="api-user-reset-password"),
+    path(
+        "users/<str:username>/confirm-credentials",
+        api.UserConfirmCredentials.as_view(),
+        name="api-user-confirm-credentials",
+    ),
     path("users/<str:username>/system-role", api.UserSystemRole.as_view(), name="api-user-system-role"),
     path("tokens", api.TokenList.as_view(), name="api-tokens"),
     path("tokens/<int:token_id>/revoke", api.TokenRevoke.as_view(), name="api-token-revoke"),

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.accounts import reads
-from apps.accounts.models import ApiToken, Project, User
+from apps.accounts.models import ApiToken, CredentialChange, Project, User
 from apps.accounts.reads import Member
 from apps.actors import Actor, ProjectRole, SystemRole
 from apps.listing import Column, Listing, Table, between_days, day_filters, known, table_of, texts, view_of
 from apps.memory_lists import table_in_memory
 
-ACTIVE, DISABLED, ONE_TIME = "active", "disabled", "one_time"
+ACTIVE, DISABLED, ONE_TIME, UNCONFIRMED = "active", "disabled", "one_time", "unconfirmed"
 EXPIRED, REVOKED = "expired", "revoked"
 SYSTEM_ROLES = [
     ("", gettext_lazy("Every role")),
@@ -94,7 +94,7 @@ def people_table(actor: Actor, params: QueryDict) -> Table:
     """Everybody with an account, by name."""
     asked = texts(params, ("q", "state", "role"))
     states = [("", _("Every state")), (ACTIVE, _("Active"))]
-    states += [(ONE_TIME, _("One-time password")), (DISABLED, _("Disabled"))]
+    states += [(ONE_TIME, _("One-time password")), (UNCONFIRMED, _("Not confirmed")), (DISABLED, _("Disabled"))]
     return table_of(
         PEOPLE,
         params,
@@ -107,6 +107,7 @@ def people_table(actor: Actor, params: QueryDict) -> Table:
         ],
         builtin=[
             view_of(_("One-time password"), state=ONE_TIME),
+            view_of(_("Not confirmed"), state=UNCONFIRMED),
             view_of(_("Disabled"), state=DISABLED),
             view_of(_("Logged in today"), last_after="today", sort="-last"),
         ],
@@ -114,7 +115,7 @@ def people_table(actor: Actor, params: QueryDict) -> Table:
 
 
 def found_people(actor: Actor, params: QueryDict, asked: dict[str, str]) -> QuerySet[User]:
-    known("state", asked["state"], (ACTIVE, ONE_TIME, DISABLED))
+    known("state", asked["state"], (ACTIVE, ONE_TIME, UNCONFIRMED, DISABLED))
     known("role", asked["role"], [role.value for role in SystemRole])
     found = reads.list_users(actor)
     if asked["q"]:
@@ -123,6 +124,8 @@ def found_people(actor: Actor, params: QueryDict, asked: dict[str, str]) -> Quer
         found = found.filter(system_role=asked["role"])
     if asked["state"] == DISABLED:
         found = found.filter(is_active=False)
+    elif asked["state"] == UNCONFIRMED:
+        found = found.filter(Exists(CredentialChange.objects.filter(user=OuterRef("pk"), confirmed_at=None)))
     elif asked["state"]:
         found = found.filter(is_active=True, must_change_password=asked["state"] == ONE_TIME)
     rows: QuerySet[User] = between_days(found, "last_login", params, "last")

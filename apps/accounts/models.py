@@ -14,6 +14,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
 
 from apps.actors import Actor, ProjectRole, SystemRole
 
@@ -107,6 +108,41 @@ class User(AbstractBaseUser):
         return self.username
 
 
+class ChangeKind(models.TextChoices):
+    CREATED = "created", _("Account created")
+    PASSWORD = "password", _("Password reset")
+    ROLE = "role", _("Role approver given by the operator")
+    SYSTEM_ROLE = "system_role", _("System role given by the operator")
+
+
+class CredentialChange(models.Model):
+    """An administrator set a person's credentials, or the operator their power to decide.
+
+    Until an administrator of the other kind has confirmed it, the account decides nothing: whoever set the password
+    could otherwise decide in the person's name. An account without a row counts as confirmed.
+    """
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="credential_changes", db_index=False)
+    kind = models.CharField(max_length=20, choices=ChangeKind.choices)
+    by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", db_index=False)  # None: the command line
+    by_label = models.CharField(max_length=200)
+    # The kind of administrator; the operator counts as a system administrator.
+    by_role = models.CharField(max_length=20, choices=[(r.value, r.value) for r in SystemRole])
+    at = models.DateTimeField(auto_now_add=True)
+    confirmed_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", db_index=False)
+    confirmed_label = models.CharField(max_length=200, blank=True)
+    confirmed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["user", "id"], name="credential_changes"),
+            models.Index(fields=["user"], name="credential_unconfirmed", condition=Q(confirmed_at__isnull=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.user_id}"
+
+
 class ProjectQuerySet(models.QuerySet["Project"]):
     def visible_to(self, actor: Actor) -> ProjectQuerySet:
         if actor.plane_role or (actor.system_role and actor.scopes is None):
@@ -169,6 +205,8 @@ class ApiToken(models.Model):
     project = models.ForeignKey(Project, models.CASCADE, related_name="tokens")
     user = models.ForeignKey(User, models.CASCADE, null=True, related_name="tokens")
     service_account = models.ForeignKey(ServiceAccount, models.CASCADE, null=True, related_name="tokens")
+    # Who was shown the secret. None: the operator's command line.
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", db_index=False)
     name = models.CharField(max_length=80, validators=[ONE_LINE])
     prefix = models.CharField(max_length=12)  # shown in lists, so that a leaked token can be found
     digest = models.CharField(max_length=64, unique=True)  # SHA-256 of the whole token: 256 random bits need no salt

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
 from apps import policy
 from apps.accounts.actors import gathered
 from apps.accounts.checks import usable_scopes
-from apps.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
+from apps.accounts.models import ApiToken, CredentialChange, Membership, Project, ServiceAccount, User
 from apps.actors import Actor
 from apps.errors import NotFound
 
@@ -36,9 +36,10 @@ def list_projects(actor: Actor) -> QuerySet[Project]:
 
 
 def list_users(actor: Actor) -> QuerySet[User]:
-    """Everybody, for administrators."""
+    """Everybody, for administrators; each with `unconfirmed_changes`."""
     policy.require(actor, "user.view")
-    return User.objects.all()
+    unconfirmed = CredentialChange.objects.filter(confirmed_at=None).order_by("pk")
+    return User.objects.prefetch_related(Prefetch("credential_changes", unconfirmed, to_attr="unconfirmed_changes"))
 
 
 def get_user(actor: Actor, username: str) -> User:

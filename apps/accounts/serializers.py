@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.accounts.checks import DAYS
-from apps.accounts.models import ApiToken, Project, Theme, User
+from apps.accounts.confirmations import list_unconfirmed_changes
+from apps.accounts.models import ApiToken, CredentialChange, Project, Theme, User
 from apps.accounts.reads import name_of
 from apps.accounts.services import DEFAULT_DAYS
 from apps.actors import ProjectRole, SystemRole
@@ -84,7 +86,20 @@ class ReasonSerializer(serializers.Serializer[Any]):
     )
 
 
+class CredentialChangeSerializer(serializers.ModelSerializer[CredentialChange]):
+    by = serializers.CharField(source="by_label", help_text="Who made it; operator: the command line.")
+
+    class Meta:
+        model = CredentialChange
+        fields = ["kind", "by", "by_role", "at"]
+        read_only_fields = fields
+
+
 class UserSerializer(serializers.ModelSerializer[User]):
+    unconfirmed = serializers.SerializerMethodField(
+        help_text="What an administrator set and no other has confirmed; until then the account decides nothing."
+    )
+
     class Meta:
         model = User
         fields = [
@@ -97,8 +112,15 @@ class UserSerializer(serializers.ModelSerializer[User]):
             "created_at",
             "password_changed_at",
             "last_login",
+            "unconfirmed",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(CredentialChangeSerializer(many=True))
+    def get_unconfirmed(self, user: User) -> Any:
+        changes = getattr(user, "unconfirmed_changes", None)
+        changes = list_unconfirmed_changes(user.pk) if changes is None else changes
+        return CredentialChangeSerializer(changes, many=True).data
 
 
 class NewUserSerializer(serializers.Serializer[User]):

@@ -10,20 +10,23 @@ from django.utils import timezone
 
 from apps import policy
 from apps.accounts import checks
+from apps.accounts.confirmations import check_confirmable, is_first_installation, note_change, require_confirmed
 from apps.accounts.credentials import new_token, one_time_password
-from apps.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
+from apps.accounts.models import ApiToken, ChangeKind, Membership, Project, ServiceAccount, User
 from apps.accounts.rows import end_sessions, locked, revoke_all, roles_held, save_new, whose
-from apps.actors import Actor, PlaneRole, SystemRole
+from apps.actors import Actor, PlaneRole, ProjectRole, SystemRole
 from apps.audit.services import record, seal_now
 from apps.errors import Conflict, Invalid, NotFound, Refused
 
 DEFAULT_DAYS = 90
+DECIDE = "approvals:decide"
 
 
 # -- people ---------------------------------------------------------------------------------------------------------
 def create_user(*, actor: Actor, username: str, name: str = "", email: str = "") -> tuple[User, str]:
     """A person without any right yet, and the one-time password, which is shown once and kept nowhere.
 
+    The account decides nothing until `confirm_credentials`, except on a plane that has no security administrator yet.
     Invalid for a bad name, Conflict (name_taken) for one in use, whatever its case.
     """
     policy.require(actor, "user.create")
@@ -33,7 +36,10 @@ def create_user(*, actor: Actor, username: str, name: str = "", email: str = "")
     password = one_time_password()
     user.set_password(password)
     with transaction.atomic():
+        first = is_first_installation(actor)
         save_new(user, checks.name_taken(username, "/username"))
+        if not first:
+            note_change(actor, user, ChangeKind.CREATED)
         record(actor=actor, action="user.create", obj=user, after={"username": username, "name": name})
     return user, password
 
@@ -83,7 +89,8 @@ def enable_user(*, actor: Actor, user: User, reason: str = "") -> User:
 
 
 def reset_password(*, actor: Actor, user: User) -> str:
-    """A new one-time password, shown once; every session of the person ends.
+    """A new one-time password, shown once; every session of the person ends, and the account decides nothing until
+    `confirm_credentials`.
 
     Not one's own: a person who knows the password changes it, with the rules for new passwords. Not another
     administrator's either: who reads the new password could act as them, and the three are kept apart.
@@ -98,8 +105,38 @@ def reset_password(*, actor: Actor, user: User) -> str:
         user.set_password(password)
         user.must_change_password = True
         user.save(update_fields=["password", "must_change_password"])
+        note_change(actor, user, ChangeKind.PASSWORD)
         record(actor=actor, action="user.reset_password", obj=user, after={"sessions_ended": end_sessions(user)})
     return password
+
+
+def confirm_credentials(*, actor: Actor, user: User, reason: str = "") -> User:
+    """Confirm that the person, and nobody else, holds the credentials that another administrator has set.
+
+    From now on the account decides again. Its sessions end: one might be of whoever knew the one-time password.
+    Raises Refused `own_account`, `own_change`, `wrong_administrator`, `credentials_unconfirmed` (the actor's own);
+    Conflict `nothing_to_change`, `one_time_password` (it is not replaced yet).
+    """
+    policy.require(actor, "user.confirm_credentials", user)
+    require_confirmed(actor, "user.confirm_credentials")
+    refuse_oneself(actor, user, "user.confirm_credentials", "You cannot confirm your own account.")
+    with transaction.atomic():
+        user = locked(user)
+        changes = check_confirmable(actor, user)
+        now = timezone.now()
+        for change in changes:
+            change.confirmed_by_id, change.confirmed_label, change.confirmed_at = actor.user_id, actor.label, now
+            change.save(update_fields=["confirmed_by", "confirmed_label", "confirmed_at"])
+        record(
+            actor=actor,
+            action="user.confirm_credentials",
+            obj=user,
+            reason=reason,
+            before={"unconfirmed": [{"kind": change.kind, "by": change.by_label} for change in changes]},
+            after={"sessions_ended": end_sessions(user)},
+        )
+        seal_now()
+    return user
 
 
 def set_system_role(*, actor: Actor, user: User, system_role: str, reason: str = "") -> User:
@@ -108,6 +145,7 @@ def set_system_role(*, actor: Actor, user: User, system_role: str, reason: str =
     Refused for one's own account; Conflict for a person with roles in projects, and when nothing would change.
     """
     policy.require(actor, "user.set_system_role", user)
+    require_confirmed(actor, "user.set_system_role")
     role = checks.parse_system_role(system_role)
     refuse_oneself(actor, user, "user.set_system_role", "You cannot change your own role.")
     with transaction.atomic():
@@ -118,8 +156,11 @@ def set_system_role(*, actor: Actor, user: User, system_role: str, reason: str =
         if role:
             checks.check_active(user, field="/user")
             checks.check_no_memberships(user)
+        first = is_first_installation(actor)
         user.system_role = role or ""
         user.save(update_fields=["system_role"])
+        if actor.plane_role is PlaneRole.OPERATOR and role and (not first or role is SystemRole.SECURITY_ADMIN):
+            note_change(actor, user, ChangeKind.SYSTEM_ROLE, confirmed=first)
         revoked = revoke_all(ApiToken.objects.filter(user=user)) if before == SystemRole.AUDITOR else 0
         record(
             actor=actor,
@@ -203,6 +244,7 @@ def set_member_roles(
     of another project.
     """
     policy.require(actor, "member.set_roles", project)
+    require_confirmed(actor, "member.set_roles", project_id=project.pk)
     wanted = checks.parse_project_roles(roles, for_person=isinstance(member, User))
     if not wanted:
         raise Invalid("Give at least one role.", code="roles_missing", field="/roles", hint="Or remove the member.")
@@ -213,6 +255,8 @@ def set_member_roles(
         before = roles_held(project, member)
         if before == wanted:
             raise Conflict(f"{member} has these roles already.", code="nothing_to_change", field="/roles")
+        if isinstance(member, User) and ProjectRole.APPROVER in wanted - before:
+            note_approver_by_operator(actor, member)
         Membership.objects.filter(project=project, **whose(member)).exclude(role__in=wanted).delete()
         Membership.objects.bulk_create(
             [Membership(project=project, role=role, **whose(member)) for role in sorted(wanted - before)]
@@ -233,6 +277,7 @@ def set_member_roles(
 def remove_member(*, actor: Actor, project: Project, member: User | ServiceAccount, reason: str = "") -> None:
     """Take every role in the project and revoke the member's tokens there. NotFound if not a member."""
     policy.require(actor, "member.remove", project)
+    require_confirmed(actor, "member.remove", project_id=project.pk)
     with transaction.atomic():
         member = locked(member)
         before = roles_held(project, member)
@@ -256,6 +301,7 @@ def remove_member(*, actor: Actor, project: Project, member: User | ServiceAccou
 def create_service_account(*, actor: Actor, project: Project, name: str, roles: Iterable[str]) -> ServiceAccount:
     """An internal tool's account in one project; it acts by tokens only and never approves."""
     policy.require(actor, "service_account.create", project)
+    require_confirmed(actor, "service_account.create", project_id=project.pk)
     wanted = checks.parse_project_roles(roles, for_person=False)
     if not wanted:
         raise Invalid("Give at least one role.", code="roles_missing", field="/roles")
@@ -303,8 +349,12 @@ def create_token(
     days: int = DEFAULT_DAYS,
     user: User | None = None,
 ) -> tuple[ApiToken, str]:
-    """A token of one's own and its secret, which is shown once. Only the operator makes one for another `user`."""
+    """A token of one's own and its secret, which is shown once. Only the operator makes one for another `user`, and
+    never one that decides: Refused `token_not_own`."""
     policy.require(actor, "token.create", project)
+    scopes = list(scopes)
+    if policy.DECIDING_SCOPES.intersection(scopes):  # it would outlive the confirmation
+        require_confirmed(actor, "token.create", project_id=project.pk)
     if user is None and actor.user_id is not None:
         user = User.objects.filter(pk=actor.user_id).first()
     if user is None or (user.pk != actor.user_id and actor.plane_role is not PlaneRole.OPERATOR):
@@ -315,6 +365,15 @@ def create_token(
             project_id=project.pk,
             field="/user",
         )
+    if user.pk != actor.user_id and DECIDE in scopes:
+        raise Refused(
+            "Nobody creates a token that decides for somebody else.",
+            code="token_not_own",
+            action="token.create",
+            project_id=project.pk,
+            field="/scopes",
+            hint=f"{user.username} creates it under Account, API tokens.",
+        )
     return issue(actor, project, user, name, scopes, days, "token.create")
 
 
@@ -323,6 +382,7 @@ def create_token_for_service_account(
 ) -> tuple[ApiToken, str]:
     """A token of a service account in its project, and its secret, which is shown once."""
     policy.require(actor, "token.create_for_service_account", account)
+    require_confirmed(actor, "token.create_for_service_account", project_id=account.project_id)
     return issue(actor, account.project, account, name, scopes, days, "token.create_for_service_account")
 
 
@@ -358,7 +418,14 @@ def issue(
 ) -> tuple[ApiToken, str]:
     checks.check_days(days)
     secret, prefix, digest = new_token()
-    token = ApiToken(project=project, name=name.strip(), prefix=prefix, digest=digest, **whose(owner))
+    token = ApiToken(
+        project=project,
+        name=name.strip(),
+        prefix=prefix,
+        digest=digest,
+        created_by_id=actor.user_id,
+        **whose(owner),
+    )
     checks.check_fields(token, "name")
     with transaction.atomic():
         owner = locked(owner)  # a token made while its owner is being disabled would outlive the disabling
@@ -383,6 +450,12 @@ def refuse_as_member(member: User | ServiceAccount, project: Project) -> None:
         checks.check_no_system_role(member)
     elif member.project_id != project.pk:
         raise NotFound("There is no such service account in this project.", field="/member")
+
+
+def note_approver_by_operator(actor: Actor, member: User) -> None:
+    """The security administrator gives roles; where the operator does, that is one person's act, as a reset is."""
+    if actor.plane_role is PlaneRole.OPERATOR and not is_first_installation(actor):
+        note_change(actor, member, ChangeKind.ROLE)
 
 
 def refuse_administrator(actor: Actor, user: User) -> None:

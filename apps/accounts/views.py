@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from apps import policy
 from apps.accounts import reads, services
+from apps.accounts.confirmations import can_confirm
 from apps.accounts.forms import (
     MemberForm,
     NameForm,
@@ -155,6 +156,7 @@ def people(request: HttpRequest) -> HttpResponseBase:
         "password": password,
         "count": reads.list_users(request.actor).count(),
         "may_create": policy.allows(request.actor, "user.create"),
+        "confirmable": {each.pk for each in table.rows if can_confirm(request.actor, each, each.unconfirmed_changes)},
     }
     return render(request, "accounts/people.html", context, status=422 if form.errors else table.status)
 
@@ -176,6 +178,7 @@ def person_page(request: HttpRequest, user: User, *, status: int = 200, **over: 
         "memberships": memberships,
         "may_disable": policy.allows(actor, "user.disable", user) and not own,
         "may_reset": policy.allows(actor, "user.reset_password", user) and not own and not user.system_role,
+        "may_confirm": can_confirm(actor, user, user.unconfirmed_changes),  # type: ignore[attr-defined]  # prefetched
         "may_read_trail": policy.allows(actor, "audit.view"),
         "may_set_role": policy.allows(actor, "user.set_system_role", user)
         and not own
@@ -220,7 +223,22 @@ def reset_person(request: HttpRequest, username: str) -> HttpResponse:
     """The new one-time password is in this answer and nowhere else."""
     user = reads.get_user(request.actor, username)
     password = services.reset_password(actor=request.actor, user=user)
-    return person_page(request, user, password=password)
+    return person_page(request, reads.get_user(request.actor, username), password=password)
+
+
+@require_POST
+def confirm_person(request: HttpRequest, username: str) -> HttpResponse:
+    """Confirm the credentials that another kind of administrator has set."""
+    user, reason = reads.get_user(request.actor, username), request.POST.get("reason", "").strip()[:2000]
+    try:
+        services.confirm_credentials(actor=request.actor, user=user, reason=reason)
+    except Refused:
+        raise
+    except PlaneError as error:
+        refused = {"reason": reason, "why": f"{error.message} {error.hint or ''}".strip()}
+        return person_page(request, user, status=error.status, refused_confirmation=refused)
+    messages.success(request, _("The credentials of %(name)s are confirmed.") % {"name": user.username})
+    return redirect("accounts:person", user.username)
 
 
 @require_POST

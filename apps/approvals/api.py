@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps import policy
+from apps.accounts.confirmations import require_confirmed
 from apps.accounts.models import Project
 from apps.accounts.projects import get_project
 from apps.accounts.proofs import prove
@@ -124,6 +125,7 @@ class ApprovalReject(APIView):
 def voted(request: Request, project: str, pk: int, vote: Callable[..., Approval]) -> Response:
     _where, approval = found(request, project, pk)
     policy.require(request.actor, "approval.decide", approval)  # before the password is asked for
+    require_confirmed(request.actor, "approval.decide", project_id=approval.project_id)
     asked = body_of(ApprovalVoteBody, request)
     proof = prove(request._request, request.actor, password=asked.pop("password"), code=asked.pop("code"))
     vote(actor=request.actor, approval=approval, proof=proof, **asked)

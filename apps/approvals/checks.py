@@ -128,7 +128,7 @@ def too_few(needed: int, eligible: int) -> Conflict:
         f"It takes {needed} approvals, and {eligible} people here could give one.",
         code="too_few_approvers",
         limit=needed,
-        hint="The security administrator gives the role approver; who asks cannot approve.",
+        hint="The security administrator gives the role approver and confirms credentials; who asks cannot approve.",
     )
 
 

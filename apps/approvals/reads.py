@@ -11,7 +11,7 @@ from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 
 from apps import policy
-from apps.accounts.models import Project
+from apps.accounts.models import CredentialChange, Project
 from apps.actors import Actor, ProjectRole, SystemRole
 from apps.approvals.differences import CHANGES, Change, changes_since, differences
 from apps.approvals.looks import News, news_between
@@ -68,10 +68,12 @@ def waiting_for(actor: Actor) -> ApprovalQuerySet:
     projects = [pk for pk, roles in actor.project_roles.items() if ProjectRole.APPROVER in roles]
     if actor.user_id is None or not projects:
         return Approval.objects.none()
+    unconfirmed = CredentialChange.objects.filter(user_id=actor.user_id, confirmed_at=None)
     voted = Vote.objects.filter(approval=OuterRef("pk"), user_id=actor.user_id)
     return (
         Approval.objects.filter(project_id__in=projects, state=ApprovalState.PENDING, deadline_at__gt=Now())
         .exclude(requester_user_id=actor.user_id)
+        .filter(~Exists(unconfirmed))  # in the same query: every page of an approver counts these
         .with_given()
         .filter(~Exists(voted) | Q(given__gte=F("needed")))  # enough count again: who voted may carry it out
     )

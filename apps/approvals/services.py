@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from apps.accounts.confirmations import require_confirmed
 from apps.accounts.models import Project
 from apps.accounts.proofs import Proof
 from apps.actors import Actor
@@ -151,6 +152,7 @@ def _decide(
     actor: Actor, approval: Approval, decision: Decision, facts_digest: str, reason: str, proof: Proof
 ) -> Approval:
     require(actor, "approval.decide", approval)
+    require_confirmed(actor, "approval.decide", project_id=approval.project_id)
     checks.check_proof(actor, proof)
     checks.check_not_own(actor, approval)
     reason = checks.checked_text(reason, "reason", checks.REASON)
@@ -376,6 +378,7 @@ def set_approval_policy(
     then requests are refused until there are.
     """
     require(actor, "approval.set_policy", project)
+    require_confirmed(actor, "approval.set_policy", project_id=project.pk)
     checks.check_subject_type(subject_type)
     checks.check_policy(needed, deadline_hours)
     reason = checks.checked_text(reason, "reason", checks.REASON, least=0)

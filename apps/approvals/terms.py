@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
+from apps.accounts.confirmations import exclude_unconfirmed
 from apps.accounts.models import Membership, Project, User
 from apps.actors import ProjectRole
 from apps.approvals.models import ApprovalPolicy
@@ -30,6 +31,8 @@ def terms_of(project: Project, subject_type: str) -> Terms:
 
 
 def eligible_people(project_id: int, *, requester_user_id: int | None) -> QuerySet[User]:
-    """Who may vote: active people with the role approver in the project, but never who asked."""
+    """Who may vote: active people with the role approver in the project whose credentials are confirmed, but never
+    who asked."""
     approvers = Membership.objects.filter(project_id=project_id, role=ProjectRole.APPROVER)
-    return User.objects.filter(is_active=True, pk__in=approvers.values("user_id")).exclude(pk=requester_user_id or 0)
+    people = User.objects.filter(is_active=True, pk__in=approvers.values("user_id")).exclude(pk=requester_user_id or 0)
+    return exclude_unconfirmed(people)

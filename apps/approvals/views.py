@@ -18,6 +18,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
 from apps import policy
+from apps.accounts.confirmations import list_unconfirmed_changes, require_confirmed
 from apps.accounts.forms import show_refusal
 from apps.accounts.models import Project
 from apps.accounts.projects import get_project
@@ -75,6 +76,8 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
     left = max(0, approval.needed - approval.given)  # type: ignore[attr-defined]  # annotated
     resumes = not left and voted is not None and voted.decision == Decision.APPROVE
     decides = open_ and not own and allows(actor, "approval.decide", approval)
+    unconfirmed = list_unconfirmed_changes(actor.user_id) if decides and actor.user_id is not None else []
+    decides = decides and not unconfirmed
     return {
         "nav": "models",
         "approval": approval,
@@ -82,6 +85,7 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
         "votes": votes,
         "own": own,
         "voted": voted,
+        "unconfirmed": unconfirmed[0] if unconfirmed else None,
         "open": open_,
         "may_vote": decides and (voted is None or resumes),
         "resumes": decides and resumes,  # enough votes count again: who voted may carry it out
@@ -224,6 +228,7 @@ def decide(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     actor, where = within(request, project)
     approval = reads.get_approval(actor, where, pk)
     policy.require(actor, "approval.decide", approval)
+    require_confirmed(actor, "approval.decide", project_id=approval.project_id)
     form = vote_form(actor, approval, request.POST)
     decision = request.POST.get("decision", "")
     if decision == ASK:

@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps import policy
+from apps.accounts.confirmations import require_confirmed
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.audit import services as audit
@@ -27,6 +28,7 @@ def place_hold(*, actor: Actor, project: Project, object_type: str, object_id: s
     have, Conflict (`held_already`).
     """
     policy.require(actor, "hold.place", project)
+    require_confirmed(actor, "hold.place", project_id=project.pk)
     reason = checked_reason(reason)
     try:
         with transaction.atomic():
@@ -54,6 +56,7 @@ def place_hold(*, actor: Actor, project: Project, object_type: str, object_id: s
 def release_hold(*, actor: Actor, hold: Hold, reason: str) -> Hold:
     """End a hold; its row stays. Raises Conflict (`hold_released`) for one that has ended, Invalid without a reason."""
     policy.require(actor, "hold.release", hold)
+    require_confirmed(actor, "hold.release", project_id=hold.project_id)
     reason = checked_reason(reason)
     ended = {"released_at": timezone.now(), "released_by": actor.label[:200], "release_reason": reason}
     with transaction.atomic():

@@ -88,6 +88,7 @@ ON_THE_PLANE = """
     user.disable                           --- S-- --O  -
     user.enable                            --- S-- --O  -
     user.reset_password                    --- S-- --O  -
+    user.confirm_credentials               --- SCU ---  -
     user.rename_oneself                    VEA SCU ---  -
     user.set_preferences                   VEA SCU ---  -
     user.set_system_role                   --- -C- --O  -

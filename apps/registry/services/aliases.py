@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import IntegrityError, transaction
 
 from apps import policy
+from apps.accounts.confirmations import require_confirmed
 from apps.actors import Actor
 from apps.approvals.models import Approval
 from apps.approvals.services import request_approval
@@ -125,6 +126,7 @@ def promote(*, actor: Actor, version: ModelVersion, approval: Approval, current:
     For the deciding vote, inside its transaction. Raises StaleState if production has moved meanwhile.
     """
     policy.require(actor, "approval.decide", version.model)
+    require_confirmed(actor, "approval.decide", project_id=version.project_id)
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=version.model_id)
         require_there(version)
@@ -146,6 +148,7 @@ def roll_back(*, actor: Actor, model: Model, alias: str = PRODUCTION, reason: st
     that had put the holder there. Raises Conflict `nothing_to_roll_back`, Damaged, StaleState.
     """
     policy.require(actor, "model.roll_back", model)
+    require_confirmed(actor, "model.roll_back", project_id=model.project_id)
     check_text("reason", reason, 2000, required=True)
     top, target = holders(model, alias)
     if top is None or target is None:

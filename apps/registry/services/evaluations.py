@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps import policy
+from apps.accounts.confirmations import require_confirmed
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.models import Artifact
@@ -302,6 +303,7 @@ def set_gate(
     or confidence outside its limits.
     """
     policy.require(actor, "gate.set", model)
+    require_confirmed(actor, "gate.set", project_id=model.project_id)
     metric = metric or on.primary_metric
     known = metrics_of(on.task, EvaluateSpec(**on.spec))
     if metric not in known:
@@ -359,6 +361,7 @@ def set_gate(
 def remove_gate(*, actor: Actor, gate: Gate, reason: str) -> None:
     """Ask for it no longer; what it said stays. Raises Conflict where it is lifted already."""
     policy.require(actor, "gate.set", gate.model)
+    require_confirmed(actor, "gate.set", project_id=gate.model.project_id)
     check_text("reason", reason, 2000, required=True)
     with transaction.atomic():
         if not Gate.objects.filter(pk=gate.pk, removed_at=None).update(removed_at=timezone.now()):

@@ -13,6 +13,7 @@ from django.db import transaction
 
 from apps import policy
 from apps.accounts.actors import actor_from_grant
+from apps.accounts.confirmations import is_unconfirmed
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.models import Artifact
@@ -105,7 +106,7 @@ def check_bar(version: ModelVersion, on: EvaluationSet, who: Actor | None, job: 
     measured = Evaluation.objects.filter(version=version, set=on).exclude(job_id=job.pk if job else 0)
     if not (measured.exists() and is_compared_with(version)):
         return
-    if who is None or not policy.allows(who, "gate.set", version.model):
+    if who is None or not policy.allows(who, "gate.set", version.model) or is_unconfirmed(who.user_id):
         raise Conflict(
             f"{version} has figures on {reference(on)}, and others are compared with them.",
             code="baseline_measured",

@@ -18,6 +18,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from rich.console import Console
 
+from apps.accounts.actors import actor_for_user
 from apps.accounts.models import Project, User
 from apps.accounts.services import create_token, revoke_token
 from apps.actors import PlaneRole, plane_actor
@@ -171,13 +172,16 @@ class Command(BaseCommand):
 
     @contextmanager
     def token(self, name: str, scopes: list[str]) -> Iterator[str]:
-        """The secret of a token of this person, of which only the digest is kept; it ends with the demo."""
-        operator = plane_actor(PlaneRole.OPERATOR)
-        project, user = Project.objects.get(slug=PROJECT), User.objects.get(username=name)
-        token, secret = create_token(actor=operator, project=project, user=user, name="demo", scopes=scopes, days=1)
+        """The secret of a token of this person, of which only the digest is kept; it ends with the demo.
+
+        The demo plays the person: a token that the operator creates for somebody decides nothing.
+        """
+        project, actor = Project.objects.get(slug=PROJECT), actor_for_user(User.objects.get(username=name))
+        token, secret = create_token(actor=actor, project=project, name="demo", scopes=scopes, days=1)
         try:
             yield secret
         finally:
+            operator = plane_actor(PlaneRole.OPERATOR)
             revoke_token(actor=operator, token=token, reason="The demo has ended")
 
     def write(self) -> None:

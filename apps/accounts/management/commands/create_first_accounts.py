@@ -44,18 +44,22 @@ class Command(OperatorCommand):
             self.stdout.write("The first accounts exist already; nothing was made.")
 
     def make(self) -> dict[str, str]:
-        """The one-time passwords of the accounts that were missing."""
+        """The one-time passwords of the accounts that were missing.
+
+        The security administrator comes last: from then on somebody can confirm what the operator sets, so everything
+        else would wait for that (docs/approvals.md).
+        """
         made: dict[str, str] = {}
-        for username, role in ADMINISTRATORS.items():
-            if user := self.missing(username, made):
-                set_system_role(actor=self.actor, user=user, system_role=role)
         project = Project.objects.filter(slug=PROJECT).first()
         if project is None:
             project = create_project(actor=self.actor, slug=PROJECT, name="Demo")
         for username, project_role in MEMBERS.items():
             if user := self.missing(username, made):
                 set_member_roles(actor=self.actor, project=project, member=user, roles=[project_role])
-        return made
+        for username, role in sorted(ADMINISTRATORS.items(), key=lambda each: each[1] is SystemRole.SECURITY_ADMIN):
+            if user := self.missing(username, made):
+                set_system_role(actor=self.actor, user=user, system_role=role)
+        return {username: made[username] for username in (*ADMINISTRATORS, *MEMBERS) if username in made}
 
     def missing(self, username: str, made: dict[str, str]) -> User | None:
         """The account, made now; None when there was one. An existing account gains no role by its name."""

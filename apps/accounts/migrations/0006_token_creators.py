@@ -1,0 +1,20 @@
+"""Who created the tokens that are there: people their own, and for service accounts whom the audit trail names."""
+
+from django.db import migrations
+from django.db.models import F
+
+
+def note_creators(apps, schema_editor):
+    tokens = apps.get_model("accounts", "ApiToken").objects.filter(created_by=None)
+    records = apps.get_model("audit", "AuditRecord").objects.filter(object_type="apitoken", result="done")
+    people = set(apps.get_model("accounts", "User").objects.values_list("pk", flat=True))
+    tokens.filter(user__isnull=False).update(created_by_id=F("user_id"))
+    for token in tokens.filter(service_account__isnull=False):
+        made = records.filter(object_id=str(token.pk), action="token.create_for_service_account").first()
+        if made is not None and made.user_id in people:
+            tokens.filter(pk=token.pk).update(created_by_id=made.user_id)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("accounts", "0005_credential_changes"), ("audit", "0001_initial")]
+    operations = [migrations.RunPython(note_creators, migrations.RunPython.noop)]
