@@ -138,6 +138,26 @@ class Env(BaseSettings):
     web_workers: int = Field(2, ge=1, le=64, description="Web processes.")
     web_threads: int = Field(64, ge=2, le=512, description="Threads of a web process.")
     streams_per_worker: int = Field(24, ge=1, le=512, description="Open event streams of a web process, at most.")
+    client_header_seconds: float = Field(
+        20.0, ge=1, le=300, description="A client must send the headers of a request within so long."
+    )
+    client_stall_seconds: float = Field(
+        20.0,
+        ge=1,
+        le=600,
+        description="A client that sends a body, or reads an answer, more slowly than CLIENT_MIN_RATE for so long is"
+        " cut off.",
+    )
+    client_min_rate: int = Field(
+        1024, ge=1, le=10**7, description="Bytes per second that a client must send of a body, or read of an answer."
+    )
+    connections_per_address: int = Field(
+        256,
+        ge=8,
+        le=4096,
+        description="Connections that a web process holds from one address (IPv6: one /64 network), at most; a proxy of"
+        " PROXY_ADDRESSES is not bound.",
+    )
     body_limit_bytes: int = Field(
         1_048_576,
         ge=1024,

@@ -17,9 +17,10 @@ ENV = load_env()
 
 bind = f"[{ENV.bind}]:{ENV.port}" if ":" in ENV.bind else f"{ENV.bind}:{ENV.port}"  # under `up`: the launcher's socket
 wsgi_app = "controlplane.wsgi:application"
-worker_class = "controlplane.threads.StayingThreads"
+worker_class = "controlplane.threads.BoundedThreads"
 workers = ENV.web_workers
 threads = ENV.web_threads
+worker_connections = 4096  # all but some 200 of them wait in the main loop, without a thread
 timeout = 120
 graceful_timeout = 3
 keepalive = 65

@@ -6,62 +6,78 @@ from queue import SimpleQueue
 from types import SimpleNamespace
 
 import pytest
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import ThreadWorker
 
-from controlplane.threads import StayingThreads
+from controlplane.slow_clients import ClientLimits, ClientSocket
+from controlplane.threads import BoundedThreads
+
+ASK = b"GET / HTTP/1.1\r\n\r\n"
+LAST = b"END / HTTP/1.1\r\n\r\n"
 
 
 @pytest.fixture
 def worker():
-    made = StayingThreads.__new__(StayingThreads)
+    made = BoundedThreads.__new__(BoundedThreads)
     made.alive, made.tpool = True, SimpleNamespace(_work_queue=SimpleQueue())
     return made
 
 
 @pytest.fixture
 def ends():
-    ours, theirs = socket.socketpair()
+    accepted, theirs = socket.socketpair()
+    ours = ClientSocket(accepted, ClientLimits(5, 5, 1, 8), set())
     with ours, theirs:
-        parser = SimpleNamespace(unreader=SimpleNamespace(buf=BytesIO()))
-        yield SimpleNamespace(sock=ours, parser=parser), theirs
+        yield SimpleNamespace(sock=ours, parser=SimpleNamespace(unreader=SocketUnreader(ours))), theirs
 
 
 @pytest.fixture
 def answers(monkeypatch):
-    """gthread's own handling: reads a byte for each request; "x" closes the connection."""
+    """gthread's own handling: takes one request; END closes the connection."""
     seen = []
 
     def handle(self, conn):
-        seen.append(conn.sock.recv(1))
-        return seen[-1] != b"x"
+        conn.sock.setblocking(True)
+        seen.append(conn.parser.unreader.read(len(ASK)))
+        return seen[-1] != LAST
 
     monkeypatch.setattr(ThreadWorker, "handle", handle)
     return seen
 
 
-def test_answers_what_is_there_and_gives_back_what_rests(worker, ends, answers):
+def test_answers_what_comes_and_gives_back_what_rests(worker, ends, answers):
     conn, client = ends
-    client.send(b"123")
+    client.send(ASK)
+    conn.parser.unreader.buf = BytesIO()
     assert worker.handle(conn) is True
-    assert answers == [b"1", b"2", b"3"]
+    assert answers == [ASK]
 
 
-def test_ends_with_the_connection(worker, ends, answers):
+def test_stays_for_the_next_request(worker, ends, answers, monkeypatch):
     conn, client = ends
-    client.send(b"1x3")
+    client.send(ASK)
+    coming = [LAST, ASK]
+    original = BoundedThreads.asks_again
+    monkeypatch.setattr(BoundedThreads, "asks_again", lambda *args: client.send(coming.pop()) and original(*args))
     assert worker.handle(conn) is False
-    assert answers == [b"1", b"x"]
+    assert answers == [ASK, ASK, LAST]
 
 
-@pytest.mark.parametrize("why", ["others wait", "read ahead", "stops"])
-def test_gives_back_after_one_request(worker, ends, answers, why):
+@pytest.mark.parametrize("why", ["others wait", "read ahead", "stops", "a part", "a long body"])
+def test_gives_back_after_one_request(worker, ends, answers, why, monkeypatch):
     conn, client = ends
-    client.send(b"123")
+    client.send(ASK)
+    more = {"a part": ASK[:-1], "a long body": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"}.get(why, ASK)
+    original = BoundedThreads.asks_again
+    monkeypatch.setattr(BoundedThreads, "asks_again", lambda *args: client.send(more) and original(*args))
     if why == "others wait":
         worker.tpool._work_queue.put("a request")
     elif why == "read ahead":
-        conn.parser.unreader.buf.write(b"POST")
-    else:
+        client.send(b"POST")
+        conn.parser.unreader.chunk = lambda size: conn.sock.recv(8192)
+    elif why == "stops":
         worker.alive = False
     assert worker.handle(conn) is True
-    assert answers == [b"1"]
+    assert answers == [ASK]
+    if why in ("a part", "a long body"):
+        assert conn.parser.unreader.take_buffered() == more

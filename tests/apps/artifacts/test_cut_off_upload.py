@@ -1,4 +1,4 @@
-"""A client that goes away in mid-body, against a real gunicorn: nothing is published, nothing is left."""
+"""A client that goes away in mid-body, against the real web server: nothing is published, nothing is left."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def server(tmp_path_factory, django_db_setup):
         "-m",
         "gunicorn",
         "-k",
-        "gthread",
+        "controlplane.threads.BoundedThreads",
         "-w",
         "1",
         "--threads",
