@@ -90,6 +90,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "controlplane.traffic.CountRequests",
+    "controlplane.hosts.AllowedHost",
     "django.middleware.security.SecurityMiddleware",
     "controlplane.compression.Compress",
     "whitenoise.middleware.WhiteNoiseMiddleware",
