@@ -126,10 +126,12 @@ class ServiceAccountDisable(APIView):
 
 
 class ServiceAccountTokens(APIView):
-    @extend_schema(request=bodies.ServiceTokenAskedSerializer, responses={201: bodies.NewTokenSerializer})
+    @extend_schema(request=bodies.HeldTokenAskedSerializer, responses={201: bodies.NewTokenSerializer})
     def post(self, request: Request, project: str, name: str) -> Response:
+        """Create a token for the account. Who creates it and its `holder` count as requesters of what it asks for."""
         account = reads.get_service_account(request.actor, get_project(request.actor, project), name)
-        asked = body_of(bodies.ServiceTokenAskedSerializer, request)
+        asked = body_of(bodies.HeldTokenAskedSerializer, request)
+        asked["holder"] = reads.get_holder(request.actor, account, asked["holder"])
         token, secret = services.create_token_for_service_account(actor=request.actor, account=account, **asked)
         return shown_once(token, secret)
 

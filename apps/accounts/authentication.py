@@ -19,6 +19,7 @@ from rest_framework.request import Request
 
 from apps.accounts.actors import actor_for_token, actor_for_user, client_address
 from apps.accounts.credentials import TOKEN_PREFIX
+from apps.accounts.holders import note_person_behind
 from apps.accounts.models import ApiToken, ServiceAccount, User
 from apps.actors import Actor
 from apps.audit.services import record_refusal
@@ -197,6 +198,8 @@ def refused(code: str, message: str, *, limit: Any = None, hint: str = SEND_A_TO
 def token_actor(request: HttpRequest, token: ApiToken) -> Actor:
     address = client_address(request)
     note_use(token, address)
+    if token.service_account is not None:
+        note_person_behind(request, token.service_account)
     return actor_for_token(token, address=address, request_id=getattr(request, "request_id", ""))
 
 

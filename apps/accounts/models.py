@@ -199,6 +199,31 @@ class ServiceAccount(models.Model):
         return self.name
 
 
+class HolderKind(models.TextChoices):
+    CREATED_ACCOUNT = "created_account", _("created the account")
+    CREATED_TOKEN = "created_token", _("created a token")
+    HOLDS_TOKEN = "holds_token", _("holds a token")
+    USED_TOKEN = "used_token", _("used a token")
+
+
+class ServiceAccountHolder(models.Model):
+    """A person who could act as a service account, once and for good: what it asks for, they have asked for too.
+
+    Rows stay when the token is revoked or deleted: a request may be older than that.
+    """
+
+    service_account = models.ForeignKey(ServiceAccount, models.CASCADE, related_name="holders", db_index=False)
+    user = models.ForeignKey(User, models.PROTECT, related_name="+", db_index=False)
+    kind = models.CharField(max_length=20, choices=HolderKind.choices)
+    since = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["service_account", "user", "kind"], name="holder_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.kind} {self.service_account_id}"
+
+
 class ApiToken(models.Model):
     """A bearer token of one owner in one project. The secret itself is shown once and not kept."""
 
@@ -207,6 +232,8 @@ class ApiToken(models.Model):
     service_account = models.ForeignKey(ServiceAccount, models.CASCADE, null=True, related_name="tokens")
     # Who was shown the secret. None: the operator's command line.
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", db_index=False)
+    # Of a service account: the person to whom the secret was handed.
+    holder = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", db_index=False)
     name = models.CharField(max_length=80, validators=[ONE_LINE])
     prefix = models.CharField(max_length=12)  # shown in lists, so that a leaked token can be found
     digest = models.CharField(max_length=64, unique=True)  # SHA-256 of the whole token: 256 random bits need no salt

@@ -15,6 +15,7 @@ from apps.actors import Actor
 from apps.errors import NotFound
 
 OF_A_USER = ("user__username", "user__name", "user__is_active")
+OF_A_TOKEN = ("project", "user", "service_account", "created_by", "holder")
 OF_A_SERVICE = ("service_account__name", "service_account__is_active")
 
 
@@ -89,12 +90,23 @@ def get_service_account(actor: Actor, project: Project, name: str) -> ServiceAcc
     return account
 
 
+def get_holder(actor: Actor, account: ServiceAccount, username: str | None) -> User | None:
+    """The person to whom a token of this account is given; NotFound for an unknown name, None for none."""
+    policy.require(actor, "token.create_for_service_account", account)  # or any member could ask whom the plane knows
+    if not username:
+        return None
+    user = User.objects.filter(username__iexact=username).first()
+    if user is None:
+        raise NotFound(f"There is no user {username[:80]!r}.", field="/holder")
+    return user
+
+
 def list_own_tokens(actor: Actor) -> QuerySet[ApiToken]:
     """The actor's own tokens, revoked and expired ones too, for a person at a browser; secrets are not kept."""
     policy.require_scope(actor, "token.create")
     if actor.user_id is None:
         return ApiToken.objects.none()
-    return ApiToken.objects.filter(user_id=actor.user_id).select_related("project", "user", "service_account")
+    return ApiToken.objects.filter(user_id=actor.user_id).select_related(*OF_A_TOKEN)
 
 
 def count_working_tokens(actor: Actor) -> int:
@@ -103,7 +115,7 @@ def count_working_tokens(actor: Actor) -> int:
 
 def list_tokens(actor: Actor) -> QuerySet[ApiToken]:
     """The tokens that the actor may revoke: one's own, or every one for the security administrator."""
-    tokens = ApiToken.objects.select_related("project", "user", "service_account")
+    tokens = ApiToken.objects.select_related(*OF_A_TOKEN)
     if policy.allows(actor, "member.set_roles"):
         return tokens
     return list_own_tokens(actor)

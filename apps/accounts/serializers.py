@@ -149,6 +149,12 @@ class NewServiceAccountSerializer(serializers.Serializer[Any]):
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):
     project = serializers.CharField(source="project.slug")
     owner = serializers.SerializerMethodField()
+    created_by = serializers.CharField(
+        source="created_by.username", default=None, allow_null=True, help_text="null: the operator's command line."
+    )
+    holder = serializers.CharField(
+        source="holder.username", default=None, allow_null=True, help_text="Of a service account: who was given it."
+    )
 
     class Meta:
         model = ApiToken
@@ -156,6 +162,8 @@ class TokenSerializer(serializers.ModelSerializer[ApiToken]):
             "id",
             "project",
             "owner",
+            "created_by",
+            "holder",
             "name",
             "prefix",
             "scopes",
@@ -177,6 +185,17 @@ class ServiceTokenAskedSerializer(serializers.Serializer[ApiToken]):
     scopes = serializers.ListField(child=serializers.CharField(max_length=40), max_length=20)
     days = serializers.IntegerField(
         required=False, default=DEFAULT_DAYS, help_text=f"Lifetime, {DAYS[0]} to {DAYS[1]} days."
+    )
+
+
+class HeldTokenAskedSerializer(ServiceTokenAskedSerializer):
+    holder = serializers.CharField(
+        max_length=80,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="User name of the person to whom it is given, who then cannot decide what the account asks for. "
+        "Required with the scope models:write.",
     )
 
 

@@ -12,7 +12,8 @@ from apps import policy
 from apps.accounts import checks
 from apps.accounts.confirmations import check_confirmable, is_first_installation, note_change, require_confirmed
 from apps.accounts.credentials import new_token, one_time_password
-from apps.accounts.models import ApiToken, ChangeKind, Membership, Project, ServiceAccount, User
+from apps.accounts.holders import check_holder, note_holder
+from apps.accounts.models import ApiToken, ChangeKind, HolderKind, Membership, Project, ServiceAccount, User
 from apps.accounts.rows import end_sessions, locked, revoke_all, roles_held, save_new, whose
 from apps.actors import Actor, PlaneRole, ProjectRole, SystemRole
 from apps.audit.services import record, seal_now
@@ -313,6 +314,7 @@ def create_service_account(*, actor: Actor, project: Project, name: str, roles: 
         Membership.objects.bulk_create(
             [Membership(project=project, service_account=account, role=role) for role in sorted(wanted)]
         )
+        note_holder(account, actor.user_id, HolderKind.CREATED_ACCOUNT)
         record(actor=actor, action="service_account.create", obj=account, after={"name": name, "roles": sorted(wanted)})
         seal_now()
     return account
@@ -378,12 +380,24 @@ def create_token(
 
 
 def create_token_for_service_account(
-    *, actor: Actor, account: ServiceAccount, name: str, scopes: Iterable[str], days: int = DEFAULT_DAYS
+    *,
+    actor: Actor,
+    account: ServiceAccount,
+    name: str,
+    scopes: Iterable[str],
+    days: int = DEFAULT_DAYS,
+    holder: User | None = None,
 ) -> tuple[ApiToken, str]:
-    """A token of a service account in its project, and its secret, which is shown once."""
+    """A token of a service account in its project, and its secret, which is shown once.
+
+    `holder`: the person to whom it is given. Who creates it and who holds it count as requesters of what the account
+    asks for. Raises Invalid `holder_missing` for a token that can ask and has none.
+    """
     policy.require(actor, "token.create_for_service_account", account)
     require_confirmed(actor, "token.create_for_service_account", project_id=account.project_id)
-    return issue(actor, account.project, account, name, scopes, days, "token.create_for_service_account")
+    scopes = list(scopes)
+    check_holder(scopes, holder)
+    return issue(actor, account.project, account, name, scopes, days, "token.create_for_service_account", holder=holder)
 
 
 def revoke_token(*, actor: Actor, token: ApiToken, reason: str = "") -> ApiToken:
@@ -415,6 +429,8 @@ def issue(
     scopes: Iterable[str],
     days: int,
     action: str,
+    *,
+    holder: User | None = None,
 ) -> tuple[ApiToken, str]:
     checks.check_days(days)
     secret, prefix, digest = new_token()
@@ -424,6 +440,7 @@ def issue(
         prefix=prefix,
         digest=digest,
         created_by_id=actor.user_id,
+        holder=holder,
         **whose(owner),
     )
     checks.check_fields(token, "name")
@@ -440,6 +457,10 @@ def issue(
             "scopes": token.scopes,
             "expires_at": token.expires_at.isoformat(),
         }
+        if isinstance(owner, ServiceAccount):
+            note_holder(owner, actor.user_id, HolderKind.CREATED_TOKEN)
+            note_holder(owner, holder.pk if holder else None, HolderKind.HOLDS_TOKEN)
+            after["holder"] = str(holder) if holder else None
         record(actor=actor, action=action, obj=token, after=after)
     return token, secret
 

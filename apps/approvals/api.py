@@ -65,6 +65,7 @@ def whole(request: Request, project: Project, approval: Approval) -> dict[str, A
     shown = {
         **ApprovalSerializer(approval).data,
         "facts": json.loads(approval.facts),
+        "requester_people": reads.people_behind(approval),
         "votes": reads.votes_on(approval),
         "remarks": reads.remarks_on(approval),
         "changes": reads.standing_of(approval).changes,

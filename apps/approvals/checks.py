@@ -56,15 +56,18 @@ def check_proof(actor: Actor, proof: Proof) -> None:
 
 
 def check_not_own(actor: Actor, approval: Approval) -> None:
-    if approval.is_own_of(actor):
+    if approval.is_requested_by(actor):
+        own = approval.is_own_of(actor)
         raise Refused(
-            "You asked for this yourself: somebody else must decide.",
+            "You asked for this yourself: somebody else must decide."
+            if own
+            else f"You created, hold or used a token of {approval.requester}, which asked: somebody else must decide.",
             code="own_request",
             action="approval.decide",
             project_id=approval.project_id,
             object_type="approval",
             object_id=approval.pk,
-            hint="You may withdraw it.",
+            hint="You may withdraw it." if own else "An approver who never had a token of it decides.",
         )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
-from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Now
 
-from apps.accounts.models import Project, ServiceAccount, User
+from apps.accounts.holders import is_holder
+from apps.accounts.models import Project, ServiceAccount, ServiceAccountHolder, User
 from apps.actors import Actor, ProjectRole, SystemRole
 from apps.approvals.states import ENDED, MOVES, ApprovalState, Decision
 
@@ -94,6 +95,11 @@ class Approval(models.Model):
             return self.requester_user_id == actor.user_id
         return self.requester_service_account_id == actor.service_account_id
 
+    def is_requested_by(self, actor: Actor) -> bool:
+        """Whether this actor counts as its requester: asked for it, or is one of the people behind the service account
+        that did, from before the request or since."""
+        return self.is_own_of(actor) or is_holder(actor.user_id, self.requester_service_account_id)
+
 
 class FactName(models.Model):
     """An id or a digest in the facts of an approval: whoever deletes asks here, and reads no facts. See naming.py."""
@@ -111,8 +117,12 @@ class FactName(models.Model):
 
 class VoteQuerySet(models.QuerySet["Vote"]):
     def counting(self, project: Any) -> VoteQuerySet:
-        """Votes for it of people who may still vote: who lost the role or the account, lost the vote with it."""
+        """Votes for it of people who may still vote: who lost the role or the account, lost the vote with it. So did
+        whoever was given a token of the service account that asked."""
+        account = OuterRef("approval__requester_service_account")
+        holders = ServiceAccountHolder.objects.filter(service_account=account, user=OuterRef("user"))
         return self.filter(
+            ~Exists(holders),
             decision=Decision.APPROVE,
             user__is_active=True,
             user__memberships__project=project,

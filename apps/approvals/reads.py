@@ -11,7 +11,8 @@ from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 
 from apps import policy
-from apps.accounts.models import CredentialChange, Project
+from apps.accounts.holders import list_holders
+from apps.accounts.models import CredentialChange, HolderKind, Project, ServiceAccountHolder
 from apps.actors import Actor, ProjectRole, SystemRole
 from apps.approvals.differences import CHANGES, Change, changes_since, differences
 from apps.approvals.looks import News, news_between
@@ -68,11 +69,14 @@ def waiting_for(actor: Actor) -> ApprovalQuerySet:
     projects = [pk for pk, roles in actor.project_roles.items() if ProjectRole.APPROVER in roles]
     if actor.user_id is None or not projects:
         return Approval.objects.none()
+    account = OuterRef("requester_service_account")
+    holding = ServiceAccountHolder.objects.filter(service_account=account, user_id=actor.user_id)
     unconfirmed = CredentialChange.objects.filter(user_id=actor.user_id, confirmed_at=None)
     voted = Vote.objects.filter(approval=OuterRef("pk"), user_id=actor.user_id)
     return (
         Approval.objects.filter(project_id__in=projects, state=ApprovalState.PENDING, deadline_at__gt=Now())
         .exclude(requester_user_id=actor.user_id)
+        .filter(~Exists(holding))
         .filter(~Exists(unconfirmed))  # in the same query: every page of an approver counts these
         .with_given()
         .filter(~Exists(voted) | Q(given__gte=F("needed")))  # enough count again: who voted may carry it out
@@ -83,6 +87,26 @@ def votes_on(approval: Approval) -> list[Vote]:
     """The votes in order, each with `counts`: whether it still does. At most the policy's ten and one rejection."""
     counting = approval.votes.counting(approval.project_id).filter(pk=OuterRef("pk"))
     return list(approval.votes.annotate(counts=Exists(counting)).order_by("pk"))
+
+
+@dataclass(frozen=True, slots=True)
+class PersonBehind:
+    """Somebody who counts as the requester, because they are behind the service account that asked."""
+
+    person: str
+    kind: str  # of HolderKind
+
+    @property
+    def label(self) -> str:
+        return str(HolderKind(self.kind).label)
+
+
+def people_behind(approval: Approval) -> list[PersonBehind]:
+    """Who stands behind the service account that asked, and why; nobody where a person asked."""
+    if approval.requester_service_account_id is None:
+        return []
+    rows = list_holders(approval.requester_service_account_id).order_by("pk")
+    return [PersonBehind(row.user.username, row.kind) for row in rows]
 
 
 def remarks_on(approval: Approval) -> list[Remark]:
@@ -115,9 +139,12 @@ def asked_of(actor: Actor) -> ApprovalQuerySet:
 def could_vote(approval: Approval) -> int:
     """How many people could still give a vote: eligible, and not among those who have."""
     voted = approval.votes.values("user_id")
-    return (
-        eligible_people(approval.project_id, requester_user_id=approval.requester_user_id).exclude(pk__in=voted).count()
+    eligible = eligible_people(
+        approval.project_id,
+        requester_user_id=approval.requester_user_id,
+        requester_service_account_id=approval.requester_service_account_id,
     )
+    return eligible.exclude(pk__in=voted).count()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from apps.accounts.models import HolderKind
 from apps.approvals import checks
 from apps.approvals.models import Approval, Remark, Vote
 from apps.approvals.terms import DEADLINE_HOURS, NEEDED
@@ -50,6 +51,11 @@ class ApprovalVoteSerializer(serializers.ModelSerializer[Vote]):
         read_only_fields = fields
 
 
+class PersonBehindSerializer(serializers.Serializer[Any]):
+    person = serializers.CharField()
+    kind = serializers.ChoiceField(choices=HolderKind.values, help_text="What makes the person a requester.")
+
+
 class ApprovalRemarkSerializer(serializers.ModelSerializer[Remark]):
     person = serializers.CharField(source="label")
 
@@ -78,6 +84,9 @@ class ApprovalLinksSerializer(serializers.Serializer[Any]):
 
 
 class ApprovalDetailSerializer(ApprovalSerializer):
+    requester_people = PersonBehindSerializer(
+        many=True, help_text="Where a service account asked: who is behind it. They cannot decide."
+    )
     facts = serializers.JSONField(help_text="What is decided about, in the form of its subject type.")
     votes = ApprovalVoteSerializer(many=True)
     remarks = ApprovalRemarkSerializer(many=True, help_text="Questions and answers, in order.")
@@ -91,6 +100,7 @@ class ApprovalDetailSerializer(ApprovalSerializer):
     class Meta(ApprovalSerializer.Meta):
         fields = [
             *ApprovalSerializer.Meta.fields,
+            "requester_people",
             "facts",
             "votes",
             "remarks",

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.accounts.confirmations import require_confirmed
+from apps.accounts.holders import require_known_holder
 from apps.accounts.models import Project
 from apps.accounts.proofs import Proof
 from apps.actors import Actor
@@ -60,7 +61,10 @@ def request_approval(
     terms = terms_of(project, subject_type)
     hours = terms.deadline_hours if deadline_hours is None else deadline_hours
     checks.checked_number(hours, "deadline_hours", (1, terms.deadline_hours))
-    eligible = eligible_people(project.pk, requester_user_id=actor.user_id).count()
+    require_known_holder(actor)
+    eligible = eligible_people(
+        project.pk, requester_user_id=actor.user_id, requester_service_account_id=actor.service_account_id
+    ).count()
     if eligible < terms.needed:
         raise checks.too_few(terms.needed, eligible)
     approval = Approval(

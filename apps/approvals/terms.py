@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 
 from apps.accounts.confirmations import exclude_unconfirmed
-from apps.accounts.models import Membership, Project, User
+from apps.accounts.models import Membership, Project, ServiceAccountHolder, User
 from apps.actors import ProjectRole
 from apps.approvals.models import ApprovalPolicy
 
@@ -30,9 +30,12 @@ def terms_of(project: Project, subject_type: str) -> Terms:
     return Terms(row.needed, row.deadline_hours) if row else DEFAULT
 
 
-def eligible_people(project_id: int, *, requester_user_id: int | None) -> QuerySet[User]:
+def eligible_people(
+    project_id: int, *, requester_user_id: int | None, requester_service_account_id: int | None
+) -> QuerySet[User]:
     """Who may vote: active people with the role approver in the project whose credentials are confirmed, but never
-    who asked."""
+    who asked, nor the people behind a service account that did."""
     approvers = Membership.objects.filter(project_id=project_id, role=ProjectRole.APPROVER)
     people = User.objects.filter(is_active=True, pk__in=approvers.values("user_id")).exclude(pk=requester_user_id or 0)
-    return exclude_unconfirmed(people)
+    holders = ServiceAccountHolder.objects.filter(service_account=requester_service_account_id or 0)
+    return exclude_unconfirmed(people).exclude(pk__in=holders.values("user"))

@@ -71,11 +71,13 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
     """What the head of the page needs, whichever tab is open."""
     votes = reads.votes_on(approval)
     own = approval.is_own_of(actor)
+    behind = reads.people_behind(approval)
+    own_tool = any(each.person == actor.label for each in behind)
     voted = next((vote for vote in votes if vote.user_id == actor.user_id), None)
     open_ = approval.state == ApprovalState.PENDING and not approval.due  # type: ignore[attr-defined]  # annotated
     left = max(0, approval.needed - approval.given)  # type: ignore[attr-defined]  # annotated
     resumes = not left and voted is not None and voted.decision == Decision.APPROVE
-    decides = open_ and not own and allows(actor, "approval.decide", approval)
+    decides = open_ and not own and not own_tool and allows(actor, "approval.decide", approval)
     unconfirmed = list_unconfirmed_changes(actor.user_id) if decides and actor.user_id is not None else []
     decides = decides and not unconfirmed
     return {
@@ -84,12 +86,14 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
         "tab": tab,
         "votes": votes,
         "own": own,
+        "behind": behind,
+        "own_tool": own_tool,
         "voted": voted,
         "unconfirmed": unconfirmed[0] if unconfirmed else None,
         "open": open_,
         "may_vote": decides and (voted is None or resumes),
         "resumes": decides and resumes,  # enough votes count again: who voted may carry it out
-        "may_ask": open_ and not own and allows(actor, "approval.ask", approval),
+        "may_ask": open_ and not own and not own_tool and allows(actor, "approval.ask", approval),
         "may_withdraw": open_ and own and allows(actor, "approval.withdraw", approval),
         "may_answer": open_ and own and allows(actor, "approval.answer", approval),
         "left": left,

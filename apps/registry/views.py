@@ -264,7 +264,11 @@ def outlook_for(
         data=data,
         files=context["told"],
         terms=terms_of(version.model.project, SUBJECT),
-        eligible=eligible_people(version.project_id, requester_user_id=actor.user_id).count(),
+        eligible=eligible_people(
+            version.project_id,
+            requester_user_id=actor.user_id,
+            requester_service_account_id=actor.service_account_id,
+        ).count(),
         gates=judge(version, known=context["known"]),
         predicted=context.get("predicted", {}).get("sentence", ""),
     )

@@ -105,3 +105,17 @@ def test_tools_get_theirs_from_the_security_administrator(who, refusal, request,
     actor = actor_for(request.getfixturevalue(who))
     with pytest.raises(refusal):
         create_token_for_service_account(actor=actor, account=tool, name="t", scopes=["read"])
+
+
+def test_who_holds_a_token_that_can_ask_is_named(secadmin, tool, web, engineer):
+    at = "/api/v1/projects/demo/service-accounts/loader/tokens"
+    client, body = web(secadmin), {"name": "t", "scopes": ["models:write"]}
+    answers = [
+        client.post(at, {**body, **more}, content_type="application/json")
+        for more in ({}, {"holder": "nobody"}, {"holder": "engineer"})
+    ]
+    assert [answer.status_code for answer in answers] == [422, 404, 201]
+    assert [answer.json()["error"]["code"] for answer in answers[:2]] == ["holder_missing", "not_found"]
+    assert [answer.json()["error"]["field"] for answer in answers[:2]] == ["/holder", "/holder"]
+    made = answers[2].json()
+    assert (made["created_by"], made["holder"]) == ("secadmin", "engineer")

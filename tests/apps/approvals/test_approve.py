@@ -110,10 +110,10 @@ def test_nor_one_made_with_a_token_of_theirs(project, ask, decide, approver, mak
     assert refusal.value.code == "own_request"
 
 
-def test_a_person_decides_on_what_a_service_account_asked(project, ask, decide, approver, make_token):
+def test_a_person_decides_on_what_a_service_account_asked(project, engineer, ask, decide, approver, make_token):
     account = ServiceAccount.objects.create(project=project, name="nightly")
     Membership.objects.create(project=project, service_account=account, role=ProjectRole.ENGINEER)
-    actor = actor_for_token(make_token(None, project, ["models:write"], service_account=account)[1])
+    actor = actor_for_token(make_token(None, project, ["models:write"], service_account=account, holder=engineer)[1])
     approval = ask(by=actor)
     assert (approval.requester, approval.requester_user_id) == ("nightly", None)
     assert decide(approver, approval).state == "approved"

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from apps.accounts.management.base import OperatorCommand, find_owner, find_project
+from apps.accounts.management.base import OperatorCommand, find_owner, find_project, find_user
 from apps.accounts.models import User
 from apps.accounts.services import DEFAULT_DAYS, create_token, create_token_for_service_account
 from apps.policy import SCOPES
@@ -22,6 +22,11 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--days", type=int, default=DEFAULT_DAYS, help="lifetime, 1 to 366 days (default %(default)s)"
         )
+        parser.add_argument(
+            "--holder",
+            help="of a service account: user name of the person to whom the token is given, who then cannot "
+            "decide what it asks for; needed with the scope models:write",
+        )
         parser.add_argument("--name", default="command line", help="what the token is for")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -32,5 +37,6 @@ class Command(OperatorCommand):
         if isinstance(owner, User):
             _, secret = create_token(actor=self.actor, project=project, user=owner, **about)
         else:
-            _, secret = create_token_for_service_account(actor=self.actor, account=owner, **about)
+            holder = find_user(options["holder"]) if options["holder"] else None
+            _, secret = create_token_for_service_account(actor=self.actor, account=owner, holder=holder, **about)
         self.stdout.write(secret)

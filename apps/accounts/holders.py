@@ -1,0 +1,84 @@
+"""The people behind a service account: who created it or a token of it, whom a token was given to, who used one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from django.conf import settings
+from django.db import Error as AnyDatabaseError
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from apps import policy
+from apps.accounts.models import ApiToken, HolderKind, ServiceAccount, ServiceAccountHolder, User
+from apps.actors import Actor
+from apps.audit.services import record
+from apps.errors import Conflict, Invalid
+
+log = logging.getLogger(__name__)
+# With these a service account asks others to decide, so it must be known who does that through it.
+ASKING_SCOPES = frozenset(scope for scope, actions in policy.SCOPES.items() if "approval.request" in actions)
+
+
+def note_holder(account: ServiceAccount, user_id: int | None, kind: HolderKind) -> bool:
+    """Keep that this person can act as the account, or has; True if that is new. None is the command line."""
+    if user_id is None:
+        return False
+    return ServiceAccountHolder.objects.get_or_create(service_account=account, user_id=user_id, kind=kind)[1]
+
+
+def list_holders(service_account_id: int) -> QuerySet[ServiceAccountHolder]:
+    """The account's people with what makes them so, in the order in which that came about."""
+    return ServiceAccountHolder.objects.filter(service_account_id=service_account_id).select_related("user")
+
+
+def is_holder(user_id: int | None, service_account_id: int | None) -> bool:
+    if user_id is None or service_account_id is None:
+        return False
+    return ServiceAccountHolder.objects.filter(service_account_id=service_account_id, user_id=user_id).exists()
+
+
+def check_holder(scopes: Iterable[str], holder: User | None) -> None:
+    """Raise Invalid for a token that asks for approvals and is given to nobody in particular."""
+    if holder is None and ASKING_SCOPES.intersection(scopes):
+        raise Invalid(
+            "Name the person to whom this token is given: it can ask for approvals, which its holder must not decide.",
+            code="holder_missing",
+            field="/holder",
+            limit=", ".join(sorted(ASKING_SCOPES)),
+            hint="Send the user name of that person as holder.",
+        )
+    if holder is not None and not holder.is_active:
+        raise Conflict(f"{holder} is disabled.", code="account_disabled", field="/holder", hint="Name somebody else.")
+
+
+def require_known_holder(actor: Actor) -> None:
+    """Raise Conflict for a service account whose token nobody is recorded to hold: anybody could be asking."""
+    if actor.service_account_id is None:
+        return
+    if actor.token_id is not None and ApiToken.objects.filter(pk=actor.token_id, holder__isnull=False).exists():
+        return
+    raise Conflict(
+        f"Nobody is recorded as the holder of the token of {actor.label}, so nobody could be kept from deciding alone.",
+        code="holder_unknown",
+        field="Authorization",
+        hint="The security administrator creates a new token with a holder, and revokes this one.",
+    )
+
+
+def note_person_behind(request: HttpRequest, account: ServiceAccount) -> None:
+    """A token of a service account from a browser in which somebody is logged in: that person uses it."""
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return
+    person = getattr(request, "user", None)
+    if person is None or not person.is_authenticated or not isinstance(person.pk, int) or not hasattr(person, "email"):
+        return
+    try:
+        with transaction.atomic():
+            if note_holder(account, person.pk, HolderKind.USED_TOKEN):
+                actor = Actor(kind="user", label=str(person), user_id=person.pk)
+                record(actor=actor, action="service_account.used_by", obj=account, after={"person": str(person)})
+    except AnyDatabaseError:
+        log.warning("the use of the service account %s by %s could not be noted", account, person, exc_info=True)
