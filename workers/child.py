@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deepseek.job import EngineError
+from deepseek.memory import limit_memory
 
 PROGRESS_PAUSE = 0.1  # seconds between two progress lines at least: a fast loop must not drown the worker
 LINKS = 2  # checkpoints that wait to be opened, at most: each may be large
@@ -78,7 +79,8 @@ def run_engine(request: dict[str, Any], descriptor: int) -> int:
     try:
         spec = load(request["spec_class"]).model_validate_json(request["spec"])
         inputs = {slot: Path(path) for slot, path in request["inputs"].items()}
-        result = load(request["entry"])(spec, inputs=inputs, out=Path(request["out"]), report=report)
+        with limit_memory(request.get("memory_bytes") or 0):
+            result = load(request["entry"])(spec, inputs=inputs, out=Path(request["out"]), report=report)
         report.flush()
         report.send({"event": "result", **result.as_dict()})
         return 0

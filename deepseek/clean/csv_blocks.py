@@ -10,10 +10,12 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
+from deepseek.clean.room import MAX_RECORD_BYTES
 from deepseek.clean.spec import CsvSpec
 from deepseek.clean.tables import broken_csv, broken_row_at, check_encoding
 from deepseek.job import EngineError
@@ -30,7 +33,7 @@ Places = npt.NDArray[np.int64]
 
 BLOCK_BYTES = 8 * 2**20
 THREADS, WAITING = 2, 4
-LONGEST_RECORD = 64 * 2**20
+WALKED = 65_536  # quotes at a time
 ORDER = [
     "null",
     "int64",
@@ -78,6 +81,7 @@ class CsvBlocks:
                 trimmed = rest.lstrip(b"\r\n")
                 end = record_end(trimmed, self._delimiter)
                 if end < 0 and not last:
+                    self._refuse_long(rest, line)
                     continue
                 line += rest[: len(rest) - len(trimmed)].count(b"\n")
                 end = len(trimmed) if end < 0 else end
@@ -85,15 +89,17 @@ class CsvBlocks:
                 line += header.count(b"\n")
             end = len(rest) if last else last_record_end(rest, self._delimiter)
             if end <= 0:
-                if len(rest) > LONGEST_RECORD:
-                    raise broken_csv(
-                        self.path, self.spec, ValueError(f"no row ends within {LONGEST_RECORD} bytes of line {line}")
-                    )
+                self._refuse_long(rest, line)
                 continue
             data, rest = rest[:end], rest[end:]
             head = header if header.endswith((b"\n", b"\r")) else header + b"\n"
             yield Block(data, head, line, b"-0" in data)
             line += data.count(b"\n")
+
+    def _refuse_long(self, rest: bytes, line: int) -> None:
+        if len(rest) > MAX_RECORD_BYTES:
+            why = f"no row ends within {MAX_RECORD_BYTES} bytes of line {line}"
+            raise broken_csv(self.path, self.spec, ValueError(why))
 
     @property
     def _delimiter(self) -> bytes:
@@ -218,14 +224,14 @@ def quotes_of(data: bytes, delimiter: bytes) -> Places | None:
     fine = (opening == 0) | np.isin(before, np.frombuffer(delimiter + b'\n\r"', dtype=np.uint8))
     if fine.all():
         return np.asarray(places)
-    return np.array(_walked(raw, places, set(delimiter + b"\n\r")), dtype=np.int64)
+    return np.asarray(_walked(raw, places, set(delimiter + b"\n\r")), dtype=np.int64)
 
 
-def _walked(raw: npt.NDArray[np.uint8], places: Places, starts: set[int]) -> list[int]:
+def _walked(raw: npt.NDArray[np.uint8], places: Places, starts: set[int]) -> array[int]:
     """The same where quotes also stand within cells that do not begin with one: walked one by one."""
-    found: list[int] = []
+    found = array("q")  # 8 bytes each: there may be as many as bytes
     inside, skip = False, -1
-    for place in places.tolist():
+    for place in chain.from_iterable(part.tolist() for part in np.array_split(places, 1 + places.size // WALKED)):
         if place == skip:
             continue
         if inside:
@@ -254,7 +260,7 @@ def last_record_end(data: bytes, delimiter: bytes) -> int:
 
 def record_end(data: bytes, delimiter: bytes) -> int:
     """Where the first record ends, behind its line end; -1 where none does."""
-    places = quotes_of(data[:LONGEST_RECORD], delimiter)
+    places = quotes_of(data[:MAX_RECORD_BYTES], delimiter)
     start = 0
     while True:
         end = data.find(b"\n", start)

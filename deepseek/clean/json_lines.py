@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
+from deepseek.clean.room import FIELD, MAX_JSON_DEPTH, MAX_JSON_KEYS, MAX_RECORD_BYTES
 from deepseek.clean.streams import Spilled
-from deepseek.clean.tables import FIELD, empty_table, first_line, plain, plain_schema
+from deepseek.clean.tables import empty_table, first_line, plain, plain_schema
 from deepseek.job import EngineError
 
 TRUTH, NUMBER, TEXT, NESTED = "true or false", "a number", "a text", "a list or an object"
 """What a value can be, where columns hold one kind of values."""
+
+MAX_CELLS = 4 * 2**20
+"""Of a part of a file that is parsed at once, missing ones included."""
+SCANNED_BYTES = 1 << 20
+STRING = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
+OPENING, CLOSING = np.frombuffer(b"[{", dtype=np.uint8), np.frombuffer(b"]}", dtype=np.uint8)
 
 
 def is_json(begin: bytes) -> bool:
@@ -28,45 +36,144 @@ def is_json(begin: bytes) -> bool:
 def json_lines(path: Path, folder: Path | None, block: int) -> Spilled:
     """One object a line. Two passes: the first finds the columns and their types, the second reads with them.
 
-    Raises EngineError ``broken_json``, ``column_changes_type``, ``nested_column``, ``table_empty``.
+    Raises EngineError ``broken_json``, ``column_changes_type``, ``nested_column``, ``table_empty``, ``json_too_deep``,
+    ``too_many_columns``.
     """
     found: dict[str, pa.DataType] = {}
     kinds: dict[str, str] = {}
     row = 0
     for data in json_blocks(path, block):
-        table = _json_table(data, None, row, kinds)
-        here = {each.name: _kind_of(each.type) for each in table.schema}
-        if any(kind and kinds.setdefault(name, kind) != kind for name, kind in here.items()):
-            raise _json_fault(data, row, kinds, None)
-        for each in plain_schema(table.schema):
-            known = found.get(each.name)
-            found[each.name] = each.type if known is None else _wider(known, each.type)
-        row += table.num_rows
+        refuse_deep(data, row)
+        table = _of_same_types(data, found)
+        if table is not None:
+            row += table.num_rows
+            continue
+        keys = count_keys(data, found, row)
+        for piece in cut_lines(data, keys):
+            table = _json_table(piece, None, row, kinds)
+            here = {each.name: _kind_of(each.type) for each in table.schema}
+            if any(kind and kinds.setdefault(name, kind) != kind for name, kind in here.items()):
+                raise _json_fault(piece, row, kinds, None)
+            for each in plain_schema(table.schema):
+                known = found.get(each.name)
+                found[each.name] = each.type if known is None else _wider(known, each.type)
+            row += table.num_rows
     if not found:
         raise empty_table("The table has no columns." if row else "The file has no rows.", path)
     schema = pa.schema(list(found.items()))
     kept = Spilled(schema, folder)
     row = 0
     for data in json_blocks(path, block):
-        table = _json_table(data, schema, row, kinds).select(schema.names)
-        for batch in table.combine_chunks().to_batches():
-            kept.add(plain(batch, schema))
-        row += table.num_rows
+        for piece in cut_lines(data, len(found)):
+            table = _json_table(piece, schema, row, kinds).select(schema.names)
+            for batch in table.combine_chunks().to_batches():
+                kept.add(plain(batch, schema))
+            row += table.num_rows
     return kept.done()
+
+
+def _of_same_types(data: bytes, found: Mapping[str, pa.DataType]) -> pa.Table | None:
+    """The block read with the columns found so far; None where it has others, of which nothing is read then."""
+    if not found or data.count(b"\n") * len(found) > MAX_CELLS:
+        return None
+    try:
+        return _parsed(data, pa.schema(list(found.items())), others="error")
+    except (pa.ArrowException, ValueError):
+        return None
+
+
+# -- bounds ---------------------------------------------------------------------------------------------------------
+def refuse_deep(data: bytes, row: int) -> None:
+    """Raise EngineError ``json_too_deep``: the parser calls itself for each level, until its stack ends the process.
+
+    Rows part where a brace that opens stands on the line behind one that closes: nowhere else does JSON have that. Only
+    a block with a row of so many brackets, in its texts perhaps, is taken apart.
+    """
+    raw = np.frombuffer(data, dtype=np.uint8)
+    opening = np.flatnonzero((raw == ord("[")) | (raw == ord("{")))
+    ends = np.flatnonzero(raw[:-1] == ord("\n"))
+    before = raw[np.maximum(ends - np.where(raw[ends - 1] == ord("\r"), 2, 1), 0)]
+    parts = ends[(before == ord("}")) & (raw[ends + 1] == ord("{"))]
+    if np.diff(np.searchsorted(opening, parts), prepend=0, append=opening.size).max() <= MAX_JSON_DEPTH:
+        return
+    outside = data.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")  # of the same length, without escaped quotes
+    depth = quotes = 0
+    for start in range(0, len(outside), SCANNED_BYTES):
+        raw = np.frombuffer(outside[start : start + SCANNED_BYTES], dtype=np.uint8)
+        step = np.isin(raw, OPENING).astype(np.int8) - np.isin(raw, CLOSING).astype(np.int8)
+        seen = quotes + np.cumsum(raw == ord('"'))
+        step[seen % 2 == 1] = 0
+        levels = depth + np.cumsum(step, dtype=np.int64)
+        if levels.max() > MAX_JSON_DEPTH:
+            raise _too_deep(row + count_rows(data[: start + int(np.argmax(levels > MAX_JSON_DEPTH)) + 1]))
+        depth, quotes = int(levels[-1]), int(seen[-1])
+
+
+def _too_deep(row: int) -> EngineError:
+    return EngineError(
+        "json_too_deep",
+        f"Row {row} nests lists or objects more than {MAX_JSON_DEPTH} deep.",
+        field=FIELD,
+        value=f"row {row}",
+        limit=str(MAX_JSON_DEPTH),
+        hint="Flatten it before: a table has one value in each cell.",
+    )
+
+
+def count_keys(data: bytes, found: Iterable[str], row: int) -> int:
+    """How many columns the table has with those of this block; EngineError ``too_many_columns`` where it is too many.
+
+    A name that stands within a list or an object counts too: the table is refused for that later.
+    """
+    keys = {name.encode() for name in found}
+    for match in STRING.finditer(data):
+        if match[2]:
+            keys.add(match[1])
+            if len(keys) > MAX_JSON_KEYS:
+                raise EngineError(
+                    "too_many_columns",
+                    f"In row {row + count_rows(data[: match.end()]):,} the table comes to more than {MAX_JSON_KEYS:,} "
+                    "different names.",
+                    field=FIELD,
+                    value=match[1][:80].decode(errors="replace"),
+                    limit=str(MAX_JSON_KEYS),
+                    hint="Write what varies as values: one name for the key, and one for its value.",
+                )
+    return len(keys)
+
+
+def count_rows(data: bytes) -> int:
+    """Lines that hold something, the last one, which may be cut, included."""
+    return sum(bool(line.strip()) for line in data.splitlines())
+
+
+def cut_lines(data: bytes, columns: int) -> Iterator[bytes]:
+    """The block in parts of whole lines, of at most MAX_CELLS cells each."""
+    lines = max(1, MAX_CELLS // max(1, columns))
+    if data.count(b"\n") <= lines:
+        yield data
+        return
+    rows = data.splitlines(keepends=True)
+    for start in range(0, len(rows), lines):
+        part = b"".join(rows[start : start + lines])
+        if part.strip():
+            yield part
 
 
 def json_blocks(path: Path, size: int) -> Iterator[bytes]:
     """Whole lines, about so many bytes of them at once."""
-    rest = b""
+    rest, line = b"", 1
     with path.open("rb") as file:
         file.seek(3 if file.read(3) == b"\xef\xbb\xbf" else 0)
         while chunk := file.read(size):
             end = chunk.rfind(b"\n") + 1
             if end:
                 yield rest + chunk[:end]
-                rest = chunk[end:]
+                rest, line = chunk[end:], line + chunk.count(b"\n")
             else:
                 rest += chunk
+            if len(rest) > MAX_RECORD_BYTES:
+                raise _broken(f"Line {line} does not end within {MAX_RECORD_BYTES} bytes.", rest)
     if rest.strip():
         yield rest
 
@@ -88,11 +195,13 @@ def _json_table(data: bytes, schema: pa.Schema | None, row: int, kinds: Mapping[
         raise _json_fault(data, row, kinds, schema) from error
 
 
-def _parsed(data: bytes, schema: pa.Schema | None) -> pa.Table:
+def _parsed(data: bytes, schema: pa.Schema | None, others: str = "infer") -> pa.Table:
     return pa.json.read_json(
         pa.BufferReader(data),
         read_options=pa.json.ReadOptions(use_threads=False, block_size=max(len(data) + 64, 1 << 16)),
-        parse_options=pa.json.ParseOptions(explicit_schema=schema, newlines_in_values=False),
+        parse_options=pa.json.ParseOptions(
+            explicit_schema=schema, newlines_in_values=False, unexpected_field_behavior=others
+        ),
     )
 
 

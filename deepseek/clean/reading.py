@@ -16,10 +16,12 @@ from deepseek.clean.csv_blocks import BLOCK_BYTES, CsvBlocks, castable, joined_t
 from deepseek.clean.detect import resolved
 from deepseek.clean.json_lines import is_json, json_lines
 from deepseek.clean.masked import HIDDEN
+from deepseek.clean.parquet_size import ParquetSize, estimate_size, refuse_large_row_groups
+from deepseek.clean.room import FIELD, refuse_many_columns, refuse_too_large
 from deepseek.clean.spec import CsvSpec
 from deepseek.clean.streams import BATCH_ROWS, Spilled, only
 from deepseek.clean.tables import (
-    FIELD,
+    ROW_GROUP_ROWS,
     broken_parquet,
     empty_table,
     first_line,
@@ -64,10 +66,12 @@ def open_table(
     slot: str = FIELD,
     nested: bool = False,
     hide: bool = False,
+    rewrites: bool = False,
 ) -> Source:
     """The table at `path`; what must be kept besides goes to `folder`. Columns are as `read_table` leaves them.
 
-    `nested`: whether columns of lists and objects are taken as well, from Parquet and Arrow.
+    `nested`: whether columns of lists and objects are taken as well, from Parquet and Arrow. `rewrites`: whether the
+    table will be written again, so that its row groups must fit into memory.
 
     Raises EngineError as `read_table` does, and ``broken_json``, ``broken_arrow``, ``nested_column``,
     ``column_changes_type``, ``mixed_encoding``; `slot` is the field of what is wrong with the file. `hide`: notes and
@@ -76,7 +80,7 @@ def open_table(
     try:
         with path.open("rb") as file:
             begin = file.read(4096)
-        source = _opened(path, begin, spec, folder, block, small, nested=nested, hide=hide)
+        source = _opened(path, begin, spec, folder, block, small, nested=nested, hide=hide, rewrites=rewrites)
     except OSError as error:
         raise unreadable(path, error) from error
     except EngineError as error:
@@ -96,11 +100,15 @@ def _opened(
     *,
     nested: bool,
     hide: bool,
+    rewrites: bool,
 ) -> Source:
     if not begin:
         raise empty_table("The file is empty: it has no bytes.", path)
     if begin[:4] == b"PAR1":
-        return _checked(ParquetBatches(path, nested=nested), path, "parquet")
+        parquet = ParquetBatches(path, nested=nested)
+        if rewrites:
+            parquet.refuse_large_row_groups()
+        return _checked(parquet, path, "parquet")
     if begin[:6] == b"ARROW1" or begin[:4] == b"\xff\xff\xff\xff":
         return _checked(_arrow(path, begin[:6] == b"ARROW1", folder, nested), path, "arrow")
     if is_json(begin):
@@ -231,9 +239,14 @@ TURNING = 3
 
 # -- Parquet, Arrow -------------------------------------------------------------------------------------------------
 class ParquetBatches:
-    """A Parquet file, batch by batch, read anew each time."""
+    """A Parquet file, batch by batch, read anew each time. A batch is cut to a bearable size, decoded.
 
-    def __init__(self, path: Path, names: Sequence[str] | None = None, *, nested: bool = False) -> None:
+    Raises EngineError ``table_too_large`` where one cannot be, before a row is read.
+    """
+
+    def __init__(
+        self, path: Path, names: Sequence[str] | None = None, *, nested: bool = False, size: ParquetSize | None = None
+    ) -> None:
         self.path, self._nested = path, nested
         try:
             with native(path) as file:
@@ -241,19 +254,29 @@ class ParquetBatches:
                 found = parquet.schema_arrow
                 self.rows: int | None = parquet.metadata.num_rows
                 refuse_duplicates(found.names)
+                self._size = estimate_size(file, BATCH_ROWS) if size is None else size
         except (pa.ArrowException, OSError, ValueError) as error:
             raise broken_parquet(path, error) from error
         whole = plain_schema(found, nested=nested)
+        refuse_too_large(self._size.working_bytes, "Reading the Parquet file batch by batch")
         self.schema: pa.Schema = whole if names is None else pa.schema([whole.field(name) for name in names])
 
     def only(self, names: Sequence[str]) -> Batches:
-        return ParquetBatches(self.path, names, nested=self._nested)
+        return ParquetBatches(self.path, names, nested=self._nested, size=self._size)
+
+    def refuse_large_row_groups(self) -> None:
+        """Raise EngineError ``table_too_large`` where the table cannot be written again."""
+        try:
+            with native(self.path) as file:
+                refuse_large_row_groups(file, self._size, ROW_GROUP_ROWS)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise broken_parquet(self.path, error) from error
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
             with native(self.path) as file:
                 parquet = pq.ParquetFile(file)
-                for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=self.schema.names):
+                for batch in parquet.iter_batches(batch_size=self._size.batch_rows, columns=self.schema.names):
                     batch.validate(full=True)
                     yield plain(batch.select(self.schema.names), self.schema)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -262,6 +285,7 @@ class ParquetBatches:
 
 def _checked(batches: Batches, path: Path, format: str) -> Source:
     """The table, read once: everything in it is valid, and its missing values are counted."""
+    refuse_many_columns(len(batches.schema.names))
     nulls, rows = dict.fromkeys(batches.schema.names, 0), 0
     if not batches.schema.names:
         raise empty_table("The table has no columns.", path)

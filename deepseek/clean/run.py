@@ -66,7 +66,7 @@ def run(spec: CleanSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
         report.progress(0, None, "rows", stage="read")
         masked = masked_columns(spec)
         hide = any(masked_at(spec.steps or []))
-        source = open_table(path, spec.csv, stage, hide=hide)
+        source = open_table(path, spec.csv, stage, hide=hide, rewrites=True)
         report.progress(source.rows, source.rows, "rows", stage="read")
         report.log(f"read {source.rows:,} rows of {len(source.batches.schema)} columns")
         around = Around(folder=stage, second=_second(inputs, spec, stage, hide=hide), key=_key(inputs))

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from deepseek.clean.detect import resolved
 from deepseek.clean.json_lines import is_json
 from deepseek.clean.reading import open_table
+from deepseek.clean.room import FIELD
 from deepseek.clean.spec import CsvSpec
-from deepseek.clean.tables import FIELD, broken_parquet, native, normalise, read_table, refuse_duplicates
+from deepseek.clean.tables import broken_parquet, native, normalise, read_table, refuse_duplicates
 from deepseek.job import EngineError
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from deepseek.clean.batches import Batches
+from deepseek.clean.room import SHORTER, copies_written, refuse_too_large
 
 KEPT_BYTES = 64 * 2**20
 """A table up to this size stays in memory; a larger one goes to the disk, batch by batch."""
@@ -72,6 +73,8 @@ class Spilled:
         if self._writer is None:
             self._held.append(batch)
             self._bytes += batch.nbytes
+            if self._folder is None:  # it stays in memory, and its columns are made contiguous there
+                refuse_too_large(2 * self._bytes, "The whole table")
             if self._bytes > self._limit and self._folder is not None:
                 self._to_disk(self._folder)
         else:
@@ -141,19 +144,26 @@ def keep(batches: Batches, folder: Path | None) -> Spilled:
 
 
 def rechunk(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
-    """Tables of exactly `rows` rows, each column one chunk; the last one may be shorter."""
+    """Tables of exactly `rows` rows, each column one chunk; the last one may be shorter.
+
+    Raises EngineError ``table_too_large`` where so many rows do not fit: they are there as batches and as the table,
+    and the one before may still be in use.
+    """
     held: list[pa.RecordBatch] = []
-    count = 0
+    count = size = 0
+    several = False
     for batch in batches:
         while batch.num_rows + count >= rows:
             part = rows - count
             held.append(batch.slice(0, part))
-            batch, count = batch.slice(part), 0
+            batch, count, size, several = batch.slice(part), 0, 0, True
             yield pa.Table.from_batches(held, schema).combine_chunks()
             held = []
         if batch.num_rows:
             held.append(batch)
             count += batch.num_rows
+            size += batch.nbytes
+            refuse_too_large(copies_written(several) * size, f"Writing {rows:,} rows of the table at once", SHORTER)
     if held:
         yield pa.Table.from_batches(held, schema).combine_chunks()
 

@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from deepseek.clean.parquet_size import refuse_large_table
+from deepseek.clean.room import FIELD, refuse_many_columns
 from deepseek.clean.spec import CsvSpec
 from deepseek.job import EngineError
 
-FIELD = "inputs/table"
 ROW_GROUP_ROWS = 131_072
 _CHUNK = 1 << 20
 FORMAT: dict[str, Any] = {
@@ -106,6 +107,7 @@ def _read_parquet(path: Path) -> pa.Table:
     try:
         # Through a file object: given a path, pyarrow would also read folder names such as key=value as columns.
         with native(path) as file:
+            refuse_large_table(file)
             table = pq.read_table(file)
         table.validate(full=True)  # text that is not UTF-8 would fail only when it is shown
         _ = table.column_names  # and so would names
@@ -247,7 +249,8 @@ def broken_csv(path: Path, spec: CsvSpec, error: Exception) -> EngineError:
 
 
 def refuse_duplicates(names: Sequence[str]) -> None:
-    """Raise EngineError ``duplicate_column`` for the first name that stands twice."""
+    """Raise EngineError ``duplicate_column`` for the first name that stands twice, ``too_many_columns``."""
+    refuse_many_columns(len(names))
     seen: set[str] = set()
     for position, name in enumerate(names, start=1):
         if name in seen:

@@ -68,18 +68,16 @@ def engine(tmp_path):
     """engine(spec) -> a running EngineProcess of a noop job; whatever is left is ended at the end."""
     started = []
 
-    def start(
-        spec: dict, *, mark: str = "", entry: str = "deepseek.noop.run:run", memory_bytes: int = 0, group=None
-    ) -> EngineProcess:
+    def start(spec: dict, *, mark: str = "", group=None, **request) -> EngineProcess:
         folder = tmp_path / str(len(started))
         folder.mkdir()
         request = {
-            "entry": entry,
+            "entry": "deepseek.noop.run:run",
             "spec_class": "deepseek.noop.spec:NoopSpec",
             "spec": json.dumps(spec),
             "inputs": {},
             "out": str(folder / "out"),
-            "memory_bytes": memory_bytes,
+            **request,
         }
         mark = mark or marker(os.getpid(), len(started))
         process = EngineProcess(request, scratch=folder, mark=mark, cpus=1, devices=[], grace=0.5, group=group)

@@ -9,6 +9,7 @@ import pytest
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.reasons import memory_limit
 from apps.jobs.states import JobState
+from tests.deepseek.clean.test_parquet_size import write_bomb
 from tests.workers.conftest import all_events
 from tests.workers.test_run_next import in_background, until_running
 from tests.workers.test_shim import processes_of
@@ -68,6 +69,21 @@ def test_remedy_is_more_than_what_was_allowed_and_seen():
         if enough < 2 * allowed or enough < needed * 1.25 or enough % MIB:
             wrong[needed, allowed] = enough
     assert wrong == {}
+
+
+def test_profile_of_a_table_far_larger_than_its_file_stays_within_its_limit(engine, tmp_path):
+    """283 bytes of Parquet that decode to 150 MB; with 3,000 rows they took 4.2 GB."""
+    path = write_bomb(tmp_path / "bomb.parquet", rows=150)
+    process = engine(
+        {},
+        entry="deepseek.profile.run:run",
+        spec_class="deepseek.profile.spec:ProfileSpec",
+        inputs={"table": str(path)},
+        memory_bytes=256 * MIB,
+    )
+    *_, result, usage = all_events(process)
+    assert (process.close(1), result["event"], result["summary"]["rows"]) == (0, "result", 150)
+    assert usage["peak_memory_bytes"] < 256 * MIB
 
 
 # -- what counts ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,58 @@
+"""What a table takes in memory against what the run may take: named errors instead of a process that is killed."""
+
+from __future__ import annotations
+
+from deepseek.job import EngineError
+from deepseek.memory import allowed_bytes
+
+FIELD = "inputs/table"
+MIB = 2**20
+BASE_BYTES = 64 * MIB
+"""The libraries that read tables, without a table: 37 to 53 MB measured."""
+BATCH_BYTES = 16 * MIB
+"""A batch is cut to about so many bytes, however many rows that is."""
+MAX_COLUMNS = 16_384
+MAX_JSON_KEYS = 4_096
+"""Different keys in a table of JSON lines: each is a cell in every row, so n rows that share none take n * n cells."""
+MAX_JSON_DEPTH = 64
+MAX_RECORD_BYTES = 64 * MIB
+"""Of one row of text: what reads it holds it several times."""
+
+SHORTER = "Or give it shorter texts or fewer columns."
+
+
+def copies_written(several: bool) -> int:
+    """How often a row group is in memory while it is written: in batches, as a table, and the one before it."""
+    return 3 if several else 2
+
+
+def refuse_too_large(needed: int, what: str, hint: str = "Or give it fewer rows or columns.") -> None:
+    """Raise EngineError ``table_too_large`` if `needed` bytes beside the libraries are more than the run may take.
+
+    `what`: a clause that says what takes them.
+    """
+    needed, allowed = needed + BASE_BYTES, allowed_bytes()
+    if needed <= allowed:
+        return
+    enough = -(-needed // MIB) * MIB
+    raise EngineError(
+        "table_too_large",
+        f"{what} takes about {needed / MIB:,.0f} MiB of memory; {allowed / MIB:,.0f} MiB are allowed.",
+        field=FIELD,
+        value=str(needed),
+        limit=str(allowed),
+        hint=f"Allow at least {enough} bytes (needs.memory_bytes of a job). {hint}",
+    )
+
+
+def refuse_many_columns(count: int) -> None:
+    """Raise EngineError ``too_many_columns`` for a table of more columns than can be measured one by one."""
+    if count > MAX_COLUMNS:
+        raise EngineError(
+            "too_many_columns",
+            f"The table has {count:,} columns; {MAX_COLUMNS:,} are read at most.",
+            field=FIELD,
+            value=str(count),
+            limit=str(MAX_COLUMNS),
+            hint="Leave out columns, or turn them into rows with one column for the name and one for the value.",
+        )
