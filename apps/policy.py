@@ -119,6 +119,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "approval.expire": frozenset({DISPATCHER}),
     "metrics.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, OPERATOR},  # by a token's scope alone: no page asks for it
     "artifact.scrub": frozenset({WORKER, OPERATOR}),
+    "artifact.report_damage": frozenset({WORKER, DISPATCHER, OPERATOR}),  # of a process that has read other bytes
     "artifact.collect": frozenset({SYSTEM_ADMIN, OPERATOR}),
     "artifact.view_garbage": frozenset({SYSTEM_ADMIN, AUDITOR, OPERATOR}),  # digests and sizes of every project
     "plane.backup": frozenset({OPERATOR}),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connection
 from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -25,6 +24,7 @@ from apps.artifacts.looking import look_at_garbage, read_age
 from apps.artifacts.models import Holding
 from apps.artifacts.serializers import ArtifactSerializer, GarbagePageSerializer, GarbageQuery
 from apps.artifacts.services import get_holding, publish_upload
+from apps.artifacts.verification import release_connection
 from apps.pages import page_in_memory, read_limit
 
 BYTES = {"application/octet-stream": OpenApiTypes.BINARY}
@@ -151,9 +151,3 @@ def upload(request: Request, project: Project, *, digest: str | None) -> Respons
         status=status.HTTP_201_CREATED if published.is_new else status.HTTP_200_OK,
         headers={"Location": where},
     )
-
-
-def release_connection() -> None:
-    """Give the database connection back before bytes flow: hours of transfer must not empty the pool."""
-    if not connection.in_atomic_block:  # tests wrap everything in one transaction
-        connection.close()

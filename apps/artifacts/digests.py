@@ -4,12 +4,54 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 
 from apps.errors import Invalid
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 HASH_BYTES = 32
+CHUNK_BYTES = 1 << 20  # of an artifact that a digest of its own covers: read, verified and sent in one piece
+
+
+class ContentHash:
+    """SHA-256 of a stream and, `with_chunks`, of each of its chunks of CHUNK_BYTES, in one pass."""
+
+    def __init__(self, *, with_chunks: bool = True) -> None:
+        self.size = 0
+        self.with_chunks = with_chunks
+        self._whole = hashlib.sha256()
+        self._chunk = hashlib.sha256()
+        self._chunks = bytearray()  # the digests of the chunks that are complete
+
+    def update(self, data: bytes | memoryview) -> None:
+        rest = memoryview(data)
+        if (
+            not self.with_chunks or self.size + len(rest) < CHUNK_BYTES
+            # The digest of the first chunk is that of the whole so far.
+        ):
+            self._whole.update(rest)
+            self.size += len(rest)
+            return
+        while rest:
+            room = CHUNK_BYTES - self.size % CHUNK_BYTES
+            part, rest = rest[:room], rest[room:]
+            self._whole.update(part)
+            if self.size >= CHUNK_BYTES:
+                self._chunk.update(part)
+            self.size += len(part)
+            if len(part) == room:
+                self._chunks += (self._whole if self.size == CHUNK_BYTES else self._chunk).digest()
+                self._chunk = hashlib.sha256()
+
+    def hexdigest(self) -> str:
+        return self._whole.hexdigest()
+
+    def chunks(self) -> bytes:
+        """The digests of all chunks in order; empty where none was computed, or one that the whole covers is all."""
+        if self.size <= CHUNK_BYTES or not self.with_chunks:
+            return b""
+        return bytes(self._chunks) + (self._chunk.digest() if self.size % CHUNK_BYTES else b"")
 
 
 def checked_digest(text: str, *, field: str = "digest") -> str:

@@ -10,8 +10,8 @@ from django.utils.http import content_disposition_header, parse_etags
 
 from apps.artifacts.digests import as_rfc_9530
 from apps.artifacts.models import Holding
-from apps.artifacts.services import Damaged, usable
 from apps.artifacts.store import store
+from apps.artifacts.verification import open_verified, release_connection, require_size
 from apps.errors import PlaneError
 
 RANGE = re.compile(r"bytes=(\d{0,20})-(\d{0,20})", re.ASCII)
@@ -33,8 +33,13 @@ class Span:
 
 
 def download(request: HttpRequest, holding: Holding) -> HttpResponseBase:
-    """200, 206, 304 or 416 for a holding that the actor may see; Damaged when there are no right bytes to send."""
-    artifact = usable(holding.artifact)
+    """200, 206, 304 or 416 for a holding that the actor may see; DamagedBytes when there are no right bytes to send.
+
+    Damage that is found in a later chunk is raised into the server, so that the connection breaks before that chunk: a
+    short answer must not pass for a whole one.
+    """
+    artifact = holding.artifact
+    require_size(store(), artifact)
     etag = f'"sha256:{artifact.digest}"'
     headers = {
         "ETag": etag,
@@ -49,20 +54,18 @@ def download(request: HttpRequest, holding: Holding) -> HttpResponseBase:
         "Content-Security-Policy": "sandbox; default-src 'none'",  # an uploaded page must not run here as ours
         "Repr-Digest": as_rfc_9530(artifact.digest),
     }
-    try:
-        size = store().size(artifact.digest)
-        span = span_asked(request, size, etag)
-        if isinstance(span, RangeNotSatisfiable):
-            return JsonResponse(span.as_dict(), status=span.status, headers={"Content-Range": f"bytes */{size}"})
-        start, end = (span.start, span.end) if span else (0, size)
-        if span:
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-        headers["Content-Length"] = str(end - start)
-        if request.method == "HEAD":
-            return HttpResponse(headers=headers)
-        reading = store().open(artifact.digest, start, end)
-    except FileNotFoundError as error:
-        raise Damaged(artifact.digest) from error
+    size = artifact.size
+    span = span_asked(request, size, etag)
+    if isinstance(span, RangeNotSatisfiable):
+        return JsonResponse(span.as_dict(), status=span.status, headers={"Content-Range": f"bytes */{size}"})
+    start, end = (span.start, span.end) if span else (0, size)
+    if span:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    headers["Content-Length"] = str(end - start)
+    if request.method == "HEAD":
+        return HttpResponse(headers=headers)
+    reading = open_verified(artifact, start, end)
+    release_connection()
     return StreamingHttpResponse(reading, status=206 if span else 200, headers=headers)
 
 

@@ -1,8 +1,8 @@
 """Artifacts that nothing cites, and their bytes: found by one function, which the dry run and the run share.
 
-Cited is what a foreign key of any model leads to, Holding's alone excepted: it says who may see bytes, not that
-something needs them. Digests in plain columns are asked of settings.ARTIFACT_CITATIONS. What came, or came again,
-within the time of grace is no garbage, whatever cites it.
+Cited is what a foreign key of any model leads to, except those of Holding, which says who may see bytes and not that
+something needs them, and of ChunkDigests, which describes them. Digests in plain columns are asked of
+settings.ARTIFACT_CITATIONS. What came, or came again, within the time of grace is no garbage, whatever cites it.
 
 No bytes are lost to a race (docs/adr/0017). Rows are locked, looked at again and deleted, all in the transaction in
 which the bytes go, so no foreign key can come to lead to what is gone. Whoever registers equal bytes takes the same
@@ -29,7 +29,7 @@ from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.many import batches
-from apps.artifacts.models import Artifact, ArtifactQuerySet, Collected, Holding
+from apps.artifacts.models import Artifact, ArtifactQuerySet, ChunkDigests, Collected, Holding
 from apps.artifacts.store import Store, StoredObject, store
 from apps.audit.services import record
 
@@ -130,8 +130,8 @@ def uncited(cutoff: datetime) -> ArtifactQuerySet:
 
 
 def citing_keys() -> list[tuple[Any, str]]:
-    """(model, name of the field) of every relation to an artifact that keeps it: all of them but Holding's."""
-    return [(model, name) for model, name in keys_to(Artifact) if model is not Holding]
+    """(model, name of the field) of every relation that keeps an artifact: all but Holding's and ChunkDigests'."""
+    return [(model, name) for model, name in keys_to(Artifact) if model not in (Holding, ChunkDigests)]
 
 
 def keys_to(model: type[models.Model]) -> list[tuple[Any, str]]:
@@ -223,6 +223,7 @@ def remove(
         return
     names = [one.digest for one in gone]
     Holding.objects.filter(artifact__in=names).delete()
+    ChunkDigests.objects.filter(artifact__in=names).delete()
     Artifact.objects.filter(pk__in=names).delete()  # raises where anything cites one after all
     rows = [Collected(digest=digest, at=timezone.now()) for digest in names]
     Collected.objects.bulk_create(rows, ignore_conflicts=True)

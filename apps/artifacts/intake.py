@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import hashlib
 import os
 import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from apps.artifacts.behind import Flushing, write_all
+from apps.artifacts.digests import ContentHash
 from apps.artifacts.local import SMALL, LocalStore, full_disk_named, sweep_folder, sync_folder, touch
 from apps.errors import Conflict, Invalid
 
@@ -62,16 +62,21 @@ class Taken:
     about: About | None = None
     linked: bool = False
     was_there: bool = False  # the store had these bytes
+    chunks: bytes = b""  # as of StoredBytes, as is `replaced`
+    replaced: bool = False
 
 
 class Intake:
     """Into a store in a folder. `take` may be called by many threads, then `finish` once; leaving without it drops all.
 
     `durable` False leaves out what makes bytes survive a power cut: to compare with programs that do not sync either.
+    `damaged`: digests whose objects, if there are any, are not trusted but replaced.
     """
 
-    def __init__(self, store: LocalStore, *, mode: Mode = "copy", durable: bool = True) -> None:
-        self.store, self.mode, self.durable = store, mode, durable
+    def __init__(
+        self, store: LocalStore, *, mode: Mode = "copy", durable: bool = True, damaged: Collection[str] = ()
+    ) -> None:
+        self.store, self.mode, self.durable, self.damaged = store, mode, durable, damaged
         self.staged: set[str] = set()
         self.not_linked: dict[Path, str] = {}  # copied instead, and why
         self.linked: list[tuple[Path, Taken]] = []
@@ -144,7 +149,9 @@ class Intake:
         data = os.read(fd, before.st_size + 1)
         while len(data) < before.st_size and (more := os.read(fd, before.st_size + 1 - len(data))):
             data += more
-        taken = Taken(hashlib.sha256(data).hexdigest(), len(data), data[:HEAD], data[-TAIL:])
+        found = ContentHash()
+        found.update(data)
+        taken = Taken(found.hexdigest(), len(data), data[:HEAD], data[-TAIL:], chunks=found.chunks())
         if len(data) == before.st_size and not link and not self._there(taken):
             self._write(f"{self.place}/{taken.digest}", data)
             self.staged.add(taken.digest)
@@ -186,8 +193,9 @@ class Intake:
         """Whether the store has these bytes; then they are touched, so that they are no garbage."""
         final = f"{self.objects}/{taken.digest[:2]}/{taken.digest[2:]}"  # of a digest that was computed here
         try:
-            if os.stat(final).st_size != taken.size:
+            if os.stat(final).st_size != taken.size or taken.digest in self.damaged:
                 self.store.set_aside(taken.digest)
+                taken.replaced = True
                 return False
         except FileNotFoundError:
             return False
@@ -286,7 +294,7 @@ def read_through(source: int, target: int | None, *, flush: bool = False) -> Tak
 
     One thread hashes a piece while this one writes it and reads the next; `flush` starts writing to the disk meanwhile.
     """
-    sha256 = hashlib.sha256()
+    found = ContentHash()
     size = 0
     head = tail = b""
     buffers = [bytearray(PIECE) for _ in range(4)]
@@ -300,7 +308,7 @@ def read_through(source: int, target: int | None, *, flush: bool = False) -> Tak
                 break
             piece = memoryview(buffers[turn])[:count]
             head, tail = head or bytes(piece[:HEAD]), (tail + bytes(piece[-TAIL:]))[-TAIL:]
-            waiting[turn] = hashing.submit(sha256.update, piece)
+            waiting[turn] = hashing.submit(found.update, piece)
             size += count
             if target is None:
                 continue
@@ -311,7 +319,7 @@ def read_through(source: int, target: int | None, *, flush: bool = False) -> Tak
             if each is not None:
                 each.result()
         flushing.wait()
-    return Taken(sha256.hexdigest(), size, head, tail)
+    return Taken(found.hexdigest(), size, head, tail, chunks=found.chunks())
 
 
 def turns(count: int) -> Iterator[int]:

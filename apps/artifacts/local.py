@@ -40,7 +40,7 @@ class LocalStaging(Staging):
     """A file that only this writer knows, read-only from its birth; published by a hard link."""
 
     def __init__(self, store: LocalStore) -> None:
-        super().__init__()
+        super().__init__(with_chunks=not store.is_area)  # what lies in an area is read whole or not at all
         self.store = store
         self.path = store.staging / secrets.token_hex(16)
         with full_disk_named():
@@ -75,12 +75,16 @@ class LocalStaging(Staging):
 
     def _place(self, final: Path) -> None:
         """A link never overwrites: of two writers of equal bytes the second finds the work done."""
+        digest = final.parent.name + final.name
         try:
             os.link(self.path, final)
         except FileExistsError:
-            if final.stat().st_size != self.size:  # a stat is cheap, and these are certainly other bytes
-                self.store.set_aside(final.parent.name + final.name)
-                os.link(self.path, final)
+            # A stat is cheap: of another size they are certainly other bytes.
+            if final.stat().st_size != self.size or self._is_damaged(digest):
+                self.store.set_aside(digest)
+                self.replaced = True
+                with suppress(FileExistsError):  # another writer of equal bytes was faster
+                    os.link(self.path, final)
             else:
                 touch(final)
         except OSError as error:

@@ -19,7 +19,8 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts import names
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.services import mark_whole, revive
+from apps.artifacts.services import repair_row, revive, save_chunk_digests
+from apps.artifacts.store import StoredBytes
 from apps.audit.services import record
 
 T = TypeVar("T")
@@ -32,6 +33,12 @@ class Stored(NamedTuple):
     size: int
     name: str = ""
     media_type: str = names.OCTETS
+    chunks: bytes = b""  # as of StoredBytes, as is `replaced`
+    replaced: bool = False
+
+    @property
+    def as_bytes(self) -> StoredBytes:
+        return StoredBytes(self.digest, self.size, self.chunks, self.replaced)
 
 
 def hold_many(*, actor: Actor, project: Project, stored: Sequence[Stored]) -> None:
@@ -69,16 +76,20 @@ def lock_or_make(actor: Actor, stored: Sequence[Stored], now: Any) -> None:
         if connection.vendor == "postgresql":  # in one order, so that two at once do not wait for each other
             cursor.execute(f"SELECT digest FROM {table} WHERE {among_them} ORDER BY digest FOR NO KEY UPDATE", [value])  # noqa: S608
         cursor.execute(
-            f"UPDATE {table} SET touched_at = %s WHERE {among_them} RETURNING digest, damaged_at",  # noqa: S608
+            f"UPDATE {table} SET touched_at = %s WHERE {among_them} RETURNING digest, damaged_at, chunked_at",  # noqa: S608
             [now, value],
         )
-        found = {digest: bool(damaged) for digest, damaged in cursor.fetchall()}
+        found = {digest: (bool(damaged), bool(chunked)) for digest, damaged, chunked in cursor.fetchall()}
     missing = [one for one in stored if one.digest not in found]
     rows = ((one.digest, one.size, now, now) for one in missing)
     insert(Artifact, ("digest", "size", "created_at", "verified_at"), rows)
     revive([one.digest for one in missing])
-    for artifact in Artifact.objects.filter(pk__in=[digest for digest, ill in found.items() if ill]):
-        mark_whole(actor, artifact, timezone.now())
+    by_digest = {one.digest: one.as_bytes for one in stored}
+    repaired = [digest for digest, one in by_digest.items() if one.replaced or found.get(digest, (False,))[0]]
+    for artifact in Artifact.objects.filter(pk__in=repaired):
+        repair_row(actor, artifact, by_digest[artifact.digest], timezone.now())
+    without = [one for digest, one in by_digest.items() if not found.get(digest, (False, False))[1]]
+    save_chunk_digests(without, timezone.now())
 
 
 def not_held_among(project_id: int, digests: Collection[str]) -> set[str]:

@@ -6,6 +6,7 @@ from django.db import models
 
 from apps.accounts.models import Project
 from apps.actors import Actor
+from apps.artifacts.digests import CHUNK_BYTES
 
 
 class ArtifactQuerySet(models.QuerySet["Artifact"]):
@@ -24,15 +25,47 @@ class Artifact(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     verified_at = models.DateTimeField(null=True)  # last time its bytes were read whole, or written
     touched_at = models.DateTimeField(null=True)  # last time equal bytes came again; what is fresh is no garbage
-    damaged_at = models.DateTimeField(null=True)  # a scrub found other bytes, or none
+    damaged_at = models.DateTimeField(null=True)  # other bytes were found in its place, or none
+    restored_at = models.DateTimeField(null=True)  # when the right bytes came again after the last damage
+    chunked_at = models.DateTimeField(null=True)  # when the digests of its chunks were stored; of one chunk: never
+    chunks_wanted_at = models.DateTimeField(null=True)  # a range was requested before: first in the next scrub
 
     objects = ArtifactQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["verified_at"], name="artifact_scrub")]
+        indexes = [
+            models.Index(fields=["verified_at"], name="artifact_scrub"),
+            models.Index(
+                fields=["chunks_wanted_at", "verified_at"],
+                condition=models.Q(chunked_at=None, damaged_at=None, size__gt=CHUNK_BYTES),
+                name="artifact_without_chunks",
+            ),
+            models.Index(fields=["digest"], condition=models.Q(damaged_at__isnull=False), name="artifact_damaged"),
+            models.Index(
+                fields=["restored_at"], condition=models.Q(restored_at__isnull=False), name="artifact_restored"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.digest
+
+
+class ChunkDigests(models.Model):
+    """SHA-256 of each chunk of CHUNK_BYTES, so that a range is verified without reading the rest.
+
+    Artifacts of one chunk have no row: their own digest covers it. A row holds the digests of CHUNKS_PER_PART chunks
+    (32 kB for 1 GiB), so that a range of a large artifact loads one row.
+    """
+
+    artifact = models.ForeignKey(Artifact, models.CASCADE, related_name="+", db_index=False)  # the constraint has one
+    part = models.PositiveIntegerField()
+    digests = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["artifact", "part"], name="chunk_digests_once")]
+
+    def __str__(self) -> str:
+        return f"{self.artifact_id}, part {self.part}"
 
 
 class Collected(models.Model):

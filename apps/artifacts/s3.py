@@ -43,7 +43,7 @@ class S3Staging(Staging):
     """A multipart upload, completed only by publish: at its key if the digest is known, else copied there."""
 
     def __init__(self, store: S3Store, expected_digest: str | None) -> None:
-        super().__init__()
+        super().__init__(with_chunks=not store.is_area)
         self.store = store
         self.target = expected_digest
         self.key = store.key_of(expected_digest) if expected_digest else f"{store.root}/staging/{secrets.token_hex(16)}"
@@ -55,9 +55,11 @@ class S3Staging(Staging):
             self.file.write(chunk)
 
     def _commit(self, digest: str) -> None:
-        if self.store.exists(digest) and self.store.size(digest) == self.size:
-            self._drop()
-            return
+        if self.store.exists(digest):
+            if self.store.size(digest) == self.size and not self._is_damaged(digest):
+                self._drop()
+                return
+            self.replaced = True
         final = self.store.key_of(digest)
         with outage_named():
             self.file.close()  # sends the last part; nothing is visible yet

@@ -14,22 +14,24 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import F, Sum
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts import names
-from apps.artifacts.digests import checked_digest
-from apps.artifacts.models import Artifact, Collected, Holding
-from apps.artifacts.store import CHUNK, STALE, Store, store
+from apps.artifacts.digests import CHUNK_BYTES, HASH_BYTES, ContentHash, checked_digest
+from apps.artifacts.models import Artifact, ChunkDigests, Collected, Holding
+from apps.artifacts.store import CHUNK, STALE, Store, StoredBytes, store
 from apps.audit.services import record
 from apps.errors import Conflict, Invalid, NotFound, StorageFull, TooLarge
 
 log = logging.getLogger(__name__)
 SCRUB_BATCH = 100
 TOGETHER = 500  # digests in one query
+CHUNKS_PER_PART = 1024  # digests in one row of ChunkDigests
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,12 @@ class Damaged(Conflict):
             field="digest",
             hint="Upload the same file again, or have the operator restore it from a backup and scrub.",
         )
+
+
+class DamagedBytes(Damaged):
+    """The same, where the bytes themselves were requested: the fault is the plane's."""
+
+    status = 500
 
 
 # -- writes ---------------------------------------------------------------------------------------------------------
@@ -138,8 +146,8 @@ def published(
             staging.write(chunk)
         if not staging.size and not expected_size and not may_be_empty:
             raise empty()
-        digest, size = staging.publish(expected_digest, expected_size)
-    return register(actor, project, digest, size, name, media_type)
+        staging.publish(expected_digest, expected_size, is_marked_damaged)
+    return register(actor, project, staging.stored, name, media_type)
 
 
 def room_of(project: Project, digest: str | None = None) -> int | None:
@@ -178,14 +186,28 @@ def store_file(*, actor: Actor, project: Project, path: Path, name: str = "", me
     with store().open_staging() as staging, path.open("rb", buffering=0) as file:
         while chunk := file.read(CHUNK):
             staging.write(chunk)
-        digest, size = staging.publish()
-    return register(actor, project, digest, size, name or path.name, media_type).artifact
+        staging.publish(is_damaged=is_marked_damaged)
+    return register(actor, project, staging.stored, name or path.name, media_type).artifact
 
 
-def adopt(*, actor: Actor, project: Project, digest: str, size: int, name: str = "", media_type: str = "") -> Artifact:
-    """Rows for bytes that the caller has put into the store itself; reads none, so it fits into a transaction."""
+def adopt(
+    *,
+    actor: Actor,
+    project: Project,
+    digest: str,
+    size: int,
+    name: str = "",
+    media_type: str = "",
+    chunks: bytes = b"",
+    replaced: bool = False,
+) -> Artifact:
+    """Rows for bytes that the caller has put into the store itself; reads none, so it fits into a transaction.
+
+    `chunks` and `replaced` as of StoredBytes.
+    """
     policy.require(actor, "artifact.adopt", project)
-    return register(actor, project, checked_digest(digest), size, name, names.media_type(media_type)).artifact
+    stored = StoredBytes(checked_digest(digest), size, chunks, replaced)
+    return register(actor, project, stored, name, names.media_type(media_type)).artifact
 
 
 def hold(*, actor: Actor, project: Project, artifact: Artifact, name: str = "", media_type: str = "") -> Holding:
@@ -197,8 +219,12 @@ def hold(*, actor: Actor, project: Project, artifact: Artifact, name: str = "", 
         return held(actor, project, artifact, name, names.media_type(media_type))[0]
 
 
-def register(actor: Actor, project: Project, digest: str, size: int, name: str, media_type: str) -> Published:
-    """The rows of stored bytes. Bytes that a scrub had found damaged were set aside then, so these are fresh ones."""
+def register(actor: Actor, project: Project, stored: StoredBytes, name: str, media_type: str) -> Published:
+    """The rows of stored bytes. Bytes that were found damaged were set aside then, so these are fresh ones.
+
+    Raises Conflict (`artifact_damaged`) where they were set aside while these came, so that these were not kept.
+    """
+    digest, size = stored.digest, stored.size
     with transaction.atomic():
         now = timezone.now()
         # The lock on the row comes first: whoever collects garbage holds it while the bytes go.
@@ -206,9 +232,43 @@ def register(actor: Actor, project: Project, digest: str, size: int, name: str, 
         artifact, is_new = Artifact.objects.get_or_create(digest=digest, defaults={"size": size, "verified_at": now})
         if is_new:
             revive([digest])
-        if artifact.damaged_at is not None:
-            mark_whole(actor, artifact, now)
+        repair_row(actor, artifact, stored, now)
+        if artifact.chunked_at is None:
+            save_chunk_digests([stored], now)
         return Published(*held(actor, project, artifact, name, media_type))
+
+
+def repair_row(actor: Actor, artifact: Artifact, stored: StoredBytes, now: datetime) -> None:
+    """Record that right bytes have taken the place of damaged ones; nothing where nothing was wrong."""
+    if stored.replaced and artifact.damaged_at is None:
+        mark_damaged(actor, artifact, now, "An upload of the same bytes found others in their place.")
+        artifact.damaged_at = now
+    if artifact.damaged_at is None:
+        return
+    if store().lacking({artifact.digest: artifact.size}):
+        raise Conflict(
+            f"The bytes of {artifact.digest} were set aside as damaged while the same came.",
+            code="artifact_damaged",
+            field="digest",
+            hint="Send them again.",
+        )
+    mark_whole(actor, artifact, now)
+
+
+def save_chunk_digests(stored: Iterable[StoredBytes], now: datetime) -> None:
+    """Keep the digests of the chunks of artifacts that have none yet; those of one chunk need none."""
+    chunked = [one for one in stored if one.chunks]
+    step = CHUNKS_PER_PART * HASH_BYTES
+    rows = (
+        ChunkDigests(artifact_id=one.digest, part=part, digests=one.chunks[start : start + step])
+        for one in chunked
+        for part, start in enumerate(range(0, len(one.chunks), step))
+    )
+    if chunked:
+        ChunkDigests.objects.bulk_create(rows, batch_size=100, ignore_conflicts=True)
+        for part in range(0, len(chunked), TOGETHER):
+            digests = [one.digest for one in chunked[part : part + TOGETHER]]
+            Artifact.objects.filter(pk__in=digests, chunked_at=None).update(chunked_at=now)
 
 
 def revive(digests: Sequence[str]) -> None:
@@ -268,51 +328,129 @@ def scrub(*, actor: Actor, budget_bytes: int | None = None, limit: int | None = 
         if (limit is not None and checked >= limit) or (budget_bytes is not None and read >= budget_bytes):
             break
         checked, read = checked + 1, read + artifact.size
-        whole = check_object(at, artifact.digest)
-        if whole and artifact.damaged_at is not None:
-            mark_whole(actor, artifact, timezone.now())
+        was_damaged = artifact.damaged_at is not None
+        if not verify_artifact(actor, at, artifact, "A scrub found other bytes in its place, or none."):
+            damaged += [] if was_damaged else [artifact.digest]
+        elif was_damaged:
             restored.append(artifact.digest)
-        elif whole:
-            Artifact.objects.filter(pk=artifact.pk).update(verified_at=timezone.now())
-        elif mark_damaged(actor, artifact, timezone.now()):
-            damaged.append(artifact.digest)
     return ScrubReport(checked, read, damaged, restored)
 
 
+def scrub_artifact(*, actor: Actor, digest: str) -> bool | None:
+    """Verify one artifact now and keep the digests of its chunks: a client waits for a range of it.
+
+    None where somebody has done so meanwhile, or there is no such artifact; else as `verify_artifact`.
+    """
+    policy.require(actor, "artifact.scrub")
+    artifact = Artifact.objects.filter(pk=digest, chunked_at=None, damaged_at=None).first()
+    if artifact is None:
+        return None
+    at = store()
+    at.check()
+    return verify_artifact(actor, at, artifact, "A scrub found other bytes in its place, or none.")
+
+
+def request_chunk_digests(*, actor: Actor, artifact: Artifact) -> bool:
+    """Have the next scrub begin with this artifact; True for the first who requests it."""
+    policy.require(actor, "artifact.scrub")
+    waiting = Artifact.objects.filter(pk=artifact.pk, chunked_at=None, chunks_wanted_at=None)
+    return bool(waiting.update(chunks_wanted_at=timezone.now()))
+
+
+def keep_chunk_digests(*, actor: Actor, stored: StoredBytes) -> None:
+    """Keep the digests of the chunks of an artifact whose bytes the caller has just read whole and found right."""
+    policy.require(actor, "artifact.scrub")
+    with transaction.atomic():
+        save_chunk_digests([stored], timezone.now())
+
+
+def report_damage(*, actor: Actor, digest: str, reason: str, is_certain: bool = False) -> bool:
+    """Whoever reads other bytes than those of an artifact reports it here: it is read once more (unless the caller
+    `is_certain`, and has done that itself), set aside, marked, and recorded, once. False where it is whole after all.
+
+    Raises Unavailable where the store as a whole is away: that is no damage.
+    """
+    policy.require(actor, "artifact.report_damage")
+    at = store()
+    at.check()
+    if not is_certain and check_object(at, digest) is not None:
+        return False
+    if is_certain:
+        at.set_aside(digest)
+    artifact = Artifact.objects.filter(pk=digest).first()
+    if artifact is not None:
+        mark_damaged(actor, artifact, timezone.now(), reason)
+    return True
+
+
 def longest_unread(started: datetime) -> Iterable[Artifact]:
-    """Artifacts not read since `started`; in batches, because a scrub writes between them and may take hours."""
-    while batch := list(Artifact.objects.filter(verified_at__lt=started).order_by("verified_at")[:SCRUB_BATCH]):
+    """Artifacts not read since `started`, first those without the digests of their chunks; in batches, because a scrub
+    writes between them and may take hours.
+    """
+    unread = Artifact.objects.filter(verified_at__lt=started)
+    without = unread.filter(chunked_at=None, damaged_at=None, size__gt=CHUNK_BYTES)
+    wanted_first = F("chunks_wanted_at").asc(nulls_last=True)
+    while batch := list(without.order_by(wanted_first, "verified_at")[:SCRUB_BATCH]):
+        yield from batch
+    while batch := list(unread.order_by("verified_at")[:SCRUB_BATCH]):
         yield from batch
 
 
-def check_object(at: Store, digest: str) -> bool:
-    """Whether the object is there and whole; if it is not, it is out of the way afterwards."""
-    try:
-        if at.verify(digest):
-            return True
-    except FileNotFoundError:
+def verify_artifact(actor: Actor, at: Store, artifact: Artifact, reason: str) -> bool:
+    """Read the bytes of an artifact whole and keep in its row what was found; `reason`: of the record, if damaged."""
+    with_chunks = artifact.chunked_at is None and artifact.size > CHUNK_BYTES
+    found = check_object(at, artifact.digest, with_chunks=with_chunks)
+    now = timezone.now()
+    if found is None:
+        mark_damaged(actor, artifact, now, reason)
         return False
+    if artifact.damaged_at is not None:
+        mark_whole(actor, artifact, now)
+    with transaction.atomic():
+        Artifact.objects.filter(pk=artifact.pk).update(verified_at=now)
+        save_chunk_digests([StoredBytes(artifact.digest, found.size, found.chunks())], now)
+    return True
+
+
+def check_object(at: Store, digest: str, *, with_chunks: bool = False) -> ContentHash | None:
+    """The digests of an object that is there and whole; None if it is not, and then it is out of the way."""
+    try:
+        found = at.hash(digest, with_chunks=with_chunks)
+        if found.hexdigest() == digest:
+            return found
+    except FileNotFoundError:
+        return None
     except OSError as error:
         if error.errno != errno.EIO:  # a bad sector is damage, anything else is a fault of the moment
             raise
     at.set_aside(digest)
-    return False
+    return None
 
 
-def mark_damaged(actor: Actor, artifact: Artifact, now: datetime) -> bool:
-    """False if it was known to be damaged."""
+def is_marked_damaged(digest: str) -> bool:
+    return Artifact.objects.filter(pk=digest, damaged_at__isnull=False).exists()
+
+
+def marked_damaged() -> set[str]:
+    """The digests of all artifacts that are marked damaged: few."""
+    return set(Artifact.objects.filter(damaged_at__isnull=False).values_list("digest", flat=True))
+
+
+def mark_damaged(actor: Actor, artifact: Artifact, now: datetime, reason: str) -> bool:
+    """False if it was marked before: each damage is recorded once."""
     with transaction.atomic():
         Artifact.objects.filter(pk=artifact.pk).update(verified_at=now)
         if not Artifact.objects.filter(pk=artifact.pk, damaged_at=None).update(damaged_at=now):
             return False
-        record(actor=actor, action="artifact.damaged", obj=artifact, digests={"artifact": artifact.digest})
-    log.error("artifact %s is damaged", artifact.digest)
+        digests = {"artifact": artifact.digest}
+        record(actor=actor, action="artifact.damaged", obj=artifact, reason=reason, digests=digests)
+    log.error("artifact %s is damaged: %s", artifact.digest, reason)
     return True
 
 
 def mark_whole(actor: Actor, artifact: Artifact, now: datetime) -> None:
     with transaction.atomic():
-        Artifact.objects.filter(pk=artifact.pk).update(damaged_at=None, verified_at=now)
+        Artifact.objects.filter(pk=artifact.pk).update(damaged_at=None, restored_at=Now(), verified_at=now)
         record(actor=actor, action="artifact.restored", obj=artifact, digests={"artifact": artifact.digest})
     artifact.damaged_at, artifact.verified_at = None, now
 
@@ -339,7 +477,7 @@ def get_artifact(*, actor: Actor, project: Project, digest: str) -> Artifact:
 
 
 def usable(artifact: Artifact) -> Artifact:
-    """The artifact, unless a scrub found it damaged."""
+    """The artifact, unless it is marked damaged."""
     if artifact.damaged_at is not None:
         raise Damaged(artifact.digest)
     return artifact

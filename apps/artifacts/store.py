@@ -6,11 +6,10 @@ not at all; what is being written lies apart, in staging.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -20,21 +19,34 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
-from apps.artifacts.digests import mismatch
+from apps.artifacts.digests import CHUNK_BYTES, ContentHash, mismatch
 from apps.errors import Malformed
 
-CHUNK = 1 << 20
+CHUNK = CHUNK_BYTES
 STALE = timedelta(hours=24)  # a staging file that nobody wrote to for so long has lost its writer
 AREA = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
+
+
+class StoredBytes(NamedTuple):
+    """Bytes in the store and what is known of them: `chunks` as of ContentHash, empty where nobody computed them;
+    `replaced` where they took the place of an object of another size, or of one that was marked damaged.
+    """
+
+    digest: str
+    size: int
+    chunks: bytes = b""
+    replaced: bool = False
 
 
 class Staging(ABC):
     """Bytes on their way in: write, then publish or discard. As a context it discards what was not published."""
 
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
+    def __init__(self, *, with_chunks: bool = True) -> None:
+        self._hash = ContentHash(with_chunks=with_chunks)
         self.size = 0
         self.ended = False
+        self.replaced = False
+        self._is_damaged: Callable[[str], bool] = lambda digest: False
 
     @property
     def digest(self) -> str:
@@ -47,8 +59,19 @@ class Staging(ABC):
         self.size += len(chunk)
         self._append(chunk)
 
-    def publish(self, expected_digest: str | None = None, expected_size: int | None = None) -> tuple[str, int]:
-        """Make the bytes an object and return (digest, size); equal bytes already there stay as they are.
+    @property
+    def stored(self) -> StoredBytes:
+        """What was published."""
+        return StoredBytes(self.digest, self.size, self._hash.chunks(), self.replaced)
+
+    def publish(
+        self,
+        expected_digest: str | None = None,
+        expected_size: int | None = None,
+        is_damaged: Callable[[str], bool] | None = None,
+    ) -> tuple[str, int]:
+        """Make the bytes an object and return (digest, size); an object of this digest and size stays as it is, unless
+        `is_damaged` says that its bytes are not to be trusted: then these replace it.
 
         Raises Invalid (`digest_mismatch`) or Malformed (`body_cut_off`), and discards, when they are not what was
         announced.
@@ -58,6 +81,7 @@ class Staging(ABC):
                 raise cut_off(self.size, expected_size)
             if expected_digest is not None and self.digest != expected_digest:
                 raise mismatch(expected_digest, self.digest)
+            self._is_damaged = is_damaged or self._is_damaged
             self._commit(self.digest)
         except BaseException:
             self.discard()
@@ -216,10 +240,14 @@ class Store(ABC):
 
     def verify(self, digest: str) -> bool:
         """Read the object whole: whether its bytes are what its name says. FileNotFoundError if there is none."""
-        sha256 = hashlib.sha256()
+        return self.hash(digest).hexdigest() == digest
+
+    def hash(self, digest: str, *, with_chunks: bool = False) -> ContentHash:
+        """The digests of what the object called `digest` holds now. FileNotFoundError if there is none."""
+        found = ContentHash(with_chunks=with_chunks)
         for chunk in self.open(digest):
-            sha256.update(chunk)
-        return sha256.hexdigest() == digest
+            found.update(chunk)
+        return found
 
 
 def checked_names(names: tuple[str, ...]) -> tuple[str, ...]:

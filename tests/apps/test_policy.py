@@ -111,6 +111,7 @@ ON_THE_PLANE = """
     approval.expire                        --- --- -D-  -
     metrics.view                           VEA S-U --O  metrics:read
     artifact.scrub                         --- --- W-O  -
+    artifact.report_damage                 --- --- WDO  -
     artifact.collect                       --- S-- --O  -
     artifact.view_garbage                  --- S-U --O  audit:read
     plane.backup                           --- --- --O  -

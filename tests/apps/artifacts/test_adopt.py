@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.services import adopt
-from apps.errors import Invalid, NotFound, Refused
+from apps.errors import Conflict, Invalid, NotFound, Refused
 
 DIGEST = "ab" * 32
 
@@ -17,9 +17,17 @@ def test_rows_for_bytes_the_worker_stored(worker_actor, project):
     assert (held.artifact_id, held.artifact.size, held.name, held.media_type) == (DIGEST, 7, "out.csv", "text/csv")
 
 
-def test_fresh_bytes_of_a_damaged_artifact_make_it_whole(worker_actor, project):
+def test_fresh_bytes_of_a_damaged_artifact_make_it_whole(folder, stored, worker_actor, project):
+    digest = stored(folder, b"weights")
+    Artifact.objects.create(digest=digest, size=7, damaged_at=timezone.now())
+    assert adopt(actor=worker_actor, project=project, digest=digest, size=7).damaged_at is None
+
+
+def test_a_damaged_artifact_whose_bytes_are_not_there_stays_damaged(folder, worker_actor, project):
     Artifact.objects.create(digest=DIGEST, size=7, damaged_at=timezone.now())
-    assert adopt(actor=worker_actor, project=project, digest=DIGEST, size=7).damaged_at is None
+    with pytest.raises(Conflict) as refused:
+        adopt(actor=worker_actor, project=project, digest=DIGEST, size=7)
+    assert (refused.value.code, Artifact.objects.get().damaged_at is None) == ("artifact_damaged", False)
 
 
 @pytest.mark.parametrize(("who", "error"), [("engineer", Refused), ("viewer", Refused), ("stranger", NotFound)])

@@ -114,7 +114,7 @@ def test_another_projects_bytes_are_absent(sent, api, stranger, other_project):
 def test_a_damaged_artifact_is_not_sent_but_described(sent, api, viewer):
     Artifact.objects.update(damaged_at=timezone.now())
     answer = api(viewer).get(HERE)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "artifact_damaged")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "artifact_damaged")
     assert api(viewer).get(f"{HERE}/info").json()["damaged"] is True
 
 

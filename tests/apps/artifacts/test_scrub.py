@@ -57,7 +57,7 @@ def test_a_restored_backup_makes_it_whole(kept, three, operator, lose, stored):
 def test_a_bad_sector_is_damage_another_fault_is_not(folder, stored, worker_actor, operator, project, monkeypatch):
     adopt(actor=worker_actor, project=project, digest=stored(folder), size=9)
     faults = iter([errno.ENFILE, errno.EIO])
-    monkeypatch.setattr(folder, "verify", lambda digest: (_ for _ in ()).throw(OSError(next(faults), "fault")))
+    monkeypatch.setattr(folder, "hash", lambda *_, **__: (_ for _ in ()).throw(OSError(next(faults), "fault")))
     with pytest.raises(OSError, match="fault"):
         scrub(actor=operator)
     assert len(scrub(actor=operator).damaged) == 1
