@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 
 from apps.approvals.models import Approval
 from apps.approvals.states import ApprovalState
+from apps.artifacts.models import Artifact
 from apps.artifacts.store import store_folder
 from apps.audit.models import AuditRecord, ChainHead, Result
 from apps.audit.verification import unsealed_state
@@ -246,6 +247,13 @@ def people() -> Iterator[Metric]:
     yield GaugeMetricFamily("plane_approvals_pending", "Approvals that wait for a decision.", value=pending)
 
 
+def artifacts() -> Iterator[Metric]:
+    damaged = Artifact.objects.filter(damaged_at__isnull=False).count()
+    yield GaugeMetricFamily(
+        "plane_artifacts_damaged", "Artifacts whose stored bytes are damaged or gone.", value=damaged
+    )
+
+
 def parts() -> Iterator[Metric]:
     """One look into the shared cache for all of them."""
     found = GaugeMetricFamily(
@@ -258,4 +266,4 @@ def parts() -> Iterator[Metric]:
     yield found
 
 
-SECTIONS: tuple[Callable[[], Iterator[Metric]], ...] = (jobs, ended, nodes, trail, people, parts)
+SECTIONS: tuple[Callable[[], Iterator[Metric]], ...] = (jobs, ended, nodes, trail, people, artifacts, parts)

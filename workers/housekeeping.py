@@ -19,6 +19,12 @@ def scrub() -> None:
     artifacts.scrub(actor=plane_actor(PlaneRole.WORKER), budget_bytes=SCRUB_BYTES)
 
 
+@shared_task(name="workers.housekeeping.scrub_artifact")
+def scrub_artifact(digest: str) -> None:
+    """One artifact, of which a client waits for a range."""
+    artifacts.scrub_artifact(actor=plane_actor(PlaneRole.WORKER), digest=digest)
+
+
 @shared_task(name="workers.housekeeping.verify_audit")
 def verify_audit() -> None:
     """Walk the whole chain; what it found is a record itself, and the lamp on every page."""

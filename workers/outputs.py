@@ -11,9 +11,11 @@ from typing import Any
 from apps.actors import Actor
 from apps.artifacts.models import Artifact
 from apps.artifacts.services import adopt as adopt_artifact
+from apps.artifacts.services import is_marked_damaged, report_damage
 from apps.artifacts.store import Store
 from apps.errors import PlaneError, Unavailable
 from apps.jobs.models import Job
+from apps.jobs.reasons import ARTIFACT_DAMAGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,27 @@ class Made:
     size: int
     media_type: str
     meta: Mapping[str, Any]
+    chunks: bytes = b""  # as of apps.artifacts.store.StoredBytes, as is `replaced`
+    replaced: bool = False
 
 
-def stage_artifact(store: Store, artifact: Artifact, path: Path, check: Callable[[], None]) -> None:
-    """Copy an artifact to `path`; raises PlaneError (no retry) if its bytes are not what its name says."""
-    stage_bytes(store, artifact.digest, path, check)
+def stage_artifact(actor: Actor, store: Store, artifact: Artifact, path: Path, check: Callable[[], None]) -> None:
+    """Copy an artifact to `path`; raises PlaneError (no retry) if its bytes are not what its name says.
+
+    Then the artifact is marked damaged, so that the same bytes, sent again, replace the damaged ones. Unavailable
+    (which is tried again) where its bytes are right when they are read once more.
+    """
+    try:
+        if store.lacking({artifact.digest: artifact.size}):
+            raise damaged(artifact.digest, "is missing from the store, or has another size there")
+        stage_bytes(store, artifact.digest, path, check)
+    except PlaneError as error:
+        if error.code != ARTIFACT_DAMAGED:
+            raise
+        reason = f"A job that takes it found it so: {error.message}"
+        if not report_damage(actor=actor, digest=artifact.digest, reason=reason):
+            raise Unavailable(f"The artifact {artifact.digest[:12]}… was read wrong, once.") from error
+        raise
 
 
 def stage_bytes(store: Store, name: str, path: Path, check: Callable[[], None]) -> None:
@@ -56,7 +74,7 @@ def stage_bytes(store: Store, name: str, path: Path, check: Callable[[], None]) 
 def damaged(digest: str, what: str) -> PlaneError:
     return PlaneError(
         f"The artifact {digest[:12]}… {what}.",
-        code="artifact_damaged",
+        code=ARTIFACT_DAMAGED,
         field="inputs",
         hint="Restore it from a backup or upload the same bytes again; then retry.",
     )
@@ -82,7 +100,8 @@ def upload(store: Store, out: Path, outputs: Sequence[Mapping[str, Any]], check:
             while chunk := file.read(1 << 20):
                 check()
                 staging.write(chunk)
-            digest, size = staging.publish()
+            digest, size = staging.publish(is_damaged=is_marked_damaged)
+            stored = staging.stored
         made.append(
             Made(
                 slot=str(output["slot"]),
@@ -91,6 +110,8 @@ def upload(store: Store, out: Path, outputs: Sequence[Mapping[str, Any]], check:
                 size=size,
                 media_type=str(output["media_type"]),
                 meta=output.get("meta") or {},
+                chunks=stored.chunks,
+                replaced=stored.replaced,
             )
         )
     return made
@@ -102,7 +123,14 @@ def adopt(actor: Actor, job: Job, made: Sequence[Made]) -> list[tuple[str, Artif
         (
             m.slot,
             adopt_artifact(
-                actor=actor, project=job.project, digest=m.digest, size=m.size, name=m.name, media_type=m.media_type
+                actor=actor,
+                project=job.project,
+                digest=m.digest,
+                size=m.size,
+                name=m.name,
+                media_type=m.media_type,
+                chunks=m.chunks,
+                replaced=m.replaced,
             ),
             m.name,
             m.media_type,

@@ -129,7 +129,7 @@ class Attempt:
             if wanted.artifact is None:
                 raise PlaneError(f"The input {wanted.slot} was never filled.", code="input_missing", field=wanted.slot)
             path = folder / f"{len(staged):03d}"
-            outputs.stage_artifact(store(), wanted.artifact, path, self.check)
+            outputs.stage_artifact(self.actor, store(), wanted.artifact, path, self.check)
             if wanted.slot in KINDS[self.job.kind].loads:
                 self.refuse_foreign_code(wanted.slot, wanted.artifact.digest, path)
             staged[wanted.slot] = str(path)

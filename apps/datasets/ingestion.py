@@ -24,6 +24,7 @@ from apps.actors import Actor
 from apps.artifacts.intake import About, Intake, Mode, Taken, changed, opened
 from apps.artifacts.local import LocalStore
 from apps.artifacts.many import Stored, batches, hold_many, not_whole_among
+from apps.artifacts.services import is_marked_damaged, marked_damaged
 from apps.artifacts.store import CHUNK, Store, store
 from apps.datasets.checking import check_expected
 from apps.datasets.image_heads import SUFFIXES, image_head
@@ -108,9 +109,10 @@ def ingest(
             connection.close()  # minutes of reading must not keep one of the pool's connections
         done = Ingested(DatasetVersion(), False, len(scan.files))
         with ThreadPoolExecutor(THREADS) as threads:
-            fresh, table = taken_in(at, scan, mode, images, durable, done, threads, say)
+            fresh, hashed, table = taken_in(at, scan, mode, images, durable, done, threads, say)
         seen = scan.seen | fresh
-        stored = [stored_of(one.path, seen[one.path]) for one in scan.files] + ([table] if table else [])
+        stored = [stored_of(one.path, seen[one.path], hashed.get(one.path)) for one in scan.files]
+        stored += [table] if table else []
         rows = [(one.name, one, one.media_type) for one in stored]
         checked = check_expected(project, dataset_name, rows)
         with transaction.atomic():
@@ -186,11 +188,11 @@ def taken_in(
     done: Ingested,
     threads: ThreadPoolExecutor,
     say: Say | None,
-) -> tuple[dict[str, Seen], Stored | None]:
-    """The bytes of every unread file into the store; what was seen of them, and the table of the images."""
+) -> tuple[dict[str, Seen], dict[str, Taken], Stored | None]:
+    """The bytes of every unread file into the store; what was seen of them, what was read, the table of the images."""
     unread = scan.unread
     if isinstance(at, LocalStore):
-        with Intake(at, mode=mode, durable=durable) as intake:
+        with Intake(at, mode=mode, durable=durable, damaged=marked_damaged()) as intake:
             taken = read_all(unread, lambda one: intake.take(one.file, one.real), threads, done, say)
             intake.finish()
             done.not_linked = intake.not_linked
@@ -199,7 +201,8 @@ def taken_in(
     fresh = {
         path: Seen(one.about or UNSURE._replace(size=one.size), one.digest, told) for path, (one, told) in taken.items()
     }
-    return fresh, put_table(at, scan, fresh, done) if images else None
+    hashed = {path: one for path, (one, _) in taken.items()}
+    return fresh, hashed, put_table(at, scan, fresh, done) if images else None
 
 
 def read_all(
@@ -246,8 +249,10 @@ def take_remote(at: Store, one: Listed) -> Taken:
             head, tail = head or chunk[: 64 << 10], (tail + chunk[-64:])[-64:]
         if (before.st_size, before.st_mtime_ns) != (os.fstat(fd).st_size, os.fstat(fd).st_mtime_ns):
             raise changed(Path(one.file))
-        digest, size = staging.publish()
-    return Taken(digest, size, head, tail, About.of(before))
+        staging.publish(is_damaged=is_marked_damaged)
+    stored = staging.stored
+    about = About.of(before)
+    return Taken(stored.digest, stored.size, head, tail, about, chunks=stored.chunks, replaced=stored.replaced)
 
 
 def told_of(path: str, taken: Taken) -> str:
@@ -258,9 +263,12 @@ def told_of(path: str, taken: Taken) -> str:
     return json.dumps(asdict(found) if found else {"media_type": "", "whole": False})
 
 
-def stored_of(path: str, seen: Seen) -> Stored:
-    kind = seen.facts.get("media_type") if seen.told else ""
-    return Stored(seen.digest, seen.about.size, path, kind or type_of_path(path))
+def stored_of(path: str, seen: Seen, taken: Taken | None) -> Stored:
+    """`taken`: what this ingest has read of the file; None where an earlier one did."""
+    kind = (seen.facts.get("media_type") if seen.told else "") or type_of_path(path)
+    if taken is None:
+        return Stored(seen.digest, seen.about.size, path, kind)
+    return Stored(seen.digest, seen.about.size, path, kind, taken.chunks, taken.replaced)
 
 
 def put_table(at: Store, scan: Scan, fresh: dict[str, Seen], done: Ingested) -> Stored:

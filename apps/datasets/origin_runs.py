@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.artifacts.models import Artifact
-from apps.artifacts.services import Damaged
-from apps.artifacts.store import store
+from apps.artifacts.verification import open_verified, read_verified
 from apps.datasets.models import DatasetVersion
 
 SLOT, META = "origins", "origins"
@@ -61,11 +60,11 @@ def source_row(artifact: Artifact, row: int) -> int | None:
     first, behind = 0, artifact.size // RUN.size  # the run wanted, if there is one, is in [first, behind)
     while behind - first > PIECE // RUN.size:
         middle = (first + behind) // 2
-        if runs_in(artifact.digest, middle, middle + 1)[0][0] <= row:
+        if runs_in(artifact, middle, middle + 1)[0][0] <= row:
             first = middle
         else:
             behind = middle
-    runs = runs_in(artifact.digest, first, behind) if behind > first else []
+    runs = runs_in(artifact, first, behind) if behind > first else []
     at = bisect_right(runs, row, key=lambda run: run[0]) - 1
     if at < 0 or runs[at][1] == NOWHERE:
         return None
@@ -90,7 +89,7 @@ def rows_made(artifact: Artifact, wanted: Sequence[int], rows: int | None, most:
             found.append(start + sought[at] - source)
             at += 1
 
-    for run in all_runs(artifact.digest):
+    for run in all_runs(artifact):
         if last is not None:
             take(last, run[0])
         last = run
@@ -101,24 +100,15 @@ def rows_made(artifact: Artifact, wanted: Sequence[int], rows: int | None, most:
     return found[:most]
 
 
-def runs_in(digest: str, first: int, behind: int) -> list[tuple[int, int]]:
+def runs_in(artifact: Artifact, first: int, behind: int) -> list[tuple[int, int]]:
     """The runs [first, behind)."""
-    try:
-        reading = store().open(digest, first * RUN.size, behind * RUN.size)
-    except FileNotFoundError:
-        raise Damaged(digest) from None
-    with closing(reading):
-        return list(RUN.iter_unpack(b"".join(reading)))
+    return list(RUN.iter_unpack(read_verified(artifact, first * RUN.size, behind * RUN.size)))
 
 
-def all_runs(digest: str) -> Iterator[tuple[int, int]]:
+def all_runs(artifact: Artifact) -> Iterator[tuple[int, int]]:
     """Every run in order, in pieces as the store gives them."""
-    try:
-        reading = store().open(digest)
-    except FileNotFoundError:
-        raise Damaged(digest) from None
     rest = b""
-    with closing(reading):
+    with closing(open_verified(artifact)) as reading:
         for chunk in reading:
             data = rest + chunk
             whole = len(data) - len(data) % RUN.size

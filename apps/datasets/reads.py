@@ -19,8 +19,8 @@ from django.db.models import OuterRef, Q, Subquery
 from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
-from apps.artifacts.services import Damaged
-from apps.artifacts.store import store
+from apps.artifacts.models import Artifact
+from apps.artifacts.verification import open_verified
 from apps.datasets.manifest import CSV, OTHERWISE, TABLES, Dialect, dialect_of, is_table
 from apps.datasets.models import Dataset, DatasetFile, DatasetQuerySet, DatasetVersion, DatasetVersionQuerySet
 from apps.datasets.tags import is_tag
@@ -298,11 +298,7 @@ def job_of(taker: JobInput) -> Job:
     return job
 
 
-def chunks_of(digest: str) -> Generator[bytes, None, None]:
-    """The bytes of an artifact, a piece at a time; Damaged if the store has lost them."""
-    try:
-        reading = store().open(digest)
-    except FileNotFoundError:
-        raise Damaged(digest) from None
-    with closing(reading):
+def chunks_of(of: Artifact | str) -> Generator[bytes, None, None]:
+    """The bytes of an artifact, by itself or its digest, a piece at a time; Damaged where they are lost or others."""
+    with closing(open_verified(of)) as reading:
         yield from reading

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 
 from apps import policy
 from apps.actors import Actor
-from apps.artifacts.services import Damaged
-from apps.artifacts.store import store
+from apps.artifacts.verification import read_verified
 from apps.datasets.manifest import Dialect, dialect_of
 from apps.datasets.models import DatasetVersion
 from apps.datasets.reads import PREVIEW_BYTES, PREVIEW_CHARACTERS, PREVIEW_ROWS, table_of
@@ -97,9 +95,4 @@ class Lines:
 def piece(digest: str, at: int, size: int) -> bytes:
     if at >= size:
         return b""
-    try:
-        reading = store().open(digest, at, min(size, at + PREVIEW_BYTES))
-    except FileNotFoundError:
-        raise Damaged(digest) from None
-    with closing(reading):
-        return b"".join(reading)
+    return read_verified(digest, at, min(size, at + PREVIEW_BYTES))

@@ -10,7 +10,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -20,8 +20,7 @@ from django.utils.connection import ConnectionProxy
 from django.utils.translation import gettext as _
 
 from apps.artifacts.models import Artifact
-from apps.artifacts.services import Damaged
-from apps.artifacts.store import store
+from apps.artifacts.verification import open_verified, read_verified
 from apps.canonical import digest_of
 from apps.datasets import bounded
 from apps.jobs.specs import spec_text
@@ -98,19 +97,16 @@ def head_of(table: Artifact) -> Iterator[IO[bytes]]:
 
 
 def copy(table: Artifact, file: IO[bytes], start: int, end: int) -> None:
-    try:
-        reading = store().open(table.digest, start, end)
-    except FileNotFoundError:
-        raise Damaged(table.digest) from None
     file.seek(start)
-    for chunk in reading:
-        file.write(chunk)
+    with closing(open_verified(table, start, end)) as reading:
+        for chunk in reading:
+            file.write(chunk)
     file.flush()
 
 
 def index_size(table: Artifact) -> int:
     """Bytes of the index at the end of a Parquet file, as its last eight bytes say, within reason."""
-    end = b"".join(store().open(table.digest, table.size - 8, table.size))
+    end = read_verified(table, table.size - 8, table.size)
     return min(int.from_bytes(end[:4], "little") + 8, INDEX_BYTES) if end[4:] == MAGIC else 8
 
 

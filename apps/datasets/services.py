@@ -197,7 +197,7 @@ def read_through(
     check_held(project.pk, [usable(artifact)])
     if not connection.in_atomic_block:
         connection.close()  # minutes of reading must not keep one of the pool's connections
-    source = chunks_of(artifact.digest) if chunks is None else chunks
+    source = chunks_of(artifact) if chunks is None else chunks
     return inspect_csv(source, delimiter=dialect.delimiter, encoding=dialect.encoding)
 
 
@@ -209,7 +209,7 @@ def read_as(project: Project, artifact: Artifact, delimiter: str, encoding: str)
     check_held(project.pk, [usable(artifact)])
     if not connection.in_atomic_block:
         connection.close()  # as in read_through
-    with closing(chunks_of(artifact.digest)) as chunks:
+    with closing(chunks_of(artifact)) as chunks:
         return find_dialect(chunks, delimiter, encoding)
 
 

@@ -13,8 +13,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from apps.actors import Actor
-from apps.artifacts.services import Damaged, get_artifact, usable
-from apps.artifacts.store import store
+from apps.artifacts.services import get_artifact, usable
+from apps.artifacts.verification import read_verified
 from apps.errors import NotFound
 from apps.experiments.artifacts import PATH_LENGTH, FileRow, Owner, file_at
 from apps.pages import storable
@@ -74,10 +74,7 @@ def preview_of(actor: Actor, owner: Owner, path: str) -> Preview:
         return Preview(found, kind)
     artifact = usable(get_artifact(actor=actor, project=owner.project, digest=found.artifact_id))
     whole = is_json(found) and found.size <= JSON_LIMIT
-    try:
-        data = b"".join(store().open(artifact.digest, 0, min(found.size, JSON_LIMIT if whole else TEXT_LIMIT)))
-    except FileNotFoundError as error:
-        raise Damaged(artifact.digest) from error
+    data = read_verified(artifact, 0, min(found.size, JSON_LIMIT if whole else TEXT_LIMIT))
     table = table_in(data, found, cut=len(data) < found.size)
     if table is not None:
         return table

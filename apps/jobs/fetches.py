@@ -15,8 +15,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from apps.artifacts.models import Artifact
-from apps.artifacts.services import Damaged, usable
-from apps.artifacts.store import store
+from apps.artifacts.services import usable
+from apps.artifacts.verification import read_verified
 from apps.audit.list_export import csv_response
 from apps.errors import Invalid
 from apps.jobs import reads
@@ -93,10 +93,7 @@ def fetches_of(job: Job) -> Fetches:
     artifact: Artifact = usable(output.artifact)
     if artifact.size > REPORT_LIMIT:
         return Fetches(artifact.digest, too_large=True)
-    try:
-        told = json.loads(b"".join(store().open(artifact.digest)))
-    except FileNotFoundError as error:
-        raise Damaged(artifact.digest) from error
+    told = json.loads(read_verified(artifact))
     rows, hosts = told.get("fetches"), told.get("refused") or []
     return Fetches(
         digest=artifact.digest,

@@ -7,6 +7,7 @@ from typing import Any
 from apps.jobs.models import Job
 
 PARENT_FAILED = "parent_failed"
+ARTIFACT_DAMAGED = "artifact_damaged"
 MIB = 2**20
 
 

@@ -27,7 +27,14 @@ from apps.jobs.descent import Descent
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
 from apps.jobs.placement import devices_for, free_on
-from apps.jobs.reasons import PARENT_FAILED, authority_gone, output_missing, parent_failed, worker_lost
+from apps.jobs.reasons import (
+    ARTIFACT_DAMAGED,
+    PARENT_FAILED,
+    authority_gone,
+    output_missing,
+    parent_failed,
+    worker_lost,
+)
 from apps.jobs.reservations import claimable, free_for, kept_for
 from apps.jobs.specs import spec_text
 from apps.jobs.states import ENDED, JobState
@@ -182,9 +189,9 @@ def retry_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
     return job
 
 
-def _revive(actor: Actor, job: Job, reason: str) -> None:
+def _revive(actor: Actor, job: Job, reason: str, *, released: Any = None) -> None:
     """The job first, then the descendants that failed with it, as `_fail_children` goes down."""
-    _queue_again(actor, job, reason)
+    _queue_again(actor, job, reason, released=released)
     below = Descent(job, state=JobState.FAILED, error__code=PARENT_FAILED)
     for child, parent in below:
         try:
@@ -194,7 +201,8 @@ def _revive(actor: Actor, job: Job, reason: str) -> None:
         below.enter(child)
 
 
-def _queue_again(actor: Actor, job: Job, reason: str) -> None:
+def _queue_again(actor: Actor, job: Job, reason: str, *, released: Any = None) -> None:
+    """`released`: of the attempts so far, how many do not count; None: all of them."""
     ready = not job.parent_links.exclude(parent__state=JobState.SUCCEEDED).exists()
     change_state(
         job,
@@ -203,7 +211,7 @@ def _queue_again(actor: Actor, job: Job, reason: str) -> None:
         reason=reason,
         action="job.retry",
         queued_at=Now() if ready else None,
-        released=F("attempt"),  # what was used so far does not count any more; the fence itself never goes back
+        released=released or F("attempt"),  # what is released does not count; the fence itself never goes back
         error=None,
         cancel_requested_at=None,
         cancel_reason="",
@@ -428,6 +436,32 @@ def free_waiting(*, actor: Actor, limit: int = 100) -> int:
     for job in Job.objects.filter(~Exists(open_parent), state=JobState.WAITING).order_by("pk")[:limit]:
         with transaction.atomic():
             moved += _free(actor, job)
+    return moved
+
+
+def requeue_repaired(*, actor: Actor, limit: int = 100) -> int:
+    """Queue the jobs again that failed on a damaged input whose bytes have come again since.
+
+    The attempt that failed does not count. A job goes on once for each repair: one that finds its input damaged again
+    waits for the next.
+    """
+    require(actor, "job.recover")
+    taken = JobInput.objects.filter(job=OuterRef("pk"))
+    failed = Job.objects.filter(
+        Exists(taken.filter(artifact__restored_at__gt=OuterRef("ended_at"))),
+        ~Exists(taken.filter(artifact__damaged_at__isnull=False)),
+        pk__in=JobInput.objects.filter(artifact__restored_at__isnull=False).values("job"),
+        state=JobState.FAILED,
+        error__code=ARTIFACT_DAMAGED,
+    )
+    moved = 0
+    for job in failed.order_by("pk")[:limit]:
+        try:
+            with transaction.atomic():
+                _revive(actor, job, "The damaged bytes of its input have come again", released=F("released") + 1)
+            moved += 1
+        except StaleState:  # somebody retried it, or another dispatcher was faster
+            continue
     return moved
 
 

@@ -11,7 +11,7 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts import names
 from apps.artifacts.many import Stored, hold_many
-from apps.artifacts.services import require_room
+from apps.artifacts.services import is_marked_damaged, require_room
 from apps.artifacts.store import store
 from apps.mlflow_import.checks import check_path
 from apps.mlflow_import.found import FoundFile, FoundLoggedModel, FoundRun, Source, Unreadable
@@ -80,14 +80,16 @@ class Files:
                         staging.write(chunk)
                     if staging.size != file.size:
                         raise Interrupted(f"{file.size} bytes were announced and {staging.size} came")
-                    digest, size = staging.publish()
+                    staging.publish(is_damaged=is_marked_damaged)
             except Interrupted as error:
                 why = str(error)
                 continue
             except Unreadable as error:
                 why = str(error)
                 break
-            return Stored(digest, size, file.path, mimetypes.guess_type(file.path)[0] or names.OCTETS)
+            kind = mimetypes.guess_type(file.path)[0] or names.OCTETS
+            stored = staging.stored
+            return Stored(stored.digest, stored.size, file.path, kind, stored.chunks, stored.replaced)
         self.note(f"{file.path}: {why}")
         return None
 

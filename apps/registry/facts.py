@@ -16,6 +16,8 @@ from typing import Any
 
 from django.db.models import Count, Sum
 
+from apps.actors import PlaneRole, plane_actor
+from apps.artifacts.services import report_damage
 from apps.artifacts.store import store
 from apps.canonical import sha256_hex
 from apps.registry.documents import metrics_of, read_document
@@ -170,11 +172,14 @@ def stored_digest(digest: str) -> str:
         with closing(at.open(digest)) as reading:
             for chunk in reading:
                 sha256.update(chunk)
+        found = sha256.hexdigest()
     except FileNotFoundError:
-        at.check()
-        return ""
+        found = ""
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-        return ""
-    return sha256.hexdigest()
+        found = ""
+    if found != digest:
+        reason = "A check of a model version found other bytes in its place, or none."
+        report_damage(actor=plane_actor(PlaneRole.WORKER), digest=digest, reason=reason, is_certain=True)
+    return found

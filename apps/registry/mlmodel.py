@@ -5,13 +5,13 @@ Anybody may have written it, so it is read as plain YAML of a bounded size, and 
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from apps.artifacts.store import store
+from apps.artifacts.services import Damaged
+from apps.artifacts.verification import read_verified
 from apps.errors import Unavailable
 from apps.registry.models import ModelVersion
 
@@ -41,11 +41,9 @@ def mlmodel_of(version: ModelVersion) -> MLmodel | None:
     if row is None:
         return None
     try:
-        with closing(store().open(row)) as reading:
-            text = b"".join(reading)
-        told = yaml.load(text, Loader=LOADER)  # noqa: S506 - a safe loader
+        told = yaml.load(read_verified(row), Loader=LOADER)  # noqa: S506 - a safe loader
         return read(told) if isinstance(told, dict) else None
-    except (OSError, Unavailable, *WRONG):
+    except (OSError, Unavailable, Damaged, *WRONG):
         return None
 
 

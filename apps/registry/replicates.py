@@ -6,7 +6,6 @@ belong to the same draws one by one (docs/adr/0019). No library is needed to sub
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import sys
@@ -17,7 +16,7 @@ from contextlib import closing
 from typing import Any
 
 from apps.artifacts.services import Damaged
-from apps.artifacts.store import store
+from apps.artifacts.verification import open_verified
 
 SCHEMA = "plane/replicates/v1"
 LARGEST = 96 << 20
@@ -28,20 +27,10 @@ Key = tuple[tuple[str, str] | None, str]  # (slice, metric)
 
 def read(digest: str) -> dict[Key, dict[str, Any]]:
     """The series of a ``replicates.json``, draws still encoded; Damaged where its bytes are gone or others."""
-    sha256, parts, size = hashlib.sha256(), [], 0
-    try:
-        with closing(store().open(digest)) as reading:
-            for chunk in reading:
-                size += len(chunk)
-                if size > LARGEST:
-                    raise Damaged(digest)
-                sha256.update(chunk)
-                parts.append(chunk)
-    except FileNotFoundError:
-        raise Damaged(digest) from None
-    if sha256.hexdigest() != digest:
-        raise Damaged(digest)
-    told = json.loads(b"".join(parts))
+    with closing(open_verified(digest)) as reading:
+        if reading.artifact.size > LARGEST:
+            raise Damaged(digest)
+        told = json.loads(b"".join(reading))
     return {((tuple(one["slice"]) if one["slice"] else None), one["metric"]): one for one in told["series"]}
 
 

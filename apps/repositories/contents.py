@@ -224,7 +224,7 @@ def typed(artifacts: Mapping[str, Artifact], known: Mapping[str, tuple[Artifact,
 
 def first_bytes_of(artifact: Artifact) -> bytes:
     data = bytearray()
-    with closing(chunks_of(artifact.digest)) as chunks:
+    with closing(chunks_of(artifact)) as chunks:
         for chunk in chunks:
             data += chunk
             if len(data) >= ENOUGH:

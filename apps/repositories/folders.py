@@ -13,17 +13,17 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
 from django.db import connection
 
-from apps.artifacts.services import Damaged
-from apps.artifacts.store import STALE, store
+from apps.artifacts.store import STALE
+from apps.artifacts.verification import open_verified
 from apps.datasets.models import Dataset
-from apps.errors import Unavailable
+from apps.errors import PlaneError, Unavailable
 from apps.repositories import git, history
 from apps.repositories.hook import HOOK
 from apps.repositories.models import Commit, Objects
@@ -143,15 +143,25 @@ def write(folder: Path, commits: list[Commit]) -> None:
     if objects:
         index(folder, iter([pack_of(objects)]))
     if commits and commits[-1].pack_id:
-        try:
-            reading = store().open(commits[-1].pack_id)
-        except FileNotFoundError:
-            raise Damaged(commits[-1].pack_id) from None
-        index(folder, reading)
+        with closing(open_verified(commits[-1].pack_id)) as reading:
+            index(folder, reading)
 
 
 def index(folder: Path, chunks: Iterator[bytes]) -> None:
-    git.run("index-pack", "--stdin", "--fix-thin", cwd=folder, given=chunks, seconds=settings.ENV.git_seconds)
+    failures: list[PlaneError] = []
+
+    def give() -> Iterator[bytes]:
+        try:
+            yield from chunks
+        except PlaneError as error:  # in the thread that feeds Git, where nobody would see it
+            failures.append(error)
+
+    try:
+        git.run("index-pack", "--stdin", "--fix-thin", cwd=folder, given=give(), seconds=settings.ENV.git_seconds)
+    except git.GitFailed:
+        if failures:
+            raise failures[0] from None
+        raise
 
 
 def make(folder: Path) -> None:

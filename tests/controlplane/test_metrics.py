@@ -154,6 +154,7 @@ def test_the_plane(scrape, project, engineer):
         "plane_node_memory_busy_ratio{node=n1}": 0.75,
         "plane_node_gpu_memory_free_bytes{gpu=0,node=n1}": 30,
         "plane_approvals_pending": 0,
+        "plane_artifacts_damaged": 0,
     }
     assert {name: told.get(name) for name in expected} == expected
     assert told["plane_part_age_seconds{part=dispatcher}"] < 60

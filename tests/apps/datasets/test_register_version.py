@@ -161,5 +161,5 @@ def test_a_person_cannot_claim_what_a_job_made(registered, outputs, job, actor_f
 
 def test_reads_no_bytes(registered, outputs, job, held, monkeypatch):
     made, clean = outputs(), job(table=held())
-    monkeypatch.setattr("apps.datasets.reads.store", lambda: pytest.fail("read the store"))
+    monkeypatch.setattr("apps.datasets.reads.open_verified", lambda _: pytest.fail("read the store"))
     assert registered(clean, made)[1]

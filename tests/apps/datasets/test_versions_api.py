@@ -230,4 +230,4 @@ def test_lost_bytes_are_named(api, viewer, added, held, monkeypatch):
     monkeypatch.setattr("apps.artifacts.local.LocalStore.open", lost)
     for tail in ("preview", "files/table.csv"):
         answer = api(viewer).get(f"{URL}/1/{tail}")
-        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "artifact_damaged")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "artifact_damaged")

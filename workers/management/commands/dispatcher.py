@@ -116,5 +116,6 @@ class Command(BaseCommand):
             doorbell.ring(queue)
         services.recover_expired(actor=self.actor)
         services.free_waiting(actor=self.actor)
+        services.requeue_repaired(actor=self.actor)
         close_ended_runs(actor=self.actor)
         expire_due(actor=self.actor)

@@ -1,0 +1,87 @@
+"""An input whose bytes are damaged: marked by the worker that reads it; the same bytes again let the jobs go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.actors import PlaneRole, plane_actor
+from apps.artifacts.models import Artifact
+from apps.artifacts.services import publish_upload
+from apps.artifacts.store import store
+from apps.audit.models import AuditRecord
+from apps.errors import Refused
+from apps.jobs import services
+from apps.jobs.states import JobState
+from workers import tasks
+
+pytestmark = pytest.mark.django_db(transaction=True)  # the heartbeat writes in a thread of its own
+
+DATA = b"weights " * 300_000  # three chunks
+
+
+@pytest.fixture
+def damaged_job(worker, submit, project, engineer, actor_for):
+    """A job that has failed as one byte of its input was flipped in the store, and one that waits for it."""
+    digest = send(project, actor_for(engineer))
+    job = submit(spec={"echo": "x"}, inputs=[services.InputSpec(slot="x", digest=digest)])
+    after = submit(spec={"echo": "y"}, after=[job.pk])
+    path = store().path_of(digest)
+    data = bytearray(DATA)
+    data[len(data) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert (job.state, job.error["code"]) == (JobState.FAILED, "artifact_damaged")
+    return job, after
+
+
+def send(project, actor) -> str:
+    return publish_upload(actor=actor, project=project, stream=[DATA]).artifact.digest
+
+
+def requeue() -> int:
+    return services.requeue_repaired(actor=plane_actor(PlaneRole.DISPATCHER))
+
+
+def test_worker_marks_the_artifact_once(damaged_job):
+    artifact = Artifact.objects.exclude(damaged_at=None).get()
+    assert AuditRecord.objects.filter(action="artifact.damaged", object_id=artifact.digest).count() == 1
+    assert not store().exists(artifact.digest)  # set aside
+
+
+def test_jobs_go_on_when_the_bytes_come_again(damaged_job, project, engineer, actor_for):
+    job, after = damaged_job
+    assert requeue() == 0
+    send(project, actor_for(engineer))
+    assert (requeue(), requeue()) == (1, 0)
+    job.refresh_from_db()
+    assert (job.state, job.attempts_used, job.error) == (JobState.QUEUED, 0, None)
+    tasks.run_next("cpu")
+    for one in (job, after):
+        one.refresh_from_db()
+    assert (job.state, after.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
+
+
+def test_retry_succeeds_after_the_repair(damaged_job, project, engineer, actor_for):
+    job, _ = damaged_job
+    send(project, actor_for(engineer))
+    services.retry_job(actor=actor_for(engineer), job=job)
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert job.state == JobState.SUCCEEDED
+
+
+def test_other_failures_are_left_alone(worker, submit, project, engineer, actor_for):
+    digest = send(project, actor_for(engineer))
+    job = submit(spec={"fail": "error"}, inputs=[services.InputSpec(slot="x", digest=digest)])
+    tasks.run_next("cpu")
+    Artifact.objects.update(restored_at="2199-01-01T00:00:00Z")
+    assert requeue() == 0
+    job.refresh_from_db()
+    assert job.state == JobState.FAILED
+
+
+def test_only_the_dispatcher_may(db, engineer, actor_for):
+    with pytest.raises(Refused):
+        services.requeue_repaired(actor=actor_for(engineer))
