@@ -22,6 +22,8 @@ NUMERIC_OPERATORS = ("=", "!=", ">", ">=", "<", "<=")
 TEXT_OPERATORS = ("=", "!=", "LIKE", "ILIKE")
 NULL_OPERATORS = ("IS NULL", "IS NOT NULL")
 LIST_OPERATORS = ("IN", "NOT IN")
+MAX_FILTER_CHARACTERS = 500_000  # room for MOST_LISTED ids in quotes
+MAX_FILTER_TOKENS = 10_000  # where the parser of MLflow's server (sqlparse) stops; a list is one
 MOST_COMPARISONS = 50  # of one filter: each is a subquery
 MOST_LISTED = 10_000  # texts after IN
 MOST_PATTERN = 8000  # characters after LIKE: no tag is longer, and SQLite takes no more than 50,000 bytes
@@ -89,8 +91,11 @@ def parse(text: str, vocabulary: Vocabulary) -> tuple[Comparison, ...]:
     """The comparisons of a filter, all of which must hold; none for "". Raises FilterError and nothing else."""
     if not text:
         return ()
-    check_text(text)
+    check_text(text, "filter", MAX_FILTER_CHARACTERS)
     tokens = tokens_of(text)
+    if len(tokens) > MAX_FILTER_TOKENS:
+        said = f"Invalid filter: {len(tokens)} words and signs, at most {MAX_FILTER_TOKENS} are allowed."
+        raise FilterError(said, end=len(text))
     if not tokens:
         raise FilterError(f"Invalid filter '{text}'. Could not be parsed.", end=len(text))
     stop = next((token for token in tokens[:-1] if token.text == ";"), None)
@@ -107,8 +112,11 @@ def parse(text: str, vocabulary: Vocabulary) -> tuple[Comparison, ...]:
     return tuple(found)
 
 
-def check_text(text: str, name: str = "filter") -> None:
-    """Raise FilterError for what no database keeps as text: NUL, and half of a surrogate pair."""
+def check_text(text: str, name: str, most: int) -> None:
+    """Raise FilterError for more than `most` characters, and for what no database keeps: NUL, half a surrogate pair."""
+    if len(text) > most:
+        said = f"Invalid {name}: {len(text)} characters, at most {most} are allowed."
+        raise FilterError(said, end=len(text), field=name)
     place = next((at for at, letter in enumerate(text) if letter == "\x00" or "\ud800" <= letter <= "\udfff"), None)
     if place is not None:
         said = f"Invalid {name}: the character U+{ord(text[place]):04X} cannot be part of a text."
@@ -272,7 +280,7 @@ def texts_of(token: Token) -> tuple[str, ...]:
     if len(found) > MOST_LISTED:
         raise FilterError(f"{about} at most {MOST_LISTED} values, but got {len(found)}", **place)
     for text in found:
-        check_text(text)
+        check_text(text, "filter", MAX_FILTER_CHARACTERS)
     return found
 
 

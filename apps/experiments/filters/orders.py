@@ -11,6 +11,7 @@ from apps.experiments.filters.tokens import Sort, Token, tokens_of
 
 FIELD = "order_by"
 MOST_ORDERS = 20  # each may be a join
+MAX_ORDER_CHARACTERS = 1000  # of one: a key has up to 250, and each may be doubled in quotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def read_orders(texts: Sequence[str], vocabulary: Vocabulary) -> tuple[Order, ..
 
 
 def read_order(text: str, vocabulary: Vocabulary) -> Order:
-    check_text(text, FIELD)
+    check_text(text, FIELD, MAX_ORDER_CHARACTERS)
     path, down = split(text)
     kind, key = identified(path, vocabulary, vocabulary.orderable, FIELD)
     if kind == DATASET:

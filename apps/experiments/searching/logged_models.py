@@ -47,7 +47,7 @@ COLUMNS = {
     "last_updated_timestamp": Column(f"{TABLE}.updated_at", Sort.MOMENT),
 }
 STATES = {state.value.upper(): state.value for state in LoggedModelState}
-MOST_ORDERS = 20
+MOST_ORDERS, MAX_ORDER_CHARACTERS = 20, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +148,13 @@ def on(dataset: Dataset, alias: str) -> Sql:
 def ordering(orders: Sequence[ModelOrder]) -> tuple[Sql, list[Column]]:
     """Joins and columns; models without the metric come last, and always the newest first, then the smaller id."""
     if len(orders) > MOST_ORDERS:
-        raise FilterError(f"Invalid order_by: at most {MOST_ORDERS} clauses are allowed.", field="order_by")
+        said = f"Invalid order_by: {len(orders)} clauses, at most {MOST_ORDERS} are allowed."
+        raise FilterError(said, field="order_by")
     joins: list[Sql] = []
     columns: list[Column] = []
     named: set[str] = set()
     for number, order in enumerate(orders):
-        check_text(order.field, "order_by")
+        check_text(order.field, "order_by", MAX_ORDER_CHARACTERS)
         kind, dot, key = order.field.partition(".")
         if dot and kind != "metrics":
             said = f"Invalid order by field name: {order.field}. Only metrics are supported."
