@@ -137,6 +137,12 @@ class Env(BaseSettings):
     seal_seconds: float = Field(0.5, ge=0.05, le=5, description="Pause between two rounds of the audit sealer.")
     web_workers: int = Field(2, ge=1, le=64, description="Web processes.")
     web_threads: int = Field(64, ge=2, le=512, description="Threads of a web process.")
+    request_seconds: float = Field(
+        30.0,
+        ge=1,
+        le=110,
+        description="Work in the database for one web request (PostgreSQL: one statement); what takes longer is 503.",
+    )
     streams_per_worker: int = Field(24, ge=1, le=512, description="Open event streams of a web process, at most.")
     client_header_seconds: float = Field(
         20.0, ge=1, le=300, description="A client must send the headers of a request within so long."

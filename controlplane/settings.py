@@ -144,7 +144,9 @@ DATABASES: dict[str, dict[str, Any]] = {
     else {"ENGINE": "django.db.backends.sqlite3", "NAME": PLANE_HOME / "plane.sqlite3"}
 }
 IS_SQLITE = DATABASES["default"]["ENGINE"].endswith("sqlite3")
+REQUEST_SECONDS = ENV.request_seconds
 if IS_SQLITE:
+    DATABASES["default"]["ENGINE"] = "controlplane.sqlite"
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
         # Without IMMEDIATE two writers that both began by reading fail with "database is locked" at once.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from django.conf import settings
 from django.db import DatabaseError, DataError, InterfaceError, OperationalError
 
 from apps.errors import Malformed, PlaneError, StorageFull, Unavailable
@@ -54,6 +55,14 @@ def named_fault(error: BaseException) -> PlaneError | None:
             "The database was busy for too long; nothing was written.",
             code="database_busy",
             hint="Try again in a moment.",
+        )
+    if state == "57014" or text == "interrupted":
+        seconds = f"{settings.REQUEST_SECONDS:g} s"
+        return Unavailable(
+            f"The database needed more than {seconds} for this request; nothing was written.",
+            code="query_too_slow",
+            limit=seconds,
+            hint="Ask for less at once: a narrower filter, another order, fewer rows.",
         )
     if state == "25006" or any(words in text for words in READ_ONLY):
         return Unavailable(

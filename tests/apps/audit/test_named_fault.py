@@ -29,6 +29,8 @@ def raised(kind, text, sqlstate=None):
         (raised(DatabaseError, "?", "53100"), "storage_full"),
         (raised(OperationalError, "database is locked"), "database_busy"),
         (raised(OperationalError, "deadlock detected", "40P01"), "database_busy"),
+        (raised(OperationalError, "interrupted"), "query_too_slow"),
+        (raised(OperationalError, "canceling statement due to statement timeout", "57014"), "query_too_slow"),
         (raised(OperationalError, "attempt to write a readonly database"), "database_read_only"),
         (raised(OperationalError, "cannot execute INSERT in a read-only transaction", "25006"), "database_read_only"),
         (raised(OperationalError, "unable to open database file"), "database_unreachable"),

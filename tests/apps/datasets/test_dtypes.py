@@ -35,7 +35,7 @@ def test_a_long_cell_is_text() -> None:
     assert (guess(f"1.{digits}"), guess(f"1.0{digits}")) == ("double", "string")
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(10, func_only=True)
 def test_long_cells_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """20,000 digits and a letter took 7.6 s; the patterns hold without the limit on a cell too."""
     monkeypatch.setattr("apps.datasets.dtypes.MAX_TYPED_CELL", 10**9)

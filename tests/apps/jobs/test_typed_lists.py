@@ -29,7 +29,7 @@ def test_a_list_is_read_as_it_was_written() -> None:
     assert split(joined(values)) == values
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(10, func_only=True)
 def test_a_long_list_is_read_at_once() -> None:
     """80,000 line feeds took 17 s."""
     assert [unit for unit in HOSTILE if not isinstance(split(unit * (200_000 // len(unit)) + "x"), list)] == []

@@ -45,7 +45,7 @@ def test_what_is_too_long_is_refused_with_the_limit(track, address):
     assert track.wrong_refusals(method, address, cases) == {}
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(20, func_only=True)
 def test_a_filter_that_stopped_a_process_is_refused_at_once(track):
     """20,000 digits and a letter took 9.8 s, 500,000 a worker's life."""
     body = {"experiment_ids": ["0"], "filter": f"metrics.a > {'1' * 400_000}x"}

@@ -104,7 +104,7 @@ def test_every_field_of_a_spec_speaks_chinese(kind: str) -> None:
     assert not [(label, doc) for label, doc in told_in if doc and not re.search("[一-鿿]", doc)]
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(10, func_only=True)
 def test_a_text_of_many_sentences_is_read_at_once() -> None:
     """Thirty sentences took a billion steps, a text of two thousand letters the fourth power of its length."""
     with override("zh-hans"):

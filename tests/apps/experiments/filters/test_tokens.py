@@ -37,7 +37,7 @@ def test_numbers() -> None:
     assert [text for text in NO_NUMBERS if tokens_of(text)[0].sort == Sort.NUMBER] == []
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(10, func_only=True)
 def test_a_long_filter_is_read_at_once() -> None:
     """20,000 digits and a letter took 9.8 s."""
     for unit in HOSTILE:
