@@ -24,7 +24,7 @@ from apps.mlflow_import.found import (
 )
 from apps.mlflow_import.places import Place, place_of
 from apps.registry.models import Alias, Model, ModelVersion
-from apps.registry.services.checks import check_client_alias
+from apps.registry.services.checks import check_imported_alias
 from apps.registry.states import APPROVED_STAGE, PROTECTED
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def aliases(taking: Taking, found: FoundRegisteredModel, taken: dict[int, ModelV
             continue
         done = False
         with taking.guarded(what):
-            check_client_alias(name)
+            check_imported_alias(name)
             if version is not None and taking.dry:
                 done = Alias.objects.filter(model=version.model, name=name, version=version).exists()
             elif version is not None:

@@ -17,7 +17,7 @@ from apps.mlflow_import.places import Place
 from apps.mlflow_import.services.rows import add_texts
 from apps.registry.models import Alias, AliasMove, Model, ModelTag, ModelVersion, ModelVersionFile, ModelVersionTag
 from apps.registry.services.aliases import move_alias, require_there
-from apps.registry.services.checks import check_client_alias
+from apps.registry.services.checks import check_imported_alias
 from apps.registry.services.clients import edges_of
 from apps.registry.sources import Source
 from apps.registry.states import APPROVED_STAGE, PROTECTED, STAGES, MoveKind
@@ -118,7 +118,7 @@ def take_alias(*, actor: Actor, version: ModelVersion, name: str) -> bool:
     policy.require(actor, "model.import", version.model)
     if name.lower() in PROTECTED:
         return False
-    check_client_alias(name)
+    check_imported_alias(name)
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=version.model_id)
         require_there(version)

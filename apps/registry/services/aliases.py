@@ -12,10 +12,11 @@ from apps.approvals.services import request_approval
 from apps.artifacts.services import Damaged
 from apps.audit import services as audit
 from apps.errors import Conflict, Refused, StaleState
+from apps.registry.alias_names import is_like_protected
 from apps.registry.facts import facts_of, missing_bytes
 from apps.registry.models import Alias, AliasMove, Model, ModelVersion
 from apps.registry.reads import holders
-from apps.registry.services.checks import check_alias, check_client_alias, check_text
+from apps.registry.services.checks import ALIAS_LENGTH, check_alias, check_client_alias, check_text
 from apps.registry.states import PRODUCTION, PROTECTED, SUBJECT, MoveKind
 from apps.registry.verdicts import require_gates
 
@@ -27,9 +28,9 @@ def set_alias(*, actor: Actor, version: ModelVersion, name: str, reason: str = "
     `production`, Invalid for a name that cannot be one.
     """
     policy.require(actor, "model.set_alias", version.model)
+    refuse_protected(version, name)  # first: what is refused is recorded, whatever else is wrong with the name
     (check_client_alias if by_client else check_alias)(name)
     check_text("reason", reason, 2000)
-    refuse_protected(version, name)
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=version.model_id)  # moves of one model wait for each other
         require_there(version)
@@ -44,7 +45,8 @@ def set_alias(*, actor: Actor, version: ModelVersion, name: str, reason: str = "
 def remove_alias(*, actor: Actor, model: Model, name: str) -> bool:
     """Let an alias that is not protected point to nothing; False if it did. The trail keeps where it had pointed."""
     policy.require(actor, "model.set_alias", model)
-    refuse_protected(model, name)
+    if name.lower() in PROTECTED:  # one that only looks like it may go: an earlier version let it in
+        raise alias_protected(model, name)
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=model.pk)
         held = Alias.objects.select_related("version").filter(model=model, name=name).first()
@@ -61,18 +63,24 @@ def remove_alias(*, actor: Actor, model: Model, name: str) -> bool:
 
 
 def refuse_protected(obj: Model | ModelVersion, name: str) -> None:
-    """`Production` too: people would take it for the other."""
-    if name.lower() in PROTECTED:
-        raise Refused(
-            f"The alias {name} moves only by an approval.",
-            code="alias_protected",
-            action="model.set_alias",
-            field="alias",
-            limit=f"any name but {', '.join(sorted(PROTECTED))}",
-            hint="Request a promotion: POST .../versions/<n>/promote.",
-            project_id=obj.project_id,
-            **policy.named(obj),
-        )
+    """`Production` too, and what only looks like it: people would take it for the other."""
+    if is_like_protected(name[:ALIAS_LENGTH]):
+        raise alias_protected(obj, name)
+
+
+def alias_protected(obj: Model | ModelVersion, name: str) -> Refused:
+    names = ", ".join(sorted(PROTECTED))
+    looks = "" if name.lower() in PROTECTED else f", and this one looks like it: {name[:60]!a}"
+    return Refused(
+        f"The alias {names if looks else name} moves only by an approval{looks}.",
+        code="alias_protected",
+        action="model.set_alias",
+        field="alias",
+        limit=f"any name that cannot be taken for {names}",
+        hint="Request a promotion: POST .../versions/<n>/promote.",
+        project_id=obj.project_id,
+        **policy.named(obj),
+    )
 
 
 def require_there(version: ModelVersion) -> None:

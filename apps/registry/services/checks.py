@@ -7,6 +7,7 @@ import re
 from apps.accounts.models import SLUG
 from apps.errors import Invalid
 from apps.experiments.keys import check_key
+from apps.registry.alias_names import check_profile, is_like_protected
 
 LIKE_A_NUMBER = re.compile(r"v?[0-9]+")
 
@@ -71,7 +72,8 @@ def check_any_name(name: str) -> None:
 
 
 def check_client_alias(name: str) -> None:
-    """As the reference: letters, digits, underscores, hyphens; not what means the newest or a number."""
+    """As the reference: letters, digits, underscores, hyphens; not what means the newest or a number. Beyond it: what
+    people can tell apart."""
     check_length("Registered model alias name", name, ALIAS_LENGTH)
     if not ALIAS.fullmatch(name):
         raise Invalid(
@@ -81,10 +83,23 @@ def check_client_alias(name: str) -> None:
             field="alias",
             hint="For instance champion.",
         )
+    check_profile(name)
     if name.lower() == "latest":
         raise Invalid("'latest' alias name (case insensitive) is reserved.", code="bad_name", field="alias")
     if re.fullmatch(r"v\d+", name, re.IGNORECASE):
         raise Invalid(f"Version alias name {name!r} is reserved.", code="bad_name", field="alias")
+
+
+def check_imported_alias(name: str) -> None:
+    """As a client's; and one that only looks like a protected alias is no alias, where no approval was asked for."""
+    check_client_alias(name)
+    if is_like_protected(name):
+        raise Invalid(
+            f"The alias {name[:60]!a} looks like one that moves only by an approval.",
+            code="alias_confusable",
+            field="alias",
+            hint="Rename it on the server that it comes from.",
+        )
 
 
 def check_tag(key: str, value: str) -> None:

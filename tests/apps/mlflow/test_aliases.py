@@ -42,6 +42,11 @@ WRONG_ALIASES = [
     ("v1", "Version alias name 'v1' is reserved."),
     ("V12", "Version alias name 'V12' is reserved."),
     ("a.b", "Invalid alias name: 'a.b'. Names may only contain"),
+    ("st\u0430ging", "Invalid alias name: "),
+    ("\uff53taging", "Invalid alias name: "),
+    ("\u3164", "Invalid alias name: "),
+    ("sta\u200bging", "Invalid alias name: "),
+    ("sta\u202eging", "Invalid alias name: "),
     ("", "Missing value for required parameter 'alias'."),
     ("a" * 256, "'Registered model alias name' exceeds the maximum length of 255 characters"),
 ]
@@ -50,6 +55,35 @@ WRONG_ALIASES = [
 def test_wrong_aliases_are_refused(track, two):
     cases = [({"name": "scorer", "alias": alias, "version": "1"}, text) for alias, text in WRONG_ALIASES]
     assert track.wrong_refusals("POST", ALIAS, cases) == {}
+
+
+LOOK_ALIKES = [
+    "\uff50roduction",  # a full-width p
+    "\u0440roduction",  # a Cyrillic er
+    "pr\u03bfduction",  # a Greek omicron
+    "\u0440r\u043e\u0501\u03c5\u0441t\u0456\u043en",  # seven of ten letters
+    "\U0001d429roduction",  # a mathematical bold p
+    "pr0duction",
+    "PRODUCTlON",  # a small l
+    "productlon",
+    "ProductIon",
+]
+
+
+def test_what_looks_like_production_is_refused(track, two):
+    answers = {
+        alias: track.refused("POST", ALIAS, {"name": "scorer", "alias": alias, "version": "1"})[:2]
+        for alias in LOOK_ALIKES
+    }
+    assert answers == dict.fromkeys(LOOK_ALIKES, (403, "PERMISSION_DENIED"))
+    assert AuditRecord.objects.filter(result=Result.REFUSED).count() == len(LOOK_ALIKES)
+
+
+def test_what_looked_like_it_before_can_be_taken_away(track, two):
+    version = ModelVersion.objects.get(model__name="scorer", number=1)
+    Alias.objects.create(model=version.model, name=LOOK_ALIKES[1], version=version)
+    assert track.delete(ALIAS, name="scorer", alias=LOOK_ALIKES[1]) == {}
+    assert not Alias.objects.exists()
 
 
 @pytest.mark.parametrize("alias", ["production", "Production"])

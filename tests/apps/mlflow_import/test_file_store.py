@@ -329,6 +329,15 @@ def test_an_alias_that_no_client_may_set_is_named(take, written, name):
     assert list(Alias.objects.values_list("name", flat=True)) == ["champion"]
 
 
+def test_an_alias_that_looks_like_production_is_left_out(take, written):
+    for name in ("\u0440roduction", "pr0duction"):
+        written.put(f"models/Iris Model/aliases/{name}", "1")
+    said = take(status=1)
+    assert "mixes scripts" in said
+    assert "looks like one that moves only by an approval" in said
+    assert list(Alias.objects.values_list("name", flat=True)) == ["champion"]
+
+
 # -- what became of it here meanwhile -------------------------------------------------------------------------------
 def test_a_link_that_came_there_since_comes_too(take, written):
     take()
