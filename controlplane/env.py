@@ -121,6 +121,20 @@ class Env(BaseSettings):
     )
     node_cpus: float | None = Field(None, gt=0, description="CPUs that jobs may use here; empty: what the machine has.")
     node_memory_bytes: int | None = Field(None, gt=0, description="Memory that jobs may use here, bytes; empty: 90 %.")
+    isolation: Literal["preferred", "required"] = Field(
+        "preferred",
+        description="A node that cannot give jobs a sandbox runs them without one and says so on its page, or takes"
+        " none.",
+    )
+    engine_uid: int = Field(
+        1_900_000_000,
+        ge=0,
+        le=2**32 - 2048,
+        description="First of 1,024 user ids of jobs, one each, where the worker is root; 0: the worker's own.",
+    )
+    plane_url: str = Field(
+        "", description="Address of the plane for jobs that call it; empty: the web process of this PLANE_HOME."
+    )
     collect_hosts: CommaList = Field(
         [],
         description="Internal hosts that jobs may collect from, comma-separated: names, *.names, addresses or networks,"
@@ -266,6 +280,14 @@ class Env(BaseSettings):
                 ipaddress.ip_network(each)
             except ValueError as failure:
                 raise ValueError(f"must be addresses or networks such as 10.1.0.0/24: {failure}") from None
+        return value
+
+    @field_validator("plane_url")
+    @classmethod
+    def known_plane(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("must be http://host:port or https://host")
         return value
 
     @field_validator("database_url")

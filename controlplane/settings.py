@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from datetime import timedelta
@@ -9,7 +10,7 @@ from typing import Any
 
 import dj_database_url
 
-from controlplane.env import SHIPPED_DIR, load_env
+from controlplane.env import FROM_FILE, SHIPPED_DIR, load_env
 
 ENV = load_env()
 PLANE_HOME = ENV.home
@@ -169,6 +170,9 @@ else:
         DATABASES["default"]["ENGINE"] = "controlplane.postgresql"
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # or a database restart gives every pooled connection one 500
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+SECRET_FILES = [path for name in FROM_FILE if (path := os.environ.get(f"{name.upper()}_FILE"))]
+"""Hidden from the engines (workers/isolation.py)."""
 
 # -- lineage told outside -------------------------------------------------------------------------------------------
 OPENLINEAGE_SINKS = [

@@ -21,7 +21,7 @@ from apps.nodes.services import register_node
 from workers import cgroups, process
 from workers.heartbeat import Heartbeat
 from workers.inspection import forbid_inspection
-from workers.runner import scratch_root
+from workers.isolation import Isolation, detected, scratch_root
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def _start() -> Worker:
     process.sweep_orphans()
     process.sweep_scratch(scratch_root())
     memory_limit = "cgroup" if cgroups.prepare_delegated() else "watch"
-    found = hardware.detect(settings.PLANE_HOME)
+    found, isolation = hardware.detect(settings.PLANE_HOME), detected()
     actor = plane_actor(PlaneRole.WORKER, host=env.node)
     node = register_node(
         actor=actor,
@@ -66,18 +66,26 @@ def _start() -> Worker:
         host=found.host,
         boot_id=found.boot_id,
         process_id=os.getpid(),
-        queues=[queue for queue in env.node_queues if queue != "gpu" or found.gpus],
+        queues=[queue for queue in env.node_queues if queue != "gpu" or found.gpus] if may_run(isolation) else [],
         cpus=env.node_cpus or found.cpus,
         memory_bytes=env.node_memory_bytes or int(found.memory_bytes * MEMORY_SHARE),
         disk_bytes=found.disk_bytes,
         gpus=found.gpus,
         extras=found_extras(env.collect_hosts),
-        hardware={**found.facts, "memory_limit": memory_limit},
+        hardware={**found.facts, "memory_limit": memory_limit, "isolation": isolation.facts()},
     )
     owner = f"{env.node}:{os.getpid()}:{secrets.token_hex(4)}"[-80:]
     heartbeat = Heartbeat(actor=actor, node=node, owner=owner)
     heartbeat.start()
     return Worker(actor=actor, node=node, owner=owner, heartbeat=heartbeat, stopping=STOPPING)
+
+
+def may_run(isolation: Isolation) -> bool:
+    """Whether jobs may run here at all: a node that cannot lock them in takes none where the operator demands that."""
+    if isolation.way != "none":
+        return True
+    log.warning("Jobs are not isolated on this node; its page says why.")
+    return settings.ENV.isolation != "required"
 
 
 @worker_shutting_down.connect

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.actors import Actor
@@ -29,7 +28,8 @@ from apps.jobs.reasons import reason
 from apps.jobs.submission import lease_seconds
 from apps.nodes.hardware import oom_kills
 from deepseek.code import code_digest
-from workers import cgroups, checkpoints, kinds, outputs, pseudonyms, relay
+from workers import cgroups, checkpoints, isolation, kinds, outputs, pseudonyms, relay
+from workers.isolation import scratch_root
 from workers.process import EngineProcess, marker
 from workers.system_metrics import SystemMetrics
 from workers.tracking import Tracker, environment
@@ -160,7 +160,9 @@ class Attempt:
         killed_before = oom_kills()
         group = cgroups.create_group(self.mark, self.job.need_memory_bytes)
         try:
-            code = self.run_engine(request, group)
+            with isolation.own_user() as user:
+                request |= isolation.confinement(self.job, self.scratch, user)
+                code = self.run_engine(request, group)
         finally:
             cgroups.remove_group(group)
         self.relay.end()
@@ -324,10 +326,6 @@ def rest_connection() -> None:
     """Give the connection back to the pool: a job that computes for hours must not hold one."""
     if connection.vendor != "sqlite":
         connection.close()
-
-
-def scratch_root() -> Path:
-    return Path(settings.PLANE_HOME) / "scratch" / settings.ENV.node
 
 
 def time_limit_error(job: Job) -> dict[str, Any]:

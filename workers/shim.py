@@ -111,9 +111,16 @@ class Engine:
 
 def start_engine(request: dict, events: int, lifeline: int) -> Engine:
     """Fork. Nothing heavy is imported yet, and there is one thread, so the child starts clean."""
+    way_out = None
+    if request.get("connect"):
+        from workers.connector import start_connector
+
+        way_out = start_connector(request, close=(events, lifeline))
     shim = os.getpid()
     pid = os.fork()
     if pid:
+        if way_out is not None:
+            way_out.close()
         return Engine(pid)
     code = 2
     try:
@@ -128,6 +135,13 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
                 memory_watch.join_group(Path(request["group"]))
             except OSError as failure:
                 sys.stdout.write(f"The cgroup cannot be joined ({failure.strerror}): memory is only watched.\n")
+        if way_out is not None:
+            os.environ["ENGINE_CONNECTOR"] = str(way_out.fileno())
+        if request.get("sandbox"):
+            lock_in(request["sandbox"], events)
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of user has taken it back
+            if os.getppid() != shim:
+                os._exit(code)
         from workers.child import run_engine
 
         code = run_engine(request, events)
@@ -138,6 +152,18 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
         sys.stderr.flush()
         os._exit(code)
     raise AssertionError("unreachable")
+
+
+def lock_in(plan: dict, events: int) -> None:
+    """Enter the sandbox, or say why not and end: the engine never runs outside of one that was promised."""
+    from workers.sandbox import CannotIsolate, enter
+
+    try:
+        enter(plan)
+    except CannotIsolate as failure:
+        event = {"event": "crash", "code": "sandbox_failed", "message": f"No sandbox could be made: {failure}."}
+        os.write(events, f"{json.dumps(event)}\n".encode())
+        os._exit(2)
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from django.utils.functional import Promise
@@ -45,12 +46,22 @@ class Needs:
         return {name: value for name, value in asdict(self).items() if name != "extra"}
 
 
+class Network(StrEnum):
+    """What an attempt may connect to; the worker gives it a network in which there is nothing else."""
+
+    NONE = "none"  # a loopback of its own
+    PLANE = "plane"  # the plane's web process
+    HOSTS = "hosts"  # those that both the operator and the spec allow
+    PEERS = "peers"  # the other nodes of the same job
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobKind:
     label: str | Promise
     doc: str | Promise
     spec: type[BaseModel]
     queue: str  # which workers hear the doorbell; a job that needs a GPU queues on "gpu" whatever stands here
+    network: Network
     inputs: tuple[str, ...] = ()  # slots that must be filled
     optional_inputs: tuple[str, ...] = ()
     any_inputs: bool = False  # takes slots of any name
@@ -72,6 +83,7 @@ KINDS: dict[str, JobKind] = {
         doc=_("Waits, reports and writes a note: to try the plane out."),
         spec=NoopSpec,
         queue="cpu",
+        network=Network.NONE,
         any_inputs=True,
         outputs=("note", "echo"),
         needs=Needs(cpus=0.1, memory_bytes=64 * 2**20),
@@ -82,6 +94,7 @@ KINDS: dict[str, JobKind] = {
         doc=_("Fills missing values, treats outliers, or follows a plan of steps; measures quality before and after."),
         spec=CleanSpec,
         queue="cpu",
+        network=Network.NONE,
         inputs=("table",),
         optional_inputs=("join",),
         outputs=("table", "quality_before", "quality_after", "origins"),
@@ -94,6 +107,7 @@ KINDS: dict[str, JobKind] = {
         doc=_("Finds the rows that were added, removed or changed between two tables, by a key."),
         spec=DiffSpec,
         queue="cpu",
+        network=Network.NONE,
         inputs=("before", "after"),
         outputs=("changes", "summary"),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
@@ -104,6 +118,7 @@ KINDS: dict[str, JobKind] = {
         doc=_("Reads records from pages of internal hosts that the operator allows, page after page."),
         spec=CollectSpec,
         queue="cpu",
+        network=Network.HOSTS,
         outputs=("records", "quality", "report", "bodies"),
         registers=("dataset",),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB, extra=COLLECT),
@@ -115,6 +130,7 @@ KINDS: dict[str, JobKind] = {
         doc=_("Measures the quality of a table and checks what is expected of it, without changing it."),
         spec=ProfileSpec,
         queue="cpu",
+        network=Network.NONE,
         inputs=("table",),
         outputs=("quality",),
         registers=("dataset",),
@@ -126,6 +142,7 @@ KINDS: dict[str, JobKind] = {
         doc=_("Trains a model on a table, measures it on held-out rows, and keeps checkpoints to go on from."),
         spec=TrainSpec,
         queue="cpu",
+        network=Network.NONE,
         inputs=("table",),
         outputs=("model", "manifest", "figures", "heldout"),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
@@ -138,6 +155,7 @@ KINDS: dict[str, JobKind] = {
         doc=_("Exports TorchScript, makes linear layers 8-bit, and measures size, latency and accuracy against fp32."),
         spec=QuantizeSpec,
         queue="cpu",
+        network=Network.NONE,
         inputs=("model", "manifest", "heldout"),
         outputs=("model", "manifest", "figures", "exported"),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
@@ -150,6 +168,7 @@ KINDS: dict[str, JobKind] = {
         doc=_("Compiles a model with TVM for this machine, compares it with PyTorch, and measures it."),
         spec=CompileSpec,
         queue="cpu",
+        network=Network.NONE,
         inputs=("model", "manifest", "heldout"),
         outputs=("model", "manifest", "figures"),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
@@ -162,6 +181,7 @@ KINDS: dict[str, JobKind] = {
         doc=_("Measures a model in any form on a table: metrics with intervals, slices, calibration, latency, memory."),
         spec=EvaluateSpec,
         queue="cpu",
+        network=Network.NONE,
         inputs=("model", "manifest", "table"),
         loads=("model",),
         outputs=("evaluation", "rows", "replicates"),
@@ -174,6 +194,7 @@ KINDS: dict[str, JobKind] = {
         doc=_("Measures predictions that were made elsewhere, row by row, on a table. The model itself is not run."),
         spec=PredictionsSpec,
         queue="cpu",
+        network=Network.NONE,
         inputs=("table", "predictions"),
         outputs=("evaluation", "rows", "replicates"),
         registers=("evaluation", "version"),
@@ -186,6 +207,7 @@ KINDS: dict[str, JobKind] = {
         doc=_("Checks that the forms of a model belong together, and makes a version of them."),
         spec=RegisterSpec,
         queue="cpu",
+        network=Network.NONE,
         inputs=("fp32", "fp32_manifest", "fp32_figures"),
         optional_inputs=(
             "int8",

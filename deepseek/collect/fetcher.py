@@ -26,6 +26,7 @@ def main() -> int:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
     from deepseek.collect.gate import Gate
     from deepseek.collect.spec import CollectSpec
+    from deepseek.connector import Connector
     from deepseek.job import EngineError
 
     spec = CollectSpec.model_validate(request["spec"])
@@ -38,6 +39,8 @@ def main() -> int:
                 data = data[os.write(events, data) :]
 
     gate = Gate(spec.allowed_hosts, request["allowed"])
+    if request["connector"] is not None:
+        gate.go_through(Connector(request["connector"]))
     gate.close_process()
     try:
         say({"event": "done", "report": collect(spec, gate, Path(request["folder"]), say)})

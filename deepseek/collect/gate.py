@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from deepseek.collect.hosts import Hosts, ascii_name
 from deepseek.collect.urls import PORTS, place_of
+from deepseek.connector import Connector, NotAdmitted
 
 KEPT_SECONDS = 60.0
 """How long a look-up holds."""
@@ -41,6 +42,7 @@ class Gate:
         self._known: dict[tuple[str, int], tuple[float, list[str]]] = {}
         self._admitted: set[tuple[str, int]] = set()
         self._own: set[int] = set()
+        self._connector: Connector | None = None
         self.refused: Counter[tuple[str, str]] = Counter()
 
     # -- asked before anything is opened ----------------------------------------------------------------------------
@@ -76,16 +78,28 @@ class Gate:
 
     def _look_up(self, host: str, port: int) -> list[str]:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            every = self._addresses_of(host, port)
+        except NotAdmitted as error:
+            raise Refused(error.code, error.what, error.message) from None
         except OSError as error:
             raise Refused("name", host, f"The name {host} cannot be resolved: {error.strerror or error}.") from None
-        every = list(dict.fromkeys(str(row[4][0]) for row in found))
         own = {"127.0.0.1", "::1"} if port in self._own else set()
         addresses = [address for address in every if address not in own and self._allowed.reachable(address)]
         if not addresses:
             shown = ", ".join(every[:4])
             raise Refused("address", f"{host}:{port}", f"{host} stands for {shown}: outside the allowed networks.")
         return addresses
+
+    def _addresses_of(self, host: str, port: int) -> list[str]:
+        if self._connector is not None:
+            return self._connector.look_up(host, port)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(row[4][0]) for row in found))
+
+    def check_address(self, address: str, port: int) -> None:
+        """Raises Refused for what no look-up gave."""
+        if (address, port) not in self._admitted:
+            raise Refused("address", f"{address}:{port}", f"No connection to {address}:{port} is allowed.")
 
     def count(self, refused: Refused) -> None:
         """Note a refusal for the report."""
@@ -101,6 +115,11 @@ class Gate:
         self._own.add(port)
         self._admitted.update({("127.0.0.1", port), ("::1", port)})
 
+    def go_through(self, connector: Connector) -> None:
+        """Look names up and connect by way of another process: this one has no network but its own loopback."""
+        self._connector = connector
+        connector.install(lambda address: address[0] in ("127.0.0.1", "::1") and address[1] in self._own)
+
     def close_process(self) -> None:
         """From now on, and for ever, this process connects only to what was admitted."""
         sys.addaudithook(self._audit)
@@ -108,10 +127,8 @@ class Gate:
     def _audit(self, event: str, values: tuple[object, ...]) -> None:
         if event in CONNECTS:
             where = values[1]
-            if isinstance(where, tuple) and tuple(where[:2]) not in self._admitted:
-                raise Refused(
-                    "address", f"{where[0]}:{where[1]}", f"No connection to {where[0]}:{where[1]} is allowed."
-                )
+            if isinstance(where, tuple):
+                self.check_address(where[0], where[1])
         elif event in LOOK_UPS:
             host = values[0]
             if not self._may_look_up(host.decode() if isinstance(host, bytes) else host):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.collect.spec import CollectSpec
+from deepseek.connector import VARIABLE
 
 FETCHER = Path(__file__).with_name("fetcher.py")
 PASSED = ("PLANE_JOB", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -41,13 +42,20 @@ def fetching(spec: CollectSpec, allowed: Sequence[str], folder: Path) -> Iterato
     reading, writing = os.pipe()
     home = folder / "home"
     home.mkdir()
-    request = {"spec": spec.model_dump(mode="json"), "allowed": list(allowed), "folder": str(folder)}
+    way_out = os.environ.get(VARIABLE)
+    connector = int(way_out) if way_out else None
+    request = {
+        "spec": spec.model_dump(mode="json"),
+        "allowed": list(allowed),
+        "folder": str(folder),
+        "connector": connector,
+    }
     try:
         process = subprocess.Popen(
             [sys.executable, "-I", str(FETCHER), str(writing)],
             stdin=subprocess.PIPE,
             stdout=sys.stderr.fileno() if _has_descriptor(sys.stderr) else subprocess.DEVNULL,
-            pass_fds=(writing,),
+            pass_fds=(writing,) if connector is None else (writing, connector),
             cwd=home,
             env=environment(home),
             start_new_session=True,

@@ -1,0 +1,130 @@
+"""What a node says it can give, and the sandbox that it plans for an attempt of each kind."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from apps.errors import PlaneError
+from apps.jobs.kinds import KINDS, Network
+from apps.jobs.models import Job
+from apps.jobs.states import JobState
+from workers import isolation, kinds, node, tasks
+from workers.isolation import Isolation
+
+WAYS = {"root": Isolation("root"), "user": Isolation("user"), "none": Isolation()}
+
+
+@pytest.fixture
+def job():
+    return SimpleNamespace(kind="noop", spec='{"allowed_hosts": ["wiki.bank.example"]}', need_memory_bytes=0)
+
+
+@pytest.fixture
+def give(monkeypatch):
+    """give(isolation, network): what this node can give, and what the kind of the job asks for."""
+
+    def set_both(found: Isolation, network: Network = Network.NONE) -> None:
+        monkeypatch.setattr(isolation, "detected", lambda: found)
+        monkeypatch.setitem(isolation.KINDS, "noop", replace(KINDS["noop"], network=network))
+
+    return set_both
+
+
+@pytest.mark.django_db(transaction=True)
+def test_attempt_runs_in_the_sandbox_of_its_node(worker, submit, engine_processes, monkeypatch, tmp_path):
+    if isolation.detected().way == "none":
+        pytest.skip(f"this machine cannot isolate: {isolation.detected().why_not}")
+    monkeypatch.setitem(kinds.ENGINE, "noop", "tests.workers.prober:tell_place")
+    (tmp_path / "plane.sqlite3").touch()
+    job = submit()
+    tasks.run_next("cpu")
+    job = Job.objects.get(pk=job.pk)
+    assert (job.state, job.error) == (JobState.SUCCEEDED, None)
+    assert job.result["network"] != os.readlink("/proc/self/ns/net")
+    scratch = isolation.scratch_root().relative_to(tmp_path)
+    assert job.result["seen"][:-1] == [str(scratch.parent), str(scratch)]
+
+
+@pytest.mark.django_db
+def test_each_network_lets_through_what_it_says(give, job, tmp_path, settings):
+    collected, plane = ["*.bank.example"], "10.0.0.5:8443"
+    settings.ENV = settings.ENV.model_copy(
+        update={"collect_hosts": collected, "plane_url": "https://10.0.0.5:8443/", "node_name": "n"}
+    )
+    hosts = {"wanted": ["wiki.bank.example"], "allowed": collected}
+    expected = {
+        Network.NONE: None,
+        Network.HOSTS: hosts,
+        Network.PLANE: {"wanted": [plane], "allowed": [plane]},
+    }
+    wrong = {}
+    for way, found in WAYS.items():
+        for network, connect in expected.items():
+            give(found, network)
+            planned = isolation.confinement(job, tmp_path, None)
+            if (planned["connect"], planned["sandbox"]["way"]) != (None if way == "none" else connect, way):
+                wrong[way, network] = planned
+    assert wrong == {}
+
+
+@pytest.mark.django_db
+def test_plane_is_found_by_its_facts_unless_it_is_named(settings, tmp_path):
+    settings.PLANE_HOME = tmp_path
+    settings.ENV = settings.ENV.model_copy(update={"bind": "127.0.0.1", "port": 8000})
+    assert isolation.plane_address() == "127.0.0.1:8000"
+    (tmp_path / "plane.json").write_text(json.dumps({"port": 8017}))
+    assert isolation.plane_address() == "127.0.0.1:8017"
+    settings.ENV = settings.ENV.model_copy(update={"plane_url": "https://plane.bank.example"})
+    assert isolation.plane_address() == "plane.bank.example:443"
+
+
+@pytest.mark.django_db
+def test_database_keys_and_secrets_are_hidden(settings, tmp_path):
+    secret = tmp_path / "secret_key"
+    secret.touch()
+    settings.PLANE_HOME, settings.SECRET_FILES = tmp_path / "home", [str(secret)]
+    settings.ENV = settings.ENV.model_copy(update={"repositories_folder": tmp_path / "git"})
+    hidden = isolation.hidden()
+    assert {str(tmp_path / "home"), str(tmp_path / "git"), str(secret), os.path.expanduser("~")} <= set(hidden)
+
+
+def test_attempts_at_once_are_different_users(give):
+    give(Isolation("root", 5000))
+    with isolation.own_user() as first, isolation.own_user() as second:
+        assert (first, second) == (5000, 5001)
+    with isolation.own_user() as third:
+        assert third == 5000
+    give(Isolation("user"))
+    with isolation.own_user() as none:
+        assert none is None
+
+
+def test_node_that_must_isolate_and_cannot_takes_no_jobs(settings):
+    answers = {}
+    for demanded in ("preferred", "required"):
+        settings.ENV = settings.ENV.model_copy(update={"isolation": demanded})
+        answers[demanded] = {way: node.may_run(found) for way, found in WAYS.items()}
+    assert answers == {
+        "preferred": {"root": True, "user": True, "none": True},
+        "required": {"root": True, "user": True, "none": False},
+    }
+
+
+def test_only_collections_leave_the_machine():
+    assert {kind: entry.network for kind, entry in KINDS.items() if entry.network != "none"} == {"collect": "hosts"}
+
+
+@pytest.mark.django_db
+def test_job_over_several_nodes_is_refused_where_its_network_cannot_be_kept(give, job, tmp_path):
+    codes = {}
+    for way in ("user", "none"):
+        give(WAYS[way], Network.PEERS)
+        with pytest.raises(PlaneError) as refused:
+            isolation.confinement(job, tmp_path, None)
+        codes[way] = refused.value.code
+    assert codes == {"user": "network_refused", "none": "network_refused"}

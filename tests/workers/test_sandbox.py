@@ -1,0 +1,208 @@
+"""The sandbox with real processes: an engine that tries to get out, in each way in which a node may isolate."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workers.sandbox import try_all
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = (
+    "workers/__init__.py",
+    "workers/shim.py",
+    "workers/memory_watch.py",
+    "workers/sandbox.py",
+    "workers/child.py",
+    "deepseek/__init__.py",
+    "deepseek/job.py",
+    "tests/__init__.py",
+    "tests/workers/prober.py",
+)
+NOBODY, OWN_USER = 65534, 1_900_000_007
+SYSTEM_PYTHON = next((path for path in ("/usr/bin/python3.11", "/usr/bin/python3") if os.access(path, os.X_OK)), None)
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+ALWAYS_CLOSED = "0000000000000000"
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home with a database, a key, a socket and another attempt's scratch, where every user may pass."""
+    folder = Path(tempfile.mkdtemp(prefix="sandbox-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    for name in CODE:
+        (folder / "code" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / "code" / name)
+    home = folder / "home"
+    for name in ("keys", "scratch/1-1/inputs", "scratch/other"):
+        (home / name).mkdir(parents=True)
+    (home / "plane.sqlite3").write_text("secret")
+    (home / "scratch/1-1/inputs/table").write_text("data")
+    (home / "scratch/1-1/inputs/table").chmod(0o600)
+    yield home
+    shutil.rmtree(folder)
+
+
+class Case:
+    """One way of isolation: which user the shim runs as, and which interpreter it has."""
+
+    def __init__(self, home: Path, *, way: str, user: int | None, shim_user: int | None, python: str) -> None:
+        self.home, self.way, self.user, self.python = home, way, user, python
+        self.identity: dict[str, Any] = {}
+        if shim_user is not None:
+            self.identity = {"user": shim_user, "group": shim_user, "extra_groups": []}
+            for path in (home, *home.rglob("*")):
+                os.chown(path, shim_user, shim_user)
+        self.scratch = home / "scratch/1-1"
+
+    def plan(self) -> dict[str, Any]:
+        code = str(self.home.parent / "code")
+        keep = [code, sys.prefix, sys.base_prefix]
+        return {
+            "way": self.way,
+            "user": self.user,
+            "scratch": str(self.scratch),
+            "hide": [str(self.home), "/root"],
+            "keep": keep,
+            "memory_bytes": 2**20,
+            "host_network": False,
+            "code": code,
+        }
+
+    def run(self, **targets: Any) -> tuple[int, list[dict[str, Any]], str]:
+        request = {
+            "entry": "tests.workers.prober:run",
+            "spec_class": "tests.workers.prober:Targets",
+            "spec": json.dumps({"home": str(self.home), **targets}),
+            "inputs": {"table": str(self.scratch / "inputs/table")},
+            "out": str(self.scratch / "out"),
+            "sandbox": self.plan(),
+        }
+        events_read, events_write = os.pipe()
+        lifeline_read, lifeline_write = os.pipe()
+        shim = subprocess.Popen(
+            [
+                self.python,
+                "-I",
+                str(self.home.parent / "code/workers/shim.py"),
+                str(events_write),
+                str(lifeline_read),
+                "1",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            pass_fds=(events_write, lifeline_read),
+            cwd=self.scratch,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self.scratch), "TMPDIR": str(self.scratch)},
+            **self.identity,
+        )
+        os.close(events_write)
+        os.close(lifeline_read)
+        printed, _ = shim.communicate(json.dumps(request), timeout=60)
+        os.close(lifeline_write)
+        with os.fdopen(events_read) as lines:
+            events = [json.loads(line) for line in lines if line.strip()]
+        return shim.returncode, [event for event in events if event["event"] != "usage"], printed
+
+
+@pytest.fixture
+def victim(case) -> Iterator[int]:
+    """A process of the worker's user, which an engine must not look into."""
+    process = subprocess.Popen(["sleep", "60"], env={"SECRET_KEY": "x"}, **case.identity)
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+WAYS = {
+    "worker's user, as root": {"way": "root", "user": None, "shim_user": None, "python": sys.executable},
+    "own user": {"way": "root", "user": OWN_USER, "shim_user": None, "python": SYSTEM_PYTHON},
+    "user namespace": {"way": "user", "user": None, "shim_user": NOBODY, "python": SYSTEM_PYTHON},
+}
+
+
+@pytest.fixture(params=WAYS)
+def case(request, home) -> Case:
+    options = WAYS[request.param]
+    if os.geteuid() != 0:
+        options = {"way": "user", "user": None, "shim_user": None, "python": sys.executable}
+        if request.param != "user namespace":
+            pytest.skip("only root may become another user")
+    if options["python"] is None:
+        pytest.skip("there is no interpreter that every user can read")
+    return Case(home, **options)
+
+
+def test_engine_reaches_nothing_that_is_not_its_own(case, victim):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_UNIX) as abstract,
+        socket.socket(socket.AF_UNIX) as named,
+    ):
+        name = f"sandbox-{os.getpid()}"
+        abstract.bind(b"\0" + name.encode())
+        abstract.listen()
+        named.bind(str(case.home / "s"))
+        named.listen()
+        code, events, printed = case.run(port=server.getsockname()[1], abstract=name, victim=victim)
+    assert (code, [event["event"] for event in events]) == (0, ["result"]), (events, printed)
+    found = events[0]["summary"]
+    assert (found["reached"], found["lost"]) == ([], [])
+    assert {name: found[name] for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == dict.fromkeys(
+        ("CapPrm", "CapEff", "CapBnd", "CapAmb"), ALWAYS_CLOSED
+    )
+    assert found["NoNewPrivs"] == "1"
+    if os.geteuid() == 0:
+        assert found["user"] == (case.user or case.identity.get("user", 0))
+
+
+def test_plan_that_cannot_be_kept_ends_the_attempt(home):
+    case = Case(home, way="user", user=None, shim_user=None, python=sys.executable)
+    case.plan = lambda: {**Case.plan(case), "scratch": str(home / "gone")}
+    code, events, _ = case.run(port=1, abstract="x", victim=1)
+    assert (code, events[0]["code"]) == (2, "sandbox_failed")
+
+
+@NEEDS_ROOT
+@pytest.mark.skipif(SYSTEM_PYTHON is None, reason="there is no interpreter that every user can read")
+def test_node_takes_the_best_way_that_works(home):
+    """An interpreter that its own user cannot read leaves the worker's, and says so."""
+    private = home / "python"
+    shutil.copy(SYSTEM_PYTHON, private)
+    private.chmod(0o700)
+    plan = {**Case(home, way="", user=None, shim_user=None, python="").plan(), "keep": [str(home.parent)]}
+    tried = {}
+    for python in (SYSTEM_PYTHON, str(private)):
+        ended = subprocess.run(
+            [python, "-I", str(home.parent / "code/workers/sandbox.py")],
+            input=json.dumps({"plan": {**plan, "hide": ["/mnt"]}, "user": OWN_USER}),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        tried[python] = json.loads(ended.stdout)
+    assert tried[SYSTEM_PYTHON] == {"way": "root", "user": OWN_USER, "why_not": []}
+    assert (tried[str(private)]["way"], tried[str(private)]["user"]) == ("root", None)
+    assert "cannot be read" in tried[str(private)]["why_not"][0]["reason"]
+
+
+def test_node_without_namespaces_says_why(monkeypatch):
+    def refuse(name: str, *words: Any) -> None:
+        raise PermissionError(1, "Operation not permitted", name)
+
+    monkeypatch.setattr("workers.sandbox.call", refuse)
+    found = try_all({"scratch": "/", "hide": [], "keep": [], "memory_bytes": 1, "host_network": False, "code": "/"}, 0)
+    assert found["way"] == "none"
+    assert found["why_not"][-1]["reason"] == "unshare: Operation not permitted"

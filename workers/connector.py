@@ -1,0 +1,98 @@
+"""Connects for an engine that has no network of its own: a process beside its sandbox, forked by the shim.
+
+It asks the same gate as the engine does (deepseek/collect/gate.py), where the engine cannot change it: a name is looked
+up only if it is listed, and only an address that a look-up gave, or that is listed itself, is connected to. The engine
+gets the open socket and nothing else of this network. It ends with the last process that holds the other side.
+"""
+
+import json
+import os
+import signal
+import socket
+import threading
+from contextlib import suppress
+from typing import Any
+
+from workers.sandbox import enter
+
+PR_SET_PDEATHSIG = 1
+AT_ONCE = 128  # requests that are worked on
+REQUEST_BYTES = 4096
+
+
+def start_connector(request: dict[str, Any], *, close: tuple[int, ...]) -> socket.socket:
+    """Fork it, without the descriptors to `close`; returns the engine's side. The caller has one thread."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    shim = os.getpid()
+    if os.fork():
+        theirs.close()
+        return ours
+    code = 1
+    try:
+        ours.close()
+        for descriptor in close:
+            os.close(descriptor)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        # The same sandbox, but for the network and what names are looked up with.
+        enter({**request["sandbox"], "host_network": True})
+        die_with(shim)
+        serve(theirs, **request["connect"])
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def die_with(parent: int) -> None:
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def serve(channel: socket.socket, wanted: list[str], allowed: list[str]) -> None:
+    """Answer until the other side is closed."""
+    from deepseek.collect.gate import Gate
+
+    gate, places = Gate(wanted, allowed), threading.BoundedSemaphore(AT_ONCE)
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(channel, REQUEST_BYTES, 1)
+        if not data:
+            return
+        if len(descriptors) != 1:
+            continue
+        places.acquire()
+        arguments = (gate, data, socket.socket(fileno=descriptors[0]), places)
+        threading.Thread(target=answer, args=arguments, daemon=True).start()
+
+
+def answer(gate: Any, data: bytes, where: socket.socket, places: threading.BoundedSemaphore) -> None:
+    """One request, from an engine that may be anybody's by now: what cannot be read is not answered."""
+    with where, suppress(OSError, ValueError, TypeError, KeyError):
+        try:
+            request = json.loads(data)
+            if "look_up" in request:
+                host, port = request["look_up"]
+                say(where, {"addresses": gate.resolve(str(host), int(port))})
+            else:
+                address, port = request["connect"]
+                connect(gate, str(address), int(port), where)
+        except OSError as failure:
+            if not hasattr(failure, "code"):
+                raise
+            say(where, {"refused": [failure.code, failure.what, failure.message]})
+        finally:
+            places.release()
+
+
+def connect(gate: Any, address: str, port: int, where: socket.socket) -> None:
+    """Begin the connection and hand it over; the engine waits for it as for one of its own."""
+    gate.check_address(address, port)
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as new:
+        new.setblocking(False)
+        number = new.connect_ex((address, port))
+        socket.send_fds(where, [json.dumps({"errno": number}).encode()], [new.fileno()])
+
+
+def say(where: socket.socket, document: dict[str, Any]) -> None:
+    where.send(json.dumps(document).encode())

@@ -1,0 +1,158 @@
+"""How far this node can lock an attempt in, tried when the worker starts, and the sandbox that it plans for each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import connection
+
+from apps.artifacts.store import store_folder
+from apps.errors import PlaneError
+from apps.jobs.kinds import KINDS, Network
+from apps.jobs.models import Job
+
+SANDBOX = Path(__file__).with_name("sandbox.py")
+CODE = SANDBOX.parent.parent
+TRY_SECONDS = 120.0
+USERS = 1024  # that attempts of a node may be at once
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """`way`: root, user (a user namespace) or none. `user`: the first of the attempts' own users, if they have any."""
+
+    way: str = "none"
+    user: int | None = None
+    why_not: list[dict[str, Any]] = field(default_factory=list)  # what was tried in vain before: way, user, reason
+
+    @property
+    def networks(self) -> list[str]:
+        """What `network` of a kind this node can keep to."""
+        return [] if self.way == "none" else [Network.NONE, Network.PLANE, Network.HOSTS]
+
+    def facts(self) -> dict[str, Any]:
+        """For the node's description; `apps/nodes/shown.py` says it in words."""
+        return {"way": self.way, "user": self.user, "why_not": self.why_not, "networks": self.networks}
+
+
+@lru_cache(maxsize=1)
+def detected() -> Isolation:
+    """What this node can give, tried once by a process of its own: the worker has threads and must not fork itself.
+
+    What keeps it from being tried raises: jobs do not run with less because the disk was full for a moment.
+    """
+    scratch_root().mkdir(parents=True, exist_ok=True, mode=0o700)
+    with TemporaryDirectory(prefix="isolation-", dir=scratch_root()) as folder:
+        plan = base_plan(Path(folder), memory_bytes=2**20) | {"code": str(CODE)}
+        ended = subprocess.run(
+            [sys.executable, "-I", str(SANDBOX)],
+            input=json.dumps({"plan": plan, "user": settings.ENV.engine_uid}),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=TRY_SECONDS,
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"},
+        )
+    return Isolation(**json.loads(ended.stdout))
+
+
+def scratch_root() -> Path:
+    return Path(settings.PLANE_HOME) / "scratch" / settings.ENV.node
+
+
+# -- the plan of a sandbox ------------------------------------------------------------------------------------------
+def base_plan(scratch: Path, *, memory_bytes: int) -> dict[str, Any]:
+    """What every attempt's sandbox has in common; `workers/sandbox.py` carries it out."""
+    return {
+        "scratch": str(scratch),
+        "hide": hidden(),
+        "keep": kept(),
+        "memory_bytes": max(2**20, memory_bytes),
+        "host_network": False,
+    }
+
+
+def hidden() -> list[str]:
+    """Where the plane and its user keep what is no engine's business: database, keys, store, repositories, secrets."""
+    found = [Path(settings.PLANE_HOME), Path.home(), store_folder(), settings.ENV.repositories_folder]
+    if connection.vendor == "sqlite":
+        found.append(Path(connection.settings_dict["NAME"]).parent)
+    found += map(Path, settings.SECRET_FILES)
+    return sorted({os.path.realpath(path) for path in found if path} - {"/"})
+
+
+def kept() -> list[str]:
+    """What the interpreter is made of, should it lie in a folder that is hidden."""
+    return [path for path in dict.fromkeys((str(CODE), sys.prefix, sys.base_prefix, *sys.path)) if os.path.isdir(path)]
+
+
+def confinement(job: Job, scratch: Path, user: int | None) -> dict[str, Any]:
+    """What the request of an attempt says of its sandbox; PlaneError if this node cannot keep the kind's network."""
+    found, network = detected(), KINDS[job.kind].network
+    if network not in found.networks and (found.way != "none" or network == Network.PEERS):
+        raise PlaneError(
+            f"The node {settings.ENV.node} cannot keep a job to the network {network.value!r}.",
+            code="network_refused",
+            field="kind",
+            limit=", ".join(found.networks) or "none",
+            hint="Run it on a node whose page lists this network under Isolation.",
+        )
+    plan = base_plan(scratch, memory_bytes=job.need_memory_bytes) | {"way": found.way, "user": user}
+    connect = None if found.way == "none" else destinations(network, job)
+    return {"sandbox": plan, "connect": connect}
+
+
+def destinations(network: Network, job: Job) -> dict[str, list[str]] | None:
+    """What the attempt may connect to: both lists must hold it. None: nothing."""
+    if network == Network.HOSTS:
+        return {"wanted": json.loads(job.spec)["allowed_hosts"], "allowed": settings.ENV.collect_hosts}
+    if network == Network.PLANE:
+        return {"wanted": [plane_address()], "allowed": [plane_address()]}
+    return None
+
+
+def plane_address() -> str:
+    """host:port of the plane's web process, as this node reaches it."""
+    if settings.ENV.plane_url:
+        parts = urlsplit(settings.ENV.plane_url)
+        return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+    try:
+        port = json.loads((Path(settings.PLANE_HOME) / "plane.json").read_text())["port"]
+    except (OSError, ValueError, KeyError):
+        port = settings.ENV.port
+    return f"{settings.ENV.bind}:{port}"
+
+
+# -- users of their own ---------------------------------------------------------------------------------------------
+_lock = threading.Lock()
+_users: set[int] = set()
+
+
+@contextmanager
+def own_user() -> Iterator[int | None]:
+    """A user for one attempt, that no other attempt of this worker has at the time; None where they have none."""
+    first = detected().user
+    if first is None:
+        yield None
+        return
+    with _lock:
+        user = next(number for number in range(first, first + USERS) if number not in _users)
+        _users.add(user)
+    try:
+        yield user
+    finally:
+        with _lock:
+            _users.discard(user)

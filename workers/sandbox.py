@@ -1,0 +1,318 @@
+"""The sandbox of one attempt: what its engine can see, reach and become. Entered by the engine's own process.
+
+Standard library only: the shim imports it in the forked child, before the engine, while there is one thread. `enter`
+leaves the process as follows, for good and for all that it starts:
+
+- A mount namespace in which everything is read-only but the scratch folder, /tmp and /dev/shm; the plane's home, what
+  else `hide` names, /run with its sockets, and all devices but the harmless ones and GPUs are not there.
+- A network namespace with a loopback of its own and nothing else. What an attempt may reach beyond it goes through
+  `workers/connector.py`, or a link that the shim makes.
+- A user of its own where the worker is root and that user can read the interpreter, else the worker's.
+- No capability, none to be had by any program (no_new_privs, an empty bounding set), no core files.
+
+Without root the namespaces come from a user namespace. Any step that fails raises: an attempt never runs with less than
+the node has said it gives. `python -I sandbox.py` on a worker's start tries it all and says what the node can give.
+"""
+
+import _socket  # not socket: its import takes as long as all else that an attempt waits for here
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import re
+import resource
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWNET = 0x20000, 0x8000000, 0x10000000, 0x40000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
+    1,
+    2,
+    4,
+    8,
+    32,
+    4096,
+    16384,
+    1 << 18,
+)
+PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 24, 38
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+CAPABILITY_VERSION = 0x20080522
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+
+KERNEL_SWITCHES = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi", "/proc/scsi")
+"""What root may write in /proc without any capability: read-only in the sandbox."""
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+ACCELERATORS = ("nvidia*", "dri", "kfd", "infiniband")
+PROCESSES = 4096  # of a user of its own: a bomb of forks ends there
+VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EACCES)  # a mount that another one lies over
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+
+
+class CannotIsolate(Exception):
+    """Why the sandbox could not be entered, in a sentence."""
+
+
+def enter(plan: dict[str, Any]) -> None:
+    """Enter the sandbox of `plan` (workers/isolation.py); raises CannotIsolate. The process must have one thread."""
+    try:
+        if plan["way"] != "none":
+            separate(plan)
+        restrict(plan.get("user"))
+        os.chdir(plan["scratch"])  # by its path: the former working folder leads out of the sandbox
+    except OSError as failure:
+        raise CannotIsolate(f"{failure.filename or 'a step'}: {failure.strerror}") from None
+
+
+# -- namespaces -----------------------------------------------------------------------------------------------------
+def separate(plan: dict[str, Any]) -> None:
+    """Namespaces of its own, with what it may see of the files and no network but loopback."""
+    user, group = os.geteuid(), os.getegid()
+    flags = CLONE_NEWNS | CLONE_NEWIPC | (0 if plan["host_network"] else CLONE_NEWNET)
+    call("unshare", flags | (CLONE_NEWUSER if plan["way"] == "user" else 0))
+    if plan["way"] == "user":
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+            Path("/proc/self", name).write_text(text)
+    if plan.get("user") is not None:
+        give(Path(plan["scratch"]), plan["user"])
+    arrange_files(plan)
+    if not plan["host_network"]:
+        raise_loopback()
+
+
+def give(folder: Path, user: int) -> None:
+    """The folder and what was staged in it, to the attempt's user."""
+    os.chown(folder, user, user)
+    for where, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            os.chown(Path(where, name), user, user, follow_symlinks=False)
+
+
+def arrange_files(plan: dict[str, Any]) -> None:
+    mount(None, "/", flags=MS_REC | MS_PRIVATE)
+    scratch = os.path.realpath(plan["scratch"])
+    inner = Path(scratch, "tmp")
+    inner.mkdir(exist_ok=True, mode=0o700)
+    if plan.get("user") is not None:
+        os.chown(inner, plan["user"], plan["user"])
+    kept = {path: os.open(path, os.O_PATH) for path in plan["keep"] if os.path.exists(path)}
+    within = {path: os.open(path, os.O_PATH) for path in dict.fromkeys((scratch, plan["scratch"]))}
+    temporary = os.open(inner, os.O_PATH)
+    devices = open_devices()
+
+    for path, flags in mounts():
+        if path != "/proc":  # in which a browser writes the maps of its own sandbox
+            with passing_vanished():
+                remount(path, flags | MS_RDONLY | MS_NOSUID)
+    for path in filter(os.path.exists, KERNEL_SWITCHES):
+        mount(path, path, flags=MS_BIND | MS_REC)
+        remount(path, flags_of(path) | MS_RDONLY | MS_NOSUID)
+
+    umask = os.umask(0o022)
+    folders = hide([*plan["hide"], *([] if plan["host_network"] else ["/run"])])
+    for path in ("/tmp", "/var/tmp"):  # noqa: S108 - not used, but replaced by a folder of the attempt
+        if os.path.isdir(path):
+            bind(temporary, path, writable=True)
+    folders += arrange_devices(devices, plan["memory_bytes"])
+    for path, descriptor in kept.items():
+        if not is_same(path, descriptor):
+            os.makedirs(path, exist_ok=True)
+            bind(descriptor, path)
+    for path, descriptor in within.items():
+        if path == scratch or not is_same(path, within[scratch]):
+            os.makedirs(path, exist_ok=True)
+            bind(descriptor, path, writable=True)
+    for path in folders:
+        with passing_vanished():
+            remount(path, MS_RDONLY | MS_NOSUID | (0 if path == "/dev" else MS_NODEV))
+    os.umask(umask)
+    for descriptor in (*kept.values(), *within.values(), *devices.values(), temporary):
+        os.close(descriptor)
+
+
+def hide(paths: list[str]) -> list[str]:
+    """Cover each path that is there; returns the folders, which are empty now."""
+    folders = []
+    for path in sorted({os.path.realpath(path) for path in paths}, reverse=True):  # what lies in another one first
+        if os.path.isdir(path):
+            mount("none", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0711,size=1m,nr_inodes=1k")
+            folders.append(path)
+        elif os.path.exists(path):
+            mount("/dev/null", path, flags=MS_BIND)
+    return folders
+
+
+def open_devices() -> dict[str, int]:
+    found = [Path("/dev", name) for name in DEVICES]
+    found += [path for pattern in ACCELERATORS for path in Path("/dev").glob(pattern)]
+    return {str(path): os.open(path, os.O_PATH) for path in found if path.exists()}
+
+
+def arrange_devices(devices: dict[str, int], memory_bytes: int) -> list[str]:
+    """A /dev of its own: disks and memory are not in it. Shared memory counts towards what the job may take."""
+    mount("none", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=1m,nr_inodes=1k")
+    for path, descriptor in devices.items():
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            os.mkdir(path)
+        else:
+            Path(path).touch()
+        mount(f"/proc/self/fd/{descriptor}", path, flags=MS_BIND | MS_REC)
+        remount(path, flags_of(path) & ~MS_RDONLY | MS_NOSUID | MS_NOEXEC)
+    for name, target in (("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+        os.symlink(f"/proc/self/{target}", f"/dev/{name}")
+    os.mkdir("/dev/shm")  # noqa: S108 - of the sandbox
+    mount("none", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={memory_bytes}")  # noqa: S108
+    return ["/dev"]
+
+
+def is_same(path: str, descriptor: int) -> bool:
+    """Whether the path still leads to what the descriptor was opened on."""
+    with suppress(OSError):
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    return False
+
+
+def bind(descriptor: int, path: str, *, writable: bool = False) -> None:
+    mount(f"/proc/self/fd/{descriptor}", path, flags=MS_BIND | MS_REC)
+    if writable:
+        remount(path, flags_of(path) & ~MS_RDONLY | MS_NOSUID | MS_NODEV)
+
+
+def flags_of(path: str) -> int:
+    """Flags of the mount at `path`: those that a user namespace may not take away must be repeated."""
+    return os.statvfs(path).f_flag & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+
+def mounts() -> list[tuple[str, int]]:
+    """Every mount point with its flags, from the kernel's own list: asking a file system that is away would hang."""
+    names = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
+    found = []
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        fields = line.split()
+        path = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), fields[4])
+        flags = sum(names.get(option, 0) for option in fields[5].decode().split(","))
+        found.append((os.fsdecode(path), flags))
+    return found
+
+
+def mount(source: str | None, target: str, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
+    words = [None if word is None else os.fsencode(word) for word in (source, target, kind, data)]
+    if _libc.mount(words[0], words[1], words[2], flags, words[3]):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), f"mount of {target}")
+
+
+def remount(path: str, flags: int) -> None:
+    mount(None, path, flags=MS_REMOUNT | MS_BIND | flags)
+
+
+@contextmanager
+def passing_vanished() -> Iterator[None]:
+    """A mount that another one lies over cannot be reached, by nobody."""
+    try:
+        yield
+    except OSError as failure:
+        if failure.errno not in VANISHED:
+            raise
+
+
+def raise_loopback() -> None:
+    any_socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
+        fcntl.ioctl(
+            any_socket.fileno(), SIOCSIFFLAGS, b"lo".ljust(16, b"\0") + IFF_UP.to_bytes(2, sys.byteorder) + bytes(14)
+        )
+    finally:
+        any_socket.close()
+
+
+# -- rights ---------------------------------------------------------------------------------------------------------
+def restrict(user: int | None) -> None:
+    """Take every right away that this process has or could get."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    drop_bounding_set()
+    if user is not None:
+        resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        call("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)  # nobody else is this user, and libraries read their own /proc/self
+    call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    call("capset", (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0), nothing)
+    call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def drop_bounding_set() -> None:
+    """No program that is started can get a capability. Without the right to do so there is none to be had anyway."""
+    for number in range(int(Path("/proc/sys/kernel/cap_last_cap").read_text()) + 1):
+        try:
+            call("prctl", PR_CAPBSET_DROP, number, 0, 0, 0)
+        except PermissionError:
+            return
+
+
+def call(name: str, *words: Any) -> None:
+    if getattr(_libc, name)(*words) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
+
+
+# -- what this node can give ----------------------------------------------------------------------------------------
+def try_all(plan: dict[str, Any], user: int) -> dict[str, Any]:
+    """The first sandbox that this machine lets a process enter and in which its interpreter starts.
+
+    `why_not`: what was tried before it, each with its reason.
+    """
+    wanted = [("root", user), ("root", None)] if os.geteuid() == 0 and user else [("root", None)]
+    why_not = []
+    for way, each in [*(wanted if os.geteuid() == 0 else ()), ("user", None)]:
+        failure = try_one({**plan, "way": way, "user": each})
+        if failure is None:
+            return {"way": way, "user": each, "why_not": why_not}
+        why_not.append({"way": way, "user": each, "reason": failure})
+        if each is not None:
+            give(Path(plan["scratch"]), os.geteuid())  # back, for whoever tries next
+    return {"way": "none", "user": None, "why_not": why_not}
+
+
+def try_one(plan: dict[str, Any]) -> str | None:
+    """None if a process can enter the sandbox and import the engine there, else why not."""
+    import subprocess
+
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        failure = "it ended"
+        try:
+            enter(plan)
+            command = [sys.executable, "-I", "-c", IMPORT, plan["code"]]
+            ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+            failure = "" if ended.returncode == 0 else f"the interpreter does not start: {ended.stderr.strip()[-200:]}"
+        except PermissionError:
+            failure = f"{sys.executable} cannot be read by this user"
+        except (OSError, CannotIsolate, subprocess.SubprocessError) as reason:
+            failure = str(reason)
+        finally:
+            os.write(writing, failure.encode())
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as told:
+        failure = told.read().decode()
+    os.waitpid(pid, 0)
+    return failure or None
+
+
+IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); import workers.child, workers.sandbox"
+
+
+if __name__ == "__main__":
+    asked = json.load(sys.stdin)
+    json.dump(try_all(asked["plan"], asked["user"]), sys.stdout)
