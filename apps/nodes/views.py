@@ -21,6 +21,7 @@ from apps.csv_files import download, written
 from apps.errors import Conflict, Invalid, NotFound
 from apps.listing import marked
 from apps.nodes import reads, services, shown
+from apps.nodes.isolation import isolation_of
 from apps.nodes.lists import NODES, nodes_table
 from apps.nodes.models import Node
 from apps.nodes.samples import samples_of
@@ -79,6 +80,7 @@ def node_page(request: HttpRequest, name: str, tab: str) -> HttpResponse:
         "node": node,
         "row": row,
         "state": row.state,
+        "isolation": isolation_of(node),
         "tab": tab,
         "may_hold": node.held_at is None and allows(actor, "node.hold"),
         "may_release": node.held_at is not None and allows(actor, "node.release"),

@@ -282,3 +282,33 @@ def test_the_trail_of_a_node_is_the_auditors(sysadmin, auditor, engineer, web, n
     assert AuditRecord.objects.filter(action="node.hold").exists()
     assert "node.hold" in text_of(web(auditor).get("/nodes/gpu-01/audit"))
     assert "node.hold" not in text_of(web(engineer).get("/nodes/gpu-01/audit"))
+
+
+# -- how far jobs are locked in ---------------------------------------------------------------------------------------
+def test_page_says_how_jobs_are_isolated(engineer, web, node):
+    client = web(engineer)
+    reason = {"way": "root", "user": 7000, "reason": "/root/python cannot be read by this user"}
+    cases = {
+        "root": ({"way": "root", "user": 7000}, ["Own files, network and user", "7000 to 8023", "none, hosts"], []),
+        "reason": ({"way": "root", "user": None, "why_not": [reason]}, [reason["reason"], "ENGINE_UID"], ["note held"]),
+        "user": ({"way": "user", "user": None}, ["Own files and network", "in a user namespace"], ["note held"]),
+        "none": ({"way": "none", "networks": []}, ["Jobs are not isolated here.", "user.max_user_namespaces"], []),
+        "old": (None, ["did not report it"], ["Own files"]),
+    }
+    wrong = {}
+    for name, (told, said, unsaid) in cases.items():
+        facts = {"networks": ["none", "hosts"], "why_not": []} | told if told else None
+        Node.objects.filter(pk=node.pk).update(hardware={"isolation": facts} if facts else {})
+        page = text_of(client.get(f"/nodes/{node.name}/hardware"))
+        if faults := [text for text in said if text not in page] + [text for text in unsaid if text in page]:
+            wrong[name] = faults
+    assert wrong == {}
+
+
+def test_overview_warns_of_jobs_that_are_not_isolated(engineer, web, node):
+    client = web(engineer)
+    warned = {}
+    for way in ("none", "user"):
+        Node.objects.filter(pk=node.pk).update(hardware={"isolation": {"way": way}})
+        warned[way] = "Jobs are not isolated here." in text_of(client.get(f"/nodes/{node.name}"))
+    assert warned == {"none": True, "user": False}
