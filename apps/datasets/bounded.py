@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -24,6 +24,7 @@ from django.conf import settings
 log = logging.getLogger(__name__)
 
 ANSWER_BYTES = 16 * 2**20
+ENGINE = "deepseek.cli"
 CHILD = Path(__file__).with_name("bounded_child.py")
 
 
@@ -54,9 +55,38 @@ class Answer:
 
 def ask(words: Sequence[str], spec: str, *files: IO[bytes], limits: Limits) -> Answer:
     """What the engine says to these words, which name `files` by `path_of`; the spec is its standard input."""
+    child = start(ENGINE, words, limits, files)
+    try:
+        out, said = child.communicate(spec.encode(), timeout=limits.seconds + 1)
+    except subprocess.TimeoutExpired:
+        return Answer(fault=Fault.TIME)
+    finally:
+        end(child)
+    return answer_of(child.returncode, out, said)
+
+
+def pipe(module: str, words: Sequence[str], chunks: Iterable[bytes], *, limits: Limits) -> Answer:
+    """What this module of ours says to bytes of any length, which it reads from its standard input as they come."""
+    child = start(module, words, limits)
+    assert child.stdin is not None  # noqa: S101
+    try:
+        with suppress(BrokenPipeError):  # it has its answer, or was ended
+            for chunk in chunks:
+                child.stdin.write(chunk)
+        out, said = child.communicate(timeout=limits.seconds + 1)
+    except subprocess.TimeoutExpired:
+        return Answer(fault=Fault.TIME)
+    finally:
+        end(child)
+    return answer_of(child.returncode, out, said)
+
+
+def start(
+    module: str, words: Sequence[str], limits: Limits, files: Sequence[IO[bytes]] = ()
+) -> subprocess.Popen[bytes]:
     told = (limits.seconds, limits.memory, limits.written)
-    child = subprocess.Popen(
-        [sys.executable, "-I", str(CHILD), *map(str, told), *words],
+    return subprocess.Popen(
+        [sys.executable, "-I", str(CHILD), *map(str, told), module, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -65,13 +95,6 @@ def ask(words: Sequence[str], spec: str, *files: IO[bytes], limits: Limits) -> A
         env=environment(),
         start_new_session=True,
     )
-    try:
-        out, said = child.communicate(spec.encode(), timeout=limits.seconds + 1)
-    except subprocess.TimeoutExpired:
-        return Answer(fault=Fault.TIME)
-    finally:
-        end(child)
-    return answer_of(child.returncode, out, said)
 
 
 def path_of(file: IO[bytes]) -> str:

@@ -1,7 +1,8 @@
-"""The engine's command line under limits, for one short question of a page or a push. Standard library only, no Django.
+"""A module run under limits: the engine's command line for one short question, the reader of one CSV file.
 
-Started as `python -I bounded_child.py SECONDS MEMORY_BYTES FILE_BYTES WORDS...` with an environment built from nothing.
-Whatever becomes of the process that started it, this one ends by itself: the alarm is the kernel's.
+Started as `python -I bounded_child.py SECONDS MEMORY_BYTES FILE_BYTES MODULE WORDS...` with an environment built from
+nothing. Standard library only, no Django. Whatever becomes of the process that started it, this one ends by itself: the
+alarm is the kernel's.
 """
 
 import ctypes
@@ -40,6 +41,7 @@ def bind(seconds: int, memory: int, written: int) -> None:
 
 if __name__ == "__main__":
     bind(*map(int, sys.argv[1:4]))
-    sys.argv = ["deepseek", *sys.argv[4:]]
+    module = sys.argv[4]
+    sys.argv = [module, *sys.argv[5:]]
     sys.path.insert(0, str(ROOT))
-    runpy.run_module("deepseek.cli", run_name="__main__")
+    runpy.run_module(module, run_name="__main__")

@@ -18,11 +18,12 @@ from apps.artifacts.models import Artifact
 from apps.artifacts.services import usable
 from apps.audit import services as audit
 from apps.canonical import digest_of, sha256_hex
+from apps.datasets import csv_reading
 from apps.datasets.checking import check_expected
 from apps.datasets.commits import record_commit
 from apps.datasets.deletion import restore
 from apps.datasets.expecting import Checked, require_checked
-from apps.datasets.inspection import Inspection, inspect_csv
+from apps.datasets.inspection import Inspection
 from apps.datasets.manifest import (
     Bytes,
     Dialect,
@@ -36,7 +37,7 @@ from apps.datasets.manifest import (
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.datasets.origin_runs import RowsFrom, rows_from
 from apps.datasets.reads import chunks_of
-from apps.datasets.sniffing import AUTO, check_asked, find_dialect
+from apps.datasets.sniffing import AUTO, check_asked
 from apps.datasets.sources import edges_of, sources_of
 from apps.errors import Conflict, Invalid
 from apps.jobs.models import Job
@@ -198,7 +199,7 @@ def read_through(
     if not connection.in_atomic_block:
         connection.close()  # minutes of reading must not keep one of the pool's connections
     source = chunks_of(artifact) if chunks is None else chunks
-    return inspect_csv(source, delimiter=dialect.delimiter, encoding=dialect.encoding)
+    return csv_reading.inspect(source, artifact.size, dialect)
 
 
 def read_as(project: Project, artifact: Artifact, delimiter: str, encoding: str) -> Dialect:
@@ -210,7 +211,7 @@ def read_as(project: Project, artifact: Artifact, delimiter: str, encoding: str)
     if not connection.in_atomic_block:
         connection.close()  # as in read_through
     with closing(chunks_of(artifact)) as chunks:
-        return find_dialect(chunks, delimiter, encoding)
+        return csv_reading.find(chunks, artifact.size, delimiter, encoding)
 
 
 def add_files(

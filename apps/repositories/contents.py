@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.services import publish_upload, require_room, usable
-from apps.datasets.inspection import inspect_csv
+from apps.datasets import csv_reading
 from apps.datasets.manifest import (
     CSV,
     FILES_LIMIT,
@@ -251,7 +251,7 @@ def look_into(contents: Contents, last: Commit | None) -> None:
     if dialect is None or artifact.size > INSPECTED_BYTES:
         return
     try:
-        found = inspect_csv(chunks_of(artifact.digest), delimiter=dialect.delimiter, encoding=dialect.encoding)
+        found = csv_reading.inspect(chunks_of(artifact), artifact.size, dialect)
         contents.rows, contents.columns = found.rows, found.columns
     except PlaneError as error:
         contents.warnings.append(f"Warning: {path}: {error.message} Its rows stay unknown. {error.hint or ''}")

@@ -1,0 +1,95 @@
+"""A CSV file of any size, read while a request waits: a small one here, a larger one in a bounded child.
+
+Reading is linear, at some 3 to 40 MB a second, and holds the interpreter: a file of a gigabyte would slow every other
+request of this process for minutes. The child has an interpreter, a memory limit and a time limit of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from apps.datasets import bounded
+from apps.datasets.inspection import Inspection, inspect_csv
+from apps.datasets.manifest import Dialect
+from apps.datasets.sniffing import find_dialect
+from apps.errors import Invalid, Unavailable
+
+MODULE = "apps.datasets.csv_child"
+INLINE_BYTES = 1 << 20  # read in this process: at most a third of a second
+SECONDS = 30  # for any file, and
+BYTES_PER_SECOND = 500_000  # for a long one: the slowest that is read takes 3 MB a second
+MEMORY_BYTES = 1 << 30  # of addresses
+AT_ONCE = 8  # children of this process
+WAITS_SECONDS = 15.0  # for a turn
+
+slots = threading.BoundedSemaphore(AT_ONCE)
+
+
+def inspect(chunks: Iterable[bytes], size: int, dialect: Dialect) -> Inspection:
+    """Rows and columns of a file of `size` bytes; raises Invalid as inspect_csv, and what ask_child raises."""
+    if size <= INLINE_BYTES:
+        return inspect_csv(chunks, delimiter=dialect.delimiter, encoding=dialect.encoding)
+    return Inspection(**ask_child("inspect", chunks, size, dialect.delimiter, dialect.encoding))
+
+
+def find(chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> Dialect:
+    """What is "auto", found in the file; raises Invalid as find_dialect, and what ask_child raises."""
+    if size <= INLINE_BYTES:
+        return find_dialect(chunks, delimiter, encoding)
+    return Dialect(**ask_child("dialect", chunks, size, delimiter, encoding))
+
+
+def ask_child(what: str, chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> dict[str, Any]:
+    """The child's answer. Raises Invalid for what is wrong with the file, or takes too long or too much memory."""
+    limits = bounded.Limits(SECONDS + size // BYTES_PER_SECOND, MEMORY_BYTES, 0)
+    with turn():
+        answer = bounded.pipe(MODULE, (what, delimiter, encoding), chunks, limits=limits)
+    if answer.document is not None:
+        return dict(answer.document)
+    if answer.errors:
+        first = answer.errors[0]
+        raise Invalid(first["message"], **{name: first[name] for name in ("code", "field", "limit", "hint")})
+    raise fault(answer.fault, limits)
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    if not slots.acquire(timeout=WAITS_SECONDS):
+        raise Unavailable(
+            "Other tables are being read at this moment.",
+            code="checks_busy",
+            limit=AT_ONCE,
+            hint="Try again in a moment.",
+        )
+    try:
+        yield
+    finally:
+        slots.release()
+
+
+def fault(why: bounded.Fault | None, limits: bounded.Limits) -> Invalid | Unavailable:
+    if why is bounded.Fault.TIME:
+        return Invalid(
+            f"Reading the table took longer than {limits.seconds} s, and was stopped.",
+            code="csv_too_slow",
+            field="file",
+            limit=f"{limits.seconds} s",
+            hint="Send it as Parquet, or in several files.",
+        )
+    if why is bounded.Fault.MEMORY:
+        most = f"{limits.memory >> 20} MiB"
+        return Invalid(
+            f"Reading the table takes more than {most} of memory.",
+            code="csv_too_much_memory",
+            field="file",
+            limit=most,
+            hint="Check that it is a table with rows, and that no row is too long.",
+        )
+    return Unavailable(
+        "The table could not be read on this host; the log of the web process says why.",
+        code="csv_unread",
+        hint="Try again; if it stays so, tell the operator.",
+    )
