@@ -249,26 +249,26 @@ def _walked(raw: npt.NDArray[np.uint8], places: Places, starts: set[int]) -> arr
 def last_record_end(data: bytes, delimiter: bytes) -> int:
     """Where the last whole record ends, behind its line end; 0 where none does."""
     places = quotes_of(data, delimiter)
-    end = len(data)
-    while True:
-        end = data.rfind(b"\n", 0, end) + 1
-        if end == 0 or places is None or int(np.searchsorted(places, end)) % 2 == 0:
-            return end
-        # inside a cell: on before the quote that opened it
-        end = int(places[int(np.searchsorted(places, end)) - 1])
+    if places is None:
+        return data.rfind(b"\n") + 1
+    ends = ends_outside(data, places)
+    return int(ends[-1]) + 1 if ends.size else 0
 
 
 def record_end(data: bytes, delimiter: bytes) -> int:
-    """Where the first record ends, behind its line end; -1 where none does."""
-    places = quotes_of(data[:MAX_RECORD_BYTES], delimiter)
-    start = 0
-    while True:
-        end = data.find(b"\n", start)
-        if end < 0:
-            return -1
-        if places is None or int(np.searchsorted(places, end)) % 2 == 0:
-            return end + 1
-        start = end + 1
+    """Where the first record ends, behind its line end; -1 where none does within MAX_RECORD_BYTES."""
+    data = data[:MAX_RECORD_BYTES]
+    places = quotes_of(data, delimiter)
+    if places is None:
+        return data.find(b"\n") + 1 or -1
+    ends = ends_outside(data, places)
+    return int(ends[0]) + 1 if ends.size else -1
+
+
+def ends_outside(data: bytes, places: Places) -> Places:
+    """Places of the line ends that no cell holds: an even number of quotes lies before them. In linear time."""
+    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n"))
+    return np.asarray(ends[np.searchsorted(places, ends) % 2 == 0])
 
 
 # -- types ----------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ MAX_CELLS = 4 * 2**20
 """Of a part of a file that is parsed at once, missing ones included."""
 SCANNED_BYTES = 1 << 20
 STRING = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"?(\s*:)?', re.DOTALL)
-"""A text, and the colon that makes it a name. One that does not end matches too, or it would be tried from each quote."""
+"""A text, and the colon that makes it a name. One without an end matches too, or each quote in it would be tried."""
 OPENING, CLOSING = np.frombuffer(b"[{", dtype=np.uint8), np.frombuffer(b"]}", dtype=np.uint8)
 
 

@@ -30,6 +30,7 @@ from deepseek.clean.tables import (
     plain_schema,
     read_table,
     refuse_duplicates,
+    refuse_wide_header,
     unreadable,
 )
 from deepseek.job import EngineError
@@ -142,6 +143,7 @@ def source_of(table: pa.Table) -> Source:
 
 # -- CSV ------------------------------------------------------------------------------------------------------------
 def _csv(path: Path, spec: CsvSpec, folder: Path | None, block: int) -> Source:
+    refuse_wide_header(path, spec)
     blocks = CsvBlocks(path, spec, block)
     kept: list[Spilled] = []  # one after another, each of the types of its blocks
     seen: dict[str, set[str]] = {}

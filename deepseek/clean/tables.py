@@ -14,12 +14,14 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from deepseek.clean.parquet_size import refuse_large_table
-from deepseek.clean.room import FIELD, refuse_many_columns
+from deepseek.clean.room import BASE_BYTES, FIELD, MAX_RECORD_BYTES, refuse_many_columns, refuse_too_large
 from deepseek.clean.spec import CsvSpec
 from deepseek.job import EngineError
+from deepseek.memory import allowed_bytes
 
 ROW_GROUP_ROWS = 131_072
 _CHUNK = 1 << 20
+CSV_EXPANSION = 9  # bytes in memory for one of a file, at most: a cell of one digit is kept in 8, and a bit
 FORMAT: dict[str, Any] = {
     "compression": "zstd",
     "compression_level": 3,
@@ -138,6 +140,8 @@ def broken_parquet(path: Path, error: Exception) -> EngineError:
 
 def _read_csv(path: Path, spec: CsvSpec, texts: Sequence[str]) -> pa.Table:
     check_encoding(path, spec.encoding)
+    refuse_wide_header(path, spec)
+    _refuse_large_csv(path, spec)
     rows: list[pa.csv.InvalidRow] = []
 
     def note_row(row: "pa.csv.InvalidRow") -> str:
@@ -168,6 +172,46 @@ def _read_csv(path: Path, spec: CsvSpec, texts: Sequence[str]) -> pa.Table:
         return read(note_row)
     except (pa.ArrowException, ValueError) as error:
         raise _broken_row(path, spec, rows[0]) if rows else broken_csv(path, spec, error) from error
+
+
+def refuse_wide_header(path: Path, spec: CsvSpec) -> None:
+    """Raise EngineError ``too_many_columns`` before a parser makes room for each; ``broken_csv`` for an endless row."""
+    lines: list[bytes] = []
+    size = quotes = 0
+    filled = False
+    with path.open("rb") as file:
+        while line := file.readline(MAX_RECORD_BYTES + 1):
+            lines.append(line)
+            size, quotes, filled = size + len(line), quotes + line.count(b'"'), filled or bool(line.strip())
+            if size > MAX_RECORD_BYTES:
+                raise broken_csv(path, spec, ValueError(f"the header does not end within {MAX_RECORD_BYTES} bytes"))
+            if filled and quotes % 2 == 0:
+                break
+    header = b"".join(lines)
+    outside = b"".join(header.split(b'"')[::2])
+    refuse_many_columns(outside.count(spec.delimiter.encode()) + 1)
+
+
+def _refuse_large_csv(path: Path, spec: CsvSpec) -> None:
+    """Raise EngineError ``table_too_large`` where the whole table takes more than the run may, if its beginning tells.
+
+    It counts twice: its columns are made contiguous. A beginning that cannot be read by itself tells nothing.
+    """
+    size = path.stat().st_size
+    if 2 * CSV_EXPANSION * size + BASE_BYTES <= allowed_bytes():
+        return
+    with path.open("rb") as file:
+        begin = file.read(_CHUNK)
+    begin = begin[: begin.rfind(b"\n") + 1]
+    try:
+        table = pa.csv.read_csv(
+            pa.BufferReader(begin),
+            read_options=pa.csv.ReadOptions(use_threads=False, block_size=2 * _CHUNK, encoding=_codec(spec.encoding)),
+            parse_options=pa.csv.ParseOptions(delimiter=spec.delimiter, newlines_in_values=True),
+        )
+    except (pa.ArrowException, ValueError):
+        return
+    refuse_too_large(2 * size * table.nbytes // len(begin), "The whole CSV table")
 
 
 def check_encoding(path: Path, encoding: str) -> None:

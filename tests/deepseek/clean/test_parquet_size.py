@@ -174,6 +174,34 @@ def test_too_many_columns_are_refused(tmp_path, monkeypatch):
     assert wrong == {}
 
 
+def test_csv_that_does_not_fit_is_refused_by_its_beginning(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "1,2\n" * 600_000)
+    with limit_memory(128 * MIB):
+        assert whole_table(path).num_rows == 600_000
+    error = refused(lambda: whole_table(path), 80 * MIB)
+    assert (error.code, 80 * MIB < int(error.value) < 90 * MIB) == ("table_too_large", True)
+
+
+def test_wide_header_is_refused_before_it_is_parsed(tmp_path, monkeypatch):
+    monkeypatch.setattr("deepseek.clean.tables.MAX_RECORD_BYTES", 500_000)
+    monkeypatch.setattr("pyarrow.csv.read_csv", lambda *_, **__: pytest.fail("it was parsed"))
+    wide = ",".join(f"c{number}" for number in range(20_000))
+    wrong = {}
+    for name, text, code in [
+        ("plain", f"{wide}\n1\n", "too_many_columns"),
+        ("over lines", f'\n"a\nb",{wide}\n1\n', "too_many_columns"),
+        ("without an end", "x" * 600_000, "broken_csv"),
+        ("without a quote's end", '"\n' + "x\n" * 300_000, "broken_csv"),
+    ]:
+        (tmp_path / "t.csv").write_text(text)
+        for small in (1, 10**9):
+            error = refused(lambda small=small: open_table(tmp_path / "t.csv", CsvSpec(), tmp_path, small=small))
+            if error.code != code:
+                wrong[name, small] = error.as_dict()
+    assert wrong == {}
+
+
 def test_row_group_that_does_not_fit_is_refused_where_it_is_written(monkeypatch):
     from deepseek.clean.streams import rechunk
 
