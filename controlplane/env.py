@@ -229,8 +229,10 @@ class Env(BaseSettings):
     )
     session_idle_minutes: int = Field(30, ge=1, le=1440, description="A session unused for so long is ended.")
     session_hours: int = Field(12, ge=1, le=168, description="A session is ended after so long, used or not.")
-    lockout_failures: int = Field(5, ge=2, le=20, description="Wrong passwords before an account name is locked.")
-    lockout_minutes: int = Field(30, ge=1, le=1440, description="How long a locked account name stays locked.")
+    lockout_failures: int = Field(
+        5, ge=2, le=20, description="Wrong passwords before an account is locked at that address or device."
+    )
+    lockout_minutes: int = Field(30, ge=1, le=1440, description="How long it stays locked there.")
 
     @classmethod
     def settings_customise_sources(

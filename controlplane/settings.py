@@ -263,15 +263,20 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False  # this session goes on under a new key; every other one ends
 ACCOUNT_SESSION_REMEMBER = False
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
-ACCOUNT_RATE_LIMITS = {"login_failed": "30/5m/ip,20/5m/key"}  # above axes' own limit; None would leave codes unlimited
+# `login` would count every request of an address, right passwords too; `login_failed` is for the codes of a second
+# factor, after the right password. Passwords have limits of their own.
+ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": "20/5m/key"}
+# Failed log-ins of one account, and at one address, by clients that the account has not logged in from: see
+# apps/accounts/lockout.py. Above axes' own limit, which is of one account at one address.
+LOG_IN_LIMITS = "40/30m/key,60/5m/ip"
 MFA_ADAPTER = "apps.accounts.adapter.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 USERSESSIONS_TRACK_ACTIVITY = True  # by SessionLimits, once a minute: allauth's middleware writes on every request
 AXES_FAILURE_LIMIT = ENV.lockout_failures
 AXES_COOLOFF_TIME = timedelta(minutes=ENV.lockout_minutes)
-AXES_LOCKOUT_PARAMETERS = ["username"]
+AXES_LOCKOUT_PARAMETERS = "apps.accounts.lockout.lockout_parameters"
 AXES_USERNAME_CALLABLE = "apps.accounts.lockout.username_of"
-AXES_CLIENT_IP_CALLABLE = "apps.accounts.actors.client_address"
+AXES_CLIENT_IP_CALLABLE = "apps.accounts.lockout.counted_address"
 AXES_LOCKOUT_TEMPLATE = "account/locked.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_HTTP_RESPONSE_CODE = 429
@@ -411,6 +416,3 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": ENV.log_level},
     "loggers": {"axes": {"level": "WARNING"}, "kombu": {"level": "WARNING"}},
 }
-SILENCED_SYSTEM_CHECKS = [
-    "axes.W006",  # locking by name alone is meant: an attacker changes addresses, the account is what is guarded
-]

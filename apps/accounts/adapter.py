@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import base64
 from functools import lru_cache
+from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core.internal.ratelimit import consume
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.accounts.actors import client_address
+from apps.accounts.devices import normalise_username, remember_device
+from apps.accounts.lockout import is_known_client, is_locked
 from apps.accounts.models import User
 
 
@@ -30,6 +34,25 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
         user.must_change_password = False
         user.password_changed_at = timezone.now()
         super().set_password(user, password)
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """allauth's rate limits, for attempts alone that look at the password and come from an unknown client.
+
+        What axes refuses anyway would else use up the limits of everybody, and a known client has a count of its own.
+        """
+        self._login_failed_rl_usage = None
+        name = normalise_username(credentials.get("username"))
+        if is_locked(request, credentials) or is_known_client(request, name):
+            return
+        limits = {"log_in": settings.LOG_IN_LIMITS}
+        self._login_failed_rl_usage = consume(request, app="accounts", action="log_in", config=limits, key=name)
+        if not self._login_failed_rl_usage:
+            raise self.validation_error("too_many_login_attempts")
+
+    def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
+        response = super().post_login(request, user, **kwargs)
+        remember_device(request, response, user.username)
+        return response
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         """Home: whoever had to choose a password came to do something else."""

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 from allauth.mfa.base.forms import ReauthenticateForm
 from allauth.mfa.models import Authenticator
-from axes.utils import reset
 from django.conf import settings
 from django.contrib.auth import authenticate
 from django.http import HttpRequest
 
-from apps.accounts.lockout import username_of
+from apps.accounts.lockout import clear_failures
 from apps.actors import Actor
 from apps.errors import Invalid, Refused, TooMany
 
@@ -58,7 +57,7 @@ def check_password(request: HttpRequest, actor: Actor, password: str) -> None:
         raise Invalid("Give your password again.", code="password_missing", field="/password")
     found = authenticate(request, username=actor.label, password=password)
     if found is not None and found.pk == actor.user_id:
-        reset(username=username_of(None, {"username": actor.label}))
+        clear_failures(request, actor.label)
         return
     if getattr(request, "axes_locked_out", False):
         # Or its middleware would replace our answer by the log-in page's.

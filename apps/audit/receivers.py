@@ -92,7 +92,9 @@ def locked_out(*, request: HttpRequest | None, username: str | None, ip_address:
     actor = acting(request)
     if not actor.address and ip_address:
         actor = replace(actor, address=ip_address)
-    note("user.lock_out", actor, name=str(username or "")[:80], result=Result.REFUSED, reason="too many failures")
+    name, _device, digest = str(username or "").partition("#device:")  # as apps.accounts.lockout counts
+    where = {"locked": "device" if digest else "address"}
+    note("user.lock_out", actor, name=name[:80], after=where, result=Result.REFUSED, reason="too many failures")
 
 
 @hear(authenticator_added)
