@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps import policy
 from apps.accounts import reads, services
 from apps.accounts import serializers as bodies
 from apps.accounts.models import ApiToken, Project, User
@@ -66,6 +67,7 @@ class ProjectList(ListAPIView[Project]):
 
     @extend_schema(request=bodies.NewProjectSerializer, responses={201: bodies.ProjectSerializer})
     def post(self, request: Request) -> Response:
+        policy.require(request.actor, "project.create")
         project = services.create_project(actor=request.actor, **body_of(bodies.NewProjectSerializer, request))
         return Response(bodies.ProjectSerializer(project).data, status=status.HTTP_201_CREATED)
 
@@ -90,6 +92,7 @@ class MemberDetail(APIView):
         """Set the roles of a person or service account; adds the member if need be."""
         where = get_project(request.actor, project)
         member = reads.get_member(request.actor, where, name)
+        policy.require(request.actor, "member.set_roles", where)
         asked = body_of(bodies.RolesSerializer, request)
         services.set_member_roles(actor=request.actor, project=where, member=member, **asked)
         members = reads.list_members(request.actor, where)
@@ -107,6 +110,7 @@ class ServiceAccountList(APIView):
     @extend_schema(request=bodies.NewServiceAccountSerializer, responses={201: bodies.MembersSerializer})
     def post(self, request: Request, project: str) -> Response:
         where = get_project(request.actor, project)
+        policy.require(request.actor, "service_account.create", where)
         asked = body_of(bodies.NewServiceAccountSerializer, request)
         services.create_service_account(actor=request.actor, project=where, **asked)
         members = reads.list_members(request.actor, where)
@@ -119,6 +123,7 @@ class ServiceAccountDisable(APIView):
     @extend_schema(request=bodies.ReasonSerializer, responses={204: None})
     def post(self, request: Request, project: str, name: str) -> Response:
         account = reads.get_service_account(request.actor, get_project(request.actor, project), name)
+        policy.require(request.actor, "service_account.disable", account)
         services.disable_service_account(
             actor=request.actor, account=account, **body_of(bodies.ReasonSerializer, request)
         )
@@ -130,6 +135,7 @@ class ServiceAccountTokens(APIView):
     def post(self, request: Request, project: str, name: str) -> Response:
         """Create a token for the account. Who creates it and its `holder` count as requesters of what it asks for."""
         account = reads.get_service_account(request.actor, get_project(request.actor, project), name)
+        policy.require(request.actor, "token.create_for_service_account", account)
         asked = body_of(bodies.HeldTokenAskedSerializer, request)
         asked["holder"] = reads.get_holder(request.actor, account, asked["holder"])
         token, secret = services.create_token_for_service_account(actor=request.actor, account=account, **asked)
@@ -147,6 +153,7 @@ class UserList(ListAPIView[User]):
 
     @extend_schema(request=bodies.NewUserSerializer, responses={201: bodies.OneTimePasswordSerializer})
     def post(self, request: Request) -> Response:
+        policy.require(request.actor, "user.create")
         user, password = services.create_user(actor=request.actor, **body_of(bodies.NewUserSerializer, request))
         answer = {"username": user.username, "one_time_password": password}
         return Response(answer, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
@@ -162,6 +169,7 @@ class UserDisable(APIView):
     @extend_schema(request=bodies.ReasonSerializer, responses=bodies.UserSerializer)
     def post(self, request: Request, username: str) -> Response:
         user = reads.get_user(request.actor, username)
+        policy.require(request.actor, "user.disable", user)
         user = services.disable_user(actor=request.actor, user=user, **body_of(bodies.ReasonSerializer, request))
         return Response(bodies.UserSerializer(user).data)
 
@@ -170,6 +178,7 @@ class UserEnable(APIView):
     @extend_schema(request=bodies.ReasonSerializer, responses=bodies.UserSerializer)
     def post(self, request: Request, username: str) -> Response:
         user = reads.get_user(request.actor, username)
+        policy.require(request.actor, "user.enable", user)
         user = services.enable_user(actor=request.actor, user=user, **body_of(bodies.ReasonSerializer, request))
         return Response(bodies.UserSerializer(user).data)
 
@@ -191,6 +200,7 @@ class UserConfirmCredentials(APIView):
         No token may. Until then the account decides nothing (`credentials_unconfirmed`); its sessions end now.
         """
         user = reads.get_user(request.actor, username)
+        policy.require(request.actor, "user.confirm_credentials", user)
         user = services.confirm_credentials(actor=request.actor, user=user, **body_of(bodies.ReasonSerializer, request))
         return Response(bodies.UserSerializer(user).data)
 
@@ -199,6 +209,7 @@ class UserSystemRole(APIView):
     @extend_schema(request=bodies.SystemRoleSerializer, responses=bodies.UserSerializer)
     def put(self, request: Request, username: str) -> Response:
         user = reads.get_user(request.actor, username)
+        policy.require(request.actor, "user.set_system_role", user)
         user = services.set_system_role(actor=request.actor, user=user, **body_of(bodies.SystemRoleSerializer, request))
         return Response(bodies.UserSerializer(user).data)
 
@@ -222,6 +233,7 @@ class TokenRevoke(APIView):
     @extend_schema(request=bodies.ReasonSerializer, responses=bodies.TokenSerializer)
     def post(self, request: Request, token_id: int) -> Response:
         token = reads.get_token(request.actor, token_id)
+        policy.require(request.actor, "token.revoke", token)
         token = services.revoke_token(actor=request.actor, token=token, **body_of(bodies.ReasonSerializer, request))
         return Response(bodies.TokenSerializer(token).data)
 

@@ -148,6 +148,7 @@ class ApprovalAsk(APIView):
     def post(self, request: Request, project: str, pk: int) -> Response:
         """Ask who requested it for more. Nothing is decided, and the deadline runs on."""
         _where, approval = found(request, project, pk)
+        policy.require(request.actor, "approval.ask", approval)
         services.ask_for_more(actor=request.actor, approval=approval, **body_of(ApprovalAskBody, request))
         return Response(whole(request, *found(request, project, pk)))
 
@@ -157,6 +158,7 @@ class ApprovalAnswer(APIView):
     def post(self, request: Request, project: str, pk: int) -> Response:
         """What the requester answers, or adds."""
         _where, approval = found(request, project, pk)
+        policy.require(request.actor, "approval.answer", approval)
         services.answer(actor=request.actor, approval=approval, **body_of(ApprovalAnswerBody, request))
         return Response(whole(request, *found(request, project, pk)))
 

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from apps import policy
 from apps.accounts.models import Project
 from apps.accounts.projects import get_project
-from apps.artifacts.bodies import body_of, name_in, refuse_forms
+from apps.artifacts.bodies import body_of, leave_form_unread, name_in, refuse_forms
 from apps.artifacts.digests import checked_digest, digest_in, mismatch
 from apps.artifacts.downloads import download
 from apps.artifacts.lists import AGE, narrowed, why_of
@@ -58,7 +58,7 @@ class ArtifactsView(GenericAPIView[Holding]):
     queryset = Holding.objects.none()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        refuse_forms(request._request)
+        leave_form_unread(request._request)
         super().initial(request, *args, **kwargs)
 
     @extend_schema(operation_id="artifacts_list", responses=ArtifactSerializer(many=True))
@@ -77,7 +77,7 @@ class ArtifactView(APIView):
     """The bytes of one artifact, by SHA-256."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        refuse_forms(request._request)
+        leave_form_unread(request._request)
         super().initial(request, *args, **kwargs)
 
     @extend_schema(
@@ -96,7 +96,7 @@ class ArtifactView(APIView):
 
     @extend_schema(operation_id="artifacts_put", request=BYTES, responses=UPLOADED, parameters=UPLOAD_HEADERS)
     def put(self, request: Request, project: str, digest: str) -> Response:
-        return upload(request, get_project(request.actor, project), digest=checked_digest(digest))
+        return upload(request, get_project(request.actor, project), digest=digest)
 
 
 class ArtifactInfoView(APIView):
@@ -131,6 +131,9 @@ class GarbageView(APIView):
 def upload(request: Request, project: Project, *, digest: str | None) -> Response:
     """Store the body; 201 when the project did not hold it before, 200 when it did."""
     sent = request._request
+    policy.require(request.actor, "artifact.upload", project)
+    refuse_forms(sent)
+    digest = checked_digest(digest) if digest is not None else None
     announced = digest_in(sent.headers.get("Content-Digest"), sent.headers.get("X-Content-Digest"))
     if digest and announced and digest != announced:
         raise mismatch(digest, announced)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
+from django.utils.datastructures import MultiValueDict
 from django.utils.http import parse_header_parameters
 
 from apps.errors import LengthRequired, Malformed, PlaneError
@@ -29,8 +30,16 @@ class Body:
     length: int | None
 
 
+def leave_form_unread(request: HttpRequest) -> None:
+    """Give a form no fields: the CSRF check of a session looks at request.POST, which would read the whole body.
+
+    Call it before authentication, and `refuse_forms` once it is clear that the sender may upload at all.
+    """
+    if request.content_type in FORMS:
+        request.POST, request._files = QueryDict(), MultiValueDict()  # type: ignore[attr-defined]
+
+
 def refuse_forms(request: HttpRequest) -> None:
-    """Call it before anything that may look at request.POST, which would read the whole body."""
     if request.content_type in FORMS:
         raise WrongMediaType(
             f"The body is the file itself, not a form ({request.content_type}).",

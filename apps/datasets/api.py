@@ -17,7 +17,7 @@ from apps import policy
 from apps.accounts.models import Project
 from apps.accounts.projects import get_project
 from apps.artifacts.api import release_connection
-from apps.artifacts.bodies import body_of, refuse_forms
+from apps.artifacts.bodies import body_of, leave_form_unread, refuse_forms
 from apps.artifacts.downloads import download
 from apps.artifacts.models import Artifact
 from apps.artifacts.services import get_holding, publish_upload
@@ -107,7 +107,7 @@ class VersionsView(GenericAPIView[DatasetVersion]):
     page_order = ("-number",)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        refuse_forms(request._request)
+        leave_form_unread(request._request)
         super().initial(request, *args, **kwargs)
 
     @extend_schema(
@@ -131,6 +131,7 @@ class VersionsView(GenericAPIView[DatasetVersion]):
         """A CSV body is read at once. Parquet, JSON lines and Arrow are read by a job, which makes the version: 202."""
         within = get_project(request.actor, project)
         policy.require(request.actor, "dataset.add_version", within)
+        refuse_forms(request._request)
         services.check_name(name)
         sent = (request._request.content_type or "").lower()
         if sent in BODIES and sent != CSV:
@@ -156,6 +157,7 @@ class VersionView(APIView):
     def delete(self, request: Request, project: str, name: str, version: str) -> Response:
         """Delete a version that nothing cites; `reason` goes into the audit trail."""
         found = found_version(request, project, name, version)
+        policy.require(request.actor, "dataset.delete_version", found)
         reason = checked(ReasonQuery, request.query_params)["reason"]
         delete_version(actor=request.actor, version=found, reason=reason)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps import policy
 from apps.accounts.projects import get_project
 from apps.datasets import reads
 from apps.datasets.models import DatasetFile, VersionTag
@@ -64,6 +65,7 @@ class TagView(APIView):
     )
     def put(self, request: Request, project: str, name: str, version: str, tag: str) -> Response:
         found = reads.get_version(request.actor, get_project(request.actor, project), name, version)
+        policy.require(request.actor, "dataset.tag", found)
         body = checked(TagBody, request.data)
         made, is_new = tag_version(actor=request.actor, version=found, name=tag, move=body["move"])
         return Response(TagSerializer(made).data, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
@@ -98,6 +100,7 @@ class DiffView(APIView):
         within = get_project(request.actor, project)
         found = reads.get_version(request.actor, within, name, version)
         other = reads.named_version(request.actor, within, name, before)
+        policy.require(request.actor, "job.submit", within)
         keys = checked(DiffBody, request.data)["keys"]
         job = submit_diff(actor=request.actor, project=within, before=other, after=found, keys=keys)
         shown = whole_job(request, within, job)

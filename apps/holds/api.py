@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from apps import policy
 from apps.accounts.api import body_of
 from apps.accounts.projects import get_project
 from apps.holds import reads, services
@@ -33,6 +34,7 @@ class HoldsView(GenericAPIView[Hold]):
     def post(self, request: Request, project: str) -> Response:
         """Hold an object, or the whole project: nothing deletes it for good until the hold is released."""
         where = get_project(request.actor, project)
+        policy.require(request.actor, "hold.place", where)
         hold = services.place_hold(actor=request.actor, project=where, **body_of(NewHoldSerializer, request))
         return Response(HoldSerializer(hold).data, status=status.HTTP_201_CREATED)
 
@@ -46,6 +48,7 @@ class HoldView(APIView):
     def delete(self, request: Request, project: str, pk: int) -> Response:
         """Release a hold; it stays as history."""
         hold = found_hold(request, project, pk)
+        policy.require(request.actor, "hold.release", hold)
         body = body_of(ReleaseSerializer, request)
         return Response(HoldSerializer(services.release_hold(actor=request.actor, hold=hold, **body)).data)
 
