@@ -185,7 +185,10 @@ class Env(BaseSettings):
     )
     upload_limit_bytes: int = Field(100 * 10**9, ge=1, description="Largest single upload.")
     project_quota_bytes: int = Field(
-        0, ge=0, description="Bytes of artifacts that a project may hold by uploads and pushes; 0: no limit."
+        -1,
+        ge=-1,
+        description="Bytes of artifacts that a project may hold by uploads and pushes; -1: half of the store's disk"
+        " where the store is a folder, else 1 TB; 0: no limit.",
     )
     run_retention_days: int = Field(
         0, ge=0, le=36_500, description="purge_runs removes runs deleted for so many days; 0: none, unless it is told."
@@ -195,6 +198,11 @@ class Env(BaseSettings):
     )
     git_push_limit_bytes: int = Field(
         2 * 2**30, ge=2**20, description="Largest push by Git without what goes by LFS, as it arrives."
+    )
+    git_unpacked_limit_bytes: int = Field(
+        2**30,
+        ge=2**20,
+        description="Largest push by Git without what goes by LFS, as its objects unpack: a few MB may hold gigabytes.",
     )
     git_children: int = Field(8, ge=1, le=256, description="Git processes that a web process has at once, at most.")
     git_seconds: int = Field(1800, ge=10, le=86_400, description="A Git process that takes longer is ended.")

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+
 from apps.datasets.citations import citations
-from apps.errors import Conflict, Invalid
+from apps.errors import Conflict, Invalid, TooLarge
 from apps.repositories.asking import Asked
 from apps.repositories.folders import MAIN
 from apps.repositories.models import Commit, Lock
@@ -47,6 +49,20 @@ def check_commands(commands: Sequence[Any]) -> Move:
             "main cannot be deleted: its versions stay.", code="branch_kept", field="ref", hint="Nothing was changed."
         )
     return Move("" if each.old == NONE else each.old, each.new)
+
+
+def check_unpacked(objects: Objects) -> None:
+    """Raise TooLarge for a push that unpacks to more than GIT_UNPACKED_LIMIT_BYTES, before any of it is stored."""
+    limit = settings.ENV.git_unpacked_limit_bytes
+    if objects.unpacked_bytes(limit) > limit:
+        raise TooLarge(
+            f"The objects of this push have more than {limit} bytes when they are unpacked.",
+            code="push_unpacks_too_large",
+            field="pack",
+            limit=limit,
+            hint='Send large files by LFS: git lfs migrate import --include="*.csv"; a long history in several pushes.'
+            " GIT_UNPACKED_LIMIT_BYTES sets this limit.",
+        )
 
 
 def check_line(place: Asked, last: Commit | None, move: Move, objects: Objects) -> None:

@@ -15,6 +15,7 @@ from apps.artifacts.bodies import body_of
 from apps.artifacts.digests import DIGEST
 from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.services import require_room
+from apps.artifacts.store import store
 from apps.errors import Conflict, Invalid, Malformed, PlaneError, TooLarge
 from apps.repositories import tickets
 from apps.repositories.answers import LFS, for_lfs, lfs_json, spoken
@@ -57,6 +58,9 @@ def batch(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
         raise Invalid("No transfer is known to both sides.", field="transfers", limit="basic")
     wanted = read_objects(body.get("objects"))
     have = holdings(place, wanted)
+    if operation == tickets.UPLOAD:  # what the store has lost, or in another size, is to be sent again
+        for oid in store().lacking({oid: artifact.size for oid, artifact in have.items()}):
+            del have[oid]
     answer = (uploads if operation == tickets.UPLOAD else downloads)(request, place, wanted, have)
     return lfs_json({"transfer": "basic", "objects": answer, "hash_algo": "sha256"})
 

@@ -61,7 +61,10 @@ def receive(request: HttpRequest, place: Asked) -> HttpResponseBase:
 
         def decide(commands: list[Command], quarantine: Path) -> list[str]:
             objects = Objects(folder, quarantine)
-            done = services.accept_push(place=place, commands=commands, objects=objects)
+            at = reverse("repositories:at", args=[f"{place.project.slug}/{place.name}.git/info/lfs"])
+            done = services.accept_push(
+                place=place, commands=commands, objects=objects, lfs_address=request.build_absolute_uri(at)
+            )
             version = done.version
             page = reverse("datasets:version", args=[place.project.slug, place.name, version.number])
             return [*done.told, request.build_absolute_uri(page)]

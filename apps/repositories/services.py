@@ -27,8 +27,9 @@ from apps.datasets.services import add_version, ensure_dataset
 from apps.errors import Conflict, PlaneError, Refused
 from apps.repositories import history
 from apps.repositories.asking import Asked
-from apps.repositories.checks import Move, check_commands, check_line, check_locks
+from apps.repositories.checks import Move, check_commands, check_line, check_locks, check_unpacked
 from apps.repositories.contents import contents_of
+from apps.repositories.lfs_config import check_lfs_config
 from apps.repositories.models import Commit, Lock
 from apps.repositories.trees import Head, Objects
 
@@ -46,8 +47,9 @@ class Accepted:
     told: list[str] = field(default_factory=list)
 
 
-def accept_push(*, place: Asked, commands: Sequence[Any], objects: Objects) -> Accepted:
-    """Make the tip of a push a version of its dataset; call it while the push lies in quarantine.
+def accept_push(*, place: Asked, commands: Sequence[Any], objects: Objects, lfs_address: str) -> Accepted:
+    """Make the tip of a push a version of its dataset; call it while the push lies in quarantine. `lfs_address`: where
+    the LFS server of this repository is, as the client reached it.
 
     Its bytes are stored before the one transaction that makes dataset, version and commit. Whatever is wrong is a
     PlaneError, recorded; then no row is made, and what this push alone has stored goes again.
@@ -56,7 +58,7 @@ def accept_push(*, place: Asked, commands: Sequence[Any], objects: Objects) -> A
     put: list[Artifact] = []
     began = timezone.now()
     try:
-        return taken(place, commands, objects, put)
+        return taken(place, commands, objects, put, lfs_address)
     except PlaneError as error:
         give_back(place, put, began)
         moved = [f"{each.ref} {each.old[:12]} {each.new[:12]}" for each in commands[:5]]
@@ -81,10 +83,12 @@ def give_back(place: Asked, put: Sequence[Artifact], began: datetime) -> None:
         log.warning("what a refused push stored waits for the collection of garbage", exc_info=True)
 
 
-def taken(place: Asked, commands: Sequence[Any], objects: Objects, put: list[Artifact]) -> Accepted:
+def taken(place: Asked, commands: Sequence[Any], objects: Objects, put: list[Artifact], lfs_address: str) -> Accepted:
     move = check_commands(commands)
+    check_unpacked(objects)
     last = history.complete(place.dataset) if place.dataset else None
     check_line(place, last, move, objects)
+    check_lfs_config(objects, move.new, last.sha if last else "", lfs_address)
     contents = contents_of(place, last, move, objects, put)
     check_locks(place, contents)
     checked = check_expected(place.project, place.name, contents.files)

@@ -66,6 +66,36 @@ class Objects:
         """How many commits `new` brings on top of `old`."""
         return int(self.run("rev-list", "--count", new, *([f"^{old}"] if old else [])))
 
+    def blobs_named(self, new: str, old: str, name: str) -> set[str]:
+        """The blobs of this name, in any spelling, in the root of the commits that `new` brings, or of `new` itself."""
+        words = ("rev-list", "--objects", new, *([f"^{old}"] if old else []), "--", f":(top,icase){name}")
+        rows = [row.partition(b" ") for row in self.run(*words).splitlines()]
+        brought = {sha.decode() for sha, _, path in rows if path.decode(errors="replace").lower() == name}
+        at_tip = self.run("ls-tree", "-z", "--full-tree", new, "--", name).partition(b"\t")[0].split()
+        return brought | {at_tip[2].decode() for _ in at_tip[2:3] if at_tip[1] == b"blob"}
+
+    def unpacked_bytes(self, limit: int) -> int:
+        """Bytes of all objects that came, uncompressed; of more than `limit`, what was counted when it was passed."""
+        alone = {name: value for name, value in self.env.items() if name != "GIT_ALTERNATE_OBJECT_DIRECTORIES"}
+        child = git.start(
+            "cat-file",
+            *("--batch-all-objects", "--unordered", "--batch-check=%(objectsize)"),
+            cwd=self.folder,
+            env=alone,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        counted = 0
+        with git.Deadline(child, settings.ENV.git_seconds) as deadline:
+            for row in child.stdout or ():
+                counted += int(row)
+                if counted > limit:
+                    return counted
+            if child.wait():
+                raise git.too_slow() if deadline.passed else git.GitFailed("cat-file", child.returncode, "sizes")
+        return counted
+
     def kind(self, sha: str) -> str:
         return self.run("cat-file", "-t", sha).decode().strip()
 

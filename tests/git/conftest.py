@@ -76,6 +76,7 @@ def small_plane(tmp_path_factory, template, services):  # noqa: F811
     """A plane with worker and dispatcher. Every check is left to a job, and a project may hold 300,000 bytes."""
     home = tmp_path_factory.mktemp("small") / "home"
     limits = {"CHECK_LIMIT_BYTES": "0", "PROJECT_QUOTA_BYTES": "300000", "WEB_WORKERS": "1"}
+    limits["GIT_UNPACKED_LIMIT_BYTES"] = str(2 << 20)
     running = start_plane(home, template, services, parts="web,worker,dispatcher", **limits)
     yield running
     running.kill_everything()

