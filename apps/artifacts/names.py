@@ -16,8 +16,13 @@ MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
 def file_name(sent: str) -> str:
     """The last part of a sent name, without what cannot be shown; "" when nothing is left."""
     last = re.split(r"[/\\]", sent)[-1]
-    shown = "".join(letter for letter in last if unicodedata.category(letter)[0] != "C").strip()
+    shown = "".join(letter for letter in last if is_visible(letter)).strip()
     return "" if shown in {".", ".."} else shown[:MAX_NAME]
+
+
+def is_visible(letter: str) -> bool:
+    kind = unicodedata.category(letter)
+    return kind[0] != "C" and kind not in ("Zl", "Zp")
 
 
 def media_type(sent: str) -> str:

@@ -24,13 +24,14 @@ from apps.actors import Actor
 from apps.artifacts import names
 from apps.artifacts.digests import CHUNK_BYTES, HASH_BYTES, ContentHash, checked_digest
 from apps.artifacts.models import Artifact, ChunkDigests, Collected, Holding
-from apps.artifacts.store import CHUNK, STALE, Store, StoredBytes, store
+from apps.artifacts.store import CHUNK, STALE, Store, StoredBytes, store, store_space
 from apps.audit.services import record
 from apps.errors import Conflict, Invalid, NotFound, StorageFull, TooLarge
 
 log = logging.getLogger(__name__)
 SCRUB_BATCH = 100
 TOGETHER = 500  # digests in one query
+QUOTA_WITHOUT_DISK = 10**12  # bytes of a project where the store is no folder, unless the operator sets a quota
 CHUNKS_PER_PART = 1024  # digests in one row of ChunkDigests
 
 
@@ -134,7 +135,7 @@ def published(
     limit = settings.ENV.upload_limit_bytes
     if expected_size is not None and expected_size > limit:
         raise too_large(limit)
-    room = room_of(project, expected_digest)
+    room = room_of(project, expected_digest, wanted=limit if expected_size is None else expected_size)
     if room is not None and (expected_size or 0) > room:
         raise over_quota(project, expected_size or 0)
     with store().open_staging(expected_digest) as staging:
@@ -150,27 +151,40 @@ def published(
     return register(actor, project, staging.stored, name, media_type)
 
 
-def room_of(project: Project, digest: str | None = None) -> int | None:
+def quota_bytes() -> int:
+    """How many bytes a project may hold; 0: no limit."""
+    limit = int(settings.ENV.project_quota_bytes)
+    if limit >= 0:
+        return limit
+    space = store_space()
+    return space[0] // 2 if space else QUOTA_WITHOUT_DISK
+
+
+def room_of(project: Project, digest: str | None = None, *, wanted: int | None = None) -> int | None:
     """Bytes that the project may still upload; None where there is no limit, or it holds this digest already.
 
-    What jobs make is never refused, so a project may hold more than its limit: then there is no room.
+    What jobs make is never refused, so a project may hold more than its limit: then there is no room. Where the whole
+    disk of the store holds less than the limit by at least `wanted` bytes, what the project holds is not added up.
     """
-    limit = settings.ENV.project_quota_bytes
+    limit = quota_bytes()
     if not limit or (digest and Holding.objects.filter(project=project, artifact=digest).exists()):
         return None
+    space = store_space() if wanted is not None else None
+    if space and wanted is not None and limit - space[1] >= wanted:
+        return limit - space[1]
     held = Holding.objects.filter(project=project).aggregate(bytes=Sum("artifact__size"))["bytes"] or 0
     return max(0, limit - int(held))
 
 
 def require_room(project: Project, size: int) -> None:
     """Raise OverQuota where the project may not hold so many bytes more: for several uploads at once."""
-    room = room_of(project)
+    room = room_of(project, wanted=size)
     if room is not None and size > room:
         raise over_quota(project, size)
 
 
 def over_quota(project: Project, size: int) -> OverQuota:
-    limit = settings.ENV.project_quota_bytes
+    limit = quota_bytes()
     return OverQuota(
         f"{size} bytes more are too many: the project {project.slug} may hold {limit}, {room_of(project)} are left.",
         field="size",

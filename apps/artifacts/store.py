@@ -281,6 +281,21 @@ def store_folder() -> Path | None:
     return at.root if isinstance(at, LocalStore) else None
 
 
+def store_space() -> tuple[int, int] | None:
+    """(size, bytes in use) of the disk that the store's folder is on; None where it is no folder, or not there."""
+    folder = store_folder()
+    while folder is not None and folder != folder.parent:
+        try:
+            found = os.statvfs(folder)
+        except FileNotFoundError:  # the store makes its folder with the first object
+            folder = folder.parent
+            continue
+        except OSError:
+            return None
+        return found.f_blocks * found.f_frsize, (found.f_blocks - found.f_bfree) * found.f_frsize
+    return None
+
+
 @lru_cache(maxsize=8)
 def store_at(url: str, home: str, endpoint: str, pid: int) -> Store:
     if url.startswith("s3://"):

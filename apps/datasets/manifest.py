@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 from apps.datasets.inspection import check_dialect
 from apps.errors import Invalid
+from apps.portable_paths import find_path_defect, find_windows_defect
 
 SCHEMA = "plane/dataset-manifest/v1"
 PATH_LIMIT = 255
@@ -134,24 +135,21 @@ def parents(path: str) -> list[str]:
 def check_path(path: str, field: str) -> None:
     """Raise Invalid for anything but a relative POSIX path that means the same on every machine."""
     if (PLAINEST_PATH.match(path) and len(path) <= PATH_LIMIT) or PLAIN_PATH.match(path):
-        return
-    reason = (
-        "is empty"
-        if not path
-        else f"has {len(path)} characters"
-        if len(path) > PATH_LIMIT
-        else "has a backslash"
-        if "\\" in path
-        else "has a control or format character"
-        if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in path)
-        else "is absolute"
-        if path.startswith("/")
-        else "has a part that is empty, . or .."
-        if any(part in ("", ".", "..") for part in path.split("/"))
-        else "is not in Unicode's composed form (NFC)"
-        if unicodedata.normalize("NFC", path) != path
-        else ""
-    )
+        reason = find_windows_defect(path)
+    else:
+        reason = (
+            "is empty"
+            if not path
+            else f"has {len(path)} characters"
+            if len(path) > PATH_LIMIT
+            else "is absolute"
+            if path.startswith("/")
+            else "has a part that is empty, . or .."
+            if any(part in ("", ".", "..") for part in path.split("/"))
+            else "is not in Unicode's composed form (NFC)"
+            if unicodedata.normalize("NFC", path) != path
+            else find_path_defect(path)
+        )
     if reason:
         raise Invalid(
             f"The path {path[:80]!r} {reason}.",

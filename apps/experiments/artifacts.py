@@ -21,6 +21,7 @@ from apps.errors import Invalid, NotFound
 from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
 from apps.pages import BACKWARD, FORWARD, Page, bad_cursor, packed, read_place
 from apps.policy import require
+from apps.portable_paths import find_path_defect
 from apps.prepared import fetch
 
 PATH_LENGTH = 500
@@ -94,6 +95,21 @@ def checked_path(path: str) -> str:
             hint="For instance plots/loss.png.",
         )
     return "/".join(part for part in path.split("/") if part not in {"", "."})
+
+
+def check_new_path(path: str) -> None:
+    """Raise Invalid for a path that a client could take for another, or show as another: no file gets such a name.
+
+    What was stored before under one is still read, listed and deleted.
+    """
+    if defect := find_path_defect(path):
+        raise Invalid(
+            f"Invalid path: {path[:80]!r} {defect}.",
+            code="bad_path",
+            field="path",
+            limit="forward slashes, visible characters, names that Windows keeps",
+            hint="For instance plots/loss.png.",
+        )
 
 
 def place_at(path: str) -> Place | None:

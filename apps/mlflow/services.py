@@ -6,6 +6,7 @@ of parts is kept.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
@@ -21,7 +22,7 @@ from apps.artifacts.services import require_room
 from apps.artifacts.store import STALE, Store, store
 from apps.audit.services import record
 from apps.errors import Invalid, NotFound, TooLarge
-from apps.experiments.artifacts import FileRow, Owner
+from apps.experiments.artifacts import FileRow, Owner, check_new_path
 from apps.experiments.services.files import put_file, require_writable
 from apps.mlflow.models import MultipartUpload
 from apps.policy import require
@@ -33,6 +34,7 @@ PARTS_LIMIT = 10_000  # as S3
 def begin_upload(*, actor: Actor, project: Project, owner: Owner, path: str, parts: int) -> MultipartUpload:
     """An upload of one file in so many parts; `path` from the root of the artifact store, `owner` the run or model."""
     require(actor, "run.track", project)
+    check_new_path(path)
     require_writable(owner)
     if not 1 <= parts <= PARTS_LIMIT:
         raise Invalid(
@@ -139,9 +141,21 @@ def area_of(name: str) -> Store:
 
 
 def joined(area: Store, parts: Sequence[str]) -> Iterator[bytes]:
-    for digest in parts:
+    """The bytes of the parts, one after the other; Invalid where the store has others than came."""
+    for number, digest in enumerate(parts, 1):
+        sha256 = hashlib.sha256()
         with closing(area.open(digest)) as reading:
-            yield from reading
+            for chunk in reading:
+                sha256.update(chunk)
+                yield chunk
+        if sha256.hexdigest() != digest:
+            area.remove(digest)
+            raise Invalid(
+                f"The bytes of part {number} were damaged after they came.",
+                code="bad_parts",
+                field="parts",
+                hint="Upload it again, and complete the upload.",
+            )
 
 
 def too_large(limit: int) -> TooLarge:

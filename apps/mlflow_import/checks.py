@@ -17,6 +17,7 @@ from apps.mlflow_import.found import (
     Unreadable,
     moment,
 )
+from apps.portable_paths import find_path_defect
 from apps.registry.services.checks import check_any_name
 
 RUN_ID, MODEL_ID = re.compile(r"[0-9a-f]{32}"), re.compile(r"m-[0-9a-f]{32}")
@@ -93,6 +94,8 @@ def check_path(path: str) -> None:
     check_name("path", path, PATH)
     if path.startswith("/") or "\\" in path or any(part in ("", ".", "..") for part in path.split("/")):
         raise Unreadable(f"{path[:80]!r} is no path inside a folder")
+    if defect := find_path_defect(path):
+        raise Unreadable(f"{path[:80]!r} {defect}")
 
 
 # -- texts ----------------------------------------------------------------------------------------------------------

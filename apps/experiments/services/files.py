@@ -17,7 +17,7 @@ from apps.artifacts.services import publish_tracked
 from apps.audit.services import record
 from apps.canonical import digest_of
 from apps.errors import Conflict, Invalid, NotFound, Refused
-from apps.experiments.artifacts import FileRow, Owner, below, checked_path, files_of, in_the_way
+from apps.experiments.artifacts import FileRow, Owner, below, check_new_path, checked_path, files_of, in_the_way
 from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
 from apps.experiments.states import DECLARED, ENDED
 from apps.holds.reads import refuse_held
@@ -38,6 +38,7 @@ def put_file(
     """
     require(actor, "run.track", owner)
     path = checked_path(path)
+    check_new_path(path)
     require_writable(owner)
     if not path:
         raise Invalid("A file needs a name.", code="bad_path", field="path", hint="For instance plots/loss.png.")

@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from apps.artifacts import services
 from apps.artifacts.models import Holding
 from apps.artifacts.services import OverQuota, adopt, publish_upload, room_of
 from apps.artifacts.store import store
@@ -61,3 +62,21 @@ def test_over_rest(api, engineer, project, folder, settings):
     there = "/api/v1/projects/demo/artifacts"
     answer = api(engineer).post(there, b"x" * 11, content_type="application/octet-stream")
     assert (answer.status_code, answer.json()["error"]["code"]) == (507, "over_quota")
+
+
+def test_a_project_may_hold_half_of_the_disk_by_default(
+    send, settings, monkeypatch, django_assert_num_queries, project
+):
+    settings.ENV = settings.ENV.model_copy(update={"project_quota_bytes": -1, "upload_limit_bytes": 100})
+    send(b"a" * 60)
+    monkeypatch.setattr(services, "store_space", lambda: (200, 150))
+    assert (services.quota_bytes(), room_of(project)) == (100, 40)
+    with pytest.raises(OverQuota):
+        send(b"b" * 41)
+    monkeypatch.setattr(services, "store_space", lambda: (10_000, 150))
+    with django_assert_num_queries(0):  # the whole disk holds less than one project may
+        assert room_of(project, wanted=100) == 4850
+    monkeypatch.setattr(services, "store_space", lambda: None)
+    assert services.quota_bytes() == services.QUOTA_WITHOUT_DISK
+    settings.ENV = settings.ENV.model_copy(update={"project_quota_bytes": 0})
+    assert room_of(project) is None

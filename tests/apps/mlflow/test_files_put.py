@@ -53,6 +53,46 @@ def test_paths_outside_of_the_run_are_refused(track, place):
     assert not RunArtifact.objects.exists()
 
 
+MISLEADING = [
+    "..%5C..%5Cx",
+    "a%0Ab",
+    "a%7Fb",
+    "gnp.%E2%80%AEx",  # right-to-left override
+    "a%E2%81%A6b",
+    "a%E2%80%8Eb",
+    "a%E2%80%8Bb",  # zero width space
+    "a%EF%BB%BFb",
+    "a%E2%80%A8b",  # line separator
+    "con",
+    "x/Aux.txt",
+    "lpt%C2%B9",
+    "nul%20.png/x",
+    "x.",
+    "x%20/y",
+]
+NAMES = ["console.log", "a/.hidden", "日志.png", "a b", "com10", "images/dog%25step%250%25timestamp%251718.png", "a:b"]
+
+
+def test_names_that_mislead_a_client_are_refused(track, place):
+    found = {path: track.refused("PUT", f"{FILES}{place}/{path}", raw=b"x") for path in MISLEADING}
+    assert {path: answer[:2] for path, answer in found.items()} == dict.fromkeys(
+        MISLEADING, (400, "INVALID_PARAMETER_VALUE")
+    )
+    assert "device on Windows" in found["x/Aux.txt"][2]
+    assert "U+202E" in found["gnp.%E2%80%AEx"][2]
+    assert not RunArtifact.objects.exists()
+    assert [name for name in NAMES if track.put(f"{place}/{name}", b"x").status_code != 200] == []
+
+
+def test_such_a_name_of_before_is_still_read_and_deleted(track, place, run):
+    track.put(f"{place}/a.txt", b"hello")
+    RunArtifact.objects.update(path="..\\x\u202etxt")
+    address = f"{FILES}{place}/..%5Cx%E2%80%AEtxt"
+    assert track.send("GET", address).getvalue() == b"hello"
+    assert track.send("DELETE", address).status_code == 200
+    assert not RunArtifact.objects.exists()
+
+
 @pytest.mark.parametrize("path", ["%2Fetc/passwd", "file:%2F%2F%2Fetc/passwd", "..", "C:%5Cx"])
 def test_so_is_one_that_begins_at_a_root(track, path):
     assert track.refused("PUT", FILES + path, raw=b"x")[0] == 400

@@ -72,6 +72,18 @@ def test_a_part_that_lacks_is_named_and_the_upload_stays(track, place, begun, sp
     assert complete(track, place, begun, sent(begun)).status_code == 200
 
 
+def test_a_part_that_was_damaged_is_sent_again(track, place, begun):
+    parts = sent(begun)
+    area = services.area_of(begun["upload_id"])
+    path = area.path_of(parts[1]["etag"].strip('"'))
+    path.chmod(0o600)
+    path.write_bytes(PARTS[1].upper())
+    response = complete(track, place, begun, parts)
+    assert (response.status_code, "part 2" in response.json()["message"]) == (400, True)
+    assert complete(track, place, begun, sent(begun)).status_code == 200
+    assert track.send("GET", f"{FILES}{place}/big/big.bin").getvalue() == b"".join(PARTS)
+
+
 def test_aborted_nothing_stays(track, place, begun):
     sent(begun)
     body = {"path": "big.bin", "upload_id": begun["upload_id"]}

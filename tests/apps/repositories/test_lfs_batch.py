@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from apps.artifacts.store import store
 from tests.apps.repositories.conftest import LFS, TABLE
 
 pytestmark = pytest.mark.django_db
@@ -30,6 +31,16 @@ def test_what_is_held_needs_no_upload(asker, engineer, dataset, held):
     held()
     (one,) = asker(engineer).batch("upload", (OID, len(TABLE))).json()["objects"]
     assert one == {"oid": OID, "size": len(TABLE)}
+
+
+def test_what_is_held_and_lost_or_cut_must_be_sent(asker, engineer, dataset, held):
+    path = store().path_of(held().digest)
+    for data in (TABLE[:-1], None):
+        path.unlink()
+        if data is not None:
+            path.write_bytes(data)
+        (one,) = asker(engineer).batch("upload", (OID, len(TABLE))).json()["objects"]
+        assert "upload" in one["actions"], data
 
 
 def test_what_only_another_project_holds_must_be_sent(asker, engineer, dataset, held, other_project):
