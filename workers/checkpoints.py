@@ -124,8 +124,8 @@ class Keeper:
         except (OSError, PlaneError) as failure:
             self.not_kept(step, failure)
             return
-        with suppress(OSError):
-            path.unlink()  # a link made for this reader
+        with suppress(OSError, PlaneError):
+            unlink_inside(self.scratch, path)  # a link made for this reader
         self.drop_waiting()
         self.waiting = (file, step)
 
@@ -176,8 +176,23 @@ def open_inside(folder: Path, path: Path) -> BinaryIO:
     What was opened is looked at, not the name: the engine is alive, and may put something else there in between.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    real = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
-    if stat.S_ISREG(os.fstat(descriptor).st_mode) and real.is_relative_to(folder.resolve()):
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and is_inside(folder, descriptor):
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
     raise PlaneError(f"The engine names a checkpoint that is not in its folder: {path}.", code="bad_output")
+
+
+def unlink_inside(folder: Path, path: Path) -> None:
+    """Remove a file below `folder`, with the worker's rights; PlaneError where a link on the way leads out of it."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not is_inside(folder, descriptor):
+            raise PlaneError(f"The engine names a checkpoint that is not in its folder: {path}.", code="bad_output")
+        os.unlink(path.name, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_inside(folder: Path, descriptor: int) -> bool:
+    """Whether what the descriptor is open on lies below the folder, whatever its name has become."""
+    return Path(os.readlink(f"/proc/self/fd/{descriptor}")).is_relative_to(folder.resolve())

@@ -86,15 +86,11 @@ def upload(store: Store, out: Path, outputs: Sequence[Mapping[str, Any]], check:
     `check` is called between chunks and raises to stop.
     """
     made = []
+    root = out.parent.resolve() / out.name  # `out` itself may be a link by now
     for output in outputs:
         relative = PurePosixPath(str(output["path"]))
         path = (out / relative).resolve()
-        if (
-            relative.is_absolute()
-            or ".." in relative.parts
-            or not path.is_relative_to(out.resolve())
-            or not path.is_file()
-        ):
+        if relative.is_absolute() or ".." in relative.parts or not path.is_relative_to(root) or not path.is_file():
             raise PlaneError(f"The engine names an output that is not in its folder: {relative}.", code="bad_output")
         with store.open_staging() as staging, path.open("rb") as file:
             while chunk := file.read(1 << 20):

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from apps.artifacts.local import LocalStaging, LocalStore
 from apps.artifacts.store import store
-from apps.errors import StorageFull, Unavailable
+from apps.errors import PlaneError, StorageFull, Unavailable
 from apps.jobs import kinds as job_kinds
 from apps.jobs import reads, services
 from apps.jobs.checkpoints import AREA, area_of, get_checkpoint
@@ -238,3 +238,15 @@ def until(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_worker_removes_nothing_outside_of_the_scratch_folder(tmp_path):
+    """The engine may exchange a folder on the way for a link after its checkpoint was opened."""
+    outside, scratch = tmp_path / "home", tmp_path / "scratch"
+    outside.mkdir()
+    scratch.mkdir()
+    (outside / "plane.sqlite3").touch()
+    (scratch / "folder").symlink_to(outside)
+    with pytest.raises(PlaneError):
+        checkpoints.unlink_inside(scratch, scratch / "folder" / "plane.sqlite3")
+    assert (outside / "plane.sqlite3").exists()
