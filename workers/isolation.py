@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -27,7 +28,9 @@ from apps.jobs.models import Job
 SANDBOX = Path(__file__).with_name("sandbox.py")
 CODE = SANDBOX.parent.parent
 TRY_SECONDS = 120.0
-USERS = 1024  # that attempts of a node may be at once
+TOOLS = (("ip", "iproute2"), ("nft", "nftables"))
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+PLACES = 1024  # attempts of a worker at once, at most; the settings allow 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,29 @@ class Isolation:
     @property
     def networks(self) -> list[str]:
         """What `network` of a kind this node can keep to."""
-        return [] if self.way == "none" else [Network.NONE, Network.PLANE, Network.HOSTS]
+        if self.way == "none":
+            return []
+        return [Network.NONE, Network.PLANE, Network.HOSTS, *([] if self.missing else [Network.PEERS])]
+
+    @property
+    def missing(self) -> list[str]:
+        """What this node lacks for links to other nodes (workers/link.py)."""
+        if self.way != "root":
+            return ["peers: a worker that root runs"]
+        found = [f"peers: the program {name}, of the package {package}" for name, package in TOOLS if not find(name)]
+        if FORWARDING.read_text().strip() != "1":
+            found.append("peers: sysctl net.ipv4.ip_forward=1")
+        return found
 
     def facts(self) -> dict[str, Any]:
         """For the node's description; `apps/nodes/shown.py` says it in words."""
-        return {"way": self.way, "user": self.user, "why_not": self.why_not, "networks": self.networks}
+        return {
+            "way": self.way,
+            "user": self.user,
+            "why_not": self.why_not,
+            "networks": self.networks,
+            "missing": [] if self.way == "none" else self.missing,
+        }
 
 
 @lru_cache(maxsize=1)
@@ -67,6 +88,10 @@ def detected() -> Isolation:
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"},
         )
     return Isolation(**json.loads(ended.stdout))
+
+
+def find(program: str) -> str | None:
+    return shutil.which(program, path="/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin")
 
 
 def scratch_root() -> Path:
@@ -99,7 +124,7 @@ def kept() -> list[str]:
     return [path for path in dict.fromkeys((str(CODE), sys.prefix, sys.base_prefix, *sys.path)) if os.path.isdir(path)]
 
 
-def confinement(job: Job, scratch: Path, user: int | None) -> dict[str, Any]:
+def confinement(job: Job, scratch: Path, place: int) -> dict[str, Any]:
     """What the request of an attempt says of its sandbox; PlaneError if this node cannot keep the kind's network."""
     found, network = detected(), KINDS[job.kind].network
     if network not in found.networks and (found.way != "none" or network == Network.PEERS):
@@ -110,7 +135,9 @@ def confinement(job: Job, scratch: Path, user: int | None) -> dict[str, Any]:
             limit=", ".join(found.networks) or "none",
             hint="Run it on a node whose page lists this network under Isolation.",
         )
-    plan = base_plan(scratch, memory_bytes=job.need_memory_bytes) | {"way": found.way, "user": user}
+    user = None if found.user is None else found.user + place
+    link = peer_link(job, place) if network == Network.PEERS else None
+    plan = base_plan(scratch, memory_bytes=job.need_memory_bytes) | {"way": found.way, "user": user, "link": link}
     connect = None if found.way == "none" else destinations(network, job)
     return {"sandbox": plan, "connect": connect}
 
@@ -122,6 +149,14 @@ def destinations(network: Network, job: Job) -> dict[str, list[str]] | None:
     if network == Network.PLANE:
         return {"wanted": [plane_address()], "allowed": [plane_address()]}
     return None
+
+
+def peer_link(job: Job, place: int) -> dict[str, Any]:
+    """The other nodes of the job, as its spec names them; what is no address is refused as a rule is made of it."""
+    spec = json.loads(job.spec)
+    peers = [(address, int(port)) for address, _, port in (str(peer).rpartition(":") for peer in spec["peers"])]
+    tools = {name: find(name) for name, _ in TOOLS}
+    return {"number": place, "peers": peers, "ports": spec["ports"], **tools}
 
 
 def plane_address() -> str:
@@ -136,23 +171,19 @@ def plane_address() -> str:
     return f"{settings.ENV.bind}:{port}"
 
 
-# -- users of their own ---------------------------------------------------------------------------------------------
+# -- places: numbers that tell apart what runs at once --------------------------------------------------------------
 _lock = threading.Lock()
-_users: set[int] = set()
+_places: set[int] = set()
 
 
 @contextmanager
-def own_user() -> Iterator[int | None]:
-    """A user for one attempt, that no other attempt of this worker has at the time; None where they have none."""
-    first = detected().user
-    if first is None:
-        yield None
-        return
+def own_place() -> Iterator[int]:
+    """A number that no other attempt of this worker has at the time: it decides user and link."""
     with _lock:
-        user = next(number for number in range(first, first + USERS) if number not in _users)
-        _users.add(user)
+        place = next(number for number in range(PLACES) if number not in _places)
+        _places.add(place)
     try:
-        yield user
+        yield place
     finally:
         with _lock:
-            _users.discard(user)
+            _places.discard(place)

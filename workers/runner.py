@@ -160,8 +160,8 @@ class Attempt:
         killed_before = oom_kills()
         group = cgroups.create_group(self.mark, self.job.need_memory_bytes)
         try:
-            with isolation.own_user() as user:
-                request |= isolation.confinement(self.job, self.scratch, user)
+            with isolation.own_place() as place:
+                request |= isolation.confinement(self.job, self.scratch, place)
                 code = self.run_engine(request, group)
         finally:
             cgroups.remove_group(group)

@@ -80,11 +80,26 @@ def separate(plan: dict[str, Any]) -> None:
     if plan["way"] == "user":
         for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
             Path("/proc/self", name).write_text(text)
+    if plan.get("link") and not plan["host_network"]:
+        await_link(plan["link"])
     if plan.get("user") is not None:
         give(Path(plan["scratch"]), plan["user"])
     arrange_files(plan)
     if not plan["host_network"]:
         raise_loopback()
+
+
+def await_link(link: dict[str, Any]) -> None:
+    """Let the shim put the other end of the link in place, then configure this one."""
+    from workers.link import configure_link
+
+    ready, go = link["descriptors"]
+    os.write(ready, b"1")
+    if not os.read(go, 1):
+        raise OSError(errno.ENETUNREACH, "it could not be made; the job's log says why", "the link to the peers")
+    configure_link(link)
+    os.close(ready)
+    os.close(go)
 
 
 def give(folder: Path, user: int) -> None:

@@ -116,11 +116,17 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
         from workers.connector import start_connector
 
         way_out = start_connector(request, close=(events, lifeline))
+    link = (request.get("sandbox") or {}).get("link")
+    pipes = [*os.pipe(), *os.pipe()] if link else []
+    if link:
+        link["descriptors"] = [pipes[1], pipes[2]]
     shim = os.getpid()
     pid = os.fork()
     if pid:
         if way_out is not None:
             way_out.close()
+        if link:
+            connect_peers(link, pid, pipes)
         return Engine(pid)
     code = 2
     try:
@@ -128,6 +134,8 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
         if os.getppid() != shim:  # the shim died before the signal was set
             os._exit(code)
         os.close(lifeline)
+        for descriptor in pipes[:1] + pipes[3:]:
+            os.close(descriptor)
         with suppress(OSError):  # a container may forbid it
             Path("/proc/self/oom_score_adj").write_text("500")  # when memory runs out, the job goes before the worker
         if request.get("group"):
@@ -152,6 +160,34 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
         sys.stderr.flush()
         os._exit(code)
     raise AssertionError("unreachable")
+
+
+def connect_peers(link: dict, pid: int, pipes: list[int]) -> None:
+    """Make the link as soon as the engine's process has its network namespace, and let it go on; it ends otherwise."""
+    from workers.link import make_link
+
+    ready, started, go_on, go = pipes
+    os.close(started)
+    os.close(go_on)
+    try:
+        if os.read(ready, 1):
+            make_link(link, pid)
+            os.write(go, b"1")
+    except (OSError, ValueError) as failure:
+        sys.stdout.write(f"The link to the peers cannot be made: {failure}\n")
+        sys.stdout.flush()
+    finally:
+        os.close(ready)
+        os.close(go)
+
+
+def disconnect_peers(request: dict) -> None:
+    link = (request.get("sandbox") or {}).get("link")
+    if link:
+        from workers.link import remove_link
+
+        with suppress(OSError):
+            remove_link(link)
 
 
 def lock_in(plan: dict, events: int) -> None:
@@ -186,6 +222,7 @@ def main() -> int:
         engine.stop_all(min(grace, 1.0) if descendants() else 0.0)
         if engine.status and memory.is_ended_by_kernel():
             ended = MEMORY_LIMIT
+    disconnect_peers(request)
     report_usage(engine, memory, events, time.monotonic() - began)
     return ended or engine.exit_code()
 

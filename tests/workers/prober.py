@@ -110,3 +110,19 @@ def tell_place(spec: Any, *, inputs: Any, out: Path, report: Any) -> Any:
     seen = sorted(str(path.relative_to(home)) for path in home.rglob("*") if out.parent not in path.parents)
     out.mkdir()
     return Result((), {"network": os.readlink("/proc/self/ns/net"), "seen": seen, "user": os.getuid()})
+
+
+def meet_peers(spec: Any, *, inputs: Any, out: Path, report: Any) -> Any:
+    """Say which of the spec's targets it reaches, then wait to be called, and say by whom."""
+    reached = []
+    for address, port in spec.targets:
+        try:
+            socket.create_connection((address, port), timeout=0.5).close()
+        except OSError:
+            continue
+        reached.append([address, port])
+    with socket.create_server(("0.0.0.0", spec.port)) as server:
+        server.settimeout(30)
+        report.log("listening")
+        caller = server.accept()[1][0]
+    return SimpleNamespace(as_dict=lambda: {"outputs": [], "summary": {"reached": reached, "caller": caller}})

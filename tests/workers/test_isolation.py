@@ -66,7 +66,7 @@ def test_each_network_lets_through_what_it_says(give, job, tmp_path, settings):
     for way, found in WAYS.items():
         for network, connect in expected.items():
             give(found, network)
-            planned = isolation.confinement(job, tmp_path, None)
+            planned = isolation.confinement(job, tmp_path, 0)
             if (planned["connect"], planned["sandbox"]["way"]) != (None if way == "none" else connect, way):
                 wrong[way, network] = planned
     assert wrong == {}
@@ -93,15 +93,16 @@ def test_database_keys_and_secrets_are_hidden(settings, tmp_path):
     assert {str(tmp_path / "home"), str(tmp_path / "git"), str(secret), os.path.expanduser("~")} <= set(hidden)
 
 
-def test_attempts_at_once_are_different_users(give):
+@pytest.mark.django_db
+def test_attempts_at_once_are_different_users(give, job, tmp_path):
+    def users() -> list[int | None]:
+        with isolation.own_place() as first, isolation.own_place() as second:
+            return [isolation.confinement(job, tmp_path, place)["sandbox"]["user"] for place in (first, second)]
+
     give(Isolation("root", 5000))
-    with isolation.own_user() as first, isolation.own_user() as second:
-        assert (first, second) == (5000, 5001)
-    with isolation.own_user() as third:
-        assert third == 5000
+    assert (users(), users()) == ([5000, 5001], [5000, 5001])
     give(Isolation("user"))
-    with isolation.own_user() as none:
-        assert none is None
+    assert users() == [None, None]
 
 
 def test_node_that_must_isolate_and_cannot_takes_no_jobs(settings):
@@ -125,6 +126,26 @@ def test_job_over_several_nodes_is_refused_where_its_network_cannot_be_kept(give
     for way in ("user", "none"):
         give(WAYS[way], Network.PEERS)
         with pytest.raises(PlaneError) as refused:
-            isolation.confinement(job, tmp_path, None)
+            isolation.confinement(job, tmp_path, 0)
         codes[way] = refused.value.code
     assert codes == {"user": "network_refused", "none": "network_refused"}
+
+
+@pytest.mark.django_db
+def test_peers_get_a_link_where_the_node_can_make_one(give, job, tmp_path, monkeypatch):
+    monkeypatch.setattr(isolation, "find", lambda program: f"/usr/sbin/{program}")
+    monkeypatch.setattr(isolation, "FORWARDING", tmp_path / "ip_forward")
+    job.spec = json.dumps({"peers": ["10.0.0.5:29400"], "ports": [29400]})
+    give(Isolation("root"), Network.PEERS)
+    isolation.FORWARDING.write_text("0\n")
+    assert isolation.detected().facts()["missing"] == ["peers: sysctl net.ipv4.ip_forward=1"]
+    with pytest.raises(PlaneError):
+        isolation.confinement(job, tmp_path, 3)
+    isolation.FORWARDING.write_text("1\n")
+    assert isolation.confinement(job, tmp_path, 3)["sandbox"]["link"] == {
+        "number": 3,
+        "peers": [("10.0.0.5", 29400)],
+        "ports": [29400],
+        "ip": "/usr/sbin/ip",
+        "nft": "/usr/sbin/nft",
+    }

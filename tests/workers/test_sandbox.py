@@ -18,17 +18,7 @@ import pytest
 from workers.sandbox import try_all
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = (
-    "workers/__init__.py",
-    "workers/shim.py",
-    "workers/memory_watch.py",
-    "workers/sandbox.py",
-    "workers/child.py",
-    "deepseek/__init__.py",
-    "deepseek/job.py",
-    "tests/__init__.py",
-    "tests/workers/prober.py",
-)
+CODE = ("workers/*.py", "deepseek/*.py", "tests/__init__.py", "tests/workers/prober.py")
 NOBODY, OWN_USER = 65534, 1_900_000_007
 SYSTEM_PYTHON = next((path for path in ("/usr/bin/python3.11", "/usr/bin/python3") if os.access(path, os.X_OK)), None)
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -40,9 +30,10 @@ def home() -> Iterator[Path]:
     """A home with a database, a key, a socket and another attempt's scratch, where every user may pass."""
     folder = Path(tempfile.mkdtemp(prefix="sandbox-", dir="/var/tmp"))
     folder.chmod(0o755)
-    for name in CODE:
-        (folder / "code" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / "code" / name)
+    for source in (path for pattern in CODE for path in ROOT.glob(pattern)):
+        copy = folder / "code" / source.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, copy)
     home = folder / "home"
     for name in ("keys", "scratch/1-1/inputs", "scratch/other"):
         (home / name).mkdir(parents=True)
