@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from pathlib import Path
+from queue import Empty
 
 import pytest
 from kombu import Connection
@@ -73,6 +75,33 @@ def test_a_message_that_is_not_whole_is_dropped_and_the_next_one_read(channel, o
         (folder / f"{number}_x.bell.msg").write_text(content)
     assert channel._get("bell") == {"whole": 1}
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("lost", ["queue", "control", ""])
+def test_missing_folder_is_made_by_who_misses_it(options, tmp_path, lost):
+    """A consumer that polls, and a publisher, each with nothing but its own declarations."""
+    with Connection("planefs://", transport_options=options) as connection:
+        queue = connection.SimpleQueue("bell")
+        shutil.rmtree(tmp_path / lost)
+        with pytest.raises(queue.Empty):
+            queue.get(timeout=0.05)
+        assert (tmp_path / "queue").is_dir()
+        assert (tmp_path / "control").is_dir()
+        shutil.rmtree(tmp_path / lost)
+        queue.put({"number": 1})
+        assert queue.get(timeout=5).payload == {"number": 1}
+
+
+def test_unusable_folder_is_an_empty_queue(channel, options):
+    """A worker outlives it, and goes on when the folder can be used again."""
+    folder = Path(options["data_folder_in"])
+    folder.rmdir()
+    folder.touch()
+    with pytest.raises(Empty):
+        channel._get("bell")
+    folder.unlink()
+    channel._put("bell", {"number": 1})
+    assert channel._get("bell") == {"number": 1}
 
 
 def test_an_exchange_table_that_a_power_cut_emptied_is_made_anew(channel):
