@@ -114,6 +114,7 @@ PLANE_ACTIONS: dict[str, frozenset[Role]] = {
     "job.report": frozenset({WORKER}),
     "job.finish": frozenset({WORKER}),
     "job.recover": frozenset({DISPATCHER}),
+    "job.recover_abandoned": frozenset({WORKER, DISPATCHER}),  # of a worker whose process is gone
     "run.judge": frozenset({DISPATCHER, OPERATOR}),  # the verdict on a rerun that has ended
     "queue.sample": frozenset({DISPATCHER}),
     "approval.expire": frozenset({DISPATCHER}),

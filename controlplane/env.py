@@ -144,6 +144,27 @@ class Env(BaseSettings):
     lease_seconds: float = Field(
         30.0, ge=1, le=3600, description="A job whose worker is silent for so long is queued again."
     )
+    retry_seconds: float = Field(
+        5.0,
+        ge=0,
+        le=3600,
+        description="Pause before a job's second attempt, within 20 %; each further one is five times longer. 0: none.",
+    )
+    retry_limit_seconds: float = Field(600.0, ge=0, le=86_400, description="Longest pause between two attempts.")
+    stall_hours: float = Field(
+        24.0,
+        ge=0,
+        le=8760,
+        description="A job that a full disk, a missing folder or a store that is away keeps from running costs no"
+        " attempt; it fails when that has lasted so long.",
+    )
+    disk_short_bytes: int = Field(
+        512 * 2**20,
+        ge=0,
+        description="A disk of home, store or scratch is short when less than this and less than DISK_SHORT_PERCENT is"
+        " free; a node with a short disk claims no jobs. 0: never.",
+    )
+    disk_short_percent: float = Field(5.0, ge=0, le=100, description="The other half of DISK_SHORT_BYTES. 0: never.")
     reserve_seconds: int = Field(
         900, ge=30, le=604_800, description="A first job that fits nowhere for so long gets a node kept free for it."
     )

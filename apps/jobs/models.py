@@ -50,7 +50,10 @@ class Job(models.Model):
     # Queued for long, and this node is kept free for it (apps/jobs/reservations.py); the index is job_reserved.
     reserved_on = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="reserved_jobs", db_index=False)
     process = models.JSONField(null=True)  # {host, boot_id, pid, start_time} of the shim
-    not_before = models.DateTimeField(null=True)  # back-off after a failed attempt
+    not_before = models.DateTimeField(null=True)  # back-off after a failed attempt, or one that was stalled
+    # Since when, and how often in a row, a full disk or the like has ended its attempts, which count as released.
+    stalled_since = models.DateTimeField(null=True)
+    stalls = models.IntegerField(default=0)
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_reason = models.CharField(max_length=500, blank=True)
 

@@ -22,6 +22,10 @@ def beat(part: str) -> None:
 
 
 def age(part: str) -> float | None:
-    """Seconds since the last beat; None if there was none within the hour."""
+    """Seconds since the last beat; None if there was none within the hour, or it is one of the future.
+
+    That one was left before the clock was set back; who is alive leaves another within BEAT_SECONDS.
+    """
     beaten = cache.get(f"pulse:{part}")
-    return None if beaten is None else max(0.0, time.time() - float(beaten))
+    seconds = None if beaten is None else time.time() - float(beaten)
+    return None if seconds is None or seconds < -STALE_SECONDS else max(0.0, seconds)

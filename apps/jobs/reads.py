@@ -22,6 +22,7 @@ from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobQuerySet
 from apps.jobs.placement import Free, all_of, free_on, opening, shortfall, why_not
 from apps.jobs.states import JobState
 from apps.nodes.models import Node
+from apps.texts import told as translate
 
 MAX_ID = 2**63 - 1
 LOG_LIMIT = (1, 5000)  # lines of one answer
@@ -99,7 +100,9 @@ def explain_queued(actor: Actor, jobs: list[Job], nodes: list[Node] | None = Non
         pairs = [(node, node_row(actor, job, node, running[node.pk], kept.get(node.pk))) for node in nodes]
         pairs.sort(key=lambda pair: nearest(job, *pair))
         rows = [row for _node, row in pairs]
-        told.append({"position": ahead[job.pk], "summary": summary_of(job, ahead[job.pk], pairs), "nodes": rows})
+        is_visible = bool(actor.plane_role) or job.project_id in actor.project_ids
+        summary = summary_of(job, ahead[job.pk], pairs, is_visible=is_visible)
+        told.append({"position": ahead[job.pk], "summary": summary, "nodes": rows})
     return told
 
 
@@ -170,7 +173,7 @@ def nearest(job: Job, node: Node, row: dict[str, Any]) -> tuple[bool, bool, bool
     return bool(row["why_not"]), found is None, job.queue not in node.queues, soon, node.name
 
 
-def summary_of(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]]) -> str:
+def summary_of(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]], *, is_visible: bool) -> str:
     """One sentence: the reason that would still hold if all the others were gone comes first. Of nodes without room,
     the one that has it first is named.
     """
@@ -184,8 +187,7 @@ def summary_of(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]]) -
         node, row = online[0]
         return _("No node is large enough: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
     if job.not_before and job.not_before > timezone.now():
-        seconds = max(1, round((job.not_before - timezone.now()).total_seconds()))
-        return _("It pauses after a failed attempt and is tried again in %(seconds)d s.") % {"seconds": seconds}
+        return describe_pause(job, with_reason=is_visible)
     if all(row["why_not"] for _node, row in online):
         node, row = next((pair for pair in online if pair[1]["kept"]), online[0])
         text = _("No node has room: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
@@ -194,6 +196,18 @@ def summary_of(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]]) -
         text = ngettext("%(count)d job is ahead of it.", "%(count)d jobs are ahead of it.", ahead)
         return text % {"count": ahead}
     return _("It starts as soon as a worker looks.")
+
+
+def describe_pause(job: Job, *, with_reason: bool) -> str:
+    """When the next attempt may begin and, for who may see the job, what ended the last one."""
+    left = (job.not_before - timezone.now()).total_seconds() if job.not_before else 0.0
+    text = _("Next attempt in %(seconds)d s.") % {"seconds": max(1, round(left))}
+    why = translate(str((job.error or {}).get("message", ""))) if with_reason else ""
+    if not why:
+        return text
+    if job.stalled_since:
+        return f"{text} {_('Stalled, which costs no attempt: %(why)s') % {'why': why}}"
+    return f"{text} {_('The last attempt failed: %(why)s') % {'why': why}}"
 
 
 def waits_for(job: Job) -> str:

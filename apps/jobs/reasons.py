@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from apps.jobs.models import Job
@@ -26,6 +27,31 @@ def worker_lost(job: Job, lease_seconds: float) -> dict[str, Any]:
     silent = f"{lease_seconds:g} s"
     message = f"The worker on {job.node or 'its node'} was not heard of for {silent}."
     return reason("worker_lost", message, limit=silent, hint="Look at the node; then retry the job.")
+
+
+def worker_gone(job: Job) -> dict[str, Any]:
+    message = f"The worker's process on {job.node or 'its node'} has ended."
+    return reason("worker_lost", message, hint="Look at the log of the worker; then retry the job.")
+
+
+def storage_full() -> dict[str, Any]:
+    hint = "Free space on the node or in the store: the job goes on by itself."
+    return reason("storage_full", "The disk is full.", hint=hint)
+
+
+def node_unusable(what: str) -> dict[str, Any]:
+    return reason("node_unusable", f"The node cannot use its disk: {what}.", hint="Look at the node's disk.")
+
+
+def scratch_lost() -> dict[str, Any]:
+    return reason("node_unusable", "The job's scratch folder has disappeared.", hint="Look at the node's disk.")
+
+
+def stalled_for_too_long(error: Mapping[str, Any], hours: float) -> dict[str, Any]:
+    """`error` of the last attempt, with how long the job has waited for it to pass."""
+    message = f"{error.get('message', '')} It was so for {hours:g} h."
+    hint = str(error.get("hint") or "Look at the node.")
+    return reason(str(error.get("code")), message, limit=f"{hours:g} h", hint=f"{hint} Then retry the job.")
 
 
 def output_missing(slots: list[str]) -> dict[str, Any]:

@@ -354,6 +354,7 @@ class JobDetailSerializer(JobSerializer):
             "wait",
             "checkpoint",
             "not_before",
+            "stalled_since",
             "cancel_reason",
             "result",
             "log_lines",

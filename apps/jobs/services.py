@@ -5,10 +5,11 @@ The row is the queue and `attempt` its fence; see specs in the docstrings of mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
@@ -22,10 +23,11 @@ from apps.audit.services import change_state, record
 from apps.canonical import sha256_hex
 from apps.errors import Conflict, StaleState
 from apps.jobs import doorbell, notices
+from apps.jobs.backoff import retry_pause, stall_pause
 from apps.jobs.checkpoints import forget_checkpoint, record_checkpoint
 from apps.jobs.descent import Descent
 from apps.jobs.kinds import KINDS
-from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
+from apps.jobs.models import Job, JobCheckpoint, JobEvent, JobInput, JobOutput, JobParent
 from apps.jobs.placement import devices_for, free_on
 from apps.jobs.reasons import (
     ARTIFACT_DAMAGED,
@@ -33,6 +35,8 @@ from apps.jobs.reasons import (
     authority_gone,
     output_missing,
     parent_failed,
+    stalled_for_too_long,
+    worker_gone,
     worker_lost,
 )
 from apps.jobs.reservations import claimable, free_for, kept_for
@@ -40,12 +44,12 @@ from apps.jobs.specs import spec_text
 from apps.jobs.states import ENDED, JobState
 from apps.jobs.submission import Checked, InputSpec, Submission, check, lease_seconds, needs_of, queue_of
 from apps.nodes.models import Node
+from apps.nodes.samples import database_now
 from apps.policy import allows, require
 
 __all__ = ["InputSpec", "Submission", "record_checkpoint", "submit_job"]
 
 PRIORITIES = (-100, 100)
-AWAY = 100  # times that a job is put back because the store was away: with the pauses between them more than an hour
 
 
 # -- what people and tools ask for ----------------------------------------------------------------------------------
@@ -216,6 +220,8 @@ def _queue_again(actor: Actor, job: Job, reason: str, *, released: Any = None) -
         cancel_requested_at=None,
         cancel_reason="",
         not_before=None,
+        stalled_since=None,
+        stalls=0,
         reserved_on=None,
         ended_at=None,
         progress={},
@@ -259,7 +265,7 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
     while _worth_a_look(queue):
         with transaction.atomic():
             node = Node.objects.select_for_update().get(pk=node.pk)
-            if node.held_at:
+            if node.held_at or node.short_disks:
                 return None
             needs = ("need_cpus", "need_memory_bytes", "devices")
             free = free_on(node, Job.objects.filter(node=node, state=JobState.RUNNING).only(*needs))
@@ -375,19 +381,36 @@ def succeed_job(
 def fail_attempt(*, actor: Actor, job: Job, error: Mapping[str, Any], retry: bool, counts: bool = True) -> Job:
     """End this attempt: queue the job again after a pause if `retry` and attempts are left, else fail it.
 
-    One that does not count (the store was away: no fault of the job) costs none of its attempts, AWAY times.
+    One that does not count (a full disk, a store that is away: no fault of the job) costs none of its attempts; the
+    job fails when it has been stalled for STALL_HOURS.
     """
     require(actor, "job.finish")
     guard = {"owner": job.owner, "attempt": job.attempt}
     with transaction.atomic():
-        if retry and not counts and job.released < AWAY:
-            pause = min(60.0, 2.0 ** min(job.released, 6))
-            _requeue(actor, job, guard, error=error, pause=pause, released=F("released") + 1)
+        if retry and not counts:
+            _stall(actor, job, guard, error)
         elif retry and job.attempts_used < job.max_attempts:
-            _requeue(actor, job, guard, error=error, pause=min(60.0, 2.0 ** (job.attempts_used - 1)))
+            pause = retry_pause(job.attempts_used)
+            _requeue(actor, job, guard, error=error, pause=pause, stalled_since=None, stalls=0)
         else:
             _fail(actor, job, error, guard=guard)
     return job
+
+
+def _stall(actor: Actor, job: Job, guard: Mapping[str, Any], error: Mapping[str, Any]) -> None:
+    """Queue the job again at no cost, or fail it when that has gone on for too long.
+
+    A checkpoint that was stored meanwhile means that the job had got on: the time begins anew.
+    """
+    now, hours = database_now(), settings.ENV.stall_hours
+    since, stalls = job.stalled_since or now, job.stalls
+    if stalls and JobCheckpoint.objects.filter(job=job, created_at__gt=since).exists():
+        since, stalls = now, 0
+    if now - since >= timedelta(hours=hours):
+        _fail(actor, job, stalled_for_too_long(error, hours), guard=guard)
+        return
+    fields: dict[str, Any] = {"released": F("released") + 1, "stalled_since": since, "stalls": stalls + 1}
+    _requeue(actor, job, guard, error=error, pause=stall_pause(stalls + 1), counts=False, **fields)
 
 
 def release_job(*, actor: Actor, job: Job, reason: str) -> Job:
@@ -407,25 +430,59 @@ def end_cancelled(*, actor: Actor, job: Job) -> Job:
 
 
 # -- what the dispatcher does ---------------------------------------------------------------------------------------
-def recover_expired(*, actor: Actor, limit: int = 100) -> int:
-    """Queue again, fail or cancel the jobs whose lease ran out; compare-and-set, so several dispatchers may run."""
+def recover_expired(*, actor: Actor, now: datetime | None = None, limit: int = 100) -> int:
+    """Queue again, fail or cancel the jobs whose lease ran out; compare-and-set, so several dispatchers may run.
+
+    `now`: the database's time that the caller has found to be no jump of its clock.
+    """
     require(actor, "job.recover")
-    recovered = 0
-    for job in Job.objects.filter(state=JobState.RUNNING, lease_until__lt=Now())[:limit]:
-        guard = {"owner": job.owner, "attempt": job.attempt, "lease_until__lt": Now()}
-        error = worker_lost(job, lease_seconds())
-        try:
-            with transaction.atomic():
-                if job.cancel_requested_at:
-                    _cancel_running(actor, job, guard)
-                elif job.attempts_used < job.max_attempts:
-                    _requeue(actor, job, guard, error=error)
-                else:
-                    _fail(actor, job, error, guard=guard)
-            recovered += 1
-        except StaleState:  # it came back, or another dispatcher was faster
-            continue
-    return recovered
+    late = {"lease_until__lt": now or Now()}
+    expired = Job.objects.filter(state=JobState.RUNNING, **late)[:limit]
+    return sum(_lose(actor, job, worker_lost(job, lease_seconds()), late) for job in expired)
+
+
+def recover_abandoned(*, actor: Actor, place: str, is_gone: Callable[[Job], bool]) -> int:
+    """The same for the jobs whose worker's process has ended, as `is_gone` finds: no lease has to run out for these.
+
+    `place`: what the owners of the jobs have in their names whose processes the caller can see.
+    """
+    require(actor, "job.recover_abandoned")
+    running = Job.objects.filter(state=JobState.RUNNING, owner__contains=place).order_by("pk")
+    gone = [job.pk for job in running.only("id", "owner", "process") if is_gone(job)]
+    if not gone:
+        return 0
+    abandoned = Job.objects.filter(pk__in=gone, state=JobState.RUNNING).select_related("node")
+    return sum(_lose(actor, job, worker_gone(job), {}) for job in abandoned if is_gone(job))
+
+
+def _lose(actor: Actor, job: Job, error: Mapping[str, Any], more: Mapping[str, Any]) -> int:
+    """End an attempt without its worker; 1 if it did. The first loss of a job is no reason for a pause."""
+    guard = {"owner": job.owner, "attempt": job.attempt, **more}
+    try:
+        with transaction.atomic():
+            if job.cancel_requested_at:
+                _cancel_running(actor, job, guard)
+            elif job.attempts_used < job.max_attempts:
+                _requeue(actor, job, guard, error=error, pause=retry_pause(job.attempts_used - 1))
+            else:
+                _fail(actor, job, error, guard=guard)
+    except StaleState:  # it came back, or another dispatcher was faster
+        return 0
+    return 1
+
+
+def correct_future_times(*, actor: Actor, now: datetime, longest_lease: float) -> int:
+    """Shorten leases and pauses that a clock set back has left in the far future; returns how many.
+
+    They would else keep a lost job, or one that pauses, for as long as the clock was set back.
+    """
+    require(actor, "job.recover")
+    lease_end = now + timedelta(seconds=longest_lease)
+    leases = Job.objects.filter(state=JobState.RUNNING, lease_until__gt=lease_end)
+    pause_end = now + timedelta(seconds=60 + 2 * settings.ENV.retry_limit_seconds)
+    pauses = Job.objects.filter(state=JobState.QUEUED, not_before__gt=pause_end)
+    corrected = leases.update(lease_until=now + timedelta(seconds=lease_seconds()))
+    return corrected + pauses.update(not_before=now)
 
 
 def free_waiting(*, actor: Actor, limit: int = 100) -> int:
@@ -524,9 +581,13 @@ def _requeue(
     error: Mapping[str, Any] | None = None,
     reason: str = "",
     pause: float = 0.0,
+    counts: bool = True,
     **fields: Any,
 ) -> None:
-    """Queue a running job again; one that somebody wants cancelled ends instead: the wish outlives the attempt."""
+    """Queue a running job again; one that somebody wants cancelled ends instead: the wish outlives the attempt.
+
+    `counts`: whether `error` is one of the job, which costs it an attempt.
+    """
     row = Job.objects.select_for_update(no_key=True).filter(pk=job.pk, state=JobState.RUNNING, **guard).first()
     if row is not None and row.cancel_requested_at:
         job.cancel_reason = row.cancel_reason
@@ -549,7 +610,7 @@ def _requeue(
         error=dict(error) if error else None,
         **fields,
     )
-    _tell(job, reason, **({"code": str(error.get("code"))} if error else {"released": "yes"}))
+    _tell(job, reason, **({"code": str(error.get("code"))} if error and counts else {"released": "yes"}))
     if not pause:
         _ring_after_commit(job)
 

@@ -69,18 +69,25 @@ def load(disk: Path | None = None, store: Path | None = None) -> dict[str, Any]:
     memory, whole = psutil.virtual_memory(), usable_memory()
     used_by_group = group_number("memory.current")
     free = memory.available if used_by_group is None else max(0, min(memory.available, whole - used_by_group))
-    disk_total, disk_free = disk_space(disk)
-    store_total, store_free = disk_space(store) if store else (None, None)
     return {
         "cpu_share": round(psutil.cpu_percent(interval=None) / 100, 3),
         "load_1m": round(os.getloadavg()[0], 2),
         "memory_free_bytes": int(free),
         "memory_total_bytes": whole,
+        **disk_load(disk, store),
+        "gpus": gpu_use(),
+    }
+
+
+def disk_load(disk: Path | None = None, store: Path | None = None) -> dict[str, int | None]:
+    """Bytes free and in all where the jobs' scratch and the artifacts lie, as in `load`."""
+    disk_total, disk_free = disk_space(disk)
+    store_total, store_free = disk_space(store) if store else (None, None)
+    return {
         "disk_free_bytes": disk_free,
         "disk_total_bytes": disk_total,
         "store_free_bytes": store_free,
         "store_total_bytes": store_total,
-        "gpus": gpu_use(),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.db import models
 from django.db.models.functions import Now
@@ -14,6 +15,14 @@ ONLINE_SECONDS = 15
 """A node not heard of for longer is offline: three heartbeats of 5 s may be lost."""
 
 
+def heard_of(field: str) -> models.Q:
+    """Of rows with a heartbeat in `field`: that it is recent. One in the future was written before the clock was set
+    back, and says nothing.
+    """
+    near = timedelta(seconds=ONLINE_SECONDS)
+    return models.Q(**{f"{field}__gte": Now() - near, f"{field}__lte": Now() + near})
+
+
 class NodeQuerySet(models.QuerySet["Node"]):
     def visible_to(self, actor: Actor) -> NodeQuerySet:
         return self if allows(actor, "node.view") else self.none()
@@ -23,7 +32,7 @@ class NodeQuerySet(models.QuerySet["Node"]):
 
         A node both held and silent is offline: that is what to look at first.
         """
-        heard = models.Q(heartbeat_at__gte=Now() - timedelta(seconds=ONLINE_SECONDS))
+        heard = heard_of("heartbeat_at")
         return self.annotate(
             online=models.Case(models.When(heard, then=True), default=False, output_field=models.BooleanField()),
             status=models.Case(
@@ -73,6 +82,11 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def short_disks(self) -> list[dict[str, Any]]:
+        """The disks with too little room for another job, as its worker found at the last heartbeat (disks.py)."""
+        return list((self.load or {}).get("short_disks", ()))
 
 
 class NodeSample(models.Model):

@@ -63,8 +63,9 @@ class Row:
 
 def not_heard_of(path: str) -> Q:
     """Of rows that may lead to a node by `path`: that it is offline, as `with_status` has it."""
-    silent = Q(**{f"{path}__heartbeat_at__lt": Now() - timedelta(seconds=ONLINE_SECONDS)})
-    return silent | Q(**{f"{path}__isnull": False, f"{path}__heartbeat_at": None})
+    field, near = f"{path}__heartbeat_at", timedelta(seconds=ONLINE_SECONDS)
+    silent = Q(**{f"{field}__lt": Now() - near}) | Q(**{f"{field}__gt": Now() + near})
+    return silent | Q(**{f"{path}__isnull": False, field: None})
 
 
 def row_of(node: Any) -> Row:

@@ -106,6 +106,7 @@ ON_THE_PLANE = """
     job.report                             --- --- W--  -
     job.finish                             --- --- W--  -
     job.recover                            --- --- -D-  -
+    job.recover_abandoned                  --- --- WD-  -
     run.judge                              --- --- -DO  -
     queue.sample                           --- --- -D-  -
     approval.expire                        --- --- -D-  -

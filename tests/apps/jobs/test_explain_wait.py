@@ -1,3 +1,4 @@
+import re
 from datetime import timedelta
 
 import pytest
@@ -5,7 +6,7 @@ from django.db.models.functions import Now
 
 from apps.jobs.kinds import KINDS, Needs
 from apps.jobs.models import Job
-from apps.jobs.reads import explain_wait
+from apps.jobs.reads import explain_queued, explain_wait
 from apps.nodes.models import Node
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -80,7 +81,32 @@ def test_the_pause_after_a_failure(submit, claim, fail, explain):
     submit()
     job = fail(claim(), retry=True)
     Job.objects.update(not_before=Now() + timedelta(seconds=30))
-    assert explain(job)["summary"].startswith("It pauses after a failed attempt and is tried again in ")
+    assert re.fullmatch(r"Next attempt in \d+ s\. The last attempt failed: It broke\.", explain(job)["summary"])
+
+
+def test_the_pause_of_another_projects_job_keeps_its_reason(
+    submit, claim, fail, node, actor_for, viewer, other_project
+):
+    submit()
+    job = fail(claim(), retry=True)
+    Job.objects.update(not_before=Now() + timedelta(seconds=30), project=other_project)
+    (told,) = explain_queued(actor_for(viewer), [Job.objects.get(pk=job.pk)])
+    assert re.fullmatch(r"Next attempt in \d+ s\.", told["summary"])
+
+
+def test_a_stalled_job_says_that_it_costs_nothing(submit, claim, fail, explain):
+    submit()
+    job = fail(claim(), retry=True, counts=False)
+    assert explain(job)["summary"].endswith(" Stalled, which costs no attempt: It broke.")
+
+
+def test_a_node_with_a_short_disk_takes_nothing_and_says_so(submit, claim, explain, node):
+    short = [{"name": "scratch", "free_bytes": 3_100_000, "needed_bytes": 512 * 2**20}]
+    Node.objects.filter(pk=node.pk).update(load={"short_disks": short})
+    job = submit()
+    assert claim() is None
+    why = "is short of disk: 3.1 MB free for scratch, 536.9 MB needed"
+    assert explain(job)["summary"] == f"No node has room: n1 {why}."
 
 
 def test_parents(submit, child_of, explain):

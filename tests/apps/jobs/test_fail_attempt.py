@@ -1,10 +1,12 @@
 import copy
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 
 from apps.errors import Refused, StaleState
 from apps.jobs import services
+from apps.jobs.attempts import attempts_in, moves_of
 from apps.jobs.models import Job, JobParent
 from apps.jobs.states import JobState
 
@@ -35,10 +37,60 @@ def test_a_store_that_was_away_costs_no_attempt(submit, claim, fail):
     assert job.not_before > job.queued_at
 
 
-def test_one_that_is_always_away_ends_the_job(submit, claim, fail):
-    job = submit(max_attempts=1)
-    Job.objects.filter(pk=job.pk).update(released=services.AWAY, attempt=services.AWAY)
-    assert fail(claim(), retry=True, counts=False).state == JobState.FAILED
+def stall(job: Job, claim, fail) -> Job:
+    Job.objects.filter(pk=job.pk).update(not_before=None)
+    return fail(claim(), retry=True, counts=False)
+
+
+def test_pauses_grow_to_their_limit(submit, claim, fail):
+    job, pauses = submit(max_attempts=20), []
+    for counts in [True] * 5 + [False] * 4:
+        Job.objects.filter(pk=job.pk).update(not_before=None)
+        job = fail(claim(), retry=True, counts=counts)
+        pauses.append((job.not_before - job.queued_at).total_seconds())
+    expected = [5, 25, 125, 600, 600, 5, 25, 120, 120]  # of failures, then of stalls
+    assert [round(pause / full, 1) for pause, full in zip(pauses, expected, strict=True)] == [
+        pytest.approx(1, abs=0.25)
+    ] * 9
+
+
+def test_a_retry_by_hand_waits_for_nothing(submit, claim, fail, actor_for, engineer):
+    job = stall(submit(max_attempts=1), claim, fail)
+    Job.objects.filter(pk=job.pk).update(not_before=None)
+    job = services.retry_job(actor=actor_for(engineer), job=fail(claim()))
+    assert (job.not_before, job.stalled_since, job.stalls) == (None, None, 0)
+
+
+def test_a_stall_of_too_long_fails_the_job_and_says_so(submit, claim, fail):
+    job = stall(submit(max_attempts=1), claim, fail)
+    since = job.stalled_since
+    assert stall(job, claim, fail).stalled_since == since
+    Job.objects.filter(pk=job.pk).update(stalled_since=since - timedelta(hours=24))
+    job = stall(job, claim, fail)
+    assert (job.state, job.error["code"], job.error["limit"]) == (JobState.FAILED, "broke", "24 h")
+    assert job.error["message"] == "It broke. It was so for 24 h."
+
+
+def test_a_checkpoint_meanwhile_begins_the_time_anew(submit, claim, fail, keep_checkpoint):
+    job = stall(submit(max_attempts=1), claim, fail)
+    Job.objects.update(not_before=None, stalled_since=job.stalled_since - timedelta(hours=24))
+    running = claim()
+    keep_checkpoint(running)
+    job = fail(running, retry=True, counts=False)
+    assert (job.state, job.stalls) == (JobState.QUEUED, 1)
+
+
+def test_a_failure_that_counts_ends_a_stall(submit, claim, fail):
+    job = stall(submit(), claim, fail)
+    Job.objects.update(not_before=None)
+    job = fail(claim(), retry=True)
+    assert (job.stalled_since, job.stalls, job.attempts_used) == (None, 0, 1)
+
+
+def test_a_stalled_attempt_is_told_as_given_back(submit, claim, fail):
+    job = stall(submit(), claim, fail)
+    (attempt,) = attempts_in(moves_of(job))
+    assert (attempt.state, attempt.why) == (JobState.QUEUED, "It broke.")
 
 
 def test_children_fail_to_the_last_generation(submit, child_of, claim, fail):
