@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ from deepseek.memory import limit_memory
 
 PROGRESS_PAUSE = 0.1  # seconds between two progress lines at least: a fast loop must not drown the worker
 LINKS = 2  # checkpoints that wait to be opened, at most: each may be large
+CAUSES = 10  # of an error that are looked at, each behind the other
+DISK_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 LINE_LIMIT = 4096  # characters of a log line; the rest is cut and said to be
 
 
@@ -86,6 +89,9 @@ def run_engine(request: dict[str, Any], descriptor: int) -> int:
         return 0
     except EngineError as error:
         report.flush()
+        if is_disk_full(error.__cause__ or error.__context__):
+            report.send({"event": "crash", "code": "storage_full", "message": str(error)})
+            return 2
         report.send({"event": "error", **error.as_dict()})
         return 1
     except MemoryError:
@@ -94,8 +100,22 @@ def run_engine(request: dict[str, Any], descriptor: int) -> int:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an engine may raise anything; the job says what
         report.flush()
         report.log(traceback.format_exc(), level="error")
-        report.send({"event": "crash", "code": "engine_crashed", "message": f"{type(error).__name__}: {error}"})
+        code = "storage_full" if is_disk_full(error) else "engine_crashed"
+        report.send({"event": "crash", "code": code, "message": f"{type(error).__name__}: {error}"})
         return 2
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk or quota is behind an error. Libraries wrap that one, or keep nothing but its text."""
+    for _ in range(CAUSES):
+        if error is None:
+            return False
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if not isinstance(error, EngineError) and any(text in str(error) for text in DISK_FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def load(name: str) -> Any:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
@@ -22,9 +21,11 @@ from apps.jobs.models import Job
 from apps.jobs.states import JobState
 from apps.jobs.submission import lease_seconds
 from apps.nodes import hardware
+from apps.nodes.disks import find_short_disks
 from apps.nodes.models import Node
 from apps.nodes.samples import SAMPLE_SECONDS
 from apps.nodes.services import heartbeat, record_sample
+from workers.runner import scratch_root
 
 if TYPE_CHECKING:
     from workers.runner import Attempt
@@ -50,6 +51,7 @@ class Heartbeat(threading.Thread):
         self.ended = threading.Event()
         self.renewed_at = time.monotonic()
         self.node_at = 0.0
+        self.was_short = False
         self.sampled_at = time.monotonic()  # the first share of CPU would be of no time at all
 
     def watch(self, attempt: Attempt) -> None:
@@ -93,13 +95,21 @@ class Heartbeat(threading.Thread):
         """The node's load, and every so often a sample of it, for whoever looks back; the attempts keep it with their
         runs.
         """
-        load = hardware.load(settings.PLANE_HOME, store_folder())
+        load = hardware.load(scratch_root(), store_folder())
+        load["short_disks"] = find_short_disks(load)
         for attempt in watched.values():
             attempt.observe(load)
         heartbeat(actor=self.actor, node=self.node, load=load)
         if time.monotonic() - self.sampled_at >= SAMPLE_SECONDS / 2:  # so that no 15 s are left out
             self.sampled_at = time.monotonic()
             record_sample(actor=self.actor, node=self.node, load=load, running=len(watched))
+
+    def is_short_of_disk(self) -> bool:
+        """Whether a disk is too short for another job at this moment; the plane hears of a change at the next beat."""
+        short = bool(find_short_disks(hardware.disk_load(scratch_root(), store_folder())))
+        if short != self.was_short:
+            self.was_short, self.node_at = short, 0.0
+        return short
 
     def look(self, watched: dict[tuple[int, int], Attempt]) -> None:
         """Tell each attempt whether it is still ours and whether somebody wants it cancelled."""
@@ -118,4 +128,4 @@ class Heartbeat(threading.Thread):
         if time.monotonic() - self.renewed_at > lease_seconds():
             with self.lock:
                 for attempt in self.attempts.values():
-                    attempt.stop("lost")
+                    attempt.stop("outage")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from apps.actors import Actor, PlaneRole, plane_actor
+from apps.jobs import services
 from apps.nodes import hardware
 from apps.nodes.extras import found_extras
 from apps.nodes.models import Node
@@ -74,7 +74,9 @@ def _start() -> Worker:
         extras=found_extras(env.collect_hosts),
         hardware={**found.facts, "memory_limit": memory_limit, "isolation": isolation.facts()},
     )
-    owner = f"{env.node}:{os.getpid()}:{secrets.token_hex(4)}"[-80:]
+    # What a predecessor on this machine held is nobody's now, and waits for no lease.
+    services.recover_abandoned(actor=actor, place=f":{process.realm()}:", is_gone=process.is_abandoned)
+    owner = process.name_owner(env.node)
     heartbeat = Heartbeat(actor=actor, node=node, owner=owner)
     heartbeat.start()
     return Worker(actor=actor, node=node, owner=owner, heartbeat=heartbeat, stopping=STOPPING)

@@ -13,6 +13,7 @@ from apps.artifacts.models import Artifact
 from apps.artifacts.services import adopt as adopt_artifact
 from apps.artifacts.services import is_marked_damaged, report_damage
 from apps.artifacts.store import Store
+from apps.artifacts.store import store as root_store
 from apps.errors import PlaneError, Unavailable
 from apps.jobs.models import Job
 from apps.jobs.reasons import ARTIFACT_DAMAGED
@@ -64,6 +65,7 @@ def stage_bytes(store: Store, name: str, path: Path, check: Callable[[], None]) 
                 digest.update(chunk)
                 file.write(chunk)
     except FileNotFoundError:
+        root_store().check()  # raises Unavailable where the whole store is away
         raise damaged(name, "is missing from the store") from None
     except ConnectionError as failure:
         raise Unavailable(f"The store does not answer: {failure}.") from None
@@ -78,6 +80,12 @@ def damaged(digest: str, what: str) -> PlaneError:
         field="inputs",
         hint="Restore it from a backup or upload the same bytes again; then retry.",
     )
+
+
+def require_store() -> None:
+    """Raise Unavailable where the store is away: bytes written to the folder that it is mounted on would be lost."""
+    if Artifact.objects.exists():
+        root_store().check()
 
 
 def upload(store: Store, out: Path, outputs: Sequence[Mapping[str, Any]], check: Callable[[], None]) -> list[Made]:

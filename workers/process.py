@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -12,10 +14,14 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
+
+if TYPE_CHECKING:  # gunicorn's arbiter imports this module, and has no Django
+    from apps.jobs.models import Job
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +34,57 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+@cache
+def realm() -> str:
+    """Names this kernel and these namespaces: within one realm a pid and its start time mean the same process."""
+    namespaces = [
+        os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "time") if Path("/proc/self/ns", kind).exists()
+    ]
+    return hashlib.sha256(" ".join([boot_id(), *namespaces]).encode()).hexdigest()[:12]
+
+
+def name_owner(node: str) -> str:
+    """The name under which this process owns jobs: never used again, and `is_abandoned` can find the process by it."""
+    return f"{node}:{realm()}:{os.getpid()}:{start_time(os.getpid())}:{secrets.token_hex(4)}"[-80:]
+
+
+def is_abandoned(job: Job) -> bool:
+    """Whether the worker and the shim of a running job are both gone; False where that cannot be seen from here.
+
+    A shim outlives its worker by its grace at most. Until it is gone too, another attempt would run beside it.
+    """
+    parts = job.owner.rsplit(":", 4)
+    if len(parts) != 5 or parts[1] != realm() or not (parts[2].isdigit() and parts[3].isdigit()):
+        return False
+    shim = job.process or {}
+    pid, began = shim.get("pid"), shim.get("start_time")
+    shim_is_gone = not (isinstance(pid, int) and isinstance(began, int)) or is_process_gone(pid, began)
+    return shim_is_gone and is_process_gone(int(parts[2]), int(parts[3]))
+
+
+def is_process_gone(pid: int, began: int) -> bool:
+    """Whether the process has ended. A signal tells of processes that /proc hides (hidepid, ProtectProc)."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    state, found = read_stat(pid)
+    return state == "Z" or (found > 0 and began > 0 and found != began)
+
+
+def read_stat(pid: int) -> tuple[str, int]:
+    """State and start time of a process; ("", 0) where it is gone or hidden."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return "", 0
+    return fields[0].decode(), int(fields[19])
+
+
 def marker(job_id: int, attempt: int) -> str:
     """What the environment of every process of an attempt says: job, attempt, and which worker started it."""
     return f"{job_id}:{attempt}:{os.getpid()}:{start_time(os.getpid())}"
@@ -35,10 +92,7 @@ def marker(job_id: int, attempt: int) -> str:
 
 def start_time(pid: int) -> int:
     """Clock ticks since boot at which the process began: with the pid it names a process for ever. 0: it is gone."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
-    except OSError:
-        return 0
+    return read_stat(pid)[1]
 
 
 class EngineProcess:

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.actors import Actor
-from apps.artifacts.store import store
-from apps.errors import PlaneError, StaleState, Unavailable
+from apps.artifacts.store import store, store_folder
+from apps.errors import PlaneError, StaleState
 from apps.jobs import services
 from apps.jobs.checkpoints import get_checkpoint
 from apps.jobs.kinds import KINDS
@@ -26,11 +26,13 @@ from apps.jobs.models import Job
 from apps.jobs.provenance import record_provenance
 from apps.jobs.reasons import reason
 from apps.jobs.submission import lease_seconds
+from apps.nodes.disks import read_disk
 from apps.nodes.hardware import oom_kills
 from deepseek.code import code_digest
 from workers import cgroups, checkpoints, isolation, kinds, outputs, pseudonyms, relay
 from workers.isolation import scratch_root
 from workers.process import EngineProcess, marker
+from workers.stalls import find_engine_stall, find_stall
 from workers.system_metrics import SystemMetrics
 from workers.tracking import Tracker, environment
 
@@ -38,11 +40,16 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 GRACE_SECONDS = 1.0
+HAND_BACK_SECONDS = 3600.0  # that a job given up for an outage waits for the database, to say so
 LAST_CHECKPOINT_SECONDS = 60.0  # that an engine's failure waits for the one that it announced last
 
 
 class Stopped(Exception):
     """The attempt was asked to stop; `Attempt.reason` says why."""
+
+
+class DatabaseAway(StaleState):
+    """The database was away for longer than the lease: the job may be somebody else's by now."""
 
 
 class Attempt:
@@ -54,7 +61,8 @@ class Attempt:
         self.mark = marker(job.pk, job.attempt)
         self.scratch = scratch_root() / self.mark.replace(":", "-")
         self.deadline = time.monotonic() + job.time_limit_seconds  # staging, running and uploading together
-        self.reason = ""  # why it was stopped: cancelled, lost, released, timeout
+        self.reason = ""  # why it was stopped: cancelled, lost, outage, released, timeout
+        self.is_leaving = False  # the worker stops: nothing may be waited for any more
         self.finishing = False  # the last write is on its way: the row may no longer be ours by our own hand
         self.wake = -1
         self.lock = threading.Lock()
@@ -66,6 +74,7 @@ class Attempt:
     def stop(self, reason: str) -> None:
         """Ask the attempt to end; the first reason counts."""
         with self.lock:
+            self.is_leaving = self.is_leaving or reason == "released"
             if self.reason:
                 return
             self.reason = reason
@@ -96,14 +105,17 @@ class Attempt:
             self.conclude(self.execute(self.stage()))
         except Stopped:
             self.keeper.close()
-            self.last_write(self.give_up)
+            if self.reason == "outage":
+                self.hand_back()
+            else:
+                self.last_write(self.give_up)
+        except DatabaseAway:
+            self.keeper.close()
+            self.hand_back()
         except StaleState:
             log.warning("job %s, attempt %s: lost to another worker", self.job.pk, self.job.attempt)
-        except PlaneError as failure:
-            self.fail(failure.first(), retry=failure.status >= 500, counts=not isinstance(failure, Unavailable))
-        except OSError as failure:
-            message = f"The worker could not go on: {failure.strerror or failure}."
-            self.fail(reason("worker_fault", message, hint="Look at the disk of the node."), retry=True)
+        except (PlaneError, OSError) as failure:
+            self.fail_for(failure)
         except Exception as failure:
             # Else it would hold its node until the lease is over, and end as a worker that was lost.
             log.exception("job %s, attempt %s", self.job.pk, self.job.attempt)
@@ -116,6 +128,17 @@ class Attempt:
                 self.wake = -1
             self.keeper.close()
             shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def fail_for(self, failure: PlaneError | OSError) -> None:
+        """End the attempt for what went wrong in the worker; a fault of the machine costs the job no attempt."""
+        stall = find_stall(failure, own=self.scratch, shared=shared_folders())
+        if stall:
+            self.fail(stall, retry=True, counts=False)
+        elif isinstance(failure, PlaneError):
+            self.fail(failure.first(), retry=failure.status >= 500)
+        else:
+            message = f"The worker could not go on: {failure.strerror or failure}."
+            self.fail(reason("worker_fault", message, hint="Look at the disk of the node."), retry=True)
 
     # -- before ---------------------------------------------------------------------------------------------------
     def stage(self) -> dict[str, str]:
@@ -246,8 +269,12 @@ class Attempt:
             self.succeed(self.relay.result)
         else:
             error, retry = relay.failure(code, self.relay)
+            stall = None
+            if retry:
+                full = read_disk("scratch", self.scratch).is_full
+                stall = find_engine_stall(error, scratch=self.scratch, disk_is_full=full)
             self.keep_last_checkpoint()
-            self.fail(error, retry=retry)
+            self.fail(stall or error, retry=retry, counts=stall is None)
 
     def keep_last_checkpoint(self) -> None:
         """An engine that failed is tried again from the one that it announced last: wait until that one is stored."""
@@ -271,6 +298,7 @@ class Attempt:
         return None
 
     def succeed(self, result: Mapping[str, Any]) -> None:
+        self.insisting(outputs.require_store)
         made = outputs.upload(store(), self.scratch / "out", result["outputs"], self.check)
         self.tracker.read(made)
         facts, code = self.insisting(lambda: environment(self.job)), code_digest()
@@ -300,23 +328,43 @@ class Attempt:
         self.finishing = True
         try:
             self.insisting(end)
+        except DatabaseAway:
+            self.hand_back()
         except StaleState:
             log.warning("job %s, attempt %s: lost before its end was told", self.job.pk, self.job.attempt)
+
+    def hand_back(self) -> None:
+        """Give the job back as soon as the database is there again: that it was away costs no attempt."""
+        why = "The database was away for longer than the lease"
+
+        def end() -> None:
+            with transaction.atomic():
+                self.tracker.close(services.release_job(actor=self.actor, job=self.row(), reason=why))
+
+        self.finishing = True
+        try:
+            self.insisting(end, seconds=HAND_BACK_SECONDS)
+        except StaleState:
+            log.warning("job %s, attempt %s: lost before it could be given back", self.job.pk, self.job.attempt)
 
     def row(self) -> Job:
         """The job as this attempt holds it, fresh for each try: a try that was rolled back has changed its copy."""
         return copy.copy(self.job)
 
-    def insisting(self, write: Callable[[], T]) -> T:
-        """Repeat a write while the database is away and the lease can still be ours."""
-        deadline = time.monotonic() + lease_seconds()
+    def insisting(self, write: Callable[[], T], *, seconds: float | None = None) -> T:
+        """Repeat a write while the database is away: for as long as the lease can still be ours, or for `seconds`.
+
+        Raises DatabaseAway after that.
+        """
+        began, lease = time.monotonic(), lease_seconds()
         while True:
             try:
                 return write()
             except (OperationalError, InterfaceError):
                 connection.close()
-                if time.monotonic() > deadline:
-                    raise StaleState("The database was away for longer than the lease.") from None
+                patience = lease if seconds is None or self.is_leaving else seconds
+                if time.monotonic() > began + patience:
+                    raise DatabaseAway("The database was away for longer than the lease.") from None
                 time.sleep(0.5)
             finally:
                 rest_connection()
@@ -326,6 +374,12 @@ def rest_connection() -> None:
     """Give the connection back to the pool: a job that computes for hours must not hold one."""
     if connection.vendor != "sqlite":
         connection.close()
+
+
+def shared_folders() -> list[Path]:
+    """The folders that every attempt on this node needs."""
+    folder = store_folder()
+    return [scratch_root(), *([folder] if folder else [])]
 
 
 def time_limit_error(job: Job) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def run_next(queue: str) -> int:
     except DatabaseError as failure:
         log.warning("not registered yet: %s", failure)
         return ran
-    while not worker.stopping.is_set():
+    while not worker.stopping.is_set() and not worker.heartbeat.is_short_of_disk():
         try:
             job = services.claim_job(actor=worker.actor, node=worker.node, owner=worker.owner, queue=queue)
         except StaleState:

@@ -16,7 +16,7 @@ from deepseek.job import Silent
 from deepseek.noop.run import run
 from deepseek.noop.spec import NoopSpec
 from tests.faults.homes import prepare_home
-from tests.faults.running import Running, environment_of
+from tests.faults.running import LONG_LEASE, Running, environment_of
 from tests.faults.services import Postgres, Redis
 from tests.faults.spec import SPEC
 
@@ -65,7 +65,7 @@ def template(tmp_path_factory, services):
 counter = itertools.count(1)
 
 
-def start_plane(home: Path, template, services) -> Running:
+def start_plane(home: Path, template, services, **settings: str) -> Running:
     """A running plane in `home`, with a database of its own."""
     source, token = template
     shutil.copytree(source, home)
@@ -74,7 +74,7 @@ def start_plane(home: Path, template, services) -> Running:
         postgres, redis = services
         postgres.sql(f"CREATE DATABASE plane_{number} TEMPLATE template_plane")
         more = {"DATABASE_URL": postgres.url(f"plane_{number}"), "BROKER_URL": redis.url(number % 16)}
-    return Running(home, environment_of(home, **more), token)
+    return Running(home, environment_of(home, **more, **settings), token)
 
 
 @pytest.fixture
@@ -87,8 +87,12 @@ def running(tmp_path, template, services):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory, template, services):
-    """A running plane for all tests of a module: what they kill comes back, and a restart costs less than a start."""
-    plane = start_plane(tmp_path_factory.mktemp("shared") / "home", template, services)
+    """A running plane for all tests of a module: what they kill comes back, and a restart costs less than a start.
+
+    Its lease outlasts a test: what is recovered was found by the loss of its process.
+    """
+    home = tmp_path_factory.mktemp("shared") / "home"
+    plane = start_plane(home, template, services, LEASE_SECONDS=str(LONG_LEASE))
     yield plane
     plane.kill_everything()
 

@@ -19,6 +19,7 @@ from tests.faults.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
 LEASE = 2.0
+LONG_LEASE = 600.0
 GROUP = 65534
 SECRET = "only the processes of the plane know this one"
 PATIENCE = 120.0  # seconds until a plane has started, or a job is where a test wants it: the machine may be busy
@@ -32,6 +33,7 @@ def manage(home: Path, environment: dict[str, str], *arguments: str) -> subproce
 def environment_of(home: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "OPENBLAS_CORETYPE")}
     settings = {"PLANE_HOME": str(home), "PORT": "0", "LEASE_SECONDS": str(LEASE), "DISPATCH_SECONDS": "0.3"}
+    settings["RETRY_SECONDS"] = "0.5"
     return {
         **kept,
         **settings,

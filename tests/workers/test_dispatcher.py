@@ -3,14 +3,84 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 import pytest
 from django.db import OperationalError
+from django.db.models.functions import Now
 
-from apps.jobs import pulse
+from apps.actors import PlaneRole, plane_actor
+from apps.jobs import doorbell, pulse, services
+from apps.jobs.models import Job
+from apps.jobs.states import JobState
+from apps.jobs.submission import lease_seconds
+from workers.lease_clock import LeaseClock
+from workers.management.commands import dispatcher
 from workers.management.commands.dispatcher import Command
 
 pytestmark = pytest.mark.services
+
+
+@pytest.fixture
+def dispatching(monkeypatch):
+    """A dispatcher whose first lease is over, so that it judges; its ringing goes nowhere."""
+    command = Command()
+    command.actor = plane_actor(PlaneRole.DISPATCHER, host="test")
+    command.clock = LeaseClock(lease_seconds(), rest=1)
+    command.clock.trusted_from = 0.0
+    monkeypatch.setattr(doorbell, "ring", lambda queue: None)
+    command.dispatch()
+    return command
+
+
+def lapse(job: Job) -> None:
+    """What a clock that jumps forward by an hour does to the lease."""
+    Job.objects.filter(pk=job.pk).update(lease_until=Now() - timedelta(hours=1))
+
+
+@pytest.fixture
+def running(submit, node, worker_actor) -> Job:
+    submit()
+    return services.claim_job(actor=worker_actor, node=node, owner="w1", queue="cpu")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("hours", [1, -1, 72, -72])
+def test_jump_of_the_clock_costs_no_job(dispatching, running, monkeypatch, hours):
+    real = dispatcher.database_now
+    monkeypatch.setattr(dispatcher, "database_now", lambda: real() + timedelta(hours=hours))
+    if hours > 0:
+        lapse(running)
+    dispatching.dispatch()
+    running.refresh_from_db()
+    assert running.state == JobState.RUNNING
+    dispatching.clock.trusted_from = 0.0  # one lease later: whoever lives has renewed it
+    dispatching.dispatch()
+    running.refresh_from_db()
+    assert running.state == (JobState.QUEUED if hours > 0 else JobState.RUNNING)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_lease_that_ran_out_is_recovered_while_the_clock_is_steady(dispatching, running):
+    lapse(running)
+    dispatching.dispatch()
+    running.refresh_from_db()
+    assert (running.state, running.error["code"]) == (JobState.QUEUED, "worker_lost")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_database_that_takes_no_writes_puts_judging_off(dispatching, running, monkeypatch):
+    def full(**_):
+        raise OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "recover_expired", full)
+        with pytest.raises(OperationalError):
+            dispatching.dispatch()
+    lapse(running)
+    dispatching.dispatch()
+    running.refresh_from_db()
+    assert running.state == JobState.RUNNING
 
 
 @pytest.mark.django_db(transaction=True)

@@ -85,4 +85,14 @@ def test_forget_keeps_next_attempt_of_same_job(beating, attempt, worker_actor):
 def test_database_outage_beyond_lease_loses_job(beating, attempt):
     beating.renewed_at = time.monotonic() - 3600
     beating.give_up_stale()
-    assert attempt.reason == "lost"
+    assert attempt.reason == "outage"
+
+
+def test_short_disk_is_told_at_the_next_beat(beating, attempt, node, monkeypatch, settings):
+    assert beating.is_short_of_disk() is False
+    beating.node_at = time.monotonic()
+    monkeypatch.setattr(module.hardware, "disk_space", lambda folder: (10**9, 10**6))
+    assert beating.is_short_of_disk() is True
+    beating.beat()
+    node.refresh_from_db()
+    assert [disk["name"] for disk in node.short_disks] == ["scratch", "store"]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 
 import pytest
 from django.db import OperationalError
 
-from workers import node, process
+from apps.jobs import services
+from apps.jobs.models import Job
+from apps.jobs.states import JobState
+from workers import node as node_module
+from workers import process
 
 pytestmark = pytest.mark.services
 
@@ -16,8 +21,8 @@ pytestmark = pytest.mark.services
 @pytest.fixture
 def stopping(monkeypatch) -> threading.Event:
     event = threading.Event()
-    monkeypatch.setattr(node, "STOPPING", event)
-    monkeypatch.setattr(node, "REGISTER_SECONDS", 0.01)
+    monkeypatch.setattr(node_module, "STOPPING", event)
+    monkeypatch.setattr(node_module, "REGISTER_SECONDS", 0.01)
     return event
 
 
@@ -31,22 +36,73 @@ def test_registration_is_repeated_until_done(stopping, monkeypatch, fault):
         if answer:
             raise answer
 
-    monkeypatch.setattr(node, "this_worker", start)
-    node.register_until_done()
+    monkeypatch.setattr(node_module, "this_worker", start)
+    node_module.register_until_done()
     assert next(answers, "asked three times") == "asked three times"
 
 
 def test_the_worker_of_a_process_is_registered_once(monkeypatch):
     workers = iter(["first", "second"])
-    monkeypatch.setattr(node, "_worker", None)
-    monkeypatch.setattr(node, "_start", lambda: next(workers))
-    assert [node.this_worker(), node.this_worker()] == ["first", "first"]
+    monkeypatch.setattr(node_module, "_worker", None)
+    monkeypatch.setattr(node_module, "_start", lambda: next(workers))
+    assert [node_module.this_worker(), node_module.this_worker()] == ["first", "first"]
 
 
 def test_stop_before_registration_is_heard(stopping, monkeypatch):
-    monkeypatch.setattr(node, "_worker", None)
-    node.stop_jobs()
+    monkeypatch.setattr(node_module, "_worker", None)
+    node_module.stop_jobs()
     assert stopping.is_set()
+
+
+def make_job(owner: str, shim: dict | None = None) -> Job:
+    return Job(owner=owner, process=shim)
+
+
+def test_job_is_abandoned_when_worker_and_shim_are_gone():
+    living, dead = os.getpid(), subprocess.Popen(["true"])
+    began = process.start_time(dead.pid)
+    dead.wait()
+    here, mine = process.realm(), process.start_time(living)
+    gone, shim = f"n1:{here}:{dead.pid}:{began}:x", {"pid": living, "start_time": mine}
+    expected = {
+        (process.name_owner("n1"), None): False,
+        (gone, None): True,
+        (f"n1:with:colons:{here}:{dead.pid}:{began}:x", None): True,
+        (gone, "lives"): False,  # its shim has not ended yet
+        (f"n1:{here}:{living}:{mine + 1}:x", None): True,  # the pid is another process's by now
+        (f"n1:elsewhere000:{dead.pid}:{began}:x", None): False,
+        (f"n1:{dead.pid}:x", None): False,  # the name of an older worker
+        (f"n1:{here}:0:{began}:x", None): False,
+        ("", None): False,
+    }
+    found = {(owner, s): process.is_abandoned(make_job(owner, shim if s else None)) for owner, s in expected}
+    assert found == expected
+
+
+def test_zombie_is_gone_and_a_hidden_process_is_not(monkeypatch):
+    dead = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # ended, and not reaped
+    assert process.is_process_gone(dead.pid, process.start_time(dead.pid))
+    dead.wait()
+    monkeypatch.setattr(process, "read_stat", lambda pid: ("", 0))  # as with ProtectProc=invisible
+    assert not process.is_process_gone(os.getpid(), 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_new_worker_takes_back_what_its_predecessor_held(monkeypatch, settings, tmp_path, submit, worker_actor, node):
+    settings.PLANE_HOME = tmp_path
+    dead = subprocess.Popen(["true"])
+    owner = f"{node.name}:{process.realm()}:{dead.pid}:{process.start_time(dead.pid)}:x"
+    dead.wait()
+    job = submit()
+    services.claim_job(actor=worker_actor, node=node, owner=owner, queue="cpu")
+    for name in ("forbid_inspection", "process.sweep_orphans", "cgroups.prepare_delegated"):
+        monkeypatch.setattr(f"workers.node.{name}", lambda: None)
+    started = node_module._start()
+    started.heartbeat.ended.set()
+    started.heartbeat.join(timeout=5)
+    job.refresh_from_db()
+    assert (job.state, job.error["code"]) == (JobState.QUEUED, "worker_lost")
 
 
 def test_sweep_keeps_scratch_of_living_workers(tmp_path):

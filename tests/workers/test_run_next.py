@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 
@@ -12,6 +13,7 @@ from apps.errors import Unavailable
 from apps.jobs import services
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.states import JobState
+from apps.nodes import hardware
 from workers import runner, tasks
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
@@ -213,6 +215,83 @@ def test_store_outage_costs_no_attempt(worker, submit, parent, monkeypatch, wher
     assert tasks.run_next("cpu") == 1
     job.refresh_from_db()
     assert (job.state, job.attempts_used, job.error["code"]) == (JobState.QUEUED, 0, "unavailable")
+
+
+def fill_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("where", ["stage_artifact", "upload"])
+def test_full_disk_costs_no_attempt(worker, submit, parent, monkeypatch, where):
+    monkeypatch.setattr(runner.outputs, where, fill_disk)
+    job = submit(inputs=[services.InputSpec(slot="x", job_id=parent.pk, job_slot="echo")], max_attempts=1)
+    assert tasks.run_next("cpu") == 1
+    job.refresh_from_db()
+    assert (job.state, job.attempts_used, job.error["code"]) == (JobState.QUEUED, 0, "storage_full")
+    assert job.stalled_since is not None
+
+
+def test_full_disk_in_the_engine_costs_no_attempt(worker, submit, monkeypatch):
+    monkeypatch.setattr("deepseek.noop.run.run", fill_disk)
+    job = submit(max_attempts=1)
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert (job.state, job.attempts_used, job.error["code"]) == (JobState.QUEUED, 0, "storage_full")
+
+
+def test_scratch_that_cannot_be_used_costs_no_attempt(worker, submit):
+    scratch = runner.scratch_root()
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    scratch.touch()  # a file where the folder should be: root may write anywhere
+    job = submit(max_attempts=1)
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert (job.state, job.attempts_used, job.error["code"]) == (JobState.QUEUED, 0, "node_unusable")
+    scratch.unlink()
+    Job.objects.update(not_before=None)
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert job.state == JobState.SUCCEEDED
+
+
+def test_store_that_is_not_mounted_costs_no_attempt(worker, submit, parent, tmp_path):
+    job = submit(inputs=[services.InputSpec(slot="x", job_id=parent.pk, job_slot="echo")], max_attempts=1)
+    (tmp_path / "artifacts").rename(tmp_path / "unmounted")
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert (job.state, job.attempts_used, job.error["code"]) == (JobState.QUEUED, 0, "store_unreachable")
+    without = submit(spec={"echo": "would be lost under the mount"})
+    tasks.run_next("cpu")
+    without.refresh_from_db()
+    assert (without.state, without.error["code"]) == (JobState.QUEUED, "store_unreachable")
+
+
+def test_short_disk_claims_nothing(worker, submit, monkeypatch):
+    job = submit()
+    with monkeypatch.context() as patch:
+        patch.setattr(hardware, "disk_space", lambda folder: (10**9, 10**6))
+        assert tasks.run_next("cpu") == 0
+    assert tasks.run_next("cpu") == 1
+    job.refresh_from_db()
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
+
+
+def test_database_away_for_longer_than_the_lease_costs_no_attempt(worker, submit, monkeypatch):
+    """The job is given up, and given back as soon as that can be written."""
+    job, report, failures = submit(spec={"echo": "x"}), services.report_events, iter([OperationalError("away")] * 3)
+
+    def away(**asked):
+        for failure in failures:
+            raise failure
+        return report(**asked)
+
+    monkeypatch.setattr(services, "report_events", away)
+    monkeypatch.setattr(runner, "lease_seconds", lambda: 0.1)
+    assert tasks.run_next("cpu") == 2
+    job.refresh_from_db()
+    assert (job.state, job.attempt, job.attempts_used) == (JobState.SUCCEEDED, 2, 1)
+    reasons = [event.payload.get("reason") for event in JobEvent.objects.filter(job=job, kind="state")]
+    assert "The database was away for longer than the lease" in reasons
 
 
 def test_no_descriptor_is_leaked(worker, submit, engine_processes):

@@ -25,10 +25,13 @@ from apps.audit.runs import run_asked
 from apps.audit.sealing import run_sealer_round
 from apps.experiments.services import close_ended_runs, take_in_all
 from apps.jobs import doorbell, pulse, queues, reservations, services, tally
-from apps.nodes.samples import SAMPLE_SECONDS
+from apps.jobs.submission import lease_seconds
+from apps.nodes.samples import SAMPLE_SECONDS, database_now
 from apps.nodes.services import keep_samples
 from apps.reruns.services import judge_ended
 from workers import openlineage
+from workers.lease_clock import MAX_LEASE_SECONDS, LeaseClock
+from workers.process import is_abandoned, realm
 from workers.starting import refuse_unsound
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
         self.actor = plane_actor(PlaneRole.DISPATCHER, host=settings.ENV.node)
+        self.clock = LeaseClock(lease_seconds(), rest=settings.ENV.dispatch_seconds)
         sealer = threading.Thread(target=self.every, args=(settings.ENV.seal_seconds, "sealer", self.seal), daemon=True)
         sealer.start()
         sampler = threading.Thread(target=self.every, args=(SAMPLE_SECONDS / 2, "sampler", self.sample), daemon=True)
@@ -98,6 +102,21 @@ class Command(BaseCommand):
         """Reruns that have ended, beside their originals: millions of points perhaps, so it has a thread of its own."""
         judge_ended(actor=self.actor, stopping=self.stopping.is_set)
 
+    def recover_expired(self) -> None:
+        """Leases are judged by the database's clock, unless that has jumped or nobody could renew them just now."""
+        now = database_now()
+        first, jump = self.clock.is_new, self.clock.observe(now)
+        if first or jump < 0:
+            longest = MAX_LEASE_SECONDS if first else 2 * lease_seconds()
+            services.correct_future_times(actor=self.actor, now=now, longest_lease=longest)
+        if not self.clock.is_trusted():
+            return
+        try:
+            services.recover_expired(actor=self.actor, now=now)
+        except DatabaseError:
+            self.clock.distrust("the database takes no writes")
+            raise
+
     def fold(self) -> None:
         """Points of runs that clients keep; a flood of them takes seconds, so it has a thread of its own."""
         take_in_all(actor=self.actor)
@@ -114,7 +133,8 @@ class Command(BaseCommand):
         """Ring first: a row that cannot be recovered must not keep all others from being heard of."""
         for queue in services.queues_to_ring(actor=self.actor):
             doorbell.ring(queue)
-        services.recover_expired(actor=self.actor)
+        services.recover_abandoned(actor=self.actor, place=f":{realm()}:", is_gone=is_abandoned)
+        self.recover_expired()
         services.free_waiting(actor=self.actor)
         services.requeue_repaired(actor=self.actor)
         close_ended_runs(actor=self.actor)
