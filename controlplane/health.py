@@ -14,8 +14,10 @@ from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
-from apps.artifacts.store import store
+from apps.artifacts.store import store, store_folder
 from apps.jobs import pulse
+from apps.jobs.placement import render_size
+from apps.nodes.disks import read_disk
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,10 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @login_not_required
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Each part with `ok`, `detail` and, where it has a pulse, `age_seconds`; 503 if one is not ready."""
+    """Each part with `ok` and `detail`; of a pulse also `age_seconds`, of a disk its sizes. 503 if one is not ready.
+
+    A part with `warning` leaves it at 200: a disk that is getting short still takes what comes.
+    """
     parts = {name: state_of(name, look) for name, look in PARTS.items()}
     ready = all(part["ok"] for part in parts.values())
     return JsonResponse({"ok": ready, "parts": parts}, status=200 if ready else 503, headers=NO_STORE)
@@ -62,6 +67,8 @@ def database() -> dict[str, Any]:
 
 def broker() -> dict[str, Any]:
     if settings.EMBEDDED_BROKER:
+        for name in ("queue", "control"):  # as the next process that sends or reads would
+            make_folder(Path(settings.CELERY_BROKER_FOLDER) / name)
         writable(Path(settings.CELERY_BROKER_FOLDER) / "queue")
         return {"detail": "folder"}
     import redis  # only where a Redis is configured
@@ -76,6 +83,13 @@ def broker() -> dict[str, Any]:
     return {"detail": "redis"}
 
 
+def make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as failure:
+        raise NotReady(f"its folder cannot be made: {failure.strerror}") from None
+
+
 def writable(folder: Path) -> None:
     if not folder.is_dir():
         raise NotReady("its folder is missing")
@@ -87,6 +101,31 @@ def artifacts() -> dict[str, Any]:
     at = store()
     at.check()
     return {"detail": type(at).__name__}
+
+
+def disk_of(name: str, folder: Callable[[], Path | None]) -> Callable[[], dict[str, Any]]:
+    """A look at the free space under one of the plane's folders, as this host sees it.
+
+    Full: not ready, for then uploads, and with the home everything else, are refused. Scratch alone only makes jobs
+    wait, so that is a warning, as is a disk that is short.
+    """
+
+    def look() -> dict[str, Any]:
+        path = folder()
+        if path is None:
+            return {"detail": "not on this host"}
+        if name != "scratch":
+            writable(path)
+        disk = read_disk(name, path)
+        told = {"free_bytes": disk.free_bytes, "total_bytes": disk.total_bytes}
+        sizes = f"{render_size(disk.free_bytes)} free of {render_size(disk.total_bytes)}"
+        if disk.is_full and name != "scratch":
+            return {**told, "ok": False, "detail": f"full: {sizes}"}
+        if disk.is_short or disk.is_full:
+            return {**told, "warning": True, "detail": f"short: {sizes}, {render_size(disk.needed_bytes)} needed"}
+        return {**told, "detail": sizes}
+
+    return look
 
 
 def pulse_of(name: str) -> Callable[[], dict[str, Any]]:
@@ -107,6 +146,9 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "database": database,
     "broker": broker,
     "store": artifacts,
+    "home_disk": disk_of("home", lambda: Path(settings.PLANE_HOME)),
+    "store_disk": disk_of("store", store_folder),
+    "scratch_disk": disk_of("scratch", lambda: Path(settings.PLANE_HOME) / "scratch"),
     "dispatcher": pulse_of("dispatcher"),
     "sealer": pulse_of("sealer"),
 }

@@ -1,4 +1,5 @@
 import json
+import shutil
 import time
 
 import pytest
@@ -6,6 +7,7 @@ from django.core.cache import cache
 from django.db import connection
 
 from apps.jobs import pulse
+from apps.nodes import disks
 from controlplane import health
 
 pytestmark = pytest.mark.services
@@ -38,7 +40,9 @@ def test_readyz_names_every_part(client, home):
     answer = client.get("/readyz")
     parts = answer.json()["parts"]
     assert answer.status_code == 200, parts
-    assert set(parts) == {"database", "broker", "store", "dispatcher", "sealer"}
+    disks = {"home_disk", "store_disk", "scratch_disk"}
+    assert set(parts) == {"database", "broker", "store", "dispatcher", "sealer", *disks}
+    assert all(parts[disk]["free_bytes"] > 0 for disk in disks)
     assert all(part["ok"] and part["detail"] for part in parts.values())
     assert parts["dispatcher"]["age_seconds"] < 5
     assert answer.headers["Cache-Control"] == "no-store"
@@ -50,7 +54,7 @@ def test_readyz_names_every_part(client, home):
     [
         ("dispatcher", lambda home: cache.set("pulse:dispatcher", time.time() - 11)),
         ("sealer", lambda home: cache.delete("pulse:sealer")),
-        ("broker", lambda home: (home / "broker/queue").rmdir()),
+        ("broker", lambda home: replace_by_file(home / "broker/queue")),
         ("store", lambda home: (home / "artifacts/sha256").rmdir()),
     ],
 )
@@ -60,6 +64,44 @@ def test_one_part_away_is_503_and_named(client, home, part, spoil):
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert [name for name, found in answer.json()["parts"].items() if not found["ok"]] == [part]
+
+
+def replace_by_file(folder):
+    folder.rmdir()
+    folder.touch()
+
+
+@pytest.mark.django_db
+def test_missing_broker_folder_is_made(client, home):
+    for folder in ("broker/queue", "broker/control", "broker"):
+        shutil.rmtree(home / folder, ignore_errors=True)
+        assert client.get("/readyz").status_code == 200
+        assert (home / "broker/queue").is_dir()
+
+
+@pytest.mark.django_db
+def test_short_disk_is_a_warning_and_a_full_one_is_503(client, home, monkeypatch):
+    gigabyte, wrong = 10**9, {}
+    states = {  # free bytes of 100 GB, with 512 MiB or 5 % needed: (status, parts not ready, parts with a warning)
+        3 * gigabyte: (200, [], []),
+        gigabyte // 2: (200, [], ["home_disk", "store_disk", "scratch_disk"]),
+        1000: (503, ["home_disk", "store_disk"], ["scratch_disk"]),
+    }
+    for free, expected in states.items():
+        monkeypatch.setattr(disks, "disk_space", lambda folder, free=free: (100 * gigabyte, free))
+        answer = client.get("/readyz")
+        parts = answer.json()["parts"]
+        unready = [name for name, part in parts.items() if not part["ok"]]
+        found = (answer.status_code, unready, [name for name, part in parts.items() if part.get("warning")])
+        if found != expected:
+            wrong[free] = found
+    assert wrong == {}
+
+
+def test_share_bounds_what_a_small_disk_needs():
+    """On a disk of 90 MB 5 % is less than DISK_SHORT_BYTES, and counts."""
+    small = disks.Disk("home", 5_000_000, 90_000_000)
+    assert (small.needed_bytes, small.is_short) == (4_500_000, False)
 
 
 @pytest.mark.django_db
