@@ -90,7 +90,8 @@ def get_confirming_roles(change: CredentialChange, role_of_account: str | None) 
 
 def can_confirm(actor: Actor, user: User, changes: Iterable[CredentialChange]) -> bool:
     """Whether `check_confirmable` would find something, for a button."""
-    return actor.user_id != user.pk and any(_may_confirm(actor, user, change) for change in changes)
+    ready = actor.user_id != user.pk and not user.must_change_password
+    return ready and any(_may_confirm(actor, user, change) for change in changes)
 
 
 def _may_confirm(actor: Actor, user: User, change: CredentialChange) -> bool:
