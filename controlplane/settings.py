@@ -171,7 +171,11 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # or a database restart gives every pooled connection one 500
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-SECRET_FILES = [path for name in FROM_FILE if (path := os.environ.get(f"{name.upper()}_FILE"))]
+SECRET_FILES = [
+    path
+    for name in (*(f"{name.upper()}_FILE" for name in FROM_FILE), "AWS_SHARED_CREDENTIALS_FILE")
+    if (path := os.environ.get(name))
+]
 """Hidden from the engines (workers/isolation.py)."""
 
 # -- lineage told outside -------------------------------------------------------------------------------------------

@@ -56,6 +56,13 @@ def test_each_runs_its_own_command_as_nobody_in_particular(path):
     assert service["StandardOutput"] == "journal"
 
 
+def test_only_the_worker_may_make_the_namespaces_of_its_jobs():
+    allowed = {part_of(path): service_of(path)["RestrictNamespaces"] for path in UNITS}
+    assert allowed == dict.fromkeys(PARTS, "true") | {"worker": "user mnt net ipc"}
+    filters = {part_of(path): service_of(path)["SystemCallFilter"] for path in UNITS}
+    assert filters == dict.fromkeys(PARTS, "@system-service") | {"worker": "@system-service @mount"}
+
+
 @pytest.mark.parametrize("path", [path for path in UNITS if part_of(path) != "prepare"], ids=part_of)
 def test_each_is_restarted_and_given_time_to_end(path):
     service = service_of(path)
