@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 
+from controlplane.rest_client import Plane
 from tests.attacks.target import MLFLOW, PASSWORD, PROJECT, Outcome, Target
 
 ALIASES = ("ｐroduction", "рroduction", "prоduction", "ΡRODUCTION", "produc\u200btion", "Production")
@@ -45,29 +46,31 @@ def approve_after_reset(target: Target) -> Outcome:
 
 
 def approve_own_robot(target: Target) -> Outcome:
-    """M2: whoever made the token of a service account approves what it asked for."""
-    made = target.running.ask(ROBOT)
-    approval = target.request_promotion(made["robot"])
-    headers = {"Authorization": f"Bearer {made['both']}"}
-    url = f"{target.address}{PROJECT}/approvals/{approval['id']}/approve"
-    vote = {"facts_digest": approval["facts_digest"], "reason": "mine"}
-    answer = httpx.post(url, json=vote, headers=headers, timeout=60)
+    """M2: whoever holds the token of a service account approves what it asked for."""
+    system, security = target.session("sysadmin"), target.session("secadmin")
+    made = target.call_as(system, "POST", "/api/v1/users", {"username": "both"})
+    both = target.session("both", password=made.json()["one_time_password"])
+    target.call_as(security, "POST", "/api/v1/users/both/confirm-credentials", {"reason": "met in person"})
+    both = target.session("both")
+    target.call_as(security, "PUT", f"{PROJECT}/members/both", {"roles": ["engineer", "approver"]})
+    target.call_as(security, "POST", f"{PROJECT}/service-accounts", {"name": "robot", "roles": ["engineer"]})
+    body = {"name": "night", "scopes": ["read", "models:write"], "days": 1}
+    tokens = f"{PROJECT}/service-accounts/robot/tokens"
+    nobody = target.call_as(security, "POST", tokens, body)
+    given = target.call_as(security, "POST", tokens, {**body, "holder": "both"})
+    if nobody.status_code < 400:
+        return Outcome(False, "a token that asks for promotions has no holder")
+    approval = target.request_promotion(given.json()["token"])
+    vote = {"facts_digest": approval["facts_digest"], "reason": "mine", "password": PASSWORD}
+    answer = target.call_as(both, "POST", f"{PROJECT}/approvals/{approval['id']}/approve", vote)
     state = target.plane().get(f"/approvals/{approval['id']}")["state"]
     if state == "pending":
-        target.running.ask(WITHDRAW.replace("APPROVAL", str(approval["id"])))
+        Plane(target.address, given.json()["token"], "demo").post(
+            f"/approvals/{approval['id']}/withdraw", {"reason": "attack is over"}
+        )
     return Outcome(
         state == "pending", f"{answer.status_code} {answer.json().get('error', {}).get('code')}; then {state}"
     )
-
-
-ROBOT = """
-import json
-from apps.accounts import services
-from apps.accounts.actors import actor_of_user
-from apps.accounts.models import Project, ServiceAccount, User
-from apps.actors import PlaneRole, plane_actor
-"""  # filled in by `python -m tests.attacks`, which knows the plane's own vocabulary
-WITHDRAW = ""
 
 
 def move_alias_by_homoglyph(target: Target) -> Outcome:

@@ -111,7 +111,7 @@ class Target:
     def session(self, user: str, *, password: str = "") -> httpx.Client:
         """A browser's session of this person, past the one-time password."""
         browser = httpx.Client(base_url=self.address, follow_redirects=True, timeout=60)
-        given = password or self.passwords[user]
+        given = password or self.passwords.get(user, PASSWORD)
         self.post_form(browser, "/accounts/login/", login=user, password=given)
         if "/password/change" in str(browser.get("/").url):
             self.post_form(
