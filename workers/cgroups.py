@@ -7,6 +7,7 @@ the memory alone (workers/memory_watch.py).
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -23,6 +24,7 @@ ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))  # the second w
 PROC = Path("/proc")
 PREFIX = "job-"
 DELEGATION_XATTRS = ("user.delegate", "trusted.delegate")  # what systemd sets on a folder that it delegates
+MOVES = 5  # a process may fork while the others are moved
 REMOVE_SECONDS = 5.0  # a killed process is in its group until the kernel has cleaned up behind it
 
 _delegated: Path | None = None
@@ -39,14 +41,12 @@ def prepare_delegated(roots: tuple[Path, ...] = ROOTS, proc: Path = PROC) -> Pat
     _delegated = None
     own = own_group(roots, proc)
     folder = own.parent if own is not None and own.name == SUPERVISOR else own
-    if folder is None or own is None or not is_delegated(folder):
+    if folder is None or own is None or not is_delegated(folder, roots):
         return None
     try:
         if "memory" not in (folder / "cgroup.controllers").read_text().split():
             return None
-        if folder == own:
-            move_processes(folder, folder / SUPERVISOR)
-        (folder / "cgroup.subtree_control").write_text("+memory")
+        enable_memory(folder, move=folder == own)
     except OSError as failure:
         log.warning("no memory limits by cgroup below %s: %s", folder, failure.strerror)
         return None
@@ -69,11 +69,11 @@ def own_group(roots: tuple[Path, ...], proc: Path) -> Path | None:
     return root / path.lstrip("/") if path is not None and root is not None else None
 
 
-def is_delegated(folder: Path) -> bool:
-    """Whether the cgroup is this worker's to divide. To be root is no leave: the folder must be given to us.
+def is_delegated(folder: Path, roots: tuple[Path, ...]) -> bool:
+    """Whether the cgroup is this worker's to divide. To be able to write is no leave: a session holds others too.
 
-    systemd says so by an attribute, another manager by giving the folder to our user, a container by showing its own
-    cgroup as the root, which unlike the machine's has a type.
+    systemd says so by an attribute; a container, by showing its own cgroup as the root, which unlike the machine's has
+    a type.
     """
     if not os.access(folder, os.W_OK) or not os.access(folder / "cgroup.subtree_control", os.W_OK):
         return False
@@ -81,13 +81,24 @@ def is_delegated(folder: Path) -> bool:
         with suppress(OSError):
             if os.getxattr(folder, name) == b"1":
                 return True
-    if os.geteuid() != 0:
-        return folder.stat().st_uid == os.geteuid()
-    return folder in ROOTS and (folder / "cgroup.type").is_file()
+    return folder in roots and (folder / "cgroup.type").is_file()
+
+
+def enable_memory(folder: Path, *, move: bool) -> None:
+    """Enable the controller below `folder`; `move`: its own processes go to a leaf first, as the kernel demands it."""
+    for left in reversed(range(MOVES)):
+        if move:
+            move_processes(folder, folder / SUPERVISOR)
+        try:
+            (folder / "cgroup.subtree_control").write_text("+memory")
+            return
+        except OSError as failure:
+            if failure.errno != errno.EBUSY or not left:
+                raise
 
 
 def move_processes(source: Path, leaf: Path) -> None:
-    """Move every process of a cgroup into a new one below it."""
+    """Move every process of a cgroup into one below it."""
     leaf.mkdir(exist_ok=True)
     for pid in (source / "cgroup.procs").read_text().split():
         with suppress(ProcessLookupError):

@@ -63,6 +63,14 @@ def test_only_the_worker_may_make_the_namespaces_of_its_jobs():
     assert filters == dict.fromkeys(PARTS, "@system-service") | {"worker": "@system-service @mount"}
 
 
+def test_only_the_worker_may_divide_its_cgroup():
+    """Each job gets one below it, with a limit of memory."""
+    delegated = {part_of(path): service_of(path).get("Delegate") for path in UNITS}
+    protected = {part_of(path): service_of(path)["ProtectControlGroups"] for path in UNITS}
+    assert {part: value for part, value in delegated.items() if value} == {"worker": "memory"}
+    assert {part for part, value in protected.items() if value != "true"} == {"worker"}
+
+
 @pytest.mark.parametrize("path", [path for path in UNITS if part_of(path) != "prepare"], ids=part_of)
 def test_each_is_restarted_and_given_time_to_end(path):
     service = service_of(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -63,7 +64,7 @@ def test_nothing_is_prepared_where_nothing_is_delegated(delegation):
     def without_controller() -> None:
         delegation.write("cgroup.controllers", "cpu pids")
 
-    def without_attribute() -> None:
+    def in_a_session_of_others() -> None:
         delegation.write("cgroup.controllers", "memory")
         os.removexattr(delegation.unit, "user.delegate")
 
@@ -71,13 +72,35 @@ def test_nothing_is_prepared_where_nothing_is_delegated(delegation):
         (delegation.proc / "self/cgroup").write_text("4:memory:/somewhere\n")
 
     wrong = {}
-    for spoil in (without_controller, without_attribute, on_v1):
+    for spoil in (without_controller, in_a_session_of_others, on_v1):
         spoil()
-        if spoil is without_attribute and os.geteuid() != 0:
-            continue  # a folder that our user owns is ours
         if delegation.prepare() is not None or cgroups.create_group("1:1:1:1", 2**20) is not None:
             wrong[spoil.__name__] = cgroups.delegated()
     assert wrong == {}
+
+
+def test_container_shows_its_own_cgroup_as_the_root(delegation):
+    root = delegation.roots[0]
+    delegation.be_in("/")
+    for name in ("cgroup.procs", "cgroup.subtree_control"):
+        (root / name).write_text("")
+    assert delegation.prepare() is None  # the machine's own root
+    (root / "cgroup.type").write_text("domain\n")
+    assert delegation.prepare() == root
+
+
+def test_processes_that_fork_meanwhile_are_moved_again(delegation, monkeypatch):
+    answers, moved = iter([errno.EBUSY, errno.EBUSY, 0]), []
+    keep = type(delegation.unit).write_text
+
+    def refuse_twice(path, text):
+        if path.name == "cgroup.subtree_control" and (number := next(answers)):
+            raise OSError(number, "busy")
+        return keep(path, text)
+
+    monkeypatch.setattr(cgroups, "move_processes", lambda *folders: moved.append(folders))
+    monkeypatch.setattr(type(delegation.unit), "write_text", refuse_twice)
+    assert (delegation.prepare(), len(moved)) == (delegation.unit, 3)
 
 
 def test_groups_of_dead_workers_are_removed_and_others_stay(delegation):

@@ -46,6 +46,14 @@ def test_memory_is_what_the_groups_leave(group, own, parent, left):
     assert hardware.usable_memory() == (left or psutil.virtual_memory().total)
 
 
+def test_leaf_of_the_worker_does_not_hide_what_its_jobs_count(group, tmp_path):
+    (tmp_path / "cgroup/pod/job/supervisor").mkdir()
+    group("pod/job/supervisor", memory_current="1", memory_events="oom_kill 0\n")
+    group("pod/job", memory_current=str(2**19), memory_events="oom_kill 3\n")
+    (tmp_path / "proc/self/cgroup").write_text("0::/pod/job/supervisor\n")
+    assert (hardware.group_number("memory.current"), hardware.oom_kills()) == (2**19, 3)
+
+
 def test_free_memory_counts_what_the_group_has_used(group):
     group("pod/job", memory_max=str(2**20), memory_current=str(2**19))
     assert hardware.load()["memory_free_bytes"] == 2**19
