@@ -14,6 +14,9 @@ from workers.inspection import forbid_inspection
 # parses may be made to take it over. Here, for the exec of gunicorn has undone it.
 forbid_inspection()
 ENV = load_env()
+SWITCH_SECONDS = 0.001
+"""For how long a thread may keep the interpreter while others want it. Each statement of SQLite gives it up: with
+Python's 5 ms, a call of ten statements beside fifteen pages that are being drawn waits ten times for each of them."""
 
 bind = f"[{ENV.bind}]:{ENV.port}" if ":" in ENV.bind else f"{ENV.bind}:{ENV.port}"  # under `up`: the launcher's socket
 wsgi_app = "controlplane.wsgi:application"
@@ -82,6 +85,7 @@ def post_worker_init(worker):
     # What is loaded stays: a collection of garbage that walks it all halts every request for a tenth of a second.
     gc.collect()
     gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
     from apps.jobs.streams import STOPPING
 
     stop = signal.getsignal(signal.SIGTERM)
