@@ -29,11 +29,11 @@ from apps.artifacts.models import Artifact
 from apps.artifacts.store import store_folder
 from apps.audit.models import AuditRecord, ChainHead, Result
 from apps.audit.verification import unsealed_state
-from apps.jobs.models import JobTally
+from apps.jobs.models import Job, JobTally
 from apps.jobs.queues import open_counts
 from apps.jobs.states import JobState
 from apps.jobs.tally import BOUNDS
-from apps.nodes.hardware import disk_space
+from apps.nodes.disks import read_disk
 from apps.nodes.models import Node
 from apps.nodes.reads import STATUSES
 from apps.nodes.shown import row_of
@@ -116,13 +116,17 @@ def disk() -> Iterator[Metric]:
     """Of the artifacts, where they are a folder on this host, and of the home."""
     free = GaugeMetricFamily("plane_disk_free_bytes", "Bytes free for the plane on this host.", labels=["of"])
     whole = GaugeMetricFamily("plane_disk_size_bytes", "Bytes of that file system.", labels=["of"])
+    short = GaugeMetricFamily(
+        "plane_disk_short", "1 if less is free than DISK_SHORT_BYTES and _PERCENT.", labels=["of"]
+    )
     for name, folder in (("home", settings.PLANE_HOME), ("store", store_folder())):
         with suppress(OSError):
             if folder:
-                size, left = disk_space(Path(folder))
-                free.add_metric([name], left)
-                whole.add_metric([name], size)
-    return iter([free, whole])
+                found = read_disk(name, Path(folder))
+                free.add_metric([name], found.free_bytes)
+                whole.add_metric([name], found.total_bytes)
+                short.add_metric([name], found.is_short)
+    return iter([free, whole, short])
 
 
 # -- sections that ask the database ---------------------------------------------------------------------------------
@@ -138,7 +142,9 @@ def jobs() -> Iterator[Metric]:
         waited[row.queue] = max(waited.get(row.queue, 0.0), age)
     for queue, seconds in waited.items():
         oldest.add_metric([queue], max(0.0, seconds))
-    return iter([found, oldest])
+    stalled = GaugeMetricFamily("plane_jobs_stalled", "Queued jobs that a full disk or the like has stopped.")
+    stalled.add_metric([], Job.objects.filter(state=JobState.QUEUED, stalled_since__isnull=False).count())
+    return iter([found, oldest, stalled])
 
 
 def queues_served() -> set[str]:
@@ -192,6 +198,11 @@ OF_NODE: tuple[tuple[str, str, Callable[..., float | None]], ...] = (
     ("plane_node_memory_claimed_bytes", "Memory that running jobs have claimed.", lambda row, now: row.memory.used),
     ("plane_node_memory_busy_ratio", "Memory in use, whoever uses it, 0 to 1.", lambda row, now: row.memory.measured),
     ("plane_node_disk_free_bytes", "Bytes free where the jobs' scratch lies.", lambda row, now: row.disk_free),
+    (
+        "plane_node_disk_short",
+        "1 if the node claims no jobs, as a disk there is short.",
+        lambda row, now: float(bool(row.short_disks)),
+    ),
     ("plane_node_gpus", "GPUs of the node.", lambda row, now: row.gpus.whole),
     ("plane_node_gpus_claimed", "GPUs that running jobs have claimed.", lambda row, now: row.gpus.used),
 )

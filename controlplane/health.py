@@ -16,8 +16,7 @@ from django.views.decorators.http import require_safe
 
 from apps.artifacts.store import store, store_folder
 from apps.jobs import pulse
-from apps.jobs.placement import render_size
-from apps.nodes.disks import read_disk
+from apps.nodes.disks import read_disk, render_size
 
 log = logging.getLogger(__name__)
 

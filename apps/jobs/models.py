@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from apps.accounts.models import Project
 from apps.actors import Actor
@@ -113,6 +114,11 @@ class Job(models.Model):
     @property
     def ended(self) -> bool:
         return self.state in ENDED
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether it is queued and its next attempt may not begin yet."""
+        return self.state == JobState.QUEUED and self.not_before is not None and self.not_before > timezone.now()
 
     def goes_behind(self, other: Job) -> bool:
         """Whether the queue would give out `other` first; one that is not saved yet comes after all of its priority."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from apps.jobs.models import Job
+from apps.nodes.disks import describe_short_disks
 from apps.nodes.models import Node
 
 FAR_SECONDS = 30 * 86_400.0  # an estimate beyond it is none
@@ -158,7 +159,7 @@ def why_not(job: Job, node: Node, running: Iterable[Job], *, online: bool, kept:
     if node.held_at:
         return held(node, len(jobs))
     if node.short_disks:
-        return short_of_disk(node.short_disks)
+        return _("is short of disk: %(what)s") % {"what": describe_short_disks(node.short_disks)}
     if lacks(job, all_of(node)):
         return _("lacks %(extra)s") % {"extra": job.need_extra}
     never = shortfall(job, all_of(node))
@@ -171,24 +172,6 @@ def why_not(job: Job, node: Node, running: Iterable[Job], *, online: bool, kept:
     if kept is not None and job.goes_behind(kept) and shortfall(job, free.beside(kept)):
         return _("is kept free for a larger job that has waited longer")
     return ""
-
-
-def short_of_disk(disks: Iterable[Mapping[str, Any]]) -> str:
-    """What a node whose disks are too short for another job has free, and what it would need."""
-    parts = [
-        _("%(free)s free for %(disk)s, %(needed)s needed")
-        % {
-            "free": render_size(disk["free_bytes"]),
-            "disk": _("the store") if disk["name"] == "store" else _("scratch"),
-            "needed": render_size(disk["needed_bytes"]),
-        }
-        for disk in disks
-    ]
-    return _("is short of disk: %(what)s") % {"what": "; ".join(parts)}
-
-
-def render_size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def held(node: Node, running: int) -> str:

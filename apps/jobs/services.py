@@ -179,11 +179,18 @@ def _cancel(actor: Actor, job: Job, reason: str) -> None:
 
 
 def retry_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
-    """Queue a failed or cancelled job again, with a fresh allowance of attempts; its failed children wait again."""
+    """Queue a failed or cancelled job again, with a fresh allowance of attempts; its failed children wait again.
+
+    A queued job that pauses before its next attempt begins it at once instead.
+    """
     require(actor, "job.retry", job)
+    if job.is_pausing:
+        with transaction.atomic():
+            _end_pause(actor, job, reason or f"Retried by {actor.label}")
+        return job
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         raise Conflict(
-            f"Job {job.pk} is {job.state}; only a failed or cancelled job is retried.",
+            f"Job {job.pk} is {job.state}; only a failed or cancelled job is retried, or one that pauses.",
             code="not_retryable",
             field="state",
             limit="failed, cancelled",
@@ -191,6 +198,17 @@ def retry_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
     with transaction.atomic():
         _revive(actor, job, reason or f"Retried by {actor.label}")
     return job
+
+
+def _end_pause(actor: Actor, job: Job, reason: str) -> None:
+    pausing = Job.objects.filter(pk=job.pk, state=JobState.QUEUED, attempt=job.attempt, not_before__isnull=False)
+    before = {"not_before": job.not_before}
+    if not pausing.update(not_before=None, event_seq=F("event_seq") + 1):
+        raise StaleState(f"Job {job.pk} does not pause any more.", field="state")
+    job.refresh_from_db()
+    record(actor=actor, action="job.retry", obj=job, reason=reason, before=before, after={"not_before": None})
+    _state_event(job, reason)
+    _ring_after_commit(job)
 
 
 def _revive(actor: Actor, job: Job, reason: str, *, released: Any = None) -> None:

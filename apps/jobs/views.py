@@ -77,7 +77,8 @@ def job_context(actor: Actor, job: Job, tab: str) -> dict[str, Any]:
         "live": not job.ended,
         "spec_rows": flat(json.loads(job.spec)),
         "may_cancel": not job.ended and not job.cancel_requested_at and allows(actor, "job.cancel", job),
-        "may_retry": job.state in (JobState.FAILED, JobState.CANCELLED) and allows(actor, "job.retry", job),
+        "may_retry": (job.state in (JobState.FAILED, JobState.CANCELLED) or job.is_pausing)
+        and allows(actor, "job.retry", job),
         "may_prioritise": in_line and allows(actor, "job.prioritise", job),
         "may_submit": allows(actor, "job.submit", job),
     }

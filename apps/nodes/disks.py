@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from apps.nodes.hardware import disk_space
 
@@ -44,6 +45,24 @@ def read_disk(name: str, folder: Path) -> Disk:
     """The file system of `folder`, or of the nearest folder above it that exists."""
     total, free = disk_space(folder)
     return Disk(name, free, total)
+
+
+def render_size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def describe_short_disks(disks: Iterable[Mapping[str, Any]]) -> str:
+    """What disks that are too short for another job have free, and what they would need; "" for none."""
+    parts = [
+        _("%(free)s free for %(disk)s, %(needed)s needed")
+        % {
+            "free": render_size(disk["free_bytes"]),
+            "disk": _("the store") if disk["name"] == "store" else _("scratch"),
+            "needed": render_size(disk["needed_bytes"]),
+        }
+        for disk in disks
+    ]
+    return "; ".join(parts)
 
 
 def find_short_disks(load: Mapping[str, Any]) -> list[dict[str, Any]]:

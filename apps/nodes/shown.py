@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 
+from apps.nodes.disks import describe_short_disks
 from apps.nodes.models import ONLINE_SECONDS
 from apps.nodes.samples import MEANT, OF_GPUS, Asked, asked_of, database_now
 
@@ -55,6 +56,11 @@ class Row:
     def state(self) -> str:
         """The status, where a held node that still runs something is draining."""
         return "draining" if self.node.status == "held" and self.node.running_jobs else str(self.node.status)
+
+    @property
+    def short_disks(self) -> str:
+        """What keeps the node from taking jobs for want of disk; of one that is offline nothing is known."""
+        return "" if self.node.status == "offline" else describe_short_disks(self.node.short_disks)
 
     @property
     def measures(self) -> list[Measure]:

@@ -159,6 +159,7 @@ def test_the_plane(scrape, project, engineer):
     assert {name: told.get(name) for name in expected} == expected
     assert told["plane_part_age_seconds{part=dispatcher}"] < 60
     assert told["plane_disk_free_bytes{of=store}"] > 0
+    assert told["plane_disk_short{of=store}"] == told["plane_jobs_stalled"] == 0
     assert not any(name.startswith("plane_scrape_errors") for name in told)
 
 

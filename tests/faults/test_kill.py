@@ -6,6 +6,7 @@ One plane for the whole module, in which the launcher starts again what was kill
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,14 @@ def test_job_survives_kill(shared, jobs, victim, expected_outputs):
     assert after["result"]["inputs"]["from"] == expected_outputs["echo"]
     assert [shared.marked(number) for number in (job, child)] == [[], []]
     jobs += [job, child]
+
+
+def test_jobs_run_on_after_the_brokers_folder_is_removed(shared, jobs):
+    for folder in ("broker/queue", "broker/control", "broker"):
+        shutil.rmtree(shared.home / folder, ignore_errors=True)
+        job = shared.submit(kind="noop", spec={"echo": folder})
+        assert shared.plane.wait(job, seconds=PATIENCE)["state"] == "succeeded"
+        jobs.append(job)
 
 
 def test_clean_job_whose_worker_is_killed_registers_one_version(shared, jobs):

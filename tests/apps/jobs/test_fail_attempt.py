@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from apps.errors import Refused, StaleState
+from apps.errors import Conflict, Refused, StaleState
 from apps.jobs import services
 from apps.jobs.attempts import attempts_in, moves_of
 from apps.jobs.models import Job, JobParent
@@ -59,6 +59,18 @@ def test_a_retry_by_hand_waits_for_nothing(submit, claim, fail, actor_for, engin
     Job.objects.filter(pk=job.pk).update(not_before=None)
     job = services.retry_job(actor=actor_for(engineer), job=fail(claim()))
     assert (job.not_before, job.stalled_since, job.stalls) == (None, None, 0)
+
+
+def test_a_pause_is_ended_by_hand(submit, claim, fail, actor_for, engineer, rung, django_capture_on_commit_callbacks):
+    submit()
+    job = fail(claim(), retry=True)
+    assert claim() is None
+    rung.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        services.retry_job(actor=actor_for(engineer), job=job)
+    assert (job.attempts_used, claim().attempt, rung) == (1, 2, ["cpu"])
+    with pytest.raises(Conflict):
+        services.retry_job(actor=actor_for(engineer), job=Job.objects.get(pk=job.pk))
 
 
 def test_a_stall_of_too_long_fails_the_job_and_says_so(submit, claim, fail):

@@ -77,6 +77,20 @@ def test_the_answer_tells_what_is_free(engineer, web, measured, add_job):
     assert "5.0 GB" in said
 
 
+def test_short_disk_is_named_on_list_and_page(engineer, web, measured):
+    client, short = web(engineer), [{"name": "store", "free_bytes": 1_500_000, "needed_bytes": 4_500_000}]
+    assert "short of disk" not in text_of(client.get("/nodes"))
+    Node.objects.filter(pk=measured.pk).update(load={**measured.load, "short_disks": short})
+    for path in ("/nodes", f"/nodes/{measured.name}"):
+        assert "short of disk: 1.5 MB free for the store, 4.5 MB needed" in text_of(client.get(path))
+
+
+def test_heartbeat_of_the_future_is_none(engineer, web, node, heard_of):
+    """The clock was set back after the worker had died."""
+    heard_of(node, -3600)
+    assert "<b>1 offline</b>" in text_of(web(engineer).get("/nodes"))
+
+
 def test_filters(engineer, web, measured):
     client = web(engineer)
     row = f'id="node-{measured.pk}"'
