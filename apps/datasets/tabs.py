@@ -18,7 +18,7 @@ from apps.datasets.origins import descendants_of, origin_of
 from apps.datasets.row_diff import latest_diff
 from apps.datasets.rows import rows_at
 from apps.datasets.sources import end_of
-from apps.errors import Invalid, NotFound
+from apps.errors import Invalid, NotFound, Unavailable
 from apps.jobs.tabs import flat, number_of
 from apps.lineage.reads import graph
 from apps.lineage.steps import rows_of, strip_of
@@ -88,7 +88,7 @@ def preview(actor: Actor, version: DatasetVersion, asked: Asked) -> dict[str, An
             return {"preview": rows, "numbers": numbers, "moved": bool(number_of(asked.get("at")))}
         first = reads.preview(actor, version)
         return {"preview": first, "numbers": shown.numbers_of(version, first.columns), "from_report": True}
-    except Damaged as failure:
+    except (Damaged, Unavailable) as failure:
         return {"preview": reads.Preview([], note=f"{failure.message} {failure.hint}"), "from_report": True}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from apps.artifacts.models import Artifact
 from apps.artifacts.store import store
+from apps.canonical import sha256_hex
 from tests.apps.mlflow.conftest import FILES
 
 
@@ -24,6 +26,14 @@ def test_a_file_is_sent_to_be_saved(track, note):
 def test_a_range_of_it(track, note):
     response = track.client.get(note, headers={"range": "bytes=6-"}, **track.headers)
     assert (response.status_code, response.getvalue()) == (206, b"world")
+
+
+def test_a_damaged_file_is_not_sent(track, note):
+    path = store().path_of(sha256_hex(b"hello world"))
+    path.chmod(0o600)
+    path.write_bytes(b"hellO world")
+    assert track.refused("GET", note)[:2] == (409, "RESOURCE_CONFLICT")  # of 5xx its client would try again for minutes
+    assert Artifact.objects.exclude(damaged_at=None).count() == 1
 
 
 @pytest.mark.parametrize("path", ["notes", "notes/other.txt", ""])
