@@ -45,9 +45,10 @@ def require_confirmed(actor: Actor, action: str, *, project_id: int | None = Non
     changes = list_unconfirmed_changes(actor.user_id)
     if changes:
         roles = get_confirming_roles(changes[0], actor.system_role)
-        needed = " or ".join(sorted(role.replace("_", " ") for role in roles))
+        needed, change = " or ".join(sorted(role.replace("_", " ") for role in roles)), changes[0]
         raise Refused(
-            f"{describe_change(changes[0])} You can decide nothing until it is confirmed.",
+            f"{change.by_label} set the credentials or a role of this account on {change.at:%Y-%m-%d %H:%M} UTC, "
+            "and nobody has confirmed it: the account decides nothing.",
             code="credentials_unconfirmed",
             action=action,
             project_id=project_id,
@@ -66,17 +67,6 @@ def require_confirmed(actor: Actor, action: str, *, project_id: int | None = Non
             object_id=actor.token_id,
             hint="Create a token of your own under Account, API tokens.",
         )
-
-
-def describe_change(change: CredentialChange) -> str:
-    """One English sentence for errors and records."""
-    verb = {
-        ChangeKind.CREATED: "Your account was created",
-        ChangeKind.PASSWORD: "Your password was reset",
-        ChangeKind.ROLE: "Your role approver was given",
-        ChangeKind.SYSTEM_ROLE: "Your system role was given",
-    }[ChangeKind(change.kind)]
-    return f"{verb} on {change.at:%Y-%m-%d %H:%M} UTC by {change.by_label}."
 
 
 # -- who may confirm ------------------------------------------------------------------------------------------------

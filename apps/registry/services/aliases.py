@@ -69,14 +69,14 @@ def refuse_protected(obj: Model | ModelVersion, name: str) -> None:
 
 
 def alias_protected(obj: Model | ModelVersion, name: str) -> Refused:
-    names = ", ".join(sorted(PROTECTED))
-    looks = "" if name.lower() in PROTECTED else f", and this one looks like it: {name[:60]!a}"
     return Refused(
-        f"The alias {names if looks else name} moves only by an approval{looks}.",
+        f"The alias {name} moves only by an approval."
+        if name.lower() in PROTECTED
+        else f"The alias {name[:60]!a} looks like one that moves only by an approval.",
         code="alias_protected",
         action="model.set_alias",
         field="alias",
-        limit=f"any name that cannot be taken for {names}",
+        limit=f"any name that cannot be taken for {', '.join(sorted(PROTECTED))}",
         hint="Request a promotion: POST .../versions/<n>/promote.",
         project_id=obj.project_id,
         **policy.named(obj),
