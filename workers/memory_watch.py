@@ -1,8 +1,8 @@
 """Watch the memory of a process tree from outside it. Standard library only: the shim imports this.
 
-What counts is memory that only ends with its process: anonymous pages, shared memory and what of them lies in swap.
-Pages of files (libraries, a mapped input) do not: the kernel drops them when it needs room, other jobs share them, and
-importing torch alone maps hundreds of megabytes of them.
+What counts is memory that only ends with its process: anonymous pages, shared memory and what of them lies in swap,
+and the files in a /dev/shm that is the job's own. Pages of other files (libraries, a mapped input) do not: the kernel
+drops them when it needs room, other jobs share them, and importing torch alone maps hundreds of megabytes of them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from pathlib import Path
 WATCH_SECONDS = 0.05  # between two looks: an allocator of 4 GB/s is 200 MB above its limit when it is ended
 TREE_SECONDS = 0.25  # between two looks for new processes, which costs more than reading those there are
 EXACT_SECONDS = 0.5  # the longest pause after an exact look, which walks the page tables of the whole tree
-STATUS_FIELDS = (b"RssAnon", b"RssShmem", b"VmSwap")
-ROLLUP_FIELDS = (b"Pss_Anon", b"Pss_Shmem", b"SwapPss")
+PRIVATE = (b"RssAnon", b"VmSwap", b"Pss_Anon", b"SwapPss")  # the first two of /proc/PID/status, the others of
+SHARED = (b"RssShmem", b"Pss_Shmem")  # /proc/PID/smaps_rollup, where shared pages count by their share
+SHM = "dev/shm"
 GROUP_FIELDS = ("anon", "shmem")
 
 
@@ -40,6 +41,7 @@ class TreeMemory:
         self.limit, self.group, self.peak = limit, group, 0
         self._list_processes, self._proc = list_processes, proc
         self._pids: list[int] = []
+        self._files = 0
         self._listed_at = self._exact_at = float("-inf")
 
     def is_exceeded(self) -> bool:
@@ -70,37 +72,60 @@ class TreeMemory:
         now = time.monotonic()
         if now - self._listed_at >= TREE_SECONDS:
             self._pids, self._listed_at = self._list_processes(), now
-        used = sum(self._read_kilobytes(pid, "status", STATUS_FIELDS) or 0 for pid in self._pids)
+            self._files = self._measure_files()
+        private, shared = self._add_up("status", PRIVATE, SHARED)
+        used = private + max(shared, self._files)
         if not 0 < self.limit < used or len(self._pids) < 2:
             return used
-        return self._measure_shared(used, now)
+        return self._measure_shares(used, now)
 
-    def _measure_shared(self, used: int, now: float) -> int:
+    def _measure_shares(self, used: int, now: float) -> int:
         """The same with each shared page counted once: forked children have the pages of their parent.
 
-        It needs the right to trace these processes; where that is missing, the plain sum counts. While an exact look
-        is not due, the tree counts as within its limit.
+        While an exact look is not due, the tree counts as within its limit.
         """
         if now < self._exact_at:
             return min(used, self.limit)
         self._pids, self._listed_at = self._list_processes(), now
-        exact = [self._read_kilobytes(pid, "smaps_rollup", ROLLUP_FIELDS) for pid in self._pids]
+        private, shared = self._add_up("smaps_rollup", PRIVATE, SHARED)
         self._exact_at = now + min(EXACT_SECONDS, 10 * (time.monotonic() - now))
-        known = [size for size in exact if size is not None]
-        return sum(known) if known else used
+        return private + max(shared, self._files)
 
-    def _read_kilobytes(self, pid: int, name: str, fields: tuple[bytes, ...]) -> int | None:
-        """The sum of these fields in bytes; None where the process is gone, or may not be read."""
+    def _measure_files(self) -> int:
+        """Bytes in the /dev/shm of the tree, if it is another than ours: nobody has to have its files mapped."""
+        for pid in self._pids:
+            folder = self._proc / str(pid) / "root" / SHM
+            with suppress(OSError):
+                if os.stat(folder).st_dev != os.stat(f"/{SHM}").st_dev:
+                    found = os.statvfs(folder)
+                    return (found.f_blocks - found.f_bfree) * found.f_frsize
+        return 0
+
+    def _add_up(self, name: str, *groups: tuple[bytes, ...]) -> list[int]:
+        """The sums of these groups of fields over all processes, in bytes.
+
+        One that has ended counts nothing; one that we may not trace, for it can forbid that, counts as its status says.
+        """
+        sums = [0] * len(groups)
+        for pid in self._pids:
+            try:
+                data = (self._proc / str(pid) / name).read_bytes()
+            except PermissionError:
+                data = self._read_status(pid)
+            except OSError:
+                continue
+            for line in data.splitlines():
+                field, _, value = line.partition(b":")
+                for place, group in enumerate(groups):
+                    if field in group:
+                        sums[place] += int(value.split()[0]) * 1024
+        return sums
+
+    def _read_status(self, pid: int) -> bytes:
         try:
-            data = (self._proc / str(pid) / name).read_bytes()
+            return (self._proc / str(pid) / "status").read_bytes()
         except OSError:
-            return None
-        total = 0
-        for line in data.splitlines():
-            field, _, value = line.partition(b":")
-            if field in fields:
-                total += int(value.split()[0]) * 1024
-        return total
+            return b""
 
 
 def read_numbers(path: Path) -> dict[str, int]:

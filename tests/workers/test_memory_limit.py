@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -94,7 +95,7 @@ class Proc:
         self.folder, self.pids = folder, []
 
     def add(self, *, anonymous=0, shared=0, swap=0, file=0, share=None) -> None:
-        pid = len(self.pids) + 1
+        pid = len(list(self.folder.iterdir())) + 1
         self.pids.append(pid)
         (self.folder / str(pid)).mkdir()
         sizes = {"RssAnon": anonymous, "RssFile": file, "RssShmem": shared, "VmSwap": swap}
@@ -129,10 +130,38 @@ def test_pages_of_forked_children_count_once(proc):
     assert (proc.measure(limit=100), proc.measure(limit=200)) == (40, 160)
 
 
-def test_sum_counts_where_shares_may_not_be_read(proc):
+def test_process_that_may_not_be_traced_counts_whole(proc, monkeypatch):
     for _ in range(4):
-        proc.add(anonymous=40)
-    assert proc.measure(limit=100) == 160
+        proc.add(anonymous=40, share=10)
+    keep = memory_watch.Path.read_bytes
+
+    def forbid(path):
+        if path.parts[-2:] == ("2", "smaps_rollup"):
+            raise PermissionError
+        return keep(path)
+
+    monkeypatch.setattr(memory_watch.Path, "read_bytes", forbid)
+    assert proc.measure(limit=100) == 70
+
+
+def test_files_in_a_private_shm_count_once(proc, monkeypatch):
+    """Whether a process has them mapped or not; those in our own /dev/shm are not the job's."""
+    used = SimpleNamespace(f_blocks=60, f_bfree=20, f_frsize=MIB)
+    monkeypatch.setattr(memory_watch.os, "statvfs", lambda folder: used)
+    wrong = {}
+    for number, (shared, expected) in enumerate([(0, 50), (30, 50), (45, 55)]):
+        proc.add(anonymous=10, shared=shared)
+        (proc.folder / str(number + 1) / "root/dev/shm").mkdir(parents=True)
+        proc.pids[:] = [number + 1]
+        if proc.measure(limit=100) != expected:
+            wrong[shared] = proc.measure(limit=100)
+    assert wrong == {}
+    (proc.folder / "3/root/dev/shm").rmdir()
+    (proc.folder / "3/root/dev/shm").symlink_to("/dev/shm")
+    assert proc.measure(limit=100) == 55
+    proc.add(anonymous=10)
+    proc.pids[:] = [4]
+    assert proc.measure(limit=100) == 10
 
 
 def test_cgroup_counts_what_no_process_has_mapped(proc, tmp_path):

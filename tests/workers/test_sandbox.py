@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from workers.sandbox import try_all
+from workers.shim import MEMORY_LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("workers/*.py", "deepseek/*.py", "tests/__init__.py", "tests/workers/prober.py")
+CODE = ("workers/*.py", "deepseek/*.py", "tests/__init__.py", "tests/workers/prober.py", "tests/workers/hoarder.py")
 NOBODY, OWN_USER = 65534, 1_900_000_007
 SYSTEM_PYTHON = next((path for path in ("/usr/bin/python3.11", "/usr/bin/python3") if os.access(path, os.X_OK)), None)
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -65,14 +66,17 @@ class Case:
             "scratch": str(self.scratch),
             "hide": [str(self.home), "/root"],
             "keep": keep,
-            "memory_bytes": 2**20,
+            "memory_bytes": 2**26,
             "host_network": False,
             "code": code,
         }
 
-    def run(self, **targets: Any) -> tuple[int, list[dict[str, Any]], str]:
+    def run(
+        self, entry: str = "tests.workers.prober:run", memory_bytes: int = 0, **targets: Any
+    ) -> tuple[int, list[dict[str, Any]], str]:
         request = {
-            "entry": "tests.workers.prober:run",
+            "entry": entry,
+            "memory_bytes": memory_bytes,
             "spec_class": "tests.workers.prober:Targets",
             "spec": json.dumps({"home": str(self.home), **targets}),
             "inputs": {"table": str(self.scratch / "inputs/table")},
@@ -157,6 +161,11 @@ def test_engine_reaches_nothing_that_is_not_its_own(case, victim):
     assert found["NoNewPrivs"] == "1"
     if os.geteuid() == 0:
         assert found["user"] == (case.user or case.identity.get("user", 0))
+
+
+def test_files_in_shm_count_as_memory(case):
+    """Of every user that an engine can have: the watch reads its processes from outside."""
+    assert case.run("tests.workers.hoarder:fill_shm", 56 * 2**20)[0] == MEMORY_LIMIT
 
 
 def test_plan_that_cannot_be_kept_ends_the_attempt(home):
