@@ -1,10 +1,11 @@
 """What 30 clients get from a plane that has nothing else to do: an engineer's day, readers and writers mixed.
 
-    python benchmarks/load.py [--clients 30] [--seconds 60] [--pause 0] [--rows 200]       SQLite
+    python benchmarks/load.py [--clients 30] [--seconds 60] [--pause 1] [--rows 200]       SQLite
     DATABASE_URL=postgres://user@host/any python benchmarks/load.py                        an empty database of its own
 
 Starts a plane (2 web processes) that holds `rows` of everything (tests/walking.py). Each client keeps a connection and
-draws its next request from DAY, by its weight; `--pause` seconds on average lie between two. Prints p50, p99 and the
+draws its next request from DAY, by its weight; `--pause` seconds on average lie between two (with 0 the processors are
+full whatever the plane does, and the figures are those of a queue). Prints p50, p99 and the
 longest of each request, of reads and of writes, the rate, the errors, and what the web processes hold in memory: at the
 start, at the end, and the slope of a line through the second half. `--assert` ends with status 1 where reads have a p99
 of 500 ms or more, or anything an error.
@@ -249,7 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--pause", type=float, default=1.0)
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--assert", dest="must_hold", action="store_true")
     options = parser.parse_args()

@@ -6,6 +6,7 @@ import errno
 
 from django.conf import settings
 from django.db import DatabaseError, DataError, InterfaceError, OperationalError
+from django.http import UnreadablePostError
 
 from apps.errors import Malformed, PlaneError, StorageFull, Unavailable
 
@@ -81,6 +82,8 @@ def named_fault(error: BaseException) -> PlaneError | None:
 
 
 def disk_fault(error: OSError) -> PlaneError | None:
+    if isinstance(error, UnreadablePostError):  # the client left, or was too slow
+        return Malformed("The body ended early.", code="body_cut_off", hint="Send it again.")
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return storage_full()
     if error.errno == errno.EROFS:

@@ -6,6 +6,7 @@ import errno
 
 import pytest
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, OperationalError
+from django.http import UnreadablePostError
 
 from apps.audit.faults import named_fault
 
@@ -42,6 +43,7 @@ def raised(kind, text, sqlstate=None):
         (OSError(errno.ENOSPC, ""), "storage_full"),
         (OSError(errno.EDQUOT, ""), "storage_full"),
         (OSError(errno.EROFS, ""), "home_read_only"),
+        (UnreadablePostError(errno.EPIPE, "The client was too slow."), "body_cut_off"),
     ],
 )
 def test_named(error, code):
