@@ -18,10 +18,13 @@ ENGINE = (
     _("A {0} looks ahead of nothing."),
     _("Accuracy was measured in batches of {0}: the range of a batch decides how inputs are rounded."),
     _("Add a constant to the target, or leave the query column out."),
-    _("Allow at least {0} bytes (needs.memory_bytes of a job). {1}"),
     _("An address may hold no user name or password: specs are kept for ever."),
     _("An address of a page begins with http:// or https:// and names a host."),
     _("An attribute is read by the types attr, number and date."),
+    _("Ask for so much memory, or give it fewer rows or columns: this step holds the whole table."),
+    _("Ask for so much memory, or give it shorter texts in each row."),
+    _("Ask for so much memory, or give it shorter texts or fewer columns: 131,072 rows are written at once."),
+    _("Ask for so much memory, or write the Parquet file with smaller pages."),
     _("At batch {0} it is as fast as {1} ({2}, {3})."),
     _("At batch {0} it is as fast as {1} ({2}, {3}). TorchScript without 8-bit weights is as fast as it."),
     _("At batch {0} it is as fast as {1} ({2}, {3}). TorchScript without 8-bit weights is {4} times as fast as it."),
@@ -262,6 +265,9 @@ ENGINE = (
     _("The table has {0} columns; {1} are read at most."),
     _("The table has {0}."),
     _("The table has {0}?"),
+    _(
+        "The table takes about {0} MiB of memory; {1} MiB are allowed. Submit it with needs.memory_bytes of at least {2}."
+    ),
     _("The target {0} does not name classes: {1}."),
     _("The target {0} has classes that the model does not know."),
     _("The target {0} has one and the same value in every usable row: there is nothing to learn."),
@@ -334,7 +340,6 @@ ENGINE = (
     _("{0} rows lack a prediction or the target; they are not measured."),
     _("{0} rows lack an input or the target; they are not measured."),
     _("{0} takes a trained model, its manifest, and held-out rows."),
-    _("{0} takes about {1} MiB of memory; {2} MiB are allowed."),
     _("{0} threads"),
     _("{0} usable rows are too few; {1} more were left out for missing or infinite values."),
     _(

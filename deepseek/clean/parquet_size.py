@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from deepseek.clean.room import (
     BASE_BYTES,
     BATCH_BYTES,
-    SHORTER,
     copies_written,
+    refuse_large_row_group,
+    refuse_large_table,
     refuse_many_columns,
     refuse_too_large,
 )
@@ -72,7 +73,7 @@ def estimate_size(file: pa.NativeFile, most_rows: int) -> ParquetSize:
         chunks = [group.column(number) for number in range(group.num_columns)]
         pages = [measure_pages(file, chunk) for chunk in chunks]
         held = sum(page.dictionary + page.largest for page in pages)
-        refuse_too_large(2 * held, "A page of each column of the Parquet file", "Or write it with smaller pages.")
+        refuse_too_large(2 * held, "Ask for so much memory, or write the Parquet file with smaller pages.")
         longest = longest_texts(encoded, place) if any(page.dictionary for page in pages) and texts else {}
         size = 0
         for number, (chunk, page) in enumerate(zip(chunks, pages, strict=True)):
@@ -90,22 +91,21 @@ def estimate_size(file: pa.NativeFile, most_rows: int) -> ParquetSize:
     return ParquetSize(about.num_rows, batch_rows, working, decoded, longest_row)
 
 
-def refuse_large_table(file: pa.NativeFile) -> None:
+def refuse_large_parquet(file: pa.NativeFile) -> None:
     """Raise EngineError ``table_too_large`` where the whole table, decoded, takes more than the run may.
 
     It counts twice: its columns are made contiguous.
     """
     size = estimate_size(file, COUNTED_ROWS)
     if 2 * size.decoded_bytes + BASE_BYTES > allowed_bytes():
-        refuse_too_large(2 * count_decoded_bytes(file, size.rows), "The whole Parquet table, decoded,")
+        refuse_large_table(2 * count_decoded_bytes(file, size.rows))
 
 
 def refuse_large_row_groups(file: pa.NativeFile, size: ParquetSize, rows: int) -> None:
     """Raise EngineError ``table_too_large`` where it cannot be written again in row groups of `rows` rows."""
     copies = copies_written(size.rows > rows)
     if copies * min(size.decoded_bytes, rows * size.row_bytes) + BASE_BYTES > allowed_bytes():
-        needed = copies * count_decoded_bytes(file, rows)
-        refuse_too_large(needed, f"Writing the table in row groups of {rows:,} rows", SHORTER)
+        refuse_large_row_group(copies * count_decoded_bytes(file, rows))
 
 
 def longest_texts(encoded: pq.ParquetFile, place: int) -> dict[str, int]:

@@ -260,7 +260,7 @@ class ParquetBatches:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise broken_parquet(path, error) from error
         whole = plain_schema(found, nested=nested)
-        refuse_too_large(self._size.working_bytes, "Reading the Parquet file batch by batch")
+        refuse_too_large(self._size.working_bytes, "Ask for so much memory, or give it shorter texts in each row.")
         self.schema: pa.Schema = whole if names is None else pa.schema([whole.field(name) for name in names])
 
     def only(self, names: Sequence[str]) -> Batches:

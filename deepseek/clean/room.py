@@ -18,30 +18,40 @@ MAX_JSON_DEPTH = 64
 MAX_RECORD_BYTES = 64 * MIB
 """Of one row of text: what reads it holds it several times."""
 
-SHORTER = "Or give it shorter texts or fewer columns."
-
 
 def copies_written(several: bool) -> int:
     """How often a row group is in memory while it is written: in batches, as a table, and the one before it."""
     return 3 if several else 2
 
 
-def refuse_too_large(needed: int, what: str, hint: str = "Or give it fewer rows or columns.") -> None:
-    """Raise EngineError ``table_too_large`` if `needed` bytes beside the libraries are more than the run may take.
-
-    `what`: a clause that says what takes them.
-    """
+def refuse_too_large(needed: int, hint: str) -> None:
+    """Raise EngineError ``table_too_large`` if `needed` bytes beside the libraries are more than the run may take."""
     needed, allowed = needed + BASE_BYTES, allowed_bytes()
     if needed <= allowed:
         return
     enough = -(-needed // MIB) * MIB
     raise EngineError(
         "table_too_large",
-        f"{what} takes about {needed / MIB:,.0f} MiB of memory; {allowed / MIB:,.0f} MiB are allowed.",
+        f"The table takes about {needed / MIB:,.0f} MiB of memory; {allowed / MIB:,.0f} MiB are allowed. "
+        f"Submit it with needs.memory_bytes of at least {enough}.",
         field=FIELD,
         value=str(needed),
         limit=str(allowed),
-        hint=f"Allow at least {enough} bytes (needs.memory_bytes of a job). {hint}",
+        hint=hint,
+    )
+
+
+def refuse_large_table(needed: int) -> None:
+    """The same for a table that is held whole."""
+    refuse_too_large(
+        needed, "Ask for so much memory, or give it fewer rows or columns: this step holds the whole table."
+    )
+
+
+def refuse_large_row_group(needed: int) -> None:
+    """The same for as many rows as are written to a Parquet file at once."""
+    refuse_too_large(
+        needed, "Ask for so much memory, or give it shorter texts or fewer columns: 131,072 rows are written at once."
     )
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from deepseek.clean.batches import Batches
-from deepseek.clean.room import SHORTER, copies_written, refuse_too_large
+from deepseek.clean.room import copies_written, refuse_large_row_group, refuse_large_table
 
 KEPT_BYTES = 64 * 2**20
 """A table up to this size stays in memory; a larger one goes to the disk, batch by batch."""
@@ -74,7 +74,7 @@ class Spilled:
             self._held.append(batch)
             self._bytes += batch.nbytes
             if self._folder is None:  # it stays in memory, and its columns are made contiguous there
-                refuse_too_large(2 * self._bytes, "The whole table")
+                refuse_large_table(2 * self._bytes)
             if self._bytes > self._limit and self._folder is not None:
                 self._to_disk(self._folder)
         else:
@@ -163,7 +163,7 @@ def rechunk(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int) -> 
             held.append(batch)
             count += batch.num_rows
             size += batch.nbytes
-            refuse_too_large(copies_written(several) * size, f"Writing {rows:,} rows of the table at once", SHORTER)
+            refuse_large_row_group(copies_written(several) * size)
     if held:
         yield pa.Table.from_batches(held, schema).combine_chunks()
 

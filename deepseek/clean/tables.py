@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from deepseek.clean.parquet_size import refuse_large_table
-from deepseek.clean.room import BASE_BYTES, FIELD, MAX_RECORD_BYTES, refuse_many_columns, refuse_too_large
+from deepseek.clean.parquet_size import refuse_large_parquet
+from deepseek.clean.room import BASE_BYTES, FIELD, MAX_RECORD_BYTES, refuse_large_table, refuse_many_columns
 from deepseek.clean.spec import CsvSpec
 from deepseek.job import EngineError
 from deepseek.memory import allowed_bytes
@@ -109,7 +109,7 @@ def _read_parquet(path: Path) -> pa.Table:
     try:
         # Through a file object: given a path, pyarrow would also read folder names such as key=value as columns.
         with native(path) as file:
-            refuse_large_table(file)
+            refuse_large_parquet(file)
             table = pq.read_table(file)
         table.validate(full=True)  # text that is not UTF-8 would fail only when it is shown
         _ = table.column_names  # and so would names
@@ -211,7 +211,7 @@ def _refuse_large_csv(path: Path, spec: CsvSpec) -> None:
         )
     except (pa.ArrowException, ValueError):
         return
-    refuse_too_large(2 * size * table.nbytes // len(begin), "The whole CSV table")
+    refuse_large_table(2 * size * table.nbytes // len(begin))
 
 
 def check_encoding(path: Path, encoding: str) -> None:

@@ -76,7 +76,7 @@ def test_table_that_does_not_fit_is_refused_before_it_is_read(bomb, tmp_path, mo
         needed = int(error.value)
         if (error.code, error.field, error.limit) != ("table_too_large", "inputs/table", str(LIMIT)):
             wrong[name] = error.as_dict()
-        if not 6_000_000_000 < needed < 6_200_000_000 or "needs.memory_bytes" not in error.hint:
+        if not 6_000_000_000 < needed < 6_200_000_000 or "needs.memory_bytes" not in error.message:
             wrong[name] = error.as_dict()
     assert wrong == {}
 
