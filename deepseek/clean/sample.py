@@ -12,11 +12,14 @@ import pyarrow.parquet as pq
 
 from deepseek.clean.detect import resolved
 from deepseek.clean.json_lines import is_json
+from deepseek.clean.parquet_size import estimate_size
 from deepseek.clean.reading import open_table
 from deepseek.clean.room import FIELD
 from deepseek.clean.spec import CsvSpec
 from deepseek.clean.tables import broken_parquet, native, normalise, read_table, refuse_duplicates
 from deepseek.job import EngineError
+
+SAMPLE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ def read_sample(path: Path, spec: CsvSpec, *, rows: int, head: int) -> Sample:
     """The first `rows` rows of the file at `path`, columns as `read_table` leaves them.
 
     Of the file nothing behind its first `head` bytes is read, but for the end of a Parquet file, which holds its index:
-    a copy of only these bytes is as good. Fewer rows come of a CSV file whose rows are that long.
+    a copy of only these bytes is as good. Fewer rows come of a CSV file whose rows are that long, and of a Parquet file
+    whose rows take more than SAMPLE_BYTES decoded.
 
     Raises what `read_table` does, and EngineError ``sample_too_wide`` where not one row lies within these bytes.
     """
@@ -111,11 +115,12 @@ def _of_parquet(path: Path, rows: int, head: int) -> Sample:
         with native(path) as file:
             parquet = pq.ParquetFile(file)
             groups, total = _groups_within(parquet.metadata, rows, min(head, file.size()))
-            batches, found = [], 0
-            for batch in parquet.iter_batches(batch_size=rows, row_groups=groups):
+            batches, found, size = [], 0, 0
+            most = estimate_size(file, rows).batch_rows
+            for batch in parquet.iter_batches(batch_size=most, row_groups=groups):
                 batches.append(batch)
-                found += batch.num_rows
-                if found >= rows:
+                found, size = found + batch.num_rows, size + batch.nbytes
+                if found >= rows or size > SAMPLE_BYTES:
                     break
             table = pa.Table.from_batches(batches, schema=parquet.schema_arrow).slice(0, rows)
         table.validate(full=True)

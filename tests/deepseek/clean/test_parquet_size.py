@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deepseek.clean import parquet_size, reading
+from deepseek.clean import parquet_size, reading, sample
 from deepseek.clean.parquet_size import count_decoded_bytes, estimate_size, measure_pages, read_page_header
 from deepseek.clean.reading import ParquetBatches, open_table, whole_table
 from deepseek.clean.spec import CleanSpec, CsvSpec
@@ -226,6 +226,12 @@ def test_reading_again_estimates_once(bomb, monkeypatch):
     batches = ParquetBatches(bomb)
     monkeypatch.setattr(reading, "estimate_size", lambda *_: pytest.fail("again"))
     assert batches.only(["a"]).schema.names == ["a"]
+
+
+def test_sample_of_it_is_bounded(bomb, monkeypatch):
+    monkeypatch.setattr(sample, "SAMPLE_BYTES", MIB)
+    found = sample.read_sample(bomb, CsvSpec(), rows=2000, head=MIB)
+    assert (found.rows, 0 < found.table.num_rows < 50) == (3000, True)
 
 
 def test_errors_are_json(bomb):
