@@ -19,6 +19,7 @@ from django.db import connection, transaction
 
 from apps import policy
 from apps.actors import Actor
+from apps.artifacts.services import report_damage
 from apps.artifacts.store import Store, store
 from apps.audit.checkpoints import read_checkpoints
 from apps.audit.services import record
@@ -60,6 +61,8 @@ def take(*, actor: Actor, out: Path, since: Path | None = None, say: Say = lambd
         shutil.rmtree(staging, ignore_errors=True)
         raise
     manifest, linked = taken
+    for digest in manifest.missing:
+        report_damage(actor=actor, digest=digest, reason="A backup found other bytes in its place, or none.")
     with transaction.atomic():
         record(
             actor=actor,

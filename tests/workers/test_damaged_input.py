@@ -14,7 +14,8 @@ from apps.jobs import services
 from apps.jobs.states import JobState
 from workers import tasks
 
-pytestmark = pytest.mark.django_db(transaction=True)  # the heartbeat writes in a thread of its own
+# The heartbeat writes in a thread of its own.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
 DATA = b"weights " * 300_000  # three chunks
 

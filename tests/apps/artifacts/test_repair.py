@@ -22,6 +22,8 @@ from apps.canonical import sha256_hex
 from apps.errors import Refused
 from tests.apps.artifacts.conftest import overwrite
 
+pytestmark = pytest.mark.services
+
 DATA = b"weights " * 5000
 DIGEST = sha256_hex(DATA)
 
