@@ -380,6 +380,7 @@ SPECTACULAR_SETTINGS = {
         "ApprovalState": "apps.approvals.states.ApprovalState.choices",
         "PipelineState": "apps.pipelines.states.PipelineState.choices",
         "AccountKind": ["user", "service_account"],
+        "SystemRoleEnum": ["system_admin", "security_admin", "auditor"],
         "HitKind": "controlplane.search.hits.GROUPS",
         "RunStatus": "apps.experiments.states.RunState.choices",
         "RerunVerdict": "apps.reruns.states.Verdict.choices",

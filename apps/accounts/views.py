@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from apps import policy
 from apps.accounts import reads, services
-from apps.accounts.confirmations import can_confirm
+from apps.accounts.confirmations import can_confirm, list_unconfirmed_changes
 from apps.accounts.forms import (
     MemberForm,
     NameForm,
@@ -57,6 +57,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "preferences": preferences,
         "memberships": roles_by_project(user),
         "person": user,
+        "unconfirmed": list_unconfirmed_changes(user.pk),
         "plane_zone": settings.TIME_ZONE,
     }
     return render(request, "accounts/account.html", context, status=422 if asked else 200)

@@ -236,6 +236,11 @@ def test_no_token_confirms(reset, secadmin, make_token, api, project):
     assert client.post(f"/api/v1/users/{reset.username}/confirm-credentials", {}).status_code == 403
 
 
+def test_the_account_page_says_so(reset, engineer, web):
+    assert 'data-code="credentials_unconfirmed"' in web(reset).get("/account").content.decode()
+    assert 'data-code="credentials_unconfirmed"' not in web(engineer).get("/account").content.decode()
+
+
 def test_on_the_pages(reset, secadmin, sysadmin, web):
     people = {
         who: web(user).get("/people?state=unconfirmed").content.decode()
