@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db.backends.sqlite3 import base
@@ -10,6 +12,39 @@ from controlplane import request_time
 from controlplane.sqlite.write_queue import WriteQueue, get_write_queue
 
 INSTRUCTIONS = 100_000  # of SQLite's machine between two looks at the clock: some milliseconds
+WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
+LONGEST_WRITE = max(map(len, WRITES))
+
+
+class QueuedCursor(base.SQLiteCursorWrapper):
+    """A write outside of a transaction is one of its own, and queues too: between those that do it would starve."""
+
+    queue: WriteQueue
+
+    def execute(self, query: str, params: Any = None) -> Any:
+        if not self.is_own_transaction(query):
+            return super().execute(query, params)
+        with queued(self.queue):
+            return super().execute(query, params)
+
+    def executemany(self, query: str, param_list: Any) -> Any:
+        if not self.is_own_transaction(query):
+            return super().executemany(query, param_list)
+        with queued(self.queue):
+            return super().executemany(query, param_list)
+
+    def is_own_transaction(self, query: str) -> bool:
+        return query.lstrip()[:LONGEST_WRITE].upper().startswith(WRITES) and not self.connection.in_transaction
+
+
+@contextmanager
+def queued(queue: WriteQueue) -> Iterator[None]:
+    is_queued = queue.enter()
+    try:
+        yield
+    finally:
+        if is_queued:
+            queue.leave()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -19,6 +54,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection = super().get_new_connection(conn_params)
         connection.set_progress_handler(request_time.is_spent, INSTRUCTIONS)
         return connection
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        if self.is_in_memory_db():
+            return super().create_cursor(name)
+        cursor = self.connection.cursor(factory=QueuedCursor)
+        cursor.queue = get_write_queue(str(self.settings_dict["NAME"]))
+        return cursor
 
     def _start_transaction_under_autocommit(self) -> None:
         if self.held_queue is None and not self.is_in_memory_db():

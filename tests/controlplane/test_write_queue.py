@@ -10,6 +10,7 @@ import time
 import pytest
 from django.db import connection, transaction
 
+from apps.accounts.models import Project
 from controlplane.sqlite import write_queue
 from controlplane.sqlite.write_queue import WriteQueue, get_write_queue
 
@@ -99,3 +100,19 @@ def test_a_transaction_has_the_turn_until_it_ends():
     with transaction.atomic():
         connection.close()
     assert not queue.is_taken
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite alone has one writer")
+def test_a_write_outside_of_a_transaction_queues_too(monkeypatch):
+    turns = []
+    enter = WriteQueue.enter
+    monkeypatch.setattr(WriteQueue, "enter", lambda self: turns.append("enter") or enter(self))
+    Project.objects.create(slug="a", name="A")
+    Project.objects.filter(slug="a").update(name="B")
+    assert len(turns) == 2
+    assert Project.objects.get(slug="a").name == "B"
+    with transaction.atomic():
+        Project.objects.filter(slug="a").update(name="C")
+    assert len(turns) == 3
+    assert not get_write_queue(str(connection.settings_dict["NAME"])).is_taken
