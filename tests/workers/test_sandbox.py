@@ -198,6 +198,16 @@ def test_node_takes_the_best_way_that_works(home):
     assert "cannot be read" in tried[str(private)]["why_not"][0]["reason"]
 
 
+@NEEDS_ROOT
+def test_worker_that_could_not_find_what_is_left_gives_no_user_of_its_own(monkeypatch, tmp_path):
+    """A container's root often lacks the right to look into the processes of others."""
+    monkeypatch.setattr("workers.sandbox.may_look_into_others", lambda: False)
+    monkeypatch.setattr("workers.sandbox.try_one", lambda plan: None)
+    found = try_all({"scratch": str(tmp_path)}, OWN_USER)
+    assert (found["way"], found["user"]) == ("root", None)
+    assert "CAP_SYS_PTRACE" in found["why_not"][0]["reason"]
+
+
 def test_node_without_namespaces_says_why(monkeypatch):
     def refuse(name: str, *words: Any) -> None:
         raise PermissionError(1, "Operation not permitted", name)
