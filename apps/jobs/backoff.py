@@ -8,7 +8,7 @@ from django.conf import settings
 
 FACTOR = 5.0  # 5 s, 25 s, 2 min, 10 min
 JITTER = 0.2  # jobs that failed together must not come back together
-STALL_LIMIT_SECONDS = 120.0  # nobody wants to wait much longer once a disk has room again
+STALL_LIMIT_SECONDS = 60.0  # nobody wants to wait much longer once a disk has room again
 
 
 def retry_pause(failures: int) -> float:

@@ -48,7 +48,7 @@ def test_pauses_grow_to_their_limit(submit, claim, fail):
         Job.objects.filter(pk=job.pk).update(not_before=None)
         job = fail(claim(), retry=True, counts=counts)
         pauses.append((job.not_before - job.queued_at).total_seconds())
-    expected = [5, 25, 125, 600, 600, 5, 25, 120, 120]  # of failures, then of stalls
+    expected = [5, 25, 125, 600, 600, 5, 25, 60, 60]  # of failures, then of stalls
     assert [round(pause / full, 1) for pause, full in zip(pauses, expected, strict=True)] == [
         pytest.approx(1, abs=0.25)
     ] * 9

@@ -108,7 +108,11 @@ class Command(BaseCommand):
         first, jump = self.clock.is_new, self.clock.observe(now)
         if first or jump < 0:
             longest = MAX_LEASE_SECONDS if first else 2 * lease_seconds()
-            services.correct_future_times(actor=self.actor, now=now, longest_lease=longest)
+            corrected = services.correct_future_times(actor=self.actor, now=now, longest_lease=longest)
+            if corrected:
+                log.warning(
+                    "%d leases and pauses lay in the future and are corrected: was the clock set back?", corrected
+                )
         if not self.clock.is_trusted():
             return
         try:
