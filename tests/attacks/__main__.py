@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,6 +68,7 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     if unknown := set(asked.names) - set(ATTACKS):
         parser.error(f"there is no attack {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the plane ends with us
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0)  # for what is started below, as in a container
     with tempfile.TemporaryDirectory(prefix="attacks-", dir=asked.folder) as folder:
         home = Path(folder) / "home"
