@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from apps.accounts.models import ApiToken, ChangeKind, CredentialChange, User
@@ -57,7 +57,7 @@ def require_confirmed(actor: Actor, action: str, *, project_id: int | None = Non
             limit=needed,
             hint=f"Ask a {needed} to confirm it on your page under People.",
         )
-    if actor.token_id is not None and not ApiToken.objects.filter(pk=actor.token_id, created_by=actor.user_id).exists():
+    if actor.token_id is not None and not is_deciding_token(actor.token_id):
         raise Refused(
             "This token was created by the operator of the machine: it decides nothing.",
             code="token_not_own",
@@ -67,6 +67,15 @@ def require_confirmed(actor: Actor, action: str, *, project_id: int | None = Non
             object_id=actor.token_id,
             hint="Create a token of your own under Account, API tokens.",
         )
+
+
+def is_deciding_token(token_id: int) -> bool:
+    """Whether its owner created it, or the operator did for one of the first accounts, which nobody has taken over.
+
+    Until the person replaces the one-time password the operator has that too: their token gives away nothing more.
+    """
+    own = Q(created_by=F("user")) | Q(created_by=None, user__must_change_password=True)
+    return ApiToken.objects.filter(own, pk=token_id).exists()
 
 
 # -- who may confirm ------------------------------------------------------------------------------------------------

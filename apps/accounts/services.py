@@ -352,7 +352,7 @@ def create_token(
     user: User | None = None,
 ) -> tuple[ApiToken, str]:
     """A token of one's own and its secret, which is shown once. Only the operator makes one for another `user`, and
-    never one that decides: Refused `token_not_own`."""
+    one that decides only until that person has chosen a password: then it is Refused `token_not_own`."""
     policy.require(actor, "token.create", project)
     scopes = list(scopes)
     if policy.DECIDING_SCOPES.intersection(scopes):  # it would outlive the confirmation
@@ -367,7 +367,7 @@ def create_token(
             project_id=project.pk,
             field="/user",
         )
-    if user.pk != actor.user_id and DECIDE in scopes:
+    if user.pk != actor.user_id and DECIDE in scopes and not user.must_change_password:
         raise Refused(
             "Nobody creates a token that decides for somebody else.",
             code="token_not_own",

@@ -16,25 +16,7 @@ pytestmark = [
     pytest.mark.xdist_group("rest walkthrough"),  # the page is run once, by the process that has the group
 ]
 
-# What the approver does in the browser meanwhile.
-CREATE_TOKEN = """
-from apps.accounts.actors import actor_for_user
-from apps.accounts.models import Project, User
-from apps.accounts.services import create_token
-
-actor, project = actor_for_user(User.objects.get(username="approver")), Project.objects.get(slug="demo")
-print(create_token(actor=actor, project=project, name="curl", scopes=["approvals:decide", "read"])[1])
-"""
-FETCH_TOKEN = "APPROVER=$(cat approver.token)"
-STEPS = [
-    (
-        script.replace(
-            FETCH_TOKEN, f"python manage.py shell --no-imports -c '{CREATE_TOKEN}' > approver.token\n{FETCH_TOKEN}"
-        ),
-        shown,
-    )
-    for script, shown in steps_of("rest.md")
-]
+STEPS = steps_of("rest.md")
 SHOWN = [number for number, (_script, shown) in enumerate(STEPS) if shown]
 
 

@@ -166,6 +166,18 @@ def test_a_token_from_the_operator_decides_nothing(operator, project, approver, 
     assert codes == ["token_not_own", "token_not_own", ""]
 
 
+def test_a_token_from_the_operator_decides_until_the_person_takes_the_account_over(operator, project, approver):
+    """The operator of a new plane holds the first passwords as well."""
+    User.objects.filter(pk=approver.pk).update(must_change_password=True)
+    approver.refresh_from_db()
+    make = {"actor": operator, "project": project, "user": approver, "name": "t"}
+    token, _ = services.create_token(scopes=["approvals:decide"], **make)
+    require_confirmed(actor_for_token(token), "approval.decide")
+    choose_password(approver)
+    assert code_of(lambda: require_confirmed(actor_for_token(token), "approval.decide")) == "token_not_own"
+    assert code_of(lambda: services.create_token(scopes=["approvals:decide"], **make)) == "token_not_own"
+
+
 # -- the first accounts of a plane ----------------------------------------------------------------------------------
 def test_the_first_accounts_are_confirmed_and_later_ones_are_not(db):
     call_command("create_first_accounts", stdout=StringIO())
