@@ -40,16 +40,26 @@ class Isolation:
     way: str = "none"
     user: int | None = None
     why_not: list[dict[str, Any]] = field(default_factory=list)  # what was tried in vain before: way, user, reason
+    signals: bool = True  # are kept inside
 
     @property
     def networks(self) -> list[str]:
         """What `network` of a kind this node can keep to."""
         if self.way == "none":
             return []
-        return [Network.NONE, Network.PLANE, Network.HOSTS, *([] if self.missing else [Network.PEERS])]
+        return [Network.NONE, Network.PLANE, Network.HOSTS, *([] if self.missing_for_peers else [Network.PEERS])]
 
     @property
     def missing(self) -> list[str]:
+        """What would let it give more."""
+        if self.way == "none":
+            return []
+        weak = not self.signals and self.user is None
+        signals = ["Linux 6.12 or later: a job may send signals to the worker's other processes"] if weak else []
+        return signals + self.missing_for_peers
+
+    @property
+    def missing_for_peers(self) -> list[str]:
         """What this node lacks for links to other nodes (workers/link.py)."""
         if self.way != "root":
             return ["peers: a worker that root runs"]
@@ -65,7 +75,7 @@ class Isolation:
             "user": self.user,
             "why_not": self.why_not,
             "networks": self.networks,
-            "missing": [] if self.way == "none" else self.missing,
+            "missing": self.missing,
         }
 
 

@@ -8,6 +8,7 @@ leaves the process as follows, for good and for all that it starts:
 - A network namespace with a loopback of its own and nothing else. What an attempt may reach beyond it goes through
   `workers/connector.py`, or a link that the shim makes.
 - A user of its own where the worker is root and that user can read the interpreter, else the worker's.
+- No signal to a process outside of it, where the kernel can keep them in (Landlock, Linux 6.12).
 - No capability, none to be had by any program (no_new_privs, an empty bounding set), no core files.
 
 Without root the namespaces come from a user namespace. Any step that fails raises: an attempt never runs with less than
@@ -44,6 +45,9 @@ PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 24, 38
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 CAPABILITY_VERSION, CAP_SYS_PTRACE = 0x20080522, 19
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+
+LANDLOCK_CREATE_RULESET, LANDLOCK_RESTRICT_SELF, LANDLOCK_VERSION = 444, 446, 1  # system calls, of all processors
+SCOPES_VERSION, SCOPE_ABSTRACT_SOCKETS, SCOPE_SIGNALS = 6, 1, 2
 
 KERNEL_SWITCHES = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi", "/proc/scsi")
 """What root may write in /proc without any capability: read-only in the sandbox."""
@@ -263,6 +267,21 @@ def restrict(user: int | None) -> None:
     nothing = (ctypes.c_uint32 * 6)()
     call("capset", (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0), nothing)
     call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if can_keep_signals_inside():
+        keep_signals_inside()
+
+
+def can_keep_signals_inside() -> bool:
+    """Whether the kernel has Landlock's scopes (Linux 6.12)."""
+    return bool(_libc.syscall(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_VERSION) >= SCOPES_VERSION)
+
+
+def keep_signals_inside() -> None:
+    """No signal reaches a process that is not of this attempt, even of the same user: the worker's, for instance."""
+    ruleset = (ctypes.c_uint64 * 3)(0, 0, SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS)
+    descriptor = call("syscall", LANDLOCK_CREATE_RULESET, ruleset, ctypes.sizeof(ruleset), 0)
+    call("syscall", LANDLOCK_RESTRICT_SELF, descriptor, 0)
+    os.close(descriptor)
 
 
 def drop_bounding_set() -> None:
@@ -274,10 +293,12 @@ def drop_bounding_set() -> None:
             return
 
 
-def call(name: str, *words: Any) -> None:
-    if getattr(_libc, name)(*words) < 0:
+def call(name: str, *words: Any) -> int:
+    result = int(getattr(_libc, name)(*words))
+    if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), name)
+    return result
 
 
 # -- what this node can give ----------------------------------------------------------------------------------------
@@ -294,7 +315,7 @@ def try_all(plan: dict[str, Any], user: int) -> dict[str, Any]:
         else:
             failure = try_one({**plan, "way": way, "user": each})
         if failure is None:
-            return {"way": way, "user": each, "why_not": why_not}
+            return {"way": way, "user": each, "why_not": why_not, "signals": can_keep_signals_inside()}
         why_not.append({"way": way, "user": each, "reason": failure})
         if each is not None:
             give(Path(plan["scratch"]), os.geteuid())  # back, for whoever tries next

@@ -39,6 +39,7 @@ def run(spec: Any, *, inputs: Any, out: Path, report: Any) -> Any:
         "read the files of the worker": (victim / "root").joinpath(*home.parts[1:], "plane.sqlite3").read_bytes,
         "open what the worker has open": lambda: os.open(victim / "fd/1", os.O_RDONLY),
         "open the memory of the worker": lambda: (victim / "mem").open("r+b"),
+        **({"end the worker": lambda: os.kill(spec.victim, 0)} if spec.signals else {}),
         "become another user": lambda: os.setuid(0 if os.geteuid() else 12345),
         "make a device": lambda: os.mknod("disk", 0o60600, os.makedev(254, 0)),
         "mount": lambda: call("mount", b"none", b"/mnt", b"tmpfs", 0, None),

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from workers.sandbox import try_all
+from workers.sandbox import can_keep_signals_inside, try_all
 from workers.shim import MEMORY_LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +23,7 @@ CODE = ("workers/*.py", "deepseek/*.py", "tests/__init__.py", "tests/workers/pro
 NOBODY, OWN_USER = 65534, 1_900_000_007
 SYSTEM_PYTHON = next((path for path in ("/usr/bin/python3.11", "/usr/bin/python3") if os.access(path, os.X_OK)), None)
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+SIGNALS_KEPT = can_keep_signals_inside()  # else only a user of its own keeps an engine from signalling others
 ALWAYS_CLOSED = "0000000000000000"
 
 
@@ -151,7 +152,9 @@ def test_engine_reaches_nothing_that_is_not_its_own(case, victim):
         abstract.listen()
         named.bind(str(case.home / "s"))
         named.listen()
-        code, events, printed = case.run(port=server.getsockname()[1], abstract=name, victim=victim)
+        code, events, printed = case.run(
+            port=server.getsockname()[1], abstract=name, victim=victim, signals=SIGNALS_KEPT
+        )
     assert (code, [event["event"] for event in events]) == (0, ["result"]), (events, printed)
     found = events[0]["summary"]
     assert (found["reached"], found["lost"]) == ([], [])
@@ -193,7 +196,7 @@ def test_node_takes_the_best_way_that_works(home):
             check=True,
         )
         tried[python] = json.loads(ended.stdout)
-    assert tried[SYSTEM_PYTHON] == {"way": "root", "user": OWN_USER, "why_not": []}
+    assert tried[SYSTEM_PYTHON] == {"way": "root", "user": OWN_USER, "why_not": [], "signals": SIGNALS_KEPT}
     assert (tried[str(private)]["way"], tried[str(private)]["user"]) == ("root", None)
     assert "cannot be read" in tried[str(private)]["why_not"][0]["reason"]
 
