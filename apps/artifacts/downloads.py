@@ -64,7 +64,7 @@ def download(request: HttpRequest, holding: Holding) -> HttpResponseBase:
     headers["Content-Length"] = str(end - start)
     if request.method == "HEAD":
         return HttpResponse(headers=headers)
-    reading = open_verified(artifact, start, end)
+    reading = open_verified(artifact, start, end, is_size_checked=True)
     release_connection()
     return StreamingHttpResponse(reading, status=206 if span else 200, headers=headers)
 

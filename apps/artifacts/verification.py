@@ -45,15 +45,20 @@ FindDigest = Callable[[int], bytes]
 """The SHA-256 of the chunk of this number"""
 
 
-def open_verified(of: Artifact | str, start: int = 0, end: int | None = None) -> VerifiedReading:
+def open_verified(
+    of: Artifact | str, start: int = 0, end: int | None = None, *, is_size_checked: bool = False
+) -> VerifiedReading:
     """The bytes of an artifact (or of the one of this digest) from `start` up to, not including, `end`.
 
-    The first chunk is verified before this returns. Raises DamagedBytes, here or where a later chunk is reached;
-    Unavailable (`artifact_unverified`) for a range that has to wait for the scrub.
+    The first chunk is verified before this returns. `is_size_checked`: the caller has done `require_size`.
+
+    Raises DamagedBytes, here or where a later chunk is reached; Unavailable (`artifact_unverified`) for a range that
+    has to wait for the scrub.
     """
     artifact = find_artifact(of) if isinstance(of, str) else of
     at = store()
-    require_size(at, artifact)
+    if not is_size_checked:
+        require_size(at, artifact)
     end = artifact.size if end is None else min(end, artifact.size)
     find_digest = find_digests(at, artifact, whole=start == 0 and end == artifact.size)
     return VerifiedReading(at, artifact, start, end, find_digest)

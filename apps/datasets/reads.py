@@ -243,9 +243,9 @@ def csv_preview(digest: str, dialect: Dialect, limit: int) -> Preview:
 def quality(actor: Actor, version: DatasetVersion) -> dict[str, Any] | None:
     """The quality report (schema plane/quality-report/v1) that a job measured, or None as long as none has."""
     policy.require(actor, "dataset.view", version)
-    if version.quality_id is None:
+    if version.quality is None:
         return None
-    data, whole = first_bytes(version.quality_id, REPORT_BYTES)
+    data, whole = first_bytes(version.quality, REPORT_BYTES)
     if not whole:
         raise Invalid(
             f"The quality report of {version} is too large to be shown.",
@@ -257,9 +257,9 @@ def quality(actor: Actor, version: DatasetVersion) -> dict[str, Any] | None:
     return report
 
 
-def first_bytes(digest: str, limit: int) -> tuple[bytes, bool]:
+def first_bytes(of: Artifact | str, limit: int) -> tuple[bytes, bool]:
     """At most `limit` bytes from the start of an artifact, and whether that is all of it."""
-    with closing(chunks_of(digest)) as chunks:
+    with closing(chunks_of(of)) as chunks:
         data = bytearray()
         for chunk in chunks:
             data += chunk

@@ -113,7 +113,8 @@ def sources_of(
         artifact__in=digests, version__dataset__project__in={job.project_id for job in jobs}
     ).annotate(place=newest)
     held: dict[str, list[DatasetVersion]] = defaultdict(list)
-    for file in files.filter(place__lte=NEWEST).select_related("version__dataset").defer("version__manifest"):
+    files = files.select_related("version__dataset", "version__quality").defer("version__manifest")
+    for file in files.filter(place__lte=NEWEST):
         held[file.artifact_id].append(file.version)
     told: dict[int, dict[str, DatasetVersion]] = {}
     for job in jobs:
