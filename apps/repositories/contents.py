@@ -251,7 +251,7 @@ def look_into(contents: Contents, last: Commit | None) -> None:
     if dialect is None or artifact.size > INSPECTED_BYTES:
         return
     try:
-        found = csv_reading.inspect(chunks_of(artifact), artifact.size, dialect)
+        found = csv_reading.inspect(chunks_of(artifact.digest), artifact.size, dialect)
         contents.rows, contents.columns = found.rows, found.columns
     except PlaneError as error:
         contents.warnings.append(f"Warning: {path}: {error.message} Its rows stay unknown. {error.hint or ''}")
