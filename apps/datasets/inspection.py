@@ -109,12 +109,24 @@ def closed(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def lines(texts: Iterable[str]) -> Iterator[str]:
     r"""Lines that end in \n, \r\n or \r, and in nothing else: str.splitlines also parts at form feeds and U+2028."""
-    rest = ""
-    for text in texts:
-        parts = list(io.StringIO(rest + text, newline=""))
-        # The last line may go on in the next chunk, and a \r at its end may be half of \r\n.
-        rest = parts.pop() if parts and not parts[-1].endswith("\n") else ""
-        if len(rest) > LINE_LIMIT:
+    rest: list[str] = []  # pieces of a line that may go on: put together once, or a long one would be copied each time
+    size = 0
+    for text in filter(None, texts):
+        if rest and rest[-1].endswith("\r"):  # which may be half of \r\n
+            if text.startswith("\n"):
+                rest.append("\n")
+                text = text[1:]
+            yield "".join(rest)
+            rest, size = [], 0
+        parts = list(io.StringIO(text, newline=""))
+        if (rest and len(parts) > 1) or (parts and parts[0].endswith("\n")):
+            yield "".join([*rest, parts.pop(0)])
+            rest, size = [], 0
+        if parts and not parts[-1].endswith("\n"):
+            last = parts.pop()
+            rest.append(last)
+            size += len(last)
+        if size > LINE_LIMIT:
             raise fault(
                 "csv_line_too_long",
                 f"A line has more than {LINE_LIMIT} characters.",
@@ -123,7 +135,7 @@ def lines(texts: Iterable[str]) -> Iterator[str]:
             )
         yield from parts
     if rest:
-        yield rest
+        yield "".join(rest)
 
 
 class Metered:

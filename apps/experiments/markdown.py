@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 DEEPEST = 6
+MAX_CHARACTERS = 20_000  # as long as MLflow's longest note; the parser's time grows with the square of some texts
 UNDER = 2  # headings of a note stand below those of its card: # is an h3
 
 
@@ -24,8 +25,8 @@ def parser() -> MarkdownIt:
 
 
 def rendered(text: str) -> SafeString:
-    """The note as HTML."""
-    tokens = parser().parse(text)
+    """The note as HTML, its first MAX_CHARACTERS."""
+    tokens = parser().parse(text[:MAX_CHARACTERS])
     tidy(tokens)
     return SafeString(parser().renderer.render(tokens, parser().options, {}))
 

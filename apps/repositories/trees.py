@@ -189,6 +189,14 @@ def read_entries(out: IO[bytes] | None) -> Iterator[tuple[str, Entry]]:
     rest, count = b"", 0
     while out is not None and (chunk := out.read(CHUNK)):
         *rows, rest = (rest + chunk).split(b"\0")
+        if len(rest) > CHUNK:  # or it would be copied once more with each chunk
+            raise Invalid(
+                f"The path {rest[:80].decode(errors='replace')!r}... is longer than {CHUNK} bytes.",
+                code="bad_path",
+                field="path",
+                limit=CHUNK,
+                hint="Rename the file: git mv OLD NEW.",
+            )
         for row in rows:
             count += 1
             if count > ENTRY_LIMIT:

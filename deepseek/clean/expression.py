@@ -57,12 +57,12 @@ class _Reader:
     """One token ahead: `kind` is number, column, name, sign, or empty at the end."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.at = text, 0
+        self.text, self.at, self.end = text, 0, len(text.rstrip())
         self.kind = self.word = ""
         self.step()
 
     def step(self) -> None:
-        if not self.text[self.at :].strip():
+        if self.at >= self.end:
             self.kind = self.word = ""
             return
         found = TOKEN.match(self.text, self.at)

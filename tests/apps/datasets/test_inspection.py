@@ -1,11 +1,12 @@
 """Every fault that a CSV file can have is named; what is well is counted, however the stream is cut."""
 
+import io
 import tracemalloc
 
 import pytest
 
 from apps.datasets import inspection
-from apps.datasets.inspection import CELL_LIMIT, inspect_csv
+from apps.datasets.inspection import CELL_LIMIT, inspect_csv, lines
 from apps.errors import Invalid
 
 
@@ -156,3 +157,16 @@ def test_memory_does_not_grow_with_the_file():
 
     measure_peak(1)  # what is loaded once
     assert measure_peak(12) < 1.5 * measure_peak(2)  # lists of the rows would take six times as much
+
+
+def test_lines_are_the_same_however_the_text_is_cut():
+    text = "a\r\nb\rc\n\nd\x0c\u2028e\r\r\nf"
+    cuts = [[text[:at], "", text[at:end], text[end:]] for end in range(len(text)) for at in range(end)]
+    whole = list(io.StringIO(text, newline=""))
+    assert [cut for cut in cuts if list(lines(cut)) != whole] == []
+
+
+@pytest.mark.timeout(20, func_only=True)
+def test_a_line_of_many_pieces_is_put_together_once():
+    """Copied with every piece, a line of 8 MB took a minute."""
+    assert [len(line) for line in lines("ab" * 100 for _ in range(40_000))] == [8_000_000]
