@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 
 from django.conf import settings
 from django.db import Error as AnyDatabaseError
@@ -11,15 +10,12 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from apps import policy
 from apps.accounts.models import ApiToken, HolderKind, ServiceAccount, ServiceAccountHolder, User
 from apps.actors import Actor
 from apps.audit.services import record
-from apps.errors import Conflict, Invalid
+from apps.errors import Conflict
 
 log = logging.getLogger(__name__)
-# With these a service account asks others to decide, so it must be known who does that through it.
-ASKING_SCOPES = frozenset(scope for scope, actions in policy.SCOPES.items() if "approval.request" in actions)
 
 
 def note_holder(account: ServiceAccount, user_id: int | None, kind: HolderKind) -> bool:
@@ -40,16 +36,8 @@ def is_holder(user_id: int | None, service_account_id: int | None) -> bool:
     return ServiceAccountHolder.objects.filter(service_account_id=service_account_id, user_id=user_id).exists()
 
 
-def check_holder(scopes: Iterable[str], holder: User | None) -> None:
-    """Raise Invalid for a token that asks for approvals and is given to nobody in particular."""
-    if holder is None and ASKING_SCOPES.intersection(scopes):
-        raise Invalid(
-            "Name the person to whom this token is given: it can ask for approvals, which its holder must not decide.",
-            code="holder_missing",
-            field="/holder",
-            limit=", ".join(sorted(ASKING_SCOPES)),
-            hint="Send the user name of that person as holder.",
-        )
+def check_holder(holder: User | None) -> None:
+    """Raise Conflict where the token would be given to somebody whose account is disabled."""
     if holder is not None and not holder.is_active:
         raise Conflict(f"{holder} is disabled.", code="account_disabled", field="/holder", hint="Name somebody else.")
 

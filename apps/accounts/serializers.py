@@ -195,7 +195,7 @@ class HeldTokenAskedSerializer(ServiceTokenAskedSerializer):
         allow_null=True,
         default=None,
         help_text="User name of the person to whom it is given, who then cannot decide what the account asks for. "
-        "Required with the scope models:write.",
+        "Without one it asks for no promotion.",
     )
 
 

@@ -25,7 +25,7 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--holder",
             help="of a service account: user name of the person to whom the token is given, who then cannot "
-            "decide what it asks for; needed with the scope models:write",
+            "decide what it asks for; without one it asks for no promotion",
         )
         parser.add_argument("--name", default="command line", help="what the token is for")
 
