@@ -316,7 +316,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
     def end_overdue(self, now: float) -> None:
         """Close the connections whose request, or whose end, did not come in time."""
         for conn in [conn for conn in self.waiting if now >= conn.deadline]:
-            if conn.lingering_bytes is not None or not conn.buffer.data:
+            if conn.lingering_bytes is not None or not conn.buffer.data or not self.alive:
                 self.drop(conn)
             elif not conn.buffer.head_bytes:
                 self.refuse(conn, TOO_SLOW, "slow headers")
