@@ -188,10 +188,8 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
             return
         if data:
             self.add_to_request(conn, data)
-        elif conn.buffer.head_bytes:
-            self.dispatch(conn)  # the parser meets the end of the stream, and the view tells the client
         else:
-            self.drop(conn)
+            self.drop(conn)  # in the middle of a request or between two
 
     def add_to_request(self, conn: Connection, data: bytes) -> None:
         buffer, now = conn.buffer, time.monotonic()
