@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +23,7 @@ from apps.artifacts.store import store_folder
 from apps.errors import PlaneError
 from apps.jobs.kinds import KINDS, Network
 from apps.jobs.models import Job
+from workers.process import marker
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
 CODE = SANDBOX.parent.parent
@@ -85,9 +85,10 @@ def detected() -> Isolation:
 
     What keeps it from being tried raises: jobs do not run with less because the disk was full for a moment.
     """
-    scratch_root().mkdir(parents=True, exist_ok=True, mode=0o700)
-    with TemporaryDirectory(prefix="isolation-", dir=scratch_root()) as folder:
-        plan = base_plan(Path(folder), memory_bytes=2**20) | {"code": str(CODE)}
+    folder = scratch_root() / marker(0, 0).replace(":", "-")  # swept like an attempt's, should the worker die now
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        plan = base_plan(folder, memory_bytes=2**20) | {"code": str(CODE)}
         ended = subprocess.run(
             [sys.executable, "-I", str(SANDBOX)],
             input=json.dumps({"plan": plan, "user": settings.ENV.engine_uid}),
@@ -97,6 +98,8 @@ def detected() -> Isolation:
             timeout=TRY_SECONDS,
             env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"},
         )
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return Isolation(**json.loads(ended.stdout))
 
 
