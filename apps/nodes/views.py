@@ -40,12 +40,12 @@ def node_list(request: HttpRequest) -> HttpResponseBase:
     table = nodes_table(every, request.GET)
     if request.GET.get("format") == "csv":
         return csv_response(actor, table)
-    states = [str(getattr(node, "status", "")) for node in every]
+    states = ["short" if is_short(node) else str(getattr(node, "status", "")) for node in every]
     span, over = shown.span_of(request.GET.get("span", ""))
     context = {
         **table.context(),
         "nav": "nodes",
-        "counts": {name: states.count(name) for name in reads.STATUSES},
+        "counts": {name: states.count(name) for name in (*reads.STATUSES, "short")},
         "free": free_now(every),
         "total": len(every),
         "span": span,
@@ -56,9 +56,14 @@ def node_list(request: HttpRequest) -> HttpResponseBase:
     return render(request, "nodes/list.html", context, status=table.status)
 
 
+def is_short(node: Any) -> bool:
+    """Whether nothing but a short disk keeps the node from taking jobs."""
+    return node.status == "online" and bool(node.short_disks)
+
+
 def free_now(nodes: list[Any]) -> dict[str, float]:
     """What is free on the nodes that take jobs."""
-    rows = [shown.row_of(node) for node in nodes if node.status == "online"]
+    rows = [shown.row_of(node) for node in nodes if node.status == "online" and not node.short_disks]
     return {
         "cpus": sum(row.cpus.free for row in rows),
         "memory": sum(row.memory.free for row in rows),

@@ -81,8 +81,10 @@ def test_short_disk_is_named_on_list_and_page(engineer, web, measured):
     client, short = web(engineer), [{"name": "store", "free_bytes": 1_500_000, "needed_bytes": 4_500_000}]
     assert "short of disk" not in text_of(client.get("/nodes"))
     Node.objects.filter(pk=measured.pk).update(load={**measured.load, "short_disks": short})
-    for path in ("/nodes", f"/nodes/{measured.name}"):
-        assert "short of disk: 1.5 MB free for the store, 4.5 MB needed" in text_of(client.get(path))
+    listed, page = text_of(client.get("/nodes")), text_of(client.get(f"/nodes/{measured.name}"))
+    assert "<b>0 of 1 node</b> ready for jobs, <b>1 short of disk</b>" in listed
+    assert 'title="1.5 MB free for the store, 4.5 MB needed"' in listed
+    assert "It is short of disk: 1.5 MB free for the store, 4.5 MB needed." in page
 
 
 def test_heartbeat_of_the_future_is_none(engineer, web, node, heard_of):
