@@ -164,6 +164,17 @@ def decoded_bytes_of(column: pa.Array) -> int:
     return int(pc.sum(pc.take(lengths, column.indices)).as_py() or 0) + OFFSET_BYTES * len(column)
 
 
+def cut_batch(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch in parts of at most BATCH_BYTES decoded, or of one row: halved until they fit."""
+    size = sum(decoded_bytes_of(column) for column in batch.columns)
+    if size <= BATCH_BYTES or batch.num_rows < 2:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from cut_batch(batch.slice(0, half))
+    yield from cut_batch(batch.slice(half))
+
+
 # -- page headers -----------------------------------------------------------------------------------------------------
 def measure_pages(file: pa.NativeFile, chunk: pq.ColumnChunkMetaData) -> ChunkPages:
     """The pages of a chunk by their headers; where these cannot be read, the chunk counts as one page."""

@@ -16,7 +16,7 @@ from deepseek.clean.csv_blocks import BLOCK_BYTES, CsvBlocks, castable, joined_t
 from deepseek.clean.detect import resolved
 from deepseek.clean.json_lines import is_json, json_lines
 from deepseek.clean.masked import HIDDEN
-from deepseek.clean.parquet_size import ParquetSize, estimate_size, refuse_large_row_groups
+from deepseek.clean.parquet_size import ParquetSize, cut_batch, estimate_size, refuse_large_row_groups
 from deepseek.clean.room import FIELD, refuse_many_columns, refuse_too_large
 from deepseek.clean.spec import CsvSpec
 from deepseek.clean.streams import BATCH_ROWS, Spilled, only
@@ -311,7 +311,8 @@ def _arrow(path: Path, is_file: bool, folder: Path | None, nested: bool) -> Spil
             for batch in _each(reader, is_file):
                 batch.validate(full=True)
                 for start in range(0, batch.num_rows, BATCH_ROWS):
-                    kept.add(plain(batch.slice(start, BATCH_ROWS), schema))
+                    for part in cut_batch(batch.slice(start, BATCH_ROWS)):
+                        kept.add(plain(part, schema))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise EngineError(
             "broken_arrow",

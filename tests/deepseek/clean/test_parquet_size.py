@@ -62,6 +62,18 @@ def test_batches_of_it_are_small(tmp_path, monkeypatch):
     assert batches[0].schema.field("a").type == pa.string()
 
 
+def test_dictionary_of_an_arrow_file_is_decoded_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_size, "BATCH_BYTES", MIB)
+    places = pa.array([0, *[1] * 150, None, *[0] * 50], pa.int32())
+    batch = pa.record_batch({"a": pa.DictionaryArray.from_arrays(places, pa.array(["x" * 100_000, "y"]))})
+    path = tmp_path / "t.arrow"
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+        writer.write_batch(batch)
+    batches = list(open_table(path, CsvSpec(), None).batches)
+    assert max(part.nbytes for part in batches) <= MIB
+    assert pa.Table.from_batches(batches).column("a").to_pylist() == batch.column("a").to_pylist()
+
+
 def test_table_that_does_not_fit_is_refused_before_it_is_read(bomb, tmp_path, monkeypatch):
     def run_clean():
         from deepseek.clean.run import run
