@@ -99,7 +99,7 @@ KINDS: dict[str, JobKind] = {
         optional_inputs=("join",),
         outputs=("table", "quality_before", "quality_after", "origins"),
         registers=("dataset",),
-        needs=Needs(cpus=1.0, memory_bytes=1 * GiB),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=3600,
     ),
     "diff": JobKind(
@@ -134,7 +134,7 @@ KINDS: dict[str, JobKind] = {
         inputs=("table",),
         outputs=("quality",),
         registers=("dataset",),
-        needs=Needs(cpus=1.0, memory_bytes=1 * GiB),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
         time_limit_seconds=3600,
     ),
     "train": JobKind(
