@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -15,13 +16,14 @@ FLUSHED = 128 << 20  # bytes between two flushes that run beside the writing: th
 
 
 class WriteBehind:
-    """Appends to the file `fd` in a thread of its own; what goes wrong there is raised by a later `write`, or `wait`.
+    """Appends to the file `fd` in a thread of its own, which then hands each piece to `then`; what goes wrong there is
+    raised by a later `write`, or `wait`.
 
     Whoever closes `fd` calls `stop` before: another file may get its number.
     """
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
+    def __init__(self, fd: int, then: Callable[[bytes], None] = lambda piece: None) -> None:
+        self.fd, self.then = fd, then
         self.flushing = Flushing()
         self.thread = ThreadPoolExecutor(1, "write-behind")
         self.pieces: deque[Future[None]] = deque()
@@ -46,6 +48,7 @@ class WriteBehind:
     def _write(self, piece: bytes) -> None:
         write_all(self.fd, memoryview(piece))
         self.flushing.wrote(self.fd, len(piece))
+        self.then(piece)
 
 
 class Flushing:

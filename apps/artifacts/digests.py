@@ -15,33 +15,46 @@ CHUNK_BYTES = 1 << 20  # of an artifact that a digest of its own covers: read, v
 
 
 class ContentHash:
-    """SHA-256 of a stream and, `with_chunks`, of each of its chunks of CHUNK_BYTES, in one pass."""
+    """SHA-256 of a stream and, `with_chunks`, of each of its chunks of CHUNK_BYTES.
+
+    `update` does both; `update_whole` and `update_chunks` may be called by two threads, each with all bytes in order.
+    """
 
     def __init__(self, *, with_chunks: bool = True) -> None:
         self.size = 0
         self.with_chunks = with_chunks
         self._whole = hashlib.sha256()
+        self._first = b""  # the digest of the first chunk is that of the whole so far
+        self._seen = 0  # by update_chunks
         self._chunk = hashlib.sha256()
-        self._chunks = bytearray()  # the digests of the chunks that are complete
+        self._others = bytearray()  # the digests of the other chunks that are complete
 
     def update(self, data: bytes | memoryview) -> None:
+        self.update_whole(data)
+        self.update_chunks(data)
+
+    def update_whole(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
-        if (
-            not self.with_chunks or self.size + len(rest) < CHUNK_BYTES
-            # The digest of the first chunk is that of the whole so far.
-        ):
-            self._whole.update(rest)
-            self.size += len(rest)
+        if self.size < CHUNK_BYTES <= self.size + len(rest):
+            room = CHUNK_BYTES - self.size
+            self._whole.update(rest[:room])
+            self._first = self._whole.digest()
+            rest = rest[room:]
+        self._whole.update(rest)
+        self.size += len(data)
+
+    def update_chunks(self, data: bytes | memoryview) -> None:
+        if not self.with_chunks:
             return
+        rest = memoryview(data)[max(0, CHUNK_BYTES - self._seen) :]
+        self._seen += len(data) - len(rest)
         while rest:
-            room = CHUNK_BYTES - self.size % CHUNK_BYTES
+            room = CHUNK_BYTES - self._seen % CHUNK_BYTES
             part, rest = rest[:room], rest[room:]
-            self._whole.update(part)
-            if self.size >= CHUNK_BYTES:
-                self._chunk.update(part)
-            self.size += len(part)
+            self._chunk.update(part)
+            self._seen += len(part)
             if len(part) == room:
-                self._chunks += (self._whole if self.size == CHUNK_BYTES else self._chunk).digest()
+                self._others += self._chunk.digest()
                 self._chunk = hashlib.sha256()
 
     def hexdigest(self) -> str:
@@ -51,7 +64,7 @@ class ContentHash:
         """The digests of all chunks in order; empty where none was computed, or one that the whole covers is all."""
         if self.size <= CHUNK_BYTES or not self.with_chunks:
             return b""
-        return bytes(self._chunks) + (self._chunk.digest() if self.size % CHUNK_BYTES else b"")
+        return self._first + self._others + (self._chunk.digest() if self._seen % CHUNK_BYTES else b"")
 
 
 def checked_digest(text: str, *, field: str = "digest") -> str:

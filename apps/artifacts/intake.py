@@ -292,32 +292,32 @@ def After(found: os.stat_result) -> tuple[int, int, int, int]:
 def read_through(source: int, target: int | None, *, flush: bool = False) -> Taken:
     """Read `source` to its end; write it to `target`, if there is one.
 
-    One thread hashes a piece while this one writes it and reads the next; `flush` starts writing to the disk meanwhile.
+    Two threads hash a piece, whole and by chunks, while this one writes it and reads the next; `flush` starts writing
+    to the disk meanwhile.
     """
     found = ContentHash()
     size = 0
     head = tail = b""
     buffers = [bytearray(PIECE) for _ in range(4)]
-    waiting: list[Future[None] | None] = [None] * len(buffers)
-    with ThreadPoolExecutor(1) as hashing, Flushing() as flushing:
+    waiting: list[list[Future[None]]] = [[] for _ in buffers]
+    with ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(1) as chunking, Flushing() as flushing:
         for turn in turns(len(buffers)):
-            if (before := waiting[turn]) is not None:
+            for before in waiting[turn]:
                 before.result()
             count = os.readv(source, [buffers[turn]])
             if not count:
                 break
             piece = memoryview(buffers[turn])[:count]
             head, tail = head or bytes(piece[:HEAD]), (tail + bytes(piece[-TAIL:]))[-TAIL:]
-            waiting[turn] = hashing.submit(found.update, piece)
+            waiting[turn] = [hashing.submit(found.update_whole, piece), chunking.submit(found.update_chunks, piece)]
             size += count
             if target is None:
                 continue
             write_all(target, piece)
             if flush:
                 flushing.wrote(target, count)
-        for each in waiting:
-            if each is not None:
-                each.result()
+        for each in [one for some in waiting for one in some]:
+            each.result()
         flushing.wait()
     return Taken(found.hexdigest(), size, head, tail, chunks=found.chunks())
 

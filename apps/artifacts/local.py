@@ -50,11 +50,12 @@ class LocalStaging(Staging):
 
     def _append(self, chunk: bytes) -> None:
         if self.behind is None and self.size > SMALL:
-            self.behind = WriteBehind(self.fd)
+            self.behind = WriteBehind(self.fd, self._hash.update_chunks)
         try:
             with full_disk_named():
                 if self.behind is None:
                     write_all(self.fd, memoryview(chunk))
+                    self._hash.update_chunks(chunk)
                 else:
                     self.behind.write(chunk)
         except BaseException:

@@ -51,6 +51,7 @@ class S3Staging(Staging):
             self.file: Any = store.fs.open(self.key, "wb", block_size=PART, autocommit=False)
 
     def _append(self, chunk: bytes) -> None:
+        self._hash.update_chunks(chunk)
         with outage_named():
             self.file.write(chunk)
 

@@ -55,7 +55,7 @@ class Staging(ABC):
 
     def write(self, chunk: bytes) -> None:
         """Append bytes; StorageFull (and nothing stays behind) when the disk is full."""
-        self._hash.update(chunk)
+        self._hash.update_whole(chunk)
         self.size += len(chunk)
         self._append(chunk)
 
@@ -104,7 +104,8 @@ class Staging(ABC):
         self.discard()
 
     @abstractmethod
-    def _append(self, chunk: bytes) -> None: ...
+    def _append(self, chunk: bytes) -> None:
+        """Store the bytes and hash their chunks, in this thread or another."""
 
     @abstractmethod
     def _commit(self, digest: str) -> None: ...

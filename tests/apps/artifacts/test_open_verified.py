@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from hashlib import sha256
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from apps.artifacts import services, verification
 from apps.artifacts.digests import CHUNK_BYTES, HASH_BYTES
+from apps.artifacts.intake import Intake
 from apps.artifacts.models import Artifact, ChunkDigests
 from apps.artifacts.services import Damaged, adopt, publish_upload, scrub, scrub_artifact
 from apps.artifacts.verification import open_verified, read_verified
@@ -182,3 +184,15 @@ def test_scrub_begins_with_what_has_no_chunk_digests(unchunked, stored, worker_a
 
 def test_one_chunk_is_held_in_memory(sent):
     assert {len(chunk) for chunk in open_verified(DIGEST)} == {CHUNK_BYTES, CHUNK_BYTES // 2}
+
+
+def test_large_files_are_chunked_by_threads_of_their_own(folder, engineer, actor_for, project, tmp_path):
+    data = os.urandom((9 << 20) + 5)
+    expected = b"".join(sha256(data[at : at + CHUNK_BYTES]).digest() for at in range(0, len(data), CHUNK_BYTES))
+    pieces = [data[at : at + 777_777] for at in range(0, len(data), 777_777)]
+    publish_upload(actor=actor_for(engineer), project=project, stream=pieces)
+    assert bytes(ChunkDigests.objects.get().digests) == expected
+    path = tmp_path / "large"
+    path.write_bytes(data)
+    with Intake(folder) as intake:
+        assert intake.take(path).chunks == expected
