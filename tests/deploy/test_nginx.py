@@ -135,10 +135,12 @@ def test_half_requests_do_not_reach_the_plane(proxy, application):
     "path",
     [
         "/api/v1/projects/demo/artifacts",
+        "/api/v1/projects/demo/artifacts/" + "0" * 64,
         "/api/v1/projects/demo/datasets/x/versions",
         "/git/demo/x.git/git-receive-pack",
         "/git/demo/x.git/info/lfs/objects/" + "0" * 64,
         "/api/2.0/mlflow-artifacts/artifacts/demo/1/model.bin",
+        "/api/2.0/mlflow/runs/log-inputs",
         "/p/demo/upload",
         "/p/demo/models/a model/1/evaluate",
     ],
