@@ -54,10 +54,14 @@ class Module:
     tree: ast.Module
 
     @cached_property
+    def nodes(self) -> list[ast.AST]:
+        return list(ast.walk(self.tree))
+
+    @cached_property
     def constants(self) -> dict[str, ast.expr]:
         """Names that the module gives to a value; of its classes and functions those that it has not itself."""
         found: dict[str, ast.expr] = {}
-        for node in [*self.tree.body, *ast.walk(self.tree)]:
+        for node in [*self.tree.body, *self.nodes]:
             if isinstance(node, ast.Assign):
                 named = [pair for target in node.targets for pair in pairs(target, node.value)]
             elif isinstance(node, ast.AnnAssign) and node.value is not None:
@@ -72,7 +76,7 @@ class Module:
     def imports(self) -> dict[str, tuple[str, str]]:
         """Name here -> (module, name there); "" where it is the module itself."""
         found: dict[str, tuple[str, str]] = {}
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             if isinstance(node, ast.ImportFrom) and node.module:
                 for alias in node.names:
                     found[alias.asname or alias.name] = (node.module, alias.name)
@@ -160,7 +164,7 @@ class Tree:
     def uses(self) -> Iterator[Use]:
         for module in self.modules.values():
             names = {id(value): name for name, value in module.constants.items()}
-            for node in ast.walk(module.tree):
+            for node in module.nodes:
                 if isinstance(node, ast.Call):
                     yield from self.in_call(node, module, names.get(id(node), ""))
                 elif isinstance(node, ast.ClassDef):
@@ -206,7 +210,7 @@ class Tree:
         """The function or the constant around a call, and which call of it this is."""
         around = [
             one
-            for one in ast.walk(module.tree)
+            for one in module.nodes
             if isinstance(one, ast.FunctionDef | ast.ClassDef | ast.Assign)
             and one.lineno <= node.lineno <= (one.end_lineno or one.lineno)
         ]
@@ -240,7 +244,7 @@ class Tree:
     def methods_in(self, module: Module, names: set[str], modules: set[str], name: str) -> set[Method]:
         found: set[Method] = set()
         under: set[int] = set()
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if not isinstance(node, ast.Attribute):
                 continue
             inner = node.value
@@ -259,7 +263,7 @@ class Tree:
                     found.add(Method.SEARCH)
         handed_on = any(
             isinstance(node, ast.Name) and node.id in names and isinstance(node.ctx, ast.Load) and id(node) not in under
-            for node in ast.walk(module.tree)
+            for node in module.nodes
         )
         return found | BOTH if handed_on else found
 
@@ -272,7 +276,7 @@ def count_other_engines(tree: Tree) -> int:
     """Patterns that go to a linear engine: pydantic's `pattern=` to Rust's regex, pyarrow's *_regex to RE2."""
     found = 0
     for module in tree.modules.values():
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.Call):
                 found += called(node).endswith(OTHER_ENGINES)
                 found += called(node) in RUST and any(given.arg == "pattern" for given in node.keywords)

@@ -92,9 +92,9 @@ def parse(text: str, vocabulary: Vocabulary) -> tuple[Comparison, ...]:
     if not text:
         return ()
     check_text(text, "filter", MAX_FILTER_CHARACTERS)
-    tokens = tokens_of(text)
+    tokens = tokens_of(text, MAX_FILTER_TOKENS + 1)
     if len(tokens) > MAX_FILTER_TOKENS:
-        said = f"Invalid filter: {len(tokens)} words and signs, at most {MAX_FILTER_TOKENS} are allowed."
+        said = f"Invalid filter: more words and signs than the {MAX_FILTER_TOKENS} that are allowed."
         raise FilterError(said, end=len(text))
     if not tokens:
         raise FilterError(f"Invalid filter '{text}'. Could not be parsed.", end=len(text))

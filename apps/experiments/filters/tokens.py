@@ -46,8 +46,8 @@ class Token:
         return self.text.upper() if self.sort == Sort.WORD else ""
 
 
-def tokens_of(text: str) -> list[Token]:
-    """Every token but the blanks. Whatever the text, this ends, and nothing of it is lost."""
+def tokens_of(text: str, most: int | None = None) -> list[Token]:
+    """Every token but the blanks, or the first `most`. Whatever the text, this ends, and nothing of it is lost."""
     found: list[Token] = []
     pairs: dict[int, int] | None = None
     at = 0
@@ -63,6 +63,8 @@ def tokens_of(text: str) -> list[Token]:
             sort = "word"
         if sort != "space":
             found.append(Token(Sort(sort), text[at:end], at, end))
+            if len(found) == most:
+                break
         at = end
     return found
 
