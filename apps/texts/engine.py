@@ -24,6 +24,7 @@ ENGINE = (
     _("Ask for so much memory, or give it fewer rows or columns: this step holds the whole table."),
     _("Ask for so much memory, or give it shorter texts in each row."),
     _("Ask for so much memory, or give it shorter texts or fewer columns: 131,072 rows are written at once."),
+    _("Ask for so much memory, or write the Arrow file in smaller batches."),
     _("Ask for so much memory, or write the Parquet file with smaller pages."),
     _("At batch {0} it is as fast as {1} ({2}, {3})."),
     _("At batch {0} it is as fast as {1} ({2}, {3}). TorchScript without 8-bit weights is as fast as it."),

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from deepseek.clean.arrow_size import refuse_large_batches
 from deepseek.clean.batches import Batches, TableBatches
 from deepseek.clean.csv_blocks import BLOCK_BYTES, CsvBlocks, castable, joined_types, short
 from deepseek.clean.detect import resolved
@@ -302,6 +303,7 @@ def _checked(batches: Batches, path: Path, format: str) -> Source:
 
 def _arrow(path: Path, is_file: bool, folder: Path | None, nested: bool) -> Spilled:
     """An Arrow file or stream, kept batch by batch, cut to a bearable length."""
+    refuse_large_batches(path, is_file)
     try:
         with pa.OSFile(str(path)) as file:
             reader = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
