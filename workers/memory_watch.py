@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 WATCH_SECONDS = 0.05  # between two looks: an allocator of 4 GB/s is 200 MB above its limit when it is ended
-TREE_SECONDS = 0.25  # between two looks for new processes, which costs more than reading those there are
+TREE_SECONDS, LATEST_TREE_SECONDS = 0.25, 0.75  # between two looks for new processes
+TREE_SHARE = 20  # a look for them goes through all of the machine's: it takes a twentieth of a core at most, if it can
 EXACT_SECONDS = 0.5  # the longest pause after an exact look, which walks the page tables of the whole tree
 PRIVATE = (b"RssAnon", b"VmSwap", b"Pss_Anon", b"SwapPss")  # the first two of /proc/PID/status, the others of
 SHARED = (b"RssShmem", b"Pss_Shmem")  # /proc/PID/smaps_rollup, where shared pages count by their share
@@ -42,7 +43,7 @@ class TreeMemory:
         self._list_processes, self._proc = list_processes, proc
         self._pids: list[int] = []
         self._files = 0
-        self._listed_at = self._exact_at = float("-inf")
+        self._list_at = self._exact_at = float("-inf")
 
     def is_exceeded(self) -> bool:
         """Look once; whether the tree takes more than its limit."""
@@ -70,8 +71,10 @@ class TreeMemory:
 
     def _measure_processes(self) -> int:
         now = time.monotonic()
-        if now - self._listed_at >= TREE_SECONDS:
-            self._pids, self._listed_at = self._list_processes(), now
+        if now >= self._list_at:
+            self._pids = self._list_processes()
+            took = time.monotonic() - now
+            self._list_at = now + min(LATEST_TREE_SECONDS, max(TREE_SECONDS, TREE_SHARE * took))
             self._files = self._measure_files()
         private, shared = self._add_up("status", PRIVATE, SHARED)
         used = private + max(shared, self._files)
@@ -86,7 +89,7 @@ class TreeMemory:
         """
         if now < self._exact_at:
             return min(used, self.limit)
-        self._pids, self._listed_at = self._list_processes(), now
+        self._pids = self._list_processes()
         private, shared = self._add_up("smaps_rollup", PRIVATE, SHARED)
         self._exact_at = now + min(EXACT_SECONDS, 10 * (time.monotonic() - now))
         return private + max(shared, self._files)

@@ -175,6 +175,28 @@ def test_files_in_a_private_shm_count_once(proc, monkeypatch):
     assert proc.measure(limit=100) == 10
 
 
+def test_looks_for_processes_are_rarer_where_they_are_slow(proc, monkeypatch):
+    """On a machine with thousands of processes; a new one is seen within a second all the same."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(memory_watch.time, "monotonic", lambda: clock.now)
+    counts = {}
+    for cost in (0.0, 0.02, 0.5):
+        looks = []
+
+        def look(cost=cost, looks=looks) -> list[int]:
+            clock.now += cost
+            looks.append(clock.now)
+            return []
+
+        tree = TreeMemory(MIB, list_processes=look, proc=proc.folder)
+        began = clock.now
+        while clock.now < began + 6:
+            tree.measure()
+            clock.now += 0.05
+        counts[cost] = len(looks)
+    assert (20 <= counts[0.0] <= 25, 12 <= counts[0.02] <= 16, 6 <= counts[0.5] <= 9) == (True, True, True), counts
+
+
 def test_cgroup_counts_what_no_process_has_mapped(proc, tmp_path):
     proc.add(anonymous=10)
     (tmp_path / "memory.stat").write_text(f"anon {20 * MIB}\nfile {500 * MIB}\nshmem {30 * MIB}\n")
