@@ -100,7 +100,8 @@ def detected() -> Isolation:
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Isolation(**json.loads(ended.stdout))
+    # Without the folder's name, which differs with each start: the node's description must not.
+    return Isolation(**json.loads(ended.stdout.replace(str(folder), "scratch")))
 
 
 def find(program: str) -> str | None:
@@ -176,12 +177,16 @@ def plane_address() -> str:
     """host:port of the plane's web process, as this node reaches it."""
     if settings.ENV.plane_url:
         parts = urlsplit(settings.ENV.plane_url)
-        return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+        return place_of(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
     try:
         port = json.loads((Path(settings.PLANE_HOME) / "plane.json").read_text())["port"]
     except (OSError, ValueError, KeyError):
         port = settings.ENV.port
-    return f"{settings.ENV.bind}:{port}"
+    return place_of(settings.ENV.bind, port)
+
+
+def place_of(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 # -- places: numbers that tell apart what runs at once --------------------------------------------------------------

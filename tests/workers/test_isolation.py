@@ -81,6 +81,8 @@ def test_plane_is_found_by_its_facts_unless_it_is_named(settings, tmp_path):
     assert isolation.plane_address() == "127.0.0.1:8017"
     settings.ENV = settings.ENV.model_copy(update={"plane_url": "https://plane.bank.example"})
     assert isolation.plane_address() == "plane.bank.example:443"
+    settings.ENV = settings.ENV.model_copy(update={"plane_url": "http://[fd00::5]:8000"})
+    assert isolation.plane_address() == "[fd00::5]:8000"
 
 
 @pytest.mark.django_db
@@ -91,6 +93,19 @@ def test_database_keys_and_secrets_are_hidden(settings, tmp_path):
     settings.ENV = settings.ENV.model_copy(update={"repositories_folder": tmp_path / "git"})
     hidden = isolation.hidden()
     assert {str(tmp_path / "home"), str(tmp_path / "git"), str(secret), os.path.expanduser("~")} <= set(hidden)
+
+
+@pytest.mark.django_db
+def test_description_of_a_node_does_not_change_with_a_restart(settings, tmp_path, monkeypatch):
+    """A changed one is recorded in the audit trail."""
+    settings.PLANE_HOME = tmp_path
+    refused = f"{isolation.scratch_root()}/0-0-1-1: Permission denied"
+    told = {"way": "none", "user": None, "why_not": [{"way": "user", "user": None, "reason": refused}], "signals": True}
+    monkeypatch.setattr(isolation, "marker", lambda *_: "0:0:1:1")
+    monkeypatch.setattr(isolation.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=json.dumps(told)))
+    found = isolation.detected.__wrapped__()
+    assert found.facts()["why_not"][0]["reason"] == "scratch: Permission denied"
+    assert list(isolation.scratch_root().iterdir()) == []
 
 
 @pytest.mark.django_db
