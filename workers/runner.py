@@ -24,7 +24,7 @@ from apps.jobs.kinds import KINDS
 from apps.jobs.machine_code import refuse_foreign_code
 from apps.jobs.models import Job
 from apps.jobs.provenance import record_provenance
-from apps.jobs.reasons import reason
+from apps.jobs.reasons import disk_filled, reason
 from apps.jobs.submission import lease_seconds
 from apps.nodes.disks import read_disk
 from apps.nodes.hardware import oom_kills
@@ -32,7 +32,7 @@ from deepseek.code import code_digest
 from workers import cgroups, checkpoints, isolation, kinds, outputs, pseudonyms, relay
 from workers.isolation import scratch_root
 from workers.process import EngineProcess, marker
-from workers.stalls import find_engine_stall, find_stall
+from workers.stalls import STORAGE_FULL, count_bytes, find_engine_stall, find_stall
 from workers.system_metrics import SystemMetrics
 from workers.tracking import Tracker, environment
 
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 GRACE_SECONDS = 1.0
+OWN_SHARE = 0.5  # of the disk in an attempt's own scratch: more means that nobody else has filled it
 HAND_BACK_SECONDS = 3600.0  # that a job given up for an outage waits for the database, to say so
 LAST_CHECKPOINT_SECONDS = 60.0  # that an engine's failure waits for the one that it announced last
 
@@ -133,7 +134,7 @@ class Attempt:
         """End the attempt for what went wrong in the worker; a fault of the machine costs the job no attempt."""
         stall = find_stall(failure, own=self.scratch, shared=shared_folders())
         if stall:
-            self.fail(stall, retry=True, counts=False)
+            self.stall(stall)
         elif isinstance(failure, PlaneError):
             self.fail(failure.first(), retry=failure.status >= 500)
         else:
@@ -274,7 +275,10 @@ class Attempt:
                 full = read_disk("scratch", self.scratch).is_full
                 stall = find_engine_stall(error, scratch=self.scratch, disk_is_full=full)
             self.keep_last_checkpoint()
-            self.fail(stall or error, retry=retry, counts=stall is None)
+            if stall:
+                self.stall(stall)
+            else:
+                self.fail(error, retry=retry)
 
     def keep_last_checkpoint(self) -> None:
         """An engine that failed is tried again from the one that it announced last: wait until that one is stored."""
@@ -314,6 +318,14 @@ class Attempt:
 
         self.finishing = True
         self.insisting(register)
+
+    def stall(self, error: Mapping[str, Any]) -> None:
+        """Put the job off for a fault of the machine, at no cost; an attempt that has filled the disk itself counts."""
+        used = count_bytes(self.scratch) if error["code"] == STORAGE_FULL else 0
+        if used > OWN_SHARE * read_disk("scratch", self.scratch).total_bytes:
+            self.fail(disk_filled(used), retry=True)
+        else:
+            self.fail(error, retry=True, counts=False)
 
     def fail(self, error: Mapping[str, Any], *, retry: bool, counts: bool = True) -> None:
         self.last_write(

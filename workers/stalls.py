@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,16 @@ def find_stall(failure: BaseException, *, own: Path, shared: Iterable[Path]) -> 
         what = f"{failure.strerror}: {failure.filename}" if failure.filename else failure.strerror
         return node_unusable(str(what))
     return None
+
+
+def count_bytes(folder: Path) -> int:
+    """Bytes that the files of a folder take on its disk."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+    return total
 
 
 def is_shared(name: object, own: Path, shared: Iterable[Path]) -> bool:

@@ -39,6 +39,11 @@ def storage_full() -> dict[str, Any]:
     return reason("storage_full", "The disk is full.", hint=hint)
 
 
+def disk_filled(used_bytes: int) -> dict[str, Any]:
+    message = f"The job has filled the disk itself: its scratch folder has {used_bytes} bytes."
+    return reason("storage_full", message, hint="Give it less data, or a node with a larger disk.")
+
+
 def node_unusable(what: str) -> dict[str, Any]:
     return reason("node_unusable", f"The node cannot use its disk: {what}.", hint="Look at the node's disk.")
 

@@ -81,14 +81,22 @@ def load(disk: Path | None = None, store: Path | None = None) -> dict[str, Any]:
 
 def disk_load(disk: Path | None = None, store: Path | None = None) -> dict[str, int | None]:
     """Bytes free and in all where the jobs' scratch and the artifacts lie, as in `load`."""
-    disk_total, disk_free = disk_space(disk)
-    store_total, store_free = disk_space(store) if store else (None, None)
+    disk_total, disk_free = measure_disk(disk)
+    store_total, store_free = measure_disk(store) if store else (None, None)
     return {
         "disk_free_bytes": disk_free,
         "disk_total_bytes": disk_total,
         "store_free_bytes": store_free,
         "store_total_bytes": store_total,
     }
+
+
+def measure_disk(folder: Path | None) -> tuple[int | None, int | None]:
+    """As `disk_space`; None for a file system that does not answer, which must not silence the heartbeat."""
+    try:
+        return disk_space(folder)
+    except OSError:
+        return None, None
 
 
 def usable_cpus() -> float:

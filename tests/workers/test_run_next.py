@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from pathlib import Path
 
 import pytest
 from django.db import OperationalError, connection
@@ -13,7 +14,7 @@ from apps.errors import Unavailable
 from apps.jobs import services
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.states import JobState
-from apps.nodes import hardware
+from apps.nodes import disks, hardware
 from workers import runner, tasks
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
@@ -229,6 +230,22 @@ def test_full_disk_costs_no_attempt(worker, submit, parent, monkeypatch, where):
     job.refresh_from_db()
     assert (job.state, job.attempts_used, job.error["code"]) == (JobState.QUEUED, 0, "storage_full")
     assert job.stalled_since is not None
+
+
+def test_attempt_that_fills_the_disk_itself_counts(worker, submit, monkeypatch):
+    """Else it would do so again and again, for a day, and stall every other job of the node."""
+
+    def fill(spec, *, inputs, out, report):
+        Path(out).with_name("large").write_bytes(b"x" * 300_000)
+        fill_disk()
+
+    monkeypatch.setattr("deepseek.noop.run.run", fill)
+    monkeypatch.setattr(disks, "disk_space", lambda folder: (500_000, 0))
+    job = submit(max_attempts=1)
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert (job.state, job.error["code"], job.attempts_used) == (JobState.FAILED, "storage_full", 1)
+    assert "itself" in job.error["message"]
 
 
 def test_full_disk_in_the_engine_costs_no_attempt(worker, submit, monkeypatch):
