@@ -63,6 +63,12 @@ def read_through(path: Path, take: Callable[[memoryview], object]) -> float:
     return time.perf_counter() - began
 
 
+def processor_seconds(pid: int) -> float:
+    """Of a process since it began; unlike the clock's, they hardly depend on what else the machine does."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=1024)
@@ -73,8 +79,10 @@ def main() -> None:
     process, port = start(home)
     try:
         send(port, 4 * BLOCK)
+        spent = processor_seconds(worker_of(process))
         digest, took = send(port, size)
-        print(f"upload: {size / 1e6 / took:.0f} MB/s")
+        spent = processor_seconds(worker_of(process)) - spent
+        print(f"upload: {size / 1e6 / took:.0f} MB/s, {spent / size * 1e9:.2f} processor s per GB")
         path = home / "artifacts" / "sha256" / digest[:2] / digest[2:]
         connection = http.client.HTTPConnection("127.0.0.1", port)
         fetch(connection, digest, (0, 1))
@@ -82,9 +90,10 @@ def main() -> None:
         for number in range(1, asked.rounds + 1):
             plain, hashed = read_through(path, len), read_through(path, hashlib.sha256().update)
             connection = http.client.HTTPConnection("127.0.0.1", port)  # the passes outlast an idle one
-            began = time.perf_counter()
+            spent, began = processor_seconds(worker_of(process)), time.perf_counter()
             assert fetch(connection, digest) == size
             whole = time.perf_counter() - began
+            spent = processor_seconds(worker_of(process)) - spent
             times = []
             for _ in range(RANGES):
                 at = random.randrange(size - RANGE_BYTES)
@@ -93,7 +102,8 @@ def main() -> None:
                 times.append((time.perf_counter() - began) * 1e3)
             growth, peak = (now - then for now, then in zip(memory(worker_of(process)), before, strict=True))
             print(
-                f"round {number}: download {size / 1e6 / whole:.0f} MB/s, range p50 {statistics.median(times):.1f} ms,"
+                f"round {number}: download {size / 1e6 / whole:.0f} MB/s, {spent / size * 1e9:.2f} processor s per GB,"
+                f" range p50 {statistics.median(times):.1f} ms,"
                 f" read {size / 1e6 / plain:.0f} MB/s, read and hash {size / 1e6 / hashed:.0f} MB/s,"
                 f" growth {growth:+.1f} MB, peak {peak:+.1f} MB"
             )
