@@ -27,10 +27,10 @@ HERE = f"/api/v1/projects/demo/artifacts/{DIGEST}"
 
 
 @pytest.fixture
-def sent(kept, engineer, actor_for, project):
+def sent(folder, engineer, actor_for, project):
     """The store with an artifact of three chunks in it."""
     publish_upload(actor=actor_for(engineer), project=project, stream=[DATA[:700_000], DATA[700_000:]])
-    return kept
+    return folder
 
 
 @pytest.fixture
@@ -85,6 +85,16 @@ def test_answer_is_cut_before_the_damaged_chunk(sent, api, viewer):
     assert (damaged_records(), sent.exists(DIGEST)) == (1, False)
     assert fetch(api(viewer))[0] == 500
     assert damaged_records() == 1
+
+
+def test_bucket_is_verified_likewise(bucket, engineer, actor_for, project, api, viewer):
+    publish_upload(actor=actor_for(engineer), project=project, stream=[DATA])
+    assert (
+        fetch(api(viewer), Range=f"bytes={CHUNK_BYTES - 1}-{CHUNK_BYTES}")[1] == DATA[CHUNK_BYTES - 1 : CHUNK_BYTES + 1]
+    )
+    flip(bucket, CHUNK_BYTES)
+    assert fetch(api(viewer)) == (200, DATA[:CHUNK_BYTES], True)
+    assert (damaged_records(), bucket.exists(DIGEST)) == (1, False)
 
 
 def test_damage_in_the_first_chunk_is_an_error_before_any_byte(sent, api, viewer):
