@@ -190,7 +190,7 @@ def retry_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
         return job
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         raise Conflict(
-            f"Job {job.pk} is {job.state}; only a failed or cancelled job is retried, or one that pauses.",
+            f"Job {job.pk} is {job.state}; only a failed or cancelled job is retried.",
             code="not_retryable",
             field="state",
             limit="failed, cancelled",

@@ -220,7 +220,7 @@ SERVICES = (
     _("Job {0} is not held by attempt {1} any more."),
     _("Job {0} is past queueing."),
     _("Job {0} is tried again"),
-    _("Job {0} is {1}; only a failed or cancelled job is retried, or one that pauses."),
+    _("Job {0} is {1}; only a failed or cancelled job is retried."),
     _("Job {0} made no output {1}."),
     _("Job {0} still records in the experiment {1}."),
     _("Job {0} still records this run."),
