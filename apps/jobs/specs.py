@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +16,7 @@ from apps.errors import Invalid
 from apps.jobs.kinds import KINDS, JobKind
 
 M = TypeVar("M", bound=BaseModel)
+MAX_ERRORS = 100  # that one refusal names: nobody reads more, and each is translated
 LIMITS = ("ge", "gt", "le", "lt", "max_length", "min_length", "multiple_of", "expected", "max_digits")
 
 
@@ -54,7 +57,7 @@ def all_of(errors: Sequence[dict[str, Any]]) -> Invalid:
 
 
 def spec_errors(failure: ValidationError, given: Any, *, prefix: str) -> list[dict[str, Any]]:
-    """pydantic's errors in our shape; a parent's error is dropped where a child of it has one."""
+    """pydantic's errors in our shape, the first MAX_ERRORS; a parent's is dropped where a child of it has one."""
     found: dict[str, dict[str, Any]] = {}
     for error in failure.errors(include_url=False):
         pointer = prefix + "".join(f"/{part}" for part in walk(error["loc"], given, absent=error["type"] == "missing"))
@@ -70,7 +73,14 @@ def spec_errors(failure: ValidationError, given: Any, *, prefix: str) -> list[di
                 "hint": hint_for(error, given),
             },
         )
-    return [e for pointer, e in found.items() if not any(other.startswith(pointer + "/") for other in found)]
+    pointers = sorted(found)
+    return list(islice((error for pointer, error in found.items() if not has_child(pointer, pointers)), MAX_ERRORS))
+
+
+def has_child(pointer: str, pointers: Sequence[str]) -> bool:
+    """Whether one of the sorted `pointers` lies below this one."""
+    place = bisect_left(pointers, pointer + "/")
+    return place < len(pointers) and pointers[place].startswith(pointer + "/")
 
 
 def walk(loc: tuple[int | str, ...], given: Any, *, absent: bool = True) -> list[int | str]:

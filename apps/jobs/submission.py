@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -142,7 +143,7 @@ def slot_errors(kind: JobKind, asked: Submission, promised: Sequence[str] = ()) 
         ]
     errors += [
         fault("duplicate_slot", f"The input {slot[:60]} is given twice.", f"/inputs/{slot[:60]}")
-        for slot in sorted({slot for slot in given if given.count(slot) > 1})
+        for slot in sorted(slot for slot, times in Counter(given).items() if times > 1)
     ]
     return errors
 

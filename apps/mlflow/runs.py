@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
@@ -125,7 +126,7 @@ def log_batch(ask: Ask) -> dict[str, Any]:
                 raise missing(f"{name}[{index}].key")
     keys = [key for key, _value in params]
     if len(set(keys)) < len(keys):
-        twice = sorted({key for key in keys if keys.count(key) > 1})
+        twice = sorted(key for key, times in Counter(keys).items() if times > 1)
         raise wrong(
             f"Duplicate parameter keys have been submitted: {twice}. Please ensure the request contains only one param"
             " value per param key."

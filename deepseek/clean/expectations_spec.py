@@ -1,6 +1,7 @@
 """What must hold of a table. Light to import: the web process reads it, the engine makes a pandera schema of it."""
 
 import re
+from collections import Counter
 from datetime import date
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -267,7 +268,7 @@ def _need_limit(low: Any, high: Any) -> None:
 
 
 def _no_repeats(names: list[str]) -> list[str]:
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise PydanticCustomError("repeated", "{value} is named more than once.", {"value": repr(repeated[0])})
     return names

@@ -1,5 +1,6 @@
 """The spec of cleaning one table. Light to import: the web process reads it."""
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -18,7 +19,7 @@ DEFAULT_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", ".", "
 
 
 def _refuse_repeats(values: list[str]) -> list[str]:
-    repeated = sorted({value for value in values if values.count(value) > 1}) if len(set(values)) < len(values) else []
+    repeated = sorted(value for value, times in Counter(values).items() if times > 1)
     if repeated:
         raise PydanticCustomError("repeated", "{value} is named more than once.", {"value": repr(repeated[0])})
     return values

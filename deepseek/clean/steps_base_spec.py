@@ -1,5 +1,6 @@
 """What the steps of a plan share in their specs: words for fields of columns, and what none of them allows. Light."""
 
+from collections import Counter
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -16,7 +17,7 @@ ACTIONS = {
 
 def once(values: list[str] | None) -> list[str] | None:
     """The names, each once; a validation error names the one that is repeated."""
-    repeated = sorted({value for value in values or () if (values or []).count(value) > 1})
+    repeated = sorted(value for value, times in Counter(values or ()).items() if times > 1)
     if repeated:
         raise PydanticCustomError("repeated", "{value} is named more than once.", {"value": repr(repeated[0])})
     return values

@@ -1,5 +1,6 @@
 """The spec of comparing two tables row by row. Light to import: the web process reads it."""
 
+from collections import Counter
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -39,7 +40,7 @@ class DiffSpec(BaseModel):
     @field_validator("keys")
     @classmethod
     def _keys_once(cls, keys: list[str]) -> list[str]:
-        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        repeated = sorted(key for key, times in Counter(keys).items() if times > 1)
         if repeated:
             raise PydanticCustomError("repeated", "{value} is named more than once.", {"value": repr(repeated[0])})
         return keys

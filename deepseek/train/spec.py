@@ -1,5 +1,6 @@
 """The spec of one training run. Light to import: the web process reads it."""
 
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -225,7 +226,7 @@ class TrainSpec(BaseModel):
     def _features_fit(cls, features: list[str] | None, info: ValidationInfo) -> list[str] | None:
         if features is None:
             return None
-        repeated = sorted({name for name in features if features.count(name) > 1})
+        repeated = sorted(name for name, times in Counter(features).items() if times > 1)
         if repeated:
             raise PydanticCustomError("repeated", "{value} is named more than once.", {"value": repr(repeated[0])})
         if info.data.get("target") in features:
