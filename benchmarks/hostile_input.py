@@ -243,7 +243,31 @@ def readers_of_bodies() -> Iterator[Reader]:
     yield Reader(
         "YAML (MLmodel)", lambda text: mlmodel.read(__import__("yaml").load(text, mlmodel.LOADER)), most=mlmodel.LIMIT
     )
+    many = ("12345678",)  # eight characters of a text stand for one of what is many
+    yield Reader("job spec: unknown fields", lambda text: spec_of({"outliers": fields_of(text)}), units=many)
+    yield Reader("job spec: errors of a list", lambda text: spec_of({"columns": [{}] * (len(text) // 8)}), units=many)
+    yield Reader("job spec: repeated names", lambda text: spec_of({"columns": ["x"] * (len(text) // 8)}), units=many)
+    yield Reader(
+        "OpenLineage event: many facets", lambda text: checks.check_event(event_with(fields_of(text))), units=many
+    )
     yield Reader("list typed into a form", split, (("", ""), ('"', "x"), (" ", '"')))
+
+
+def fields_of(text: str) -> dict[str, Any]:
+    return {f"k{number}": {} for number in range(len(text) // 8)}
+
+
+def spec_of(given: dict[str, Any]) -> object:
+    from apps.jobs.kinds import KINDS
+    from apps.jobs.specs import parse_model
+
+    return parse_model(KINDS["clean"].spec, given, strict=False, prefix="/spec")
+
+
+def event_with(facets: dict[str, Any]) -> dict[str, Any]:
+    run = {"runId": "00000000-0000-0000-0000-000000000000", "facets": facets}
+    about = {"eventTime": "2026-01-01T00:00:00Z", "producer": "http://a", "schemaURL": "http://a"}
+    return {**about, "run": run, "job": {"namespace": "a", "name": "b"}}
 
 
 def event_of(text: str) -> dict[str, Any]:
