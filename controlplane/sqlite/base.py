@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db.backends.sqlite3 import base
+from django.db.backends.sqlite3._functions import _sqlite_regexp
 
 from controlplane import request_time
 from controlplane.sqlite.write_queue import WriteQueue, get_write_queue
@@ -53,6 +54,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
         connection.set_progress_handler(request_time.is_spent, INSTRUCTIONS)
+
+        def match(pattern: str, text: str | None) -> Any:
+            """Django's REGEXP: one call is one instruction, and may take as long as ten thousand others."""
+            if request_time.is_spent():
+                connection.interrupt()
+                return None
+            return _sqlite_regexp(pattern, text)
+
+        connection.create_function("REGEXP", 2, match, deterministic=True)
         return connection
 
     def create_cursor(self, name: str | None = None) -> Any:

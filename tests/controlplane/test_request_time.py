@@ -47,6 +47,16 @@ def test_a_long_statement_ends_and_the_next_one_runs():
     assert count_to(SHORT) == SHORT
 
 
+def test_patterns_that_sqlite_asks_python_for_end_too():
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL has its own")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 'abc' REGEXP 'b', NULL REGEXP 'b', 'abc' REGEXP '^b'")
+        assert cursor.fetchone() == (1, None, 0)
+        with request_time.limited(-1), pytest.raises(OperationalError, match="interrupted"):
+            cursor.execute("WITH n(i) AS (VALUES ('a'), ('b'), ('c')) SELECT count(*) FROM n WHERE i REGEXP %s", ["é"])
+
+
 def test_nothing_is_counted_outside_of_a_request(monkeypatch):
     monkeypatch.setattr(request_time, "STEP_SECONDS", 10**6)
     with request_time.limited(0):
