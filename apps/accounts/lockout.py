@@ -79,7 +79,7 @@ def is_known_client(request: HttpRequest, username: str) -> bool:
         return True
     since = timezone.now() - timedelta(days=KNOWN_ADDRESS_DAYS)
     log_ins = AccessLog.objects.filter(username__iexact=name, ip_address=counted_address(request))
-    return log_ins.filter(attempt_time__gte=since).exists()
+    return bool(log_ins.filter(attempt_time__gte=since).exists())
 
 
 def clear_failures(request: HttpRequest, username: str) -> None:

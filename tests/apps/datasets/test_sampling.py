@@ -84,7 +84,7 @@ def test_slow_child_is_killed(engine_child, held, monkeypatch, tmp_path, uploads
 
 def test_child_ends_by_its_own_alarm(tmp_path):
     os.mkfifo(tmp_path / "never")
-    words = ["1", str(sampling.MEMORY_BYTES), "1000000", "clean", str(tmp_path / "never"), "--explain"]
+    words = ["1", str(sampling.MEMORY_BYTES), "1000000", "deepseek.cli", "clean", str(tmp_path / "never"), "--explain"]
     child = subprocess.run([sys.executable, "-I", str(bounded.CHILD), *words], env=bounded.environment(), check=False)
     assert child.returncode == -signal.SIGALRM
 

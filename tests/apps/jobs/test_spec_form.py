@@ -43,7 +43,7 @@ class TrySpec(BaseModel):
 
 @pytest.fixture
 def form(monkeypatch):
-    entry = kinds.JobKind(label="Try", doc="", spec=TrySpec, queue="cpu")
+    entry = kinds.JobKind(label="Try", doc="", spec=TrySpec, queue="cpu", network=kinds.Network.NONE)
     monkeypatch.setitem(kinds.KINDS, "try", entry)
     return lambda **data: SpecForm("try").bind({k.replace("__", "/"): v for k, v in data.items()})
 
