@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.core.internal.ratelimit import consume
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -19,8 +18,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.accounts.actors import client_address
-from apps.accounts.devices import normalise_username, remember_device
-from apps.accounts.lockout import is_known_client, is_locked
+from apps.accounts.devices import remember_device
+from apps.accounts.lockout import consume_limits
 from apps.accounts.models import User
 
 
@@ -36,17 +35,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
         super().set_password(user, password)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        """allauth's rate limits, for attempts alone that look at the password and come from an unknown client.
-
-        What axes refuses anyway would else use up the limits of everybody, and a known client has a count of its own.
-        """
-        self._login_failed_rl_usage = None
-        name = normalise_username(credentials.get("username"))
-        if is_locked(request, credentials) or is_known_client(request, name):
-            return
-        limits = {"log_in": settings.LOG_IN_LIMITS}
-        self._login_failed_rl_usage = consume(request, app="accounts", action="log_in", config=limits, key=name)
-        if not self._login_failed_rl_usage:
+        """Our limits in the place of allauth's, which rolls the usage back after a log-in."""
+        allowed, self._login_failed_rl_usage = consume_limits(request, credentials)
+        if not allowed:
             raise self.validation_error("too_many_login_attempts")
 
     def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:

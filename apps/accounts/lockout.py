@@ -17,9 +17,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from allauth.core.internal.ratelimit import RateLimitUsage, consume
 from axes.handlers.proxy import AxesProxyHandler
 from axes.models import AccessLog
 from axes.utils import reset
+from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -80,6 +82,20 @@ def is_known_client(request: HttpRequest, username: str) -> bool:
     since = timezone.now() - timedelta(days=KNOWN_ADDRESS_DAYS)
     log_ins = AccessLog.objects.filter(username__iexact=name, ip_address=counted_address(request))
     return bool(log_ins.filter(attempt_time__gte=since).exists())
+
+
+def consume_limits(request: HttpRequest, credentials: Mapping[str, Any]) -> tuple[bool, RateLimitUsage | None]:
+    """Before a password is looked at: whether LOG_IN_LIMITS allow it, and what to roll back where it is the right one.
+
+    For attempts alone that axes does not refuse anyway, which would use up the limits of everybody, and that come from
+    an unknown client: a known one has a count of its own.
+    """
+    name = normalise_username(credentials.get("username"))
+    if is_locked(request, credentials) or is_known_client(request, name):
+        return True, None
+    limits = {"log_in": settings.LOG_IN_LIMITS}
+    usage = consume(request, app="accounts", action="log_in", config=limits, key=name)
+    return usage is not None, usage
 
 
 def clear_failures(request: HttpRequest, username: str) -> None:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib.auth import authenticate
 from django.http import HttpRequest
 
-from apps.accounts.lockout import clear_failures
+from apps.accounts.lockout import clear_failures, consume_limits
 from apps.actors import Actor
 from apps.errors import Invalid, Refused, TooMany
 
@@ -55,8 +55,19 @@ def asks_for_code(actor: Actor) -> bool:
 def check_password(request: HttpRequest, actor: Actor, password: str) -> None:
     if not password:
         raise Invalid("Give your password again.", code="password_missing", field="/password")
+    allowed, usage = consume_limits(request, {"username": actor.label})
+    if not allowed:
+        raise TooMany(
+            "Too many wrong passwords for your account, or from this address.",
+            code="account_locked",
+            field="/password",
+            limit=settings.LOG_IN_LIMITS,
+            hint="Try again in 30 minutes, or in a browser in which you have logged in.",
+        )
     found = authenticate(request, username=actor.label, password=password)
     if found is not None and found.pk == actor.user_id:
+        if usage is not None:
+            usage.rollback()
         clear_failures(request, actor.label)
         return
     if getattr(request, "axes_locked_out", False):

@@ -22,8 +22,8 @@ SECRET = "JBSWY3DPEHPK3PXP"
 def give(engineer, actor_for):
     """give(password, code) -> Proof of the engineer at a browser."""
 
-    def given(password="", code="", actor=None):
-        request = RequestFactory().post("/")
+    def given(password="", code="", actor=None, address="127.0.0.1"):
+        request = RequestFactory().post("/", REMOTE_ADDR=address)
         request.user, request.session = engineer, Client().session
         with context.request_context(request):
             return prove(request, actor or actor_for(engineer), password=password, code=code)
@@ -59,6 +59,19 @@ def test_guessing_locks_the_account_and_is_recorded(give, password, settings):
     failures = AuditRecord.objects.filter(action="user.log_in", result="failed", object_id="engineer")
     assert failures.count() == settings.AXES_FAILURE_LIMIT + 1
     assert AuditRecord.objects.filter(action="user.lock_out").exists()
+
+
+def test_guessing_from_many_addresses_is_bounded(give, password, settings):
+    """A stolen session has no device of its own: the limits of the account count, as at the log-in."""
+    settings.LOG_IN_LIMITS = "8/30m/key,100/5m/ip"
+    for number in range(12):
+        give(password, address=f"10.8.8.{number}")  # right ones use nothing up
+    for number in range(8):
+        with pytest.raises(Invalid):
+            give("wrong", address=f"10.9.9.{number}")
+    with pytest.raises(TooMany) as refusal:
+        give(password, address="10.9.9.99")
+    assert (refusal.value.code, refusal.value.limit) == ("account_locked", "8/30m/key,100/5m/ip")
 
 
 def test_a_success_starts_the_count_anew(give, password, settings):
