@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -29,9 +30,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
         return False
 
     def set_password(self, user: User, password: str) -> None:
-        """A password that the person chose: what was for one use is replaced."""
+        """A password that the person chose: what was for one use is replaced.
+
+        When and from where is shown to whoever confirms the account: somebody else could have chosen it.
+        """
         user.must_change_password = False
         user.password_changed_at = timezone.now()
+        user.password_changed_from = client_address(context.request) if context.request else ""
         super().set_password(user, password)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:

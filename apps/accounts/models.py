@@ -79,6 +79,7 @@ class User(AbstractBaseUser):
     must_change_password = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     password_changed_at = models.DateTimeField(null=True)
+    password_changed_from = models.CharField(max_length=45, blank=True)  # the address; "" from before it was kept
     # How the pages are shown; empty: as the browser has it.
     time_zone = models.CharField(max_length=64, blank=True, validators=[known_zone])
     language = models.CharField(max_length=10, blank=True, validators=[known_language])
@@ -120,13 +121,14 @@ class CredentialChange(models.Model):
 
     Until an administrator of the other kind has confirmed it, the account decides nothing: whoever set the password
     could otherwise decide in the person's name. An account without a row counts as confirmed.
+    Confirmed from the beginning are the row of a plane's first security administrator and that of one taken away.
     """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="credential_changes", db_index=False)
     kind = models.CharField(max_length=20, choices=ChangeKind.choices)
     by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", db_index=False)  # None: the command line
     by_label = models.CharField(max_length=200)
-    # The kind of administrator; the operator counts as a system administrator.
+    # The kind of administrator: a system administrator, as which the operator counts.
     by_role = models.CharField(max_length=20, choices=[(r.value, r.value) for r in SystemRole])
     at = models.DateTimeField(auto_now_add=True)
     confirmed_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+", db_index=False)

@@ -111,6 +111,7 @@ class UserSerializer(serializers.ModelSerializer[User]):
             "must_change_password",
             "created_at",
             "password_changed_at",
+            "password_changed_from",
             "last_login",
             "unconfirmed",
         ]

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from apps import policy
 from apps.accounts import services
 from apps.accounts.actors import actor_for_token, actor_for_user
-from apps.accounts.confirmations import is_unconfirmed, require_confirmed
+from apps.accounts.confirmations import is_first_installation, is_unconfirmed, require_confirmed
 from apps.accounts.models import ChangeKind, CredentialChange, User
 from apps.actors import Actor, SystemRole
 from apps.errors import Conflict, PlaneError, Refused
@@ -193,6 +193,14 @@ def test_taking_the_security_administrator_away_begins_nothing_anew(db):
     assert is_unconfirmed(User.objects.get(username="late").pk)
 
 
+def test_a_security_administrator_without_a_row_is_not_forgotten_with_the_role(operator, secadmin, sysadmin):
+    services.set_system_role(actor=operator, user=sysadmin, system_role="")
+    assert not CredentialChange.objects.exists(), "nobody could confirm the first security administrator any more"
+    services.set_system_role(actor=operator, user=secadmin, system_role="")
+    assert not is_unconfirmed(secadmin.pk)
+    assert not is_first_installation(operator)
+
+
 def test_a_system_administrator_makes_no_first_account(sysadmin_actor):
     user, _ = services.create_user(actor=sysadmin_actor, username="new")
     assert is_unconfirmed(user.pk)
@@ -251,6 +259,20 @@ def test_no_token_confirms(reset, secadmin, make_token, api, project):
 def test_the_account_page_says_so(reset, engineer, web):
     assert 'data-code="credentials_unconfirmed"' in web(reset).get("/account").content.decode()
     assert 'data-code="credentials_unconfirmed"' not in web(engineer).get("/account").content.decode()
+
+
+def test_when_and_where_the_password_was_chosen_is_shown(sysadmin_actor, secadmin, approver, web):
+    """Whoever set the one-time password could have replaced it before they handed it over."""
+    one_time = services.reset_password(actor=sysadmin_actor, user=approver)
+    approver.refresh_from_db()
+    browser, form = web(approver), {"oldpassword": one_time, "password1": CHOSEN, "password2": CHOSEN}
+    browser.post("/accounts/password/change/", form, REMOTE_ADDR="10.7.7.7")
+    shown = web(secadmin).get("/api/v1/users/approver").json()
+    approver.refresh_from_db()
+    assert shown["password_changed_from"] == "10.7.7.7"
+    assert shown["password_changed_at"] is not None
+    for page in (web(secadmin).get("/people/approver"), web(approver).get("/account")):
+        assert "10.7.7.7" in page.content.decode()
 
 
 def test_on_the_pages(reset, secadmin, sysadmin, web):
