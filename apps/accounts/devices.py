@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core import signing
 from django.http import HttpRequest, HttpResponseBase
 
-from apps.accounts.models import ChangeKind, CredentialChange, User
+from apps.accounts.models import User
 from apps.canonical import sha256_hex
 
 COOKIE, SALT = "plane_devices", "accounts.devices"
@@ -34,17 +34,20 @@ def normalise_username(given: object) -> str:
 def find_device(request: HttpRequest, name: str) -> str:
     """The digest of this browser's device for the account of this name; "" where it has not logged in here.
 
-    Void once an administrator has reset the password: who had the account before has no count of their own any more.
+    Void once the password is another, reset or changed: who had the account before has no count of their own any more.
     """
     found: dict[str, str] = request.__dict__.setdefault("plane_devices_found", {})
     if name not in found:
-        nonce, epoch = read_devices(request).get(name, ("", 0))
+        nonce, epoch = read_devices(request).get(name, ("", ""))
         found[name] = sha256_hex(nonce)[:SHOWN] if nonce and epoch == epoch_of(name) else ""
     return found[name]
 
 
 def remember_device(request: HttpRequest, response: HttpResponseBase, username: str) -> None:
-    """After a log-in: this browser is a device of the account; a new one each time, so that a copy grows old."""
+    """After a log-in: this browser is a device of the account, with a nonce of its own, until the next log-in here.
+
+    The nonce before it stays valid where it was copied, as every one does: until the password is another, or MAX_AGE.
+    """
     name = normalise_username(username)
     devices = {key: value for key, value in read_devices(request).items() if key != name}
     kept = dict(list(devices.items())[-(ACCOUNTS - 1) :])
@@ -59,20 +62,19 @@ def remember_device(request: HttpRequest, response: HttpResponseBase, username: 
     )
 
 
-def read_devices(request: HttpRequest) -> dict[str, tuple[str, int]]:
+def read_devices(request: HttpRequest) -> dict[str, tuple[str, str]]:
     """{name: (nonce, epoch)} of the cookie; empty where it is missing, forged, too old, or of another shape."""
     text = request.COOKIES.get(COOKIE, "")
     if not text:
         return {}
     try:
         found: Any = signing.loads(text, salt=SALT, max_age=MAX_AGE)
-        return {str(name): (str(nonce), int(epoch)) for name, (nonce, epoch) in found.items()}
+        return {str(name): (str(nonce), str(epoch)) for name, (nonce, epoch) in found.items()}
     except (signing.BadSignature, ValueError, TypeError, AttributeError):
         return {}
 
 
-def epoch_of(name: str) -> int:
-    """Which reset of the account's password was the last; 0 where there was none."""
-    user = User.objects.filter(username__iexact=name).values("pk")[:1]
-    resets = CredentialChange.objects.filter(user__in=user, kind=ChangeKind.PASSWORD)
-    return resets.order_by("-pk").values_list("pk", flat=True).first() or 0
+def epoch_of(name: str) -> str:
+    """A digest of how the account's password is stored, which every new password changes; "" where there is none."""
+    stored = User.objects.filter(username__iexact=name).values_list("password", flat=True).first()
+    return sha256_hex(f"{SALT}:{stored}")[:SHOWN] if stored else ""

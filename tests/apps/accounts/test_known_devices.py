@@ -93,6 +93,19 @@ def test_a_reset_forgets_the_devices(engineer, sysadmin_actor, password):
     assert not is_let_in("engineer", new, client=device)
 
 
+def test_a_new_password_forgets_the_devices(engineer, password):
+    """A copy of the cookie is worth nothing any more, though nobody has reset anything."""
+    device = device_of("engineer", password)
+    person, new = Client(), "another 8 of my own"
+    assert is_let_in("engineer", password, client=person)
+    form = {"oldpassword": password, "password1": new, "password2": new}
+    assert person.post("/accounts/password/change/", form, REMOTE_ADDR=OFFICE).status_code == 302
+    engineer.refresh_from_db()
+    assert (engineer.password_changed_from, engineer.check_password(new)) == (OFFICE, True)
+    guess("engineer", 5)
+    assert not is_let_in("engineer", new, client=device)
+
+
 def test_the_cookie_is_no_script_s(engineer, password):
     client = Client()
     attempt("engineer", password, client=client)
