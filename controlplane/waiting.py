@@ -105,7 +105,7 @@ def people_to_confirm(actor: Actor) -> QuerySet[User]:
 
     The auditor is asked for security administrators alone.
     """
-    changes = CredentialChange.objects.filter(confirmed_at=None, by_role=SystemRole.SYSTEM_ADMIN)
+    changes = CredentialChange.objects.filter(confirmed_at=None)
     people = User.objects.filter(pk__in=changes.exclude(by=actor.user_id).values("user"), is_active=True)
     if actor.system_role == SystemRole.AUDITOR:
         people = people.filter(system_role=SystemRole.SECURITY_ADMIN)

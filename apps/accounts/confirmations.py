@@ -44,7 +44,7 @@ def require_confirmed(actor: Actor, action: str, *, project_id: int | None = Non
         return
     changes = list_unconfirmed_changes(actor.user_id)
     if changes:
-        roles = get_confirming_roles(changes[0], actor.system_role)
+        roles = get_confirming_roles(actor.system_role)
         needed, change = " or ".join(sorted(role.replace("_", " ") for role in roles)), changes[0]
         raise Refused(
             f"{change.by_label} set the credentials or a role of this account on {change.at:%Y-%m-%d %H:%M} UTC, "
@@ -79,11 +79,9 @@ def is_deciding_token(token_id: int) -> bool:
 
 
 # -- who may confirm ------------------------------------------------------------------------------------------------
-def get_confirming_roles(change: CredentialChange, role_of_account: str | None) -> frozenset[SystemRole]:
-    """The administrators who may confirm it: the other kind; for a security administrator the auditor too, or a
-    plane with one security administrator could never confirm that one."""
-    if change.by_role == SECURITY:
-        return frozenset({SYSTEM})
+def get_confirming_roles(role_of_account: str | None) -> frozenset[SystemRole]:
+    """The administrators who may confirm what a system administrator or the operator set: for a security
+    administrator the auditor too, or a plane with one security administrator could never confirm that one."""
     return frozenset({SECURITY, AUDITOR}) if role_of_account == SECURITY else frozenset({SECURITY})
 
 
@@ -94,7 +92,7 @@ def can_confirm(actor: Actor, user: User, changes: Iterable[CredentialChange]) -
 
 
 def _may_confirm(actor: Actor, user: User, change: CredentialChange) -> bool:
-    return actor.system_role in get_confirming_roles(change, user.system_role) and change.by_id != actor.user_id
+    return actor.system_role in get_confirming_roles(user.system_role) and change.by_id != actor.user_id
 
 
 def check_confirmable(actor: Actor, user: User) -> list[CredentialChange]:
@@ -107,7 +105,7 @@ def check_confirmable(actor: Actor, user: User) -> list[CredentialChange]:
         raise Refused("You made this change: somebody else must confirm it.", code="own_change", **about)
     found = [change for change in changes if _may_confirm(actor, user, change)]
     if not found:
-        needed = ", ".join(sorted(set().union(*(get_confirming_roles(change, user.system_role) for change in changes))))
+        needed = ", ".join(sorted(get_confirming_roles(user.system_role)))
         raise Refused(
             "Another kind of administrator confirms this.",
             code="wrong_administrator",
@@ -128,7 +126,7 @@ def check_confirmable(actor: Actor, user: User) -> list[CredentialChange]:
 # -- what makes an account unconfirmed ------------------------------------------------------------------------------
 def is_first_installation(actor: Actor) -> bool:
     """Whether the operator makes the first accounts of a plane: it has had no security administrator who could confirm
-    anything. The row that `set_system_role` keeps of the first one ends this for good."""
+    anything. The row that `set_system_role` keeps of the first one ends this for good; an upgrade adds it too."""
     if actor.plane_role is not PlaneRole.OPERATOR:
         return False
     return not (User.objects.filter(system_role=SECURITY).exists() or CredentialChange.objects.exists())
@@ -136,8 +134,8 @@ def is_first_installation(actor: Actor) -> bool:
 
 def note_change(actor: Actor, user: User, kind: ChangeKind, *, confirmed: bool = False) -> CredentialChange:
     """Keep that this actor set the account's credentials or power; in the transaction that does it."""
-    by_role = SECURITY if actor.system_role is SECURITY else SYSTEM  # the operator's command line counts as SYSTEM
-    change = CredentialChange(user=user, kind=kind, by_id=actor.user_id, by_label=actor.label, by_role=by_role)
+    # Only system administrators and the operator do, who counts as one.
+    change = CredentialChange(user=user, kind=kind, by_id=actor.user_id, by_label=actor.label, by_role=SYSTEM)
     if confirmed:
         change.confirmed_at, change.confirmed_label = timezone.now(), actor.label
     change.save()

@@ -160,8 +160,7 @@ def set_system_role(*, actor: Actor, user: User, system_role: str, reason: str =
         first = is_first_installation(actor)
         user.system_role = role or ""
         user.save(update_fields=["system_role"])
-        if actor.plane_role is PlaneRole.OPERATOR and role and (not first or role is SystemRole.SECURITY_ADMIN):
-            note_change(actor, user, ChangeKind.SYSTEM_ROLE, confirmed=first)
+        note_role_by_operator(actor, user, before, first=first)
         revoked = revoke_all(ApiToken.objects.filter(user=user)) if before == SystemRole.AUDITOR else 0
         record(
             actor=actor,
@@ -477,6 +476,17 @@ def note_approver_by_operator(actor: Actor, member: User) -> None:
     """The security administrator gives roles; where the operator does, that is one person's act, as a reset is."""
     if actor.plane_role is PlaneRole.OPERATOR and not is_first_installation(actor):
         note_change(actor, member, ChangeKind.ROLE)
+
+
+def note_role_by_operator(actor: Actor, user: User, before: str, *, first: bool) -> None:
+    """A role that the operator gives is one person's act. Of one taken from a security administrator a row stays, which
+    waits for nobody: that the plane has had one must not be forgotten with the role."""
+    if actor.plane_role is not PlaneRole.OPERATOR:
+        return
+    if user.system_role and (not first or user.system_role == SystemRole.SECURITY_ADMIN):
+        note_change(actor, user, ChangeKind.SYSTEM_ROLE, confirmed=first)
+    elif not user.system_role and before == SystemRole.SECURITY_ADMIN:
+        note_change(actor, user, ChangeKind.SYSTEM_ROLE, confirmed=True)
 
 
 def refuse_administrator(actor: Actor, user: User) -> None:

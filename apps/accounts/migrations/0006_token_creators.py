@@ -1,16 +1,16 @@
-"""Who created the tokens that are there: people their own, and for service accounts whom the audit trail names."""
+"""Who created the tokens that are there: whom the audit trail names. None: the operator's command line, or unknown."""
 
 from django.db import migrations
-from django.db.models import F
+
+ACTIONS = ("token.create", "token.create_for_service_account")
 
 
 def note_creators(apps, schema_editor):
     tokens = apps.get_model("accounts", "ApiToken").objects.filter(created_by=None)
     records = apps.get_model("audit", "AuditRecord").objects.filter(object_type="apitoken", result="done")
     people = set(apps.get_model("accounts", "User").objects.values_list("pk", flat=True))
-    tokens.filter(user__isnull=False).update(created_by_id=F("user_id"))
-    for token in tokens.filter(service_account__isnull=False):
-        made = records.filter(object_id=str(token.pk), action="token.create_for_service_account").first()
+    for token in tokens:
+        made = records.filter(object_id=str(token.pk), action__in=ACTIONS).order_by("pk").first()
         if made is not None and made.user_id in people:
             tokens.filter(pk=token.pk).update(created_by_id=made.user_id)
 
