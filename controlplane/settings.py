@@ -152,9 +152,9 @@ if IS_SQLITE:
         "timeout": 20,
         # Without IMMEDIATE two writers that both began by reading fail with "database is locked" at once.
         "transaction_mode": "IMMEDIATE",
-        # A cache of 32 MB at most, not 2: else the pages that a version of many files touches go to disk and come back.
+        # Of each connection, and a web process has up to 128; an ingest takes more (apps/datasets/ingestion.py).
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000; "
-        "PRAGMA cache_size=-32000",
+        "PRAGMA cache_size=-4000",
     }
     # Threads of a test need a file: in memory each would see its own, or lose writes.
     DATABASES["default"]["TEST"] = {"NAME": PLANE_HOME / "test.sqlite3"}

@@ -24,7 +24,7 @@ from apps.actors import Actor
 from apps.artifacts.intake import About, Intake, Mode, Taken, changed, opened
 from apps.artifacts.local import LocalStore
 from apps.artifacts.many import Stored, batches, hold_many, not_whole_among
-from apps.artifacts.services import is_marked_damaged, marked_damaged
+from apps.artifacts.services import marked_damaged
 from apps.artifacts.store import CHUNK, Store, store
 from apps.datasets.checking import check_expected
 from apps.datasets.image_heads import SUFFIXES, image_head
@@ -40,6 +40,7 @@ from apps.errors import Invalid
 THREADS = 4  # hashing and system calls leave the interpreter free; more than the disk serves at once is no gain
 TOGETHER = 32  # files that a thread takes before it comes back
 MODES = ("copy", "link")
+CACHE_KIB = 32_000  # of the database, for the one transaction that writes all rows
 
 UNSURE = About(0, 0, 0, 0, 0)  # may have changed since, within one tick of the clock: read again next time
 
@@ -115,6 +116,7 @@ def ingest(
         stored += [table] if table else []
         rows = [(one.name, one, one.media_type) for one in stored]
         checked = check_expected(project, dataset_name, rows)
+        enlarge_cache()
         with transaction.atomic():
             cited = cited_by_newest(project, dataset_name) if scan.seen else set()
             came = [one for one in stored if one.name in fresh or one.digest not in cited]  # what was read may heal
@@ -136,6 +138,13 @@ def ingest(
         done.bytes = done.version.size
         index.save(root, {path: one for path, one in fresh.items() if one.about.inode}, scan.gone)
     return done
+
+
+def enlarge_cache() -> None:
+    """More memory for SQLite, else the pages that a version of many files touches go to disk and come back."""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
 
 
 @contextmanager
@@ -197,7 +206,8 @@ def taken_in(
             intake.finish()
             done.not_linked = intake.not_linked
     else:
-        taken = read_all(unread, lambda one: take_remote(at, one), threads, done, say)
+        is_damaged = marked_damaged().__contains__  # no query in the threads: nobody closes their connections
+        taken = read_all(unread, lambda one: take_remote(at, one, is_damaged), threads, done, say)
     fresh = {
         path: Seen(one.about or UNSURE._replace(size=one.size), one.digest, told) for path, (one, told) in taken.items()
     }
@@ -239,7 +249,7 @@ def read_all(
     return fresh
 
 
-def take_remote(at: Store, one: Listed) -> Taken:
+def take_remote(at: Store, one: Listed, is_damaged: Callable[[str], bool]) -> Taken:
     """One file into a store that is no folder."""
     with opened(one.file, one.real) as fd, at.open_staging() as staging:
         before = os.fstat(fd)
@@ -249,7 +259,7 @@ def take_remote(at: Store, one: Listed) -> Taken:
             head, tail = head or chunk[: 64 << 10], (tail + chunk[-64:])[-64:]
         if (before.st_size, before.st_mtime_ns) != (os.fstat(fd).st_size, os.fstat(fd).st_mtime_ns):
             raise changed(Path(one.file))
-        staging.publish(is_damaged=is_marked_damaged)
+        staging.publish(is_damaged=is_damaged)
     stored = staging.stored
     about = About.of(before)
     return Taken(stored.digest, stored.size, head, tail, about, chunks=stored.chunks, replaced=stored.replaced)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,13 +27,13 @@ class QueuedCursor(base.SQLiteCursorWrapper):
     def execute(self, query: str, params: Any = None) -> Any:
         if not self.is_own_transaction(query):
             return super().execute(query, params)
-        with queued(self.queue):
+        with hold_place(self.queue):
             return super().execute(query, params)
 
     def executemany(self, query: str, param_list: Any) -> Any:
         if not self.is_own_transaction(query):
             return super().executemany(query, param_list)
-        with queued(self.queue):
+        with hold_place(self.queue):
             return super().executemany(query, param_list)
 
     def is_own_transaction(self, query: str) -> bool:
@@ -39,7 +41,7 @@ class QueuedCursor(base.SQLiteCursorWrapper):
 
 
 @contextmanager
-def queued(queue: WriteQueue) -> Iterator[None]:
+def hold_place(queue: WriteQueue) -> Iterator[None]:
     is_queued = queue.enter()
     try:
         yield
@@ -48,17 +50,23 @@ def queued(queue: WriteQueue) -> Iterator[None]:
             queue.leave()
 
 
+class Connection(sqlite3.Connection):
+    """One that can be referred to weakly."""
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     held_queue: WriteQueue | None = None  # whose turn this connection has
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        connection = super().get_new_connection(conn_params)
+        connection = super().get_new_connection({**conn_params, "factory": Connection})
+        weak_connection = weakref.ref(connection)  # it owns `match`: a cycle that nobody breaks keeps its file open
         connection.set_progress_handler(request_time.is_spent, INSTRUCTIONS)
 
         def match(pattern: str, text: str | None) -> Any:
             """Django's REGEXP: one call is one instruction, and may take as long as ten thousand others."""
             if request_time.is_spent():
-                connection.interrupt()
+                if (asking := weak_connection()) is not None:
+                    asking.interrupt()
                 return None
             return _sqlite_regexp(pattern, text)
 

@@ -37,23 +37,23 @@ class WriteQueue:
         with self.lock:
             if not self.is_taken and not self.waiting:
                 self.is_taken = True
-                turn = None
+                first = None
             else:
-                turn = threading.Event()
-                self.waiting.append(turn)
-        if turn is not None and not turn.wait(WAIT_SECONDS) and self.gave_up(turn):
+                first = threading.Event()
+                self.waiting.append(first)
+        if first is not None and not first.wait(WAIT_SECONDS) and self.leave_line(first):
             return False
         if self.lock_file(deadline):
             return True
         self.leave()
         return False
 
-    def gave_up(self, turn: threading.Event) -> bool:
+    def leave_line(self, first: threading.Event) -> bool:
         """Leave the line after waiting in vain; False if the turn came at the last moment."""
         with self.lock:
-            if turn.is_set():
+            if first.is_set():
                 return False
-            self.waiting.remove(turn)
+            self.waiting.remove(first)
             return True
 
     def leave(self) -> None:
