@@ -128,12 +128,16 @@ class ClientSocket(socket.socket):
         self.received = self.sent = 0  # bytes, of this connection
         self.has_place = False  # among the requests whose bodies threads read
         self.is_evicted = False  # by the worker's main loop
-        self.is_expired = False
+        self.expired_event = 0  # what the client was too slow at: POLLIN or POLLOUT
         self.begin_request()
 
     def begin_request(self) -> None:
         self.sent_before = self.sent
         self.open_window(select.POLLIN)
+
+    @property
+    def is_expired(self) -> bool:
+        return bool(self.expired_event)
 
     @property
     def has_answered(self) -> bool:
@@ -273,7 +277,10 @@ class ClientSocket(socket.socket):
         self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def expire(self) -> SlowClient:
-        self.is_expired = True
+        if not self.is_expired:
+            self.expired_event = self.window_event
+            if self.expired_event == select.POLLOUT:
+                self.reset_on_close()  # here: gunicorn may close the socket in its thread
         return SlowClient()
 
 
@@ -291,7 +298,7 @@ def count_bytes(connection: socket.socket, queue: int) -> int:
     """The length of one of the kernel's queues; 0 where the system cannot say."""
     try:
         return int(struct.unpack("i", fcntl.ioctl(connection.fileno(), queue, bytes(4)))[0])
-    except OSError:
+    except (OSError, ValueError):  # closed by a thread meanwhile
         return 0
 
 

@@ -139,15 +139,25 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         return group_address(client[0])
 
     def drop_one_waiting(self, address: str | None = None) -> bool:
-        """Close the connection that waits longest, of this address if one is given: unfinished requests first."""
+        """Close the connection that can best be spared, of this address if one is given; False if none can."""
+        now = time.monotonic()
         candidates = [conn for conn in self.waiting if address is None or conn.address == address]
-        busy = (conn for conn in candidates if conn.buffer.data or conn.is_new or conn.lingering_bytes is not None)
-        victim = next(busy, candidates[0] if candidates else None)
-        if victim is None:
+        ranked = [(rank, conn) for conn in candidates if (rank := self.rank_to_spare(conn, now)) is not None]
+        if not ranked:
             return False
+        victim = min(ranked, key=lambda pair: pair[0])[1]  # of equals the one that waits longest
         self.note_closed(victim, "too many connections")
         self.drop(victim)
         return True
+
+    def rank_to_spare(self, conn: Connection, now: float) -> int | None:
+        """Answered or idle connections go first, then unfinished headers, then slow bodies; None: a body in time."""
+        if conn.lingering_bytes is not None or not conn.buffer.data:
+            return 0
+        if not conn.buffer.head_bytes:
+            return 1
+        seconds = now - (conn.deadline - self.limits.stall_seconds) - EVICT_AFTER_SECONDS
+        return 2 if conn.sock.received - conn.window_bytes < self.limits.min_rate * seconds else None
 
     def watch(self, conn: Connection) -> None:
         if conn not in self.waiting:
@@ -234,9 +244,8 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
             if self.queued_bodies:
                 self.dispatch_queued_body()
         if conn.sock.is_expired:
-            if conn.sock.window_event == select.POLLOUT:
+            if conn.sock.expired_event == select.POLLOUT:
                 self.note_closed(conn, "answer not read")
-                conn.sock.reset_on_close()
                 self.drop(conn)
                 return
             self.note_closed(conn, "slow body")

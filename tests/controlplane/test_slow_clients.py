@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from controlplane import threads
-from controlplane.slow_clients import RequestBuffer, group_address
+from controlplane.slow_clients import RequestBuffer, group_address, unread_bytes
 from tests.controlplane.web_server import read_all, running_server
 
 BIG = bytes(16_000_000)
@@ -209,6 +209,23 @@ def test_more_connections_than_an_address_may_have_close_the_oldest_unfinished(s
         assert answers_at_once(server)
         assert server.worker.nr_conns <= 8
         assert opened[0].recv(100) == b""
+
+
+@limits(per_address=4)
+def test_an_upload_goes_on_while_its_address_has_idle_connections(server):
+    with server.connect(LONG.replace(b"1000000", b"9\r\nConnection: close") + b"1") as upload, ExitStack() as clients:
+        wait_for(lambda: len(server.worker.waiting) == 1)
+        for count in (2, 3, 4, 4, 4, 4, 4, 4):
+            clients.enter_context(server.connect(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
+            wait_for(lambda count=count: len(server.worker.waiting) == count)
+        upload.sendall(b"23456789")
+        assert read_all(upload).endswith(b"POST /body 9;")
+
+
+def test_a_closed_socket_has_nothing_to_count():
+    client = socket.socket()
+    client.close()
+    assert unread_bytes(client) == 0
 
 
 def test_a_proxy_is_not_bound(server):
