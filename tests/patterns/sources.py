@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ FUNCTIONS = {"match": 2, "fullmatch": 2, "search": 2, "findall": 2, "finditer": 
 BOTH = frozenset({Method.SEARCH, Method.FULLMATCH})
 VALIDATORS = {"RegexValidator": 0, "RegexField": 0, "re_path": 0}
 """What of Django and its REST framework takes a pattern; they search."""
+LOOKUPS = ("__regex", "__iregex")
 OTHER_ENGINES = ("_regex",)  # of pyarrow: RE2, which is linear whatever the pattern
 RUST = {"Field", "StringConstraints", "Query"}  # of pydantic: `pattern=` goes to Rust's regex, linear likewise
 
@@ -167,6 +168,9 @@ class Tree:
             for node in module.nodes:
                 if isinstance(node, ast.Call):
                     yield from self.in_call(node, module, names.get(id(node), ""))
+                    yield from self.in_lookups(node, module)
+                elif isinstance(node, ast.Import | ast.ImportFrom):
+                    yield from self.in_import(node, module)
                 elif isinstance(node, ast.ClassDef):
                     yield from self.in_class(node, module)
 
@@ -180,6 +184,26 @@ class Tree:
             yield self.use(node, 0, FUNCTIONS[function], module, name, frozenset({method}))
         elif function in VALIDATORS and (node.args or any(given.arg == "regex" for given in node.keywords)):
             yield self.use(node, VALIDATORS[function], 99, module, name, frozenset({Method.SEARCH}))
+
+    def in_lookups(self, node: ast.Call, module: Module) -> Iterator[Use]:
+        """`name__regex=` of Django's queries: SQLite has Python search."""
+        for keyword in node.keywords:
+            if keyword.arg and keyword.arg.endswith(LOOKUPS):
+                call = ast.Call(node.func, [keyword.value], [], lineno=node.lineno)
+                use = self.use(call, 0, 99, module, "", frozenset({Method.SEARCH}))
+                ignores_case = keyword.arg.endswith("__iregex")
+                yield replace(use, flags=use.flags | re.IGNORECASE) if ignores_case else use
+
+    def in_import(self, node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[Use]:
+        """Calls are found by the name `re`: under another one none would be read."""
+        if isinstance(node, ast.Import):
+            hidden = [alias.name for alias in node.names if alias.name == "re" and alias.asname not in (None, "re")]
+        else:
+            functions = {*FUNCTIONS, "compile", "*"} if node.module == "re" else set()
+            hidden = [alias.name for alias in node.names if alias.name in functions]
+        for name in hidden:
+            why = f"write `import re`, and call it by that name, not by {name}"
+            yield Use(module.path, f"line {node.lineno}", node.lineno, None, 0, BOTH, why)
 
     def in_class(self, node: ast.ClassDef, module: Module) -> Iterator[Use]:
         """Converters of paths: Django puts `regex` between ^ and $ of a search."""

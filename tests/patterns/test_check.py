@@ -25,6 +25,10 @@ PLANTED = {
     "a serializer": r'f = serializers.RegexField(r"^\s*(\s*)x\Z")',
     "an address": 'urlpatterns = [re_path(r"^(a+)+/$", view)]',
     "a converter": 'class Slug:\n    regex = "(a|aa)+"',
+    "a function by itself": "from re import compile",
+    "under another name": "import re as expressions",
+    "a lookup": r'Model.objects.filter(name__regex=r"\s+x\Z")',
+    "a lookup in any case": r'Q(name__iregex=r"(?:a|Ab?)*\Z")',
     "made while running": "re.match(call(), x)",
 }
 ALLOWED = {
