@@ -11,11 +11,14 @@ from typing import Any
 
 from django.db import connection
 
+from apps.experiments.filters.grammar import FilterError
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 FIRST_MS = (datetime(1, 1, 2, tzinfo=UTC) - EPOCH) // MILLISECOND  # a day within what a calendar can hold
 LAST_MS = (datetime(9999, 12, 30, tzinfo=UTC) - EPOCH) // MILLISECOND
 BIGGEST = 2**63 - 1
+MAX_REGEX_CHARACTERS = 1000  # of a pattern that Python compares for SQLite, in steps of text times pattern
 GLOB_SPECIAL = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]", "%": "*", "_": "?"})
 
 
@@ -90,6 +93,11 @@ def like_in_any_case(column: str, pattern: str) -> Sql:
     if pattern.isascii():
         return Sql(f"{column} LIKE %s", (pattern,))
     # SQLite knows the case of ASCII only; Django gives it Python's regular expressions.
+    if len(pattern) > MAX_REGEX_CHARACTERS:
+        raise FilterError(
+            f"Invalid pattern after ILIKE: {len(pattern)} characters, at most {MAX_REGEX_CHARACTERS} beyond ASCII.",
+            hint="Shorten the pattern, or use LIKE.",
+        )
     return Sql(f"{column} REGEXP %s", (regex_of(pattern),))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.db import connection
 
-from apps.experiments.filters.sql import regex_of
+from apps.experiments.filters.grammar import FilterError
+from apps.experiments.filters.sql import like_in_any_case, regex_of
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,14 @@ from apps.experiments.filters.sql import regex_of
 )
 def test_a_pattern_as_a_regular_expression(pattern, text, expected):
     assert (re.search(regex_of(pattern), text) is not None) == expected
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL knows every case itself")
+def test_a_long_pattern_beyond_ascii_is_refused():
+    assert like_in_any_case("x", "é" * 1000)
+    assert like_in_any_case("x", "e" * 8000)
+    with pytest.raises(FilterError, match="1001 characters, at most 1000"):
+        like_in_any_case("x", "é" * 1001)
 
 
 def test_many_wildcards_do_not_try_every_way():
