@@ -66,6 +66,7 @@ class RequestBuffer:
     def __init__(self) -> None:
         self.data = bytearray()
         self.head_bytes = 0  # 0: the end of the headers has not arrived
+        self.announced_bytes = 0  # by Content-Length; 0: none, or the end is open
         self.body_bytes = 0  # to collect before a thread is taken
         self.has_more = False  # the body goes on after what is collected here
         self.is_malformed = False  # never ends: the parser refuses it at once
@@ -86,6 +87,7 @@ class RequestBuffer:
         if OPEN_ENDED.search(head):
             self.has_more = True  # its end cannot be told here, or the client waits for 100 Continue
         else:
+            self.announced_bytes = announced
             self.body_bytes = min(announced, MAX_COLLECTED_BODY_BYTES)
             self.has_more = announced > MAX_COLLECTED_BODY_BYTES
 
@@ -339,6 +341,12 @@ HEAD_TOO_LARGE = build_refusal(
     "headers_too_large",
     f"The request line and headers are larger than {MAX_HEAD_BYTES} bytes.",
     "Send fewer or shorter headers; delete this site's cookies if a browser sent them.",
+)
+NO_PLACE = build_refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "too_many_uploads",
+    "Other uploads have all the threads that read long bodies.",
+    "Send it again in a minute. WEB_THREADS sets how many there are.",
 )
 TOO_MANY_CONNECTIONS = build_refusal(
     HTTPStatus.SERVICE_UNAVAILABLE,

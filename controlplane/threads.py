@@ -30,6 +30,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 from controlplane.env import load_env
 from controlplane.slow_clients import (
     HEAD_TOO_LARGE,
+    NO_PLACE,
     TOO_MANY_CONNECTIONS,
     TOO_SLOW,
     ClientLimits,
@@ -47,6 +48,7 @@ MAX_LINGER_BYTES = 64 * 1024
 CHECK_SECONDS = 0.25
 CROWDED_MIN_RATE = 64 * 1024  # bytes/s that keep a thread while requests wait for one
 EVICT_AFTER_SECONDS = 1.0
+PLACE_SECONDS = 60.0  # that a long body waits for a thread
 LOG_SECONDS = 10.0
 SPARE_FILES = 512  # descriptors for everything but clients: databases, artifacts, pipes
 WANTED_FILES = 65_536
@@ -65,6 +67,19 @@ class Connection(TConn):  # type: ignore[misc]
         self.window_bytes = 0  # received when the current window of the body began
         self.lingering_bytes: int | None = None  # read since the last answer; None: not closing
         self.is_new = True  # no request so far
+
+
+def has_gone(conn: Connection) -> bool:
+    """Whether the client closed before its whole body was sent; one that only sends no more may wait for the answer."""
+    poll = select.poll()
+    poll.register(conn.sock, select.POLLRDHUP)
+    events = poll.poll(0)
+    if not events:
+        return False
+    if events[0][1] & (select.POLLHUP | select.POLLERR):
+        return True
+    arrived = len(conn.buffer.data) - conn.buffer.head_bytes + unread_bytes(conn.sock)
+    return arrived < conn.buffer.announced_bytes
 
 
 class BoundedThreads(ThreadWorker):  # type: ignore[misc]
@@ -221,6 +236,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         self.unwatch(conn)
         if conn.buffer.has_more:
             if self.places_taken >= self.body_places:
+                conn.deadline = time.monotonic() + PLACE_SECONDS
                 self.queued_bodies.append(conn)
                 return
             self.places_taken += 1
@@ -311,6 +327,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
             return
         self.next_check = now + CHECK_SECONDS
         self.end_overdue(now)
+        self.end_queued(now)
         self.evict_slow(now)
         if self.closed and now >= self.next_log:
             self.next_log = now + LOG_SECONDS
@@ -331,6 +348,16 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
                 self.refuse(conn, TOO_SLOW, "slow body")
             else:
                 conn.deadline, conn.window_bytes = now + self.limits.stall_seconds, conn.sock.received
+
+    def end_queued(self, now: float) -> None:
+        """Take from the queue of long bodies those whose client has gone, and those that waited for too long."""
+        for conn in list(self.queued_bodies):
+            if has_gone(conn):
+                self.queued_bodies.remove(conn)
+                self.drop(conn)
+            elif now >= conn.deadline:
+                self.queued_bodies.remove(conn)
+                self.refuse(conn, NO_PLACE, "no place for a body")
 
     def evict_slow(self, now: float) -> None:
         """End the slowest waits of threads for their clients, as many as requests wait for a thread."""

@@ -96,6 +96,19 @@ def test_unread_answers_leave_threads_for_others(server, path, tmp_path, monkeyp
         assert len(server.ask(ASK.replace(b"/ ", path + b" "))) > len(BIG)
 
 
+def test_a_body_waits_for_a_place_for_a_while_and_not_without_its_client(server, monkeypatch):
+    monkeypatch.setattr(threads, "EVICT_AFTER_SECONDS", 60)
+    part = LONG + bytes(70_000)
+    with server.connect(part), server.connect(part):
+        wait_for(lambda: server.worker.places_taken == 2)
+        with server.connect(part):
+            wait_for(lambda: server.worker.queued_bodies)
+        wait_for(lambda: not server.worker.queued_bodies)
+        monkeypatch.setattr(threads, "PLACE_SECONDS", 0.1)
+        with server.connect(part) as client:
+            assert b"too_many_uploads" in client.recv(1000)
+
+
 # -- deadlines ---------------------------------------------------------------------------------------------------------
 @limits(header_seconds=0.3, stall_seconds=0.3)
 def test_each_deadline_ends_the_connection(server):
