@@ -21,7 +21,7 @@ request = threading.local()
 
 
 @contextmanager
-def limited(seconds: float) -> Iterator[None]:
+def limit_time(seconds: float) -> Iterator[None]:
     """Within: this thread serves a request, whose statements may take so long in all."""
     request.left, request.seen = seconds, time.monotonic()
     try:

@@ -395,7 +395,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
     # -- in a thread ------------------------------------------------------------------------------------------------
     def handle(self, conn: Connection) -> Any:
         kept = self.answer(conn)
-        while kept is True and self.alive and self.asks_again(conn):
+        while kept is True and self.alive and self.has_next_request(conn):
             kept = self.answer(conn)
         return kept
 
@@ -410,7 +410,7 @@ class BoundedThreads(ThreadWorker):  # type: ignore[misc]
         """gthread's, which waits longer for the rest of a body that the answer did not need."""
         return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_SECONDS))
 
-    def asks_again(self, conn: Connection) -> bool:
+    def has_next_request(self, conn: Connection) -> bool:
         """Whether the next request is there, or comes while this thread has nothing else to do.
 
         Where requests wait for a thread, it goes to them: a loop must not hold it. A part of a request is for the

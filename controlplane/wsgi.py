@@ -8,12 +8,12 @@ django = get_wsgi_application()
 from django.conf import settings  # noqa: E402 - the settings are ready now
 
 from controlplane.lean import is_mine, lean  # noqa: E402
-from controlplane.request_time import limit_statements, limited  # noqa: E402
+from controlplane.request_time import limit_statements, limit_time  # noqa: E402
 
 limit_statements()
 
 
 def application(environ, start_response):
     """Django, but for the addresses that have a shorter way."""
-    with limited(settings.REQUEST_SECONDS):
+    with limit_time(settings.REQUEST_SECONDS):
         return (lean if is_mine(environ["PATH_INFO"][1:]) else django)(environ, start_response)

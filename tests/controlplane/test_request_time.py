@@ -40,7 +40,7 @@ urlpatterns = [path("api/v1/endless", endless)]
 def test_a_long_statement_ends_and_the_next_one_runs():
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL ends it by itself")
-    with request_time.limited(0.05), pytest.raises(OperationalError) as raised:
+    with request_time.limit_time(0.05), pytest.raises(OperationalError) as raised:
         count_to(ENDLESS)
     fault = named_fault(raised.value)
     assert (fault.status, fault.code, fault.limit) == (503, "query_too_slow", "30 s")
@@ -53,13 +53,13 @@ def test_patterns_that_sqlite_asks_python_for_end_too():
     with connection.cursor() as cursor:
         cursor.execute("SELECT 'abc' REGEXP 'b', NULL REGEXP 'b', 'abc' REGEXP '^b'")
         assert cursor.fetchone() == (1, None, 0)
-        with request_time.limited(-1), pytest.raises(OperationalError, match="interrupted"):
+        with request_time.limit_time(-1), pytest.raises(OperationalError, match="interrupted"):
             cursor.execute("WITH n(i) AS (VALUES ('a'), ('b'), ('c')) SELECT count(*) FROM n WHERE i REGEXP %s", ["é"])
 
 
 def test_nothing_is_counted_outside_of_a_request(monkeypatch):
     monkeypatch.setattr(request_time, "STEP_SECONDS", 10**6)
-    with request_time.limited(0):
+    with request_time.limit_time(0):
         assert request_time.is_spent()
     assert not request_time.is_spent()
 
@@ -67,7 +67,7 @@ def test_nothing_is_counted_outside_of_a_request(monkeypatch):
 def test_a_wait_for_the_client_is_no_work_of_the_database(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(request_time.time, "monotonic", lambda: now[0])
-    with request_time.limited(30):
+    with request_time.limit_time(30):
         for _ in range(100):
             now[0] += 60
             assert not request_time.is_spent()

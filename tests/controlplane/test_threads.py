@@ -57,8 +57,8 @@ def test_stays_for_the_next_request(worker, ends, answers, monkeypatch):
     conn, client = ends
     client.send(ASK)
     coming = [LAST, ASK]
-    original = BoundedThreads.asks_again
-    monkeypatch.setattr(BoundedThreads, "asks_again", lambda *args: client.send(coming.pop()) and original(*args))
+    original = BoundedThreads.has_next_request
+    monkeypatch.setattr(BoundedThreads, "has_next_request", lambda *args: client.send(coming.pop()) and original(*args))
     assert worker.handle(conn) is False
     assert answers == [ASK, ASK, LAST]
 
@@ -68,8 +68,8 @@ def test_gives_back_after_one_request(worker, ends, answers, why, monkeypatch):
     conn, client = ends
     client.send(ASK)
     more = {"a part": ASK[:-1], "a long body": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"}.get(why, ASK)
-    original = BoundedThreads.asks_again
-    monkeypatch.setattr(BoundedThreads, "asks_again", lambda *args: client.send(more) and original(*args))
+    original = BoundedThreads.has_next_request
+    monkeypatch.setattr(BoundedThreads, "has_next_request", lambda *args: client.send(more) and original(*args))
     if why == "others wait":
         worker.tpool._work_queue.put("a request")
     elif why == "read ahead":
