@@ -148,14 +148,14 @@ def raise_until_scrubbed(artifact: Artifact) -> NoReturn:
     )
 
 
-def found_damaged(artifact: Artifact, reason: str) -> DamagedBytes:
-    """Mark an artifact whose bytes, read just now, are others; the error to raise."""
+def found_damaged(artifact: Artifact, reason: str, *, is_certain: bool = True) -> DamagedBytes:
+    """Mark an artifact whose bytes, read just now, are others; the error to raise. `is_certain` as `report_damage`."""
     try:
         report_damage(
             actor=plane_actor(PlaneRole.WORKER),
             digest=artifact.digest,
             reason=f"Found as it was read: {reason}",
-            is_certain=True,
+            is_certain=is_certain,
         )
     except (DatabaseError, OSError):
         log.exception("the damage of artifact %s could not be recorded: %s", artifact.digest, reason)
@@ -242,7 +242,8 @@ class VerifiedReading:
         if self.position + size < self.artifact.size and len(chunk) == size:
             return chunk
         if whole.hexdigest() != self.artifact.digest:
-            raise found_damaged(self.artifact, "The digest of its bytes is another.")
+            # A repair may have replaced the object since this reading began, hours ago perhaps: it is read once more.
+            raise found_damaged(self.artifact, "The digest of its bytes is another.", is_certain=False)
         keep(self.artifact, whole)
         release_connection()
         return chunk

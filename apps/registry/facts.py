@@ -181,5 +181,5 @@ def stored_digest(digest: str) -> str:
         found = ""
     if found != digest:
         reason = "A check of a model version found other bytes in its place, or none."
-        report_damage(actor=plane_actor(PlaneRole.WORKER), digest=digest, reason=reason, is_certain=True)
+        report_damage(actor=plane_actor(PlaneRole.WORKER), digest=digest, reason=reason)
     return found

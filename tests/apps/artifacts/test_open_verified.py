@@ -172,6 +172,17 @@ def test_last_chunk_of_a_large_one_is_held_back(unchunked, api, viewer, monkeypa
     assert (status, len(came), was_cut, damaged_records()) == (200, 2 * CHUNK_BYTES, True, 1)
 
 
+def test_slow_reader_leaves_the_repaired_bytes_alone(unchunked, monkeypatch):
+    monkeypatch.setattr(verification, "WHOLE_BYTES", CHUNK_BYTES)
+    flip(unchunked, 5)
+    with verification.open_verified(Artifact.objects.get()) as reading:
+        next(reading)
+        overwrite(unchunked, DIGEST, DATA)  # a new file: the reader goes on with the old one
+        with pytest.raises(Damaged):
+            list(reading)
+    assert (unchunked.exists(DIGEST), damaged_records()) == (True, 0)
+
+
 def test_range_of_a_large_one_waits_for_the_scrub(unchunked, api, viewer, monkeypatch, rung):
     monkeypatch.setattr(verification, "WHOLE_BYTES", CHUNK_BYTES)
     for _ in range(2):
