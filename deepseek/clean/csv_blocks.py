@@ -10,30 +10,24 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from array import array
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
+from deepseek.clean.csv_quotes import last_record_end, record_end
 from deepseek.clean.room import MAX_RECORD_BYTES
 from deepseek.clean.spec import CsvSpec
 from deepseek.clean.tables import broken_csv, broken_row_at, check_encoding
 from deepseek.job import EngineError
 
-Places = npt.NDArray[np.int64]
-
 BLOCK_BYTES = 8 * 2**20
 THREADS, WAITING = 2, 4
-WALKED = 65_536  # quotes at a time
 ORDER = [
     "null",
     "int64",
@@ -208,67 +202,6 @@ def line_in(data: bytes, delimiter: str, number: int) -> int:
     except csv.Error:
         pass
     return number
-
-
-def quotes_of(data: bytes, delimiter: bytes) -> Places | None:
-    """Places of the quotes that open and close cells, in turns; None where there are none.
-
-    A quote opens a cell only as its first character; inside, a doubled one is a quote of the text.
-    """
-    if b'"' not in data:
-        return None
-    raw = np.frombuffer(data, dtype=np.uint8)
-    places = np.flatnonzero(raw == ord('"'))
-    opening = places[::2]
-    before = raw[np.maximum(opening - 1, 0)]
-    fine = (opening == 0) | np.isin(before, np.frombuffer(delimiter + b'\n\r"', dtype=np.uint8))
-    if fine.all():
-        return np.asarray(places)
-    return np.asarray(_walked(raw, places, set(delimiter + b"\n\r")), dtype=np.int64)
-
-
-def _walked(raw: npt.NDArray[np.uint8], places: Places, starts: set[int]) -> array[int]:
-    """The same where quotes also stand within cells that do not begin with one: walked one by one."""
-    found = array("q")  # 8 bytes each: there may be as many as bytes
-    inside, skip = False, -1
-    for place in chain.from_iterable(part.tolist() for part in np.array_split(places, 1 + places.size // WALKED)):
-        if place == skip:
-            continue
-        if inside:
-            if place + 1 < raw.size and raw[place + 1] == ord('"'):
-                skip = place + 1
-                continue
-            found.append(place)
-            inside = False
-        elif place == 0 or int(raw[place - 1]) in starts:
-            found.append(place)
-            inside = True
-    return found
-
-
-def last_record_end(data: bytes, delimiter: bytes) -> int:
-    """Where the last whole record ends, behind its line end; 0 where none does."""
-    places = quotes_of(data, delimiter)
-    if places is None:
-        return data.rfind(b"\n") + 1
-    ends = ends_outside(data, places)
-    return int(ends[-1]) + 1 if ends.size else 0
-
-
-def record_end(data: bytes, delimiter: bytes) -> int:
-    """Where the first record ends, behind its line end; -1 where none does within MAX_RECORD_BYTES."""
-    data = data[:MAX_RECORD_BYTES]
-    places = quotes_of(data, delimiter)
-    if places is None:
-        return data.find(b"\n") + 1 or -1
-    ends = ends_outside(data, places)
-    return int(ends[0]) + 1 if ends.size else -1
-
-
-def ends_outside(data: bytes, places: Places) -> Places:
-    """Places of the line ends that no cell holds: an even number of quotes lies before them. In linear time."""
-    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n"))
-    return np.asarray(ends[np.searchsorted(places, ends) % 2 == 0])
 
 
 # -- types ----------------------------------------------------------------------------------------------------------

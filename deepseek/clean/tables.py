@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from deepseek.clean.csv_quotes import count_outside, record_end
 from deepseek.clean.parquet_size import refuse_large_parquet
 from deepseek.clean.room import BASE_BYTES, FIELD, MAX_RECORD_BYTES, refuse_large_table, refuse_many_columns
 from deepseek.clean.spec import CsvSpec
@@ -21,6 +22,7 @@ from deepseek.memory import allowed_bytes
 
 ROW_GROUP_ROWS = 131_072
 _CHUNK = 1 << 20
+HEADER_BYTES = 1 << 16  # of a CSV file, to begin with
 CSV_EXPANSION = 9  # bytes in memory for one of a file, at most: a cell of one digit is kept in 8, and a bit
 FORMAT: dict[str, Any] = {
     "compression": "zstd",
@@ -176,20 +178,20 @@ def _read_csv(path: Path, spec: CsvSpec, texts: Sequence[str]) -> pa.Table:
 
 def refuse_wide_header(path: Path, spec: CsvSpec) -> None:
     """Raise EngineError ``too_many_columns`` before a parser makes room for each; ``broken_csv`` for an endless row."""
-    lines: list[bytes] = []
-    size = quotes = 0
-    filled = False
+    delimiter = spec.delimiter.encode()
     with path.open("rb") as file:
-        while line := file.readline(MAX_RECORD_BYTES + 1):
-            lines.append(line)
-            size, quotes, filled = size + len(line), quotes + line.count(b'"'), filled or bool(line.strip())
+        begin, size = b"", HEADER_BYTES
+        while True:
+            begin += file.read(size - len(begin))
+            data = begin.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")  # empty lines before it
+            end = record_end(data, delimiter)
+            if end > 0 or len(begin) < size:
+                break
             if size > MAX_RECORD_BYTES:
                 raise broken_csv(path, spec, ValueError(f"the header does not end within {MAX_RECORD_BYTES} bytes"))
-            if filled and quotes % 2 == 0:
-                break
-    header = b"".join(lines)
-    outside = b"".join(header.split(b'"')[::2])
-    refuse_many_columns(outside.count(spec.delimiter.encode()) + 1)
+            size = min(8 * size, MAX_RECORD_BYTES + 1)
+    header = data[:end] if end > 0 else data
+    refuse_many_columns(count_outside(header, delimiter) + 1)
 
 
 def _refuse_large_csv(path: Path, spec: CsvSpec) -> None:

@@ -195,6 +195,11 @@ def test_csv_that_does_not_fit_is_refused_by_its_beginning(tmp_path):
     assert (error.code, 80 * MIB < int(error.value) < 90 * MIB) == ("table_too_large", True)
 
 
+def test_quote_inside_a_cell_of_the_header_opens_nothing(tmp_path):
+    (tmp_path / "t.csv").write_text('pipe 5",addr\n' + '1,"a, b, c"\n' * 20_000)
+    assert whole_table(tmp_path / "t.csv").shape == (20_000, 2)
+
+
 def test_wide_header_is_refused_before_it_is_parsed(tmp_path, monkeypatch):
     monkeypatch.setattr("deepseek.clean.tables.MAX_RECORD_BYTES", 500_000)
     monkeypatch.setattr("pyarrow.csv.read_csv", lambda *_, **__: pytest.fail("it was parsed"))
