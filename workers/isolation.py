@@ -30,6 +30,8 @@ CODE = SANDBOX.parent.parent
 TRY_SECONDS = 120.0
 TOOLS = (("ip", "iproute2"), ("nft", "nftables"))
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+OF_THE_SYSTEM = frozenset(map(Path, ("/", "/etc", "/usr", "/var", "/opt", "/home", "/dev", "/tmp", "/var/tmp")))  # noqa: S108
+"""Folders of others, in which a secret is covered by itself."""
 PLACES = 1024  # attempts of a worker at once, at most; the settings allow 256
 
 
@@ -129,7 +131,10 @@ def hidden() -> list[str]:
     found = [Path(settings.PLANE_HOME), Path.home(), store_folder(), settings.ENV.repositories_folder]
     if connection.vendor == "sqlite":
         found.append(Path(connection.settings_dict["NAME"]).parent)
-    found += map(Path, settings.SECRET_FILES)
+    for secret in map(Path, settings.SECRET_FILES):
+        # Its folder: keys lie beside it, and a cover over a file alone is gone once the file is replaced.
+        folder = Path(os.path.realpath(secret)).parent
+        found.append(secret if folder in OF_THE_SYSTEM or folder.is_relative_to("/proc") else folder)
     return sorted({os.path.realpath(path) for path in found if path} - {"/"})
 
 

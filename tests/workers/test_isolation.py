@@ -87,12 +87,16 @@ def test_plane_is_found_by_its_facts_unless_it_is_named(settings, tmp_path):
 
 @pytest.mark.django_db
 def test_database_keys_and_secrets_are_hidden(settings, tmp_path):
-    secret = tmp_path / "secret_key"
+    secret = tmp_path / "secrets" / "secret_key"
+    secret.parent.mkdir()
     secret.touch()
-    settings.PLANE_HOME, settings.SECRET_FILES = tmp_path / "home", [str(secret)]
+    settings.PLANE_HOME, settings.SECRET_FILES = tmp_path / "home", [str(secret), "/etc/secret_key"]
     settings.ENV = settings.ENV.model_copy(update={"repositories_folder": tmp_path / "git"})
     hidden = isolation.hidden()
-    assert {str(tmp_path / "home"), str(tmp_path / "git"), str(secret), os.path.expanduser("~")} <= set(hidden)
+    # With the keys beside it; but the system's own folders stay.
+    folders = {str(tmp_path / "home"), str(tmp_path / "git"), str(secret.parent), os.path.expanduser("~")}
+    assert folders | {"/etc/secret_key"} <= set(hidden)
+    assert "/etc" not in hidden
 
 
 @pytest.mark.django_db
