@@ -272,8 +272,10 @@ class Attempt:
             error, retry = relay.failure(code, self.relay)
             stall = None
             if retry:
-                full = read_disk("scratch", self.scratch).is_full
-                stall = find_engine_stall(error, scratch=self.scratch, disk_is_full=full)
+                disk = read_disk("scratch", self.scratch)
+                stall = find_engine_stall(
+                    error, scratch=self.scratch, disk_is_full=disk.is_full, disk_is_short=disk.is_full or disk.is_short
+                )
             self.keep_last_checkpoint()
             if stall:
                 self.stall(stall)

@@ -59,12 +59,15 @@ def is_shared(name: object, own: Path, shared: Iterable[Path]) -> bool:
     return not path.is_relative_to(own) and any(path.is_relative_to(one) or one.is_relative_to(path) for one in shared)
 
 
-def find_engine_stall(error: dict[str, Any], *, scratch: Path, disk_is_full: bool) -> dict[str, Any] | None:
+def find_engine_stall(
+    error: dict[str, Any], *, scratch: Path, disk_is_full: bool, disk_is_short: bool
+) -> dict[str, Any] | None:
     """The error of a job whose engine has crashed, if a full disk or the loss of its folder explains it.
 
-    What the engine says is not the whole truth: writing to a mapped file on a full disk ends it by SIGBUS.
+    What the engine says is not the whole truth: writing to a mapped file on a full disk ends it by SIGBUS, and what is
+    full may be its own /dev/shm, which the next attempt would fill too.
     """
-    if error.get("code") == STORAGE_FULL or disk_is_full:
+    if disk_is_full or (disk_is_short and error.get("code") == STORAGE_FULL):
         return storage_full()
     if not scratch.is_dir():
         return scratch_lost()

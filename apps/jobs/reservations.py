@@ -54,7 +54,8 @@ def keep_places(*, actor: Actor) -> int:
     returns how many were kept anew. Compare-and-set, so several dispatchers may run. Telemetry: no audit.
     """
     require(actor, "job.recover")
-    nodes = [node for node in Node.objects.with_status() if node.status == "online"]  # type: ignore[attr-defined]
+    online = [node for node in Node.objects.with_status() if node.status == "online"]  # type: ignore[attr-defined]
+    nodes = [node for node in online if not node.short_disks]  # such a node claims nothing
     running, held = occupied(nodes)
     give_up(held.values(), nodes)
     heads = heads_of({queue for node in nodes for queue in node.queues})

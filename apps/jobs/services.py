@@ -481,7 +481,8 @@ def _lose(actor: Actor, job: Job, error: Mapping[str, Any], more: Mapping[str, A
             if job.cancel_requested_at:
                 _cancel_running(actor, job, guard)
             elif job.attempts_used < job.max_attempts:
-                _requeue(actor, job, guard, error=error, pause=retry_pause(job.attempts_used - 1))
+                pause = retry_pause(job.attempts_used - 1)
+                _requeue(actor, job, guard, error=error, pause=pause, stalled_since=None, stalls=0)
             else:
                 _fail(actor, job, error, guard=guard)
     except StaleState:  # it came back, or another dispatcher was faster

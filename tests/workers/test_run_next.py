@@ -250,10 +250,21 @@ def test_attempt_that_fills_the_disk_itself_counts(worker, submit, monkeypatch):
 
 def test_full_disk_in_the_engine_costs_no_attempt(worker, submit, monkeypatch):
     monkeypatch.setattr("deepseek.noop.run.run", fill_disk)
+    monkeypatch.setattr(disks, "disk_space", lambda folder: (500_000_000_000, 1_000_000))
     job = submit(max_attempts=1)
     tasks.run_next("cpu")
     job.refresh_from_db()
     assert (job.state, job.attempts_used, job.error["code"]) == (JobState.QUEUED, 0, "storage_full")
+
+
+def test_engine_that_fills_what_is_its_own_alone_pays_for_it(worker, submit, monkeypatch):
+    """Its /dev/shm for instance: the disk of the node has room."""
+    monkeypatch.setattr("deepseek.noop.run.run", fill_disk)
+    monkeypatch.setattr(disks, "disk_space", lambda folder: (500_000_000_000, 400_000_000_000))
+    job = submit(max_attempts=1)
+    tasks.run_next("cpu")
+    job.refresh_from_db()
+    assert (job.state, job.attempts_used) == (JobState.FAILED, 1)
 
 
 def test_scratch_that_cannot_be_used_costs_no_attempt(worker, submit):

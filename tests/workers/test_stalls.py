@@ -47,15 +47,17 @@ def test_faults_of_the_machine_and_no_others():
 def test_engine_that_crashed_on_a_full_disk_or_without_its_folder(tmp_path):
     crash, full = {"code": "engine_crashed"}, {"code": "storage_full"}
     found = [
-        find_engine_stall(error, scratch=scratch, disk_is_full=is_full)
-        for error, scratch, is_full in (
-            (crash, tmp_path, False),
-            (full, tmp_path, False),
-            (crash, tmp_path, True),
-            (crash, tmp_path / "gone", False),
+        find_engine_stall(error, scratch=scratch, disk_is_full=is_full, disk_is_short=is_short)
+        for error, scratch, is_full, is_short in (
+            (crash, tmp_path, False, True),
+            (full, tmp_path, False, False),  # its own /dev/shm, or a text that quotes the system's
+            (full, tmp_path, False, True),
+            (crash, tmp_path, True, True),
+            (crash, tmp_path / "gone", False, False),
         )
     ]
-    assert [error and error["code"] for error in found] == [None, "storage_full", "storage_full", "node_unusable"]
+    codes = [error and error["code"] for error in found]
+    assert codes == [None, None, "storage_full", "storage_full", "node_unusable"]
 
 
 def test_full_disk_behind_what_a_library_raises():
