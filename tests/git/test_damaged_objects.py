@@ -15,21 +15,21 @@ CHUNK = 1 << 20
 def test_no_client_gets_it_and_the_next_push_repairs_it(plane, client, url):
     data = os.urandom(5 * CHUNK // 2)
     digest = sha256_hex(data)
-    client.run("init", "damaged")
-    client.at = client.at / "damaged"
+    client.run("init", "flipped")
+    client.at = client.at / "flipped"
     client.write(".gitattributes", b"*.bin filter=lfs diff=lfs merge=lfs -text\n")
     client.write("weights.bin", data)
     client.commit()
-    client.run("push", url("damaged"), "main")
+    client.run("push", url("flipped"), "main")
     flip(Path(plane.home) / "artifacts" / "sha256" / digest[:2] / digest[2:], CHUNK + 7)
 
     assert fetch(plane, digest) == (200, data[:CHUNK])
     assert fetch(plane, digest)[0] == 500
-    assert "weights.bin" in client.run("clone", url("damaged"), "fresh", status=1)
+    assert "weights.bin" in client.run("clone", url("flipped"), "fresh", status=1)
 
-    client.run("lfs", "push", "--all", url("damaged"), "main")
+    client.run("lfs", "push", "--all", url("flipped"), "main")
     assert fetch(plane, digest) == (200, data)
-    client.run("clone", url("damaged"), "again")
+    client.run("clone", url("flipped"), "again")
     assert (client.at / "again" / "weights.bin").read_bytes() == data
 
 
