@@ -9,6 +9,7 @@ import httpx
 from controlplane.rest_client import Answered, Plane
 from tests.attacks.target import MLFLOW, PASSWORD, PROJECT, Outcome, Target
 
+REFUSED = (400, 403, 422)
 ALIASES = ("ｐroduction", "рroduction", "prоduction", "ΡRODUCTION", "produc\u200btion", "Production")
 
 
@@ -18,7 +19,7 @@ def approve_after_reset(target: Target) -> Outcome:
     administrator = target.session("sysadmin")
     answer = target.call_as(administrator, "POST", "/api/v1/users/approver/reset-password")
     if answer.status_code >= 400:
-        return Outcome(True, f"the reset is refused: {answer.status_code}")
+        return Outcome(False, f"not tried: the reset answered {answer.status_code}")
     target.passwords["approver"] = answer.json()["one_time_password"]
     browser = target.session("approver", password=target.passwords["approver"])
     vote = {"facts_digest": approval["facts_digest"], "reason": "mine", "password": PASSWORD}
@@ -44,7 +45,9 @@ def approve_after_reset(target: Target) -> Outcome:
     state = target.plane().get(f"/approvals/{approval['id']}")["state"]
     if state == "pending":
         target.plane().post(f"/approvals/{approval['id']}/withdraw", {"reason": "attack is over"})
-    return Outcome(state == "pending", f"by session {by_session.status_code}, by token {by_token}; then {state}")
+    code = by_session.json().get("error", {}).get("code")
+    good = state == "pending" and code == "credentials_unconfirmed"
+    return Outcome(good, f"by session {by_session.status_code} {code}, by token {by_token}; then {state}")
 
 
 def approve_own_robot(target: Target) -> Outcome:
@@ -71,9 +74,8 @@ def approve_own_robot(target: Target) -> Outcome:
         Plane(target.address, given.json()["token"], "demo").post(
             f"/approvals/{approval['id']}/withdraw", {"reason": "attack is over"}
         )
-    return Outcome(
-        state == "pending", f"{answer.status_code} {answer.json().get('error', {}).get('code')}; then {state}"
-    )
+    code = answer.json().get("error", {}).get("code")
+    return Outcome(state == "pending" and code == "own_request", f"{answer.status_code} {code}; then {state}")
 
 
 def move_alias_by_homoglyph(target: Target) -> Outcome:
@@ -89,8 +91,8 @@ def move_alias_by_homoglyph(target: Target) -> Outcome:
             scopes="read,models:write",
             json={"version": 1, "reason": "attack"},
         )
-        if by_mlflow.status_code < 400 or by_rest.status_code < 400:
-            accepted.append(ascii(alias))
+        if by_mlflow.status_code not in REFUSED or by_rest.status_code not in REFUSED:
+            accepted.append(f"{ascii(alias)} {by_mlflow.status_code} {by_rest.status_code}")
     return Outcome(not accepted, f"accepted: {', '.join(accepted) or 'none'}")
 
 
