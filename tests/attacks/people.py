@@ -92,7 +92,7 @@ def move_alias_by_homoglyph(target: Target) -> Outcome:
             json={"version": 1, "reason": "attack"},
         )
         if by_mlflow.status_code not in REFUSED or by_rest.status_code not in REFUSED:
-            accepted.append(f"{ascii(alias)} {by_mlflow.status_code} {by_rest.status_code}")
+            accepted.append(f"{alias!a} {by_mlflow.status_code} {by_rest.status_code}")
     return Outcome(not accepted, f"accepted: {', '.join(accepted) or 'none'}")
 
 
