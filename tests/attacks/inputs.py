@@ -164,7 +164,7 @@ def send_bodies_without_right(target: Target) -> Outcome:
         ("DELETE", f"{PROJECT}/datasets/none/versions/1", {"content": b"{"}),
         (
             "POST",
-            f"{PROJECT}/datasets/none/versions/1/diff",
+            f"{PROJECT}/datasets/none/versions/2/diff/1",
             {"content": b"{", "headers": {"Content-Type": "text/csv"}},
         ),
     )

@@ -96,14 +96,20 @@ def move_alias_by_homoglyph(target: Target) -> Outcome:
     return Outcome(not accepted, f"accepted: {', '.join(accepted) or 'none'}")
 
 
+def log_out(target: Target, browser: httpx.Client) -> None:
+    token = next((value for name, value in browser.cookies.items() if "csrf" in name), "")
+    browser.post("/accounts/logout/", data={"csrfmiddlewaretoken": token}, headers={"Referer": target.address})
+
+
 def lock_out_others(target: Target) -> Outcome:
     """L7: wrong passwords of a stranger keep out the person who was here before with the same browser."""
     browser = target.session("auditor")
+    log_out(target, browser)  # a browser is known by a log-in with the present password
+    target.post_form(browser, "/accounts/login/", login="auditor", password=PASSWORD)
     stranger = httpx.Client(base_url=target.address, follow_redirects=True, timeout=60)
     for number in range(35):
         target.post_form(stranger, "/accounts/login/", login="auditor", password=f"wrong {number}")
-    token = next((value for name, value in browser.cookies.items() if "csrf" in name), "")
-    browser.post("/accounts/logout/", data={"csrfmiddlewaretoken": token}, headers={"Referer": target.address})
+    log_out(target, browser)
     try:
         target.passwords["auditor"] = PASSWORD
         target.post_form(browser, "/accounts/login/", login="auditor", password=PASSWORD)
