@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import traceback
 from contextlib import suppress
 from typing import Any
 
@@ -38,6 +39,8 @@ def start_connector(request: dict[str, Any], *, close: tuple[int, ...]) -> socke
         die_with(shim)
         serve(theirs, **request["connect"])
         code = 0
+    except BaseException:  # noqa: BLE001 - this process ends here: the job's log says why
+        traceback.print_exc()
     finally:
         os._exit(code)
 

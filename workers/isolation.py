@@ -27,7 +27,7 @@ from workers.process import marker
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
 CODE = SANDBOX.parent.parent
-TRY_SECONDS = 120.0
+TRY_SECONDS = 200.0  # root may try three ways of 60 s each
 TOOLS = (("ip", "iproute2"), ("nft", "nftables"))
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 OF_THE_SYSTEM = frozenset(map(Path, ("/", "/etc", "/usr", "/var", "/opt", "/home", "/dev", "/tmp", "/var/tmp")))  # noqa: S108

@@ -42,7 +42,8 @@ def configure_link(link: dict[str, Any]) -> None:
 
 def remove_link(link: dict[str, Any]) -> None:
     """The rules. The pair itself goes with the namespace."""
-    run([link["nft"], "-f", "-"], f"destroy table inet plane{link['number']}\n")
+    name = f"plane{link['number']}"
+    run([link["nft"], "-f", "-"], f"add table inet {name}\ndelete table inet {name}\n")  # `destroy` is of nft 1.0.7
 
 
 def rules(link: dict[str, Any]) -> str:
