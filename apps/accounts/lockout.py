@@ -46,11 +46,6 @@ def username_of(request: HttpRequest | None, credentials: Mapping[str, Any] | No
     return f"{name}{ON_DEVICE}{device}" if device else name
 
 
-def plain_username(counted: str) -> str:
-    """The name that was typed, of what `username_of` made of it."""
-    return counted.partition(ON_DEVICE)[0]
-
-
 def lockout_parameters(request: Any, credentials: Mapping[str, Any] | None = None) -> list[Any]:
     """For axes: a device has a count of its own wherever it is; everything else has one for each address."""
     counted = username_of(request, credentials) if isinstance(request, HttpRequest) else request.username
