@@ -315,7 +315,7 @@ class Env(BaseSettings):
 
     @field_validator("plane_url")
     @classmethod
-    def known_plane(cls, value: str) -> str:
+    def validate_plane_url(cls, value: str) -> str:
         parts = urlsplit(value)
         if value and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise ValueError("must be http://host:port or https://host")

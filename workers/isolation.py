@@ -119,14 +119,14 @@ def base_plan(scratch: Path, *, memory_bytes: int) -> dict[str, Any]:
     """What every attempt's sandbox has in common; `workers/sandbox.py` carries it out."""
     return {
         "scratch": str(scratch),
-        "hide": hidden(),
-        "keep": kept(),
+        "hide": list_hidden_paths(),
+        "keep": list_interpreter_folders(),
         "memory_bytes": max(2**20, memory_bytes),
         "host_network": False,
     }
 
 
-def hidden() -> list[str]:
+def list_hidden_paths() -> list[str]:
     """Where the plane and its user keep what is no engine's business: database, keys, store, repositories, secrets."""
     found = [Path(settings.PLANE_HOME), Path.home(), store_folder(), settings.ENV.repositories_folder]
     if connection.vendor == "sqlite":
@@ -138,7 +138,7 @@ def hidden() -> list[str]:
     return sorted({os.path.realpath(path) for path in found if path} - {"/"})
 
 
-def kept() -> list[str]:
+def list_interpreter_folders() -> list[str]:
     """What the interpreter is made of, should it lie in a folder that is hidden."""
     return [path for path in dict.fromkeys((str(CODE), sys.prefix, sys.base_prefix, *sys.path)) if os.path.isdir(path)]
 

@@ -82,9 +82,9 @@ def require_size(at: Store, artifact: Artifact) -> None:
     try:
         size = at.size(artifact.digest)
     except FileNotFoundError:
-        raise found_damaged(artifact, "It is missing from the store.") from None
+        raise record_damage(artifact, "It is missing from the store.") from None
     if size != artifact.size:
-        raise found_damaged(artifact, f"It has {size} bytes in the store, not {artifact.size}.")
+        raise record_damage(artifact, f"It has {size} bytes in the store, not {artifact.size}.")
 
 
 def find_digests(at: Store, artifact: Artifact, *, whole: bool) -> FindDigest | None:
@@ -117,7 +117,7 @@ def read_whole(at: Store, artifact: Artifact) -> bytes:
     """The digests of the chunks of an artifact that has none yet, kept for the next time; Damaged where it is."""
     found = check_object(at, artifact.digest, with_chunks=True)
     if found is None:
-        raise found_damaged(artifact, "It has other bytes in the store.")
+        raise record_damage(artifact, "It has other bytes in the store.")
     keep(artifact, found)
     return found.chunks()
 
@@ -148,7 +148,7 @@ def raise_until_scrubbed(artifact: Artifact) -> NoReturn:
     )
 
 
-def found_damaged(artifact: Artifact, reason: str, *, is_certain: bool = True) -> DamagedBytes:
+def record_damage(artifact: Artifact, reason: str, *, is_certain: bool = True) -> DamagedBytes:
     """Mark an artifact whose bytes, read just now, are others; the error to raise. `is_certain` as `report_damage`."""
     try:
         report_damage(
@@ -205,7 +205,7 @@ class VerifiedReading:
         try:
             return self.at.open(self.artifact.digest, start)
         except FileNotFoundError:
-            raise found_damaged(self.artifact, "It is missing from the store.") from None
+            raise record_damage(self.artifact, "It is missing from the store.") from None
 
     def _next(self) -> bytes:
         if self.position >= self.end:
@@ -233,7 +233,7 @@ class VerifiedReading:
         if hashlib.sha256(chunk).digest() == expected:
             log.warning("artifact %s: chunk %s was read wrong, once", self.artifact.digest, number)
             return chunk
-        raise found_damaged(self.artifact, f"Its bytes from {number * CHUNK_BYTES} on are others.")
+        raise record_damage(self.artifact, f"Its bytes from {number * CHUNK_BYTES} on are others.")
 
     def _read_towards_whole(self, size: int, whole: ContentHash) -> bytes:
         """Without digests of chunks: the last one is held back until the digest of the whole is right."""
@@ -243,7 +243,7 @@ class VerifiedReading:
             return chunk
         if whole.hexdigest() != self.artifact.digest:
             # A repair may have replaced the object since this reading began, hours ago perhaps: it is read once more.
-            raise found_damaged(self.artifact, "The digest of its bytes is another.", is_certain=False)
+            raise record_damage(self.artifact, "The digest of its bytes is another.", is_certain=False)
         keep(self.artifact, whole)
         release_connection()
         return chunk

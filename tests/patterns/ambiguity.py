@@ -115,7 +115,7 @@ class Alphabet:
         found = self.where(lambda letter: tests[kind](letter) and (letter.isascii() or not ascii_only))
         return self.every & ~found if text != kind else found
 
-    def one_of(self, op: Any, value: Any, flags: int) -> int | None:
+    def find_letters(self, op: Any, value: Any, flags: int) -> int | None:
         """The set that takes exactly one character; None for anything else."""
         if op is c.LITERAL:
             return self.literal(value, flags)
@@ -236,7 +236,7 @@ class Automaton:
         )
 
     def part(self, op: Any, value: Any, flags: int) -> Fragment:
-        letters = self.alphabet.one_of(op, value, flags)
+        letters = self.alphabet.find_letters(op, value, flags)
         if letters is not None:
             place, always = self.position(letters), self.alphabet.always
             return Fragment([], [(always, place)], [(place, always)])
@@ -316,7 +316,7 @@ class Automaton:
         if op is c.BRANCH:
             parts = [self.single(branch, flags) for branch in value[1]]
             return None if None in parts else union(part for part in parts if part is not None)
-        return self.alphabet.one_of(op, value, flags)
+        return self.alphabet.find_letters(op, value, flags)
 
     def anchor(self, kind: Any, flags: int) -> Fragment:
         always, line = self.alphabet.always, self.alphabet.literal(10, 0)

@@ -115,7 +115,7 @@ class Tree:
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Name):
-            return self.named(node.id, module, depth)
+            return self.resolve_name(node.id, module, depth)
         if isinstance(node, ast.JoinedStr):
             return "".join(str(self.value(part, module, depth + 1)) for part in node.values)
         if isinstance(node, ast.FormattedValue):
@@ -133,12 +133,12 @@ class Tree:
             return self.call(node, module, depth)
         raise Unresolved(f"{ast.unparse(node)[:60]} is no constant")
 
-    def named(self, name: str, module: Module, depth: int) -> Any:
+    def resolve_name(self, name: str, module: Module, depth: int) -> Any:
         if name in module.constants:
             return self.value(module.constants[name], module, depth + 1)
         origin, there = module.imports.get(name, ("", ""))
         if origin in self.modules:
-            return self.named(there, self.modules[origin], depth + 1)
+            return self.resolve_name(there, self.modules[origin], depth + 1)
         raise Unresolved(f"{name} is no constant of the tree")
 
     def attribute(self, node: ast.Attribute, module: Module, depth: int) -> Any:

@@ -92,7 +92,7 @@ def test_database_keys_and_secrets_are_hidden(settings, tmp_path):
     secret.touch()
     settings.PLANE_HOME, settings.SECRET_FILES = tmp_path / "home", [str(secret), "/etc/secret_key"]
     settings.ENV = settings.ENV.model_copy(update={"repositories_folder": tmp_path / "git"})
-    hidden = isolation.hidden()
+    hidden = isolation.list_hidden_paths()
     # With the keys beside it; but the system's own folders stay.
     folders = {str(tmp_path / "home"), str(tmp_path / "git"), str(secret.parent), os.path.expanduser("~")}
     assert folders | {"/etc/secret_key"} <= set(hidden)
