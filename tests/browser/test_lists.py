@@ -44,6 +44,16 @@ def cancel_all(page, reason: str) -> None:
     expect(page.locator("h1")).to_have_text("Cancel jobs")
 
 
+def wait_until_cancelled(page, count: int) -> None:
+    """A running job is only asked to stop, and asking twice is no error: wait until its worker has done so."""
+    for _ in range(60):
+        if rows(page).filter(has_text="cancelled").count() == count:
+            return
+        page.wait_for_timeout(500)
+        page.reload()
+    raise AssertionError(f"Fewer than {count} jobs are cancelled after 30 s.")
+
+
 def test_rows_are_moved_through_selected_and_opened_by_keyboard(jobs):
     page = jobs("keyed", 4)
     page.keyboard.press("j")
@@ -129,6 +139,7 @@ def test_many_jobs_are_cancelled_and_each_says_what_became_of_it(jobs):
     expect(page.locator("[data-loop] code")).to_contain_text("for id in")
     page.get_by_role("link", name="Back to the list").click()
     assert "name=many" in page.url
+    wait_until_cancelled(page, 3)
     cancel_all(page, "once more")
     expect(page.locator(".answer")).to_contain_text(re.compile("refused"))
 
