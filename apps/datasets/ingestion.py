@@ -32,6 +32,7 @@ from apps.datasets.images import Images, described
 from apps.datasets.manifest import digests_in, type_of_files, type_of_path
 from apps.datasets.measuring import measure_added
 from apps.datasets.models import Dataset, DatasetVersion
+from apps.datasets.old_paths import OldPaths
 from apps.datasets.scan_index import ScanIndex, Seen
 from apps.datasets.scanning import Listed, listed
 from apps.datasets.services import add_version, check_name, check_text, ensure_dataset
@@ -105,7 +106,7 @@ def ingest(
     root = Path(os.path.abspath(path))
     index = ScanIndex(Path(settings.PLANE_HOME))
     with nothing_collected():
-        scan = scanned(root, index, at)
+        scan = scanned(listed(root, OldPaths(project.pk, dataset_name)), root, index, at)
         if not connection.in_atomic_block:
             connection.close()  # minutes of reading must not keep one of the pool's connections
         done = Ingested(DatasetVersion(), False, len(scan.files))
@@ -161,9 +162,8 @@ def nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
-def scanned(root: Path, index: ScanIndex, at: Store) -> Scan:
+def scanned(files: list[Listed], root: Path, index: ScanIndex, at: Store) -> Scan:
     """What there is to do. A file is known where it did not change, and the store still has its bytes whole."""
-    files = listed(root)
     before = index.load(root)
     same = {one.path: before[one.path] for one in files if one.path in before and before[one.path].about == one.about}
     sizes = {seen.digest: seen.about.size for seen in same.values()}

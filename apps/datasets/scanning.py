@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +22,11 @@ class Listed(NamedTuple):
     real: str
 
 
-def listed(root: Path) -> list[Listed]:
+def listed(root: Path, old_paths: Container[object] = ()) -> list[Listed]:
     """The file `root`, or every file below the folder `root` by its path. Reads no contents.
 
     Raises Invalid, naming the path, for what cannot be read, is no regular file, or has a name that means something
-    else on another machine; and for no file, or too many.
+    else on another machine, unless it is among `old_paths`; and for no file, or too many.
     """
     try:
         found = root.stat(follow_symlinks=False)
@@ -34,10 +34,10 @@ def listed(root: Path) -> list[Listed]:
         raise unreadable(root, error) from error
     if not root.is_dir() or root.is_symlink():
         refuse_special(root, found.st_mode)
-        check_path(root.name, str(root))
+        check_path(root.name, str(root), old_paths)
         return [Listed(root.name, str(root), About.of(found), str(root.parent.resolve() / root.name))]
     files = []
-    for one in walked(str(root), "", str(root.resolve()).rstrip("/")):
+    for one in walked(str(root), "", str(root.resolve()).rstrip("/"), old_paths):
         files.append(one)
         if len(files) > FILES_LIMIT:
             raise Invalid(
@@ -52,7 +52,7 @@ def listed(root: Path) -> list[Listed]:
     return sorted(files)
 
 
-def walked(folder: str, before: str, real: str) -> Iterator[Listed]:
+def walked(folder: str, before: str, real: str, old_paths: Container[object]) -> Iterator[Listed]:
     """Every file below `folder`; `real` is the path of the folder that it is all below, without links."""
     try:
         with os.scandir(folder) as entries:
@@ -61,10 +61,10 @@ def walked(folder: str, before: str, real: str) -> Iterator[Listed]:
         raise unreadable(Path(folder), error) from error
     for entry in found:
         file, path = entry.path, before + entry.name
-        check_path(path, file)
+        check_path(path, file, old_paths)
         try:
             if entry.is_dir(follow_symlinks=False):
-                yield from walked(file, f"{path}/", real)
+                yield from walked(file, f"{path}/", real, old_paths)
                 continue
             about = entry.stat(follow_symlinks=False)
         except OSError as error:

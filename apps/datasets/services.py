@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -35,6 +35,7 @@ from apps.datasets.manifest import (
     type_of_path,
 )
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.datasets.old_paths import OldPaths
 from apps.datasets.origin_runs import RowsFrom, rows_from
 from apps.datasets.reads import chunks_of
 from apps.datasets.sniffing import AUTO, check_asked
@@ -98,14 +99,17 @@ def add_version(
     rows_from: RowsFrom | None = None,
     has_commit: bool = False,
     checked: Checked | None = None,
+    old_paths: Container[object] | None = None,
 ) -> tuple[DatasetVersion, bool]:
     """Add the version that these files make, or find it: the digest of the manifest is its name.
 
     Returns it and whether it is new. `has_commit`: the caller brings the commit of it, else one is made. `checked`:
-    what check_expected has found. Numbers have no gaps and none is given twice: the dataset's row is locked while the
-    next one is taken. Raises Invalid for files of nonsense or bytes that the project does not hold.
+    what check_expected has found. `old_paths`: those that may stay as they are (check_path), else the newest version's.
+    Numbers have no gaps and none is given twice: the dataset's row is locked while the next one is taken. Raises
+    Invalid for files of nonsense or bytes that the project does not hold.
     """
     policy.require(actor, "dataset.add_version", dataset)
+    check_files(files, OldPaths(dataset.project_id, dataset.name) if old_paths is None else old_paths)
     text = manifest_text(files)
     check_text("note", note)
     check_held(dataset.project_id, [artifact for _, artifact, _ in files])
@@ -227,7 +231,7 @@ def add_files(
     held = Artifact.objects.in_bulk([digest for _, digest, _ in files])
     check_held(project.pk, [held.get(digest, Artifact(digest=digest)) for _, digest, _ in files])
     rows = [(path, held[digest], media_type or type_of_path(path)) for path, digest, media_type in files]
-    check_files(rows)
+    check_files(rows, OldPaths(project.pk, dataset_name))
     checked = check_expected(project, dataset_name, rows)
     with transaction.atomic():
         return add_version(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -44,12 +44,13 @@ REFUSED_MODES = {"120000": "a symbolic link", "160000": "a submodule", "40000": 
 
 @dataclass(slots=True)
 class Contents:
-    """`changed`: paths that differ from the commit before, those that are gone included."""
+    """`changed`: paths that differ from the commit before, those that are gone included; `old_paths`: all it had."""
 
     files: list[VersionFile]
     media_type: str
     kept: dict[str, str]
     changed: set[str]
+    old_paths: Container[object]
     rows: int | None = None
     columns: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -66,15 +67,15 @@ def contents_of(
     """
     entries = objects.entries(move.new)
     before = objects.entries(last.sha) if last else {}
-    check_entries(entries)
+    check_entries(entries, before)
     known = files_before(last)
     with objects.reading() as reader:
         kept = kept_of(entries, reader)
         artifacts = artifacts_of(place, entries, artifacts_before(before, known), reader, [] if put is None else put)
     changed = {path for path in entries.keys() | before.keys() if sha_at(entries, path) != sha_at(before, path)}
     files = typed(artifacts, known)
-    check_files(files)
-    contents = Contents(files, type_of_files(files), kept, changed)
+    check_files(files, before)
+    contents = Contents(files, type_of_files(files), kept, changed, before)
     look_into(contents, last)
     return contents
 
@@ -83,7 +84,8 @@ def sha_at(entries: Mapping[str, Entry], path: str) -> str:
     return entries[path].sha if path in entries else ""
 
 
-def check_entries(entries: Mapping[str, Entry]) -> None:
+def check_entries(entries: Mapping[str, Entry], before: Mapping[str, Entry]) -> None:
+    """Raise Invalid for what is no file, or has a bad path (check_path) that the commit `before` does not have."""
     for path, entry in entries.items():
         if entry.mode not in MODES:
             what = REFUSED_MODES.get(entry.mode, f"of the mode {entry.mode}")
@@ -94,7 +96,7 @@ def check_entries(entries: Mapping[str, Entry]) -> None:
                 limit="files",
                 hint="Take it out (git rm --cached PATH), commit, and push again.",
             )
-        check_path(path, "path")
+        check_path(path, "path", before)
     data = [path for path in entries if not is_kept(path)]
     if not data:
         raise Invalid(

@@ -23,6 +23,7 @@ from apps.datasets.expecting import Checked
 from apps.datasets.manifest import check_path
 from apps.datasets.measuring import measure_added
 from apps.datasets.models import Dataset, DatasetVersion
+from apps.datasets.old_paths import OldPaths
 from apps.datasets.services import add_version, ensure_dataset
 from apps.errors import Conflict, PlaneError, Refused
 from apps.repositories import history
@@ -112,6 +113,7 @@ def taken(place: Asked, commands: Sequence[Any], objects: Objects, put: list[Art
             note=head.message[:NOTE_LIMIT],
             has_commit=True,
             checked=checked,
+            old_paths=contents.old_paths,
         )
         commit = Commit.objects.create(
             dataset=dataset,
@@ -190,7 +192,7 @@ class Locked(Conflict):
 def lock_path(*, actor: Actor, dataset: Dataset, path: str) -> Lock:
     """Keep others from changing this path of `main`; it need not exist yet. Raises Locked, Invalid."""
     policy.require(actor, "dataset.lock", dataset)
-    check_path(path, "path")
+    check_path(path, "path", OldPaths(dataset.project_id, dataset.name))
     try:
         with transaction.atomic():
             lock = Lock.objects.create(
