@@ -378,23 +378,21 @@ def keep_chunk_digests(*, actor: Actor, stored: StoredBytes) -> None:
         save_chunk_digests([stored], timezone.now())
 
 
-def report_damage(*, actor: Actor, digest: str, reason: str, is_certain: bool = False) -> bool:
+def report_damage(
+    *, actor: Actor, digest: str, reason: str, is_certain: bool = False, seen: Artifact | None = None
+) -> bool:
     """Whoever reads other bytes than those of an artifact reports it here: it is read once more (unless the caller
     `is_certain`, and has done that itself), set aside, marked, and recorded, once. False where it is whole after all.
 
-    Raises Unavailable where the store as a whole is away: that is no damage.
+    `seen`: the row as it was before the caller began to read; where the same bytes have come since, the object is read
+    once more anyway. Raises Unavailable where the store as a whole is away: that is no damage.
     """
     policy.require(actor, "artifact.report_damage")
     at = store()
     at.check()
-    if not is_certain and check_object(at, digest) is not None:
-        return False
-    if is_certain:
-        at.set_aside(digest)
-    artifact = Artifact.objects.filter(pk=digest).first()
-    if artifact is not None:
-        mark_damaged(actor, artifact, timezone.now(), reason)
-    return True
+    if is_certain and set_aside_damaged(actor, at, digest, seen, reason):
+        return True
+    return read_or_set_aside(actor, at, digest, reason) is None
 
 
 def longest_unread(started: datetime) -> Iterable[Artifact]:
@@ -413,10 +411,9 @@ def longest_unread(started: datetime) -> Iterable[Artifact]:
 def verify_artifact(actor: Actor, at: Store, artifact: Artifact, reason: str) -> bool:
     """Read the bytes of an artifact whole and keep in its row what was found; `reason`: of the record, if damaged."""
     with_chunks = artifact.chunked_at is None and artifact.size > CHUNK_BYTES
-    found = check_object(at, artifact.digest, with_chunks=with_chunks)
+    found = read_or_set_aside(actor, at, artifact.digest, reason, with_chunks=with_chunks)
     now = timezone.now()
     if found is None:
-        mark_damaged(actor, artifact, now, reason)
         return False
     if artifact.damaged_at is not None:
         mark_whole(actor, artifact, now)
@@ -426,8 +423,44 @@ def verify_artifact(actor: Actor, at: Store, artifact: Artifact, reason: str) ->
     return True
 
 
-def check_object(at: Store, digest: str, *, with_chunks: bool = False) -> ContentHash | None:
-    """The digests of an object that is there and whole; None if it is not, and then it is out of the way."""
+def read_or_set_aside(
+    actor: Actor, at: Store, digest: str, reason: str, *, with_chunks: bool = False
+) -> ContentHash | None:
+    """The digests of an object that is there and whole; None if it is not, and then it is set aside and marked.
+
+    Reading takes minutes: where the same bytes have come meanwhile, and may have repaired the object, it is read again.
+    """
+    while True:
+        seen = Artifact.objects.filter(pk=digest).first()
+        found = read_object(at, digest, with_chunks=with_chunks)
+        if found is not None or set_aside_damaged(actor, at, digest, seen, reason):
+            return found
+
+
+def set_aside_damaged(actor: Actor, at: Store, digest: str, seen: Artifact | None, reason: str) -> bool:
+    """Move a damaged object out of the way and mark its artifact; False, and nothing is done, where the same bytes have
+    come again since the row was `seen`. Bytes that are not registered yet have no row to mark.
+
+    Times of the row are compared with each other alone: the clock of this host may differ from the database's.
+    """
+    with transaction.atomic():
+        # An upload that repairs it holds this lock while it looks whether the object is there, and until its row says so.
+        artifact = Artifact.objects.select_for_update(no_key=True).filter(pk=digest).first()
+        if artifact is not None and (seen is None or arrivals(artifact) != arrivals(seen)):
+            return False
+        at.set_aside(digest)
+        if artifact is not None:
+            mark_damaged(actor, artifact, timezone.now(), reason)
+        return True
+
+
+def arrivals(artifact: Artifact) -> tuple[datetime | None, datetime | None]:
+    """When its bytes came again: to a whole object, or to a damaged one."""
+    return artifact.touched_at, artifact.restored_at
+
+
+def read_object(at: Store, digest: str, *, with_chunks: bool = False) -> ContentHash | None:
+    """The digests of an object that is there and whole; None if it is not."""
     try:
         found = at.hash(digest, with_chunks=with_chunks)
         if found.hexdigest() == digest:
@@ -437,7 +470,6 @@ def check_object(at: Store, digest: str, *, with_chunks: bool = False) -> Conten
     except OSError as error:
         if error.errno != errno.EIO:  # a bad sector is damage, anything else is a fault of the moment
             raise
-    at.set_aside(digest)
     return None
 
 

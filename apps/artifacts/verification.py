@@ -28,8 +28,8 @@ from apps.artifacts.models import Artifact, ChunkDigests
 from apps.artifacts.services import (
     CHUNKS_PER_PART,
     DamagedBytes,
-    check_object,
     keep_chunk_digests,
+    read_object,
     report_damage,
     request_chunk_digests,
 )
@@ -115,7 +115,7 @@ def _stored_digest(digest: str, loaded: dict[int, bytes], number: int) -> bytes:
 
 def read_whole(at: Store, artifact: Artifact) -> bytes:
     """The digests of the chunks of an artifact that has none yet, kept for the next time; Damaged where it is."""
-    found = check_object(at, artifact.digest, with_chunks=True)
+    found = read_object(at, artifact.digest, with_chunks=True)
     if found is None:
         raise record_damage(artifact, "It has other bytes in the store.")
     keep(artifact, found)
@@ -156,6 +156,7 @@ def record_damage(artifact: Artifact, reason: str, *, is_certain: bool = True) -
             digest=artifact.digest,
             reason=f"Found as it was read: {reason}",
             is_certain=is_certain,
+            seen=artifact,
         )
     except (DatabaseError, OSError):
         log.exception("the damage of artifact %s could not be recorded: %s", artifact.digest, reason)

@@ -15,6 +15,7 @@ from apps.artifacts.services import (
     publish_tracked,
     publish_upload,
     report_damage,
+    scrub,
     store_file,
 )
 from apps.audit.models import AuditRecord
@@ -105,3 +106,49 @@ def test_report_looks_once_more(kept, stored, worker_actor, project):
 def test_nobody_reports_but_the_plane(kept, engineer, actor_for):
     with pytest.raises(Refused):
         report_damage(actor=actor_for(engineer), digest=DIGEST, reason="")
+
+
+@pytest.fixture
+def repaired_meanwhile(kept, project, engineer, actor_for, monkeypatch):
+    """repaired_meanwhile(damage): damage the object, which an upload repairs at the end of the next reading of it."""
+    send = {"actor": actor_for(engineer), "project": project, "stream": [DATA]}
+    publish_upload(**send)
+    read = type(kept).hash
+
+    def of(damage):
+        damage(kept)
+
+        def read_and_repair(self, digest, **more):
+            monkeypatch.setattr(type(kept), "hash", read)
+            try:
+                return read(self, digest, **more)
+            finally:
+                publish_upload(**send)
+
+        monkeypatch.setattr(type(kept), "hash", read_and_repair)
+
+    return of
+
+
+@pytest.mark.parametrize("damage", [cut, mark_with_other_bytes, lambda store: store.set_aside(DIGEST)])
+def test_scrub_leaves_alone_what_was_repaired_while_it_read(kept, repaired_meanwhile, operator, damage):
+    repaired_meanwhile(damage)
+    scrub(actor=operator)
+    assert (kept.exists(DIGEST) and kept.verify(DIGEST), Artifact.objects.get().damaged_at) == (True, None)
+
+
+def test_report_leaves_alone_what_was_repaired_while_it_read(kept, repaired_meanwhile, worker_actor):
+    repaired_meanwhile(cut)
+    assert not report_damage(actor=worker_actor, digest=DIGEST, reason="a test")
+    assert (kept.exists(DIGEST), Artifact.objects.get().damaged_at) == (True, None)
+
+
+def test_certain_report_reads_again_what_was_repaired_since_it_was_seen(kept, worker_actor, ways):
+    ways["upload"]()
+    seen = Artifact.objects.get()
+    cut(kept)
+    ways["upload"]()
+    report = {"actor": worker_actor, "digest": DIGEST, "reason": "a test", "is_certain": True}
+    assert (report_damage(**report, seen=seen), kept.exists(DIGEST)) == (False, True)
+    cut(kept)
+    assert (report_damage(**report, seen=Artifact.objects.get()), kept.exists(DIGEST)) == (True, False)
