@@ -444,7 +444,7 @@ def set_aside_damaged(actor: Actor, at: Store, digest: str, seen: Artifact | Non
     Times of the row are compared with each other alone: the clock of this host may differ from the database's.
     """
     with transaction.atomic():
-        # An upload that repairs it holds this lock while it looks whether the object is there, and until its row says so.
+        # An upload that repairs it holds this lock while it looks for the object, and until its row says so.
         artifact = Artifact.objects.select_for_update(no_key=True).filter(pk=digest).first()
         if artifact is not None and (seen is None or arrivals(artifact) != arrivals(seen)):
             return False
