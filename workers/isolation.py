@@ -7,9 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +29,6 @@ TOOLS = (("ip", "iproute2"), ("nft", "nftables"))
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 OF_THE_SYSTEM = frozenset(map(Path, ("/", "/etc", "/usr", "/var", "/opt", "/home", "/dev", "/tmp", "/var/tmp")))  # noqa: S108
 """Folders of others, in which a secret is covered by itself."""
-PLACES = 1024  # attempts of a worker at once, at most; the settings allow 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,21 +188,3 @@ def plane_address() -> str:
 
 def place_of(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-# -- places: numbers that tell apart what runs at once --------------------------------------------------------------
-_lock = threading.Lock()
-_places: set[int] = set()
-
-
-@contextmanager
-def own_place() -> Iterator[int]:
-    """A number that no other attempt of this worker has at the time: it decides user and link."""
-    with _lock:
-        place = next(number for number in range(PLACES) if number not in _places)
-        _places.add(place)
-    try:
-        yield place
-    finally:
-        with _lock:
-            _places.discard(place)

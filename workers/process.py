@@ -109,8 +109,12 @@ class EngineProcess:
         grace: float,
         settings: Mapping[str, str] | None = None,
         group: Path | None = None,
+        lock: int | None = None,
     ) -> None:
-        """`group`: the cgroup of the attempt (workers/cgroups.py), which the engine's process joins."""
+        """`group`: the cgroup of the attempt (workers/cgroups.py), which the engine's process joins.
+
+        `lock`: the descriptor of its place (workers/places.py), which the shim holds until it ends.
+        """
         events_read, events_write = os.pipe()
         try:
             lifeline_read, lifeline_write = os.pipe()
@@ -119,13 +123,14 @@ class EngineProcess:
             os.close(events_write)
             raise
         self.events, self._lifeline, self.mark = events_read, lifeline_write, mark
+        locks = [] if lock is None else [lock]
         try:
             self.shim = subprocess.Popen(
                 [sys.executable, "-I", str(SHIM), str(events_write), str(lifeline_read), str(grace)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=(events_write, lifeline_read),
+                pass_fds=(events_write, lifeline_read, *locks),
                 cwd=scratch,
                 env={**(settings or {}), **clean_environment(scratch, mark, cpus, devices)},
                 start_new_session=True,
@@ -142,7 +147,8 @@ class EngineProcess:
             raise RuntimeError("the shim was started without pipes")
         self.prints = stdout.fileno()
         with suppress(BrokenPipeError), stdin:  # it died at once: its exit code says so
-            stdin.write(json.dumps({**request, "group": str(group) if group else None}).encode())
+            sent = {**request, "group": str(group) if group else None, "locks": locks}
+            stdin.write(json.dumps(sent).encode())
 
     def identity(self) -> dict[str, Any]:
         pid = self.shim.pid

@@ -29,8 +29,9 @@ from apps.jobs.submission import lease_seconds
 from apps.nodes.disks import read_disk
 from apps.nodes.hardware import oom_kills
 from deepseek.code import code_digest
-from workers import cgroups, checkpoints, isolation, kinds, outputs, pseudonyms, relay
+from workers import cgroups, checkpoints, isolation, kinds, outputs, places, pseudonyms, relay
 from workers.isolation import scratch_root
+from workers.places import Place
 from workers.process import EngineProcess, marker
 from workers.stalls import STORAGE_FULL, count_bytes, find_engine_stall, find_stall
 from workers.system_metrics import SystemMetrics
@@ -184,16 +185,16 @@ class Attempt:
         killed_before = oom_kills()
         group = cgroups.create_group(self.mark, self.job.need_memory_bytes)
         try:
-            with isolation.own_place() as place:
-                request |= isolation.confinement(self.job, self.scratch, place)
-                code = self.run_engine(request, group)
+            with places.take_place() as place:
+                request |= isolation.confinement(self.job, self.scratch, place.number)
+                code = self.run_engine(request, group, place)
         finally:
             cgroups.remove_group(group)
         self.relay.end()
         self.relay.memory_ran_out = oom_kills() > killed_before
         return code
 
-    def run_engine(self, request: Mapping[str, Any], group: Path | None) -> int:
+    def run_engine(self, request: Mapping[str, Any], group: Path | None, place: Place) -> int:
         process = EngineProcess(
             request,
             scratch=self.scratch,
@@ -203,6 +204,7 @@ class Attempt:
             grace=GRACE_SECONDS,
             settings=kinds.SETTINGS.get(self.job.kind, dict)(),
             group=group,
+            lock=place.lock,
         )
         try:
             who = process.identity()

@@ -9,6 +9,7 @@ nothing and the request as JSON on stdin. Standard library only; the engine is i
 - Subreaper: descendants that called setsid come back to it when orphaned.
 - The lifeline is a pipe whose write end only the worker's thread holds. End of file means that the job was
   cancelled, or that the worker died by any cause: TERM to all descendants, a grace, then KILL.
+- It holds `locks` of the request, the place of the attempt (workers/places.py), until nothing of it is left.
 - If the shim itself is killed, the engine dies by its parent-death signal, and the worker sweeps for the rest by
   the marker in the environment (workers/process.py).
 """
@@ -115,7 +116,7 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
     if request.get("connect"):
         from workers.connector import start_connector
 
-        way_out = start_connector(request, close=(events, lifeline))
+        way_out = start_connector(request, close=(events, lifeline, *request.get("locks", ())))
     link = (request.get("sandbox") or {}).get("link")
     pipes = [*os.pipe(), *os.pipe()] if link else []
     if link:
@@ -134,7 +135,7 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
         if os.getppid() != shim:  # the shim died before the signal was set
             os._exit(code)
         os.close(lifeline)
-        for descriptor in pipes[:1] + pipes[3:]:
+        for descriptor in pipes[:1] + pipes[3:] + request.get("locks", []):
             os.close(descriptor)
         with suppress(OSError):  # a container may forbid it
             Path("/proc/self/oom_score_adj").write_text("500")  # when memory runs out, the job goes before the worker

@@ -68,7 +68,7 @@ def engine(tmp_path):
     """engine(spec) -> a running EngineProcess of a noop job; whatever is left is ended at the end."""
     started = []
 
-    def start(spec: dict, *, mark: str = "", group=None, **request) -> EngineProcess:
+    def start(spec: dict, *, mark: str = "", group=None, lock=None, **request) -> EngineProcess:
         folder = tmp_path / str(len(started))
         folder.mkdir()
         request = {
@@ -80,7 +80,9 @@ def engine(tmp_path):
             **request,
         }
         mark = mark or marker(os.getpid(), len(started))
-        process = EngineProcess(request, scratch=folder, mark=mark, cpus=1, devices=[], grace=0.5, group=group)
+        process = EngineProcess(
+            request, scratch=folder, mark=mark, cpus=1, devices=[], grace=0.5, group=group, lock=lock
+        )
         started.append(process)
         return process
 

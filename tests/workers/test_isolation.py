@@ -13,7 +13,7 @@ from apps.errors import PlaneError
 from apps.jobs.kinds import KINDS, Network
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
-from workers import isolation, kinds, node, tasks
+from workers import isolation, kinds, node, places, tasks
 from workers.isolation import Isolation
 
 WAYS = {"root": Isolation("root"), "user": Isolation("user"), "none": Isolation()}
@@ -113,10 +113,12 @@ def test_description_of_a_node_does_not_change_with_a_restart(settings, tmp_path
 
 
 @pytest.mark.django_db
-def test_attempts_at_once_are_different_users(give, job, tmp_path):
+def test_attempts_at_once_are_different_users(give, job, tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "MACHINE_LOCKS", tmp_path / "locks")
+
     def users() -> list[int | None]:
-        with isolation.own_place() as first, isolation.own_place() as second:
-            return [isolation.confinement(job, tmp_path, place)["sandbox"]["user"] for place in (first, second)]
+        with places.take_place() as first, places.take_place() as second:
+            return [isolation.confinement(job, tmp_path, each.number)["sandbox"]["user"] for each in (first, second)]
 
     give(Isolation("root", 5000))
     assert (users(), users()) == ([5000, 5001], [5000, 5001])
