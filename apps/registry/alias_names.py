@@ -1,4 +1,7 @@
-"""Aliases that can be told apart by eye: the profile of UTS #39, and its skeletons against the protected ones.
+"""Aliases that are what they look like: a profile of UTS #39, and its skeletons against the protected ones.
+
+The skeleton is what keeps a name from passing for a protected one; the profile may therefore let through what people
+write: Greek letters beside others, words and emoji with joiners inside.
 
 Unicode's tables come with `confusable-homoglyphs`. They are read at the first alias, not when the process starts.
 """
@@ -12,13 +15,19 @@ from apps.errors import Invalid
 from apps.registry.states import PROTECTED
 
 SCRIPTLESS = frozenset({"COMMON", "INHERITED"})
-# UTS #39, "highly restrictive": one script, or Latin with those that East Asian texts mix.
+# UTS #39, "highly restrictive": one script, or Latin with those that East Asian texts mix. Beyond it Greek, whose
+# letters name parameters in every language.
 MIXED_SCRIPTS = (
-    frozenset({"LATIN", "HAN", "HIRAGANA", "KATAKANA"}),
-    frozenset({"LATIN", "HAN", "BOPOMOFO"}),
-    frozenset({"LATIN", "HAN", "HANGUL"}),
+    frozenset({"LATIN", "GREEK", "HAN", "HIRAGANA", "KATAKANA"}),
+    frozenset({"LATIN", "GREEK", "HAN", "BOPOMOFO"}),
+    frozenset({"LATIN", "GREEK", "HAN", "HANGUL"}),
 )
-FILLERS = frozenset("\u115f\u1160\u3164\uffa0")  # letters of Hangul that nothing draws
+FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u17b4\u17b5\u180b\u180c\u180d\u180f")  # that nothing draws
+ZWNJ, ZWJ = "\u200c", "\u200d"
+JOINERS = frozenset({ZWNJ, ZWJ})
+EMOJI_STYLE = "\ufe0f"  # variation selector 16
+VIRAMA = 9  # the combining class of what takes the vowel from a letter before it
+MARKS_IN_A_ROW = 4  # more would be drawn over the lines above and below (UTS #39, section 5.4)
 DIRECTION_MARK = "\u200e"  # the table wraps letters that are written from right to left
 
 
@@ -48,7 +57,7 @@ def order_of_prototypes(text: str) -> tuple[int, bool, str]:
 def compute_skeleton(name: str) -> str:
     """Equal for two names that look alike (UTS #39, section 4), whatever their case."""
     prototypes = load_prototypes()
-    drawn = unicodedata.normalize("NFD", name)
+    drawn = "".join(one for one in unicodedata.normalize("NFD", name) if not is_ignorable(one))
     replaced = "".join(prototypes.get(one, one) for one in drawn)
     return unicodedata.normalize("NFD", replaced).casefold()
 
@@ -70,10 +79,92 @@ def is_like_protected(name: str) -> bool:
     return not protected_skeletons().isdisjoint(compute_skeletons(name))
 
 
+def is_ignorable(one: str) -> bool:
+    """Whether nothing is drawn for the character by itself (Unicode's Default_Ignorable_Code_Point)."""
+    return (
+        unicodedata.category(one) == "Cf"
+        or one in FILLERS
+        or one == "\u034f"
+        or "\ufe00" <= one <= "\ufe0f"
+        or "\U000e0100" <= one <= "\U000e01ef"
+    )
+
+
+def is_mark(one: str) -> bool:
+    return unicodedata.category(one) in ("Mn", "Mc")
+
+
+def is_pictograph(one: str) -> bool:
+    """Whether it is of the blocks of emoji; Python's tables do not have the property."""
+    return unicodedata.category(one) == "So" and (
+        "\U0001f000" <= one <= "\U0001faff" or "\u2600" <= one <= "\u27bf" or one == "\u2b1b"
+    )
+
+
+def is_skin_tone(one: str) -> bool:
+    return "\U0001f3fb" <= one <= "\U0001f3ff"
+
+
+def has_alias_characters(name: str) -> bool:
+    """Whether a name is of what the reference server takes (letters, digits, _ and -), and of what it leaves out though
+    words need it: marks, joiners, emoji. Where each may stand is for check_profile to say."""
+    return bool(name) and all(
+        one.isalnum() or one in "_-" or one in JOINERS or is_mark(one) or is_pictograph(one) or is_skin_tone(one)
+        for one in name
+    )
+
+
+@cache
+def arabic_letters(form: str) -> frozenset[str]:
+    """The letters of Arabic, Persian and Urdu that have this form: those with "initial" join the letter after them,
+    those with "final" the one before."""
+    rows = (unicodedata.decomposition(chr(code)).split() for code in range(0xFB50, 0xFEFD))
+    return frozenset(chr(int(row[1], 16)) for row in rows if len(row) == 2 and row[0] == f"<{form}>")
+
+
+def is_joiner_drawn(before: str, joiner: str, after: str) -> bool:
+    """Whether a joiner changes what is drawn, between all that stands before and after it.
+
+    UAX #31, section 2.3: A1 (it parts letters that would join; of Arabic alone, whose forms Python's tables have), A2
+    and B (behind a virama); and the ZWJ sequences of emoji (UTS #51). Anywhere else nobody would see it, so that two
+    aliases would look the same.
+    """
+    last, first = before[-1:], after[:1]
+    if last and unicodedata.combining(last) == VIRAMA:
+        return first.isalpha() if joiner == ZWNJ else not first or not is_mark(first)
+    if joiner == ZWNJ:
+        return last in arabic_letters("initial") and first in arabic_letters("final")
+    shown = before.rstrip(EMOJI_STYLE)
+    shown = shown[:-1] if shown and is_skin_tone(shown[-1]) else shown
+    return bool(shown and first) and is_pictograph(shown[-1]) and is_pictograph(first)
+
+
+def is_drawn(name: str, index: int) -> bool:
+    """Whether the character at this index is drawn, and stands on what it belongs to."""
+    one, before = name[index], name[:index]
+    if one in JOINERS:
+        return is_joiner_drawn(before, one, name[index + 1 :])
+    if one == EMOJI_STYLE or is_skin_tone(one):
+        return bool(before) and is_pictograph(before[-1])
+    if is_mark(one):  # one of no script would fit on every letter: an o with a dot below that nobody sees
+        script = scripts_of(one)
+        on = before.rstrip("".join(JOINERS))[-1:]
+        return bool(script and on) and scripts_of(on) == script
+    return one.isprintable() and not is_ignorable(one)
+
+
+def has_too_many_marks(name: str) -> bool:
+    return any(all(map(is_mark, name[at : at + MARKS_IN_A_ROW + 1])) for at in range(len(name) - MARKS_IN_A_ROW))
+
+
 def check_profile(name: str) -> None:
     """Raise Invalid for a name that is not what it looks like: scripts that do not belong together, letters in
-    compatibility forms, letters that nothing draws."""
-    if unicodedata.normalize("NFKC", name) != name or FILLERS.intersection(name) or not name.isprintable():
+    compatibility forms, characters that nothing draws, joiners where they join nothing."""
+    if (
+        unicodedata.normalize("NFKC", name) != name
+        or not all(is_drawn(name, index) for index in range(len(name)))
+        or has_too_many_marks(name)
+    ):
         raise Invalid(
             f"Invalid alias name: {name[:60]!r} has characters that are drawn as others are, or not at all.",
             code="bad_name",
@@ -87,7 +178,7 @@ def check_profile(name: str) -> None:
             f"Invalid alias name: {name[:60]!r} mixes scripts ({', '.join(sorted(scripts)).title()}).",
             code="bad_name",
             field="alias",
-            limit="letters of one script; Latin beside Chinese, Japanese or Korean",
+            limit="letters of one script; Latin and Greek beside Chinese, Japanese or Korean",
             hint="Type it anew in one script, for instance champion.",
         )
 

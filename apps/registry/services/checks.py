@@ -7,7 +7,7 @@ import re
 from apps.accounts.models import SLUG
 from apps.errors import Invalid
 from apps.experiments.keys import check_key
-from apps.registry.alias_names import check_profile, is_like_protected
+from apps.registry.alias_names import check_profile, has_alias_characters, is_like_protected
 
 LIKE_A_NUMBER = re.compile(r"v?[0-9]+")
 
@@ -46,7 +46,6 @@ def check_text(field: str, value: str, limit: int, *, required: bool = False) ->
 
 
 # -- as MLflow's clients name things --------------------------------------------------------------------------------
-ALIAS = re.compile(r"[\w\-]+")
 NAME_LENGTH, ALIAS_LENGTH, TAG_LENGTH = 256, 255, 100_000
 
 
@@ -73,9 +72,9 @@ def check_any_name(name: str) -> None:
 
 def check_client_alias(name: str) -> None:
     """As the reference: letters, digits, underscores, hyphens; not what means the newest or a number. Beyond it: what
-    people can tell apart."""
+    words and emoji are made of, and only what people can tell from a protected alias."""
     check_length("Registered model alias name", name, ALIAS_LENGTH)
-    if not ALIAS.fullmatch(name):
+    if not has_alias_characters(name):
         raise Invalid(
             f"Invalid alias name: {name[:60]!r}. Names may only contain alphanumerics, underscores (_), and dashes "
             "(-).",
