@@ -12,6 +12,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.i18n import set_language
 
+from apps.accounts.views import ChangePasswordView
 from apps.artifacts.api_urls import plane_urlpatterns as artifacts
 from apps.jobs.api_urls import plane_urlpatterns as job_kinds
 from apps.openlineage.api_urls import plane_urlpatterns as openlineage
@@ -99,6 +100,7 @@ urlpatterns = [
     path("git", nothing_of_git),
     path("git/", include("apps.repositories.urls")),
     re_path(r"^accounts/(?:email|confirm-email|password/reset|login/code)/", no_mail),
+    path("accounts/password/change/", ChangePasswordView.as_view(), name="account_change_password"),
     path("accounts/", include("allauth.urls")),
     path("i18n/setlang/", login_not_required(set_language), name="set_language"),
     path("p/<slug:project>/", include(PROJECT_PAGES)),

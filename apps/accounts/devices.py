@@ -44,7 +44,8 @@ def find_device(request: HttpRequest, name: str) -> str:
 
 
 def remember_device(request: HttpRequest, response: HttpResponseBase, username: str) -> None:
-    """After a log-in: this browser is a device of the account, with a nonce of its own, until the next log-in here.
+    """After a log-in, and after a new password is chosen here: this browser is a device of the account, with a nonce of
+    its own, until the next time.
 
     The nonce before it stays valid where it was copied, as every one does: until the password is another, or MAX_AGE.
     """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from allauth.account.forms import ChangePasswordForm
+from allauth.account.views import PasswordChangeView
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -17,6 +19,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps import policy
 from apps.accounts import reads, services
 from apps.accounts.confirmations import can_confirm, list_unconfirmed_changes
+from apps.accounts.devices import remember_device
 from apps.accounts.forms import (
     MemberForm,
     NameForm,
@@ -36,6 +39,14 @@ from apps.listing import marked
 
 
 # -- one's own ------------------------------------------------------------------------------------------------------
+class ChangePasswordView(PasswordChangeView):  # type: ignore[misc]  # untyped
+    def form_valid(self, form: ChangePasswordForm) -> HttpResponse:
+        """A new password makes every device an unknown one; this browser has given the old one, and stays known."""
+        response: HttpResponse = super().form_valid(form)
+        remember_device(self.request, response, form.user.username)
+        return response
+
+
 @require_http_methods(["GET", "POST"])
 def account(request: HttpRequest) -> HttpResponse:
     """Who am I, what may I do where; to change here are the name shown, and how the pages are shown."""

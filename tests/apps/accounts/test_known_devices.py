@@ -104,6 +104,16 @@ def test_a_new_password_forgets_the_devices(engineer, password):
     assert (engineer.password_changed_from, engineer.check_password(new)) == (OFFICE, True)
     guess("engineer", 5)
     assert not is_let_in("engineer", new, client=device)
+    person.post("/accounts/logout/")
+    assert is_let_in("engineer", new, client=person), "the browser in which it was changed stays known"
+
+
+def test_a_refused_new_password_renews_no_cookie(engineer, password):
+    person = Client()
+    assert is_let_in("engineer", password, client=person)
+    form = {"oldpassword": "wrong", "password1": "another 8 of my own", "password2": "another 8 of my own"}
+    answer = person.post("/accounts/password/change/", form, REMOTE_ADDR=OFFICE)
+    assert (answer.status_code, COOKIE in answer.cookies) == (200, False)
 
 
 def test_the_cookie_is_no_script_s(engineer, password):
