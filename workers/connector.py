@@ -7,42 +7,75 @@ gets the open socket and nothing else of this network. It ends with the last pro
 
 import json
 import os
+import select
 import signal
 import socket
+import sys
 import threading
 import traceback
 from contextlib import suppress
 from typing import Any
 
-from workers.sandbox import enter
+from workers.sandbox import CannotIsolate, enter
 
 PR_SET_PDEATHSIG = 1
 AT_ONCE = 128  # requests that are worked on
 REQUEST_BYTES = 4096
+START_SECONDS = 60.0
 
 
-def start_connector(request: dict[str, Any], *, close: tuple[int, ...]) -> socket.socket:
-    """Fork it, without the descriptors to `close`; returns the engine's side. The caller has one thread."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def start_connector(request: dict[str, Any], *, lifeline: int, close: tuple[int, ...]) -> socket.socket:
+    """Fork it, without the descriptors to `close`, and wait until it serves; returns the engine's side.
+
+    Raises CannotIsolate if it does not serve, or if the lifeline ends before it does. The caller has one thread.
+    """
     shim = os.getpid()
-    if os.fork():
+    try:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ready, started = os.pipe()
+        pid = os.fork()
+    except OSError as failure:
+        raise CannotIsolate(f"the connector to the network could not be started: {failure.strerror}") from None
+    if pid:
         theirs.close()
+        os.close(started)
+        try:
+            await_connector(pid, ready, lifeline)
+        except CannotIsolate:
+            ours.close()
+            raise
+        finally:
+            os.close(ready)
         return ours
     code = 1
     try:
         ours.close()
-        for descriptor in close:
+        for descriptor in (ready, lifeline, *close):
             os.close(descriptor)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # The same sandbox, but for the network and what names are looked up with.
         enter({**request["sandbox"], "host_network": True})
         die_with(shim)
-        serve(theirs, **request["connect"])
+        serve(theirs, **request["connect"], started=started)
         code = 0
     except BaseException:  # noqa: BLE001 - this process ends here: the job's log says why
         traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(code)
+
+
+def await_connector(pid: int, ready: int, lifeline: int) -> None:
+    """Return once the process has said that it serves; else end it and raise CannotIsolate."""
+    readable, _, _ = select.select([ready, lifeline], [], [], START_SECONDS)
+    if ready in readable and os.read(ready, 1):
+        return
+    os.kill(pid, signal.SIGKILL)  # not waited for: a file system may hold it, and the shim ends now
+    if ready in readable:
+        raise CannotIsolate("the connector to the network did not start; the job's log says why")
+    if lifeline in readable:
+        raise CannotIsolate("the attempt was stopped while the connector to the network started")
+    raise CannotIsolate(f"the connector to the network did not start within {START_SECONDS:.0f} s")
 
 
 def die_with(parent: int) -> None:
@@ -53,11 +86,14 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
-def serve(channel: socket.socket, wanted: list[str], allowed: list[str]) -> None:
-    """Answer until the other side is closed."""
+def serve(channel: socket.socket, wanted: list[str], allowed: list[str], started: int | None = None) -> None:
+    """Answer until the other side is closed. A byte to the descriptor `started` says that it begins to."""
     from deepseek.collect.gate import Gate
 
     gate, places = Gate(wanted, allowed), threading.BoundedSemaphore(AT_ONCE)
+    if started is not None:
+        os.write(started, b"1")
+        os.close(started)
     while True:
         data, descriptors, _, _ = socket.recv_fds(channel, REQUEST_BYTES, 1)
         if not data:

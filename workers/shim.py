@@ -22,7 +22,8 @@ import signal
 import sys
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent  # of the packages, which `-I` leaves out of the search path
@@ -116,7 +117,8 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
     if request.get("connect"):
         from workers.connector import start_connector
 
-        way_out = start_connector(request, close=(events, lifeline, *request.get("locks", ())))
+        with end_unless_isolated(events):
+            way_out = start_connector(request, lifeline=lifeline, close=(events, *request.get("locks", ())))
     link = (request.get("sandbox") or {}).get("link")
     pipes = [*os.pipe(), *os.pipe()] if link else []
     if link:
@@ -193,10 +195,19 @@ def disconnect_peers(request: dict) -> None:
 
 def lock_in(plan: dict, events: int) -> None:
     """Enter the sandbox, or say why not and end: the engine never runs outside of one that was promised."""
-    from workers.sandbox import CannotIsolate, enter
+    from workers.sandbox import enter
+
+    with end_unless_isolated(events):
+        enter(plan)
+
+
+@contextmanager
+def end_unless_isolated(events: int) -> Iterator[None]:
+    """Report `sandbox_failed` and end this process if the block raises CannotIsolate."""
+    from workers.sandbox import CannotIsolate
 
     try:
-        enter(plan)
+        yield
     except CannotIsolate as failure:
         event = {"event": "crash", "code": "sandbox_failed", "message": f"No sandbox could be made: {failure}."}
         os.write(events, f"{json.dumps(event)}\n".encode())

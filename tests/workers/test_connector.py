@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 
@@ -12,6 +14,7 @@ import pytest
 
 from deepseek.connector import Connector, NotAdmitted
 from workers import connector as module
+from workers.sandbox import CannotIsolate
 
 
 @pytest.fixture
@@ -76,3 +79,32 @@ def test_nonsense_is_not_answered_and_ends_nothing(reach, server):
             assert ours.recv(100) == b""
     reach._channel.send(b'{"connect": ["127.0.0.1", 1]}')  # without a socket for the answer
     assert reach.look_up("127.0.0.1", server.getsockname()[1]) == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "reason"),
+    [("lifeline", "the attempt was stopped"), ("", "did not start within 0 s"), ("ready", "the job's log says why")],
+)
+def test_connector_that_does_not_start_is_given_up(monkeypatch, ends, reason):
+    """A file system that is away may hold it for ever: the attempt is not held with it."""
+    monkeypatch.setattr(module, "START_SECONDS", 0.1 if not ends else 60.0)
+    pipes = {"ready": os.pipe(), "lifeline": os.pipe()}
+    process = subprocess.Popen(["sleep", "60"])
+    if ends:
+        os.close(pipes[ends][1])
+    with pytest.raises(CannotIsolate, match=reason):
+        module.await_connector(process.pid, pipes["ready"][0], pipes["lifeline"][0])
+    assert process.wait(timeout=10) == -signal.SIGKILL
+    for name, (reading, writing) in pipes.items():
+        os.close(reading)
+        if name != ends:
+            os.close(writing)
+
+
+def test_process_that_cannot_be_made_is_no_sandbox(monkeypatch):
+    def refuse() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(module.os, "fork", refuse)
+    with pytest.raises(CannotIsolate, match="Resource temporarily unavailable"):
+        module.start_connector({}, lifeline=-1, close=())

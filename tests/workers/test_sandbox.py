@@ -52,6 +52,7 @@ class Case:
     def __init__(self, home: Path, *, way: str, user: int | None, shim_user: int | None, python: str) -> None:
         self.home, self.way, self.user, self.python = home, way, user, python
         self.identity: dict[str, Any] = {}
+        self.connect: dict[str, Any] | None = None
         if shim_user is not None:
             self.identity = {"user": shim_user, "group": shim_user, "extra_groups": []}
             for path in (home, *home.rglob("*")):
@@ -83,6 +84,7 @@ class Case:
             "inputs": {"table": str(self.scratch / "inputs/table")},
             "out": str(self.scratch / "out"),
             "sandbox": self.plan(),
+            "connect": self.connect,
         }
         events_read, events_write = os.pipe()
         lifeline_read, lifeline_write = os.pipe()
@@ -164,6 +166,14 @@ def test_engine_reaches_nothing_that_is_not_its_own(case, victim):
     assert found["NoNewPrivs"] == "1"
     if os.geteuid() == 0:
         assert found["user"] == (case.user or case.identity.get("user", 0))
+
+
+def test_connector_that_cannot_start_ends_the_attempt(case):
+    case.connect = {"wanted": [], "allowed": [], "unknown": 1}
+    code, events, printed = case.run(port=1, abstract="x", victim=1)
+    assert (code, [event.get("code") for event in events]) == (2, ["sandbox_failed"]), printed
+    assert "the connector to the network did not start" in events[0]["message"]
+    assert "TypeError" in printed
 
 
 def test_files_in_shm_count_as_memory(case):
