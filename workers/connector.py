@@ -18,7 +18,7 @@ from typing import Any
 
 from workers.sandbox import CannotIsolate, enter
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 AT_ONCE = 128  # requests that are worked on
 REQUEST_BYTES = 4096
 START_SECONDS = 60.0
@@ -55,6 +55,7 @@ def start_connector(request: dict[str, Any], *, lifeline: int, close: tuple[int,
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         # The same sandbox, but for the network and what names are looked up with.
         enter({**request["sandbox"], "host_network": True})
+        keep_engine_out()
         die_with(shim)
         serve(theirs, **request["connect"], started=started)
         code = 0
@@ -76,6 +77,14 @@ def await_connector(pid: int, ready: int, lifeline: int) -> None:
     if lifeline in readable:
         raise CannotIsolate("the attempt was stopped while the connector to the network started")
     raise CannotIsolate(f"the connector to the network did not start within {START_SECONDS:.0f} s")
+
+
+def keep_engine_out() -> None:
+    """Forbid others of this user to trace this process: it has the network, and the engine has the same user."""
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0):
+        raise CannotIsolate("the connector to the network cannot be closed to the engine")
 
 
 def die_with(parent: int) -> None:

@@ -113,6 +113,13 @@ def tell_place(spec: Any, *, inputs: Any, out: Path, report: Any) -> Any:
     return Result((), {"network": os.readlink("/proc/self/ns/net"), "seen": seen, "user": os.getuid()})
 
 
+def find_siblings(spec: Any, *, inputs: Any, out: Path, report: Any) -> Any:
+    """The owners, as /proc says, of the other processes of its shim."""
+    siblings = Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read_text().split()
+    owners = [os.stat(f"/proc/{pid}/environ").st_uid for pid in siblings if int(pid) != os.getpid()]
+    return SimpleNamespace(as_dict=lambda: {"outputs": [], "summary": {"owners": owners}})
+
+
 def meet_peers(spec: Any, *, inputs: Any, out: Path, report: Any) -> Any:
     """Say which of the spec's targets it reaches, then wait to be called, and say by whom."""
     reached = []

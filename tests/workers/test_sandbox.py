@@ -19,7 +19,14 @@ from workers.sandbox import can_keep_signals_inside, try_all
 from workers.shim import MEMORY_LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("workers/*.py", "deepseek/*.py", "tests/__init__.py", "tests/workers/prober.py", "tests/workers/hoarder.py")
+CODE = (
+    "workers/*.py",
+    "deepseek/*.py",
+    "deepseek/collect/*.py",
+    "tests/__init__.py",
+    "tests/workers/prober.py",
+    "tests/workers/hoarder.py",
+)
 NOBODY, OWN_USER = 65534, 1_900_000_007
 SYSTEM_PYTHON = next((path for path in ("/usr/bin/python3.11", "/usr/bin/python3") if os.access(path, os.X_OK)), None)
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -174,6 +181,16 @@ def test_connector_that_cannot_start_ends_the_attempt(case):
     assert (code, [event.get("code") for event in events]) == (2, ["sandbox_failed"]), printed
     assert "the connector to the network did not start" in events[0]["message"]
     assert "TypeError" in printed
+
+
+@NEEDS_ROOT
+@pytest.mark.skipif(SYSTEM_PYTHON is None, reason="there is no interpreter that every user can read")
+def test_engine_cannot_look_into_its_connector(home):
+    """Landlock (Linux 6.12) forbids it too. Files of a process that its user may not trace are root's in /proc."""
+    case = Case(home, **WAYS["own user"])
+    case.connect = {"wanted": [], "allowed": []}
+    code, events, printed = case.run("tests.workers.prober:find_siblings")
+    assert (code, events[0].get("summary")) == (0, {"owners": [0]}), (events, printed)
 
 
 def test_files_in_shm_count_as_memory(case):
