@@ -20,11 +20,11 @@ from apps.artifacts.store import store_folder
 from apps.errors import PlaneError
 from apps.jobs.kinds import KINDS, Network
 from apps.jobs.models import Job
-from workers.process import marker
+from workers.process import MARKER, end_marked, marker
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
 CODE = SANDBOX.parent.parent
-TRY_SECONDS = 200.0  # root may try three ways of 60 s each
+TRY_SECONDS = 240.0  # three ways, each with the 60 s of workers/sandbox.py, and the start of the interpreter
 TOOLS = (("ip", "iproute2"), ("nft", "nftables"))
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 OF_THE_SYSTEM = frozenset(map(Path, ("/", "/etc", "/usr", "/var", "/opt", "/home", "/dev", "/tmp", "/var/tmp")))  # noqa: S108
@@ -81,9 +81,11 @@ class Isolation:
 def detected() -> Isolation:
     """What this node can give, tried once by a process of its own: the worker has threads and must not fork itself.
 
-    What keeps it from being tried raises: jobs do not run with less because the disk was full for a moment.
+    What keeps it from being tried raises: jobs do not run with less because the disk was full for a moment. A trial
+    that does not end is ended, and is a reason why this node gives nothing.
     """
-    folder = scratch_root() / marker(0, 0).replace(":", "-")  # swept like an attempt's, should the worker die now
+    mark = marker(0, 0)  # its folder and processes are swept like an attempt's, should the worker die now
+    folder = scratch_root() / mark.replace(":", "-")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         plan = base_plan(folder, memory_bytes=2**20) | {"code": str(CODE)}
@@ -94,8 +96,12 @@ def detected() -> Isolation:
             text=True,
             check=True,
             timeout=TRY_SECONDS,
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"},
+            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", MARKER: mark},
         )
+    except subprocess.TimeoutExpired:
+        end_marked(mark)
+        reason = f"the trial does not end within {TRY_SECONDS:.0f} s"
+        return Isolation(why_not=[{"way": "none", "user": None, "reason": reason}])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     # Without the folder's name, which differs with each start: the node's description must not.

@@ -23,6 +23,8 @@ import json
 import os
 import re
 import resource
+import select
+import signal
 import stat
 import sys
 from collections.abc import Iterator
@@ -53,6 +55,7 @@ KERNEL_SWITCHES = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus",
 """What root may write in /proc without any capability: read-only in the sandbox."""
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 ACCELERATORS = ("nvidia*", "dri", "kfd", "infiniband")
+TRY_SECONDS = 60.0  # for one way of a sandbox, when the worker starts
 PROCESSES = 8000  # threads of a user of its own: a bomb of forks ends there
 VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EACCES)  # a mount that another one lies over
 
@@ -337,22 +340,27 @@ def try_one(plan: dict[str, Any]) -> str | None:
     if pid == 0:
         failure = "it ended"
         try:
+            os.setsid()  # a group of its own, which is ended together
             enter(plan)
             command = [sys.executable, "-I", "-c", IMPORT, plan["code"]]
-            ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+            ended = subprocess.run(command, capture_output=True, text=True, check=False)
             failure = "" if ended.returncode == 0 else f"the interpreter does not start: {ended.stderr.strip()[-200:]}"
         except PermissionError:
             failure = f"{sys.executable} cannot be read by this user"
-        except (OSError, CannotIsolate, subprocess.SubprocessError) as reason:
+        except (OSError, CannotIsolate) as reason:
             failure = str(reason)
         finally:
             os.write(writing, failure.encode())
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as told:
+        if not select.select([told], [], [], TRY_SECONDS)[0]:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            return f"it does not end within {TRY_SECONDS:g} s"  # not waited for: a file system may hold it
         failure = told.read().decode()
-    os.waitpid(pid, 0)
-    return failure or None
+    _, status = os.waitpid(pid, 0)
+    return failure or ("it was ended before it could tell" if status else None)
 
 
 IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); import workers.child, workers.sandbox"

@@ -13,8 +13,9 @@ from apps.errors import PlaneError
 from apps.jobs.kinds import KINDS, Network
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
-from workers import isolation, kinds, node, places, tasks
+from workers import isolation, kinds, node, places, sandbox, tasks
 from workers.isolation import Isolation
+from workers.process import is_process_gone
 
 WAYS = {"root": Isolation("root"), "user": Isolation("user"), "none": Isolation()}
 
@@ -110,6 +111,28 @@ def test_description_of_a_node_does_not_change_with_a_restart(settings, tmp_path
     found = isolation.detected.__wrapped__()
     assert found.facts()["why_not"][0]["reason"] == "scratch: Permission denied"
     assert list(isolation.scratch_root().iterdir()) == []
+
+
+@pytest.mark.django_db
+def test_trial_that_does_not_end_is_ended_and_a_reason(settings, tmp_path, monkeypatch):
+    """With what it has started, in a session of its own as each way is tried."""
+    settings.PLANE_HOME = tmp_path
+    trial = tmp_path / "trial.py"
+    trial.write_text(
+        "import subprocess, time\n"
+        "started = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(started.pid))\n"
+        "time.sleep(60)\n"
+    )
+    monkeypatch.setattr(isolation, "SANDBOX", trial)
+    monkeypatch.setattr(isolation, "TRY_SECONDS", 2.0)
+    found = isolation.detected.__wrapped__()
+    assert (found.way, found.facts()["why_not"][0]["reason"]) == ("none", "the trial does not end within 2 s")
+    assert is_process_gone(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_whole_trial_has_time_for_every_way():
+    assert isolation.TRY_SECONDS > 3 * sandbox.TRY_SECONDS
 
 
 @pytest.mark.django_db

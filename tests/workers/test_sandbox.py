@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from workers.sandbox import can_keep_signals_inside, try_all
+from workers.process import is_process_gone
+from workers.sandbox import can_keep_signals_inside, try_all, try_one
 from workers.shim import MEMORY_LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -236,6 +239,27 @@ def test_worker_that_could_not_find_what_is_left_gives_no_user_of_its_own(monkey
     found = try_all({"scratch": str(tmp_path)}, OWN_USER)
     assert (found["way"], found["user"]) == ("root", None)
     assert "CAP_SYS_PTRACE" in found["why_not"][0]["reason"]
+
+
+def test_way_that_does_not_end_is_ended_and_a_reason(monkeypatch, tmp_path):
+    def start_and_hang(plan: dict[str, Any]) -> None:
+        (tmp_path / "pid").write_text(str(subprocess.Popen(["sleep", "60"]).pid))
+        signal.pause()
+
+    monkeypatch.setattr("workers.sandbox.TRY_SECONDS", 2.0)
+    monkeypatch.setattr("workers.sandbox.enter", start_and_hang)
+    assert try_one({"scratch": str(tmp_path)}) == "it does not end within 2 s"
+    started = int((tmp_path / "pid").read_text())
+    deadline = time.monotonic() + 10
+    while not is_process_gone(started, 0) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert is_process_gone(started, 0)
+
+
+def test_way_whose_trial_is_killed_is_not_taken(monkeypatch):
+    """By the kernel for instance, when memory is short: it has told nothing then."""
+    monkeypatch.setattr("workers.sandbox.enter", lambda plan: os.kill(os.getpid(), signal.SIGKILL))
+    assert try_one({}) == "it was ended before it could tell"
 
 
 def test_node_without_namespaces_says_why(monkeypatch):
