@@ -126,7 +126,8 @@ TEMPLATES = [
         "DIRS": [SHIPPED_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
-            "builtins": ["controlplane.templatetags.plane", "django.templatetags.i18n", "django.templatetags.static"],
+            # The last wins: `translate` and `url` are the plane's own.
+            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "controlplane.templatetags.plane"],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.template.context_processors.i18n",

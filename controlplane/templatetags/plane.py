@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -14,7 +15,7 @@ from django.http import HttpRequest, QueryDict
 from django.template.base import FilterExpression, NodeList, Parser, Token
 from django.template.context import Context
 from django.templatetags.static import static
-from django.urls import NoReverseMatch, get_script_prefix, reverse
+from django.urls import get_script_prefix
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -27,6 +28,7 @@ from controlplane.build import build
 from controlplane.templatetags import drawing
 from controlplane.templatetags.crumbs import crumb, last_part
 from controlplane.templatetags.formats import NONE, as_number, bytes_, duration, number, share, spoken_time
+from controlplane.templatetags.remembered import find_first_address, translate, url
 
 register = template.Library()
 register.filter("number", number)
@@ -117,20 +119,25 @@ def progress_words() -> str:
 @register.simple_tag
 def icon(name: str, css: str = "") -> SafeString:
     """One symbol of the sprite, hidden from readers: a word or label always goes with it."""
-    return format_html(
-        '<svg class="{}" aria-hidden="true"><use href="{}#i-{}"/></svg>',
-        f"i {css}".strip(),
-        static("icons.svg"),
-        name,
-    )
+    return draw_icon(f"{name}", f"i {css}".strip())  # plain text: a safe one would be equal to one to be escaped
+
+
+@lru_cache(maxsize=512)
+def draw_icon(name: str, css: str) -> SafeString:
+    url = static("icons.svg")
+    return format_html('<svg class="{}" aria-hidden="true"><use href="{}#i-{}"/></svg>', css, url, name)
 
 
 @register.simple_tag
 def state(value: object, label: str = "", *, bare: bool = False) -> SafeString:
     """Badge: icon and word. ``label`` replaces the word, ``bare`` drops the ground."""
     css, glyph, word = state_of(value)
-    classes = f"state {css} bare" if bare else f"state {css}"
-    return format_html('<span class="{}">{}<span>{}</span></span>', classes, icon(glyph), label or word)
+    return draw_badge(f"state {css} bare" if bare else f"state {css}", glyph, f"{label or word}")
+
+
+@lru_cache(maxsize=512)
+def draw_badge(classes: str, glyph: str, word: str) -> SafeString:
+    return format_html('<span class="{}">{}<span>{}</span></span>', classes, icon(glyph), word)
 
 
 @register.filter
@@ -354,17 +361,13 @@ def rest_call(
 
 def first_url(names: Sequence[str], slug: str | None) -> str:
     """The address of the first name that has one, within the project when there is one; "" if none has."""
-    for name in names:
-        for args in ([[slug]] if slug else []) + [[]]:
-            try:
-                return reverse(name, args=args)
-            except NoReverseMatch:
-                continue
-    return ""
+    return find_first_address(get_script_prefix(), tuple(names), slug)
 
 
 register.simple_tag(build, name="build")
 register.tag("crumb", crumb)
+register.tag("translate", translate)
+register.tag("url", url)
 register.filter("last_part", last_part)
 
 
