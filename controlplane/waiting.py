@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
+from django.db import connection
 from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.accounts.models import ApiToken, CredentialChange, User
-from apps.actors import Actor, SystemRole
+from apps.actors import Actor, ProjectRole, SystemRole
 from apps.approvals import reads as approvals
 from apps.approvals.models import Approval
 from apps.approvals.states import ApprovalState
@@ -24,6 +26,7 @@ from apps.nodes.models import Node
 log = logging.getLogger(__name__)
 SOON = timedelta(days=7)  # a token that ends within this wants a successor
 SHOWN = 20
+STAND_IN = -1_000  # no id is negative
 APPROVALS_SHOWN = 8  # each with its facts, which may be long
 
 
@@ -47,8 +50,7 @@ class Waiting:
 
 def count_waiting(actor: Actor) -> int:
     """How many things `waiting_for` would list; at most three queries."""
-    rows = (ending_tokens(actor).values("pk"), with_me(actor).values("pk"))
-    count = rows[0].union(rows[1], all=True).count()
+    count = count_approvals_and_tokens(actor)
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
         count += idle_nodes(actor).count()
     elif actor.system_role == SystemRole.SECURITY_ADMIN:
@@ -83,6 +85,40 @@ def with_me(actor: Actor) -> QuerySet[Approval]:
     kinds = (approvals.waiting_for(actor), approvals.asked_of(actor))
     either = [Q(pk__in=kind.order_by().values("pk")) for kind in kinds]
     return Approval.objects.filter(either[0] | either[1], state=ApprovalState.PENDING)
+
+
+def count_approvals_and_tokens(actor: Actor) -> int:
+    """Of `with_me` and `ending_tokens`, for the frame of every page.
+
+    One statement, of which the part of `with_me` is kept: Django needs 7 ms to write it.
+    """
+    roles = sorted(actor.project_roles.items(), key=lambda each: (ProjectRole.APPROVER in each[1], each[0]))
+    approver_in = sum(ProjectRole.APPROVER in held for _, held in roles)
+    sql, params = ending_tokens(actor).order_by().values("pk").query.sql_with_params()
+    if actor.user_id is not None and roles:
+        kept, stand_ins = compile_with_me(connection.vendor, len(roles), approver_in)
+        ids = {STAND_IN: actor.user_id, **{STAND_IN - place: pk for place, (pk, _) in enumerate(roles, 1)}}
+        sql = f"{sql} UNION ALL {kept}"
+        params += tuple(ids.get(value, value) if isinstance(value, int) else value for value in stand_ins)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*) FROM ({sql}) AS waiting", params)  # noqa: S608 - both parts are Django's
+        return int(cursor.fetchone()[0])
+
+
+@lru_cache(maxsize=256)
+def compile_with_me(vendor: str, projects: int, approver_in: int) -> tuple[str, tuple[Any, ...]]:
+    """(SQL, parameters) of `with_me` for a member of so many projects, approver in the last ones.
+
+    STAND_IN is the person in the parameters, and what lies below the projects.
+
+    `vendor`: of the database, whose SQL it is.
+    """
+    roles = {STAND_IN - place: frozenset[ProjectRole]() for place in range(1, projects - approver_in + 1)}
+    approver = frozenset({ProjectRole.APPROVER})
+    roles |= {STAND_IN - place: approver for place in range(projects - approver_in + 1, projects + 1)}
+    somebody = Actor(kind="user", user_id=STAND_IN, project_roles=roles)
+    sql, params = with_me(somebody).order_by().values("pk").query.sql_with_params()
+    return sql, tuple(params)
 
 
 def ending_tokens(actor: Actor) -> QuerySet[ApiToken]:
