@@ -7,6 +7,7 @@ list has an address: `columns`, `sort`, the filters, `cursor`, `limit`, `format=
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
@@ -249,8 +250,8 @@ class Table:
 
     @property
     def shown(self) -> dict[str, bool]:
-        """{key: True} of the columns to draw."""
-        return {column.key: True for column in self.asked.columns}
+        """{key: True} of the columns to draw, else False: a template looks long for a key that is absent."""
+        return defaultdict(bool, {column.key: True for column in self.asked.columns})
 
     @property
     def choice(self) -> list[Row]:
