@@ -236,7 +236,7 @@ def seeded_plane(rows: int) -> Iterator[tuple[Any, str, dict[str, Any]]]:
         from tests.faults.homes import prepare_home
         from tests.faults.running import Running, environment_of
 
-        more = {name: os.environ[name] for name in ("DATABASE_URL",) if name in os.environ}
+        more = {name: os.environ[name] for name in ("DATABASE_URL", "WEB_WORKERS") if name in os.environ}
         environment = environment_of(Path(folder), WEB_THREADS="64", DISPATCH_SECONDS="1", LEASE_SECONDS="30", **more)
         prepare_home(environment, accounts=False)
         token = "dso_" + secrets.token_urlsafe(24)
