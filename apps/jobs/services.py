@@ -519,12 +519,12 @@ def requeue_repaired(*, actor: Actor, limit: int = 100) -> int:
     """Queue the jobs again that failed on a damaged input whose bytes have come again since.
 
     The attempt that failed does not count. A job goes on once for each repair: one that finds its input damaged again
-    waits for the next.
+    waits for the next. An attempt that began before the repair had read the damaged bytes, whenever it failed.
     """
     require(actor, "job.recover")
     taken = JobInput.objects.filter(job=OuterRef("pk"))
     failed = Job.objects.filter(
-        Exists(taken.filter(artifact__restored_at__gt=OuterRef("ended_at"))),
+        Exists(taken.filter(artifact__restored_at__gt=OuterRef("claimed_at"))),
         ~Exists(taken.filter(artifact__damaged_at__isnull=False)),
         pk__in=JobInput.objects.filter(artifact__restored_at__isnull=False).values("job"),
         state=JobState.FAILED,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from apps.actors import PlaneRole, plane_actor
@@ -11,6 +13,7 @@ from apps.artifacts.store import store
 from apps.audit.models import AuditRecord
 from apps.errors import Refused
 from apps.jobs import services
+from apps.jobs.models import Job
 from apps.jobs.states import JobState
 from workers import tasks
 
@@ -62,6 +65,23 @@ def test_jobs_go_on_when_the_bytes_come_again(damaged_job, project, engineer, ac
     for one in (job, after):
         one.refresh_from_db()
     assert (job.state, after.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
+
+
+def test_an_attempt_that_failed_after_the_repair_goes_on_too(damaged_job, project, engineer, actor_for):
+    """It had begun to read before."""
+    job, _ = damaged_job
+    send(project, actor_for(engineer))
+    Job.objects.filter(pk=job.pk).update(ended_at=Artifact.objects.get().restored_at + timedelta(seconds=1))
+    assert (requeue(), requeue()) == (1, 0)
+
+
+def test_an_attempt_that_began_after_the_repair_waits_for_the_next(damaged_job, project, engineer, actor_for):
+    job, _ = damaged_job
+    send(project, actor_for(engineer))
+    restored = Artifact.objects.get().restored_at
+    later = {"claimed_at": restored + timedelta(seconds=1), "ended_at": restored + timedelta(seconds=2)}
+    Job.objects.filter(pk=job.pk).update(**later)
+    assert requeue() == 0
 
 
 def test_retry_succeeds_after_the_repair(damaged_job, project, engineer, actor_for):
