@@ -27,8 +27,12 @@ CODE = SANDBOX.parent.parent
 TRY_SECONDS = 240.0  # three ways, each with the 60 s of workers/sandbox.py, and the start of the interpreter
 TOOLS = (("ip", "iproute2"), ("nft", "nftables"))
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-OF_THE_SYSTEM = frozenset(map(Path, ("/", "/etc", "/usr", "/var", "/opt", "/home", "/dev", "/tmp", "/var/tmp")))  # noqa: S108
-"""Folders of others, in which a secret is covered by itself."""
+SYSTEM_FOLDERS = frozenset(
+    map(Path, ("/", "/etc", "/var", "/var/lib", "/run", "/opt", "/srv", "/mnt", "/home", "/dev", "/tmp", "/var/tmp"))  # noqa: S108
+)
+SYSTEM_TREES = ("/usr", "/proc", "/sys")
+"""Folders of others, the trees with all that is in them: a secret there is covered by itself."""
+MAX_LINKS = 40  # of a path, at most: the kernel follows no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +138,26 @@ def list_hidden_paths() -> list[str]:
     if connection.vendor == "sqlite":
         found.append(Path(connection.settings_dict["NAME"]).parent)
     for secret in map(Path, settings.SECRET_FILES):
-        # Its folder: keys lie beside it, and a cover over a file alone is gone once the file is replaced.
-        folder = Path(os.path.realpath(secret)).parent
-        found.append(secret if folder in OF_THE_SYSTEM or folder.is_relative_to("/proc") else folder)
+        # Folders: keys lie beside it, and a cover over a file alone is gone once the file is replaced.
+        found += [secret if is_system_folder(folder) else folder for folder in list_link_folders(secret)]
     return sorted({os.path.realpath(path) for path in found if path} - {"/"})
+
+
+def list_link_folders(path: Path) -> list[Path]:
+    """The folder of the file and, where it is a link, of every file on the way: the next one may lie below any."""
+    folders: list[Path] = []
+    for _ in range(MAX_LINKS):
+        folder = Path(os.path.realpath(path.parent))
+        folders.append(folder)
+        try:
+            path = folder / os.readlink(folder / path.name)
+        except OSError:  # no link, or not there
+            break
+    return folders
+
+
+def is_system_folder(folder: Path) -> bool:
+    return folder in SYSTEM_FOLDERS or any(map(folder.is_relative_to, SYSTEM_TREES))
 
 
 def list_interpreter_folders() -> list[str]:

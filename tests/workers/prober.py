@@ -113,6 +113,17 @@ def tell_place(spec: Any, *, inputs: Any, out: Path, report: Any) -> Any:
     return Result((), {"network": os.readlink("/proc/self/ns/net"), "seen": seen, "user": os.getuid()})
 
 
+def read_secrets(spec: Any, *, inputs: Any, out: Path, report: Any) -> Any:
+    """What it can read of a folder of secrets, before and after a secret there is replaced."""
+    folder, found = Path(spec.secrets), []
+    for step in ("before", "after"):
+        found += [f"{step}: {name}" for name in ("secret_key", "tls.key") if succeeds((folder / name).read_bytes)]
+        if step == "before":
+            Path("ready").write_text("1")
+            Path("go").read_text()
+    return SimpleNamespace(as_dict=lambda: {"outputs": [], "summary": {"read": found}})
+
+
 def find_siblings(spec: Any, *, inputs: Any, out: Path, report: Any) -> Any:
     """The owners, as /proc says, of the other processes of its shim."""
     siblings = Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read_text().split()

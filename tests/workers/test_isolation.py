@@ -101,6 +101,35 @@ def test_database_keys_and_secrets_are_hidden(settings, tmp_path):
 
 
 @pytest.mark.django_db
+def test_folders_of_a_secret_that_is_a_link_are_hidden(settings, tmp_path):
+    """As systems mount secrets: the link stays, and what it leads to by way of another one is replaced."""
+    secret, version = tmp_path / "secrets/secret_key", tmp_path / "versions/1"
+    for folder in (secret.parent, version, tmp_path / "current"):
+        folder.mkdir(parents=True)
+    (version / "secret_key").touch()
+    (tmp_path / "current/data").symlink_to(version)
+    (tmp_path / "current/secret_key").symlink_to("data/secret_key")
+    secret.symlink_to("../current/secret_key")
+    settings.SECRET_FILES = [str(secret)]
+    folders = {str(secret.parent), str(tmp_path / "current"), str(version)}
+    assert folders <= set(isolation.list_hidden_paths())
+    secret.unlink()
+    secret.symlink_to(secret)  # leads nowhere
+    assert str(secret.parent) in isolation.list_hidden_paths()
+
+
+@pytest.mark.django_db
+def test_system_is_not_hidden_for_a_secret_in_it(settings, tmp_path):
+    """The file alone is covered, wherever a link to it lies, and so is the link's folder."""
+    (tmp_path / "secret_key").symlink_to("/usr/lib/plane/secret_key")
+    listed = ["/etc/secret_key", "/run/secret_key", "/usr/local/etc/secret_key", str(tmp_path / "secret_key")]
+    settings.SECRET_FILES = listed
+    hidden = set(isolation.list_hidden_paths())
+    assert {*listed[:3], "/usr/lib/plane/secret_key", str(tmp_path)} <= hidden
+    assert not hidden & {"/etc", "/run", "/usr/local/etc", "/usr/lib/plane"}
+
+
+@pytest.mark.django_db
 def test_description_of_a_node_does_not_change_with_a_restart(settings, tmp_path, monkeypatch):
     """A changed one is recorded in the audit trail."""
     settings.PLANE_HOME = tmp_path

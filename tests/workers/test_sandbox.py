@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,7 @@ class Case:
         self.home, self.way, self.user, self.python = home, way, user, python
         self.identity: dict[str, Any] = {}
         self.connect: dict[str, Any] | None = None
+        self.hide: list[str] = []
         if shim_user is not None:
             self.identity = {"user": shim_user, "group": shim_user, "extra_groups": []}
             for path in (home, *home.rglob("*")):
@@ -76,7 +78,7 @@ class Case:
             "way": self.way,
             "user": self.user,
             "scratch": str(self.scratch),
-            "hide": [str(self.home), "/root"],
+            "hide": [str(self.home), "/root", *self.hide],
             "keep": keep,
             "memory_bytes": 2**26,
             "host_network": False,
@@ -176,6 +178,37 @@ def test_engine_reaches_nothing_that_is_not_its_own(case, victim):
     assert found["NoNewPrivs"] == "1"
     if os.geteuid() == 0:
         assert found["user"] == (case.user or case.identity.get("user", 0))
+
+
+@pytest.fixture
+def secrets() -> Iterator[Path]:
+    """Not below /tmp or /var/tmp, which a sandbox replaces: only a cover hides these."""
+    if not os.access("/srv", os.W_OK):
+        pytest.skip("needs a folder of the system that may be written")
+    folder = Path(tempfile.mkdtemp(prefix="sandbox-", dir="/srv"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_secrets_stay_hidden_while_one_is_replaced(case, secrets):
+    """With their neighbours, such as the key of the web server's certificate."""
+    case.hide = [str(secrets)]
+    for name in ("secret_key", "tls.key", "new"):
+        (secrets / name).write_text("secret")
+    for name in ("ready", "go"):
+        os.mkfifo(case.scratch / name)
+        (case.scratch / name).chmod(0o666)
+
+    def replace_secret() -> None:
+        (case.scratch / "ready").read_text()
+        (secrets / "new").rename(secrets / "secret_key")
+        (case.scratch / "go").write_text("1")
+
+    threading.Thread(target=replace_secret, daemon=True).start()
+    code, events, printed = case.run("tests.workers.prober:read_secrets", secrets=str(secrets))
+    assert (code, events[0].get("summary")) == (0, {"read": []}), (events, printed)
+    assert not (secrets / "new").exists()
 
 
 def test_connector_that_cannot_start_ends_the_attempt(case):
