@@ -12,14 +12,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
+
+from apps.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,17 @@ class Answer:
     errors: list[dict[str, Any]] = field(default_factory=list)
     fault: Fault | None = None
     size: int = 0  # of the answer, in bytes
+
+
+@contextmanager
+def take_slot(slots: threading.BoundedSemaphore, seconds: float, busy: Unavailable) -> Iterator[None]:
+    """One of the slots for children of this process; raises `busy` where none gets free within so many seconds."""
+    if not slots.acquire(timeout=seconds):
+        raise busy
+    try:
+        yield
+    finally:
+        slots.release()
 
 
 def ask(words: Sequence[str], spec: str, *files: IO[bytes], limits: Limits) -> Answer:

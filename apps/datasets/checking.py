@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict
 from typing import IO, Any
 
@@ -81,19 +81,14 @@ def is_version(dataset: Dataset, files: Sequence[VersionFile]) -> bool:
     return DatasetVersion.objects.filter(dataset=dataset, digest=digest, deleted_at=None).exists()
 
 
-@contextmanager
-def turn() -> Iterator[None]:
-    if not slots.acquire(timeout=WAITS_SECONDS):
-        raise Unavailable(
-            "Another table is checked at this moment.",
-            code="checks_busy",
-            limit=AT_ONCE,
-            hint="Try again in a moment.",
-        )
-    try:
-        yield
-    finally:
-        slots.release()
+def turn() -> AbstractContextManager[None]:
+    busy = Unavailable(
+        "Another table is checked at this moment.",
+        code="checks_busy",
+        limit=AT_ONCE,
+        hint="Try again in a moment.",
+    )
+    return bounded.take_slot(slots, WAITS_SECONDS, busy)
 
 
 @contextmanager

@@ -7,8 +7,8 @@ request of this process for minutes. The child has an interpreter, a memory limi
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from apps.datasets import bounded
@@ -55,19 +55,14 @@ def ask_child(what: str, chunks: Iterable[bytes], size: int, delimiter: str, enc
     raise fault(answer.fault, limits)
 
 
-@contextmanager
-def turn() -> Iterator[None]:
-    if not slots.acquire(timeout=WAITS_SECONDS):
-        raise Unavailable(
-            "Other tables are being read at this moment.",
-            code="checks_busy",
-            limit=AT_ONCE,
-            hint="Try again in a moment.",
-        )
-    try:
-        yield
-    finally:
-        slots.release()
+def turn() -> AbstractContextManager[None]:
+    busy = Unavailable(
+        "Other tables are being read at this moment.",
+        code="checks_busy",
+        limit=AT_ONCE,
+        hint="Try again in a moment.",
+    )
+    return bounded.take_slot(slots, WAITS_SECONDS, busy)
 
 
 def fault(why: bounded.Fault | None, limits: bounded.Limits) -> Invalid | Unavailable:
