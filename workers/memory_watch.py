@@ -20,6 +20,7 @@ EXACT_SECONDS = 0.5  # the longest pause after an exact look, which walks the pa
 PRIVATE = (b"RssAnon", b"VmSwap", b"Pss_Anon", b"SwapPss")  # the first two of /proc/PID/status, the others of
 SHARED = (b"RssShmem", b"Pss_Shmem")  # /proc/PID/smaps_rollup, where shared pages count by their share
 SHM = "dev/shm"
+MAX_SHM_FOLDERS = 64  # that are held open: an engine that makes namespaces must not use up our descriptors
 GROUP_FIELDS = ("anon", "shmem")
 
 
@@ -43,6 +44,7 @@ class TreeMemory:
         self._list_processes, self._proc = list_processes, proc
         self._pids: list[int] = []
         self._files = 0
+        self._shm: dict[int, int] = {}  # device -> descriptor: files there outlive the process that wrote them
         self._list_at = self._exact_at = float("-inf")
 
     def is_exceeded(self) -> bool:
@@ -64,6 +66,15 @@ class TreeMemory:
             self.peak = max(self.peak, self.limit)
         return ended
 
+    def is_exceeded_by_files(self) -> bool:
+        """Whether the files that an ended engine left in its /dev/shm take all of its limit.
+
+        The sandbox's is no larger, so that an engine may end there, by SIGBUS or ENOSPC, before a look sees it.
+        """
+        left = self._measure_files()
+        self.peak = max(self.peak, left)
+        return 0 < self.limit <= left
+
     def measure(self) -> int:
         """Bytes that the tree takes now."""
         numbers = read_numbers(self.group / "memory.stat") if self.group is not None else {}
@@ -75,7 +86,8 @@ class TreeMemory:
             self._pids = self._list_processes()
             took = time.monotonic() - now
             self._list_at = now + min(LATEST_TREE_SECONDS, max(TREE_SECONDS, TREE_SHARE * took))
-            self._files = self._measure_files()
+        self._open_shm_folders()
+        self._files = self._measure_files()
         private, shared = self._add_up("status", PRIVATE, SHARED)
         used = private + max(shared, self._files)
         if not 0 < self.limit < used or len(self._pids) < 2:
@@ -94,15 +106,23 @@ class TreeMemory:
         self._exact_at = now + min(EXACT_SECONDS, 10 * (time.monotonic() - now))
         return private + max(shared, self._files)
 
-    def _measure_files(self) -> int:
-        """Bytes in the /dev/shm of the tree, if it is another than ours: nobody has to have its files mapped."""
+    def _open_shm_folders(self) -> None:
+        """Hold each /dev/shm of the tree that is another than ours. A connector beside the engine has its own."""
+        ours = os.stat(f"/{SHM}").st_dev if os.path.isdir(f"/{SHM}") else None
         for pid in self._pids:
             folder = self._proc / str(pid) / "root" / SHM
             with suppress(OSError):
-                if os.stat(folder).st_dev != os.stat(f"/{SHM}").st_dev:
-                    found = os.statvfs(folder)
-                    return (found.f_blocks - found.f_bfree) * found.f_frsize
-        return 0
+                device = os.stat(folder).st_dev
+                if device != ours and device not in self._shm and len(self._shm) < MAX_SHM_FOLDERS:
+                    self._shm[device] = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+
+    def _measure_files(self) -> int:
+        """Bytes in these folders: nobody has to have their files mapped."""
+        used = 0
+        for descriptor in self._shm.values():
+            found = os.statvfs(descriptor)
+            used += (found.f_blocks - found.f_bfree) * found.f_frsize
+        return used
 
     def _add_up(self, name: str, *groups: tuple[bytes, ...]) -> list[int]:
         """The sums of these groups of fields over all processes, in bytes.

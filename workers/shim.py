@@ -231,8 +231,9 @@ def main() -> int:
     elif ended == STOPPED:
         engine.stop_all(grace)
     else:
+        is_exceeded = memory.is_exceeded_by_files()
         engine.stop_all(min(grace, 1.0) if descendants() else 0.0)
-        if engine.status and memory.is_ended_by_kernel():
+        if engine.status and (memory.is_ended_by_kernel() or is_exceeded):
             ended = MEMORY_LIMIT
     disconnect_peers(request)
     report_usage(engine, memory, events, time.monotonic() - began)

@@ -43,3 +43,14 @@ def fill_shm(spec, *, inputs, out, report) -> Result:
             file.write(b"\1" * MIB)
     time.sleep(5)
     return Result(())
+
+
+def overfill_shm(spec, *, inputs, out, report) -> Result:
+    """More than a /dev/shm as large as the job's memory takes, mapped and at once: SIGBUS, between two looks."""
+    time.sleep(0.5)  # the watch has found the folder
+    with Path("/dev/shm/taken").open("wb+") as file:
+        file.truncate(spec.size)
+        with mmap.mmap(file.fileno(), 0) as mapped:
+            for start in range(0, len(mapped), 4096):
+                mapped[start] = 1
+    return Result(())

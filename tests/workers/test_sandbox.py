@@ -234,6 +234,17 @@ def test_files_in_shm_count_as_memory(case):
     assert case.run("tests.workers.hoarder:fill_shm", 56 * 2**20)[0] == MEMORY_LIMIT
 
 
+def test_files_in_shm_count_beside_a_connector(case):
+    """Which has a /dev/shm of its own."""
+    case.connect = {"wanted": [], "allowed": []}
+    assert case.run("tests.workers.hoarder:fill_shm", 56 * 2**20)[0] == MEMORY_LIMIT
+
+
+def test_engine_that_fills_shm_between_two_looks_takes_too_much_memory(case):
+    code, events, printed = case.run("tests.workers.hoarder:overfill_shm", 2**26, size=2**27)
+    assert (code, events) == (MEMORY_LIMIT, []), printed
+
+
 def test_plan_that_cannot_be_kept_ends_the_attempt(home):
     case = Case(home, way="user", user=None, shim_user=None, python=sys.executable)
     case.plan = lambda: {**Case.plan(case), "scratch": str(home / "gone")}
