@@ -17,6 +17,7 @@ from apps.errors import Invalid
 from apps.experiments import compared, looks, made, parallel, reads, shown
 from apps.experiments.looks import Look
 from apps.experiments.models import Metric, Run
+from apps.experiments.ranking import find_obstacle
 from apps.experiments.reads import Asked, Comparison
 from apps.jobs.views import within
 
@@ -47,7 +48,8 @@ def compare(request: HttpRequest, project: str) -> HttpResponse:
 def shown_of(request: HttpRequest, where: Project, found: Comparison, look: Look) -> dict[str, Any]:
     series = shown.common_series(found.metrics)
     key = request.GET.get("key", "") if request.GET.get("key") in series else next(iter(series), "")
-    metrics = compared.cells_of(found)
+    obstacle = find_obstacle(found.runs)
+    metrics = compared.cells_of(found, ranked=not obstacle)
     tags = reads.source_tags(found.runs)
     best = next((row for row in metrics if row["best"]), None)
     names = [(short_name(run), reverse("experiments:detail", args=[where.slug, run.pk])) for run in found.runs]
@@ -70,9 +72,9 @@ def shown_of(request: HttpRequest, where: Project, found: Comparison, look: Look
         "wrong_axes": wrong_axes,
         "parallel_keep": parallel.kept(request.GET),
         "asked_z": asked[2],
-        "one_task": compared.of_one_task(found),
+        "obstacle": obstacle,
         "best": best,
-        "best_run": next((run for run in found.runs if best and run.pk == best["best"].run_id), None),
+        "best_runs": [run for run in found.runs if best and run.pk in best["winners"]],
         "undecided": compared.undecided(best) if best else 0,
         "series": series,
         "key": key,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from apps.experiments.models import Metric, Run
+from apps.experiments.ranking import list_best
 from apps.experiments.reads import Comparison, Row, preferred
-from apps.experiments.shown import best_of, directions, figure_keys
+from apps.experiments.shown import directions, figure_keys
 
 TEST = "test/"  # in front of the name of a figure, where it is a metric
 
@@ -30,26 +31,22 @@ class Cell:
         return self.low is not None and self.high is not None
 
 
-def cells_of(comparison: Comparison) -> list[dict[str, Any]]:
-    """The metrics row by row, what was measured on held-out rows first, with the best one marked."""
+def cells_of(comparison: Comparison, *, ranked: bool = True) -> list[dict[str, Any]]:
+    """The metrics row by row, what was measured on held-out rows first; where `ranked`, with the best ones marked."""
     by_key = {row.key: row for row in comparison.metrics}
-    known = directions(comparison.runs, by_key) if of_one_task(comparison) else {}
+    known = directions(comparison.runs, by_key) if ranked else {}
     intervals = [intervals_of(run) for run in comparison.runs]
     first = [key for key in figure_keys(comparison.runs) if key in by_key]
     return [row_of(by_key[key], known.get(key, ""), intervals) for key in dict.fromkeys([*first, *preferred(by_key)])]
 
 
-def of_one_task(comparison: Comparison) -> bool:
-    """Whether they learn the same: a loss on one target says nothing about a loss on another."""
-    return not any(row.differs for row in comparison.params if row.key in ("task", "target"))
-
-
 def row_of(row: Row, better: str, intervals: Sequence[Mapping[str, tuple[float, float]]]) -> dict[str, Any]:
-    best = best_of(row.values, better) if better else None
+    winners = list_best(row.values, better) if better else []
+    best = winners[0] if winners else None
     bounds = [one.get(row.key) for one in intervals]
     of_best = next((bound for metric, bound in zip(row.values, bounds, strict=True) if metric is best), None)
     cells = [cell_of(metric, bound, best, of_best) for metric, bound in zip(row.values, bounds, strict=True)]
-    return {"key": row.key, "cells": cells, "best": best, "better": better}
+    return {"key": row.key, "cells": cells, "best": best, "winners": [one.run_id for one in winners], "better": better}
 
 
 def cell_of(
@@ -58,8 +55,8 @@ def cell_of(
     if metric is None:
         return None
     low, high = bound or (None, None)
-    if best is None or metric.is_nan or metric is best:
-        return Cell(metric.number, metric is best, low, high)
+    if best is None or metric.is_nan or metric.value == best.value:
+        return Cell(metric.number, best is not None and not metric.is_nan, low, high)
     meets = bound is not None and of_best is not None and bound[0] <= of_best[1] and of_best[0] <= bound[1]
     return Cell(metric.number, False, low, high, metric.value - best.value, meets)
 

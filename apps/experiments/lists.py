@@ -23,6 +23,7 @@ from apps.audit.list_export import csv_response
 from apps.experiments import group_bar, reads, shown
 from apps.experiments.filters.grammar import FilterError
 from apps.experiments.models import Metric, Run, RunParam, RunTag
+from apps.experiments.ranking import rank_runs
 from apps.experiments.reads import BY_METRIC, Asked, Columns
 from apps.experiments.states import RunState
 from apps.jobs.kinds import KINDS
@@ -120,7 +121,7 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
     context = {
         **table.context(),
         "nav": "runs",
-        "best": best_run(runs, columns),
+        "ranking": rank_runs(runs, columns.metrics, shown.directions(runs, columns.metrics), columns.values),
         "ordered_by": key,
         "metric_keys": columns.metrics,
         "most": reads.COMPARED[1],
@@ -290,17 +291,6 @@ def found_runs(actor: Actor, project: Project, params: QueryDict, asked: dict[st
         found = found.filter(**{f"{prefix}created_by": asked["by"]})
     rows: QuerySet[Any] = between_days(found, f"{prefix}started_at", params, "started")
     return rows
-
-
-def best_run(runs: Sequence[Run], columns: Columns) -> dict[str, Any] | None:
-    """The best of these by the first metric of which it is known what is better."""
-    known = shown.directions(runs, columns.metrics)
-    for key in columns.metrics:
-        metrics = [columns.values.get(run.pk, {}).get(key) for run in runs]
-        best = shown.best_of(metrics, known[key]) if key in known else None
-        if best is not None:
-            return {"run": next(run for run in runs if run.pk == best.run_id), "key": key, "value": best.value}
-    return None
 
 
 def counts_of(actor: Actor, project: Project) -> dict[str, int]:

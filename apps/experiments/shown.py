@@ -1,4 +1,4 @@
-"""What the pages of runs say: how good a run is against its baseline, which of several is best, what is drawn."""
+"""What the pages of runs say: how good a run is against its baseline, what is drawn."""
 
 from __future__ import annotations
 
@@ -101,14 +101,6 @@ def figure_keys(runs: Iterable[Run]) -> list[str]:
     """The metrics of what was measured on held-out rows, in the engine's order: the first is the one that counts."""
     named = [f"test/{one['name']}" for run in runs for one in run.figures.get("metrics", [])]
     return list(dict.fromkeys(named))
-
-
-def best_of(metrics: Sequence[Metric | None], better: str) -> Metric | None:
-    """The best newest value, where at least two can be told apart."""
-    held = [metric for metric in metrics if metric is not None and not metric.is_nan]
-    if len({metric.value for metric in held}) < 2:
-        return None
-    return (min if better == "lower" else max)(held, key=lambda metric: metric.value)
 
 
 # -- charts ---------------------------------------------------------------------------------------------------------

@@ -255,7 +255,7 @@ def test_compare_calls_none_best_where_targets_differ(read, start, log):
     for run, value in zip(runs, (0.3, 0.2), strict=True):
         log(run, train_loss=[9, value])
     text = read(f"/compare?ids={runs[0].pk},{runs[1].pk}")
-    assert ("They learn different things" in text, "is best</b>" in text, 'class="best"' in text) == (
+    assert ("<b>Different targets</b>: not ranked." in text, "is best</b>" in text, 'class="best"' in text) == (
         True,
         False,
         False,
@@ -288,7 +288,7 @@ def test_compare_says_whether_the_best_is_more_than_chance(read, start, log, fin
         finish(run, figures=measured(value, *ends))
     text = read(f"/compare?ids={runs[0].pk},{runs[1].pk}")
     assert f"({runs[0].pk[:8]}) is best" in text
-    assert ("1 other run</b> meets its own" in text) == said
+    assert ("<b>1 other run's interval</b>: not significant." in text) == said
     assert "+0.2" in text
     assert 'y1="25" y2="25"/>' in text  # the interval as a bar has it
 
