@@ -18,7 +18,7 @@ from django.db import transaction
 
 from apps.accounts.models import Project, User
 from apps.artifacts.models import Artifact
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.canonical import sha256_hex
 from apps.datasets.models import DatasetFile, DatasetVersion
 from apps.experiments.models import (

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from apps.approvals.models import Approval
 from apps.approvals.states import ApprovalState
 from apps.artifacts.models import Artifact
-from apps.artifacts.store import store_folder
+from apps.artifacts.stores import store_folder
 from apps.audit.models import AuditRecord, ChainHead, Result
 from apps.audit.verification import unsealed_state
 from apps.jobs.models import Job, JobTally

@@ -14,7 +14,7 @@ from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
-from apps.artifacts.store import store, store_folder
+from apps.artifacts.stores import store, store_folder
 from apps.jobs import pulse
 from apps.nodes.disks import read_disk, render_size
 

@@ -21,7 +21,7 @@ from apps.actors import PlaneRole, plane_actor
 from apps.approvals.models import Approval, Vote
 from apps.approvals.states import ApprovalState
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.audit.sealing import seal_all
 from apps.audit.services import record
 from apps.canonical import sha256_hex

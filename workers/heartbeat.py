@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
 from apps.actors import Actor
-from apps.artifacts.store import store_folder
+from apps.artifacts.stores import store_folder
 from apps.jobs import services
 from apps.jobs.models import Job
 from apps.jobs.states import JobState

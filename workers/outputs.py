@@ -13,7 +13,7 @@ from apps.artifacts.models import Artifact
 from apps.artifacts.services import adopt as adopt_artifact
 from apps.artifacts.services import is_marked_damaged, report_damage
 from apps.artifacts.store import Store
-from apps.artifacts.store import store as root_store
+from apps.artifacts.stores import store as root_store
 from apps.errors import PlaneError, Unavailable
 from apps.jobs.models import Job
 from apps.jobs.reasons import ARTIFACT_DAMAGED

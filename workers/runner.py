@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from apps.actors import Actor
-from apps.artifacts.store import store, store_folder
+from apps.artifacts.stores import store, store_folder
 from apps.errors import PlaneError, StaleState
 from apps.jobs import services
 from apps.jobs.checkpoints import get_checkpoint

@@ -15,7 +15,7 @@ from django.db import transaction
 from pydantic import ValidationError
 
 from apps.actors import Actor
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.experiments import services
 from apps.experiments.models import Run
 from apps.experiments.series import KEY_LIMIT, STEP_LIMIT, Point

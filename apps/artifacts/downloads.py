@@ -10,7 +10,7 @@ from django.utils.http import content_disposition_header, parse_etags
 
 from apps.artifacts.digests import as_rfc_9530
 from apps.artifacts.models import Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.artifacts.verification import open_verified, release_connection, require_size
 from apps.errors import PlaneError
 

@@ -30,7 +30,8 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.many import batches
 from apps.artifacts.models import Artifact, ArtifactQuerySet, ChunkDigests, Collected, Holding
-from apps.artifacts.store import Store, StoredObject, store
+from apps.artifacts.store import Store, StoredObject
+from apps.artifacts.stores import store
 from apps.audit.services import record
 
 GRACE = timedelta(days=7)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from apps import policy
 from apps.actors import Actor
 from apps.artifacts.garbage import GRACE, Garbage, garbage
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.errors import Invalid
 
 MOST = 10_000  # entries of one look

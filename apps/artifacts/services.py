@@ -24,7 +24,8 @@ from apps.actors import Actor
 from apps.artifacts import names
 from apps.artifacts.digests import CHUNK_BYTES, HASH_BYTES, ContentHash, checked_digest
 from apps.artifacts.models import Artifact, ChunkDigests, Collected, Holding
-from apps.artifacts.store import CHUNK, STALE, Store, StoredBytes, store, store_space
+from apps.artifacts.store import CHUNK, STALE, Store, StoredBytes
+from apps.artifacts.stores import store, store_space
 from apps.audit.services import record
 from apps.errors import Conflict, Invalid, NotFound, StorageFull, TooLarge
 

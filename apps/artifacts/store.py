@@ -6,18 +6,12 @@ not at all; what is being written lies apart, in staging.
 
 from __future__ import annotations
 
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from functools import lru_cache
-from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
-from urllib.parse import unquote, urlsplit
-
-from django.conf import settings
 
 from apps.artifacts.digests import CHUNK_BYTES, ContentHash, mismatch
 from apps.errors import Malformed
@@ -267,42 +261,3 @@ def cut_off(size: int, expected: int) -> Malformed:
         limit=expected,
         hint="Send it again.",
     )
-
-
-def store() -> Store:
-    """The store of this process, as the environment names it. Per process: an S3 client does not survive a fork."""
-    return store_at(settings.ENV.artifact_url, str(settings.PLANE_HOME), settings.ENV.artifact_s3_endpoint, os.getpid())
-
-
-def store_folder() -> Path | None:
-    """The folder of the artifacts on this host; None where they are elsewhere."""
-    from apps.artifacts.local import LocalStore
-
-    at = store()
-    return at.root if isinstance(at, LocalStore) else None
-
-
-def store_space() -> tuple[int, int] | None:
-    """(size, bytes in use) of the disk that the store's folder is on; None where it is no folder, or not there."""
-    folder = store_folder()
-    while folder is not None and folder != folder.parent:
-        try:
-            found = os.statvfs(folder)
-        except FileNotFoundError:  # the store makes its folder with the first object
-            folder = folder.parent
-            continue
-        except OSError:
-            return None
-        return found.f_blocks * found.f_frsize, (found.f_blocks - found.f_bfree) * found.f_frsize
-    return None
-
-
-@lru_cache(maxsize=8)
-def store_at(url: str, home: str, endpoint: str, pid: int) -> Store:
-    if url.startswith("s3://"):
-        from apps.artifacts.s3 import S3Store  # s3fs is installed only where ARTIFACT_URL asks for it
-
-        return S3Store(url.removeprefix("s3://"), endpoint)
-    from apps.artifacts.local import LocalStore
-
-    return LocalStore(Path(unquote(urlsplit(url).path)) if url else Path(home) / "artifacts")

@@ -33,7 +33,8 @@ from apps.artifacts.services import (
     report_damage,
     request_chunk_digests,
 )
-from apps.artifacts.store import Reading, Store, StoredBytes, store
+from apps.artifacts.store import Reading, Store, StoredBytes
+from apps.artifacts.stores import store
 from apps.errors import Unavailable
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,8 @@ from apps.artifacts.intake import About, Intake, Mode, Taken, changed, opened
 from apps.artifacts.local import LocalStore
 from apps.artifacts.many import Stored, batches, hold_many, not_whole_among
 from apps.artifacts.services import marked_damaged
-from apps.artifacts.store import CHUNK, Store, store
+from apps.artifacts.store import CHUNK, Store
+from apps.artifacts.stores import store
 from apps.datasets.checking import check_expected
 from apps.datasets.image_heads import SUFFIXES, image_head
 from apps.datasets.images import Images, described

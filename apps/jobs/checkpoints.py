@@ -15,7 +15,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.actors import Actor
-from apps.artifacts.store import Store, store
+from apps.artifacts.store import Store
+from apps.artifacts.stores import store
 from apps.errors import StaleState
 from apps.jobs.models import Job, JobCheckpoint
 from apps.jobs.states import ENDED, JobState

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.artifacts.models import Artifact
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.errors import Invalid, Unavailable
 from apps.jobs.models import JobOutput
 from apps.jobs.states import JobState

@@ -19,7 +19,8 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.digests import DIGEST
 from apps.artifacts.services import require_room
-from apps.artifacts.store import STALE, Store, store
+from apps.artifacts.store import STALE, Store
+from apps.artifacts.stores import store
 from apps.audit.services import record
 from apps.errors import Invalid, NotFound, TooLarge
 from apps.experiments.artifacts import FileRow, Owner, check_new_path

@@ -12,7 +12,7 @@ from apps.actors import Actor
 from apps.artifacts import names
 from apps.artifacts.many import Stored, hold_many
 from apps.artifacts.services import is_marked_damaged, require_room
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.mlflow_import.checks import check_path
 from apps.mlflow_import.found import FoundFile, FoundLoggedModel, FoundRun, Source, Unreadable
 from apps.mlflow_import.services import File

@@ -18,7 +18,7 @@ from django.db.models import Count, Sum
 
 from apps.actors import PlaneRole, plane_actor
 from apps.artifacts.services import report_damage
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.canonical import sha256_hex
 from apps.registry.documents import metrics_of, read_document
 from apps.registry.models import Alias, ModelVersion, Variant

@@ -15,7 +15,7 @@ from apps.artifacts.bodies import body_of
 from apps.artifacts.digests import DIGEST
 from apps.artifacts.models import Artifact, Holding
 from apps.artifacts.services import require_room
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.errors import Conflict, Invalid, Malformed, PlaneError, TooLarge
 from apps.repositories import tickets
 from apps.repositories.answers import LFS, for_lfs, lfs_json, spoken

@@ -16,7 +16,7 @@ from typing import Any
 
 from apps.actors import Actor
 from apps.artifacts.models import Artifact
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.errors import Conflict, PlaneError
 from apps.experiments.models import Run
 from apps.jobs.kinds import KINDS, Needs

@@ -20,7 +20,8 @@ from django.db import connection, transaction
 from apps import policy
 from apps.actors import Actor
 from apps.artifacts.services import report_damage
-from apps.artifacts.store import Store, store
+from apps.artifacts.store import Store
+from apps.artifacts.stores import store
 from apps.audit.checkpoints import read_checkpoints
 from apps.audit.services import record
 from apps.audit.verifier.verify import canonical

@@ -11,7 +11,7 @@ import struct
 from apps.accounts.models import Project
 from apps.actors import PlaneRole, plane_actor
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.datasets.manifest import PARQUET
 from apps.datasets.models import DatasetVersion
 from apps.datasets.services import add_version, ensure_dataset, register_version

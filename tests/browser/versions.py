@@ -9,7 +9,7 @@ from __future__ import annotations
 from apps.accounts.models import Project
 from apps.actors import PlaneRole, plane_actor
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.jobs.models import Job, JobInput, JobOutput
 from apps.registry.documents import document_text
 from apps.registry.services import register_version

@@ -19,7 +19,7 @@ PLAIN = "*.csv !filter !diff !merge !text"  # behind the line that gives them to
 STORED = """
 import json
 from apps.artifacts.models import Artifact
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 rows = Artifact.objects.values_list("digest", flat=True)
 print(json.dumps([sorted(rows), sorted(one.digest for one in store().objects())]))
 """

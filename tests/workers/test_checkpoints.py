@@ -13,7 +13,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from apps.artifacts.local import LocalStaging, LocalStore
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.errors import PlaneError, StorageFull, Unavailable
 from apps.jobs import kinds as job_kinds
 from apps.jobs import reads, services

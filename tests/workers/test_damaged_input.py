@@ -9,7 +9,7 @@ import pytest
 from apps.actors import PlaneRole, plane_actor
 from apps.artifacts.models import Artifact
 from apps.artifacts.services import publish_upload
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.audit.models import AuditRecord
 from apps.errors import Refused
 from apps.jobs import services

@@ -13,7 +13,7 @@ from apps.accounts.proofs import Proof
 from apps.approvals.models import Approval
 from apps.approvals.services import approve
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.audit.models import AuditRecord
 from apps.datasets.services import add_version, create_dataset
 from apps.errors import Conflict

@@ -1,6 +1,6 @@
 import pytest
 
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.errors import PlaneError
 from workers.outputs import upload
 

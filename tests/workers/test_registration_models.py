@@ -8,7 +8,7 @@ import pytest
 from django.db import OperationalError
 
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.audit.models import AuditRecord
 from apps.datasets.services import add_version, create_dataset
 from apps.jobs.models import Job, JobInput, JobOutput

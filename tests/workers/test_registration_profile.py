@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.datasets.expecting import set_expectations
 from apps.datasets.manifest import ARROW, JSON_LINES, PARQUET
 from apps.datasets.measuring import add_table, add_upload, measure_version

@@ -9,7 +9,7 @@ import pytest
 from apps.actors import PlaneRole, plane_actor
 from apps.artifacts.models import Artifact
 from apps.artifacts.services import store_file
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.experiments.models import MetricPoint, Run
 from apps.jobs.checkpoints import get_checkpoint
 from apps.jobs.models import Job

@@ -352,7 +352,7 @@ def test_damaged_input_fails_job(worker, submit):
 
 
 def damage(digest: str) -> None:
-    from apps.artifacts.store import store
+    from apps.artifacts.stores import store
 
     path = store().path_of(digest)
     path.chmod(0o600)

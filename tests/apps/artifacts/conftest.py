@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from apps.artifacts import store as stores
+from apps.artifacts import stores
 from apps.artifacts.local import LocalStore
 
 BYTES = b"weights " * 5000

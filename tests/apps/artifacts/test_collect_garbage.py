@@ -13,7 +13,8 @@ from apps.artifacts import garbage
 from apps.artifacts.garbage import collect_garbage
 from apps.artifacts.models import Artifact, ChunkDigests, Collected, Holding
 from apps.artifacts.services import publish_upload, scrub
-from apps.artifacts.store import StoredBytes, store
+from apps.artifacts.store import StoredBytes
+from apps.artifacts.stores import store
 from apps.audit.models import AuditRecord
 from apps.errors import Conflict, Refused
 from apps.jobs.models import Job, JobInput

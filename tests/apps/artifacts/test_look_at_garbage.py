@@ -9,7 +9,7 @@ from apps.artifacts import looking
 from apps.artifacts.looking import look_at_garbage
 from apps.artifacts.models import Artifact
 from apps.artifacts.services import publish_upload
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 
 pytestmark = pytest.mark.django_db
 PAGE, API = "/garbage?older_than=0m", "/api/v1/artifacts/garbage?older_than=0m"

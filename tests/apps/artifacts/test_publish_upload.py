@@ -84,7 +84,7 @@ def test_invalid_uploads_leave_nothing(kept, engineer, actor_for, project, setti
 
 
 def test_a_full_disk_writes_no_row(folder, engineer, actor_for, project, monkeypatch):
-    monkeypatch.setattr("apps.artifacts.store.os.write", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr("os.write", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(StorageFull):
         publish(actor_for(engineer), project)
     assert not Artifact.objects.exists()

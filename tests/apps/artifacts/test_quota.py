@@ -9,7 +9,7 @@ import pytest
 from apps.artifacts import services
 from apps.artifacts.models import Holding
 from apps.artifacts.services import OverQuota, adopt, publish_upload, room_of
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 

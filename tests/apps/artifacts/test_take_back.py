@@ -10,7 +10,7 @@ from django.utils import timezone
 from apps.artifacts.garbage import take_back
 from apps.artifacts.models import Artifact, Collected, Holding
 from apps.artifacts.services import publish_upload
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.audit.models import AuditRecord
 from apps.errors import Refused
 from apps.jobs.models import Job, JobInput

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.datasets import bounded
 from apps.datasets.manifest import PARQUET
 from apps.datasets.services import add_version, create_dataset

@@ -11,7 +11,7 @@ from django.utils import timezone
 from apps.artifacts import intake, local
 from apps.artifacts.intake import Intake
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.audit.models import AuditRecord
 from apps.canonical import sha256_hex
 from apps.datasets import ingestion

@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.datasets.image_heads import image_head
 from apps.datasets.ingestion import ingest
 from apps.datasets.models import DatasetVersion

@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from apps.artifacts.models import Artifact
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.datasets.services import set_quality, upload_csv
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from apps.artifacts.services import Damaged
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.datasets import bounded, sampling
 from deepseek.clean.spec import CleanSpec
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from apps.artifacts.garbage import collect_garbage
 from apps.artifacts.models import Artifact
 from apps.artifacts.services import publish_upload
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.audit.models import AuditRecord
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.errors import Conflict, Invalid, NotFound, Refused

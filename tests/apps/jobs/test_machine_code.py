@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.errors import Invalid
 from apps.jobs.machine_code import refuse_foreign_code
 from apps.jobs.models import Job, JobOutput

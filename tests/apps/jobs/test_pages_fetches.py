@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 
 from apps.artifacts.models import Artifact
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.jobs.fetches import REPORT_TYPE, Fetch
 from apps.jobs.models import Job, JobOutput
 

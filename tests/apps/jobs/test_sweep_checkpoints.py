@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.errors import Refused
 from apps.jobs.checkpoints import AREA, KEEP_FAILED, area_of, get_checkpoint, sweep_checkpoints
 from apps.jobs.models import Job, JobCheckpoint

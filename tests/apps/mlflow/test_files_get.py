@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apps.artifacts.models import Artifact
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.canonical import sha256_hex
 from tests.apps.mlflow.conftest import FILES
 

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from apps.accounts.models import ApiToken
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.audit.models import AuditRecord
 from apps.mlflow import services
 from apps.mlflow.models import MultipartUpload

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from apps.artifacts.garbage import collect_garbage
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.audit.models import AuditRecord
 from apps.experiments.models import Experiment, LoggedModel, Metric, MetricPoint, Run, RunModel
 from apps.experiments.series import digest_of_all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.experiments.models import Experiment, LoggedModel, Metric, Run
 from apps.mlflow_import import transport
 from apps.mlflow_import.models import ImportedRun

@@ -14,7 +14,7 @@ from apps.approvals.models import Approval, Vote
 from apps.approvals.services import note_names
 from apps.approvals.states import ApprovalState
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.canonical import sha256_hex
 from apps.datasets.manifest import PARQUET
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion

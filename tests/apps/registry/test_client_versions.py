@@ -15,7 +15,7 @@ from apps.approvals.models import Approval
 from apps.approvals.services import approve
 from apps.artifacts.models import Artifact
 from apps.artifacts.services import Damaged
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.errors import Conflict, NotFound, Refused
 from apps.experiments.models import Experiment, LoggedModel, LoggedModelArtifact
 from apps.registry.facts import facts_of, files_told

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.datasets.services import add_version, create_dataset
 
 TABLE = b"day,close\n2026-01-02,57.3\n2026-01-03,\n"

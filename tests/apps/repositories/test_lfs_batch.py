@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from tests.apps.repositories.conftest import LFS, TABLE
 
 pytestmark = pytest.mark.django_db

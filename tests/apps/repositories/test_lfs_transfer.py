@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from apps.accounts.models import ApiToken
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.repositories import tickets
 from tests.apps.repositories.conftest import LFS, TABLE
 

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from apps.actors import PlaneRole, plane_actor
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.canonical import canonical_json, sha256_hex
 from apps.experiments import services
 from apps.experiments.models import Run

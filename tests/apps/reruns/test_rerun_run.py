@@ -8,7 +8,7 @@ import pytest
 from django.db.models.functions import Now
 
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.audit.models import AuditRecord
 from apps.errors import Conflict, Invalid, NotFound, Refused
 from apps.experiments.models import Experiment, Run

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.artifacts.garbage import collect_garbage
 from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.store import store
+from apps.artifacts.stores import store
 from apps.audit.models import AuditRecord
 from apps.errors import Refused
 from apps.experiments import purging
