@@ -17,13 +17,13 @@ from django.db.migrations.loader import MigrationLoader
 
 from apps import policy
 from apps.actors import Actor
-from apps.artifacts.store import CHUNK, Store, store
+from apps.artifacts.store import CHUNK, Store
+from apps.artifacts.stores import store
 from apps.audit.services import record
 from apps.audit.verification import Verification, verify_trail
 from apps.errors import Conflict, Invalid
 from controlplane.backup.databases import database
 from controlplane.backup.layout import DATABASES, SUMS, Manifest, digest_of, read_manifest, read_sums
-from controlplane.start import make_folders, ready_database
 
 Say = Callable[[str], None]
 
@@ -35,8 +35,18 @@ class Restored:
     present: int
 
 
-def restore(*, actor: Actor, source: Path, say: Say = lambda _: None) -> Restored:
-    """Make this plane, which must be empty, the one of the backup. Raises Conflict, Invalid, Unavailable."""
+def restore(
+    *,
+    actor: Actor,
+    source: Path,
+    make_folders: Callable[[], None],
+    migrate: Callable[[], None],
+    say: Say = lambda _: None,
+) -> Restored:
+    """Make this plane, which must be empty, the one of the backup. Raises Conflict, Invalid, Unavailable.
+
+    `make_folders` makes those of the home, and `migrate` brings the tables of a loaded database up to date.
+    """
     policy.require(actor, "plane.restore")
     manifest = read_manifest(source)
     sums = {name: digest for digest, name in read_sums(source)}
@@ -45,7 +55,7 @@ def restore(*, actor: Actor, source: Path, say: Say = lambda _: None) -> Restore
     target.require_empty()
     own = {name: digest for name, digest in sums.items() if name.startswith(("keys/", "checkpoints/"))}
     require_nothing_lost(own)
-    make_folders(settings.ENV)
+    make_folders()
     present = 0
     for name, digest in sums.items():
         if name.startswith("artifacts/"):
@@ -54,7 +64,7 @@ def restore(*, actor: Actor, source: Path, say: Say = lambda _: None) -> Restore
     for name in own:
         put_file(source / name, home_of(name))
     target.load(source)
-    ready_database(migrate=True)
+    migrate()
     trail = prove(actor, manifest)
     with transaction.atomic():
         record(

@@ -15,14 +15,14 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
+from controlplane.templatetags.icons import copy
+
 
 class CrumbNode(template.Node):
     def __init__(self, nodelist: NodeList) -> None:
         self.nodelist = nodelist
 
     def render(self, context: Context) -> SafeString:
-        from controlplane.templatetags.plane import copy
-
         inside = self.nodelist.render(context).strip()
         request: HttpRequest | None = context.get("request")
         if not inside and request is not None:

@@ -14,7 +14,6 @@ from django import template
 from django.http import HttpRequest, QueryDict
 from django.template.base import FilterExpression, NodeList, Parser, Token
 from django.template.context import Context
-from django.templatetags.static import static
 from django.urls import get_script_prefix
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -28,6 +27,7 @@ from controlplane.build import build
 from controlplane.templatetags import drawing
 from controlplane.templatetags.crumbs import crumb, last_part
 from controlplane.templatetags.formats import NONE, as_number, bytes_, duration, number, share, spoken_time
+from controlplane.templatetags.icons import copy, icon
 from controlplane.templatetags.remembered import find_first_address, translate, url
 
 register = template.Library()
@@ -117,18 +117,6 @@ def progress_words() -> str:
 
 
 @register.simple_tag
-def icon(name: str, css: str = "") -> SafeString:
-    """One symbol of the sprite, hidden from readers: a word or label always goes with it."""
-    return draw_icon(f"{name}", f"i {css}".strip())  # plain text: a safe one would be equal to one to be escaped
-
-
-@lru_cache(maxsize=512)
-def draw_icon(name: str, css: str) -> SafeString:
-    url = static("icons.svg")
-    return format_html('<svg class="{}" aria-hidden="true"><use href="{}#i-{}"/></svg>', css, url, name)
-
-
-@register.simple_tag
 def state(value: object, label: str = "", *, bare: bool = False) -> SafeString:
     """Badge: icon and word. ``label`` replaces the word, ``bare`` drops the ground."""
     css, glyph, word = state_of(value)
@@ -174,18 +162,6 @@ def state_icon(value: object) -> str:
 def state_word(value: object) -> str:
     """A state as its badge calls it."""
     return state_of(value)[2]
-
-
-@register.simple_tag
-def copy(text: object, label: str = "") -> SafeString:
-    """A button that copies ``text``."""
-    return format_html(
-        '<button class="icon js-only" type="button" data-copy="{}" aria-label="{}">{}{}</button>',
-        text,
-        label or gettext("Copy"),
-        icon("succeeded", "tick"),
-        icon("copy"),
-    )
 
 
 @register.simple_tag
@@ -365,6 +341,8 @@ def first_url(names: Sequence[str], slug: str | None) -> str:
 
 
 register.simple_tag(build, name="build")
+register.simple_tag(icon)
+register.simple_tag(copy)
 register.tag("crumb", crumb)
 register.tag("translate", translate)
 register.tag("url", url)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandParser
 
 from apps.accounts.management.base import OperatorCommand
 from controlplane.backup.restoring import restore
-from controlplane.start import CannotStart
+from controlplane.start import CannotStart, make_folders, ready_database
 
 
 class Command(OperatorCommand):
@@ -25,7 +27,13 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            restored = restore(actor=self.actor, source=options["folder"], say=self.stdout.write)
+            restored = restore(
+                actor=self.actor,
+                source=options["folder"],
+                make_folders=partial(make_folders, settings.ENV),
+                migrate=partial(ready_database, migrate=True),
+                say=self.stdout.write,
+            )
         except CannotStart as reason:
             self.stderr.write(str(reason))
             sys.exit(2)

@@ -59,7 +59,7 @@ def test_only_the_operator_takes_one(tmp_path):
 
 def test_only_the_operator_restores_one(folder):
     with pytest.raises(Refused):
-        restoring.restore(actor=WORKER, source=folder)
+        restoring.restore(actor=WORKER, source=folder, make_folders=lambda: None, migrate=lambda: None)
 
 
 def test_a_folder_that_is_no_backup(tmp_path):
