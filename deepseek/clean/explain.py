@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from deepseek.clean.columns import Cleaned
 from deepseek.clean.explain_plan import explain_plan
 from deepseek.clean.explain_plan import lines_of as lines_of_plan
+from deepseek.clean.histograms import compare_histograms
 from deepseek.clean.outliers import Fences, fences
-from deepseek.clean.quality import PREVIEW_CHARACTERS, histogram
+from deepseek.clean.quality import PREVIEW_CHARACTERS
 from deepseek.clean.reading import source_of
 from deepseek.clean.run import FLAG_SUFFIX, choose_columns, clean_columns
 from deepseek.clean.sample import read_sample
@@ -92,7 +93,7 @@ class _Column:
             "upper": _finite(fence.upper) if fence else None,
             "changed": self.changed,
             **{why: int(mask.sum()) for why, mask in self.why.items()},
-            "histogram": two_histograms(self.before, self.after) if charted else None,
+            "histogram": compare_histograms(self.before, self.after) if charted else None,
         }
 
     def changes(self, most: int) -> Iterator[dict[str, JSON]]:
@@ -143,18 +144,6 @@ def _differ(before: pa.Array, after: pa.Array) -> Mask:
     if before.type != after.type:
         before = before.cast(after.type, safe=False)
     return np.asarray(pc.fill_null(pc.not_equal(before, after), False).to_numpy(zero_copy_only=False), dtype=bool)
-
-
-def two_histograms(before: pa.Array, after: pa.Array) -> JSON:
-    """Both columns over the same bins; None where there is nothing to count."""
-    parts = [column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) for column in (before, after)]
-    finite = [part[np.isfinite(part)] for part in parts]
-    joined = np.concatenate(finite)
-    shape = cast("dict[str, Any] | None", histogram(joined)) if joined.size else None
-    if shape is None:
-        return None
-    counts = [[int(count) for count in np.histogram(part, bins=shape["edges"])[0]] for part in finite]
-    return {"edges": shape["edges"], "before": cast(JSON, counts[0]), "after": cast(JSON, counts[1])}
 
 
 def _finite(value: float) -> float | None:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from deepseek.clean.batches import TableBatches
 from deepseek.clean.execute import RUNNERS
+from deepseek.clean.histograms import compare_histograms
 from deepseek.clean.masked import masked_at
 from deepseek.clean.origins import ROW_KINDS
 from deepseek.clean.quality import PREVIEW_CHARACTERS
@@ -157,8 +158,6 @@ def _document(
 
 def _columns(begin: pa.Table, end: pa.Table, done: Sequence[_Done]) -> list[dict[str, JSON]]:
     """The columns that are there from the first row to the last step, those with most changes first."""
-    from deepseek.clean.explain import two_histograms
-
     told = []
     for name in visible(begin.schema):
         if name not in end.column_names:
@@ -185,7 +184,7 @@ def _columns(begin: pa.Table, end: pa.Table, done: Sequence[_Done]) -> list[dict
     for one in drawn:
         before, after = begin.column(str(one["name"])), end.column(str(one["name"]))
         if is_number(before.type) and is_number(after.type):
-            one["histogram"] = two_histograms(before.combine_chunks(), after.combine_chunks())
+            one["histogram"] = compare_histograms(before.combine_chunks(), after.combine_chunks())
     return told
 
 
