@@ -142,7 +142,8 @@ class RequestActor:
 class Preferences:
     """The reader's zone, language and theme, where one was chosen; `request.preferred` for the templates.
 
-    What programs get stays as it is, whoever asks. The cookie's language goes first: it was chosen in this browser.
+    Programs get English, whatever Accept-Language says: they compare texts, and several people read one answer. The
+    cookie's language goes first: it was chosen in this browser.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -152,7 +153,9 @@ class Preferences:
         # Set, and not taken back: a stream is written after this returns, and the thread's next reader begins anew.
         timezone.deactivate()
         request.preferred = {}  # type: ignore[attr-defined]
-        if not is_unattended(request) and not is_for_programs(request) and isinstance(request.user, User):
+        if is_for_programs(request):
+            translation.activate(settings.LANGUAGE_CODE)
+        elif not is_unattended(request) and isinstance(request.user, User):
             self.apply(request, request.user)
         return self.get_response(request)
 
