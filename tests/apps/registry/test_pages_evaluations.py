@@ -3,7 +3,9 @@ import re
 
 import pytest
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
+from django.utils.translation import override
 
 from apps.jobs import doorbell
 from apps.jobs.models import Job
@@ -234,3 +236,18 @@ def test_gates_cost_no_more_queries_the_more_there_are(web, engineer, filled, a_
         measure(filled, on, 1.2, 0.1)
     assert counted() == few
     assert max(few.values()) < 20
+
+
+def test_values_of_slices_are_not_translated(web, viewer, registered, a_set, gate, measure):
+    first, on = registered(), a_set(spec={"slices": [{"column": "region"}]})
+    measure(first, on, 1.0, 0.0, parts=[("region", "mean", 1.0)])
+    client = web(viewer)
+    client.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-hans"
+    assert "region: mean<" in text_of(client.get(f"{M}/1/evaluations"))
+
+
+def test_the_value_of_the_worst_slice_is_not_translated():
+    worst = {"column": "region", "value": "mean", "difference": 0.1}
+    with override("zh-hans"):
+        text = render_to_string("registry/judged.html", {"judged": [{"said": {"worst": worst}}]})
+    assert "region: mean<" in text
