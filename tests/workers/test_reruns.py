@@ -93,7 +93,7 @@ def test_rerun_is_identical(train, again):
 
 def test_rerun_ignores_checkpoint_of_first_run(train, again, monkeypatch):
     """The checkpoint of the first run's job is still there, and is not staged for the other job."""
-    monkeypatch.setattr("apps.jobs.services.forget_checkpoint", lambda job: None)
+    monkeypatch.setattr("apps.jobs.services.attempts.forget_checkpoint", lambda job: None)
     staged = []
     stage = checkpoints.Keeper.stage
     monkeypatch.setattr(checkpoints.Keeper, "stage", lambda *asked: staged.append(asked) or stage(*asked))

@@ -11,7 +11,7 @@ import pytest
 from django.db import OperationalError, connection
 
 from apps.errors import Unavailable
-from apps.jobs import services
+from apps.jobs import doorbell, services
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.states import JobState
 from apps.nodes import disks, hardware
@@ -362,7 +362,7 @@ def damage(digest: str) -> None:
 def test_thread_with_work_wakes_one_more(worker, submit, monkeypatch):
     jobs = [submit() for _ in range(3)]
     rung = []
-    monkeypatch.setattr(services.doorbell, "ring", rung.append)
+    monkeypatch.setattr(doorbell, "ring", rung.append)
     assert tasks.run_next("cpu") == len(jobs)
     assert rung == ["cpu"]
 

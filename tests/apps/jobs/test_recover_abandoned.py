@@ -7,6 +7,7 @@ from apps.errors import Refused
 from apps.jobs import services
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
+from apps.nodes.samples import database_now
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -90,7 +91,7 @@ def test_times_of_a_clock_that_was_set_back_are_corrected(submit, claim, fail, d
     lost, paused = claim(), submit()
     Job.objects.filter(pk=lost.pk).update(lease_until=Now() + timedelta(days=3))
     Job.objects.filter(pk=paused.pk).update(not_before=Now() + timedelta(days=3))
-    now = services.database_now()
+    now = database_now()
     assert services.correct_future_times(actor=dispatcher, now=now, longest_lease=60) == 2
     lost.refresh_from_db()
     paused.refresh_from_db()

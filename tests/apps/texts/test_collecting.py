@@ -59,7 +59,8 @@ def test_an_old_list_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_reasons_of_moves_and_notes_are_messages(tmp_path: Path) -> None:
-    source = 'def f():\n    _tell(job, f"Claimed by {n}")\n    notes = ["It is slow."]\n    notes.append("Big code!")\n'
+    source = 'def f():\n    record_move(job, f"Claimed by {n}")\n'
+    source += '    notes = ["It is slow."]\n    notes.append("Big code!")\n'
     assert messages(tmp_path, source) == {"Claimed by {0}", "It is slow.", "Big code!"}
 
 
