@@ -53,10 +53,12 @@ class Affected:
 class Impact:
     objects: list[Affected]
     truncated: bool = False  # more edges than are walked
+    root_in_production: bool = False
 
     @property
     def in_production(self) -> int:
-        return sum(one.in_production for one in self.objects if one.type == ALIAS)
+        """Models in production that depend on the root; an alias one step away is the root's own."""
+        return sum(one.in_production and one.hops > 1 for one in self.objects if one.type == ALIAS)
 
 
 def affected_by(actor: Actor, project: Project, type: str, id: str, *, most: int = MOST_EDGES) -> Impact:
@@ -70,14 +72,24 @@ def affected_by(actor: Actor, project: Project, type: str, id: str, *, most: int
         if (way.far_type, way.far_id) != root:
             nearest.setdefault((way.far_type, way.far_id), (way.edge, way.level))
     edges = edges_at(actor, [edge for edge, _level in nearest.values()])
-    live = in_production(project, list(nearest))
+    live = in_production(project, [root, *nearest])
     found = [
         Affected(*key, edges[edge].target_label, edges[edge].target_digest, level, edges[edge].created_at, key in live)
         for key, (edge, level) in nearest.items()
         if edge in edges
     ]
-    found += aliases_of(project, {int(one.id): one for one in found if one.type == "model_version"})
-    return Impact(found, truncated=len(ways) > most)
+    versions = {int(one.id): one for one in found if one.type == "model_version"} | version_at_root(project, root)
+    found += aliases_of(project, versions)
+    return Impact(found, truncated=len(ways) > most, root_in_production=root in live)
+
+
+def version_at_root(project: Project, root: Key) -> dict[int, Affected]:
+    """The root, zero steps away, where it is a model version: its aliases are affected."""
+    type, id = root
+    if type != "model_version" or not id.isdecimal():
+        return {}
+    rows = ModelVersion.objects.filter(model__project=project, pk=int(id)).values_list("digest", "created_at")
+    return {int(id): Affected(type, id, "", digest, 0, created_at) for digest, created_at in rows}
 
 
 def in_production(project: Project, keys: Iterable[Key]) -> set[Key]:

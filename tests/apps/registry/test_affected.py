@@ -2,13 +2,16 @@
 
 import csv
 import io
+import re
 
 import pytest
 from django.utils import timezone
 
+from apps.accounts.models import Project
 from apps.approvals.models import Approval
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
+from apps.registry.affected import affected_by
 from apps.registry.models import Alias, AliasMove, Model, ModelVersion
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -91,7 +94,7 @@ def test_the_page_its_filters_and_its_file(web, viewer, chain, live):
     assert "#1 train" not in client.get(f"{PAGE}?kind=artifact").content.decode()
     assert client.get(f"{PAGE}?kind=tree").status_code == 422
     assert client.get("/p/demo/lineage/tree/1/affected").status_code == 404
-    assert "Nothing was made of it yet" in client.get("/p/demo/lineage/job/99/affected").content.decode()
+    assert "Nothing depends on it yet" in client.get("/p/demo/lineage/job/99/affected").content.decode()
     answer = client.get(f"{PAGE}?format=csv&sort=-hops")
     rows = list(csv.reader(io.StringIO(b"".join(answer.streaming_content).decode())))
     assert rows[1][0] == "wti production"
@@ -103,13 +106,13 @@ def test_the_page_shows_the_nearest_until_all_is_asked_for(web, viewer, chain, l
     client = web(viewer)
     text = client.get(PAGE).content.decode()
     assert "The nearest 1 " in text
-    assert "more was made of it" in text
-    assert "None of them is in production." in text
+    assert "more depend on it" in text
+    assert "None of those shown is in production." in text
     assert "wti production" not in text
     for query in ("reach=all", "production=1", "sort=-hops", "sort=name"):
         text = client.get(f"{PAGE}?{query}").content.decode()
         assert "wti production" in text, query
-        assert "more was made of it" not in text, query
+        assert "more depend on it" not in text, query
     answer = client.get(f"{PAGE}?format=csv")
     assert b"wti production" in b"".join(answer.streaming_content)
 
@@ -124,3 +127,27 @@ def test_no_number_of_objects_costs_more_queries(
     client = api(viewer)
     with django_assert_max_num_queries(8):
         assert len(client.get(URL, {"type": "dataset_version", "id": "1", "limit": "200"}).json()["items"]) >= length
+
+
+def test_a_version_in_production_counts_itself_and_its_alias(web, viewer, model_version, live):
+    """Nothing was made of it: what runs in production is the version itself."""
+    answer = web(viewer).get(f"/p/demo/lineage/model_version/{model_version.pk}/affected")
+    impact = answer.context["impact"]
+    assert (impact.root_in_production, impact.in_production) == (True, 0)
+    assert [(one.label, one.hops, one.in_production) for one in impact.objects] == [("wti production", 1, True)]
+    assert "It is in production itself." in answer.content.decode()
+    assert "Nothing in production" not in answer.content.decode()
+
+
+def test_a_version_without_production_says_so_and_has_no_blank_button(web, viewer, model_version):
+    answer = web(viewer).get(f"/p/demo/lineage/model_version/{model_version.pk}/affected")
+    assert (answer.context["impact"].root_in_production, answer.context["impact"].objects) == (False, [])
+    assert "Nothing in production depends on it." in answer.content.decode()
+    assert re.findall(r"<a class=\"btn[^>]*>\s*</a>", answer.content.decode()) == []
+
+
+def test_a_version_of_another_project_lends_no_alias(actor_for, viewer, project, model_version, live):
+    other = Project.objects.create(slug="other", name="Other")
+    Model.objects.filter(pk=model_version.model_id).update(project=other)
+    impact = affected_by(actor_for(viewer), project, "model_version", str(model_version.pk))
+    assert (impact.root_in_production, impact.objects) == (False, [])
