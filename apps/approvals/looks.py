@@ -42,11 +42,21 @@ def shown_of(
     }
 
 
-def news_between(before: Shown, now: Shown, facts: Sequence[Change]) -> list[News]:
+@dataclass(frozen=True, slots=True)
+class OwnActs:
+    """What the reader did to a request: no news to them."""
+
+    vote: int | None = None
+    remarks: frozenset[int] = frozenset()
+    ended: bool = False  # by their vote, or by withdrawing it
+
+
+def news_between(before: Shown, now: Shown, facts: Sequence[Change], own: OwnActs) -> list[News]:
     """What to tell somebody who saw `before`. `facts`: what differs between the two requests, where they are two."""
     if before["approval"] != now["approval"]:
         return list(of_another_request(before, now, facts))
-    return [*of_votes(before, now), *of_remarks(before, now), *of_facts(before, now), *of_state(before, now)]
+    ended = [] if own.ended else of_state(before, now)
+    return [*of_votes(before, now, own), *of_remarks(before, now, own), *of_facts(before, now), *ended]
 
 
 def of_another_request(before: Shown, now: Shown, facts: Sequence[Change]) -> Iterator[News]:
@@ -59,9 +69,11 @@ def of_another_request(before: Shown, now: Shown, facts: Sequence[Change]) -> It
     yield News("held", _("It was asked for anew: %(facts)s not as in request #%(number)s.") % told)
 
 
-def of_votes(before: Shown, now: Shown) -> Iterator[News]:
+def of_votes(before: Shown, now: Shown, own: OwnActs) -> Iterator[News]:
     known = {pk: counts for pk, _who, _decision, counts in before["votes"]}
     for pk, who, decision, counts in now["votes"]:
+        if pk not in known and pk == own.vote:
+            continue
         if pk not in known:
             approves = decision == Decision.APPROVE
             words = _("%(who)s has approved.") if approves else _("%(who)s has rejected it.")
@@ -71,10 +83,10 @@ def of_votes(before: Shown, now: Shown) -> Iterator[News]:
             yield News("held", words % {"who": who})
 
 
-def of_remarks(before: Shown, now: Shown) -> Iterator[News]:
+def of_remarks(before: Shown, now: Shown, own: OwnActs) -> Iterator[News]:
     known = {pk for pk, _who, _asks in before["remarks"]}
     for pk, who, asks in now["remarks"]:
-        if pk not in known:
+        if pk not in known and pk not in own.remarks:
             words = _("%(who)s asks for more.") if asks else _("%(who)s has answered.")
             yield News("held" if asks else "note", words % {"who": who})
 

@@ -15,7 +15,7 @@ from apps.accounts.holders import list_holders
 from apps.accounts.models import CredentialChange, HolderKind, Project, ServiceAccountHolder
 from apps.actors import Actor, ProjectRole, SystemRole
 from apps.approvals.differences import CHANGES, Change, changes_since, differences
-from apps.approvals.looks import News, news_between
+from apps.approvals.looks import News, OwnActs, news_between
 from apps.approvals.models import Approval, ApprovalPolicy, ApprovalQuerySet, Look, Remark, Vote
 from apps.approvals.states import ApprovalState
 from apps.approvals.subjects import subject_named, subject_types
@@ -65,7 +65,8 @@ def note_reading(actor: Actor, project: Project, **about: Any) -> None:
 
 
 def waiting_for(actor: Actor) -> ApprovalQuerySet:
-    """Pending approvals of every project that this person may decide on; without those they asked for or voted on."""
+    """Pending approvals of every project that this person may decide on; without those they asked for or voted on, and
+    those of which they asked the requester something that is not answered yet."""
     projects = [pk for pk, roles in actor.project_roles.items() if ProjectRole.APPROVER in roles]
     if actor.user_id is None or not projects:
         return Approval.objects.none()
@@ -73,10 +74,13 @@ def waiting_for(actor: Actor) -> ApprovalQuerySet:
     holding = ServiceAccountHolder.objects.filter(service_account=account, user_id=actor.user_id)
     unconfirmed = CredentialChange.objects.filter(user_id=actor.user_id, confirmed_at=None)
     voted = Vote.objects.filter(approval=OuterRef("pk"), user_id=actor.user_id)
+    newer = Remark.objects.filter(approval=OuterRef("approval"), pk__gt=OuterRef("pk"))
+    asking = Remark.objects.filter(approval=OuterRef("pk"), user_id=actor.user_id, asks=True).filter(~Exists(newer))
     return (
         Approval.objects.filter(project_id__in=projects, state=ApprovalState.PENDING, deadline_at__gt=Now())
         .exclude(requester_user_id=actor.user_id)
         .filter(~Exists(holding))
+        .filter(~Exists(asking))
         .filter(~Exists(unconfirmed))  # in the same query: every page of an approver counts these
         .with_given()
         .filter(~Exists(voted) | Q(given__gte=F("needed")))  # enough count again: who voted may carry it out
@@ -164,8 +168,27 @@ def news_for(look: Look | None, approval: Approval) -> Looked | None:
     if before["approval"] != approval.pk and before["facts"] != approval.facts_digest:
         seen = Approval.objects.filter(pk=before["approval"], project=approval.project_id).values_list("facts").first()
         facts = list(differences(json.loads(seen[0]), json.loads(approval.facts)))[:CHANGES] if seen else []
-    news = news_between(before, now, facts)
+    news = news_between(before, now, facts, own_acts(approval, look.user_id)) if before != now else []
     return Looked(look.before_at, news, facts) if news else None
+
+
+def own_acts(approval: Approval, person: int) -> OwnActs:
+    """The votes and remarks of this person, and whether one of their acts ended the request."""
+    votes = list(approval.votes.order_by("-pk").values_list("pk", "user_id"))
+    remarks = approval.remarks.filter(user_id=person).values_list("pk", flat=True)
+    decided = approval.state in (ApprovalState.APPROVED, ApprovalState.REJECTED) and votes[:1] and votes[0][1] == person
+    withdrawn = approval.state == ApprovalState.WITHDRAWN and approval.requester_user_id == person
+    return OwnActs(
+        vote=next((pk for pk, user in votes if user == person), None),
+        remarks=frozenset(remarks),
+        ended=bool(decided or withdrawn),
+    )
+
+
+def awaits_answer(approval: Approval, person: int | None) -> bool:
+    """Whether the newest remark is a question of this person, which the requester has not answered yet."""
+    newest = approval.remarks.order_by("-pk").first()
+    return newest is not None and newest.asks and newest.user_id == person
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
         "unconfirmed": unconfirmed[0] if unconfirmed else None,
         "open": open_,
         "may_vote": decides and (voted is None or resumes),
+        "awaits_answer": decides and reads.awaits_answer(approval, actor.user_id),
         "resumes": decides and resumes,  # enough votes count again: who voted may carry it out
         "may_ask": open_ and not own and not own_tool and allows(actor, "approval.ask", approval),
         "may_withdraw": open_ and own and allows(actor, "approval.withdraw", approval),

@@ -17,7 +17,7 @@ def is_signed_in(client) -> bool:
 
 
 def test_this_session_continues_and_the_others_end(sessions, password):
-    here, elsewhere = sessions
+    here, _elsewhere = sessions
     assert [is_signed_in(client) for client in sessions] == [True, True]
     assert here.post(CHANGE, {"oldpassword": password, "password1": NEW, "password2": NEW}).status_code == 302
     assert [is_signed_in(client) for client in sessions] == [True, False]

@@ -76,6 +76,36 @@ def test_a_request_asked_anew_is_compared_with_the_one_they_saw(ask, decide, loo
     assert (change["path"], change["was"], change["is"]) == ("/version", 3, 4)
 
 
+def test_what_one_does_oneself_is_no_news(two_needed, second, ask, decide, look, approver, engineer, actor_for):
+    approval = ask()
+    for person in (approver, engineer):
+        look(person, approval)
+    digest = approval.facts_digest
+    services.ask_for_more(actor=actor_for(approver), approval=approval, facts_digest=digest, reason="Why?")
+    assert (look(approver, approval), look(engineer, approval)) == ([], ["approver asks for more."])
+    services.answer(actor=actor_for(engineer), approval=approval, text="So.")
+    assert look(approver, approval) == ["engineer has answered."]
+    decide(approver, approval)
+    assert look(approver, approval) == ["engineer has answered."]
+    decide(second, approval)
+    assert look(approver, approval) == ["second has approved.", "engineer has answered.", "It is now: Approved."]
+
+
+def test_the_vote_that_decides_tells_its_voter_nothing(ask, decide, look, approver, second):
+    approval = ask()
+    for person in (approver, second):
+        look(person, approval)
+    decide(approver, approval, "reject")
+    assert (look(approver, approval), look(second, approval)[-1]) == ([], "It is now: Rejected.")
+
+
+def test_withdrawing_tells_the_requester_nothing(ask, look, engineer, actor_for):
+    approval = ask()
+    look(engineer, approval)
+    services.withdraw(actor=actor_for(engineer), approval=approval, reason="A typo.")
+    assert look(engineer, approval) == []
+
+
 def test_a_program_does_not_look(ask, actor_for, approver, make_token):
     from apps.accounts.actors import actor_for_token
 

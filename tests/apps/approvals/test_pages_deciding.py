@@ -37,6 +37,9 @@ def test_the_third_button_asks_without_a_password(ask, approver, engineer, brows
     form = {"facts_digest": approval.facts_digest, "reason": "Which <wards>?", "decision": "ask"}
     assert client.post(at(approval, "/decide"), form).status_code == 302
     page = text(client.get(at(approval)))
+    assert "Changed since you looked" not in page
+    assert client.get(at(approval)).context["awaits_answer"]
+    assert "Waits for an answer" in page.split("</h1>")[1][:400]
     assert "Which &lt;wards&gt;?" in page
     assert 'value="approve"' in page
     mine = text(browser(engineer).get(at(approval)))

@@ -5,6 +5,7 @@ from django.utils import timezone
 from apps.actors import ProjectRole
 from apps.approvals.models import Approval
 from apps.approvals.reads import waiting_for
+from apps.approvals.services import answer, ask_for_more
 from tests.conftest import member
 
 
@@ -29,6 +30,16 @@ def test_not_for_who_asked(ask, project, approver, actor_for):
     both = member(project, "both", ProjectRole.ENGINEER, ProjectRole.APPROVER)
     ask(by=actor_for(both))
     assert not waiting_for(actor_for(both)).exists()
+    assert waiting_for(actor_for(approver)).exists()
+
+
+def test_not_while_the_requester_owes_an_answer(ask, approver, second, engineer, actor_for):
+    approval = ask()
+    digest = approval.facts_digest
+    ask_for_more(actor=actor_for(approver), approval=approval, facts_digest=digest, reason="Why?")
+    assert not waiting_for(actor_for(approver)).exists()
+    assert waiting_for(actor_for(second)).exists()
+    answer(actor=actor_for(engineer), approval=approval, text="So.")
     assert waiting_for(actor_for(approver)).exists()
 
 
