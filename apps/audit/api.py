@@ -22,7 +22,7 @@ from apps.audit.serializers import AuditRecordSerializer, ChainStateSerializer, 
 
 FILTERS = [
     OpenApiParameter("actor", str, description="Name of a person, service account or part of the plane."),
-    OpenApiParameter("action", str, description="`job.submit`, or a family with its dot: `user.`"),
+    OpenApiParameter("action", str, description="`job.submit`, several by commas, or a family with its dot: `user.`"),
     OpenApiParameter("object_type", str),
     OpenApiParameter("object_id", str),
     OpenApiParameter("project", str, description="Slug."),

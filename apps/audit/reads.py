@@ -94,6 +94,11 @@ class Today:
     def more(self) -> bool:
         return self.records >= COUNT_LIMIT
 
+    @property
+    def decided_actions(self) -> str:
+        """The decisions as the filter of the trail takes them."""
+        return ",".join(DECIDED)
+
 
 def today(actor: Actor) -> Today:
     """Each count goes along the index of its column, from the first record of today on, and ends at COUNT_LIMIT."""

@@ -37,7 +37,9 @@ def filter_bar(query: QueryDict, projects: Mapping[str, int], about: Mapping[str
 def field(name: str, value: str, projects: Mapping[str, int]) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name, "label": labels()[name], "value": value}
     if name == "result":
-        found["choices"] = [("", _("Every result")), *((value, _(value)) for value in Result.values)]
+        words = {Result.DONE: _("Done"), Result.REFUSED: _("Refused"), Result.FAILED: _("Failed")}
+        found["choices"] = [("", _("Every result")), *((result.value, word) for result, word in words.items())]
+        found["word"] = words.get(value, value)
     elif name == "project":
         found["choices"] = [("", _("Every project")), *((slug, slug) for slug in projects)]
     elif name in ("from", "to"):

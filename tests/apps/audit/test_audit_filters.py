@@ -1,12 +1,14 @@
 """The pages of the trail: filters with their chips, one object, the strip of today, what is taken away."""
 
+import html
+import re
 from datetime import UTC, datetime
 
 import pytest
 from django.utils import timezone
 
 from apps.audit.checkpoints import append, checkpoints_path, newest_checkpoints
-from apps.audit.filters import moment
+from apps.audit.filters import Filters, moment, narrowed
 from apps.audit.models import AuditRecord
 from apps.audit.services import record
 from apps.audit.verification import verify_trail
@@ -141,3 +143,39 @@ def test_a_time_without_a_zone_is_in_the_readers_zone():
     with timezone.override("Asia/Shanghai"):
         read = moment({"from": "2026-01-02T03:04"}, "from")
         assert read == moment({"from": "2026-01-01T19:04Z"}, "from") == datetime(2026, 1, 1, 19, 4, tzinfo=UTC)
+
+
+def test_the_number_of_decisions_leads_to_just_these(browser, auditor, project, somebody):
+    for action in ("approval.approved", "approval.rejected", "approval.look", "approval.request"):
+        record(actor=somebody, action=action, obj=project)
+    client = browser(auditor)
+    answer = client.get("/audit")
+    (link,) = re.findall(r'Approvals decided</span><b><a href="([^"]*)">', answer.content.decode())
+    text = page(client, f"/audit{html.unescape(link)}")
+    assert answer.context["today"].decided == text.count(f"<b>approval.approved project {project.pk}") + 1 == 2
+    assert "approval.look project" not in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("thing.made", {"thing.made"}),
+        ("thing.made, thing.gone", {"thing.made", "thing.gone"}),
+        ("thing.", {"thing.made", "thing.gone", "thing.kept"}),
+        ("thing", set()),
+    ],
+)
+def test_one_action_several_or_a_family(somebody, asked, found):
+    for action in ("thing.made", "thing.gone", "thing.kept"):
+        record(actor=somebody, action=action, object_type="thing")
+    rows = narrowed(AuditRecord.objects.filter(object_type="thing"), Filters(action=asked))
+    assert set(rows.values_list("action", flat=True)) == found
+
+
+def test_results_are_in_the_language_of_the_page(browser, auditor):
+    answer = browser(auditor).get("/audit?result=refused", headers={"Accept-Language": "zh-hans"})
+    choices = {
+        name: word for one in answer.context["filters"] if one["name"] == "result" for name, word in one["choices"]
+    }
+    assert choices == {"": "所有结果", "done": "已完成", "refused": "已拒绝", "failed": "失败"}
+    assert "结果: 已拒绝" in answer.content.decode()
