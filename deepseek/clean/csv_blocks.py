@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv
 
-from deepseek.clean.csv_quotes import last_record_end, record_end
+from deepseek.clean.csv_quotes import count_line_ends, last_record_end, record_end
 from deepseek.clean.room import MAX_RECORD_BYTES
 from deepseek.clean.spec import CsvSpec
 from deepseek.clean.tables import broken_csv, broken_row_at, check_encoding
@@ -77,10 +77,10 @@ class CsvBlocks:
                 if end < 0 and not last:
                     self._refuse_long(rest, line)
                     continue
-                line += rest[: len(rest) - len(trimmed)].count(b"\n")
+                line += count_line_ends(rest[: len(rest) - len(trimmed)])
                 end = len(trimmed) if end < 0 else end
                 header, rest = trimmed[:end], trimmed[end:]
-                line += header.count(b"\n")
+                line += count_line_ends(header)
             end = len(rest) if last else last_record_end(rest, self._delimiter)
             if end <= 0:
                 self._refuse_long(rest, line)
@@ -88,7 +88,7 @@ class CsvBlocks:
             data, rest = rest[:end], rest[end:]
             head = header if header.endswith((b"\n", b"\r")) else header + b"\n"
             yield Block(data, head, line, b"-0" in data)
-            line += data.count(b"\n")
+            line += count_line_ends(data)
 
     def _refuse_long(self, rest: bytes, line: int) -> None:
         if len(rest) > MAX_RECORD_BYTES:

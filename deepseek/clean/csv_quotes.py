@@ -54,7 +54,7 @@ def last_record_end(data: bytes, delimiter: bytes) -> int:
     """Where the last whole record ends, behind its line end; 0 where none does."""
     places = quotes_of(data, delimiter)
     if places is None:
-        return data.rfind(b"\n") + 1
+        return max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1  # \r at the end may be half of \r\n
     ends = ends_outside(data, places)
     return int(ends[-1]) + 1 if ends.size else 0
 
@@ -64,15 +64,26 @@ def record_end(data: bytes, delimiter: bytes) -> int:
     data = data[:MAX_RECORD_BYTES]
     places = quotes_of(data, delimiter)
     if places is None:
-        return data.find(b"\n") + 1 or -1
+        end = data.find(b"\n")
+        lone = data.find(b"\r", 0, -1 if end < 0 else max(end - 1, 0))
+        return (end if lone < 0 else lone) + 1 or -1
     ends = ends_outside(data, places)
     return int(ends[0]) + 1 if ends.size else -1
 
 
 def ends_outside(data: bytes, places: Places) -> Places:
     """Places of the line ends that no cell holds: an even number of quotes lies before them. In linear time."""
-    ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n"))
+    raw = np.frombuffer(data, dtype=np.uint8)
+    is_end = raw == ord("\n")
+    if data.count(b"\r") != data.count(b"\r\n"):
+        is_end[:-1] |= (raw[:-1] == ord("\r")) & ~is_end[1:]
+    ends = np.flatnonzero(is_end)
     return np.asarray(ends[np.searchsorted(places, ends) % 2 == 0])
+
+
+def count_line_ends(data: bytes) -> int:
+    r"""How often a line ends: by \n, by \r\n or by \r."""
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
 def count_outside(record: bytes, delimiter: bytes) -> int:

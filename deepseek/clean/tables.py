@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from deepseek.clean.csv_quotes import count_outside, record_end
+from deepseek.clean.csv_quotes import count_outside, last_record_end, record_end
 from deepseek.clean.parquet_size import refuse_large_parquet
 from deepseek.clean.room import BASE_BYTES, FIELD, MAX_RECORD_BYTES, refuse_large_table, refuse_many_columns
 from deepseek.clean.spec import CsvSpec
@@ -204,7 +204,7 @@ def _refuse_large_csv(path: Path, spec: CsvSpec) -> None:
         return
     with path.open("rb") as file:
         begin = file.read(_CHUNK)
-    begin = begin[: begin.rfind(b"\n") + 1]
+    begin = begin[: last_record_end(begin, spec.delimiter.encode())]
     try:
         table = pa.csv.read_csv(
             pa.BufferReader(begin),
