@@ -198,7 +198,7 @@ def complete(completing: Any, text: str) -> object:
 def readers_of_tables() -> Iterator[Reader]:
     from apps.datasets import dtypes
     from apps.datasets.inspection import inspect_csv
-    from apps.datasets.sniffing import find_dialect
+    from deepseek.tables.csv_dialect import find_dialect
 
     def pieces(text: str) -> Iterable[bytes]:
         data = text.encode()
@@ -214,7 +214,7 @@ def readers_of_tables() -> Iterator[Reader]:
         return guessed.dtype
 
     around = (("", ""), ("a,b\n1,", "y\n"), ("a,b\n", "\n1,2"), ('a,b\n1,"', ""))
-    yield Reader("CSV: delimiter and encoding", lambda text: find_dialect(pieces(text), "auto", "auto"), around)
+    yield Reader("CSV: delimiter and encoding", lambda text: find_dialect(pieces(text)), around)
     yield Reader("CSV: rows and columns", lambda text: inspect_csv(pieces(text)), around)
     yield Reader(
         "CSV: one long line", lambda text: inspect_csv(pieces(text)), (("a,b\n1,", ""),), ("ab",), most=1 << 24

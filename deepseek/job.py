@@ -105,7 +105,7 @@ class EngineError(Exception):
         *,
         field: str | None = None,
         value: str | None = None,
-        limit: str | None = None,
+        limit: str | int | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message)

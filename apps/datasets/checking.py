@@ -22,10 +22,11 @@ from apps.accounts.models import Project
 from apps.canonical import sha256_hex
 from apps.datasets import bounded
 from apps.datasets.expecting import FIELD, WAY_OUT, Checked, demanding
-from apps.datasets.manifest import Dialect, VersionFile, dialect_of, main_table, manifest_text
+from apps.datasets.manifest import VersionFile, dialect_of, main_table, manifest_text
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.reads import chunks_of
 from apps.errors import Conflict, Invalid, Unavailable
+from deepseek.tables.csv_dialect import Dialect
 
 SECONDS = 40
 WAITS_SECONDS = 15.0  # for a turn: both together are less than another push waits for this one, and a proxy for both

@@ -13,9 +13,9 @@ from typing import Any
 
 from apps.datasets import bounded
 from apps.datasets.inspection import Inspection, inspect_csv
-from apps.datasets.manifest import Dialect
 from apps.datasets.sniffing import find_dialect
 from apps.errors import Invalid, Unavailable
+from deepseek.tables.csv_dialect import Dialect
 
 MODULE = "apps.datasets.csv_child"
 INLINE_BYTES = 1 << 20  # read in this process: at most a third of a second

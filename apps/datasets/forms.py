@@ -15,15 +15,16 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.services import publish_upload
 from apps.datasets import services
-from apps.datasets.inspection import ENCODINGS
-from apps.datasets.manifest import CSV, TABLES, Dialect, check_kind, csv_type, kind_in, type_of_path
+from apps.datasets.manifest import CSV, TABLES, check_kind, csv_type, kind_in, type_of_path
 from apps.datasets.measuring import HEAD, add_table, add_upload, measure_version, path_of
 from apps.datasets.models import DatasetVersion
-from apps.datasets.sniffing import AUTO, check_asked
+from apps.datasets.sniffing import check_asked
 from apps.errors import Invalid, PlaneError, Refused
 from apps.jobs.fields import Item
 from apps.jobs.models import Job
 from apps.policy import allows, require
+from deepseek.tables.csv_dialect import AUTO, Dialect
+from deepseek.tables.csv_faults import ENCODINGS
 
 TAB = "\t"
 NOTE_LIMIT = 500

@@ -15,8 +15,9 @@ from typing import Any
 
 from apps.datasets.dtypes import Guess
 from apps.errors import Invalid
+from deepseek.tables.csv_dialect import is_delimiter
+from deepseek.tables.csv_faults import ENCODINGS
 
-ENCODINGS = ("utf-8", "gb18030")
 CELL_LIMIT = 131_072  # characters: the csv module's own default, left alone because it is global to the process
 LINE_LIMIT = 16 * 2**20  # characters
 RECORD_LIMIT = 32 * 2**20  # characters: quoted cells may make one record of many lines
@@ -64,7 +65,7 @@ def inspect_csv(chunks: Iterable[bytes], *, delimiter: str = ",", encoding: str 
 
 def check_dialect(delimiter: str, encoding: str) -> None:
     """Raise Invalid for a delimiter or an encoding that cleaning could not read either."""
-    if len(delimiter) != 1 or not delimiter.isascii() or delimiter.isalnum() or delimiter in '"\r\n\0':
+    if not is_delimiter(delimiter):
         raise Invalid(
             f"{delimiter[:10]!r} cannot part cells.",
             code="bad_delimiter",

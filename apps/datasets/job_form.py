@@ -15,7 +15,7 @@ from apps.actors import Actor
 from apps.datasets import services
 from apps.datasets.job_layout import LAYOUTS, REGISTERED, Layout
 from apps.datasets.looking_ahead import memory_of, sample_of
-from apps.datasets.manifest import Dialect, dialect_of
+from apps.datasets.manifest import dialect_of
 from apps.datasets.models import DatasetFile
 from apps.datasets.offers import FILES_OFFERED, Column, columns_of, label_of, offered, offers_of, table_named
 from apps.datasets.plan_columns import offers_of_steps
@@ -32,6 +32,7 @@ from apps.jobs.services import submit_job
 from apps.jobs.sources import SOURCES, choices_of, companions, outputs_offered
 from apps.jobs.submission import InputSpec, Submission, needs_of
 from deepseek.clean.spec import CleanSpec
+from deepseek.tables.csv_dialect import Dialect
 
 COLUMNS = "columns"  # id of the list of names that text fields of columns offer
 READ_AS = "read_as"  # the table whose dialect the spec holds

@@ -6,7 +6,6 @@ import json
 import re
 import unicodedata
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
 from typing import Protocol
 from urllib.parse import quote, unquote
@@ -14,6 +13,7 @@ from urllib.parse import quote, unquote
 from apps.datasets.inspection import check_dialect
 from apps.errors import Invalid
 from apps.portable_paths import find_path_defect, find_windows_defect
+from deepseek.tables.csv_dialect import Dialect
 
 SCHEMA = "plane/dataset-manifest/v1"
 PATH_LIMIT = 255
@@ -53,12 +53,6 @@ class Bytes(Protocol):
 
 VersionFile = tuple[str, Bytes, str]
 """(path inside the version, artifact, media type)"""
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    delimiter: str = ","
-    encoding: str = "utf-8"
 
 
 def manifest_text(files: Sequence[VersionFile]) -> str:

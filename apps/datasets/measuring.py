@@ -20,7 +20,6 @@ from apps.datasets.manifest import (
     CSV,
     JSON_LINES,
     PARQUET,
-    Dialect,
     check_kind,
     csv_type,
     dialect_of,
@@ -30,7 +29,6 @@ from apps.datasets.manifest import (
 from apps.datasets.measurements import KIND, MEASURES, queuing
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.datasets.reads import first_bytes, first_table, main_file
-from apps.datasets.sniffing import AUTO
 from apps.datasets.sources import edges_of, end_of, inputs_of
 from apps.errors import Conflict
 from apps.jobs.models import Job, JobInput
@@ -38,6 +36,7 @@ from apps.jobs.services import InputSpec, Submission, submit_job
 from apps.jobs.states import ENDED
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
+from deepseek.tables.csv_dialect import AUTO, Dialect
 
 SLOT, REPORT = "table", "quality"
 MEASURED = {

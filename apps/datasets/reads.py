@@ -21,11 +21,12 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.models import Artifact
 from apps.artifacts.verification import open_verified
-from apps.datasets.manifest import CSV, OTHERWISE, TABLES, Dialect, dialect_of, is_table
+from apps.datasets.manifest import CSV, OTHERWISE, TABLES, dialect_of, is_table
 from apps.datasets.models import Dataset, DatasetFile, DatasetQuerySet, DatasetVersion, DatasetVersionQuerySet
 from apps.datasets.tags import is_tag
 from apps.errors import Invalid, NotFound, PlaneError
 from apps.jobs.models import Job, JobInput
+from deepseek.tables.csv_dialect import Dialect
 
 PREVIEW_BYTES = 256 * 2**10
 PREVIEW_ROWS = 50

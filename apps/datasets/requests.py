@@ -8,10 +8,11 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps.datasets.manifest import Dialect, dialect_of
+from apps.datasets.manifest import dialect_of
 from apps.datasets.models import DatasetFile, DatasetVersion
 from apps.errors import Invalid
 from apps.jobs.kinds import KINDS
+from deepseek.tables.csv_dialect import Dialect
 
 SLOT = "table"
 

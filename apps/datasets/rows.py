@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from apps import policy
 from apps.actors import Actor
 from apps.artifacts.verification import read_verified
-from apps.datasets.manifest import Dialect, dialect_of
+from apps.datasets.manifest import dialect_of
 from apps.datasets.models import DatasetVersion
 from apps.datasets.reads import PREVIEW_BYTES, PREVIEW_CHARACTERS, PREVIEW_ROWS, table_of
+from deepseek.tables.csv_dialect import Dialect
 
 
 @dataclass(frozen=True, slots=True)

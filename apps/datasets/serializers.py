@@ -7,11 +7,11 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.datasets.commits import clone_url
-from apps.datasets.inspection import ENCODINGS
 from apps.datasets.manifest import FILES_AT_ONCE
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.datasets.reads import FILES_LISTED, PREVIEW_ROWS, Preview
-from apps.datasets.sniffing import AUTO
+from deepseek.tables.csv_dialect import AUTO
+from deepseek.tables.csv_faults import ENCODINGS
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):

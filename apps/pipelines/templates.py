@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 from apps.accounts.models import SLUG
-from apps.datasets.manifest import Dialect, dialect_of
+from apps.datasets.manifest import dialect_of
 from apps.datasets.models import DatasetFile, DatasetVersion
 from apps.errors import Invalid
 from apps.jobs.serializers import NeedsBody
@@ -25,6 +25,7 @@ from apps.pipelines.asked import PipelineAsked, StepBody
 from deepseek.clean.spec import CleanSpec
 from deepseek.compile.spec import CompileSpec
 from deepseek.quantize.spec import QuantizeSpec
+from deepseek.tables.csv_dialect import Dialect
 from deepseek.train.spec import TrainSpec
 
 COLUMNS_NAMED = 30  # of a table, in an error

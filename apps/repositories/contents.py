@@ -12,7 +12,6 @@ from apps.datasets import csv_reading
 from apps.datasets.manifest import (
     CSV,
     FILES_LIMIT,
-    Dialect,
     VersionFile,
     check_files,
     check_path,
@@ -24,7 +23,6 @@ from apps.datasets.manifest import (
 )
 from apps.datasets.models import DatasetFile
 from apps.datasets.reads import chunks_of
-from apps.datasets.sniffing import ENOUGH, dialect_in
 from apps.errors import Invalid, PlaneError, TooLarge
 from apps.repositories.asking import Asked
 from apps.repositories.attributes import is_kept
@@ -32,6 +30,7 @@ from apps.repositories.checks import Move
 from apps.repositories.models import Commit
 from apps.repositories.objects import POINTER_LIMIT, pointed
 from apps.repositories.trees import Entry, Objects, Reader
+from deepseek.tables.csv_dialect import HEAD_BYTES, Dialect, guess_dialect
 
 KEPT_LIMIT = 64 << 10  # bytes of one .gitattributes or the like
 KEPT_IN_ALL = 1 << 20  # bytes of all of them: they stand in the commit's row
@@ -219,7 +218,7 @@ def typed(artifacts: Mapping[str, Artifact], known: Mapping[str, tuple[Artifact,
             kind = before[1]
         elif kind == CSV and sniffed < SNIFFED:
             sniffed += 1
-            kind = csv_type(dialect_in(first_bytes_of(artifact)) or Dialect())
+            kind = csv_type(guess_dialect(first_bytes_of(artifact)) or Dialect())
         files.append((path, artifact, kind))
     return files
 
@@ -229,9 +228,9 @@ def first_bytes_of(artifact: Artifact) -> bytes:
     with closing(chunks_of(artifact)) as chunks:
         for chunk in chunks:
             data += chunk
-            if len(data) >= ENOUGH:
+            if len(data) >= HEAD_BYTES:
                 break
-    return bytes(data[:ENOUGH])
+    return bytes(data[:HEAD_BYTES])
 
 
 def look_into(contents: Contents, last: Commit | None) -> None:

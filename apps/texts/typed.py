@@ -51,6 +51,9 @@ TYPED = (
     _("other values"),
     _("batch {0}"),  # a latency's name in the facts of a promotion
     _("{0} to production"),  # its title
+    # In records of jobs that ended before one vocabulary named the faults of a CSV file.
+    _("The file is in no one encoding: byte {0} is not valid utf-8, byte {1} is not valid gb18030."),
+    _("Parts of the file were written in different encodings: convert each part before they are put together."),
 )
 
 TABS = (_("Trail"), _("Chain"))  # in the title of a window: no tab of a page is written so

@@ -8,13 +8,13 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from deepseek.clean.expectations_spec import MOST, Expectation
 from deepseek.clean.steps_spec import AnyStep
+from deepseek.tables.csv_dialect import AUTO, is_delimiter
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
 MissingToken = Annotated[str, Field(max_length=100)]
 
 DEFAULT_THRESHOLDS = {"iqr": 1.5, "robust_z": 3.5}
 """From Tukey (Exploratory Data Analysis, 1977), and Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993)."""
-AUTO = "auto"
 DEFAULT_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", ".", "#N/A")
 
 
@@ -117,7 +117,7 @@ class CsvSpec(BaseModel):
             return delimiter
         if len(delimiter) != 1:
             raise PydanticKnownError("string_too_long", {"max_length": 1})
-        if not delimiter.isascii() or delimiter in '"\r\n\0' or delimiter.isalnum():
+        if not is_delimiter(delimiter):
             raise PydanticCustomError(
                 "delimiter",
                 "The delimiter must be auto, or an ASCII character but no letter, digit, quote or line end.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from apps.datasets import bounded, csv_reading
-from apps.datasets.manifest import Dialect
 from apps.errors import Invalid, Unavailable
+from deepseek.tables.csv_dialect import Dialect
 
 LIMITS = bounded.Limits(9, 1 << 30, 0)
 LARGE = csv_reading.INLINE_BYTES + 1

@@ -1,10 +1,11 @@
 import pytest
 
 from apps.datasets import reads
-from apps.datasets.manifest import Dialect, csv_type
+from apps.datasets.manifest import csv_type
 from apps.datasets.services import set_quality, upload_csv
 from apps.errors import Invalid, NotFound, Refused
 from apps.jobs.models import Job
+from deepseek.tables.csv_dialect import Dialect
 
 pytestmark = pytest.mark.django_db
 

@@ -89,7 +89,7 @@ def test_mixed_encodings_are_named_by_their_bytes(write):
     head = "a,b\n甲,1\n".encode()
     path = write(head + "乙,2\n".encode("gb18030") + b"\xff\xff,3\n")
     error = fault(path, CsvSpec(encoding="auto"))
-    assert error.code == "mixed_encoding"
+    assert (error.code, error.field, error.value) == ("csv_encoding_unknown", "/csv/encoding", "auto")
     assert f"byte {len(head)} is not valid utf-8" in error.message
     error = fault(path)
     assert (error.code, error.field) == ("bad_encoding", "/csv/encoding")
