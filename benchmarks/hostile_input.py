@@ -196,9 +196,9 @@ def complete(completing: Any, text: str) -> object:
 
 
 def readers_of_tables() -> Iterator[Reader]:
-    from apps.datasets import dtypes
-    from apps.datasets.inspection import inspect_csv
+    from deepseek.tables import csv_dtypes as dtypes
     from deepseek.tables.csv_dialect import find_dialect
+    from deepseek.tables.csv_records import inspect_csv
 
     def pieces(text: str) -> Iterable[bytes]:
         data = text.encode()

@@ -24,7 +24,7 @@ from apps.artifacts.services import get_holding, publish_upload
 from apps.datasets import reads, services
 from apps.datasets.api_quality import job_answer
 from apps.datasets.deletion import delete_version
-from apps.datasets.manifest import CSV, JSON_LINES, TABLES, csv_type, type_of_path
+from apps.datasets.manifest import CSV, JSON_LINES, TABLES, check_asked, csv_type, type_of_path
 from apps.datasets.measuring import add_table, add_upload, measure_added, path_of
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.requests import checked, with_table
@@ -40,7 +40,6 @@ from apps.datasets.serializers import (
     VersionDetailSerializer,
     VersionSerializer,
 )
-from apps.datasets.sniffing import check_asked
 from apps.jobs.api import KEY, whole_job
 from apps.jobs.models import Job
 from apps.jobs.serializers import JobDetailSerializer, read_submission

@@ -7,17 +7,18 @@ request of this process for minutes. The child has an interpreter, a memory limi
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 from apps.datasets import bounded
-from apps.datasets.inspection import Inspection, inspect_csv
-from apps.datasets.sniffing import find_dialect
+from apps.datasets.manifest import check_asked, check_dialect
 from apps.errors import Invalid, Unavailable
-from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_dialect import Dialect, find_dialect
+from deepseek.tables.csv_faults import DELIMITER_FIELD, CsvError
+from deepseek.tables.csv_records import Inspection, inspect_csv
 
-MODULE = "apps.datasets.csv_child"
+MODULE = "deepseek.tables.command"
 INLINE_BYTES = 1 << 20  # read in this process: at most a third of a second
 SECONDS = 30  # for any file, and
 BYTES_PER_SECOND = 500_000  # for a long one: the slowest that is read takes 3 MB a second
@@ -29,17 +30,31 @@ slots = threading.BoundedSemaphore(AT_ONCE)
 
 
 def inspect(chunks: Iterable[bytes], size: int, dialect: Dialect) -> Inspection:
-    """Rows and columns of a file of `size` bytes; raises Invalid as inspect_csv, and what ask_child raises."""
-    if size <= INLINE_BYTES:
+    """Rows and columns of a file of `size` bytes; raises Invalid for what is wrong with it, and as ask_child."""
+    check_dialect(dialect.delimiter, dialect.encoding)
+    if size > INLINE_BYTES:
+        return Inspection(**ask_child("inspect", chunks, size, dialect.delimiter, dialect.encoding))
+    try:
         return inspect_csv(chunks, delimiter=dialect.delimiter, encoding=dialect.encoding)
-    return Inspection(**ask_child("inspect", chunks, size, dialect.delimiter, dialect.encoding))
+    except CsvError as error:
+        raise invalid_of(error.as_dict()) from None
 
 
 def find(chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> Dialect:
-    """What is "auto", found in the file; raises Invalid as find_dialect, and what ask_child raises."""
-    if size <= INLINE_BYTES:
+    """What is "auto", found in the file; raises Invalid where it leaves that open (find_dialect), and as ask_child."""
+    check_asked(delimiter, encoding)
+    if size > INLINE_BYTES:
+        return Dialect(**ask_child("dialect", chunks, size, delimiter, encoding))
+    try:
         return find_dialect(chunks, delimiter, encoding)
-    return Dialect(**ask_child("dialect", chunks, size, delimiter, encoding))
+    except CsvError as error:
+        raise invalid_of(error.as_dict()) from None
+
+
+def invalid_of(error: Mapping[str, Any]) -> Invalid:
+    """What the engine says of a file that is sent here, in the fields of a request."""
+    field = "delimiter" if error["field"] == DELIMITER_FIELD else "file"
+    return Invalid(error["message"], field=field, **{name: error[name] for name in ("code", "limit", "hint")})
 
 
 def ask_child(what: str, chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> dict[str, Any]:
@@ -50,8 +65,7 @@ def ask_child(what: str, chunks: Iterable[bytes], size: int, delimiter: str, enc
     if answer.document is not None:
         return dict(answer.document)
     if answer.errors:
-        first = answer.errors[0]
-        raise Invalid(first["message"], **{name: first[name] for name in ("code", "field", "limit", "hint")})
+        raise invalid_of(answer.errors[0])
     raise fault(answer.fault, limits)
 
 

@@ -15,10 +15,9 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.artifacts.services import publish_upload
 from apps.datasets import services
-from apps.datasets.manifest import CSV, TABLES, check_kind, csv_type, kind_in, type_of_path
+from apps.datasets.manifest import CSV, TABLES, check_asked, check_kind, csv_type, kind_in, type_of_path
 from apps.datasets.measuring import HEAD, add_table, add_upload, measure_version, path_of
 from apps.datasets.models import DatasetVersion
-from apps.datasets.sniffing import check_asked
 from apps.errors import Invalid, PlaneError, Refused
 from apps.jobs.fields import Item
 from apps.jobs.models import Job

@@ -10,10 +10,10 @@ from json.encoder import encode_basestring as quoted
 from typing import Protocol
 from urllib.parse import quote, unquote
 
-from apps.datasets.inspection import check_dialect
 from apps.errors import Invalid
 from apps.portable_paths import find_path_defect, find_windows_defect
-from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_dialect import AUTO, Dialect, is_delimiter
+from deepseek.tables.csv_faults import ENCODINGS
 
 SCHEMA = "plane/dataset-manifest/v1"
 PATH_LIMIT = 255
@@ -119,6 +119,31 @@ def check_media_type(media_type: str, field: str) -> None:
     dialect = dialect_of(media_type)
     if dialect is not None:  # Python has "encodings" that decompress; nothing but text is read later
         check_dialect(dialect.delimiter, dialect.encoding)
+
+
+def check_dialect(delimiter: str, encoding: str) -> None:
+    """Raise Invalid for a delimiter or an encoding that cleaning could not read either."""
+    if not is_delimiter(delimiter):
+        raise Invalid(
+            f"{delimiter[:10]!r} cannot part cells.",
+            code="bad_delimiter",
+            field="delimiter",
+            limit="one ASCII character other than a letter, a digit, a quote or a line end",
+            hint="Use a comma, a semicolon or a tab.",
+        )
+    if encoding not in ENCODINGS:
+        raise Invalid(
+            f"{encoding[:20]!r} is not an encoding that can be read.",
+            code="bad_encoding",
+            field="encoding",
+            limit=", ".join(ENCODINGS),
+            hint="gb18030 also reads GBK and GB2312.",
+        )
+
+
+def check_asked(delimiter: str, encoding: str) -> None:
+    """Raise Invalid for what is neither AUTO nor a way to read a CSV file."""
+    check_dialect("," if delimiter == AUTO else delimiter, ENCODINGS[0] if encoding == AUTO else encoding)
 
 
 def parents(path: str) -> list[str]:

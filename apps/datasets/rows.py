@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from apps import policy
@@ -17,6 +18,7 @@ from apps.datasets.manifest import dialect_of
 from apps.datasets.models import DatasetVersion
 from apps.datasets.reads import PREVIEW_BYTES, PREVIEW_CHARACTERS, PREVIEW_ROWS, table_of
 from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_records import records_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,41 +58,9 @@ def rows_at(actor: Actor, version: DatasetVersion, at: int = 0, first: int = 1) 
 def records(digest: str, dialect: Dialect, at: int, size: int) -> Iterator[tuple[list[str], int]]:
     """(cells, the byte behind them) of the records that lie whole in the PREVIEW_BYTES from `at` on."""
     data = piece(digest, at, size)
-    whole = at + len(data) >= size
-    lines = Lines(data, dialect, whole=whole)
-    reader = csv.reader(lines, delimiter=dialect.delimiter)
-    while True:
-        try:
-            cells = next(reader)
-        except (StopIteration, csv.Error):  # the upload has checked the file: a fault is the end of what was read
-            return
-        if lines.ended and not whole:
-            return  # a quoted cell goes on behind what was read
-        if cells:
-            yield cells, at + lines.taken
-
-
-class Lines:
-    """The lines of some bytes, decoded; `taken` bytes were given out, `ended` once more were asked for."""
-
-    def __init__(self, data: bytes, dialect: Dialect, *, whole: bool) -> None:
-        # No byte of a longer character is a line end, neither in UTF-8 nor in GB18030.
-        self.lines, self.encoding = iter(data.splitlines(keepends=True)), dialect.encoding
-        self.size, self.whole, self.taken, self.ended = len(data), whole, 0, False
-
-    def __iter__(self) -> Lines:
-        return self
-
-    def __next__(self) -> str:
-        line, first = next(self.lines, b""), self.taken == 0
-        end = self.taken + len(line)
-        # The last line may go on, and a \r at its end may be half of \r\n.
-        if not line or (end == self.size and not self.whole and not line.endswith(b"\n")):
-            self.ended = True
-            raise StopIteration
-        self.taken = end
-        text = line.decode(self.encoding, "replace")
-        return text.removeprefix("\ufeff") if first else text
+    with suppress(csv.Error):  # the upload has checked the file: a fault is the end of what was read
+        for cells, end in records_in(data, dialect, whole=at + len(data) >= size):
+            yield cells, at + end
 
 
 def piece(digest: str, at: int, size: int) -> bytes:

@@ -23,19 +23,27 @@ from apps.datasets.checking import check_expected
 from apps.datasets.commits import record_commit
 from apps.datasets.deletion import restore
 from apps.datasets.expecting import Checked, require_checked
-from apps.datasets.inspection import Inspection
-from apps.datasets.manifest import Bytes, VersionFile, check_files, csv_type, manifest_text, type_of_files, type_of_path
+from apps.datasets.manifest import (
+    Bytes,
+    VersionFile,
+    check_asked,
+    check_files,
+    csv_type,
+    manifest_text,
+    type_of_files,
+    type_of_path,
+)
 from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.datasets.old_paths import OldPaths
 from apps.datasets.origin_runs import RowsFrom, rows_from
 from apps.datasets.reads import chunks_of
-from apps.datasets.sniffing import check_asked
 from apps.datasets.sources import edges_of, sources_of
 from apps.errors import Conflict, Invalid
 from apps.jobs.models import Job
 from apps.jobs.provenance import for_whom
 from apps.lineage.services import record_edges
 from deepseek.tables.csv_dialect import AUTO, Dialect
+from deepseek.tables.csv_records import Inspection
 
 JobOutputRow = tuple[str, Artifact, str, str, Mapping[str, Any]]
 """(slot, artifact, name, media type, meta): what jobs.services.succeed_job takes"""

@@ -54,6 +54,12 @@ TYPED = (
     # In records of jobs that ended before one vocabulary named the faults of a CSV file.
     _("The file is in no one encoding: byte {0} is not valid utf-8, byte {1} is not valid gb18030."),
     _("Parts of the file were written in different encodings: convert each part before they are put together."),
+    _("Quote cells that contain the delimiter {0}, or choose the right delimiter."),
+    _("1 or more"),  # limits
+    _("1 to 500 characters"),
+    _("a node with it"),
+    _("lower-case letters, digits and hyphens, up to {0}"),
+    _("nothing"),
 )
 
 TABS = (_("Trail"), _("Chain"))  # in the title of a window: no tab of a page is written so

@@ -8,7 +8,6 @@ as, so that the table does not depend on how the file was cut. Blocks are cut wh
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from deepseek.clean.room import MAX_RECORD_BYTES
 from deepseek.clean.spec import CsvSpec
 from deepseek.clean.tables import broken_csv, broken_row_at, check_encoding
 from deepseek.job import EngineError
+from deepseek.tables.csv_records import find_line
 
 BLOCK_BYTES = 8 * 2**20
 THREADS, WAITING = 2, 4
@@ -184,24 +184,9 @@ class CsvBlocks:
             error = again
         if not bad:
             return broken_csv(self.path, self.spec, error)
-        return broken_row_at(
-            block.line + line_in(block.data, self.spec.delimiter, bad[0].number - 1) - 1, self.spec, bad[0]
-        )
-
-
-def line_in(data: bytes, delimiter: str, number: int) -> int:
-    """The line, from 1, on which record `number`, from 1, of these bytes begins."""
-    reader = csv.reader(io.StringIO(data.decode(errors="replace"), newline=""), delimiter=delimiter)
-    seen = before = 0
-    try:
-        for cells in reader:
-            seen += bool(cells)
-            if seen == number:
-                return before + 1
-            before = reader.line_num
-    except csv.Error:
-        pass
-    return number
+        lines = io.StringIO(block.data.decode(errors="replace"), newline="")
+        line = find_line(lines, self.spec.delimiter, bad[0].number - 1)
+        return broken_row_at(block.line + line - 1, self.spec, bad[0])
 
 
 # -- types ----------------------------------------------------------------------------------------------------------

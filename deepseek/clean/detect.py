@@ -8,8 +8,7 @@ from pathlib import Path
 from deepseek.clean.spec import CsvSpec
 from deepseek.tables.csv_dialect import Detection, detect_dialect
 from deepseek.tables.csv_faults import ENCODING_FIELD, CsvError
-
-CHUNK = 1 << 20
+from deepseek.tables.csv_records import read_chunks
 
 
 def resolved(path: Path, spec: CsvSpec, *, cut: bool = False) -> tuple[CsvSpec, list[str]]:
@@ -19,18 +18,12 @@ def resolved(path: Path, spec: CsvSpec, *, cut: bool = False) -> tuple[CsvSpec, 
     ``csv_encoding_unknown``, naming bytes.
     """
     try:
-        found = detect_dialect(chunks_of(path), spec.delimiter, spec.encoding, cut=cut)
+        found = detect_dialect(read_chunks(path), spec.delimiter, spec.encoding, cut=cut)
     except CsvError as error:
         error.value = spec.encoding if error.field == ENCODING_FIELD else error.value
         raise
     read = {"encoding": found.dialect.encoding, "delimiter": found.dialect.delimiter}
     return spec.model_copy(update=read), list(notes_on(found))
-
-
-def chunks_of(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            yield chunk
 
 
 def notes_on(found: Detection) -> Iterator[str]:

@@ -76,8 +76,8 @@ def open_table(
     table will be written again, so that its row groups must fit into memory.
 
     Raises EngineError as `read_table` does, and ``broken_json``, ``broken_arrow``, ``nested_column``,
-    ``column_changes_type``, ``mixed_encoding``; `slot` is the field of what is wrong with the file. `hide`: notes and
-    errors show no cell, for the plan masks some, and both are kept and logged.
+    ``column_changes_type``, ``csv_encoding_unknown``; `slot` is the field of what is wrong with the file. `hide`: notes
+    and errors show no cell, for the plan masks some, and both are kept and logged.
     """
     try:
         with path.open("rb") as file:
@@ -234,7 +234,7 @@ def _turning(batches: Batches, hide: bool) -> list[str]:
 
 
 NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
-QUOTING = {"broken_row", "broken_json", "column_changes_type", "bad_encoding"}
+QUOTING = {"csv_broken_row", "broken_json", "column_changes_type", "csv_undecodable"}
 """Errors that quote a row, a cell, or bytes of one, of the file."""
 TURNING = 3
 """Numbers at the beginning of a text column from which its first other text is worth a word."""

@@ -18,6 +18,8 @@ from deepseek.clean.room import FIELD
 from deepseek.clean.spec import CsvSpec
 from deepseek.clean.tables import broken_parquet, native, normalise, read_table, refuse_duplicates
 from deepseek.job import EngineError
+from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_records import records_in
 
 SAMPLE_BYTES = 64 * 2**20
 
@@ -72,20 +74,17 @@ def _first_records(begin: bytes, spec: CsvSpec, wanted: int, cut: bool) -> tuple
     """The lines that hold the first `wanted` records, and whether they are all there are.
 
     Of a file that is cut the last record may be half: it is left out. Bytes that are no text of the encoding stay in:
-    what reads them next says where they are. In neither encoding can a line end be part of another character.
+    what reads them next says where they are.
     """
-    lines = begin.splitlines(keepends=True)
-    reader = csv.reader((line.decode(spec.encoding, "replace") for line in lines), delimiter=spec.delimiter)
-    seen = before = last = 0
+    end = 0
+    records = records_in(begin, Dialect(spec.delimiter, spec.encoding), whole=not cut)
     try:
-        for cells in reader:
-            before, last = last, reader.line_num
-            seen += bool(cells)
-            if seen == wanted and last < len(lines):
-                return b"".join(lines[:last]), False
+        for seen, (_, end) in enumerate(records, start=1):
+            if seen == wanted and end < len(begin):
+                return begin[:end], False
     except csv.Error:  # a cell beyond the csv module's limits
-        return b"".join(lines[:-1] if cut else lines), False
-    return b"".join(lines[:before] if cut else lines), not cut
+        return begin[: begin.rfind(b"\n") + 1] if cut else begin, False
+    return begin[:end] if cut else begin, not cut
 
 
 def _of_whole_lines(begin: bytes, path: Path, spec: CsvSpec, rows: int, cut: bool) -> Sample:

@@ -9,13 +9,13 @@ from pydantic_core import PydanticCustomError, PydanticKnownError
 from deepseek.clean.expectations_spec import MOST, Expectation
 from deepseek.clean.steps_spec import AnyStep
 from deepseek.tables.csv_dialect import AUTO, is_delimiter
+from deepseek.tables.csv_dtypes import DEFAULT_MISSING
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
 MissingToken = Annotated[str, Field(max_length=100)]
 
 DEFAULT_THRESHOLDS = {"iqr": 1.5, "robust_z": 3.5}
 """From Tukey (Exploratory Data Analysis, 1977), and Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993)."""
-DEFAULT_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", ".", "#N/A")
 
 
 def _refuse_repeats(values: list[str]) -> list[str]:

@@ -1,9 +1,9 @@
 """Read a table from CSV or Parquet, told apart by content; write Parquet that is the same bytes for the same table."""
 
 import codecs
-import csv
 import difflib
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from deepseek.clean.room import BASE_BYTES, FIELD, MAX_RECORD_BYTES, refuse_larg
 from deepseek.clean.spec import CsvSpec
 from deepseek.job import EngineError
 from deepseek.memory import allowed_bytes
+from deepseek.tables.csv_faults import ENCODING_FIELD, LINES, CsvError, broken_row
+from deepseek.tables.csv_records import decode_chunks, find_line, read_chunks, split_lines
 
 ROW_GROUP_ROWS = 131_072
 _CHUNK = 1 << 20
@@ -48,8 +50,8 @@ def read_as_is(path: Path, spec: CsvSpec, texts: Sequence[str] = ()) -> pa.Table
 
     The columns `texts` of a CSV file are text, whatever they look like.
 
-    Raises EngineError: ``input_unreadable``, ``table_empty`` (no bytes, no columns or no rows), ``bad_encoding`` with
-    the position, ``broken_row`` with the line, ``duplicate_column``, ``broken_parquet``.
+    Raises EngineError: ``input_unreadable``, ``table_empty`` (no bytes, no columns or no rows), ``csv_undecodable``
+    with the position, ``csv_broken_row`` with the line, ``duplicate_column``, ``broken_parquet``.
     """
     try:
         with path.open("rb") as file:
@@ -218,69 +220,42 @@ def _refuse_large_csv(path: Path, spec: CsvSpec) -> None:
 
 def check_encoding(path: Path, encoding: str) -> None:
     """Decode the whole file once: pyarrow would turn a column that it cannot decode into bytes without a word."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    offset = lines = 0
-    with path.open("rb") as file:
-        while True:
-            chunk = file.read(_CHUNK)
-            held = len(decoder.getstate()[0])
-            try:
-                decoder.decode(chunk, final=not chunk)
-            except UnicodeDecodeError as error:
-                line = lines + error.object.count(b"\n", 0, error.start) + 1
-                raise EngineError(
-                    "bad_encoding",
-                    f"Byte {offset - held + error.start} (line {line}) is not valid {encoding}.",
-                    field="/csv/encoding",
-                    value=" ".join(f"{byte:02x}" for byte in error.object[error.start : error.start + 4]),
-                    limit=encoding,
-                    hint="Choose the encoding that the file was written in: utf-8 or gb18030.",
-                ) from error
-            if not chunk:
-                return
-            offset += len(chunk)
-            lines += chunk.count(b"\n")
+
+    def make_fault(position: int, error: UnicodeDecodeError, encoding: str) -> CsvError:
+        return CsvError(
+            "csv_undecodable",
+            f"Byte {position} (line {_line_of_byte(path, position)}) is not valid {encoding}.",
+            field=ENCODING_FIELD,
+            value=" ".join(f"{byte:02x}" for byte in error.object[error.start : error.start + 4]),
+            limit=encoding,
+            hint="Choose the encoding that the file was written in: utf-8 or gb18030.",
+        )
+
+    deque(decode_chunks(read_chunks(path), encoding, make_fault), maxlen=0)
+
+
+def _line_of_byte(path: Path, position: int) -> int:
+    lines, left = 1, position
+    for chunk in read_chunks(path):
+        lines += chunk[:left].count(b"\n")
+        left -= len(chunk)
+        if left <= 0:
+            break
+    return lines
 
 
 def _codec(encoding: str) -> str:
     return "utf8" if encoding == "utf-8" else encoding
 
 
-def _broken_row(path: Path, spec: CsvSpec, row: "pa.csv.InvalidRow") -> EngineError:
-    return broken_row_at(_line_of_row(path, spec, row.number), spec, row)
+def _broken_row(path: Path, spec: CsvSpec, row: "pa.csv.InvalidRow") -> CsvError:
+    lines = split_lines(decode_chunks(read_chunks(path), spec.encoding))
+    return broken_row_at(find_line(lines, spec.delimiter, row.number), spec, row)
 
 
-def broken_row_at(line: int, spec: CsvSpec, row: "pa.csv.InvalidRow") -> EngineError:
+def broken_row_at(line: int, spec: CsvSpec, row: "pa.csv.InvalidRow") -> CsvError:
     """That the row which begins on this line has too many or too few cells."""
-    more = row.actual_columns > row.expected_columns
-    return EngineError(
-        "broken_row",
-        f"Row {line} has {_cells(row.actual_columns)}, the header has {row.expected_columns}.",
-        field=FIELD,
-        value=row.text[:200],
-        limit=f"{_cells(row.expected_columns)} in every row; rows count as lines, the header is line 1",
-        hint=(
-            f"Quote cells that contain the delimiter {spec.delimiter!r}, or choose the right delimiter."
-            if more
-            else "Fill the row up with empty cells, or remove it."
-        ),
-    )
-
-
-def _line_of_row(path: Path, spec: CsvSpec, number: int) -> int:
-    """The line on which row `number` (the header is 1, blank lines do not count) begins: cells may span lines."""
-    seen = before = 0
-    with path.open(encoding=spec.encoding, newline="") as file:
-        reader = csv.reader(file, delimiter=spec.delimiter)
-        try:
-            for cells in reader:
-                seen += bool(cells)
-                if seen == number:
-                    return before + 1
-                before = reader.line_num
-        except csv.Error:
-            pass  # a cell beyond the csv module's limits: the row number must do
-    return number
+    return broken_row(line, row.actual_columns, row.expected_columns, spec.delimiter, counted=LINES, row=row.text[:200])
 
 
 def broken_csv(path: Path, spec: CsvSpec, error: Exception) -> EngineError:
@@ -366,10 +341,6 @@ def empty_table(message: str, path: Path) -> EngineError:
         limit="at least one column and one row",
         hint="Check that the export that made the file has finished.",
     )
-
-
-def _cells(count: int) -> str:
-    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def first_line(error: Exception) -> str:

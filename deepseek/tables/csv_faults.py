@@ -10,6 +10,8 @@ FIELD = "inputs/table"
 ENCODING_FIELD, DELIMITER_FIELD = "/csv/encoding", "/csv/delimiter"
 ENCODINGS = ("utf-8", "gb18030")
 EITHER = " or ".join(ENCODINGS)
+RECORDS = "the header is row 1, blank lines do not count"
+LINES = "rows count as lines, the header is line 1"
 
 
 class CsvError(EngineError):
@@ -69,3 +71,37 @@ def unknown_delimiter(found: Sequence[str]) -> CsvError:
         "Choose the delimiter instead of leaving it to be found.",
         field=DELIMITER_FIELD,
     )
+
+
+# -- rows and bytes ---------------------------------------------------------------------------------------------------
+def broken_row(
+    number: int, found: int, wanted: int, delimiter: str, *, counted: str = RECORDS, row: str | None = None
+) -> CsvError:
+    """That a row has more or fewer cells than the header. `counted`: what its number counts; `row`: its text."""
+    return CsvError(
+        "csv_broken_row",
+        f"Row {number} has {cells_text(found)}, the header has {wanted}.",
+        field=FIELD,
+        value=row,
+        limit=f"{cells_text(wanted)} in every row; {counted}",
+        hint=(
+            f"Quote cells that contain {delimiter!r}, or choose the right delimiter."
+            if found > wanted
+            else "Fill the row up with empty cells, or remove it."
+        ),
+    )
+
+
+def undecodable(position: int, error: UnicodeDecodeError, encoding: str) -> CsvError:
+    found = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.start + 4])
+    other = next(name for name in ENCODINGS if name != encoding)
+    return csv_fault(
+        "csv_undecodable",
+        f"Byte {position} ({found}) is not valid {encoding}.",
+        encoding,
+        f"Choose the encoding that the file was written in, perhaps {other}.",
+    )
+
+
+def cells_text(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("apps", "controlplane", "workers", "deepseek")
+CODE_FIRST = ("PydanticCustomError", "EngineError", "CsvError", "csv_fault", "reason")  # the last of apps.jobs.reasons
 DOCUMENTED = re.compile(r"^\| `([a-z0-9_]+)` \|", re.MULTILINE)
-HAS_CODE = re.compile(r"\bcode\b|\b(?:PydanticCustomError|EngineError|reason)\(")  # what codes_in looks for
+HAS_CODE = re.compile(rf"\bcode\b|\b(?:{'|'.join(CODE_FIRST)})\(")  # what codes_in looks for
 
 
 def codes_in(tree: ast.AST) -> Iterator[str]:
@@ -19,7 +20,7 @@ def codes_in(tree: ast.AST) -> Iterator[str]:
         node.name: [argument.arg for argument in node.args.args].index("code")
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and "code" in [argument.arg for argument in node.args.args]
-    } | {"PydanticCustomError": 0, "reason": 0, "EngineError": 0}  # reason: apps.jobs.reasons
+    } | dict.fromkeys(CODE_FIRST, 0)
     for node in ast.walk(tree):
         found = list(values_of(node, places))
         yield from (value.value for value in found if isinstance(value, ast.Constant) and isinstance(value.value, str))

@@ -27,7 +27,7 @@ def test_what_holds_is_told_and_nothing_written(check, tmp_path):
     assert os.listdir(tmp_path) == ["table.csv"]
 
 
-@pytest.mark.parametrize(("table", "error"), [("x\n1\n3\n", "expectation_failed"), ("x,y\n1\n", "broken_row")])
+@pytest.mark.parametrize(("table", "error"), [("x\n1\n3\n", "expectation_failed"), ("x,y\n1\n", "csv_broken_row")])
 def test_a_program_is_told_what_does_not_hold(check, table, error):
     code, said = check(table, "--json")
     assert code == 2

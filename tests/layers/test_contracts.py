@@ -26,6 +26,7 @@ PLANTED = [  # file, its line, the contract that it breaks, what the report says
     ("deepseek/noop/planted_9.py", "import socket", "The engine knows", "deepseek.noop.planted_9 -> socket"),
     ("apps/datasets/planted_10.py", "import pandas", "Only the engine", "apps.datasets.planted_10 -> pandas"),
     ("controlplane/planted_11.py", "import numpy", "Only the engine", "controlplane.planted_11 -> numpy"),
+    ("deepseek/tables/planted_12.py", "import pyarrow", "The CSV reader", "deepseek.tables.planted_12 -> pyarrow"),
 ]
 
 

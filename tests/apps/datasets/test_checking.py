@@ -85,7 +85,7 @@ def test_unreadable_table_is_rejected(expects, check):
     expects(LOW)
     with pytest.raises(Invalid, match=r"cannot be read") as refused:
         check(b"a,b\n1\n")
-    assert refused.value.code == "broken_row"
+    assert refused.value.code == "csv_broken_row"
 
 
 def test_engine_is_not_asked_without_error_expectations(expects, check, monkeypatch):

@@ -81,7 +81,7 @@ def test_every_format_gives_the_same_table(write, tmp_path, form):
 def test_a_ragged_row_is_named_by_its_line(write, small):
     path = write("a,b\n" + '1,"x\ny"\n' * 40 + "1,2,3\n" + "1,2\n" * 40)
     error = fault(path, small=small, block=50)
-    assert (error.code, error.field) == ("broken_row", "inputs/table")
+    assert (error.code, error.field) == ("csv_broken_row", "inputs/table")
     assert error.message == "Row 82 has 3 cells, the header has 2."
 
 
@@ -92,7 +92,7 @@ def test_mixed_encodings_are_named_by_their_bytes(write):
     assert (error.code, error.field, error.value) == ("csv_encoding_unknown", "/csv/encoding", "auto")
     assert f"byte {len(head)} is not valid utf-8" in error.message
     error = fault(path)
-    assert (error.code, error.field) == ("bad_encoding", "/csv/encoding")
+    assert (error.code, error.field) == ("csv_undecodable", "/csv/encoding")
     assert f"Byte {len(head)} (line 3)" in error.message
 
 

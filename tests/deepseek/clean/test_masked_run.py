@@ -83,7 +83,7 @@ def test_a_row_that_cannot_be_read_is_not_quoted_where_the_plan_masks(tmp_path):
             run(
                 CleanSpec.model_validate({"steps": [step]}), inputs={"table": path}, out=tmp_path / "o", report=Silent()
             )
-        assert (refused.value.code, refused.value.value) == ("broken_row", shown)
+        assert (refused.value.code, refused.value.value) == ("csv_broken_row", shown)
 
 
 def test_a_masked_column_is_followed_through_its_names():
@@ -98,7 +98,7 @@ def test_nor_are_the_bytes_of_a_cell_that_is_not_text(tmp_path):
     spec = {"steps": [{**MASK, "columns": ["name"]}], "csv": {"encoding": "utf-8"}}
     with pytest.raises(EngineError) as refused:
         run(CleanSpec.model_validate(spec), inputs={"table": path}, out=tmp_path / "o", report=Silent())
-    assert (refused.value.code, refused.value.value) == ("bad_encoding", "***")
+    assert (refused.value.code, refused.value.value) == ("csv_undecodable", "***")
 
 
 def test_a_key_that_a_later_step_masks_by_the_name_that_a_join_gave_it():

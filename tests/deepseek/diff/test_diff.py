@@ -127,7 +127,7 @@ def test_a_key_that_one_table_lacks_is_named(compared):
 def test_a_broken_table_names_its_slot(compared):
     with pytest.raises(EngineError) as caught:
         compared(BEFORE, "day,city\n1\n")
-    assert (caught.value.code, caught.value.field) == ("broken_row", "inputs/after")
+    assert (caught.value.code, caught.value.field) == ("csv_broken_row", "inputs/after")
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])

@@ -43,7 +43,7 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1\n")
     with pytest.raises(EngineError) as refused:
         check_table(ProfileSpec(expectations=[RANGE]), tmp_path / "t.csv")
-    assert refused.value.code == "broken_row"
+    assert refused.value.code == "csv_broken_row"
 
 
 def test_memory_that_runs_out_is_no_fault_of_the_file(table, monkeypatch):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from deepseek.clean.spec import DEFAULT_MISSING
-
+DEFAULT_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", ".", "#N/A")
 MISSING = frozenset(DEFAULT_MISSING)
 MAX_TYPED_CELL = 1_000  # characters; a longer cell is text, whatever it looks like
 

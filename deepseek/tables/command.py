@@ -1,4 +1,4 @@
-"""One CSV file from standard input, read in a child of the web process: what `csv_reading` starts. No Django.
+"""Read one CSV file from standard input, for a process that reads none itself: python -m deepseek.tables.command.
 
 `inspect DELIMITER ENCODING` or `dialect DELIMITER ENCODING`; answers one JSON object, or {"errors": [...]} with exit
 code 2 for what is wrong with the file.
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from apps.datasets.inspection import inspect_csv
-from apps.datasets.sniffing import find_dialect
-from apps.errors import Invalid
+from deepseek.tables.csv_dialect import Dialect, find_dialect
+from deepseek.tables.csv_faults import CsvError
+from deepseek.tables.csv_records import Inspection, inspect_csv
 
 CHUNK = 1 << 18
-READERS = {"inspect": inspect_csv, "dialect": find_dialect}
+READERS: dict[str, Callable[..., Inspection | Dialect]] = {"inspect": inspect_csv, "dialect": find_dialect}
 
 
 def chunks() -> Iterator[bytes]:
@@ -27,8 +27,8 @@ def chunks() -> Iterator[bytes]:
 def main(what: str, delimiter: str, encoding: str) -> int:
     try:
         found = READERS[what](chunks(), delimiter=delimiter, encoding=encoding)
-    except Invalid as error:
-        json.dump({"errors": error.errors}, sys.stdout)
+    except CsvError as error:
+        json.dump({"errors": [error.as_dict()]}, sys.stdout)
         return 2
     json.dump(asdict(found), sys.stdout)
     return 0

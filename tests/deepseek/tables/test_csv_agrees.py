@@ -4,15 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.datasets.inspection import inspect_csv
-from apps.datasets.sniffing import find_dialect
-from apps.errors import Invalid
 from deepseek.clean.detect import resolved
 from deepseek.clean.reading import open_table
 from deepseek.clean.spec import CsvSpec
 from deepseek.clean.tables import read_table
 from deepseek.job import EngineError
-from deepseek.tables.csv_dialect import AUTO, Dialect, guess_dialect
+from deepseek.tables.csv_dialect import AUTO, Dialect, find_dialect, guess_dialect
+from deepseek.tables.csv_faults import CsvError
+from deepseek.tables.csv_records import inspect_csv
 
 FILES = {
     "plain": ("a,b\n1,2\n3,4\n", ",", "utf-8"),
@@ -74,7 +73,7 @@ def found_by_engine(path):
 def found_by_upload(data):
     try:
         return find_dialect([data[at : at + 999] for at in range(0, len(data), 999)], AUTO, AUTO)
-    except Invalid as error:
+    except CsvError as error:
         return error.code
 
 
@@ -93,7 +92,7 @@ def test_ragged_files_have_the_delimiter_and_the_row_of_cleaning(write):
     for name, text in RAGGED.items():
         path, dialect = write(text.encode()), guess_dialect(text.encode())
         found = (found_by_upload(text.encode()), found_by_engine(path)[0])
-        with pytest.raises(Invalid) as upload:
+        with pytest.raises(CsvError) as upload:
             inspect_csv([text.encode()], delimiter=dialect.delimiter)
         with pytest.raises(EngineError) as engine:
             open_table(path, AUTOMATIC, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.datasets.dtypes import MAX_TYPED_CELL, Guess
+from deepseek.tables.csv_dtypes import MAX_TYPED_CELL, Guess
 
 COLUMNS = {
     ("1", "-2", "+3"): "int64",
@@ -38,6 +38,6 @@ def test_a_long_cell_is_text() -> None:
 @pytest.mark.timeout(10, func_only=True)
 def test_long_cells_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """20,000 digits and a letter took 7.6 s; the patterns hold without the limit on a cell too."""
-    monkeypatch.setattr("apps.datasets.dtypes.MAX_TYPED_CELL", 10**9)
+    monkeypatch.setattr("deepseek.tables.csv_dtypes.MAX_TYPED_CELL", 10**9)
     for unit in ("1", ".1", "1e", "-", "2024-01-01T00:00:00.1"):
         assert guess(unit * 20_000 + "y") == "string"
