@@ -19,6 +19,7 @@ import json
 import os
 import random
 import secrets
+import signal
 import sys
 import tempfile
 import threading
@@ -251,7 +252,12 @@ def seeded_plane(rows: int) -> Iterator[tuple[Any, str, dict[str, Any]]]:
             running.kill_everything()
 
 
+def stop(number: int, frame: object) -> None:
+    sys.exit(128 + number)  # through the `finally` that ends the plane
+
+
 def main() -> None:
+    signal.signal(signal.SIGTERM, stop)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=60)
