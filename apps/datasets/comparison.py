@@ -9,11 +9,13 @@ from typing import Any
 from apps.datasets.checks import columns_of, quantile
 
 Report = Mapping[str, Any]
+DRIFTED = ("changed", "moved")
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnPair:
-    """`change`: same, type, new (only in this version) or gone (only in the other)."""
+    """`change`: new (only in this version), gone (only in the other), type, changed or moved (the drift of its values),
+    same, or unmeasured: the same type, and nothing is known of the values."""
 
     name: str
     change: str
@@ -24,6 +26,10 @@ class ColumnPair:
     median: float | None
     other_median: float | None
 
+    @property
+    def differs(self) -> bool:
+        return self.change not in ("same", "unmeasured")
+
 
 def schema_of(columns: list[dict[str, Any]], report: Report | None) -> dict[str, str]:
     """{name: type}, as measured where it was."""
@@ -33,9 +39,13 @@ def schema_of(columns: list[dict[str, Any]], report: Report | None) -> dict[str,
 
 
 def paired(
-    here: Mapping[str, str], other: Mapping[str, str], report: Report | None, other_report: Report | None
+    here: Mapping[str, str],
+    other: Mapping[str, str],
+    report: Report | None,
+    other_report: Report | None,
+    drifts: Mapping[str, Mapping[str, Any]],
 ) -> list[ColumnPair]:
-    """Every column of both, what changed first, each group in the order of its table."""
+    """Every column of both, what changed first, each group in the order of its table; `drifts` by column."""
     now, then = columns_of(report), columns_of(other_report)
     pairs = []
     for name in [*here, *(name for name in other if name not in here)]:
@@ -43,7 +53,7 @@ def paired(
         pairs.append(
             ColumnPair(
                 name,
-                change_of(here.get(name), other.get(name)),
+                change_of(here.get(name), other.get(name), drifts.get(name)),
                 here.get(name, ""),
                 other.get(name, ""),
                 told,
@@ -52,15 +62,22 @@ def paired(
                 quantile(other_told, "0.5"),
             )
         )
-    return sorted(pairs, key=lambda pair: pair.change == "same")
+    return sorted(pairs, key=lambda pair: not pair.differs)
 
 
-def change_of(here: str | None, other: str | None) -> str:
+def change_of(here: str | None, other: str | None, drift: Mapping[str, Any] | None = None) -> str:
     if other is None:
         return "new"
     if here is None:
         return "gone"
-    return "same" if here == other else "type"
+    if here != other:
+        return "type"
+    verdict = str((drift or {}).get("verdict", "unknown"))
+    if verdict in DRIFTED:
+        return verdict
+    if drift and (drift.get("new_categories") or drift.get("lost_categories")):
+        return "moved"
+    return "unmeasured" if verdict == "unknown" else "same"
 
 
 def changed_params(here: list[tuple[str, Any]], other: list[tuple[str, Any]]) -> list[tuple[str, Any, Any]]:

@@ -21,7 +21,8 @@ Column = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """`kind`: numbers, dates (edges in seconds since 1970), or values (`top`: [(value, count, count before)])."""
+    """`kind`: numbers, dates (edges in seconds since 1970), or values (`top`: the most frequent
+    of both versions as (value, count, count before); a count is None where a report does not have it)."""
 
     name: str
     dtype: str
@@ -30,10 +31,16 @@ class Distribution:
     counts: list[float]
     before: list[float] | None = None
     estimated: bool = False
-    top: list[tuple[str, int, int | None]] | None = None
+    top: list[tuple[str, int | None, int | None]] | None = None
+    has_before: bool = False  # `top` holds the counts of the other version
     distinct: int | None = None
     rows: int = 0
     drift: Any = None  # from the other version, with its verdict: apps/datasets/drift.py
+
+    @property
+    def listed(self) -> int:
+        """How many of the values that this version has are in `top`."""
+        return sum(bool(count) for _value, count, _before in self.top or [])
 
 
 def distribution_of(column: Column, earlier: Column | None = None, *, rows: int = 0) -> Distribution | None:
@@ -49,10 +56,27 @@ def distribution_of(column: Column, earlier: Column | None = None, *, rows: int 
     top = column.get("top")
     if not top:
         return None
-    old = (earlier or {}).get("top")
-    known = {str(value): int(count) for value, count in old or []}
-    rows_of = [(str(value), int(count), known.get(str(value), 0) if old else None) for value, count in top]
-    return Distribution(kind="values", edges=[], counts=[], top=rows_of, **facts)
+    rows_of = count_values(column, earlier)
+    return Distribution(
+        kind="values", edges=[], counts=[], top=rows_of, has_before=bool((earlier or {}).get("top")), **facts
+    )
+
+
+def count_values(column: Column, earlier: Column | None) -> list[tuple[str, int | None, int | None]]:
+    """(value, count, count before) of the most frequent values of both reports.
+
+    A value that a report does not name is absent if the report names all; else it is one of the rare, of unknown count.
+    """
+    reports = column, earlier or {}
+    named = [{str(value): int(count) for value, count in one.get("top") or []} for one in reports]
+    every = [{str(value): int(count) for value, count in one.get("values") or []} for one in reports]
+    now, before = (names | values for names, values in zip(named, every, strict=True))
+    rest, rest_before = (
+        0 if len(counts) >= (one.get("distinct") or 0) else None
+        for one, counts in zip(reports, (now, before), strict=True)
+    )
+    names = [*named[0], *(value for value in named[1] if value not in named[0])]
+    return [(value, now.get(value, rest), before.get(value, rest_before) if before else None) for value in names]
 
 
 Bins = tuple[list[float], list[float]]

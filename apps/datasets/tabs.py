@@ -200,9 +200,11 @@ def compare(actor: Actor, version: DatasetVersion, asked: Asked) -> dict[str, An
     if other is None:
         return context
     report, told = shown.report_of(actor, version), shown.report_of(actor, other)
-    pairs = paired(schema_of(version.columns, report), schema_of(other.columns, told), report, told)
+    moved = drift.drift_in(told, report)
+    drifts = {str(column["name"]): column for column in (moved or {}).get("columns") or []}
+    pairs = paired(schema_of(version.columns, report), schema_of(other.columns, told), report, told, drifts)
     part = shown.part_of(shown.names_drawn(report), asked.get("page"), shown.CHARTS_SHOWN)
-    shared = {pair.name for pair in pairs if pair.change in ("same", "type")}
+    shared = {pair.name for pair in pairs if pair.change not in ("new", "gone")}
     latest = latest_diff(actor, other, version)
     keys = (latest.found or {}).get("keys") if latest else None
     return context | {
@@ -215,7 +217,8 @@ def compare(actor: Actor, version: DatasetVersion, asked: Asked) -> dict[str, An
         "report": report,
         "other_report": told,
         "other_total": shown.total_of(told),
-        "changed": sum(pair.change != "same" for pair in pairs),
+        "changed": sum(pair.differs for pair in pairs),
+        "drift": drift.worded(moved) if moved else None,
         "pairs": shown.part_of(pairs, asked.get("columns"), shown.COLUMNS_SHOWN),
         "params": changed_params(flat(version.params or {}), flat(other.params or {})),
         "columns": part,

@@ -18,6 +18,7 @@ def test_what_changed_comes_first():
         {"same": "int64", "other": "string", "gone": ""},
         None,
         None,
+        {"same": {"verdict": "stable"}},
     )
     assert [(pair.name, pair.change) for pair in pairs] == [
         ("new", "new"),
@@ -27,11 +28,32 @@ def test_what_changed_comes_first():
     ]
 
 
+def test_the_drift_of_its_values_is_the_change_of_a_column():
+    same, drifts = (
+        dict.fromkeys(("a", "b", "c", "d", "e"), "string"),
+        {
+            "a": {"verdict": "stable"},
+            "b": {"verdict": "stable", "lost_categories": ["harbour"]},
+            "c": {"verdict": "moved"},
+            "d": {"verdict": "changed"},
+        },
+    )
+    pairs = paired(same, same, None, None, drifts)
+    assert {pair.name: pair.change for pair in pairs} == {
+        "a": "same",
+        "b": "moved",
+        "c": "moved",
+        "d": "changed",
+        "e": "unmeasured",
+    }
+    assert [pair.name for pair in pairs if pair.differs] == ["b", "c", "d"]
+
+
 def test_medians_of_both_stand_side_by_side():
     def report(median):
         return {"columns": [{"name": "a", "numeric": {"quantiles": {"0.5": median}}}]}
 
-    (pair,) = paired({"a": "double"}, {"a": "double"}, report(2.0), report(1.0))
+    (pair,) = paired({"a": "double"}, {"a": "double"}, report(2.0), report(1.0), {})
     assert (pair.median, pair.other_median) == (2.0, 1.0)
 
 

@@ -56,7 +56,15 @@ def test_values_have_the_other_versions_count_beside_them():
     here = {"name": "desk", "top": [["a", 3], ["b", 1]], "distinct": 2}
     assert distribution_of(here).top == [("a", 3, None), ("b", 1, None)]
     drawn = distribution_of(here, {"top": [["a", 2], ["c", 2]]}, rows=4)
-    assert (drawn.kind, drawn.top, drawn.rows) == ("values", [("a", 3, 2), ("b", 1, 0)], 4)
+    assert (drawn.kind, drawn.top, drawn.rows) == ("values", [("a", 3, 2), ("b", 1, 0), ("c", 0, 2)], 4)
+    assert (drawn.listed, drawn.has_before) == (2, True)
+
+
+def test_a_value_that_a_report_does_not_name_is_absent_only_if_it_names_all():
+    here, rare = {"top": [["a", 3], ["b", 2]], "distinct": 2}, {"top": [["a", 5], ["c", 4]], "distinct": 9}
+    assert distribution_of(here, rare).top == [("a", 3, 5), ("b", 2, None), ("c", 0, 4)]
+    assert distribution_of(rare, here).top == [("a", 5, 3), ("c", 4, 0), ("b", None, 2)]
+    assert distribution_of(rare, here).listed == 2
 
 
 @pytest.mark.parametrize(

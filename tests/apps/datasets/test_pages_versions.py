@@ -119,6 +119,26 @@ def test_two_versions_side_by_side(engineer, web, measured):
     assert all(one in text for one in ("4.5", "7.25", ">gone<", ">new<", '<option value="1" selected>'))
 
 
+def categories(**counts):
+    top = [[name, count] for name, count in sorted(counts.items(), key=lambda item: -item[1])]
+    return {"name": "site", "dtype": "string", "missing": 0, "distinct": len(top), "top": top, "values": top}
+
+
+def test_a_category_that_vanished_is_listed_and_its_column_changed(engineer, web, measured):
+    measured(categories(north=300, harbour=288), rows=588)
+    measured(categories(north=319, port=269), rows=588, data=b"2")
+    context = web(engineer).get("/p/demo/data/wti-daily/2/compare?with=1").context
+    (drawn,), (pair,) = context["drawn"], context["pairs"].items
+    assert drawn.top == [("north", 319, 300), ("port", 269, 0), ("harbour", 0, 288)]
+    assert (pair.change, context["changed"], context["drift"].state) == ("changed", 1, "fail")
+
+
+def test_a_version_without_a_parent_has_values_not_after(engineer, web, measured):
+    measured(column(missing=3))
+    text = text_of(web(engineer).get(f"{V}/quality"))
+    assert ('data-l="Value"' in text, 'data-l="After"' in text) == (True, False)
+
+
 def test_comparison_with_an_unknown_version(engineer, web, measured):
     measured(column())
     client = web(engineer)
