@@ -24,6 +24,13 @@ def measurements(version: DatasetVersion) -> JobQuerySet:
     return Job.objects.filter(pk__in=taken.values("job"))
 
 
+def measuring_job(version: DatasetVersion) -> Job | None:
+    """The job that measures a version without a report now, or waits to; None where there is none."""
+    if version.quality_id is not None:
+        return None
+    return measurements(version).exclude(state__in=ENDED).order_by("pk").first()
+
+
 def forget_measurements(actor: Actor, version: DatasetVersion) -> list[int]:
     """Cancel those that wait, and let go of what the others took and found; within the transaction that deletes the
     version, before its files go. One that runs is left, and cites. Returns the jobs, for the record of the deletion.

@@ -17,6 +17,7 @@ urlpatterns = [
     path(f"{VERSION}/measure", expectation_views.measure, name="measure"),
     path(VERSION, views.version_page, name="version"),
     *(path(f"{VERSION}/{tab}", views.version_page, {"tab": tab}, name=tab) for tab in views.TABS if tab != "overview"),
+    path(f"{VERSION}/measuring", version_views.measuring, name="measuring"),
     path(f"{VERSION}/tag", version_views.tag, name="tag"),
     path(f"{VERSION}/delete", version_views.delete, name="delete"),
     path(f"{VERSION}/diff", version_views.diff, name="diff"),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponseRedirect
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from apps.datasets import reads
 from apps.datasets.deletion import delete_version
+from apps.datasets.measurements import measuring_job
 from apps.datasets.row_diff import submit_diff
 from apps.datasets.tags import tag_version, untag_version
 from apps.errors import NotFound, PlaneError, Refused
@@ -21,6 +22,18 @@ from apps.jobs.views import within
 def say(request: HttpRequest, failure: PlaneError) -> None:
     """What was refused, above the page that it was asked on."""
     messages.error(request, " ".join(part for part in (failure.message, failure.hint) if part))
+
+
+@require_safe
+def measuring(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
+    """The part of the head of a version that renews itself while a job measures it; then the page is loaded anew."""
+    actor, where = within(request, project)
+    found = reads.get_version(actor, where, name, version)
+    job = measuring_job(found)
+    answer = render(request, "datasets/measuring.html", {"version": found, "dataset": found.dataset, "measuring": job})
+    if job is None:
+        answer["HX-Refresh"] = "true"
+    return answer
 
 
 @require_POST

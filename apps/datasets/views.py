@@ -15,6 +15,7 @@ from apps import policy
 from apps.datasets import reads, services, shown, tabs
 from apps.datasets.forms import DatasetForm, UploadForm
 from apps.datasets.manifest import is_table
+from apps.datasets.measurements import measuring_job
 from apps.datasets.models import DatasetVersion
 from apps.errors import NotFound, PlaneError, Refused
 from apps.jobs.models import Job
@@ -125,6 +126,7 @@ def version_page(request: HttpRequest, project: str, name: str, version: str, ta
         "tags": found.tags.order_by("name"),
         "verdicts": verdicts,
         "total": total,
+        "measuring": measuring_job(found),
         "is_table": is_table(found.media_type),
         "may_submit": allows(actor, "job.submit", where),
         "may_add": allows(actor, "dataset.add_version", where),

@@ -160,3 +160,17 @@ def test_a_parquet_file_too(api, engineer, actor, dataset, held, end):
     version = end(Job.objects.get(), format="parquet")[1][0]
     assert (version.media_type, version.files.get().path) == (PARQUET, "table.parquet")
     assert api(engineer).post(URL, {"artifact": artifact.pk}).status_code == 200
+
+
+def test_its_page_asks_again_while_a_job_measures_it(actor, engineer, web, version, end):
+    client, page = web(engineer), "/p/demo/data/wti-daily/1"
+    assert 'hx-get="' not in client.get(f"{page}/measuring").content.decode()
+    job = measure_version(actor=actor, version=version)[0]
+    context = client.get(page).context
+    assert context["measuring"] == job
+    answer = client.get(f"{page}/measuring")
+    assert (f'hx-get="{page}/measuring"' in answer.content.decode(), "HX-Refresh" in answer.headers) == (True, False)
+    end(job)
+    assert client.get(page).context["measuring"] is None
+    assert client.get(f"{page}/measuring").headers["HX-Refresh"] == "true"
+    assert web(engineer).get("/p/demo/data/wti-daily/9/measuring").status_code == 404
