@@ -92,7 +92,16 @@ def local_at(seconds: float) -> datetime:
 def level_said(value: float) -> str:
     """A value beside its line across the chart; what is too long for the margin is told by its power of ten."""
     text = number(value)
-    return text if len(text) <= LEVEL_ROOM else f"{value:.3g}".replace("-", MINUS)
+    if len(text) <= LEVEL_ROOM:
+        return text
+    shorter = [shorten_exponent(f"{value:.{digits}g}").replace("-", MINUS) for digits in (3, 2, 1)]
+    return next((text for text in shorter if len(text) <= LEVEL_ROOM), shorter[-1])
+
+
+def shorten_exponent(text: str) -> str:
+    """1.26e+06 -> 1.26e6, which the margin has room for."""
+    digits, _e, power = text.partition("e")
+    return f"{digits}e{int(power)}" if power else text
 
 
 def levels_said(values: Sequence[float]) -> list[str]:
