@@ -352,9 +352,16 @@ def differs(held: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
         if isinstance(value, Mapping) and isinstance(old, Mapping):
             if differs(value, old):
                 return True
-        elif value != old and str(value) != str(old):
+        elif as_texts(value) != as_texts(old):
             return True
     return False
+
+
+def as_texts(value: Any) -> list[str]:
+    """A value as a form sends it back: a list entry by entry, and nothing for nothing."""
+    if isinstance(value, list | tuple):
+        return [str(entry) for entry in value]
+    return [] if value in (None, "") else [str(value)]
 
 
 def moved(entries: list[Any], index: int, verb: str) -> None:

@@ -106,7 +106,10 @@ def walk(loc: tuple[int | str, ...], given: Any, *, absent: bool = True) -> list
 def shown(error: Mapping[str, Any]) -> str:
     if error["type"] in ("missing", "extra_forbidden"):
         return ""
-    text = repr(error.get("input"))
+    given = error.get("input")
+    if isinstance(given, Mapping | list | tuple):
+        return ""  # Python's notation of a whole group tells nobody anything
+    text = repr(given)
     return f" (got {text if len(text) <= 60 else text[:57] + '...'})"
 
 

@@ -30,6 +30,14 @@ def test_a_parent_is_left_out_where_a_child_has_an_error():
     assert fields == ["/spec/inner/a", "/spec/other"]
 
 
+def test_a_group_that_was_given_is_not_shown_as_python_has_it():
+    """A plan of steps and a simple field exclude each other."""
+    given = {"outliers": {"method": "robust_z"}, "steps": [{"kind": "normalise_text", "columns": None}]}
+    error = refusal(KINDS["clean"].spec, given)
+    assert [one["message"] for one in error.errors if "(got" in one["message"]] == []
+    assert "(got 'x')" in refusal(Outer, {"inner": 1, "other": "x"}).message
+
+
 @pytest.mark.timeout(20, func_only=True)
 def test_many_errors_are_found_at_once():
     """40,000 unknown fields took 105 s, and would have filled an answer of 10 MB."""
