@@ -386,9 +386,14 @@
   });
 
   /* ---- the graph of lineage: fitted, enlarged, moved ---- */
+  var LEGIBLE = 0.6; /* a graph that is smaller where it fits opens at its full size instead */
+  function fitOf(graph) {
+    var style = getComputedStyle(graph), room = graph.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    return Math.min(1, room / one("svg", graph).viewBox.baseVal.width);
+  }
   function zoom(graph, by) {
     var svg = one("svg", graph), full = svg.viewBox.baseVal, now = graph.zoom || 1;
-    var next = by === 0 ? Math.min(1, graph.clientWidth / full.width) : clamp(now * by, 0.15, 3);
+    var next = by === 0 ? Math.max(0.05, fitOf(graph)) : clamp(now * by, 0.15, 3);
     var middle = { x: (graph.scrollLeft + graph.clientWidth / 2) / now, y: (graph.scrollTop + graph.clientHeight / 2) / now };
     graph.zoom = next;
     svg.setAttribute("width", full.width * next);
@@ -445,7 +450,12 @@
       all(".pt[tabindex]", chart).forEach(function (point, place) { if (place && !chart.roving) point.setAttribute("tabindex", "-1"); });
       chart.roving = true;
     });
-    all("[data-graph]").forEach(function (graph) { if (!graph.zoom) { graph.zoom = 1; toHere(graph); } });
+    all("[data-graph]").forEach(function (graph) {
+      if (graph.zoom) return;
+      graph.zoom = 1;
+      if (fitOf(graph) >= LEGIBLE) zoom(graph, 0);
+      toHere(graph);
+    });
   }
   new MutationObserver(function (changes) {
     var fresh = changes.some(function (change) {

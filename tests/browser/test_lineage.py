@@ -128,3 +128,15 @@ def test_a_row_leads_to_its_source_and_back(signed_in, plane, traced):
     page.goto(f"{plane}/p/demo/data/traced/1/preview")
     page.get_by_role("link", name="3", exact=True).first.click()
     expect(page.get_by_role("heading", name="Where a row comes from")).to_be_visible()
+
+
+def test_fit_shows_the_last_column(signed_in, plane, traced):
+    page = signed_in("engineer")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(f"{plane}/p/demo/jobs/{traced}/lineage?focus=artifact:{777:064x}&direction=up")
+    graph = page.locator("[data-graph]")
+    for _larger in range(3):
+        page.get_by_role("button", name="Larger").click()
+    assert graph.evaluate("it => it.scrollWidth - it.clientWidth") > 0
+    page.get_by_role("button", name="Fit").click()
+    assert graph.evaluate("it => it.scrollWidth - it.clientWidth") <= 0
