@@ -68,6 +68,57 @@
     if (changed) event.detail.shouldSwap = false;
   });
 
+  /* ---- a list that grows, shrinks or is put in order: the form is renewed in place, and what follows from it ---- */
+  var unfolded = [], sent = {}, typed = {}, writing = "";
+  function textsOf(form) {
+    var texts = {};
+    named(form).forEach(function (control) { if (control.type !== "checkbox") texts[control.name] = control.value; });
+    return texts;
+  }
+  function listOp(event) {
+    var form = event.detail.target, asked = event.detail.requestConfig, op = asked && asked.parameters && asked.parameters.op;
+    op = [].concat(op).pop(); /* htmx sends a button's name twice */
+    var found = form && form.matches && form.matches("form[data-form]") && /^(add|del|up|down):(.+)$/.exec(String(op));
+    return found ? { form: form, verb: found[1], pointer: found[2] } : null;
+  }
+  function entryAfter(change) {
+    var parts = /^(.*)\/(\d+)$/.exec(change.pointer), entries = ":scope > .group";
+    var list = one('[data-pointer="' + (change.verb === "add" ? change.pointer : parts[1]) + '"]', change.form);
+    var shown = list ? all(entries, list) : [], place = change.verb === "add" ? shown.length - 1 : Number(parts[2]);
+    if (change.verb === "up") place -= 1;
+    if (change.verb === "down") place += 1;
+    return shown[Math.max(0, Math.min(place, shown.length - 1))] || list;
+  }
+  document.addEventListener("htmx:configRequest", function (event) {
+    var button = event.detail.elt, form = button.matches('button[name="op"]') && button.closest("form[data-form]");
+    if (form) sent = textsOf(form);
+  });
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    var change = listOp(event);
+    if (change) {
+      unfolded = all("details[open][id]", change.form).map(function (group) { return group.id; });
+      var now = textsOf(change.form), focus = document.activeElement;
+      typed = {}; /* while the answer was under way; other changes than an addition give entries other names */
+      if (change.verb === "add") Object.keys(now).forEach(function (name) { if (now[name] !== sent[name]) typed[name] = now[name]; });
+      writing = focus && focus.id && focus.name && change.form.contains(focus) && focus.type !== "submit" ? focus.id : "";
+    }
+    if (!change || plane.parsed(event.detail.xhr.responseText).getElementById(change.form.id)) return;
+    event.detail.shouldSwap = false; /* for instance the page to sign in */
+    location.reload();
+  });
+  document.addEventListener("htmx:afterSwap", function (event) {
+    var change = listOp(event), entry = change && entryAfter(change);
+    if (!change) return;
+    unfolded.forEach(function (id) { var group = document.getElementById(id); if (group) group.open = true; });
+    named(change.form).forEach(function (control) { if (control.name in typed && control.type !== "checkbox") control.value = typed[control.name]; });
+    change.form.dispatchEvent(new Event("input", { bubbles: true })); /* the preview and the outlook follow */
+    if (writing && document.getElementById(writing)) { document.getElementById(writing).focus({ preventScroll: true }); return; }
+    if (!entry) return;
+    var control = controlsOf(entry).filter(function (each) { return each.offsetParent && !each.disabled; })[0] || one("button", entry);
+    if (control) control.focus({ preventScroll: true });
+    entry.scrollIntoView({ block: "nearest" });
+  });
+
   /* ---- what the reader has opened stays open where a part renews itself ---- */
   var open = {};
   document.addEventListener("htmx:oobBeforeSwap", function (event) {

@@ -24,9 +24,12 @@ def version(browser, plane, passwords, sign_in_as):
 
 
 def press(page, op: str) -> None:
-    """Press a button of the form; a look ahead that is on its way would be broken off, which the browser logs."""
+    """Press a button of the form and wait until it is renewed."""
     page.wait_for_load_state("networkidle")
-    page.locator(f'button[value="{op}"]').first.click()
+    button = page.locator(f'button[value="{op}"]').first
+    button.evaluate("button => { button.dataset.old = ''; }")
+    button.click()
+    expect(page.locator("button[data-old]")).to_have_count(0)
 
 
 def add(page, kind: str) -> None:
