@@ -7,7 +7,7 @@ same keys to engine functions, and a test compares the two.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -40,6 +40,17 @@ class Needs:
     gpus: int = 0
     gpu_memory_bytes: int = 0  # of each GPU
     extra: str = field(default="", repr=False)  # of Node.extras; follows from kind and spec, is never asked for
+
+    def as_digest_text(self) -> str:
+        """What a stored idempotency digest has of it: the fields of the first version, and others that are set.
+
+        A field that comes later changes no digest of a body without it, or each key that is sent again after an
+        upgrade would be refused as another submission.
+        """
+        first = ("cpus", "memory_bytes", "gpus", "gpu_memory_bytes")
+        later = [entry for entry in fields(self) if entry.name not in (*first, "extra")]
+        changed = [entry.name for entry in later if getattr(self, entry.name) != entry.default]
+        return "Needs(" + ", ".join(f"{name}={getattr(self, name)!r}" for name in (*first, *changed)) + ")"
 
     def asked(self) -> dict[str, Any]:
         """The fields that a body may have."""

@@ -69,7 +69,7 @@ class Submission:
                 "register": dict(self.register),
                 "name": self.name,
                 "priority": self.priority,
-                "needs": repr(self.needs),
+                "needs": self.needs.as_digest_text() if self.needs else "None",
                 "limits": [self.max_attempts, self.time_limit_seconds],
             }
         )
