@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import Now
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from apps.accounts.models import Project
 from apps.actors import Actor
+from apps.jobs.due import build_due_filter
 from apps.jobs.kinds import KINDS, Needs
 from apps.jobs.models import Job, JobInput
 from apps.jobs.placement import all_of, free_on, shortfall, why_not
@@ -167,7 +167,7 @@ def row_of(job: Job, node: Node, running: list[Job], kept: Job | None) -> dict[s
 
 def ahead_of(job: Job) -> QuerySet[Job]:
     """Queued jobs of any project that its queue would give out first; the one directly ahead comes first."""
-    due = Q(not_before__isnull=True) | Q(not_before__lte=Now())
+    due = build_due_filter()
     queued = Job.objects.filter(due, state=JobState.QUEUED, queue=job.queue, priority__gte=job.priority)
     return queued.order_by("priority", "-pk")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Q, Value
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce
 
 from apps.actors import Actor
+from apps.jobs.due import build_due_filter
 from apps.jobs.models import Job, QueueSample
 from apps.jobs.reads import explain_queued
 from apps.jobs.states import JobState
@@ -165,7 +166,7 @@ def heads_of(names: Iterable[str]) -> dict[str, Job]:
     first = Q()
     for name in names:
         queued = Job.objects.filter(queue=name, state=JobState.QUEUED)
-        any_, due = queued, queued.filter(Q(not_before__isnull=True) | Q(not_before__lte=Now()))
+        any_, due = queued, queued.filter(build_due_filter())
         best = [models.Subquery(jobs.order_by("-priority", "id").values("pk")[:1]) for jobs in (due, any_)]
         first |= Q(pk=Coalesce(*best))
     if not first:

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from django.db import models
-from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -17,6 +16,7 @@ from apps import policy
 from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
+from apps.jobs.due import build_due_filter
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobQuerySet
 from apps.jobs.placement import Free, all_of, free_on, opening, shortfall, why_not
@@ -111,7 +111,7 @@ def jobs_ahead(jobs: list[Job]) -> dict[int, int]:
 
     One that pauses after a failed attempt is not given out, so it is ahead of nobody.
     """
-    due = models.Q(not_before__isnull=True) | models.Q(not_before__lte=Now())
+    due = build_due_filter()
     counts = {}
     for job in jobs:
         before = models.Q(priority__gt=job.priority) | models.Q(priority=job.priority, pk__lt=job.pk)

@@ -18,6 +18,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from apps.actors import Actor
+from apps.jobs.due import build_due_filter
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.placement import Free, all_of, fits, free_on, opening, shortfall
@@ -44,7 +45,7 @@ def free_for(job: Job, free: Free, kept: Job | None) -> Free:
 
 def kept_for(node: Node) -> Job | None:
     """The job that `node` is kept free for, if it is due. One query, by the index job_reserved."""
-    due = Q(not_before__isnull=True) | Q(not_before__lte=timezone.now())
+    due = build_due_filter()
     return Job.objects.filter(due, reserved_on=node, state=JobState.QUEUED, kind__in=list(KINDS)).order_by("pk").first()
 
 

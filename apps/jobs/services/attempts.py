@@ -18,13 +18,13 @@ from apps.errors import StaleState
 from apps.jobs import doorbell
 from apps.jobs.backoff import retry_pause
 from apps.jobs.checkpoints import forget_checkpoint
+from apps.jobs.due import build_due_filter
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job, JobEvent, JobOutput
 from apps.jobs.placement import devices_for, free_on
 from apps.jobs.reasons import authority_gone
 from apps.jobs.reservations import claimable, free_for, kept_for
 from apps.jobs.services.moves import (
-    build_due_filter,
     cancel_running,
     fail_job,
     filter_held,

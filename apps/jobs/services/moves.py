@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -20,10 +20,6 @@ from apps.jobs.descent import Descent
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput
 from apps.jobs.reasons import PARENT_FAILED, output_missing, parent_failed
 from apps.jobs.states import ENDED, JobState
-
-
-def build_due_filter() -> Q:
-    return Q(not_before__isnull=True) | Q(not_before__lte=Now())
 
 
 def filter_held(job: Job) -> Any:

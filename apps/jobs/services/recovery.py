@@ -14,9 +14,10 @@ from django.db.models.functions import Now
 from apps.actors import Actor
 from apps.errors import StaleState
 from apps.jobs.backoff import retry_pause
+from apps.jobs.due import build_due_filter
 from apps.jobs.models import Job, JobInput, JobParent
 from apps.jobs.reasons import ARTIFACT_DAMAGED, worker_gone, worker_lost
-from apps.jobs.services.moves import build_due_filter, cancel_running, fail_job, free_job, requeue_running, revive_job
+from apps.jobs.services.moves import cancel_running, fail_job, free_job, requeue_running, revive_job
 from apps.jobs.states import ENDED, JobState
 from apps.jobs.submission import lease_seconds
 from apps.nodes.models import Node

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from apps.errors import Refused
 from apps.jobs import reservations
@@ -69,6 +70,20 @@ def test_with_a_place_it_starts_when_what_ran_has_ended(starved, submit, claim, 
     assert claim().pk == large.pk
     assert place_of(large) is None
     assert claim() is None
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=-1)])
+def test_a_pause_ends_by_the_clock_of_the_database(starved, keep_places, node, monkeypatch, ahead):
+    """A worker's own clock, which may be wrong by a day, neither ends the pause of a kept job nor makes it longer."""
+    large, _ = starved
+    keep_places()
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now + ahead)
+    assert reservations.kept_for(node).pk == large.pk
+    Job.objects.filter(pk=large.pk).update(not_before=Now() + timedelta(hours=1))
+    assert reservations.kept_for(node) is None
+    Job.objects.filter(pk=large.pk).update(not_before=Now() - timedelta(hours=1))
+    assert reservations.kept_for(node).pk == large.pk
 
 
 def test_it_is_kept_once_and_said(starved, keep_places):
