@@ -54,7 +54,8 @@ def last_record_end(data: bytes, delimiter: bytes) -> int:
     """Where the last whole record ends, behind its line end; 0 where none does."""
     places = quotes_of(data, delimiter)
     if places is None:
-        return max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1  # \r at the end may be half of \r\n
+        end = data.rfind(b"\n")
+        return max(end, data.rfind(b"\r", end + 1, -1)) + 1  # \r at the end may be half of \r\n
     ends = ends_outside(data, places)
     return int(ends[-1]) + 1 if ends.size else 0
 
@@ -75,7 +76,7 @@ def ends_outside(data: bytes, places: Places) -> Places:
     """Places of the line ends that no cell holds: an even number of quotes lies before them. In linear time."""
     raw = np.frombuffer(data, dtype=np.uint8)
     is_end = raw == ord("\n")
-    if data.count(b"\r") != data.count(b"\r\n"):
+    if count_lone_returns(data):
         is_end[:-1] |= (raw[:-1] == ord("\r")) & ~is_end[1:]
     ends = np.flatnonzero(is_end)
     return np.asarray(ends[np.searchsorted(places, ends) % 2 == 0])
@@ -83,7 +84,12 @@ def ends_outside(data: bytes, places: Places) -> Places:
 
 def count_line_ends(data: bytes) -> int:
     r"""How often a line ends: by \n, by \r\n or by \r."""
-    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+    return data.count(b"\n") + count_lone_returns(data)
+
+
+def count_lone_returns(data: bytes) -> int:
+    r"""How often \r ends a line by itself; that there is none is found at the speed of memory."""
+    return data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else 0
 
 
 def count_outside(record: bytes, delimiter: bytes) -> int:

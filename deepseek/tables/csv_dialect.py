@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from deepseek.tables.csv_faults import (
     EITHER,
     ENCODINGS,
-    CsvError,
     in_neither_encoding,
     in_utf16,
     nul_byte,
@@ -78,10 +77,13 @@ def guess_dialect(head: bytes) -> Dialect | None:
     """The likeliest dialect of a file that begins with these bytes, up to HEAD_BYTES; None for no text."""
     if b"\0" in head:
         return None
-    try:
-        return detect_dialect([head], cut=len(head) >= HEAD_BYTES).dialect
-    except CsvError:
-        return None
+    for encoding in ENCODINGS:
+        try:
+            codecs.getincrementaldecoder(encoding)().decode(head, final=len(head) < HEAD_BYTES)
+        except UnicodeDecodeError:
+            continue
+        return Dialect(rank_delimiters(head, encoding)[0][0], encoding)
+    return None
 
 
 def detect_dialect(
@@ -126,8 +128,7 @@ class EncodingTrial:
 
     encoding: str
     failed: int | None = None
-    common: int = 0  # of the first characters outside of ASCII those that GB 2312 has, and those that it has not
-    rare: int = 0
+    letters: str = ""  # the first outside of ASCII, up to JUDGED_CHARACTERS
     decoder: codecs.IncrementalDecoder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -142,11 +143,15 @@ class EncodingTrial:
         except UnicodeDecodeError as error:
             self.failed = offset - held + error.start
             return
-        if self.encoding == "gb18030" and self.common + self.rare < JUDGED_CHARACTERS:
-            letters = "".join(NOT_ASCII.findall(text))[:JUDGED_CHARACTERS]
-            common = len(letters.encode("gb2312", "ignore")) // 2
-            self.common += common
-            self.rare += len(letters) - common
+        for at in range(0, len(text), JUDGED_CHARACTERS):
+            if self.encoding == "utf-8" or len(self.letters) == JUDGED_CHARACTERS:
+                break
+            letters = "".join(NOT_ASCII.findall(text[at : at + JUDGED_CHARACTERS]))
+            self.letters = (self.letters + letters)[:JUDGED_CHARACTERS]
+
+    def is_common(self) -> bool:
+        """Whether more of the letters are common Chinese, which GB 2312 has, than are not."""
+        return len(self.letters.encode("gb2312", "ignore")) > len(self.letters)  # it takes two bytes for each
 
 
 class EncodingTrials:
@@ -170,7 +175,7 @@ class EncodingTrials:
         self.take(b"", final=not cut)
         if self.utf8.failed is None:
             return self.utf8.encoding, None, True
-        return self.gb18030.encoding, self.utf8.failed, self.gb18030.rare < self.gb18030.common
+        return self.gb18030.encoding, self.utf8.failed, self.gb18030.is_common()
 
 
 # -- delimiter --------------------------------------------------------------------------------------------------------
