@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.core.cache import cache
 from django.http import HttpRequest
 
 from apps import policy
@@ -11,10 +12,12 @@ from apps.accounts.authentication import token_actor, token_of
 from apps.accounts.models import Project
 from apps.accounts.projects import get_project
 from apps.actors import Actor
+from apps.canonical import sha256_hex
 from apps.datasets.models import Dataset
 from apps.datasets.services import check_name
 from apps.errors import NotFound, Unauthenticated
 
+ANNOUNCED_SECONDS = 3600  # between the beginning of a push and the last of its LFS batches before the next
 HINT = "Make a token under Account, and give it as the password; any name will do."
 
 
@@ -72,3 +75,29 @@ def to_write(actor: Actor, slug: str, name: str) -> Asked:
         policy.require(actor, "dataset.create", place.project)
         check_name(name)
     return place
+
+
+def announce_push(place: Asked) -> None:
+    """Note that this token has begun a push that is to make the dataset: `git push` asks for the references first."""
+    cache.set(announcement_of(place), True, ANNOUNCED_SECONDS)
+
+
+def require_announced(place: Asked) -> None:
+    """Raise NotFound for an upload to a dataset that is not there, unless a push by this token is about to make it.
+
+    `git lfs push` alone makes none: its bytes would belong to nothing.
+    """
+    if place.dataset is not None:
+        return
+    if not cache.get(announcement_of(place)):
+        raise NotFound(
+            f"This project has no dataset {place.name[:60]!r}, so nothing was uploaded.",
+            field="dataset",
+            hint="Look at its name in the remote's address. git push makes a dataset, git lfs push does not.",
+        )
+    announce_push(place)  # a long upload comes in many batches
+
+
+def announcement_of(place: Asked) -> str:
+    who = f"t{place.actor.token_id}" if place.actor.token_id else place.actor.label
+    return f"git-push:{place.project.pk}:{place.name}:{sha256_hex(who)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
+import os
 import re
 import subprocess
 import tempfile
@@ -23,6 +25,7 @@ from apps.repositories import git
 log = logging.getLogger(__name__)
 
 CHUNK = 64 << 10
+SHALLOW_LIMIT = 10_000  # lines before the first reference
 HEAD_LIMIT = 16 << 10  # bytes of the headers of a CGI answer
 GIT_PROTOCOL = re.compile(r"[\x21-\x7e]{1,100}")
 FETCH_LIMIT = 64 << 20  # bytes: what a client has and wants; large histories compress to a few MB
@@ -90,6 +93,26 @@ def length_of(file: IO[bytes]) -> int:
     length = file.seek(0, 2)
     file.seek(0)
     return length
+
+
+def capabilities_of(body: IO[bytes], *, is_gzipped: bool) -> frozenset[str]:
+    """What the client of a push asks of Git, behind the first reference ("atomic"); the body is at its beginning again.
+
+    Lines of the protocol begin with their length, four hex digits; such of a shallow clone may come before.
+    """
+    reading = gzip.GzipFile(fileobj=body) if is_gzipped else body
+    try:
+        for _ in range(SHALLOW_LIMIT):
+            length = int(reading.read(4) or b"0", 16)
+            line = reading.read(length - 4) if length > 4 else b""
+            if b"\0" in line or not line:
+                return frozenset(line.partition(b"\0")[2].decode(errors="replace").split())
+        return frozenset()
+    except (ValueError, OSError, EOFError):  # Git itself refuses what it cannot read
+        return frozenset()
+    finally:
+        body.seek(0)
+        os.lseek(body.fileno(), 0, os.SEEK_SET)  # the child reads the descriptor, whose place a buffered seek leaves
 
 
 class Answer:

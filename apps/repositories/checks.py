@@ -11,7 +11,7 @@ from django.conf import settings
 from apps.datasets.citations import citations
 from apps.errors import Conflict, Invalid, TooLarge
 from apps.repositories.asking import Asked
-from apps.repositories.folders import MAIN
+from apps.repositories.folders import MAIN, MASTER
 from apps.repositories.models import Commit, Lock
 from apps.repositories.trees import Objects
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from apps.repositories.contents import Contents
 
 NONE = "0" * 40
+TAGS = "refs/tags/"
+RENAME = "git branch -m master main && git fetch --prune origin && git branch -u origin/main"
 COMMITS_LIMIT = 10_000  # of one push
 CITED_SOUGHT = 20  # versions that a refused push would drop, of which it is looked up who uses them
 
@@ -28,11 +30,33 @@ class Move:
     old: str  # "" where there is no branch yet
     new: str
     count: int = 0  # commits
+    is_renamed: bool = False  # the client calls its branch master
+    refused_tags: tuple[str, ...] = ()  # which Git refuses one by one
 
 
-def check_commands(commands: Sequence[Any]) -> Move:
-    """The one move of `main` that a push may make; Invalid or Conflict for anything else."""
+def check_commands(commands: Sequence[Any], *, is_empty: bool = False, is_atomic: bool = False) -> Move:
+    """The one move of `main` that a push may make; Invalid or Conflict for anything else.
+
+    Tags beside a branch do not take it with them, unless the client wants all or nothing (`is_atomic`). `master` is
+    taken for `main` where the dataset has no version yet (`is_empty`): that is what `git init` calls a first branch.
+    """
+    branches = [each for each in commands if not each.ref.startswith(TAGS)]
+    tags = tuple(each.ref.removeprefix(TAGS) for each in commands if each.ref.startswith(TAGS))
+    if branches and tags and not is_atomic:
+        move = check_commands(branches, is_empty=is_empty)
+        move.refused_tags = tags
+        return move
+    if is_empty and [each.ref for each in commands] == [MASTER] and commands[0].new != NONE:
+        return Move("", commands[0].new, is_renamed=True)
     for each in commands:
+        if each.ref == MASTER:
+            raise Invalid(
+                "master is not accepted: a dataset has one branch, main, and one line of versions.",
+                code="only_main",
+                field="ref",
+                limit=MAIN,
+                hint=f"Rename your branch: {RENAME}. Or push to main this once: git push origin HEAD:main.",
+            )
         if each.ref != MAIN:
             raise Invalid(
                 f"{each.ref} is not accepted: a dataset has one branch, main, and one line of versions.",

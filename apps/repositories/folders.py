@@ -25,13 +25,13 @@ from apps.artifacts.verification import open_verified
 from apps.datasets.models import Dataset
 from apps.errors import PlaneError, Unavailable
 from apps.repositories import git, history
-from apps.repositories.hook import HOOK
+from apps.repositories.hook import HOOKS
 from apps.repositories.models import Commit, Objects
 from apps.repositories.objects import pack_of, read_stored
 
 log = logging.getLogger(__name__)
 
-MAIN = "refs/heads/main"
+MAIN, MASTER = "refs/heads/main", "refs/heads/master"
 LOCK_SECONDS = 60.0
 AT_ONCE = 200  # commits whose objects are written as one pack
 PASSING = ("new-", "old-", "passing-")  # folders that live for one request
@@ -39,15 +39,16 @@ PACKS = 50  # more are put together
 
 
 def home() -> Path:
-    """The folder of the repositories, with the hook that asks this process about every push."""
+    """The folder of the repositories, with the hooks, of which one asks this process about every push."""
     at = Path(settings.ENV.repositories_folder or Path(settings.PLANE_HOME) / "repositories").absolute()
-    hook = at / "hooks" / "pre-receive"
-    if not hook.is_file() or hook.read_text() != HOOK:
-        hook.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = hook.with_name(f".{secrets.token_hex(8)}")
-        fresh.write_text(HOOK)
-        fresh.chmod(0o700)
-        fresh.rename(hook)
+    for name, text in HOOKS.items():
+        hook = at / "hooks" / name
+        if not hook.is_file() or hook.read_text() != text:
+            hook.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh = hook.with_name(f".{secrets.token_hex(8)}")
+            fresh.write_text(text)
+            fresh.chmod(0o700)
+            fresh.rename(hook)
     return at
 
 

@@ -19,7 +19,7 @@ from apps.artifacts.stores import store
 from apps.errors import Conflict, Invalid, Malformed, PlaneError, TooLarge
 from apps.repositories import tickets
 from apps.repositories.answers import LFS, for_lfs, lfs_json, spoken
-from apps.repositories.asking import Asked, by_token, to_read, to_write
+from apps.repositories.asking import Asked, by_token, require_announced, to_read, to_write
 from apps.repositories.smart import needs
 
 OBJECTS_LIMIT = 1000  # git-lfs sends 100
@@ -51,6 +51,8 @@ def batch(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
     if operation not in (tickets.UPLOAD, tickets.DOWNLOAD):
         raise Invalid(f"The operation is {operation!r:.40}.", field="operation", limit="upload, download")
     place = (to_write if operation == tickets.UPLOAD else to_read)(actor, project, name)
+    if operation == tickets.UPLOAD:
+        require_announced(place)
     if body.get("hash_algo", "sha256") != "sha256":
         raise Conflict("Only sha256 is served.", code="hash_unknown", field="hash_algo", limit="sha256")
     transfers = body.get("transfers") or ["basic"]

@@ -56,15 +56,23 @@ def receive(request: HttpRequest, place: Asked) -> HttpResponseBase:
         else:
             folder = folders.up_to_date_under_lock(place.dataset)
         env = backend.cgi_environment(request, place.actor, folder, "git-receive-pack", backend.length_of(body))
+        asked = backend.capabilities_of(body, is_gzipped="HTTP_CONTENT_ENCODING" in env)
+        is_renamed = False
         out = stack.enter_context(tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR))
         folders.release_connection()
 
         def decide(commands: list[Command], quarantine: Path) -> list[str]:
+            nonlocal is_renamed
             objects = Objects(folder, quarantine)
             at = reverse("repositories:at", args=[f"{place.project.slug}/{place.name}.git/info/lfs"])
             done = services.accept_push(
-                place=place, commands=commands, objects=objects, lfs_address=request.build_absolute_uri(at)
+                place=place,
+                commands=commands,
+                objects=objects,
+                lfs_address=request.build_absolute_uri(at),
+                is_atomic="atomic" in asked,
             )
+            is_renamed = done.is_renamed
             version = done.version
             page = reverse("datasets:version", args=[place.project.slug, place.name, version.number])
             return [*done.told, request.build_absolute_uri(page)]
@@ -77,6 +85,8 @@ def receive(request: HttpRequest, place: Asked) -> HttpResponseBase:
                 code="hook_not_run",
                 hint="The operator must allow programs in REPOSITORIES_FOLDER.",
             )
+        if is_renamed:
+            folders.remove(folder)  # it has a branch master now; the rows make it again, with main
         return backend.whole(out)
 
 

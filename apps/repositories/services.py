@@ -28,7 +28,7 @@ from apps.datasets.services import add_version, ensure_dataset
 from apps.errors import Conflict, PlaneError, Refused
 from apps.repositories import history
 from apps.repositories.asking import Asked
-from apps.repositories.checks import Move, check_commands, check_line, check_locks, check_unpacked
+from apps.repositories.checks import RENAME, Move, check_commands, check_line, check_locks, check_unpacked
 from apps.repositories.contents import contents_of
 from apps.repositories.lfs_config import check_lfs_config
 from apps.repositories.models import Commit, Lock
@@ -37,6 +37,7 @@ from apps.repositories.trees import Head, Objects
 log = logging.getLogger(__name__)
 
 PACK = "application/x-git-packed-objects"
+TAGS_TOLD = 10  # names of refused tags in one line
 NOTE_LIMIT = 500  # characters of a commit's message that a version keeps
 
 
@@ -46,11 +47,14 @@ class Accepted:
 
     version: DatasetVersion
     told: list[str] = field(default_factory=list)
+    is_renamed: bool = False  # master was taken for main, so the folder has a branch that the rows do not know
 
 
-def accept_push(*, place: Asked, commands: Sequence[Any], objects: Objects, lfs_address: str) -> Accepted:
+def accept_push(
+    *, place: Asked, commands: Sequence[Any], objects: Objects, lfs_address: str, is_atomic: bool = False
+) -> Accepted:
     """Make the tip of a push a version of its dataset; call it while the push lies in quarantine. `lfs_address`: where
-    the LFS server of this repository is, as the client reached it.
+    the LFS server of this repository is, as the client reached it. `is_atomic`: the client wants all or nothing.
 
     Its bytes are stored before the one transaction that makes dataset, version and commit. Whatever is wrong is a
     PlaneError, recorded; then no row is made, and what this push alone has stored goes again.
@@ -59,7 +63,7 @@ def accept_push(*, place: Asked, commands: Sequence[Any], objects: Objects, lfs_
     put: list[Artifact] = []
     began = timezone.now()
     try:
-        return taken(place, commands, objects, put, lfs_address)
+        return taken(place, commands, objects, put, lfs_address, is_atomic)
     except PlaneError as error:
         give_back(place, put, began)
         moved = [f"{each.ref} {each.old[:12]} {each.new[:12]}" for each in commands[:5]]
@@ -84,13 +88,22 @@ def give_back(place: Asked, put: Sequence[Artifact], began: datetime) -> None:
         log.warning("what a refused push stored waits for the collection of garbage", exc_info=True)
 
 
-def taken(place: Asked, commands: Sequence[Any], objects: Objects, put: list[Artifact], lfs_address: str) -> Accepted:
-    move = check_commands(commands)
-    check_unpacked(objects)
+def taken(
+    place: Asked,
+    commands: Sequence[Any],
+    objects: Objects,
+    put: list[Artifact],
+    lfs_address: str,
+    is_atomic: bool,
+) -> Accepted:
     last = history.complete(place.dataset) if place.dataset else None
-    check_line(place, last, move, objects)
-    check_lfs_config(objects, move.new, last.sha if last else "", lfs_address)
-    contents = contents_of(place, last, move, objects, put)
+    is_empty = last is None or (last.position == 0 and last.version_id is None)
+    move = check_commands(commands, is_empty=is_empty, is_atomic=is_atomic)
+    check_unpacked(objects)
+    base = base_of(last, move, objects)
+    check_line(place, base, move, objects)
+    check_lfs_config(objects, move.new, base.sha if base else "", lfs_address)
+    contents = contents_of(place, base, move, objects, put)
     check_locks(place, contents)
     checked = check_expected(place.project, place.name, contents.files)
     head = objects.head(move.new)
@@ -129,7 +142,21 @@ def taken(place: Asked, commands: Sequence[Any], objects: Objects, put: list[Art
         if is_new:
             measure_added(actor=place.actor, version=version)
     told = [told_of(version, is_new, len(contents.files)), *contents.warnings]
-    return Accepted(version, [*told, *(told_of_check(checked) if checked else [])])
+    return Accepted(
+        version, [*told, *(told_of_check(checked) if checked else []), *told_of_move(move)], move.is_renamed
+    )
+
+
+def base_of(last: Commit | None, move: Move, objects: Objects) -> Commit | None:
+    """The commit that a push must be on top of. A master that knows nothing of the plane's first commit, which holds no
+    version, begins a history of its own.
+    """
+    if last is None or not move.is_renamed:
+        return last
+    if not objects.descends(move.new, last.sha):
+        return None
+    move.old = last.sha
+    return last
 
 
 def require_still(dataset: Dataset, last: Commit | None) -> None:
@@ -167,6 +194,16 @@ def told_of(version: DatasetVersion, is_new: bool, files: int) -> str:
     rows = f", {version.rows:,} rows" if version.rows is not None else ""
     many = f"{files:,} files" if files != 1 else "1 file"
     return f"{version}: {many}{rows}" if is_new else f"These files are {version} already; no version was added."
+
+
+def told_of_move(move: Move) -> list[str]:
+    lines = []
+    if move.is_renamed:
+        lines.append(f"Your branch master was taken for main, the one branch of a dataset. Rename it: {RENAME}")
+    if move.refused_tags:
+        names = ", ".join(move.refused_tags[:TAGS_TOLD]) + (", ..." if len(move.refused_tags) > TAGS_TOLD else "")
+        lines.append(f"Not accepted: the tags of this push ({names}). Versions are tagged in the plane.")
+    return lines
 
 
 def told_of_check(checked: Checked) -> list[str]:

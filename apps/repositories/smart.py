@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 from apps.errors import Malformed, NotFound, PlaneError, WrongMethod
 from apps.repositories import backend, folders
 from apps.repositories.answers import for_git, for_lfs, spoken
-from apps.repositories.asking import Asked, by_token, to_read, to_write
+from apps.repositories.asking import Asked, announce_push, by_token, to_read, to_write
 from apps.repositories.receiving import receive
 
 FETCH, PUSH = "git-upload-pack", "git-receive-pack"
@@ -40,6 +40,7 @@ def references(request: HttpRequest, project: str, name: str) -> HttpResponseBas
     place = to_write(actor, project, name)
     if place.dataset is not None:
         return refer(request, place)
+    announce_push(place)
     with folders.passing() as folder:  # an empty one: the dataset is made when something has been pushed to it
         return said(request, place, folder)
 

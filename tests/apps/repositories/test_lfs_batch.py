@@ -110,9 +110,17 @@ def test_who_asks(asker, dataset, engineer, viewer, stranger, client):
 
 
 def test_a_dataset_that_is_not_there(asker, engineer, viewer, dataset):
-    for who, operation, status in ((engineer, "upload", 200), (engineer, "download", 404), (viewer, "upload", 403)):
-        there = asker(who)
-        there.at = "/git/demo/new.git"
-        assert there.batch(operation, (OID, 1)).status_code == status
+    """A push asks for the references first: then its uploads are taken, for the dataset that it is to make."""
+    there = asker(engineer)
+    there.at = "/git/demo/new.git"
+    refused = there.batch("upload", (OID, 1))
+    assert refused.status_code == 404
+    assert "no dataset 'new', so nothing was uploaded" in refused.json()["message"]
+    assert there.get("/info/refs?service=git-receive-pack").status_code == 200
+    for who, operation, status in ((engineer, "upload", 404), (engineer, "download", 404), (viewer, "upload", 403)):
+        other = asker(who)  # with a token of its own
+        other.at = there.at
+        assert other.batch(operation, (OID, 1)).status_code == status
+    assert there.batch("upload", (OID, 1)).status_code == 200
     there.at = "/git/demo/No-Name.git"
-    assert asker(engineer).batch("upload", (OID, 1)).status_code == 200
+    assert there.batch("upload", (OID, 1)).status_code == 422
