@@ -22,7 +22,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
-MAX_HEAD_BYTES = 64 * 1024  # request line and headers together; nginx allows 32 KB
+MAX_HEAD_BYTES = 64 * 1024  # request line and headers together, as MLflow's own server: filters are long
 MAX_COLLECTED_BODY_BYTES = 64 * 1024  # of a body, before a thread takes the request
 SENDFILE_BYTES = 1024 * 1024
 IPV6_SITE_BITS = 64  # one machine has that many addresses at will

@@ -95,3 +95,20 @@ def test_a_bad_filter_is_an_error_that_says_so(client):
         ("params.lr > '1'", "nothing.a = 'b'", "metrics.acc = 'x'", "params.lr = '1' OR params.lr = '2'"),
         "INVALID_PARAMETER_VALUE",
     )
+
+
+def test_a_filter_may_name_many_runs(client):
+    """By POST as of runs, and in the address as of versions, which MLflow's own server takes up to 64 KB of."""
+    said = client(
+        made("many ids by client")
+        + """
+    api = mlflow.MlflowClient()
+    run = mlflow.search_runs(experiment_names=["many ids by client"], output_format="list")[0].info
+    ids = ", ".join(f"'{one:032x}'" for one in range(1000)) + f", '{run.run_id}'"
+    said["runs"] = names(f"attributes.run_id IN ({ids})")
+    api.create_registered_model("many-ids")
+    api.create_model_version("many-ids", run.artifact_uri + "/model", run.run_id)
+    said["versions"] = [one.name for one in api.search_model_versions(f"run_id IN ({ids})")]
+    """
+    )
+    assert (said["runs"], said["versions"]) == (["run-6"], ["many-ids"])
