@@ -33,10 +33,12 @@ def answer(request: HttpRequest, path: str) -> HttpResponseBase:
         if opened is not None:
             return opened(request, path)
         stream = next((view for prefix, view in STREAMS if path.startswith(prefix)), None)
-        found: Call | Stream | None = stream or TABLE.get((method, path))
+        # A HEAD is answered as its GET, whose body the web server leaves out: load balancers ask /health that way.
+        asked = "GET" if method == "HEAD" else method
+        found: Call | Stream | None = stream or TABLE.get((asked, path))
         names: dict[str, str] = {}
         if found is None:
-            found, names = by_pattern(method, path)
+            found, names = by_pattern(asked, path)
         if found is None:
             raise nothing_at(method, path)
         if not isinstance(found, Call):
@@ -45,7 +47,7 @@ def answer(request: HttpRequest, path: str) -> HttpResponseBase:
         if found.action is None:  # a probe, which needs no token
             return responded(found.function(Ask(actor, 0, "", {}, request)))
         actor, project_id, slug = bearer_of(request)
-        by_query = method == "GET"
+        by_query = asked == "GET"
         if found.body_bytes:  # a long body is read only of who may send it
             require(actor, found.action, Ask(actor, project_id, slug, {}, request))
         said = query_of(request) if by_query else body_of(request, found.body_bytes)

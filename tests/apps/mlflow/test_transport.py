@@ -36,6 +36,13 @@ def test_probes_need_no_token():
     assert client.get("/api/3.0/mlflow/server-info").json()["workspaces_enabled"] is False
 
 
+def test_a_head_is_answered_as_its_get(track, experiment_id):
+    for path in ("/health", "/version", "/api/3.0/mlflow/server-info"):
+        assert Client().head(path).status_code == 200, path
+    assert track.client.head("/api/2.0/mlflow/experiments/get?experiment_id=1", **track.headers).status_code == 200
+    assert track.client.head("/api/2.0/mlflow/experiments/create", **track.headers).status_code == 405
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer dso_nonsense", "Basic %%%", "Digest x", "Bearer \xe9"])
 def test_without_a_good_token(header):
