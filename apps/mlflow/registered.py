@@ -11,6 +11,7 @@ from apps.errors import Conflict
 from apps.mlflow import shapes
 from apps.mlflow.answers import MlflowError, absent, wrong
 from apps.mlflow.asking import Ask
+from apps.mlflow.prompts import refuse_prompt
 from apps.mlflow.versions import all_told, version_found
 from apps.registry import services
 from apps.registry.models import Alias, Model, ModelVersion
@@ -19,6 +20,7 @@ from apps.registry.states import STAGES
 
 def create(ask: Ask) -> dict[str, Any]:
     name, description, tags = ask.required("name"), ask.text("description"), dict(ask.pairs("tags"))
+    refuse_prompt(tags)
     try:
         made = services.create_client_model(
             actor=ask.actor, project=ask.project, name=name, description=description, tags=tags
@@ -52,6 +54,7 @@ def delete(ask: Ask) -> dict[str, Any]:
 
 def set_tag(ask: Ask) -> dict[str, Any]:
     name, key, value = ask.required("name"), ask.required("key"), ask.text("value")
+    refuse_prompt({key: value})
     services.tag_model(actor=ask.actor, model=found(ask, name), key=key, value=value)
     return {}
 

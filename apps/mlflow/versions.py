@@ -10,6 +10,7 @@ from typing import Any
 from apps.mlflow import shapes
 from apps.mlflow.answers import absent, wrong
 from apps.mlflow.asking import Ask
+from apps.mlflow.prompts import refuse_prompt
 from apps.registry import services
 from apps.registry.downloads import address_of, source_told
 from apps.registry.models import Alias, ModelVersion, ModelVersionTag
@@ -19,6 +20,8 @@ TOP = 2**31
 
 
 def create(ask: Ask) -> dict[str, Any]:
+    tags = dict(ask.pairs("tags"))
+    refuse_prompt(tags)
     made = services.record_version(
         actor=ask.actor,
         project=ask.project,
@@ -28,7 +31,7 @@ def create(ask: Ask) -> dict[str, Any]:
         model_id=ask.text("model_id"),
         description=ask.text("description"),
         run_link=ask.text("run_link"),
-        tags=dict(ask.pairs("tags")),
+        tags=tags,
     )
     return {"model_version": shape(made, tags=ask.pairs("tags"))}
 
@@ -55,6 +58,7 @@ def transition_stage(ask: Ask) -> dict[str, Any]:
 
 def set_tag(ask: Ask) -> dict[str, Any]:
     key, value, row = ask.required("key"), ask.text("value"), asked(ask)
+    refuse_prompt({key: value})
     services.tag_version(actor=ask.actor, version=row, key=key, value=value)
     return {}
 

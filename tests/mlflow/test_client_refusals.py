@@ -75,3 +75,16 @@ def test_another_projects_token_sees_another_project(client, plane):
     assert (said["experiment"], said["models"]) == (None, [])
     assert (said["run"], said["tag"], said["model"]) == ("RESOURCE_DOES_NOT_EXIST",) * 3
     assert "secret" not in said["file"]
+
+
+def test_prompts_are_refused_and_leave_nothing(client):
+    said = client("""
+        from mlflow.exceptions import MlflowException
+        try: mlflow.genai.register_prompt("greeting", "Hello {{name}}", tags={"team": "vision"})
+        except MlflowException as refused: said["refused"] = [refused.error_code, refused.message]
+        try: mlflow.MlflowClient().get_registered_model("greeting")
+        except MlflowException as refused: said["left"] = refused.error_code
+    """)
+    code, message = said["refused"]
+    assert (code, said["left"]) == ("NOT_IMPLEMENTED", "RESOURCE_DOES_NOT_EXIST")
+    assert "keeps no prompts" in message

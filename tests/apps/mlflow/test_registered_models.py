@@ -35,6 +35,19 @@ def test_one_with_everything(track):
     assert AuditRecord.objects.filter(action="model.create").count() == 1
 
 
+def test_prompts_are_not_offered(track, model):
+    prompt = {"key": "mlflow.prompt.is_prompt", "value": "true"}
+    refusals = [
+        track.refused("POST", "registered-models/create", {"name": "asks", "tags": [prompt]}),
+        track.refused("POST", "registered-models/set-tag", {"name": "scorer", **prompt}),
+        track.refused("POST", "model-versions/create", {"name": "scorer", "source": "dummy-source", "tags": [prompt]}),
+    ]
+    assert [(status, code, "keeps no prompts" in text) for status, code, text in refusals] == [
+        (501, "NOT_IMPLEMENTED", True)
+    ] * 3
+    assert list(Model.objects.values_list("name", flat=True)) == ["scorer"]
+
+
 WRONG_MODELS = [
     ({}, "INVALID_PARAMETER_VALUE", "Missing value for required parameter 'name'"),
     ({"name": ""}, "INVALID_PARAMETER_VALUE", "Missing value for required parameter 'name'"),
