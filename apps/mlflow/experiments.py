@@ -77,11 +77,24 @@ def found(ask: Ask, experiment_id: str) -> Experiment:
     """The experiment of this id, deleted or not. Default is made when somebody who may record first asks for it."""
     number = number_of(experiment_id)
     row = prepared.first(Experiment, COLUMNS, project_id=ask.project_id, number=number) if number < TOP else None
-    if row is None and number == DEFAULT_NUMBER and allows(ask.actor, "run.track", ask):
-        row = services.ensure_default(actor=ask.actor, project=ask.project)
+    if row is None and number == DEFAULT_NUMBER:
+        row = make_default(ask)
     if row is None:
         raise no_such(experiment_id)
     return row
+
+
+def make_default(ask: Ask) -> Experiment | None:
+    """Default, where the project has none yet and who asks may record; None for who may only read."""
+    if not allows(ask.actor, "run.track", ask):
+        return None
+    return services.ensure_default(actor=ask.actor, project=ask.project)
+
+
+def ensure_default_listed(ask: Ask) -> None:
+    """Make Default before experiments are listed: MLflow's own server has it from the start."""
+    if prepared.first(Experiment, ("id",), project_id=ask.project_id, number=DEFAULT_NUMBER) is None:
+        make_default(ask)
 
 
 def number_of(experiment_id: str) -> int:

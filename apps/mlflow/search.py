@@ -13,6 +13,7 @@ from apps.experiments.searching.runs import VIEWS, RunQuery, search_runs
 from apps.mlflow import shapes
 from apps.mlflow.answers import as_json, wrong
 from apps.mlflow.asking import Ask, mistyped
+from apps.mlflow.experiments import ensure_default_listed
 from apps.mlflow.found_runs import told_runs
 
 MOST_RUNS = 50_000
@@ -51,6 +52,8 @@ def experiments(ask: Ask) -> dict[str, Any]:
         limit=limit,
         token=token_of(ask),
     )
+    if not query.token:
+        ensure_default_listed(ask)
     rows, token = search_experiments(ask.actor, ask.project_id, query)
     tags: dict[int, list[tuple[str, str]]] = defaultdict(list)
     wanted = ExperimentTag.objects.filter(experiment__in=[row.pk for row in rows]).order_by("id")

@@ -13,6 +13,13 @@ def test_a_new_experiment_is_looked_up_then_made(client):
     assert said.calls[:3] == ["GET experiments/get-by-name 404", "POST experiments/create", "GET experiments/get"]
 
 
+def test_a_fresh_project_lists_the_default_one(client, plane):
+    said = client(
+        "said['found'] = [(one.experiment_id, one.name) for one in mlflow.search_experiments()]", token=plane.other
+    )
+    assert ["0", "Default"] in said["found"]
+
+
 def test_a_run_without_an_experiment_is_of_the_default_one(client):
     said = client("""
         with mlflow.start_run() as run:

@@ -63,6 +63,10 @@ def insert_experiment(actor: Actor, project: Project, name: str, location: str =
         artifact_location=location,
         created_by=actor.label,
     )
+    if experiment.number == DEFAULT_NUMBER:  # made when somebody asks, it is as old as the project in every list
+        began = Project.objects.values_list("created_at", flat=True).get(pk=project.pk)
+        Experiment.objects.filter(pk=experiment.pk).update(created_at=began)
+        experiment.created_at = began
     record(
         actor=actor,
         action="experiment.create",

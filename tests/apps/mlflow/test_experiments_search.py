@@ -25,25 +25,25 @@ def names(answer: dict) -> str:
 
 
 QUERIES = [
-    ({}, "Zoo mine lily"),
-    ({"view_type": "ALL"}, "gone Zoo mine lily"),
+    ({}, "Zoo mine lily Default"),
+    ({"view_type": "ALL"}, "gone Zoo mine lily Default"),
     ({"view_type": "DELETED_ONLY"}, "gone"),
-    ({"view_type": "SOMETIMES"}, "Zoo mine lily"),
+    ({"view_type": "SOMETIMES"}, "Zoo mine lily Default"),
     ({"filter": "name = 'lily'"}, "lily"),
     ({"filter": "name LIKE 'z%'"}, ""),
     ({"filter": "name ILIKE 'z%'"}, "Zoo"),
     ({"filter": "attribute.name != 'lily' and tags.team = 'vision'"}, ""),
     ({"filter": "tags.`team` LIKE 'v%'"}, "lily"),
-    ({"filter": "tags.team IS NULL"}, "Zoo mine"),
+    ({"filter": "tags.team IS NULL"}, "Zoo mine Default"),
     ({"filter": "tags.team IS NOT NULL"}, "lily"),
     ({"filter": "creation_time < 1000"}, ""),
-    ({"filter": "last_update_time > 1000"}, "Zoo mine lily"),
+    ({"filter": "last_update_time > 1000"}, "Zoo mine lily Default"),
     ({"filter": "experiment_id = '2'"}, "mine"),
     ({"filter": "experiment_id IN ('2', '3', '99999999999')"}, "Zoo mine"),
-    ({"filter": "experiment_id != '2'"}, "Zoo lily"),
-    ({"order_by": ["name ASC"]}, "Zoo lily mine"),
-    ({"order_by": ["name DESC"]}, "mine lily Zoo"),
-    ({"order_by": ["experiment_id ASC"]}, "lily mine Zoo"),
+    ({"filter": "experiment_id != '2'"}, "Zoo lily Default"),
+    ({"order_by": ["name ASC"]}, "Default Zoo lily mine"),
+    ({"order_by": ["name DESC"]}, "mine lily Zoo Default"),
+    ({"order_by": ["experiment_id ASC"]}, "Default lily mine Zoo"),
 ]
 
 
@@ -69,6 +69,16 @@ def paged(track, query: dict) -> str:
         token = page.get("next_page_token", "")
         if not token:
             return " ".join(found).strip()
+
+
+def test_a_fresh_project_has_the_default_one(track, client_of, viewer, project):
+    """For who may record; a viewer's search writes nothing."""
+    assert client_of(viewer).get("experiments/search") == {}
+    (row,) = track.get("experiments/search")["experiments"]
+    assert (row["experiment_id"], row["name"]) == ("0", "Default")
+    assert row["creation_time"] == int(project.created_at.timestamp() * 1000)
+    assert track.get("experiments/search")["experiments"] == [row]
+    assert len(client_of(viewer).get("experiments/search")["experiments"]) == 1
 
 
 @pytest.mark.usefixtures("four")
@@ -111,5 +121,5 @@ def test_post_requires_max_results(track):
 @pytest.mark.usefixtures("four")
 def test_search_query_count(track, django_assert_max_num_queries):
     track.post("experiments/search", max_results=100)  # notes that the token is in use
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         track.post("experiments/search", max_results=100)
