@@ -52,8 +52,10 @@ MOST_ORDERS, MAX_ORDER_CHARACTERS = 20, 1000
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
+    """Those of a name, of a digest, or of both; any, where one is empty."""
+
     name: str
-    digest: str = ""  # any, where it is empty
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +141,9 @@ def measured(metric: Sql, datasets: Sequence[Dataset]) -> Sql:
 
 
 def on(dataset: Dataset, alias: str) -> Sql:
-    if dataset.digest:
-        return Sql(f"({alias}.dataset_name = %s AND {alias}.dataset_digest = %s)", (dataset.name, dataset.digest))
-    return Sql(f"{alias}.dataset_name = %s", (dataset.name,))
+    columns = {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
+    same = all_of([Sql(f"{alias}.{column} = %s", (value,)) for column, value in columns.items() if value])
+    return Sql(f"({same.text})", same.params)
 
 
 # -- orders ---------------------------------------------------------------------------------------------------------
@@ -188,7 +190,7 @@ def metric_columns(alias: str, down: bool) -> list[Column]:
 def newest(alias: str, key: str, dataset: Dataset) -> Sql:
     """The metric's row that was logged last for the model: by time, then step, then the run."""
     conditions = [Sql(f"x.model_id = {TABLE}.id"), Sql("x.key = %s", (key,))]
-    if dataset.name:
+    if dataset.name or dataset.digest:
         conditions.append(on(dataset, "x"))
     where = all_of(conditions)
     row = f"SELECT x.id FROM {METRICS} x WHERE {where.text} ORDER BY x.at DESC, x.step DESC, x.run_id LIMIT 1"

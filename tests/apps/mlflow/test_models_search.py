@@ -79,6 +79,8 @@ LOGGED_MODEL_QUERIES = [
     ({"order_by": [{"field_name": "metrics.acc", "ascending": False}]}, "abc"),
     ({"order_by": [{"field_name": "metrics.acc", "dataset_name": "wine", "ascending": True}]}, "abc"),
     ({"order_by": [{"field_name": "metrics.acc", "dataset_name": "wine", "ascending": False}]}, "bac"),
+    ({"order_by": [{"field_name": "metrics.acc", "dataset_digest": "abc", "ascending": False}]}, "bac"),
+    ({"order_by": [{"field_name": "metrics.acc", "dataset_digest": "xyz", "ascending": True}]}, "cba"),
     ({"order_by": [{"field_name": "name"}, {"field_name": "model_id", "ascending": False}]}, "cab"),
     ({"order_by": [{"field_name": "source_run_id"}]}, "bca"),
 ]
