@@ -1,5 +1,7 @@
 """Logged models and the registry, by the stock client: log, register, name, load."""
 
+import json
+
 import pytest
 
 NET = """
@@ -66,7 +68,8 @@ def test_a_version_is_loaded_by_number_newest_alias_and_stage(client):
     assert said["loaded"] == [True, True, True]
     assert [int(said["alias"][0]), *said["alias"][1:]] == [2, {"team": "vision"}, True, "READY"]
     assert said["aliases"] == {}
-    assert "clientnet" in said["tags"]["mlflow.modelVersions"]
+    named = [(one["name"], int(one["version"])) for one in json.loads(said["tags"]["mlflow.modelVersions"])]
+    assert set(named) == {("clientnet", number) for number in (1, 2, 3)}  # the third is of the run, made of this model
     assert "POST registered-models/create 400" in said.calls  # the name exists: the client expects to be told
     assert "GET model-versions/get-download-uri" in said.calls
 

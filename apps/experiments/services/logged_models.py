@@ -6,6 +6,7 @@ digests, and what is changed after it has a record of its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from django.db import IntegrityError, transaction
@@ -28,6 +29,7 @@ from apps.policy import named, require
 NAME_LIMIT, TYPE_LIMIT = 500, 500
 NOT_IN_A_NAME = ("/", ":", ".", "%", '"', "'")
 PARAMS_LIMIT = 1000  # of one model
+VERSIONS_TAG = "mlflow.modelVersions"  # JSON: [{"name": "iris", "version": 1}, ...]
 
 
 def create_logged_model(
@@ -156,6 +158,40 @@ def tag_logged_model(*, actor: Actor, model: LoggedModel, tags: Mapping[str, str
             update_fields=["value"],
         )
         record_amended(actor, model, tags=wanted)
+
+
+def add_version_to_tag(*, actor: Actor, project: Project, model_id: str, name: str, number: int) -> None:
+    """Name a new version in the tag by which clients find what a logged model became. Call it in a transaction.
+
+    A model that was deleted keeps its tag as it is. Where the list outgrows a tag, its oldest versions go.
+    """
+    require(actor, "model.record_version", project)
+    changed = LoggedModel.objects.filter(pk=model_id, project=project, deleted_at=None)
+    if not changed.update(updated_at=timezone.now()):  # which locks the row: two versions at once are both named
+        return
+    tags = LoggedModelTag.objects.filter(model=model_id, key=VERSIONS_TAG)
+    known = read_versions(tags.values_list("value", flat=True).first() or "")
+    version = {"name": name, "version": number}
+    if version in known:
+        return
+    known.append(version)
+    while len(value := json.dumps(known)) > TAG_LIMIT and len(known) > 1:
+        known.pop(0)
+    LoggedModelTag.objects.bulk_create(
+        [LoggedModelTag(model_id=model_id, key=VERSIONS_TAG, value=value)],
+        update_conflicts=True,
+        unique_fields=["model", "key"],
+        update_fields=["value"],
+    )
+
+
+def read_versions(text: str) -> list[object]:
+    """The list in such a tag; empty for what a client has written there that is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    return found if isinstance(found, list) else []
 
 
 def untag_logged_model(*, actor: Actor, model: LoggedModel, key: str) -> None:

@@ -17,6 +17,7 @@ from apps.actors import Actor
 from apps.audit import services as audit
 from apps.canonical import sha256_hex
 from apps.errors import Invalid, NotFound, Refused
+from apps.experiments.services.logged_models import add_version_to_tag
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.models import Edge
 from apps.lineage.services import edge_rows
@@ -98,6 +99,8 @@ def record_version(
         said = [ModelVersionTag(version=version, key=key, value=value) for key, value in (tags or {}).items()]
         edges = edge_rows(project, edges_of(version, found))
         prepared.insert_together([*said, *edges, fact], unless_there=frozenset({Edge}))
+        if found.logged_model_id:
+            add_version_to_tag(actor=actor, project=project, model_id=found.logged_model_id, name=name, number=number)
     return version
 
 

@@ -91,6 +91,22 @@ def test_of_what_lies_outside_it_keeps_the_words(track, model):
     assert ModelVersion.objects.get().is_empty
 
 
+def test_the_logged_model_names_its_versions(track, model, logged):
+    """In the tag by which the client finds them, each once, whatever a client has written there."""
+    key = logged()
+
+    def named():
+        tags = track.get(f"logged-models/{key}")["model"]["info"]["tags"]
+        return json.loads(next(one["value"] for one in tags if one["key"] == "mlflow.modelVersions"))
+
+    make(track, source=f"models:/{key}", model_id=key)
+    make(track, source=f"models:/{key}", model_id=key)
+    assert named() == [{"name": "scorer", "version": 1}, {"name": "scorer", "version": 2}]
+    track.patch(f"logged-models/{key}/tags", tags=[{"key": "mlflow.modelVersions", "value": "no JSON"}])
+    make(track, source=f"models:/{key}", model_id=key)
+    assert named() == [{"name": "scorer", "version": 3}]
+
+
 def test_numbers_are_not_given_again(track, model, logged):
     key = logged()
     for expected in ("1", "2"):
@@ -155,7 +171,7 @@ def test_queries_do_not_grow(track, model, logged, django_assert_num_queries):
     for files in ({"MLmodel": MLMODEL}, {f"{n}.bin": b"%d" % n for n in range(12)}):
         key = logged(files)
         make(track, source=f"models:/{key}", model_id=key)
-        with django_assert_num_queries(9):
+        with django_assert_num_queries(12):
             make(track, source=f"models:/{key}", model_id=key)
 
 
