@@ -195,6 +195,7 @@ def set_stage(*, actor: Actor, version: ModelVersion, stage: str, archive_others
             others.update(stage="Archived", updated_at=timezone.now())
         before = version.stage
         touch(version, stage=word)
+        change(version.model)  # its newest versions are told by their stages
         after = {"stage": word, **({"archived": moved} if moved else {})}
         audit.record(actor=actor, action="model.set_stage", obj=version, before={"stage": before}, after=after)
     return version

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from apps.accounts.proofs import Proof
@@ -9,7 +11,7 @@ from apps.approvals.services import approve
 from apps.audit.models import AuditRecord
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
-from apps.registry.models import Alias, ModelVersion
+from apps.registry.models import Alias, Model, ModelVersion
 from apps.registry.services import request_promotion
 from tests.apps.mlflow.conftest import FILES
 
@@ -80,6 +82,22 @@ def test_stages_are_words(track, version, key, version_of):
     assert track.post("registered-models/get-latest-versions", name="fruit", stages=["None"]) == {}
     told = track.get("registered-models/get-latest-versions", name="fruit", stages=["Staging"])["model_versions"]
     assert [one["version"] for one in told] == ["2"]
+
+
+def test_a_stage_is_a_change_of_version_and_model(track, version):
+    def stamps():
+        told = (
+            track.get("model-versions/get", **OF)["model_version"],
+            track.get("registered-models/get", name="fruit")["registered_model"],
+        )
+        return [one["last_updated_timestamp"] for one in told]
+
+    before = stamps()
+    ModelVersion.objects.update(updated_at=ModelVersion.objects.get().created_at - timedelta(seconds=9))
+    Model.objects.update(updated_at=Model.objects.get().created_at - timedelta(seconds=9))
+    told = track.post("model-versions/transition-stage", **OF, stage="Staging")["model_version"]
+    assert told["last_updated_timestamp"] >= before[0]
+    assert all(now >= then for now, then in zip(stamps(), before, strict=True))
 
 
 @pytest.mark.parametrize("stage", ["Production", "production"])
