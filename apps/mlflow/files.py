@@ -8,7 +8,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
@@ -29,6 +29,7 @@ from apps.policy import require
 from apps.registry import downloads
 
 FILES, SIGNED, PRESIGNED = "artifacts", "signed", "presigned"
+MLMODEL = "MLmodel"  # YAML, without an ending that would say so
 
 
 def files(ask: Ask, path: str) -> HttpResponseBase:
@@ -40,21 +41,24 @@ def files(ask: Ask, path: str) -> HttpResponseBase:
         case "PUT":
             return taken_in(ask, path)
         case "DELETE":
-            owner, place = writable(ask, path)
-            delete_files(actor=ask.actor, owner=owner, path=place.path) if owner else None
+            for spelling in spellings(path):
+                owner, place = writable(ask, spelling)
+                if owner and delete_files(actor=ask.actor, owner=owner, path=place.path):
+                    break
             return answered({})
     raise MlflowError("METHOD_NOT_ALLOWED", f"{ask.request.method} is not a method of a file: DELETE, GET, PUT.")
 
 
 def folder_told(ask: Ask) -> HttpResponse:
     """The names in a folder, relative to it; nothing where it is a file, or is not there."""
-    place = place_of((query_of(ask.request).get("path") or [""])[0])
-    found = listed(entries_at(ask, place)) if place else []
+    path = (query_of(ask.request).get("path") or [""])[0]
+    places = [place for spelling in spellings(path) if (place := artifacts.place_at(spelling))]
+    found = next((files for place in places if (files := listed(entries_at(ask, place)))), [])
     return answered({"files": found} if found else {})
 
 
 def file_sent(ask: Ask, path: str) -> HttpResponseBase:
-    found = holding_at(ask, place_of(path))
+    found = holding_at(ask, path)
     if found is None:
         raise absent(f"No such artifact: '{path}'")
     release_connection()
@@ -62,7 +66,7 @@ def file_sent(ask: Ask, path: str) -> HttpResponseBase:
 
 
 def taken_in(ask: Ask, path: str) -> HttpResponse:
-    owner, place = writable(ask, path)
+    owner, place = writable(ask, clean(path))
     if owner is None:
         raise absent(f"No run and no model of this project keeps files at '{path[:200]}'.")
     body = sent(ask.request)
@@ -80,7 +84,7 @@ def taken_in(ask: Ask, path: str) -> HttpResponse:
 def presigned(ask: Ask, path: str) -> HttpResponse:
     """.../mlflow-artifacts/presigned/<path>: an address that needs no token, for ranges in parallel."""
     path = path.partition("/mlflow-artifacts/presigned/")[2]
-    found = holding_at(ask, place_of(path))
+    found = holding_at(ask, path)
     if found is None:
         raise absent(f"No such artifact: '{path}'")
     word = tickets.for_download(ask.actor, ask.project_id, found)
@@ -105,7 +109,7 @@ def get_artifact(ask: Ask, path: str) -> HttpResponseBase:
     if not run_id or not wanted:
         raise wrong(f"Missing value for required parameter '{'path' if run_id else 'run_id'}'.")
     run = run_found(ask, run_id)
-    found = holding_of(ask, run, clean(wanted))
+    found = next((held for path in spellings(wanted) if (held := holding_of(ask, run, path))), None)
     if found is None:
         raise absent(f"No such artifact: '{wanted}'")
     release_connection()
@@ -115,9 +119,12 @@ def get_artifact(ask: Ask, path: str) -> HttpResponseBase:
 def list_of_run(ask: Ask) -> dict[str, Any]:
     """artifacts/list: the names in a folder of a run, by their paths from its root, so many at a time."""
     run = run_found(ask, ask.run_id())
-    folder, after = clean(ask.text("path")), tickets.name_of(ask.text("page_token"))
+    after = tickets.name_of(ask.text("page_token"))
     rows = artifacts.files_of(run)
-    entries = artifacts.entries_of(rows, folder, after=after, limit=artifacts.FOLDER_PAGE + 1)
+    for folder in spellings(ask.text("path")):
+        entries = artifacts.entries_of(rows, folder, after=after, limit=artifacts.FOLDER_PAGE + 1)
+        if entries:
+            break
     shown, more = entries[: artifacts.FOLDER_PAGE], entries[artifacts.FOLDER_PAGE :]
     told: dict[str, Any] = {"root_uri": artifacts.address_of(run)}
     if shown:
@@ -130,20 +137,29 @@ def list_of_run(ask: Ask) -> dict[str, Any]:
 # -- what lies where ------------------------------------------------------------------------------------------------
 def clean(path: str) -> str:
     """A relative path; "Invalid path" as MLflow says it, which its clients' tests look for."""
+    return spellings(path)[0]
+
+
+def spellings(path: str) -> list[str]:
+    """The names that a path may stand for, where something is read: as it was sent, then with its encodings undone.
+
+    MLflow's client puts the name `a%20b` into addresses as it is, so that it is stored as `a b`, and asks for it by a
+    query as `a%20b`.
+    """
     try:
-        return artifacts.checked_path(path)
+        literal = artifacts.checked_path(path)
+        plain = literal
+        while (next_one := unquote(plain)) != plain:
+            plain = next_one
+        return list(dict.fromkeys((literal, artifacts.checked_path(plain))))
     except Invalid as error:
         raise wrong(error.message) from error
 
 
-def place_of(path: str) -> Place | None:
-    return artifacts.place_at(clean(path))
-
-
 def writable(ask: Ask, path: str) -> tuple[Owner | None, Place]:
-    """The run or logged model that a path belongs to, and the place; None where the project has none such."""
+    """The run or logged model that a checked path belongs to, and the place; None where the project has none such."""
     require(ask.actor, "run.track", ask)
-    place = place_of(path)
+    place = artifacts.place_at(path)
     if place is None:
         return None, Place()
     if place.version is not None:
@@ -158,8 +174,13 @@ def entries_at(ask: Ask, place: Place) -> list[Entry]:
     return artifacts.entries_of(artifacts.files_of(owner), place.path) if owner else []
 
 
-def holding_at(ask: Ask, place: Place | None) -> Holding | None:
-    """The file at a place as what is sent: its bytes, name and media type. None where there is no file."""
+def holding_at(ask: Ask, path: str) -> Holding | None:
+    """The file at a path as what is sent: its bytes, name and media type. None where there is no file."""
+    places = [artifacts.place_at(spelling) for spelling in spellings(path)]
+    return next((held for place in places if (held := holding_of_place(ask, place))), None)
+
+
+def holding_of_place(ask: Ask, place: Place | None) -> Holding | None:
     if place is None or not place.path:
         return None
     if place.version is not None:
@@ -176,7 +197,8 @@ def holding_of(ask: Ask, owner: Owner, path: str) -> Holding | None:
 
 def held(ask: Ask, artifact: Artifact, path: str, media_type: str) -> Holding:
     name = path.rpartition("/")[2]
-    return Holding(project_id=ask.project_id, artifact=artifact, name=name, media_type=media_type)
+    kind = kind_by_name(path) if media_type == OCTETS else media_type
+    return Holding(project_id=ask.project_id, artifact=artifact, name=name, media_type=kind)
 
 
 def run_found(ask: Ask, run_id: str) -> Run:
@@ -215,7 +237,13 @@ def released(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def kind_of(request: HttpRequest, path: str) -> str:
     """The media type as sent, else by the name."""
-    return request.META.get("CONTENT_TYPE", "") or mimetypes.guess_type(path)[0] or OCTETS
+    return request.META.get("CONTENT_TYPE", "") or kind_by_name(path)
+
+
+def kind_by_name(path: str) -> str:
+    if path.rpartition("/")[2] == MLMODEL:
+        return "text/plain"
+    return mimetypes.guess_type(path)[0] or OCTETS
 
 
 def root_of(request: HttpRequest) -> str:

@@ -6,15 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
-from apps.errors import Invalid
 from apps.experiments import artifacts
 from apps.experiments.models import LoggedModel, Run
 from apps.experiments.services import logged_models as services
 from apps.mlflow import shapes
-from apps.mlflow.answers import absent, wrong
+from apps.mlflow.answers import absent
 from apps.mlflow.asking import Ask, mistyped
 from apps.mlflow.experiments import found as experiment_found
-from apps.mlflow.files import listed
+from apps.mlflow.files import listed, spellings
 
 STATES = services.STATES
 WORDS = {state: word for word, state in STATES.items()}
@@ -78,12 +77,11 @@ def delete_tag(ask: Ask, model_id: str, key: str) -> dict[str, Any]:
 def list_files(ask: Ask, model_id: str) -> dict[str, Any]:
     """The names in a folder, by their paths from the root of the model."""
     row = found(ask, model_id)
-    try:
-        folder = artifacts.checked_path(ask.text("artifact_directory_path"))
-    except Invalid as error:
-        raise wrong(error.message) from error
-    entries = artifacts.entries_of(artifacts.files_of(row), folder)
-    files = listed(entries, folder)
+    rows = artifacts.files_of(row)
+    for folder in spellings(ask.text("artifact_directory_path")):
+        files = listed(artifacts.entries_of(rows, folder), folder)
+        if files:
+            break
     return {"root_uri": artifacts.address_of(row), **({"files": files} if files else {})}
 
 

@@ -23,6 +23,15 @@ def test_a_file_is_sent_to_be_saved(track, note):
     assert response["Content-Type"] == "text/plain"
 
 
+def test_a_model_file_is_text(track, place):
+    """Also where its sender told no kind, or called it bytes."""
+    kinds = {}
+    for name, kind in (("a/MLmodel", ""), ("b/MLmodel", "application/octet-stream"), ("c/weights.bin", "")):
+        track.put(f"{place}/{name}", b"flavors: {}", content_type=kind)
+        kinds[name] = track.send("GET", f"{FILES}{place}/{name}")["Content-Type"]
+    assert kinds == {"a/MLmodel": "text/plain", "b/MLmodel": "text/plain", "c/weights.bin": "application/octet-stream"}
+
+
 def test_a_range_of_it(track, note):
     response = track.client.get(note, headers={"range": "bytes=6-"}, **track.headers)
     assert (response.status_code, response.getvalue()) == (206, b"world")

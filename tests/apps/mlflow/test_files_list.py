@@ -41,6 +41,20 @@ def test_what_is_no_folder_is_empty(track, place, many, path):
     assert track.get(ROOT, path=f"{place}/{path}") == {}
 
 
+def test_a_name_with_percent_is_asked_for_as_the_client_knows_it(track, place, run):
+    """It sends the name d%20d in an address, where that is `d d`, and asks for it by a query."""
+    assert track.put(f"{place}/d%20d/50%25.txt", b"x").status_code == 200
+    for folder in ("d d", "d%20d"):
+        assert track.get(FILES.rstrip("/"), path=f"{place}/{folder}")["files"][0]["path"] == "50%.txt"
+        assert track.get("artifacts/list", run_id=run.pk, path=folder)["files"][0]["path"] == "d d/50%.txt"
+        link = "/get-artifact"
+        assert track.send("GET", link, {"run_id": run.pk, "path": f"{folder}/50%.txt"}).getvalue() == b"x"
+    track.put(f"{place}/d%2520d/literal.txt", b"y")
+    assert track.get(FILES.rstrip("/"), path=f"{place}/d%20d")["files"][0]["path"] == "literal.txt"
+    assert track.send("DELETE", f"{FILES}{place}/d%2520d/literal.txt").status_code == 200
+    assert track.get(FILES.rstrip("/"), path=f"{place}/d%20d")["files"][0]["path"] == "50%.txt"
+
+
 @pytest.mark.parametrize("path", ["../..", "/etc", "%2e%2e", "a#b"])
 def test_a_path_that_leads_away_is_refused(track, path):
     assert track.refused("GET", ROOT, {"path": path})[::2] == (400, "Invalid path")
