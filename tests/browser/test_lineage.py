@@ -132,7 +132,7 @@ def test_a_row_leads_to_its_source_and_back(signed_in, plane, traced):
 
 def test_fit_shows_the_last_column(signed_in, plane, traced):
     page = signed_in("engineer")
-    page.set_viewport_size({"width": 1440, "height": 900})
+    page.set_viewport_size({"width": 760, "height": 900})
     page.goto(f"{plane}/p/demo/jobs/{traced}/lineage?focus=artifact:{777:064x}&direction=up")
     graph = page.locator("[data-graph]")
     for _larger in range(3):
