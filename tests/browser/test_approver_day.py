@@ -61,7 +61,7 @@ def test_approver_rejects_then_asks_then_approves(people, plane):
     expect(approver.locator("#looked")).to_have_count(0)
 
     decide(approver, "On which days was it worse?", "ask")
-    expect(approver.locator(".title .state")).to_have_text("Waits for you")
+    expect(approver.locator(".title .state")).to_have_text("Waits for an answer")
     engineer.goto(second)
     engineer.get_by_label("Your answer").fill("On three days in March.")
     engineer.get_by_role("button", name="Answer the approvers").click()
