@@ -20,6 +20,7 @@ from apps.actors import Actor
 from apps.artifacts.models import Artifact
 from apps.experiments.states import ENDED, MODEL_MOVES, MOVES, LoggedModelState, RunState
 from apps.jobs.models import Job
+from apps.key_values import KeyValue
 
 DEFAULT_NUMBER, DEFAULT_NAME = 0, "Default"
 INDEXED = 64  # characters of a parameter's or a tag's value that its index holds
@@ -61,10 +62,8 @@ class Experiment(models.Model):
         return self.name
 
 
-class ExperimentTag(models.Model):
+class ExperimentTag(KeyValue):
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="tags", db_index=False)
-    key = models.CharField(max_length=250)
-    value = models.TextField(blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["experiment", "key"], name="experiment_tag_once")]
@@ -148,10 +147,8 @@ class Run(models.Model):
         return self.ended_at - self.started_at if self.ended_at else None
 
 
-class RunParam(models.Model):
+class RunParam(KeyValue):
     run = models.ForeignKey(Run, models.CASCADE, related_name="params", db_index=False)
-    key = models.CharField(max_length=250)
-    value = models.TextField(blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "key"], name="run_param_once")]
@@ -159,12 +156,10 @@ class RunParam(models.Model):
         indexes = [models.Index("key", Left("value", INDEXED), "run", name="run_param_by_value")]
 
 
-class RunTag(models.Model):
+class RunTag(KeyValue):
     """`mlflow.runName` is not among them: it is the run's name. `mlflow.note.content` is the note, in Markdown."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="tags", db_index=False)
-    key = models.CharField(max_length=250)
-    value = models.TextField(blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "key"], name="run_tag_once")]
@@ -351,19 +346,15 @@ class LoggedModel(models.Model):
         return self.name
 
 
-class LoggedModelParam(models.Model):
+class LoggedModelParam(KeyValue):
     model = models.ForeignKey(LoggedModel, models.CASCADE, related_name="params", db_index=False)
-    key = models.CharField(max_length=250)
-    value = models.TextField(blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["model", "key"], name="logged_model_param_once")]
 
 
-class LoggedModelTag(models.Model):
+class LoggedModelTag(KeyValue):
     model = models.ForeignKey(LoggedModel, models.CASCADE, related_name="tags", db_index=False)
-    key = models.CharField(max_length=250)
-    value = models.TextField(blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["model", "key"], name="logged_model_tag_once")]

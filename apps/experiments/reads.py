@@ -223,7 +223,8 @@ def is_loss(key: str) -> bool:
 def differing(runs: Sequence[str]) -> QuerySet[RunParam, str]:
     """The params whose values are not the same in all of these runs that have them."""
     counted = RunParam.objects.filter(run__in=runs).values("key").annotate(values=Count("value", distinct=True))
-    return counted.filter(values__gt=1).order_by("key").values_list("key", flat=True)[:COLUMNS]
+    keys: QuerySet[RunParam, str] = counted.filter(values__gt=1).order_by("key").values_list("key", flat=True)
+    return keys[:COLUMNS]
 
 
 # -- one run --------------------------------------------------------------------------------------------------------

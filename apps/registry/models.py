@@ -11,6 +11,7 @@ from apps.actors import Actor
 from apps.approvals.models import Approval
 from apps.artifacts.models import Artifact
 from apps.experiments.models import LoggedModel, Run
+from apps.key_values import KeyValue
 from apps.registry.states import PROTECTED, MoveKind
 
 
@@ -49,10 +50,8 @@ class Model(models.Model):
         return self.name
 
 
-class ModelTag(models.Model):
+class ModelTag(KeyValue):
     model = models.ForeignKey(Model, models.CASCADE, related_name="tags", db_index=False)
-    key = models.CharField(max_length=250)
-    value = models.TextField(blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["model", "key"], name="model_tag_once")]
@@ -138,10 +137,8 @@ class ModelVersionFile(models.Model):
         return self.path
 
 
-class ModelVersionTag(models.Model):
+class ModelVersionTag(KeyValue):
     version = models.ForeignKey(ModelVersion, models.CASCADE, related_name="tags", db_index=False)
-    key = models.CharField(max_length=250)
-    value = models.TextField(blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["version", "key"], name="model_version_tag_once")]

@@ -54,13 +54,13 @@ def write_tag(actor: Actor, run: Run, key: str, value: str | None, *, action: st
             return
         before = {} if tag is None else {key: tag.value[:TOLD]}
         if value is None:
-            RunTag.objects.filter(run=run, key=key).delete()
+            run.tags.delete_key(key)
         else:
             if tag is None and RunTag.objects.filter(run=run).count() >= TAGS_LIMIT:
                 raise Invalid(
                     f"The run has {TAGS_LIMIT} tags.", field="key", limit=TAGS_LIMIT, hint="Remove one first."
                 )
-            RunTag.objects.update_or_create(run=run, key=key, defaults={"value": value})
+            run.tags.set_value(key, value)
         record(
             actor=actor,
             action=action,

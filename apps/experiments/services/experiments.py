@@ -181,7 +181,7 @@ def set_experiment_tag(*, actor: Actor, experiment: Experiment, key: str, value:
     check_active(experiment)
     check_tag(key, value)
     with transaction.atomic():
-        ExperimentTag.objects.update_or_create(experiment=experiment, key=key, defaults={"value": value})
+        experiment.tags.set_value(key, value)
         Experiment.objects.filter(pk=experiment.pk).update(updated_at=timezone.now())
         record(
             actor=actor,
@@ -196,8 +196,7 @@ def delete_experiment_tag(*, actor: Actor, experiment: Experiment, key: str) -> 
     require(actor, "run.track", experiment)
     check_active(experiment)
     with transaction.atomic():
-        count, _models = ExperimentTag.objects.filter(experiment=experiment, key=key).delete()
-        if not count:
+        if not experiment.tags.delete_key(key):
             raise NotFound(f"No tag with name: {key} in experiment with id {experiment.number}")
         Experiment.objects.filter(pk=experiment.pk).update(updated_at=timezone.now())
         record(actor=actor, action="experiment.untag", obj=experiment, before={"key": key})

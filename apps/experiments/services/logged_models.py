@@ -199,8 +199,7 @@ def untag_logged_model(*, actor: Actor, model: LoggedModel, key: str) -> None:
     require(actor, "run.track", model)
     with transaction.atomic():
         touch(model)
-        found, _ = LoggedModelTag.objects.filter(model=model, key=key).delete()
-        if not found:
+        if not model.tags.delete_key(key):
             raise NotFound(f"No tag with key {key[:60]!r} found for model with ID {model.pk!r}.", field="key")
         record_amended(actor, model, tags={key: None})
 

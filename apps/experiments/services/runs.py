@@ -261,8 +261,7 @@ def delete_tag(*, actor: Actor, project: Project, run_id: str, key: str) -> None
     with transaction.atomic():
         run = open_run(project.pk, run_id)
         check_open(run, run_id, also_of_jobs=True)
-        count, _models = RunTag.objects.filter(run_id=run_id, key=key).delete()
-        if not count:
+        if not run.tags.delete_key(key):
             raise NotFound(f"No tag with name: {key} in run with id {run_id}", field="key")
         if recorded_anew(run):
             record_amended(actor, run, tags={key: None})

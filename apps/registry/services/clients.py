@@ -146,7 +146,7 @@ def tag_version(*, actor: Actor, version: ModelVersion, key: str, value: str) ->
     check_tag(key, value)
     with transaction.atomic():
         touch(version)
-        ModelVersionTag.objects.update_or_create(version=version, key=key, defaults={"value": value})
+        version.tags.set_value(key, value)
         audit.record(actor=actor, action="model.tag_version", obj=version, after={key: value})
 
 
@@ -154,11 +154,11 @@ def untag_version(*, actor: Actor, version: ModelVersion, key: str) -> bool:
     """Take a tag away; False if there was none."""
     policy.require(actor, "model.annotate", version.model)
     with transaction.atomic():
-        found, _ = ModelVersionTag.objects.filter(version=version, key=key).delete()
+        found = version.tags.delete_key(key)
         if found:
             touch(version)
             audit.record(actor=actor, action="model.untag_version", obj=version, before={"tag": key})
-    return bool(found)
+    return found
 
 
 def set_stage(*, actor: Actor, version: ModelVersion, stage: str, archive_others: bool = False) -> ModelVersion:

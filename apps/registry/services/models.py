@@ -128,7 +128,7 @@ def tag_model(*, actor: Actor, model: Model, key: str, value: str) -> None:
     check_tag(key, value)
     with transaction.atomic():
         locked(model)
-        ModelTag.objects.update_or_create(model=model, key=key, defaults={"value": value})
+        model.tags.set_value(key, value)
         change(model)
         audit.record(actor=actor, action="model.tag", obj=model, after={key: value})
 
@@ -137,11 +137,11 @@ def untag_model(*, actor: Actor, model: Model, key: str) -> bool:
     """Take a tag away; False if there was none."""
     policy.require(actor, "model.annotate", model)
     with transaction.atomic():
-        found, _ = ModelTag.objects.filter(model=model, key=key).delete()
+        found = model.tags.delete_key(key)
         if found:
             change(model)
             audit.record(actor=actor, action="model.untag", obj=model, before={"tag": key})
-    return bool(found)
+    return found
 
 
 def delete_model(*, actor: Actor, model: Model) -> None:
