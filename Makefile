@@ -66,7 +66,6 @@ check: $(VENV)/.dev
 	$(BIN)/python manage.py check
 
 texts: $(VENV)/.dev
-	$(BIN)/python manage.py collect_texts
 	$(BIN)/python manage.py makemessages --locale zh_Hans --no-wrap --add-location file --ignore $(VENV)
 	$(BIN)/python manage.py compilemessages --locale zh_Hans --ignore $(VENV)
 

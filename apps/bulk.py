@@ -9,13 +9,13 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.utils.translation import gettext as _
 
 from apps.actors import Actor
 from apps.audit.faults import named_fault
 from apps.audit.services import record_refusal
 from apps.errors import Invalid, NotFound, PlaneError, Refused
 from apps.pages import MAX_LIMIT
+from deepseek.messages import N_, Message
 
 log = logging.getLogger(__name__)
 REASON_LIMIT = 500
@@ -47,15 +47,14 @@ def ids_asked(request: HttpRequest) -> list[str]:
     """The rows that were selected, each once, in the order of the page. Invalid for none and for more than a page."""
     ids = list(dict.fromkeys(one[:64] for one in request.POST.getlist("ids")))
     if not ids:
-        raise Invalid(
-            _("No row is selected."), field="ids", limit=f"1..{MAX_LIMIT}", hint=_("Go back and select some.")
-        )
+        raise Invalid("No row is selected.", field="ids", limit=f"1..{MAX_LIMIT}", hint=N_("Go back and select some."))
     if len(ids) > MAX_LIMIT:
         raise Invalid(
-            _("%(count)s rows are selected.") % {"count": len(ids)},
+            "{count} rows are selected.",
+            count=len(ids),
             field="ids",
             limit=MAX_LIMIT,
-            hint=_("Select those of one page."),
+            hint=N_("Select those of one page."),
         )
     return ids
 
@@ -65,7 +64,7 @@ def numbers_asked(request: HttpRequest) -> list[int]:
     ids = ids_asked(request)
     wrong = next((one for one in ids if not (one.isascii() and one.isdigit() and len(one) < 19)), None)
     if wrong is not None:
-        raise Invalid(_("%(text)s is no number.") % {"text": repr(wrong[:40])}, field="ids", limit="1..2^63-1")
+        raise Invalid("{text!r} is no number.", text=wrong[:40], field="ids", limit="1..2^63-1")
     return [int(one) for one in ids]
 
 
@@ -111,7 +110,7 @@ def defect(actor: Actor) -> PlaneError:
     return PlaneError(
         "The plane failed on this request; the operator's log holds the reason.",
         code="server_error",
-        hint=f"Give the operator this request id: {actor.request_id}.",
+        hint=Message("Give the operator this request id: {request_id}.", request_id=actor.request_id),
     )
 
 

@@ -2,12 +2,17 @@
 
 Each names the field, the limit and the way out. `code` is stable and documented in docs/errors.md;
 `status` is the HTTP status it becomes. A service raises, nobody below the web layer formats.
+
+The message is a format string with its values, and so may the hint be: `Invalid("There is no state {state!r}.",
+state=state)`. REST, audit and logs read it in English, pages translate it by the format string (docs/adr/0026).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+from deepseek.messages import Message
 
 
 class PlaneError(Exception):
@@ -18,20 +23,22 @@ class PlaneError(Exception):
 
     def __init__(
         self,
-        message: str,
+        msgid: str,
+        /,
         *,
         code: str | None = None,
         field: str | None = None,
         limit: Any = None,
         hint: str | None = None,
         errors: Sequence[dict[str, Any]] | None = None,
+        **params: Any,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = Message(msgid, **params)
+        super().__init__(self.message)
         self.code = code or type(self).code
         self.field = field
         self.limit = limit
-        self.hint = hint
+        self.hint = None if hint is None else Message(hint)
         self._errors = list(errors) if errors else None
 
     def first(self) -> dict[str, Any]:
@@ -79,7 +86,8 @@ class Refused(PlaneError):
 
     def __init__(
         self,
-        message: str,
+        msgid: str,
+        /,
         *,
         action: str,
         project_id: int | None = None,
@@ -87,7 +95,7 @@ class Refused(PlaneError):
         object_id: str | int = "",
         **kwargs: Any,
     ) -> None:
-        super().__init__(message, **kwargs)
+        super().__init__(msgid, **kwargs)
         self.action = action
         self.project_id = project_id
         self.object_type = object_type

@@ -23,6 +23,7 @@ from drf_spectacular.utils import OpenApiParameter
 
 from apps.errors import Invalid, PlaneError
 from apps.pages import DEFAULT_LIMIT, Page, behind, flipped, page_of, read_limit, value_at
+from deepseek.messages import N_
 
 BATCH = 500  # rows of one query while a file is written
 MOST_COLUMNS = 60
@@ -101,10 +102,11 @@ def read_asked(listing: Listing, params: QueryDict, *, sort: str = "", limit: in
     by = listing.column(key)
     if by is None or not by.order:
         raise Invalid(
-            _("This list cannot be ordered by %(name)s.") % {"name": repr(wanted[:60])},
+            "This list cannot be ordered by {name!r}.",
+            name=wanted[:60],
             field="sort",
             limit=", ".join(column.key for column in listing.sortable),
-            hint=_("Take one of these, with - in front for downwards."),
+            hint=N_("Take one of these, with - in front for downwards."),
         )
     order = tuple(flipped(name) for name in by.order) if down else by.order
     sparse = by.order[0].lstrip("-") if by.sparse else ""
@@ -118,10 +120,11 @@ def read_columns(listing: Listing, params: QueryDict) -> tuple[Column, ...]:
     wrong = next((name for name in names if name not in known), None)
     if wrong is not None:
         raise Invalid(
-            _("This list has no column %(name)s.") % {"name": repr(wrong[:60])},
+            "This list has no column {name!r}.",
+            name=wrong[:60],
             field="columns",
             limit=", ".join(column.key for column in listing.columns),
-            hint=_("Take some of these, with commas between."),
+            hint=N_("Take some of these, with commas between."),
         )
     first, *others = listing.columns
     return (first, *(column for column in others if (column.key in names if names else column.shown)))
@@ -137,9 +140,7 @@ def read_format(params: Mapping[str, Any]) -> bool:
     """Whether a CSV file is asked for; Invalid for another form."""
     asked = params.get("format", "")
     if asked not in ("", "html", "csv"):
-        raise Invalid(
-            _("This list has no form %(name)s.") % {"name": repr(str(asked)[:40])}, field="format", limit="html, csv"
-        )
+        raise Invalid("This list has no form {name!r}.", name=str(asked)[:40], field="format", limit="html, csv")
     return asked == "csv"
 
 
@@ -169,7 +170,8 @@ def read_day(name: str, text: str, *, end: bool = False) -> datetime | None:
         return begins
     except (ValueError, OverflowError):
         raise Invalid(
-            _("%(text)s is not a day.") % {"text": repr(text[:40])},
+            "{text!r} is not a day.",
+            text=text[:40],
             field=name,
             limit=_("YYYY-MM-DD, today, or a number of days such as 7d"),
         ) from None
@@ -356,10 +358,12 @@ def known(name: str, value: str, values: Sequence[str]) -> None:
     """Raise Invalid for a filter's value that is none of these; empty does not narrow."""
     if value and value not in values:
         raise Invalid(
-            _("There is no %(name)s %(value)s.") % {"name": name, "value": repr(value[:40])},
+            "There is no {name} {found!r}.",
+            name=name,
+            found=value[:40],
             field=name,
             limit=", ".join(values),
-            hint=_("Take one of these."),
+            hint=N_("Take one of these."),
         )
 
 

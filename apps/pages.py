@@ -19,6 +19,7 @@ from django.db import models
 from django.utils.timezone import is_naive
 
 from apps.errors import Invalid, Malformed
+from deepseek.messages import N_
 
 M = TypeVar("M", bound=models.Model)
 R = TypeVar("R")
@@ -92,11 +93,13 @@ def read_limit(text: str | None, default: int = DEFAULT_LIMIT) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= MAX_LIMIT:
         return int(text)
     raise Invalid(
-        f"limit is {text[:40]!r}; it must be a whole number from 1 to {MAX_LIMIT}.",
+        "limit is {text!r}; it must be a whole number from 1 to {max_limit}.",
+        text=text[:40],
+        max_limit=MAX_LIMIT,
         code="limit_out_of_range",
         field="limit",
         limit=MAX_LIMIT,
-        hint="Follow `next` for more rows.",
+        hint=N_("Follow `next` for more rows."),
     )
 
 
@@ -160,10 +163,11 @@ def read_cursor(
 
 def bad_cursor(cursor: str) -> Malformed:
     return Malformed(
-        f"cursor {cursor[:60]!r} is not one that this list gave out.",
+        "cursor {cursor!r} is not one that this list gave out.",
+        cursor=cursor[:60],
         code="bad_cursor",
         field="cursor",
-        hint="Leave it out for the first page, then send the `next` of each answer unchanged.",
+        hint=N_("Leave it out for the first page, then send the `next` of each answer unchanged."),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from apps.actors import Actor, PlaneRole, ProjectRole, SystemRole
 from apps.errors import NotFound, Refused, Unauthenticated
+from deepseek.messages import N_, Message
 
 Role = ProjectRole | SystemRole | PlaneRole
 
@@ -262,7 +263,7 @@ def require(actor: Actor, action: str, obj: Any = None) -> None:
     if action not in ACTIONS:
         raise LookupError(f"policy: unknown action {action!r}")
     if actor.is_anonymous:
-        raise Unauthenticated("Log in or send a token.", hint="Authorization: Bearer <token>")
+        raise Unauthenticated("Log in or send a token.", hint=N_("Authorization: Bearer <token>"))
     if allows(actor, action, obj):
         return
     project_id = project_id_of(obj)
@@ -272,10 +273,14 @@ def require(actor: Actor, action: str, obj: Any = None) -> None:
     require_scope(actor, action, **about)
     needed = ", ".join(sorted(role.value for role in ACTIONS[action] if not isinstance(role, PlaneRole)))
     raise Refused(
-        f"{actor.label} may not do {action}.",
+        "{actor_label} may not do {what}.",
+        actor_label=actor.label,
+        what=action,
         action=action,
         limit=needed or None,
-        hint=f"It takes one of these roles: {needed}." if needed else "Only the plane itself does this.",
+        hint=Message("It takes one of these roles: {needed}.", needed=needed)
+        if needed
+        else Message("Only the plane itself does this."),
         **about,
     )
 
@@ -286,12 +291,16 @@ def require_scope(actor: Actor, action: str, **about: Any) -> None:
     if actor.scopes is None or scope in actor.scopes:
         return
     raise Refused(
-        f"This token may not do {action}." if scope else f"No token may do {action}: a person must.",
+        Message("This token may not do {action}.", action=action)
+        if scope
+        else Message("No token may do {action}: a person must.", action=action),
         code="scope_missing",
         action=action,
         field="scopes",
         limit=scope,
-        hint=f"Create a token with the scope {scope}." if scope else "Log in with a browser.",
+        hint=Message("Create a token with the scope {scope}.", scope=scope)
+        if scope
+        else Message("Log in with a browser."),
         **about,
     )
 

@@ -394,16 +394,17 @@ def readers_of_texts() -> Iterator[Reader]:
     from apps.accounts import models
     from apps.approvals.naming import NAMES
     from apps.experiments import keys, markdown
+    from apps.messages import translate_message
     from apps.mlflow_import import places
     from apps.registry import card_blocks
     from apps.registry.services import checks
-    from apps.texts import told
     from controlplane.spacing import without_room
     from controlplane.templatetags.commands import whole_words
+    from deepseek.messages import Message
 
     def chinese(text: str) -> object:
         with override("zh-hans"):
-            return told(text)
+            return translate_message(Message("Give a {name}.", name=text))
 
     def page(text: str) -> object:
         from django.utils.html import escape

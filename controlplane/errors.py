@@ -15,6 +15,7 @@ from apps.audit.middleware import answer
 from apps.audit.services import record_refusal
 from apps.errors import Malformed, NotFound
 from controlplane.rest import HttpFault, body_too_large, server_fault
+from deepseek.messages import N_
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
@@ -22,7 +23,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     failure = CsrfFailed(
         "The form was not sent from a fresh page of this site.",
         action="session.write",
-        hint="Reload the page and send it again; cookies must be allowed.",
+        hint=N_("Reload the page and send it again; cookies must be allowed."),
     )
     actor = getattr(request, "actor", ANONYMOUS)
     if not actor.is_anonymous:  # strangers would fill the trail

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 
 from apps.audit.middleware import wants_json
 from apps.errors import Malformed
+from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 MAX_LOGGED_CHARACTERS = 100
@@ -39,7 +40,7 @@ def refuse_host(request: HttpRequest) -> HttpResponseBase:
         "This host name is not served here.",
         code="unknown_host",
         field="Host",
-        hint="Use the plane's own address; the operator can add a name to ALLOWED_HOSTS.",
+        hint=N_("Use the plane's own address; the operator can add a name to ALLOWED_HOSTS."),
     )
     response: HttpResponseBase
     if wants_json(request):

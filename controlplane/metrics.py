@@ -28,6 +28,7 @@ from apps.errors import PlaneError, Refused, Unauthenticated, Unavailable
 from apps.policy import require
 from controlplane.collecting import Plane
 from controlplane.traffic import everybodys
+from deepseek.messages import Message
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def admit(request: HttpRequest) -> None:
         return
     secret = secret_in(request.headers.get("Authorization", ""))
     if secret is None:
-        hint = "Send a token with the scope metrics:read, or name this address in METRICS_ALLOW."
+        hint = Message("Send a token with the scope metrics:read, or name this address in METRICS_ALLOW.")
         raise Unauthenticated("Metrics are not for everybody.", hint=hint)
     digest = sha256_hex(secret)
     try:

@@ -37,6 +37,7 @@ from apps.errors import (
     Unavailable,
 )
 from apps.pages import MAX_LIMIT, NEWEST_FIRST, Page, page_asked
+from deepseek.messages import N_, Message
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class StrictJSONParser(BaseParser):
         except RequestDataTooBig as error:
             raise body_too_large(limit) from error
         except UnreadablePostError as error:
-            raise Malformed("The body ended early.", code="body_cut_off", hint="Send it again.") from error
+            raise Malformed("The body ended early.", code="body_cut_off", hint=N_("Send it again.")) from error
         if len(data) > limit:
             raise body_too_large(limit)
         return read_json(data)
@@ -78,9 +79,10 @@ def read_json(data: bytes) -> Any:
             raise ValueError("a text holds the character NUL (\\u0000), which the database cannot keep")
     except (ValueError, RecursionError) as error:
         raise Malformed(
-            f"The body is not valid JSON: {error}.",
+            "The body is not valid JSON: {error}.",
+            error=error,
             code="malformed_json",
-            hint="Send one JSON value in UTF-8, nested less than 200 deep, without NaN and repeated names.",
+            hint=N_("Send one JSON value in UTF-8, nested less than 200 deep, without NaN and repeated names."),
         ) from error
     return value
 
@@ -111,9 +113,10 @@ def has_nul(value: Any) -> bool:
 
 def body_too_large(limit: int) -> TooLarge:
     return TooLarge(
-        f"The body is larger than {limit} bytes.",
+        "The body is larger than {most} bytes.",
+        most=limit,
         limit=limit,
-        hint="Send files to the artifacts address; BODY_LIMIT_BYTES sets this limit.",
+        hint=N_("Send files to the artifacts address; BODY_LIMIT_BYTES sets this limit."),
     )
 
 
@@ -160,12 +163,16 @@ def as_plane_error(error: Exception) -> PlaneError | None:
         case exceptions.ValidationError():
             return invalid(error)
         case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
-            return Unauthenticated(str(error.detail), hint="Authorization: Bearer <token>")
+            return Unauthenticated(str(error.detail), hint=N_("Authorization: Bearer <token>"))
         case exceptions.NotFound() | Http404():
             return NotFound("There is no such object, or you may not see it.")
         case exceptions.Throttled():
             wait = math.ceil(error.wait) if error.wait else None
-            return TooMany("Too many requests.", limit=wait, hint=f"Wait {wait} s." if wait else "Wait a moment.")
+            return TooMany(
+                "Too many requests.",
+                limit=wait,
+                hint=Message("Wait {wait} s.", wait=wait) if wait else Message("Wait a moment."),
+            )
         case exceptions.ParseError():
             return Malformed(str(error.detail))
         case exceptions.APIException():
@@ -182,11 +189,13 @@ def http_fault(error: exceptions.APIException) -> PlaneError:
     hint = None
     code = str(getattr(error.detail, "code", error.default_code))
     if isinstance(error, exceptions.UnsupportedMediaType):
-        hint = "Send Content-Type: application/json."
+        hint = Message("Send Content-Type: application/json.")
     elif isinstance(error, exceptions.PermissionDenied):
         failed_csrf = str(error.detail).startswith("CSRF Failed")
         code = "csrf_failed" if failed_csrf else "refused"
-        hint = "Send the X-CSRFToken header, or a bearer token instead of the session." if failed_csrf else None
+        hint = (
+            Message("Send the X-CSRFToken header, or a bearer token instead of the session.") if failed_csrf else None
+        )
     return HttpFault(str(error.detail), status=error.status_code, code=code, hint=hint)
 
 
@@ -197,7 +206,7 @@ def server_fault(request: Any) -> PlaneError:
         "The plane failed on this request; the operator's log holds the reason.",
         status=500,
         code="server_error",
-        hint=f"Give the operator this request id: {request_id}.",
+        hint=Message("Give the operator this request id: {request_id}.", request_id=request_id),
     )
 
 

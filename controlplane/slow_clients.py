@@ -22,6 +22,8 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
+from deepseek.messages import Message
+
 MAX_HEAD_BYTES = 64 * 1024  # request line and headers together, as MLflow's own server: filters are long
 MAX_COLLECTED_BODY_BYTES = 64 * 1024  # of a body, before a thread takes the request
 SENDFILE_BYTES = 1024 * 1024
@@ -333,24 +335,24 @@ def build_refusal(status: HTTPStatus, code: str, message: str, hint: str) -> byt
 TOO_SLOW = build_refusal(
     HTTPStatus.REQUEST_TIMEOUT,
     "request_too_slow",
-    "The request arrived too slowly and was given up.",
-    "Send it again. CLIENT_HEADER_SECONDS, CLIENT_STALL_SECONDS and CLIENT_MIN_RATE set the limits.",
+    Message("The request arrived too slowly and was given up."),
+    Message("Send it again. CLIENT_HEADER_SECONDS, CLIENT_STALL_SECONDS and CLIENT_MIN_RATE set the limits."),
 )
 HEAD_TOO_LARGE = build_refusal(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     "headers_too_large",
-    f"The request line and headers are larger than {MAX_HEAD_BYTES} bytes.",
-    "Send fewer or shorter headers; delete this site's cookies if a browser sent them.",
+    Message("The request line and headers are larger than {max_head_bytes} bytes.", max_head_bytes=MAX_HEAD_BYTES),
+    Message("Send fewer or shorter headers; delete this site's cookies if a browser sent them."),
 )
 NO_PLACE = build_refusal(
     HTTPStatus.SERVICE_UNAVAILABLE,
     "too_many_uploads",
-    "Other uploads have all the threads that read long bodies.",
-    "Send it again in a minute. WEB_THREADS sets how many there are.",
+    Message("Other uploads have all the threads that read long bodies."),
+    Message("Send it again in a minute. WEB_THREADS sets how many there are."),
 )
 TOO_MANY_CONNECTIONS = build_refusal(
     HTTPStatus.SERVICE_UNAVAILABLE,
     "too_many_connections",
-    "This address has as many connections open as it may.",
-    "Close some of them, or try again in a moment. CONNECTIONS_PER_ADDRESS sets the limit.",
+    Message("This address has as many connections open as it may."),
+    Message("Close some of them, or try again in a moment. CONNECTIONS_PER_ADDRESS sets the limit."),
 )

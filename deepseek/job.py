@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
+
+from deepseek.messages import N_, Message, record_messages
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 Level = Literal["debug", "info", "warning", "error"]
@@ -88,34 +90,39 @@ class Result:
         outputs: list[JSON] = [
             {"slot": o.slot, "path": o.path, "media_type": o.media_type, "meta": o.meta} for o in self.outputs
         ]
-        return {"outputs": outputs, "summary": self.summary}
+        return {"outputs": outputs, "summary": record_messages(self.summary)}
 
 
 class EngineError(Exception):
     """A fault of the input or of the spec. No retry can mend it; a person must change what is named.
 
-    `code`: stable, snake_case. `field`: JSON pointer into the spec (``/columns/0``) or a slot (``inputs/table``).
+    `code`: stable, snake_case. `msgid`, `params`: what is wrong, a format string and its values (deepseek/messages.py).
+    `field`: JSON pointer into the spec (``/columns/0``) or a slot (``inputs/table``).
     `value`: what was found, `limit`: what is allowed, `hint`: what to do.
     """
 
     def __init__(
         self,
         code: str,
-        message: str,
+        msgid: str,
+        /,
         *,
         field: str | None = None,
         value: str | None = None,
         limit: str | int | None = None,
         hint: str | None = None,
+        **params: Any,
     ) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
-        self.field, self.value, self.limit, self.hint = field, value, limit, hint
+        self.message = Message(msgid, **params)
+        super().__init__(self.message)
+        self.code = code
+        self.field, self.value, self.limit = field, value, limit
+        self.hint = None if hint is None else Message(hint)
 
     def as_dict(self) -> dict[str, JSON]:
         """The error as a JSON object, to cross a process boundary."""
         names = ("code", "message", "field", "value", "limit", "hint")
-        return {name: getattr(self, name) for name in names}
+        return record_messages({name: getattr(self, name) for name in names})
 
     def __reduce__(self) -> tuple[object, ...]:
         state = {name: getattr(self, name) for name in ("field", "value", "limit", "hint")}
@@ -134,7 +141,9 @@ def staged(out: Path) -> Iterator[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise _existing(out, f"The output folder {out} cannot be made: it would lie in a file.") from None
+        raise _existing(
+            out, Message("The output folder {out} cannot be made: it would lie in a file.", out=out)
+        ) from None
     _sweep(out)
     stage = out.parent / f".{out.name}.{secrets.token_hex(6)}.staging"
     stage.mkdir()
@@ -160,7 +169,7 @@ def staged(out: Path) -> Iterator[Path]:
 def _refuse_existing(out: Path) -> None:
     if not out.is_symlink() and (not out.exists() or (out.is_dir() and not any(out.iterdir()))):
         return
-    raise _existing(out, f"The output folder {out} already exists and is not empty.")
+    raise _existing(out, Message("The output folder {out} already exists and is not empty.", out=out))
 
 
 def _existing(out: Path, message: str) -> EngineError:
@@ -170,7 +179,7 @@ def _existing(out: Path, message: str) -> EngineError:
         field="out",
         value=str(out),
         limit="a folder that does not exist yet, or an empty one",
-        hint="Name another folder, or remove this one first.",
+        hint=N_("Name another folder, or remove this one first."),
     )
 
 

@@ -179,7 +179,7 @@ def open_inside(folder: Path, path: Path) -> BinaryIO:
     if stat.S_ISREG(os.fstat(descriptor).st_mode) and is_inside(folder, descriptor):
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
-    raise PlaneError(f"The engine names a checkpoint that is not in its folder: {path}.", code="bad_output")
+    raise PlaneError("The engine names a checkpoint that is not in its folder: {path}.", path=path, code="bad_output")
 
 
 def unlink_inside(folder: Path, path: Path) -> None:
@@ -187,7 +187,9 @@ def unlink_inside(folder: Path, path: Path) -> None:
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if not is_inside(folder, descriptor):
-            raise PlaneError(f"The engine names a checkpoint that is not in its folder: {path}.", code="bad_output")
+            raise PlaneError(
+                "The engine names a checkpoint that is not in its folder: {path}.", path=path, code="bad_output"
+            )
         os.unlink(path.name, dir_fd=descriptor)
     finally:
         os.close(descriptor)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from deepseek.job import EngineError
 from deepseek.memory import limit_memory
+from deepseek.messages import Message
 
 PROGRESS_PAUSE = 0.1  # seconds between two progress lines at least: a fast loop must not drown the worker
 LINKS = 2  # checkpoints that wait to be opened, at most: each may be large
@@ -95,7 +96,7 @@ def run_engine(request: dict[str, Any], descriptor: int) -> int:
         report.send({"event": "error", **error.as_dict()})
         return 1
     except MemoryError:
-        report.send({"event": "crash", "code": "out_of_memory", "message": "The job ran out of memory."})
+        report.send({"event": "crash", "code": "out_of_memory", "message": Message("The job ran out of memory.")})
         return 2
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an engine may raise anything; the job says what
         report.flush()

@@ -20,6 +20,7 @@ from apps.artifacts.stores import store_folder
 from apps.errors import PlaneError
 from apps.jobs.kinds import KINDS, Network
 from apps.jobs.models import Job
+from deepseek.messages import N_
 from workers.process import MARKER, end_marked, marker
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
@@ -170,11 +171,13 @@ def confinement(job: Job, scratch: Path, place: int) -> dict[str, Any]:
     found, network = detected(), KINDS[job.kind].network
     if network not in found.networks and (found.way != "none" or network == Network.PEERS):
         raise PlaneError(
-            f"The node {settings.ENV.node} cannot keep a job to the network {network.value!r}.",
+            "The node {node} cannot keep a job to the network {network_value!r}.",
+            node=settings.ENV.node,
+            network_value=network.value,
             code="network_refused",
             field="kind",
             limit=", ".join(found.networks) or "none",
-            hint="Run it on a node whose page lists this network under Isolation.",
+            hint=N_("Run it on a node whose page lists this network under Isolation."),
         )
     user = None if found.user is None else found.user + place
     link = peer_link(job, place) if network == Network.PEERS else None

@@ -17,6 +17,7 @@ from apps.artifacts.stores import store as root_store
 from apps.errors import PlaneError, Unavailable
 from apps.jobs.models import Job
 from apps.jobs.reasons import ARTIFACT_DAMAGED
+from deepseek.messages import N_
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,9 @@ def stage_artifact(actor: Actor, store: Store, artifact: Artifact, path: Path, c
             raise
         reason = f"A job that takes it found it so: {error.message}"
         if not report_damage(actor=actor, digest=artifact.digest, reason=reason):
-            raise Unavailable(f"The artifact {artifact.digest[:12]}… was read wrong, once.") from error
+            raise Unavailable(
+                "The artifact {artifact_digest}… was read wrong, once.", artifact_digest=artifact.digest[:12]
+            ) from error
         raise
 
 
@@ -68,17 +71,19 @@ def stage_bytes(store: Store, name: str, path: Path, check: Callable[[], None]) 
         root_store().check()  # raises Unavailable where the whole store is away
         raise damaged(name, "is missing from the store") from None
     except ConnectionError as failure:
-        raise Unavailable(f"The store does not answer: {failure}.") from None
+        raise Unavailable("The store does not answer: {failure}.", failure=failure) from None
     if digest.hexdigest() != name:
         raise damaged(name, f"has other bytes: sha256 {digest.hexdigest()[:12]}…")
 
 
 def damaged(digest: str, what: str) -> PlaneError:
     return PlaneError(
-        f"The artifact {digest[:12]}… {what}.",
+        "The artifact {digest}… {what}.",
+        digest=digest[:12],
+        what=what,
         code=ARTIFACT_DAMAGED,
         field="inputs",
-        hint="Restore it from a backup or upload the same bytes again; then retry.",
+        hint=N_("Restore it from a backup or upload the same bytes again; then retry."),
     )
 
 
@@ -99,7 +104,11 @@ def upload(store: Store, out: Path, outputs: Sequence[Mapping[str, Any]], check:
         relative = PurePosixPath(str(output["path"]))
         path = (out / relative).resolve()
         if relative.is_absolute() or ".." in relative.parts or not path.is_relative_to(root) or not path.is_file():
-            raise PlaneError(f"The engine names an output that is not in its folder: {relative}.", code="bad_output")
+            raise PlaneError(
+                "The engine names an output that is not in its folder: {relative}.",
+                relative=relative,
+                code="bad_output",
+            )
         with store.open_staging() as staging, path.open("rb") as file:
             while chunk := file.read(1 << 20):
                 check()

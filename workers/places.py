@@ -20,6 +20,7 @@ from pathlib import Path
 from django.conf import settings
 
 from apps.errors import Unavailable
+from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +74,11 @@ def lock_free_place() -> Place:
         else:
             return Place(number, lock)
     raise Unavailable(
-        f"All {MAX_PLACES} places for jobs on this machine are taken.",
+        "All {max_places} places for jobs on this machine are taken.",
+        max_places=MAX_PLACES,
         code="worker_fault",
         limit=MAX_PLACES,
-        hint="Let fewer jobs run at once on this machine, over all of its workers.",
+        hint=N_("Let fewer jobs run at once on this machine, over all of its workers."),
     )
 
 

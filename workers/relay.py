@@ -19,6 +19,7 @@ from apps.actors import Actor
 from apps.jobs import services
 from apps.jobs.models import Job
 from apps.jobs.reasons import memory_limit, reason
+from deepseek.messages import N_, Message
 from workers.shim import MEMORY_LIMIT
 
 FLUSH_SECONDS = 0.25
@@ -27,7 +28,7 @@ LINES_PER_FLUSH = 500
 LINE_LIMIT = 5000  # characters
 LOG_LIMIT = 200_000  # lines of one job; a runaway loop must not fill the database
 METRICS_PER_FLUSH = 200
-LESS_MEMORY = "Ask for more memory, or give less data."
+LESS_MEMORY = Message("Ask for more memory, or give less data.")
 BACKLOG = 10_000  # lines or metrics not written yet, at which reading pauses
 EVENT_LIMIT = 4 << 20  # bytes of one event; a result lists every output
 TEXT_LIMIT = 200  # characters of a name, a unit, a stage
@@ -213,6 +214,12 @@ def plain(value: Any) -> int | float | str | None:
     return str(value)[:TEXT_LIMIT]
 
 
+ERROR_KEYS = (
+    *("code", "message", "field", "limit", "hint"),
+    *("msgid", "params", "hint_msgid", "hint_params"),  # deepseek/messages.py
+)
+
+
 def moment_of(at: Any) -> datetime:
     """The engine's time of a line, if it is one, else now."""
     try:
@@ -226,19 +233,19 @@ def failure(code: int, relay: Relay) -> tuple[dict[str, Any], bool]:
     if code == MEMORY_LIMIT:
         return memory_limit(relay.peak_memory_bytes, relay.job.need_memory_bytes), False
     if relay.error:
-        return {key: relay.error.get(key) for key in ("code", "message", "field", "limit", "hint")}, False
+        return {key: relay.error[key] for key in ERROR_KEYS if key in relay.error}, False
     if relay.crash:
         out_of_memory = relay.crash.get("code") == "out_of_memory"
-        hint = LESS_MEMORY if out_of_memory else "The log shows where."
+        hint = LESS_MEMORY if out_of_memory else Message("The log shows where.")
         return reason(str(relay.crash.get("code")), str(relay.crash.get("message")), hint=hint), True
     number = code - 128 if code > 128 else -code
     if number == signal.SIGKILL and relay.memory_ran_out:
         return reason("out_of_memory", "The kernel killed the engine: memory ran out.", hint=LESS_MEMORY), True
     if number == signal.SIGKILL:
-        hint = "It was killed from outside, most often because memory ran out: ask for more memory."
+        hint = Message("It was killed from outside, most often because memory ran out: ask for more memory.")
         return reason("engine_killed", "The engine was killed (SIGKILL).", hint=hint), True
     try:
-        how = f"was ended by {signal.Signals(number).name}"
+        how = Message("was ended by {signals_name}", signals_name=signal.Signals(number).name)
     except ValueError:
-        how = f"ended with exit code {code}"
-    return reason("engine_crashed", f"The engine {how}.", hint="The log may say why."), True
+        how = Message("ended with exit code {code}", code=code)
+    return reason("engine_crashed", Message("The engine {how}.", how=how), hint=N_("The log may say why.")), True

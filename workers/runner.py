@@ -29,6 +29,7 @@ from apps.jobs.submission import lease_seconds
 from apps.nodes.disks import read_disk
 from apps.nodes.hardware import oom_kills
 from deepseek.code import code_digest
+from deepseek.messages import N_, Message
 from workers import cgroups, checkpoints, isolation, kinds, outputs, places, pseudonyms, relay
 from workers.isolation import scratch_root
 from workers.places import Place
@@ -121,8 +122,8 @@ class Attempt:
         except Exception as failure:
             # Else it would hold its node until the lease is over, and end as a worker that was lost.
             log.exception("job %s, attempt %s", self.job.pk, self.job.attempt)
-            message = f"The worker could not go on: {type(failure).__name__}."
-            self.fail(reason("worker_fault", message, hint="The worker's log says where."), retry=True)
+            message = Message("The worker could not go on: {name}.", name=type(failure).__name__)
+            self.fail(reason("worker_fault", message, hint=N_("The worker's log says where.")), retry=True)
         finally:
             with self.lock:
                 if self.wake >= 0:
@@ -139,8 +140,8 @@ class Attempt:
         elif isinstance(failure, PlaneError):
             self.fail(failure.first(), retry=failure.status >= 500)
         else:
-            message = f"The worker could not go on: {failure.strerror or failure}."
-            self.fail(reason("worker_fault", message, hint="Look at the disk of the node."), retry=True)
+            message = Message("The worker could not go on: {strerror}.", strerror=failure.strerror or failure)
+            self.fail(reason("worker_fault", message, hint=N_("Look at the disk of the node.")), retry=True)
 
     # -- before ---------------------------------------------------------------------------------------------------
     def stage(self) -> dict[str, str]:
@@ -152,7 +153,9 @@ class Attempt:
         staged = {}
         for wanted in self.insisting(lambda: list(self.job.inputs.select_related("artifact"))):
             if wanted.artifact is None:
-                raise PlaneError(f"The input {wanted.slot} was never filled.", code="input_missing", field=wanted.slot)
+                raise PlaneError(
+                    "The input {slot} was never filled.", slot=wanted.slot, code="input_missing", field=wanted.slot
+                )
             path = folder / f"{len(staged):03d}"
             outputs.stage_artifact(self.actor, store(), wanted.artifact, path, self.check)
             if wanted.slot in KINDS[self.job.kind].loads:
@@ -299,7 +302,7 @@ class Attempt:
         if self.reason == "cancelled":
             return services.end_cancelled(actor=self.actor, job=self.row())
         if self.reason == "released":
-            return services.release_job(actor=self.actor, job=self.row(), reason="The worker was stopped")
+            return services.release_job(actor=self.actor, job=self.row(), reason=Message("The worker was stopped"))
         if self.reason == "timeout":
             error = time_limit_error(self.job)
             return services.fail_attempt(actor=self.actor, job=self.row(), error=error, retry=False)
@@ -401,8 +404,11 @@ def shared_folders() -> list[Path]:
 def time_limit_error(job: Job) -> dict[str, Any]:
     return reason(
         "time_limit",
-        f"The job did not end within its time limit of {job.time_limit_seconds} s.",
+        Message(
+            "The job did not end within its time limit of {time_limit_seconds} s.",
+            time_limit_seconds=job.time_limit_seconds,
+        ),
         field="time_limit_seconds",
         limit=job.time_limit_seconds,
-        hint="Submit it again with a higher limit or less work.",
+        hint=N_("Submit it again with a higher limit or less work."),
     )

@@ -26,6 +26,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from deepseek.messages import Message
+
 ROOT = Path(__file__).resolve().parent.parent  # of the packages, which `-I` leaves out of the search path
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
@@ -209,7 +211,11 @@ def end_unless_isolated(events: int) -> Iterator[None]:
     try:
         yield
     except CannotIsolate as failure:
-        event = {"event": "crash", "code": "sandbox_failed", "message": f"No sandbox could be made: {failure}."}
+        event = {
+            "event": "crash",
+            "code": "sandbox_failed",
+            "message": Message("No sandbox could be made: {failure}.", failure=failure),
+        }
         os.write(events, f"{json.dumps(event)}\n".encode())
         os._exit(2)
 

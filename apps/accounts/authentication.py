@@ -25,11 +25,12 @@ from apps.actors import Actor
 from apps.audit.services import record_refusal
 from apps.canonical import sha256_hex
 from apps.errors import PlaneError, Refused, Unauthenticated
+from deepseek.messages import N_, Message
 
 log = logging.getLogger(__name__)
 LAST_USED_EVERY = timedelta(minutes=1)
 SCHEMES = ("bearer", "token", "basic")
-SEND_A_TOKEN = "Authorization: Bearer <token>"  # noqa: S105
+SEND_A_TOKEN = Message("Authorization: Bearer <token>")
 
 
 class PasswordChangeRequired(PlaneError):
@@ -127,10 +128,11 @@ def check_csrf(request: HttpRequest) -> None:
     reason = check.process_view(request, answer_nothing, (), {})
     if reason:
         raise CsrfFailed(
-            f"The CSRF check failed: {reason}",
+            "The CSRF check failed: {reason}",
+            reason=reason,
             action="session.write",
             field="X-CSRFToken",
-            hint="Send the header X-CSRFToken, or a token.",
+            hint=N_("Send the header X-CSRFToken, or a token."),
         )
 
 
@@ -150,7 +152,7 @@ def token_of(request: HttpRequest) -> ApiToken | None:
         return None
     token = ApiToken.objects.select_related("user", "service_account").filter(digest=sha256_hex(secret)).first()
     if token is None:
-        raise refused("token_unknown", "There is no such token.")
+        raise refused("token_unknown", Message("There is no such token."))
     why = reason_against(token)
     if why is not None:
         note_misuse(request, token, why)
@@ -161,12 +163,18 @@ def token_of(request: HttpRequest) -> ApiToken | None:
 def reason_against(token: ApiToken) -> Unauthenticated | None:
     """Why a known token is worthless now; None when it is good."""
     if token.revoked_at:
-        return refused("token_revoked", f"The token {token.prefix}... is revoked.")
+        return refused("token_revoked", Message("The token {prefix}... is revoked.", prefix=token.prefix))
     if token.expires_at <= timezone.now():
-        return refused("token_expired", f"The token {token.prefix}... has expired.", limit=token.expires_at.isoformat())
+        return refused(
+            "token_expired",
+            Message("The token {prefix}... has expired.", prefix=token.prefix),
+            limit=token.expires_at.isoformat(),
+        )
     owner = token.user or token.service_account
     if owner is None or not owner.is_active:
-        return refused("account_disabled", "The account of this token is disabled.", hint="Ask an administrator.")
+        return refused(
+            "account_disabled", Message("The account of this token is disabled."), hint=Message("Ask an administrator.")
+        )
     return None
 
 
@@ -180,14 +188,16 @@ def secret_in(header: str) -> str | None:
         return None
     scheme, _, value = header.partition(",")[0].strip().partition(" ")
     if scheme.lower() not in SCHEMES or not value:
-        raise refused("token_malformed", "The Authorization header is not understood.", limit="Bearer, Basic, Token")
+        raise refused(
+            "token_malformed", Message("The Authorization header is not understood."), limit="Bearer, Basic, Token"
+        )
     value = value.strip()
     if scheme.lower() != "basic":
         return value
     try:
         name, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
     except ValueError:  # no base64, not UTF-8, or a header that is not even ASCII
-        raise refused("token_malformed", "The Basic credentials cannot be read.") from None
+        raise refused("token_malformed", Message("The Basic credentials cannot be read.")) from None
     return name if name.startswith(TOKEN_PREFIX) and not secret.startswith(TOKEN_PREFIX) else secret
 
 

@@ -12,6 +12,7 @@ from apps.accounts.actors import role_of_token
 from apps.accounts.models import Membership, Project, ServiceAccount, User
 from apps.actors import Actor, PlaneRole, ProjectRole, SystemRole
 from apps.errors import Conflict, Invalid
+from deepseek.messages import N_
 
 DAYS = (1, 366)
 RESERVED = frozenset({"anonymous", "system", *(role.value for role in PlaneRole)})
@@ -28,13 +29,13 @@ def check_fields(row: models.Model, *names: str) -> None:
             for name, texts in failure.message_dict.items()
             for text in texts
         ]
-        raise Invalid(found[0]["message"] or "", field=found[0]["field"], errors=found) from None
+        raise Invalid(str(found[0]["message"]), field=found[0]["field"], errors=found) from None
 
 
 def check_label(name: str, *, field: str) -> None:
     """A name that nobody else acts under: the audit trail shows labels, so two must not look alike."""
     if name.partition("@")[0].lower() in RESERVED:
-        raise Invalid(f"The name {name!r} is kept for the plane itself.", code="name_reserved", field=field)
+        raise Invalid("The name {name!r} is kept for the plane itself.", name=name, code="name_reserved", field=field)
     if User.objects.filter(username__iexact=name).exists():
         raise name_taken(name, field)
 
@@ -46,7 +47,9 @@ def check_username(username: str) -> None:
 
 
 def name_taken(name: str, field: str) -> Conflict:
-    return Conflict(f"The name {name!r} is taken.", code="name_taken", field=field, hint="Choose another name.")
+    return Conflict(
+        "The name {name!r} is taken.", name=name, code="name_taken", field=field, hint=N_("Choose another name.")
+    )
 
 
 def parse_system_role(value: str) -> SystemRole | None:
@@ -73,38 +76,51 @@ def parse_project_roles(values: Iterable[str], *, for_person: bool) -> frozenset
 
 
 def unknown_role(value: object, field: str, known: list[str]) -> Invalid:
-    return Invalid(f"There is no role {str(value)[:40]!r}.", code="unknown_role", field=field, limit=", ".join(known))
+    return Invalid(
+        "There is no role {found!r}.", found=str(value)[:40], code="unknown_role", field=field, limit=", ".join(known)
+    )
 
 
 def check_no_memberships(user: User) -> None:
     if Membership.objects.filter(user=user).exists():
         raise Conflict(
-            f"{user.username} has roles in projects.",
+            "{user_username} has roles in projects.",
+            user_username=user.username,
             code="has_project_roles",
             field="/system_role",
-            hint="Administrators work in no project: remove the memberships first, or use another account.",
+            hint=N_("Administrators work in no project: remove the memberships first, or use another account."),
         )
 
 
 def check_no_system_role(user: User) -> None:
     if user.system_role:
         raise Conflict(
-            f"{user.username} is {user.system_role}.",
+            "{user_username} is {system_role}.",
+            user_username=user.username,
+            system_role=user.system_role,
             code="has_system_role",
             field="/roles",
-            hint="Administrators work in no project: use another account.",
+            hint=N_("Administrators work in no project: use another account."),
         )
 
 
 def check_active(owner: User | ServiceAccount, *, field: str) -> None:
     if not owner.is_active:
-        raise Conflict(f"{owner} is disabled.", code="account_disabled", field=field, hint="Enable it first.")
+        raise Conflict(
+            "{owner} is disabled.", owner=owner, code="account_disabled", field=field, hint=N_("Enable it first.")
+        )
 
 
 def check_days(days: int) -> None:
     if not DAYS[0] <= days <= DAYS[1]:
         raise Invalid(
-            f"A token lives {DAYS[0]} to {DAYS[1]} days, not {days}.", code="out_of_range", field="/days", limit=DAYS[1]
+            "A token lives {days} to {days_2} days, not {days_3}.",
+            days=DAYS[0],
+            days_2=DAYS[1],
+            days_3=days,
+            code="out_of_range",
+            field="/days",
+            limit=DAYS[1],
         )
 
 
@@ -116,7 +132,8 @@ def check_scopes(scopes: Iterable[str], project: Project, owner: User | ServiceA
     unknown = [scope for scope in asked if scope not in policy.SCOPES]
     if unknown:
         raise Invalid(
-            f"There is no scope {unknown[0][:40]!r}.",
+            "There is no scope {unknown!r}.",
+            unknown=unknown[0][:40],
             code="unknown_scope",
             field="/scopes",
             limit=", ".join(policy.SCOPES),
@@ -125,11 +142,14 @@ def check_scopes(scopes: Iterable[str], project: Project, owner: User | ServiceA
     idle = [scope for scope in asked if scope not in usable]
     if idle:
         raise Invalid(
-            f"{owner} could do nothing with the scope {idle[0]} in {project}.",
+            "{owner} could do nothing with the scope {idle} in {project}.",
+            owner=owner,
+            idle=idle[0],
+            project=project,
             code="scope_not_usable",
             field="/scopes",
             limit=", ".join(usable) or "none",
-            hint="A token never has more rights than its owner.",
+            hint=N_("A token never has more rights than its owner."),
         )
     return asked
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from apps.accounts.models import ApiToken, ChangeKind, CredentialChange, User
 from apps.actors import Actor, PlaneRole, SystemRole
 from apps.errors import Conflict, Refused
+from deepseek.messages import N_, Message
 
 SYSTEM, SECURITY, AUDITOR = SystemRole.SYSTEM_ADMIN, SystemRole.SECURITY_ADMIN, SystemRole.AUDITOR
 
@@ -47,15 +48,17 @@ def require_confirmed(actor: Actor, action: str, *, project_id: int | None = Non
         roles = get_confirming_roles(actor.system_role)
         needed, change = " or ".join(sorted(role.replace("_", " ") for role in roles)), changes[0]
         raise Refused(
-            f"{change.by_label} set the credentials or a role of this account on {change.at:%Y-%m-%d %H:%M} UTC, "
-            "and nobody has confirmed it: the account decides nothing.",
+            "{by_label} set the credentials or a role of this account on {at} UTC, and nobody has "
+            "confirmed it: the account decides nothing.",
+            by_label=change.by_label,
+            at=f"{change.at:%Y-%m-%d %H:%M}",
             code="credentials_unconfirmed",
             action=action,
             project_id=project_id,
             object_type="user",
             object_id=actor.user_id,
             limit=needed,
-            hint=f"Ask a {needed} to confirm it on your page under People.",
+            hint=Message("Ask a {needed} to confirm it on your page under People.", needed=needed),
         )
     if actor.token_id is not None and not is_deciding_token(actor.token_id):
         raise Refused(
@@ -65,7 +68,7 @@ def require_confirmed(actor: Actor, action: str, *, project_id: int | None = Non
             project_id=project_id,
             object_type="apitoken",
             object_id=actor.token_id,
-            hint="Create a token of your own under Account, API tokens.",
+            hint=N_("Create a token of your own under Account, API tokens."),
         )
 
 
@@ -99,7 +102,12 @@ def check_confirmable(actor: Actor, user: User) -> list[CredentialChange]:
     """The changes that this administrator may confirm; Refused or Conflict where there are none."""
     changes = list_unconfirmed_changes(user.pk)
     if not changes:
-        raise Conflict(f"Nothing of {user.username} waits to be confirmed.", code="nothing_to_change", field="/user")
+        raise Conflict(
+            "Nothing of {user_username} waits to be confirmed.",
+            user_username=user.username,
+            code="nothing_to_change",
+            field="/user",
+        )
     about: dict[str, Any] = {"action": "user.confirm_credentials", "object_type": "user", "object_id": user.pk}
     if all(change.by_id == actor.user_id for change in changes):
         raise Refused("You made this change: somebody else must confirm it.", code="own_change", **about)
@@ -110,15 +118,16 @@ def check_confirmable(actor: Actor, user: User) -> list[CredentialChange]:
             "Another kind of administrator confirms this.",
             code="wrong_administrator",
             limit=needed,
-            hint=f"It takes one of these roles: {needed}.",
+            hint=Message("It takes one of these roles: {needed}.", needed=needed),
             **about,
         )
     if user.must_change_password:
         raise Conflict(
-            f"{user.username} has not replaced the one-time password, which somebody else knows.",
+            "{user_username} has not replaced the one-time password, which somebody else knows.",
+            user_username=user.username,
             code="one_time_password",
             field="/user",
-            hint="Let the person log in and choose a password first; then confirm.",
+            hint=N_("Let the person log in and choose a password first; then confirm."),
         )
     return found
 

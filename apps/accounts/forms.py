@@ -14,6 +14,7 @@ from apps.accounts.models import Project, User, time_zones
 from apps.accounts.services import DEFAULT_DAYS
 from apps.actors import ProjectRole, SystemRole
 from apps.errors import PlaneError
+from apps.messages import translate_error
 
 PROJECT_ROLES = [
     (ProjectRole.VIEWER.value, _("Viewer: sees everything in the project")),
@@ -43,8 +44,7 @@ def show_refusal(form: forms.BaseForm, error: PlaneError) -> None:
     """Put a service's errors beside the fields that they name, the others on top."""
     for each in error.errors:
         name = (each["field"] or "").strip("/")
-        hint = f" {each['hint']}" if each["hint"] else ""
-        form.add_error(name if name in form.fields else None, f"{each['message']}{hint}")
+        form.add_error(name if name in form.fields else None, translate_error(each))
 
 
 class NameForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time

@@ -14,6 +14,7 @@ from apps.accounts.models import ApiToken, HolderKind, ServiceAccount, ServiceAc
 from apps.actors import Actor
 from apps.audit.services import record
 from apps.errors import Conflict
+from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,13 @@ def is_holder(user_id: int | None, service_account_id: int | None) -> bool:
 def check_holder(holder: User | None) -> None:
     """Raise Conflict where the token would be given to somebody whose account is disabled."""
     if holder is not None and not holder.is_active:
-        raise Conflict(f"{holder} is disabled.", code="account_disabled", field="/holder", hint="Name somebody else.")
+        raise Conflict(
+            "{holder} is disabled.",
+            holder=holder,
+            code="account_disabled",
+            field="/holder",
+            hint=N_("Name somebody else."),
+        )
 
 
 def require_known_holder(actor: Actor) -> None:
@@ -49,10 +56,11 @@ def require_known_holder(actor: Actor) -> None:
     if actor.token_id is not None and ApiToken.objects.filter(pk=actor.token_id, holder__isnull=False).exists():
         return
     raise Conflict(
-        f"Nobody is recorded as the holder of the token of {actor.label}, so nobody could be kept from deciding alone.",
+        "Nobody is recorded as the holder of the token of {actor_label}, so nobody could be kept from deciding alone.",
+        actor_label=actor.label,
         code="holder_unknown",
         field="Authorization",
-        hint="The security administrator creates a new token with a holder, and revokes this one.",
+        hint=N_("The security administrator creates a new token with a holder, and revokes this one."),
     )
 
 

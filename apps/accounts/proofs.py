@@ -17,6 +17,7 @@ from django.http import HttpRequest
 from apps.accounts.lockout import clear_failures, consume_limits
 from apps.actors import Actor
 from apps.errors import Invalid, Refused, TooMany
+from deepseek.messages import N_, Message
 
 PASSWORD, PASSWORD_AND_CODE, TOKEN = "password", "password+code", "token"
 
@@ -62,7 +63,7 @@ def check_password(request: HttpRequest, actor: Actor, password: str) -> None:
             code="account_locked",
             field="/password",
             limit=settings.LOG_IN_LIMITS,
-            hint="Try again in 30 minutes, or in a browser in which you have logged in.",
+            hint=N_("Try again in 30 minutes, or in a browser in which you have logged in."),
         )
     found = authenticate(request, username=actor.label, password=password)
     if found is not None and found.pk == actor.user_id:
@@ -78,9 +79,9 @@ def check_password(request: HttpRequest, actor: Actor, password: str) -> None:
             code="account_locked",
             field="/password",
             limit=settings.AXES_FAILURE_LIMIT,
-            hint=f"Try again in {settings.ENV.lockout_minutes} minutes.",
+            hint=Message("Try again in {lockout_minutes} minutes.", lockout_minutes=settings.ENV.lockout_minutes),
         )
-    raise Invalid("This is not your password.", code="password_wrong", field="/password", hint="Type it again.")
+    raise Invalid("This is not your password.", code="password_wrong", field="/password", hint=N_("Type it again."))
 
 
 def check_code(request: HttpRequest, code: str) -> None:
@@ -92,7 +93,7 @@ def check_code(request: HttpRequest, code: str) -> None:
         form.authenticator.record_usage()
         return
     if form.has_error("code", "too_many_login_attempts"):
-        raise TooMany("Too many wrong codes.", code="account_locked", field="/code", hint="Wait five minutes.")
+        raise TooMany("Too many wrong codes.", code="account_locked", field="/code", hint=N_("Wait five minutes."))
     raise Invalid(
-        "This code is wrong, or was used before.", code="code_wrong", field="/code", hint="Wait for the next one."
+        "This code is wrong, or was used before.", code="code_wrong", field="/code", hint=N_("Wait for the next one.")
     )

@@ -47,7 +47,7 @@ def get_user(actor: Actor, username: str) -> User:
     """A person by name, whatever its case; NotFound."""
     user = list_users(actor).filter(username__iexact=username).first()
     if user is None:
-        raise NotFound(f"There is no user {username[:80]!r}.", field="username")
+        raise NotFound("There is no user {username!r}.", username=username[:80], field="username")
     return user
 
 
@@ -78,7 +78,7 @@ def get_member(actor: Actor, project: Project, name: str) -> User | ServiceAccou
     account = ServiceAccount.objects.filter(project=project, name=name).first()
     owner = account or User.objects.filter(username__iexact=name).first()
     if owner is None:
-        raise NotFound(f"There is no user or service account {name[:80]!r}.", field="/member")
+        raise NotFound("There is no user or service account {name!r}.", name=name[:80], field="/member")
     return owner
 
 
@@ -86,7 +86,7 @@ def get_service_account(actor: Actor, project: Project, name: str) -> ServiceAcc
     policy.require(actor, "member.view", project)
     account = ServiceAccount.objects.filter(project=project, name=name).select_related("project").first()
     if account is None:
-        raise NotFound(f"There is no service account {name[:50]!r} in this project.", field="name")
+        raise NotFound("There is no service account {name!r} in this project.", name=name[:50], field="name")
     return account
 
 
@@ -97,7 +97,7 @@ def get_holder(actor: Actor, account: ServiceAccount, username: str | None) -> U
         return None
     user = User.objects.filter(username__iexact=username).first()
     if user is None:
-        raise NotFound(f"There is no user {username[:80]!r}.", field="/holder")
+        raise NotFound("There is no user {username!r}.", username=username[:80], field="/holder")
     return user
 
 

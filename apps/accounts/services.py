@@ -18,6 +18,7 @@ from apps.accounts.rows import end_sessions, locked, revoke_all, roles_held, sav
 from apps.actors import Actor, PlaneRole, ProjectRole, SystemRole
 from apps.audit.services import record, seal_now
 from apps.errors import Conflict, Invalid, NotFound, Refused
+from deepseek.messages import N_, Message
 
 DEFAULT_DAYS = 90
 DECIDE = "approvals:decide"
@@ -48,11 +49,11 @@ def create_user(*, actor: Actor, username: str, name: str = "", email: str = "")
 def disable_user(*, actor: Actor, user: User, reason: str = "") -> User:
     """End the person's access at once: sessions end, tokens are revoked. Conflict if already disabled."""
     policy.require(actor, "user.disable", user)
-    refuse_oneself(actor, user, "user.disable", "You cannot disable your own account.")
+    refuse_oneself(actor, user, "user.disable", Message("You cannot disable your own account."))
     with transaction.atomic():
         user = locked(user)
         if not user.is_active:
-            raise Conflict(f"{user.username} is already disabled.", code="already_disabled")
+            raise Conflict("{user_username} is already disabled.", user_username=user.username, code="already_disabled")
         user.is_active = False
         user.save(update_fields=["is_active"])
         revoked = revoke_all(ApiToken.objects.filter(user=user))
@@ -74,7 +75,7 @@ def enable_user(*, actor: Actor, user: User, reason: str = "") -> User:
     with transaction.atomic():
         user = locked(user)
         if user.is_active:
-            raise Conflict(f"{user.username} is not disabled.", code="already_enabled")
+            raise Conflict("{user_username} is not disabled.", user_username=user.username, code="already_enabled")
         user.is_active = True
         user.save(update_fields=["is_active"])
         record(
@@ -97,7 +98,7 @@ def reset_password(*, actor: Actor, user: User) -> str:
     administrator's either: who reads the new password could act as them, and the three are kept apart.
     """
     policy.require(actor, "user.reset_password", user)
-    refuse_oneself(actor, user, "user.reset_password", "Change your own password on the account page.")
+    refuse_oneself(actor, user, "user.reset_password", Message("Change your own password on the account page."))
     password = one_time_password()
     with transaction.atomic():
         user = locked(user)  # its role is asked of the locked row: it may be given just now
@@ -120,7 +121,7 @@ def confirm_credentials(*, actor: Actor, user: User, reason: str = "") -> User:
     """
     policy.require(actor, "user.confirm_credentials", user)
     require_confirmed(actor, "user.confirm_credentials")
-    refuse_oneself(actor, user, "user.confirm_credentials", "You cannot confirm your own account.")
+    refuse_oneself(actor, user, "user.confirm_credentials", Message("You cannot confirm your own account."))
     with transaction.atomic():
         user = locked(user)
         changes = check_confirmable(actor, user)
@@ -148,12 +149,17 @@ def set_system_role(*, actor: Actor, user: User, system_role: str, reason: str =
     policy.require(actor, "user.set_system_role", user)
     require_confirmed(actor, "user.set_system_role")
     role = checks.parse_system_role(system_role)
-    refuse_oneself(actor, user, "user.set_system_role", "You cannot change your own role.")
+    refuse_oneself(actor, user, "user.set_system_role", Message("You cannot change your own role."))
     with transaction.atomic():
         user = locked(user)
         before = user.system_role
         if before == (role or ""):
-            raise Conflict(f"{user.username} has this role already.", code="nothing_to_change", field="/system_role")
+            raise Conflict(
+                "{user_username} has this role already.",
+                user_username=user.username,
+                code="nothing_to_change",
+                field="/system_role",
+            )
         if role:
             checks.check_active(user, field="/user")
             checks.check_no_memberships(user)
@@ -222,7 +228,9 @@ def create_project(*, actor: Actor, slug: str, name: str = "") -> Project:
     policy.require(actor, "project.create")
     project = Project(slug=slug, name=name or slug)
     checks.check_fields(project, "slug", "name")
-    taken = Conflict(f"There is a project {slug!r} already.", code="name_taken", field="/slug", hint="Choose another.")
+    taken = Conflict(
+        "There is a project {slug!r} already.", slug=slug, code="name_taken", field="/slug", hint=N_("Choose another.")
+    )
     with transaction.atomic():
         save_new(project, taken)
         record(
@@ -247,14 +255,14 @@ def set_member_roles(
     require_confirmed(actor, "member.set_roles", project_id=project.pk)
     wanted = checks.parse_project_roles(roles, for_person=isinstance(member, User))
     if not wanted:
-        raise Invalid("Give at least one role.", code="roles_missing", field="/roles", hint="Or remove the member.")
+        raise Invalid("Give at least one role.", code="roles_missing", field="/roles", hint=N_("Or remove the member."))
     with transaction.atomic():
         member = locked(member)
         checks.check_active(member, field="/member")
         refuse_as_member(member, project)
         before = roles_held(project, member)
         if before == wanted:
-            raise Conflict(f"{member} has these roles already.", code="nothing_to_change", field="/roles")
+            raise Conflict("{member} has these roles already.", member=member, code="nothing_to_change", field="/roles")
         if isinstance(member, User) and ProjectRole.APPROVER in wanted - before:
             note_approver_by_operator(actor, member)
         Membership.objects.filter(project=project, **whose(member)).exclude(role__in=wanted).delete()
@@ -282,7 +290,7 @@ def remove_member(*, actor: Actor, project: Project, member: User | ServiceAccou
         member = locked(member)
         before = roles_held(project, member)
         if not before:
-            raise NotFound(f"{member} is no member of {project}.", field="/member")
+            raise NotFound("{member} is no member of {project}.", member=member, project=project, field="/member")
         Membership.objects.filter(project=project, **whose(member)).delete()
         revoked = revoke_all(ApiToken.objects.filter(project=project, **whose(member)))
         record(
@@ -325,7 +333,7 @@ def disable_service_account(*, actor: Actor, account: ServiceAccount, reason: st
     with transaction.atomic():
         account = locked(account)
         if not account.is_active:
-            raise Conflict(f"{account.name} is already disabled.", code="already_disabled")
+            raise Conflict("{account_name} is already disabled.", account_name=account.name, code="already_disabled")
         account.is_active = False
         account.save(update_fields=["is_active"])
         record(
@@ -373,7 +381,7 @@ def create_token(
             action="token.create",
             project_id=project.pk,
             field="/scopes",
-            hint=f"{user.username} creates it under Account, API tokens.",
+            hint=Message("{user_username} creates it under Account, API tokens.", user_username=user.username),
         )
     return issue(actor, project, user, name, scopes, days, "token.create")
 
@@ -407,7 +415,7 @@ def revoke_token(*, actor: Actor, token: ApiToken, reason: str = "") -> ApiToken
         raise NotFound("There is no such token, or it is not yours.")
     with transaction.atomic():
         if revoke_all(ApiToken.objects.filter(pk=token.pk)) == 0:
-            raise Conflict(f"The token {token.prefix}... is already revoked.", code="already_revoked")
+            raise Conflict("The token {prefix}... is already revoked.", prefix=token.prefix, code="already_revoked")
         token.refresh_from_db()
         record(
             actor=actor,
@@ -497,7 +505,7 @@ def refuse_administrator(actor: Actor, user: User) -> None:
             action="user.reset_password",
             object_type="user",
             object_id=user.pk,
-            hint=f"manage.py reset_password {user.username}",
+            hint=Message("manage.py reset_password {user_username}", user_username=user.username),
         )
 
 

@@ -86,7 +86,7 @@ class ApprovalList(GenericAPIView[Approval]):
         """The approvals of the project, newest first."""
         where, asked = get_project(request.actor, project), request.query_params
         if asked.get("mine", "") not in ("", "0", "1"):
-            raise Invalid(f"mine is {asked['mine'][:40]!r}.", field="mine", limit="1, or left out")
+            raise Invalid("mine is {mine!r}.", mine=asked["mine"][:40], field="mine", limit="1, or left out")
         rows = reads.list_approvals(
             request.actor, where, state=asked.get("state", ""), mine=asked.get("mine", "") == "1"
         )

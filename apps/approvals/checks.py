@@ -10,6 +10,7 @@ from apps.approvals.states import ApprovalState
 from apps.approvals.subjects import subject_types
 from apps.approvals.terms import DEADLINE_HOURS, NEEDED
 from apps.errors import Conflict, Invalid, Refused
+from deepseek.messages import N_, Message
 
 REASON, COMMENT, TITLE = 2000, 2000, 200  # characters
 REMARKS = 40  # questions and answers of one approval
@@ -21,7 +22,11 @@ def checked_text(text: str, field: str, most: int, *, least: int = 1) -> str:
     found = text.strip()
     if least <= len(found) <= most:
         return found
-    said = f"{field} has {len(found)} characters." if found else f"{field} must not be blank."
+    said = (
+        Message("{field} has {count} characters.", field=field, count=len(found))
+        if found
+        else Message("{field} must not be blank.", field=field)
+    )
     raise Invalid(said, code="text_length", field=f"/{field}", limit=f"{least} to {most} characters")
 
 
@@ -29,13 +34,16 @@ def checked_number(value: int, field: str, limits: tuple[int, int]) -> int:
     low, high = limits
     if low <= value <= high:
         return value
-    raise Invalid(f"{field} is {value}.", code="out_of_range", field=f"/{field}", limit=f"{low} to {high}")
+    raise Invalid(
+        "{name} is {found}.", name=field, found=value, code="out_of_range", field=f"/{field}", limit=f"{low} to {high}"
+    )
 
 
 def check_subject_type(subject_type: str) -> None:
     if subject_type not in subject_types():
         raise Invalid(
-            f"Nothing called {subject_type[:40]!r} needs an approval.",
+            "Nothing called {subject_type!r} needs an approval.",
+            subject_type=subject_type[:40],
             code="unknown_subject_type",
             field="/subject_type",
             limit=", ".join(subject_types()),
@@ -59,15 +67,20 @@ def check_not_own(actor: Actor, approval: Approval) -> None:
     if approval.is_requested_by(actor):
         own = approval.is_own_of(actor)
         raise Refused(
-            "You asked for this yourself: somebody else must decide."
+            Message("You asked for this yourself: somebody else must decide.")
             if own
-            else f"You created, hold or used a token of {approval.requester}, which asked: somebody else must decide.",
+            else Message(
+                "You created, hold or used a token of {requester}, which asked: somebody else must decide.",
+                requester=approval.requester,
+            ),
             code="own_request",
             action="approval.decide",
             project_id=approval.project_id,
             object_type="approval",
             object_id=approval.pk,
-            hint="You may withdraw it." if own else "An approver who never had a token of it decides.",
+            hint=Message("You may withdraw it.")
+            if own
+            else Message("An approver who never had a token of it decides."),
         )
 
 
@@ -80,7 +93,7 @@ def check_own(actor: Actor, approval: Approval, action: str = "approval.withdraw
             project_id=approval.project_id,
             object_type="approval",
             object_id=approval.pk,
-            hint="An approver may reject it.",
+            hint=N_("An approver may reject it."),
         )
 
 
@@ -88,7 +101,9 @@ def check_pending(approval: Approval) -> None:
     if approval.state == ApprovalState.PENDING:
         return
     raise Conflict(
-        f"The approval {approval.pk} is {approval.state} already: nothing more is decided.",
+        "The approval {approval_pk} is {approval_state} already: nothing more is decided.",
+        approval_pk=approval.pk,
+        approval_state=approval.state,
         code="already_decided",
         field="state",
         limit=ApprovalState.PENDING.value,
@@ -103,67 +118,80 @@ def check_seen(approval: Approval, facts_digest: str) -> None:
             code="facts_changed_since_you_looked",
             field="/facts_digest",
             limit=approval.facts_digest,
-            hint="Read it again, then decide.",
+            hint=N_("Read it again, then decide."),
         )
 
 
 def check_not_voted(vote: Vote | None) -> None:
     if vote is not None:
         raise Conflict(
-            f"You have voted on this already ({vote.decision}, {vote.at.isoformat(timespec='seconds')}).",
+            "You have voted on this already ({decision}, {at}).",
+            decision=vote.decision,
+            at=vote.at.isoformat(timespec="seconds"),
             code="already_voted",
-            hint="A vote stands. Somebody else must give the next one.",
+            hint=N_("A vote stands. Somebody else must give the next one."),
         )
 
 
 def check_room(approval: Approval) -> None:
     if approval.remarks.count() >= REMARKS:
         raise Conflict(
-            f"The approval {approval.pk} has {REMARKS} questions and answers already.",
+            "The approval {approval_pk} has {remarks} questions and answers already.",
+            approval_pk=approval.pk,
+            remarks=REMARKS,
             code="too_many_remarks",
             limit=REMARKS,
-            hint="Decide, or let it be withdrawn and asked for anew.",
+            hint=N_("Decide, or let it be withdrawn and asked for anew."),
         )
 
 
 def too_few(needed: int, eligible: int) -> Conflict:
     return Conflict(
-        f"It takes {needed} approvals, and {eligible} people here could give one.",
+        "It takes {needed} approvals, and {eligible} people here could give one.",
+        needed=needed,
+        eligible=eligible,
         code="too_few_approvers",
         limit=needed,
-        hint="The security administrator gives the role approver and confirms credentials; who asks cannot approve.",
+        hint=N_(
+            "The security administrator gives the role approver and confirms credentials; who asks cannot approve."
+        ),
     )
 
 
 def already_pending(first: Approval) -> Conflict:
     return Conflict(
-        f"The approval {first.pk} of {first.requester} is pending for this already.",
+        "The approval {first_pk} of {requester} is pending for this already.",
+        first_pk=first.pk,
+        requester=first.requester,
         code="approval_pending",
         limit=first.pk,
-        hint="Wait for it, or withdraw it and ask anew.",
+        hint=N_("Wait for it, or withdraw it and ask anew."),
     )
 
 
 def deadline_passed(approval: Approval) -> Conflict:
     when = approval.deadline_at.isoformat(timespec="seconds")
     return Conflict(
-        f"The deadline has passed: {when}. The approval is expired.",
+        "The deadline has passed: {when}. The approval is expired.",
+        when=when,
         code="deadline_passed",
         field="deadline_at",
         limit=when,
-        hint="Ask anew.",
+        hint=N_("Ask anew."),
     )
 
 
 def void_of(changes: list[Change]) -> Conflict:
     """The refusal that names every fact that changed; the first entry names the first few."""
     named = "; ".join(told(change) for change in changes[:NAMED])
-    more = f", and {len(changes) - NAMED} more" if len(changes) > NAMED else ""
+    more = Message(", and {count} more", count=len(changes) - NAMED) if len(changes) > NAMED else ""
     whole = Conflict(
-        f"What was asked for is not what stands now: {named}{more}. The approval is void.",
+        "What was asked for is not what stands now: {named}{more}. The approval is void.",
+        named=named,
+        more=more,
         code="approval_void",
         field="/facts",
-        hint="Ask anew, on the facts as they are.",
+        hint=N_("Ask anew, on the facts as they are."),
     )
     each = [{**whole.first(), "message": told(c), "field": f"/facts{c['path']}"} for c in changes]
     return Conflict(whole.message, code=whole.code, field=whole.field, hint=whole.hint, errors=[whole.first(), *each])

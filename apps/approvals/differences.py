@@ -10,6 +10,7 @@ from apps.approvals.models import Approval
 from apps.approvals.subjects import subject_of, subject_types
 from apps.canonical import canonical_json, sha256_hex
 from apps.errors import Invalid, NotFound
+from deepseek.messages import N_
 
 FACTS_BYTES = 64 * 2**10
 CHANGES = 50  # of one approval that are named
@@ -26,18 +27,20 @@ def facts_text(facts: Any) -> str:
         size = len(text.encode())
     except (TypeError, ValueError) as error:
         raise Invalid(
-            f"The facts cannot be written as JSON: {error}.",
+            "The facts cannot be written as JSON: {error}.",
+            error=error,
             code="facts_unusable",
             field="/facts",
             limit="texts, finite numbers, true, false, null, lists and objects",
         ) from None
     if not isinstance(facts, dict) or size > FACTS_BYTES:
         raise Invalid(
-            f"The facts take {size} bytes.",
+            "The facts take {size} bytes.",
+            size=size,
             code="facts_unusable",
             field="/facts",
             limit=f"an object of at most {FACTS_BYTES} bytes",
-            hint="Name large things by their digest.",
+            hint=N_("Name large things by their digest."),
         )
     return text
 

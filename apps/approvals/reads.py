@@ -39,7 +39,7 @@ def list_approvals(actor: Actor, project: Project, *, state: str = "", mine: boo
     policy.require(actor, "approval.view", project)
     known = [*ApprovalState.values, DECIDED]
     if state and state not in known:
-        raise Invalid(f"There is no state {state[:40]!r}.", field="state", limit=", ".join(known))
+        raise Invalid("There is no state {state!r}.", state=state[:40], field="state", limit=", ".join(known))
     note_reading(actor, project, after={"state": state} if state else {})
     found = waiting_for(actor) if mine else Approval.objects.visible_to(actor)
     found = found.filter(project=project).with_given().defer(*LARGE)
@@ -54,7 +54,7 @@ def get_approval(actor: Actor, project: Project, pk: int) -> Approval:
     visible = Approval.objects.visible_to(actor).filter(project=project).select_related("project")
     found = visible.with_given().with_due().filter(pk=pk).first() if 0 < pk <= MAX_ID else None
     if found is None:
-        raise NotFound(f"This project has no approval {pk}.", field="id")
+        raise NotFound("This project has no approval {pk}.", pk=pk, field="id")
     note_reading(actor, project, obj=found)
     return found
 

@@ -35,6 +35,7 @@ from apps.approvals.subjects import address_of, subject_of, subject_types
 from apps.audit.reads import timeline
 from apps.canonical import canonical_json
 from apps.errors import NotFound, PlaneError, Refused
+from apps.messages import translate_error
 from apps.policy import allows
 
 ASK = "ask"  # the third button: it decides nothing
@@ -286,7 +287,7 @@ def refused(request: HttpRequest, project: Project, pk: int, form: forms.Form, f
     actor: Actor = request.actor  # type: ignore[attr-defined]
     approval = reads.get_approval(actor, project, pk)
     if approval.ended or any(vote.user_id == actor.user_id for vote in approval.votes.all()):
-        messages.error(request, f"{failure.message} {failure.hint or ''}".strip())
+        messages.error(request, translate_error(failure))
     else:
         show_refusal(form, failure)
     return drawn(request, approval, form, status=failure.status)

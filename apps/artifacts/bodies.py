@@ -10,6 +10,7 @@ from django.utils.datastructures import MultiValueDict
 from django.utils.http import parse_header_parameters
 
 from apps.errors import LengthRequired, Malformed, PlaneError
+from deepseek.messages import N_
 
 CHUNK = 1 << 20
 FORMS = {"multipart/form-data", "application/x-www-form-urlencoded"}
@@ -42,9 +43,10 @@ def leave_form_unread(request: HttpRequest) -> None:
 def refuse_forms(request: HttpRequest) -> None:
     if request.content_type in FORMS:
         raise WrongMediaType(
-            f"The body is the file itself, not a form ({request.content_type}).",
+            "The body is the file itself, not a form ({content_type}).",
+            content_type=request.content_type,
             field="Content-Type",
-            hint="Send Content-Type: application/octet-stream, as curl -T FILE does by itself.",
+            hint=N_("Send Content-Type: application/octet-stream, as curl -T FILE does by itself."),
         )
 
 
@@ -93,15 +95,15 @@ def name_in(disposition: str | None) -> str:
             code="bad_disposition",
             field="Content-Disposition",
             limit="attachment; filename=\"name\", or filename*=UTF-8''name",
-            hint="RFC 6266 has examples; the header may also be left out.",
+            hint=N_("RFC 6266 has examples; the header may also be left out."),
         ) from None
 
 
 def ended_early() -> Malformed:
-    return Malformed("The body ended early; nothing was stored.", code="body_cut_off", hint="Send it again.")
+    return Malformed("The body ended early; nothing was stored.", code="body_cut_off", hint=N_("Send it again."))
 
 
 def length_required() -> LengthRequired:
     return LengthRequired(
-        "The length of the body is not known.", field="Content-Length", hint="Send a Content-Length header."
+        "The length of the body is not known.", field="Content-Length", hint=N_("Send a Content-Length header.")
     )

@@ -8,6 +8,7 @@ import hashlib
 import re
 
 from apps.errors import Invalid
+from deepseek.messages import N_
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 HASH_BYTES = 32
@@ -71,11 +72,12 @@ def checked_digest(text: str, *, field: str = "digest") -> str:
     """`text` if it is 64 lower-case hex digits, else Invalid. Every path and key is built behind this."""
     if not DIGEST.fullmatch(text):
         raise Invalid(
-            f"{text[:80]!r} is no SHA-256 digest.",
+            "{text!r} is no SHA-256 digest.",
+            text=text[:80],
             code="bad_digest",
             field=field,
             limit="64 lower-case hex digits",
-            hint="sha256sum FILE prints it.",
+            hint=N_("sha256sum FILE prints it."),
         )
     return text
 
@@ -88,7 +90,7 @@ def digest_in(content_digest: str | None, plain: str | None) -> str | None:
     """
     found = {digest for digest in (from_rfc_9530(content_digest or ""), from_plain(plain)) if digest}
     if len(found) > 1:
-        raise Invalid("The two digest headers differ.", code="bad_digest", field="Content-Digest", hint="Send one.")
+        raise Invalid("The two digest headers differ.", code="bad_digest", field="Content-Digest", hint=N_("Send one."))
     return found.pop() if found else None
 
 
@@ -107,11 +109,12 @@ def from_rfc_9530(header: str) -> str | None:
             raw = b""
         if len(raw) != HASH_BYTES:
             raise Invalid(
-                f"Content-Digest {value[:80]!r} cannot be read.",
+                "Content-Digest {found!r} cannot be read.",
+                found=value[:80],
                 code="bad_digest",
                 field="Content-Digest",
                 limit="sha-256=:<base64 of 32 bytes>:",
-                hint="RFC 9530 has examples; the header may also be left out.",
+                hint=N_("RFC 9530 has examples; the header may also be left out."),
             )
         return raw.hex()
     return None
@@ -124,9 +127,11 @@ def as_rfc_9530(digest: str) -> str:
 def mismatch(expected: str, actual: str) -> Invalid:
     """The bytes are not those that were announced."""
     return Invalid(
-        f"The body has the SHA-256 {actual}, announced was {expected}.",
+        "The body has the SHA-256 {actual}, announced was {expected}.",
+        actual=actual,
+        expected=expected,
         code="digest_mismatch",
         field="digest",
         limit=expected,
-        hint="The transfer damaged it, or the file changed: compute the digest again and send again.",
+        hint=N_("The transfer damaged it, or the file changed: compute the digest again and send again."),
     )

@@ -13,6 +13,7 @@ from apps.artifacts.models import Holding
 from apps.artifacts.stores import store
 from apps.artifacts.verification import open_verified, release_connection, require_size
 from apps.errors import PlaneError
+from deepseek.messages import N_
 
 RANGE = re.compile(r"bytes=(\d{0,20})-(\d{0,20})", re.ASCII)
 
@@ -92,9 +93,11 @@ def span_asked(request: HttpRequest, size: int, etag: str) -> Span | RangeNotSat
             return None
     if start >= size:
         return RangeNotSatisfiable(
-            f"The range begins at {start}, the artifact has {size} bytes.",
+            "The range begins at {start}, the artifact has {size} bytes.",
+            start=start,
+            size=size,
             field="Range",
             limit=size,
-            hint="Ask for a range within it, or leave the header out.",
+            hint=N_("Ask for a range within it, or leave the header out."),
         )
     return Span(start, end)

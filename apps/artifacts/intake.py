@@ -27,6 +27,7 @@ from apps.artifacts.behind import Flushing, write_all
 from apps.artifacts.digests import ContentHash
 from apps.artifacts.local import SMALL, LocalStore, full_disk_named, sweep_folder, sync_folder, touch
 from apps.errors import Conflict, Invalid
+from deepseek.messages import N_
 
 Mode = Literal["copy", "link"]
 PIECE = 4 << 20  # of a large file, which is hashed by one thread while another one writes
@@ -359,11 +360,13 @@ def refuse_special(path: Path, mode: int) -> None:
         stat.S_IFSOCK: "a socket",
     }
     raise Invalid(
-        f"{path} is {kinds.get(stat.S_IFMT(mode), 'a device')}.",
+        "{path} is {kind}.",
+        path=path,
+        kind=kinds.get(stat.S_IFMT(mode), "a device"),
         code="not_a_file",
         field="path",
         limit="regular files, and folders of such",
-        hint="Put the file itself there, or take this out of the folder.",
+        hint=N_("Put the file itself there, or take this out of the folder."),
     )
 
 
@@ -372,18 +375,21 @@ def unreadable(path: Path, error: OSError) -> Invalid:
         with suppress(OSError):
             refuse_special(path, path.lstat().st_mode)
     return Invalid(
-        f"{path} cannot be read: {error.strerror or error}.",
+        "{path} cannot be read: {strerror}.",
+        path=path,
+        strerror=error.strerror or error,
         code="file_unreadable",
         field="path",
         limit="files that the plane's account may read",
-        hint="Give it the right to, or take the file out of the folder. Nothing was registered.",
+        hint=N_("Give it the right to, or take the file out of the folder. Nothing was registered."),
     )
 
 
 def changed(path: Path) -> Conflict:
     return Conflict(
-        f"{path} changed while it was read.",
+        "{path} changed while it was read.",
+        path=path,
         code="file_changed",
         field="path",
-        hint="Ingest again once nothing writes to it. Nothing was registered.",
+        hint=N_("Ingest again once nothing writes to it. Nothing was registered."),
     )

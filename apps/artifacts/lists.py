@@ -66,5 +66,5 @@ def garbage_table(found: list[Garbage], params: QueryDict, *, older_than: str, w
 def narrowed(found: list[Garbage], why: str) -> list[Garbage]:
     """Those that are garbage for this reason; Invalid for one that there is not."""
     if why and why not in WHY:
-        raise Invalid(f"There is no reason {why[:40]!r}.", field="why", limit=", ".join(WHY))
+        raise Invalid("There is no reason {why!r}.", why=why[:40], field="why", limit=", ".join(WHY))
     return [one for one in found if not why or why_of(one) == why]

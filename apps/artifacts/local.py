@@ -18,6 +18,7 @@ from apps.artifacts.digests import DIGEST, checked_digest
 from apps.artifacts.store import STALE, Reading, Staging, Store, StoredObject, checked_names
 from apps.audit.faults import disk_fault
 from apps.errors import Unavailable
+from deepseek.messages import N_
 
 SMALL = 8 << 20  # bytes of a file that one thread hashes and writes
 UNLOCKED_SECONDS = 5.0
@@ -145,9 +146,10 @@ class LocalStore(Store):
     def check(self) -> None:
         if not (self.root / "sha256").is_dir():
             raise Unavailable(
-                f"The artifact folder {self.root} is not there.",
+                "The artifact folder {root} is not there.",
+                root=self.root,
                 code="store_unreachable",
-                hint="Mount it, or set ARTIFACT_URL to where it is now.",
+                hint=N_("Mount it, or set ARTIFACT_URL to where it is now."),
             )
 
     def objects(self) -> Iterator[StoredObject]:

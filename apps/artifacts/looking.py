@@ -14,6 +14,7 @@ from apps.actors import Actor
 from apps.artifacts.garbage import GRACE, Garbage, garbage
 from apps.artifacts.stores import store
 from apps.errors import Invalid
+from deepseek.messages import N_
 
 MOST = 10_000  # entries of one look
 QUICK_SECONDS = 0.03  # of a page that nobody has asked to look for longer
@@ -67,10 +68,11 @@ def read_age(text: str) -> timedelta:
     match = AGE.fullmatch(text)
     if match is None:
         raise Invalid(
-            f"{text[:40]!r} is no age.",
+            "{text!r} is no age.",
+            text=text[:40],
             code="bad_age",
             field="older_than",
             limit="a number of at most five digits with d, h or m",
-            hint="For instance 7d.",
+            hint=N_("For instance 7d."),
         )
     return timedelta(**{UNITS[match[2]]: int(match[1])})

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from apps.errors import Invalid
+from deepseek.messages import Message
 
 MAX_NAME = 255
 MAX_MEDIA_TYPE = 120
@@ -32,10 +33,11 @@ def media_type(sent: str) -> str:
         return OCTETS
     if len(bare) > MAX_MEDIA_TYPE or not MEDIA_TYPE.fullmatch(bare):
         raise Invalid(
-            f"{sent[:80]!r} is no media type.",
+            "{sent!r} is no media type.",
+            sent=sent[:80],
             code="bad_media_type",
             field="Content-Type",
             limit=MAX_MEDIA_TYPE,
-            hint=f"For instance {OCTETS}; RFC 6838 has the form.",
+            hint=Message("For instance {octets}; RFC 6838 has the form.", octets=OCTETS),
         )
     return bare

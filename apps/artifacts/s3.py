@@ -15,6 +15,7 @@ from s3fs import S3FileSystem  # type: ignore[import-untyped]
 from apps.artifacts.digests import DIGEST, checked_digest
 from apps.artifacts.store import STALE, Reading, Staging, Store, StoredObject, checked_names
 from apps.errors import Unavailable
+from deepseek.messages import N_, Message
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,11 @@ def outage_named() -> Iterator[None]:
         why = error.__cause__ or error.__context__  # aiobotocore calls a connection that was cut one that was refused
         log.warning("the artifact store: %r, because of %r", error, why)  # the answer tells no addresses
         raise Unavailable(
-            "The artifact store refuses our keys." if denied else "The artifact store does not answer.",
+            Message("The artifact store refuses our keys.")
+            if denied
+            else Message("The artifact store does not answer."),
             code="store_unreachable",
-            hint="The operator must check ARTIFACT_URL, ARTIFACT_S3_ENDPOINT and the AWS_* variables.",
+            hint=N_("The operator must check ARTIFACT_URL, ARTIFACT_S3_ENDPOINT and the AWS_* variables."),
         ) from error
 
 

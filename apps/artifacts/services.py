@@ -28,6 +28,7 @@ from apps.artifacts.store import CHUNK, STALE, Store, StoredBytes
 from apps.artifacts.stores import store, store_space
 from apps.audit.services import record
 from apps.errors import Conflict, Invalid, NotFound, StorageFull, TooLarge
+from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 SCRUB_BATCH = 100
@@ -187,10 +188,14 @@ def require_room(project: Project, size: int) -> None:
 def over_quota(project: Project, size: int) -> OverQuota:
     limit = quota_bytes()
     return OverQuota(
-        f"{size} bytes more are too many: the project {project.slug} may hold {limit}, {room_of(project)} are left.",
+        "{size} bytes more are too many: the project {project_slug} may hold {most}, {room_of} are left.",
+        size=size,
+        project_slug=project.slug,
+        most=limit,
+        room_of=room_of(project),
         field="size",
         limit=limit,
-        hint="The operator may raise PROJECT_QUOTA_BYTES, or unused versions may be removed.",
+        hint=N_("The operator may raise PROJECT_QUOTA_BYTES, or unused versions may be removed."),
     )
 
 
@@ -262,10 +267,11 @@ def repair_row(actor: Actor, artifact: Artifact, stored: StoredBytes, now: datet
         return
     if store().lacking({artifact.digest: artifact.size}):
         raise Conflict(
-            f"The bytes of {artifact.digest} were set aside as damaged while the same came.",
+            "The bytes of {artifact_digest} were set aside as damaged while the same came.",
+            artifact_digest=artifact.digest,
             code="artifact_damaged",
             field="digest",
-            hint="Send them again.",
+            hint=N_("Send them again."),
         )
     mark_whole(actor, artifact, now)
 
@@ -296,10 +302,11 @@ def revive(digests: Sequence[str]) -> None:
         for gone in Collected.objects.filter(pk__in=some):
             if not store().exists(gone.digest):
                 raise Conflict(
-                    f"The bytes of {gone.digest} were collected as garbage while they came.",
+                    "The bytes of {gone_digest} were collected as garbage while they came.",
+                    gone_digest=gone.digest,
                     code="artifact_collected",
                     field="digest",
-                    hint="Send them again.",
+                    hint=N_("Send them again."),
                 )
             gone.delete()
 
@@ -531,18 +538,19 @@ def usable(artifact: Artifact) -> Artifact:
 
 
 def absent() -> NotFound:
-    return NotFound("This project holds no such artifact.", field="digest", hint="Upload it: PUT its bytes here.")
+    return NotFound("This project holds no such artifact.", field="digest", hint=N_("Upload it: PUT its bytes here."))
 
 
 def empty() -> Invalid:
-    return Invalid("The body is empty.", code="empty_body", limit=1, hint="Send the bytes of the file as the body.")
+    return Invalid("The body is empty.", code="empty_body", limit=1, hint=N_("Send the bytes of the file as the body."))
 
 
 def too_large(limit: int) -> TooLarge:
     return TooLarge(
-        f"The upload is larger than {limit} bytes.",
+        "The upload is larger than {most} bytes.",
+        most=limit,
         code="upload_too_large",
         field="Content-Length",
         limit=limit,
-        hint="UPLOAD_LIMIT_BYTES sets this limit; a folder can be sent file by file.",
+        hint=N_("UPLOAD_LIMIT_BYTES sets this limit; a folder can be sent file by file."),
     )

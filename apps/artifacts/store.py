@@ -15,6 +15,7 @@ from typing import IO, NamedTuple, Self
 
 from apps.artifacts.digests import CHUNK_BYTES, ContentHash, mismatch
 from apps.errors import Malformed
+from deepseek.messages import N_
 
 CHUNK = CHUNK_BYTES
 STALE = timedelta(hours=24)  # a staging file that nobody wrote to for so long has lost its writer
@@ -255,9 +256,11 @@ def checked_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def cut_off(size: int, expected: int) -> Malformed:
     return Malformed(
-        f"The body ended after {size} of {expected} bytes; nothing was stored.",
+        "The body ended after {size} of {expected} bytes; nothing was stored.",
+        size=size,
+        expected=expected,
         code="body_cut_off",
         field="Content-Length",
         limit=expected,
-        hint="Send it again.",
+        hint=N_("Send it again."),
     )

@@ -36,6 +36,7 @@ from apps.artifacts.services import (
 from apps.artifacts.store import Reading, Store, StoredBytes
 from apps.artifacts.stores import store
 from apps.errors import Unavailable
+from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +146,7 @@ def raise_until_scrubbed(artifact: Artifact) -> NoReturn:
         code="artifact_unverified",
         field="Range",
         limit=WHOLE_BYTES,
-        hint="Try again in some minutes, or request the whole artifact.",
+        hint=N_("Try again in some minutes, or request the whole artifact."),
     )
 
 

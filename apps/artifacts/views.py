@@ -13,6 +13,7 @@ from apps.artifacts.looking import MOST, QUICK_SECONDS, SECONDS, Look, look_at_g
 from apps.audit.list_export import csv_response
 from apps.errors import Invalid
 from apps.listing import marked, texts
+from deepseek.messages import N_
 
 
 @marked(GARBAGE.key)
@@ -37,7 +38,7 @@ def garbage(request: HttpRequest) -> HttpResponseBase:
                 "There is more than a look finds.",
                 field="format",
                 limit=f"{MOST} artifacts, or what {SECONDS:g} s find",
-                hint="manage.py collect_garbage --dry-run lists everything.",
+                hint=N_("manage.py collect_garbage --dry-run lists everything."),
             )
         return csv_response(actor, table)
     context = {

@@ -35,7 +35,7 @@ def export_asked(actor: Actor, params: Mapping[str, Any]) -> dict[str, Any]:
     projects = projects_of(actor)
     slug = str(params.get("project") or "")
     if slug and slug not in projects:
-        raise Invalid(f"There is no project {slug!r}, or you may not see it.", field="project")
+        raise Invalid("There is no project {slug!r}, or you may not see it.", slug=slug, field="project")
     return {
         "from_seq": number(params, "from_seq"),
         "to_seq": number(params, "to_seq"),
@@ -49,5 +49,7 @@ def number(params: Mapping[str, Any], name: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= MAX_SEQ and len(text) <= 19):
-        raise Invalid(f"{name} {text[:40]!r} is no record number.", field=name, limit="a whole number from 1")
+        raise Invalid(
+            "{name} {text!r} is no record number.", name=name, text=text[:40], field=name, limit="a whole number from 1"
+        )
     return int(text)

@@ -32,6 +32,7 @@ from apps.audit.verifier import verify as verifier
 from apps.audit.verifier.verify import GENESIS, body_digest, canonical, manifest_message
 from apps.errors import Conflict, Invalid, NotFound
 from apps.policy import require
+from deepseek.messages import N_
 
 
 @dataclass
@@ -129,9 +130,10 @@ def take_anchor(*, actor: Actor, name: str) -> Path:
     path = {"key": keys.public_path(), "checkpoints": checkpoints_path()}[name]
     if not path.exists():
         raise NotFound(
-            f"This machine has no {path.name}.",
+            "This machine has no {path_name}.",
+            path_name=path.name,
             field="name",
-            hint="The machine of the dispatcher has it: docs/audit.md.",
+            hint=N_("The machine of the dispatcher has it: docs/audit.md."),
         )
     with transaction.atomic():
         record(actor=actor, action="audit.take_anchor", after={"file": path.name})
@@ -140,9 +142,11 @@ def take_anchor(*, actor: Actor, name: str) -> Path:
 
 def check_range(first: int, last: int | None, newest: int) -> None:
     if not 1 <= first <= newest:
-        raise Invalid(f"from_seq {first} is not a record.", field="from_seq", limit=f"1 to {newest}")
+        raise Invalid("from_seq {first} is not a record.", first=first, field="from_seq", limit=f"1 to {newest}")
     if last is not None and not first <= last <= newest:
-        raise Invalid(f"to_seq {last} is not a record after from_seq.", field="to_seq", limit=f"{first} to {newest}")
+        raise Invalid(
+            "to_seq {last} is not a record after from_seq.", last=last, field="to_seq", limit=f"{first} to {newest}"
+        )
 
 
 def stream(export: Export) -> Iterator[bytes]:
@@ -161,7 +165,9 @@ def write_folder(export: Export, target: Path) -> dict[str, Any]:
     Raises Conflict when `target` exists and is not empty.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise Conflict(f"{target} exists and is not an empty folder.", field="out", hint="Name a new folder.")
+        raise Conflict(
+            "{target} exists and is not an empty folder.", target=target, field="out", hint=N_("Name a new folder.")
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:

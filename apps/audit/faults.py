@@ -9,6 +9,7 @@ from django.db import DatabaseError, DataError, InterfaceError, OperationalError
 from django.http import UnreadablePostError
 
 from apps.errors import Malformed, PlaneError, StorageFull, Unavailable
+from deepseek.messages import N_
 
 FULL = ("database or disk is full", "no space left on device", "disk quota exceeded")
 LOCKED = ("database is locked", "database table is locked", "deadlock detected", "could not serialize access")
@@ -47,7 +48,7 @@ def named_fault(error: BaseException) -> PlaneError | None:
         return Malformed(
             "A text holds the character NUL, which the database cannot keep.",
             code="nul_character",
-            hint="Leave it out.",
+            hint=N_("Leave it out."),
         )
     if state == "53100" or any(words in text for words in FULL):
         return storage_full()
@@ -55,49 +56,51 @@ def named_fault(error: BaseException) -> PlaneError | None:
         return Unavailable(
             "The database was busy for too long; nothing was written.",
             code="database_busy",
-            hint="Try again in a moment.",
+            hint=N_("Try again in a moment."),
         )
     if state == "57014" or text == "interrupted":
         seconds = f"{settings.REQUEST_SECONDS:g} s"
         return Unavailable(
-            f"The database needed more than {seconds} for this request; nothing was written.",
+            "The database needed more than {seconds} for this request; nothing was written.",
+            seconds=seconds,
             code="query_too_slow",
             limit=seconds,
-            hint="Ask for less at once: a narrower filter, another order, fewer rows.",
+            hint=N_("Ask for less at once: a narrower filter, another order, fewer rows."),
         )
     if state == "25006" or any(words in text for words in READ_ONLY):
         return Unavailable(
             "The database takes no writes; nothing was changed.",
             code="database_read_only",
-            hint="The operator must make the plane's home, or the database server, writable again.",
+            hint=N_("The operator must make the plane's home, or the database server, writable again."),
         )
     lost = state.startswith(("08", "53", "57P")) or any(words in text for words in UNREACHABLE)
     if lost and isinstance(error, OperationalError | InterfaceError):
         return Unavailable(
             "The database cannot be reached; nothing was written.",
             code="database_unreachable",
-            hint="Try again in a moment; if it stays so, tell the operator.",
+            hint=N_("Try again in a moment; if it stays so, tell the operator."),
         )
     return None
 
 
 def disk_fault(error: OSError) -> PlaneError | None:
     if isinstance(error, UnreadablePostError):  # the client left, or was too slow
-        return Malformed("The body ended early.", code="body_cut_off", hint="Send it again.")
+        return Malformed("The body ended early.", code="body_cut_off", hint=N_("Send it again."))
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return storage_full()
     if error.errno == errno.EROFS:
         return Unavailable(
             "The plane's home is read-only; nothing was written.",
             code="home_read_only",
-            hint="The operator must mount it writable again.",
+            hint=N_("The operator must mount it writable again."),
         )
     return None
 
 
 def storage_full() -> StorageFull:
     return StorageFull(
-        "The disk is full; nothing was written.", hint="The operator must free space. Work goes on without a restart."
+        "The disk is full; nothing was written.",
+        hint=N_("The operator must free space. Work goes on without a restart."),
     )
 
 

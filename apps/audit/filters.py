@@ -43,10 +43,12 @@ def read_filters(params: Mapping[str, Any], projects: Mapping[str, int]) -> Filt
     """Filters of a query string; `projects` maps the slugs that the reader may see to ids. Raises Invalid."""
     texts = {name: text_of(params, name) for name in TEXTS}
     if texts["result"] and texts["result"] not in Result.values:
-        raise Invalid(f"There is no result {texts['result']!r}.", field="result", limit=", ".join(Result.values))
+        raise Invalid(
+            "There is no result {result!r}.", result=texts["result"], field="result", limit=", ".join(Result.values)
+        )
     slug = text_of(params, "project")
     if slug and slug not in projects:
-        raise Invalid(f"There is no project {slug!r}, or you may not see it.", field="project")
+        raise Invalid("There is no project {slug!r}, or you may not see it.", slug=slug, field="project")
     return Filters(
         **texts,
         request_id=text_of(params, "request"),
@@ -65,13 +67,13 @@ def whole(params: Mapping[str, Any], name: str) -> int | None:
         return None
     if text.isascii() and text.isdigit() and len(text) <= 18:
         return int(text)
-    raise Invalid(f"{name} {text[:40]!r} is no number.", field=name, limit="a whole number")
+    raise Invalid("{name} {text!r} is no number.", name=name, text=text[:40], field=name, limit="a whole number")
 
 
 def text_of(params: Mapping[str, Any], name: str) -> str:
     text = str(params.get(name) or "").strip()
     if len(text) > MAX_TEXT or "\x00" in text:
-        raise Invalid(f"{name} is too long or holds a NUL.", field=name, limit=MAX_TEXT)
+        raise Invalid("{name} is too long or holds a NUL.", name=name, field=name, limit=MAX_TEXT)
     return text
 
 
@@ -91,7 +93,7 @@ def moment(params: Mapping[str, Any], name: str, *, whole_day: bool = False) -> 
         return aware
     except (ValueError, OverflowError):
         limit = "YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ"
-        raise Invalid(f"{name} {text!r} is no date.", field=name, limit=limit) from None
+        raise Invalid("{name} {text!r} is no date.", name=name, text=text, field=name, limit=limit) from None
 
 
 def match_action(text: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from django.conf import settings
 
 from apps.audit.verifier.verify import key_id_of
 from apps.errors import Unavailable
+from deepseek.messages import Message
 
 SigningKey = Ed25519PrivateKey
 
@@ -54,7 +55,10 @@ def require_key(*, make: bool) -> SigningKey:
         raise Unavailable(
             "The key that signs the audit trail is not on this machine.",
             code="audit_key_missing",
-            hint=f"Export on the machine of the dispatcher, or put the key at {private_path()}.",
+            hint=Message(
+                "Export on the machine of the dispatcher, or put the key at {private_path}.",
+                private_path=private_path(),
+            ),
         )
     return key
 

@@ -21,6 +21,7 @@ from apps.actors import ANONYMOUS
 from apps.audit.faults import named_fault
 from apps.audit.services import record_refusal
 from apps.errors import PlaneError, Refused, Unauthenticated, WrongMethod
+from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 5
@@ -58,10 +59,12 @@ def wrong_method(request: HttpRequest, allowed: str) -> HttpResponseBase:
         said = WrongMethod(
             "There is no page at this address: it takes what a form sends.",
             limit=allowed,
-            hint="Go to the page that the form is on.",
+            hint=N_("Go to the page that the form is on."),
         )
     else:
-        said = WrongMethod(f"{request.method} is not for this address.", limit=allowed, hint="Use one that it has.")
+        said = WrongMethod(
+            "{method} is not for this address.", method=request.method, limit=allowed, hint=N_("Use one that it has.")
+        )
     response = answer(request, said)
     response.headers["Allow"] = allowed
     return response

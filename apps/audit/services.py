@@ -19,6 +19,7 @@ from apps.audit.sealing import seal_all
 from apps.errors import IllegalMove, Refused, StaleState
 from apps.policy import project_id_of
 from apps.prepared import change, insert
+from deepseek.messages import N_, record_messages
 
 M = TypeVar("M", bound=models.Model)
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def draft(
         "object": {"type": object_type, "id": str(object_id)},
         "digests": dict(digests or {}),
         "result": str(result),
-        "reason": reason,
+        **record_messages({"reason": reason}),
         "before": plain_fields(before or {}),
         "after": plain_fields(after or {}),
     }
@@ -120,7 +121,12 @@ def change_state(
     name = model._meta.model_name or ""
     if to not in moves[old]:
         raise IllegalMove(
-            f"A {old} {name} cannot become {to}.", field="state", limit=", ".join(sorted(moves[old])) or "nothing"
+            "A {old} {name} cannot become {to}.",
+            old=old,
+            name=name,
+            to=to,
+            field="state",
+            limit=", ".join(sorted(moves[old])) or "nothing",
         )
     before = {"state": old, **{field: getattr(obj, field, None) for field in fields}}
     # No savepoint: where no row matched nothing was written, and what fails behind that must undo all of the caller's.
@@ -137,7 +143,9 @@ def change_state(
                 digests=digests,
             )
     if not moved:
-        raise StaleState(f"The {name} has changed meanwhile.", field="state", hint="Read it again and decide anew.")
+        raise StaleState(
+            "The {name} has changed meanwhile.", name=name, field="state", hint=N_("Read it again and decide anew.")
+        )
     return obj
 
 

@@ -24,6 +24,7 @@ from apps.errors import Invalid
 from apps.jobs.api import whole_job
 from apps.jobs.models import Job
 from apps.jobs.serializers import JobDetailSerializer
+from deepseek.messages import N_
 
 AGAINST = OpenApiParameter(
     "against", str, description="Number or digest of a version; else the one it was made from, else the one before."
@@ -64,9 +65,10 @@ class DriftView(APIView):
         baseline = baseline_of(request.actor, found, request.query_params.get("against", ""))
         if baseline is None:
             raise Invalid(
-                f"{found} was made from no version, and none is before it.",
+                "{version} was made from no version, and none is before it.",
+                version=found,
                 field="against",
-                hint="Name a version to compare with: ?against=1",
+                hint=N_("Name a version to compare with: ?against=1"),
             )
         told = drift_between(request.actor, found, baseline.version)
         if told is None:

@@ -26,6 +26,7 @@ from apps.datasets.manifest import VersionFile, dialect_of, main_table, manifest
 from apps.datasets.models import Dataset, DatasetVersion
 from apps.datasets.reads import chunks_of
 from apps.errors import Conflict, Invalid, Unavailable
+from deepseek.messages import N_, Message, restore_message
 from deepseek.tables.csv_dialect import Dialect
 
 SECONDS = 40
@@ -53,15 +54,24 @@ def check_expected(project: Project, dataset_name: str, files: Sequence[VersionF
     table = main_table(files)
     if table is None:
         raise left_to_a_job(
-            f"The dataset {dataset.name} takes only versions that were checked, and none of these files is a table.",
-            hint="Add the table: CSV, Parquet, JSON lines or Arrow.",
+            Message(
+                "The dataset {dataset_name} takes only versions that were checked, and none of these files is a table.",
+                dataset_name=dataset.name,
+            ),
+            hint=Message("Add the table: CSV, Parquet, JSON lines or Arrow."),
         )
     path, artifact, kind = table
     limit = settings.ENV.check_limit_bytes
     if artifact.size > limit:
         raise left_to_a_job(
-            f"The dataset {dataset.name} takes only versions that a job has checked: {path} has {artifact.size} bytes, "
-            f"and only up to {limit} bytes are checked while you wait.",
+            Message(
+                "The dataset {dataset_name} takes only versions that a job has checked: {path} has "
+                "{artifact_size} bytes, and only up to {limit} bytes are checked while you wait.",
+                dataset_name=dataset.name,
+                path=path,
+                artifact_size=artifact.size,
+                limit=limit,
+            ),
             limit=f"{limit} bytes",
         )
     if not connection.in_atomic_block:
@@ -87,7 +97,7 @@ def turn() -> AbstractContextManager[None]:
         "Another table is checked at this moment.",
         code="checks_busy",
         limit=AT_ONCE,
-        hint="Try again in a moment.",
+        hint=N_("Try again in a moment."),
     )
     return bounded.take_slot(slots, WAITS_SECONDS, busy)
 
@@ -115,14 +125,21 @@ def asked(file: IO[bytes], spec: str, left: int) -> bounded.Answer:
 
 def failed(dataset: Dataset, path: str, errors: Sequence[dict[str, Any]]) -> Invalid:
     """Each error in the words of a job's. The refusal itself shows no cell: the audit trail keeps that for ever."""
-    rows = [{name: one.get(name) for name in ("code", *OF_ERRORS, "message")} for one in errors[:NAMED]]
+    rows = [
+        {**{name: one.get(name) for name in ("code", *OF_ERRORS)}, "message": restore_message(one)}
+        for one in errors[:NAMED]
+    ]
     if len(errors) > NAMED:
-        rows[-1]["message"] = f"{rows[-1]['message']} {len(errors) - NAMED} more fail."
+        rows[-1]["message"] = Message(
+            "{message} {count} more fail.", message=rows[-1]["message"], count=len(errors) - NAMED
+        )
     broken = "; ".join(str(one["limit"]) for one in rows if one["code"] == "expectation_failed")
     message = (
-        f"{path} is not what {dataset.name} expects: {broken}."
+        Message(
+            "{path} is not what {dataset_name} expects: {broken}.", path=path, dataset_name=dataset.name, broken=broken
+        )
         if broken
-        else f"{path} cannot be checked, for it cannot be read."
+        else Message("{path} cannot be checked, for it cannot be read.", path=path)
     )
     return Invalid(message, code=rows[0]["code"], **{name: rows[0][name] for name in OF_ERRORS}, errors=rows)
 
@@ -130,20 +147,34 @@ def failed(dataset: Dataset, path: str, errors: Sequence[dict[str, Any]]) -> Inv
 def unanswered(dataset: Dataset, path: str, fault: bounded.Fault) -> Conflict:
     if fault is bounded.Fault.TIME:
         return left_to_a_job(
-            f"The dataset {dataset.name} takes only versions that a job has checked: to check {path} took longer than "
-            f"{SECONDS} s, and was stopped.",
+            Message(
+                "The dataset {dataset_name} takes only versions that a job has checked: to check {path} "
+                "took longer than {seconds} s, and was stopped.",
+                dataset_name=dataset.name,
+                path=path,
+                seconds=SECONDS,
+            ),
             limit=f"{SECONDS} s",
         )
     if fault is bounded.Fault.MEMORY:
         most = f"{MEMORY_BYTES >> 20} MiB"
         return left_to_a_job(
-            f"The dataset {dataset.name} takes only versions that a job has checked: to check {path} takes more than "
-            f"{most} of memory.",
+            Message(
+                "The dataset {dataset_name} takes only versions that a job has checked: to check {path} "
+                "takes more than {most} of memory.",
+                dataset_name=dataset.name,
+                path=path,
+                most=most,
+            ),
             limit=most,
         )
     return left_to_a_job(
-        f"The dataset {dataset.name} takes only versions that a job has checked: the engine could not check {path} on "
-        "this host, and the log of the web process says why."
+        Message(
+            "The dataset {dataset_name} takes only versions that a job has checked: the engine could "
+            "not check {path} on this host, and the log of the web process says why.",
+            dataset_name=dataset.name,
+            path=path,
+        )
     )
 
 

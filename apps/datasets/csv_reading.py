@@ -14,6 +14,7 @@ from typing import Any
 from apps.datasets import bounded
 from apps.datasets.manifest import check_asked, check_dialect
 from apps.errors import Invalid, Unavailable
+from deepseek.messages import N_, restore_message
 from deepseek.tables.csv_dialect import Dialect, find_dialect
 from deepseek.tables.csv_faults import DELIMITER_FIELD, CsvError
 from deepseek.tables.csv_records import Inspection, inspect_csv
@@ -54,7 +55,8 @@ def find(chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> D
 def invalid_of(error: Mapping[str, Any]) -> Invalid:
     """What the engine says of a file that is sent here, in the fields of a request."""
     field = "delimiter" if error["field"] == DELIMITER_FIELD else "file"
-    return Invalid(error["message"], field=field, **{name: error[name] for name in ("code", "limit", "hint")})
+    hint = restore_message(error, "hint") or None
+    return Invalid(restore_message(error), field=field, code=error["code"], limit=error["limit"], hint=hint)
 
 
 def ask_child(what: str, chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def turn() -> AbstractContextManager[None]:
         "Other tables are being read at this moment.",
         code="checks_busy",
         limit=AT_ONCE,
-        hint="Try again in a moment.",
+        hint=N_("Try again in a moment."),
     )
     return bounded.take_slot(slots, WAITS_SECONDS, busy)
 
@@ -82,23 +84,25 @@ def turn() -> AbstractContextManager[None]:
 def fault(why: bounded.Fault | None, limits: bounded.Limits) -> Invalid | Unavailable:
     if why is bounded.Fault.TIME:
         return Invalid(
-            f"Reading the table took longer than {limits.seconds} s, and was stopped.",
+            "Reading the table took longer than {seconds} s, and was stopped.",
+            seconds=limits.seconds,
             code="csv_too_slow",
             field="file",
             limit=f"{limits.seconds} s",
-            hint="Send it as Parquet, or in several files.",
+            hint=N_("Send it as Parquet, or in several files."),
         )
     if why is bounded.Fault.MEMORY:
         most = f"{limits.memory >> 20} MiB"
         return Invalid(
-            f"Reading the table takes more than {most} of memory.",
+            "Reading the table takes more than {most} of memory.",
+            most=most,
             code="csv_too_much_memory",
             field="file",
             limit=most,
-            hint="Check that it is a table with rows, and that no row is too long.",
+            hint=N_("Check that it is a table with rows, and that no row is too long."),
         )
     return Unavailable(
         "The table could not be read on this host; the log of the web process says why.",
         code="csv_unread",
-        hint="Try again; if it stays so, tell the operator.",
+        hint=N_("Try again; if it stays so, tell the operator."),
     )

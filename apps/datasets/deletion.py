@@ -17,6 +17,7 @@ from apps.datasets.models import DatasetFile, DatasetVersion
 from apps.datasets.tags import there
 from apps.errors import Conflict, Invalid
 from apps.holds.reads import refuse_held
+from deepseek.messages import Message
 
 REASON_LIMIT = 500
 
@@ -82,9 +83,15 @@ def restore(actor: Actor, version: DatasetVersion, files: list[VersionFile], qua
 
 def cited_by(version: DatasetVersion, names: list[str]) -> Conflict:
     return Conflict(
-        f"{version} is cited by {names[0]}" + (f" and {len(names) - 1} more." if len(names) > 1 else "."),
+        (
+            Message(
+                "{version} is cited by {names} and {count} more.", version=version, names=names[0], count=len(names) - 1
+            )
+            if len(names) > 1
+            else Message("{version} is cited by {names}.", version=version, names=names[0])
+        ),
         code="version_cited",
         field="version",
         limit="a version that nothing cites",
-        hint=f"Cited by: {'; '.join(names)}.",
+        hint=Message("Cited by: {names}.", names="; ".join(names)),
     )

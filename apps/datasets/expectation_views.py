@@ -23,6 +23,7 @@ from apps.jobs.forms import SpecForm
 from apps.jobs.views import within
 from apps.policy import allows
 from deepseek.clean.expectations_spec import AnyExpectation, worded
+from deepseek.messages import N_
 
 KINDS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(AnyExpectation)
@@ -88,7 +89,7 @@ def changed(request: HttpRequest, dataset: Dataset, kind: str, form: SpecForm) -
         # By its place and what stands there: somebody else may have removed one meanwhile.
         kept = [row for at, row in enumerate(rows) if str(at) != place or digest_of(row)[:12] != digest]
         if len(kept) == len(rows):
-            raise Invalid(_("This expectation is there no more."), field="remove", hint=_("Look at the list again."))
+            raise Invalid("This expectation is there no more.", field="remove", hint=N_("Look at the list again."))
         return kept
     form.bind(request.POST)
     if form.apply(request.POST.get("op", "submit")):

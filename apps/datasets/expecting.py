@@ -23,6 +23,7 @@ from apps.datasets.models import Dataset
 from apps.errors import Conflict, Invalid
 from apps.jobs.specs import parse_model
 from deepseek.clean.expectations_spec import MOST, AnyExpectation, Expectations
+from deepseek.messages import N_, Message
 from deepseek.profile.spec import ProfileSpec
 
 FIELD = "expectations"
@@ -88,10 +89,12 @@ def with_expectations(project: Project, name: str, spec: BaseModel) -> BaseModel
         merged = given + [each for each in expected_of(dataset) if each not in given]
         if len(merged) > MOST:
             raise Invalid(
-                f"With those of {dataset} there are {len(merged)} expectations.",
+                "With those of {dataset} there are {count} expectations.",
+                dataset=dataset,
+                count=len(merged),
                 field=f"/spec/{FIELD}",
                 limit=f"{MOST} expectations",
-                hint="Leave out those that the dataset has.",
+                hint=N_("Leave out those that the dataset has."),
             )
         changes[FIELD] = merged
     return spec.model_copy(update=changes) if changes else spec
@@ -129,23 +132,25 @@ def require_checked(
         raise unchecked(dataset, "dataset")
     if list(checked.expectations) != list(dataset.expectations):
         raise Conflict(
-            f"What {dataset.name} expects was changed while this was checked.",
+            "What {dataset_name} expects was changed while this was checked.",
+            dataset_name=dataset.name,
             code="expectations_changed",
             field="dataset",
-            hint="Send or push it again: it is checked against what is expected now.",
+            hint=N_("Send or push it again: it is checked against what is expected now."),
         )
 
 
-WAY_OUT = (
-    "Upload the table to this dataset, by its page or by REST; or give the digest of one that was pushed "
-    "(git lfs ls-files --long) to a job of the kind profile that registers here. It makes the version if all "
-    "holds; then git pull --rebase."
+WAY_OUT = Message(
+    "Upload the table to this dataset, by its page or by REST; or give the digest of one "
+    "that was pushed (git lfs ls-files --long) to a job of the kind profile that registers "
+    "here. It makes the version if all holds; then git pull --rebase."
 )
 
 
 def unchecked(dataset: Dataset, field: str) -> Conflict:
     return Conflict(
-        f"The dataset {dataset.name} takes only versions that a job has checked.",
+        "The dataset {dataset_name} takes only versions that a job has checked.",
+        dataset_name=dataset.name,
         code="expectations_unchecked",
         field=field,
         hint=WAY_OUT,

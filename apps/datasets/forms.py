@@ -21,7 +21,9 @@ from apps.datasets.models import DatasetVersion
 from apps.errors import Invalid, PlaneError, Refused
 from apps.jobs.fields import Item
 from apps.jobs.models import Job
+from apps.messages import translate_error
 from apps.policy import allows, require
+from deepseek.messages import Message
 from deepseek.tables.csv_dialect import AUTO, Dialect
 from deepseek.tables.csv_faults import ENCODINGS
 
@@ -47,8 +49,7 @@ class FieldsForm:
         """Put each error beside the field that it names, the others on top, each with its limit and remedy."""
         for each in failure.errors:
             field = str(each.get("field") or "").strip("/")
-            parts = [str(each["message"]), str(each.get("hint") or "")]
-            text = " ".join(part for part in parts if part)
+            text = translate_error(each)
             name = {"name": "dataset", "digest": "file"}.get(field, field)
             if name in self.named:
                 self.errors.setdefault(name, text)
@@ -128,8 +129,8 @@ class UploadForm(FieldsForm):
             if name:
                 services.check_name(name)
             if len(note) > NOTE_LIMIT:
-                text = _("The note has %(count)s characters.") % {"count": f"{len(note):,}"}
-                raise Invalid(text, field="note", hint=_("Shorten it to %(limit)s.") % {"limit": NOTE_LIMIT})
+                text = Message("The note has {count} characters.", count=f"{len(note):,}")
+                raise Invalid(text, field="note", hint=Message("Shorten it to {limit}.", limit=NOTE_LIMIT))
         except PlaneError as failure:
             self.refuse(failure)
 
@@ -151,7 +152,7 @@ class UploadForm(FieldsForm):
         check_asked(delimiter, encoding)
         if file is None or not file.size:
             hint = _("A CSV, Parquet, JSON lines or Arrow file.")
-            raise Invalid(_("Choose a file that is not empty."), field="file", hint=hint)
+            raise Invalid("Choose a file that is not empty.", field="file", hint=hint)
         head = file.read(HEAD)
         file.seek(0)
         kind, named = kind_in(head), type_of_path(file.name or "")

@@ -20,6 +20,7 @@ from apps.datasets.image_heads import SUFFIXES
 from apps.datasets.reads import chunks_of
 from apps.datasets.scan_index import Seen
 from apps.errors import Invalid
+from deepseek.messages import N_
 
 TABLE = "images.csv"
 MANIFESTS = ("manifest.csv", "manifest.jsonl")
@@ -51,10 +52,11 @@ def described(files: Sequence[tuple[str, Seen]]) -> Images:
     seen = dict(files)
     if TABLE in seen:
         raise Invalid(
-            f"The folder holds a file {TABLE} already, which is the name of the table of its images.",
+            "The folder holds a file {table} already, which is the name of the table of its images.",
+            table=TABLE,
             code="path_taken",
             field="path",
-            hint="Rename it; what it says of the images goes into manifest.csv.",
+            hint=N_("Rename it; what it says of the images goes into manifest.csv."),
         )
     images = [path for path, one in files if one.told]
     if not images:
@@ -63,7 +65,7 @@ def described(files: Sequence[tuple[str, Seen]]) -> Images:
             code="no_images",
             field="path",
             limit=", ".join(SUFFIXES),
-            hint="Leave --images out.",
+            hint=N_("Leave --images out."),
         )
     manifest = next((name for name in MANIFESTS if name in seen), None)
     told = read_manifest(manifest, seen[manifest].digest) if manifest else {path: by_folder(path) for path in images}
@@ -124,11 +126,13 @@ def check_same(manifest: str, named: set[str], images: set[str]) -> None:
 
 def wrong(manifest: str, what: str, paths: Sequence[str] = ()) -> Invalid:
     return Invalid(
-        f"{manifest} {what}.",
+        "{manifest} {what}.",
+        manifest=manifest,
+        what=what,
         code="bad_image_manifest",
         field=paths[0] if paths else manifest,
         limit="a row for each image of the folder, with its path from there",
-        hint="Mend the manifest or the folder. Nothing was registered.",
+        hint=N_("Mend the manifest or the folder. Nothing was registered."),
     )
 
 

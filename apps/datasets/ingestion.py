@@ -38,6 +38,7 @@ from apps.datasets.scan_index import ScanIndex, Seen
 from apps.datasets.scanning import Listed, listed
 from apps.datasets.services import add_version, check_name, check_text, ensure_dataset
 from apps.errors import Invalid
+from deepseek.messages import N_
 
 THREADS = 4  # hashing and system calls leave the interpreter free; more than the disk serves at once is no gain
 TOGETHER = 32  # files that a thread takes before it comes back
@@ -294,9 +295,10 @@ def put_table(at: Store, scan: Scan, fresh: dict[str, Seen], done: Ingested) -> 
 def check_mode(mode: str, at: Store) -> None:
     if mode not in MODES or (mode == "link" and not isinstance(at, LocalStore)):
         raise Invalid(
-            f"The mode {mode!r} is not possible here.",
+            "The mode {mode!r} is not possible here.",
+            mode=mode,
             code="bad_mode",
             field="--mode",
             limit="copy, or link where the store is a folder",
-            hint="Use --mode copy.",
+            hint=N_("Use --mode copy."),
         )

@@ -31,6 +31,7 @@ from apps.jobs.schedule_preview import SchedulePreview, preview_of
 from apps.jobs.services import submit_job
 from apps.jobs.sources import SOURCES, choices_of, companions, outputs_offered
 from apps.jobs.submission import InputSpec, Submission, needs_of
+from apps.messages import translate_error
 from deepseek.clean.spec import CleanSpec
 from deepseek.tables.csv_dialect import Dialect
 
@@ -159,7 +160,7 @@ class JobForm:
         """Ask the engine what the spec would change; its errors come beside the fields that they name."""
         self.told = sample_of(self.table, self.clean_spec, self.second)
         for error in self.told.errors if self.told else []:
-            name, text = str(error.get("field") or ""), f"{error['message']} {error.get('hint') or ''}".strip()
+            name, text = str(error.get("field") or ""), translate_error(error)
             if name == "inputs/table":
                 self.errors.setdefault(f"inputs/{self.table_slot}", text)
             else:
@@ -214,7 +215,7 @@ class JobForm:
             if self.values.get("register/dataset"):
                 services.check_name(self.values["register/dataset"])
         except Invalid as failure:
-            self.errors["register/dataset"] = f"{failure.message} {failure.hint or ''}".strip()
+            self.errors["register/dataset"] = translate_error(failure)
 
     def refuse(self, failure: PlaneError) -> None:
         """Errors of the spec go to its form, the others beside the fields that are ours."""
@@ -222,7 +223,7 @@ class JobForm:
         rest = []
         for error in failure.errors:
             name = str(error.get("field") or "").lstrip("/").removesuffix("/digest")
-            whole = " ".join(filter(None, (error["message"], error.get("hint"))))
+            whole = translate_error(error)
             if name in ours:
                 self.errors.setdefault(name, whole)
             elif self.kind.check is not None and not str(error["code"]).startswith("spec_"):

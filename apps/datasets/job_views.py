@@ -34,7 +34,7 @@ def new_job(request: HttpRequest, project: str, kind: str) -> HttpResponse:
     actor, where = within(request, project)
     policy.require(actor, "job.submit", where)
     if kind not in KINDS:
-        raise NotFound(f"There is no job kind {kind[:40]!r}.", field="kind", limit=", ".join(KINDS))
+        raise NotFound("There is no job kind {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(KINDS))
     form = JobForm(actor, where, kind)
     if request.method == "POST":
         form.bind(request.POST)

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 
 from apps.errors import Invalid
 from apps.portable_paths import find_path_defect, find_windows_defect
+from deepseek.messages import N_, Message
 from deepseek.tables.csv_dialect import AUTO, Dialect, is_delimiter
 from deepseek.tables.csv_faults import ENCODINGS
 
@@ -74,10 +75,11 @@ def check_files(files: Sequence[VersionFile], old_paths: Container[object] = ())
     """Raise Invalid for no file, too many, a path twice, or one that check_path refuses."""
     if not 1 <= len(files) <= FILES_LIMIT:
         raise Invalid(
-            f"A version of {len(files)} files.",
+            "A version of {count} files.",
+            count=len(files),
             field="files",
             limit=f"1 to {FILES_LIMIT} files",
-            hint="Name its files.",
+            hint=N_("Name its files."),
         )
     seen: set[str] = set()
     kinds: set[str] = set()
@@ -88,10 +90,11 @@ def check_files(files: Sequence[VersionFile], old_paths: Container[object] = ())
             kinds.add(media_type)
         if path in seen:
             raise Invalid(
-                f"The path {path!r} is named twice.",
+                "The path {path!r} is named twice.",
+                path=path,
                 field=f"/files/{index}/path",
                 limit="every path once",
-                hint="Rename it.",
+                hint=N_("Rename it."),
             )
         seen.add(path)
     folders = {path.rpartition("/")[0] for path in seen}
@@ -101,20 +104,23 @@ def check_files(files: Sequence[VersionFile], old_paths: Container[object] = ())
         folder = next((parent for parent in parents(path) if parent in seen), None)
         if folder is not None:
             raise Invalid(
-                f"{folder!r} cannot be a file and the folder of {path!r}.",
+                "{folder!r} cannot be a file and the folder of {path!r}.",
+                folder=folder,
+                path=path,
                 field=f"/files/{index}/path",
                 limit="a path is a file or a folder",
-                hint="Rename one of them.",
+                hint=N_("Rename one of them."),
             )
 
 
 def check_media_type(media_type: str, field: str) -> None:
     if len(media_type) > 120 or not MEDIA_TYPE.fullmatch(media_type):
         raise Invalid(
-            f"{media_type[:60]!r} is not a media type.",
+            "{media_type!r} is not a media type.",
+            media_type=media_type[:60],
             field=field,
             limit="type/subtype in lower case, up to 120 characters",
-            hint=f"For instance {CSV} or {PARQUET}.",
+            hint=Message("For instance {csv} or {parquet}.", csv=CSV, parquet=PARQUET),
         )
     dialect = dialect_of(media_type)
     if dialect is not None:  # Python has "encodings" that decompress; nothing but text is read later
@@ -125,19 +131,21 @@ def check_dialect(delimiter: str, encoding: str) -> None:
     """Raise Invalid for a delimiter or an encoding that cleaning could not read either."""
     if not is_delimiter(delimiter):
         raise Invalid(
-            f"{delimiter[:10]!r} cannot part cells.",
+            "{delimiter!r} cannot part cells.",
+            delimiter=delimiter[:10],
             code="bad_delimiter",
             field="delimiter",
             limit="one ASCII character other than a letter, a digit, a quote or a line end",
-            hint="Use a comma, a semicolon or a tab.",
+            hint=N_("Use a comma, a semicolon or a tab."),
         )
     if encoding not in ENCODINGS:
         raise Invalid(
-            f"{encoding[:20]!r} is not an encoding that can be read.",
+            "{encoding!r} is not an encoding that can be read.",
+            encoding=encoding[:20],
             code="bad_encoding",
             field="encoding",
             limit=", ".join(ENCODINGS),
-            hint="gb18030 also reads GBK and GB2312.",
+            hint=N_("gb18030 also reads GBK and GB2312."),
         )
 
 
@@ -163,29 +171,31 @@ def check_path(path: str, field: str, old_paths: Container[object] = ()) -> None
         reason = find_shape_defect(path)
         if not reason:
             is_composed = unicodedata.normalize("NFC", path) == path
-            reason = find_path_defect(path) if is_composed else "is not in Unicode's composed form (NFC)"
+            reason = find_path_defect(path) if is_composed else Message("is not in Unicode's composed form (NFC)")
         else:
             old_paths = ()
     if reason and path not in old_paths:
         raise Invalid(
-            f"The path {path[:80]!r} {reason}.",
+            "The path {path!r} {reason}.",
+            path=path[:80],
+            reason=reason,
             code="bad_path",
             field=field,
             limit=f"a relative path with forward slashes, up to {PATH_LIMIT} characters",
-            hint="For instance data/table.csv.",
+            hint=N_("For instance data/table.csv."),
         )
 
 
 def find_shape_defect(path: str) -> str:
     """Why it is no relative path of a bounded length, as the rest of a sentence, or ""."""
     if not path:
-        return "is empty"
+        return Message("is empty")
     if len(path) > PATH_LIMIT:
-        return f"has {len(path)} characters"
+        return Message("has {count} characters", count=len(path))
     if path.startswith("/"):
-        return "is absolute"
+        return Message("is absolute")
     if any(part in ("", ".", "..") for part in path.split("/")):
-        return "has a part that is empty, . or .."
+        return Message("has a part that is empty, . or ..")
     return ""
 
 
@@ -247,9 +257,10 @@ def check_kind(head: bytes, kind: str) -> None:
     """Raise Invalid for a file that does not begin as this one of the TABLES: jobs would read it as something else."""
     if kind_in(head) != kind:
         raise Invalid(
-            f"The file does not begin as {NAMES[kind]} does.",
+            "The file does not begin as {names} does.",
+            names=NAMES[kind],
             code="other_kind_of_table",
             field="file",
             limit=NAMES[kind],
-            hint=f"It was taken for {NAMES[kind]} by its name or its media type: correct that.",
+            hint=Message("It was taken for {names} by its name or its media type: correct that.", names=NAMES[kind]),
         )

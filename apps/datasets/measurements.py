@@ -11,6 +11,7 @@ from apps.jobs.models import Job, JobInput, JobOutput, JobQuerySet
 from apps.jobs.services import cancel_job
 from apps.jobs.states import ENDED, JobState
 from apps.lineage.services import forget_edges
+from deepseek.messages import Message
 
 KIND = "profile"
 MEASURES = Q(job__kind=KIND, job__register={})
@@ -43,7 +44,11 @@ def forget_measurements(actor: Actor, version: DatasetVersion) -> list[int]:
     kept = JobInput.objects.filter(artifact__in=elsewhere.exclude(version=version).values("artifact"))
     alone = measurements(version).exclude(pk__in=kept.values("job"))
     for job in alone.exclude(state__in=(*ENDED, JobState.RUNNING)):
-        cancel_job(actor=queuing(actor, version, "job.cancel"), job=job, reason=f"{version} is deleted.")
+        cancel_job(
+            actor=queuing(actor, version, "job.cancel"),
+            job=job,
+            reason=Message("{version} is deleted.", version=version),
+        )
     gone = list(alone.filter(state__in=ENDED).values_list("pk", flat=True))
     JobInput.objects.filter(job__in=gone).delete()
     JobOutput.objects.filter(job__in=gone).delete()

@@ -36,6 +36,7 @@ from apps.jobs.services import InputSpec, Submission, submit_job
 from apps.jobs.states import ENDED
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
+from deepseek.messages import N_
 from deepseek.tables.csv_dialect import AUTO, Dialect
 
 SLOT, REPORT = "table", "quality"
@@ -58,10 +59,11 @@ def measure_version(*, actor: Actor, version: DatasetVersion) -> tuple[Job, bool
     policy.require(actor, "job.submit", version)
     if version.quality_id is not None:
         raise Conflict(
-            f"{version} has a quality report already.",
+            "{version} has a quality report already.",
+            version=version,
             code="quality_exists",
             field="quality",
-            hint="A report is measured once; other bytes are another version.",
+            hint=N_("A report is measured once; other bytes are another version."),
         )
     return measure_table(actor, version, main_file(actor, version))
 

@@ -17,6 +17,7 @@ from apps.datasets.models import DatasetFile, DatasetVersion
 from apps.datasets.origin_runs import rows_made, source_row
 from apps.datasets.row_cells import Cells, cells_at
 from apps.errors import Invalid
+from deepseek.messages import N_
 
 MOST_HOPS = 100  # versions of one chain
 MOST_VERSIONS = 100  # below a version, of which the rows are looked up
@@ -101,10 +102,12 @@ def check_row(version: DatasetVersion, row: int) -> None:
     last = version.rows if version.rows is not None else LAST_ROW
     if not 1 <= row <= last:
         raise Invalid(
-            f"{version} has no row {row}.",
+            "{version} has no row {row}.",
+            version=version,
+            row=row,
             field="row",
             limit=f"1 to {last}" if last else "no row",
-            hint="Rows count from 1; the header is none.",
+            hint=N_("Rows count from 1; the header is none."),
         )
 
 

@@ -14,6 +14,7 @@ from rest_framework.parsers import BaseParser
 from apps.errors import Malformed, TooLarge
 from apps.jobs.specs import all_of
 from deepseek.clean.pandera_spec import NotTaken, expectations_from
+from deepseek.messages import N_
 
 LIMIT = 256 * 1024  # bytes of a schema
 
@@ -47,10 +48,13 @@ class YamlParser(BaseParser):
         try:
             data = stream.read(LIMIT + 1)
         except UnreadablePostError as error:
-            raise Malformed("The body ended early.", code="body_cut_off", hint="Send it again.") from error
+            raise Malformed("The body ended early.", code="body_cut_off", hint=N_("Send it again.")) from error
         if len(data) > LIMIT:
             raise TooLarge(
-                f"The schema is larger than {LIMIT} bytes.", limit=LIMIT, hint="Split it, or leave columns out."
+                "The schema is larger than {most} bytes.",
+                most=LIMIT,
+                limit=LIMIT,
+                hint=N_("Split it, or leave columns out."),
             )
         return read_yaml(data)
 
@@ -84,9 +88,10 @@ def read_yaml(data: bytes) -> Any:
     ) as error:
         why = " ".join(str(error).split())[:300]
         raise Malformed(
-            f"The schema is not YAML that is read here: {why}.",
+            "The schema is not YAML that is read here: {why}.",
+            why=why,
             code="malformed_yaml",
-            hint="Send what pandera's schema.to_yaml() writes, without aliases and tags.",
+            hint=N_("Send what pandera's schema.to_yaml() writes, without aliases and tags."),
         ) from None
 
 

@@ -26,6 +26,7 @@ from apps.datasets.models import Dataset, DatasetFile, DatasetQuerySet, DatasetV
 from apps.datasets.tags import is_tag
 from apps.errors import Invalid, NotFound, PlaneError
 from apps.jobs.models import Job, JobInput
+from deepseek.messages import N_, Message
 from deepseek.tables.csv_dialect import Dialect
 
 PREVIEW_BYTES = 256 * 2**10
@@ -93,7 +94,12 @@ def get_dataset(actor: Actor, project: Project, name: str) -> Dataset:
     """The dataset called `name`, annotated as in the list, or NotFound."""
     dataset = list_datasets(actor, project).filter(name=name).first()
     if dataset is None:
-        raise NotFound(f"This project has no dataset {name[:60]!r}.", field="dataset", hint="Upload one, or list them.")
+        raise NotFound(
+            "This project has no dataset {name!r}.",
+            name=name[:60],
+            field="dataset",
+            hint=N_("Upload one, or list them."),
+        )
     return dataset
 
 
@@ -111,7 +117,11 @@ def numbered_or_digest(which: str, limit: str = "a number from 1, or a digest of
     if DIGEST.fullmatch(which):
         return {"digest": which}
     raise Invalid(
-        f"{which[:70]!r} does not name a version.", field="version", limit=limit, hint="List the versions there are."
+        "{which!r} does not name a version.",
+        which=which[:70],
+        field="version",
+        limit=limit,
+        hint=N_("List the versions there are."),
     )
 
 
@@ -135,7 +145,12 @@ def get_version(actor: Actor, project: Project, name: str, which: str) -> Datase
     if found is None and (left := asked.exclude(deleted_at=None).select_related("dataset").first()):
         raise Gone(left)
     if found is None:
-        raise NotFound(f"This project has no version {which[:12]} of a dataset {name[:60]!r}.", field="version")
+        raise NotFound(
+            "This project has no version {which} of a dataset {name!r}.",
+            which=which[:12],
+            name=name[:60],
+            field="version",
+        )
     return found
 
 
@@ -175,7 +190,13 @@ def file_at(actor: Actor, version: DatasetVersion, path: str) -> DatasetFile:
     policy.require(actor, "dataset.view", version)
     found = version.files.select_related("artifact").filter(path=path).first()
     if found is None:
-        raise NotFound(f"{version} has no file {path[:80]!r}.", field="path", hint="Its manifest lists its files.")
+        raise NotFound(
+            "{version} has no file {path!r}.",
+            version=version,
+            path=path[:80],
+            field="path",
+            hint=N_("Its manifest lists its files."),
+        )
     return found
 
 
@@ -191,11 +212,13 @@ def main_file(actor: Actor, version: DatasetVersion) -> DatasetFile:
     if len(files) == 1:
         return files[0]
     raise Invalid(
-        f"{version} has {version.files.count()} files and none is a table.",
+        "{version} has {count} files and none is a table.",
+        version=version,
+        count=version.files.count(),
         code="no_table",
         field="version",
         limit="a CSV, Parquet, JSON lines or Arrow file",
-        hint="Submit a job with the digests of the files that it shall take.",
+        hint=N_("Submit a job with the digests of the files that it shall take."),
     )
 
 
@@ -204,7 +227,11 @@ def preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) ->
     policy.require(actor, "dataset.view", version)
     if not 1 <= limit <= PREVIEW_ROWS:
         raise Invalid(
-            f"limit is {limit}.", field="limit", limit=f"1 to {PREVIEW_ROWS}", hint="Download the file for more."
+            "limit is {most}.",
+            most=limit,
+            field="limit",
+            limit=f"1 to {PREVIEW_ROWS}",
+            hint=N_("Download the file for more."),
         )
     table = table_of(actor, version)
     names = [str(column.get("name", "")) for column in version.columns]
@@ -249,10 +276,11 @@ def quality(actor: Actor, version: DatasetVersion) -> dict[str, Any] | None:
     data, whole = first_bytes(version.quality, REPORT_BYTES)
     if not whole:
         raise Invalid(
-            f"The quality report of {version} is too large to be shown.",
+            "The quality report of {version} is too large to be shown.",
+            version=version,
             field="quality",
             limit=f"{REPORT_BYTES} bytes",
-            hint=f"Download the artifact {version.quality_id}.",
+            hint=Message("Download the artifact {quality_id}.", quality_id=version.quality_id),
         )
     report: dict[str, Any] = json.loads(data)
     return report

@@ -12,6 +12,7 @@ from apps.datasets.manifest import dialect_of
 from apps.datasets.models import DatasetFile, DatasetVersion
 from apps.errors import Invalid
 from apps.jobs.kinds import KINDS
+from deepseek.messages import N_
 from deepseek.tables.csv_dialect import Dialect
 
 SLOT = "table"
@@ -23,11 +24,12 @@ def checked(kind: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any
     unknown = sorted(set(data) - set(asked.fields)) if isinstance(data, Mapping) else []
     if unknown:
         raise Invalid(
-            f"There is no field {unknown[0][:60]!r}.",
+            "There is no field {unknown!r}.",
+            unknown=unknown[0][:60],
             code="unknown_field",
             field=f"/{unknown[0][:60]}",
             limit=", ".join(asked.fields),
-            hint="Leave it out.",
+            hint=N_("Leave it out."),
         )
     asked.is_valid(raise_exception=True)
     return dict(asked.validated_data)
@@ -46,10 +48,12 @@ def with_table(data: Any, version: DatasetVersion, file: DatasetFile) -> Any:
         return body
     if SLOT in body["inputs"]:
         raise Invalid(
-            f"The address names the input {SLOT}: {version}.",
+            "The address names the input {slot}: {version}.",
+            slot=SLOT,
+            version=version,
             code="input_ambiguous",
             field=f"/inputs/{SLOT}",
-            hint="Leave it out, or POST to /jobs.",
+            hint=N_("Leave it out, or POST to /jobs."),
         )
     body["inputs"] = {**body["inputs"], SLOT: {"digest": file.artifact_id}}
     kind = KINDS.get(body["kind"]) if isinstance(body.get("kind"), str) else None

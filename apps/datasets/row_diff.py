@@ -16,6 +16,7 @@ from apps.errors import Invalid, PlaneError
 from apps.jobs.models import Job, JobInput, JobOutput
 from apps.jobs.services import submit_job
 from apps.jobs.submission import InputSpec, Submission
+from deepseek.messages import N_
 
 KIND = "diff"
 READ_PARTS = {"before": "csv_before", "after": "csv_after"}
@@ -35,7 +36,9 @@ def submit_diff(
 ) -> Job:
     """Queue the comparison of the tables of two versions. Raises Invalid for a version without a table, or no key."""
     if not keys:
-        raise Invalid("No column is chosen.", field="keys", limit="1 to 20 columns", hint="Choose what names a row.")
+        raise Invalid(
+            "No column is chosen.", field="keys", limit="1 to 20 columns", hint=N_("Choose what names a row.")
+        )
     tables = {"before": table_in(actor, before), "after": table_in(actor, after)}
     spec: dict[str, Any] = {"keys": list(keys)}
     for slot, file in tables.items():
@@ -56,7 +59,8 @@ def table_in(actor: Actor, version: DatasetVersion) -> DatasetFile:
     file = main_file(actor, version)
     if not is_table(file.media_type):
         raise Invalid(
-            f"{version} holds no table.",
+            "{version} holds no table.",
+            version=version,
             code="no_table",
             field="version",
             limit="a CSV, Parquet, JSON lines or Arrow file",

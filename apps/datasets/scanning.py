@@ -11,6 +11,7 @@ from typing import NamedTuple
 from apps.artifacts.intake import About, refuse_special, unreadable
 from apps.datasets.manifest import FILES_LIMIT, check_path
 from apps.errors import Invalid
+from deepseek.messages import N_
 
 
 class Listed(NamedTuple):
@@ -41,14 +42,23 @@ def listed(root: Path, old_paths: Container[object] = ()) -> list[Listed]:
         files.append(one)
         if len(files) > FILES_LIMIT:
             raise Invalid(
-                f"{root} holds more than {FILES_LIMIT} files.",
+                "{root} holds more than {files_limit} files.",
+                root=root,
+                files_limit=FILES_LIMIT,
                 code="too_many_files",
                 field="path",
                 limit=f"{FILES_LIMIT} files in a version",
-                hint="Pack them, for instance into Parquet or tar files, or make several datasets.",
+                hint=N_("Pack them, for instance into Parquet or tar files, or make several datasets."),
             )
     if not files:
-        raise Invalid(f"{root} holds no file.", code="no_files", field="path", limit="1", hint="Name another folder.")
+        raise Invalid(
+            "{root} holds no file.",
+            root=root,
+            code="no_files",
+            field="path",
+            limit="1",
+            hint=N_("Name another folder."),
+        )
     return sorted(files)
 
 

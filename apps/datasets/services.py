@@ -42,6 +42,7 @@ from apps.errors import Conflict, Invalid
 from apps.jobs.models import Job
 from apps.jobs.provenance import for_whom
 from apps.lineage.services import record_edges
+from deepseek.messages import N_
 from deepseek.tables.csv_dialect import AUTO, Dialect
 from deepseek.tables.csv_records import Inspection
 
@@ -61,10 +62,11 @@ def create_dataset(*, actor: Actor, project: Project, name: str, description: st
             return insert_dataset(actor, project, name, description)
     except IntegrityError:
         raise Conflict(
-            f"The project has a dataset {name!r} already.",
+            "The project has a dataset {name!r} already.",
+            name=name,
             code="dataset_exists",
             field="name",
-            hint="Add a version to it, or choose another name.",
+            hint=N_("Add a version to it, or choose another name."),
         ) from None
 
 
@@ -258,10 +260,11 @@ def set_quality(*, actor: Actor, version: DatasetVersion, artifact: Artifact) ->
     attach_quality(actor, version, artifact)
     if version.quality_id != artifact.digest:
         raise Conflict(
-            f"{version} has a quality report already.",
+            "{version} has a quality report already.",
+            version=version,
             code="quality_exists",
             field="quality",
-            hint="A report is measured once; other bytes are another version.",
+            hint=N_("A report is measured once; other bytes are another version."),
         )
     return version
 
@@ -304,7 +307,9 @@ def register_version(
     made = {row[0]: row for row in outputs}
     if slot not in made:
         raise Invalid(
-            f"Job {job.pk} made no output {slot!r}.",
+            "Job {job_pk} made no output {slot!r}.",
+            job_pk=job.pk,
+            slot=slot,
             code="output_missing",
             field="slot",
             limit=", ".join(made) or "none",
@@ -344,25 +349,34 @@ def check_held(project_id: int, artifacts: Sequence[Bytes]) -> None:
     missing = sorted(not_held_among(project_id, {artifact.digest for artifact in artifacts}))
     if missing:
         raise Invalid(
-            f"The project holds no artifact {missing[0]}.",
+            "The project holds no artifact {missing}.",
+            missing=missing[0],
             code="artifact_unknown",
             field="digest",
             limit="an artifact of this project",
-            hint="Upload it first.",
+            hint=N_("Upload it first."),
         )
 
 
 def check_name(name: str) -> None:
     if not re.search(SLUG.regex, name):
         raise Invalid(
-            f"{name[:60]!r} cannot be the name of a dataset.",
+            "{name!r} cannot be the name of a dataset.",
+            name=name[:60],
             code="bad_name",
             field="name",
             limit="1 to 50 lower-case letters, digits and hyphens, a letter or digit first",
-            hint="For instance wti-daily.",
+            hint=N_("For instance wti-daily."),
         )
 
 
 def check_text(field: str, value: str) -> None:
     if len(value) > 500:
-        raise Invalid(f"{field} has {len(value)} characters.", field=field, limit="500 characters", hint="Shorten it.")
+        raise Invalid(
+            "{name} has {count} characters.",
+            name=field,
+            count=len(value),
+            field=field,
+            limit="500 characters",
+            hint=N_("Shorten it."),
+        )

@@ -22,6 +22,7 @@ from apps.errors import Invalid, NotFound, Unavailable
 from apps.jobs.tabs import flat, number_of
 from apps.lineage.reads import graph
 from apps.lineage.steps import rows_of, strip_of
+from apps.messages import translate_error, translate_message
 
 DEPTH = 4
 FIND_LIMIT = 100
@@ -89,7 +90,7 @@ def preview(actor: Actor, version: DatasetVersion, asked: Asked) -> dict[str, An
         first = reads.preview(actor, version)
         return {"preview": first, "numbers": shown.numbers_of(version, first.columns), "from_report": True}
     except (Damaged, Unavailable) as failure:
-        return {"preview": reads.Preview([], note=f"{failure.message} {failure.hint}"), "from_report": True}
+        return {"preview": reads.Preview([], note=translate_error(failure)), "from_report": True}
 
 
 def origin(actor: Actor, version: DatasetVersion, asked: Asked) -> dict[str, Any]:
@@ -164,7 +165,7 @@ def drifted(
     try:
         baseline = drift.baseline_of(actor, version, asked.get("against", ""), parent)
     except (Invalid, NotFound) as error:
-        wrong, baseline = error.message, drift.baseline_of(actor, version, parent=parent)
+        wrong, baseline = translate_message(error), drift.baseline_of(actor, version, parent=parent)
     if baseline is None:
         return {}
     told = drift.drift_between(actor, version, baseline.version)
@@ -236,7 +237,7 @@ def other_of(
     try:
         return reads.named_version(actor, version.dataset.project, version.dataset.name, which[:120]), ""
     except (Invalid, NotFound) as error:
-        return None, error.message
+        return None, translate_message(error)
 
 
 def which_of(version: DatasetVersion, other: DatasetVersion) -> str:

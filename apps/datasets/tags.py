@@ -12,6 +12,7 @@ from apps.actors import Actor
 from apps.audit import services as audit
 from apps.datasets.models import DatasetVersion, VersionTag
 from apps.errors import Conflict, Invalid, NotFound
+from deepseek.messages import N_
 
 TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}", re.ASCII)
 DIGITS = re.compile(r"[0-9]+|v[0-9]+|[0-9a-f]{7,60}", re.ASCII)
@@ -36,7 +37,14 @@ def tag_version(*, actor: Actor, version: DatasetVersion, name: str, move: bool 
         if not created and not move:
             raise taken(tag)
         if created and version.tags.count() > TAGS_LIMIT:
-            raise Invalid(f"{version} has {TAGS_LIMIT} tags.", field="name", limit=TAGS_LIMIT, hint="Remove one first.")
+            raise Invalid(
+                "{version} has {tags_limit} tags.",
+                version=version,
+                tags_limit=TAGS_LIMIT,
+                field="name",
+                limit=TAGS_LIMIT,
+                hint=N_("Remove one first."),
+            )
         before = {} if created else {"version": tag.version.number}
         VersionTag.objects.filter(pk=tag.pk).update(version=version, created_by=actor.label, created_at=timezone.now())
         audit.record(
@@ -57,7 +65,13 @@ def untag_version(*, actor: Actor, version: DatasetVersion, name: str) -> None:
     with transaction.atomic():
         gone, _ = VersionTag.objects.filter(dataset_id=version.dataset_id, version=version, name=name).delete()
         if not gone:
-            raise NotFound(f"{version} has no tag {name[:60]!r}.", field="name", hint="Read the version for its tags.")
+            raise NotFound(
+                "{version} has no tag {name!r}.",
+                version=version,
+                name=name[:60],
+                field="name",
+                hint=N_("Read the version for its tags."),
+            )
         audit.record(
             actor=actor,
             action="dataset.untag",
@@ -71,7 +85,13 @@ def there(version: DatasetVersion) -> DatasetVersion:
     """The version, its row locked, if it was not deleted meanwhile."""
     found = DatasetVersion.objects.select_for_update().filter(pk=version.pk, deleted_at=None).first()
     if found is None:
-        raise Conflict(f"{version} is deleted.", code="version_deleted", field="version", hint="List the versions.")
+        raise Conflict(
+            "{version} is deleted.",
+            version=version,
+            code="version_deleted",
+            field="version",
+            hint=N_("List the versions."),
+        )
     return found
 
 
@@ -83,18 +103,21 @@ def is_tag(name: str) -> bool:
 def check_tag(name: str) -> None:
     if not is_tag(name):
         raise Invalid(
-            f"{name[:70]!r} cannot be a tag.",
+            "{name!r} cannot be a tag.",
+            name=name[:70],
             code="bad_tag",
             field="name",
             limit="1 to 60 lower-case letters, digits, dots, hyphens and underscores; no number and no digest",
-            hint="For instance approved-2026 or v1-approved.",
+            hint=N_("For instance approved-2026 or v1-approved."),
         )
 
 
 def taken(tag: VersionTag) -> Conflict:
     return Conflict(
-        f"The tag {tag.name} names {tag.version} already.",
+        "The tag {tag_name} names {tag_version} already.",
+        tag_name=tag.name,
+        tag_version=tag.version,
         code="tag_exists",
         field="name",
-        hint="Say that it shall move, or choose another name.",
+        hint=N_("Say that it shall move, or choose another name."),
     )

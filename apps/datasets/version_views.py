@@ -17,11 +17,12 @@ from apps.datasets.row_diff import submit_diff
 from apps.datasets.tags import tag_version, untag_version
 from apps.errors import NotFound, PlaneError, Refused
 from apps.jobs.views import within
+from apps.messages import translate_error
 
 
 def say(request: HttpRequest, failure: PlaneError) -> None:
     """What was refused, above the page that it was asked on."""
-    messages.error(request, " ".join(part for part in (failure.message, failure.hint) if part))
+    messages.error(request, translate_error(failure))
 
 
 @require_safe

@@ -145,5 +145,5 @@ def by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     visible = DatasetVersion.objects.visible_to(actor).select_related("dataset").defer("manifest")
     found = visible.filter(pk=pk, dataset__project=where).first() if pk < 2**63 else None
     if found is None:
-        raise NotFound(f"This project has no dataset version with the key {pk}.", field="id")
+        raise NotFound("This project has no dataset version with the key {pk}.", pk=pk, field="id")
     return redirect("datasets:version", project=where.slug, name=found.dataset.name, version=found.number)

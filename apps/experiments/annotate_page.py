@@ -16,6 +16,7 @@ from apps.experiments.models import Run
 from apps.experiments.run_page import run_response
 from apps.experiments.services import annotations
 from apps.jobs.views import within
+from apps.messages import translate_message
 
 
 @require_POST
@@ -51,7 +52,7 @@ def remove_tag(request: HttpRequest, project: str, run: str) -> HttpResponse:
     try:
         annotations.delete_run_tag(actor=actor, run=found, key=request.POST.get("key", ""))
     except (Conflict, NotFound) as error:
-        messages.warning(request, error.message)
+        messages.warning(request, translate_message(error))
     return back_to(found)
 
 
@@ -62,7 +63,7 @@ def delete(request: HttpRequest, project: str, run: str) -> HttpResponse:
     try:
         annotations.delete_run(actor=actor, run=found, reason=request.POST.get("reason", "").strip())
     except Conflict as error:
-        messages.warning(request, error.message)
+        messages.warning(request, translate_message(error))
     return back_to(found)
 
 
@@ -73,7 +74,7 @@ def restore(request: HttpRequest, project: str, run: str) -> HttpResponse:
     try:
         annotations.restore_run(actor=actor, run=found)
     except Conflict as error:
-        messages.warning(request, error.message)
+        messages.warning(request, translate_message(error))
     else:
         messages.success(request, _("The run is back."))
     return back_to(found)

@@ -28,6 +28,7 @@ from apps.experiments.serializers import (
     RunSerializer,
 )
 from apps.listing import between_days, day_parameters
+from deepseek.messages import N_
 
 SORT = OpenApiParameter(
     "sort", str, description="started or metrics.<key>; - in front for downwards. Newest first if left out."
@@ -154,7 +155,9 @@ class PointsCsvView(APIView):
         where = get_project(request.actor, project)
         ids, keys = reads.ids_in(request.query_params.getlist("ids")), request.query_params.getlist("key")
         if not ids or not keys:
-            raise Invalid("Name runs and metrics.", field="key" if ids else "ids", hint="?ids=<run>,<run>&key=<metric>")
+            raise Invalid(
+                "Name runs and metrics.", field="key" if ids else "ids", hint=N_("?ids=<run>,<run>&key=<metric>")
+            )
         return csv_response(reads.metrics_named(request.actor, where, ids, keys))
 
 

@@ -23,6 +23,7 @@ from apps.pages import BACKWARD, FORWARD, Page, bad_cursor, packed, read_place
 from apps.policy import require
 from apps.portable_paths import find_path_defect
 from apps.prepared import fetch
+from deepseek.messages import N_
 
 PATH_LENGTH = 500
 FOLDER_PAGE = 1000  # names of a folder in one answer of a list that is paged
@@ -70,11 +71,12 @@ def checked_path(path: str) -> str:
     """
     if len(path) > PATH_LENGTH:
         raise Invalid(
-            f"The path has {len(path)} characters.",
+            "The path has {count} characters.",
+            count=len(path),
             code="bad_path",
             field="path",
             limit=PATH_LENGTH,
-            hint="Use shorter names, or fewer folders.",
+            hint=N_("Use shorter names, or fewer folders."),
         )
     plain = path
     while (next_one := unquote(plain)) != plain:
@@ -92,7 +94,7 @@ def checked_path(path: str) -> str:
             code="bad_path",
             field="path",
             limit="relative, without .. and #",
-            hint="For instance plots/loss.png.",
+            hint=N_("For instance plots/loss.png."),
         )
     return "/".join(part for part in path.split("/") if part not in {"", "."})
 
@@ -104,11 +106,13 @@ def check_new_path(path: str) -> None:
     """
     if defect := find_path_defect(path):
         raise Invalid(
-            f"Invalid path: {path[:80]!r} {defect}.",
+            "Invalid path: {path!r} {defect}.",
+            path=path[:80],
+            defect=defect,
             code="bad_path",
             field="path",
             limit="forward slashes, visible characters, names that Windows keeps",
-            hint="For instance plots/loss.png.",
+            hint=N_("For instance plots/loss.png."),
         )
 
 
@@ -281,8 +285,9 @@ def get_logged_model(actor: Actor, project: Project, model_id: str) -> LoggedMod
     found = rows.filter(pk=model_id, project=project, deleted_at=None).first()
     if found is None:
         raise NotFound(
-            f"Logged model with ID '{model_id[:40]}' not found.",
+            "Logged model with ID '{model_id}' not found.",
+            model_id=model_id[:40],
             field="model_id",
-            hint="Search the logged models of the experiment.",
+            hint=N_("Search the logged models of the experiment."),
         )
     return found

@@ -38,7 +38,7 @@ def bulk(request: HttpRequest, project: str) -> HttpResponseBase:
         return redirect(address_of(request, where, verb))
     if verb not in VERBS:
         limit = ", ".join([*LOOKED_AT, *VERBS])
-        raise Invalid(_("%(verb)s is nothing to do to runs.") % {"verb": repr(verb[:40])}, field="do", limit=limit)
+        raise Invalid("{verb!r} is nothing to do to runs.", verb=verb[:40], field="do", limit=limit)
     policy.require(actor, "run.annotate", where)
     address, title, prepare = VERBS[verb]
     ids, (body, act) = ids_asked(request), prepare(actor, request)
@@ -81,7 +81,7 @@ def tagging(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
 def deleting(actor: Actor, request: HttpRequest) -> tuple[None, Act]:
     reason = request.POST.get("reason", "").strip()[:REASON_LIMIT]
     if not reason:
-        raise Invalid(_("Say why: it goes into the audit trail."), field="reason", limit=f"1..{REASON_LIMIT}")
+        raise Invalid("Say why: it goes into the audit trail.", field="reason", limit=f"1..{REASON_LIMIT}")
 
     def act(run: Run) -> str:
         annotations.delete_run(actor=actor, run=run, reason=reason)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
 
 from apps import policy
 from apps.actors import Actor
@@ -16,6 +15,7 @@ from apps.errors import NotFound
 from apps.experiments import previews
 from apps.experiments.artifacts import PATH_LENGTH, FileRows, Owner, files_of, page_of_folder, parents_of
 from apps.pages import Page, read_limit, storable
+from deepseek.messages import N_
 
 FEW = 30  # files that are listed with their folders before them; of more a folder at a time is shown
 
@@ -57,5 +57,5 @@ def folder_page(request: HttpRequest, rows: FileRows, folder: str) -> Page[Any]:
     known = len(folder) <= PATH_LENGTH and storable(folder)
     page = page_of_folder(rows, folder, cursor=cursor, limit=limit) if known else None
     if page is None or (folder and not page.items and not cursor):
-        raise NotFound(_("No such folder is here."), field="folder", hint=_("Choose one of the list."))
+        raise NotFound("No such folder is here.", field="folder", hint=N_("Choose one of the list."))
     return page

@@ -19,6 +19,7 @@ from apps.experiments.filters.grammar import PARAMETER, TAG, Comparison
 from apps.experiments.filters.runs import TABLES
 from apps.experiments.filters.sql import Sql, marks, on_postgres, rows_of
 from apps.experiments.models import Run
+from deepseek.messages import N_
 
 GROUPED = 2000  # newest runs
 GROUPS = 50  # that are shown, the largest first
@@ -79,10 +80,11 @@ def check_group(by: str) -> None:
     head = next((head for head in KINDS if by.startswith(head)), "")
     if not head or not 0 < len(by) - len(head) <= 250 or "\x00" in by:
         raise Invalid(
-            f"{by[:60]!r} is nothing to group by.",
+            "{by!r} is nothing to group by.",
+            by=by[:60],
             field="group",
             limit="experiment, params.<key>, tags.<key>",
-            hint="For instance group=params.optimizer.",
+            hint=N_("For instance group=params.optimizer."),
         )
 
 

@@ -10,6 +10,7 @@ import posixpath
 import re
 
 from apps.errors import Invalid
+from deepseek.messages import Message
 
 KEY_LIMIT = 250  # characters
 EXPERIMENT_TAG_LIMIT = 20_000
@@ -21,9 +22,9 @@ NOTE_TAG = "mlflow.note.content"  # what its pages show as the description, in M
 CONTEXT_TAG = "mlflow.data.context"  # of a dataset: what the run used it for
 KEY = re.compile(r"[\w.\- :/]*", re.UNICODE)
 PLAIN = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\- :]*")  # what nearly all are: in order as they stand
-LETTERS = (
-    "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:)"
-    " and slashes (/)."
+LETTERS = Message(
+    "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces "
+    "( ), colon(:) and slashes (/)."
 )
 AS_FILE = (
     "Names may be treated as files in certain cases, and must not resolve to other names when treated as such."
@@ -42,11 +43,20 @@ def check_key(key: str, name: str = "key", *, about: str = "key") -> None:
 def check_letters(key: str, name: str) -> None:
     told = json.dumps(key[: KEY_LIMIT + 1], ensure_ascii=False)
     if not KEY.fullmatch(key) or "\x00" in key:
-        raise Invalid(f"Invalid value {told} for parameter '{name}' supplied: {LETTERS}", field=name)
+        raise Invalid(
+            "Invalid value {told} for parameter '{name}' supplied: {letters}",
+            told=told,
+            name=name,
+            letters=LETTERS,
+            field=name,
+        )
     meant = posixpath.normpath(key)
     if meant != key or meant == "." or meant.startswith(("..", "/")):
         raise Invalid(
-            f"Invalid value {told} for parameter '{name}' supplied: {AS_FILE.format(meant[: KEY_LIMIT + 1])}",
+            "Invalid value {told} for parameter '{name}' supplied: {format}",
+            told=told,
+            name=name,
+            format=AS_FILE.format(meant[: KEY_LIMIT + 1]),
             field=name,
         )
 
@@ -57,4 +67,6 @@ def check_length(value: str, name: str, limit: int) -> None:
 
 
 def too_long(about: str, limit: int, *, field: str) -> Invalid:
-    return Invalid(f"'{about}' exceeds the maximum length of {limit} characters", field=field, limit=limit)
+    return Invalid(
+        "'{about}' exceeds the maximum length of {most} characters", about=about, most=limit, field=field, limit=limit
+    )

@@ -25,6 +25,7 @@ from apps.experiments.filters.sql import Sql, rows_of
 from apps.experiments.models import Metric, MetricBucket, MetricPoint
 from apps.experiments.series import STEP_LIMIT
 from apps.experiments.thinning import Bucket
+from deepseek.messages import N_
 
 DRAWN = 1000  # points of one line
 DRAWN_TOGETHER = 8000  # points of all lines of a page
@@ -64,10 +65,12 @@ def window_of(start: str, end: str) -> Window:
     found = Window(step_of(start, "from"), step_of(end, "to"))
     if found.start is not None and found.end is not None and found.end <= found.start:
         raise Invalid(
-            f"Step {found.end} is not behind step {found.start}.",
+            "Step {end} is not behind step {start}.",
+            end=found.end,
+            start=found.start,
             field="to",
             limit="greater than from",
-            hint="Leave one of them out to see the line up to its end.",
+            hint=N_("Leave one of them out to see the line up to its end."),
         )
     return found
 
@@ -80,7 +83,9 @@ def step_of(text: str, name: str) -> int | None:
     except ValueError:
         step = STEP_LIMIT + 1
     if abs(step) > STEP_LIMIT:
-        raise Invalid(f"{text[:40]!r} is no step.", field=name, limit=f"a whole number, -{STEP_LIMIT} to {STEP_LIMIT}")
+        raise Invalid(
+            "{text!r} is no step.", text=text[:40], field=name, limit=f"a whole number, -{STEP_LIMIT} to {STEP_LIMIT}"
+        )
     return step
 
 

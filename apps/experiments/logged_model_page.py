@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from apps.errors import NotFound
@@ -22,7 +21,7 @@ def logged_model_page(request: HttpRequest, project: str, model: str) -> HttpRes
     try:
         found = get_logged_model(actor, where, model)
     except NotFound:
-        raise NotFound(_("This project has no such logged model."), field="model_id") from None
+        raise NotFound("This project has no such logged model.", field="model_id") from None
     context = {
         "nav": "runs",
         "model": found,

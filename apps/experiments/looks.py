@@ -16,6 +16,7 @@ from apps.experiments import lines
 from apps.experiments.filters.sql import EPOCH, FIRST_MS, LAST_MS
 from apps.experiments.lines import AXES, Line, Window, window_of
 from apps.experiments.models import Metric, Run
+from deepseek.messages import Message
 
 SCALES = ("", "linear", "log")
 SMOOTHEST = 0.999
@@ -87,7 +88,7 @@ def fitted(look: Look, metrics: Sequence[Metric], stepless: str = "time") -> Loo
 
 def one_of(field: str, value: str, known: Sequence[str]) -> str:
     if value not in known:
-        raise Invalid(f"{value[:40]!r} is unknown.", field=field, limit=", ".join(filter(None, known)))
+        raise Invalid("{found!r} is unknown.", found=value[:40], field=field, limit=", ".join(filter(None, known)))
     return value
 
 
@@ -99,7 +100,7 @@ def weight_of(text: str) -> float:
     except ValueError:
         weight = math.nan
     if not 0 <= weight <= SMOOTHEST:
-        raise Invalid(f"{text[:20]!r} is no weight of smoothing.", field="smooth", limit=f"0 to {SMOOTHEST}")
+        raise Invalid("{text!r} is no weight of smoothing.", text=text[:20], field="smooth", limit=f"0 to {SMOOTHEST}")
     return weight
 
 
@@ -114,7 +115,8 @@ def part_of(text: str) -> tuple[str, float, float] | None:
         low = high = math.nan
     if axis not in AXES[1:] or not -FARTHEST <= low < high <= FARTHEST:
         raise Invalid(
-            f"{text[:60]!r} is no part of an axis of time.",
+            "{text!r} is no part of an axis of time.",
+            text=text[:60],
             field="part",
             limit="relative or time, and two numbers of s",
         )
@@ -169,7 +171,7 @@ def chart_of(series: Sequence[Mapping[str, Any]], look: Look, *, y_unit: str, **
     if any(one["thinned"] for one in series):
         notes.append(_("Each pair of points is the lowest and the highest value of some steps."))
     if odd := sum(one["odd"] for one in series):
-        notes.append(_("%(count)s points are no number.") % {"count": f"{odd:,}"})
+        notes.append(Message("{count} points are no number.", count=f"{odd:,}"))
     return {
         "series": series,
         "axis": look.axis,

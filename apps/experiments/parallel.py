@@ -17,6 +17,7 @@ from apps.errors import Invalid
 from apps.experiments.compared import number_in, spans_much
 from apps.experiments.reads import Comparison, preferred
 from apps.experiments.series import is_system
+from deepseek.messages import N_
 
 AXES = 8  # beside each other: more are too near to be followed
 FIRST = 6  # axes before anybody has chosen
@@ -107,13 +108,20 @@ def chosen(comparison: Comparison, query: QueryDict, known: Mapping[str, Any], b
     asked = list(dict.fromkeys(key for key in query.getlist("axis") if key))
     if wrong := next((key for key in asked if key not in known), None):
         raise Invalid(
-            f"{wrong[:60]!r} does not differ between these runs.",
+            "{wrong!r} does not differ between these runs.",
+            wrong=wrong[:60],
             field="axis",
             limit=", ".join([*known][:20]),
-            hint="Take two to eight of these.",
+            hint=N_("Take two to eight of these."),
         )
     if asked and not 2 <= len(asked) <= AXES:
-        raise Invalid(f"{len(asked)} axes are named.", field="axis", limit=f"2 to {AXES}", hint="Take some of them.")
+        raise Invalid(
+            "{count} axes are named.",
+            count=len(asked),
+            field="axis",
+            limit=f"2 to {AXES}",
+            hint=N_("Take some of them."),
+        )
     if asked:
         return asked
     params = [row.key for row in comparison.params if row.key in known][: FIRST - 2]
@@ -130,7 +138,9 @@ def axis_of(key: str, values: Sequence[float | str | None], query: QueryDict) ->
         return Axis(key, values, words, only=query.get(f"is:{key}", "")[:500])
     low, high = (bound_of(query, f"{end}:{key}") for end in ("min", "max"))
     if low is not None and high is not None and low > high:
-        raise Invalid(f"{low:g} is greater than {high:g}.", field=f"min:{key}", limit=f"at most {high:g}")
+        raise Invalid(
+            "{low:g} is greater than {high:g}.", low=low, high=high, field=f"min:{key}", limit=f"at most {high:g}"
+        )
     numbers = [value for value in values if isinstance(value, float)]
     return Axis(key, values, log=bool(numbers) and spans_much(numbers), low=low, high=high)
 
@@ -141,7 +151,9 @@ def bound_of(query: QueryDict, name: str) -> float | None:
         return None
     number = number_in(text)
     if number is None:
-        raise Invalid(f"{text[:40]!r} is no number.", field=name[:80], limit="a number", hint="For instance 0.001.")
+        raise Invalid(
+            "{text!r} is no number.", text=text[:40], field=name[:80], limit="a number", hint=N_("For instance 0.001.")
+        )
     return number
 
 

@@ -18,6 +18,7 @@ from apps.artifacts.verification import read_verified
 from apps.errors import NotFound
 from apps.experiments.artifacts import PATH_LENGTH, FileRow, Owner, file_at
 from apps.pages import storable
+from deepseek.messages import N_
 
 TEXT_LIMIT = 64 * 1024  # bytes that are shown
 JSON_LIMIT = 256 * 1024  # bytes that are put into lines
@@ -68,7 +69,9 @@ def preview_of(actor: Actor, owner: Owner, path: str) -> Preview:
     """The file at this path among the artifacts of a run or a logged model, or NotFound."""
     found = file_at(owner, path) if len(path) <= PATH_LENGTH and storable(path) else None
     if found is None:
-        raise NotFound(f"No artifact {path[:60]!r} is here.", field="preview", hint="Choose one of the list.")
+        raise NotFound(
+            "No artifact {path!r} is here.", path=path[:60], field="preview", hint=N_("Choose one of the list.")
+        )
     kind = kind_of(found)
     if kind != "text":
         return Preview(found, kind)

@@ -41,6 +41,7 @@ from apps.experiments.services.annotations import TAGS_LIMIT
 from apps.experiments.states import RunState
 from apps.jobs.kinds import KINDS
 from apps.jobs.reads import known
+from deepseek.messages import N_, Message
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 FILTERS = ("status", "kind", "experiment", "name", "deleted", "filter")
@@ -93,17 +94,25 @@ class Asked:
             self.experiment.isascii() and self.experiment.isdigit() and len(self.experiment) < 10
         ):
             raise Invalid(
-                f"{self.experiment[:40]!r} is no number of an experiment.",
+                "{experiment!r} is no number of an experiment.",
+                experiment=self.experiment[:40],
                 field="experiment",
                 limit="a whole number",
-                hint="GET experiments lists them.",
+                hint=N_("GET experiments lists them."),
             )
 
     def comparisons(self) -> tuple[grammar.Comparison, ...]:
         """What the filter says. Raises FilterError, which knows the place of a mistake."""
         text = self.filter.strip()
         if len(text) > FILTER_LIMIT:
-            raise FilterError(f"The filter has {len(text)} characters; {FILTER_LIMIT} are read.", end=len(text))
+            raise FilterError(
+                Message(
+                    "The filter has {count} characters; {filter_limit} are read.",
+                    count=len(text),
+                    filter_limit=FILTER_LIMIT,
+                ),
+                end=len(text),
+            )
         return parse(text, RUNS)
 
     def narrow(self, rows: QuerySet[Any], project: Project, prefix: str = "") -> QuerySet[Any]:
@@ -160,10 +169,11 @@ def order_of(sort: str) -> tuple[str, bool]:
     if name.startswith(BY_METRIC) and 0 < len(name) - len(BY_METRIC) <= 250 and "\x00" not in name:
         return name.removeprefix(BY_METRIC), down
     raise Invalid(
-        f"{sort[:60]!r} is no order.",
+        "{sort!r} is no order.",
+        sort=sort[:60],
         field="sort",
         limit="started, metrics.<key>, with - in front for downwards",
-        hint="For instance sort=-metrics.test/accuracy.",
+        hint=N_("For instance sort=-metrics.test/accuracy."),
     )
 
 
@@ -234,7 +244,7 @@ def get_run(actor: Actor, project: Project, run_id: str) -> Run:
     visible = Run.objects.visible_to(actor).filter(project=project).select_related("experiment", "job", "project")
     run = visible.filter(pk=run_id).first() if RUN_ID.fullmatch(run_id) else None
     if run is None:
-        raise NotFound(f"This project has no run {run_id[:40]!r}.", field="id")
+        raise NotFound("This project has no run {run_id!r}.", run_id=run_id[:40], field="id")
     take_in_of([run])
     return run
 
@@ -259,7 +269,13 @@ def get_metric(actor: Actor, run: Run, key: str) -> Metric:
     policy.require(actor, "run.view", run)
     metric = Metric.objects.filter(run=run, key=key).first() if "\x00" not in key else None
     if metric is None:
-        raise NotFound(f"Run {run.pk} has no metric {key[:60]!r}.", field="key", hint="List the metrics of the run.")
+        raise NotFound(
+            "Run {run_pk} has no metric {key!r}.",
+            run_pk=run.pk,
+            key=key[:60],
+            field="key",
+            hint=N_("List the metrics of the run."),
+        )
     return metric
 
 
@@ -332,7 +348,9 @@ def metrics_named(actor: Actor, project: Project, ids: Sequence[str], keys: Sequ
     policy.require(actor, "run.view", project)
     for field_name, given, limit in (("ids", ids, COMPARED[1]), ("key", keys, KEYS_ASKED)):
         if len(given) > limit:
-            raise Invalid(f"{len(given)} are named.", field=field_name, limit=limit, hint="Ask for fewer.")
+            raise Invalid(
+                "{count} are named.", count=len(given), field=field_name, limit=limit, hint=N_("Ask for fewer.")
+            )
     runs = Run.objects.visible_to(actor).filter(project=project, pk__in=[one for one in ids if RUN_ID.fullmatch(one)])
     take_in_of(runs.only("job_id"))
     named = [key for key in keys if "\x00" not in key]
@@ -381,12 +399,16 @@ def compare(actor: Actor, project: Project, ids: Sequence[str]) -> Comparison:
     low, high = COMPARED
     if not low <= len(wanted) <= high:
         raise Invalid(
-            f"{len(wanted)} runs are named.", field="ids", limit=f"{low} to {high} runs", hint="Name each of them once."
+            "{count} runs are named.",
+            count=len(wanted),
+            field="ids",
+            limit=f"{low} to {high} runs",
+            hint=N_("Name each of them once."),
         )
     visible = Run.objects.visible_to(actor).filter(project=project).select_related("experiment", "job")
     found = visible.in_bulk([one for one in wanted if RUN_ID.fullmatch(one)])
     if missing := [one for one in wanted if one not in found]:
-        raise NotFound(f"This project has no run {missing[0][:40]!r}.", field="ids")
+        raise NotFound("This project has no run {missing!r}.", missing=missing[0][:40], field="ids")
     take_in_of(found.values())
     params = list(RunParam.objects.filter(run__in=wanted).order_by("key")[: ROWS_COMPARED * high])
     metrics = list(Metric.objects.filter(run__in=wanted).order_by("key")[: ROWS_COMPARED * high])

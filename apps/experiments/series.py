@@ -17,6 +17,7 @@ from apps.experiments import thinning
 from apps.experiments.keys import KEY_LIMIT
 from apps.experiments.models import Metric
 from apps.experiments.thinning import Full
+from deepseek.messages import N_
 
 SYSTEM = "system/"  # what begins so tells of the machine: MLflow's prefix
 STEP_LIMIT = 2**53  # what every JSON reader takes as a whole number
@@ -35,13 +36,14 @@ def check_point(point: Point) -> None:
     """Raise Invalid for a key that cannot be one or a step out of range."""
     if not 0 < len(point.key) <= KEY_LIMIT or "\x00" in point.key:
         raise Invalid(
-            f"{point.key[:60]!r} cannot be the name of a metric.",
+            "{key!r} cannot be the name of a metric.",
+            key=point.key[:60],
             field="key",
             limit=f"1 to {KEY_LIMIT} characters",
-            hint="For instance train/loss.",
+            hint=N_("For instance train/loss."),
         )
     if abs(point.step) > STEP_LIMIT:
-        raise Invalid(f"{point.step} is out of range.", field="step", limit=f"-{STEP_LIMIT}..{STEP_LIMIT}")
+        raise Invalid("{step} is out of range.", step=point.step, field="step", limit=f"-{STEP_LIMIT}..{STEP_LIMIT}")
 
 
 def begin(metric: Metric) -> None:

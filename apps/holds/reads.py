@@ -12,6 +12,7 @@ from apps.accounts.models import Project
 from apps.actors import Actor
 from apps.errors import Conflict, NotFound
 from apps.holds.models import Hold, HoldQuerySet
+from deepseek.messages import N_
 
 
 def list_holds(actor: Actor, project: Project, *, all_of_them: bool = False) -> HoldQuerySet:
@@ -56,9 +57,10 @@ def refuse_held(project_id: int, *objects: tuple[str, str]) -> None:
 
 def refused(why: str) -> Conflict:
     return Conflict(
-        f"It must not be deleted: {why}",
+        "It must not be deleted: {why}",
+        why=why,
         code="held",
         field="hold",
         limit="what no hold covers",
-        hint="An auditor releases holds.",
+        hint=N_("An auditor releases holds."),
     )

@@ -16,6 +16,7 @@ from apps.actors import Actor
 from apps.audit import services as audit
 from apps.errors import Conflict, Invalid, NotFound
 from apps.holds.models import Hold
+from deepseek.messages import N_, Message
 
 WHOLE = "project"
 REASON = 2000  # characters
@@ -45,10 +46,12 @@ def place_hold(*, actor: Actor, project: Project, object_type: str, object_id: s
             audit.seal_now()
     except IntegrityError:
         raise Conflict(
-            f"The {object_type} {object_id} is held already.".replace("  ", " "),
+            "The {kind} {number} is held already.",
+            kind=object_type,
+            number=object_id,
             code="held_already",
             field="object_id",
-            hint="Release that hold first, or leave it.",
+            hint=N_("Release that hold first, or leave it."),
         ) from None
     return hold
 
@@ -73,10 +76,10 @@ def checked_reason(reason: str) -> str:
     found = reason.replace("\x00", "").strip()
     if not found or len(found) > REASON:
         raise Invalid(
-            "Say why." if not found else f"reason has {len(found)} characters.",
+            Message("Say why.") if not found else Message("reason has {count} characters.", count=len(found)),
             field="reason",
             limit=f"1 to {REASON} characters",
-            hint="It stands in the audit trail, and is shown to whoever is refused.",
+            hint=N_("It stands in the audit trail, and is shown to whoever is refused."),
         )
     return found
 
@@ -93,7 +96,8 @@ def locked_object(project: Project, object_type: str, object_id: str) -> str:
     known = settings.HOLD_OBJECTS.get(object_type)
     if known is None:
         raise Invalid(
-            f"{object_type[:40]!r} is nothing that can be held.",
+            "{kind!r} is nothing that can be held.",
+            kind=object_type[:40],
             field="object_type",
             limit=", ".join([WHOLE, *settings.HOLD_OBJECTS]),
         )
@@ -103,5 +107,7 @@ def locked_object(project: Project, object_type: str, object_id: str) -> str:
         with suppress(ValueError, OverflowError):
             key = rows.only("pk").filter(pk=object_id, **{known[1]: project.pk}).first()
     if key is None:
-        raise NotFound(f"The project has no {object_type} {object_id[:80]!r}.", field="object_id")
+        raise NotFound(
+            "The project has no {kind} {number!r}.", kind=object_type, number=object_id[:80], field="object_id"
+        )
     return str(key.pk)

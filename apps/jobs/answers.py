@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
-from apps.texts import told
+from apps.messages import translate_message
 
 TAG = re.compile(r"<[^<>]*>")
 WIDE = ("。", "，", "：", "；")
@@ -102,7 +102,7 @@ def failed(job: Job) -> SafeString:
     tried %= {"attempts": job.attempts_used}
     return joined(
         format_html("<b>{}</b>", _("Failed %(tried)s:") % {"tried": tried}),
-        told(error.get("message") or _("no reason was given.")),
+        translate_message(error) or _("no reason was given."),
         _("Nothing was registered."),
     )
 

@@ -36,6 +36,7 @@ from apps.jobs.serializers import (
 from apps.jobs.states import JobState
 from apps.jobs.streams import rest_connection, stream_response, wait_until_ended
 from apps.listing import day_parameters
+from deepseek.messages import N_
 
 WAIT_SECONDS = (0, 60)
 MAX_NUMBER = 2**31 - 1  # of a line, of an event
@@ -51,7 +52,13 @@ def whole(text: str, field: str, low: int, high: int) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 10 and low <= int(text) <= high:
         return int(text)
     raise Invalid(
-        f"{field} is {text[:40]!r}.", code="out_of_range", field=field, limit=f"{low}..{high}", hint="A whole number."
+        "{name} is {text!r}.",
+        name=field,
+        text=text[:40],
+        code="out_of_range",
+        field=field,
+        limit=f"{low}..{high}",
+        hint=N_("A whole number."),
     )
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.jobs.models import Job, JobEvent
 from apps.jobs.states import JobState
+from apps.messages import translate_message
 
 EVENTS_READ = 200  # the newest moves: a job that was retried for weeks tells its last attempts
 
@@ -51,7 +52,7 @@ def attempts_in(moves: Sequence[JobEvent]) -> list[Attempt]:
             # One that broke is tried again by itself; one that was given back has a reason and no error.
             ended = JobState.FAILED if payload.get("code") else payload.get("state")
             attempt.ended, attempt.state = event.created_at, str(ended)
-            attempt.why = str(payload.get("reason") or "")
+            attempt.why = translate_message(payload, "reason")
     return sorted(found.values(), key=lambda attempt: -attempt.number)
 
 

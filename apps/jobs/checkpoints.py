@@ -48,7 +48,12 @@ def record_checkpoint(*, actor: Actor, job: Job, step: int, digest: str, size: i
     with transaction.atomic():
         held = Job.objects.filter(pk=job.pk, owner=job.owner, attempt=job.attempt, state=JobState.RUNNING)
         if not held.select_for_update(no_key=True).exists():
-            raise StaleState(f"Job {job.pk} is not held by attempt {job.attempt} any more.", field="attempt")
+            raise StaleState(
+                "Job {job_pk} is not held by attempt {attempt} any more.",
+                job_pk=job.pk,
+                attempt=job.attempt,
+                field="attempt",
+            )
         former = JobCheckpoint.objects.filter(job=job).first()
         values = {"attempt": job.attempt, "step": step, "digest": digest, "size": size, "created_at": Now()}
         JobCheckpoint.objects.update_or_create(job=job, defaults=values)

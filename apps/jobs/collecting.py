@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from deepseek.collect.spec import CollectSpec, uncovered
+from deepseek.messages import Message
 
 SETTING = "COLLECT_HOSTS"
 
@@ -18,19 +19,23 @@ def host_errors(spec: CollectSpec) -> list[dict[str, Any]]:
         return [
             {
                 "code": "collection_off",
-                "message": f"Collection is off on this plane: {SETTING} names no host.",
+                "message": Message("Collection is off on this plane: {setting} names no host.", setting=SETTING),
                 "field": "/spec/allowed_hosts",
                 "limit": "none",
-                "hint": f"Have the operator set {SETTING} to the internal hosts that may be collected from.",
+                "hint": Message(
+                    "Have the operator set {setting} to the internal hosts that may be collected from.", setting=SETTING
+                ),
             }
         ]
     return [
         {
             "code": "host_not_allowed",
-            "message": f"The host {host} is not on the list of hosts that may be collected from.",
+            "message": Message("The host {host} is not on the list of hosts that may be collected from.", host=host),
             "field": f"/spec/allowed_hosts/{index}",
             "limit": ", ".join(allowed),
-            "hint": f"Take a host of the list, or have the operator add {host} to {SETTING}.",
+            "hint": Message(
+                "Take a host of the list, or have the operator add {host} to {setting}.", host=host, setting=SETTING
+            ),
         }
         for index in uncovered(spec.allowed_hosts, allowed)
         for host in (spec.allowed_hosts[index],)

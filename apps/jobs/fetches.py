@@ -121,7 +121,7 @@ def narrowed(rows: list[Fetch], asked: dict[str, str]) -> list[Fetch]:
     """The pages that fit the filters; Invalid for a result that there is not."""
     result, part = asked["result"], asked["q"].casefold()
     if result and result not in RESULTS:
-        raise Invalid(f"There is no result {result[:40]!r}.", field="result", limit=", ".join(RESULTS))
+        raise Invalid("There is no result {result!r}.", result=result[:40], field="result", limit=", ".join(RESULTS))
     return [
         one
         for one in rows

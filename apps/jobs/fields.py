@@ -204,7 +204,7 @@ def length_of(plain: dict[str, Any]) -> str:
 
 
 def said(text: str) -> str:
-    """What a spec says, in the language of now: the engine has no gettext, apps/texts lists it."""
+    """What a spec says, in the language of now: the engine has no gettext, makemessages reads the schemas."""
     if not text:
         return ""  # gettext("") is the catalogue's header
     own = pgettext("field", text)

@@ -27,8 +27,9 @@ from apps.jobs.fields import (
     shape_of,
     walked,
 )
-from apps.jobs.specs import kind_of, parse_model
+from apps.jobs.specs import kind_of, parse_model, problem_of
 from apps.jobs.typed_lists import split
+from apps.messages import translate_message
 
 ABSENT: Any = object()
 PASTED = "json"  # the name under which a whole spec is sent
@@ -109,14 +110,14 @@ class SpecForm:
         places = {item.pointer for item in walked(self.items)}
         for error in errors:
             full = str(error.get("field") or "")
-            text = str(error["message"]).removeprefix(f"{full}: ")
+            text = translate_message(problem_of(error))
             here = full.removeprefix(prefix) if full.startswith(prefix) else ""
             while here and here not in places:
                 here = here.rpartition("/")[0]  # of an entry in a list typed as text: beside the list
             if here:
                 self.errors.setdefault(here, text)
             else:
-                self.error = f"{self.error} {error['message']}".strip()
+                self.error = f"{self.error} {translate_message(error)}".strip()
 
     def spec(self) -> dict[str, Any]:
         """What was entered, texts as they were typed: for `Submission(spec=..., strict=False)`."""

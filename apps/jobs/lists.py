@@ -207,7 +207,7 @@ def bulk(request: HttpRequest, project: str) -> HttpResponse:
     verb = request.POST.get("do", "")
     if verb not in VERBS:
         limit = ", ".join(VERBS)
-        raise Invalid(_("%(verb)s is nothing to do to jobs.") % {"verb": repr(verb[:40])}, field="do", limit=limit)
+        raise Invalid("{verb!r} is nothing to do to jobs.", verb=verb[:40], field="do", limit=limit)
     permission, address, title, prepare = VERBS[verb]
     policy.require(actor, permission, where)
     ids, (body, act) = numbers_asked(request), prepare(actor, request)
@@ -232,7 +232,7 @@ Act = Callable[[Job], str]
 def cancelling(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
     reason = request.POST.get("reason", "").strip()[:REASON_LIMIT]
     if not reason:
-        raise Invalid(_("Say why: it goes into the audit trail."), field="reason", limit=f"1..{REASON_LIMIT}")
+        raise Invalid("Say why: it goes into the audit trail.", field="reason", limit=f"1..{REASON_LIMIT}")
 
     def act(job: Job) -> str:
         services.cancel_job(actor=actor, job=job, reason=reason)
@@ -253,9 +253,7 @@ def prioritising(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Ac
     low, high = services.PRIORITIES
     text = request.POST.get("priority", "").strip()
     if not (text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) < 5):
-        raise Invalid(
-            _("%(text)s is no whole number.") % {"text": repr(text[:20])}, field="priority", limit=f"{low}..{high}"
-        )
+        raise Invalid("{text!r} is no whole number.", text=text[:20], field="priority", limit=f"{low}..{high}")
 
     def act(job: Job) -> str:
         services.prioritise_job(actor=actor, job=job, priority=int(text))

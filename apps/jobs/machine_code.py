@@ -17,19 +17,20 @@ from apps.artifacts.stores import store
 from apps.errors import Invalid, Unavailable
 from apps.jobs.models import JobOutput
 from apps.jobs.states import JobState
+from deepseek.messages import N_, Message
 
 ELF = b"\x7fELF"
 COMPILER = "compile"
 SLOT = "model"  # of the compile job
-MESSAGE = "The input {slot} is machine code, and no compile job of this project made it."
-HINT = "Compile the trained model here, and give the output of that job; or take its fp32 or int8 form."
+MESSAGE = N_("The input {slot} is machine code, and no compile job of this project made it.")
+HINT = Message("Compile the trained model here, and give the output of that job; or take its fp32 or int8 form.")
 LIMIT = "safetensors, torchscript, or what a compile job of this project made"
 
 
 def code_errors(slots: Iterable[str], project_id: int, artifacts: Mapping[str, Artifact]) -> list[dict[str, Any]]:
     """What is wrong with those of `artifacts` (slot -> artifact) that fill `slots`, whose bytes the job would load."""
     return [
-        {"code": "foreign_code", "message": MESSAGE.format(slot=slot), "field": f"/inputs/{slot}/digest"}
+        {"code": "foreign_code", "message": Message(MESSAGE, slot=slot), "field": f"/inputs/{slot}/digest"}
         | {"limit": LIMIT, "hint": HINT}
         for slot in slots
         if slot in artifacts
@@ -46,7 +47,7 @@ def refuse_foreign_code(project_id: int, slot: str, digest: str, path: Path) -> 
     with path.open("rb") as file:
         head = file.read(len(ELF))
     if head == ELF and not made_here(project_id, digest):
-        raise Invalid(MESSAGE.format(slot=slot), code="foreign_code", field=f"inputs/{slot}", limit=LIMIT, hint=HINT)
+        raise Invalid(MESSAGE, slot=slot, code="foreign_code", field=f"inputs/{slot}", limit=LIMIT, hint=HINT)
 
 
 def made_here(project_id: int, digest: str) -> bool:

@@ -21,8 +21,9 @@ from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobQuerySet
 from apps.jobs.placement import Free, all_of, free_on, opening, shortfall, why_not
 from apps.jobs.states import JobState
+from apps.messages import translate_message
 from apps.nodes.models import Node
-from apps.texts import told as translate
+from deepseek.messages import N_
 
 MAX_ID = 2**63 - 1
 LOG_LIMIT = (1, 5000)  # lines of one answer
@@ -54,7 +55,14 @@ def list_jobs(
 def known(field: str, value: str, values: Sequence[str]) -> None:
     if value and value not in values:
         limit = ", ".join(values)
-        raise Invalid(f"There is no {field} {value[:40]!r}.", field=field, limit=limit, hint="Take one of these.")
+        raise Invalid(
+            "There is no {name} {found!r}.",
+            name=field,
+            found=value[:40],
+            field=field,
+            limit=limit,
+            hint=N_("Take one of these."),
+        )
 
 
 def get_job(actor: Actor, project: Project, pk: int) -> Job:
@@ -63,7 +71,7 @@ def get_job(actor: Actor, project: Project, pk: int) -> Job:
     visible = Job.objects.visible_to(actor).filter(project=project).select_related("node", "project", "checkpoint")
     job = visible.filter(pk=pk).first() if 0 < pk <= MAX_ID else None
     if job is None:
-        raise NotFound(f"This project has no job {pk}.", field="id")
+        raise NotFound("This project has no job {pk}.", pk=pk, field="id")
     return job
 
 
@@ -202,7 +210,7 @@ def describe_pause(job: Job, *, with_reason: bool) -> str:
     """When the next attempt may begin and, for who may see the job, what ended the last one."""
     left = (job.not_before - timezone.now()).total_seconds() if job.not_before else 0.0
     text = _("Next attempt in %(seconds)d s.") % {"seconds": max(1, round(left))}
-    why = translate(str((job.error or {}).get("message", ""))) if with_reason else ""
+    why = translate_message(job.error or {}) if with_reason else ""
     if not why:
         return text
     if job.stalled_since:
@@ -224,7 +232,7 @@ def log_lines(job: Job, *, after: int = 0, limit: int = 500, query: str = "", le
     """
     low, high = LOG_LIMIT
     if not low <= limit <= high:
-        raise Invalid(f"limit is {limit}.", code="limit_out_of_range", field="limit", limit=f"{low}..{high}")
+        raise Invalid("limit is {most}.", most=limit, code="limit_out_of_range", field="limit", limit=f"{low}..{high}")
     known("level", level, list(LEVELS))
     wanted, least = query.casefold(), LEVELS.get(level, 0)
     found: list[dict[str, Any]] = []
@@ -311,7 +319,7 @@ def timeline_rows(events: Iterable[JobEvent]) -> list[dict[str, Any]]:
             "state": event.payload["state"],
             "at": event.created_at,
             "title": JobState(event.payload["state"]).label,
-            "text": event.payload.get("reason", ""),
+            "text": translate_message(event.payload, "reason"),
             "attempt": event.attempt,
         }
         for event in events

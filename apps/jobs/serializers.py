@@ -18,6 +18,7 @@ from apps.jobs.models import Job, JobCheckpoint, JobInput, JobOutput
 from apps.jobs.specs import all_of, parse_spec, spec_errors
 from apps.jobs.states import JobState
 from apps.jobs.submission import InputSpec, Submission
+from deepseek.messages import Message
 
 JobId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Slot = Annotated[str, StringConstraints(min_length=1, max_length=60)]
@@ -151,7 +152,7 @@ def spec_faults(data: Any) -> list[dict[str, Any]]:
 def input_faults(slot: str, given: InputBody) -> list[dict[str, Any]]:
     if given.digest is None or (given.job is None and given.slot is None):
         return []
-    message = f"The input {slot} names a digest and a job: give one of the two."
+    message = Message("The input {slot} names a digest and a job: give one of the two.", slot=slot)
     return [{"code": "input_ambiguous", "message": message, "field": f"/inputs/{slot}", "limit": None, "hint": None}]
 
 

@@ -6,14 +6,18 @@ import difflib
 import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core._pydantic_core import list_all_errors
 
 from apps.canonical import canonical_json
 from apps.errors import Invalid
 from apps.jobs.kinds import KINDS, JobKind
+from deepseek.messages import N_, Message
 
 M = TypeVar("M", bound=BaseModel)
 MAX_ERRORS = 100  # that one refusal names: nobody reads more, and each is translated
@@ -26,11 +30,12 @@ def kind_of(name: str) -> JobKind:
         return KINDS[name]
     near = difflib.get_close_matches(str(name), KINDS, n=1)
     raise Invalid(
-        f"There is no job kind {str(name)[:60]!r}.",
+        "There is no job kind {name!r}.",
+        name=str(name)[:60],
         code="unknown_kind",
         field="/kind",
         limit=", ".join(KINDS),
-        hint=f"Did you mean {near[0]}?" if near else "Take one of the kinds listed.",
+        hint=Message("Did you mean {near}?", near=near[0]) if near else Message("Take one of the kinds listed."),
     )
 
 
@@ -46,7 +51,9 @@ def parse_model(model: type[M], given: Mapping[str, Any], *, strict: bool, prefi
     except ValidationError as failure:
         raise all_of(spec_errors(failure, given, prefix=prefix)) from None
     except (TypeError, ValueError) as failure:
-        raise Invalid(f"The spec cannot be read: {failure}.", field=prefix, hint="Send a JSON object.") from None
+        raise Invalid(
+            "The spec cannot be read: {failure}.", failure=failure, field=prefix, hint=N_("Send a JSON object.")
+        ) from None
 
 
 def all_of(errors: Sequence[dict[str, Any]]) -> Invalid:
@@ -67,7 +74,7 @@ def spec_errors(failure: ValidationError, given: Any, *, prefix: str) -> list[di
             pointer,
             {
                 "code": f"spec_{error['type']}",
-                "message": f"{pointer}: {error['msg']}" + shown(error),
+                "message": at_pointer(pointer, with_input(message_of(error), error)),
                 "field": pointer,
                 "limit": next(iter(limits.values()), None),
                 "hint": hint_for(error, given),
@@ -103,21 +110,56 @@ def walk(loc: tuple[int | str, ...], given: Any, *, absent: bool = True) -> list
     return parts
 
 
-def shown(error: Mapping[str, Any]) -> str:
+def message_of(error: Mapping[str, Any]) -> str:
+    """What pydantic or a check of ours (deepseek/spec_errors.py) says of a value: its format string and its values."""
+    context = dict(error.get("ctx") or {})
+    if "msgid" in context:
+        return Message(str(context.pop("msgid")), **context)
+    for msgid in templates().get(error["type"], ()):
+        with suppress(KeyError, ValueError, IndexError):
+            message = Message(msgid, **{name: value for name, value in context.items() if f"{{{name}}}" in msgid})
+            if message == error["msg"]:
+                return message
+    return str(error["msg"])
+
+
+@cache
+def templates() -> dict[str, list[str]]:
+    """{type of an error: pydantic's format strings for it}, that for JSON first."""
+    return {
+        error["type"]: [*filter(None, (error.get("message_template_json"), error.get("message_template_python")))]
+        for error in list_all_errors()
+    }
+
+
+def with_input(problem: str, error: Mapping[str, Any]) -> str:
     if error["type"] in ("missing", "extra_forbidden"):
-        return ""
+        return problem
     given = error.get("input")
     if isinstance(given, Mapping | list | tuple):
-        return ""  # Python's notation of a whole group tells nobody anything
+        return problem  # Python's notation of a whole group tells nobody anything
     text = repr(given)
-    return f" (got {text if len(text) <= 60 else text[:57] + '...'})"
+    return Message("{problem} (got {text})", problem=problem, text=text if len(text) <= 60 else text[:57] + "...")
+
+
+def at_pointer(pointer: str, problem: str) -> Message:
+    return Message("{pointer}: {problem}", pointer=pointer, problem=problem)
+
+
+def problem_of(error: Mapping[str, Any]) -> str:
+    """What is wrong, of an error whose message may begin with its pointer."""
+    message = error["message"]
+    if isinstance(message, Message) and message.msgid == "{pointer}: {problem}":
+        problem: str = message.params["problem"]
+        return problem
+    return str(message).removeprefix(f"{error.get('field')}: ")
 
 
 def hint_for(error: Mapping[str, Any], given: Any) -> str | None:
     if error["type"] == "extra_forbidden":
-        return "Leave this field out, or look at the kind's schema in /api/v1/kinds."
+        return Message("Leave this field out, or look at the kind's schema in /api/v1/kinds.")
     if error["type"] == "missing":
-        return "Give this field."
+        return Message("Give this field.")
     return None
 
 

@@ -23,6 +23,7 @@ from apps.jobs.specs import all_of, kind_of, parse_spec
 from apps.jobs.states import JobState
 from apps.nodes.extras import MISSING
 from apps.nodes.models import Node
+from deepseek.messages import Message
 
 PRIORITY = (-100, 100)
 TIME_LIMIT = (1, 30 * 86_400)
@@ -126,7 +127,12 @@ def slot_errors(kind: JobKind, asked: Submission, promised: Sequence[str] = ()) 
     given = [*(i.slot for i in asked.inputs), *promised]
     known = (*kind.inputs, *kind.optional_inputs)
     errors = [
-        fault("input_missing", f"The input {slot} is not filled.", f"/inputs/{slot}", hint="Give a digest or a job.")
+        fault(
+            "input_missing",
+            Message("The input {slot} is not filled.", slot=slot),
+            f"/inputs/{slot}",
+            hint=Message("Give a digest or a job."),
+        )
         for slot in kind.inputs
         if slot not in given
     ]
@@ -134,7 +140,7 @@ def slot_errors(kind: JobKind, asked: Submission, promised: Sequence[str] = ()) 
         errors += [
             fault(
                 "unknown_slot",
-                f"A {asked.kind} job has no input {slot[:60]!r}.",
+                Message("A {asked_kind} job has no input {slot!r}.", asked_kind=asked.kind, slot=slot[:60]),
                 f"/inputs/{slot[:60]}",
                 ", ".join(known) or "none",
             )
@@ -142,7 +148,7 @@ def slot_errors(kind: JobKind, asked: Submission, promised: Sequence[str] = ()) 
             if slot not in known
         ]
     errors += [
-        fault("duplicate_slot", f"The input {slot[:60]} is given twice.", f"/inputs/{slot[:60]}")
+        fault("duplicate_slot", Message("The input {slot} is given twice.", slot=slot[:60]), f"/inputs/{slot[:60]}")
         for slot in sorted(slot for slot, times in Counter(given).items() if times > 1)
     ]
     return errors
@@ -158,12 +164,27 @@ def limit_errors(asked: Submission) -> list[dict[str, Any]]:
     ):
         if value is not None and not low <= value <= high:
             errors.append(
-                fault("out_of_range", f"{where}: {value} is not in {low} to {high}.", where, f"{low}..{high}")
+                fault(
+                    "out_of_range",
+                    Message(
+                        "{where}: {value} is not in {low} to {high}.", where=where, value=value, low=low, high=high
+                    ),
+                    where,
+                    f"{low}..{high}",
+                )
             )
     if len(asked.name) > 120:
-        errors.append(fault("too_long", f"/name has {len(asked.name)} characters.", "/name", 120, "Shorten it."))
+        errors.append(
+            fault(
+                "too_long",
+                Message("/name has {count} characters.", count=len(asked.name)),
+                "/name",
+                120,
+                Message("Shorten it."),
+            )
+        )
     if asked.idempotency_key is not None and not 1 <= len(asked.idempotency_key) <= 255:
-        errors.append(fault("too_long", "Idempotency-Key has 1 to 255 characters.", "Idempotency-Key", 255))
+        errors.append(fault("too_long", Message("Idempotency-Key has 1 to 255 characters."), "Idempotency-Key", 255))
     return errors
 
 
@@ -174,10 +195,10 @@ def device_errors(spec: BaseModel | None, needs: Needs) -> list[dict[str, Any]]:
     return [
         fault(
             "gpu_not_asked",
-            "The spec asks for the device cuda, and the job asks for no GPU.",
+            Message("The spec asks for the device cuda, and the job asks for no GPU."),
             "/needs/gpus",
-            "1 or more",
-            "Ask for a GPU, or leave the device to auto.",
+            Message("1 or more"),
+            Message("Ask for a GPU, or leave the device to auto."),
         )
     ]
 
@@ -193,10 +214,10 @@ def extra_errors(kind: JobKind, needs: Needs) -> list[dict[str, Any]]:
     return [
         fault(
             "extra_missing",
-            f"No node of the queue {queue} has {needs.extra}, which this job needs.",
+            Message("No node of the queue {queue} has {extra}, which this job needs.", queue=queue, extra=needs.extra),
             "/kind",
-            "a node with it",
-            f"Give a worker {MISSING.get(needs.extra, needs.extra)}; then start it again.",
+            Message("a node with it"),
+            Message("Give a worker {package}; then start it again.", package=MISSING.get(needs.extra, needs.extra)),
         )
     ]
 
@@ -208,7 +229,7 @@ def register_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
             errors.append(
                 fault(
                     "unknown_register",
-                    f"A {asked.kind} job registers no {key[:60]!r}.",
+                    Message("A {asked_kind} job registers no {key!r}.", asked_kind=asked.kind, key=key[:60]),
                     f"/register/{key[:60]}",
                     ", ".join(kind.registers) or "nothing",
                 )
@@ -218,10 +239,10 @@ def register_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
             errors.append(
                 fault(
                     "invalid",
-                    f"/register/{key}: {str(value)[:60]!r} is no name.",
+                    Message("/register/{key}: {value!r} is no name.", key=key, value=str(value)[:60]),
                     f"/register/{key}",
                     50,
-                    "Lower-case letters, digits and hyphens; up to 50.",
+                    Message("Lower-case letters, digits and hyphens; up to 50."),
                 )
             )
     lacking = [key for key in kind.registers if key not in asked.register]
@@ -229,10 +250,14 @@ def register_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
         errors.append(
             fault(
                 "register_incomplete",
-                f"A {asked.kind} job registers all of these names or nothing: {', '.join(lacking)} is not given.",
+                Message(
+                    "A {asked_kind} job registers all of these names or nothing: {lacking} is not given.",
+                    asked_kind=asked.kind,
+                    lacking=", ".join(lacking),
+                ),
                 f"/register/{lacking[0]}",
                 ", ".join(kind.registers),
-                "Give it too, or leave register out.",
+                Message("Give it too, or leave register out."),
             )
         )
     return errors
@@ -249,20 +274,28 @@ def resolve_artifacts(
     errors = [
         fault(
             "artifact_not_found",
-            f"This project holds no artifact {i.digest[:64]!r}.",
+            Message("This project holds no artifact {i_digest!r}.", i_digest=i.digest[:64]),
             f"/inputs/{i.slot}/digest",
-            hint="Upload it first: PUT /api/v1/projects/<project>/artifacts/<digest>.",
+            hint=Message("Upload it first: PUT /api/v1/projects/<project>/artifacts/<digest>."),
         )
         for i in asked.inputs
         if i.digest and i.digest not in held
     ]
     errors += [
-        fault("artifact_damaged", f"The artifact {i.digest[:12]} is damaged.", f"/inputs/{i.slot}/digest")
+        fault(
+            "artifact_damaged",
+            Message("The artifact {i_digest} is damaged.", i_digest=i.digest[:12]),
+            f"/inputs/{i.slot}/digest",
+        )
         for i in asked.inputs
         if i.digest in held and held[i.digest].damaged_at
     ]
     errors += [
-        fault("input_empty", f"The input {i.slot[:60]} names neither a digest nor a job.", f"/inputs/{i.slot[:60]}")
+        fault(
+            "input_empty",
+            Message("The input {slot} names neither a digest nor a job.", slot=i.slot[:60]),
+            f"/inputs/{i.slot[:60]}",
+        )
         for i in asked.inputs
         if not i.digest and i.job_id is None
     ]
@@ -277,14 +310,28 @@ def resolve_parents(actor: Actor, project: Project, asked: Submission) -> tuple[
     for job_id, where, slot in sources:
         parent = found.get(job_id)
         if parent is None:
-            errors.append(fault("job_not_found", f"This project has no job {job_id}.", where))
+            errors.append(fault("job_not_found", Message("This project has no job {job_id}.", job_id=job_id), where))
         elif parent.state in (JobState.FAILED, JobState.CANCELLED):
-            errors.append(fault("parent_ended", f"Job {job_id} has {parent.state}.", where, hint="Retry it first."))
+            errors.append(
+                fault(
+                    "parent_ended",
+                    Message("Job {job_id} has {parent_state}.", job_id=job_id, parent_state=parent.state),
+                    where,
+                    hint=Message("Retry it first."),
+                )
+            )
         elif slot and slot not in KINDS[parent.kind].outputs:
             limit = ", ".join(KINDS[parent.kind].outputs)
-            errors.append(fault("unknown_slot", f"A {parent.kind} job has no output {slot[:60]!r}.", where, limit))
+            errors.append(
+                fault(
+                    "unknown_slot",
+                    Message("A {parent_kind} job has no output {slot!r}.", parent_kind=parent.kind, slot=slot[:60]),
+                    where,
+                    limit,
+                )
+            )
         elif not slot and where.startswith("/inputs"):
-            errors.append(fault("slot_missing", "Name the slot of the job's output.", where))
+            errors.append(fault("slot_missing", Message("Name the slot of the job's output."), where))
     return found, errors
 
 

@@ -21,6 +21,7 @@ from apps.jobs.kinds import KINDS
 from apps.jobs.models import Job
 from apps.jobs.states import JobState
 from apps.jobs.tabs import flat
+from apps.messages import translate_message
 from apps.policy import allows
 
 TABS = ("overview", "log", "metrics", "spec", "outputs", "audit")  # and lineage, whose app stands above this one
@@ -93,7 +94,7 @@ def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     try:
         services.cancel_job(actor=actor, job=job, reason=request.POST.get("reason", "").strip()[:500])
     except Conflict as error:
-        messages.warning(request, error.message)
+        messages.warning(request, translate_message(error))
     else:
         ended = job.state == JobState.CANCELLED
         messages.success(request, _("The job is cancelled.") if ended else _("The worker was asked to stop the job."))
@@ -108,7 +109,7 @@ def retry(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     try:
         services.retry_job(actor=actor, job=job, reason=request.POST.get("reason", "").strip()[:500])
     except Conflict as error:
-        messages.warning(request, error.message)
+        messages.warning(request, translate_message(error))
     else:
         messages.success(request, _("Job %(number)s is queued again.") % {"number": job.pk})
     return redirect("jobs:detail", project=where.slug, pk=job.pk)
@@ -127,7 +128,7 @@ def prioritise(request: HttpRequest, project: str, pk: int) -> HttpResponseRedir
     try:
         services.prioritise_job(actor=actor, job=job, priority=priority)
     except Conflict as error:
-        messages.warning(request, error.message)
+        messages.warning(request, translate_message(error))
     else:
         messages.success(request, _("The priority is %(priority)s now.") % {"priority": priority})
     return redirect("jobs:detail", project=where.slug, pk=job.pk)

@@ -14,6 +14,7 @@ from apps.csv_files import cell, download, written
 from apps.errors import Invalid
 from apps.lineage.reads import MAX_NODES, EdgeRow, Graph, graph
 from apps.lineage.serializers import GraphQuery, GraphSerializer
+from deepseek.messages import Message
 
 
 class LineageGraph(APIView):
@@ -54,4 +55,11 @@ def whole(text: str, field: str) -> int:
     """The whole number in a query string; the service checks its range."""
     if text.isascii() and text.isdigit() and len(text) <= 9:
         return int(text)
-    raise Invalid(f"{field} is {text[:40]!r}.", field=field, limit="a whole number", hint=f"For instance {field}=3.")
+    raise Invalid(
+        "{name} is {text!r}.",
+        name=field,
+        text=text[:40],
+        field=field,
+        limit="a whole number",
+        hint=Message("For instance {field}=3.", field=field),
+    )

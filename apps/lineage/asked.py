@@ -11,6 +11,7 @@ from apps.errors import Invalid
 from apps.lineage.ends import check_end
 from apps.lineage.reads import DIRECTIONS, MAX_DEPTH
 from apps.lineage.walk import Key
+from deepseek.messages import N_
 
 DEPTH = 12
 FOLDS = 50  # nodes that an address may open or put away
@@ -33,7 +34,12 @@ def asked_of(query: QueryDict, root: Key) -> Asked:
     focus = keys_in([query.get("focus", "")], "focus")
     direction = query.get("direction", "") or "both"
     if direction not in DIRECTIONS:
-        raise Invalid(f"{direction[:20]!r} is not a direction.", field="direction", limit=", ".join(DIRECTIONS))
+        raise Invalid(
+            "{direction!r} is not a direction.",
+            direction=direction[:20],
+            field="direction",
+            limit=", ".join(DIRECTIONS),
+        )
     return Asked(
         root=focus[0] if focus else root,
         depth=depth_of(query.get("depth", "")),
@@ -49,14 +55,14 @@ def depth_of(text: str) -> int:
         return DEPTH
     if text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MAX_DEPTH:
         return int(text)
-    raise Invalid(f"{text[:20]!r} is no depth.", field="depth", limit=f"1 to {MAX_DEPTH}")
+    raise Invalid("{text!r} is no depth.", text=text[:20], field="depth", limit=f"1 to {MAX_DEPTH}")
 
 
 def keys_in(values: Sequence[str], field: str) -> tuple[Key, ...]:
     """Nodes as an address names them: type:id, with commas between them."""
     words = [word for text in values for word in text.split(",") if word]
     if len(words) > FOLDS:
-        raise Invalid(f"{len(words)} nodes are named.", field=field, limit=FOLDS, hint="Name fewer.")
+        raise Invalid("{count} nodes are named.", count=len(words), field=field, limit=FOLDS, hint=N_("Name fewer."))
     found = []
     for word in words:
         type, _, id = word.partition(":")

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from apps.errors import Invalid
+from deepseek.messages import N_
 
 END_TYPES = (
     "source",
@@ -71,17 +72,21 @@ def check_end(type: str, id: str) -> None:
     """Raise Invalid for a type that is not one of END_TYPES, or an id that cannot be one."""
     if type not in END_TYPES:
         raise Invalid(
-            f"{type[:40]!r} is not a type of lineage end.",
+            "{type!r} is not a type of lineage end.",
+            type=type[:40],
             field="type",
             limit=", ".join(END_TYPES),
-            hint="Name the type of the object whose lineage you want.",
+            hint=N_("Name the type of the object whose lineage you want."),
         )
     if not ID.fullmatch(id):
         raise Invalid(
-            f"{id[:80]!r} cannot be an id.",
+            "{id!r} cannot be an id.",
+            id=id[:80],
             field="id",
             limit="1 to 80 letters, digits, dots, colons, hyphens and underscores",
-            hint="The id of an artifact or a source is a digest, that of a run 32 hex digits; all others are numbers.",
+            hint=N_(
+                "The id of an artifact or a source is a digest, that of a run 32 hex digits; all others are numbers."
+            ),
         )
 
 
@@ -92,13 +97,18 @@ def check_edge(edge: EdgeSpec) -> None:
     for digest in (edge.source_digest, edge.target_digest):
         if digest and not DIGEST.fullmatch(digest):
             raise Invalid(
-                f"{digest[:70]!r} is not a digest.", field="digest", limit="64 lower-case hex digits, or empty"
+                "{digest!r} is not a digest.",
+                digest=digest[:70],
+                field="digest",
+                limit="64 lower-case hex digits, or empty",
             )
     if (edge.source_type, edge.source_id) == (edge.target_type, edge.target_id):
         raise Invalid(
-            f"An edge cannot lead from {edge.source_type} {edge.source_id} to itself.",
+            "An edge cannot lead from {source_type} {source_id} to itself.",
+            source_type=edge.source_type,
+            source_id=edge.source_id,
             field="target",
-            hint="Record what went in and what came out.",
+            hint=N_("Record what went in and what came out."),
         )
     if not edge.role or len(edge.role) > 60:
-        raise Invalid(f"{edge.role[:70]!r} cannot be a role.", field="role", limit="1 to 60 characters")
+        raise Invalid("{role!r} cannot be a role.", role=edge.role[:70], field="role", limit="1 to 60 characters")

@@ -20,6 +20,7 @@ from apps.errors import Invalid
 from apps.lineage.ends import End, check_end
 from apps.lineage.models import Edge
 from apps.lineage.walk import UP, Key, Way, ended_early, walked, was_cut
+from deepseek.messages import N_
 
 DIRECTIONS = ("up", "down", "both")
 MAX_DEPTH = 50
@@ -138,14 +139,21 @@ def one_edge(actor: Actor, project: Project, end: Key) -> End | None:
 
 def check_choices(direction: str, depth: int, limit: int) -> None:
     if direction not in DIRECTIONS:
-        raise Invalid(f"{direction[:20]!r} is not a direction.", field="direction", limit=", ".join(DIRECTIONS))
+        raise Invalid(
+            "{direction!r} is not a direction.",
+            direction=direction[:20],
+            field="direction",
+            limit=", ".join(DIRECTIONS),
+        )
     for name, value, most in (("depth", depth, MAX_DEPTH), ("limit", limit, MAX_NODES)):
         if not 1 <= value <= most:
             raise Invalid(
-                f"{name} is {value}.",
+                "{name} is {found}.",
+                name=name,
+                found=value,
                 field=name,
                 limit=f"1 to {most}",
-                hint="Go on from a node at the edge of the graph.",
+                hint=N_("Go on from a node at the edge of the graph."),
             )
 
 

@@ -8,6 +8,7 @@ from apps import policy
 from apps.actors import Actor
 from apps.errors import Invalid, NotFound
 from apps.nodes.models import Node, NodeQuerySet
+from deepseek.messages import N_
 
 STATUSES = ("online", "held", "offline")
 
@@ -28,7 +29,9 @@ def list_nodes(actor: Actor, *, query: str = "", status: str = "") -> NodeQueryS
 def check_status(status: str) -> None:
     """Raise Invalid for a status that there is not; an empty one asks for every node."""
     if status and status not in STATUSES:
-        raise Invalid(f"{status[:20]!r} is not a status of nodes.", field="status", limit=", ".join(STATUSES))
+        raise Invalid(
+            "{answer!r} is not a status of nodes.", answer=status[:20], field="status", limit=", ".join(STATUSES)
+        )
 
 
 def get_node(actor: Actor, name: str) -> Node:
@@ -36,5 +39,7 @@ def get_node(actor: Actor, name: str) -> Node:
     policy.require(actor, "node.view")
     node = list_nodes(actor).filter(name=name).first()
     if node is None:
-        raise NotFound(f"There is no node {name[:120]!r}.", field="name", hint="GET /api/v1/nodes lists them.")
+        raise NotFound(
+            "There is no node {name!r}.", name=name[:120], field="name", hint=N_("GET /api/v1/nodes lists them.")
+        )
     return node

@@ -18,6 +18,7 @@ from apps import policy
 from apps.actors import Actor
 from apps.errors import Invalid
 from apps.nodes.models import Node, NodeSample
+from deepseek.messages import N_, Message
 
 SAMPLE_SECONDS = 15
 MEAN_SECONDS = 300
@@ -171,13 +172,19 @@ def asked_of(params: Mapping[str, Any]) -> Asked:
     start = moment("from", params.get("from"), end - timedelta(hours=1))
     seconds = (end - start).total_seconds()
     if seconds <= 0 or start < now - KEEP[MEAN_SECONDS] - timedelta(days=1):
-        hint = f"Samples are kept for {KEEP[MEAN_SECONDS].days} days."
+        hint = Message("Samples are kept for {days} days.", days=KEEP[MEAN_SECONDS].days)
         raise Invalid("from must lie before to, in the time that is kept.", field="from", limit="30 days", hint=hint)
     least = max(SAMPLE_SECONDS, -(-int(seconds) // MAX_POINTS))
     step = whole_number("step", params.get("step"), default=stretch(least))
     if not least <= step <= 86_400:
         limit = f"{least}..86400"
-        raise Invalid(f"step is {step} s.", field="step", limit=limit, hint=f"At most {MAX_POINTS} points are told.")
+        raise Invalid(
+            "step is {step} s.",
+            step=step,
+            field="step",
+            limit=limit,
+            hint=Message("At most {max_points} points are told.", max_points=MAX_POINTS),
+        )
     return Asked(start, end, step)
 
 
@@ -199,8 +206,10 @@ def moment(field: str, text: Any, default: datetime) -> datetime:
         return found
     except (ValueError, OverflowError):
         limit = "ISO 8601 with a zone"
-        hint = "For instance 2026-01-31T12:00:00Z."
-        raise Invalid(f"{field} is {str(text)[:40]!r}.", field=field, limit=limit, hint=hint) from None
+        hint = Message("For instance 2026-01-31T12:00:00Z.")
+        raise Invalid(
+            "{name} is {text!r}.", name=field, text=str(text)[:40], field=field, limit=limit, hint=hint
+        ) from None
 
 
 def whole_number(field: str, text: Any, *, default: int) -> int:
@@ -208,7 +217,14 @@ def whole_number(field: str, text: Any, *, default: int) -> int:
         return default
     if str(text).isascii() and str(text).isdigit() and len(str(text)) < 10:
         return int(text)
-    raise Invalid(f"{field} is {str(text)[:40]!r}.", field=field, limit="seconds, whole", hint="Send a whole number.")
+    raise Invalid(
+        "{name} is {text!r}.",
+        name=field,
+        text=str(text)[:40],
+        field=field,
+        limit="seconds, whole",
+        hint=N_("Send a whole number."),
+    )
 
 
 def points_of(rows: Iterable[Any], asked: Asked, mean_of: Callable[[Sequence[Any]], dict[str, Any]]) -> list[Any]:

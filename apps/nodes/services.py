@@ -14,6 +14,7 @@ from apps.audit import services as audit
 from apps.errors import Conflict, Invalid
 from apps.nodes import samples
 from apps.nodes.models import Node, NodeSample
+from deepseek.messages import N_
 
 # What makes a node another machine to the placement of jobs. The process and the boot change with every restart.
 DESCRIBED = ("host", "queues", "cpus", "memory_bytes", "disk_bytes", "gpus", "extras", "hardware")
@@ -110,7 +111,9 @@ def hold_node(*, actor: Actor, node: Node, reason: str) -> Node:
     check_size("reason", reason, 200)
     with transaction.atomic():
         if not Node.objects.filter(pk=node.pk, held_at=None).update(held_at=Now(), held_reason=reason):
-            raise Conflict(f"The node {node.name} is held already.", field="node", hint="Release it first.")
+            raise Conflict(
+                "The node {node_name} is held already.", node_name=node.name, field="node", hint=N_("Release it first.")
+            )
         audit.record(
             actor=actor, action="node.hold", obj=node, reason=reason, before={"held": False}, after={"held": True}
         )
@@ -123,7 +126,7 @@ def release_node(*, actor: Actor, node: Node) -> Node:
     policy.require(actor, "node.release")
     with transaction.atomic():
         if not Node.objects.filter(pk=node.pk, held_at__isnull=False).update(held_at=None, held_reason=""):
-            raise Conflict(f"The node {node.name} is not held.", field="node")
+            raise Conflict("The node {node_name} is not held.", node_name=node.name, field="node")
         audit.record(actor=actor, action="node.release", obj=node, before={"held": True}, after={"held": False})
         node.refresh_from_db()
     return node
@@ -132,8 +135,19 @@ def release_node(*, actor: Actor, node: Node) -> Node:
 def check_size(field: str, value: str, limit: int) -> None:
     """Raise Invalid for a text that is blank or too long."""
     if not value.strip():
-        raise Invalid(f"{field} must not be blank.", field=field, limit=f"1 to {limit} characters", hint="Fill it in.")
+        raise Invalid(
+            "{name} must not be blank.",
+            name=field,
+            field=field,
+            limit=f"1 to {limit} characters",
+            hint=N_("Fill it in."),
+        )
     if len(value) > limit:
         raise Invalid(
-            f"{field} has {len(value)} characters.", field=field, limit=f"{limit} characters", hint="Shorten it."
+            "{name} has {count} characters.",
+            name=field,
+            count=len(value),
+            field=field,
+            limit=f"{limit} characters",
+            hint=N_("Shorten it."),
         )

@@ -26,6 +26,7 @@ from apps.openlineage.models import LineageEvent
 from apps.openlineage.reads import list_events
 from apps.openlineage.services import receive_event
 from apps.pipelines.reads import get_pipeline
+from deepseek.messages import N_
 
 RUN = OpenApiParameter("run", str, description="Only the events of this run: a UUID.")
 NAMESPACE = OpenApiParameter("namespace", str, description="With `name`: only the events of this job.")
@@ -72,7 +73,7 @@ def project_of(request: Request) -> Project:
         raise Refused(
             "Events are taken with a token: it names the project that they belong to.",
             action="lineage.record",
-            hint="Authorization: Bearer <token of the project with the scope data:write>",
+            hint=N_("Authorization: Bearer <token of the project with the scope data:write>"),
         )
     return Project.objects.visible_to(actor).get(pk=next(iter(actor.project_ids)))
 
@@ -84,7 +85,11 @@ def unpack(request: HttpRequest) -> None:
         return
     if coding not in ("gzip", "x-gzip"):
         raise WrongMediaType(
-            f"The body is encoded as {coding[:40]}.", field="Content-Encoding", limit="gzip", hint="Send it plain."
+            "The body is encoded as {coding}.",
+            coding=coding[:40],
+            field="Content-Encoding",
+            limit="gzip",
+            hint=N_("Send it plain."),
         )
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     packed = request.body
@@ -92,11 +97,11 @@ def unpack(request: HttpRequest) -> None:
     try:
         data = reader.decompress(packed, limit + 1)
     except zlib.error as failure:
-        raise Malformed(f"The body is not gzip: {failure}.", field="Content-Encoding") from None
+        raise Malformed("The body is not gzip: {failure}.", failure=failure, field="Content-Encoding") from None
     if len(data) > limit:
-        raise TooLarge(f"The body is larger than {limit} bytes.", limit=limit, hint="Send fewer facets.")
+        raise TooLarge("The body is larger than {most} bytes.", most=limit, limit=limit, hint=N_("Send fewer facets."))
     if not reader.eof:
-        raise Malformed("The body ended early.", code="body_cut_off", hint="Send it again.")
+        raise Malformed("The body ended early.", code="body_cut_off", hint=N_("Send it again."))
     request._body = data  # type: ignore[attr-defined]  # what request.body gives, and so the parser, from here on
     request.META["CONTENT_LENGTH"] = str(len(data))
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from apps.errors import Invalid
+from deepseek.messages import Message
 
 EVENT_TYPES = ("START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER")
 RUN, JOB, DATASET = "RunEvent", "JobEvent", "DatasetEvent"
@@ -154,11 +155,11 @@ def version_in(dataset: Mapping[str, Any]) -> str:
 
 
 def fault(place: str, value: Any, limit: str) -> Fault:
-    told = "is missing" if value is None else f"is {str(value)[:60]!r}"
+    told = Message("is missing") if value is None else Message("is {value!r}", value=str(value)[:60])
     return {
         "code": "invalid",
-        "message": f"{place or 'The event'} {told}.",
+        "message": Message("{place} {told}.", place=place or Message("The event"), told=told),
         "field": place,
         "limit": limit,
-        "hint": "See docs/lineage.md, and the standard: OpenLineage 2-0-2.",
+        "hint": Message("See docs/lineage.md, and the standard: OpenLineage 2-0-2."),
     }

@@ -24,7 +24,7 @@ def list_events(
         try:
             found = found.filter(run_id=UUID(run[:64]))
         except ValueError:
-            raise Invalid(f"{run[:64]!r} is not a run.", field="run", limit="a UUID") from None
+            raise Invalid("{run!r} is not a run.", run=run[:64], field="run", limit="a UUID") from None
     if namespace or name:
         found = found.filter(job_key=key_of(namespace, name))
     return found

@@ -24,6 +24,7 @@ from apps.lineage.services import record_edges
 from apps.openlineage.checks import DATASET, MANY, check_event, moment, version_in
 from apps.openlineage.models import ForeignEnd, ForeignRun, LineageEvent
 from apps.openlineage.naming import FOREIGN_DATASET, FOREIGN_JOB, key_of, namespace_of
+from deepseek.messages import N_
 
 ENDS = ("COMPLETE", "FAIL", "ABORT")
 Event = Mapping[str, Any]
@@ -208,11 +209,12 @@ def over(old: Event, old_at: datetime, new: Event, new_at: datetime) -> dict[str
     both = merged(old, new) if new_at >= old_at else merged(new, old)
     if len(both) > MANY:
         raise Invalid(
-            f"With those that were told before there are {len(both)} facets.",
+            "With those that were told before there are {count} facets.",
+            count=len(both),
             code="too_many_facets",
             field="facets",
             limit=MANY,
-            hint="Give facets that say the same thing one name; mark those that are not needed as _deleted.",
+            hint=N_("Give facets that say the same thing one name; mark those that are not needed as _deleted."),
         )
     return both
 

@@ -12,9 +12,9 @@ from django.utils.translation import ngettext
 
 from apps.jobs.answers import joined
 from apps.jobs.states import JobState
+from apps.messages import translate_message
 from apps.pipelines.reads import Summary, Whole, first_failed
 from apps.pipelines.states import PipelineState
-from apps.texts import told
 
 RUNNING_NAMED = 3
 
@@ -62,7 +62,7 @@ def failed(found: Whole) -> SafeString:
     step, summary = first_failed(found.steps), found.summary
     head = bold(_("Failed at %(step)s:") % {"step": step.name if step else "–"})
     error = (step.job.error if step else None) or {}
-    return joined(head, told(error.get("message") or _("no reason was given.")), counted(summary))
+    return joined(head, translate_message(error) or _("no reason was given."), counted(summary))
 
 
 def cancelled(found: Whole) -> SafeString:

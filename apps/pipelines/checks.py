@@ -13,13 +13,14 @@ from apps.accounts.models import SLUG, Project
 from apps.actors import Actor
 from apps.errors import Invalid
 from apps.jobs.kinds import KINDS
-from apps.jobs.specs import all_of
+from apps.jobs.specs import all_of, at_pointer, problem_of
 from apps.jobs.submission import check, fault
 from apps.pipelines.asked import STEPS_LIMIT, StepBody, StepInputBody
 from apps.pipelines.models import STEP_NAME_LIMIT
+from deepseek.messages import Message
 
 Fault = dict[str, Any]
-NAME_RULE = f"lower-case letters, digits and hyphens, up to {STEP_NAME_LIMIT}"
+NAME_RULE = Message("lower-case letters, digits and hyphens, up to {step_name_limit}", step_name_limit=STEP_NAME_LIMIT)
 
 
 def check_steps(actor: Actor, project: Project, steps: Sequence[StepBody], name: str = "") -> list[StepBody]:
@@ -40,13 +41,24 @@ def count_faults(steps: Sequence[StepBody]) -> list[Fault]:
     if 1 <= len(steps) <= STEPS_LIMIT:
         return []
     limit = f"1..{STEPS_LIMIT}"
-    return [fault(code="steps_count", message=f"A pipeline of {len(steps)} steps.", where="/steps", limit=limit)]
+    return [
+        fault(
+            code="steps_count",
+            message=Message("A pipeline of {count} steps.", count=len(steps)),
+            where="/steps",
+            limit=limit,
+        )
+    ]
 
 
 def title_faults(name: str) -> list[Fault]:
     if len(name) <= 120:
         return []
-    return [fault("too_long", f"/name has {len(name)} characters.", "/name", 120, "Shorten it.")]
+    return [
+        fault(
+            "too_long", Message("/name has {count} characters.", count=len(name)), "/name", 120, Message("Shorten it.")
+        )
+    ]
 
 
 def name_faults(steps: Sequence[StepBody]) -> list[Fault]:
@@ -56,14 +68,23 @@ def name_faults(steps: Sequence[StepBody]) -> list[Fault]:
     for index, step in enumerate(steps):
         where = f"/steps/{index}/name"
         if not re.search(SLUG.regex, step.name) or len(step.name) > STEP_NAME_LIMIT:
-            errors.append(fault("bad_name", f"{step.name[:60]!r} cannot name a step.", where, NAME_RULE))
+            errors.append(
+                fault(
+                    "bad_name", Message("{step_name!r} cannot name a step.", step_name=step.name[:60]), where, NAME_RULE
+                )
+            )
         elif step.name in first:
             errors.append(
                 fault(
                     code="step_duplicate",
-                    message=f"Two steps are called {step.name}: numbers {first[step.name]} and {index}.",
+                    message=Message(
+                        "Two steps are called {step_name}: numbers {first} and {index}.",
+                        step_name=step.name,
+                        first=first[step.name],
+                        index=index,
+                    ),
                     where=where,
-                    hint="Rename one of them.",
+                    hint=Message("Rename one of them."),
                 )
             )
         first.setdefault(step.name, index)
@@ -87,8 +108,8 @@ def reference_faults(steps: Sequence[StepBody]) -> list[Fault]:
 def input_faults(given: StepInputBody, where: str, kinds: Mapping[str, str]) -> list[Fault]:
     sources = [source for source in (given.digest, given.job, given.step) if source is not None]
     if len(sources) > 1 or (given.digest is not None and given.slot is not None):
-        message = "An input comes from one place: a digest, a step's slot or a job's slot."
-        return [fault("input_ambiguous", message, where, hint="Leave the others out.")]
+        message = Message("An input comes from one place: a digest, a step's slot or a job's slot.")
+        return [fault("input_ambiguous", message, where, hint=Message("Leave the others out."))]
     if given.step is None:
         return []  # a digest or a job: looked up by the job's own check
     if given.step not in kinds:
@@ -96,9 +117,14 @@ def input_faults(given: StepInputBody, where: str, kinds: Mapping[str, str]) -> 
     kind = KINDS.get(kinds[given.step])
     if given.slot is None:
         limit = ", ".join(kind.outputs) if kind else None
-        return [fault("slot_missing", "Name the slot of the step's output.", f"{where}/slot", limit)]
+        return [fault("slot_missing", Message("Name the slot of the step's output."), f"{where}/slot", limit)]
     if kind is not None and given.slot not in kind.outputs:
-        message = f"The step {given.step}, a {kinds[given.step]} job, has no output {given.slot!r}."
+        message = Message(
+            "The step {step}, a {kinds} job, has no output {slot!r}.",
+            step=given.step,
+            kinds=kinds[given.step],
+            slot=given.slot,
+        )
         return [fault("unknown_slot", message, f"{where}/slot", ", ".join(kind.outputs) or "none")]
     return []
 
@@ -107,10 +133,10 @@ def unknown_step(name: str, where: str, kinds: Mapping[str, str]) -> Fault:
     near = difflib.get_close_matches(name, kinds, n=1)
     return fault(
         code="step_unknown",
-        message=f"There is no step {name[:60]!r}.",
+        message=Message("There is no step {name!r}.", name=name[:60]),
         where=where,
         limit=", ".join(list(kinds)[:20]),
-        hint=f"Did you mean {near[0]}?" if near else "Name a step of this pipeline.",
+        hint=Message("Did you mean {near}?", near=near[0]) if near else Message("Name a step of this pipeline."),
     )
 
 
@@ -129,9 +155,9 @@ def moved(errors: Sequence[Fault], prefix: str) -> list[Fault]:
     found = []
     for error in errors:
         here = str(error.get("field") or "")
-        message = str(error["message"])
+        message = error["message"]
         if here.startswith("/") and message.startswith(here):
-            message = f"{prefix}{message}"
+            message = at_pointer(f"{prefix}{here}", problem_of(error))
         found.append({**error, "message": message, "field": f"{prefix}{here}" if here.startswith("/") else prefix})
     return found
 
@@ -182,9 +208,9 @@ def cycle_faults(steps: Sequence[StepBody]) -> list[Fault]:
     return [
         fault(
             code="step_cycle",
-            message=f"Steps wait for each other: {' waits for '.join(named)}.",
+            message=Message("Steps wait for each other: {named}.", named=" waits for ".join(named)),
             where=f"/steps/{min(cycle)}",
-            hint="Take one of these out of inputs or after.",
+            hint=Message("Take one of these out of inputs or after."),
         )
     ]
 

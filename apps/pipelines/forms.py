@@ -26,8 +26,9 @@ from apps.jobs.outlook import Ground as Nodes
 from apps.jobs.outlook import Outlook, ground_of, hindrance, outlook, past_of
 from apps.jobs.schedule_preview import SchedulePreview, preview_of
 from apps.jobs.serializers import NeedsBody
-from apps.jobs.specs import parse_model
+from apps.jobs.specs import parse_model, problem_of
 from apps.lineage.layout import Box, drawn
+from apps.messages import translate_error, translate_message
 from apps.pipelines.models import Pipeline
 from apps.pipelines.services import submit_pipeline
 from apps.pipelines.templates import Ground, asked_of, template_of
@@ -117,7 +118,7 @@ class PipelineForm:
         """Ask the engine what cleaning would change in the first rows; its errors come beside their fields."""
         self.told = None if self.skips else sample_of(self.file, self.clean_spec)
         for error in self.told.errors if self.told else []:
-            name, text = str(error.get("field") or ""), f"{error['message']} {error.get('hint') or ''}".strip()
+            name, text = str(error.get("field") or ""), translate_error(error)
             if name.startswith("/"):
                 self.spec_form.add_errors([{"field": f"/clean{name}", "message": text}], prefix="")
             else:
@@ -142,8 +143,8 @@ class PipelineForm:
             full = str(error.get("field") or "")
             name = OF_NEEDS.sub("needs/", full).lstrip("/")
             if name in ours:
-                text = str(error["message"]).removeprefix(f"{full}: ")
-                self.errors.setdefault(name, " ".join(filter(None, (text, error.get("hint")))))
+                text = translate_message(problem_of(error))
+                self.errors.setdefault(name, " ".join(filter(None, (text, translate_message(error, "hint")))))
             else:
                 rest.append(error)
         self.spec_form.add_errors(rest, prefix="/params")

@@ -150,12 +150,10 @@ def bulk(request: HttpRequest, project: str) -> HttpResponse:
     actor, where = within(request, project)
     verb, reason = request.POST.get("do", ""), request.POST.get("reason", "").strip()[:REASON_LIMIT]
     if verb != "cancel":
-        raise Invalid(
-            _("%(verb)s is nothing to do to pipelines.") % {"verb": repr(verb[:40])}, field="do", limit="cancel"
-        )
+        raise Invalid("{verb!r} is nothing to do to pipelines.", verb=verb[:40], field="do", limit="cancel")
     policy.require(actor, "pipeline.cancel", where)
     if not reason:
-        raise Invalid(_("Say why: it goes into the audit trail."), field="reason", limit=f"1..{REASON_LIMIT}")
+        raise Invalid("Say why: it goes into the audit trail.", field="reason", limit=f"1..{REASON_LIMIT}")
     ids = numbers_asked(request)
 
     def page(pk: int) -> str:

@@ -167,7 +167,7 @@ def get_pipeline(actor: Actor, project: Project, pk: int) -> Pipeline:
     visible = Pipeline.objects.visible_to(actor).filter(project=project).select_related("project")
     pipeline = visible.filter(pk=pk).first() if 0 < pk <= MAX_ID else None
     if pipeline is None:
-        raise NotFound(f"This project has no pipeline {pk}.", field="id")
+        raise NotFound("This project has no pipeline {pk}.", pk=pk, field="id")
     return pipeline
 
 

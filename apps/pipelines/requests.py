@@ -19,6 +19,7 @@ from apps.pipelines.asked import STEPS_LIMIT, PipelineAsked, StepBody
 from apps.pipelines.checks import moved
 from apps.pipelines.models import STEP_NAME_LIMIT, Pipeline
 from apps.pipelines.templates import Ground, asked_of, template_of
+from deepseek.messages import Message
 
 
 class StepsBody(BaseModel):
@@ -112,5 +113,5 @@ def version_of(actor: Actor, project: Project, dataset: str, number: int | None)
         return datasets.get_version(actor, project, dataset, str(wanted or 1))
     except NotFound as failure:
         where = "/version" if number else "/dataset"
-        hint = "List the datasets and their versions."
+        hint = Message("List the datasets and their versions.")
         raise Invalid(failure.message, code="version_not_found", field=where, hint=hint) from None

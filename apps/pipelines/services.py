@@ -20,6 +20,7 @@ from apps.pipelines.asked import PipelineAsked, StepBody, StepInputBody, steps_i
 from apps.pipelines.checks import check_steps, descendants_of, moved, needed_by, unknown_step
 from apps.pipelines.models import Pipeline, PipelineStep
 from apps.policy import require
+from deepseek.messages import N_
 
 
 # -- submit ---------------------------------------------------------------------------------------------------------
@@ -53,10 +54,12 @@ def _same_key(actor: Actor, project: Project, asked: PipelineAsked) -> Pipeline 
     pipeline = Pipeline.objects.filter(project=project, requester=actor.label, idempotency_key=key).first()
     if pipeline and pipeline.document != asked.document():
         raise Conflict(
-            f"Idempotency-Key {key!r} was used for another request (pipeline {pipeline.pk}).",
+            "Idempotency-Key {key!r} was used for another request (pipeline {pipeline_pk}).",
+            key=key,
+            pipeline_pk=pipeline.pk,
             code="idempotency_conflict",
             field="Idempotency-Key",
-            hint="Send a new key with a new request.",
+            hint=N_("Send a new key with a new request."),
         )
     return pipeline
 
@@ -120,7 +123,12 @@ def cancel_pipeline(*, actor: Actor, pipeline: Pipeline, reason: str = "") -> Pi
         rows = Job.objects.select_for_update(of=("self",), no_key=True).filter(pipeline_step__pipeline=pipeline)
         jobs = list(rows.exclude(state__in=ENDED).order_by("pk"))
         if not jobs:
-            raise Conflict(f"Pipeline {pipeline.pk} has ended already.", code="already_ended", field="state")
+            raise Conflict(
+                "Pipeline {pipeline_pk} has ended already.",
+                pipeline_pk=pipeline.pk,
+                code="already_ended",
+                field="state",
+            )
         record(
             actor=actor, action="pipeline.cancel", obj=pipeline, reason=reason, after={"jobs": [job.pk for job in jobs]}
         )
@@ -195,11 +203,12 @@ def _require_made(pipeline: Pipeline, names: set[str]) -> None:
     if lacking:
         told = ", ".join(f"{name} ({state})" for name, state in lacking)
         raise Conflict(
-            f"Outputs are needed of steps that have not succeeded: {told}.",
+            "Outputs are needed of steps that have not succeeded: {told}.",
+            told=told,
             code="step_not_succeeded",
             field="/from",
             limit=", ".join(name for name, _ in lacking),
-            hint="Wait for them, or run again from one of them.",
+            hint=N_("Wait for them, or run again from one of them."),
         )
 
 

@@ -12,7 +12,6 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 
 from apps.accounts.models import SLUG
 from apps.datasets.manifest import dialect_of
@@ -24,7 +23,9 @@ from apps.jobs.submission import fault
 from apps.pipelines.asked import PipelineAsked, StepBody
 from deepseek.clean.spec import CleanSpec
 from deepseek.compile.spec import CompileSpec
+from deepseek.messages import Message
 from deepseek.quantize.spec import QuantizeSpec
+from deepseek.spec_errors import spec_error
 from deepseek.tables.csv_dialect import Dialect
 from deepseek.train.spec import TrainSpec
 
@@ -66,9 +67,7 @@ class ChainParameters(BaseModel):
     @classmethod
     def _clean_or_skip(cls, clean: CleanSpec, info: ValidationInfo) -> CleanSpec:
         if info.data.get("skip_cleaning"):
-            raise PydanticCustomError(
-                "cleaning_skipped", "Cleaning is skipped: leave this out, or set skip_cleaning to false."
-            )
+            raise spec_error("cleaning_skipped", "Cleaning is skipped: leave this out, or set skip_cleaning to false.")
         return clean
 
 
@@ -111,11 +110,14 @@ def template_of(name: str) -> Template:
         return TEMPLATES[name]
     near = difflib.get_close_matches(name, TEMPLATES, n=1)
     raise Invalid(
-        f"There is no pipeline template {name[:60]!r}.",
+        "There is no pipeline template {name!r}.",
+        name=name[:60],
         code="unknown_template",
         field="/template",
         limit=", ".join(TEMPLATES),
-        hint=f"Did you mean {near[0]}?" if near else "Take one of those listed, or give steps.",
+        hint=Message("Did you mean {near}?", near=near[0])
+        if near
+        else Message("Take one of those listed, or give steps."),
     )
 
 
@@ -164,10 +166,10 @@ def name_faults(ground: Ground) -> list[dict[str, Any]]:
     return [
         fault(
             "bad_name",
-            f"{where}: {value[:60]!r} is no name.",
+            Message("{where}: {value!r} is no name.", where=where, value=value[:60]),
             where,
             50,
-            "Lower-case letters, digits and hyphens; up to 50.",
+            Message("Lower-case letters, digits and hyphens; up to 50."),
         )
         for where, value in (("/model", ground.model), ("/cleaned", ground.cleaned_name))
         if not re.search(SLUG.regex, value) or len(value) > 50
@@ -178,7 +180,7 @@ def needs_faults(template: Template, ground: Ground) -> list[dict[str, Any]]:
     return [
         fault(
             code="step_unknown",
-            message=f"This template has no step {step[:60]!r}.",
+            message=Message("This template has no step {step!r}.", step=step[:60]),
             where=f"/needs/{step[:60]}",
             limit=", ".join(template.kinds),
         )
@@ -206,11 +208,14 @@ def chain_faults(given: Mapping[str, Any], ground: Ground) -> list[dict[str, Any
     """What does not go with the version, of parameters that may be wrong in themselves: that is told elsewhere."""
     errors = []
     if skips(given) and ground.cleaned is not None:
-        message = "Cleaning is skipped: no cleaned table comes of it."
-        errors.append(fault("invalid", message, "/cleaned", hint="Leave it out."))
+        message = Message("Cleaning is skipped: no cleaned table comes of it.")
+        errors.append(fault("invalid", message, "/cleaned", hint=Message("Leave it out.")))
     if skips(given) and dialect_of(ground.table.media_type) not in (None, Dialect()):
-        message = f"Training reads a CSV file in UTF-8 with commas; {ground.version} is another."
-        errors.append(fault("invalid", message, "/params/skip_cleaning", hint="Let it be cleaned first."))
+        message = Message(
+            "Training reads a CSV file in UTF-8 with commas; {ground_version} is another.",
+            ground_version=ground.version,
+        )
+        errors.append(fault("invalid", message, "/params/skip_cleaning", hint=Message("Let it be cleaned first.")))
     return errors + column_faults(given, [str(column.get("name")) for column in ground.version.columns])
 
 
@@ -240,10 +245,10 @@ def unknown_column(name: str, where: str, columns: Sequence[str]) -> dict[str, A
     near = difflib.get_close_matches(name, columns, n=1)
     return fault(
         code="unknown_column",
-        message=f"{where}: the version has no column {name[:60]!r}.",
+        message=Message("{where}: the version has no column {name!r}.", where=where, name=name[:60]),
         where=where,
         limit=", ".join(columns[:COLUMNS_NAMED]),
-        hint=f"Did you mean {near[0]}?" if near else "Name one of its columns.",
+        hint=Message("Did you mean {near}?", near=near[0]) if near else Message("Name one of its columns."),
     )
 
 

@@ -18,6 +18,7 @@ from apps.errors import Conflict, NotFound
 from apps.jobs.kinds import KINDS
 from apps.jobs.services import retry_job
 from apps.jobs.views import flat, within
+from apps.messages import translate_message
 from apps.pipelines import reads, services, shown
 from apps.pipelines.forms import PipelineForm
 from apps.pipelines.models import Pipeline, PipelineStep
@@ -41,7 +42,9 @@ def new_pipeline(request: HttpRequest, project: str) -> HttpResponse:
     policy.require(actor, "pipeline.submit", where)
     key = request.GET.get("template") or next(iter(TEMPLATES))
     if key not in TEMPLATES:
-        raise NotFound(f"There is no pipeline template {key[:60]!r}.", field="template", limit=", ".join(TEMPLATES))
+        raise NotFound(
+            "There is no pipeline template {key!r}.", key=key[:60], field="template", limit=", ".join(TEMPLATES)
+        )
     form = PipelineForm(actor, where, key)
     if request.method == "POST":
         form.bind(request.POST)
@@ -106,7 +109,7 @@ def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
         reason = request.POST.get("reason", "").strip()[:500]
         services.cancel_pipeline(actor=actor, pipeline=pipeline, reason=reason)
     except Conflict as error:
-        messages.warning(request, error.message)
+        messages.warning(request, translate_message(error))
     else:
         moving = reads.moving_now(pipeline.pk)
         messages.success(
@@ -142,10 +145,10 @@ def retry_step(request: HttpRequest, project: str, pk: int) -> HttpResponseRedir
     failed = reads.first_failed(steps_with_jobs(pipeline))
     try:
         if failed is None:
-            raise Conflict(_("No step of it has failed."), code="not_retryable", field="state")
+            raise Conflict("No step of it has failed.", code="not_retryable", field="state")
         retry_job(actor=actor, job=failed.job)
     except Conflict as error:
-        messages.warning(request, error.message)
+        messages.warning(request, translate_message(error))
     else:
         messages.success(request, _("%(step)s is queued again.") % {"step": failed.name})
     return redirect("pipelines:detail", project=where.slug, pk=pipeline.pk)

@@ -16,6 +16,7 @@ from apps.audit.services import record
 from apps.errors import Conflict, Invalid, NotFound
 from apps.policy import require
 from apps.preferences.models import SavedView
+from deepseek.messages import N_
 
 VIEWS_LIMIT = 50  # of one list
 QUERY_LIMIT = 2000
@@ -35,10 +36,10 @@ def save_view(
     """Keep the query of a list under a name. Invalid for a bad value, Conflict when name or room is taken."""
     require(actor, "saved_view.save")
     if actor.user_id is None:
-        raise Invalid(_("Only a person keeps views."), field="/user")
+        raise Invalid("Only a person keeps views.", field="/user")
     if not LISTING.fullmatch(listing):
         limit = _("letters and underscores, up to 40")
-        raise Invalid(_("%(name)s names no list.") % {"name": repr(listing[:60])}, field="/listing", limit=limit)
+        raise Invalid("{name!r} names no list.", name=listing[:60], field="/listing", limit=limit)
     view = SavedView(user_id=actor.user_id, project=project, listing=listing, query=kept(query), is_default=is_default)
     set_name(view, name)
     with transaction.atomic():
@@ -47,11 +48,12 @@ def save_view(
         User.objects.select_for_update().get(pk=actor.user_id)
         if beside.count() >= VIEWS_LIMIT:
             raise Conflict(
-                _("You keep %(count)s views of this list.") % {"count": VIEWS_LIMIT},
+                "You keep {count} views of this list.",
+                count=VIEWS_LIMIT,
                 code="too_many_views",
                 field="/name",
                 limit=VIEWS_LIMIT,
-                hint=_("Delete one that you do not use."),
+                hint=N_("Delete one that you do not use."),
             )
         if is_default:
             beside.filter(is_default=True).update(is_default=False)
@@ -106,13 +108,13 @@ def delete_view(*, actor: Actor, view: SavedView) -> None:
         record(actor=actor, action="saved_view.delete", obj=view, before=told(view))
         rows, _deleted = SavedView.objects.filter(pk=view.pk).delete()
         if rows == 0:
-            raise NotFound(_("There is no such view, or it is not yours."), field="id")
+            raise NotFound("There is no such view, or it is not yours.", field="id")
 
 
 # -- shared ---------------------------------------------------------------------------------------------------------
 def require_own(actor: Actor, view: SavedView) -> None:
     if view.user_id != actor.user_id:
-        raise NotFound(_("There is no such view, or it is not yours."), field="id")
+        raise NotFound("There is no such view, or it is not yours.", field="id")
 
 
 def siblings(view: SavedView) -> Any:
@@ -132,14 +134,12 @@ def kept(query: str) -> str:
     try:
         pairs = parse_qsl(text, keep_blank_values=False, max_num_fields=100, errors="strict")
     except (ValueError, UnicodeDecodeError):
-        raise Invalid(_("The query cannot be read."), field="/query", limit="a=b&c=d") from None
+        raise Invalid("The query cannot be read.", field="/query", limit="a=b&c=d") from None
     if any("\x00" in part for pair in pairs for part in pair):
-        raise Invalid(_("The query holds the character NUL."), field="/query")
+        raise Invalid("The query holds the character NUL.", field="/query")
     plain = urlencode([(key, value) for key, value in pairs if key not in OF_THE_PLACE])
     if len(plain) > QUERY_LIMIT:
-        raise Invalid(
-            _("The query has %(count)s characters.") % {"count": len(plain)}, field="/query", limit=QUERY_LIMIT
-        )
+        raise Invalid("The query has {count} characters.", count=len(plain), field="/query", limit=QUERY_LIMIT)
     return plain
 
 
@@ -149,10 +149,11 @@ def write(view: SavedView) -> None:
             view.save()
     except IntegrityError:
         raise Conflict(
-            _("You have a view called %(name)s already.") % {"name": repr(view.name)},
+            "You have a view called {name!r} already.",
+            name=view.name,
             code="name_taken",
             field="/name",
-            hint=_("Choose another name, or delete the other view."),
+            hint=N_("Choose another name, or delete the other view."),
         ) from None
 
 

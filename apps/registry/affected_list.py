@@ -58,7 +58,7 @@ TYPES = (*END_TYPES, ALIAS)
 def narrowed(found: list[Affected], kind: str, production: str) -> list[Affected]:
     """Those of one type, and those in production; Invalid for a type that there is not."""
     if kind and kind not in TYPES:
-        raise Invalid(f"There is no type {kind[:40]!r}.", field="kind", limit=", ".join(TYPES))
+        raise Invalid("There is no type {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(TYPES))
     return [one for one in found if (not kind or one.type == kind) and (not production or one.in_production)]
 
 

@@ -13,6 +13,7 @@ from functools import cache
 
 from apps.errors import Invalid
 from apps.registry.states import PROTECTED
+from deepseek.messages import N_
 
 SCRIPTLESS = frozenset({"COMMON", "INHERITED"})
 # UTS #39, "highly restrictive": one script, or Latin with those that East Asian texts mix. Beyond it Greek, whose
@@ -166,20 +167,23 @@ def check_profile(name: str) -> None:
         or has_too_many_marks(name)
     ):
         raise Invalid(
-            f"Invalid alias name: {name[:60]!r} has characters that are drawn as others are, or not at all.",
+            "Invalid alias name: {name!r} has characters that are drawn as others are, or not at all.",
+            name=name[:60],
             code="bad_name",
             field="alias",
             limit="normalised (NFKC), visible characters",
-            hint="Type it anew with plain letters, for instance champion.",
+            hint=N_("Type it anew with plain letters, for instance champion."),
         )
     scripts = scripts_of(name)
     if len(scripts) > 1 and not any(scripts <= allowed for allowed in MIXED_SCRIPTS):
         raise Invalid(
-            f"Invalid alias name: {name[:60]!r} mixes scripts ({', '.join(sorted(scripts)).title()}).",
+            "Invalid alias name: {name!r} mixes scripts ({title}).",
+            name=name[:60],
+            title=", ".join(sorted(scripts)).title(),
             code="bad_name",
             field="alias",
             limit="letters of one script; Latin and Greek beside Chinese, Japanese or Korean",
-            hint="Type it anew in one script, for instance champion.",
+            hint=N_("Type it anew in one script, for instance champion."),
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from apps.canonical import canonical_json, sha256_hex
 from apps.errors import Invalid
+from deepseek.messages import N_
 
 SCHEMA, CLIENT_SCHEMA = "plane/model-version/v1", "plane/mlflow-version/v1"
 UNTOLD: Mapping[str, Any] = {  # by a client, of what a register job tells
@@ -46,7 +47,7 @@ def checked_document(document: Document, digest: str) -> str:
             code="version_document",
             field="outputs/version",
             limit=f"{SCHEMA}, with the digest {digest}",
-            hint="Run the register job again.",
+            hint=N_("Run the register job again."),
         )
     return text
 

@@ -38,6 +38,7 @@ from apps.registry.models import Evaluation, EvaluationSet
 from apps.registry.services import evaluations
 from apps.registry.services.predictions import submit_predictions
 from apps.registry.verdicts import gates_of, judge, refusal
+from deepseek.messages import N_
 
 ALL = OpenApiParameter("revisions", str, description="all: superseded revisions too.")
 SET = OpenApiParameter("set", str, required=True, description="Name of a set, or one revision of it: holdout-r2.")
@@ -131,11 +132,12 @@ def refuse_timing(body: Mapping[str, Any]) -> None:
     for name, value in body.items():
         if value not in (None, ""):
             raise Invalid(
-                f"{name} is given with predictions, and then no model runs.",
+                "{name} is given with predictions, and then no model runs.",
+                name=name,
                 code="predictions_alone",
                 field=name,
                 limit="set, predictions, horizon",
-                hint="Leave it out.",
+                hint=N_("Leave it out."),
             )
 
 

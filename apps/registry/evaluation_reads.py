@@ -86,7 +86,7 @@ def get_evaluation(actor: Actor, project: Project, pk: int) -> Evaluation:
     rows = Evaluation.objects.visible_to(actor).select_related("set__project", "version__model", "variant")
     found = rows.filter(pk=pk, set__project=project).first() if pk < 2**63 else None
     if found is None:
-        raise NotFound(f"This project has no evaluation {pk}.", field="evaluation")
+        raise NotFound("This project has no evaluation {pk}.", pk=pk, field="evaluation")
     return found
 
 

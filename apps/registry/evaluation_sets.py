@@ -14,6 +14,7 @@ from apps.errors import Invalid, NotFound, PlaneError
 from apps.jobs.specs import all_of, parse_model
 from apps.registry.models import EvaluationSet, ModelVersion
 from deepseek.evaluate.spec import METRICS, TIMED, EvaluateSpec, PredictionsSpec, metrics_of
+from deepseek.messages import N_, Message
 
 REVISION = re.compile(r"(.+)-r([1-9][0-9]{0,8})")
 NAME_LIMIT = 39  # so that the name with its revision is a name still
@@ -35,10 +36,11 @@ def find_set(project: Project, named: str) -> EvaluationSet:
         found = rows.filter(name=named, superseded_at=None).first()
     if found is None:
         raise NotFound(
-            f"This project has no evaluation set {named[:60]!r}.",
+            "This project has no evaluation set {named!r}.",
+            named=named[:60],
             code="evaluation_set_unknown",
             field="set",
-            hint="List the evaluation sets, or make one of a dataset version.",
+            hint=N_("List the evaluation sets, or make one of a dataset version."),
         )
     return found
 
@@ -67,11 +69,12 @@ def takes_predictions(project: Project, key: str) -> ModelVersion:
     found = rows.select_related("model__project").filter(pk=int(key)).first() if known else None
     if found is None:
         raise Invalid(
-            f"{key[:40]!r} is the key of no version that a client registered.",
+            "{key!r} is the key of no version that a client registered.",
+            key=key[:40],
             code="predictions_not_taken",
             field="/register/version",
             limit="the key of such a version of this project",
-            hint="Send predictions to the address of the version: it fills this in.",
+            hint=N_("Send predictions to the address of the version: it fills this in."),
         )
     return found
 
@@ -88,7 +91,7 @@ def checked_spec(
     except PlaneError as failure:
         errors += failure.errors
     if task not in METRICS:
-        errors.append(fault("bad_task", f"{task[:40]!r} is no task.", "task", ", ".join(METRICS)))
+        errors.append(fault("bad_task", Message("{task!r} is no task.", task=task[:40]), "task", ", ".join(METRICS)))
     errors += column_errors(target, parsed, version)
     if parsed is not None and task in METRICS:
         errors += task_errors(task, primary, parsed)
@@ -100,13 +103,18 @@ def checked_spec(
 def task_errors(task: str, primary: str, spec: EvaluateSpec) -> Iterable[dict[str, Any]]:
     known = metrics_of(task, spec)
     if primary and primary not in known:
-        yield fault("unknown_metric", f"A {task} has no metric {primary[:40]!r}.", "primary_metric", ", ".join(known))
+        yield fault(
+            "unknown_metric",
+            Message("A {task} has no metric {primary!r}.", task=task, primary=primary[:40]),
+            "primary_metric",
+            ", ".join(known),
+        )
     if (task == "ranking") != (spec.group is not None):
         yield fault(
             "group_for_ranking",
-            "A ranking needs the column that names the query of a row, and nothing else has one.",
+            Message("A ranking needs the column that names the query of a row, and nothing else has one."),
             "/spec/group",
-            hint="Give spec.group with the task ranking, or leave it out.",
+            hint=Message("Give spec.group with the task ranking, or leave it out."),
         )
 
 
@@ -118,11 +126,16 @@ def column_errors(target: str, spec: EvaluateSpec | None, version: DatasetVersio
         asked |= {f"/spec/slices/{place}/column": one.column for place, one in enumerate(spec.slices)}
         asked |= {"/spec/group": spec.group} if spec.group else {}
     if not target.strip() or len(target) > 500:
-        yield fault("required", "Give the column that is predicted.", "target", "1 to 500 characters")
+        yield fault("required", Message("Give the column that is predicted."), "target", Message("1 to 500 characters"))
         del asked["target"]
     for field, name in asked.items():
         if there and name not in there:
-            yield fault("unknown_column", f"{version} has no column {name[:60]!r}.", field, ", ".join(there[:50]))
+            yield fault(
+                "unknown_column",
+                Message("{version} has no column {name!r}.", version=version, name=name[:60]),
+                field,
+                ", ".join(there[:50]),
+            )
 
 
 def fault(code: str, message: str, field: str, limit: Any = None, hint: str | None = None) -> dict[str, Any]:
@@ -133,11 +146,12 @@ def check_set_name(name: str) -> None:
     """A name that reads like a revision of another set is none."""
     if REVISION.fullmatch(name) or len(name) > NAME_LIMIT:
         raise Invalid(
-            f"{name[:60]!r} cannot be the name of an evaluation set.",
+            "{name!r} cannot be the name of an evaluation set.",
+            name=name[:60],
             code="bad_name",
             field="name",
             limit=f"at most {NAME_LIMIT} characters, not ending in -r and a number",
-            hint="The plane numbers the revisions of a set itself.",
+            hint=N_("The plane numbers the revisions of a set itself."),
         )
 
 
@@ -153,9 +167,14 @@ def check_fits(version: ModelVersion, found: EvaluationSet) -> None:
     ):
         if value != limit:
             raise Invalid(
-                f"{found} measures the {field} {limit!r}, and {version} has {value!r}.",
+                "{found} measures the {name} {most!r}, and {version} has {found_2!r}.",
+                found=found,
+                name=field,
+                most=limit,
+                version=version,
+                found_2=value,
                 code="set_mismatch",
                 field="set",
                 limit=f"{field} {limit}",
-                hint="Take a set made for this model.",
+                hint=N_("Take a set made for this model."),
             )

@@ -20,6 +20,7 @@ from apps.datasets.models import DatasetVersion
 from apps.errors import Conflict, Invalid, Malformed, NotFound, PlaneError, TooLarge
 from apps.jobs.models import Job
 from apps.jobs.views import within
+from apps.messages import translate_error
 from apps.registry import reads
 from apps.registry.evaluation_sets import find_set
 from apps.registry.models import EvaluationSet, Model, ModelVersion
@@ -62,11 +63,11 @@ def predicted(
     policy.require(actor, "job.submit", version.model)
     ahead = whole_number(horizon) if horizon else None
     if horizon and not ahead:
-        raise Invalid(_("A horizon is a whole number of rows."), field="horizon", limit="1 or more")
+        raise Invalid("A horizon is a whole number of rows.", field="horizon", limit="1 or more")
     check_takes(version, on, ahead)
     file = request.FILES.get("predictions")
     if not isinstance(file, UploadedFile):
-        raise Invalid(_("Choose the file of predictions."), field="predictions", limit="CSV or Parquet")
+        raise Invalid("Choose the file of predictions.", field="predictions", limit="CSV or Parquet")
     try:
         stored = publish_upload(
             actor=actor,
@@ -93,7 +94,7 @@ def make_set(request: HttpRequest, project: str, name: str) -> HttpResponse:
         key = typed.get("data", "")
         table = data.filter(pk=int(key)).first() if key.isascii() and key.isdigit() and len(key) < 18 else None
         if table is None:
-            raise Invalid(_("Choose the table to measure on."), field="data")
+            raise Invalid("Choose the table to measure on.", field="data")
         made = services.create_evaluation_set(
             actor=actor,
             project=where,
@@ -174,7 +175,7 @@ def baseline_of(actor: Actor, where: Project, model: Model, text: str) -> ModelV
             return reads.get_version(actor, where, model.name, str(number))
         except (Invalid, NotFound) as error:
             raise Invalid(error.message, field="baseline") from error
-    raise Invalid(_("Choose production or a version to compare with."), field="baseline")
+    raise Invalid("Choose production or a version to compare with.", field="baseline")
 
 
 def whole_number(text: str) -> int | None:
@@ -190,12 +191,12 @@ def number_of(field: str, text: str) -> float:
         value = math.nan
     if math.isfinite(value):
         return value
-    raise Invalid(_("%(text)s is no number.") % {"text": text[:40]}, field=field, limit="a number")
+    raise Invalid("{text} is no number.", text=text[:40], field=field, limit="a number")
 
 
 def whole_why(error: PlaneError) -> str:
     """Every error at once: a form of several fields has several."""
-    return " ".join(" ".join(filter(None, (one["message"], one.get("hint")))) for one in error.errors)
+    return " ".join(map(translate_error, error.errors))
 
 
 def again(request: HttpRequest, actor: Any, model: Any, error: PlaneError, more: dict[str, Any]) -> HttpResponse:

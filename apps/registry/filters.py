@@ -9,6 +9,7 @@ from apps.experiments.filters.grammar import ATTRIBUTE, TAG, Comparison, FilterE
 from apps.experiments.filters.sql import Sql, number_condition, text_condition
 from apps.experiments.filters.vocabularies import PLAIN_KINDS, same
 from apps.experiments.searching.tables import of_key, text_value
+from deepseek.messages import Message
 
 REFUSED = {ATTRIBUTE: "Invalid comparator for attribute: {operator}", TAG: "Invalid comparator for tag: {operator}"}
 MODELS = Vocabulary(
@@ -68,7 +69,7 @@ def condition(comparison: Comparison, table: str) -> Sql:
     if comparison.key != "version_number":
         return text_condition(column, operator, value)  # type: ignore[arg-type]
     if isinstance(value, float):
-        said = f"Invalid value for numeric attribute '{comparison.key}': {value!r}"
+        said = Message("Invalid value for numeric attribute '{key}': {value!r}", key=comparison.key, value=value)
         raise FilterError(said, start=comparison.start, end=comparison.end)
     return number_condition(column, operator, value)  # type: ignore[arg-type]
 

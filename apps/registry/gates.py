@@ -30,6 +30,7 @@ from typing import Any
 
 from apps.registry.replicates import Key, differences, interval
 from apps.registry.states import GateState
+from deepseek.messages import Message
 
 NOISE = 1e-9
 
@@ -81,7 +82,9 @@ def decide(bar: Bar, ours: Mapping[Key, Any], theirs: Mapping[Key, Any]) -> Said
     whole = (None, bar.metric)
     drawn = differences(ours[whole], theirs[whole]) if whole in ours and whole in theirs else []
     if not drawn:
-        return Said(GateState.NOT_COMPARABLE, why=f"{bar.metric} is not defined for both on these rows.")
+        return Said(
+            GateState.NOT_COMPARABLE, why=Message("{metric} is not defined for both on these rows.", metric=bar.metric)
+        )
     difference = ours[whole]["value"] - theirs[whole]["value"]
     low, high = interval(drawn, bar.confidence)
     bar = replace(bar, margin=bar.margin + NOISE * max(abs(ours[whole]["value"]), abs(theirs[whole]["value"])))

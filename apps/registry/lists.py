@@ -23,6 +23,7 @@ from apps.policy import allows
 from apps.registry import reads
 from apps.registry.models import Model, ModelQuerySet, ModelVersion, ModelVersionQuerySet
 from apps.registry.states import PRODUCTION
+from deepseek.messages import N_
 
 
 def of(name: str) -> Callable[[Any], Any]:
@@ -116,9 +117,7 @@ def found_models(actor: Actor, project: Project, params: QueryDict, asked: dict[
         case "":
             pass
         case other:
-            raise Invalid(
-                _("%(text)s is neither yes nor no.") % {"text": repr(other[:40])}, field="production", limit="yes, no"
-            )
+            raise Invalid("{text!r} is neither yes nor no.", text=other[:40], field="production", limit="yes, no")
     found: ModelQuerySet = between_days(models, "touched_at", params, "registered")
     return found
 
@@ -167,10 +166,11 @@ def compare_two(request: HttpRequest, project: str, name: str) -> HttpResponseRe
     picked = {one for one in request.GET.getlist("ids") if one.isascii() and one.isdigit() and len(one) < 10}
     if len(picked) != 2:
         raise Invalid(
-            _("%(count)s versions are selected.") % {"count": len(picked)},
+            "{count} versions are selected.",
+            count=len(picked),
             field="ids",
             limit="2",
-            hint=_("Select two versions of the model."),
+            hint=N_("Select two versions of the model."),
         )
     older, newer = sorted(map(int, picked))
     page = reverse("registry:compare", args=[where.slug, model.name, newer])

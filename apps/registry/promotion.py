@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.actors import Actor
@@ -53,7 +52,7 @@ def version_of(approval: Approval) -> ModelVersion:
     versions = ModelVersion.objects.select_related("model__project", "run")
     found = versions.filter(pk=int(approval.subject_id), model__project=approval.project_id, deleted_at=None).first()
     if found is None:
-        raise NotFound(_("The version that was to be promoted is gone."), field="subject")
+        raise NotFound("The version that was to be promoted is gone.", field="subject")
     return found
 
 

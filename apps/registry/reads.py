@@ -22,6 +22,7 @@ from apps.registry.models import (
     Variant,
 )
 from apps.registry.states import PRODUCTION, SUBJECT
+from deepseek.messages import N_
 
 ALIASES_SHOWN = 100
 MOVES_SHOWN = 50
@@ -57,7 +58,10 @@ def get_model(actor: Actor, project: Project, name: str) -> Model:
     model = list_models(actor, project).filter(name=name).first()
     if model is None:
         raise NotFound(
-            f"This project has no model {name[:60]!r}.", field="model", hint="Register a version, or list the models."
+            "This project has no model {name!r}.",
+            name=name[:60],
+            field="model",
+            hint=N_("Register a version, or list the models."),
         )
     return model
 
@@ -80,7 +84,12 @@ def get_version(actor: Actor, project: Project, name: str, which: str) -> ModelV
         .first()
     )
     if found is None:
-        raise NotFound(f"This project has no version {which[:12]} of a model {name[:60]!r}.", field="version")
+        raise NotFound(
+            "This project has no version {which} of a model {name!r}.",
+            which=which[:12],
+            name=name[:60],
+            field="version",
+        )
     return found
 
 
@@ -115,9 +124,11 @@ def get_alias(actor: Actor, project: Project, model: str, name: str) -> Alias:
     )
     if found is None:
         raise NotFound(
-            f"No version of {model[:60]!r} in this project is called {name[:60]!r}.",
+            "No version of {model!r} in this project is called {name!r}.",
+            model=model[:60],
+            name=name[:60],
             field="alias",
-            hint="List the versions of the model: each names its aliases.",
+            hint=N_("List the versions of the model: each names its aliases."),
         )
     return found
 

@@ -14,6 +14,7 @@ from apps.experiments.searching.tables import Search, in_order, ordered, page_of
 from apps.registry.filters import MODEL, MODELS, VERSION, VERSIONS, conditions_of, plain_order
 from apps.registry.models import Model, ModelVersion
 from apps.registry.states import STAGES
+from deepseek.messages import Message
 
 MODEL_COLUMNS = {
     "name": Column(f"{MODEL}.name", Sort.TEXT),
@@ -94,5 +95,5 @@ def orders_of(texts: Sequence[str], vocabulary: Vocabulary) -> tuple[Order, ...]
     orders = read_orders(texts, vocabulary)
     for order in orders:
         if order.kind != ATTRIBUTE:
-            raise FilterError(f"Invalid order_by entity: {order.kind}", field="order_by")
+            raise FilterError(Message("Invalid order_by entity: {order_kind}", order_kind=order.kind), field="order_by")
     return orders

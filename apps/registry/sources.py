@@ -19,6 +19,7 @@ from apps.errors import Invalid, NotFound
 from apps.experiments.artifacts import Place, files_below, place_at
 from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run
 from apps.registry.models import ModelVersion
+from deepseek.messages import N_
 
 ELSEWHERE = frozenset({"s3", "gs", "wasbs", "abfss", "r2", "b2", "oci"})  # stores that a client reads by itself
 FRAGMENT = re.compile(r"models:/(?:(?P<id>m-[0-9a-f]{32})|(?P<name>[^/@]+)(?:/(?P<number>\d{1,9})|@(?P<alias>[^/]+)))")
@@ -56,11 +57,12 @@ def source_of(actor: Actor, project: Project, text: str, *, run_id: str, model_i
             "local path has to be contained within the artifact directory of the run specified by the run_id.",
         )
     raise Invalid(
-        f"'source' cannot use the {scheme[:40]!r} scheme: the plane connects to no host that a request names.",
+        "'source' cannot use the {scheme!r} scheme: the plane connects to no host that a request names.",
+        scheme=scheme[:40],
         code="bad_source",
         field="source",
         limit="mlflow-artifacts, runs, models, " + ", ".join(sorted(ELSEWHERE)),
-        hint="Log the model to a run of this plane, and register that.",
+        hint=N_("Log the model to a run of this plane, and register that."),
     )
 
 
@@ -78,7 +80,9 @@ def of_model(actor: Actor, project: Project, text: str, run_id: str, model_id: s
     version = versions.select_related("model").filter(model__name=unquote(match["name"]), **which).first()
     if version is None:
         raise NotFound(
-            f"Model Version (name={match['name']}, version={match['number'] or match['alias']}) not found",
+            "Model Version (name={name}, version={number}) not found",
+            name=match["name"],
+            number=match["number"] or match["alias"],
             field="source",
         )
     return Source(own_run(text, run_id, version.run_id), version.logged_model_id, files_of(version))
@@ -92,7 +96,7 @@ def of_folder(project: Project, text: str, run_id: str, model_id: str) -> Source
             code="bad_source",
             field="source",
             limit="mlflow-artifacts:/<experiment>/<run>/artifacts/<folder>",
-            hint="Leave out the host.",
+            hint=N_("Leave out the host."),
         )
     path = unquote(split.path).strip("/")
     if split.scheme == "runs":
@@ -140,7 +144,7 @@ def checked_count(found: list[FrozenFile]) -> list[FrozenFile]:
             code="too_many_files",
             field="source",
             limit=FILES_LIMIT,
-            hint="Register the folder of the model alone, or pack its files.",
+            hint=N_("Register the folder of the model alone, or pack its files."),
         )
     return found
 
@@ -161,7 +165,7 @@ def run_of(project: Project, run_id: str) -> str | None:
     if not run_id:
         return None
     if not Run.objects.filter(pk=run_id, project=project).exists():
-        raise NotFound(f"Run with id={run_id[:40]} not found", field="run_id")
+        raise NotFound("Run with id={run_id} not found", run_id=run_id[:40], field="run_id")
     return run_id
 
 
@@ -175,7 +179,7 @@ def own_run(text: str, run_id: str, made_by: str | None) -> str | None:
 def logged_model_of(project: Project, model_id: str) -> LoggedModel:
     found = LoggedModel.objects.filter(pk=model_id, project=project, deleted_at=None).first()
     if found is None:
-        raise NotFound(f"Logged model with ID '{model_id[:40]}' not found.", field="model_id")
+        raise NotFound("Logged model with ID '{model_id}' not found.", model_id=model_id[:40], field="model_id")
     return found
 
 
@@ -187,7 +191,9 @@ def has_turns(text: str) -> bool:
 
 
 def wrong(text: str, why: str) -> Invalid:
-    return Invalid(f"Invalid model version source: {text[:200]!r}. {why}", code="bad_source", field="source")
+    return Invalid(
+        "Invalid model version source: {text!r}. {why}", text=text[:200], why=why, code="bad_source", field="source"
+    )
 
 
 def contained(text: str, name: str) -> Invalid:

@@ -23,6 +23,7 @@ from apps.registry.evaluation_sets import reference
 from apps.registry.gates import Bar, Said, SliceLoss, decide
 from apps.registry.models import PREDICTIONS, Alias, Evaluation, Gate, GateVerdict, ModelVersion, Variant
 from apps.registry.states import LET_THROUGH, PRODUCTION, GateState
+from deepseek.messages import Message
 
 Reads = Callable[[str], Mapping[replicates.Key, Any]]
 KEPT_SECONDS = 7 * 86_400  # equal evaluations at one gate never give another verdict
@@ -146,8 +147,12 @@ def remembered(pairs: Iterable[tuple[Gate, Evaluation | None, Evaluation | None]
 def compared(gate: Gate, candidate: Evaluation, baseline: Evaluation, read: Reads, told: Mapping[str, Any]) -> Said:
     """The verdict on two evaluations, remembered: it follows from their bytes and the gate, which never change."""
     if candidate.pairing != baseline.pairing:
-        why = f"{candidate.rows:,} rows of the candidate and {baseline.rows:,} of the baseline are not the same"
-        return Said(GateState.NOT_COMPARABLE, why=f"{why}, or were drawn otherwise.")
+        why = Message(
+            "{mine:,} rows of the candidate and {theirs:,} of the baseline are not the same, or were drawn otherwise.",
+            mine=candidate.rows,
+            theirs=baseline.rows,
+        )
+        return Said(GateState.NOT_COMPARABLE, why=why)
     key = key_of(gate, candidate, baseline)
     if key in told:
         return said_of(told[key])
@@ -250,37 +255,46 @@ def write_down(actor: Actor, version: ModelVersion, one: Judged) -> GateVerdict:
 def refusal(version: ModelVersion, one: Judged) -> dict[str, Any]:
     """Which gate, what it found, what it allows, and what to do."""
     gate, said, against = one.gate, one.said, one.against
-    where = f"The gate on {reference(gate.set)}, {gate.metric}"
+    where = Message("The gate on {reference}, {metric}", reference=reference(gate.set), metric=gate.metric)
     limit = f"not worse than v{against.number} by more than {gate.margin:g}" if against else None
     told: dict[str, Any] = {"field": "gates", "limit": limit}
     match said.state:
         case GateState.FAIL if against is not None:
-            message = f"{where}: {version} is worse than v{against.number}. {found_words(one)}"
-            hint = "Train a better version, or have an approver set another margin."
+            message = Message(
+                "{where}: {version} is worse than v{against_number}. {found_words}",
+                where=where,
+                version=version,
+                against_number=against.number,
+                found_words=found_words(one),
+            )
+            hint = Message("Train a better version, or have an approver set another margin.")
             return {"code": "gate_failed", "message": message, **told, "hint": hint}
         case GateState.NOT_EVALUATED:
-            message, hint = f"{where}: {version} was not evaluated on it.", call_for(version, gate)
-            return {"code": "gate_not_evaluated", "message": message, **told, "hint": f"Evaluate it first: {hint}"}
+            message = Message("{where}: {version} was not evaluated on it.", where=where, version=version)
+            hint = Message("Evaluate it first: {call}", call=call_for(version, gate))
+            return {"code": "gate_not_evaluated", "message": message, **told, "hint": hint}
         case GateState.BASELINE_NOT_EVALUATED if against is not None:
-            message, hint = (
-                f"{where}: v{against.number}, the baseline, was not evaluated on it.",
-                way_out(one, against),
+            message = Message(
+                "{where}: v{number}, the baseline, was not evaluated on it.", where=where, number=against.number
             )
-            return {"code": "gate_baseline_not_evaluated", "message": message, **told, "hint": hint}
+            advice = way_out(one, against)
+            return {"code": "gate_baseline_not_evaluated", "message": message, **told, "hint": advice}
         case GateState.NO_VARIANT:
-            form = f"variant {gate.variant}" if gate.variant else "form"
-            message = f"{where}: {version} has no {form} that the plane can evaluate."
-            hint = "Register a version whose forms were made here, or have an approver lift the gate."
+            form = Message("variant {variant}", variant=gate.variant) if gate.variant else Message("form")
+            message = Message(
+                "{where}: {version} has no {form} that the plane can evaluate.", where=where, version=version, form=form
+            )
+            hint = Message("Register a version whose forms were made here, or have an approver lift the gate.")
             return {"code": "gate_no_variant", "message": message, **told, "hint": hint}
-    message = f"{where}: the two cannot be compared. {said.why}"
-    hint = (
-        "Evaluate both again; for forecasts with different lags make a revision of the set with a first_row. Forecasts "
-        "that look ahead of different numbers of rows do not compare."
+    message = Message("{where}: the two cannot be compared. {why}", where=where, why=said.why)
+    hint = Message(
+        "Evaluate both again; for forecasts with different lags make a revision of the set with "
+        "a first_row. Forecasts that look ahead of different numbers of rows do not compare."
     )
     if predictions_told(one):
-        hint = (
-            "Predict the rows that the other was measured on, no more and no fewer; of classes, with a column "
-            "p_<class> for each that the other knows."
+        hint = Message(
+            "Predict the rows that the other was measured on, no more and no fewer; of classes, with "
+            "a column p_<class> for each that the other knows."
         )
     return {"code": "gate_not_comparable", "message": message, **told, "hint": hint}
 
@@ -288,22 +302,38 @@ def refusal(version: ModelVersion, one: Judged) -> dict[str, Any]:
 def way_out(one: Judged, against: ModelVersion) -> str:
     """What to do about a baseline without figures: evaluate it, if there is a form to evaluate."""
     if one.may_evaluate_baseline:
-        return f"Evaluate it first: {call_for(against, one.gate)}"
-    return "It has no form that the plane can evaluate: have an approver name another baseline, or lift the gate."
+        return Message("Evaluate it first: {call}", call=call_for(against, one.gate))
+    return Message(
+        "It has no form that the plane can evaluate: have an approver name another baseline, or lift the gate."
+    )
 
 
 def found_words(one: Judged) -> str:
     """The difference with its interval and margin; a slice where that is what failed."""
     gate, said = one.gate, one.said
-    told = (
-        f"The difference is {said.difference:.4g} ({said.low:.4g} to {said.high:.4g}, "
-        f"{gate.confidence:.0%} interval, {gate.better} is better), the margin {gate.margin:g}."
+    told = Message(
+        "The difference is {difference:.4g} ({low:.4g} to {high:.4g}, {confidence:.0%} interval, "
+        "{better} is better), the margin {margin:g}.",
+        difference=said.difference,
+        low=said.low,
+        high=said.high,
+        confidence=gate.confidence,
+        better=gate.better,
+        margin=gate.margin,
     )
     if gate.guard_slices and said.worst and said.worst.worse:
         worst = said.worst
-        told += (
-            f" Worst of {said.slices} slices: {worst.column} {worst.value}, {worst.difference:.4g} "
-            f"({worst.low:.4g} to {worst.high:.4g}; p {worst.corrected:.3g} after Holm's correction)."
+        return Message(
+            "{told} Worst of {slices} slices: {column} {worst_value}, {difference:.4g} ({low:.4g} to "
+            "{high:.4g}; p {corrected:.3g} after Holm's correction).",
+            told=told,
+            slices=said.slices,
+            column=worst.column,
+            worst_value=worst.value,
+            difference=worst.difference,
+            low=worst.low,
+            high=worst.high,
+            corrected=worst.corrected,
         )
     return told
 
@@ -313,6 +343,15 @@ def call_for(version: ModelVersion, gate: Gate) -> str:
     where = [gate.set.project.slug, version.model.name, version.number]
     address = reverse("api-version-evaluations", args=where)
     if version.by_client:
-        return f'POST {address} {{"set": "{reference(gate.set)}", "predictions": "SHA-256 of what it predicts"}}'
-    variant = f', "variant": "{gate.variant}"' if gate.variant else ""
-    return f'POST {address} {{"set": "{reference(gate.set)}"{variant}}}'
+        return Message(
+            'POST {address} {{"set": "{reference}", "predictions": "SHA-256 of what it predicts"}}',
+            address=address,
+            reference=reference(gate.set),
+        )
+    variant = Message(', "variant": "{variant}"', variant=gate.variant) if gate.variant else ""
+    return Message(
+        'POST {address} {{"set": "{reference}"{variant}}}',
+        address=address,
+        reference=reference(gate.set),
+        variant=variant,
+    )

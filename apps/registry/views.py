@@ -23,6 +23,7 @@ from apps.audit.services import record_refusal
 from apps.errors import Conflict, Invalid, NotFound, PlaneError, Refused
 from apps.jobs.views import within
 from apps.listing import marked
+from apps.messages import translate_error, translate_message
 from apps.policy import allows
 from apps.registry import reads, services, shown
 from apps.registry.client_page import client_page
@@ -200,7 +201,7 @@ def compared(request: HttpRequest, actor: Actor, version: ModelVersion, context:
     try:
         other = reads.get_other(actor, version, asked) if asked else None
     except (NotFound, Invalid) as error:
-        wrong = error.message
+        wrong = translate_message(error)
     choices = [(PRODUCTION, _("production"))] if apart else []
     if other is not None and other.number not in others:  # an older one, asked for by its address: it is what is shown
         others.append(other.number)
@@ -298,7 +299,7 @@ def whole_hours(text: str) -> int | None:
         return None
     if text.isascii() and text.isdigit() and len(text) < 5:
         return int(text)
-    raise Invalid(_("A deadline is a whole number of hours."), field="deadline_hours", limit="a whole number")
+    raise Invalid("A deadline is a whole number of hours.", field="deadline_hours", limit="a whole number")
 
 
 @require_POST
@@ -337,7 +338,7 @@ def set_alias(request: HttpRequest, project: str, name: str, version: str) -> Ht
 
 def why_of(error: PlaneError) -> str:
     """What is wrong, and the way out."""
-    return " ".join(part for part in (error.message, error.hint or "") if part)
+    return translate_error(error)
 
 
 # -- by key, as lineage knows them ----------------------------------------------------------------------------------
@@ -349,7 +350,7 @@ def version_by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRe
     rows = ModelVersion.objects.visible_to(actor).select_related("model").defer("document")
     found = rows.filter(pk=pk, model__project=where).first() if pk < 2**63 else None
     if found is None:
-        raise NotFound(f"This project has no model version with the key {pk}.", field="id")
+        raise NotFound("This project has no model version with the key {pk}.", pk=pk, field="id")
     return redirect("registry:version", project=where.slug, name=found.model.name, version=found.number)
 
 
@@ -361,6 +362,6 @@ def variant_by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRe
     rows = Variant.objects.visible_to(actor).select_related("version__model").defer("version__document")
     found = rows.filter(pk=pk, version__model__project=where).first() if pk < 2**63 else None
     if found is None:
-        raise NotFound(f"This project has no variant with the key {pk}.", field="id")
+        raise NotFound("This project has no variant with the key {pk}.", pk=pk, field="id")
     number = found.version.number
     return redirect("registry:variants", project=where.slug, name=found.version.model.name, version=number)

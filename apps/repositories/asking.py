@@ -16,9 +16,10 @@ from apps.canonical import sha256_hex
 from apps.datasets.models import Dataset
 from apps.datasets.services import check_name
 from apps.errors import NotFound, Unauthenticated
+from deepseek.messages import N_, Message
 
 ANNOUNCED_SECONDS = 3600  # between the beginning of a push and the last of its LFS batches before the next
-HINT = "Make a token under Account, and give it as the password; any name will do."
+HINT = Message("Make a token under Account, and give it as the password; any name will do.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,10 @@ class Asked:
         """The dataset, or NotFound."""
         if self.dataset is None:
             raise NotFound(
-                f"This project has no dataset {self.name[:60]!r}, or you may not see it.",
+                "This project has no dataset {name!r}, or you may not see it.",
+                name=self.name[:60],
                 field="dataset",
-                hint="Push to make it, or look at the list of datasets.",
+                hint=N_("Push to make it, or look at the list of datasets."),
             )
         return self.dataset
 
@@ -91,9 +93,10 @@ def require_announced(place: Asked) -> None:
         return
     if not cache.get(announcement_of(place)):
         raise NotFound(
-            f"This project has no dataset {place.name[:60]!r}, so nothing was uploaded.",
+            "This project has no dataset {place_name!r}, so nothing was uploaded.",
+            place_name=place.name[:60],
             field="dataset",
-            hint="Look at its name in the remote's address. git push makes a dataset, git lfs push does not.",
+            hint=N_("Look at its name in the remote's address. git push makes a dataset, git lfs push does not."),
         )
     announce_push(place)  # a long upload comes in many batches
 

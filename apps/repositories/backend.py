@@ -21,6 +21,7 @@ from apps.actors import Actor
 from apps.artifacts.bodies import body_of, ended_early
 from apps.errors import TooLarge, Unavailable
 from apps.repositories import git
+from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +56,11 @@ def spooled(request: HttpRequest, limit: int) -> IO[bytes]:
 
 def too_large(limit: int) -> TooLarge:
     return TooLarge(
-        f"The request of Git is larger than {limit} bytes.",
+        "The request of Git is larger than {most} bytes.",
+        most=limit,
         code="push_too_large",
         limit=limit,
-        hint='Large files go by LFS: git lfs track "*.csv". GIT_PUSH_LIMIT_BYTES sets the limit of a push.',
+        hint=N_('Large files go by LFS: git lfs track "*.csv". GIT_PUSH_LIMIT_BYTES sets the limit of a push.'),
     )
 
 
@@ -189,7 +191,7 @@ def head_of(out: IO[bytes] | None) -> tuple[int, dict[str, str], bytes]:
     while out is not None and b"\r\n\r\n" not in data:
         chunk = out.read(CHUNK)
         if not chunk or len(data) > HEAD_LIMIT:
-            raise Unavailable("Git gave no answer.", code="git_failed", hint="Try again; else tell the operator.")
+            raise Unavailable("Git gave no answer.", code="git_failed", hint=N_("Try again; else tell the operator."))
         data += chunk
     head, _, rest = data.partition(b"\r\n\r\n")
     status, headers = 200, {}

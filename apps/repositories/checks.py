@@ -14,13 +14,14 @@ from apps.repositories.asking import Asked
 from apps.repositories.folders import MAIN, MASTER
 from apps.repositories.models import Commit, Lock
 from apps.repositories.trees import Objects
+from deepseek.messages import N_, Message
 
 if TYPE_CHECKING:
     from apps.repositories.contents import Contents
 
 NONE = "0" * 40
 TAGS = "refs/tags/"
-RENAME = "git branch -m master main && git fetch --prune origin && git branch -u origin/main"
+RENAME = Message("git branch -m master main && git fetch --prune origin && git branch -u origin/main")
 COMMITS_LIMIT = 10_000  # of one push
 CITED_SOUGHT = 20  # versions that a refused push would drop, of which it is looked up who uses them
 
@@ -55,22 +56,28 @@ def check_commands(commands: Sequence[Any], *, is_empty: bool = False, is_atomic
                 code="only_main",
                 field="ref",
                 limit=MAIN,
-                hint=f"Rename your branch: {RENAME}. Or push to main this once: git push origin HEAD:main.",
+                hint=Message(
+                    "Rename your branch: {rename}. Or push to main this once: git push origin HEAD:main.", rename=RENAME
+                ),
             )
         if each.ref != MAIN:
             raise Invalid(
-                f"{each.ref} is not accepted: a dataset has one branch, main, and one line of versions.",
+                "{ref} is not accepted: a dataset has one branch, main, and one line of versions.",
+                ref=each.ref,
                 code="only_main",
                 field="ref",
                 limit=MAIN,
-                hint="Push to it: git push origin HEAD:main. Versions are tagged in the plane.",
+                hint=N_("Push to it: git push origin HEAD:main. Versions are tagged in the plane."),
             )
     if len(commands) != 1:
         raise Invalid("A push moves main, once.", code="only_main", field="ref", limit=MAIN)
     each = commands[0]
     if each.new == NONE:
         raise Conflict(
-            "main cannot be deleted: its versions stay.", code="branch_kept", field="ref", hint="Nothing was changed."
+            "main cannot be deleted: its versions stay.",
+            code="branch_kept",
+            field="ref",
+            hint=N_("Nothing was changed."),
         )
     return Move("" if each.old == NONE else each.old, each.new)
 
@@ -80,12 +87,15 @@ def check_unpacked(objects: Objects) -> None:
     limit = settings.ENV.git_unpacked_limit_bytes
     if objects.unpacked_bytes(limit) > limit:
         raise TooLarge(
-            f"The objects of this push have more than {limit} bytes when they are unpacked.",
+            "The objects of this push have more than {most} bytes when they are unpacked.",
+            most=limit,
             code="push_unpacks_too_large",
             field="pack",
             limit=limit,
-            hint='Send large files by LFS: git lfs migrate import --include="*.csv"; a long history in several pushes.'
-            " GIT_UNPACKED_LIMIT_BYTES sets this limit.",
+            hint=N_(
+                'Send large files by LFS: git lfs migrate import --include="*.csv"; a long history in '
+                "several pushes. GIT_UNPACKED_LIMIT_BYTES sets this limit."
+            ),
         )
 
 
@@ -101,10 +111,11 @@ def check_line(place: Asked, last: Commit | None, move: Move, objects: Objects) 
     move.count = objects.count(move.new, tip)
     if move.count > COMMITS_LIMIT:
         raise Invalid(
-            f"The push has {move.count} commits.",
+            "The push has {count} commits.",
+            count=move.count,
             code="too_many_commits",
             limit=COMMITS_LIMIT,
-            hint="Begin with a shorter history: git checkout --orphan.",
+            hint=N_("Begin with a shorter history: git checkout --orphan."),
         )
 
 
@@ -116,14 +127,16 @@ def behind(place: Asked, last: Commit | None, fork: str) -> Conflict:
     cited = [(commit.version, why) for commit in dropped if commit.version and (why := cited_by(commit))]
     if cited:
         version, why = cited[0]
-        message = f"This push would drop {version} from main, which {why} cites."
+        message = Message("This push would drop {version} from main, which {why} cites.", version=version, why=why)
     else:
-        message = f"This push is not on top of {last.sha[:12] if last else 'main'}, the newest commit of main."
+        message = Message(
+            "This push is not on top of {sha}, the newest commit of main.", sha=last.sha[:12] if last else "main"
+        )
     return Conflict(
         message,
         code="not_fast_forward",
         field="main",
-        hint="History is never rewritten here, by force neither: git pull --rebase, then push again.",
+        hint=N_("History is never rewritten here, by force neither: git pull --rebase, then push again."),
     )
 
 
@@ -140,8 +153,10 @@ def check_locks(place: Asked, contents: Contents) -> None:
     for lock in Lock.objects.filter(dataset=place.dataset).order_by("path"):
         if not lock.is_of(place.actor) and lock.path in contents.changed:
             raise Conflict(
-                f"{lock.path} is locked by {lock.owner}.",
+                "{lock_path} is locked by {owner}.",
+                lock_path=lock.path,
+                owner=lock.owner,
                 code="path_locked",
                 field="path",
-                hint=f"Leave it as it is, or ask {lock.owner} to unlock it.",
+                hint=Message("Leave it as it is, or ask {owner} to unlock it.", owner=lock.owner),
             )

@@ -30,6 +30,7 @@ from apps.repositories.checks import Move
 from apps.repositories.models import Commit
 from apps.repositories.objects import POINTER_LIMIT, pointed
 from apps.repositories.trees import Entry, Objects, Reader
+from deepseek.messages import N_, Message
 from deepseek.tables.csv_dialect import HEAD_BYTES, Dialect, guess_dialect
 
 KEPT_LIMIT = 64 << 10  # bytes of one .gitattributes or the like
@@ -89,11 +90,13 @@ def check_entries(entries: Mapping[str, Entry], before: Mapping[str, Entry]) -> 
         if entry.mode not in MODES:
             what = REFUSED_MODES.get(entry.mode, f"of the mode {entry.mode}")
             raise Invalid(
-                f"{path[:200]} is {what}: a version has files only.",
+                "{path} is {what}: a version has files only.",
+                path=path[:200],
+                what=what,
                 code="not_a_file",
                 field="path",
                 limit="files",
-                hint="Take it out (git rm --cached PATH), commit, and push again.",
+                hint=N_("Take it out (git rm --cached PATH), commit, and push again."),
             )
         check_path(path, "path", before)
     data = [path for path in entries if not is_kept(path)]
@@ -102,7 +105,7 @@ def check_entries(entries: Mapping[str, Entry], before: Mapping[str, Entry]) -> 
             "The commit has no file of data.",
             code="no_files",
             limit=f"1 to {FILES_LIMIT} files",
-            hint="Add one: git add table.csv.",
+            hint=N_("Add one: git add table.csv."),
         )
 
 
@@ -112,21 +115,32 @@ def kept_of(entries: Mapping[str, Entry], reader: Reader) -> dict[str, str]:
     size = sum(entry.size for entry in found.values())
     if size > KEPT_IN_ALL:
         raise Invalid(
-            f"The {len(found)} files that are Git's own have {size} bytes.", code="kept_too_large", limit=KEPT_IN_ALL
+            "The {count} files that are Git's own have {size} bytes.",
+            count=len(found),
+            size=size,
+            code="kept_too_large",
+            limit=KEPT_IN_ALL,
         )
     return {path: kept_text(path, entry, reader) for path, entry in found.items()}
 
 
 def kept_text(path: str, entry: Entry, reader: Reader) -> str:
     if entry.size > KEPT_LIMIT:
-        raise Invalid(f"{path} has {entry.size} bytes.", code="kept_too_large", field="path", limit=KEPT_LIMIT)
+        raise Invalid(
+            "{path} has {entry_size} bytes.",
+            path=path,
+            entry_size=entry.size,
+            code="kept_too_large",
+            field="path",
+            limit=KEPT_LIMIT,
+        )
     data = reader.bytes_of(entry.sha)
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise Invalid(f"{path} is not UTF-8.", code="kept_undecodable", field="path") from None
+        raise Invalid("{path} is not UTF-8.", path=path, code="kept_undecodable", field="path") from None
     if "\0" in text:  # which no database keeps
-        raise Invalid(f"{path} holds the character NUL.", code="kept_undecodable", field="path")
+        raise Invalid("{path} holds the character NUL.", path=path, code="kept_undecodable", field="path")
     return text
 
 
@@ -179,13 +193,15 @@ def held(place: Asked, pointers: Mapping[str, tuple[str, int]]) -> dict[str, Art
     have = {row.artifact_id: row.artifact for row in rows}
     missing = [path for path, (digest, size) in pointers.items() if digest not in have or have[digest].size != size]
     if missing:
-        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        more = Message(" and {count} more", count=len(missing) - NAMED) if len(missing) > NAMED else ""
         raise Invalid(
-            f"The bytes of {', '.join(missing[:NAMED])}{more} are not here, only LFS pointers: not sent, or damaged.",
+            "The bytes of {missing}{more} are not here, only LFS pointers: not sent, or damaged.",
+            missing=", ".join(missing[:NAMED]),
+            more=more,
             code="lfs_missing",
             field="path",
             limit="every LFS object of the commit",
-            hint="Send them (git lfs push --all origin main), then push again.",
+            hint=N_("Send them (git lfs push --all origin main), then push again."),
         )
     return {path: usable(have[digest]) for path, (digest, _) in pointers.items()}
 
@@ -203,7 +219,9 @@ def stored(place: Asked, path: str, entry: Entry, reader: Reader) -> Artifact:
             may_be_empty=True,
         ).artifact
     except TooLarge as error:
-        raise Invalid(f"{path}: {error.message}", code=error.code, field="path", limit=error.limit) from None
+        raise Invalid(
+            "{path}: {problem}", path=path, problem=error.message, code=error.code, field="path", limit=error.limit
+        ) from None
 
 
 # -- types and rows -------------------------------------------------------------------------------------------------

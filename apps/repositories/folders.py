@@ -28,6 +28,7 @@ from apps.repositories import git, history
 from apps.repositories.hook import HOOKS
 from apps.repositories.models import Commit, Objects
 from apps.repositories.objects import pack_of, read_stored
+from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +97,10 @@ def locked(dataset: Dataset) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise Unavailable(
-                        f"Another push to {dataset.name} is being received.",
+                        "Another push to {dataset_name} is being received.",
+                        dataset_name=dataset.name,
                         code="repository_busy",
-                        hint="Try again in a moment.",
+                        hint=N_("Try again in a moment."),
                     ) from None
                 time.sleep(0.05)
         yield

@@ -16,6 +16,7 @@ from typing import IO, Any
 from django.conf import settings
 
 from apps.errors import Unavailable
+from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def program() -> str:
     found = shutil.which("git", path=PATH)
     if found is None:
         raise Unavailable(
-            "Git is not installed on this host.", code="program_missing", hint="The operator must install git."
+            "Git is not installed on this host.", code="program_missing", hint=N_("The operator must install git.")
         )
     return found
 
@@ -166,10 +167,11 @@ class GitFailed(Exception):
 
 def too_slow() -> Unavailable:
     return Unavailable(
-        f"Git took longer than {settings.ENV.git_seconds} seconds and was ended.",
+        "Git took longer than {git_seconds} seconds and was ended.",
+        git_seconds=settings.ENV.git_seconds,
         code="git_too_slow",
         limit=settings.ENV.git_seconds,
-        hint="Send large files by LFS (git lfs track), or in several pushes. GIT_SECONDS sets this limit.",
+        hint=N_("Send large files by LFS (git lfs track), or in several pushes. GIT_SECONDS sets this limit."),
     )
 
 
@@ -180,10 +182,11 @@ def take_turn() -> threading.BoundedSemaphore:
         turns = _turns.setdefault(key, threading.BoundedSemaphore(settings.ENV.git_children))
     if not turns.acquire(timeout=PATIENCE_SECONDS):
         raise Unavailable(
-            f"{settings.ENV.git_children} requests of Git are served at this moment.",
+            "{git_children} requests of Git are served at this moment.",
+            git_children=settings.ENV.git_children,
             code="git_busy",
             limit=settings.ENV.git_children,
-            hint="Try again in a moment. GIT_CHILDREN sets this limit.",
+            hint=N_("Try again in a moment. GIT_CHILDREN sets this limit."),
         )
     return turns
 

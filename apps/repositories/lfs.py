@@ -21,6 +21,7 @@ from apps.repositories import tickets
 from apps.repositories.answers import LFS, for_lfs, lfs_json, spoken
 from apps.repositories.asking import Asked, by_token, require_announced, to_read, to_write
 from apps.repositories.smart import needs
+from deepseek.messages import N_, Message
 
 OBJECTS_LIMIT = 1000  # git-lfs sends 100
 ACCEPTED = (LFS, "application/*", "application/json", "*/*")
@@ -49,7 +50,9 @@ def batch(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
     body = json_of(request)
     operation = body.get("operation")
     if operation not in (tickets.UPLOAD, tickets.DOWNLOAD):
-        raise Invalid(f"The operation is {operation!r:.40}.", field="operation", limit="upload, download")
+        raise Invalid(
+            "The operation is {operation!r:.40}.", operation=operation, field="operation", limit="upload, download"
+        )
     place = (to_write if operation == tickets.UPLOAD else to_read)(actor, project, name)
     if operation == tickets.UPLOAD:
         require_announced(place)
@@ -70,7 +73,7 @@ def batch(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
 def require_accept(request: HttpRequest) -> None:
     accept = request.headers.get("Accept", "*/*")
     if not any(part.partition(";")[0].strip().lower() in ACCEPTED for part in accept.split(",")):
-        raise NotAcceptable(f"The answer is {LFS}.", field="Accept", limit=LFS)
+        raise NotAcceptable("The answer is {lfs}.", lfs=LFS, field="Accept", limit=LFS)
 
 
 def json_of(request: HttpRequest) -> dict[str, Any]:
@@ -80,11 +83,13 @@ def json_of(request: HttpRequest) -> dict[str, Any]:
     for chunk in body.chunks:
         data += chunk
         if len(data) > limit:
-            raise TooLarge(f"The body is larger than {limit} bytes.", limit=limit, hint="Ask for fewer objects.")
+            raise TooLarge(
+                "The body is larger than {most} bytes.", most=limit, limit=limit, hint=N_("Ask for fewer objects.")
+            )
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
-        raise Malformed("The body is no JSON.", hint=f"It is {LFS}.") from None
+        raise Malformed("The body is no JSON.", hint=Message("It is {lfs}.", lfs=LFS)) from None
     if not isinstance(found, dict):
         raise Malformed("The body is no object of JSON.")
     return found
@@ -94,7 +99,7 @@ def read_objects(sent: Any) -> list[Wanted]:
     if not isinstance(sent, list):
         raise Invalid("There is no list of objects.", field="objects", limit="[{oid, size}]")
     if len(sent) > OBJECTS_LIMIT:
-        raise TooLarge(f"{len(sent)} objects at once.", field="objects", limit=OBJECTS_LIMIT)
+        raise TooLarge("{count} objects at once.", count=len(sent), field="objects", limit=OBJECTS_LIMIT)
     return [read_object(each if isinstance(each, dict) else {}) for each in sent]
 
 
@@ -128,7 +133,13 @@ def upload_of(request: HttpRequest, place: Asked, each: Wanted, stored: Artifact
     if each.fault:
         return refused(each, 422, each.fault)
     if stored is not None and stored.size != each.size:
-        return refused(each, 422, f"The object has {stored.size} bytes, not {each.size}.")
+        return refused(
+            each,
+            422,
+            Message(
+                "The object has {stored_size} bytes, not {each_size}.", stored_size=stored.size, each_size=each.size
+            ),
+        )
     if stored is not None:
         return {"oid": each.oid, "size": each.size}  # without actions: it need not be sent
     actions = {
@@ -148,9 +159,15 @@ def download_of(request: HttpRequest, place: Asked, each: Wanted, stored: Artifa
     if each.fault:
         return refused(each, 422, each.fault)
     if stored is None:
-        return refused(each, 404, "The project holds no such object.")
+        return refused(each, 404, Message("The project holds no such object."))
     if stored.size != each.size:
-        return refused(each, 422, f"The object has {stored.size} bytes, not {each.size}.")
+        return refused(
+            each,
+            422,
+            Message(
+                "The object has {stored_size} bytes, not {each_size}.", stored_size=stored.size, each_size=each.size
+            ),
+        )
     actions = {"download": action(request, place, each, tickets.DOWNLOAD, each.oid)}
     return {"oid": each.oid, "size": each.size, "authenticated": True, "actions": actions}
 

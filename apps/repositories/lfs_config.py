@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from apps.errors import Invalid
 from apps.repositories import git
 from apps.repositories.trees import Objects
+from deepseek.messages import N_, Message
 
 NAME = ".lfsconfig"
 ADDRESSES = ("url", "pushurl", "lfsurl", "lfspushurl")  # keys of lfs and remote that name where objects go
@@ -33,22 +34,31 @@ def check_lfs_config(objects: Objects, new: str, old: str, lfs_address: str) -> 
     found = objects.blobs_named(new, old, NAME)
     if len(found) > MAX_CONFIGS:
         raise Invalid(
-            f"The commits of the push have {len(found)} different {NAME}.",
+            "The commits of the push have {count} different {name}.",
+            count=len(found),
+            name=NAME,
             code="bad_lfsconfig",
             field=NAME,
             limit=MAX_CONFIGS,
-            hint="Push them in several parts.",
+            hint=N_("Push them in several parts."),
         )
     for sha in sorted(found):
         for key, value in read_config(objects, sha):
             if is_redirecting(key, value, lfs_address):
                 raise Invalid(
-                    f"{NAME} sets {key} to {value[:200]}: LFS uploads of whoever clones this could go elsewhere.",
+                    "{name} sets {key} to {found}: LFS uploads of whoever clones this could go elsewhere.",
+                    name=NAME,
+                    key=key,
+                    found=value[:200],
                     code="lfs_redirected",
                     field=key[:200],
                     limit=lfs_address,
-                    hint=f"Take it out of every commit (git config -f {NAME} --unset {key[:200]}; git commit --amend),"
-                    " and push again; an address for yourself alone belongs in .git/config.",
+                    hint=Message(
+                        "Take it out of every commit (git config -f {name} --unset {key}; git commit --amend), "
+                        "and push again; an address for yourself alone belongs in .git/config.",
+                        name=NAME,
+                        key=key[:200],
+                    ),
                 )
 
 
@@ -58,10 +68,11 @@ def read_config(objects: Objects, sha: str) -> Iterator[tuple[str, str]]:
         told = objects.run("config", "--blob", sha, "--no-includes", "--null", "--list")
     except git.GitFailed:
         raise Invalid(
-            f"{NAME} cannot be read as a configuration of Git.",
+            "{name} cannot be read as a configuration of Git.",
+            name=NAME,
             code="bad_lfsconfig",
             field=NAME,
-            hint=f"git config -f {NAME} --list names the line.",
+            hint=Message("git config -f {name} --list names the line.", name=NAME),
         ) from None
     for entry in told.decode(errors="replace").split("\0"):
         if entry:

@@ -28,6 +28,7 @@ from apps.repositories.answers import words_of
 from apps.repositories.asking import Asked
 from apps.repositories.hook import ASK, END, WORD
 from apps.repositories.trees import Objects
+from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def receive(request: HttpRequest, place: Asked) -> HttpResponseBase:
             raise Unavailable(
                 "The push was not looked at, and is not taken in: the hook of the repository did not run.",
                 code="hook_not_run",
-                hint="The operator must allow programs in REPOSITORIES_FOLDER.",
+                hint=N_("The operator must allow programs in REPOSITORIES_FOLDER."),
             )
         if is_renamed:
             folders.remove(folder)  # it has a branch master now; the rows make it again, with main
@@ -140,7 +141,7 @@ def heard(descriptor: int, seconds: float) -> bytes | None:
                 code="only_main",
                 field="ref",
                 limit="main",
-                hint="Push main alone: git push origin HEAD:main.",
+                hint=N_("Push main alone: git push origin HEAD:main."),
             )
     return data
 

@@ -33,6 +33,7 @@ from apps.repositories.contents import contents_of
 from apps.repositories.lfs_config import check_lfs_config
 from apps.repositories.models import Commit, Lock
 from apps.repositories.trees import Head, Objects
+from deepseek.messages import N_
 
 log = logging.getLogger(__name__)
 
@@ -164,10 +165,11 @@ def require_still(dataset: Dataset, last: Commit | None) -> None:
     now = history.last_of(dataset)
     if (now.sha if now else "") != (last.sha if last else "") or dataset.versions.filter(commits=None).exists():
         raise Conflict(
-            f"{dataset.name} has got a version meanwhile.",
+            "{dataset_name} has got a version meanwhile.",
+            dataset_name=dataset.name,
             code="not_fast_forward",
             field="main",
-            hint="Take it in (git pull --rebase), then push again.",
+            hint=N_("Take it in (git pull --rebase), then push again."),
         )
 
 
@@ -256,14 +258,15 @@ def unlock_path(*, actor: Actor, lock: Lock, force: bool = False) -> Lock:
         policy.require(actor, "dataset.force_unlock", lock)
     if not lock.is_of(actor) and not force:
         raise Refused(
-            f"The lock is of {lock.owner}.",
+            "The lock is of {owner}.",
+            owner=lock.owner,
             code="lock_of_another",
             action="dataset.force_unlock",
             project_id=lock.project_id,
             object_type="dataset",
             object_id=lock.dataset_id,
             field="force",
-            hint="git lfs unlock --force takes it away.",
+            hint=N_("git lfs unlock --force takes it away."),
         )
     with transaction.atomic():
         removed, _ = Lock.objects.filter(pk=lock.pk).delete()

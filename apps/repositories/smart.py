@@ -11,6 +11,7 @@ from apps.repositories import backend, folders
 from apps.repositories.answers import for_git, for_lfs, spoken
 from apps.repositories.asking import Asked, announce_push, by_token, to_read, to_write
 from apps.repositories.receiving import receive
+from deepseek.messages import N_
 
 FETCH, PUSH = "git-upload-pack", "git-receive-pack"
 
@@ -24,7 +25,7 @@ class NotSmart(PlaneError):
 
 def needs(request: HttpRequest, *methods: str) -> None:
     if request.method not in methods:
-        raise WrongMethod(f"{request.method} is not for this address.", limit=", ".join(methods))
+        raise WrongMethod("{method} is not for this address.", method=request.method, limit=", ".join(methods))
 
 
 @spoken(for_git)
@@ -34,7 +35,7 @@ def references(request: HttpRequest, project: str, name: str) -> HttpResponseBas
     needs(request, "GET")
     service = request.GET.get("service", "")
     if service not in (FETCH, PUSH):
-        raise NotSmart("Only Git's smart HTTP is served here.", field="service", hint="Use git 1.6.6 or newer.")
+        raise NotSmart("Only Git's smart HTTP is served here.", field="service", hint=N_("Use git 1.6.6 or newer."))
     if service == FETCH:
         return refer(request, to_read(actor, project, name))
     place = to_write(actor, project, name)
@@ -84,7 +85,9 @@ def push(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
 def require_type(request: HttpRequest, service: str) -> None:
     wanted = f"application/x-{service}-request"
     if request.content_type != wanted:
-        raise Malformed(f"The body is {request.content_type!r}.", field="Content-Type", limit=wanted)
+        raise Malformed(
+            "The body is {content_type!r}.", content_type=request.content_type, field="Content-Type", limit=wanted
+        )
 
 
 @spoken(for_git)

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from apps.accounts.actors import actor_from_token_id, client_address
 from apps.actors import Actor
 from apps.errors import Unauthenticated
+from deepseek.messages import N_
 
 SALT = "apps.repositories.lfs"
 SECONDS = 3600
@@ -51,4 +52,4 @@ def holder(request: HttpRequest, *, operation: str, name: str, oid: str) -> tupl
 
 
 def stale() -> Unauthenticated:
-    return Unauthenticated("This address is not for that transfer, or no longer.", hint="Ask for it again.")
+    return Unauthenticated("This address is not for that transfer, or no longer.", hint=N_("Ask for it again."))

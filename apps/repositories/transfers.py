@@ -15,6 +15,7 @@ from apps.repositories.asking import Asked, by_token, to_read, to_write
 from apps.repositories.folders import release_connection
 from apps.repositories.lfs import json_of, read_object
 from apps.repositories.smart import needs
+from deepseek.messages import N_
 
 
 def asker(request: HttpRequest, project: str, name: str, oid: str, operation: str) -> tuple[Asked, int | None]:
@@ -45,7 +46,11 @@ def put(request: HttpRequest, project: str, name: str, oid: str) -> HttpResponse
     body: Body = body_of(request)
     if announced is not None and body.length is not None and body.length != announced:
         raise Invalid(
-            f"The body has {body.length} bytes, announced were {announced}.", code="size_mismatch", limit=announced
+            "The body has {length} bytes, announced were {announced}.",
+            length=body.length,
+            announced=announced,
+            code="size_mismatch",
+            limit=announced,
         )
     release_connection()
     published = publish_upload(
@@ -70,5 +75,10 @@ def verify(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
         raise Invalid(wanted.fault, field="oid")
     held = place.project.holdings.filter(artifact=wanted.oid, artifact__size=wanted.size, artifact__damaged_at=None)
     if not held.exists():
-        raise NotFound(f"The project holds no object {wanted.oid} of {wanted.size} bytes.", hint="Send it again.")
+        raise NotFound(
+            "The project holds no object {oid} of {wanted_size} bytes.",
+            oid=wanted.oid,
+            wanted_size=wanted.size,
+            hint=N_("Send it again."),
+        )
     return lfs_json({})

@@ -13,6 +13,7 @@ from django.conf import settings
 
 from apps.errors import Invalid
 from apps.repositories import git
+from deepseek.messages import N_
 
 CHUNK = 1 << 20
 HEAD_LIMIT = 1 << 20  # bytes of a commit: its message, mostly
@@ -121,10 +122,12 @@ class Objects:
         size = int(self.run("cat-file", "-s", commit))
         if size > HEAD_LIMIT:
             raise Invalid(
-                f"The commit {commit[:12]} has {size} bytes.",
+                "The commit {commit} has {size} bytes.",
+                commit=commit[:12],
+                size=size,
                 code="commit_too_large",
                 limit=HEAD_LIMIT,
-                hint="Give it a shorter message: git commit --amend.",
+                hint=N_("Give it a shorter message: git commit --amend."),
             )
         data = self.run("cat-file", "commit", commit)
         head, _, message = data.partition(b"\n\n")
@@ -191,20 +194,23 @@ def read_entries(out: IO[bytes] | None) -> Iterator[tuple[str, Entry]]:
         *rows, rest = (rest + chunk).split(b"\0")
         if len(rest) > CHUNK:  # or it would be copied once more with each chunk
             raise Invalid(
-                f"The path {rest[:80].decode(errors='replace')!r}... is longer than {CHUNK} bytes.",
+                "The path {rest!r}... is longer than {chunk} bytes.",
+                rest=rest[:80].decode(errors="replace"),
+                chunk=CHUNK,
                 code="bad_path",
                 field="path",
                 limit=CHUNK,
-                hint="Rename the file: git mv OLD NEW.",
+                hint=N_("Rename the file: git mv OLD NEW."),
             )
         for row in rows:
             count += 1
             if count > ENTRY_LIMIT:
                 raise Invalid(
-                    f"The commit has more than {ENTRY_LIMIT} files.",
+                    "The commit has more than {entry_limit} files.",
+                    entry_limit=ENTRY_LIMIT,
                     code="too_many_files",
                     limit=ENTRY_LIMIT,
-                    hint="Put small files together, for instance into one Parquet file.",
+                    hint=N_("Put small files together, for instance into one Parquet file."),
                 )
             about, _, path = row.partition(b"\t")
             mode, kind, sha, size = about.split()
@@ -216,10 +222,11 @@ def path_of(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         raise Invalid(
-            f"The path {raw.decode(errors='replace')[:80]!r} is not UTF-8.",
+            "The path {raw!r} is not UTF-8.",
+            raw=raw.decode(errors="replace")[:80],
             code="bad_path",
             field="path",
-            hint="Rename the file: git mv OLD NEW.",
+            hint=N_("Rename the file: git mv OLD NEW."),
         ) from None
 
 

@@ -32,6 +32,7 @@ from apps.reruns.serializers import (
 from apps.reruns.states import RerunState
 from apps.reruns.tolerance import Tolerance, number_in, tolerance_of
 from apps.reruns.verdicts import verdict_between
+from deepseek.messages import N_
 
 KEY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key makes one rerun.")
 AGAINST = OpenApiParameter("against", str, description="Another run of the same kind; of a rerun, its original.")
@@ -124,9 +125,10 @@ class VerdictView(APIView):
             rerun = reads.rerun_that_is(request.actor, found)
             if rerun is None:
                 raise Invalid(
-                    f"Run {found.pk} was not made again from another's record.",
+                    "Run {found_pk} was not made again from another's record.",
+                    found_pk=found.pk,
                     field="against",
-                    hint="Name the run to judge it against: ?against=<run>.",
+                    hint=N_("Name the run to judge it against: ?against=<run>."),
                 )
             other = get_run(request.actor, where, rerun.original_id)
         document = verdict_between(actor=request.actor, run=found, against=other, tolerance=tolerance)

@@ -18,7 +18,7 @@ def get_rerun(actor: Actor, project: Project, pk: int) -> Rerun:
     visible = Rerun.objects.visible_to(actor).filter(project=project)
     rerun = visible.select_related("project", "original", "job__run").filter(pk=pk).first()
     if rerun is None:
-        raise NotFound(f"This project has no rerun {pk}.", field="id")
+        raise NotFound("This project has no rerun {pk}.", pk=pk, field="id")
     return rerun
 
 

@@ -28,6 +28,7 @@ from apps.policy import require
 from apps.reruns.inputs import Difference, gpus_of, told
 from apps.reruns.verdicts import not_ended
 from deepseek.code import code_digest
+from deepseek.messages import N_, Message
 
 NAME_LENGTH = 112  # of a job's name, so that the word behind it fits
 
@@ -69,20 +70,24 @@ def refusal_of(run: Run, slots: Sequence[Slot]) -> PlaneError | None:
     """Why this run cannot be made again; None if it can."""
     if run.job is None:
         return Conflict(
-            f"Run {run.pk} was recorded from outside: the plane does not have what made it.",
+            "Run {run_pk} was recorded from outside: the plane does not have what made it.",
+            run_pk=run.pk,
             code="recorded_outside",
             field="run",
             limit="a run of a job of this plane",
-            hint="Run it again where it was run, record it as a new run, and judge the two: "
-            "GET .../runs/<new>/verdict?against=<old>.",
+            hint=N_(
+                "Run it again where it was run, record it as a new run, and judge the two: GET "
+                ".../runs/<new>/verdict?against=<old>."
+            ),
         )
     if run.job.kind not in KINDS or not KINDS[run.job.kind].tracked:
         return Conflict(
-            f"This plane keeps no runs of the kind {run.job.kind!r} any more.",
+            "This plane keeps no runs of the kind {job_kind!r} any more.",
+            job_kind=run.job.kind,
             code="kind_gone",
             field="kind",
             limit=", ".join(kind for kind in KINDS if KINDS[kind].tracked),
-            hint="Run it again on a plane of the version that made it.",
+            hint=N_("Run it again on a plane of the version that made it."),
         )
     if run.deleted_at is not None:
         return deleted(run)
@@ -93,7 +98,9 @@ def refusal_of(run: Run, slots: Sequence[Slot]) -> PlaneError | None:
 
 
 def deleted(run: Run) -> Conflict:
-    return Conflict(f"Run {run.pk} is deleted.", code="run_deleted", field="run", hint="Restore it first.")
+    return Conflict(
+        "Run {run_pk} is deleted.", run_pk=run.pk, code="run_deleted", field="run", hint=N_("Restore it first.")
+    )
 
 
 def slot_of(actor: Actor, run: Run, slot: str, digest: str) -> Slot:
@@ -116,20 +123,24 @@ def is_whole(artifact: Artifact) -> bool:
 def gone(slot: str, digest: str) -> dict[str, Any]:
     return {
         "code": "artifact_not_found",
-        "message": f"The bytes of the input {slot} are gone: this project holds no artifact {digest}.",
+        "message": Message(
+            "The bytes of the input {slot} are gone: this project holds no artifact {digest}.", slot=slot, digest=digest
+        ),
         "field": f"/inputs/{slot}/digest",
         "limit": None,
-        "hint": "Upload the same bytes again: PUT /api/v1/projects/<project>/artifacts/<digest>.",
+        "hint": Message("Upload the same bytes again: PUT /api/v1/projects/<project>/artifacts/<digest>."),
     }
 
 
 def damaged(slot: str, digest: str) -> dict[str, Any]:
     return {
         "code": "artifact_damaged",
-        "message": f"The bytes of the input {slot} are damaged or missing in the store: {digest}.",
+        "message": Message(
+            "The bytes of the input {slot} are damaged or missing in the store: {digest}.", slot=slot, digest=digest
+        ),
         "field": f"/inputs/{slot}/digest",
         "limit": None,
-        "hint": "Restore them from a backup, or upload the same bytes again.",
+        "hint": Message("Restore them from a backup, or upload the same bytes again."),
     }
 
 

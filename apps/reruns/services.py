@@ -29,6 +29,7 @@ from apps.reruns.series import Budget, Interrupted
 from apps.reruns.states import RerunState, Verdict
 from apps.reruns.tolerance import Tolerance
 from apps.reruns.verdicts import verdict_on
+from deepseek.messages import N_, Message, restore_message
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +89,12 @@ def same_request(found: Rerun | None, run: Run, tolerance: Tolerance, job: Job) 
     asked = (run.pk, tolerance.relative, tolerance.absolute)
     if found is None or (found.original_id, found.relative, found.absolute) != asked:
         raise Conflict(
-            f"Idempotency-Key {job.idempotency_key!r} was used for another request (job {job.pk}).",
+            "Idempotency-Key {idempotency_key!r} was used for another request (job {job_pk}).",
+            idempotency_key=job.idempotency_key,
+            job_pk=job.pk,
             code="idempotency_conflict",
             field="Idempotency-Key",
-            hint="Send a new key with a new request.",
+            hint=N_("Send a new key with a new request."),
         )
     return found
 
@@ -126,7 +129,7 @@ def judge(actor: Actor, rerun: Rerun, stopping: Callable[[], bool]) -> None:
     job, original = rerun.job, rerun.original
     run = Run.objects.select_related("job").filter(job=job).first()
     if job.state == JobState.CANCELLED:
-        close(actor, rerun, RerunState.CANCELLED, document={"error": {"message": why(job) or "Cancelled"}})
+        close(actor, rerun, RerunState.CANCELLED, document={"error": {"message": why(job) or Message("Cancelled")}})
     elif run is None or (run.state != original.state and job.state == JobState.FAILED):
         close(actor, rerun, RerunState.FAILED, document=failure_of(actor, rerun))
     else:
@@ -166,11 +169,13 @@ def close(
 def reason_of(document: dict[str, Any]) -> str:
     """What the record says of a verdict: the inputs that differ, or why there is none."""
     if "verdict" not in document:
-        return str(document["error"].get("message", ""))[:500]
+        return restore_message(document["error"])
     named = [" ".join(filter(None, (one["kind"], one["name"]))) for one in document["inputs"]]
     if named:
         return f"Differs: {', '.join(named)}"[:500]
-    return "No recorded input differs" if document["verdict"] != Verdict.IDENTICAL else "Equal by digest"
+    return (
+        Message("No recorded input differs") if document["verdict"] != Verdict.IDENTICAL else Message("Equal by digest")
+    )
 
 
 # -- what workers do --------------------------------------------------------------------------------------------------
@@ -182,7 +187,7 @@ def take_up(*, actor: Actor, job: Job) -> Rerun | None:
         return None
     with transaction.atomic():
         Rerun.objects.filter(pk=rerun.pk).update(document={})
-        reason = f"Attempt {job.attempt} of job {job.pk}"
+        reason = Message("Attempt {attempt} of job {job_pk}", attempt=job.attempt, job_pk=job.pk)
         return change_state(
             rerun,
             RerunState.RUNNING,

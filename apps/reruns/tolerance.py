@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from apps.errors import Invalid
 from apps.jobs.specs import all_of
+from deepseek.messages import N_, Message
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-9  # docs/reruns.md has the measurements behind them
 RELATIVE_LIMITS, ABSOLUTE_LIMITS = (0.0, 1.0), (0.0, 1e300)
@@ -40,10 +41,16 @@ def tolerance_of(relative: float | None, absolute: float | None) -> Tolerance:
             errors.append(
                 {
                     "code": "out_of_range",
-                    "message": f"/tolerance/{name}: {value} is not in {low:g} to {high:g}.",
+                    "message": Message(
+                        "/tolerance/{name}: {value} is not in {low:g} to {high:g}.",
+                        name=name,
+                        value=value,
+                        low=low,
+                        high=high,
+                    ),
                     "field": f"/tolerance/{name}",
                     "limit": f"{low:g}..{high:g}",
-                    "hint": "0 asks for equal numbers.",
+                    "hint": Message("0 asks for equal numbers."),
                 }
             )
     if errors:
@@ -62,10 +69,12 @@ def number_in(text: str, name: str) -> float | None:
         return float(text.strip()[:40])
     except ValueError:
         raise Invalid(
-            f"/tolerance/{name}: {text[:40]!r} is no number.",
+            "/tolerance/{name}: {text!r} is no number.",
+            name=name,
+            text=text[:40],
             field=f"/tolerance/{name}",
             limit="a number",
-            hint="For instance 0.0001 or 1e-9.",
+            hint=N_("For instance 0.0001 or 1e-9."),
         ) from None
 
 

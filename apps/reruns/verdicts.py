@@ -24,6 +24,7 @@ from apps.reruns.outputs import Output
 from apps.reruns.series import Budget
 from apps.reruns.states import Verdict
 from apps.reruns.tolerance import Tolerance
+from deepseek.messages import N_
 
 POINTS_PER_REQUEST = 50_000  # of both runs, that an answer on request reads: a third of a second
 POINTS_PER_PAGE = 10_000  # that a page reads beside all else that it shows
@@ -45,16 +46,23 @@ def verdict_between(
 def check_pair(run: Run, against: Run) -> None:
     if run.pk == against.pk:
         raise Invalid(
-            f"Run {run.pk} cannot be judged beside itself.", field="against", hint="Name another run of this project."
+            "Run {run_pk} cannot be judged beside itself.",
+            run_pk=run.pk,
+            field="against",
+            hint=N_("Name another run of this project."),
         )
     if run.kind != against.kind:
         other, own = against.kind or "none", run.kind or "none"
         raise Invalid(
-            f"Run {against.pk} is of the kind {other}, and run {run.pk} of the kind {own}.",
+            "Run {against_pk} is of the kind {other}, and run {run_pk} of the kind {own}.",
+            against_pk=against.pk,
+            other=other,
+            run_pk=run.pk,
+            own=own,
             code="other_kind",
             field="against",
             limit=run.kind or "a run recorded from outside",
-            hint="Two runs are judged that did the same kind of work.",
+            hint=N_("Two runs are judged that did the same kind of work."),
         )
     for one in (run, against):
         if not one.ended:
@@ -63,11 +71,12 @@ def check_pair(run: Run, against: Run) -> None:
 
 def not_ended(run: Run) -> Conflict:
     return Conflict(
-        f"Run {run.pk} has not ended.",
+        "Run {run_pk} has not ended.",
+        run_pk=run.pk,
         code="run_not_ended",
         field="state",
         limit="finished, failed, killed",
-        hint="Wait for its end; what it measures until then may still change.",
+        hint=N_("Wait for its end; what it measures until then may still change."),
     )
 
 

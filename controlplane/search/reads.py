@@ -24,7 +24,7 @@ def search(actor: Actor, text: str, *, project: Project | None = None, kind: str
     """
     policy.require_scope(actor, "project.view")
     if kind and kind not in GROUPS:
-        raise Invalid(f"There is no kind {kind[:40]!r}.", field="kind", limit=", ".join(GROUPS))
+        raise Invalid("There is no kind {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(GROUPS))
     asked = read(text)
     if not asked.number and len(asked.text) < LEAST:
         return Found(text=asked.text)

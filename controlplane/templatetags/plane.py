@@ -21,8 +21,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from apps.texts import progress as progress_texts
-from apps.texts import told
+from apps.experiments.figure_words import figure_word, latency_word
+from apps.jobs import progress_words as words_of_progress
+from apps.messages import translate_message, translate_messages
 from controlplane.build import build
 from controlplane.templatetags import drawing
 from controlplane.templatetags.crumbs import crumb, last_part
@@ -35,9 +36,12 @@ register.filter("number", number)
 register.filter("bytes", bytes_)
 register.filter("share", share)
 register.filter("duration", duration)
-register.filter("told", told)
-register.filter("stage_word", progress_texts.stage_word)
-register.filter("unit_word", progress_texts.unit_word)
+register.filter("translate_message", translate_message)
+register.filter("translate_messages", translate_messages)
+register.filter("figure_word", figure_word)
+register.filter("latency_word", latency_word)
+register.filter("stage_word", words_of_progress.stage_word)
+register.filter("unit_word", words_of_progress.unit_word)
 
 # state -> (class that carries the colour, icon, word). Every state class has its own icon: shape and word say it first.
 STATES: Mapping[str, tuple[str, str, Any]] = {
@@ -113,7 +117,7 @@ def state_of(value: object) -> tuple[str, str, str]:
 @register.simple_tag
 def progress_words() -> str:
     """JSON of the stages and units that read otherwise in the language of the page; for live.js."""
-    return json.dumps(progress_texts.words(), ensure_ascii=False)
+    return json.dumps(words_of_progress.words(), ensure_ascii=False)
 
 
 @register.simple_tag

@@ -14,6 +14,7 @@ import pyarrow.ipc
 
 from deepseek.clean.parquet_size import BATCH_COPIES
 from deepseek.clean.room import BATCH_BYTES, refuse_too_large
+from deepseek.messages import Message
 
 FILE_MAGIC_BYTES = 8  # behind which a file goes on as a stream does
 DICTIONARY_BATCH, RECORD_BATCH = 2, 3  # kinds of messages
@@ -43,7 +44,7 @@ def refuse_large_batches(path: Path, is_file: bool) -> None:
     except (pa.ArrowException, OSError, ValueError):
         return
     needed = dictionaries + largest + BATCH_COPIES * min(largest, BATCH_BYTES)
-    refuse_too_large(needed, "Ask for so much memory, or write the Arrow file in smaller batches.")
+    refuse_too_large(needed, Message("Ask for so much memory, or write the Arrow file in smaller batches."))
 
 
 def measure_message(message: pa.ipc.Message) -> int:

@@ -12,6 +12,7 @@ from deepseek.clean.outliers import OPEN, Fences, fences
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.windows import Floats
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 Mask = npt.NDArray[np.bool_]
 
@@ -104,10 +105,11 @@ def _whole_numbers(name: str, column: pa.Array, cleaned: Floats, changed: Mask) 
     if np.nanmax(np.abs(cleaned)) > EXACT_INTEGER:
         raise EngineError(
             "inexact_integers",
-            f"The column {name!r} holds integers beyond 2**53, and a new value that cannot stand among them.",
+            "The column {name!r} holds integers beyond 2**53, and a new value that cannot stand among them.",
+            name=name,
             field="/columns",
             value=name,
             limit="integers up to 9007199254740992",
-            hint="Leave the column out (identifiers need no fill), or store it as float64 first.",
+            hint=N_("Leave the column out (identifiers need no fill), or store it as float64 first."),
         )
     return pa.array(cleaned, type=pa.float64(), from_pandas=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepseek.clean.spec import CsvSpec
+from deepseek.messages import Message
 from deepseek.tables.csv_dialect import Detection, detect_dialect
 from deepseek.tables.csv_faults import ENCODING_FIELD, CsvError
 from deepseek.tables.csv_records import read_chunks
@@ -29,11 +30,16 @@ def resolved(path: Path, spec: CsvSpec, *, cut: bool = False) -> tuple[CsvSpec, 
 def notes_on(found: Detection) -> Iterator[str]:
     """What the file leaves open: a job goes on with what is likeliest, and says so."""
     if found.not_utf8 is not None:
-        yield (
-            f"The encoding was taken for gb18030, for byte {found.not_utf8} is not valid UTF-8. "
-            "Other encodings of one or two bytes cannot be ruled out: look at the preview."
+        yield Message(
+            "The encoding was taken for gb18030, for byte {byte} is not valid UTF-8. "
+            "Other encodings of one or two bytes cannot be ruled out: look at the preview.",
+            byte=found.not_utf8,
         )
     delimiter = found.dialect.delimiter
     others = ", ".join(map(repr, [*found.delimiters[1:], *found.narrower]))
     if others:
-        yield f"The delimiter was taken for {delimiter!r}, which gives the most cells; {others} would do too."
+        yield Message(
+            "The delimiter was taken for {delimiter!r}, which gives the most cells; {others} would do too.",
+            delimiter=delimiter,
+            others=others,
+        )

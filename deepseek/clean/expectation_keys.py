@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from deepseek.clean.measures.hashing import hash_column, hash_rows
+from deepseek.messages import Message
 
 PARTITIONS = 64
 ROWS_HELD = 2**21
@@ -50,7 +51,8 @@ class Keys:
         """(rows that repeat a key, rows with a key, the first `most` of them with the row that had it before)."""
         if self.files:
             self._spill()
-        repeated, first = 0, []
+        first: list[tuple[int, str]] = []
+        repeated = 0
         for pairs in self._parts():
             ordered = pairs[np.lexsort((pairs["row"], pairs["hash"]))]
             same = np.flatnonzero(ordered["hash"][1:] == ordered["hash"][:-1]) + 1
@@ -58,7 +60,7 @@ class Keys:
             rows = ordered["row"]
             for place in same[np.argsort(rows[same], kind="stable")[:most]].tolist():
                 begin = int(np.searchsorted(ordered["hash"], ordered["hash"][place]))
-                first.append((int(rows[place]), f"as in row {int(rows[begin]) + 1:,}"))
+                first.append((int(rows[place]), Message("as in row {row:,}", row=int(rows[begin]) + 1)))
         return repeated, self.rows, sorted(first)[:most]
 
     def _parts(self) -> "Sequence[np.ndarray]":  # type: ignore[type-arg]

@@ -30,6 +30,7 @@ from deepseek.clean.expectations_spec import (
 )
 from deepseek.clean.masked import HIDDEN
 from deepseek.job import JSON, EngineError
+from deepseek.messages import N_, Message
 
 FIRST_ROWS = 5
 VALUE_CHARACTERS = 60
@@ -88,7 +89,8 @@ class Found:
 def cell_of(values: "Iterable[pa.Array]", row: int) -> str:
     """The values of a row as text, cut."""
     cells = [value[row].as_py() for value in values]
-    return ", ".join("missing" if cell is None else str(cell)[:VALUE_CHARACTERS] for cell in cells)
+    texts = [Message("missing") if cell is None else str(cell)[:VALUE_CHARACTERS] for cell in cells]
+    return texts[0] if len(texts) == 1 else ", ".join(texts)
 
 
 def check(
@@ -185,21 +187,47 @@ def refuse_failures(results: Sequence[dict[str, JSON]]) -> None:
 
 
 def _failure(place: int, told: dict[str, JSON], more: int = 0) -> EngineError:
-    rows = "; ".join(f"row {each['row']:,}: {each['value']}" for each in cast("list[dict[str, Any]]", told["first"]))
+    rows = _rows_text(cast("list[dict[str, Any]]", told["first"]))
     return EngineError(
         "expectation_failed",
-        _sentence(place + 1, told) + (f" The first: {rows}." if rows else "") + (f" {more} more fail." if more else ""),
+        (
+            (
+                Message(
+                    "{sentence} The first: {rows}. {more} more fail.",
+                    sentence=_sentence(place + 1, told),
+                    rows=rows,
+                    more=more,
+                )
+                if more
+                else Message("{sentence} The first: {rows}.", sentence=_sentence(place + 1, told), rows=rows)
+            )
+            if rows
+            else (
+                Message("{sentence} {more} more fail.", sentence=_sentence(place + 1, told), more=more)
+                if more
+                else Message("{sentence}", sentence=_sentence(place + 1, told))
+            )
+        ),
         field=f"/expectations/{place}",
         value=rows or None,
         limit=str(told["text"]),
-        hint="Correct these rows or the plan that makes them, widen the expectation, or make it a warning.",
+        hint=N_("Correct these rows or the plan that makes them, widen the expectation, or make it a warning."),
     )
+
+
+def _rows_text(first: Sequence[dict[str, Any]]) -> str:
+    """The first rows that break an expectation, each with its value."""
+    text: str = ""
+    for each in first:
+        one = Message("row {row:,}: {value}", row=each["row"], value=each["value"])
+        text = Message("{before}; {one}", before=text, one=one) if text else one
+    return text
 
 
 def _sentence(number: int, told: dict[str, JSON]) -> str:
     broken, of = f"{told['broken']:,}", f"{told['of']:,}"
-    why = told["problem"] or f"{broken} of {of} rows break it."
-    return f"The expectation {number} ({told['text']}) does not hold: {why}"
+    why = told["problem"] or Message("{broken} of {of} rows break it.", broken=broken, of=of)
+    return Message("The expectation {number} ({text}) does not hold: {why}", number=number, text=told["text"], why=why)
 
 
 def warnings_of(results: Sequence[dict[str, JSON]]) -> list[str]:

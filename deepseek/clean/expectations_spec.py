@@ -6,7 +6,8 @@ from datetime import date
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+
+from deepseek.spec_errors import spec_error
 
 Column = Annotated[str, Field(min_length=1, max_length=500)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -121,7 +122,7 @@ class Matches(_OfColumn):
         try:
             re.compile(pattern)
         except re.error as error:
-            raise PydanticCustomError("pattern", "This is no pattern: {why}.", {"why": str(error)}) from None
+            raise spec_error("pattern", "This is no pattern: {why}.", why=str(error)) from None
         return pattern
 
 
@@ -179,7 +180,7 @@ class DateRange(_OfColumn):
     @classmethod
     def _is_day(cls, day: str | None) -> str | None:
         if day is not None and (not re.fullmatch(r"\d{4}-\d\d-\d\d", day, re.ASCII) or not _exists(day)):
-            raise PydanticCustomError("day", "A day is written as 2020-01-31.")
+            raise spec_error("day", "A day is written as 2020-01-31.")
         return day
 
     @model_validator(mode="after")
@@ -258,17 +259,15 @@ def _exists(day: str) -> bool:
 
 def _need_limit(low: Any, high: Any) -> None:
     if low is None and high is None:
-        raise PydanticCustomError("no_limit", "Give at least one of the two limits.")
+        raise spec_error("no_limit", "Give at least one of the two limits.")
     if low is not None and high is not None and low > high:
-        raise PydanticCustomError(
-            "limits_crossed",
-            "The lower limit {low} is above the upper one, {high}.",
-            {"low": str(low), "high": str(high)},
+        raise spec_error(
+            "limits_crossed", "The lower limit {low} is above the upper one, {high}.", low=str(low), high=str(high)
         )
 
 
 def _no_repeats(names: list[str]) -> list[str]:
     repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
-        raise PydanticCustomError("repeated", "{value} is named more than once.", {"value": repr(repeated[0])})
+        raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
     return names

@@ -16,8 +16,9 @@ from deepseek.clean.room import FIELD, MAX_JSON_DEPTH, MAX_JSON_KEYS, MAX_RECORD
 from deepseek.clean.streams import Spilled
 from deepseek.clean.tables import empty_table, first_line, plain, plain_schema
 from deepseek.job import EngineError
+from deepseek.messages import N_, Message
 
-TRUTH, NUMBER, TEXT, NESTED = "true or false", "a number", "a text", "a list or an object"
+TRUTH, NUMBER, TEXT, NESTED = Message("true or false"), "a number", "a text", "a list or an object"
 """What a value can be, where columns hold one kind of values."""
 
 MAX_CELLS = 4 * 2**20
@@ -60,7 +61,7 @@ def json_lines(path: Path, folder: Path | None, block: int) -> Spilled:
                 found[each.name] = each.type if known is None else _wider(known, each.type)
             row += table.num_rows
     if not found:
-        raise empty_table("The table has no columns." if row else "The file has no rows.", path)
+        raise empty_table(Message("The table has no columns.") if row else Message("The file has no rows."), path)
     schema = pa.schema(list(found.items()))
     kept = Spilled(schema, folder)
     row = 0
@@ -113,11 +114,13 @@ def refuse_deep(data: bytes, row: int) -> None:
 def _too_deep(row: int) -> EngineError:
     return EngineError(
         "json_too_deep",
-        f"Row {row} nests lists or objects more than {MAX_JSON_DEPTH} deep.",
+        "Row {row} nests lists or objects more than {max_json_depth} deep.",
+        row=row,
+        max_json_depth=MAX_JSON_DEPTH,
         field=FIELD,
         value=f"row {row}",
         limit=str(MAX_JSON_DEPTH),
-        hint="Flatten it before: a table has one value in each cell.",
+        hint=N_("Flatten it before: a table has one value in each cell."),
     )
 
 
@@ -133,12 +136,13 @@ def count_keys(data: bytes, found: Iterable[str], row: int) -> int:
             if len(keys) > MAX_JSON_KEYS:
                 raise EngineError(
                     "too_many_columns",
-                    f"In row {row + count_rows(data[: match.end()]):,} the table comes to more than {MAX_JSON_KEYS:,} "
-                    "different names.",
+                    "In row {row:,} the table comes to more than {max_json_keys:,} different names.",
+                    row=row + count_rows(data[: match.end()]),
+                    max_json_keys=MAX_JSON_KEYS,
                     field=FIELD,
                     value=match[1][:80].decode(errors="replace"),
                     limit=str(MAX_JSON_KEYS),
-                    hint="Write what varies as values: one name for the key, and one for its value.",
+                    hint=N_("Write what varies as values: one name for the key, and one for its value."),
                 )
     return len(keys)
 
@@ -174,7 +178,14 @@ def json_blocks(path: Path, size: int) -> Iterator[bytes]:
             else:
                 rest += chunk
             if len(rest) > MAX_RECORD_BYTES:
-                raise _broken(f"Line {line} does not end within {MAX_RECORD_BYTES} bytes.", rest)
+                raise _broken(
+                    Message(
+                        "Line {line} does not end within {max_record_bytes} bytes.",
+                        line=line,
+                        max_record_bytes=MAX_RECORD_BYTES,
+                    ),
+                    rest,
+                )
     if rest.strip():
         yield rest
 
@@ -216,17 +227,23 @@ def _json_fault(data: bytes, row: int, kinds: Mapping[str, str], schema: pa.Sche
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
-            return _broken(f"Row {number} is no JSON object.", line)
+            return _broken(Message("Row {number} is no JSON object.", number=number), line)
         for name, value in record.items():
             kind = _json_kind(value)
             if kind and seen.setdefault(name, kind) != kind:
                 return EngineError(
                     "column_changes_type",
-                    f"The column {name!r} holds {seen[name]} until row {number}, which holds {kind}.",
+                    "The column {name!r} holds {seen} until row {number}, which holds {kind}.",
+                    name=name,
+                    seen=seen[name],
+                    number=number,
+                    kind=kind,
                     field=FIELD,
                     value=str(value)[:200],
                     limit="one type in each column",
-                    hint="Write the values of this column in one type, for instance in quotes, and cast it in a step.",
+                    hint=N_(
+                        "Write the values of this column in one type, for instance in quotes, and cast it in a step."
+                    ),
                 )
 
     def fault(count: int) -> str:
@@ -240,7 +257,7 @@ def _json_fault(data: bytes, row: int, kinds: Mapping[str, str], schema: pa.Sche
     # Every line is an object of its own for Python, not for Arrow: a name stands twice in it, for instance.
     first = bisect_left(range(1, len(lines)), True, key=lambda count: bool(fault(count)))
     number, why = row + first + 1, fault(first + 1)
-    return _broken(f"Row {number} cannot be read: {why}.", lines[first])
+    return _broken(Message("Row {number} cannot be read: {why}.", number=number, why=why), lines[first])
 
 
 def _broken(message: str, line: bytes) -> EngineError:
@@ -250,7 +267,7 @@ def _broken(message: str, line: bytes) -> EngineError:
         field=FIELD,
         value=line[:200].decode(errors="replace"),
         limit="one JSON object in each line",
-        hint="Write each row as one object on a line of its own.",
+        hint=N_("Write each row as one object on a line of its own."),
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deepseek.messages import Message
+
 Given = Mapping[str, Any]
 Made = dict[str, Any]
 
@@ -106,18 +108,18 @@ class _Reader:
         if not isinstance(schema, Mapping) or not isinstance(schema.get("columns"), Mapping):
             self.fault(
                 "" if not isinstance(schema, Mapping) else "/columns",
-                "This is no schema of a table: it has no columns by name.",
+                Message("This is no schema of a table: it has no columns by name."),
                 "what pandera's to_yaml() or to_json() writes of a DataFrameSchema",
-                "Send schema.to_yaml(), with column names that are texts.",
+                Message("Send schema.to_yaml(), with column names that are texts."),
             )
             return []
         kind = schema.get("schema_type", "dataframe")
         if kind != "dataframe":
-            self.fault("/schema_type", f"The schema is of the type {str(kind)[:40]!r}.", "dataframe")
+            self.fault("/schema_type", Message("The schema is of the type {kind!r}.", kind=str(kind)[:40]), "dataframe")
         self.refuse_never(schema, "")
         self.coerce = bool(schema.get("coerce"))
         if schema.get("dtype") is not None:
-            self.fault("/dtype", "One type for all columns cannot be expected.", "a dtype of each column")
+            self.fault("/dtype", Message("One type for all columns cannot be expected."), "a dtype of each column")
         for name, _stats, pointer in self.checks(schema, OF_FRAME, ""):
             self.unknown(name, pointer, "of the whole table")
         made: list[Made] = []
@@ -132,23 +134,27 @@ class _Reader:
         if isinstance(names, str):
             names = [names]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            self.fault("/unique", "The columns that are unique together are not a list of names.", "a list of names")
+            self.fault(
+                "/unique", Message("The columns that are unique together are not a list of names."), "a list of names"
+            )
             return []
         return [{"kind": "unique", "columns": list(names)}]
 
     def column(self, name: Any, column: Any, at: str) -> list[Made]:
         if not isinstance(name, str) or not isinstance(column, Mapping):
             self.fault(
-                at, "A column is a name that is a text, with an object.", "a name, and what the column must hold"
+                at,
+                Message("A column is a name that is a text, with an object."),
+                "a name, and what the column must hold",
             )
             return []
         self.refuse_never(column, at)
         if column.get("required") is False:
             self.fault(
                 f"{at}/required",
-                f"The column {name!r} may be absent: what is expected must be there.",
+                Message("The column {name!r} may be absent: what is expected must be there.", name=name),
                 "true",
-                "Leave the column out, or require it.",
+                Message("Leave the column out, or require it."),
             )
         dtype = self.dtype(column, name, at)
         made: list[Made] = [{"kind": "column", "column": name} | ({"dtype": dtype} if dtype else {})]
@@ -177,7 +183,11 @@ class _Reader:
                 return word
         if FLOAT.fullmatch(text):
             return "number" if column.get("coerce") or self.coerce else "float"
-        self.fault(f"{at}/dtype", f"The type {text[:60]!r} of the column {name!r} cannot be expected.", DTYPES)
+        self.fault(
+            f"{at}/dtype",
+            Message("The type {text!r} of the column {name!r} cannot be expected.", text=text[:60], name=name),
+            DTYPES,
+        )
         return ""
 
     # -- checks -------------------------------------------------------------------------------------------------------
@@ -195,7 +205,9 @@ class _Reader:
                 name = options.get("check_name") if isinstance(options, Mapping) else None
                 yield str(name), stats, f"{at}/checks/{place}"
         elif told is not None:
-            self.fault(f"{at}/checks", "The checks are neither a list nor an object.", "a list, an object, or none")
+            self.fault(
+                f"{at}/checks", Message("The checks are neither a list nor an object."), "a list, an object, or none"
+            )
 
     def check(self, name: str, stats: Any, at: str, column: str, dtype: str) -> list[Made]:
         if name not in CHECKS:
@@ -207,24 +219,36 @@ class _Reader:
             options |= {key: stats.pop(key) for key in list(stats) if key not in SAID}
             return [{"column": column, **CHECKS[name](stats, dtype), **optional(options)}]
         except _Unfit as unfit:
-            self.fault(at, f"The check {name} of the column {column!r} {unfit}.", "what an expectation can say")
+            self.fault(
+                at,
+                Message("The check {name} of the column {column!r} {unfit}.", name=name, column=column, unfit=unfit),
+                "what an expectation can say",
+            )
         except (KeyError, TypeError, ValueError, AttributeError):
-            self.fault(at, f"The check {name} of the column {column!r} cannot be read.", "what pandera writes of it")
+            self.fault(
+                at,
+                Message("The check {name} of the column {column!r} cannot be read.", name=name, column=column),
+                "what pandera writes of it",
+            )
         return []
 
     def unknown(self, name: str, at: str, of: str) -> None:
         self.fault(
             at,
-            f"The check {name[:60]} {of} is not known here.",
+            Message("The check {name} {of} is not known here.", name=name[:60], of=of),
             ", ".join(CHECKS),
-            "Take it out of the schema, or say it by an expectation of the plane: docs/quality.md.",
+            Message("Take it out of the schema, or say it by an expectation of the plane: docs/quality.md."),
         )
 
     def refuse_never(self, of: Given, at: str) -> None:
         for key, what in NEVER.items():
             said = of.get(key)
             if not (said is None or said is False or said in ([], {})):  # a default of 0 is one
-                self.fault(f"{at}/{key}", f"Expectations cannot say {key}: {what}.", "null or false")
+                self.fault(
+                    f"{at}/{key}",
+                    Message("Expectations cannot say {key}: {what}.", key=key, what=what),
+                    "null or false",
+                )
 
 
 # -- what each check says -------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from deepseek.clean.room import (
     refuse_too_large,
 )
 from deepseek.memory import allowed_bytes
+from deepseek.messages import Message
 
 WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 OFFSET_BYTES = 4  # of each text, beside its bytes
@@ -73,7 +74,7 @@ def estimate_size(file: pa.NativeFile, most_rows: int) -> ParquetSize:
         chunks = [group.column(number) for number in range(group.num_columns)]
         pages = [measure_pages(file, chunk) for chunk in chunks]
         held = sum(page.dictionary + page.largest for page in pages)
-        refuse_too_large(2 * held, "Ask for so much memory, or write the Parquet file with smaller pages.")
+        refuse_too_large(2 * held, Message("Ask for so much memory, or write the Parquet file with smaller pages."))
         longest = longest_texts(encoded, place) if any(page.dictionary for page in pages) and texts else {}
         size = 0
         for number, (chunk, page) in enumerate(zip(chunks, pages, strict=True)):

@@ -35,6 +35,7 @@ from deepseek.clean.tables import (
     unreadable,
 )
 from deepseek.job import EngineError
+from deepseek.messages import N_, Message
 
 SMALL_BYTES = 16 * 2**20
 """A text file up to this size is read at once."""
@@ -105,7 +106,7 @@ def _opened(
     rewrites: bool,
 ) -> Source:
     if not begin:
-        raise empty_table("The file is empty: it has no bytes.", path)
+        raise empty_table(Message("The file is empty: it has no bytes."), path)
     if begin[:4] == b"PAR1":
         parquet = ParquetBatches(path, nested=nested)
         if rewrites:
@@ -159,7 +160,7 @@ def _csv(path: Path, spec: CsvSpec, folder: Path | None, block: int) -> Source:
             kinds[short(each.type)] = each.type
         _add(kept, table, folder)
     if not seen:
-        raise empty_table("The table has a header but no rows.", path)
+        raise empty_table(Message("The table has a header but no rows."), path)
     types = joined_types(blocks, seen, kinds)
     if not all(castable(seen[name], kind, minus_zero) for name, kind in types.items()):
         kept = []
@@ -168,7 +169,7 @@ def _csv(path: Path, spec: CsvSpec, folder: Path | None, block: int) -> Source:
     schema = pa.schema(list(types.items()))
     source = _Chain([part.done() for part in kept], schema)
     if not source.rows:
-        raise empty_table("The table has a header but no rows.", path)
+        raise empty_table(Message("The table has a header but no rows."), path)
     return Source(source, source.nulls())
 
 
@@ -210,7 +211,8 @@ class _Chain:
 def _turning(batches: Batches, hide: bool) -> list[str]:
     """A note on each text column that begins with numbers and then holds something else: in which row, and what."""
     texts = [each.name for each in batches.schema if pa.types.is_string(each.type)]
-    open_, counted, notes, row = set(texts), dict.fromkeys(texts, 0), [], 0
+    notes: list[str] = []
+    open_, counted, row = set(texts), dict.fromkeys(texts, 0), 0
     for batch in only(batches, texts) if texts else ():
         for name in sorted(open_):
             column = batch.column(name)
@@ -224,8 +226,13 @@ def _turning(batches: Batches, hide: bool) -> list[str]:
             if counted[name] >= TURNING:
                 number_of, cell = row + at + 1, HIDDEN if hide else column[at].as_py()[:40]
                 notes.append(
-                    f"Column {name!r} holds numbers until row {number_of}, which holds {cell!r}: "
-                    "it was read as text. Correct that row, or name the text as a missing token."
+                    Message(
+                        "Column {name!r} holds numbers until row {number_of}, which holds {cell!r}: it was read "
+                        "as text. Correct that row, or name the text as a missing token.",
+                        name=name,
+                        number_of=number_of,
+                        cell=cell,
+                    )
                 )
         row += batch.num_rows
         if not open_:
@@ -261,7 +268,9 @@ class ParquetBatches:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise broken_parquet(path, error) from error
         whole = plain_schema(found, nested=nested)
-        refuse_too_large(self._size.working_bytes, "Ask for so much memory, or give it shorter texts in each row.")
+        refuse_too_large(
+            self._size.working_bytes, Message("Ask for so much memory, or give it shorter texts in each row.")
+        )
         self.schema: pa.Schema = whole if names is None else pa.schema([whole.field(name) for name in names])
 
     def only(self, names: Sequence[str]) -> Batches:
@@ -291,13 +300,13 @@ def _checked(batches: Batches, path: Path, format: str) -> Source:
     refuse_many_columns(len(batches.schema.names))
     nulls, rows = dict.fromkeys(batches.schema.names, 0), 0
     if not batches.schema.names:
-        raise empty_table("The table has no columns.", path)
+        raise empty_table(Message("The table has no columns."), path)
     for batch in batches:
         rows += batch.num_rows
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             nulls[name] += column.null_count
     if not rows:
-        raise empty_table("The table has a header but no rows.", path)
+        raise empty_table(Message("The table has a header but no rows."), path)
     return Source(batches, nulls, format=format)
 
 
@@ -318,10 +327,11 @@ def _arrow(path: Path, is_file: bool, folder: Path | None, nested: bool) -> Spil
     except (pa.ArrowException, OSError, ValueError) as error:
         raise EngineError(
             "broken_arrow",
-            f"The Arrow file cannot be read: {first_line(error)}",
+            "The Arrow file cannot be read: {first_line}",
+            first_line=first_line(error),
             field=FIELD,
             value=path.name,
-            hint="The file may be cut short; copy it again and compare its SHA-256.",
+            hint=N_("The file may be cut short; copy it again and compare its SHA-256."),
         ) from error
     return kept.done()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deepseek.job import EngineError
 from deepseek.memory import allowed_bytes
+from deepseek.messages import N_, Message
 
 FIELD = "inputs/table"
 MIB = 2**20
@@ -32,8 +33,11 @@ def refuse_too_large(needed: int, hint: str) -> None:
     enough = -(-needed // MIB) * MIB
     raise EngineError(
         "table_too_large",
-        f"The table takes about {needed / MIB:,.0f} MiB of memory; {allowed / MIB:,.0f} MiB are allowed. "
-        f"Submit it with needs.memory_bytes of at least {enough}.",
+        "The table takes about {needed:,.0f} MiB of memory; {allowed:,.0f} MiB are allowed. "
+        "Submit it with needs.memory_bytes of at least {enough}.",
+        needed=needed / MIB,
+        allowed=allowed / MIB,
+        enough=enough,
         field=FIELD,
         value=str(needed),
         limit=str(allowed),
@@ -44,14 +48,15 @@ def refuse_too_large(needed: int, hint: str) -> None:
 def refuse_large_table(needed: int) -> None:
     """The same for a table that is held whole."""
     refuse_too_large(
-        needed, "Ask for so much memory, or give it fewer rows or columns: this step holds the whole table."
+        needed, Message("Ask for so much memory, or give it fewer rows or columns: this step holds the whole table.")
     )
 
 
 def refuse_large_row_group(needed: int) -> None:
     """The same for as many rows as are written to a Parquet file at once."""
     refuse_too_large(
-        needed, "Ask for so much memory, or give it shorter texts or fewer columns: 131,072 rows are written at once."
+        needed,
+        Message("Ask for so much memory, or give it shorter texts or fewer columns: 131,072 rows are written at once."),
     )
 
 
@@ -60,9 +65,11 @@ def refuse_many_columns(count: int) -> None:
     if count > MAX_COLUMNS:
         raise EngineError(
             "too_many_columns",
-            f"The table has {count:,} columns; {MAX_COLUMNS:,} are read at most.",
+            "The table has {count:,} columns; {max_columns:,} are read at most.",
+            count=count,
+            max_columns=MAX_COLUMNS,
             field=FIELD,
             value=str(count),
             limit=str(MAX_COLUMNS),
-            hint="Leave out columns, or turn them into rows with one column for the name and one for the value.",
+            hint=N_("Leave out columns, or turn them into rows with one column for the name and one for the value."),
         )

@@ -25,6 +25,7 @@ from deepseek.clean.steps.simple import Simple
 from deepseek.clean.streams import Mapped, only
 from deepseek.clean.tables import plain, require_columns
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
+from deepseek.messages import N_, Message, record_messages
 
 TABLE_TYPE = "application/vnd.apache.parquet"
 FLAG_SUFFIX = "__outlier"
@@ -106,7 +107,7 @@ def _table_of(inputs: Mapping[str, Path]) -> Path:
             field="inputs",
             value=", ".join(sorted(inputs)) or "none",
             limit="table",
-            hint="Give one CSV or Parquet file as 'table'.",
+            hint=N_("Give one CSV or Parquet file as 'table'."),
         )
     return inputs["table"]
 
@@ -126,9 +127,10 @@ def _key(inputs: Mapping[str, Path]) -> bytes | None:
     except OSError as error:
         raise EngineError(
             "input_unreadable",
-            f"The file with the key for pseudonyms cannot be read: {error.strerror}.",
+            "The file with the key for pseudonyms cannot be read: {strerror}.",
+            strerror=error.strerror,
             field=f"inputs/{KEY_SLOT}",
-            hint="Name a file that exists and may be read.",
+            hint=N_("Name a file that exists and may be read."),
         ) from error
 
 
@@ -147,7 +149,7 @@ def _write(result: Batches, path: Path, rows: int, report: Report) -> Written:
             "The plan leaves no row of the table.",
             field="/steps",
             limit="at least one row that stays",
-            hint="Look at the conditions of its steps; the preview tells what each step drops.",
+            hint=N_("Look at the conditions of its steps; the preview tells what each step drops."),
         )
     return written
 
@@ -193,20 +195,23 @@ def _refuse_unfit(name: str, source: Source, field: str) -> None:
     if source.nulls[name] == source.rows:
         raise EngineError(
             "column_all_missing",
-            f"The column {name!r} has no value at all: nothing can be filled from.",
+            "The column {name!r} has no value at all: nothing can be filled from.",
+            name=name,
             field=field,
             value=name,
             limit="at least one present value",
-            hint="Leave the column out, or check the missing tokens of the spec.",
+            hint=N_("Leave the column out, or check the missing tokens of the spec."),
         )
     if not can_clean(kind):
         raise EngineError(
             "column_not_numeric",
-            f"The column {name!r} is not numeric: its type is {kind}.",
+            "The column {name!r} is not numeric: its type is {kind}.",
+            name=name,
+            kind=kind,
             field=field,
             value=name,
             limit="a column of integers or floats",
-            hint=_why_text(source.batches, name) or "Leave the column out, or convert it first.",
+            hint=_why_text(source.batches, name) or Message("Leave the column out, or convert it first."),
         )
 
 
@@ -219,7 +224,9 @@ def _why_text(batches: Batches, name: str) -> str:
             try:
                 float(cell if cell is not None else 0)
             except ValueError:
-                return f"Data row {row} holds {cell[:50]!r}: correct it, or make it a missing token."
+                return Message(
+                    "Data row {row} holds {cell!r}: correct it, or make it a missing token.", row=row, cell=cell[:50]
+                )
         done += batch.num_rows
         if done >= 100_000:
             break
@@ -264,11 +271,13 @@ def _refuse_taken(name: str, names: list[str]) -> None:
     if name + FLAG_SUFFIX in names:
         raise EngineError(
             "column_exists",
-            f"The flags of {name!r} need the column name {name + FLAG_SUFFIX!r}, which the table already has.",
+            "The flags of {name!r} need the column name {name_2!r}, which the table already has.",
+            name=name,
+            name_2=name + FLAG_SUFFIX,
             field="/outliers/action",
             value="flag",
             limit="cap, blank, or a table without that column",
-            hint="Rename or remove that column, or choose another action.",
+            hint=N_("Rename or remove that column, or choose another action."),
         )
 
 
@@ -288,7 +297,7 @@ def _unnamed(report: Mapping[str, Any]) -> dict[str, JSON]:
 
 
 def _write_json(path: Path, document: dict[str, JSON]) -> None:
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    text = json.dumps(record_messages(document), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     path.write_text(text, encoding="utf-8")
 
 

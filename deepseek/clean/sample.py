@@ -18,6 +18,7 @@ from deepseek.clean.room import FIELD
 from deepseek.clean.spec import CsvSpec
 from deepseek.clean.tables import broken_parquet, native, normalise, read_table, refuse_duplicates
 from deepseek.job import EngineError
+from deepseek.messages import N_
 from deepseek.tables.csv_dialect import Dialect
 from deepseek.tables.csv_records import records_in
 
@@ -155,8 +156,9 @@ def _groups_within(about: "pq.FileMetaData", rows: int, head: int) -> tuple[list
 def _too_wide(head: int) -> EngineError:
     return EngineError(
         "sample_too_wide",
-        f"The first rows do not lie within the first {head:,} bytes of the file: there is no sample of it.",
+        "The first rows do not lie within the first {head:,} bytes of the file: there is no sample of it.",
+        head=head,
         field=FIELD,
         limit=f"{head:,} bytes",
-        hint="The job itself reads the whole file; or look at more bytes of it.",
+        hint=N_("The job itself reads the whole file; or look at more bytes of it."),
     )

@@ -4,10 +4,11 @@ from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError, PydanticKnownError
+from pydantic_core import PydanticKnownError
 
 from deepseek.clean.expectations_spec import MOST, Expectation
 from deepseek.clean.steps_spec import AnyStep
+from deepseek.spec_errors import spec_error
 from deepseek.tables.csv_dialect import AUTO, is_delimiter
 from deepseek.tables.csv_dtypes import DEFAULT_MISSING
 
@@ -21,7 +22,7 @@ DEFAULT_THRESHOLDS = {"iqr": 1.5, "robust_z": 3.5}
 def _refuse_repeats(values: list[str]) -> list[str]:
     repeated = sorted(value for value, times in Counter(values).items() if times > 1)
     if repeated:
-        raise PydanticCustomError("repeated", "{value} is named more than once.", {"value": repr(repeated[0])})
+        raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
     return values
 
 
@@ -76,9 +77,7 @@ class OutlierSpec(BaseModel):
     @classmethod
     def _threshold_needs_method(cls, threshold: float | None, info: ValidationInfo) -> float | None:
         if threshold is not None and info.data.get("method") == "none":
-            raise PydanticCustomError(
-                "needs_method", "A threshold needs a method: choose iqr or robust_z, or leave it empty."
-            )
+            raise spec_error("needs_method", "A threshold needs a method: choose iqr or robust_z, or leave it empty.")
         return threshold
 
     def limit(self) -> float:
@@ -118,7 +117,7 @@ class CsvSpec(BaseModel):
         if len(delimiter) != 1:
             raise PydanticKnownError("string_too_long", {"max_length": 1})
         if not is_delimiter(delimiter):
-            raise PydanticCustomError(
+            raise spec_error(
                 "delimiter",
                 "The delimiter must be auto, or an ASCII character but no letter, digit, quote or line end.",
             )
@@ -193,9 +192,9 @@ class CleanSpec(BaseModel):
         fields = cls.model_fields
         changed = [name for name in simple if name in info.data and info.data[name] != fields[name].default]
         if steps is not None and changed:
-            raise PydanticCustomError(
+            raise spec_error(
                 "steps_alone",
                 "A plan of steps says everything: leave {names} as it is, or leave the steps out.",
-                {"names": ", ".join(changed)},
+                names=", ".join(changed),
             )
         return steps

@@ -4,7 +4,8 @@ from collections import Counter
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from pydantic_core import PydanticCustomError
+
+from deepseek.spec_errors import spec_error
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
 NUMERIC, TEXT = "The numeric columns to treat; empty for every numeric column.", "The text columns; empty for all."
@@ -19,7 +20,7 @@ def once(values: list[str] | None) -> list[str] | None:
     """The names, each once; a validation error names the one that is repeated."""
     repeated = sorted(value for value, times in Counter(values or ()).items() if times > 1)
     if repeated:
-        raise PydanticCustomError("repeated", "{value} is named more than once.", {"value": repr(repeated[0])})
+        raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
     return values
 
 

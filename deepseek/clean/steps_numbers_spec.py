@@ -3,9 +3,9 @@
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 
 from deepseek.clean.steps_base_spec import ACTIONS, NUMERIC, ColumnName, OnColumns, once, some, these, words
+from deepseek.spec_errors import spec_error
 
 
 # -- missing values -------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class Outliers(OnColumns):
     @classmethod
     def _threshold_fits(cls, threshold: float | None, info: ValidationInfo) -> float | None:
         if threshold is not None and info.data.get("method") == "quantile":
-            raise PydanticCustomError("needs_method", "The method quantile takes two quantiles and no threshold.")
+            raise spec_error("needs_method", "The method quantile takes two quantiles and no threshold.")
         return threshold
 
     def limit(self) -> float:

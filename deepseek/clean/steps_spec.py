@@ -3,7 +3,6 @@
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 
 from deepseek.clean.expression import ExpressionError, parse
 from deepseek.clean.steps_base_spec import TEXT, ColumnName, OnColumns, Step, some, these, words
@@ -18,6 +17,7 @@ from deepseek.clean.steps_numbers_spec import (
     Hampel,
     Outliers,
 )
+from deepseek.spec_errors import spec_error
 
 
 # -- types and units ------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class Join(Step):
     @classmethod
     def _as_many(cls, right: list[str] | None, info: ValidationInfo) -> list[str] | None:
         if right is not None and len(right) != len(info.data.get("on") or ()):
-            raise PydanticCustomError("as_many", "There must be as many keys there as here.")
+            raise spec_error("as_many", "There must be as many keys there as here.")
         return right
 
 
@@ -221,7 +221,7 @@ class Derive(Step):
         try:
             parse(text)
         except ExpressionError as error:
-            raise PydanticCustomError("expression", "{why}", {"why": str(error)}) from None
+            raise spec_error("expression", "{why}", why=str(error)) from None
         return text
 
 
@@ -298,7 +298,7 @@ class Mask(OnColumns):
     @classmethod
     def _named(cls, rest: str, info: ValidationInfo) -> str:
         if rest == "hide" and info.data.get("columns", "") is None:
-            raise PydanticCustomError("columns_needed", "Name the columns whose cells are all to be hidden.")
+            raise spec_error("columns_needed", "Name the columns whose cells are all to be hidden.")
         return rest
 
 

@@ -19,6 +19,7 @@ from deepseek.clean.room import BASE_BYTES, FIELD, MAX_RECORD_BYTES, refuse_larg
 from deepseek.clean.spec import CsvSpec
 from deepseek.job import EngineError
 from deepseek.memory import allowed_bytes
+from deepseek.messages import N_, Message
 from deepseek.tables.csv_faults import ENCODING_FIELD, LINES, CsvError, broken_row
 from deepseek.tables.csv_records import decode_chunks, find_line, read_chunks, split_lines
 
@@ -59,13 +60,13 @@ def read_as_is(path: Path, spec: CsvSpec, texts: Sequence[str] = ()) -> pa.Table
     except OSError as error:
         raise unreadable(path, error) from error
     if not magic:
-        raise empty_table("The file is empty: it has no bytes.", path)
+        raise empty_table(Message("The file is empty: it has no bytes."), path)
     table = _read_parquet(path) if magic == b"PAR1" else _read_csv(path, spec, texts)
     refuse_duplicates(table.column_names)
     if table.num_columns == 0:
-        raise empty_table("The table has no columns.", path)
+        raise empty_table(Message("The table has no columns."), path)
     if table.num_rows == 0:
-        raise empty_table("The table has a header but no rows.", path)
+        raise empty_table(Message("The table has a header but no rows."), path)
     return table
 
 
@@ -73,10 +74,12 @@ def unreadable(path: Path, error: OSError) -> EngineError:
     """That the system does not let the file at `path` be read."""
     return EngineError(
         "input_unreadable",
-        f"Cannot read {path.name}: {error.strerror}.",
+        "Cannot read {path_name}: {strerror}.",
+        path_name=path.name,
+        strerror=error.strerror,
         field=FIELD,
         value=str(path),
-        hint="Name a CSV or Parquet file that exists and may be read.",
+        hint=N_("Name a CSV or Parquet file that exists and may be read."),
     )
 
 
@@ -99,13 +102,16 @@ def unknown_column(names: Sequence[str], name: str, field: str) -> EngineError:
     shown = near or list(names[:20])
     return EngineError(
         "unknown_column",
-        f"The table has no column {name!r}.",
+        "The table has no column {name!r}.",
+        name=name,
         field=field,
         value=name,
         limit="a column of the table",
-        hint=("Did you mean " if near else "The table has ")
-        + ", ".join(repr(n) for n in shown)
-        + ("?" if near else "."),
+        hint=(
+            Message("Did you mean {n}?", n=", ".join(repr(n) for n in shown))
+            if near
+            else Message("The table has {n}.", n=", ".join(repr(n) for n in shown))
+        ),
     )
 
 
@@ -135,10 +141,11 @@ def broken_parquet(path: Path, error: Exception) -> EngineError:
     """That pyarrow could not read the Parquet file at `path`."""
     return EngineError(
         "broken_parquet",
-        f"The Parquet file cannot be read: {first_line(error)}",
+        "The Parquet file cannot be read: {first_line}",
+        first_line=first_line(error),
         field=FIELD,
         value=path.name,
-        hint="The file may be cut short; copy it again and compare its SHA-256.",
+        hint=N_("The file may be cut short; copy it again and compare its SHA-256."),
     )
 
 
@@ -224,11 +231,14 @@ def check_encoding(path: Path, encoding: str) -> None:
     def make_fault(position: int, error: UnicodeDecodeError, encoding: str) -> CsvError:
         return CsvError(
             "csv_undecodable",
-            f"Byte {position} (line {_line_of_byte(path, position)}) is not valid {encoding}.",
+            "Byte {position} (line {line_of_byte}) is not valid {encoding}.",
+            position=position,
+            line_of_byte=_line_of_byte(path, position),
+            encoding=encoding,
             field=ENCODING_FIELD,
             value=" ".join(f"{byte:02x}" for byte in error.object[error.start : error.start + 4]),
             limit=encoding,
-            hint="Choose the encoding that the file was written in: utf-8 or gb18030.",
+            hint=N_("Choose the encoding that the file was written in: utf-8 or gb18030."),
         )
 
     deque(decode_chunks(read_chunks(path), encoding, make_fault), maxlen=0)
@@ -262,10 +272,13 @@ def broken_csv(path: Path, spec: CsvSpec, error: Exception) -> EngineError:
     """That pyarrow could not read the CSV file at `path`."""
     return EngineError(
         "broken_csv",
-        f"The CSV file cannot be read: {first_line(error)}",
+        "The CSV file cannot be read: {first_line}",
+        first_line=first_line(error),
         field=FIELD,
         value=path.name,
-        hint=f"Check that the cells are parted by {spec.delimiter!r} and quoted with double quotes.",
+        hint=Message(
+            "Check that the cells are parted by {delimiter!r} and quoted with double quotes.", delimiter=spec.delimiter
+        ),
     )
 
 
@@ -277,11 +290,13 @@ def refuse_duplicates(names: Sequence[str]) -> None:
         if name in seen:
             raise EngineError(
                 "duplicate_column",
-                f"The column name {name!r} occurs more than once, the second time as column {position}.",
+                "The column name {name!r} occurs more than once, the second time as column {position}.",
+                name=name,
+                position=position,
                 field=FIELD,
                 value=name,
                 limit="every column name once",
-                hint="Rename one of the columns in the header.",
+                hint=N_("Rename one of the columns in the header."),
             )
         seen.add(name)
 
@@ -322,11 +337,13 @@ def plain_schema(schema: pa.Schema, *, nested: bool = False) -> pa.Schema:
         if pa.types.is_nested(kind) and not nested:
             raise EngineError(
                 "nested_column",
-                f"The column {each.name!r} holds {kind}: a table has one value in each cell.",
+                "The column {each_name!r} holds {kind}: a table has one value in each cell.",
+                each_name=each.name,
+                kind=kind,
                 field=FIELD,
                 value=each.name,
                 limit="numbers, texts, dates, times, true and false",
-                hint="Flatten it before, or leave it out of the file.",
+                hint=N_("Flatten it before, or leave it out of the file."),
             )
         fields.append(pa.field(each.name, kind))
     return pa.schema(fields)
@@ -339,7 +356,7 @@ def empty_table(message: str, path: Path) -> EngineError:
         field=FIELD,
         value=path.name,
         limit="at least one column and one row",
-        hint="Check that the export that made the file has finished.",
+        hint=N_("Check that the export that made the file has finished."),
     )
 
 

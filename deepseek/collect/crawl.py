@@ -21,6 +21,7 @@ from deepseek.collect.gate import Gate, Refused
 from deepseek.collect.spec import CollectSpec
 from deepseek.collect.urls import key_of
 from deepseek.job import JSON, EngineError
+from deepseek.messages import N_
 
 EXAMPLES = 5
 """Addresses told in the report for each kind of failure."""
@@ -142,11 +143,14 @@ class Crawl:
         if most is not None and self.counts["failed"] > most:
             raise EngineError(
                 "too_many_failed",
-                f"{self.counts['failed']} pages could not be fetched; the last: {task.url}: {failure.message}",
+                "{failed} pages could not be fetched; the last: {url}: {failure_message}",
+                failed=self.counts["failed"],
+                url=task.url,
+                failure_message=failure.message,
                 field="/limits/max_failed",
                 value=str(self.counts["failed"]),
                 limit=f"at most {most}",
-                hint="Look at the log for the pages, or allow more.",
+                hint=N_("Look at the log for the pages, or allow more."),
             )
 
     def _keep(self, task: Task, **told: JSON) -> None:

@@ -15,6 +15,7 @@ from deepseek.collect.pages_spec import FieldSpec, PageSpec
 from deepseek.collect.spec import CollectSpec, FollowSpec
 from deepseek.collect.urls import absolute, matches
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 MAX_LINKS = 10_000
 """Links that are read from one page; a page that has more is broken or hostile."""
@@ -94,11 +95,13 @@ def check_selectors(spec: CollectSpec) -> None:
         except Exception as error:  # noqa: BLE001  cssselect and lxml have no common ancestor for what they raise
             raise EngineError(
                 "bad_selector",
-                f"The selector {written!r} cannot be read: {error}",
+                "The selector {written!r} cannot be read: {error}",
+                written=written,
+                error=error,
                 field=pointer,
                 value=written,
                 limit="a CSS selector, or an XPath that begins with /, ./ or (",
-                hint="Try it in a browser's console: document.querySelectorAll('...').",
+                hint=N_("Try it in a browser's console: document.querySelectorAll('...')."),
             ) from None
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from deepseek.collect.process import fetching
 from deepseek.collect.spec import CollectSpec, uncovered
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
+from deepseek.messages import N_, Message, record_messages
 
 TABLE_TYPE = "application/vnd.apache.parquet"
 REPORT_TYPE = "application/vnd.plane.fetch-report+json"
@@ -60,25 +61,33 @@ def operators_list(spec: CollectSpec) -> list[str]:
     if not allowed:
         raise EngineError(
             "collection_off",
-            f"Collection is off: {ALLOWED} names no host.",
+            "Collection is off: {allowed} names no host.",
+            allowed=ALLOWED,
             field="/allowed_hosts",
             value=", ".join(spec.allowed_hosts)[:200],
             limit="nothing",
-            hint=f"Set {ALLOWED} to the internal hosts that may be collected from, comma-separated.",
+            hint=Message(
+                "Set {allowed} to the internal hosts that may be collected from, comma-separated.", allowed=ALLOWED
+            ),
         )
     try:
         outside = uncovered(spec.allowed_hosts, allowed)
     except ValueError as failure:
-        raise EngineError("bad_host_list", f"{ALLOWED} cannot be read: {failure}.", field=ALLOWED) from None
+        raise EngineError(
+            "bad_host_list", "{allowed} cannot be read: {failure}.", allowed=ALLOWED, failure=failure, field=ALLOWED
+        ) from None
     if outside:
         host = spec.allowed_hosts[outside[0]]
         raise EngineError(
             "host_not_allowed",
-            f"The host {host} is not on the list of hosts that may be collected from.",
+            "The host {host} is not on the list of hosts that may be collected from.",
+            host=host,
             field=f"/allowed_hosts/{outside[0]}",
             value=host,
             limit=", ".join(allowed),
-            hint=f"Take a host of the list, or have the operator add {host} to {ALLOWED}.",
+            hint=Message(
+                "Take a host of the list, or have the operator add {host} to {allowed}.", host=host, allowed=ALLOWED
+            ),
         )
     return allowed
 
@@ -89,10 +98,11 @@ def require_installed(spec: CollectSpec) -> None:
     if missing:
         raise EngineError(
             "extra_missing",
-            f"Collecting needs {' and '.join(missing)}, which this installation does not have.",
+            "Collecting needs {missing}, which this installation does not have.",
+            missing=" and ".join(missing),
             value=", ".join(missing),
             limit="requirements-collect.txt",
-            hint="pip install 'deepseek-offline[collect]'",
+            hint=N_("pip install 'deepseek-offline[collect]'"),
         )
     if spec.extra == "collect-browser":
         from deepseek.collect.browser import find_browser
@@ -105,7 +115,7 @@ def require_installed(spec: CollectSpec) -> None:
                 field=f"/pages/{index}/render",
                 value="browser",
                 limit="chromium and chromedriver on the PATH",
-                hint="Install the packages chromium and chromium-driver, or render plainly.",
+                hint=N_("Install the packages chromium and chromium-driver, or render plainly."),
             )
 
 
@@ -130,14 +140,18 @@ def _fetch(spec: CollectSpec, allowed: list[str], work: Path, report: Report) ->
 def _nothing(told: Mapping[str, Any]) -> EngineError:
     """No page could be fetched at all: that is no version of anything."""
     first: dict[str, Any] = told["errors"][0] if told["errors"] else {"kind": "none", "count": 0, "examples": []}
-    example = first["examples"][0] if first["examples"] else {"url": "", "message": "nothing was asked for"}
+    example = first["examples"][0] if first["examples"] else {"url": "", "message": Message("nothing was asked for")}
     return EngineError(
         "nothing_fetched",
-        f"No page could be fetched. {first['count']} times {first['kind']}: {example['url']}: {example['message']}",
+        "No page could be fetched. {count} times {kind}: {url}: {text}",
+        count=first["count"],
+        kind=first["kind"],
+        url=example["url"],
+        text=example["message"],
         field="/start_urls",
         value=example["url"] or None,
         limit="at least one page",
-        hint="Look at the log for every page and what became of it.",
+        hint=N_("Look at the log for every page and what became of it."),
     )
 
 
@@ -223,5 +237,5 @@ def _write_bodies(folder: Path, path: Path, report: Report) -> int:
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    text = json.dumps(record_messages(document), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
     path.write_text(text, encoding="utf-8")

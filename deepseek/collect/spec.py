@@ -4,12 +4,12 @@ import zoneinfo
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from deepseek.clean.expectations_spec import MOST, Expectation
 from deepseek.collect.hosts import Hosts, parse_entry, uncovered
 from deepseek.collect.pages_spec import SELECTOR, PageSpec, Selector
 from deepseek.collect.urls import PORTS, place_of
+from deepseek.spec_errors import spec_error
 
 __all__ = ["CollectSpec", "uncovered"]
 
@@ -21,13 +21,11 @@ def _checked_url(url: str) -> str:
     try:
         place = place_of(url)
     except ValueError:
-        raise PydanticCustomError("url", "This is no address of a page.") from None
+        raise spec_error("url", "This is no address of a page.") from None
     if place.scheme not in PORTS or not place.host:
-        raise PydanticCustomError("url", "An address of a page begins with http:// or https:// and names a host.")
+        raise spec_error("url", "An address of a page begins with http:// or https:// and names a host.")
     if place.user:
-        raise PydanticCustomError(
-            "url_secret", "An address may hold no user name or password: specs are kept for ever."
-        )
+        raise spec_error("url_secret", "An address may hold no user name or password: specs are kept for ever.")
     return url
 
 
@@ -35,7 +33,7 @@ def _checked_host(text: str) -> str:
     try:
         parse_entry(text)
     except ValueError as failure:
-        raise PydanticCustomError("host", "{why}", {"why": str(failure)}) from None
+        raise spec_error("host", "{why}", why=str(failure)) from None
     return text
 
 
@@ -129,7 +127,7 @@ class RobotsSpec(BaseModel):
     @model_validator(mode="after")
     def _disobeying_needs_a_reason(self) -> Self:
         if not self.obey and len(self.reason.strip()) < 10:
-            raise PydanticCustomError(
+            raise spec_error(
                 "needs_reason", "Not to obey robots.txt needs a reason of at least 10 characters: by whose leave?"
             )
         return self
@@ -219,7 +217,7 @@ class HeaderSpec(BaseModel):
     @classmethod
     def _no_secrets(cls, name: str) -> str:
         if name.lower() in WITHHELD or any(word in name.lower() for word in SECRET_WORDS):
-            raise PydanticCustomError("header_withheld", "The header {name} cannot be set here.", {"name": name})
+            raise spec_error("header_withheld", "The header {name} cannot be set here.", name=name)
         return name
 
 
@@ -295,7 +293,7 @@ class CollectSpec(BaseModel):
         try:
             zoneinfo.ZoneInfo(zone)
         except (KeyError, ValueError, OSError):
-            raise PydanticCustomError("time_zone", "There is no time zone of this name.") from None
+            raise spec_error("time_zone", "There is no time zone of this name.") from None
         return zone
 
     @field_validator("headers")
@@ -303,7 +301,7 @@ class CollectSpec(BaseModel):
     def _headers_once(cls, headers: list[HeaderSpec]) -> list[HeaderSpec]:
         names = [header.name.lower() for header in headers]
         if len(set(names)) < len(names):
-            raise PydanticCustomError("repeated", "A header is named twice.")
+            raise spec_error("repeated", "A header is named twice.")
         return headers
 
     @model_validator(mode="after")
@@ -312,10 +310,11 @@ class CollectSpec(BaseModel):
         for url in self.start_urls:
             place = place_of(url)
             if not hosts.allows(place.host, place.port):
-                raise PydanticCustomError(
+                raise spec_error(
                     "start_not_allowed",
                     "The start address {url} is of the host {host}, which the allowed hosts do not name.",
-                    {"url": url, "host": place.host},
+                    url=url,
+                    host=place.host,
                 )
         return self
 
@@ -326,9 +325,9 @@ class CollectSpec(BaseModel):
             for field in page.fields:
                 kind = field.type if field.type in ("number", "date") else "text"
                 if kinds.setdefault(field.name, kind) != kind:
-                    raise PydanticCustomError(
-                        "field_types", "The field {name} has two types on two sorts of pages.", {"name": field.name}
+                    raise spec_error(
+                        "field_types", "The field {name} has two types on two sorts of pages.", name=field.name
                     )
         if not kinds:
-            raise PydanticCustomError("no_fields", "No page has a field: there would be no records.")
+            raise spec_error("no_fields", "No page has a field: there would be no records.")
         return self

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 NAMES = ("g++", "gcc", "cc", "clang")
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -74,12 +75,12 @@ def find_compiler() -> Compiler:
             return compiler
         said.append(fault)
     raise EngineError(
-        code="compiler_missing",
-        message="There is no C compiler that works on this machine; TVM needs one to link the compiled model.",
+        "compiler_missing",
+        "There is no C compiler that works on this machine; TVM needs one to link the compiled model.",
         field="PATH",
         value="; ".join(said)[:500] or f"none of {', '.join(NAMES)}, and no ziglang package",
         limit="a C compiler that can make a shared library",
-        hint="Install g++ (on Debian: apt install g++), or the package ziglang with pip.",
+        hint=N_("Install g++ (on Debian: apt install g++), or the package ziglang with pip."),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from deepseek.compile.compiler import Compiler, find_compiler
 from deepseek.compile.spec import CompileSpec
 from deepseek.job import JSON, Output, Report, Result, staged
+from deepseek.messages import Message
 from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Figures, Latency
 from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, MANIFEST_TYPE, MEDIA_TYPES, ModelManifest
 from deepseek.models.predictor import open_model, require_tvm, use_tvm_threads
@@ -154,11 +155,19 @@ def _measure(spec: CompileSpec, source: Source, manifest: ModelManifest, stage: 
 def _notes(timed: Latency, manifest: ModelManifest, trained: int) -> list[str]:
     notes, size = [in_words(timed)], manifest.file.size
     if not manifest.machine["trials"]:
-        notes.append("It is not tuned: no trial was asked for, and the tiles go by a rule of thumb.")
+        notes.append(Message("It is not tuned: no trial was asked for, and the tiles go by a rule of thumb."))
     if timed.batch > 1:
-        notes.append(f"A call always computes {timed.batch} rows: fewer take as long, more are split.")
+        notes.append(
+            Message("A call always computes {batch} rows: fewer take as long, more are split.", batch=timed.batch)
+        )
     if size > 1.1 * trained:
-        notes.append(f"It is larger than the trained file ({size:,} against {trained:,} bytes): code comes with it.")
+        notes.append(
+            Message(
+                "It is larger than the trained file ({size:,} against {trained:,} bytes): code comes with it.",
+                size=size,
+                trained=trained,
+            )
+        )
     return notes
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from deepseek.diff.sides import KEY, ROW, Side, as_text, cast, common
 from deepseek.job import JSON, EngineError
+from deepseek.messages import N_
 
 CLIPPED = 200  # characters of a value in the summary
 COLUMNS_TOLD = 20  # of one row in the summary
@@ -151,11 +152,15 @@ def index_of(plan: Plan, side: Side, table: pa.Table) -> "pd.Index[str]":
     value = ", ".join(f"{key} = {clipped(table.column(key)[twice].as_py())}" for key in plan.keys)
     raise EngineError(
         "duplicate_key",
-        f"The key {value} stands in rows {rows[0]} and {rows[1]} of the table in {side.name}.",
+        "The key {found} stands in rows {rows} and {rows_2} of the table in {side_name}.",
+        found=value,
+        rows=rows[0],
+        rows_2=rows[1],
+        side_name=side.name,
         field=f"inputs/{side.name}",
         value=value[:200],
         limit="every key once; the first row below the header is row 1",
-        hint="Choose more columns for the key, or drop the duplicates first.",
+        hint=N_("Choose more columns for the key, or drop the duplicates first."),
     )
 
 

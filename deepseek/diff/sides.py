@@ -12,6 +12,7 @@ from deepseek.clean.batches import Batches
 from deepseek.clean.reading import open_table
 from deepseek.clean.spec import CsvSpec
 from deepseek.clean.tables import unknown_column
+from deepseek.messages import Message
 
 IN_MEMORY_BYTES = 64 << 20  # a larger file is parted, and compared part by part
 PART_BYTES = 64 << 20  # of both files together, for one part that is compared in memory
@@ -47,7 +48,7 @@ def key_types(before: Side, after: Side, keys: Sequence[str]) -> list[pa.DataTyp
         for position, key in enumerate(keys):
             if key not in side.schema.names:
                 error = unknown_column(side.schema.names, key, f"/keys/{position}")
-                error.message = f"The table in {side.name} has no column {key!r}."
+                error.message = Message("The table in {side} has no column {key!r}.", side=side.name, key=key)
                 raise error
     return [common(before.schema.field(key).type, after.schema.field(key).type) for key in keys]
 

@@ -4,9 +4,9 @@ from collections import Counter
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from pydantic_core import PydanticCustomError
 
 from deepseek.clean.spec import CsvSpec
+from deepseek.spec_errors import spec_error
 
 KeyName = Annotated[str, Field(min_length=1, max_length=500)]
 
@@ -42,5 +42,5 @@ class DiffSpec(BaseModel):
     def _keys_once(cls, keys: list[str]) -> list[str]:
         repeated = sorted(key for key, times in Counter(keys).items() if times > 1)
         if repeated:
-            raise PydanticCustomError("repeated", "{value} is named more than once.", {"value": repr(repeated[0])})
+            raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
         return keys

@@ -3,8 +3,9 @@
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from deepseek.messages import record_messages
 from deepseek.models.figures import Metric
 
 EVALUATION_NAME = "evaluation.json"
@@ -77,6 +78,19 @@ class Evaluation(_Frozen):
     size_bytes: int | None = None
     memory: Memory | None = None
     notes: list[str] = []
+    notes_messages: list[dict[str, Any] | None] = []  # the ids and values of the notes (deepseek/messages.py)
+
+    @model_validator(mode="before")
+    @classmethod
+    def keep_messages(cls, data: Any) -> Any:
+        return {**data, **record_messages({"notes": data["notes"]})} if "notes" in data else data
+
+    @model_serializer(mode="wrap")
+    def leave_out_empty_messages(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = dump(self)
+        if not self.notes_messages:
+            del document["notes_messages"]
+        return document
 
     def text(self) -> str:
         """JSON, as written to ``evaluation.json``."""

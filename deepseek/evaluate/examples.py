@@ -13,6 +13,7 @@ from deepseek.clean.reading import whole_table
 from deepseek.clean.tables import unknown_column
 from deepseek.evaluate.spec import EvaluateSpec, Measures
 from deepseek.job import EngineError
+from deepseek.messages import N_
 from deepseek.models.manifest import ModelManifest
 from deepseek.train.columns import is_number, read_labels, read_number, read_target
 from deepseek.train.plan import windows_of
@@ -54,11 +55,12 @@ def require_enough(rows: int) -> None:
     if rows < FEWEST_ROWS:
         raise EngineError(
             "rows_too_few",
-            f"Only {rows} rows of the table can be measured on.",
+            "Only {rows} rows of the table can be measured on.",
+            rows=rows,
             field=TABLE,
             value=str(rows),
             limit=f"at least {FEWEST_ROWS}",
-            hint="Give a larger table: an interval of so few rows says nothing.",
+            hint=N_("Give a larger table: an interval of so few rows says nothing."),
         )
 
 
@@ -70,11 +72,13 @@ def _rows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examp
         if not is_number(table.column(name).type):
             raise EngineError(
                 "column_not_numeric",
-                f"The column {name!r}, which the model takes, is not numeric: its type is {table.column(name).type}.",
+                "The column {name!r}, which the model takes, is not numeric: its type is {column_type}.",
+                name=name,
+                column_type=table.column(name).type,
                 field=TABLE,
                 value=name,
                 limit="a column of numbers",
-                hint="Give a table that was made as the one the model learned from.",
+                hint=N_("Give a table that was made as the one the model learned from."),
             )
         features[:, place] = read_number(table, name, TABLE)
     target = _target(table, manifest)
@@ -98,7 +102,7 @@ def refuse_group(spec: Measures) -> None:
             field="/group",
             value=spec.group,
             limit="none",
-            hint="Leave the query column out.",
+            hint=N_("Leave the query column out."),
         )
 
 
@@ -113,11 +117,12 @@ def _target(table: pa.Table, manifest: ModelManifest) -> npt.NDArray[Any]:
     if unknown:
         raise EngineError(
             "class_unknown",
-            f"The target {manifest.target!r} has classes that the model does not know.",
+            "The target {target!r} has classes that the model does not know.",
+            target=manifest.target,
             field=TABLE,
             value=", ".join(unknown[:10]),
             limit=", ".join(manifest.classes[:20]),
-            hint="Leave their rows out of the table, or measure a model that learned them.",
+            hint=N_("Leave their rows out of the table, or measure a model that learned them."),
         )
     translate = np.array([*(places[name] for name in labels.names), -1], np.int64)  # the code -1 is the last
     return translate[labels.codes]
@@ -142,7 +147,7 @@ def _windows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Ex
             "The manifest of this form does not say how far the forecast looks ahead.",
             field="/horizon",
             limit="a whole number of rows",
-            hint="Give the horizon that the model was trained with.",
+            hint=N_("Give the horizon that the model was trained with."),
         )
     series = read_target(table, TrainSpec(task="forecast", target=manifest.target))
     count = windows_of(len(series), lags, horizon)
@@ -175,9 +180,11 @@ def measured_rows(
 def _inputs_missing(left_out: int, asked: int) -> EngineError:
     return EngineError(
         "too_many_missing",
-        f"{left_out:,} of {asked:,} rows lack an input or the target.",
+        "{left_out:,} of {asked:,} rows lack an input or the target.",
+        left_out=left_out,
+        asked=asked,
         field=TABLE,
         value=str(left_out),
         limit=f"at most {MOST_LEFT_OUT:.0%} of the rows",
-        hint="Clean the table first: what is left may be no fair sample.",
+        hint=N_("Clean the table first: what is left may be no fair sample."),
     )

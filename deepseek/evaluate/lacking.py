@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from deepseek.evaluate.predictions import SLOT
 from deepseek.job import EngineError
+from deepseek.messages import N_
 from deepseek.train.columns import numbers
 
 Mask = npt.NDArray[np.bool_]
@@ -35,12 +36,14 @@ def require_predictions(must: Mask, there: Mask, table: pa.Table, target: str, s
     first = int(wrong[0]) + 1
     raise EngineError(
         "prediction_missing",
-        f"{len(wrong):,} of {int(must.sum()):,} rows lack a prediction that could have been made, "
-        f"the first in data row {first}.",
+        "{count:,} of {sum:,} rows lack a prediction that could have been made, the first in data row {first}.",
+        count=len(wrong),
+        sum=int(must.sum()),
+        first=first,
         field=SLOT,
         value=f"{len(wrong)}, the first in data row {first}",
         limit=limit,
-        hint="Predict these rows too: which rows a model is measured on is no choice of whoever predicts.",
+        hint=N_("Predict these rows too: which rows a model is measured on is no choice of whoever predicts."),
     )
 
 

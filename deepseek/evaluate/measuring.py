@@ -15,6 +15,7 @@ from deepseek.evaluate.slices import Part, distinct, parts_of
 from deepseek.evaluate.spec import Measures
 from deepseek.evaluate.values import measures_of_values
 from deepseek.job import EngineError, Report
+from deepseek.messages import N_, Message
 from deepseek.models.evaluate import blocks_of, draws_of
 
 MOST_SLICES = 60
@@ -114,7 +115,9 @@ class Measuring:
         told, made, notes = told_of(self.whole, None), list[SliceFigures](), list[str]()
         most = min(MOST_SLICES, MOST_DRAWS // (self.spec.replicates * max(1, len(self.whole))))
         if len(parts) > most:
-            notes.append(f"There are {len(parts)} slices; the first {most} are measured.")
+            notes.append(
+                Message("There are {count} slices; the first {most} are measured.", count=len(parts), most=most)
+            )
         for done, part in enumerate(parts[:most]):
             report.progress(done, len(parts), "slices", stage="slice")
             among = self.members(part)
@@ -173,7 +176,7 @@ def _positive_unknown(spec: Measures, answers: Answers) -> EngineError:
         field="/positive",
         value=spec.positive or "none",
         limit=", ".join(answers.classes[:20]),
-        hint="Name a class of the target, or leave the field empty.",
+        hint=N_("Name a class of the target, or leave the field empty."),
     )
 
 
@@ -192,6 +195,6 @@ def _relevance(target: Any, positive: int | None) -> Floats:
             field="inputs/table",
             value=f"{float(target.min()):g}",
             limit="0 or more",
-            hint="Add a constant to the target, or leave the query column out.",
+            hint=N_("Add a constant to the target, or leave the query column out."),
         )
     return np.asarray(target, np.float64)

@@ -15,6 +15,7 @@ from deepseek.evaluate.predictions import classes_of, is_text, predictions_missi
 from deepseek.evaluate.spec import PredictionsSpec
 from deepseek.evaluate.writing import result_of, write_outputs
 from deepseek.job import EngineError, Report, Result, staged
+from deepseek.messages import N_, Message
 from deepseek.models.manifest import sha256_of
 from deepseek.train.columns import read_labels, read_target
 from deepseek.train.spec import TrainSpec
@@ -40,7 +41,7 @@ def run(spec: PredictionsSpec, *, inputs: Mapping[str, Path], out: Path, report:
             field="inputs",
             value=", ".join(sorted(inputs)) or "none",
             limit=", ".join(SLOTS),
-            hint="Give the two tables.",
+            hint=N_("Give the two tables."),
         )
     _check_asked(spec)
     with staged(out) as stage:
@@ -74,15 +75,16 @@ def _check_asked(spec: PredictionsSpec) -> None:
             field="/horizon",
             value="none",
             limit="a whole number of rows",
-            hint="Give the number of rows between what is known and what is foretold.",
+            hint=N_("Give the number of rows between what is known and what is foretold."),
         )
     raise EngineError(
         "horizon_not_taken",
-        f"A {spec.task} looks ahead of nothing.",
+        "A {task} looks ahead of nothing.",
+        task=spec.task,
         field="/horizon",
         value=str(spec.horizon),
         limit="none",
-        hint="Leave the horizon out.",
+        hint=N_("Leave the horizon out."),
     )
 
 
@@ -126,16 +128,23 @@ def _read(spec: PredictionsSpec, inputs: Mapping[str, Path]) -> tuple[Answers, E
 
 
 def _notes(spec: PredictionsSpec, answers: Answers, examples: Examples) -> list[str]:
-    notes = ["The model was not run: latency, throughput, size and memory are not measured."]
+    notes: list[str] = [Message("The model was not run: latency, throughput, size and memory are not measured.")]
     if examples.left_out:
-        notes.append(f"{examples.left_out:,} rows lack a prediction or the target; they are not measured.")
+        notes.append(
+            Message(
+                "{left_out:,} rows lack a prediction or the target; they are not measured.", left_out=examples.left_out
+            )
+        )
     if spec.task != "classification" or spec.group:
         return notes
     if answers.shares is None:
-        notes.append("No probabilities were given: auc, log_loss, brier and ece are not measured.")
+        notes.append(Message("No probabilities were given: auc, log_loss, brier and ece are not measured."))
     elif answers.guess is not None and (other := int((answers.shares.argmax(axis=1) != answers.guess).sum())):
         notes.append(
-            f"{other:,} predictions name another class than the most probable one; "
-            "accuracy, precision, recall and F1 are of the class named."
+            Message(
+                "{other:,} predictions name another class than the most probable one; accuracy, "
+                "precision, recall and F1 are of the class named.",
+                other=other,
+            )
         )
     return notes

@@ -21,6 +21,7 @@ from deepseek.clean.tables import read_as_is, unknown_column
 from deepseek.evaluate.examples import MOST_LEFT_OUT
 from deepseek.evaluate.measures import Outputs, Target
 from deepseek.job import EngineError
+from deepseek.messages import N_, Message
 from deepseek.tables.csv_dtypes import DEFAULT_MISSING
 from deepseek.train.columns import MOST_CLASSES, Labels, is_number, numbers, read_labels, read_number
 from deepseek.train.spec import TrainSpec
@@ -67,11 +68,13 @@ def read_predictions(path: Path, rows: int, *, texts: bool = False) -> pa.Table:
     if table.num_rows != rows:
         raise EngineError(
             "predictions_count",
-            f"There are {table.num_rows:,} predictions, and the table has {rows:,} rows.",
+            "There are {num_rows:,} predictions, and the table has {rows:,} rows.",
+            num_rows=table.num_rows,
+            rows=rows,
             field=SLOT,
             value=str(table.num_rows),
             limit=f"{rows} rows, in the order of the table",
-            hint="Give one for each row, or a column row that says which row each is of, counted from 1.",
+            hint=N_("Give one for each row, or a column row that says which row each is of, counted from 1."),
         )
     return table
 
@@ -96,21 +99,23 @@ def classes_of(table: pa.Table, labels: Labels, kind: pa.DataType) -> Prediction
     if shares and (lacking := [name for name in labels.names if name not in told]):
         raise EngineError(
             "probability_missing",
-            f"The class {lacking[0]!r} has no column of probabilities.",
+            "The class {lacking!r} has no column of probabilities.",
+            lacking=lacking[0],
             field=SLOT,
             value=", ".join(shares[:20]),
             limit=", ".join(f"{SHARE}{name}" for name in labels.names[:20]),
-            hint="Give a column p_<class> for every class, or none at all.",
+            hint=N_("Give a column p_<class> for every class, or none at all."),
         )
     classes = _ordered({*labels.names, *told}, kind)
     if len(classes) > MOST_CLASSES:
         raise EngineError(
             "too_many_classes",
-            f"There are probabilities of {len(told):,} classes.",
+            "There are probabilities of {count:,} classes.",
+            count=len(told),
             field=SLOT,
             value=str(len(told)),
             limit=f"{MOST_CLASSES} classes",
-            hint="Leave the columns p_<class> out: accuracy, precision, recall and F1 need none.",
+            hint=N_("Leave the columns p_<class> out: accuracy, precision, recall and F1 need none."),
         )
     there = _there(table, [PREDICTION, *shares])
     if pa.types.is_floating(table.column(PREDICTION).type):
@@ -157,18 +162,20 @@ def class_unknown(unknown: Sequence[str], classes: Sequence[str]) -> EngineError
         field=SLOT,
         value=", ".join(unknown[:10]),
         limit=", ".join(classes[:20]),
-        hint="Write classes as the table does. A class that does not occur there is known by its column p_<class>.",
+        hint=N_("Write classes as the table does. A class that does not occur there is known by its column p_<class>."),
     )
 
 
 def predictions_missing(left_out: int, asked: int) -> EngineError:
     return EngineError(
         "too_many_missing",
-        f"{left_out:,} of {asked:,} rows lack a prediction or the target.",
+        "{left_out:,} of {asked:,} rows lack a prediction or the target.",
+        left_out=left_out,
+        asked=asked,
         field=SLOT,
         value=str(left_out),
         limit=f"at most {MOST_LEFT_OUT:.0%} of the rows",
-        hint="Predict the others too: what is left may be no fair sample.",
+        hint=N_("Predict the others too: what is left may be no fair sample."),
     )
 
 
@@ -188,13 +195,13 @@ def _places(column: pa.ChunkedArray, rows: int) -> pa.Array:
     wrong = np.flatnonzero(~((found >= 1) & (found <= rows) & (found == np.floor(found))))
     if wrong.size:
         value, line = _say(column[int(wrong[0])]), int(wrong[0]) + 1
-        message = f"{value} in data row {line} is no row of the table."
+        message = Message("{value} in data row {line} is no row of the table.", value=value, line=line)
         raise _wrong_row(message, value, f"whole numbers from 1 to {rows}")
     at = found.astype(np.int64) - 1
     values, counts = np.unique(at, return_counts=True)
     if (counts > 1).any():
         twice = str(int(values[counts > 1][0]) + 1)
-        raise _wrong_row(f"Row {twice} has more than one prediction.", twice, "one for each row")
+        raise _wrong_row(Message("Row {twice} has more than one prediction.", twice=twice), twice, "one for each row")
     places = np.full(rows, -1, np.int64)
     places[at] = np.arange(len(at))
     return pa.array(places, mask=places < 0)
@@ -207,7 +214,7 @@ def _wrong_row(message: str, value: str, limit: str) -> EngineError:
         field=SLOT,
         value=value,
         limit=limit,
-        hint="The column row counts the rows of the table from 1, the header not counted.",
+        hint=N_("The column row counts the rows of the table from 1, the header not counted."),
     )
 
 
@@ -219,11 +226,13 @@ def _there(table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.bool_]:
         row, lacks = int(some[0]) + 1, names[int(np.flatnonzero(~filled[some[0]])[0])]
         raise EngineError(
             "prediction_incomplete",
-            f"The prediction for row {row} of the table has no {lacks}.",
+            "The prediction for row {row} of the table has no {lacks}.",
+            row=row,
+            lacks=lacks,
             field=SLOT,
             value=lacks,
             limit=", ".join(names[:20]),
-            hint="Fill every column of a prediction, or leave all of them empty where there is none.",
+            hint=N_("Fill every column of a prediction, or leave all of them empty where there is none."),
         )
     return np.asarray(filled.all(axis=1))
 
@@ -234,11 +243,13 @@ def _numbers(table: pa.Table, name: str, there: npt.NDArray[np.bool_]) -> npt.ND
     if not is_number(column.type) and len(column) > column.null_count:
         raise EngineError(
             "column_not_numeric",
-            f"The column {name!r} is not numeric: its type is {column.type}.",
+            "The column {name!r} is not numeric: its type is {column_type}.",
+            name=name,
+            column_type=column.type,
             field=SLOT,
             value=name,
             limit="a column of numbers",
-            hint="Give numbers, without units or thousands separators.",
+            hint=N_("Give numbers, without units or thousands separators."),
         )
     found = numbers(column) if is_number(column.type) else np.full(len(column), np.nan)
     if (wrong := np.flatnonzero(there & ~np.isfinite(found))).size:
@@ -248,7 +259,9 @@ def _numbers(table: pa.Table, name: str, there: npt.NDArray[np.bool_]) -> npt.ND
             name,
             f"{found[wrong[0]]:g}",
             "finite numbers",
-            "Leave a row empty only where the table lacks what the model needs; it is then counted as left out.",
+            Message(
+                "Leave a row empty only where the table lacks what the model needs; it is then counted as left out."
+            ),
         )
     return found
 
@@ -264,7 +277,7 @@ def _shares(table: pa.Table, names: Sequence[str], there: npt.NDArray[np.bool_])
             names[column],
             f"{found[row, column]:g}",
             "0 to 1",
-            "Give probabilities, no percentages and no scores.",
+            Message("Give probabilities, no percentages and no scores."),
         )
     sums = found.sum(axis=1)
     if (off := np.flatnonzero(there & (np.abs(sums - 1) > SUM_OFF))).size:
@@ -274,14 +287,14 @@ def _shares(table: pa.Table, names: Sequence[str], there: npt.NDArray[np.bool_])
             "the sum of p_<class>",
             f"{sums[off[0]]:.6g}",
             f"1, give or take {SUM_OFF:g}",
-            "Give the probabilities of all classes of a row, as the model made them.",
+            Message("Give the probabilities of all classes of a row, as the model made them."),
         )
     return found.astype(np.float32)
 
 
 def _at(code: str, place: int, what: str, value: str, limit: str, hint: str) -> EngineError:
     row = place + 1
-    message = f"The prediction for row {row} of the table: {what} is {value}."
+    message = Message("The prediction for row {row} of the table: {what} is {value}.", row=row, what=what, value=value)
     return EngineError(code, message, field=SLOT, value=value, limit=limit, hint=hint)
 
 

@@ -12,6 +12,7 @@ from deepseek.evaluate.pace import memory, opened, paces
 from deepseek.evaluate.spec import EvaluateSpec
 from deepseek.evaluate.writing import result_of, write_outputs
 from deepseek.job import EngineError, Report, Result, staged
+from deepseek.messages import N_, Message
 from deepseek.models.manifest import ModelManifest, sha256_of
 from deepseek.models.predictor import open_model
 from deepseek.models.source import predict_in_batches
@@ -37,7 +38,7 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
             field="inputs",
             value=", ".join(sorted(inputs)) or "none",
             limit=", ".join(SLOTS),
-            hint="Give the two files of a model and the table to measure it on.",
+            hint=N_("Give the two files of a model and the table to measure it on."),
         )
     with staged(out) as stage:
         report.progress(0, None, "rows", stage="read")
@@ -51,7 +52,11 @@ def run(spec: EvaluateSpec, *, inputs: Mapping[str, Path], out: Path, report: Re
         measured = Measuring(spec, Answers(manifest.task, list(manifest.classes), outputs), examples)
         sliced, notes = measured.slices(report), []
         if examples.left_out:
-            notes.append(f"{examples.left_out:,} rows lack an input or the target; they are not measured.")
+            notes.append(
+                Message(
+                    "{left_out:,} rows lack an input or the target; they are not measured.", left_out=examples.left_out
+                )
+            )
         document = write_outputs(
             stage,
             measured,
@@ -79,5 +84,5 @@ def _require_finite(outputs: Outputs, examples: Examples) -> None:
             field="inputs/model",
             value=f"data row {int(examples.rows[wrong[0]]) + 1}",
             limit="finite values",
-            hint="Train with a lower max_lr, and look for extreme values in the features.",
+            hint=N_("Train with a lower max_lr, and look for extreme values in the features."),
         )

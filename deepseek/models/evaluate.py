@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepseek.job import EngineError
+from deepseek.messages import N_
 from deepseek.models.figures import Metric
 
 Floats = npt.NDArray[np.float64]
@@ -146,7 +147,7 @@ def _sums(task: str, outputs: Outputs, target: Target, blocks: npt.NDArray[np.in
             field="inputs/model",
             value=f"row {int(np.flatnonzero(~np.isfinite(outputs).all(axis=1))[0])}",
             limit="finite values",
-            hint="Train with a lower max_lr, and look for extreme values in the features.",
+            hint=N_("Train with a lower max_lr, and look for extreme values in the features."),
         )
     return (_class_sums if task == "classification" else _value_sums)(outputs, target, blocks)
 

@@ -2,11 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from deepseek.job import EngineError
+from deepseek.messages import N_, record_messages
 
 FIGURES_NAME = "figures.json"
 FIGURES_TYPE = "application/vnd.plane.figures+json"
@@ -71,6 +80,19 @@ class Figures(_Frozen):
     latency: list[Latency] = []
     agreement: Agreement | None = None
     notes: list[str] = []  # sentences for a reader: what is slower, what was left out
+    notes_messages: list[dict[str, Any] | None] = []  # the ids and values of the notes (deepseek/messages.py)
+
+    @model_validator(mode="before")
+    @classmethod
+    def keep_messages(cls, data: Any) -> Any:
+        return {**data, **record_messages({"notes": data["notes"]})} if "notes" in data else data
+
+    @model_serializer(mode="wrap")
+    def leave_out_empty_messages(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = dump(self)
+        if not self.notes_messages:
+            del document["notes_messages"]
+        return document
 
     def text(self) -> str:
         """JSON, as written to ``figures.json``."""
@@ -85,9 +107,10 @@ class Figures(_Frozen):
         except (OSError, ValidationError) as error:
             raise EngineError(
                 "figures_unreadable",
-                f"{path.name} holds no figures of a model.",
+                "{path_name} holds no figures of a model.",
+                path_name=path.name,
                 field=f"inputs/{slot}",
                 value=str(path),
                 limit="plane/figures/v1",
-                hint="Give the figures.json that lies beside the model.",
+                hint=N_("Give the figures.json that lies beside the model."),
             ) from error

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from deepseek.job import EngineError
+from deepseek.messages import N_
 from deepseek.models.manifest import MANIFEST_NAME, ModelManifest
 
 HELDOUT_NAME = "heldout.safetensors"
@@ -17,11 +18,12 @@ def model_inputs(folder: Path, heldout: Path | None = None) -> dict[str, Path]:
     if not inputs["heldout"].is_file():
         raise EngineError(
             "heldout_missing",
-            f"There is no {inputs['heldout']} with rows to measure on.",
+            "There is no {heldout} with rows to measure on.",
+            heldout=inputs["heldout"],
             field="--heldout",
             value=str(inputs["heldout"]),
             limit="a safetensors file with the tensors features and target",
-            hint="Name the heldout.safetensors that `deepseek train` wrote beside the trained model.",
+            hint=N_("Name the heldout.safetensors that `deepseek train` wrote beside the trained model."),
         )
     return inputs
 
@@ -34,20 +36,24 @@ def model_files(folder: Path) -> dict[str, Path]:
     if not (folder / MANIFEST_NAME).is_file():
         raise EngineError(
             "no_model_folder",
-            f"{folder} is no folder of a model: it has no {MANIFEST_NAME}.",
+            "{folder} is no folder of a model: it has no {manifest_name}.",
+            folder=folder,
+            manifest_name=MANIFEST_NAME,
             field="MODEL_DIR",
             value=str(folder),
             limit=f"a folder with {MANIFEST_NAME} and the file that it names",
-            hint="Give the folder that `deepseek train`, `quantize` or `compile` made.",
+            hint=N_("Give the folder that `deepseek train`, `quantize` or `compile` made."),
         )
     files = {"model": folder / ModelManifest.read(folder / MANIFEST_NAME).file.name, "manifest": folder / MANIFEST_NAME}
     if not files["model"].is_file():
         raise EngineError(
             "model_file_missing",
-            f"{folder} lacks {files['model'].name}, which its manifest names.",
+            "{folder} lacks {model_name}, which its manifest names.",
+            folder=folder,
+            model_name=files["model"].name,
             field="MODEL_DIR",
             value=str(folder),
             limit=files["model"].name,
-            hint="Copy both files of the model.",
+            hint=N_("Copy both files of the model."),
         )
     return files

@@ -10,6 +10,7 @@ import safetensors
 import safetensors.numpy
 
 from deepseek.job import EngineError
+from deepseek.messages import N_
 from deepseek.models.folder import HELDOUT_NAME
 from deepseek.models.manifest import MEDIA_TYPES, ModelManifest
 
@@ -45,11 +46,13 @@ def read_heldout(path: Path, manifest: ModelManifest) -> Heldout:
     except (safetensors.SafetensorError, ValueError, OSError, KeyError) as error:
         raise EngineError(
             "heldout_unreadable",
-            f"{path.name} is no safetensors file: {error}.",
+            "{path_name} is no safetensors file: {error}.",
+            path_name=path.name,
+            error=error,
             field=FIELD,
             value=path.name,
             limit="a safetensors file with the tensors features and target",
-            hint="Give the heldout.safetensors that `deepseek train` wrote beside the model.",
+            hint=N_("Give the heldout.safetensors that `deepseek train` wrote beside the model."),
         ) from error
     rows = Heldout(tensors.get("features", np.empty(0)), tensors.get("target", np.empty(0)))
     inputs, wanted = manifest.architecture.inputs, np.dtype("int64" if manifest.task == "classification" else "float32")
@@ -74,5 +77,5 @@ def _mismatch(value: str, limit: str) -> EngineError:
         field=FIELD,
         value=value,
         limit=limit,
-        hint="Give the heldout.safetensors that was written beside the trained model.",
+        hint=N_("Give the heldout.safetensors that was written beside the trained model."),
     )

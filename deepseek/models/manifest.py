@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 SCHEMA: Final = "plane/model/v1"
 MANIFEST_NAME = "model.json"
@@ -111,11 +112,13 @@ class ModelManifest(_Frozen):
 def unreadable(path: Path, why: str, slot: str = "manifest") -> EngineError:
     return EngineError(
         "manifest_unreadable",
-        f"{path.name} is not the manifest of a model: {why}.",
+        "{path_name} is not the manifest of a model: {why}.",
+        path_name=path.name,
+        why=why,
         field=f"inputs/{slot}",
         value=str(path),
         limit=SCHEMA,
-        hint="Give the model.json that `deepseek train`, `quantize` or `compile` wrote beside the model.",
+        hint=N_("Give the model.json that `deepseek train`, `quantize` or `compile` wrote beside the model."),
     )
 
 
@@ -132,9 +135,10 @@ def check_file(manifest: ModelManifest, path: Path, slot: str = "model") -> None
             continue
         raise EngineError(
             "model_tampered",
-            f"The {manifest.variant} model has other bytes than its manifest names.",
+            "The {variant} model has other bytes than its manifest names.",
+            variant=manifest.variant,
             field=f"inputs/{slot}",
             value=str(found),
             limit=str(wanted),
-            hint="Take the two files from one folder, or make the model again.",
+            hint=N_("Take the two files from one folder, or make the model again."),
         )

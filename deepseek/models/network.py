@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.job import EngineError
+from deepseek.messages import N_
 from deepseek.models.manifest import (
     FILE_NAMES,
     MANIFEST_NAME,
@@ -139,11 +140,13 @@ def load_network(manifest: ModelManifest, path: Path) -> Network:
     if manifest.format != "safetensors":
         raise EngineError(
             "model_format",
-            f"The {manifest.variant} model is a {manifest.format} file; weights are needed.",
+            "The {variant} model is a {format} file; weights are needed.",
+            variant=manifest.variant,
+            format=manifest.format,
             field="inputs/manifest",
             value=manifest.format,
             limit="safetensors",
-            hint="Give the model that `deepseek train` made.",
+            hint=N_("Give the model that `deepseek train` made."),
         )
     _refuse_pickle(path)
     check_file(manifest, path)
@@ -167,22 +170,25 @@ def _refuse_pickle(path: Path) -> None:
     if head.startswith(_PICKLE) or head == _ZIP:
         raise EngineError(
             "model_unsafe",
-            f"{path.name} is a pickle, as torch.save writes: opening it could run any code, so it was not opened.",
+            "{path_name} is a pickle, as torch.save writes: opening it could run any code, so it was not opened.",
+            path_name=path.name,
             field="inputs/model",
             value=path.name,
             limit="a safetensors file",
-            hint="Save the weights with safetensors.torch.save_file, or train the model here.",
+            hint=N_("Save the weights with safetensors.torch.save_file, or train the model here."),
         )
 
 
 def _unreadable(path: Path, why: str) -> EngineError:
     return EngineError(
         "model_unreadable",
-        f"{path.name} is no safetensors file: {why}.",
+        "{path_name} is no safetensors file: {why}.",
+        path_name=path.name,
+        why=why,
         field="inputs/model",
         value=path.name,
         limit="a safetensors file",
-        hint="The file may be cut short; copy it again and compare its SHA-256 with the manifest.",
+        hint=N_("The file may be cut short; copy it again and compare its SHA-256 with the manifest."),
     )
 
 
@@ -196,9 +202,10 @@ def _compare(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
         if shown(wanted, name) != shown(found, name):
             raise EngineError(
                 "model_mismatch",
-                f"The tensor {name!r} of the model file does not fit the architecture in its manifest.",
+                "The tensor {name!r} of the model file does not fit the architecture in its manifest.",
+                name=name,
                 field="inputs/model",
                 value=f"{name}: {shown(found, name)}",
                 limit=f"{name}: {shown(wanted, name)}",
-                hint="Take the model and the manifest from one folder.",
+                hint=N_("Take the model and the manifest from one folder."),
             )

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 
 from deepseek.job import EngineError
+from deepseek.messages import N_, Message
 from deepseek.models.folder import model_files
 from deepseek.models.machine import arch, cpu_flags, elf_machine
 from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, ModelManifest, check_file
@@ -145,12 +146,13 @@ def _tried(predictor: Predictor, path: Path) -> Predictor:
     if shape == (1, predictor.outputs):
         return predictor
     raise EngineError(
-        code="model_mismatch",
-        message=f"{path.name} does not take or give what its manifest says.",
+        "model_mismatch",
+        "{path_name} does not take or give what its manifest says.",
+        path_name=path.name,
         field="inputs/model",
         value=found,
         limit=f"features (rows, {predictor.inputs}), outputs (rows, {predictor.outputs})",
-        hint="Take the model and the manifest from one folder.",
+        hint=N_("Take the model and the manifest from one folder."),
     )
 
 
@@ -165,37 +167,43 @@ def check_machine(manifest: ModelManifest, path: Path) -> None:
     missing = sorted(set(needs) - cpu_flags()) if found == arch() else []
     if found == arch() and not missing:
         return
-    lacks = f", and this processor lacks {', '.join(missing)}" if missing else ""
+    lacks = Message(", and this processor lacks {missing}", missing=", ".join(missing)) if missing else ""
     raise EngineError(
-        code="machine_mismatch",
-        message=f"The model was compiled for {manifest.machine.get('mcpu', found)} ({found}){lacks}.",
+        "machine_mismatch",
+        "The model was compiled for {mcpu} ({found}){lacks}.",
+        mcpu=manifest.machine.get("mcpu", found),
+        found=found,
+        lacks=lacks,
         field="inputs/model",
         value=f"{found} {manifest.machine.get('mcpu', '')}".strip(),
         limit=arch(),
-        hint="Compile the trained model on a machine like this one, or take its fp32 or int8 form.",
+        hint=N_("Compile the trained model on a machine like this one, or take its fp32 or int8 form."),
     )
 
 
 def shape_mismatch(wanted: int, shape: Sequence[int]) -> EngineError:
     """The error for features of another width than the model has."""
     return EngineError(
-        code="shape_mismatch",
-        message=f"The model takes {wanted} features a row.",
+        "shape_mismatch",
+        "The model takes {wanted} features a row.",
+        wanted=wanted,
         field="features",
         value=f"shape ({', '.join(map(str, shape))})",
         limit=f"shape (rows, {wanted})",
-        hint="Give the features that the manifest lists, in its order.",
+        hint=N_("Give the features that the manifest lists, in its order."),
     )
 
 
 def unreadable(path: Path, why: str) -> EngineError:
     return EngineError(
-        code="model_unreadable",
-        message=f"{path.name} is no compiled model: {why}",
+        "model_unreadable",
+        "{path_name} is no compiled model: {why}",
+        path_name=path.name,
+        why=why,
         field="inputs/model",
         value=path.name,
         limit="a library that `deepseek compile` wrote",
-        hint="Copy it again and compare its SHA-256 with the manifest, or compile the model again.",
+        hint=N_("Copy it again and compare its SHA-256 with the manifest, or compile the model again."),
     )
 
 
@@ -204,12 +212,12 @@ def require_tvm() -> None:
     if importlib.util.find_spec("tvm"):
         return
     raise EngineError(
-        code="package_missing",
-        message="A compiled model needs the package apache-tvm.",
+        "package_missing",
+        "A compiled model needs the package apache-tvm.",
         field="inputs/model",
         value="tvm is not installed",
         limit="apache-tvm 0.27",
-        hint="Install it: python -m pip install 'apache-tvm>=0.27,<0.28' apache-tvm-ffi==0.1.14.post0",
+        hint=N_("Install it: python -m pip install 'apache-tvm>=0.27,<0.28' apache-tvm-ffi==0.1.14.post0"),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepseek.job import EngineError, Report
+from deepseek.messages import N_
 from deepseek.models.evaluate import difference, measure, same_class
 from deepseek.models.figures import FIGURES_NAME, Agreement, Figures, Latency
 from deepseek.models.heldout import Heldout, read_heldout
@@ -64,12 +65,13 @@ def read_source(inputs: Mapping[str, Path], verb: str) -> Source:
     """
     if set(inputs) != set(SLOTS):
         raise EngineError(
-            code="wrong_inputs",
-            message=f"{verb} takes a trained model, its manifest, and held-out rows.",
+            "wrong_inputs",
+            "{verb} takes a trained model, its manifest, and held-out rows.",
+            verb=verb,
             field="inputs",
             value=", ".join(sorted(inputs)) or "none",
             limit=", ".join(SLOTS),
-            hint="Give the three files that `deepseek train` wrote.",
+            hint=N_("Give the three files that `deepseek train` wrote."),
         )
     manifest = ModelManifest.read(inputs["manifest"])
     network = load_network(manifest, inputs["model"])
@@ -111,12 +113,16 @@ def require_equal(
         worst = max(worst, found)
         if found > tolerance:
             raise EngineError(
-                code=code,
-                message=f"{what} gives other outputs than PyTorch on the {named} rows.",
+                code,
+                "{what} gives other outputs than PyTorch on the {named} rows.",
+                what=what,
+                named=named,
                 field="inputs/model",
                 value=f"a relative difference of {found:.3g}",
                 limit=f"{tolerance:g}",
-                hint="Look for extreme weights or features; this may also be a defect of the compiler or its version.",
+                hint=N_(
+                    "Look for extreme weights or features; this may also be a defect of the compiler or its version."
+                ),
             )
     return worst
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from deepseek.messages import Message
 from deepseek.models.figures import Latency
 
 Call = Callable[[], object]
@@ -107,16 +108,27 @@ def latency(timing: Timing, name: str, against: str, *, batch: int, threads: int
 
 def in_words(measured: Latency) -> str:
     """What a latency says, for a reader: ``At batch 1 it is 2.1 times slower than fp32 eager (...)``."""
-    threads = "1 thread" if measured.threads == 1 else f"{measured.threads} threads"
+    threads = Message("1 thread") if measured.threads == 1 else Message("{threads} threads", threads=measured.threads)
     own, other, unit = measured.median_us, measured.against_median_us, "microseconds"
     if max(own, other) >= 1000:
         own, other, unit = own / 1000, other / 1000, "milliseconds"
-    times = f"{own:.3g} against {other:.3g} {unit}"
-    return f"At batch {measured.batch} it is {speed(measured.ratio)} {measured.against} ({times}, {threads})."
+    times = Message("{own:.3g} against {other:.3g} {unit}", own=own, other=other, unit=unit)
+    return Message(
+        "At batch {batch} it is {speed} {against} ({times}, {threads}).",
+        batch=measured.batch,
+        speed=speed(measured.ratio),
+        against=measured.against,
+        times=times,
+        threads=threads,
+    )
 
 
 def speed(ratio: float) -> str:
     """A ratio of times before the name of what it is against: ``2.5 times as fast as``, ``2.1 times slower than``."""
     if 0.95 <= ratio <= 1.05:
-        return "as fast as"
-    return f"{ratio:.2g} times as fast as" if ratio > 1 else f"{1 / ratio:.2g} times slower than"
+        return Message("as fast as")
+    return (
+        Message("{ratio:.2g} times as fast as", ratio=ratio)
+        if ratio > 1
+        else Message("{ratio:.2g} times slower than", ratio=1 / ratio)
+    )

@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 _MANGLED = re.compile(rb"___torch_mangle_\d+")
 _LEFT_OUT = (".debug_pkl", "/serialization_id")
@@ -92,23 +93,27 @@ def _no_deprecation() -> Iterator[None]:
 
 def unreadable(path: Path, slot: str, why: str) -> EngineError:
     return EngineError(
-        code="model_unreadable",
-        message=f"{path.name} is no TorchScript file: {why}",
+        "model_unreadable",
+        "{path_name} is no TorchScript file: {why}",
+        path_name=path.name,
+        why=why,
         field=f"inputs/{slot}",
         value=path.name,
         limit="a file that `deepseek quantize` wrote",
-        hint="The file may be cut short; copy it again and compare its SHA-256 with the manifest.",
+        hint=N_("The file may be cut short; copy it again and compare its SHA-256 with the manifest."),
     )
 
 
 def _unsafe(path: Path, slot: str, what: str, value: str) -> EngineError:
     return EngineError(
-        code="model_unsafe",
-        message=f"{path.name} {what}, so it was not opened.",
+        "model_unsafe",
+        "{path_name} {what}, so it was not opened.",
+        path_name=path.name,
+        what=what,
         field=f"inputs/{slot}",
         value=value,
         limit="a TorchScript file that only computes",
-        hint="Quantize the trained model here.",
+        hint=N_("Quantize the trained model here."),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
+from deepseek.messages import N_
 from deepseek.noop.spec import NoopSpec
 
 _LINGER_SECONDS = 600
@@ -61,7 +62,7 @@ def _fail(spec: NoopSpec) -> None:
             "The job was asked to fail.",
             field="/fail",
             value="error",
-            hint="Leave the field 'fail' empty for a job that succeeds.",
+            hint=N_("Leave the field 'fail' empty for a job that succeeds."),
         )
     if spec.fail == "exception":
         raise RuntimeError("the job was asked to raise an unexpected exception")
@@ -108,5 +109,10 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise EngineError(
-            "input_unreadable", f"Cannot read {path}: {error.strerror}.", field="inputs", value=str(path)
+            "input_unreadable",
+            "Cannot read {path}: {strerror}.",
+            path=path,
+            strerror=error.strerror,
+            field="inputs",
+            value=str(path),
         ) from error

@@ -8,6 +8,7 @@ from deepseek.clean.expectations import check, refuse_failures, warnings_of
 from deepseek.clean.quality import MEDIA_TYPE, profile
 from deepseek.clean.reading import Source, open_table
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
+from deepseek.messages import N_, record_messages
 from deepseek.profile.spec import ProfileSpec
 
 
@@ -34,7 +35,7 @@ def run(spec: ProfileSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
             report.progress(done, rows, "rows", stage="profile")
 
         measured = {**profile(batches, warnings=warnings, advance=advance), "expectations": results}
-        text = json.dumps(measured, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+        text = json.dumps(record_messages(measured), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
         (stage / "quality.json").write_text(text, encoding="utf-8")
         counted = int(str(measured["rows"]))
         report.log(f"measured {counted:,} rows of {len(batches.schema)} columns")
@@ -63,6 +64,6 @@ def _only_table(inputs: Mapping[str, Path]) -> Path:
             field="inputs",
             value=", ".join(sorted(inputs)) or "none",
             limit="table",
-            hint="Give one CSV or Parquet file as 'table'.",
+            hint=N_("Give one CSV or Parquet file as 'table'."),
         )
     return inputs["table"]

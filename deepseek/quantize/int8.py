@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from deepseek.job import EngineError
+from deepseek.messages import N_
 from deepseek.models.network import Network
 
 ENGINES = ("x86", "fbgemm", "onednn", "qnnpack")
@@ -44,12 +45,12 @@ def quantized_engine() -> Iterator[str]:
     chosen = next((name for name in ENGINES if name in supported), None)
     if chosen is None:
         raise EngineError(
-            code="no_int8",
-            message="This build of torch has no library for 8-bit products.",
+            "no_int8",
+            "This build of torch has no library for 8-bit products.",
             field="/dtype",
             value=", ".join(supported) or "none",
             limit=" or ".join(ENGINES),
-            hint="Install a build of torch for this processor, or quantize on another machine.",
+            hint=N_("Install a build of torch for this processor, or quantize on another machine."),
         )
     torch.backends.quantized.engine = chosen
     try:

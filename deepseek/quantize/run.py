@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from deepseek.job import JSON, Output, Report, Result, staged
+from deepseek.messages import Message
 from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Figures, Latency
 from deepseek.models.manifest import FILE_NAMES, MANIFEST_NAME, MANIFEST_TYPE, MEDIA_TYPES
 from deepseek.models.predictor import Predictor, TorchPredictor, open_model
@@ -114,21 +115,34 @@ def _latencies(
 
 
 def _notes(source: Source, size: int, timed: list[Latency], of_export: list[Latency]) -> list[str]:
-    notes = [
-        f"{in_words(one)} TorchScript without 8-bit weights is {speed(plain.ratio)} it."
+    notes: list[str] = [
+        Message(
+            "{in_words} TorchScript without 8-bit weights is {speed} it.",
+            in_words=in_words(one),
+            speed=speed(plain.ratio),
+        )
         for one, plain in zip(timed, of_export, strict=True)
     ]
     notes.append(
-        f"Accuracy was measured in batches of {timed[0].batch}: the range of a batch decides how inputs are rounded."
+        Message(
+            "Accuracy was measured in batches of {batch}: the range of a batch decides how inputs are rounded.",
+            batch=timed[0].batch,
+        )
     )
     trained = source.manifest.file.size
     if size >= trained:
         notes.append(
-            f"It is larger than the trained file ({size:,} against {trained:,} bytes): the model is so small that its "
-            "code outweighs what smaller weights save."
+            Message(
+                "It is larger than the trained file ({size:,} against {trained:,} bytes): the model is "
+                "so small that its code outweighs what smaller weights save.",
+                size=size,
+                trained=trained,
+            )
         )
     if not source.manifest.architecture.hidden:
-        notes.append("The model has no hidden layer: one small product is all that 8-bit weights can speed up.")
+        notes.append(
+            Message("The model has no hidden layer: one small product is all that 8-bit weights can speed up.")
+        )
     return notes
 
 

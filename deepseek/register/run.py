@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
+from deepseek.messages import N_
 from deepseek.models.figures import Figures
 from deepseek.models.manifest import ModelManifest, check_file, sha256_of
 from deepseek.register.spec import RegisterSpec
@@ -64,11 +65,12 @@ def read_form(name: str, inputs: Mapping[str, Path]) -> Form:
     missing = next((slot for slot in slots_of(name) if slot not in inputs), None)
     if missing is not None:
         raise EngineError(
-            code="input_missing",
-            message=f"The input {missing} is not filled: a form comes with its manifest and its figures.",
+            "input_missing",
+            "The input {missing} is not filled: a form comes with its manifest and its figures.",
+            missing=missing,
             field=f"inputs/{missing}",
             limit=", ".join(slots_of(name)),
-            hint="Give the three files that lie beside each other.",
+            hint=N_("Give the three files that lie beside each other."),
         )
     model, manifest_at, figures_at = (inputs[slot] for slot in slots_of(name))
     manifest = ModelManifest.read(manifest_at, f"{name}_manifest")
@@ -95,12 +97,13 @@ def check_together(forms: Sequence[Form]) -> None:
                 raise differ(f"{form.slot}_manifest", field, value, limit, "the form that was trained")
         if form.manifest.variant in seen:
             raise EngineError(
-                code="variant_twice",
-                message=f"Two forms are called {form.manifest.variant}.",
+                "variant_twice",
+                "Two forms are called {variant}.",
+                variant=form.manifest.variant,
                 field=f"inputs/{form.slot}_manifest",
                 value=form.manifest.variant,
                 limit="every variant once",
-                hint="Leave one of them out.",
+                hint=N_("Leave one of them out."),
             )
         seen.add(form.manifest.variant)
 
@@ -109,12 +112,17 @@ def differ(slot: str, field: str, value: Any, limit: Any, of: str) -> EngineErro
     """The error for a field that is not what it is in the form, or the manifest, that it belongs to."""
     found, wanted = shown(value), shown(limit)
     return EngineError(
-        code="forms_differ",
-        message=f"{slot}: {field} is {found}, and {wanted} in {of}.",
+        "forms_differ",
+        "{slot}: {name} is {found}, and {wanted} in {of}.",
+        slot=slot,
+        name=field,
+        found=found,
+        wanted=wanted,
+        of=of,
         field=f"inputs/{slot}",
         value=found,
         limit=wanted,
-        hint="Give forms of one model: those that were made from the fp32 given.",
+        hint=N_("Give forms of one model: those that were made from the fp32 given."),
     )
 
 

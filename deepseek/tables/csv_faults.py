@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deepseek.job import EngineError
+from deepseek.messages import Message
 
 FIELD = "inputs/table"
 ENCODING_FIELD, DELIMITER_FIELD = "/csv/encoding", "/csv/delimiter"
@@ -25,9 +26,9 @@ def csv_fault(code: str, message: str, limit: str | int, hint: str, *, field: st
 def nul_byte(position: int, encoding: str) -> CsvError:
     return csv_fault(
         "csv_nul_byte",
-        f"Byte {position} is a NUL byte.",
+        Message("Byte {position} is a NUL byte.", position=position),
         f"text in {encoding}, which has no NUL bytes",
-        "UTF-16 and binary files have them: export as CSV in UTF-8.",
+        Message("UTF-16 and binary files have them: export as CSV in UTF-8."),
     )
 
 
@@ -35,9 +36,13 @@ def nul_byte(position: int, encoding: str) -> CsvError:
 def in_neither_encoding(utf8: int | None, gb18030: int | None) -> CsvError:
     return csv_fault(
         "csv_encoding_unknown",
-        f"The encoding cannot be told: byte {utf8} is not valid utf-8, byte {gb18030} is not valid gb18030.",
+        Message(
+            "The encoding cannot be told: byte {utf8} is not valid utf-8, byte {gb18030} is not valid gb18030.",
+            utf8=utf8,
+            gb18030=gb18030,
+        ),
         f"{EITHER} from the first byte to the last",
-        "Export it again as CSV in UTF-8.",
+        Message("Export it again as CSV in UTF-8."),
         field=ENCODING_FIELD,
     )
 
@@ -45,9 +50,9 @@ def in_neither_encoding(utf8: int | None, gb18030: int | None) -> CsvError:
 def in_utf16() -> CsvError:
     return csv_fault(
         "csv_encoding_unknown",
-        "The file begins with a mark of UTF-16.",
+        Message("The file begins with a mark of UTF-16."),
         EITHER,
-        "Export it as CSV in UTF-8.",
+        Message("Export it as CSV in UTF-8."),
         field=ENCODING_FIELD,
     )
 
@@ -56,9 +61,12 @@ def unlikely_encoding(utf8: int | None) -> CsvError:
     """Bytes that are Latin letters with accents elsewhere are rare Chinese characters in gb18030."""
     return csv_fault(
         "csv_encoding_unknown",
-        f"The encoding cannot be told: byte {utf8} is not valid utf-8, and as gb18030 it is mostly rare characters.",
+        Message(
+            "The encoding cannot be told: byte {utf8} is not valid utf-8, and as gb18030 it is mostly rare characters.",
+            utf8=utf8,
+        ),
         EITHER,
-        "Export it again as CSV in UTF-8, or choose gb18030 if that is what it is.",
+        Message("Export it again as CSV in UTF-8, or choose gb18030 if that is what it is."),
         field=ENCODING_FIELD,
     )
 
@@ -66,9 +74,9 @@ def unlikely_encoding(utf8: int | None) -> CsvError:
 def unknown_delimiter(found: Sequence[str]) -> CsvError:
     return csv_fault(
         "csv_delimiter_unknown",
-        f"The delimiter cannot be told: it may be any of {', '.join(map(repr, found))}.",
+        Message("The delimiter cannot be told: it may be any of {map}.", map=", ".join(map(repr, found))),
         "one that gives every row as many cells as the header",
-        "Choose the delimiter instead of leaving it to be found.",
+        Message("Choose the delimiter instead of leaving it to be found."),
         field=DELIMITER_FIELD,
     )
 
@@ -80,14 +88,17 @@ def broken_row(
     """That a row has more or fewer cells than the header. `counted`: what its number counts; `row`: its text."""
     return CsvError(
         "csv_broken_row",
-        f"Row {number} has {cells_text(found)}, the header has {wanted}.",
+        "Row {number} has {cells_text}, the header has {wanted}.",
+        number=number,
+        cells_text=cells_text(found),
+        wanted=wanted,
         field=FIELD,
         value=row,
         limit=f"{cells_text(wanted)} in every row; {counted}",
         hint=(
-            f"Quote cells that contain {delimiter!r}, or choose the right delimiter."
+            Message("Quote cells that contain {delimiter!r}, or choose the right delimiter.", delimiter=delimiter)
             if found > wanted
-            else "Fill the row up with empty cells, or remove it."
+            else Message("Fill the row up with empty cells, or remove it.")
         ),
     )
 
@@ -97,11 +108,13 @@ def undecodable(position: int, error: UnicodeDecodeError, encoding: str) -> CsvE
     other = next(name for name in ENCODINGS if name != encoding)
     return csv_fault(
         "csv_undecodable",
-        f"Byte {position} ({found}) is not valid {encoding}.",
+        Message(
+            "Byte {position} ({found}) is not valid {encoding}.", position=position, found=found, encoding=encoding
+        ),
         encoding,
-        f"Choose the encoding that the file was written in, perhaps {other}.",
+        Message("Choose the encoding that the file was written in, perhaps {other}.", other=other),
     )
 
 
 def cells_text(count: int) -> str:
-    return "1 cell" if count == 1 else f"{count} cells"
+    return Message("1 cell") if count == 1 else f"{count} cells"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepseek.messages import Message
 from deepseek.tables.csv_dialect import Dialect, refuse_nul
 from deepseek.tables.csv_dtypes import Guess
 from deepseek.tables.csv_faults import CsvError, broken_row, csv_fault, undecodable
@@ -25,7 +26,7 @@ COLUMN_LIMIT = 10_000
 NAME_LIMIT = 500
 SAMPLE_CELLS = 1_000_000  # from which dtypes are guessed; every row is checked for its shape
 READ_BYTES = 1 << 20  # at a time
-FINISHED = "Check that the export that made the file has finished."
+FINISHED = Message("Check that the export that made the file has finished.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,9 @@ def inspect_csv(chunks: Iterable[bytes], *, delimiter: str = ",", encoding: str 
     records = read_records(split_lines(texts), delimiter)
     names = next(records, (0, []))[1]
     if not names:
-        raise csv_fault("csv_empty", "The file is empty: it has no row.", "a header and at least one row", FINISHED)
+        raise csv_fault(
+            "csv_empty", Message("The file is empty: it has no row."), "a header and at least one row", FINISHED
+        )
     check_header(names, delimiter)
     guesses = [Guess() for _ in names]
     rows = 0
@@ -60,7 +63,7 @@ def inspect_csv(chunks: Iterable[bytes], *, delimiter: str = ",", encoding: str 
         rows += 1
     if rows == 0:
         raise csv_fault(
-            "csv_no_rows", "The file has a header but no rows.", "at least one row below the header", FINISHED
+            "csv_no_rows", Message("The file has a header but no rows."), "at least one row below the header", FINISHED
         )
     return Inspection(rows, [{"name": name, "dtype": guess.dtype} for name, guess in zip(names, guesses, strict=True)])
 
@@ -119,9 +122,9 @@ def split_lines(texts: Iterable[str]) -> Iterator[str]:
         if size > LINE_LIMIT:
             raise csv_fault(
                 "csv_line_too_long",
-                f"A line has more than {LINE_LIMIT} characters.",
+                Message("A line has more than {line_limit} characters.", line_limit=LINE_LIMIT),
                 LINE_LIMIT,
-                "Check the line ends, and that this is a CSV file.",
+                Message("Check the line ends, and that this is a CSV file."),
             )
         yield from parts
     if rest:
@@ -179,22 +182,36 @@ def unreadable(number: int, line: int, message: str) -> CsvError:
     if message == "too many delimiters":
         return csv_fault(
             "csv_too_many_columns",
-            f"Row {number} (line {line}) has more than {DELIMITER_LIMIT} delimiters.",
+            Message(
+                "Row {number} (line {line}) has more than {delimiter_limit} delimiters.",
+                number=number,
+                line=line,
+                delimiter_limit=DELIMITER_LIMIT,
+            ),
             f"{COLUMN_LIMIT} columns, {DELIMITER_LIMIT} delimiters in a row",
-            "Check the line ends, and that this is a CSV file.",
+            Message("Check the line ends, and that this is a CSV file."),
         )
     if "limit" in message or "record too long" in message:
         return csv_fault(
             "csv_cell_too_long",
-            f"Row {number} (line {line}) has a cell of more than {CELL_LIMIT} characters, or too many.",
+            Message(
+                "Row {number} (line {line}) has a cell of more than {cell_limit} characters, or too many.",
+                number=number,
+                line=line,
+                cell_limit=CELL_LIMIT,
+            ),
             f"{CELL_LIMIT} characters in a cell, {RECORD_LIMIT} in a row",
-            "Shorten it; a quote that is never closed also makes one.",
+            Message("Shorten it; a quote that is never closed also makes one."),
         )
     return csv_fault(
         "csv_broken_quote",
-        f"Row {number} (line {line}) has a quoted cell that is not closed, or that goes on after its closing quote.",
+        Message(
+            "Row {number} (line {line}) has a quoted cell that is not closed, or that goes on after its closing quote.",
+            number=number,
+            line=line,
+        ),
         "quotes around the whole cell, and quotes inside it doubled",
-        'Write "a ""quoted"" word", and close every quote.',
+        Message('Write "a ""quoted"" word", and close every quote.'),
     )
 
 
@@ -202,32 +219,37 @@ def check_header(names: Sequence[str], delimiter: str) -> None:
     if len(names) > COLUMN_LIMIT:
         raise csv_fault(
             "csv_too_many_columns",
-            f"The header has {len(names)} columns.",
+            Message("The header has {count} columns.", count=len(names)),
             f"{COLUMN_LIMIT} columns",
-            f"Check the delimiter {delimiter!r}, or split the table.",
+            Message("Check the delimiter {delimiter!r}, or split the table.", delimiter=delimiter),
         )
     seen: dict[str, int] = {}
     for position, name in enumerate(names, start=1):
         if not name.strip():
             raise csv_fault(
                 "csv_empty_column",
-                f"Column {position} of the header has no name.",
+                Message("Column {position} of the header has no name.", position=position),
                 "a name for every column",
-                "Name it, or remove the column; the first row must be the header.",
+                Message("Name it, or remove the column; the first row must be the header."),
             )
         if len(name) > NAME_LIMIT:
             raise csv_fault(
                 "csv_name_too_long",
-                f"The name of column {position} has {len(name)} characters.",
+                Message("The name of column {position} has {count} characters.", position=position, count=len(name)),
                 f"{NAME_LIMIT} characters",
-                "Shorten it.",
+                Message("Shorten it."),
             )
         if name in seen:
             raise csv_fault(
                 "csv_duplicate_column",
-                f"The column name {name[:60]!r} stands at column {seen[name]} and again at column {position}.",
+                Message(
+                    "The column name {name!r} stands at column {seen} and again at column {position}.",
+                    name=name[:60],
+                    seen=seen[name],
+                    position=position,
+                ),
                 "every column name once",
-                "Rename one of them in the header.",
+                Message("Rename one of them in the header."),
             )
         seen[name] = position
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from deepseek.clean.tables import unknown_column
 from deepseek.job import EngineError
+from deepseek.messages import N_, Message
 from deepseek.train.spec import TrainSpec
 
 MOST_CLASSES = 1000
@@ -53,11 +54,12 @@ def choose_features(table: pa.Table, spec: TrainSpec) -> tuple[list[str], list[s
     if not chosen:
         raise EngineError(
             "no_numeric_features",
-            f"Beside the target {spec.target!r} the table has no numeric column to predict from.",
+            "Beside the target {target!r} the table has no numeric column to predict from.",
+            target=spec.target,
             field="/features",
             value=", ".join(passed[:20]) or "none",
             limit="at least one column of numbers",
-            hint="Turn text into numbers first, one column of 0 and 1 per value; or choose the task forecast.",
+            hint=N_("Turn text into numbers first, one column of 0 and 1 per value; or choose the task forecast."),
         )
     warnings = [f"Not learned from, being no numbers or empty: {_listed(passed)}."] if passed else []
     return chosen, warnings
@@ -72,11 +74,13 @@ def read_number(table: pa.Table, name: str, field: str) -> Singles:
     if beyond.size:
         raise EngineError(
             "value_too_large",
-            f"The column {name!r} holds values beyond what a model can take, the first in data row {beyond[0] + 1}.",
+            "The column {name!r} holds values beyond what a model can take, the first in data row {beyond}.",
+            name=name,
+            beyond=beyond[0] + 1,
             field=field,
             value=f"{wide[beyond[0]]:g}",
             limit="-3.4e38 to 3.4e38",
-            hint="Divide the column by a large number, or take its logarithm.",
+            hint=N_("Divide the column by a large number, or take its logarithm."),
         )
     narrow[~np.isfinite(wide)] = np.nan
     return narrow
@@ -105,11 +109,13 @@ def read_labels(table: pa.Table, spec: TrainSpec) -> Labels:
     if len(values) > MOST_CLASSES:
         raise EngineError(
             "too_many_classes",
-            f"The target {spec.target!r} has {len(values):,} different values.",
+            "The target {target!r} has {count:,} different values.",
+            target=spec.target,
+            count=len(values),
             field="/target",
             value=str(len(values)),
             limit=f"{MOST_CLASSES} classes",
-            hint="If it is a quantity, choose the task regression; if an identifier, another target.",
+            hint=N_("If it is a quantity, choose the task regression; if an identifier, another target."),
         )
     ordered = sorted(values.to_pylist())
     codes = pc.index_in(column, value_set=pa.array(ordered, type=kind)).fill_null(-1)
@@ -146,11 +152,13 @@ def _whole(column: pa.Array, name: str) -> pa.Array:
 def _no_classes(name: str, why: str, value: str) -> EngineError:
     return EngineError(
         "target_not_classes",
-        f"The target {name!r} does not name classes: {why}.",
+        "The target {name!r} does not name classes: {why}.",
+        name=name,
+        why=why,
         field="/target",
         value=value,
         limit="text, true and false, or whole numbers",
-        hint="Choose the task regression for a quantity, or turn the column into classes first.",
+        hint=N_("Choose the task regression for a quantity, or turn the column into classes first."),
     )
 
 
@@ -161,11 +169,12 @@ def _require_column(table: pa.Table, name: str, field: str) -> None:
     if column.null_count == len(column):
         raise EngineError(
             "column_all_missing",
-            f"The column {name!r} has no value at all.",
+            "The column {name!r} has no value at all.",
+            name=name,
             field=field,
             value=name,
             limit="at least one present value",
-            hint="Leave the column out, or check the export that made the table.",
+            hint=N_("Leave the column out, or check the export that made the table."),
         )
 
 
@@ -175,13 +184,16 @@ def _require_number(table: pa.Table, name: str, field: str) -> None:
     if is_number(column.type):
         return
     if field == "/target":
-        hint = "Choose the task classification for classes, or another target."
+        hint = Message("Choose the task classification for classes, or another target.")
     else:
-        hint = "Leave the column out, or turn it into numbers first, such as one column of 0 and 1 per value."
+        hint = Message("Leave the column out, or turn it into numbers first, such as one column of 0 and 1 per value.")
     example = next(value for value in column.to_pylist() if value is not None)
     raise EngineError(
         "column_not_numeric",
-        f"The column {name!r} is not numeric: its type is {column.type}, and it holds {str(example)[:50]!r}.",
+        "The column {name!r} is not numeric: its type is {column_type}, and it holds {example!r}.",
+        name=name,
+        column_type=column.type,
+        example=str(example)[:50],
         field=field,
         value=name,
         limit="a column of numbers",

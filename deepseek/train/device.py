@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from deepseek.job import EngineError
+from deepseek.messages import N_
 from deepseek.train.spec import TrainSpec
 
 
@@ -39,7 +40,7 @@ def choose_place(spec: TrainSpec) -> Place:
             field="/device",
             value=spec.device,
             limit="auto, cpu",
-            hint="Train on the processor, or run this where a GPU, its driver and a CUDA build of torch are.",
+            hint=N_("Train on the processor, or run this where a GPU, its driver and a CUDA build of torch are."),
         )
     device = torch.device("cuda", torch.cuda.current_device()) if gpu and spec.device != "cpu" else torch.device("cpu")
     precision = spec.precision
@@ -48,11 +49,12 @@ def choose_place(spec: TrainSpec) -> Place:
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise EngineError(
             "precision_unavailable",
-            f"{torch.cuda.get_device_name(device)} has no bf16.",
+            "{get_device_name} has no bf16.",
+            get_device_name=torch.cuda.get_device_name(device),
             field="/precision",
             value=precision,
             limit="auto, fp32, fp16",
-            hint="Choose fp16, which scales the loss so that small gradients survive.",
+            hint=N_("Choose fp16, which scales the loss so that small gradients survive."),
         )
     return Place(device, {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision])
 

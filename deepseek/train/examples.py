@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from deepseek.clean.reading import whole_table
 from deepseek.job import EngineError
+from deepseek.messages import N_
 from deepseek.train.columns import Doubles, Singles, choose_features, read_labels, read_number, read_target
 from deepseek.train.plan import windows_of
 from deepseek.train.spec import TrainSpec
@@ -138,12 +139,16 @@ def _refuse_gaps(rows: int, left_out: int, missing: dict[str, int]) -> None:
     worst = max(missing, key=lambda name: missing[name])
     raise EngineError(
         "too_many_missing",
-        f"{left_out:,} of {rows:,} rows would be left out for a missing or infinite value; "
-        f"most are missing in {worst!r}: {missing[worst]:,}.",
+        "{left_out:,} of {rows:,} rows would be left out for a missing or infinite value; most "
+        "are missing in {worst!r}: {missing:,}.",
+        left_out=left_out,
+        rows=rows,
+        worst=worst,
+        missing=missing[worst],
         field="inputs/table",
         value=worst,
         limit=f"at most {MOST_LEFT_OUT:.0%} of the rows",
-        hint="Clean the table first (`deepseek clean` fills what is missing), or leave that column out.",
+        hint=N_("Clean the table first (`deepseek clean` fills what is missing), or leave that column out."),
     )
 
 
@@ -151,11 +156,12 @@ def _refuse_constant(target: npt.NDArray[Any], spec: TrainSpec) -> None:
     if len(target) and (target == target[0]).all():
         raise EngineError(
             "target_constant",
-            f"The target {spec.target!r} has one and the same value in every usable row: there is nothing to learn.",
+            "The target {target!r} has one and the same value in every usable row: there is nothing to learn.",
+            target=spec.target,
             field="/target",
             value=spec.target,
             limit="at least two different values",
-            hint="Choose another target, or a table with more of it.",
+            hint=N_("Choose another target, or a table with more of it."),
         )
 
 

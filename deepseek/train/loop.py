@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.job import JSON, EngineError, Report
+from deepseek.messages import Message
 from deepseek.models.manifest import Architecture
 from deepseek.models.network import Network, build_network
 from deepseek.train.checkpoint import Checkpoint, write_checkpoint
@@ -205,15 +206,29 @@ class Training:
 
     def _not_finite(self, what: str, value: float) -> EngineError:
         kept = self.at.step // self.spec.checkpoint_every * self.spec.checkpoint_every
-        saved = f"the last good checkpoint, of step {kept}, is kept" if kept else "no checkpoint was due yet"
+        saved = (
+            Message("the last good checkpoint, of step {kept}, is kept", kept=kept)
+            if kept
+            else Message("no checkpoint was due yet")
+        )
         return EngineError(
             "loss_not_finite",
-            f"The {what} of step {self.at.step + 1} is {value}: the training stopped before it; {saved}.",
+            "The {what} of step {step} is {found}: the training stopped before it; {saved}.",
+            what=what,
+            step=self.at.step + 1,
+            found=value,
+            saved=saved,
             field="/schedule/max_lr",
             value=str(value),
             limit="a finite number",
-            hint="Lower max_lr or lengthen the warm-up, look for extreme values in the table"
-            + (", or choose precision bf16 or fp32." if self.place.scaled else "."),
+            hint=(
+                Message(
+                    "Lower max_lr or lengthen the warm-up, look for extreme values in the table, or choose "
+                    "precision bf16 or fp32."
+                )
+                if self.place.scaled
+                else Message("Lower max_lr or lengthen the warm-up, look for extreme values in the table.")
+            ),
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from deepseek.job import JSON, EngineError, Output, Report, Result, checkpoint_path, staged
+from deepseek.messages import N_, Message
 from deepseek.models.evaluate import Outputs, difference, measure
 from deepseek.models.figures import FIGURES_NAME, FIGURES_TYPE, Baseline, Figures, Metric
 from deepseek.models.heldout import HELDOUT_NAME, HELDOUT_TYPE, Heldout, write_heldout
@@ -94,7 +95,7 @@ def _table(inputs: Mapping[str, Path]) -> Path:
             field="inputs",
             value=", ".join(sorted(inputs)) or "none",
             limit="table, checkpoint",
-            hint="Give one CSV or Parquet file as 'table'.",
+            hint=N_("Give one CSV or Parquet file as 'table'."),
         )
     return inputs["table"]
 
@@ -195,11 +196,26 @@ def _baseline(spec: TrainSpec, examples: Examples, heldout: Heldout) -> tuple[st
 
 
 def _compared(paired: Metric, name: str) -> str:
-    interval = f"{paired.value:+.4g}, 95 % interval {paired.low:+.4g} to {paired.high:+.4g}"
-    text = f"{paired.name} against {name!r} on the same rows: {interval}"
+    interval = Message(
+        # xgettext:no-python-format
+        "{value:+.4g}, 95 % interval {low:+.4g} to {high:+.4g}",
+        value=paired.value,
+        low=paired.low,
+        high=paired.high,
+    )
+    text = Message(
+        "{paired_name} against {name!r} on the same rows: {interval}",
+        paired_name=paired.name,
+        name=name,
+        interval=interval,
+    )
     if paired.low is None or paired.high is None or paired.low <= 0 <= paired.high:
-        return f"{text}; that may be chance."
-    return f"{text}; the model is {'better' if (paired.value > 0) == (paired.better == 'higher') else 'worse'}."
+        return Message("{text}; that may be chance.", text=text)
+    return (
+        Message("{text}; the model is better.", text=text)
+        if (paired.value > 0) == (paired.better == "higher")
+        else Message("{text}; the model is worse.", text=text)
+    )
 
 
 def _result(

@@ -4,7 +4,8 @@ from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+
+from deepseek.spec_errors import spec_error
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
 Width = Annotated[int, Field(ge=1, le=16_384)]
@@ -61,10 +62,11 @@ class ScheduleSpec(BaseModel):
     def _not_below_init(cls, max_lr: float, info: ValidationInfo) -> float:
         init_lr = info.data.get("init_lr")
         if init_lr is not None and max_lr < init_lr:
-            raise PydanticCustomError(
+            raise spec_error(
                 "below_init_lr",
                 "The highest learning rate {max_lr} is below the first one, {init_lr}.",
-                {"max_lr": max_lr, "init_lr": init_lr},
+                max_lr=max_lr,
+                init_lr=init_lr,
             )
         return max_lr
 
@@ -73,10 +75,11 @@ class ScheduleSpec(BaseModel):
     def _not_below_first(cls, last: int, info: ValidationInfo) -> int:
         first = info.data.get("first_batch")
         if first is not None and last < first:
-            raise PydanticCustomError(
+            raise spec_error(
                 "below_first_batch",
                 "The last batch size {last} is below the first one, {first}.",
-                {"last": last, "first": first},
+                last=last,
+                first=first,
             )
         return last
 
@@ -228,15 +231,15 @@ class TrainSpec(BaseModel):
             return None
         repeated = sorted(name for name, times in Counter(features).items() if times > 1)
         if repeated:
-            raise PydanticCustomError("repeated", "{value} is named more than once.", {"value": repr(repeated[0])})
+            raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
         if info.data.get("target") in features:
-            raise PydanticCustomError(
-                "target_is_feature", "The target {value} is also a feature.", {"value": repr(info.data["target"])}
+            raise spec_error(
+                "target_is_feature", "The target {value} is also a feature.", value=repr(info.data["target"])
             )
         if info.data.get("task") == "forecast" and features:
-            raise PydanticCustomError("forecast_features", "A forecast takes no feature columns: leave them empty.")
+            raise spec_error("forecast_features", "A forecast takes no feature columns: leave them empty.")
         if not features:
-            raise PydanticCustomError("no_features", "Name at least one feature, or leave the field empty for all.")
+            raise spec_error("no_features", "Name at least one feature, or leave the field empty for all.")
         return features
 
     @field_validator("test_share")
@@ -244,9 +247,9 @@ class TrainSpec(BaseModel):
     def _shares_leave_training(cls, test: float, info: ValidationInfo) -> float:
         validation = info.data.get("validation_share")
         if validation is not None and validation + test > 0.8:
-            raise PydanticCustomError(
+            raise spec_error(
                 "shares_too_large",
                 "Validation and test take {taken} of the rows; at least 0.2 must be left to train on.",
-                {"taken": round(validation + test, 4)},
+                taken=round(validation + test, 4),
             )
         return test

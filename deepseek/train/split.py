@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepseek.job import EngineError
+from deepseek.messages import N_
 from deepseek.train.plan import rows_of_share
 
 Rows = npt.NDArray[np.int64]
@@ -60,11 +61,13 @@ def require_rows(rows: int, left_out: int, parts: Parts | None = None) -> None:
         return
     raise EngineError(
         "too_few_rows",
-        f"{rows} usable rows are too few; {left_out} more were left out for missing or infinite values.",
+        "{rows} usable rows are too few; {left_out} more were left out for missing or infinite values.",
+        rows=rows,
+        left_out=left_out,
         field="inputs/table",
         value=str(rows) if parts is None else f"{rows}, of which {sizes[0]} to train on",
         limit=f"at least {FEWEST_ROWS} rows, 2 to train on and 1 in each other part",
-        hint="Give more rows, fewer lags or a nearer horizon, or clean the table to fill what is missing.",
+        hint=N_("Give more rows, fewer lags or a nearer horizon, or clean the table to fill what is missing."),
     )
 
 
@@ -74,12 +77,14 @@ def require_rows_of_classes(rows: int, classes: Sequence[str], parts: Parts) -> 
         return
     raise EngineError(
         "too_few_rows",
-        f"{rows} usable rows have {len(classes)} classes: once each of these has a row to train on, too few are left "
-        "to validate and to test with.",
+        "{rows} usable rows have {count} classes: once each of these has a row to train on, too "
+        "few are left to validate and to test with.",
+        rows=rows,
+        count=len(classes),
         field="/target",
         value=f"{len(classes)} classes",
         limit="several rows of most classes",
-        hint="If the target is an identifier, choose another one; else give more rows of each class.",
+        hint=N_("If the target is an identifier, choose another one; else give more rows of each class."),
     )
 
 
@@ -94,11 +99,13 @@ def require_labels(parts: Parts, classes: Rows, names: Sequence[str]) -> None:
     where = " and ".join(sorted(set(lost.values()), reverse=True))
     raise EngineError(
         "label_only_in_test",
-        f"The training part has no row of {shown}, which the {where} part has: nothing could be learned of it.",
+        "The training part has no row of {shown}, which the {where} part has: nothing could be learned of it.",
+        shown=shown,
+        where=where,
         field="/split",
         value=shown,
         limit="every class in the training part",
-        hint="Split at random, which puts every class into the training part; or leave these rows out.",
+        hint=N_("Split at random, which puts every class into the training part; or leave these rows out."),
     )
 
 

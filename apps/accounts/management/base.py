@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand
 from apps.accounts.models import Project, ServiceAccount, User
 from apps.actors import Actor, PlaneRole, plane_actor
 from apps.errors import NotFound, PlaneError
+from deepseek.messages import N_
 
 
 class OperatorCommand(BaseCommand):
@@ -35,14 +36,24 @@ def find_user(username: str) -> User:
     """The person of this name, whatever its case; NotFound names the argument."""
     user = User.objects.filter(username__iexact=username).first()
     if user is None:
-        raise NotFound(f"There is no user {username!r}.", field="user", hint="manage.py create_user makes one.")
+        raise NotFound(
+            "There is no user {username!r}.",
+            username=username,
+            field="user",
+            hint=N_("manage.py create_user makes one."),
+        )
     return user
 
 
 def find_project(slug: str) -> Project:
     project = Project.objects.filter(slug=slug).first()
     if project is None:
-        raise NotFound(f"There is no project {slug!r}.", field="--project", hint="manage.py create_project makes one.")
+        raise NotFound(
+            "There is no project {slug!r}.",
+            slug=slug,
+            field="--project",
+            hint=N_("manage.py create_project makes one."),
+        )
     return project
 
 

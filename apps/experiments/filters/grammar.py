@@ -14,6 +14,7 @@ from typing import Any
 
 from apps.errors import Invalid
 from apps.experiments.filters.tokens import DOUBLE, PATH, SINGLE, Sort, Token, tokens_of
+from deepseek.messages import Message
 
 Value = str | int | float | tuple[str, ...] | None
 
@@ -94,17 +95,26 @@ def parse(text: str, vocabulary: Vocabulary) -> tuple[Comparison, ...]:
     check_text(text, "filter", MAX_FILTER_CHARACTERS)
     tokens = tokens_of(text, MAX_FILTER_TOKENS + 1)
     if len(tokens) > MAX_FILTER_TOKENS:
-        said = f"Invalid filter: more words and signs than the {MAX_FILTER_TOKENS} that are allowed."
+        said = Message(
+            "Invalid filter: more words and signs than the {max_filter_tokens} that are allowed.",
+            max_filter_tokens=MAX_FILTER_TOKENS,
+        )
         raise FilterError(said, end=len(text))
     if not tokens:
-        raise FilterError(f"Invalid filter '{text}'. Could not be parsed.", end=len(text))
+        raise FilterError(Message("Invalid filter '{text}'. Could not be parsed.", text=text), end=len(text))
     stop = next((token for token in tokens[:-1] if token.text == ";"), None)
     if stop is not None:
-        said = f"Search filter contained multiple expression {text!r}. Provide AND-ed expression list."
+        said = Message(
+            "Search filter contained multiple expression {text!r}. Provide AND-ed expression list.", text=text
+        )
         raise FilterError(said, start=stop.start, end=stop.end)
     triples = grouped(text, tokens, vocabulary)
     if len(triples) > MOST_COMPARISONS:
-        said = f"Invalid filter: {len(triples)} comparisons, at most {MOST_COMPARISONS} are allowed."
+        said = Message(
+            "Invalid filter: {count} comparisons, at most {most_comparisons} are allowed.",
+            count=len(triples),
+            most_comparisons=MOST_COMPARISONS,
+        )
         raise FilterError(said, end=len(text))
     found = [comparison_of(triple, vocabulary) for triple in triples]
     for comparison, (_, operator, _) in zip(found, triples, strict=True):
@@ -115,11 +125,15 @@ def parse(text: str, vocabulary: Vocabulary) -> tuple[Comparison, ...]:
 def check_text(text: str, name: str, most: int) -> None:
     """Raise FilterError for more than `most` characters, and for what no database keeps: NUL, half a surrogate pair."""
     if len(text) > most:
-        said = f"Invalid {name}: {len(text)} characters, at most {most} are allowed."
+        said = Message(
+            "Invalid {name}: {count} characters, at most {most} are allowed.", name=name, count=len(text), most=most
+        )
         raise FilterError(said, end=len(text), field=name)
     place = next((at for at, letter in enumerate(text) if letter == "\x00" or "\ud800" <= letter <= "\udfff"), None)
     if place is not None:
-        said = f"Invalid {name}: the character U+{ord(text[place]):04X} cannot be part of a text."
+        said = Message(
+            "Invalid {name}: the character U+{ord:04X} cannot be part of a text.", name=name, ord=ord(text[place])
+        )
         raise FilterError(said, start=place, end=place + 1, field=name)
 
 
@@ -185,7 +199,7 @@ def operator_size(rest: Sequence[Token]) -> int:
 def comparison_of(triple: Triple, vocabulary: Vocabulary) -> Comparison:
     left, operator, right = triple
     if left.sort != Sort.PATH:
-        said = f"Invalid comparison clause. Expected 'Identifier' found '{left.text}'"
+        said: str = Message("Invalid comparison clause. Expected 'Identifier' found '{text}'", text=left.text)
         raise FilterError(said, start=left.start, end=left.end)
     kind, key = identified(left, vocabulary, vocabulary.attributes)
     if right is None:
@@ -199,8 +213,13 @@ def comparison_of(triple: Triple, vocabulary: Vocabulary) -> Comparison:
 def null_text(kind: str, key: str, vocabulary: Vocabulary) -> str:
     kinds = [f"{kind}s" if kind != PARAMETER else "params" for kind in (TAG, PARAMETER) if kind in vocabulary.nullable]
     if not kinds:
-        return f"IS NULL / IS NOT NULL is not supported for '{kind}' '{key}'"
-    return f"IS NULL / IS NOT NULL is only supported for {' and '.join(kinds)}, not for '{kind}' '{key}'"
+        return Message("IS NULL / IS NOT NULL is not supported for '{kind}' '{key}'", kind=kind, key=key)
+    return Message(
+        "IS NULL / IS NOT NULL is only supported for {kinds}, not for '{kind}' '{key}'",
+        kinds=" and ".join(kinds),
+        kind=kind,
+        key=key,
+    )
 
 
 def identified(
@@ -218,10 +237,14 @@ def identified(
     key = unquoted(unquoted(key, "'\""), "`")
     if kind == ATTRIBUTE:
         if key not in attributes:
-            wrong = f"Invalid attribute key '{key}' specified. Valid keys are '{shown(attributes)}'"
+            wrong = Message(
+                "Invalid attribute key '{key}' specified. Valid keys are '{shown}'", key=key, shown=shown(attributes)
+            )
         key = attributes.get(key, key)
     elif kind == DATASET and key not in vocabulary.datasets:
-        wrong = f"Invalid dataset key '{key}' specified. Valid keys are '{shown(vocabulary.datasets)}'"
+        wrong = Message(
+            "Invalid dataset key '{key}' specified. Valid keys are '{shown}'", key=key, shown=shown(vocabulary.datasets)
+        )
     if wrong:
         raise FilterError(wrong, start=token.start, end=token.end, field=name)
     return kind, key
@@ -233,30 +256,47 @@ def value_of(kind: str, key: str, token: Token, vocabulary: Vocabulary) -> Value
         text = unquoted(token.text, "'\"") if vocabulary.texts_as_numbers else token.text
         if token.sort == Sort.NUMBER or (text != token.text and re.fullmatch(r"-?\d+", text)):
             return number_of(text) if kind == ATTRIBUTE else float(text)
-        what = "metric" if kind == METRIC else f"numeric attribute: {key}"
-        raise FilterError(f"Expected numeric value type for {what}. Found {token.text}", **place)
+        what = Message("metric") if kind == METRIC else Message("numeric attribute: {key}", key=key)
+        raise FilterError(
+            Message("Expected numeric value type for {what}. Found {text}", what=what, text=token.text), **place
+        )
     if token.sort in (Sort.TEXT, Sort.PATH):
         if token.sort == Sort.PATH and not re.fullmatch(DOUBLE, token.text, re.DOTALL) and not vocabulary.bare:
             raise FilterError(
-                "Parameter value is either not quoted or unidentified quote types used for string value "
-                f"{token.text}. Use either single or double quotes.",
+                Message(
+                    "Parameter value is either not quoted or unidentified quote types used for string value "
+                    "{text}. Use either single or double quotes.",
+                    text=token.text,
+                ),
                 **place,
             )
         return unquoted(token.text, "'\"")
     if token.sort == Sort.LIST and (kind == ATTRIBUTE or kind in vocabulary.listed_kinds):
         if kind == ATTRIBUTE and key not in vocabulary.listed:
             raise FilterError(
-                f"Only {sorted(vocabulary.listed)} attributes support comparison with a list of quoted string values.",
+                Message(
+                    "Only {listed} attributes support comparison with a list of quoted string values.",
+                    listed=sorted(vocabulary.listed),
+                ),
                 **place,
             )
         return texts_of(token)
     if token.sort == Sort.NUMBER and vocabulary.bare:
         return token.text
     if kind == ATTRIBUTE:
-        raise FilterError(f"Expected a quoted string value for attributes. Got value {token.text}", **place)
+        raise FilterError(
+            Message("Expected a quoted string value for attributes. Got value {text}", text=token.text), **place
+        )
     if kind == DATASET:
-        raise FilterError(f"Expected a quoted string value for dataset attributes. Got value {token.text}", **place)
-    raise FilterError(f"Expected a quoted string value for {kind} (e.g. 'my-value'). Got value {token.text}", **place)
+        raise FilterError(
+            Message("Expected a quoted string value for dataset attributes. Got value {text}", text=token.text), **place
+        )
+    raise FilterError(
+        Message(
+            "Expected a quoted string value for {kind} (e.g. 'my-value'). Got value {text}", kind=kind, text=token.text
+        ),
+        **place,
+    )
 
 
 def number_of(text: str) -> int | float:
@@ -266,19 +306,35 @@ def number_of(text: str) -> int | float:
 def texts_of(token: Token) -> tuple[str, ...]:
     """The texts in parentheses, written as Python writes them."""
     place: dict[str, Any] = {"start": token.start, "end": token.end}
-    about = "While parsing a list in the query, expected"
+    about = Message("While parsing a list in the query, expected")
     try:
         parsed = ast.literal_eval(token.text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise FilterError(f"{about} a non-empty list of string values, but got ill-formed list.", **place) from None
+        raise FilterError(
+            Message("{about} a non-empty list of string values, but got ill-formed list.", about=about), **place
+        ) from None
     found = parsed if isinstance(parsed, tuple) else (parsed,)
     if not found:
-        raise FilterError(f"{about} a non-empty list of string values, but got empty list", **place)
+        raise FilterError(
+            Message("{about} a non-empty list of string values, but got empty list", about=about), **place
+        )
     if not all(isinstance(text, str) for text in found):
-        said = f"{about} string value, punctuation, or whitespace, but got different type in list: {found}"
+        said = Message(
+            "{about} string value, punctuation, or whitespace, but got different type in list: {found}",
+            about=about,
+            found=found,
+        )
         raise FilterError(said, **place)
     if len(found) > MOST_LISTED:
-        raise FilterError(f"{about} at most {MOST_LISTED} values, but got {len(found)}", **place)
+        raise FilterError(
+            Message(
+                "{about} at most {most_listed} values, but got {count}",
+                about=about,
+                most_listed=MOST_LISTED,
+                count=len(found),
+            ),
+            **place,
+        )
     for text in found:
         check_text(text, "filter", MAX_FILTER_CHARACTERS)
     return found
@@ -289,11 +345,18 @@ def check_operator(comparison: Comparison, operator: Operator, vocabulary: Vocab
     if comparison.operator in allowed:
         value = comparison.value
         if comparison.operator in ("LIKE", "ILIKE") and isinstance(value, str) and len(value) > MOST_PATTERN:
-            said = f"Invalid pattern after {comparison.operator}: {len(value)} characters, at most {MOST_PATTERN}."
+            said: str = Message(
+                "Invalid pattern after {operator}: {count} characters, at most {most_pattern}.",
+                operator=comparison.operator,
+                count=len(value),
+                most_pattern=MOST_PATTERN,
+            )
             raise FilterError(said, start=operator.start, end=operator.end)
         if (comparison.operator in LIST_OPERATORS) == isinstance(value, tuple):
             return
-        said = f"Invalid comparison of a list of values by '{comparison.operator}'. Use IN or NOT IN."
+        said = Message(
+            "Invalid comparison of a list of values by '{operator}'. Use IN or NOT IN.", operator=comparison.operator
+        )
         raise FilterError(said, start=operator.start, end=operator.end)
     sort = "number" if vocabulary.is_number(comparison.kind, comparison.key) else comparison.kind
     text = vocabulary.operator_texts.get(sort, "Invalid comparator '{operator}' not one of '{allowed}'")

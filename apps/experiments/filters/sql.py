@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connection
 
 from apps.experiments.filters.grammar import FilterError
+from deepseek.messages import N_, Message
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -95,8 +96,12 @@ def like_in_any_case(column: str, pattern: str) -> Sql:
     # SQLite knows the case of ASCII only; Django gives it Python's regular expressions.
     if len(pattern) > MAX_REGEX_CHARACTERS:
         raise FilterError(
-            f"Invalid pattern after ILIKE: {len(pattern)} characters, at most {MAX_REGEX_CHARACTERS} beyond ASCII.",
-            hint="Shorten the pattern, or use LIKE.",
+            Message(
+                "Invalid pattern after ILIKE: {count} characters, at most {max_regex_characters} beyond ASCII.",
+                count=len(pattern),
+                max_regex_characters=MAX_REGEX_CHARACTERS,
+            ),
+            hint=N_("Shorten the pattern, or use LIKE."),
         )
     return Sql(f"{column} REGEXP %s", (regex_of(pattern),))
 

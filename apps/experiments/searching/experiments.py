@@ -14,6 +14,7 @@ from apps.experiments.filters.vocabularies import EXPERIMENTS
 from apps.experiments.models import Experiment
 from apps.experiments.searching.paging import Column, Sort
 from apps.experiments.searching.tables import Search, in_order, of_key, ordered, page_of_ids, text_value
+from deepseek.messages import Message
 
 TABLE = "experiments_experiment"
 VIEWS = {"ACTIVE_ONLY": f"{TABLE}.deleted_at IS NULL", "DELETED_ONLY": f"{TABLE}.deleted_at IS NOT NULL", "ALL": "1=1"}
@@ -42,7 +43,7 @@ def search_experiments(actor: Actor, project_id: int, query: ExperimentQuery) ->
     comparisons, orders = parse(query.filter, EXPERIMENTS), read_orders(query.order_by, EXPERIMENTS)
     for order in orders:
         if order.kind != ATTRIBUTE:
-            raise FilterError(f"Invalid order_by entity: {order.kind}", field="order_by")
+            raise FilterError(Message("Invalid order_by entity: {order_kind}", order_kind=order.kind), field="order_by")
     conditions = [Sql(f"{TABLE}.project_id = %s", (project_id,)), Sql(VIEWS[query.view])]
     search = Search(
         source=Sql(TABLE),
@@ -64,7 +65,7 @@ def condition(comparison: Comparison) -> Sql:
     column = COLUMNS[comparison.key]
     if column.sort == Sort.MOMENT:
         if isinstance(value, float):
-            said = f"Invalid value for numeric attribute '{comparison.key}': '{value}'"
+            said = Message("Invalid value for numeric attribute '{key}': '{value}'", key=comparison.key, value=value)
             raise FilterError(said, start=comparison.start, end=comparison.end)
         return moment_condition(column.text, operator, value)  # type: ignore[arg-type]
     return text_condition(column.text, operator, value)  # type: ignore[arg-type]
@@ -74,11 +75,13 @@ def of_number(comparison: Comparison) -> Sql:
     """Ids are texts to clients and numbers here: they are the same or not, nothing else."""
     place = {"start": comparison.start, "end": comparison.end}
     if comparison.operator not in ("=", "!=", "IN", "NOT IN"):
-        raise FilterError(f"Invalid comparator for experiment_id: {comparison.operator}", **place)
+        raise FilterError(
+            Message("Invalid comparator for experiment_id: {operator}", operator=comparison.operator), **place
+        )
     texts = comparison.value if isinstance(comparison.value, tuple) else (str(comparison.value),)
     wrong = next((text for text in texts if not re.fullmatch(r"-?\d{1,18}", text, re.ASCII)), None)
     if wrong is not None:
-        said = f"Invalid experiment ID '{wrong}'. Experiment ID must be a valid integer."
+        said = Message("Invalid experiment ID '{wrong}'. Experiment ID must be a valid integer.", wrong=wrong)
         raise FilterError(said, **place)
     numbers = tuple(int(text) if abs(int(text)) < TOP else -1 for text in texts)
     negated = "NOT " if comparison.operator in ("!=", "NOT IN") else ""

@@ -34,6 +34,7 @@ from apps.experiments.searching.paging import Column, Sort
 from apps.experiments.searching.runs import places_of
 from apps.experiments.searching.tables import Search, in_order, of_key, page_of_ids, text_value
 from apps.experiments.states import LoggedModelState
+from deepseek.messages import Message
 
 TABLE, METRICS = "experiments_loggedmodel", "experiments_loggedmodelmetric"
 OWNED = {PARAMETER: "experiments_loggedmodelparam", TAG: "experiments_loggedmodeltag"}
@@ -150,7 +151,11 @@ def on(dataset: Dataset, alias: str) -> Sql:
 def ordering(orders: Sequence[ModelOrder]) -> tuple[Sql, list[Column]]:
     """Joins and columns; models without the metric come last, and always the newest first, then the smaller id."""
     if len(orders) > MOST_ORDERS:
-        said = f"Invalid order_by: {len(orders)} clauses, at most {MOST_ORDERS} are allowed."
+        said = Message(
+            "Invalid order_by: {count} clauses, at most {most_orders} are allowed.",
+            count=len(orders),
+            most_orders=MOST_ORDERS,
+        )
         raise FilterError(said, field="order_by")
     joins: list[Sql] = []
     columns: list[Column] = []
@@ -159,7 +164,7 @@ def ordering(orders: Sequence[ModelOrder]) -> tuple[Sql, list[Column]]:
         check_text(order.field, "order_by", MAX_ORDER_CHARACTERS)
         kind, dot, key = order.field.partition(".")
         if dot and kind != "metrics":
-            said = f"Invalid order by field name: {order.field}. Only metrics are supported."
+            said = Message("Invalid order by field name: {field}. Only metrics are supported.", field=order.field)
             raise FilterError(said, field="order_by")
         if dot:
             joins.append(newest(f"o{number}", key, order.dataset))
@@ -167,7 +172,7 @@ def ordering(orders: Sequence[ModelOrder]) -> tuple[Sql, list[Column]]:
             continue
         name = LOGGED_MODELS.attributes.get(order.field)
         if name is None:
-            raise FilterError(f"Invalid order by field name: {order.field}", field="order_by")
+            raise FilterError(Message("Invalid order by field name: {field}", field=order.field), field="order_by")
         named.add(name)
         columns += attribute_columns(COLUMNS[name], order.down, name)
     for name, down in (("creation_timestamp", True), ("model_id", False)):

@@ -16,6 +16,7 @@ from apps.experiments.keys import KEY_LIMIT, NAME_TAG, NOTE_TAG, TAG_LIMIT
 from apps.experiments.models import Run, RunTag
 from apps.holds.reads import refuse_held
 from apps.policy import require
+from deepseek.messages import N_, Message
 
 TAGS_LIMIT = 500  # of one run
 TOLD = 500  # characters of a value that the record shows; the digest is of all of it
@@ -41,7 +42,13 @@ def delete_run_tag(*, actor: Actor, run: Run, key: str) -> None:
     """Take a tag away. NotFound where the run has none of this key."""
     require(actor, "run.annotate", run)
     if not RunTag.objects.filter(run=run, key=key.replace("\x00", "")).exists():
-        raise NotFound(f"Run {run.pk} has no tag {key[:60]!r}.", field="key", hint="Read the run for its tags.")
+        raise NotFound(
+            "Run {run_pk} has no tag {key!r}.",
+            run_pk=run.pk,
+            key=key[:60],
+            field="key",
+            hint=N_("Read the run for its tags."),
+        )
     write_tag(actor, run, key, None, action="run.delete_tag")
 
 
@@ -58,7 +65,11 @@ def write_tag(actor: Actor, run: Run, key: str, value: str | None, *, action: st
         else:
             if tag is None and RunTag.objects.filter(run=run).count() >= TAGS_LIMIT:
                 raise Invalid(
-                    f"The run has {TAGS_LIMIT} tags.", field="key", limit=TAGS_LIMIT, hint="Remove one first."
+                    "The run has {tags_limit} tags.",
+                    tags_limit=TAGS_LIMIT,
+                    field="key",
+                    limit=TAGS_LIMIT,
+                    hint=N_("Remove one first."),
                 )
             run.tags.set_value(key, value)
         record(
@@ -81,7 +92,10 @@ def delete_run(*, actor: Actor, run: Run, reason: str = "") -> None:
         held = lock_active(run)
         if held.job is not None and not held.job.ended:
             raise Conflict(
-                f"Job {held.job_id} still records this run.", field="run", hint="Cancel the job, or wait for its end."
+                "Job {job_id} still records this run.",
+                job_id=held.job_id,
+                field="run",
+                hint=N_("Cancel the job, or wait for its end."),
             )
         refuse_held(run.project_id, ("run", run.pk), ("experiment", str(run.experiment_id)))
         mark_deleted(actor, run, deleted=True, reason=reason)
@@ -93,7 +107,9 @@ def restore_run(*, actor: Actor, run: Run) -> None:
     with transaction.atomic():
         held = Run.objects.select_for_update(no_key=True, of=("self",)).get(pk=run.pk)
         if held.deleted_at is None:
-            raise Conflict(f"Run {run.pk} is not deleted.", field="run", hint="Read the run for its state.")
+            raise Conflict(
+                "Run {run_pk} is not deleted.", run_pk=run.pk, field="run", hint=N_("Read the run for its state.")
+            )
         refuse_going(held)
         mark_deleted(actor, run, deleted=False)
 
@@ -116,11 +132,12 @@ def refuse_going(held: Run) -> None:
     """Raise Conflict for a run that a purge has begun to remove. `held`: its row, locked."""
     if held.purging_at is not None:
         raise Conflict(
-            f"Run {held.pk} has begun to go for good: its points are not whole any more.",
+            "Run {held_pk} has begun to go for good: its points are not whole any more.",
+            held_pk=held.pk,
             code="run_is_going",
             field="run",
             limit="a run that no purge has begun to remove",
-            hint="Make it again, or restore it from a backup of the plane.",
+            hint=N_("Make it again, or restore it from a backup of the plane."),
         )
 
 
@@ -128,27 +145,37 @@ def lock_active(run: Run) -> Run:
     """The run, its row locked; Conflict where it is deleted."""
     held = Run.objects.select_for_update(no_key=True, of=("self",)).select_related("job").get(pk=run.pk)
     if held.deleted_at is not None:
-        raise Conflict(f"Run {run.pk} is deleted.", code="run_deleted", field="run", hint="Restore it first.")
+        raise Conflict(
+            "Run {run_pk} is deleted.", run_pk=run.pk, code="run_deleted", field="run", hint=N_("Restore it first.")
+        )
     return held
 
 
 def check_key(key: str) -> None:
     if not 0 < len(key) <= KEY_LIMIT or "\x00" in key or key != key.strip():
         raise Invalid(
-            f"{key[:60]!r} cannot be the key of a tag.",
+            "{key!r} cannot be the key of a tag.",
+            key=key[:60],
             field="key",
             limit=f"1 to {KEY_LIMIT} characters, none of them blank at the ends",
-            hint="For instance team.",
+            hint=N_("For instance team."),
         )
     if key == NAME_TAG:
-        raise Invalid(f"{NAME_TAG} is the name of the run, and no tag.", field="key", hint="Give the tag another key.")
+        raise Invalid(
+            "{name_tag} is the name of the run, and no tag.",
+            name_tag=NAME_TAG,
+            field="key",
+            hint=N_("Give the tag another key."),
+        )
 
 
 def check_value(value: str, *, field: str) -> None:
     if len(value) > TAG_LIMIT or "\x00" in value:
         raise Invalid(
-            f"It has {len(value)} characters." if len(value) > TAG_LIMIT else "It holds a NUL.",
+            Message("It has {count} characters.", count=len(value))
+            if len(value) > TAG_LIMIT
+            else Message("It holds a NUL."),
             field=field,
             limit=f"{TAG_LIMIT} characters, no NUL",
-            hint="Keep what is longer as an artifact.",
+            hint=N_("Keep what is longer as an artifact."),
         )

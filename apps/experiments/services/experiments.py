@@ -18,6 +18,7 @@ from apps.experiments.models import DEFAULT_NAME, DEFAULT_NUMBER, Experiment, Ex
 from apps.experiments.states import ENDED
 from apps.holds.reads import held_among, refuse_held, refused
 from apps.policy import require
+from deepseek.messages import N_
 
 NAME_LIMIT = 500
 LOCATION = "mlflow-artifacts:/"
@@ -108,9 +109,11 @@ def rename_experiment(*, actor: Actor, experiment: Experiment, name: str) -> Non
     check_name(name, "new_name")
     if experiment.number == DEFAULT_NUMBER or name == DEFAULT_NAME:
         raise Invalid(
-            f"Experiment {DEFAULT_NUMBER} is {DEFAULT_NAME!r}, and no other is.",
+            "Experiment {default_number} is {default_name!r}, and no other is.",
+            default_number=DEFAULT_NUMBER,
+            default_name=DEFAULT_NAME,
             field="new_name",
-            hint="Make another experiment.",
+            hint=N_("Make another experiment."),
         )
     try:
         with transaction.atomic():
@@ -135,7 +138,10 @@ def delete_experiment(*, actor: Actor, experiment: Experiment) -> None:
     """
     require(actor, "run.track", experiment)
     if experiment.number == DEFAULT_NUMBER:
-        raise Invalid(f"Experiment {DEFAULT_NUMBER} cannot be deleted: runs without a name of one go there.")
+        raise Invalid(
+            "Experiment {default_number} cannot be deleted: runs without a name of one go there.",
+            default_number=DEFAULT_NUMBER,
+        )
     mark(actor, experiment, deleted=True)
 
 
@@ -152,7 +158,7 @@ def mark(actor: Actor, experiment: Experiment, *, deleted: bool) -> None:
         held = Experiment.objects.select_for_update(no_key=True).filter(pk=experiment.pk)
         before = held.values_list("deleted_at", flat=True).get()
         if (before is not None) == deleted:
-            raise NotFound(f"No Experiment with id={experiment.number} exists")
+            raise NotFound("No Experiment with id={experiment_number} exists", experiment_number=experiment.number)
         if deleted:
             check_no_job_goes_on(experiment)
             refuse_held_within(experiment)
@@ -197,7 +203,11 @@ def delete_experiment_tag(*, actor: Actor, experiment: Experiment, key: str) -> 
     check_active(experiment)
     with transaction.atomic():
         if not experiment.tags.delete_key(key):
-            raise NotFound(f"No tag with name: {key} in experiment with id {experiment.number}")
+            raise NotFound(
+                "No tag with name: {key} in experiment with id {experiment_number}",
+                key=key,
+                experiment_number=experiment.number,
+            )
         Experiment.objects.filter(pk=experiment.pk).update(updated_at=timezone.now())
         record(actor=actor, action="experiment.untag", obj=experiment, before={"key": key})
 
@@ -219,9 +229,10 @@ def check_location(location: str) -> None:
     path = location.removeprefix(LOCATION)
     if path == location or not path.strip("/") or path.startswith("/") or ".." in path.split("/") or "\x00" in path:
         raise Invalid(
-            f"'artifact_location' must be {LOCATION}<path>: files are kept by the plane.",
+            "'artifact_location' must be {location}<path>: files are kept by the plane.",
+            location=LOCATION,
             field="artifact_location",
-            hint="Leave it out.",
+            hint=N_("Leave it out."),
         )
 
 
@@ -233,7 +244,8 @@ def check_tag(key: str, value: str) -> None:
 def check_active(experiment: Experiment) -> None:
     if experiment.deleted_at is not None:
         raise Invalid(
-            f"The experiment {experiment.number} must be in the 'active' state. Current state is deleted.",
+            "The experiment {experiment_number} must be in the 'active' state. Current state is deleted.",
+            experiment_number=experiment.number,
             code="experiment_deleted",
             field="experiment_id",
         )
@@ -244,12 +256,14 @@ def check_no_job_goes_on(experiment: Experiment) -> None:
     job = rows.values_list("job", flat=True).first()
     if job is not None:
         raise Conflict(
-            f"Job {job} still records in the experiment {experiment.number}.",
+            "Job {job} still records in the experiment {experiment_number}.",
+            job=job,
+            experiment_number=experiment.number,
             code="job_goes_on",
             field="experiment_id",
-            hint="Wait for its end, or cancel it.",
+            hint=N_("Wait for its end, or cancel it."),
         )
 
 
 def taken(name: str) -> Conflict:
-    return Conflict(f"Experiment(name={name}) already exists.", code="experiment_exists", field="name")
+    return Conflict("Experiment(name={name}) already exists.", name=name, code="experiment_exists", field="name")

@@ -22,6 +22,7 @@ from apps.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunAr
 from apps.experiments.states import DECLARED, ENDED
 from apps.holds.reads import refuse_held
 from apps.policy import named, require
+from deepseek.messages import N_
 
 DIGESTS_TOLD = 100  # files of a deletion that its record names one by one; all of them are in one digest
 KINDS: dict[type[Owner], str] = {Run: "run", LoggedModel: "logged_model"}
@@ -41,13 +42,15 @@ def put_file(
     check_new_path(path)
     require_writable(owner)
     if not path:
-        raise Invalid("A file needs a name.", code="bad_path", field="path", hint="For instance plots/loss.png.")
+        raise Invalid("A file needs a name.", code="bad_path", field="path", hint=N_("For instance plots/loss.png."))
     if blocking := in_the_way(owner, path):
         raise Conflict(
-            f"{path[:80]!r} cannot be a file beside {blocking[:80]!r}: one of them would be a folder.",
+            "{path!r} cannot be a file beside {blocking!r}: one of them would be a folder.",
+            path=path[:80],
+            blocking=blocking[:80],
             code="path_taken",
             field="path",
-            hint="Choose another path, or delete that one first.",
+            hint=N_("Choose another path, or delete that one first."),
         )
     name = path.rpartition("/")[2]
     stored = publish_tracked(
@@ -124,22 +127,25 @@ def require_writable(owner: Owner) -> None:
     """Raise Refused for a run that a job keeps, NotFound or Invalid for what was deleted."""
     if isinstance(owner, LoggedModel):
         if owner.deleted_at is not None:
-            raise NotFound(f"Logged model with ID '{owner.pk}' not found.", field="model_id")
+            raise NotFound("Logged model with ID '{owner_pk}' not found.", owner_pk=owner.pk, field="model_id")
         return
     if owner.job_id is not None:
         raise Refused(
-            f"Run {owner.pk} is kept by job {owner.job_id}; what a job made is not changed by hand.",
+            "Run {owner_pk} is kept by job {job_id}; what a job made is not changed by hand.",
+            owner_pk=owner.pk,
+            job_id=owner.job_id,
             code="kept_by_a_job",
             action="run.track",
             field="run_id",
-            hint="Log files to a run of your own.",
+            hint=N_("Log files to a run of your own."),
             project_id=owner.project_id,
             **named(owner),
         )
     if owner.deleted_at is not None:
         raise Invalid(
-            f"The run {owner.pk} must be in the 'active' state. Current state is deleted.",
+            "The run {owner_pk} must be in the 'active' state. Current state is deleted.",
+            owner_pk=owner.pk,
             code="run_deleted",
             field="run_id",
-            hint="Restore it first.",
+            hint=N_("Restore it first."),
         )

@@ -101,11 +101,13 @@ def model_info(text: str) -> dict[str, Any]:
     try:
         info = json.loads(text)
     except (ValueError, RecursionError):
-        raise Invalid(f"Malformed model info. \n {text[:200]} \n is not a valid JSON.", field="model_json") from None
+        raise Invalid(
+            "Malformed model info. \n {text} \n is not a valid JSON.", text=text[:200], field="model_json"
+        ) from None
     lacking = sorted(set(MODEL_FIELDS) - set(info)) if isinstance(info, dict) else list(MODEL_FIELDS)
     if lacking:
         named = ", ".join(map(repr, lacking))
-        raise Invalid(f"Model json is missing mandatory fields: {{{named}}}", field="model_json")
+        raise Invalid("Model json is missing mandatory fields: {{{named}}}", named=named, field="model_json")
     return {name: info[name] for name in info}
 
 
@@ -116,7 +118,9 @@ def link(run_id: str, project_id: int, models: Sequence[tuple[str, int]], direct
         return
     known = set(LoggedModel.objects.filter(pk__in=named, project_id=project_id).values_list("pk", flat=True))
     if lacking := named - known:
-        raise Invalid(f"There is no logged model {min(lacking)[:40]}.", code="model_unknown", field="models")
+        raise Invalid(
+            "There is no logged model {lacking}.", lacking=min(lacking)[:40], code="model_unknown", field="models"
+        )
     RunModel.objects.bulk_create(
         (RunModel(run_id=run_id, model_id=model_id, direction=direction, step=step) for model_id, step in models),
         ignore_conflicts=True,

@@ -34,6 +34,7 @@ from apps.jobs.states import JobState
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_edges
 from apps.policy import require
+from deepseek.messages import Message, restore_message
 
 PARAM_LIMIT = 6000  # characters of a value, as MLflow; the whole spec stays with the job
 KEYS_LIMIT = 2000  # metrics of one run: a name that is new at every step must not fill the database
@@ -110,7 +111,7 @@ def reopen_run(actor: Actor, run: Run, attempt: int, facts: Facts) -> None:
             run,
             RunState.RUNNING,
             actor=actor,
-            reason=f"Attempt {attempt} goes on",
+            reason=Message("Attempt {attempt} goes on", attempt=attempt),
             action="run.reopen",
             attempt=attempt,
             ended_at=None,
@@ -167,7 +168,12 @@ def log_metrics(*, actor: Actor, run: Run, points: Sequence[Point]) -> int:
 def lock_run(run: Run) -> None:
     held = Run.objects.select_for_update(no_key=True).filter(pk=run.pk, attempt=run.attempt, state=RunState.RUNNING)
     if not held.exists():
-        raise StaleState(f"Run {run.pk} is not recorded by attempt {run.attempt} any more.", field="attempt")
+        raise StaleState(
+            "Run {run_pk} is not recorded by attempt {attempt} any more.",
+            run_pk=run.pk,
+            attempt=run.attempt,
+            field="attempt",
+        )
 
 
 def cut_back(metric: Metric, step: int) -> None:
@@ -279,4 +285,4 @@ def close_ended_runs(*, actor: Actor, limit: int = 100) -> int:
 
 def why(job: Job) -> str:
     """The reason that the record of a run's end gives."""
-    return str((job.error or {}).get("message") or job.cancel_reason)[:500]
+    return restore_message(job.error or {}) or job.cancel_reason[:500]

@@ -25,6 +25,7 @@ from apps.holds.reads import refuse_held
 from apps.lineage.ends import EdgeSpec, End
 from apps.lineage.services import record_with
 from apps.policy import named, require
+from deepseek.messages import N_
 
 NAME_LIMIT, TYPE_LIMIT = 500, 500
 NOT_IN_A_NAME = ("/", ":", ".", "%", '"', "'")
@@ -49,18 +50,22 @@ def create_logged_model(
     require(actor, "run.track", project)
     if source_run is not None and source_run.job_id is not None:
         raise Refused(
-            f"Run {source_run.pk} is kept by job {source_run.job_id}; what a job made is not claimed by hand.",
+            "Run {source_run_pk} is kept by job {job_id}; what a job made is not claimed by hand.",
+            source_run_pk=source_run.pk,
+            job_id=source_run.job_id,
             code="kept_by_a_job",
             action="run.track",
             field="source_run_id",
-            hint="Log models of a run of your own.",
+            hint=N_("Log models of a run of your own."),
             project_id=project.pk,
             **named(source_run),
         )
     if not name or any(each in name for each in NOT_IN_A_NAME):
         raise Invalid(
-            f"Invalid model name ({name[:60]!r}) provided. Model name must be a non-empty string and cannot contain "
-            f"the following characters: {NOT_IN_A_NAME}",
+            "Invalid model name ({name!r}) provided. Model name must be a non-empty string and "
+            "cannot contain the following characters: {not_in_a_name}",
+            name=name[:60],
+            not_in_a_name=NOT_IN_A_NAME,
             code="bad_name",
             field="name",
             limit=" ".join(NOT_IN_A_NAME),
@@ -70,10 +75,11 @@ def create_logged_model(
     checked = checked_pairs(params or {}, PARAM_LIMIT), checked_pairs(tags or {}, TAG_LIMIT)
     if experiment.deleted_at is not None:
         raise Invalid(
-            f"The experiment {experiment.number} must be in the 'active' state. Current state is deleted.",
+            "The experiment {experiment_number} must be in the 'active' state. Current state is deleted.",
+            experiment_number=experiment.number,
             code="experiment_deleted",
             field="experiment_id",
-            hint="Restore it first.",
+            hint=N_("Restore it first."),
         )
     with transaction.atomic():
         model = LoggedModel.objects.create(
@@ -130,11 +136,14 @@ def add_logged_model_params(*, actor: Actor, model: LoggedModel, params: Mapping
         for key, value in known.items():
             if wanted[key] != value:
                 raise Invalid(
-                    f"Changing param values is not allowed. Param with key='{key}' was already logged with "
-                    f"value='{value[:100]}' for model ID='{model.pk}'.",
+                    "Changing param values is not allowed. Param with key='{key}' was already logged with "
+                    "value='{found}' for model ID='{model_pk}'.",
+                    key=key,
+                    found=value[:100],
+                    model_pk=model.pk,
                     code="param_changed",
                     field="params",
-                    hint="Log a model anew for other params.",
+                    hint=N_("Log a model anew for other params."),
                 )
         fresh = {key: value for key, value in wanted.items() if key not in known}
         if fresh and model.params.count() + len(fresh) > PARAMS_LIMIT:
@@ -200,7 +209,12 @@ def untag_logged_model(*, actor: Actor, model: LoggedModel, key: str) -> None:
     with transaction.atomic():
         touch(model)
         if not model.tags.delete_key(key):
-            raise NotFound(f"No tag with key {key[:60]!r} found for model with ID {model.pk!r}.", field="key")
+            raise NotFound(
+                "No tag with key {key!r} found for model with ID {model_pk!r}.",
+                key=key[:60],
+                model_pk=model.pk,
+                field="key",
+            )
         record_amended(actor, model, tags={key: None})
 
 
@@ -226,7 +240,7 @@ def record_amended(actor: Actor, model: LoggedModel, **what: Mapping[str, str | 
 def touch(model: LoggedModel) -> None:
     """Note the change; NotFound for a model that was deleted. The row is locked until the transaction ends."""
     if not LoggedModel.objects.filter(pk=model.pk, deleted_at=None).update(updated_at=timezone.now()):
-        raise NotFound(f"Logged model with ID '{model.pk}' not found.", field="model_id")
+        raise NotFound("Logged model with ID '{model_pk}' not found.", model_pk=model.pk, field="model_id")
 
 
 def checked_pairs(pairs: Mapping[str, str], limit: int) -> dict[str, str]:
@@ -247,7 +261,7 @@ def add_pairs(model: LoggedModel, params: Mapping[str, str], tags: Mapping[str, 
             )
     except IntegrityError:
         raise Conflict(
-            "Somebody else logged the same param meanwhile.", field="params", hint="Send it again."
+            "Somebody else logged the same param meanwhile.", field="params", hint=N_("Send it again.")
         ) from None
 
 

@@ -123,7 +123,9 @@ def write_of_models(run_id: str, project_id: int, points: Sequence[ForModel]) ->
     named = {point.model_id for point in points}
     known = LoggedModel.objects.filter(pk__in=named, project_id=project_id, deleted_at__isnull=True)
     if lacking := named - set(known.values_list("pk", flat=True)):
-        raise Invalid(f"There is no logged model {min(lacking)[:40]}.", code="model_unknown", field="model_id")
+        raise Invalid(
+            "There is no logged model {lacking}.", lacking=min(lacking)[:40], code="model_unknown", field="model_id"
+        )
     rows = []
     for (key, value, at, step), model_id, dataset, digest in points:
         when = connection.ops.adapt_datetimefield_value(moment(at))
@@ -140,14 +142,18 @@ def check_points(points: Sequence[Sent], *, listed: bool = False) -> None:
         if not EARLIEST <= at <= LATEST:
             where = f"metrics[{index}].timestamp" if listed else "timestamp"
             raise Invalid(
-                f"Invalid value {at} for parameter '{where}' supplied: it counts milliseconds since 1970.",
+                "Invalid value {at} for parameter '{where}' supplied: it counts milliseconds since 1970.",
+                at=at,
+                where=where,
                 field=where,
                 limit=f"{EARLIEST}..{LATEST}",
             )
         if abs(step) > STEP_LIMIT:
             where = f"metrics[{index}].step" if listed else "step"
             raise Invalid(
-                f"Invalid value {step} for parameter '{where}' supplied: it is out of range.",
+                "Invalid value {step} for parameter '{where}' supplied: it is out of range.",
+                step=step,
+                where=where,
                 field=where,
                 limit=f"-{STEP_LIMIT}..{STEP_LIMIT}",
             )
@@ -168,16 +174,19 @@ def raise_why(project_id: int, run_id: str) -> None:
 def check_open(run: Run | None, run_id: str, *, also_of_jobs: bool = False) -> None:
     """Raise for a run that is not there, is deleted, or is a job's: what a job measured nobody else may claim."""
     if run is None:
-        raise NotFound(f"Run with id={run_id} not found", field="run_id")
+        raise NotFound("Run with id={run_id} not found", run_id=run_id, field="run_id")
     if run.deleted_at is not None:
         raise Invalid(
-            f"The run {run_id} must be in the 'active' state. Current state is deleted.",
+            "The run {run_id} must be in the 'active' state. Current state is deleted.",
+            run_id=run_id,
             code="run_deleted",
             field="run_id",
         )
     if run.job_id is not None and not also_of_jobs:
         raise Refused(
-            f"Run {run_id} is measured by job {run.job_id}; clients may only set its tags.",
+            "Run {run_id} is measured by job {job_id}; clients may only set its tags.",
+            run_id=run_id,
+            job_id=run.job_id,
             action="run.track",
             project_id=run.project_id,
             object_type="run",

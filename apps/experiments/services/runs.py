@@ -39,6 +39,7 @@ from apps.experiments.services.metrics import (
 from apps.experiments.states import ENDED, RunState
 from apps.holds.reads import refuse_held
 from apps.policy import require
+from deepseek.messages import Message
 
 NAME_LIMIT, USER_LIMIT = 250, 256
 ACTIONS = {
@@ -93,8 +94,10 @@ def create_run(
 def agreed_name(name: str, tag: str) -> str:
     if name and tag and name != tag:
         raise Invalid(
-            "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values"
-            f" (run_name='{name}', mlflow.runName='{tag}').",
+            "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different "
+            "values (run_name='{name}', mlflow.runName='{tag}').",
+            name=name,
+            tag=tag,
             field="run_name",
         )
     name = name or tag
@@ -262,7 +265,7 @@ def delete_tag(*, actor: Actor, project: Project, run_id: str, key: str) -> None
         run = open_run(project.pk, run_id)
         check_open(run, run_id, also_of_jobs=True)
         if not run.tags.delete_key(key):
-            raise NotFound(f"No tag with name: {key} in run with id {run_id}", field="key")
+            raise NotFound("No tag with name: {key} in run with id {run_id}", key=key, run_id=run_id, field="key")
         if recorded_anew(run):
             record_amended(actor, run, tags={key: None})
 
@@ -272,7 +275,7 @@ def open_run(project_id: int, run_id: str) -> Run:
     columns = ("id", "project_id", "name", "state", "deleted_at", "job_id")
     run = prepared.first(Run, columns, id=run_id, project_id=project_id)
     if run is None:
-        raise NotFound(f"Run with id={run_id} not found", field="run_id")
+        raise NotFound("Run with id={run_id} not found", run_id=run_id, field="run_id")
     return run
 
 
@@ -305,14 +308,18 @@ def write_params(run_id: str, params: Mapping[str, str], *, listed: bool) -> Non
     ]
     if not changed:
         return
-    text = f"Params were already logged='{changed}' for run ID='{run_id}'."
+    text = Message("Params were already logged='{changed}' for run ID='{run_id}'.", changed=changed, run_id=run_id)
     if not listed:
         one = changed[0]
-        text = (
-            f"Param with key='{one['key']}' was already logged with value='{one['old_value']}' for run ID='{run_id}'."
-            f" Attempted logging new value '{one['new_value']}'."
+        text = Message(
+            "Param with key='{key}' was already logged with value='{old_value}' for run "
+            "ID='{run_id}'. Attempted logging new value '{new_value}'.",
+            key=one["key"],
+            old_value=one["old_value"],
+            run_id=run_id,
+            new_value=one["new_value"],
         )
-    raise Invalid(f"Changing param values is not allowed. {text}", code="param_changed", field="params")
+    raise Invalid("Changing param values is not allowed. {text}", text=text, code="param_changed", field="params")
 
 
 def write_tags(run_id: str, tags: Mapping[str, str]) -> None:

@@ -37,6 +37,7 @@ from apps.jobs.states import JobState
 from apps.jobs.submission import lease_seconds
 from apps.nodes.models import Node
 from apps.policy import allows, require
+from deepseek.messages import Message
 
 
 def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None:
@@ -92,7 +93,13 @@ def _take(actor: Actor, job: Job, node: Node, owner: str, devices: list[int]) ->
         progress={},
         error=None,
     )
-    record_move(job, f"Claimed by {node.name}, attempt {job.attempts_used}", node=node.name)
+    record_move(
+        job,
+        Message(
+            "Claimed by {node_name}, attempt {attempts_used}", node_name=node.name, attempts_used=job.attempts_used
+        ),
+        node=node.name,
+    )
     return job
 
 
@@ -118,7 +125,12 @@ def report_events(*, actor: Actor, job: Job, events: Sequence[tuple[str, Mapping
     with transaction.atomic():
         rows = filter_held(job).update(event_seq=F("event_seq") + len(events), **snapshot)
         if not rows:
-            raise StaleState(f"Job {job.pk} is not held by attempt {job.attempt} any more.", field="attempt")
+            raise StaleState(
+                "Job {job_pk} is not held by attempt {attempt} any more.",
+                job_pk=job.pk,
+                attempt=job.attempt,
+                field="attempt",
+            )
         last = Job.objects.values_list("event_seq", flat=True).get(pk=job.pk)
         JobEvent.objects.bulk_create(
             JobEvent(job=job, seq=last - len(events) + index, attempt=job.attempt, kind=kind, payload=dict(payload))
@@ -154,7 +166,7 @@ def succeed_job(
             for slot, artifact, name, media_type, meta in outputs
         )
         forget_checkpoint(job)
-        record_move(job, "Outputs registered")
+        record_move(job, Message("Outputs registered"))
         free_children(actor, job)
     return job
 

@@ -20,6 +20,7 @@ from apps.jobs.descent import Descent
 from apps.jobs.models import Job, JobEvent, JobInput, JobOutput
 from apps.jobs.reasons import PARENT_FAILED, output_missing, parent_failed
 from apps.jobs.states import ENDED, JobState
+from deepseek.messages import Message, record_messages, restore_message
 
 
 def filter_held(job: Job) -> Any:
@@ -33,7 +34,7 @@ def revive_job(actor: Actor, job: Job, reason: str, *, released: Any = None) -> 
     below = Descent(job, state=JobState.FAILED, error__code=PARENT_FAILED)
     for child, parent in below:
         try:
-            queue_again(actor, child, f"Job {parent.pk} is tried again")
+            queue_again(actor, child, Message("Job {parent_pk} is tried again", parent_pk=parent.pk))
         except StaleState:  # somebody else has moved it meanwhile
             continue
         below.enter(child)
@@ -82,7 +83,7 @@ def add_state_event(job: Job, reason: str, **more: str) -> None:
         seq=job.event_seq,
         attempt=job.attempt,
         kind="state",
-        payload={"state": job.state, "reason": reason, "at": timezone.now().isoformat(), **more},
+        payload={"state": job.state, **record_messages({"reason": reason}), "at": timezone.now().isoformat(), **more},
     )
     notices.notice(event)
 
@@ -111,7 +112,7 @@ def requeue_running(
         job.cancel_reason = row.cancel_reason
         cancel_running(actor, job, guard)
         return
-    reason = reason or str((error or {}).get("message", ""))
+    reason = reason or restore_message(error or {})
     change_state(
         job,
         JobState.QUEUED,
@@ -125,7 +126,7 @@ def requeue_running(
         lease_until=None,
         queued_at=Now(),
         not_before=Now() + timedelta(seconds=pause) if pause else None,
-        error=dict(error) if error else None,
+        error=record_messages(error) if error else None,
         **fields,
     )
     record_move(job, reason, **({"code": str(error.get("code"))} if error and counts else {"released": "yes"}))
@@ -139,17 +140,17 @@ def fail_job(actor: Actor, job: Job, error: Mapping[str, Any], *, guard: Mapping
 
 
 def end_failed(actor: Actor, job: Job, error: Mapping[str, Any], guard: Mapping[str, Any] | None = None) -> None:
-    message = str(error.get("message", ""))
+    message = restore_message(error)
     change_state(
         job,
         JobState.FAILED,
         actor=actor.during(job.pk),
-        reason=message[:500],
+        reason=message,
         guard=guard,
         ended_at=Now(),
         lease_until=None,
         devices=[],
-        error=dict(error),
+        error=record_messages(error),
     )
     record_move(job, message)
 
@@ -200,10 +201,10 @@ def free_job(actor: Actor, job: Job) -> int:
         if missing := fill_inputs(job):
             fail_job(actor, job, output_missing(missing))
             return 1
-        change_state(job, JobState.QUEUED, actor=actor, reason="Its parents have succeeded", queued_at=Now())
+        change_state(job, JobState.QUEUED, actor=actor, reason=Message("Its parents have succeeded"), queued_at=Now())
     except StaleState:  # another dispatcher, or the last of two parents, was faster
         return 0
-    record_move(job, "Its parents have succeeded")
+    record_move(job, Message("Its parents have succeeded"))
     ring_after_commit(job)
     return 1
 

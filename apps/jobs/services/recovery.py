@@ -22,6 +22,7 @@ from apps.jobs.states import ENDED, JobState
 from apps.jobs.submission import lease_seconds
 from apps.nodes.models import Node
 from apps.policy import require
+from deepseek.messages import Message
 
 
 def recover_expired(*, actor: Actor, now: datetime | None = None, limit: int = 100) -> int:
@@ -110,7 +111,9 @@ def requeue_repaired(*, actor: Actor, limit: int = 100) -> int:
     for job in failed.order_by("pk")[:limit]:
         try:
             with transaction.atomic():
-                revive_job(actor, job, "The damaged bytes of its input have come again", released=F("released") + 1)
+                revive_job(
+                    actor, job, Message("The damaged bytes of its input have come again"), released=F("released") + 1
+                )
             moved += 1
         except StaleState:  # somebody retried it, or another dispatcher was faster
             continue

@@ -26,6 +26,7 @@ from apps.jobs.specs import spec_text
 from apps.jobs.states import JobState
 from apps.jobs.submission import Checked, Submission, check, needs_of, queue_of
 from apps.policy import require
+from deepseek.messages import N_, Message
 
 PRIORITIES = (-100, 100)
 
@@ -57,10 +58,12 @@ def _same_key(actor: Actor, project: Project, asked: Submission) -> Job | None:
     job = Job.objects.filter(project=project, requester=actor.label, idempotency_key=asked.idempotency_key).first()
     if job and job.idempotency_digest != asked.digest():
         raise Conflict(
-            f"Idempotency-Key {asked.idempotency_key!r} was used for another request (job {job.pk}).",
+            "Idempotency-Key {idempotency_key!r} was used for another request (job {job_pk}).",
+            idempotency_key=asked.idempotency_key,
+            job_pk=job.pk,
             code="idempotency_conflict",
             field="Idempotency-Key",
-            hint="Send a new key with a new request.",
+            hint=N_("Send a new key with a new request."),
         )
     return job
 
@@ -115,7 +118,7 @@ def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked)
         after={"kind": job.kind, "state": job.state, "spec": job.spec_digest, "parents": sorted(parents)},
         digests={i.slot: i.digest for i in asked.inputs if i.digest},
     )
-    add_state_event(job, f"Submitted by {actor.label}")
+    add_state_event(job, Message("Submitted by {actor_label}", actor_label=actor.label))
     if ready:
         ring_after_commit(job)
     return job
@@ -126,7 +129,13 @@ def cancel_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
     require(actor, "job.cancel", job)
     while True:
         if job.ended:
-            raise Conflict(f"Job {job.pk} has ended already: {job.state}.", code="already_ended", field="state")
+            raise Conflict(
+                "Job {job_pk} has ended already: {job_state}.",
+                job_pk=job.pk,
+                job_state=job.state,
+                code="already_ended",
+                field="state",
+            )
         try:
             with transaction.atomic():
                 if job.state == JobState.RUNNING:
@@ -144,14 +153,14 @@ def _ask_to_cancel(actor: Actor, job: Job, reason: str) -> None:
     if held.filter(cancel_requested_at__isnull=True).update(cancel_requested_at=Now(), cancel_reason=reason[:500]):
         record(actor=actor, action="job.cancel", obj=job, reason=reason, after={"cancel_requested": True})
     elif not held.exists():
-        raise StaleState(f"Job {job.pk} does not run any more.", field="state")
+        raise StaleState("Job {job_pk} does not run any more.", job_pk=job.pk, field="state")
     job.refresh_from_db()
 
 
 def _cancel(actor: Actor, job: Job, reason: str) -> None:
     change_state(job, JobState.CANCELLED, actor=actor, reason=reason, ended_at=Now(), cancel_reason=reason[:500])
     forget_checkpoint(job)
-    record_move(job, reason or f"Cancelled by {actor.label}")
+    record_move(job, reason or Message("Cancelled by {actor_label}", actor_label=actor.label))
     fail_children(actor, job)
 
 
@@ -163,17 +172,19 @@ def retry_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
     require(actor, "job.retry", job)
     if job.is_pausing:
         with transaction.atomic():
-            _end_pause(actor, job, reason or f"Retried by {actor.label}")
+            _end_pause(actor, job, reason or Message("Retried by {actor_label}", actor_label=actor.label))
         return job
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         raise Conflict(
-            f"Job {job.pk} is {job.state}; only a failed or cancelled job is retried.",
+            "Job {job_pk} is {job_state}; only a failed or cancelled job is retried.",
+            job_pk=job.pk,
+            job_state=job.state,
             code="not_retryable",
             field="state",
             limit="failed, cancelled",
         )
     with transaction.atomic():
-        revive_job(actor, job, reason or f"Retried by {actor.label}")
+        revive_job(actor, job, reason or Message("Retried by {actor_label}", actor_label=actor.label))
     return job
 
 
@@ -181,7 +192,7 @@ def _end_pause(actor: Actor, job: Job, reason: str) -> None:
     pausing = Job.objects.filter(pk=job.pk, state=JobState.QUEUED, attempt=job.attempt, not_before__isnull=False)
     before = {"not_before": job.not_before}
     if not pausing.update(not_before=None, event_seq=F("event_seq") + 1):
-        raise StaleState(f"Job {job.pk} does not pause any more.", field="state")
+        raise StaleState("Job {job_pk} does not pause any more.", job_pk=job.pk, field="state")
     job.refresh_from_db()
     record(actor=actor, action="job.retry", obj=job, reason=reason, before=before, after={"not_before": None})
     add_state_event(job, reason)
@@ -193,11 +204,19 @@ def prioritise_job(*, actor: Actor, job: Job, priority: int) -> Job:
     require(actor, "job.prioritise", job)
     low, high = PRIORITIES
     if not low <= priority <= high:
-        raise Conflict(f"{priority} is not a priority.", code="out_of_range", field="priority", limit=f"{low}..{high}")
+        raise Conflict(
+            "{priority} is not a priority.",
+            priority=priority,
+            code="out_of_range",
+            field="priority",
+            limit=f"{low}..{high}",
+        )
     with transaction.atomic():
         rows = Job.objects.filter(pk=job.pk, state__in=[JobState.WAITING, JobState.QUEUED]).update(priority=priority)
         if not rows:
-            raise Conflict(f"Job {job.pk} is past queueing.", code="already_started", field="state", limit="queued")
+            raise Conflict(
+                "Job {job_pk} is past queueing.", job_pk=job.pk, code="already_started", field="state", limit="queued"
+            )
         record(
             actor=actor,
             action="job.prioritise",

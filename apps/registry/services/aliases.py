@@ -19,6 +19,7 @@ from apps.registry.reads import holders
 from apps.registry.services.checks import ALIAS_LENGTH, check_alias, check_client_alias, check_text
 from apps.registry.states import PRODUCTION, PROTECTED, SUBJECT, MoveKind
 from apps.registry.verdicts import require_gates
+from deepseek.messages import N_, Message
 
 
 def set_alias(*, actor: Actor, version: ModelVersion, name: str, reason: str = "", by_client: bool = False) -> Alias:
@@ -70,14 +71,14 @@ def refuse_protected(obj: Model | ModelVersion, name: str) -> None:
 
 def alias_protected(obj: Model | ModelVersion, name: str) -> Refused:
     return Refused(
-        f"The alias {name} moves only by an approval."
+        Message("The alias {name} moves only by an approval.", name=name)
         if name.lower() in PROTECTED
-        else f"The alias {name[:60]!a} looks like one that moves only by an approval.",
+        else Message("The alias {name!a} looks like one that moves only by an approval.", name=name[:60]),
         code="alias_protected",
         action="model.set_alias",
         field="alias",
         limit=f"any name that cannot be taken for {', '.join(sorted(PROTECTED))}",
-        hint="Request a promotion: POST .../versions/<n>/promote.",
+        hint=N_("Request a promotion: POST .../versions/<n>/promote."),
         project_id=obj.project_id,
         **policy.named(obj),
     )
@@ -86,7 +87,9 @@ def alias_protected(obj: Model | ModelVersion, name: str) -> Refused:
 def require_there(version: ModelVersion) -> None:
     """Raise StaleState for a version that was deleted since it was read; call it with its model locked."""
     if not ModelVersion.objects.filter(pk=version.pk, deleted_at=None).exists():
-        raise StaleState(f"{version} was deleted meanwhile.", field="version", hint="List the versions again.")
+        raise StaleState(
+            "{version} was deleted meanwhile.", version=version, field="version", hint=N_("List the versions again.")
+        )
 
 
 def request_promotion(
@@ -100,17 +103,19 @@ def request_promotion(
     policy.require(actor, "model.request_promotion", version.model)
     if Alias.objects.filter(model=version.model, name=PRODUCTION, version=version).exists():
         raise Conflict(
-            f"{version} is in production already.",
+            "{version} is in production already.",
+            version=version,
             code="already_in_production",
             field="version",
-            hint="Ask for another version.",
+            hint=N_("Ask for another version."),
         )
     if version.is_empty:
         raise Conflict(
-            f"{version} has no files here, so there are no bytes to approve.",
+            "{version} has no files here, so there are no bytes to approve.",
+            version=version,
             code="version_empty",
             field="version",
-            hint="Register a version whose source lies in this plane.",
+            hint=N_("Register a version whose source lies in this plane."),
         )
     missing = missing_bytes(version)
     if missing is not None:
@@ -161,11 +166,13 @@ def roll_back(*, actor: Actor, model: Model, alias: str = PRODUCTION, reason: st
     top, target = holders(model, alias)
     if top is None or target is None:
         raise Conflict(
-            f"There is nothing to roll {alias} of {model} back to.",
+            "There is nothing to roll {alias} of {model} back to.",
+            alias=alias,
+            model=model,
             code="nothing_to_roll_back",
             field="alias",
             limit="a holder before this one",
-            hint="Request the promotion of another version.",
+            hint=N_("Request the promotion of another version."),
         )
     missing = missing_bytes(target.to_version)  # outside the transaction: it may take minutes
     if missing is not None:
@@ -217,4 +224,4 @@ def move_alias(actor: Actor, move: AliasMove) -> Alias:
 
 
 def moved_meanwhile() -> StaleState:
-    return StaleState("The alias has moved meanwhile.", field="alias", hint="Read it again and decide anew.")
+    return StaleState("The alias has moved meanwhile.", field="alias", hint=N_("Read it again and decide anew."))

@@ -8,6 +8,7 @@ from apps.accounts.models import SLUG
 from apps.errors import Invalid
 from apps.experiments.keys import check_key
 from apps.registry.alias_names import check_profile, has_alias_characters, is_like_protected
+from deepseek.messages import N_
 
 LIKE_A_NUMBER = re.compile(r"v?[0-9]+")
 
@@ -15,11 +16,12 @@ LIKE_A_NUMBER = re.compile(r"v?[0-9]+")
 def check_name(field: str, name: str) -> None:
     if not re.search(SLUG.regex, name):
         raise Invalid(
-            f"{name[:60]!r} cannot be a name.",
+            "{name!r} cannot be a name.",
+            name=name[:60],
             code="bad_name",
             field=field,
             limit="1 to 50 lower-case letters, digits and hyphens, a letter or digit first",
-            hint="For instance wti-forecast.",
+            hint=N_("For instance wti-forecast."),
         )
 
 
@@ -28,21 +30,29 @@ def check_alias(name: str) -> None:
     check_name("alias", name)
     if LIKE_A_NUMBER.fullmatch(name):
         raise Invalid(
-            f"{name!r} reads like the number of a version.",
+            "{name!r} reads like the number of a version.",
+            name=name,
             code="bad_name",
             field="alias",
             limit="a word",
-            hint="For instance staging.",
+            hint=N_("For instance staging."),
         )
 
 
 def check_text(field: str, value: str, limit: int, *, required: bool = False) -> None:
     if len(value) > limit:
         raise Invalid(
-            f"{field} has {len(value)} characters.", field=field, limit=f"{limit} characters", hint="Shorten it."
+            "{name} has {count} characters.",
+            name=field,
+            count=len(value),
+            field=field,
+            limit=f"{limit} characters",
+            hint=N_("Shorten it."),
         )
     if required and not value.strip():
-        raise Invalid(f"Give a {field}.", code="required", field=field, hint="It stands in the audit trail.")
+        raise Invalid(
+            "Give a {name}.", name=field, code="required", field=field, hint=N_("It stands in the audit trail.")
+        )
 
 
 # -- as MLflow's clients name things --------------------------------------------------------------------------------
@@ -53,19 +63,21 @@ def check_any_name(name: str) -> None:
     """Any name that fits between two slashes of an address, and that a person can see."""
     if "/" in name or ":" in name:
         raise Invalid(
-            f"Invalid model name {name[:60]!r}. Names cannot contain '/' or ':'.",
+            "Invalid model name {name!r}. Names cannot contain '/' or ':'.",
+            name=name[:60],
             code="bad_name",
             field="name",
             limit="no / and no :",
-            hint="They separate the parts of models:/<name>/<version>.",
+            hint=N_("They separate the parts of models:/<name>/<version>."),
         )
     if name.strip() in {"", ".", ".."} or not name.isprintable():
         raise Invalid(
-            f"{name[:60]!r} cannot be the name of a model.",
+            "{name!r} cannot be the name of a model.",
+            name=name[:60],
             code="bad_name",
             field="name",
             limit="letters that can be seen, and not only dots",
-            hint="For instance wti-forecast.",
+            hint=N_("For instance wti-forecast."),
         )
     check_length("name", name, NAME_LENGTH)
 
@@ -76,17 +88,17 @@ def check_client_alias(name: str) -> None:
     check_length("Registered model alias name", name, ALIAS_LENGTH)
     if not has_alias_characters(name):
         raise Invalid(
-            f"Invalid alias name: {name[:60]!r}. Names may only contain alphanumerics, underscores (_), and dashes "
-            "(-).",
+            "Invalid alias name: {name!r}. Names may only contain alphanumerics, underscores (_), and dashes (-).",
+            name=name[:60],
             code="bad_name",
             field="alias",
-            hint="For instance champion.",
+            hint=N_("For instance champion."),
         )
     check_profile(name)
     if name.lower() == "latest":
         raise Invalid("'latest' alias name (case insensitive) is reserved.", code="bad_name", field="alias")
     if re.fullmatch(r"v\d+", name, re.IGNORECASE):
-        raise Invalid(f"Version alias name {name!r} is reserved.", code="bad_name", field="alias")
+        raise Invalid("Version alias name {name!r} is reserved.", name=name, code="bad_name", field="alias")
 
 
 def check_imported_alias(name: str) -> None:
@@ -94,10 +106,11 @@ def check_imported_alias(name: str) -> None:
     check_client_alias(name)
     if is_like_protected(name):
         raise Invalid(
-            f"The alias {name[:60]!a} looks like one that moves only by an approval.",
+            "The alias {name!a} looks like one that moves only by an approval.",
+            name=name[:60],
             code="alias_confusable",
             field="alias",
-            hint="Rename it on the server that it comes from.",
+            hint=N_("Rename it on the server that it comes from."),
         )
 
 
@@ -110,9 +123,11 @@ def check_tag(key: str, value: str) -> None:
 def check_length(field: str, value: str, limit: int) -> None:
     if len(value) > limit:
         raise Invalid(
-            f"'{field}' exceeds the maximum length of {limit} characters",
+            "'{name}' exceeds the maximum length of {most} characters",
+            name=field,
+            most=limit,
             code="too_long",
             field=field,
             limit=limit,
-            hint="Shorten it.",
+            hint=N_("Shorten it."),
         )

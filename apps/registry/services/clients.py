@@ -30,6 +30,7 @@ from apps.registry.services.keeping import require_no_baseline, require_unused
 from apps.registry.services.models import DESCRIPTION, change, locked
 from apps.registry.sources import Source, source_of
 from apps.registry.states import APPROVED_STAGE, STAGES
+from deepseek.messages import N_
 
 SOURCE, RUN_LINK = 500, 500
 NEXT_NUMBER = """
@@ -109,7 +110,9 @@ def next_number(project: Project, name: str) -> tuple[Model, int]:
     now = timezone.now()
     found = prepared.fetch(NEXT_NUMBER, [now, now, project.pk, name])
     if not found:
-        raise NotFound(f"Registered Model with name={name[:60]} not found", field="name", hint="Create it first.")
+        raise NotFound(
+            "Registered Model with name={name} not found", name=name[:60], field="name", hint=N_("Create it first.")
+        )
     key, number = found[0]
     return Model(pk=key, project=project, name=name, versions_count=number), number
 
@@ -170,7 +173,9 @@ def set_stage(*, actor: Actor, version: ModelVersion, stage: str, archive_others
     word = next((one for one in STAGES if one.lower() == stage.lower()), None)
     if word is None:
         raise Invalid(
-            f"Invalid Model Version stage: {stage[:40]}. Value must be one of {', '.join(STAGES)}.",
+            "Invalid Model Version stage: {stage}. Value must be one of {stages}.",
+            stage=stage[:40],
+            stages=", ".join(STAGES),
             code="bad_stage",
             field="stage",
             limit=", ".join(STAGES),
@@ -182,7 +187,7 @@ def set_stage(*, actor: Actor, version: ModelVersion, stage: str, archive_others
             action="model.annotate",
             field="stage",
             limit=", ".join(one for one in STAGES if one != APPROVED_STAGE),
-            hint="Request a promotion: POST .../versions/<n>/promote.",
+            hint=N_("Request a promotion: POST .../versions/<n>/promote."),
             project_id=version.project_id,
             **policy.named(version),
         )
@@ -230,7 +235,9 @@ def touch(version: ModelVersion, **fields: str) -> None:
     """Set what is said of a version; NotFound if it was deleted meanwhile."""
     now = timezone.now()
     if not ModelVersion.objects.filter(pk=version.pk, deleted_at=None).update(updated_at=now, **fields):
-        raise NotFound(f"{version} was deleted meanwhile.", field="version", hint="List the versions again.")
+        raise NotFound(
+            "{version} was deleted meanwhile.", version=version, field="version", hint=N_("List the versions again.")
+        )
     version.updated_at = now
     for name, value in fields.items():
         setattr(version, name, value)

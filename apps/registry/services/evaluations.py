@@ -37,6 +37,7 @@ from apps.registry.models import Evaluation, EvaluationSet, Gate, Model, ModelVe
 from apps.registry.services.checks import check_name, check_text
 from apps.registry.services.versions import JobOutputRow
 from deepseek.evaluate.spec import EvaluateSpec, Measures, metrics_of
+from deepseek.messages import N_
 
 KIND, SCHEMA = "evaluate", "plane/evaluation/v1"
 TIMING = ("batches", "runs", "threads")
@@ -103,10 +104,12 @@ def create_evaluation_set(
 
 def exists(current: EvaluationSet) -> Conflict:
     return Conflict(
-        f"The project has an evaluation set {current.name!r} already: {reference(current)}.",
+        "The project has an evaluation set {current_name!r} already: {reference}.",
+        current_name=current.name,
+        reference=reference(current),
         code="evaluation_set_exists",
         field="name",
-        hint="Send supersede: true to make its next revision, or choose another name.",
+        hint=N_("Send supersede: true to make its next revision, or choose another name."),
     )
 
 
@@ -153,13 +156,16 @@ def variant_of(version: ModelVersion, name: str = "") -> Variant:
         return found
     if not forms:
         raise Invalid(
-            f"{version} has no form that the plane can run: a client registered its files.",
+            "{version} has no form that the plane can run: a client registered its files.",
+            version=version,
             code="no_variant",
             field="variant",
-            hint="Predict the table of the set where it runs, and send predictions: the digest of what it said.",
+            hint=N_("Predict the table of the set where it runs, and send predictions: the digest of what it said."),
         )
     raise Invalid(
-        f"{version} has no variant {name[:60]!r}.",
+        "{version} has no variant {name!r}.",
+        version=version,
+        name=name[:60],
         code="no_variant",
         field="variant",
         limit=", ".join(one.name for one in forms),
@@ -195,7 +201,7 @@ def register_evaluation(
             code="no_variant",
             field="inputs/model",
             limit="a model file and its manifest of a registered version, at its horizon",
-            hint="Register the model first: the figures of a set belong to a version.",
+            hint=N_("Register the model first: the figures of a set belong to a version."),
         )
     with transaction.atomic():
         return [
@@ -231,11 +237,13 @@ def check_document(
     wrong = [(name, *pair) for name, pair in wanted.items() if pair[0] != pair[1]]
     for name, value, limit in wrong:
         raise Invalid(
-            f"The evaluation is not one of {reference(on)}: {name} differs.",
+            "The evaluation is not one of {reference}: {name} differs.",
+            reference=reference(on),
+            name=name,
             code="evaluation_document",
             field="outputs/evaluation",
             limit=f"{str(limit)[:120]}, not {str(value)[:120]}",
-            hint="Evaluate the version again, by its page or its address.",
+            hint=N_("Evaluate the version again, by its page or its address."),
         )
 
 
@@ -308,7 +316,9 @@ def set_gate(
     known = metrics_of(on.task, EvaluateSpec(**on.spec))
     if metric not in known:
         raise Invalid(
-            f"{reference(on)} has no metric {metric[:40]!r}.",
+            "{reference} has no metric {metric!r}.",
+            reference=reference(on),
+            metric=metric[:40],
             code="unknown_metric",
             field="metric",
             limit=", ".join(known),
@@ -320,20 +330,33 @@ def set_gate(
         Model.objects.select_for_update().get(pk=model.pk)
         current = Gate.objects.filter(model=model, removed_at=None)
         if baseline is not None and not model.versions.filter(pk=baseline.pk, deleted_at=None).exists():
-            raise Invalid(f"{model} has no version {baseline.number} to compare with.", field="baseline")
+            raise Invalid(
+                "{model} has no version {baseline_number} to compare with.",
+                model=model,
+                baseline_number=baseline.number,
+                field="baseline",
+            )
         same = current.filter(set=on, metric=metric, variant=variant)
         replaced = same.select_related("set", "model", "baseline").first()
         if replaced is not None and seen not in (None, replaced.pk):
             against = f"v{replaced.baseline.number}" if replaced.baseline else "production"
             raise Conflict(
-                f"A gate on {reference(on)}, {metric} stands already, against {against}.",
+                "A gate on {reference}, {metric} stands already, against {against}.",
+                reference=reference(on),
+                metric=metric,
+                against=against,
                 code="gate_stands",
                 field="gate",
-                hint="Edit that one in the list of gates.",
+                hint=N_("Edit that one in the list of gates."),
             )
         if replaced is None and current.count() >= MOST_GATES:
             raise Conflict(
-                f"{model} has {MOST_GATES} gates.", code="too_many_gates", field="gates", hint="Lift one of them first."
+                "{model} has {most_gates} gates.",
+                model=model,
+                most_gates=MOST_GATES,
+                code="too_many_gates",
+                field="gates",
+                hint=N_("Lift one of them first."),
             )
         same.update(removed_at=timezone.now())
         gate = Gate.objects.create(
@@ -373,7 +396,7 @@ def get_gate(model: Model, pk: int) -> Gate:
     """A gate of the model that is still asked for, or NotFound."""
     found = Gate.objects.select_related("set", "model", "baseline").filter(model=model, removed_at=None, pk=pk).first()
     if found is None:
-        raise NotFound(f"{model} has no gate {pk}.", field="gate", hint="List its gates.")
+        raise NotFound("{model} has no gate {pk}.", model=model, pk=pk, field="gate", hint=N_("List its gates."))
     return found
 
 
@@ -394,7 +417,9 @@ def check_number(field: str, value: float, low: float, high: float, *, open_ends
     inside = low < value < high if open_ends else low <= value <= high
     if not (math.isfinite(value) and inside):
         raise Invalid(
-            f"{field} is {value:g}.",
+            "{name} is {found:g}.",
+            name=field,
+            found=value,
             code="out_of_range",
             field=field,
             limit=f"{'above' if open_ends else 'from'} {low:g} {'and below' if open_ends else 'to'} {high:g}",

@@ -12,6 +12,7 @@ from apps.holds.reads import refuse_held
 from apps.lineage.models import Edge
 from apps.registry.models import Alias, AliasMove, Gate, Model, ModelVersion
 from apps.registry.states import PROTECTED, SUBJECT
+from deepseek.messages import Message
 
 
 def require_unused(model: Model, versions: QuerySet[ModelVersion]) -> None:
@@ -21,16 +22,24 @@ def require_unused(model: Model, versions: QuerySet[ModelVersion]) -> None:
     moved = AliasMove.objects.filter(model=model, alias__in=PROTECTED, to_version__in=versions)
     if number := moved.values_list("to_version__number", flat=True).order_by("pk").first():
         raise needed(
-            f"Production of {model} has pointed to v{number}: a rollback may go back to it.",
-            "Keep it; it costs only its bytes.",
+            Message(
+                "Production of {model} has pointed to v{number}: a rollback may go back to it.",
+                model=model,
+                number=number,
+            ),
+            Message("Keep it; it costs only its bytes."),
         )
     keys = versions.order_by().annotate(key=Cast("pk", CharField())).values("key")
     edge = Edge.objects.filter(project=model.project_id, source_type="model_version", source_id__in=keys).first()
     if edge is not None:
         raise needed(
-            f"{edge.source_label or model} is cited: {edge.target_type} {edge.target_label or edge.target_id} was made "
-            "from it.",
-            "Its lineage shows what was made from it.",
+            Message(
+                "{source_label} is cited: {target_type} {target_label} was made from it.",
+                source_label=edge.source_label or model,
+                target_type=edge.target_type,
+                target_label=edge.target_label or edge.target_id,
+            ),
+            Message("Its lineage shows what was made from it."),
         )
 
 
@@ -39,8 +48,10 @@ def require_no_baseline(version: ModelVersion) -> None:
     gate = Gate.objects.filter(baseline=version, removed_at=None).select_related("set").order_by("pk").first()
     if gate is not None:
         raise needed(
-            f"{version} is what gate {gate.pk} ({gate}) compares with.",
-            "Lift the gate, or set it against another version.",
+            Message(
+                "{version} is what gate {gate_pk} ({gate}) compares with.", version=version, gate_pk=gate.pk, gate=gate
+            ),
+            Message("Lift the gate, or set it against another version."),
         )
 
 
@@ -50,16 +61,25 @@ def require_free(model: Model, versions: QuerySet[ModelVersion] | None = None) -
     held = Alias.objects.filter(model=model, name__in=PROTECTED, version__in=among).select_related("version").first()
     if held is not None:
         raise needed(
-            f"{model} stays as it is: {held.name} points to v{held.version.number}.",
-            "Let the approvers move production elsewhere first.",
+            Message(
+                "{model} stays as it is: {held_name} points to v{held_version_number}.",
+                model=model,
+                held_name=held.name,
+                held_version_number=held.version.number,
+            ),
+            Message("Let the approvers move production elsewhere first."),
         )
     asked = Approval.objects.filter(project=model.project_id, subject_type=SUBJECT, state=ApprovalState.PENDING)
     waiting = {int(subject): pk for subject, pk in asked.values_list("subject_id", "pk")}
     found = among.filter(pk__in=waiting).values_list("pk", flat=True).first() if waiting else None
     if found is not None:
         raise needed(
-            f"{model} stays as it is: approval #{waiting[found]} is about one of its versions.",
-            "Withdraw the request, or wait for the decision.",
+            Message(
+                "{model} stays as it is: approval #{waiting} is about one of its versions.",
+                model=model,
+                waiting=waiting[found],
+            ),
+            Message("Withdraw the request, or wait for the decision."),
         )
 
 

@@ -16,6 +16,7 @@ from apps.jobs.provenance import for_whom
 from apps.registry.models import Alias, Model, ModelTag, ModelVersion
 from apps.registry.services.checks import check_any_name, check_name, check_tag, check_text
 from apps.registry.services.keeping import require_free, require_unused
+from deepseek.messages import N_
 
 DESCRIPTION = 5000
 
@@ -50,10 +51,11 @@ def new_model(actor: Actor, project: Project, name: str, description: str, tags:
 
 def taken(name: str) -> Conflict:
     return Conflict(
-        f"The project has a model {name!r} already.",
+        "The project has a model {name!r} already.",
+        name=name,
         code="model_exists",
         field="name",
-        hint="Register a version in it, or choose another name.",
+        hint=N_("Register a version in it, or choose another name."),
     )
 
 
@@ -171,7 +173,12 @@ def locked(model: Model) -> Model:
     """The row of a model as it is now, which nobody else changes until the transaction ends; NotFound if it is gone."""
     found = Model.objects.select_for_update().filter(pk=model.pk, deleted_at=None).first()
     if found is None:
-        raise NotFound(f"This project has no model {model.name[:60]!r}.", field="model", hint="List the models.")
+        raise NotFound(
+            "This project has no model {model_name!r}.",
+            model_name=model.name[:60],
+            field="model",
+            hint=N_("List the models."),
+        )
     return found
 
 

@@ -29,6 +29,7 @@ from apps.registry.services.evaluations import check_document, check_number, ins
 from apps.registry.services.versions import JobOutputRow
 from apps.registry.states import PRODUCTION
 from deepseek.evaluate.spec import FARTHEST, PredictionsSpec
+from deepseek.messages import N_
 
 KIND = "evaluate_predictions"
 
@@ -68,11 +69,12 @@ def check_takes(version: ModelVersion, on: EvaluationSet, horizon: int | None) -
     """Raise Invalid where the version, the set and the horizon do not go together."""
     if not version.by_client:
         raise Invalid(
-            f"{version} takes no predictions: the plane runs it itself.",
+            "{version} takes no predictions: the plane runs it itself.",
+            version=version,
             code="predictions_not_taken",
             field="predictions",
             limit="versions that a client registered",
-            hint="Leave predictions out, and name a variant or none.",
+            hint=N_("Leave predictions out, and name a variant or none."),
         )
     check_fits(version, on)
     if on.task == "forecast" and horizon is not None:
@@ -82,18 +84,21 @@ def check_takes(version: ModelVersion, on: EvaluationSet, horizon: int | None) -
         return
     if horizon is None:
         raise Invalid(
-            f"{reference(on)} is of forecasts, and predictions do not say how far they look ahead.",
+            "{reference} is of forecasts, and predictions do not say how far they look ahead.",
+            reference=reference(on),
             code="horizon_unknown",
             field="horizon",
             limit="a whole number of rows",
-            hint="Give the number of rows between what is known and what is foretold.",
+            hint=N_("Give the number of rows between what is known and what is foretold."),
         )
     raise Invalid(
-        f"{reference(on)} is of a {on.task}, which looks ahead of nothing.",
+        "{reference} is of a {task}, which looks ahead of nothing.",
+        reference=reference(on),
+        task=on.task,
         code="horizon_not_taken",
         field="horizon",
         limit="none",
-        hint="Leave the horizon out.",
+        hint=N_("Leave the horizon out."),
     )
 
 
@@ -108,11 +113,13 @@ def check_bar(version: ModelVersion, on: EvaluationSet, who: Actor | None, job: 
         return
     if who is None or not policy.allows(who, "gate.set", version.model) or is_unconfirmed(who.user_id):
         raise Conflict(
-            f"{version} has figures on {reference(on)}, and others are compared with them.",
+            "{version} has figures on {reference}, and others are compared with them.",
+            version=version,
+            reference=reference(on),
             code="baseline_measured",
             field="predictions",
             limit="the first predictions on a set, of a version that is or was in production, or a gate's baseline",
-            hint="An approver may replace them or name another baseline; a revision of the set begins anew.",
+            hint=N_("An approver may replace them or name another baseline; a revision of the set begins anew."),
         )
 
 
@@ -127,18 +134,20 @@ def check_artifact(actor: Actor, project: Project, digest: str) -> None:
     held = Artifact.objects.visible_to(actor).filter(holdings__project=project, digest=digest).first()
     if held is None:
         raise Invalid(
-            f"This project holds no artifact {digest[:80]!r}.",
+            "This project holds no artifact {digest!r}.",
+            digest=digest[:80],
             code="artifact_not_found",
             field="predictions",
             limit="the SHA-256 of an artifact of this project",
-            hint="Upload it first: PUT /api/v1/projects/<project>/artifacts/<digest>.",
+            hint=N_("Upload it first: PUT /api/v1/projects/<project>/artifacts/<digest>."),
         )
     if held.damaged_at is not None:
         raise Invalid(
-            f"The artifact {digest[:12]} is damaged.",
+            "The artifact {digest} is damaged.",
+            digest=digest[:12],
             code="artifact_damaged",
             field="predictions",
-            hint="Upload it again.",
+            hint=N_("Upload it again."),
         )
 
 

@@ -20,6 +20,7 @@ from apps.registry import registering
 from apps.registry.documents import Document, checked_document, metrics_of
 from apps.registry.models import Model, ModelVersion, Variant
 from apps.registry.services.models import ensure_model, locked
+from deepseek.messages import N_
 
 JobOutputRow = tuple[str, Artifact, str, str, Mapping[str, Any]]
 """(slot, artifact, name, media type, meta): what jobs.services.succeed_job takes"""
@@ -40,7 +41,9 @@ def register_version(
     made = {row[0]: row for row in outputs}
     if VERSION_SLOT not in made:
         raise Invalid(
-            f"Job {job.pk} made no output {VERSION_SLOT!r}.",
+            "Job {job_pk} made no output {version_slot!r}.",
+            job_pk=job.pk,
+            version_slot=VERSION_SLOT,
             code="output_missing",
             field="slot",
             limit=", ".join(made) or "none",
@@ -76,11 +79,13 @@ def check_inputs(job: Job, document: Document) -> None:
         for digest in (variant["model"], variant["manifest"]):
             if digest not in given:
                 raise Invalid(
-                    f"The document names {digest}, which is no input of job {job.pk}.",
+                    "The document names {digest}, which is no input of job {job_pk}.",
+                    digest=digest,
+                    job_pk=job.pk,
                     code="version_document",
                     field=f"outputs/version/variants/{variant['name']}",
                     limit="the job's inputs",
-                    hint="Run the register job again.",
+                    hint=N_("Run the register job again."),
                 )
 
 

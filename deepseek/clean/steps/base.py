@@ -15,6 +15,7 @@ from deepseek.clean.masked import HIDDEN
 from deepseek.clean.streams import ORIGIN, Mapped, only, selected
 from deepseek.clean.tables import unknown_column
 from deepseek.job import EngineError
+from deepseek.messages import N_, Message
 
 
 @dataclass
@@ -121,11 +122,12 @@ class Runner:
         if name in visible(schema):
             raise EngineError(
                 "column_exists",
-                f"The step needs the column name {name!r}, which the table already has.",
+                "The step needs the column name {name!r}, which the table already has.",
+                name=name,
                 field=self.at(*place),
                 value=name,
                 limit="a name that no column has",
-                hint="Rename or drop that column in a step before this one.",
+                hint=N_("Rename or drop that column in a step before this one."),
             )
         return name
 
@@ -180,19 +182,22 @@ def is_time(kind: pa.DataType) -> bool:
 
 
 def unfit(name: str, kind: pa.DataType, field: str, wanted: str, code: str) -> EngineError:
-    hint = "Leave the column out, or give it another type with a step cast before this one."
+    hint = Message("Leave the column out, or give it another type with a step cast before this one.")
     if pa.types.is_null(kind):
         return EngineError(
             "column_all_missing",
-            f"The column {name!r} has no value at all.",
+            "The column {name!r} has no value at all.",
+            name=name,
             field=field,
             value=name,
             limit="at least one present value",
-            hint="Leave the column out, or check the missing tokens of the spec.",
+            hint=N_("Leave the column out, or check the missing tokens of the spec."),
         )
     return EngineError(
         code,
-        f"The column {name!r} is of type {kind}, which this step does not treat.",
+        "The column {name!r} is of type {kind}, which this step does not treat.",
+        name=name,
+        kind=kind,
         field=field,
         value=name,
         limit=wanted,

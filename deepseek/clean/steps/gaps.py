@@ -16,6 +16,7 @@ from deepseek.clean.steps.numbers import Context, New, Numbers, floats_of
 from deepseek.clean.steps.values import scalar_of
 from deepseek.clean.streams import only
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 Places = npt.NDArray[np.int64]
 
@@ -163,11 +164,13 @@ class FillLinear(Numbers):
     def _bad_axis(self, along: str, what: str) -> EngineError:
         return EngineError(
             "not_ascending",
-            f"The column {along!r} {what}: distances cannot be measured on it.",
+            "The column {along!r} {what}: distances cannot be measured on it.",
+            along=along,
+            what=what,
             field=self.at("along"),
             value=along,
             limit="a value in every row, ascending",
-            hint="Sort the table by this column, or fill by row.",
+            hint=N_("Sort the table by this column, or fill by row."),
         )
 
     def _points_behind(self, source: Batches, name: str) -> list[tuple[float, float] | None]:

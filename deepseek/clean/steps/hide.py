@@ -14,6 +14,7 @@ from deepseek.clean.steps.base import Runner, is_number, is_text, put, retyped
 from deepseek.clean.steps.casting import decimal_texts
 from deepseek.clean.streams import only
 from deepseek.job import EngineError
+from deepseek.messages import N_, Message
 
 KEY_SLOT = "pseudonym_key"
 """The input that holds the project's key, at least 16 bytes: never in a spec, for a spec is shown, logged and kept."""
@@ -37,12 +38,16 @@ class Mask(Runner):
         if self.step.how == "pseudonym" and (key is None or len(key) < 16):
             raise EngineError(
                 "no_pseudonym_key",
-                "Pseudonyms need the project's key, and none was given." if key is None else "The key is too short.",
+                Message("Pseudonyms need the project's key, and none was given.")
+                if key is None
+                else Message("The key is too short."),
                 field=self.at("how"),
                 value="pseudonym",
                 limit="a file with a key of at least 16 bytes",
-                hint="On the command line: --pseudonym-key-file FILE, made by `head -c 32 /dev/urandom > FILE`; "
-                "or mask with asterisks.",
+                hint=N_(
+                    "On the command line: --pseudonym-key-file FILE, made by `head -c 32 /dev/urandom > "
+                    "FILE`; or mask with asterisks."
+                ),
             )
         return Hider(self.step.what, self.step.how, key)
 

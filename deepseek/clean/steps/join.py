@@ -13,6 +13,7 @@ from deepseek.clean.batches import Batches
 from deepseek.clean.steps.base import Runner, is_number, placed, visible
 from deepseek.clean.streams import one_batch, only
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 SLOT = "join"
 LARGEST = 512 * 2**20
@@ -60,7 +61,7 @@ class Join(Runner):
                 "The step joins a second table, and none was given.",
                 field=self.around.pointer,
                 limit="an input in the slot join",
-                hint="Fill the input join; on the command line: --join FILE.",
+                hint=N_("Fill the input join; on the command line: --join FILE."),
             )
         return self.around.second()
 
@@ -80,10 +81,11 @@ class Join(Runner):
             if size > LARGEST:
                 raise EngineError(
                     "join_too_large",
-                    f"The second table's columns take more than {LARGEST // 2**20} MiB.",
+                    "The second table's columns take more than {largest} MiB.",
+                    largest=LARGEST // 2**20,
                     field="inputs/join",
                     limit=f"{LARGEST // 2**20} MiB",
-                    hint="Take fewer of its columns, or clean it first to the rows that are needed.",
+                    hint=N_("Take fewer of its columns, or clean it first to the rows that are needed."),
                 )
         return one_batch(pa.Table.from_batches(held, part.schema))
 
@@ -95,11 +97,14 @@ class Join(Runner):
         if found.type != kind:
             raise EngineError(
                 "join_key_type",
-                f"The key {name!r} of the second table is of type {found.type}, here it is {kind}.",
+                "The key {name!r} of the second table is of type {found_type}, here it is {kind}.",
+                name=name,
+                found_type=found.type,
+                kind=kind,
                 field=self.at("on", place),
                 value=str(found.type),
                 limit=str(kind),
-                hint="Cast the key in a step before this one.",
+                hint=N_("Cast the key in a step before this one."),
             )
         return found
 
@@ -136,11 +141,14 @@ class Join(Runner):
         told = self.quoted([*self.step.on, *keys], told)  # a key of this table is one of the other
         raise EngineError(
             "duplicate_keys",
-            f"The key {told[:100]!r} stands in row {first} and in row {second} of the second table.",
+            "The key {told!r} stands in row {first} and in row {second} of the second table.",
+            told=told[:100],
+            first=first,
+            second=second,
             field=self.at("on"),
             value=told[:200],
             limit="every key once, unless the step says that a row may have several partners",
-            hint="Deduplicate the second table first, or set many.",
+            hint=N_("Deduplicate the second table first, or set many."),
         )
 
     def apply(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

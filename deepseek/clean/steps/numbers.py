@@ -20,6 +20,7 @@ from deepseek.clean.steps.fences import fences_of
 from deepseek.clean.streams import only
 from deepseek.clean.windows import CHUNK_BYTES, Floats, medians_at, middle
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 Mask = npt.NDArray[np.bool_]
 FLAG_SUFFIX = "__outlier"
@@ -208,11 +209,12 @@ class Numbers(Runner):
 def inexact(name: str, field: str) -> EngineError:
     return EngineError(
         "inexact_integers",
-        f"The column {name!r} holds integers beyond 2**53, and a new value that cannot stand among them.",
+        "The column {name!r} holds integers beyond 2**53, and a new value that cannot stand among them.",
+        name=name,
         field=field,
         value=name,
         limit="integers up to 9007199254740992",
-        hint="Leave the column out (identifiers need no fill), or store it as float64 first.",
+        hint=N_("Leave the column out (identifiers need no fill), or store it as float64 first."),
     )
 
 

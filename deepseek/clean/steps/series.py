@@ -14,6 +14,7 @@ from deepseek.clean.steps.base import Runner, is_number, is_time, unfit
 from deepseek.clean.steps.numbers import floats_of
 from deepseek.clean.streams import BATCH_ROWS, ORIGIN
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -54,11 +55,12 @@ class Regularise(Runner):
         if length % unit:
             raise EngineError(
                 "interval_too_short",
-                f"The column {self.step.column!r} holds dates: an interval must be of whole days.",
+                "The column {column!r} holds dates: an interval must be of whole days.",
+                column=self.step.column,
                 field=self.at("unit"),
                 value=self.step.unit,
                 limit="day or week",
-                hint="Cast the column to timestamp first.",
+                hint=N_("Cast the column to timestamp first."),
             )
         return int(length if pa.types.is_date64(kind) else seconds // 86_400)
 
@@ -99,11 +101,14 @@ class Regularise(Runner):
     def _bad(self, row: int, what: str) -> EngineError:
         return EngineError(
             "not_ascending",
-            f"Row {row} of the column {self.step.column!r} {what}.",
+            "Row {row} of the column {column!r} {what}.",
+            row=row,
+            column=self.step.column,
+            what=what,
             field=self.at("column"),
             value=str(row),
             limit="a time in every row, ascending",
-            hint="Sort the table by this column, and drop rows without a time first.",
+            hint=N_("Sort the table by this column, and drop rows without a time first."),
         )
 
     def _intervals(self, held: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -155,12 +160,13 @@ class Regularise(Runner):
             begin = self._times(bins[starts[beyond[:1]]])[0].as_py()
             raise EngineError(
                 "value_not_fit",
-                f"The sum of the column {name!r} in the interval from {self.quoted([self.step.column], str(begin))} "
-                "does not fit an integer of 64 bits.",
+                "The sum of the column {name!r} in the interval from {quoted} does not fit an integer of 64 bits.",
+                name=name,
+                quoted=self.quoted([self.step.column], str(begin)),
                 field=self.at("aggregate"),
                 value=name,
                 limit="sums from -2**63 to 2**63 - 1",
-                hint="Cast the column to number before this step, or choose another aggregate.",
+                hint=N_("Cast the column to number before this step, or choose another aggregate."),
             )
         empty = np.add.reduceat(column.is_valid().to_numpy(zero_copy_only=False).astype(np.int64), starts) == 0
         return pa.array((high << 32) | (low & 0xFFFFFFFF), mask=empty)
@@ -177,11 +183,12 @@ class Regularise(Runner):
         if self.inserted > MOST_INSERTED:
             raise EngineError(
                 "too_many_inserted",
-                f"More than {MOST_INSERTED:,} rows would be inserted.",
+                "More than {most_inserted:,} rows would be inserted.",
+                most_inserted=MOST_INSERTED,
                 field=self.at("every"),
                 value=f"{self.step.every} {self.step.unit}",
                 limit=f"{MOST_INSERTED:,} rows",
-                hint="Choose a longer interval, or insert no rows.",
+                hint=N_("Choose a longer interval, or insert no rows."),
             )
         for start in range(first, first + total, BATCH_ROWS):
             wanted = np.arange(start, min(start + BATCH_ROWS, first + total))

@@ -16,6 +16,7 @@ from deepseek.clean.steps.casting import TYPES, can_cast, converted
 from deepseek.clean.steps.numbers import floats_of
 from deepseek.clean.streams import ORIGIN
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 Floats = npt.NDArray[np.float64]
 
@@ -100,11 +101,15 @@ class Cast(Runner):
     def _refusal(self, name: str, place: int, row: int, value: str) -> EngineError:
         return EngineError(
             "value_not_fit",
-            f"Row {row} of the column {name!r} holds {value[:60]!r}, which cannot become {self.step.to}.",
+            "Row {row} of the column {name!r} holds {found!r}, which cannot become {to}.",
+            row=row,
+            name=name,
+            found=value[:60],
+            to=self.step.to,
             field=self.at("columns", place),
             value=value[:200],
             limit=f"values that can become {self.step.to}; rows count from 1, the header not among them",
-            hint="Correct it, make it a missing token, or let the step make unfit values missing.",
+            hint=N_("Correct it, make it a missing token, or let the step make unfit values missing."),
         )
 
 

@@ -22,6 +22,7 @@ from deepseek.clean.steps.numbers import (
     treated,
 )
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 
 class Simple(Numbers):
@@ -62,12 +63,13 @@ class Simple(Numbers):
         if name in schema.names:
             raise EngineError(
                 "column_exists",
-                f"The flags of {name.removesuffix(FLAG_SUFFIX)!r} need the column name {name!r}, "
-                "which the table already has.",
+                "The flags of {removesuffix!r} need the column name {name!r}, which the table already has.",
+                removesuffix=name.removesuffix(FLAG_SUFFIX),
+                name=name,
                 field="/outliers/action",
                 value="flag",
                 limit="cap, blank, or a table without that column",
-                hint="Rename or remove that column, or choose another action.",
+                hint=N_("Rename or remove that column, or choose another action."),
             )
         return name
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from deepseek.clean.batches import Batches
 from deepseek.clean.steps.base import Runner, is_text, put
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 PUNCTUATION = str.maketrans(
     {
@@ -107,11 +108,12 @@ class ReplaceText(Texts):
             except (pa.ArrowException, ValueError) as error:
                 raise EngineError(
                     "bad_pattern",
-                    f"The pattern cannot be read: {str(error).splitlines()[0][:200]}",
+                    "The pattern cannot be read: {splitlines}",
+                    splitlines=str(error).splitlines()[0][:200],
                     field=self.at("find"),
                     value=self.step.find[:200],
                     limit="a regular expression of RE2",
-                    hint="Put a backslash before characters that are meant literally.",
+                    hint=N_("Put a backslash before characters that are meant literally."),
                 ) from error
         return str
 

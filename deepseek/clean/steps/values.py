@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from deepseek.job import EngineError
+from deepseek.messages import N_
 
 TRUE, FALSE = ("true", "1", "yes", "是"), ("false", "0", "no", "否")
 
@@ -26,9 +27,12 @@ def scalar_of(text: str, kind: pa.DataType, field: str, name: str, column_field:
     except (pa.ArrowException, ValueError) as error:
         raise EngineError(
             "value_not_fit",
-            f"{text[:60]!r} is no value of the column {name!r}, whose type is {kind}.",
+            "{text!r} is no value of the column {name!r}, whose type is {kind}.",
+            text=text[:60],
+            name=name,
+            kind=kind,
             field=field,
             value=text[:200],
             limit=str(kind),
-            hint="Write it as a CSV file has it, or give the column another type with a step cast before this one.",
+            hint=N_("Write it as a CSV file has it, or give the column another type with a step cast before this one."),
         ) from error

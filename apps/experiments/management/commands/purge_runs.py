@@ -15,6 +15,7 @@ from apps.artifacts.looking import read_age
 from apps.errors import Invalid
 from apps.experiments.purging import purge_runs
 from apps.experiments.retention import Decided
+from deepseek.messages import N_
 
 
 def age(text: str) -> timedelta:
@@ -45,7 +46,7 @@ class Command(OperatorCommand):
                     "RUN_RETENTION_DAYS is 0: deleted runs are kept.",
                     code="no_retention",
                     field="--older-than",
-                    hint="Set it, or say how long ago: --older-than 30d.",
+                    hint=N_("Set it, or say how long ago: --older-than 30d."),
                 )
         projects = Project.objects.order_by("slug")
         chosen = [find_project(options["project"])] if options["project"] else projects

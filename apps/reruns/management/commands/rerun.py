@@ -22,6 +22,7 @@ from apps.reruns.records import refusal_of
 from apps.reruns.services import judge_ended, rerun_run
 from apps.reruns.states import RerunState, Verdict
 from apps.reruns.tolerance import tolerance_of
+from deepseek.messages import N_
 
 POLL_SECONDS = 0.5
 
@@ -90,7 +91,12 @@ class Command(OperatorCommand):
 def find_run(run_id: str) -> Run:
     found = Run.objects.select_related("job", "project").filter(pk=run_id).first() if RUN_ID.fullmatch(run_id) else None
     if found is None:
-        raise NotFound(f"There is no run {run_id[:40]!r}.", field="run", hint="32 hex digits, as its page shows them.")
+        raise NotFound(
+            "There is no run {run_id!r}.",
+            run_id=run_id[:40],
+            field="run",
+            hint=N_("32 hex digits, as its page shows them."),
+        )
     return found
 
 
@@ -109,8 +115,9 @@ def actor_of(run: Run, username: str) -> Actor:
     if actor is not None and actor.project_roles:
         return actor
     raise Conflict(
-        f"{run.created_by}, who asked for this run, may not act any more.",
+        "{created_by}, who asked for this run, may not act any more.",
+        created_by=run.created_by,
         code="authority_gone",
         field="--actor",
-        hint="Name a person who is an engineer of the project: --actor USER.",
+        hint=N_("Name a person who is an engineer of the project: --actor USER."),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from django.template import engines
 from django.utils.translation import override
 
-from apps.texts.progress import STAGES, UNITS, stage_word, unit_word, words
+from apps.jobs.progress_words import STAGES, UNITS, stage_word, unit_word, words
 
 ENGINE = Path(__file__).parents[3] / "deepseek"
 REPORT = re.compile(r'\.progress\((?:[^()]|\([^()]*\))*?"(\w+)", stage="(\w+)"\)')
