@@ -26,12 +26,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deepseek.messages import Message
-
 ROOT = Path(__file__).resolve().parent.parent  # of the packages, which `-I` leaves out of the search path
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
+from deepseek.messages import Message, record_messages  # noqa: E402
 from workers import memory_watch  # noqa: E402
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -216,7 +215,7 @@ def end_unless_isolated(events: int) -> Iterator[None]:
             "code": "sandbox_failed",
             "message": Message("No sandbox could be made: {failure}.", failure=failure),
         }
-        os.write(events, f"{json.dumps(event)}\n".encode())
+        os.write(events, f"{json.dumps(record_messages(event))}\n".encode())
         os._exit(2)
 
 
