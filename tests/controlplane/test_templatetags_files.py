@@ -52,7 +52,7 @@ def test_every_state_has_an_icon() -> None:
     assert {glyph for _, glyph, _ in STATES.values()} | {glyph for _, _, glyph, _ in RAIL} <= SPRITE
 
 
-@pytest.mark.parametrize(("pattern", "limit"), [("css/*.css", 40_000), ("js/*.js", 80_000), ("icons.svg", 12_000)])
+@pytest.mark.parametrize(("pattern", "limit"), [("css/*.css", 40_000), ("js/*.js", 85_000), ("icons.svg", 12_000)])
 def test_static_files_stay_small(pattern: str, limit: int) -> None:
     assert 0 < sum(path.stat().st_size for path in STATIC.glob(pattern)) < limit
 
