@@ -17,7 +17,7 @@ from apps.errors import Invalid
 from apps.experiments import compared, looks, made, parallel, reads, shown
 from apps.experiments.looks import Look
 from apps.experiments.models import Metric, Run
-from apps.experiments.ranking import find_obstacle
+from apps.experiments.ranking import LEARNED_PARAMS, find_obstacle
 from apps.experiments.reads import Asked, Comparison
 from apps.jobs.views import within
 
@@ -45,10 +45,20 @@ def compare(request: HttpRequest, project: str) -> HttpResponse:
     return render(request, "experiments/compare.html", context, status=wrong.status if wrong else 200)
 
 
+def learned_params(found: Comparison) -> dict[str, dict[str, str]]:
+    """{run: {parameter: value}} of those that say what a run learned."""
+    known: dict[str, dict[str, str]] = {run.pk: {} for run in found.runs}
+    for row in found.params:
+        for run, value in zip(found.runs, row.values, strict=True) if row.key in LEARNED_PARAMS else ():
+            if value is not None:
+                known[run.pk][row.key] = value
+    return known
+
+
 def shown_of(request: HttpRequest, where: Project, found: Comparison, look: Look) -> dict[str, Any]:
     series = shown.common_series(found.metrics)
     key = request.GET.get("key", "") if request.GET.get("key") in series else next(iter(series), "")
-    obstacle = find_obstacle(found.runs)
+    obstacle = find_obstacle(found.runs, None if found.truncated else learned_params(found))
     metrics = compared.cells_of(found, ranked=not obstacle)
     tags = reads.source_tags(found.runs)
     best = next((row for row in metrics if row["best"]), None)

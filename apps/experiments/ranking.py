@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from django.db.models import Value
 
 from apps.experiments.models import Metric, Run, RunDataset, RunParam
 
@@ -13,33 +15,37 @@ LEARNED_PARAMS = ("task", "target")
 COMPILE = "compile"  # its `target` is a machine
 
 
-def find_obstacle(runs: Sequence[Run]) -> str:
+def find_obstacle(runs: Sequence[Run], params: Mapping[str, Mapping[str, str]] | None = None) -> str:
     """Why a metric does not rank these runs: "kind", "target" or "data" if they differ in it, else "".
 
-    One query, and one more where clients recorded some of the runs.
+    At most one query. `params`: {run: {parameter: value}} with LEARNED_PARAMS, where they have been read.
     """
     if len({run.kind for run in runs}) > 1:
         return "kind"
-    if differ_in_target(runs):
+    learned = [run.pk for run in runs if run.kind != COMPILE]
+    recorded = [run.pk for run in runs if not run.kind]
+    targets: dict[str, dict[str, str]] = {run: dict(params[run]) if params else {} for run in learned}
+    data: dict[str, set[str]] = defaultdict(set)
+    for run, key, value in list_facts([] if params else learned, recorded):
+        if key:
+            targets[run][key] = value
+        else:
+            data[run].add(value)
+    if len({frozenset(found.items()) for found in targets.values()}) > 1:
         return "target"
-    return "data" if differ_in_data(runs) else ""
+    used = {frozenset(data[run.pk] | {run.inputs[slot] for slot in DATA_SLOTS if slot in run.inputs}) for run in runs}
+    return "data" if len(used) > 1 else ""
 
 
-def differ_in_target(runs: Sequence[Run]) -> bool:
-    found: dict[str, dict[str, str]] = {run.pk: {} for run in runs if run.kind != COMPILE}
-    params = RunParam.objects.filter(run__in=list(found), key__in=LEARNED_PARAMS)
-    for run, key, value in params.values_list("run_id", "key", "value"):
-        found[run][key] = value
-    return len({frozenset(params.items()) for params in found.values()}) > 1
-
-
-def differ_in_data(runs: Sequence[Run]) -> bool:
-    named: dict[str, set[str]] = defaultdict(set)
-    if recorded := [run.pk for run in runs if not run.kind]:
-        for run, digest in RunDataset.objects.filter(run__in=recorded).values_list("run_id", "digest"):
-            named[run].add(digest)
-    used = {frozenset(named[run.pk] | {run.inputs[slot] for slot in DATA_SLOTS if slot in run.inputs}) for run in runs}
-    return len(used) > 1
+def list_facts(learned: Sequence[str], recorded: Sequence[str]) -> Iterable[tuple[str, str, str]]:
+    """(run, parameter, value) of the runs in `learned`; (run, "", digest) of the datasets of those in `recorded`."""
+    params = RunParam.objects.filter(run__in=learned, key__in=LEARNED_PARAMS).values_list("run_id", "key", "value")
+    if not recorded:
+        return params if learned else ()
+    datasets = (
+        RunDataset.objects.filter(run__in=recorded).annotate(key=Value("")).values_list("run_id", "key", "digest")
+    )
+    return params.union(datasets, all=True)
 
 
 def list_best(metrics: Sequence[Metric | None], better: str) -> list[Metric]:
