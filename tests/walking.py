@@ -135,6 +135,7 @@ def address(route: str, plane: Seeded) -> str:
         if "reruns/" in route
         else plane.job,
         "row": 1,
+        "number": 0,
         "model": MODEL_ID,
         "type": "dataset_version",
         "id": plane.version,

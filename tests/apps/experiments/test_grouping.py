@@ -140,11 +140,11 @@ def test_only_runs_that_fit_are_grouped(read, four):
     assert "1 group" in text
 
 
-def test_groups_of_a_filter_cost_fewer_than_twenty_queries(web, engineer, project, four):
+def test_groups_of_a_filter_cost_at_most_twenty_queries(web, engineer, project, four):
     client = web(engineer)
     where = f"/p/{project.slug}/runs?group=params.opt&measure=loss&filter=metrics.loss+>+0&open=%3Dadam&open=%3Dsgd"
     client.get(where)
     with CaptureQueriesContext(connection) as seen:
         answer = client.get(where)
     assert answer.content.count(b'aria-expanded="true"') >= 2
-    assert len(seen) < 20
+    assert len(seen) <= 20
