@@ -16,6 +16,10 @@ def test_error_as_a_json_object():
         "value": "7",
         "limit": "at most 5",
         "hint": "Take 5.",
+        "msgid": "Too wide.",
+        "params": {},
+        "hint_msgid": "Take 5.",
+        "hint_params": {},
     }
 
 

@@ -121,7 +121,8 @@ def test_json_that_changes_type_is_named_by_its_row(write, block):
     for before, after, held, turned in TYPE_CHANGES:
         rows = ['{"b": 1}', '{"a": null}', *[f'{{"a": {before}}}'] * 7, f'{{"a": {after}}}', '{"b": 2}']
         error = fault(write("\n".join(rows)), block=block)
-        if error.as_dict() | {"hint": None} != {
+        told = {key: value for key, value in error.as_dict().items() if not key.endswith(("msgid", "params"))}
+        if told | {"hint": None} != {
             "code": "column_changes_type",
             "message": f"The column 'a' holds {held} until row 10, which holds {turned}.",
             "field": "inputs/table",
