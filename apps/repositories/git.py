@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 QUICK_SECONDS = 120  # of a command that only looks
 PATIENCE_SECONDS = 10.0  # a request waits so long for its turn
+PROCESSORS = 4  # that a process of Git is thought to use at a time, for the limit of its processor time
 MEMORY_BYTES = 2 << 30  # of data in a child: a few kB of deltas may say that they are an object of any size
 PATH = "/usr/local/bin:/usr/bin:/bin"
 CONFIG = {
@@ -73,8 +74,14 @@ def program() -> str:
 
 
 def start(*words: str, cwd: Path, env: Mapping[str, str] | None = None, **pipes: Any) -> subprocess.Popen[bytes]:
-    """A child in a session of its own, so that `end` reaches what it starts; its memory is bounded, and theirs."""
-    command = ["/bin/sh", "-c", 'ulimit -d "$0" && exec "$@"', str(MEMORY_BYTES >> 10), program(), *words]
+    """A child in a session of its own, so that `end` reaches what it starts; its memory is bounded, and theirs.
+
+    So is the processor time of each process: of a child whose web process was killed nobody keeps the deadline, and
+    `git http-backend` reads a body that has ended for ever.
+    """
+    limits = 'ulimit -d "$0" && ulimit -t "$1" && shift && exec "$@"'
+    seconds = PROCESSORS * settings.ENV.git_seconds
+    command = ["/bin/sh", "-c", limits, str(MEMORY_BYTES >> 10), str(seconds), program(), *words]
     return subprocess.Popen(command, cwd=cwd, env=dict(env or environment()), start_new_session=True, **pipes)
 
 
