@@ -95,7 +95,7 @@ def translate(msgid: object, params: Mapping[str, Any], text: object, depth: int
     values = {name: translate_value(value, depth) for name, value in params.items()}
     try:
         return FORMATTER.vformat(words, (), values)
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError):
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError, ArithmeticError):
         return english  # a value of another type than the words need
 
 

@@ -39,7 +39,7 @@ class Message(str):
         return self  # str() of a text is asked for everywhere, and would lose the rest
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (self.msgid, self.params))
+        return (_rebuild, (str.__str__(self), self.msgid, self.params))
 
     def fields(self, name: str = "message") -> dict[str, Any]:
         """What a JSON record keeps of it under `name`: the English, its id and its values."""
@@ -76,21 +76,24 @@ def restore_message(record: Mapping[str, Any], name: str = "message") -> str:
     """
     text, before = record.get(name), "" if name == "message" else f"{name}_"
     msgid, params = record.get(f"{before}msgid"), record.get(f"{before}params")
-    if isinstance(text, Message) or not isinstance(text, str):
-        return text or ""
+    if isinstance(text, Message):
+        return text
+    if not isinstance(text, str):
+        return str(text or "")
     if not isinstance(msgid, str) or not isinstance(params, Mapping):
         return text
-    message = str.__new__(Message, text)
-    message.msgid, message.params = msgid, {str(key): _restored(value) for key, value in params.items()}
-    return message
+    return _rebuild(text, msgid, {str(key): _restored(value) for key, value in params.items()})
 
 
 def _restored(value: Any) -> Any:
     return restore_message(value) if isinstance(value, Mapping) else value
 
 
-def _rebuild(msgid: str, params: dict[str, Any]) -> Message:
-    return Message(msgid, **params)
+def _rebuild(text: str, msgid: str, params: dict[str, Any]) -> Message:
+    """A message as it was: an id that came from elsewhere is not formatted."""
+    message = str.__new__(Message, text)
+    message.msgid, message.params = msgid, params
+    return message
 
 
 def _plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ from apps.actors import Actor
 from apps.jobs import services
 from apps.jobs.models import Job
 from apps.jobs.reasons import memory_limit, reason
-from deepseek.messages import N_, Message
+from deepseek.messages import N_, Message, restore_message
 from workers.shim import MEMORY_LIMIT
 
 FLUSH_SECONDS = 0.25
@@ -214,10 +214,33 @@ def plain(value: Any) -> int | float | str | None:
     return str(value)[:TEXT_LIMIT]
 
 
-ERROR_KEYS = (
-    *("code", "message", "field", "limit", "hint"),
-    *("msgid", "params", "hint_msgid", "hint_params"),  # deepseek/messages.py
-)
+ERROR_TEXTS = ("code", "message", "field", "hint")
+ERROR_IDS = (("msgid", "params"), ("hint_msgid", "hint_params"))  # deepseek/messages.py
+MESSAGE_LIMIT = 2000  # characters of a text, or of a message's values, that the job and the audit trail keep
+MESSAGE_LEVELS = 8  # of values in values: nobody writes so many, and each is a call where it is read
+
+
+def bound_error(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of an error that the engine's process tells: it may tell anything, 4 MiB of it, and nested."""
+    told: dict[str, Any] = {}
+    for key in (name for name in ERROR_TEXTS if name in event):
+        text = event[key] if is_shallow(event[key]) else ""
+        told[key] = None if text is None else str(text)[:MESSAGE_LIMIT]
+    if "limit" in event:
+        told["limit"] = event["limit"] if is_short(event["limit"]) else None
+    for msgid, params in ERROR_IDS:
+        if isinstance(event.get(msgid), str) and is_short(event[msgid]) and is_short(event.get(params)):
+            told |= {msgid: event[msgid], params: event.get(params)}
+    return told
+
+
+def is_short(value: Any) -> bool:
+    return is_shallow(value) and len(json.dumps(value, ensure_ascii=False)) <= 2 * MESSAGE_LIMIT
+
+
+def is_shallow(value: Any, levels: int = MESSAGE_LEVELS) -> bool:
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return levels >= 0 and all(is_shallow(item, levels - 1) for item in inside)
 
 
 def moment_of(at: Any) -> datetime:
@@ -233,11 +256,11 @@ def failure(code: int, relay: Relay) -> tuple[dict[str, Any], bool]:
     if code == MEMORY_LIMIT:
         return memory_limit(relay.peak_memory_bytes, relay.job.need_memory_bytes), False
     if relay.error:
-        return {key: relay.error[key] for key in ERROR_KEYS if key in relay.error}, False
+        return bound_error(relay.error), False
     if relay.crash:
         out_of_memory = relay.crash.get("code") == "out_of_memory"
         hint = LESS_MEMORY if out_of_memory else Message("The log shows where.")
-        return reason(str(relay.crash.get("code")), str(relay.crash.get("message")), hint=hint), True
+        return reason(str(relay.crash.get("code")), restore_message(bound_error(relay.crash)), hint=hint), True
     number = code - 128 if code > 128 else -code
     if number == signal.SIGKILL and relay.memory_ran_out:
         return reason("out_of_memory", "The kernel killed the engine: memory ran out.", hint=LESS_MEMORY), True

@@ -1,5 +1,6 @@
 """Messages in the language of a page: by id and values, as they were raised and as a record keeps them."""
 
+import copy
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from apps.jobs.kinds import KINDS
 from apps.jobs.reasons import parent_failed, reason, stalled_for_too_long
 from apps.jobs.specs import parse_model
 from apps.messages import translate_error, translate_message, translate_messages
-from deepseek.messages import Message, record_messages
+from deepseek.messages import Message, record_messages, restore_message
 
 ERROR = Invalid(
     "This project has no dataset {name!r}.", name="mean", field="dataset", hint=Message("Give a {name}.", name="x")
@@ -76,6 +77,11 @@ def test_a_message_in_a_message():
         {"message": "English.", "msgid": ["Give a {name}."], "params": {"name": "x"}},
         {"message": "English.", "msgid": "as in row {row:,}", "params": {"row": "three"}},
         {"message": "English.", "msgid": "", "params": None},
+        {
+            "message": "English.",
+            "msgid": "{what} It was so for {hours:g} h.",
+            "params": {"what": "a", "hours": 10**400},
+        },
     ],
 )
 def test_a_record_of_nonsense_is_shown_in_english(record):
@@ -104,3 +110,9 @@ def test_errors_of_a_spec_over_rest_are_english():
     with override("zh-hans"), pytest.raises(Invalid) as caught:
         parse_model(KINDS["train"].spec, {"epochs": "many"}, strict=True, prefix="/spec")
     assert "Input should be a valid integer (got 'many')" in json.dumps(caught.value.errors)
+
+
+def test_a_copy_of_a_message_formats_nothing():
+    told = restore_message({"message": "As it was.", "msgid": "{a.__class__} {b}", "params": {"a": "s"}})
+    twin = copy.deepcopy(told)
+    assert (str(twin), twin.msgid, twin.params) == ("As it was.", told.msgid, told.params)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from deepseek.messages import Message, record_messages, restore_message
 from workers import relay
 from workers.relay import Relay, failure
 
@@ -169,3 +170,36 @@ def test_how_an_engine_ended_names_the_error_and_whether_to_try_again(fresh, cod
     error, again = failure(code, fresh)
     assert (error["code"], again) == (named, retry)
     assert error["message"]
+
+
+def nested(levels: int) -> dict:
+    record = {"message": "It failed."}
+    for _ in range(levels):
+        record = {"message": "It failed.", "msgid": "{cause}", "params": {"cause": record}}
+    return record
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "x" * 3_000_000, "msgid": "{a}", "params": {"a": "x" * 3_000_000}},
+        {"message": {"a": 1}, "msgid": ["{a}"], "params": [1]},
+        {"message": "It failed.", "limit": ["x" * 1000] * 1000, "hint": 5},
+        nested(300),
+        {"message": "It failed.", "limit": nested(300), "hint": nested(300)},
+    ],
+)
+@pytest.mark.parametrize("event", ["error", "crash"])
+def test_an_error_keeps_no_more_than_a_page_can_show(fresh, event, error):
+    fresh.events_in(line(event=event, code="odd", **error))
+    kept, _ = failure(2, fresh)
+    assert len(json.dumps(record_messages(kept))) < 12_000
+    assert isinstance(restore_message(kept), str)
+    assert kept["code"] == "odd"
+
+
+def test_an_error_keeps_the_id_and_values_of_its_message(fresh):
+    message = Message("Column {column!r} has {count} missing values.", column="a", count=3)
+    fresh.events_in(line(**record_messages({"event": "error", "code": "missing", "message": message})))
+    found = restore_message(failure(2, fresh)[0])
+    assert (found, found.msgid, found.params) == (message, message.msgid, message.params)
