@@ -96,7 +96,12 @@ def is_mark(one: str) -> bool:
 
 
 def is_pictograph(one: str) -> bool:
-    """Whether it is of the blocks of emoji; Python's tables do not have the property."""
+    """Whether it is of the blocks of emoji; Python's tables do not have the property.
+
+    Not the letters in circles and squares that lie among them: they spell words, and no table says which.
+    """
+    if "\U0001f100" <= one <= "\U0001f1ff":
+        return False
     return unicodedata.category(one) == "So" and (
         "\U0001f000" <= one <= "\U0001faff" or "\u2600" <= one <= "\u27bf" or one == "\u2b1b"
     )

@@ -99,6 +99,16 @@ def test_marks_and_joiners_that_are_misplaced(name):
         check_client_alias(name)
 
 
+@pytest.mark.parametrize("first", [0x1F130, 0x1F150, 0x1F170, 0x1F1E6])
+@pytest.mark.parametrize("many", [1, 10])
+def test_letters_in_circles_and_squares_spell_no_protected_name(first, many):
+    """Characters of the kind of emoji, which no table of confusables knows."""
+    spelt = "".join(chr(first + ord(letter) - ord("a")) for letter in "production"[:many])
+    name = spelt + "production"[many:]
+    with pytest.raises(Invalid):
+        check_client_alias(name)
+
+
 @pytest.mark.parametrize("name", ["t\u0435st", "\uff54est", "\u1160", "te\u200dst", "\u03c4\u0435", "\ufb01t"])
 def test_names_that_are_not_what_they_look_like(name):
     with pytest.raises(Invalid) as caught:
