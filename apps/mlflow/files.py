@@ -41,10 +41,9 @@ def files(ask: Ask, path: str) -> HttpResponseBase:
         case "PUT":
             return taken_in(ask, path)
         case "DELETE":
-            for spelling in spellings(path):
-                owner, place = writable(ask, spelling)
-                if owner and delete_files(actor=ask.actor, owner=owner, path=place.path):
-                    break
+            owner, place = writable(ask, clean(path))  # as it is spelt: another spelling may name another file
+            if owner:
+                delete_files(actor=ask.actor, owner=owner, path=place.path)
             return answered({})
     raise MlflowError("METHOD_NOT_ALLOWED", f"{ask.request.method} is not a method of a file: DELETE, GET, PUT.")
 

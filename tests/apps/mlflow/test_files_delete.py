@@ -22,6 +22,15 @@ def test_what_is_not_there_is_gone_already(track, place):
     assert not AuditRecord.objects.filter(action="run.delete_files").exists()
 
 
+def test_a_delete_sent_twice_deletes_no_other_file(track, place):
+    """`a%2520b` in an address is the name `a%20b`; without its encodings it would be the name of the other file."""
+    for path in ("a%2520b", "a%20b"):
+        track.put(f"{place}/{path}", b"x")
+    for _ in range(2):
+        track.delete(f"{FILES}{place}/a%2520b")
+    assert [row.path for row in RunArtifact.objects.all()] == ["a b"]
+
+
 def test_nobody_else_may(client_of, viewer, stranger, track, place):
     track.put(f"{place}/a", b"x")
     assert client_of(viewer).refused("DELETE", f"{FILES}{place}/a")[0] == 403
