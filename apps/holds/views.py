@@ -18,6 +18,7 @@ from apps.errors import Conflict, Invalid, NotFound
 from apps.holds import reads, services
 from apps.holds.lists import HOLDS, KINDS, holds_table
 from apps.listing import marked
+from apps.messages import translate_error
 from apps.policy import allows
 
 FIELDS = ("object_type", "object_id", "reason")
@@ -49,7 +50,7 @@ def release(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect
         services.release_hold(actor=actor, hold=hold, reason=request.POST.get("reason", ""))
         messages.success(request, _("The hold is released."))
     except (Conflict, Invalid) as error:
-        messages.error(request, error.message)
+        messages.error(request, translate_error(error))
     return redirect("holds:list", project=where.slug)
 
 

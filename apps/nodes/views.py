@@ -20,6 +20,7 @@ from apps.audit.reads import timeline
 from apps.csv_files import download, written
 from apps.errors import Conflict, Invalid, NotFound
 from apps.listing import marked
+from apps.messages import translate_error
 from apps.nodes import reads, services, shown
 from apps.nodes.isolation import isolation_of
 from apps.nodes.lists import NODES, nodes_table
@@ -139,7 +140,7 @@ def hold(request: HttpRequest, name: str) -> HttpResponseRedirect:
     try:
         services.hold_node(actor=actor, node=node, reason=request.POST.get("reason", ""))
     except (Conflict, Invalid) as error:
-        messages.warning(request, " ".join(filter(None, (error.message, error.hint))))
+        messages.warning(request, translate_error(error))
     else:
         messages.success(request, _("%(node)s takes no new jobs; what runs there goes on.") % {"node": name})
     return redirect("nodes:detail", name=node.name)
@@ -153,7 +154,7 @@ def release(request: HttpRequest, name: str) -> HttpResponseRedirect:
     try:
         services.release_node(actor=actor, node=node)
     except Conflict as error:
-        messages.warning(request, error.message)
+        messages.warning(request, translate_error(error))
     else:
         messages.success(request, _("%(node)s takes jobs again.") % {"node": name})
     return redirect("nodes:detail", name=node.name)

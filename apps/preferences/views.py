@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST
 from apps.accounts.projects import get_project
 from apps.bulk import way_back
 from apps.errors import Conflict, Invalid
+from apps.messages import translate_error
 from apps.preferences import reads, services
 
 
@@ -27,7 +28,7 @@ def save(request: HttpRequest) -> HttpResponseRedirect:
             actor=actor, project=project, listing=listing, name=name, query=query, is_default=default
         )
     except (Conflict, Invalid) as error:
-        messages.error(request, why_of(error))
+        messages.error(request, translate_error(error))
         return redirect(way_back(request, "/"))
     messages.success(request, _("The view %(name)s is kept.") % {"name": view.name})
     return redirect(f"{way_back(request, '/').partition('?')[0]}?{view.query or 'view=all'}")
@@ -44,7 +45,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponseRedirect:
             actor=actor, view=view, name=name, is_default=None if default is None else default == "1"
         )
     except (Conflict, Invalid) as error:
-        messages.error(request, why_of(error))
+        messages.error(request, translate_error(error))
     else:
         messages.success(request, _("The view %(name)s is changed.") % {"name": view.name})
     return redirect(way_back(request, "/"))
@@ -57,8 +58,3 @@ def delete(request: HttpRequest, pk: int) -> HttpResponseRedirect:
     services.delete_view(actor=actor, view=view)
     messages.success(request, _("The view %(name)s is deleted.") % {"name": view.name})
     return redirect(way_back(request, "/"))
-
-
-def why_of(error: Conflict | Invalid) -> str:
-    """What is wrong, and the way out."""
-    return " ".join(part for part in (error.message, error.hint or "") if part)

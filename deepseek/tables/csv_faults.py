@@ -117,4 +117,4 @@ def undecodable(position: int, error: UnicodeDecodeError, encoding: str) -> CsvE
 
 
 def cells_text(count: int) -> str:
-    return Message("1 cell") if count == 1 else f"{count} cells"
+    return Message("1 cell") if count == 1 else Message("{count} cells", count=count)

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from apps import errors
 from apps.jobs.kinds import KINDS
 from apps.pipelines.templates import TEMPLATES
+from deepseek.job import EngineError
 
 
 def keywords() -> Iterator[str]:
@@ -25,7 +26,8 @@ def keywords() -> Iterator[str]:
     for module in (settings.ROOT_URLCONF, "workers.runner"):
         import_module(module)  # defines the errors that are asked for below
     yield from ("N_", "Message:1")
-    yield from (f"{name}:2" for name in ("EngineError", "reason", "spec_error"))
+    yield from (f"{name}:2" for name in ("reason", "spec_error"))
+    yield from (f"{error.__name__}:2" for error in subclasses(EngineError))
     for error in subclasses(errors.PlaneError):
         yield f"{error.__name__}:1"
 
