@@ -126,7 +126,8 @@ def asked(file: IO[bytes], spec: str, left: int) -> bounded.Answer:
 def failed(dataset: Dataset, path: str, errors: Sequence[dict[str, Any]]) -> Invalid:
     """Each error in the words of a job's. The refusal itself shows no cell: the audit trail keeps that for ever."""
     rows = [
-        {**{name: one.get(name) for name in ("code", *OF_ERRORS)}, "message": restore_message(one)}
+        {name: one.get(name) for name in ("code", *OF_ERRORS)}
+        | {"message": restore_message(one), "hint": restore_message(one, "hint") or None}
         for one in errors[:NAMED]
     ]
     if len(errors) > NAMED:

@@ -29,7 +29,7 @@ from apps.reruns.series import Budget, Interrupted
 from apps.reruns.states import RerunState, Verdict
 from apps.reruns.tolerance import Tolerance
 from apps.reruns.verdicts import verdict_on
-from deepseek.messages import N_, Message, restore_message
+from deepseek.messages import N_, Message, record_messages, restore_message
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ def close(
     digests = {f"metrics_{side}": digest for side, digest in document.get("digests", {}).items() if digest}
     with transaction.atomic():
         # Beside the record, which holds the word and the digests: a document names up to a hundred series and files.
-        Rerun.objects.filter(pk=rerun.pk, state=rerun.state).update(document=document)
+        Rerun.objects.filter(pk=rerun.pk, state=rerun.state).update(document=record_messages(document))
         change_state(
             rerun,
             state,
