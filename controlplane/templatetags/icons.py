@@ -10,9 +10,14 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 
+def strip_safety(text: object) -> str:
+    """A text that is escaped: for a cache, where one that is marked as safe would be equal to one that is not."""
+    return str.__str__(str(text))
+
+
 def icon(name: str, css: str = "") -> SafeString:
     """One symbol of the sprite, hidden from readers: a word or label always goes with it."""
-    return draw_icon(f"{name}", f"i {css}".strip())  # plain text: a safe one would be equal to one to be escaped
+    return draw_icon(strip_safety(name), strip_safety(f"i {css}".strip()))
 
 
 @lru_cache(maxsize=512)

@@ -28,7 +28,7 @@ from controlplane.build import build
 from controlplane.templatetags import drawing
 from controlplane.templatetags.crumbs import crumb, last_part
 from controlplane.templatetags.formats import NONE, as_number, bytes_, duration, number, share, spoken_time
-from controlplane.templatetags.icons import copy, icon
+from controlplane.templatetags.icons import copy, icon, strip_safety
 from controlplane.templatetags.remembered import find_first_address, translate, url
 
 register = template.Library()
@@ -124,7 +124,7 @@ def progress_words() -> str:
 def state(value: object, label: str = "", *, bare: bool = False) -> SafeString:
     """Badge: icon and word. ``label`` replaces the word, ``bare`` drops the ground."""
     css, glyph, word = state_of(value)
-    return draw_badge(f"state {css} bare" if bare else f"state {css}", glyph, f"{label or word}")
+    return draw_badge(f"state {css} bare" if bare else f"state {css}", glyph, strip_safety(label or word))
 
 
 @lru_cache(maxsize=512)

@@ -8,6 +8,7 @@ import pytest
 from django.template import Context, Template
 from django.test import RequestFactory
 from django.utils import translation
+from django.utils.safestring import mark_safe
 
 HOSTILE = '"><script>alert(1)</script>'
 DIGEST = "0863bd76cf887492c5815ab8fa8f4d09e323dc6349f195bec0a4245bb6b4c474"
@@ -43,6 +44,12 @@ def test_hostile_text_is_escaped(source: str) -> None:
     html = render(source, x=HOSTILE, edges=[0, 1, 2], counts=[1, 2])
     assert "<script" not in html
     assert '"><' not in html.replace('"></', "").replace('/">', "") or "&quot;&gt;" in html
+
+
+@pytest.mark.parametrize("source", ["{% icon x %}", "{% state 'held' x %}"])
+def test_a_safe_text_lets_no_equal_one_pass_unescaped(source: str) -> None:
+    render(source, x=mark_safe(HOSTILE))
+    assert "<script" not in render(source, x=HOSTILE)
 
 
 def test_digest_bars_are_the_first_eight_hex_digits() -> None:
