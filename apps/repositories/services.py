@@ -144,7 +144,7 @@ def taken(
             measure_added(actor=place.actor, version=version)
     told = [told_of(version, is_new, len(contents.files)), *contents.warnings]
     return Accepted(
-        version, [*told, *(told_of_check(checked) if checked else []), *told_of_move(move)], move.is_renamed
+        version, [*told, *(told_of_check(checked) if checked else []), *describe_move(move)], move.is_renamed
     )
 
 
@@ -198,7 +198,7 @@ def told_of(version: DatasetVersion, is_new: bool, files: int) -> str:
     return f"{version}: {many}{rows}" if is_new else f"These files are {version} already; no version was added."
 
 
-def told_of_move(move: Move) -> list[str]:
+def describe_move(move: Move) -> list[str]:
     lines = []
     if move.is_renamed:
         lines.append(f"Your branch master was taken for main, the one branch of a dataset. Rename it: {RENAME}")
