@@ -60,7 +60,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/mypy --strict deepseek $$(ls apps/*/services.py apps/*/services/*.py)
+	$(BIN)/mypy --strict deepseek $$(ls apps/*/*/services.py apps/*/*/services/*.py)
 	$(BIN)/python -m tests.patterns
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py check

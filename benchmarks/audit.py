@@ -39,11 +39,11 @@ def write(way: str, number: int, go: Any, seconds: float, results: Any) -> None:
     start_django()
     from django.db import transaction
 
-    from apps.accounts.models import Project
-    from apps.actors import Actor
-    from apps.audit.models import ChainHead
-    from apps.audit.sealing import seal_batch
-    from apps.audit.services import record
+    from apps.core.actors import Actor
+    from apps.platform.accounts.models import Project
+    from apps.platform.audit.models import ChainHead
+    from apps.platform.audit.sealing import seal_batch
+    from apps.platform.audit.services import record
 
     actor = Actor(kind="user", label=f"writer-{number}", user_id=number, request_id="bench")
     project = Project.objects.get(slug=f"p{number}")
@@ -65,8 +65,8 @@ def write(way: str, number: int, go: Any, seconds: float, results: Any) -> None:
 def seal_beside(go: Any, stop: Any) -> None:
     """The sealer as the dispatcher runs it: every half second."""
     start_django()
-    from apps.actors import PlaneRole, plane_actor
-    from apps.audit.sealing import run_sealer_round
+    from apps.core.actors import PlaneRole, plane_actor
+    from apps.platform.audit.sealing import run_sealer_round
 
     actor = plane_actor(PlaneRole.DISPATCHER)
     go.wait()
@@ -98,10 +98,10 @@ def seal_and_verify() -> tuple[float, float, float]:
     """Records written per second in one transaction, rows sealed and rows verified per second; one process."""
     from django.db import transaction
 
-    from apps.actors import PlaneRole, plane_actor
-    from apps.audit.sealing import seal_all
-    from apps.audit.services import record
-    from apps.audit.verification import examine
+    from apps.core.actors import PlaneRole, plane_actor
+    from apps.platform.audit.sealing import seal_all
+    from apps.platform.audit.services import record
+    from apps.platform.audit.verification import examine
 
     actor = plane_actor(PlaneRole.OPERATOR)
     seal_all()
@@ -150,7 +150,7 @@ def main() -> None:
         from django.core.management import call_command
         from django.db import connections
 
-        from apps.accounts.models import Project
+        from apps.platform.accounts.models import Project
 
         call_command("migrate", verbosity=0)
         Project.objects.bulk_create([Project(slug=f"p{number}", name="") for number in range(WRITERS)])

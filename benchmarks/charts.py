@@ -52,8 +52,8 @@ def main() -> None:
 def measure(points: int, rounds: int) -> None:
     from django.db import connection
 
-    from apps.experiments.lines import Window, lines_of
-    from apps.experiments.models import Metric, MetricBucket
+    from apps.ml.experiments.lines import Window, lines_of
+    from apps.ml.experiments.models import Metric, MetricBucket
 
     took = recorded(points)
     metric = Metric.objects.get()
@@ -83,10 +83,10 @@ def measure(points: int, rounds: int) -> None:
 
 def recorded(points: int) -> float:
     """Seconds that recording took: as a worker's relay does it, batch by batch."""
-    from apps.accounts.models import Project
-    from apps.actors import PlaneRole, plane_actor
-    from apps.experiments.models import Experiment, Run
-    from apps.experiments.services import Point, log_metrics
+    from apps.core.actors import PlaneRole, plane_actor
+    from apps.ml.experiments.models import Experiment, Run
+    from apps.ml.experiments.services import Point, log_metrics
+    from apps.platform.accounts.models import Project
 
     project = Project.objects.create(slug="demo", name="Demo")
     experiment = Experiment.objects.create(project=project, number=0, name="Default")
@@ -110,7 +110,7 @@ def scanned(metric) -> int:
     from django.db.models import F, FloatField, Max, Min, Q
     from django.db.models.functions import Cast, Floor
 
-    from apps.experiments.models import MetricPoint
+    from apps.ml.experiments.models import MetricPoint
 
     low, high = metric.first_step, metric.step
     place = Cast(F("step") - low, FloatField()) * (SPANS / (high - low + 1))
@@ -119,7 +119,7 @@ def scanned(metric) -> int:
 
 
 def extremes_stay(metric) -> None:
-    from apps.experiments.lines import lines_of
+    from apps.ml.experiments.lines import lines_of
 
     values = [value for _step, value in lines_of([metric])[0].points if value is not None]
     assert (min(values), max(values)) == (metric.lowest, metric.highest), "an extreme is lost"

@@ -65,7 +65,7 @@ def once(folder: Path, way: str, hidden: list[int], epochs: int, every: int) -> 
     """Seconds of one training, its report, and its steps."""
     from types import SimpleNamespace
 
-    from apps.jobs.checkpoints import area_of
+    from apps.platform.jobs.checkpoints import area_of
     from deepseek.train.run import run
     from deepseek.train.spec import TrainSpec
 

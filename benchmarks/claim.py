@@ -26,14 +26,14 @@ django.setup()
 from django.db import connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from apps.accounts.actors import actor_for_user  # noqa: E402
-from apps.accounts.models import Project, User  # noqa: E402
-from apps.actors import PlaneRole, plane_actor  # noqa: E402
-from apps.canonical import sha256_hex  # noqa: E402
-from apps.jobs import services  # noqa: E402
-from apps.jobs.models import Job  # noqa: E402
-from apps.jobs.states import JobState  # noqa: E402
-from apps.nodes.models import Node  # noqa: E402
+from apps.core.actors import PlaneRole, plane_actor  # noqa: E402
+from apps.core.canonical import sha256_hex  # noqa: E402
+from apps.platform.accounts.actors import actor_for_user  # noqa: E402
+from apps.platform.accounts.models import Project, User  # noqa: E402
+from apps.platform.jobs import services  # noqa: E402
+from apps.platform.jobs.models import Job  # noqa: E402
+from apps.platform.jobs.states import JobState  # noqa: E402
+from apps.platform.nodes.models import Node  # noqa: E402
 
 SAMPLES = 60
 WORKER = plane_actor(PlaneRole.WORKER, host="bench")

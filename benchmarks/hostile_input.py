@@ -159,12 +159,12 @@ def readers() -> Iterator[Reader]:
 def readers_of_searches() -> Iterator[Reader]:
     from django.http import QueryDict
 
-    from apps import listing, pages
-    from apps.experiments import completing
-    from apps.experiments.filters import grammar, orders, tokens, vocabularies
-    from apps.experiments.filters.sql import regex_of
-    from apps.registry import filters as registry_filters
-    from controlplane.search import asked
+    from apps.core.lists import listing, pages
+    from apps.ml.experiments import completing
+    from apps.ml.experiments.filters import grammar, orders, tokens, vocabularies
+    from apps.ml.experiments.filters.sql import regex_of
+    from apps.ml.registry import filters as registry_filters
+    from apps.web.search import asked
 
     around = (("", ""), ("", "x"), ("metrics.a > ", "x"), ("tags.a = '", ""), ("tags.a IN (", ")"))
     vocabulary = vocabularies.RUNS
@@ -223,11 +223,11 @@ def readers_of_tables() -> Iterator[Reader]:
 
 
 def readers_of_bodies() -> Iterator[Reader]:
-    from apps.datasets import pandera_schemas
-    from apps.jobs.typed_lists import split
-    from apps.mlflow.asking import read as read_mlflow
-    from apps.openlineage import checks
-    from apps.registry import mlmodel
+    from apps.data.datasets import pandera_schemas
+    from apps.gateways.mlflow.asking import read as read_mlflow
+    from apps.gateways.openlineage import checks
+    from apps.ml.registry import mlmodel
+    from apps.platform.jobs.typed_lists import split
     from controlplane.rest import read_json
 
     json_around = (("", ""), ('{"a": "', '"}'), ('{"a": ', "}"), ("[", "]"))
@@ -258,8 +258,8 @@ def fields_of(text: str) -> dict[str, Any]:
 
 
 def spec_of(given: dict[str, Any]) -> object:
-    from apps.jobs.kinds import KINDS
-    from apps.jobs.specs import parse_model
+    from apps.platform.jobs.kinds import KINDS
+    from apps.platform.jobs.specs import parse_model
 
     return parse_model(KINDS["clean"].spec, given, strict=False, prefix="/spec")
 
@@ -285,7 +285,7 @@ def schema_of(text: str) -> dict[str, Any]:
 
 
 def readers_of_git() -> Iterator[Reader]:
-    from apps.repositories import attributes, objects, receiving, trees
+    from apps.data.repositories import attributes, objects, receiving, trees
 
     sha = "0" * 40
     entry = f"100644 blob {sha} 5\t"
@@ -329,9 +329,9 @@ def readers_of_headers() -> Iterator[Reader]:
     from django.test import RequestFactory
     from django.utils.http import parse_header_parameters
 
-    from apps.artifacts import digests, downloads, names
-    from apps.audit.middleware import wants_json
-    from controlplane.templatetags.browsers import browser
+    from apps.platform.artifacts import digests, downloads, names
+    from apps.platform.audit.middleware import wants_json
+    from apps.web.templatetags.browsers import browser
 
     ask = RequestFactory()
     most = 8190  # bytes that gunicorn takes of a header
@@ -390,16 +390,16 @@ def accept_language(text: str) -> object:
 def readers_of_texts() -> Iterator[Reader]:
     from django.utils.translation import override
 
-    from apps import csv_files
-    from apps.accounts import models
-    from apps.approvals.naming import NAMES
-    from apps.experiments import keys, markdown
-    from apps.messages import translate_message
-    from apps.mlflow_import import places
-    from apps.registry import card_blocks
-    from apps.registry.services import checks
-    from controlplane.spacing import without_room
-    from controlplane.templatetags.commands import whole_words
+    from apps.core.lists import csv_files
+    from apps.core.messages import translate_message
+    from apps.gateways.mlflow_import import places
+    from apps.ml.experiments import keys, markdown
+    from apps.ml.registry import card_blocks
+    from apps.ml.registry.services import checks
+    from apps.platform.accounts import models
+    from apps.platform.approvals.naming import NAMES
+    from apps.web.spacing import without_room
+    from apps.web.templatetags.commands import whole_words
     from deepseek.messages import Message
 
     def chinese(text: str) -> object:

@@ -117,9 +117,9 @@ def one(data: str, mode: str, durable: str) -> None:
     import django
 
     django.setup()
-    from apps.accounts.models import Project
-    from apps.actors import PlaneRole, plane_actor
-    from apps.datasets.ingestion import ingest
+    from apps.core.actors import PlaneRole, plane_actor
+    from apps.data.datasets.ingestion import ingest
+    from apps.platform.accounts.models import Project
 
     project = Project.objects.get()
     began = time.perf_counter()

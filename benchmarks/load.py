@@ -47,8 +47,8 @@ import json
 from datetime import timedelta
 from django.test import Client
 from django.utils import timezone
-from apps.accounts.models import ApiToken, Project, User
-from apps.canonical import sha256_hex
+from apps.platform.accounts.models import ApiToken, Project, User
+from apps.core.canonical import sha256_hex
 from tests import walking
 plane = walking.first_rows()
 walking.grow(plane, ROWS, wide=20)

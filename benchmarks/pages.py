@@ -74,15 +74,15 @@ FEW = 3  # times slower, or this many ms more: said
 
 def seeded() -> Any:
     """The demo's objects, by which addresses are made."""
-    from apps.approvals.models import Approval
-    from apps.datasets.models import DatasetVersion
-    from apps.experiments.models import Run
-    from apps.holds.models import Hold
-    from apps.jobs.models import Job
-    from apps.nodes.models import Node
-    from apps.preferences.models import SavedView
-    from apps.registry.models import Evaluation, ModelVersion, Variant
-    from apps.reruns.models import Rerun
+    from apps.data.datasets.models import DatasetVersion
+    from apps.ml.experiments.models import Run
+    from apps.ml.registry.models import Evaluation, ModelVersion, Variant
+    from apps.ml.reruns.models import Rerun
+    from apps.platform.approvals.models import Approval
+    from apps.platform.holds.models import Hold
+    from apps.platform.jobs.models import Job
+    from apps.platform.nodes.models import Node
+    from apps.platform.preferences.models import SavedView
     from tests.walking import Seeded
 
     version = DatasetVersion.objects.filter(dataset__name="wti-clean", number=1).select_related("dataset").get()
@@ -116,10 +116,10 @@ def first_of(kind: Any) -> int:
 
 def names_of(plane: Any) -> dict[str, Any]:
     """What stands in ASKED."""
-    from apps.experiments.models import LoggedModel, Run
-    from apps.openlineage.models import ForeignEnd
-    from apps.pages import FORWARD, packed
-    from apps.registry.models import ModelVersion
+    from apps.core.lists.pages import FORWARD, packed
+    from apps.gateways.openlineage.models import ForeignEnd
+    from apps.ml.experiments.models import LoggedModel, Run
+    from apps.ml.registry.models import ModelVersion
 
     versions = ModelVersion.objects.filter(model__name=plane.model).order_by("-number")
     runs = Run.objects.filter(project__slug="demo", kind="train", state="finished", deleted_at=None)

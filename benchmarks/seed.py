@@ -37,21 +37,21 @@ django.setup()
 from django.db import models, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from apps.accounts.models import Membership, Project, User  # noqa: E402
-from apps.actors import PlaneRole, plane_actor  # noqa: E402
-from apps.approvals.models import Approval  # noqa: E402
-from apps.approvals.states import ApprovalState  # noqa: E402
-from apps.audit.sealing import seal_all  # noqa: E402
-from apps.audit.services import record  # noqa: E402
-from apps.canonical import sha256_hex  # noqa: E402
-from apps.datasets.models import Dataset, DatasetFile, DatasetVersion  # noqa: E402
-from apps.experiments.models import Experiment, Metric, MetricBucket, MetricPoint, Run, RunParam  # noqa: E402
-from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent, QueueSample  # noqa: E402
-from apps.jobs.states import JobState  # noqa: E402
-from apps.lineage.models import Edge  # noqa: E402
-from apps.nodes.models import Node, NodeSample  # noqa: E402
-from apps.pipelines.models import Pipeline, PipelineStep  # noqa: E402
-from apps.registry.models import Model, ModelVersion, Variant  # noqa: E402
+from apps.core.actors import PlaneRole, plane_actor  # noqa: E402
+from apps.core.canonical import sha256_hex  # noqa: E402
+from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion  # noqa: E402
+from apps.ml.experiments.models import Experiment, Metric, MetricBucket, MetricPoint, Run, RunParam  # noqa: E402
+from apps.ml.pipelines.models import Pipeline, PipelineStep  # noqa: E402
+from apps.ml.registry.models import Model, ModelVersion, Variant  # noqa: E402
+from apps.platform.accounts.models import Membership, Project, User  # noqa: E402
+from apps.platform.approvals.models import Approval  # noqa: E402
+from apps.platform.approvals.states import ApprovalState  # noqa: E402
+from apps.platform.audit.sealing import seal_all  # noqa: E402
+from apps.platform.audit.services import record  # noqa: E402
+from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent, QueueSample  # noqa: E402
+from apps.platform.jobs.states import JobState  # noqa: E402
+from apps.platform.lineage.models import Edge  # noqa: E402
+from apps.platform.nodes.models import Node, NodeSample  # noqa: E402
 from benchmarks import seed_beside, seed_telemetry, seed_times  # noqa: E402
 
 CHAINS = 1670

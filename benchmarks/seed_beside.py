@@ -16,12 +16,10 @@ from uuid import UUID
 
 from django.db import transaction
 
-from apps.accounts.models import Project, User
-from apps.artifacts.models import Artifact
-from apps.artifacts.stores import store
-from apps.canonical import sha256_hex
-from apps.datasets.models import DatasetFile, DatasetVersion
-from apps.experiments.models import (
+from apps.core.canonical import sha256_hex
+from apps.data.datasets.models import DatasetFile, DatasetVersion
+from apps.gateways.openlineage.models import ForeignEnd, ForeignRun
+from apps.ml.experiments.models import (
     Experiment,
     LoggedModel,
     LoggedModelArtifact,
@@ -31,16 +29,18 @@ from apps.experiments.models import (
     Run,
     RunTag,
 )
-from apps.holds.models import Hold
-from apps.lineage.models import Edge
-from apps.openlineage.models import ForeignEnd, ForeignRun
-from apps.preferences.models import SavedView
-from apps.registry.models import Evaluation, EvaluationSet, Gate, GateVerdict, Model, ModelVersion, Variant
-from apps.registry.services.evaluations import horizon_of
-from apps.reruns.models import Rerun
-from apps.reruns.series import Budget
-from apps.reruns.tolerance import Tolerance
-from apps.reruns.verdicts import verdict_on
+from apps.ml.registry.models import Evaluation, EvaluationSet, Gate, GateVerdict, Model, ModelVersion, Variant
+from apps.ml.registry.services.evaluations import horizon_of
+from apps.ml.reruns.models import Rerun
+from apps.ml.reruns.series import Budget
+from apps.ml.reruns.tolerance import Tolerance
+from apps.ml.reruns.verdicts import verdict_on
+from apps.platform.accounts.models import Project, User
+from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.stores import store
+from apps.platform.holds.models import Hold
+from apps.platform.lineage.models import Edge
+from apps.platform.preferences.models import SavedView
 
 BATCH = 500
 EXPERIMENTS, RERUNS, HOLDS, LOGGED, UNCITED, FOREIGN = 60, 100, 150, 100, 500, 40

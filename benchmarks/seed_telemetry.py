@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from apps.actors import PlaneRole, plane_actor
-from apps.experiments import series
-from apps.experiments.models import Metric, MetricPoint, Run
-from apps.experiments.services.points import add_buckets, add_points
-from apps.jobs.models import QueueSample
-from apps.jobs.tally import BATCH as TALLIED
-from apps.jobs.tally import tally_ended
-from apps.nodes import samples
-from apps.nodes.models import Node, NodeSample
+from apps.core.actors import PlaneRole, plane_actor
+from apps.ml.experiments import series
+from apps.ml.experiments.models import Metric, MetricPoint, Run
+from apps.ml.experiments.services.points import add_buckets, add_points
+from apps.platform.jobs.models import QueueSample
+from apps.platform.jobs.tally import BATCH as TALLIED
+from apps.platform.jobs.tally import tally_ended
+from apps.platform.nodes import samples
+from apps.platform.nodes.models import Node, NodeSample
 
 BATCH = 500
 QUEUES = {"cpu": 9.0, "gpu": 4.0}  # how many wait at noon

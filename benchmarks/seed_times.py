@@ -11,11 +11,11 @@ from django.core.management.color import no_style
 from django.db import connection, models, transaction
 from django.db.models import Max
 
-from apps.experiments.models import Metric, MetricBucket, MetricPoint, Run, RunParam
-from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
-from apps.jobs.states import ENDED
-from apps.lineage.models import Edge
-from apps.pipelines.models import Pipeline, PipelineStep
+from apps.ml.experiments.models import Metric, MetricBucket, MetricPoint, Run, RunParam
+from apps.ml.pipelines.models import Pipeline, PipelineStep
+from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
+from apps.platform.jobs.states import ENDED
+from apps.platform.lineage.models import Edge
 
 # Each with the column that says of which copied row it is; what others refer to comes first.
 COPIED: tuple[tuple[type[models.Model], str], ...] = (

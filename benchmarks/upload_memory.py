@@ -30,7 +30,7 @@ BLOCK = 1 << 20
 SETUP = """
 from datetime import timedelta
 from django.utils import timezone
-from apps.accounts.models import ApiToken, Membership, Project, User
+from apps.platform.accounts.models import ApiToken, Membership, Project, User
 project = Project.objects.create(slug="demo", name="Demo")
 user = User.objects.create(username="sender", must_change_password=False)
 Membership.objects.create(project=project, user=user, role="engineer")

@@ -1,5 +1,5 @@
 """What `/metrics` tells of the plane itself, read anew at each scrape: a dozen queries, none of which reads what has
-ended. Ended jobs are counted as they end (apps/jobs/tally.py).
+ended. Ended jobs are counted as they end (apps/platform/jobs/tally.py).
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from apps.approvals.models import Approval
-from apps.approvals.states import ApprovalState
-from apps.artifacts.models import Artifact
-from apps.artifacts.stores import store_folder
-from apps.audit.models import AuditRecord, ChainHead, Result
-from apps.audit.verification import unsealed_state
-from apps.jobs.models import Job, JobTally
-from apps.jobs.queues import open_counts
-from apps.jobs.states import JobState
-from apps.jobs.tally import BOUNDS
-from apps.nodes.disks import read_disk
-from apps.nodes.models import Node
-from apps.nodes.reads import STATUSES
-from apps.nodes.shown import row_of
+from apps.platform.approvals.models import Approval
+from apps.platform.approvals.states import ApprovalState
+from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.stores import store_folder
+from apps.platform.audit.models import AuditRecord, ChainHead, Result
+from apps.platform.audit.verification import unsealed_state
+from apps.platform.jobs.models import Job, JobTally
+from apps.platform.jobs.queues import open_counts
+from apps.platform.jobs.states import JobState
+from apps.platform.jobs.tally import BOUNDS
+from apps.platform.nodes.disks import read_disk
+from apps.platform.nodes.models import Node
+from apps.platform.nodes.reads import STATUSES
+from apps.platform.nodes.shown import row_of
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponseBase
 
-from apps.accounts.authentication import CsrfFailed
-from apps.actors import ANONYMOUS
-from apps.audit.faults import named_fault
-from apps.audit.middleware import answer
-from apps.audit.services import record_refusal
-from apps.errors import Malformed, NotFound
+from apps.core.actors import ANONYMOUS
+from apps.core.errors import Malformed, NotFound
+from apps.platform.accounts.authentication import CsrfFailed
+from apps.platform.audit.faults import named_fault
+from apps.platform.audit.middleware import answer
+from apps.platform.audit.services import record_refusal
 from controlplane.rest import HttpFault, body_too_large, server_fault
 from deepseek.messages import N_
 

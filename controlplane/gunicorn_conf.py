@@ -43,7 +43,7 @@ def refuse_unsound(worker):
     """A trail that could be edited stops the web process too. A database that is away does not: it answers 503."""
     from django.db import DatabaseError, connection
 
-    from apps.audit.checks import unsound
+    from apps.platform.audit.checks import unsound
 
     try:
         faults = unsound()
@@ -89,7 +89,7 @@ def post_worker_init(worker):
     gc.freeze()
     gc.set_threshold(*COLLECTED_AFTER)
     sys.setswitchinterval(SWITCH_SECONDS)
-    from apps.jobs.streams import STOPPING
+    from apps.platform.jobs.streams import STOPPING
 
     stop = signal.getsignal(signal.SIGTERM)
 

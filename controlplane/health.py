@@ -14,9 +14,9 @@ from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
-from apps.artifacts.stores import store, store_folder
-from apps.jobs import pulse
-from apps.nodes.disks import read_disk, render_size
+from apps.platform.artifacts.stores import store, store_folder
+from apps.platform.jobs import pulse
+from apps.platform.nodes.disks import read_disk, render_size
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.html import format_html
 
-from apps.audit.middleware import wants_json
-from apps.errors import Malformed
+from apps.core.errors import Malformed
+from apps.platform.audit.middleware import wants_json
 from deepseek.messages import N_
 
 log = logging.getLogger(__name__)

@@ -20,12 +20,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from apps.accounts.actors import client_address
-from apps.accounts.authentication import secret_in, token_actor, token_of
-from apps.audit.services import record_refusal
-from apps.canonical import sha256_hex
-from apps.errors import PlaneError, Refused, Unauthenticated, Unavailable
-from apps.policy import require
+from apps.core.canonical import sha256_hex
+from apps.core.errors import PlaneError, Refused, Unauthenticated, Unavailable
+from apps.core.policy import require
+from apps.platform.accounts.actors import client_address
+from apps.platform.accounts.authentication import secret_in, token_actor, token_of
+from apps.platform.audit.services import record_refusal
 from controlplane.collecting import Plane
 from controlplane.traffic import everybodys
 from deepseek.messages import Message

@@ -22,10 +22,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from apps.actors import ANONYMOUS
-from apps.audit.faults import named_fault
-from apps.audit.services import record_refusal
-from apps.errors import (
+from apps.core.actors import ANONYMOUS
+from apps.core.errors import (
     Invalid,
     Malformed,
     NotFound,
@@ -36,7 +34,9 @@ from apps.errors import (
     Unauthenticated,
     Unavailable,
 )
-from apps.pages import MAX_LIMIT, NEWEST_FIRST, Page, page_asked
+from apps.core.lists.pages import MAX_LIMIT, NEWEST_FIRST, Page, page_asked
+from apps.platform.audit.faults import named_fault
+from apps.platform.audit.services import record_refusal
 from deepseek.messages import N_, Message
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSpli
 
 
 class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "apps.accounts.authentication.TokenAuthentication"
+    target_class = "apps.platform.accounts.authentication.TokenAuthentication"
     name = "token"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
@@ -19,7 +19,7 @@ class BearerToken(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
 
 class SessionCookie(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "apps.accounts.authentication.BrowserSession"
+    target_class = "apps.platform.accounts.authentication.BrowserSession"
     name = "session"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:

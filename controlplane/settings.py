@@ -67,24 +67,25 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "django_htmx",
-    "apps.audit",
-    "apps.accounts",
-    "apps.preferences",
-    "apps.artifacts",
-    "apps.holds",
-    "apps.approvals",
-    "apps.nodes",
-    "apps.jobs",
-    "apps.lineage",
-    "apps.datasets",
-    "apps.repositories",
-    "apps.pipelines",
-    "apps.experiments",
-    "apps.reruns",
-    "apps.registry",
-    "apps.openlineage",
-    "apps.mlflow",
-    "apps.mlflow_import",
+    "apps.platform.audit",
+    "apps.platform.accounts",
+    "apps.platform.preferences",
+    "apps.platform.artifacts",
+    "apps.platform.holds",
+    "apps.platform.approvals",
+    "apps.platform.nodes",
+    "apps.platform.jobs",
+    "apps.platform.lineage",
+    "apps.data.datasets",
+    "apps.data.repositories",
+    "apps.ml.pipelines",
+    "apps.ml.experiments",
+    "apps.ml.reruns",
+    "apps.ml.registry",
+    "apps.gateways.openlineage",
+    "apps.gateways.mlflow",
+    "apps.gateways.mlflow_import",
+    "apps.web",
     "workers",
     "controlplane",
 ]
@@ -97,20 +98,20 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
-    "apps.accounts.middleware.RequestId",
+    "apps.platform.accounts.middleware.RequestId",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "apps.accounts.middleware.SessionLimits",
-    "apps.accounts.middleware.RequestActor",
-    "apps.accounts.middleware.Preferences",
-    "controlplane.spacing.Spacing",  # in the language that Preferences has chosen
-    "apps.audit.middleware.PlaneErrors",
-    "apps.accounts.middleware.LoginRequired",
-    "apps.accounts.middleware.MustChangePassword",
-    "apps.preferences.middleware.DefaultView",
+    "apps.platform.accounts.middleware.SessionLimits",
+    "apps.platform.accounts.middleware.RequestActor",
+    "apps.platform.accounts.middleware.Preferences",
+    "apps.web.spacing.Spacing",  # in the language that Preferences has chosen
+    "apps.platform.audit.middleware.PlaneErrors",
+    "apps.platform.accounts.middleware.LoginRequired",
+    "apps.platform.accounts.middleware.MustChangePassword",
+    "apps.platform.preferences.middleware.DefaultView",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -127,13 +128,13 @@ TEMPLATES = [
         "APP_DIRS": True,
         "OPTIONS": {
             # The last wins: `translate` and `url` are the plane's own.
-            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "controlplane.templatetags.plane"],
+            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "apps.web.templatetags.plane"],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "controlplane.context.frame",
+                "apps.web.context.frame",
             ],
         },
     }
@@ -155,7 +156,7 @@ if IS_SQLITE:
         "timeout": 20,
         # Without IMMEDIATE two writers that both began by reading fail with "database is locked" at once.
         "transaction_mode": "IMMEDIATE",
-        # Of each connection, and a web process has up to 128; an ingest takes more (apps/datasets/ingestion.py).
+        # Of each connection, and a web process has up to 128; an ingest takes more (apps/data/datasets/ingestion.py).
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000; "
         "PRAGMA cache_size=-4000",
     }
@@ -167,7 +168,7 @@ else:
     asked = DATABASES["default"].get("OPTIONS", {})
     # Short queries over long tables: to start workers, or to compile, costs more than any of them takes.
     plain = f"-c max_parallel_workers_per_gather=0 -c jit=off {asked.get('options', '')}".strip()
-    options = {"pool": pool, "prepare_threshold": 5}  # for apps/prepared.py: Django itself prepares nothing
+    options = {"pool": pool, "prepare_threshold": 5}  # for apps/core/db/prepared.py: Django itself prepares nothing
     DATABASES["default"]["OPTIONS"] = options | asked | {"options": plain}
     if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
         DATABASES["default"]["ENGINE"] = "controlplane.postgresql"
@@ -259,11 +260,11 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
-    {"NAME": "apps.accounts.passwords.NotTheSameAgain"},
+    {"NAME": "apps.platform.accounts.passwords.NotTheSameAgain"},
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
-ACCOUNT_ADAPTER = "apps.accounts.adapter.AccountAdapter"
+ACCOUNT_ADAPTER = "apps.platform.accounts.adapter.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
@@ -274,16 +275,16 @@ ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 # factor, after the right password. Passwords have limits of their own.
 ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": "20/5m/key"}
 # Failed log-ins of one account, and at one address, by clients that the account has not logged in from: see
-# apps/accounts/lockout.py. Above axes' own limit, which is of one account at one address.
+# apps/platform/accounts/lockout.py. Above axes' own limit, which is of one account at one address.
 LOG_IN_LIMITS = "40/30m/key,60/5m/ip"
-MFA_ADAPTER = "apps.accounts.adapter.MFAAdapter"
+MFA_ADAPTER = "apps.platform.accounts.adapter.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 USERSESSIONS_TRACK_ACTIVITY = True  # by SessionLimits, once a minute: allauth's middleware writes on every request
 AXES_FAILURE_LIMIT = ENV.lockout_failures
 AXES_COOLOFF_TIME = timedelta(minutes=ENV.lockout_minutes)
-AXES_LOCKOUT_PARAMETERS = "apps.accounts.lockout.lockout_parameters"
-AXES_USERNAME_CALLABLE = "apps.accounts.lockout.username_of"
-AXES_CLIENT_IP_CALLABLE = "apps.accounts.lockout.counted_address"
+AXES_LOCKOUT_PARAMETERS = "apps.platform.accounts.lockout.lockout_parameters"
+AXES_USERNAME_CALLABLE = "apps.platform.accounts.lockout.username_of"
+AXES_CLIENT_IP_CALLABLE = "apps.platform.accounts.lockout.counted_address"
 AXES_LOCKOUT_TEMPLATE = "account/locked.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_HTTP_RESPONSE_CODE = 429
@@ -299,24 +300,24 @@ CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "controlplane.errors.csrf_failure"
 
 # -- datasets -------------------------------------------------------------------------------------------------------
-# Dotted name of what gives a version its commit (apps/datasets/commits.py): the app stands above datasets.
-DATASET_COMMITS = "apps.repositories.history.record_commit"
+# Dotted name of what gives a version its commit (apps/data/datasets/commits.py): the app stands above datasets.
+DATASET_COMMITS = "apps.data.repositories.history.record_commit"
 
 # -- approvals ------------------------------------------------------------------------------------------------------
-# Subject type -> dotted name of the Subject (apps/approvals/subjects.py): whose apps stand above approvals.
-APPROVAL_SUBJECTS = {"promotion": "apps.registry.promotion.PROMOTION"}
+# Subject type -> dotted name of the Subject (apps/platform/approvals/subjects.py): whose apps stand above approvals.
+APPROVAL_SUBJECTS = {"promotion": "apps.ml.registry.promotion.PROMOTION"}
 
 # -- citations (docs/adr/0017) --------------------------------------------------------------------------------------
 # Functions of apps that name artifacts in a column without a foreign key: (digests) -> those of them that it names.
 ARTIFACT_CITATIONS = (
-    "apps.lineage.citations.cited_artifacts",
-    "apps.registry.citations.cited_artifacts",
-    "apps.holds.citations.cited_artifacts",
+    "apps.platform.lineage.citations.cited_artifacts",
+    "apps.ml.registry.citations.cited_artifacts",
+    "apps.platform.holds.citations.cited_artifacts",
 )
 # Functions of apps above datasets that cite a version in another way than by a foreign key: (version) -> Citations.
 VERSION_CITATIONS: tuple[str, ...] = ()
 # Functions of apps above experiments that cite runs in another way than by a foreign key: (runs) -> {id: why}.
-RUN_CITATIONS = ("apps.registry.citations.cited_runs",)
+RUN_CITATIONS = ("apps.ml.registry.citations.cited_runs",)
 # What a legal hold may name: the type in its record -> (model, where its project's key stands). The apps stand above.
 HOLD_OBJECTS = {
     "run": ("experiments.Run", "project"),
@@ -353,8 +354,8 @@ FILE_UPLOAD_HANDLERS = ["controlplane.uploads.BoundedUpload"]
 # -- REST -----------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "apps.accounts.authentication.TokenAuthentication",
-        "apps.accounts.authentication.BrowserSession",
+        "apps.platform.accounts.authentication.TokenAuthentication",
+        "apps.platform.accounts.authentication.BrowserSession",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["controlplane.rest.StrictJSONParser"],
@@ -379,21 +380,21 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
-        "JobState": "apps.jobs.states.JobState.choices",
-        "ApprovalState": "apps.approvals.states.ApprovalState.choices",
-        "PipelineState": "apps.pipelines.states.PipelineState.choices",
+        "JobState": "apps.platform.jobs.states.JobState.choices",
+        "ApprovalState": "apps.platform.approvals.states.ApprovalState.choices",
+        "PipelineState": "apps.ml.pipelines.states.PipelineState.choices",
         "AccountKind": ["user", "service_account"],
         "SystemRoleEnum": ["system_admin", "security_admin", "auditor"],
-        "HitKind": "controlplane.search.hits.GROUPS",
-        "RunStatus": "apps.experiments.states.RunState.choices",
-        "RerunVerdict": "apps.reruns.states.Verdict.choices",
-        "GateOutcome": "apps.registry.states.GateState.choices",
-        "RerunStatus": "apps.reruns.states.RerunState.choices",
+        "HitKind": "apps.web.search.hits.GROUPS",
+        "RunStatus": "apps.ml.experiments.states.RunState.choices",
+        "RerunVerdict": "apps.ml.reruns.states.Verdict.choices",
+        "GateOutcome": "apps.ml.registry.states.GateState.choices",
+        "RerunStatus": "apps.ml.reruns.states.RerunState.choices",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "apps.jobs.openapi.add_spec_schemas",
-        "apps.pipelines.openapi.add_pipeline_schemas",
+        "apps.platform.jobs.openapi.add_spec_schemas",
+        "apps.ml.pipelines.openapi.add_pipeline_schemas",
     ],
 }
 

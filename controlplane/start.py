@@ -6,7 +6,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from apps.audit.checks import unsound
+from apps.platform.audit.checks import unsound
 from controlplane.env import Env
 
 FOLDERS = ("broker/queue", "broker/control", "beat", "logs", "uploads", "scratch")

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
 
-from apps.actors import ANONYMOUS
+from apps.core.actors import ANONYMOUS
 
 AROUND = 2**20  # bytes: the other fields of the form and the boundaries
 

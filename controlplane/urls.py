@@ -12,18 +12,18 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.i18n import set_language
 
-from apps.accounts.views import ChangePasswordView
-from apps.artifacts.api_urls import plane_urlpatterns as artifacts
-from apps.jobs.api_urls import plane_urlpatterns as job_kinds
-from apps.openlineage.api_urls import plane_urlpatterns as openlineage
-from apps.pipelines.api_urls import plane_urlpatterns as pipeline_templates
-from apps.repositories.smart import nothing as nothing_of_git
+from apps.data.repositories.smart import nothing as nothing_of_git
+from apps.gateways.openlineage.api_urls import plane_urlpatterns as openlineage
+from apps.ml.pipelines.api_urls import plane_urlpatterns as pipeline_templates
+from apps.platform.accounts.views import ChangePasswordView
+from apps.platform.artifacts.api_urls import plane_urlpatterns as artifacts
+from apps.platform.jobs.api_urls import plane_urlpatterns as job_kinds
+from apps.web.search.api import SearchView
+from apps.web.search.views import search
+from apps.web.views import gallery, home, isolation, project_home
 from controlplane.health import healthz, readyz
 from controlplane.metrics import metrics
 from controlplane.schema import DocsView, SchemaView
-from controlplane.search.api import SearchView
-from controlplane.search.views import search
-from controlplane.views import gallery, home, isolation, project_home
 
 
 @csrf_exempt
@@ -40,23 +40,23 @@ def no_mail(request: HttpRequest) -> HttpResponseBase:
 
 
 PROJECT_API: list[URLPattern | URLResolver] = [
-    path("", include("apps.artifacts.api_urls")),
-    path("", include("apps.holds.api_urls")),
-    path("", include("apps.jobs.api_urls")),
-    path("", include("apps.lineage.api_urls")),
-    path("", include("apps.datasets.api_urls")),
-    path("", include("apps.pipelines.api_urls")),
-    path("", include("apps.experiments.api_urls")),
-    path("", include("apps.reruns.api_urls")),
-    path("", include("apps.registry.api_urls")),
-    path("", include("apps.approvals.api_urls")),
-    path("", include("apps.openlineage.api_urls")),
+    path("", include("apps.platform.artifacts.api_urls")),
+    path("", include("apps.platform.holds.api_urls")),
+    path("", include("apps.platform.jobs.api_urls")),
+    path("", include("apps.platform.lineage.api_urls")),
+    path("", include("apps.data.datasets.api_urls")),
+    path("", include("apps.ml.pipelines.api_urls")),
+    path("", include("apps.ml.experiments.api_urls")),
+    path("", include("apps.ml.reruns.api_urls")),
+    path("", include("apps.ml.registry.api_urls")),
+    path("", include("apps.platform.approvals.api_urls")),
+    path("", include("apps.gateways.openlineage.api_urls")),
 ]
 PLANE_API: list[URLPattern | URLResolver] = [
-    path("", include("apps.accounts.api_urls")),
-    path("", include("apps.preferences.api_urls")),
-    path("", include("apps.nodes.api_urls")),
-    path("", include("apps.audit.api_urls")),
+    path("", include("apps.platform.accounts.api_urls")),
+    path("", include("apps.platform.preferences.api_urls")),
+    path("", include("apps.platform.nodes.api_urls")),
+    path("", include("apps.platform.audit.api_urls")),
     path("", include(artifacts)),
     path("", include(job_kinds)),
     path("", include(openlineage)),
@@ -67,26 +67,26 @@ PLANE_API: list[URLPattern | URLResolver] = [
 ]
 PROJECT_PAGES: list[URLPattern | URLResolver] = [
     path("", project_home, name="project_home"),
-    path("", include("apps.holds.urls")),
-    path("", include("apps.jobs.urls")),
-    path("", include("apps.lineage.urls")),
-    path("", include("apps.datasets.urls")),
-    path("", include("apps.pipelines.urls")),
-    path("", include("apps.experiments.urls")),
-    path("", include("apps.reruns.urls")),
-    path("", include("apps.registry.urls")),
-    path("", include("apps.approvals.urls")),
+    path("", include("apps.platform.holds.urls")),
+    path("", include("apps.platform.jobs.urls")),
+    path("", include("apps.platform.lineage.urls")),
+    path("", include("apps.data.datasets.urls")),
+    path("", include("apps.ml.pipelines.urls")),
+    path("", include("apps.ml.experiments.urls")),
+    path("", include("apps.ml.reruns.urls")),
+    path("", include("apps.ml.registry.urls")),
+    path("", include("apps.platform.approvals.urls")),
 ]
 PLANE_PAGES: list[URLPattern | URLResolver] = [
     path("", home, name="home"),
     path("components", gallery, name="components"),
     path("search", search, name="search"),
     path("isolation", isolation, name="isolation"),
-    path("", include("apps.accounts.urls")),
-    path("", include("apps.preferences.urls")),
-    path("", include("apps.audit.urls")),
-    path("", include("apps.nodes.urls")),
-    path("", include("apps.artifacts.urls")),
+    path("", include("apps.platform.accounts.urls")),
+    path("", include("apps.platform.preferences.urls")),
+    path("", include("apps.platform.audit.urls")),
+    path("", include("apps.platform.nodes.urls")),
+    path("", include("apps.platform.artifacts.urls")),
 ]
 
 urlpatterns = [
@@ -95,10 +95,10 @@ urlpatterns = [
     path("metrics", metrics, name="metrics"),
     path("api/v1/projects/<slug:project>/", include(PROJECT_API)),
     path("api/v1/", include(PLANE_API)),
-    path("", include("apps.mlflow.urls")),
+    path("", include("apps.gateways.mlflow.urls")),
     path("api/<path:rest>", no_such_api),
     path("git", nothing_of_git),
-    path("git/", include("apps.repositories.urls")),
+    path("git/", include("apps.data.repositories.urls")),
     re_path(r"^accounts/(?:email|confirm-email|password/reset|login/code)/", no_mail),
     path("accounts/password/change/", ChangePasswordView.as_view(), name="account_change_password"),
     path("accounts/", include("allauth.urls")),

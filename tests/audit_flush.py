@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from django.db.backends.base.operations import BaseDatabaseOperations
 
-from apps.audit.triggers import lifted, plant_genesis
+from apps.platform.audit.triggers import lifted, plant_genesis
 
 
 @pytest.fixture(scope="session", autouse=True)

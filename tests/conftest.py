@@ -13,11 +13,11 @@ from hypothesis import settings as hypothesis
 from rest_framework.test import APIClient
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from apps import policy
-from apps.accounts.actors import actor_for_token, actor_for_user
-from apps.accounts.models import ApiToken, Membership, Project, User
-from apps.actors import PlaneRole, ProjectRole, SystemRole, plane_actor
-from apps.canonical import sha256_hex
+from apps.core import policy
+from apps.core.actors import PlaneRole, ProjectRole, SystemRole, plane_actor
+from apps.core.canonical import sha256_hex
+from apps.platform.accounts.actors import actor_for_token, actor_for_user
+from apps.platform.accounts.models import ApiToken, Membership, Project, User
 from tests.audit_flush import audit_flush  # noqa: F401  wraps the flush of `transaction=True` tests
 from tests.template_database import create_test_database, drop_test_database
 

@@ -6,9 +6,9 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
-from apps.accounts import middleware
-from apps.artifacts import views as garbage_views
-from apps.nodes.models import Node
+from apps.platform.accounts import middleware
+from apps.platform.artifacts import views as garbage_views
+from apps.platform.nodes.models import Node
 from tests import walking
 
 pytestmark = pytest.mark.services

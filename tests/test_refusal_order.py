@@ -9,8 +9,8 @@ from django.test import Client
 from django.urls import get_resolver
 from django.utils import timezone
 
-from apps.accounts.models import ApiToken, Membership, Project, User
-from apps.canonical import sha256_hex
+from apps.core.canonical import sha256_hex
+from apps.platform.accounts.models import ApiToken, Membership, Project, User
 from tests import walking
 
 FORM = b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--\r\n"

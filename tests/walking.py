@@ -16,17 +16,10 @@ from django.test import Client
 from django.urls import get_resolver
 from django.utils import timezone
 
-from apps.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
-from apps.actors import PlaneRole, plane_actor
-from apps.approvals.models import Approval, Vote
-from apps.approvals.states import ApprovalState
-from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.stores import store
-from apps.audit.sealing import seal_all
-from apps.audit.services import record
-from apps.canonical import sha256_hex
-from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.experiments.models import (
+from apps.core.actors import PlaneRole, plane_actor
+from apps.core.canonical import sha256_hex
+from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.ml.experiments.models import (
     Experiment,
     LoggedModel,
     LoggedModelArtifact,
@@ -40,18 +33,25 @@ from apps.experiments.models import (
     RunParam,
     RunTag,
 )
-from apps.holds.models import Hold
-from apps.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
-from apps.jobs.states import JobState
-from apps.lineage.models import Edge
-from apps.nodes.models import Node
-from apps.pipelines.models import Pipeline, PipelineStep
-from apps.preferences.models import SavedView
-from apps.registry.models import Alias, AliasMove, Evaluation, EvaluationSet, Model, ModelVersion, Variant
-from apps.reruns.models import Rerun
-from apps.reruns.series import Budget
-from apps.reruns.tolerance import Tolerance
-from apps.reruns.verdicts import verdict_on
+from apps.ml.pipelines.models import Pipeline, PipelineStep
+from apps.ml.registry.models import Alias, AliasMove, Evaluation, EvaluationSet, Model, ModelVersion, Variant
+from apps.ml.reruns.models import Rerun
+from apps.ml.reruns.series import Budget
+from apps.ml.reruns.tolerance import Tolerance
+from apps.ml.reruns.verdicts import verdict_on
+from apps.platform.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
+from apps.platform.approvals.models import Approval, Vote
+from apps.platform.approvals.states import ApprovalState
+from apps.platform.artifacts.models import Artifact, Holding
+from apps.platform.artifacts.stores import store
+from apps.platform.audit.sealing import seal_all
+from apps.platform.audit.services import record
+from apps.platform.holds.models import Hold
+from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent
+from apps.platform.jobs.states import JobState
+from apps.platform.lineage.models import Edge
+from apps.platform.nodes.models import Node
+from apps.platform.preferences.models import SavedView
 
 PEOPLE = {"engineer": "", "auditor": "auditor", "secadmin": "security_admin", "sysadmin": "system_admin"}
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
@@ -104,9 +104,9 @@ def left_out(route: str) -> str:
     if route in LEFT_OUT:
         return LEFT_OUT[route]
     if route.startswith("^(?:api/2"):
-        return "spoken with a token alone, by MLflow's clients: tests/apps/mlflow"
+        return "spoken with a token alone, by MLflow's clients: tests/apps/gateways/mlflow"
     if route == "git" or route.startswith("git/"):
-        return "spoken with a token alone, by git and git-lfs: tests/git, tests/apps/repositories"
+        return "spoken with a token alone, by git and git-lfs: tests/git, tests/apps/data/repositories"
     return LEFT_OUT["accounts/"] if route.removeprefix("^").startswith("accounts/") else ""
 
 

@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from apps.nodes.hardware import SUPERVISOR
+from apps.platform.nodes.hardware import SUPERVISOR
 from workers.memory_watch import kill_group
 from workers.process import of_dead_worker
 

@@ -14,11 +14,11 @@ from typing import BinaryIO
 
 from django.db import Error as DatabaseError
 
-from apps.actors import Actor
-from apps.artifacts.store import CHUNK
-from apps.errors import PlaneError
-from apps.jobs.checkpoints import area_of, record_checkpoint
-from apps.jobs.models import Job, JobCheckpoint
+from apps.core.actors import Actor
+from apps.core.errors import PlaneError
+from apps.platform.artifacts.store import CHUNK
+from apps.platform.jobs.checkpoints import area_of, record_checkpoint
+from apps.platform.jobs.models import Job, JobCheckpoint
 from workers.outputs import stage_bytes
 from workers.relay import Relay
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
-from apps.actors import Actor
-from apps.artifacts.stores import store_folder
-from apps.jobs import services
-from apps.jobs.models import Job
-from apps.jobs.states import JobState
-from apps.jobs.submission import lease_seconds
-from apps.nodes import hardware
-from apps.nodes.disks import find_short_disks
-from apps.nodes.models import Node
-from apps.nodes.samples import SAMPLE_SECONDS
-from apps.nodes.services import heartbeat, record_sample
+from apps.core.actors import Actor
+from apps.platform.artifacts.stores import store_folder
+from apps.platform.jobs import services
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
+from apps.platform.jobs.submission import lease_seconds
+from apps.platform.nodes import hardware
+from apps.platform.nodes.disks import find_short_disks
+from apps.platform.nodes.models import Node
+from apps.platform.nodes.samples import SAMPLE_SECONDS
+from apps.platform.nodes.services import heartbeat, record_sample
 from workers.runner import scratch_root
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from celery import shared_task
 from django.core.management import call_command
 
-from apps.actors import PlaneRole, plane_actor
-from apps.artifacts import services as artifacts
-from apps.audit.verification import verify_trail
-from apps.jobs import checkpoints
-from apps.mlflow import services as uploads
+from apps.core.actors import PlaneRole, plane_actor
+from apps.gateways.mlflow import services as uploads
+from apps.platform.artifacts import services as artifacts
+from apps.platform.audit.verification import verify_trail
+from apps.platform.jobs import checkpoints
 
 SCRUB_BYTES = 50 * 10**9  # read per round, so that an hourly round stays an hour's work of a slow disk
 

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import connection
 
-from apps.artifacts.stores import store_folder
-from apps.errors import PlaneError
-from apps.jobs.kinds import KINDS, Network
-from apps.jobs.models import Job
+from apps.core.errors import PlaneError
+from apps.platform.artifacts.stores import store_folder
+from apps.platform.jobs.kinds import KINDS, Network
+from apps.platform.jobs.models import Job
 from deepseek.messages import N_
 from workers.process import MARKER, end_marked, marker
 
@@ -72,7 +72,7 @@ class Isolation:
         return found
 
     def facts(self) -> dict[str, Any]:
-        """For the node's description; `apps/nodes/shown.py` says it in words."""
+        """For the node's description; `apps/platform/nodes/shown.py` says it in words."""
         return {
             "way": self.way,
             "user": self.user,

@@ -1,11 +1,11 @@
-"""Which engine function does which kind of job, and who registers what it made. Keys as in apps/jobs/kinds.py."""
+"""Which engine function does which kind of job, and who registers what it made. Keys as in jobs/kinds.py."""
 
 from collections.abc import Callable
 
 from django.conf import settings
 
-from apps.actors import Actor
-from apps.jobs.models import Job
+from apps.core.actors import Actor
+from apps.platform.jobs.models import Job
 from workers import registration
 
 # "module:function", imported in the child process only: the worker itself stays small.

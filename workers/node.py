@@ -12,12 +12,12 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from apps.actors import Actor, PlaneRole, plane_actor
-from apps.jobs import services
-from apps.nodes import hardware
-from apps.nodes.extras import found_extras
-from apps.nodes.models import Node
-from apps.nodes.services import register_node
+from apps.core.actors import Actor, PlaneRole, plane_actor
+from apps.platform.jobs import services
+from apps.platform.nodes import hardware
+from apps.platform.nodes.extras import found_extras
+from apps.platform.nodes.models import Node
+from apps.platform.nodes.services import register_node
 from workers import cgroups, process
 from workers.heartbeat import Heartbeat
 from workers.inspection import forbid_inspection

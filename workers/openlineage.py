@@ -1,6 +1,6 @@
 """The OpenLineage events of jobs on their way out: to a file, or to an address of the private network.
 
-What is to be told lies in the database (apps/jobs/notices.py) until it was acknowledged: the file synced, or a status
+What is to be told lies in the database (jobs/notices.py) until it was acknowledged: the file synced, or a status
 of 2xx. A listener that is away costs a pause that doubles; one that says 4xx will never take it and is not asked
 again. One that dies between the answer and the database is sent the event once more, with the same run and time.
 """
@@ -24,10 +24,10 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from apps.actors import Actor, PlaneRole, plane_actor
-from apps.jobs import notices
-from apps.jobs.models import JobNotice
-from apps.openlineage.events import event_of, facts_of
+from apps.core.actors import Actor, PlaneRole, plane_actor
+from apps.gateways.openlineage.events import event_of, facts_of
+from apps.platform.jobs import notices
+from apps.platform.jobs.models import JobNotice
 
 log = logging.getLogger(__name__)
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from apps.actors import Actor
-from apps.artifacts.models import Artifact
-from apps.artifacts.services import adopt as adopt_artifact
-from apps.artifacts.services import is_marked_damaged, report_damage
-from apps.artifacts.store import Store
-from apps.artifacts.stores import store as root_store
-from apps.errors import PlaneError, Unavailable
-from apps.jobs.models import Job
-from apps.jobs.reasons import ARTIFACT_DAMAGED
+from apps.core.actors import Actor
+from apps.core.errors import PlaneError, Unavailable
+from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.services import adopt as adopt_artifact
+from apps.platform.artifacts.services import is_marked_damaged, report_damage
+from apps.platform.artifacts.store import Store
+from apps.platform.artifacts.stores import store as root_store
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.reasons import ARTIFACT_DAMAGED
 from deepseek.messages import N_
 
 
@@ -30,7 +30,7 @@ class Made:
     size: int
     media_type: str
     meta: Mapping[str, Any]
-    chunks: bytes = b""  # as of apps.artifacts.store.StoredBytes, as is `replaced`
+    chunks: bytes = b""  # as of apps.platform.artifacts.store.StoredBytes, as is `replaced`
     replaced: bool = False
 
 

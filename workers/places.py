@@ -19,7 +19,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from apps.errors import Unavailable
+from apps.core.errors import Unavailable
 from deepseek.messages import N_
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 if TYPE_CHECKING:  # gunicorn's arbiter imports this module, and has no Django
-    from apps.jobs.models import Job
+    from apps.platform.jobs.models import Job
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from apps.jobs.models import Job
+from apps.platform.jobs.models import Job
 
 SLOT = "pseudonym_key"
 CONTEXT = b"plane/pseudonyms/v1\0"

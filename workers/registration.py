@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from apps.actors import Actor
-from apps.artifacts.models import Artifact, Holding
-from apps.canonical import sha256_hex
-from apps.datasets.measuring import register_measured
-from apps.datasets.models import Dataset
-from apps.datasets.services import register_version, set_quality
-from apps.datasets.sources import end_of, inputs_of, sources_of
-from apps.jobs.models import Job
-from apps.lineage.ends import EdgeSpec, End
-from apps.lineage.services import record_edges
-from apps.registry.registering import MODEL_SLOT, artifact_end, model_edges
-from apps.registry.services import register_version as register_model
-from apps.registry.services.evaluations import register_evaluation
-from apps.registry.services.predictions import register_predictions
+from apps.core.actors import Actor
+from apps.core.canonical import sha256_hex
+from apps.data.datasets.measuring import register_measured
+from apps.data.datasets.models import Dataset
+from apps.data.datasets.services import register_version, set_quality
+from apps.data.datasets.sources import end_of, inputs_of, sources_of
+from apps.ml.registry.registering import MODEL_SLOT, artifact_end, model_edges
+from apps.ml.registry.services import register_version as register_model
+from apps.ml.registry.services.evaluations import register_evaluation
+from apps.ml.registry.services.predictions import register_predictions
+from apps.platform.artifacts.models import Artifact, Holding
+from apps.platform.jobs.models import Job
+from apps.platform.lineage.ends import EdgeSpec, End
+from apps.platform.lineage.services import record_edges
 
 Outputs = Sequence[tuple[str, Artifact, str, str, Mapping[str, Any]]]
 

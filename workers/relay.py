@@ -15,10 +15,10 @@ from typing import Any
 
 from django.db import transaction
 
-from apps.actors import Actor
-from apps.jobs import services
-from apps.jobs.models import Job
-from apps.jobs.reasons import memory_limit, reason
+from apps.core.actors import Actor
+from apps.platform.jobs import services
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.reasons import memory_limit, reason
 from deepseek.messages import N_, Message, restore_message
 from workers.shim import MEMORY_LIMIT
 

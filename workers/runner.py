@@ -15,19 +15,19 @@ from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from apps.actors import Actor
-from apps.artifacts.stores import store, store_folder
-from apps.errors import PlaneError, StaleState
-from apps.jobs import services
-from apps.jobs.checkpoints import get_checkpoint
-from apps.jobs.kinds import KINDS
-from apps.jobs.machine_code import refuse_foreign_code
-from apps.jobs.models import Job
-from apps.jobs.provenance import record_provenance
-from apps.jobs.reasons import disk_filled, reason
-from apps.jobs.submission import lease_seconds
-from apps.nodes.disks import read_disk
-from apps.nodes.hardware import oom_kills
+from apps.core.actors import Actor
+from apps.core.errors import PlaneError, StaleState
+from apps.platform.artifacts.stores import store, store_folder
+from apps.platform.jobs import services
+from apps.platform.jobs.checkpoints import get_checkpoint
+from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.machine_code import refuse_foreign_code
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.provenance import record_provenance
+from apps.platform.jobs.reasons import disk_filled, reason
+from apps.platform.jobs.submission import lease_seconds
+from apps.platform.nodes.disks import read_disk
+from apps.platform.nodes.hardware import oom_kills
 from deepseek.code import code_digest
 from deepseek.messages import N_, Message
 from workers import cgroups, checkpoints, isolation, kinds, outputs, places, pseudonyms, relay

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from apps.errors import StorageFull, Unavailable
-from apps.jobs.reasons import node_unusable, scratch_lost, storage_full
+from apps.core.errors import StorageFull, Unavailable
+from apps.platform.jobs.reasons import node_unusable, scratch_lost, storage_full
 
 STORAGE_FULL = "storage_full"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 
-from apps.audit.checks import unsound
+from apps.platform.audit.checks import unsound
 
 
 def refuse_unsound() -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 import psutil
 
-from apps.experiments.series import SYSTEM
-from apps.jobs.models import Job
+from apps.ml.experiments.series import SYSTEM
+from apps.platform.jobs.models import Job
 from workers.tracking import Tracker
 
 log = logging.getLogger(__name__)

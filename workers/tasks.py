@@ -8,8 +8,8 @@ from celery import shared_task
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from apps.errors import StaleState
-from apps.jobs import services
+from apps.core.errors import StaleState
+from apps.platform.jobs import services
 from workers.node import Worker, this_worker
 from workers.runner import Attempt, rest_connection
 

@@ -14,17 +14,17 @@ from typing import Any
 from django.db import transaction
 from pydantic import ValidationError
 
-from apps.actors import Actor
-from apps.artifacts.stores import store
-from apps.experiments import services
-from apps.experiments.models import Run
-from apps.experiments.series import KEY_LIMIT, STEP_LIMIT, Point
-from apps.experiments.services import ENDINGS, Facts, why
-from apps.jobs.kinds import KINDS
-from apps.jobs.models import Job
-from apps.jobs.services import report_events
-from apps.jobs.states import JobState
-from apps.reruns.services import link_rerun, take_up
+from apps.core.actors import Actor
+from apps.ml.experiments import services
+from apps.ml.experiments.models import Run
+from apps.ml.experiments.series import KEY_LIMIT, STEP_LIMIT, Point
+from apps.ml.experiments.services import ENDINGS, Facts, why
+from apps.ml.reruns.services import link_rerun, take_up
+from apps.platform.artifacts.stores import store
+from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.services import report_events
+from apps.platform.jobs.states import JobState
 from deepseek.code import code_digest
 from deepseek.models.figures import Figures
 from workers.outputs import Made

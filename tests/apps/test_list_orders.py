@@ -6,25 +6,25 @@ import pytest
 from django.db import connection
 from django.http import QueryDict
 
-from apps.accounts.lists import PEOPLE, TOKENS
-from apps.accounts.models import User
-from apps.accounts.reads import list_own_tokens
-from apps.approvals.lists import APPROVALS
-from apps.approvals.models import Approval
-from apps.datasets.lists import DATASETS
-from apps.datasets.lists import VERSIONS as DATASET_VERSIONS
-from apps.datasets.models import Dataset, DatasetVersion
-from apps.experiments.lists import listing_of, metric_column
-from apps.experiments.models import Metric, Run
-from apps.jobs.lists import JOBS
-from apps.jobs.models import Job
-from apps.listing import narrowed, read_asked
-from apps.pages import behind
-from apps.pipelines.lists import PIPELINES
-from apps.pipelines.models import Pipeline
-from apps.registry.lists import MODELS
-from apps.registry.lists import VERSIONS as MODEL_VERSIONS
-from apps.registry.models import Model, ModelVersion
+from apps.core.lists.listing import narrowed, read_asked
+from apps.core.lists.pages import behind
+from apps.data.datasets.lists import DATASETS
+from apps.data.datasets.lists import VERSIONS as DATASET_VERSIONS
+from apps.data.datasets.models import Dataset, DatasetVersion
+from apps.ml.experiments.lists import listing_of, metric_column
+from apps.ml.experiments.models import Metric, Run
+from apps.ml.pipelines.lists import PIPELINES
+from apps.ml.pipelines.models import Pipeline
+from apps.ml.registry.lists import MODELS
+from apps.ml.registry.lists import VERSIONS as MODEL_VERSIONS
+from apps.ml.registry.models import Model, ModelVersion
+from apps.platform.accounts.lists import PEOPLE, TOKENS
+from apps.platform.accounts.models import User
+from apps.platform.accounts.reads import list_own_tokens
+from apps.platform.approvals.lists import APPROVALS
+from apps.platform.approvals.models import Approval
+from apps.platform.jobs.lists import JOBS
+from apps.platform.jobs.models import Job
 
 pytestmark = pytest.mark.services
 RUNS = listing_of([], [metric_column("loss")])
@@ -63,7 +63,7 @@ def plan_of(rows) -> str:
 
 def edge_of(rows, order):
     """A place in the list, of the types that its columns have."""
-    from apps.pages import field_at
+    from apps.core.lists.pages import field_at
 
     texts = ("CharField", "TextField")
     types = [field_at(rows.model, name.lstrip("-"), nullable=True).get_internal_type() for name in order]

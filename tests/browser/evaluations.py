@@ -10,17 +10,17 @@ import base64
 import json
 import struct
 
-from apps.accounts.actors import actor_for_user
-from apps.accounts.models import Project, User
-from apps.accounts.proofs import Proof
-from apps.actors import PlaneRole, plane_actor
-from apps.approvals.services import approve
-from apps.datasets.manifest import CSV, PARQUET
-from apps.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.jobs.models import JobInput
-from apps.registry.models import EvaluationSet, ModelVersion
-from apps.registry.services import create_client_model, record_version, request_promotion
-from apps.registry.services.evaluations import create_evaluation_set, register_evaluation, set_gate
+from apps.core.actors import PlaneRole, plane_actor
+from apps.data.datasets.manifest import CSV, PARQUET
+from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.ml.registry.models import EvaluationSet, ModelVersion
+from apps.ml.registry.services import create_client_model, record_version, request_promotion
+from apps.ml.registry.services.evaluations import create_evaluation_set, register_evaluation, set_gate
+from apps.platform.accounts.actors import actor_for_user
+from apps.platform.accounts.models import Project, User
+from apps.platform.accounts.proofs import Proof
+from apps.platform.approvals.services import approve
+from apps.platform.jobs.models import JobInput
 from tests.browser.versions import held, job_of, make
 
 DRAWS, PAIRING = 400, "p" * 64

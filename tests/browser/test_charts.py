@@ -8,10 +8,10 @@ from playwright.sync_api import expect
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LOG = """
-from apps.accounts.models import Project
-from apps.actors import PlaneRole, plane_actor
-from apps.experiments.models import Experiment, Run
-from apps.experiments.services import Point, log_metrics
+from apps.platform.accounts.models import Project
+from apps.core.actors import PlaneRole, plane_actor
+from apps.ml.experiments.models import Experiment, Run
+from apps.ml.experiments.services import Point, log_metrics
 from datetime import UTC, datetime, timedelta
 project = Project.objects.get(slug="demo")
 experiment, _ = Experiment.objects.get_or_create(project=project, number=0, defaults=dict(name="Default"))

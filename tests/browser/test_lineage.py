@@ -8,16 +8,16 @@ from playwright.sync_api import expect
 
 SEED = """
 import struct
-from apps.accounts.models import Project
-from apps.actors import PlaneRole, plane_actor
-from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.stores import store
-from apps.datasets.manifest import PARQUET
-from apps.datasets.models import DatasetVersion
-from apps.datasets.services import add_version, ensure_dataset, register_version
-from apps.jobs.models import Job, JobInput
-from apps.lineage.ends import EdgeSpec, End
-from apps.lineage.services import record_edges
+from apps.platform.accounts.models import Project
+from apps.core.actors import PlaneRole, plane_actor
+from apps.platform.artifacts.models import Artifact, Holding
+from apps.platform.artifacts.stores import store
+from apps.data.datasets.manifest import PARQUET
+from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.services import add_version, ensure_dataset, register_version
+from apps.platform.jobs.models import Job, JobInput
+from apps.platform.lineage.ends import EdgeSpec, End
+from apps.platform.lineage.services import record_edges
 project, worker = Project.objects.get(slug="demo"), plane_actor(PlaneRole.WORKER, host="test")
 def held(data):
     with store().open_staging() as staging:

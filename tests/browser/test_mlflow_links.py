@@ -10,9 +10,9 @@ from tests.browser.conftest import sign_in
 
 RECORD = """
 import json
-from apps.accounts.models import Project
-from apps.actors import PlaneRole, plane_actor
-from apps.experiments.services import create_experiment, create_run
+from apps.platform.accounts.models import Project
+from apps.core.actors import PlaneRole, plane_actor
+from apps.ml.experiments.services import create_experiment, create_run
 actor, project = plane_actor(PlaneRole.OPERATOR), Project.objects.get(slug="demo")
 experiment = create_experiment(actor=actor, project=project, name="printed addresses")
 run = create_run(actor=actor, experiment=experiment, name="printed run")

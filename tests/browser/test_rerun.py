@@ -10,11 +10,11 @@ from playwright.sync_api import expect
 SUBMIT = """
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from apps.accounts.actors import actor_for_user
-from apps.accounts.models import Project, User
-from apps.artifacts.services import store_file
-from apps.jobs.services import submit_job
-from apps.jobs.submission import InputSpec, Submission
+from apps.platform.accounts.actors import actor_for_user
+from apps.platform.accounts.models import Project, User
+from apps.platform.artifacts.services import store_file
+from apps.platform.jobs.services import submit_job
+from apps.platform.jobs.submission import InputSpec, Submission
 project, actor = Project.objects.get(slug="demo"), actor_for_user(User.objects.get(username="engineer"))
 with TemporaryDirectory() as folder:
     path = Path(folder) / "table.csv"
@@ -26,7 +26,7 @@ print("job", submit_job(actor=actor, project=project, asked=asked)[0].pk)
 """
 STATE = """
 import json
-from apps.experiments.models import Run
+from apps.ml.experiments.models import Run
 run = Run.objects.filter(job={job}).first()
 print(json.dumps([run.pk, run.state] if run else ["", ""]))
 """

@@ -6,13 +6,13 @@ bytes are in the store and registered by the service that registers a job's, so 
 
 from __future__ import annotations
 
-from apps.accounts.models import Project
-from apps.actors import PlaneRole, plane_actor
-from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.stores import store
-from apps.jobs.models import Job, JobInput, JobOutput
-from apps.registry.documents import document_text
-from apps.registry.services import register_version
+from apps.core.actors import PlaneRole, plane_actor
+from apps.ml.registry.documents import document_text
+from apps.ml.registry.services import register_version
+from apps.platform.accounts.models import Project
+from apps.platform.artifacts.models import Artifact, Holding
+from apps.platform.artifacts.stores import store
+from apps.platform.jobs.models import Job, JobInput, JobOutput
 
 TENSOR = {"dtype": "float32", "shape": [-1, 2]}
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from controlplane.templatetags.axes import LEVEL_ROOM, Scale, level_said, levels_said, smoothed, ticks_of, words_of
+from apps.web.templatetags.axes import LEVEL_ROOM, Scale, level_said, levels_said, smoothed, ticks_of, words_of
 
 
 def test_equal_steps_of_a_logarithm_are_equal_ratios():

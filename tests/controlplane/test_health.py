@@ -6,8 +6,8 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
-from apps.jobs import pulse
-from apps.nodes import disks
+from apps.platform.jobs import pulse
+from apps.platform.nodes import disks
 from controlplane import health
 
 pytestmark = pytest.mark.services

@@ -11,8 +11,8 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.db.models.functions import Now
 
-from apps.jobs import pulse
-from apps.nodes.models import Node
+from apps.platform.jobs import pulse
+from apps.platform.nodes.models import Node
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from controlplane.templatetags.logs import log_lines
+from apps.web.templatetags.logs import log_lines
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -8,11 +8,11 @@ from django.db import OperationalError, connection
 from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
-from apps.accounts.services import create_service_account, create_token_for_service_account
-from apps.audit.models import AuditRecord
-from apps.jobs import pulse
-from apps.jobs.models import Job, JobTally
-from apps.nodes.models import Node
+from apps.platform.accounts.services import create_service_account, create_token_for_service_account
+from apps.platform.audit.models import AuditRecord
+from apps.platform.jobs import pulse
+from apps.platform.jobs.models import Job, JobTally
+from apps.platform.nodes.models import Node
 from controlplane import collecting, metrics
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]

@@ -10,7 +10,7 @@ from django.db import OperationalError, connection, connections, transaction
 from django.test import RequestFactory
 from django.urls import path
 
-from apps.audit.faults import named_fault
+from apps.platform.audit.faults import named_fault
 from controlplane import request_time
 from controlplane.wsgi import application
 

@@ -10,9 +10,9 @@ from rest_framework import exceptions, serializers
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from apps.actors import PlaneRole, plane_actor
-from apps.audit.models import AuditRecord
-from apps.errors import Conflict, Invalid, Refused, TooMany, Unauthenticated, Unavailable
+from apps.core.actors import PlaneRole, plane_actor
+from apps.core.errors import Conflict, Invalid, Refused, TooMany, Unauthenticated, Unavailable
+from apps.platform.audit.models import AuditRecord
 
 
 class Step(serializers.Serializer):

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from apps.errors import Malformed, TooLarge
+from apps.core.errors import Malformed, TooLarge
 from controlplane.rest import Negotiation, StrictJSONParser, read_json
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from django.db.models.functions import Now
 
-from apps.nodes.models import Node
+from apps.platform.nodes.models import Node
 from tests import walking
 
 EXAMPLE = "2026年1月31日"  # in the doc of a field

@@ -9,9 +9,9 @@ import pytest
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
-from apps.accounts.models import Project
-from apps.errors import Invalid, Malformed
-from apps.pages import MAX_CURSOR, page_asked, page_of
+from apps.core.errors import Invalid, Malformed
+from apps.core.lists.pages import MAX_CURSOR, page_asked, page_of
+from apps.platform.accounts.models import Project
 from controlplane.rest import CursorPagination
 
 pytestmark = pytest.mark.services

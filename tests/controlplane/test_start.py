@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError
 from django.db import OperationalError, connection
 
-from apps.audit.triggers import lifted
+from apps.platform.audit.triggers import lifted
 from controlplane import gunicorn_conf, start
 from controlplane.start import CannotStart, ready_database
 from workers.starting import refuse_unsound

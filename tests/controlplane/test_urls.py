@@ -20,7 +20,9 @@ def views_of(patterns):
 
 def test_addresses_of_every_app_are_included():
     served = set(views_of(get_resolver().url_patterns))
-    modules = sorted(f"apps.{path.parent.name}.{path.stem}" for path in APPS.glob("*/[au]*urls.py"))
+    modules = sorted(
+        ".".join(("apps", *path.relative_to(APPS).with_suffix("").parts)) for path in APPS.glob("*/*/[au]*urls.py")
+    )
     missing = {module: set(views_of(import_module(module).urlpatterns)) - served for module in modules}
     assert modules
     assert {module: views for module, views in missing.items() if views} == {}

@@ -10,7 +10,7 @@ import time
 import pytest
 from django.db import connection, transaction
 
-from apps.accounts.models import Project
+from apps.platform.accounts.models import Project
 from controlplane.sqlite import write_queue
 from controlplane.sqlite.write_queue import WriteQueue, get_write_queue
 

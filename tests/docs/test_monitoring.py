@@ -8,9 +8,9 @@ import pytest
 import yaml
 from django.utils import timezone
 
-from apps.jobs import pulse
-from apps.jobs.models import JobTally
-from apps.nodes.models import Node
+from apps.platform.jobs import pulse
+from apps.platform.jobs.models import JobTally
+from apps.platform.nodes.models import Node
 from controlplane.collecting import Plane
 from controlplane.env import BASE_DIR
 from controlplane.traffic import numbers

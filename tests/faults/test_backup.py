@@ -63,7 +63,7 @@ def test_backup_verifies_without_our_code(backed_up):
 
 def test_backup_is_recorded_in_audit_trail(backed_up):
     plane, folder, _ = backed_up
-    code = "import json;from apps.audit.models import AuditRecord as R;"
+    code = "import json;from apps.platform.audit.models import AuditRecord as R;"
     names = plane.ask(code + "print(json.dumps([r.object_id for r in R.objects.filter(action='plane.backup')]))")
     assert str(folder) in names
 

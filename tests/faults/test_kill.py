@@ -111,7 +111,7 @@ def assert_ended_once(plane: Running, *jobs: int) -> None:
     check = manage(plane.home, plane.environment, "verify_audit", "--json")
     assert check.returncode == 0, check.stdout + check.stderr
     records = plane.ask(
-        "import json; from apps.audit.models import AuditRecord;"
+        "import json; from apps.platform.audit.models import AuditRecord;"
         f"found = AuditRecord.objects.filter(object_type='job', object_id__in={[str(job) for job in jobs]});"
         "print(json.dumps(list(found.values_list('object_id', 'action'))))"
     )

@@ -215,9 +215,9 @@ def test_every_job_ended_once_and_left_nothing(shared, jobs, table, undisturbed)
 
 ASK = """
 import json
-from apps.audit.models import AuditRecord
-from apps.experiments.models import MetricPoint
-from apps.jobs.models import JobEvent
+from apps.platform.audit.models import AuditRecord
+from apps.ml.experiments.models import MetricPoint
+from apps.platform.jobs.models import JobEvent
 facts = {}
 for job in %r:
     records = AuditRecord.objects.filter(object_type="job", object_id=job).values_list("action", flat=True)

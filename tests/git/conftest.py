@@ -86,8 +86,8 @@ NEW_TOKEN = """
 import json, secrets
 from datetime import timedelta
 from django.utils import timezone
-from apps.accounts.models import ApiToken, Membership, Project, User
-from apps.canonical import sha256_hex
+from apps.platform.accounts.models import ApiToken, Membership, Project, User
+from apps.core.canonical import sha256_hex
 project = Project.objects.get(slug="demo")
 user, _ = User.objects.get_or_create(username="{name}", defaults=dict(password="!", must_change_password=False))
 Membership.objects.get_or_create(project=project, user=user, role="{role}")

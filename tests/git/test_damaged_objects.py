@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from apps.canonical import sha256_hex
+from apps.core.canonical import sha256_hex
 
 CHUNK = 1 << 20
 

@@ -18,8 +18,8 @@ EXPECTED = [
 PLAIN = "*.csv !filter !diff !merge !text"  # behind the line that gives them to LFS
 STORED = """
 import json
-from apps.artifacts.models import Artifact
-from apps.artifacts.stores import store
+from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.stores import store
 rows = Artifact.objects.values_list("digest", flat=True)
 print(json.dumps([sorted(rows), sorted(one.digest for one in store().objects())]))
 """

@@ -14,17 +14,36 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("controlplane", "workers", "apps", "deepseek")
 
 PLANTED = [  # file, its line, the contract that it breaks, what the report says of it
-    ("deepseek/clean/planted_1.py", "import apps.errors", "Four layers", "deepseek.clean.planted_1 -> apps.errors"),
-    ("apps/jobs/planted_2.py", "import workers.kinds", "Four layers", "apps.jobs.planted_2 -> workers.kinds"),
+    (
+        "deepseek/clean/planted_1.py",
+        "import apps.core.errors",
+        "Four layers",
+        "deepseek.clean.planted_1 -> apps.core.errors",
+    ),
+    (
+        "apps/platform/jobs/planted_2.py",
+        "import workers.kinds",
+        "Four layers",
+        "apps.platform.jobs.planted_2 -> workers.kinds",
+    ),
     ("workers/planted_3.py", "import controlplane.settings", "Four layers", "workers.planted_3 -> controlplane"),
-    ("apps/audit/planted_4.py", "from apps.jobs import models", "Apps import", "apps.audit.planted_4 -> apps.jobs"),
-    ("apps/jobs/planted_5.py", "from apps.datasets import models", "Apps import", "apps.jobs.planted_5 -> apps.data"),
-    ("apps/canonical.py", "import apps.policy", "Apps import", "apps.canonical -> apps.policy"),
-    ("apps/planted_6/__init__.py", "", "Apps import", "planted_6"),
-    ("apps/jobs/planted_7.py", "from deepseek.clean.run import run", "Apps know of", "apps.jobs.planted_7 -> deepseek"),
+    (
+        "apps/platform/audit/planted_4.py",
+        "from apps.platform.jobs import models",
+        "Within platform",
+        "apps.platform.audit.planted_4 -> apps.platform.jobs",
+    ),
+    (
+        "apps/platform/jobs/planted_5.py",
+        "from apps.data.datasets import models",
+        "Districts import",
+        "apps.platform.jobs.planted_5 -> apps.data",
+    ),
+    ("apps/core/canonical.py", "import apps.core.policy", "Within core", "apps.core.canonical -> apps.core.policy"),
+    ("apps/planted_6/__init__.py", "", "Districts import", "planted_6"),
     ("deepseek/clean/planted_8.py", "import celery", "The engine knows", "deepseek.clean.planted_8 -> celery"),
     ("deepseek/noop/planted_9.py", "import socket", "The engine knows", "deepseek.noop.planted_9 -> socket"),
-    ("apps/datasets/planted_10.py", "import pandas", "Only the engine", "apps.datasets.planted_10 -> pandas"),
+    ("apps/data/datasets/planted_10.py", "import pandas", "Only the engine", "apps.data.datasets.planted_10 -> pandas"),
     ("controlplane/planted_11.py", "import numpy", "Only the engine", "controlplane.planted_11 -> numpy"),
     ("deepseek/tables/planted_12.py", "import pyarrow", "The CSV reader", "deepseek.tables.planted_12 -> pyarrow"),
 ]

@@ -28,5 +28,5 @@ def test_there_is_no_cycle(graph):
 
 
 def test_a_cycle_is_found(graph):
-    graph.add_import(importer="apps.errors", imported="apps.jobs.services")
-    assert "apps.errors" in find_cycle(graph)
+    graph.add_import(importer="apps.core.errors", imported="apps.platform.jobs.services")
+    assert "apps.core.errors" in find_cycle(graph)

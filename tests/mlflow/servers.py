@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from apps.policy import SCOPES
+from apps.core.policy import SCOPES
 from tests.faults.services import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,9 +47,9 @@ def plain_environment(**more: str) -> dict[str, str]:
 PREPARE = """
 import json
 from django.core.management import call_command
-from apps.accounts.models import Membership, Project, User
-from apps.accounts.services import create_token
-from apps.actors import PlaneRole, ProjectRole, plane_actor
+from apps.platform.accounts.models import Membership, Project, User
+from apps.platform.accounts.services import create_token
+from apps.core.actors import PlaneRole, ProjectRole, plane_actor
 
 call_command("migrate", verbosity=0)
 operator = plane_actor(PlaneRole.OPERATOR)

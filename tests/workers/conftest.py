@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from apps.jobs.models import Job
-from apps.jobs.services import submit_job
-from apps.jobs.submission import Submission
-from apps.nodes.models import Node
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.services import submit_job
+from apps.platform.jobs.submission import Submission
+from apps.platform.nodes.models import Node
 from tests.workers.inline_engine import start_engine
 from workers import child, runner, tasks
 from workers import node as node_module

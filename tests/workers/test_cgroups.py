@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from apps.nodes.hardware import SUPERVISOR
+from apps.platform.nodes.hardware import SUPERVISOR
 from tests.workers.conftest import all_events
 from workers import cgroups
 from workers.process import marker

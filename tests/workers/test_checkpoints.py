@@ -12,14 +12,14 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from apps.artifacts.local import LocalStaging, LocalStore
-from apps.artifacts.stores import store
-from apps.errors import PlaneError, StorageFull, Unavailable
-from apps.jobs import kinds as job_kinds
-from apps.jobs import reads, services
-from apps.jobs.checkpoints import AREA, area_of, get_checkpoint
-from apps.jobs.models import Job
-from apps.jobs.states import JobState
+from apps.core.errors import PlaneError, StorageFull, Unavailable
+from apps.platform.artifacts.local import LocalStaging, LocalStore
+from apps.platform.artifacts.stores import store
+from apps.platform.jobs import kinds as job_kinds
+from apps.platform.jobs import reads, services
+from apps.platform.jobs.checkpoints import AREA, area_of, get_checkpoint
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
 from workers import checkpoints, kinds, runner, tasks
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]

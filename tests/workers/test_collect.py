@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from apps.datasets.models import DatasetVersion
-from apps.datasets.reads import quality
-from apps.jobs.models import Job
-from apps.jobs.states import JobState
-from apps.lineage.models import Edge
+from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.reads import quality
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
+from apps.platform.lineage.models import Edge
 from tests.site import HAS_BROWSER, NO_BROWSER, serving
 from workers import tasks
 

@@ -6,15 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from apps.actors import PlaneRole, plane_actor
-from apps.artifacts.models import Artifact
-from apps.artifacts.services import publish_upload
-from apps.artifacts.stores import store
-from apps.audit.models import AuditRecord
-from apps.errors import Refused
-from apps.jobs import services
-from apps.jobs.models import Job
-from apps.jobs.states import JobState
+from apps.core.actors import PlaneRole, plane_actor
+from apps.core.errors import Refused
+from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.services import publish_upload
+from apps.platform.artifacts.stores import store
+from apps.platform.audit.models import AuditRecord
+from apps.platform.jobs import services
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
 from workers import tasks
 
 # The heartbeat writes in a thread of its own.

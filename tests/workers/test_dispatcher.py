@@ -9,11 +9,11 @@ import pytest
 from django.db import OperationalError
 from django.db.models.functions import Now
 
-from apps.actors import PlaneRole, plane_actor
-from apps.jobs import doorbell, pulse, services
-from apps.jobs.models import Job
-from apps.jobs.states import JobState
-from apps.jobs.submission import lease_seconds
+from apps.core.actors import PlaneRole, plane_actor
+from apps.platform.jobs import doorbell, pulse, services
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
+from apps.platform.jobs.submission import lease_seconds
 from workers.lease_clock import LeaseClock
 from workers.management.commands import dispatcher
 from workers.management.commands.dispatcher import Command

@@ -9,19 +9,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from apps.accounts.proofs import Proof
-from apps.approvals.models import Approval
-from apps.approvals.services import approve
-from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.stores import store
-from apps.audit.models import AuditRecord
-from apps.datasets.services import add_version, create_dataset
-from apps.errors import Conflict
-from apps.jobs.models import Job
-from apps.jobs.states import JobState
-from apps.jobs.submission import InputSpec
-from apps.lineage.models import Edge
-from apps.registry.models import Evaluation, GateVerdict, ModelVersion
+from apps.core.errors import Conflict
+from apps.data.datasets.services import add_version, create_dataset
+from apps.ml.registry.models import Evaluation, GateVerdict, ModelVersion
+from apps.platform.accounts.proofs import Proof
+from apps.platform.approvals.models import Approval
+from apps.platform.approvals.services import approve
+from apps.platform.artifacts.models import Artifact, Holding
+from apps.platform.artifacts.stores import store
+from apps.platform.audit.models import AuditRecord
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
+from apps.platform.jobs.submission import InputSpec
+from apps.platform.lineage.models import Edge
 from workers import tasks
 
 PARQUET = "application/vnd.apache.parquet"

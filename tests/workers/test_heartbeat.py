@@ -7,9 +7,9 @@ import time
 import pytest
 from django.db import OperationalError
 
-from apps.jobs import services
-from apps.jobs.models import Job
-from apps.nodes.models import NodeSample
+from apps.platform.jobs import services
+from apps.platform.jobs.models import Job
+from apps.platform.nodes.models import NodeSample
 from workers import heartbeat as module
 from workers.heartbeat import Heartbeat
 from workers.runner import Attempt

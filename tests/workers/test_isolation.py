@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from apps.errors import PlaneError
-from apps.jobs.kinds import KINDS, Network
-from apps.jobs.models import Job
-from apps.jobs.states import JobState
+from apps.core.errors import PlaneError
+from apps.platform.jobs.kinds import KINDS, Network
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
 from workers import isolation, kinds, node, places, sandbox, tasks
 from workers.isolation import Isolation
 from workers.process import is_process_gone

@@ -2,7 +2,7 @@ from importlib import import_module
 
 import pytest
 
-from apps.jobs.kinds import KINDS
+from apps.platform.jobs.kinds import KINDS
 from workers.kinds import ENGINE, REGISTER
 
 

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from apps.jobs.kinds import KINDS
-from apps.jobs.models import Job, JobEvent
-from apps.jobs.reasons import memory_limit
-from apps.jobs.states import JobState
+from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.models import Job, JobEvent
+from apps.platform.jobs.reasons import memory_limit
+from apps.platform.jobs.states import JobState
 from deepseek.clean.plan import memory_bytes
 from tests.deepseek.clean.test_parquet_size import write_bomb
 from tests.workers.conftest import all_events

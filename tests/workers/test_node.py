@@ -9,9 +9,9 @@ import threading
 import pytest
 from django.db import OperationalError
 
-from apps.jobs import services
-from apps.jobs.models import Job
-from apps.jobs.states import JobState
+from apps.platform.jobs import services
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
 from workers import node as node_module
 from workers import process
 

@@ -10,15 +10,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from django.utils import timezone
 
-from apps.actors import PlaneRole, plane_actor
-from apps.artifacts.services import publish_upload
-from apps.datasets.services import upload_csv
-from apps.jobs import services
-from apps.jobs.models import Job, JobEvent, JobNotice
-from apps.jobs.submission import Submission
-from apps.openlineage.events import events_of_pipeline
-from apps.openlineage.naming import run_id_of
-from apps.pipelines.models import Pipeline, PipelineStep
+from apps.core.actors import PlaneRole, plane_actor
+from apps.data.datasets.services import upload_csv
+from apps.gateways.openlineage.events import events_of_pipeline
+from apps.gateways.openlineage.naming import run_id_of
+from apps.ml.pipelines.models import Pipeline, PipelineStep
+from apps.platform.artifacts.services import publish_upload
+from apps.platform.jobs import services
+from apps.platform.jobs.models import Job, JobEvent, JobNotice
+from apps.platform.jobs.submission import Submission
 from tests import openlineage_schemas
 from workers import openlineage, tasks
 from workers.openlineage import Away, FileSink, HttpSink, deliver, private_address

@@ -1,7 +1,7 @@
 import pytest
 
-from apps.artifacts.stores import store
-from apps.errors import PlaneError
+from apps.core.errors import PlaneError
+from apps.platform.artifacts.stores import store
 from workers.outputs import upload
 
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from apps.approvals.models import Approval
-from apps.experiments.models import Experiment, LoggedModel, LoggedModelArtifact
-from apps.jobs.models import Job
-from apps.jobs.states import JobState
-from apps.lineage.models import Edge
-from apps.registry.models import Evaluation, GateVerdict
-from apps.registry.services import record_version
+from apps.ml.experiments.models import Experiment, LoggedModel, LoggedModelArtifact
+from apps.ml.registry.models import Evaluation, GateVerdict
+from apps.ml.registry.services import record_version
+from apps.platform.approvals.models import Approval
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
+from apps.platform.lineage.models import Edge
 from tests.workers.test_evaluation_gate import (  # noqa: F401  fixtures
     MODELS,
     TRAINING,

@@ -7,16 +7,16 @@ import hashlib
 import pytest
 from django.db import OperationalError
 
-from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.stores import store
-from apps.audit.models import AuditRecord
-from apps.datasets.services import add_version, create_dataset
-from apps.jobs.models import Job, JobInput, JobOutput
-from apps.jobs.states import JobState
-from apps.jobs.submission import InputSpec
-from apps.lineage.models import Edge
-from apps.registry.models import ModelVersion, Variant
-from apps.registry.services import versions
+from apps.data.datasets.services import add_version, create_dataset
+from apps.ml.registry.models import ModelVersion, Variant
+from apps.ml.registry.services import versions
+from apps.platform.artifacts.models import Artifact, Holding
+from apps.platform.artifacts.stores import store
+from apps.platform.audit.models import AuditRecord
+from apps.platform.jobs.models import Job, JobInput, JobOutput
+from apps.platform.jobs.states import JobState
+from apps.platform.jobs.submission import InputSpec
+from apps.platform.lineage.models import Edge
 from deepseek.job import Silent
 from deepseek.models.figures import Figures, Metric
 from deepseek.models.manifest import ModelManifest

@@ -9,15 +9,15 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
-from apps.artifacts.models import Artifact, Holding
-from apps.artifacts.stores import store
-from apps.datasets.expecting import set_expectations
-from apps.datasets.manifest import ARROW, JSON_LINES, PARQUET
-from apps.datasets.measuring import add_table, add_upload, measure_version
-from apps.datasets.models import DatasetVersion
-from apps.datasets.reads import quality
-from apps.jobs.models import Job
-from apps.jobs.states import JobState
+from apps.data.datasets.expecting import set_expectations
+from apps.data.datasets.manifest import ARROW, JSON_LINES, PARQUET
+from apps.data.datasets.measuring import add_table, add_upload, measure_version
+from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.reads import quality
+from apps.platform.artifacts.models import Artifact, Holding
+from apps.platform.artifacts.stores import store
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
 from workers import tasks
 
 pytestmark = pytest.mark.services

@@ -6,22 +6,22 @@ import math
 
 import pytest
 
-from apps.actors import PlaneRole, plane_actor
-from apps.artifacts.models import Artifact
-from apps.artifacts.services import store_file
-from apps.artifacts.stores import store
-from apps.experiments.models import MetricPoint, Run
-from apps.jobs.checkpoints import get_checkpoint
-from apps.jobs.models import Job
-from apps.jobs.services import cancel_job, retry_job
-from apps.jobs.states import JobState
-from apps.jobs.submission import InputSpec
-from apps.lineage.models import Edge
-from apps.reruns.models import Rerun
-from apps.reruns.services import judge_ended, rerun_run
-from apps.reruns.states import RerunState, Verdict
-from apps.reruns.tolerance import Tolerance
-from apps.reruns.verdicts import verdict_between
+from apps.core.actors import PlaneRole, plane_actor
+from apps.ml.experiments.models import MetricPoint, Run
+from apps.ml.reruns.models import Rerun
+from apps.ml.reruns.services import judge_ended, rerun_run
+from apps.ml.reruns.states import RerunState, Verdict
+from apps.ml.reruns.tolerance import Tolerance
+from apps.ml.reruns.verdicts import verdict_between
+from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.services import store_file
+from apps.platform.artifacts.stores import store
+from apps.platform.jobs.checkpoints import get_checkpoint
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.services import cancel_job, retry_job
+from apps.platform.jobs.states import JobState
+from apps.platform.jobs.submission import InputSpec
+from apps.platform.lineage.models import Edge
 from workers import checkpoints, kinds, tasks, tracking
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
@@ -93,7 +93,7 @@ def test_rerun_is_identical(train, again):
 
 def test_rerun_ignores_checkpoint_of_first_run(train, again, monkeypatch):
     """The checkpoint of the first run's job is still there, and is not staged for the other job."""
-    monkeypatch.setattr("apps.jobs.services.attempts.forget_checkpoint", lambda job: None)
+    monkeypatch.setattr("apps.platform.jobs.services.attempts.forget_checkpoint", lambda job: None)
     staged = []
     stage = checkpoints.Keeper.stage
     monkeypatch.setattr(checkpoints.Keeper, "stage", lambda *asked: staged.append(asked) or stage(*asked))

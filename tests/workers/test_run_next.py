@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError, connection
 
-from apps.errors import Unavailable
-from apps.jobs import doorbell, services
-from apps.jobs.models import Job, JobEvent
-from apps.jobs.states import JobState
-from apps.nodes import disks, hardware
+from apps.core.errors import Unavailable
+from apps.platform.jobs import doorbell, services
+from apps.platform.jobs.models import Job, JobEvent
+from apps.platform.jobs.states import JobState
+from apps.platform.nodes import disks, hardware
 from workers import runner, tasks
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
@@ -352,7 +352,7 @@ def test_damaged_input_fails_job(worker, submit):
 
 
 def damage(digest: str) -> None:
-    from apps.artifacts.stores import store
+    from apps.platform.artifacts.stores import store
 
     path = store().path_of(digest)
     path.chmod(0o600)

@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from apps.errors import StaleState, StorageFull, Unavailable
+from apps.core.errors import StaleState, StorageFull, Unavailable
 from deepseek.job import EngineError
 from workers.child import is_disk_full
 from workers.stalls import find_engine_stall, find_stall

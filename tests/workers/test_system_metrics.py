@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 from django.db import OperationalError
 
-from apps.experiments.models import Run
-from apps.jobs import kinds as job_kinds
+from apps.ml.experiments.models import Run
+from apps.platform.jobs import kinds as job_kinds
 from workers import heartbeat, kinds, system_metrics, tasks
 from workers.system_metrics import SystemMetrics, of_gpus, of_node, second_of, tree_use
 

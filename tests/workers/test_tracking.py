@@ -8,15 +8,15 @@ from types import SimpleNamespace
 import pytest
 from django.db.models.functions import Now
 
-from apps.artifacts.models import Artifact
-from apps.errors import StaleState
-from apps.experiments.models import Run
-from apps.experiments.states import RunState
-from apps.jobs import kinds as job_kinds
-from apps.jobs import services
-from apps.jobs.models import Job
-from apps.jobs.states import JobState
-from apps.lineage.models import Edge
+from apps.core.errors import StaleState
+from apps.ml.experiments.models import Run
+from apps.ml.experiments.states import RunState
+from apps.platform.artifacts.models import Artifact
+from apps.platform.jobs import kinds as job_kinds
+from apps.platform.jobs import services
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
+from apps.platform.lineage.models import Edge
 from deepseek.code import code_digest
 from workers import kinds, tasks, tracking
 from workers.tracking import Tracker

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from apps.accounts.management.base import OperatorCommand
-from controlplane.backup.taking import take
+from apps.platform.accounts.management.base import OperatorCommand
+from apps.site.snapshots.taking import take
 
 SHOWN = 10
 

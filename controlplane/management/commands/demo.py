@@ -18,11 +18,11 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from rich.console import Console
 
-from apps.accounts.actors import actor_for_user
-from apps.accounts.models import Project, User
-from apps.accounts.services import create_token, revoke_token
-from apps.actors import PlaneRole, plane_actor
-from apps.errors import PlaneError
+from apps.core.actors import PlaneRole, plane_actor
+from apps.core.errors import PlaneError
+from apps.platform.accounts.actors import actor_for_user
+from apps.platform.accounts.models import Project, User
+from apps.platform.accounts.services import create_token, revoke_token
 from controlplane.demo import report
 from controlplane.demo.chain import CLASSIFIER, FORECASTER, Chain, JobFailed, Story, seconds_of
 from controlplane.demo.golden import Golden

@@ -12,8 +12,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError
 
-from apps.jobs import pulse
-from apps.nodes.models import Node
+from apps.platform.jobs import pulse
+from apps.platform.nodes.models import Node
 
 WEB_SECONDS = 5.0
 BEAT_SECONDS = 900.0  # it writes its schedule down every 180 s, and wakes every 300 s at least

@@ -15,9 +15,9 @@ from django.conf import settings
 from django.core.management.commands import makemessages
 from pydantic import BaseModel
 
-from apps import errors
-from apps.jobs.kinds import KINDS
-from apps.pipelines.templates import TEMPLATES
+from apps.core import errors
+from apps.ml.pipelines.templates import TEMPLATES
+from apps.platform.jobs.kinds import KINDS
 from deepseek.job import EngineError
 
 
@@ -82,6 +82,6 @@ class Command(makemessages.Command):
 UNREAD = (
     *("tests/", "benchmarks/", "deploy/"),
     *("deepseek/serve", "deepseek/cli.py", "deepseek/flags.py"),
-    *("controlplane/backup", "controlplane/demo", "controlplane/management"),
-    "apps/mlflow",
+    *("apps/site/snapshots", "controlplane/demo", "controlplane/management"),
+    "apps/gateways/mlflow",
 )

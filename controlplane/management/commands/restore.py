@@ -10,8 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser
 
-from apps.accounts.management.base import OperatorCommand
-from controlplane.backup.restoring import restore
+from apps.platform.accounts.management.base import OperatorCommand
+from apps.site.snapshots.restoring import restore
 from controlplane.start import CannotStart, make_folders, ready_database
 
 

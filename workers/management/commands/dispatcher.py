@@ -19,16 +19,16 @@ from django.core.management.base import BaseCommand
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from apps.actors import PlaneRole, plane_actor
-from apps.approvals.services import expire_due
-from apps.audit.runs import run_asked
-from apps.audit.sealing import run_sealer_round
-from apps.experiments.services import close_ended_runs, take_in_all
-from apps.jobs import doorbell, pulse, queues, reservations, services, tally
-from apps.jobs.submission import lease_seconds
-from apps.nodes.samples import SAMPLE_SECONDS, database_now
-from apps.nodes.services import keep_samples
-from apps.reruns.services import judge_ended
+from apps.core.actors import PlaneRole, plane_actor
+from apps.ml.experiments.services import close_ended_runs, take_in_all
+from apps.ml.reruns.services import judge_ended
+from apps.platform.approvals.services import expire_due
+from apps.platform.audit.runs import run_asked
+from apps.platform.audit.sealing import run_sealer_round
+from apps.platform.jobs import doorbell, pulse, queues, reservations, services, tally
+from apps.platform.jobs.submission import lease_seconds
+from apps.platform.nodes.samples import SAMPLE_SECONDS, database_now
+from apps.platform.nodes.services import keep_samples
 from workers import openlineage
 from workers.lease_clock import MAX_LEASE_SECONDS, LeaseClock
 from workers.process import is_abandoned, realm

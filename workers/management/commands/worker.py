@@ -9,8 +9,8 @@ from celery import current_app as app
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from apps.jobs.doorbell import celery_queue
-from apps.nodes import hardware
+from apps.platform.jobs.doorbell import celery_queue
+from apps.platform.nodes import hardware
 from workers.starting import refuse_unsound
 
 

@@ -1,5 +1,0 @@
-from django.apps import AppConfig
-
-
-class ApprovalsConfig(AppConfig):
-    name = "apps.approvals"

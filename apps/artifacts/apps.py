@@ -1,5 +1,0 @@
-from django.apps import AppConfig
-
-
-class ArtifactsConfig(AppConfig):
-    name = "apps.artifacts"

@@ -1,8 +1,0 @@
-"""Pages of the whole plane."""
-
-from django.urls import path
-
-from apps.artifacts import views
-
-app_name = "artifacts"
-urlpatterns = [path("garbage", views.garbage, name="garbage")]

@@ -1,0 +1,419 @@
+"""What every list of the product shares: its columns, the order, what narrows it, its rows as lines of a file.
+
+An app describes its list as data (apps/<app>/lists.py). What a reader asks of it stands whole in the query, so that a
+list has an address: `columns`, `sort`, the filters, `cursor`, `limit`, `format=csv`. Nonsense is said, never a fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db import models
+from django.http import QueryDict
+from django.utils import timezone
+from django.utils.dateparse import parse_date
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import OpenApiParameter
+
+from apps.core.errors import Invalid, PlaneError
+from apps.core.lists.pages import DEFAULT_LIMIT, Page, behind, flipped, page_of, read_limit, value_at
+from deepseek.messages import N_
+
+BATCH = 500  # rows of one query while a file is written
+MOST_COLUMNS = 60
+TEXT_LIMIT = 200  # characters of a filter
+OWN_KEYS = ("columns", "sort", "cursor", "limit", "format", "view")  # of a query, beside the filters
+DAYS_BACK = re.compile(r"([0-9]{1,4})d")
+Dress = Callable[[list[Any]], Sequence[Any]]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a list. The template draws its cell; `value` is what a CSV file says there.
+
+    `order`: the fields, upwards, by which its head sorts. An index must walk them; together they are unique, and none
+    may be null, but in a `sparse` column the first: rows without a value then have no place in that order.
+    """
+
+    key: str
+    label: Any
+    value: Callable[[Any], Any]
+    order: tuple[str, ...] = ()
+    numeric: bool = False
+    shown: bool = True  # before anybody has picked
+    down: bool = False  # the first press sorts downwards: for times and sizes
+    sparse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A list: its first column names the row and is always shown."""
+
+    key: str  # under which people save views of it
+    columns: tuple[Column, ...]
+    sort: str  # where the query asks for no order
+
+    def column(self, key: str) -> Column | None:
+        return next((column for column in self.columns if column.key == key), None)
+
+    @property
+    def sortable(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.order)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a query asks of a list, every part of it valid."""
+
+    columns: tuple[Column, ...]
+    sort: str
+    order: tuple[str, ...]
+    sparse: str = ""  # the field without which a row has no place in this order
+    limit: int = 50
+    csv: bool = False
+
+
+def marked(listing: str) -> Callable[[Any], Any]:
+    """Mark a view as the page of this list: whoever saved a view of it as their first is led to that one."""
+
+    def mark(view: Any) -> Any:
+        view.listing = listing
+        return view
+
+    return mark
+
+
+# -- reading a query ------------------------------------------------------------------------------------------------
+def read_asked(listing: Listing, params: QueryDict, *, sort: str = "", limit: int = DEFAULT_LIMIT) -> Asked:
+    """Columns, order, size and form that the query asks for. Raises Invalid.
+
+    `sort` and `limit`: the order and the size where the query asks for none, in place of the list's own.
+    """
+    columns = read_columns(listing, params)
+    wanted = params.get("sort", "") or sort or listing.sort
+    down, key = wanted.startswith("-"), wanted.removeprefix("-")
+    by = listing.column(key)
+    if by is None or not by.order:
+        raise Invalid(
+            "This list cannot be ordered by {name!r}.",
+            name=wanted[:60],
+            field="sort",
+            limit=", ".join(column.key for column in listing.sortable),
+            hint=N_("Take one of these, with - in front for downwards."),
+        )
+    order = tuple(flipped(name) for name in by.order) if down else by.order
+    sparse = by.order[0].lstrip("-") if by.sparse else ""
+    return Asked(columns, wanted, order, sparse, read_limit(params.get("limit"), limit), read_format(params))
+
+
+def read_columns(listing: Listing, params: QueryDict) -> tuple[Column, ...]:
+    """The columns that the query picks, in the list's order, else those shown before anybody picks."""
+    names = names_in(params, "columns")
+    known = {column.key for column in listing.columns}
+    wrong = next((name for name in names if name not in known), None)
+    if wrong is not None:
+        raise Invalid(
+            "This list has no column {name!r}.",
+            name=wrong[:60],
+            field="columns",
+            limit=", ".join(column.key for column in listing.columns),
+            hint=N_("Take some of these, with commas between."),
+        )
+    first, *others = listing.columns
+    return (first, *(column for column in others if (column.key in names if names else column.shown)))
+
+
+def names_in(params: QueryDict, key: str) -> list[str]:
+    """Names as a form repeats them (a=x&a=y) or as a person writes them (a=x,y)."""
+    parts = [part.strip() for text in params.getlist(key) for part in text.split(",")]
+    return list(dict.fromkeys(part for part in parts if part))[:MOST_COLUMNS]
+
+
+def read_format(params: Mapping[str, Any]) -> bool:
+    """Whether a CSV file is asked for; Invalid for another form."""
+    asked = params.get("format", "")
+    if asked not in ("", "html", "csv"):
+        raise Invalid("This list has no form {name!r}.", name=str(asked)[:40], field="format", limit="html, csv")
+    return asked == "csv"
+
+
+def texts(params: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    """The filters of these names as they were sent, cut to what a column can hold, without NUL."""
+    return {name: str(params.get(name) or "")[:TEXT_LIMIT].replace("\x00", "").strip() for name in names}
+
+
+# -- days -----------------------------------------------------------------------------------------------------------
+def read_day(name: str, text: str, *, end: bool = False) -> datetime | None:
+    """The beginning of a day in the reader's zone, or with `end` of the day after it. Raises Invalid.
+
+    A day is `2026-11-24`, `today`, or `7d`: so many days ago, today being the first. Views that people keep say it so.
+    """
+    if not text:
+        return None
+    today, back = timezone.localdate(), DAYS_BACK.fullmatch(text)
+    try:
+        if back and int(back[1]) > 0:
+            day = today - timedelta(days=int(back[1]) - 1)
+        else:
+            day = today if text == "today" else parse_date(text)
+        if day is None:
+            raise ValueError(text)
+        begins = timezone.make_aware(datetime.combine(day + timedelta(days=end), time.min))
+        begins.astimezone(UTC)  # as the database keeps it: in the first days there are, a zone may leave the calendar
+        return begins
+    except (ValueError, OverflowError):
+        raise Invalid(
+            "{text!r} is not a day.",
+            text=text[:40],
+            field=name,
+            limit=_("YYYY-MM-DD, today, or a number of days such as 7d"),
+        ) from None
+
+
+def between_days(rows: models.QuerySet[Any], column: str, params: Mapping[str, Any], name: str) -> Any:
+    """The rows whose `column` lies from the day `<name>_after` to the day `<name>_before`, both included."""
+    asked = texts(params, (f"{name}_after", f"{name}_before"))
+    start = read_day(f"{name}_after", asked[f"{name}_after"])
+    end = read_day(f"{name}_before", asked[f"{name}_before"], end=True)
+    bounds = {f"{column}__gte": start, f"{column}__lt": end}
+    return rows.filter(**{lookup: moment for lookup, moment in bounds.items() if moment})
+
+
+def day_parameters(*names: str) -> list[OpenApiParameter]:
+    """The same two for the schema of a REST list, for each name."""
+    said = "YYYY-MM-DD, today, or 7d for seven days back; days begin in the time zone of the plane."
+    return [
+        OpenApiParameter(f"{name}_{end}", str, description=f"{words} this day, itself included: {said}")
+        for name in names
+        for end, words in (("after", "From"), ("before", "Until"))
+    ]
+
+
+def day_filters(params: Mapping[str, Any], name: str, after: str, before: str) -> list[Row]:
+    """The two fields of `between_days` for a filter bar, under the labels `after` and `before`."""
+    asked = texts(params, (f"{name}_after", f"{name}_before"))
+    return [
+        {"name": key, "label": label, "value": asked[key], "type": "date" if date_like(asked[key]) else "text"}
+        for key, label in ((f"{name}_after", after), (f"{name}_before", before))
+    ]
+
+
+def date_like(text: str) -> bool:
+    """Whether a date control can show it: one would swallow `today`, and the filter with it."""
+    return not text or re.fullmatch(r"\d{4}-\d\d-\d\d", text) is not None
+
+
+# -- rows -----------------------------------------------------------------------------------------------------------
+def narrowed(rows: models.QuerySet[Any], asked: Asked) -> models.QuerySet[Any]:
+    """Without the rows that have no place in the order asked for."""
+    return rows.filter(**{f"{asked.sparse}__isnull": False}) if asked.sparse else rows
+
+
+def batches(rows: models.QuerySet[Any], order: Sequence[str], size: int = 0) -> Iterator[list[Any]]:
+    """All rows in order, by keyset: each batch a query of its own, with no cursor and no transaction between two."""
+    size = size or BATCH
+    edge: list[Any] | None = None
+    ordered = rows.order_by(*order)
+    while True:
+        found = list((ordered if edge is None else ordered.filter(behind(order, edge)))[:size])
+        if found:
+            yield found
+        if len(found) < size:
+            return
+        edge = [value_at(found[-1], name.lstrip("-")) for name in order]
+
+
+@dataclass(slots=True)
+class Table:
+    """One page of a list as the templates draw it; with `wrong`, the list without rows and what is wrong."""
+
+    listing: Listing
+    asked: Asked
+    params: QueryDict
+    source: models.QuerySet[Any] | None = None  # every row that fits
+    page: Page[Any] = field(default_factory=lambda: Page([], None, None))
+    dress: Dress = list
+    rows: Sequence[Any] = ()
+    filters: list[Row] = field(default_factory=list)
+    builtin: list[Row] = field(default_factory=list)  # views: {name, query}
+    wrong: PlaneError | None = None
+    total: int | None = None  # of a list in memory: how many fit
+
+    @property
+    def status(self) -> int:
+        return self.wrong.status if self.wrong else 200
+
+    @property
+    def shown(self) -> dict[str, bool]:
+        """{key: True} of the columns to draw, else False: a template looks long for a key that is absent."""
+        return defaultdict(bool, {column.key: True for column in self.asked.columns})
+
+    @property
+    def choice(self) -> list[Row]:
+        """What the column picker offers: all but the first, which names the row."""
+        shown = self.shown
+        return [
+            {"key": column.key, "label": column.label, "shown": column.key in shown}
+            for column in self.listing.columns[1:]
+        ]
+
+    @property
+    def picked(self) -> bool:
+        return bool(self.params.get("columns"))
+
+    @property
+    def unpicked_query(self) -> str:
+        """Back to the columns that are shown before anybody picks."""
+        return self.query_with(columns=None)
+
+    @property
+    def orders(self) -> list[Row]:
+        """Every order the list has, for where heads cannot be pressed: on a phone a row is a card."""
+        found = []
+        for column in self.listing.sortable:
+            keys = (f"-{column.key}", column.key) if column.down else (column.key, f"-{column.key}")
+            now = self.asked.sort in keys
+            target = keys[1] if self.asked.sort == keys[0] else keys[0]
+            query = self.query_with(sort=target, cursor=None)
+            found.append({"label": column.label, "now": now, "down": self.asked.sort[:1] == "-", "query": query})
+        return found
+
+    @property
+    def active(self) -> bool:
+        return any(one["value"] for one in self.filters)
+
+    @property
+    def chips(self) -> list[Row]:
+        """What narrows the list now, each with the query that takes it off."""
+        return [
+            {
+                "label": one["label"],
+                "word": word_of(one),
+                "query": self.query_with(**{one["name"]: None, "cursor": None}),
+            }
+            for one in self.filters
+            if one["value"]
+        ]
+
+    @property
+    def keep(self) -> list[tuple[str, str]]:
+        """What the filters' form carries on: order and columns, but neither filters nor the place in the list."""
+        names = {one["name"] for one in self.filters} | {"cursor", "format", "view"}
+        return [(key, value) for key in self.params if key not in names for value in self.params.getlist(key)]
+
+    @property
+    def kept_by_picker(self) -> list[tuple[str, str]]:
+        left = {"columns", "cursor", "format", "view"}
+        return [(key, value) for key in self.params if key not in left for value in self.params.getlist(key)]
+
+    @property
+    def view_query(self) -> str:
+        """What a saved view keeps: everything but the place in the list."""
+        left = {"cursor", "format", "view", "limit"}
+        pairs = [(key, value) for key in self.params if key not in left for value in self.params.getlist(key) if value]
+        return urlencode(pairs)
+
+    @property
+    def csv_query(self) -> str:
+        return self.query_with(format="csv", cursor=None, limit=None, view=None)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether rows without a value have no place in the order asked for."""
+        return bool(self.asked.sparse)
+
+    def query_with(self, **changes: str | None) -> str:
+        """The query of this page with some keys changed; None drops one. `?view=all` if nothing is left."""
+        pairs = [(key, value) for key in self.params if key not in changes for value in self.params.getlist(key)]
+        pairs += [(key, value) for key, value in changes.items() if value]
+        return f"?{urlencode(pairs)}" if pairs else "?view=all"
+
+    def context(self) -> Row:
+        """For render(): the names that the templates of lists know."""
+        return {
+            "table": self,
+            "shown": self.shown,
+            "sort": self.asked.sort,
+            "page": self.page,
+            "rows": self.rows,
+            "filters": self.filters,
+            "active": self.active,
+            "wrong": self.wrong,
+        }
+
+
+def word_of(one: Row) -> str:
+    """A filter's value as its control shows it."""
+    return next((str(word) for value, word in one.get("choices") or () if str(value) == one["value"]), one["value"])
+
+
+def known(name: str, value: str, values: Sequence[str]) -> None:
+    """Raise Invalid for a filter's value that is none of these; empty does not narrow."""
+    if value and value not in values:
+        raise Invalid(
+            "There is no {name} {found!r}.",
+            name=name,
+            found=value[:40],
+            field=name,
+            limit=", ".join(values),
+            hint=N_("Take one of these."),
+        )
+
+
+def view_of(name: str, **query: str) -> Row:
+    """A view that a list brings along."""
+    return {"name": name, "query": urlencode(query)}
+
+
+def table_of(
+    listing: Listing,
+    params: QueryDict,
+    rows: Callable[[], models.QuerySet[Any]],
+    *,
+    filters: list[Row],
+    dress: Dress = list,
+    builtin: list[Row] | None = None,
+    sort: str = "",
+    limit: int = DEFAULT_LIMIT,
+) -> Table:
+    """The page that the query asks for. What is wrong in it is kept to be said beside the filters.
+
+    `rows` looks up what fits the filters and may raise Invalid; `dress` makes of the rows of a page, or of a batch of
+    a file, what the template and the columns read. Raises Malformed for a cursor that is not this list's.
+    """
+    table = Table(listing, plain_asked(listing), params, filters=filters, dress=dress, builtin=builtin or [])
+    try:
+        table.asked = read_asked(listing, params, sort=sort, limit=limit)
+        table.source = narrowed(rows(), table.asked)
+    except Invalid as error:
+        table.wrong = error
+        return table
+    if not table.asked.csv:
+        present = (table.asked.sparse,) if table.asked.sparse else ()
+        cursor = params.get("cursor") or None
+        table.page = page_of(
+            table.source, cursor=cursor, limit=table.asked.limit, order=table.asked.order, present=present
+        )
+        table.rows = dress(table.page.items)
+    return table
+
+
+def plain_asked(listing: Listing) -> Asked:
+    """What a query that says nothing asks for."""
+    return read_asked(listing, QueryDict())
+
+
+def rows_in_batches(table: Table) -> Iterator[Sequence[Any]]:
+    """Every row of the list, dressed, in batches."""
+    if table.source is None:
+        yield table.rows
+        return
+    for found in batches(table.source, table.asked.order):
+        yield table.dress(found)

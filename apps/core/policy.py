@@ -1,0 +1,326 @@
+"""Who may do what: one table, deny by default.
+
+`require` is the first line of every service. It only raises; the web layer and the worker record the refusal
+after the rollback, because a record written here would roll back with the exception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from apps.core.actors import Actor, PlaneRole, ProjectRole, SystemRole
+from apps.core.errors import NotFound, Refused, Unauthenticated
+from deepseek.messages import N_, Message
+
+Role = ProjectRole | SystemRole | PlaneRole
+
+VIEWER, ENGINEER, APPROVER = ProjectRole.VIEWER, ProjectRole.ENGINEER, ProjectRole.APPROVER
+SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR = SystemRole.SYSTEM_ADMIN, SystemRole.SECURITY_ADMIN, SystemRole.AUDITOR
+WORKER, DISPATCHER, OPERATOR = PlaneRole.WORKER, PlaneRole.DISPATCHER, PlaneRole.OPERATOR
+
+MEMBERS: frozenset[Role] = frozenset({VIEWER, ENGINEER, APPROVER})
+
+# Actions on an object of a project: a project role is looked up in that project only.
+PROJECT_ACTIONS: dict[str, frozenset[Role]] = {
+    "project.view": MEMBERS | {AUDITOR, SYSTEM_ADMIN, SECURITY_ADMIN, OPERATOR},
+    "artifact.view": MEMBERS | {WORKER},
+    "artifact.upload": frozenset({ENGINEER, WORKER}),
+    "artifact.adopt": frozenset({WORKER}),  # takes the digest on trust: only for whoever stored the bytes itself
+    "artifact.take_in": frozenset({ENGINEER, OPERATOR}),  # files of this machine, by a command that stores them itself
+    "hold.view": MEMBERS | {AUDITOR, OPERATOR},
+    "hold.place": frozenset({AUDITOR}),  # who does the work decides neither what stays nor what may go
+    "hold.release": frozenset({AUDITOR}),
+    "dataset.view": MEMBERS | {WORKER, OPERATOR},
+    "dataset.create": frozenset({ENGINEER, WORKER, OPERATOR}),
+    "dataset.add_version": frozenset({ENGINEER, WORKER, OPERATOR}),
+    "dataset.tag": frozenset({ENGINEER}),
+    "dataset.delete_version": frozenset({ENGINEER}),
+    "dataset.lock": frozenset({ENGINEER}),
+    "dataset.force_unlock": frozenset({APPROVER}),  # another's lock; who may not push has no use of it for oneself
+    "dataset.set_expectations": frozenset({ENGINEER}),
+    "dataset.set_quality": frozenset({WORKER}),  # measured by a job, never claimed by a person
+    "job.view": MEMBERS | {WORKER},
+    "job.submit": frozenset({ENGINEER, DISPATCHER}),  # the plane: what measures a version that somebody may add
+    "job.cancel": frozenset({ENGINEER, DISPATCHER}),  # and ends with one that somebody may delete
+    "job.retry": frozenset({ENGINEER}),
+    "job.prioritise": frozenset({ENGINEER}),
+    "pipeline.view": MEMBERS | {WORKER},
+    "pipeline.submit": frozenset({ENGINEER}),
+    "pipeline.cancel": frozenset({ENGINEER}),
+    "run.view": MEMBERS | {WORKER},
+    "run.record": frozenset({WORKER}),  # measured by a job, never claimed by a person
+    "run.rerun": frozenset({ENGINEER}),
+    "run.annotate": frozenset({ENGINEER}),  # note, tags, deleted and back: nothing that was measured
+    "run.track": frozenset({ENGINEER, OPERATOR}),  # recorded from outside: whose word it is stands on the run
+    "run.view_purgeable": MEMBERS | {AUDITOR, OPERATOR},
+    "run.purge": frozenset({OPERATOR}),  # for good, after its time of retention, by a command
+    "run.import": frozenset({ENGINEER, OPERATOR}),  # from an MLflow server, by a command on this machine
+    "model.import": frozenset({ENGINEER, OPERATOR}),  # likewise; `production` waits for its approval
+    "model.view": MEMBERS | {WORKER},
+    "model.create": frozenset({ENGINEER, WORKER, OPERATOR}),
+    "model.register_version": frozenset({WORKER}),
+    "model.record_version": frozenset({ENGINEER, OPERATOR}),  # by a client, of files that it logged
+    "model.annotate": frozenset({ENGINEER, OPERATOR}),  # description, tags, stage, name
+    "model.delete": frozenset({ENGINEER}),
+    "model.set_alias": frozenset({ENGINEER, OPERATOR}),  # aliases but `production`
+    "model.request_promotion": frozenset({ENGINEER}),
+    "model.roll_back": frozenset({ENGINEER, APPROVER}),  # to bytes that were approved before
+    "evaluation_set.create": frozenset({ENGINEER}),
+    "evaluation.register": frozenset({WORKER}),  # measured by a job, never claimed by a person
+    "gate.set": frozenset({APPROVER}),  # who asks for a promotion must not be who lowers the bar
+    "approval.view": MEMBERS | {AUDITOR},
+    "approval.request": frozenset({ENGINEER}),
+    "approval.decide": frozenset({APPROVER}),
+    "approval.ask": frozenset({APPROVER}),
+    "approval.answer": frozenset({ENGINEER}),  # about one's own
+    "approval.withdraw": frozenset({ENGINEER}),  # one's own
+    "approval.set_policy": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "lineage.view": MEMBERS | {WORKER},
+    "lineage.record": frozenset({ENGINEER, WORKER}),
+    "audit.view_project": MEMBERS | {AUDITOR},
+    "member.view": MEMBERS | {SECURITY_ADMIN, AUDITOR},
+    "member.set_roles": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "member.remove": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "service_account.create": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "service_account.disable": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "token.create": MEMBERS | {AUDITOR, OPERATOR},
+    "token.create_for_service_account": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "token.revoke": MEMBERS | {SECURITY_ADMIN, AUDITOR, OPERATOR},  # members and auditor: their own
+}
+
+# Actions on the plane as a whole: project roles do not count, except where "a member of any project" is meant.
+PLANE_ACTIONS: dict[str, frozenset[Role]] = {
+    "project.create": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.view": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR, OPERATOR}),
+    "user.create": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.disable": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.enable": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.reset_password": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "user.confirm_credentials": frozenset({SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR}),  # of what another kind has set
+    "user.rename_oneself": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
+    "user.set_preferences": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # one's own
+    "user.set_system_role": frozenset({SECURITY_ADMIN, OPERATOR}),
+    "saved_view.view": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},  # one's own alone
+    "saved_view.save": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
+    "saved_view.delete": MEMBERS | {SYSTEM_ADMIN, SECURITY_ADMIN, AUDITOR},
+    "node.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, WORKER, DISPATCHER},
+    "node.register": frozenset({WORKER}),
+    "node.heartbeat": frozenset({WORKER}),
+    "node.keep_samples": frozenset({DISPATCHER}),
+    "run.take_in": frozenset({DISPATCHER}),
+    "node.hold": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "node.release": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "job.claim": frozenset({WORKER}),
+    "job.report": frozenset({WORKER}),
+    "job.finish": frozenset({WORKER}),
+    "job.recover": frozenset({DISPATCHER}),
+    "job.recover_abandoned": frozenset({WORKER, DISPATCHER}),  # of a worker whose process is gone
+    "run.judge": frozenset({DISPATCHER, OPERATOR}),  # the verdict on a rerun that has ended
+    "queue.sample": frozenset({DISPATCHER}),
+    "approval.expire": frozenset({DISPATCHER}),
+    "metrics.view": MEMBERS | {SYSTEM_ADMIN, AUDITOR, OPERATOR},  # by a token's scope alone: no page asks for it
+    "artifact.scrub": frozenset({WORKER, OPERATOR}),
+    "artifact.report_damage": frozenset({WORKER, DISPATCHER, OPERATOR}),  # of a process that has read other bytes
+    "artifact.collect": frozenset({SYSTEM_ADMIN, OPERATOR}),
+    "artifact.view_garbage": frozenset({SYSTEM_ADMIN, AUDITOR, OPERATOR}),  # digests and sizes of every project
+    "plane.backup": frozenset({OPERATOR}),
+    "plane.restore": frozenset({OPERATOR}),
+    "audit.view": frozenset({AUDITOR, OPERATOR}),
+    "audit.verify": frozenset({AUDITOR, DISPATCHER, OPERATOR}),
+    "audit.export": frozenset({AUDITOR, OPERATOR}),
+    "audit.seal": frozenset({DISPATCHER, OPERATOR}),
+}
+
+ACTIONS: dict[str, frozenset[Role]] = {**PROJECT_ACTIONS, **PLANE_ACTIONS}
+
+# What one person alone decides for others: who may do what, and what goes out. Whoever takes such a decision calls
+# `apps.platform.accounts.confirmations.require_confirmed` too: the credentials must be nobody else's.
+DECISIONS: frozenset[str] = frozenset(
+    {
+        "approval.decide",
+        "approval.set_policy",
+        "gate.set",
+        "model.roll_back",
+        "hold.place",
+        "hold.release",
+        "member.set_roles",
+        "member.remove",
+        "service_account.create",
+        "token.create_for_service_account",
+        "user.set_system_role",
+        "user.confirm_credentials",
+    }
+)
+
+# A token may do what its owner may, narrowed to its scopes. What no scope names, no token can do:
+# accounts, members, roles, holds and the audit trail need a person in a browser.
+SCOPES: dict[str, frozenset[str]] = {
+    "read": frozenset(
+        {
+            "project.view",
+            "artifact.view",
+            "hold.view",
+            "dataset.view",
+            "job.view",
+            "pipeline.view",
+            "run.view",
+            "run.view_purgeable",
+            "model.view",
+            "approval.view",
+            "lineage.view",
+            "node.view",
+            "saved_view.view",
+            "audit.view_project",
+        }
+    ),
+    "data:write": frozenset(
+        {
+            "artifact.upload",
+            "dataset.create",
+            "dataset.add_version",
+            "dataset.set_expectations",
+            "dataset.tag",
+            "dataset.delete_version",
+            "dataset.lock",
+            "dataset.force_unlock",
+            "lineage.record",
+        }
+    ),
+    "jobs:write": frozenset(
+        {"job.submit", "job.cancel", "job.retry", "job.prioritise", "pipeline.submit", "pipeline.cancel", "run.rerun"}
+    ),
+    "runs:write": frozenset({"run.annotate", "run.track"}),
+    "models:write": frozenset(
+        {
+            "model.create",
+            "model.record_version",
+            "model.annotate",
+            "model.delete",
+            "model.set_alias",
+            "model.request_promotion",
+            "model.roll_back",
+            "evaluation_set.create",
+            "gate.set",
+            "approval.request",
+            "approval.answer",
+            "approval.withdraw",
+        }
+    ),
+    "approvals:decide": frozenset(
+        {"approval.decide", "approval.ask"}
+    ),  # a person's own token; no service account decides
+    "audit:read": frozenset({"audit.view", "audit.verify", "audit.export", "artifact.view_garbage"}),
+    "metrics:read": frozenset({"metrics.view"}),  # for the token of a scraper: it opens /metrics and nothing else
+}
+
+
+# With these a token decides, so it must not come from whoever only borrowed the account.
+DECIDING_SCOPES: frozenset[str] = frozenset(scope for scope, actions in SCOPES.items() if actions & DECISIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class InProject:
+    """Stands for what belongs to a project, where nothing but that is known of it and no row was read."""
+
+    project_id: int
+
+
+def roles_of(actor: Actor, action: str, project_id: int | None) -> frozenset[Role]:
+    """The roles that count for this action: system and plane roles always, project roles where they belong."""
+    held: set[Role] = set()
+    if actor.system_role:
+        held.add(actor.system_role)
+    if actor.plane_role:
+        held.add(actor.plane_role)
+    if action in PROJECT_ACTIONS:
+        held |= actor.roles_in(project_id)
+    else:
+        for roles in actor.project_roles.values():
+            held |= roles
+    return frozenset(held)
+
+
+def scope_for(action: str) -> str | None:
+    """The scope that lets a token do this, or None where no token may."""
+    return next((scope for scope, actions in SCOPES.items() if action in actions), None)
+
+
+def allows(actor: Actor, action: str, obj: Any = None) -> bool:
+    """Whether `require` would pass. For hiding a button; never instead of `require`."""
+    if action not in ACTIONS:
+        return False
+    if actor.scopes is not None and not any(action in SCOPES.get(scope, ()) for scope in actor.scopes):
+        return False
+    return bool(roles_of(actor, action, project_id_of(obj)) & ACTIONS[action])
+
+
+def require(actor: Actor, action: str, obj: Any = None) -> None:
+    """Pass, or raise Unauthenticated, NotFound (a project the actor does not belong to) or Refused.
+
+    `obj` is a project, anything with a `project_id`, or None for the plane as a whole.
+    """
+    if action not in ACTIONS:
+        raise LookupError(f"policy: unknown action {action!r}")
+    if actor.is_anonymous:
+        raise Unauthenticated("Log in or send a token.", hint=N_("Authorization: Bearer <token>"))
+    if allows(actor, action, obj):
+        return
+    project_id = project_id_of(obj)
+    if action in PROJECT_ACTIONS and project_id is not None and not can_see_project(actor, project_id):
+        raise NotFound("There is no such object, or you may not see it.")
+    about = {"project_id": project_id, **named(obj)}  # for the record of the refusal
+    require_scope(actor, action, **about)
+    needed = ", ".join(sorted(role.value for role in ACTIONS[action] if not isinstance(role, PlaneRole)))
+    raise Refused(
+        "{actor_label} may not do {what}.",
+        actor_label=actor.label,
+        what=action,
+        action=action,
+        limit=needed or None,
+        hint=Message("It takes one of these roles: {needed}.", needed=needed)
+        if needed
+        else Message("Only the plane itself does this."),
+        **about,
+    )
+
+
+def require_scope(actor: Actor, action: str, **about: Any) -> None:
+    """Raise Refused (scope_missing) for a token whose scopes do not name the action; for lists over projects."""
+    scope = scope_for(action)
+    if actor.scopes is None or scope in actor.scopes:
+        return
+    raise Refused(
+        Message("This token may not do {action}.", action=action)
+        if scope
+        else Message("No token may do {action}: a person must.", action=action),
+        code="scope_missing",
+        action=action,
+        field="scopes",
+        limit=scope,
+        hint=Message("Create a token with the scope {scope}.", scope=scope)
+        if scope
+        else Message("Log in with a browser."),
+        **about,
+    )
+
+
+def can_see_project(actor: Actor, project_id: int) -> bool:
+    """Members see their projects, the three administrators and the plane see that every project exists."""
+    return bool(actor.system_role or actor.plane_role or project_id in actor.project_roles)
+
+
+def project_id_of(obj: Any) -> int | None:
+    """A project's own id, or the `project_id` of what belongs to one."""
+    if obj is None:
+        return None
+    project_id = getattr(obj, "project_id", None)
+    if project_id is None and obj._meta.model_name == "project":
+        project_id = obj.pk
+    return project_id
+
+
+def named(obj: Any) -> dict[str, Any]:
+    """What a record calls this object: its type and id, where it is a row."""
+    meta = getattr(obj, "_meta", None)
+    return {"object_type": meta.model_name, "object_id": obj.pk} if meta is not None else {}

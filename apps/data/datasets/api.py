@@ -1,0 +1,316 @@
+"""Datasets over REST: list, make, add versions by CSV body or by digest, look into them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.core import policy
+from apps.core.lists.listing import between_days, day_parameters
+from apps.data.datasets import reads, services
+from apps.data.datasets.api_quality import job_answer
+from apps.data.datasets.deletion import delete_version
+from apps.data.datasets.manifest import CSV, JSON_LINES, TABLES, check_asked, csv_type, type_of_path
+from apps.data.datasets.measuring import add_table, add_upload, measure_added, path_of
+from apps.data.datasets.models import Dataset, DatasetVersion
+from apps.data.datasets.requests import checked, with_table
+from apps.data.datasets.serializers import (
+    AddingBody,
+    DatasetBody,
+    DatasetSerializer,
+    PreviewQuery,
+    PreviewSerializer,
+    ReadingBody,
+    ReasonQuery,
+    VersionBody,
+    VersionDetailSerializer,
+    VersionSerializer,
+)
+from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project
+from apps.platform.artifacts.api import release_connection
+from apps.platform.artifacts.bodies import body_of, leave_form_unread, refuse_forms
+from apps.platform.artifacts.downloads import download
+from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.services import get_holding, publish_upload
+from apps.platform.jobs.api import KEY, whole_job
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.serializers import JobDetailSerializer, read_submission
+from apps.platform.jobs.services import submit_job
+from deepseek.tables.csv_dialect import AUTO, Dialect
+
+ADDED = {
+    201: OpenApiResponse(VersionDetailSerializer, description="A new version."),
+    200: OpenApiResponse(VersionDetailSerializer, description="The dataset has this version already."),
+    202: OpenApiResponse(JobDetailSerializer, description="The job that checks it, and makes the version if it holds."),
+}
+
+BODIES = {**{kind: kind for kind in TABLES}, "application/jsonl": JSON_LINES}
+"""The media types of bodies that are tables, and what each is called in a version."""
+
+Added = tuple[DatasetVersion, bool]
+QUERY = OpenApiParameter("q", str, description="A part of the name or the description.")
+
+
+class DatasetsView(GenericAPIView[Dataset]):
+    """The datasets of a project, newest first; POST makes an empty one."""
+
+    serializer_class = DatasetSerializer
+    queryset = Dataset.objects.none()  # for the schema alone
+    page_order: tuple[str, ...] = ("-id",)
+
+    @extend_schema(
+        operation_id="datasets_list",
+        parameters=[QUERY, *day_parameters("changed")],
+        responses=DatasetSerializer(many=True),
+    )
+    def get(self, request: Request, project: str) -> Response:
+        """The datasets of the project, newest first; narrowed by when they changed, those that changed last."""
+        within, asked = get_project(request.actor, project), request.query_params
+        found = reads.list_datasets(request.actor, within, query=asked.get("q", ""))
+        if asked.get("changed_after") or asked.get("changed_before"):
+            self.page_order = ("-touched_at", "-id")  # whose index holds these days in one piece
+        page = self.paginate_queryset(between_days(found, "touched_at", asked, "changed"))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(operation_id="datasets_create", request=DatasetBody, responses={201: DatasetSerializer})
+    def post(self, request: Request, project: str) -> Response:
+        within = get_project(request.actor, project)
+        policy.require(request.actor, "dataset.create", within)
+        body = checked(DatasetBody, request.data)
+        made = services.create_dataset(actor=request.actor, project=within, **body)
+        made.rows = made.size = made.changed_at = None  # type: ignore[attr-defined]  # as the list annotates: no version
+        shown = self.get_serializer(made).data
+        return Response(shown, status=status.HTTP_201_CREATED, headers={"Location": f"{request.path}/{made.name}"})
+
+
+class DatasetView(APIView):
+    @extend_schema(operation_id="datasets_read", responses=DatasetSerializer)
+    def get(self, request: Request, project: str, name: str) -> Response:
+        found = reads.get_dataset(request.actor, get_project(request.actor, project), name)
+        return Response(DatasetSerializer(found, context={"request": request}).data)
+
+
+class VersionsView(GenericAPIView[DatasetVersion]):
+    """The versions of a dataset, newest first; POST adds one, and makes the dataset if there is none."""
+
+    serializer_class = VersionSerializer
+    queryset = DatasetVersion.objects.none()  # for the schema alone
+    page_order = ("-number",)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        leave_form_unread(request._request)
+        super().initial(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="dataset_versions_list",
+        parameters=day_parameters("made"),
+        responses=VersionSerializer(many=True),
+    )
+    def get(self, request: Request, project: str, name: str) -> Response:
+        dataset = reads.get_dataset(request.actor, get_project(request.actor, project), name)
+        found = reads.list_versions(request.actor, dataset)
+        page = self.paginate_queryset(between_days(found, "created_at", request.query_params, "made"))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(
+        operation_id="dataset_versions_add",
+        parameters=[ReadingBody],
+        request={**dict.fromkeys(BODIES, OpenApiTypes.BINARY), "application/json": VersionBody},
+        responses=ADDED,
+    )
+    def post(self, request: Request, project: str, name: str) -> Response:
+        """A CSV body is read at once. Parquet, JSON lines and Arrow are read by a job, which makes the version: 202."""
+        within = get_project(request.actor, project)
+        policy.require(request.actor, "dataset.add_version", within)
+        refuse_forms(request._request)
+        services.check_name(name)
+        sent = (request._request.content_type or "").lower()
+        if sent in BODIES and sent != CSV:
+            made = add_body(request, within, name, BODIES[sent])
+        else:
+            made = add_csv(request, within, name) if sent == CSV else add_by_digest(request, within, name)
+        if isinstance(made, Job):
+            return job_answer(request, within, made, status.HTTP_202_ACCEPTED)
+        version, created = made
+        return Response(
+            detail(version),
+            status=status.HTTP_201_CREATED if created else status.HTTP_200_OK,
+            headers={"Location": f"{request.path}/{version.number}"},
+        )
+
+
+class VersionView(APIView):
+    @extend_schema(operation_id="dataset_versions_read", responses=VersionDetailSerializer)
+    def get(self, request: Request, project: str, name: str, version: str) -> Response:
+        return Response(detail(found_version(request, project, name, version)))
+
+    @extend_schema(operation_id="dataset_versions_delete", parameters=[ReasonQuery], responses={204: None})
+    def delete(self, request: Request, project: str, name: str, version: str) -> Response:
+        """Delete a version that nothing cites; `reason` goes into the audit trail."""
+        found = found_version(request, project, name, version)
+        policy.require(request.actor, "dataset.delete_version", found)
+        reason = checked(ReasonQuery, request.query_params)["reason"]
+        delete_version(actor=request.actor, version=found, reason=reason)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class PreviewView(APIView):
+    @extend_schema(operation_id="dataset_versions_preview", parameters=[PreviewQuery], responses=PreviewSerializer)
+    def get(self, request: Request, project: str, name: str, version: str) -> Response:
+        found = found_version(request, project, name, version)
+        limit = checked(PreviewQuery, request.query_params)["limit"]
+        return Response(PreviewSerializer(reads.preview(request.actor, found, limit)).data)
+
+
+class QualityView(APIView):
+    @extend_schema(
+        operation_id="dataset_versions_quality",
+        responses={200: OpenApiTypes.OBJECT, 204: OpenApiResponse(description="No job has measured it yet.")},
+    )
+    def get(self, request: Request, project: str, name: str, version: str) -> Response:
+        report = reads.quality(request.actor, found_version(request, project, name, version))
+        return Response(report) if report is not None else Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class FileView(APIView):
+    """The bytes of one file of a version, whole or a range."""
+
+    @extend_schema(
+        operation_id="dataset_versions_file", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY}
+    )
+    def get(self, request: Request, project: str, name: str, version: str, path: str) -> HttpResponseBase:
+        within = get_project(request.actor, project)
+        file = reads.file_at(request.actor, reads.get_version(request.actor, within, name, version), path)
+        holding = get_holding(actor=request.actor, project=within, digest=file.artifact_id)
+        holding.name, holding.media_type = path.rpartition("/")[2], file.media_type  # as this version calls it
+        release_connection()
+        return download(request._request, holding)
+
+
+class VersionJobsView(APIView):
+    @extend_schema(
+        operation_id="dataset_versions_submit_job",
+        parameters=[KEY],
+        request={"application/json": {"$ref": "#/components/schemas/JobSubmission"}},
+        responses={200: OpenApiResponse(JobDetailSerializer, "The key's first job."), 201: JobDetailSerializer},
+    )
+    def post(self, request: Request, project: str, name: str, version: str) -> Response:
+        """Queue a job that takes this version's table as its input `table`; the body is that of POST jobs.
+
+        What is left out follows from the version: the dataset to register in, and how its CSV file is read.
+        """
+        within = get_project(request.actor, project)
+        policy.require(request.actor, "job.submit", within)
+        found = reads.get_version(request.actor, within, name, version)
+        body = with_table(request.data, found, reads.main_file(request.actor, found))
+        asked = read_submission(body, idempotency_key=request.headers.get("Idempotency-Key"))
+        job, is_new = submit_job(actor=request.actor, project=within, asked=asked)
+        shown = whole_job(request, within, job)
+        headers = {"Location": shown["links"]["self"]}
+        if is_new:
+            return Response(shown, status=status.HTTP_201_CREATED, headers=headers)
+        return Response(shown, headers={**headers, "Idempotent-Replayed": "true"})
+
+
+def add_csv(request: Request, project: Project, name: str) -> Added | Job:
+    """Store a CSV body as it comes, then read it through; the query says how."""
+    asked = checked(ReadingBody, request.query_params)
+    how = asked["delimiter"], asked["encoding"]
+    check_asked(*how)
+    body = body_of(request._request)
+    release_connection()
+    published = publish_upload(
+        actor=request.actor,
+        project=project,
+        stream=body.chunks,
+        expected_size=body.length,
+        name=f"{name}.csv",
+        media_type=CSV if AUTO in how else csv_type(Dialect(*how)),
+    )
+    return uploaded(request, project, name, published.artifact, asked)
+
+
+def add_body(request: Request, project: Project, name: str, kind: str) -> Added | Job:
+    """Store a body that is a table but not CSV; a job reads it through and makes the version."""
+    asked = checked(AddingBody, request.query_params)
+    policy.require(request.actor, "job.submit", project)
+    body = body_of(request._request)
+    release_connection()
+    published = publish_upload(
+        actor=request.actor,
+        project=project,
+        stream=body.chunks,
+        expected_size=body.length,
+        name=path_of(kind).replace("table", name, 1),
+        media_type=kind,
+    )
+    return added(request, project, name, published.artifact, kind, asked)
+
+
+def added(
+    request: Request, project: Project, name: str, artifact: Artifact, kind: str, asked: dict[str, Any], **more: bool
+) -> Added | Job:
+    """`add_table`, and the measurement that was asked for of what is a version already."""
+    to: dict[str, Any] = {"actor": request.actor, "project": project, "dataset_name": name, "note": asked["note"]}
+    made = add_table(artifact=artifact, kind=kind, **to, **more)
+    return made if isinstance(made, Job) else measured(request, made, asked["measure"])
+
+
+def uploaded(request: Request, project: Project, name: str, artifact: Artifact, asked: dict[str, Any]) -> Added | Job:
+    """A version of a stored CSV file; or the job that makes one, where the dataset demands a check first."""
+    measure = asked.pop("measure")
+    made = add_upload(actor=request.actor, project=project, dataset_name=name, artifact=artifact, **asked)
+    return made if isinstance(made, Job) else measured(request, made, measure)
+
+
+def measured(request: Request, made: Added, asked: bool) -> Added:
+    """The version; the job that measures it is queued unless it was not `asked` for.
+
+    Of one that was there already only for who may submit jobs: else a measurement that fails could be had for ever.
+    """
+    version, is_new = made
+    if asked and (is_new or policy.allows(request.actor, "job.submit", version)):
+        measure_added(actor=request.actor, version=version)
+    return made
+
+
+def add_by_digest(request: Request, project: Project, name: str) -> Added | Job:
+    """A version of what the project holds: a CSV artifact is read through, other tables and files are taken unread.
+
+    Where the dataset expects something, the table of a list of files is checked meanwhile.
+    """
+    body = checked(VersionBody, request.data)
+    if "files" in body:
+        files = [(file["path"], file["digest"], file["media_type"]) for file in body["files"]]
+        made = services.add_files(
+            actor=request.actor, project=project, dataset_name=name, files=files, note=body["note"]
+        )
+        return measured(request, made, body["measure"])
+    holding = get_holding(actor=request.actor, project=project, digest=body.pop("artifact"))
+    kind = BODIES.get(holding.media_type, CSV)
+    if kind == CSV:
+        kind = BODIES.get(type_of_path(holding.name), CSV)
+    if kind != CSV:
+        return added(request, project, name, holding.artifact, kind, body, unread=True)
+    return uploaded(request, project, name, holding.artifact, body)
+
+
+def found_version(request: Request, project: str, name: str, version: str) -> DatasetVersion:
+    return reads.get_version(request.actor, get_project(request.actor, project), name, version)
+
+
+def detail(version: DatasetVersion) -> dict[str, Any]:
+    """A version that the caller may see, or has just made."""
+    version.listed = listed = reads.files_in(version, reads.FILES_LISTED)  # type: ignore[attr-defined]
+    few = len(listed) < reads.FILES_LISTED
+    version.counted = len(listed) if few else version.files.count()  # type: ignore[attr-defined]
+    return dict(VersionDetailSerializer(version).data)

@@ -1,0 +1,107 @@
+"""What is done with one version over REST: its files a page at a time, its tags, its comparison with another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers, status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.core import policy
+from apps.data.datasets import reads
+from apps.data.datasets.models import DatasetFile, VersionTag
+from apps.data.datasets.requests import checked
+from apps.data.datasets.row_diff import latest_diff, submit_diff
+from apps.data.datasets.serializers import FileSerializer
+from apps.data.datasets.tags import tag_version, untag_version
+from apps.platform.accounts.projects import get_project
+from apps.platform.jobs.api import whole_job
+from apps.platform.jobs.serializers import JobDetailSerializer
+
+
+class TagSerializer(serializers.ModelSerializer[VersionTag]):
+    version = serializers.IntegerField(source="version.number", help_text="The number that it names.")
+
+    class Meta:
+        model = VersionTag
+        fields = ["name", "version", "created_by", "created_at"]
+        read_only_fields = fields
+
+
+class TagBody(serializers.Serializer[Any]):
+    move = serializers.BooleanField(default=False, help_text="Take the name from the version that has it.")
+
+
+class DiffBody(serializers.Serializer[Any]):
+    keys = serializers.ListField(child=serializers.CharField(max_length=500), min_length=1, max_length=20)
+
+
+class FilesView(GenericAPIView[DatasetFile]):
+    """The files of a version in the order of their paths."""
+
+    serializer_class = FileSerializer
+    queryset = DatasetFile.objects.none()  # for the schema alone
+    page_order = ("path", "id")
+
+    @extend_schema(operation_id="dataset_versions_files", responses=FileSerializer(many=True))
+    def get(self, request: Request, project: str, name: str, version: str) -> Response:
+        found = reads.get_version(request.actor, get_project(request.actor, project), name, version)
+        page = self.paginate_queryset(found.files.select_related("artifact"))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class TagView(APIView):
+    """A tag of a version: PUT sets it, or moves it where the body says so; DELETE takes it away."""
+
+    @extend_schema(
+        operation_id="dataset_versions_tag",
+        request=TagBody,
+        responses={201: TagSerializer, 200: OpenApiResponse(TagSerializer, "It named this version already.")},
+    )
+    def put(self, request: Request, project: str, name: str, version: str, tag: str) -> Response:
+        found = reads.get_version(request.actor, get_project(request.actor, project), name, version)
+        policy.require(request.actor, "dataset.tag", found)
+        body = checked(TagBody, request.data)
+        made, is_new = tag_version(actor=request.actor, version=found, name=tag, move=body["move"])
+        return Response(TagSerializer(made).data, status=status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+
+    @extend_schema(operation_id="dataset_versions_untag", responses={204: None})
+    def delete(self, request: Request, project: str, name: str, version: str, tag: str) -> Response:
+        found = reads.get_version(request.actor, get_project(request.actor, project), name, version)
+        untag_version(actor=request.actor, version=found, name=tag)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class DiffView(APIView):
+    """The rows of this version against those of another, `before`: its number, digest or tag, or DATASET@VERSION."""
+
+    @extend_schema(
+        operation_id="dataset_versions_diff",
+        responses={
+            200: OpenApiResponse(OpenApiTypes.OBJECT, "Every field is null where nobody has compared them yet.")
+        },
+    )
+    def get(self, request: Request, project: str, name: str, version: str, before: str) -> Response:
+        within = get_project(request.actor, project)
+        found = reads.get_version(request.actor, within, name, version)
+        latest = latest_diff(request.actor, reads.named_version(request.actor, within, name, before), found)
+        if latest is None:
+            return Response({"job": None, "state": None, "changes": None, "found": None})
+        job = {"job": latest.job.pk, "state": latest.job.state, "changes": latest.changes or None}
+        return Response({**job, "found": latest.found})
+
+    @extend_schema(operation_id="dataset_versions_compare", request=DiffBody, responses={201: JobDetailSerializer})
+    def post(self, request: Request, project: str, name: str, version: str, before: str) -> Response:
+        within = get_project(request.actor, project)
+        found = reads.get_version(request.actor, within, name, version)
+        other = reads.named_version(request.actor, within, name, before)
+        policy.require(request.actor, "job.submit", within)
+        keys = checked(DiffBody, request.data)["keys"]
+        job = submit_diff(actor=request.actor, project=within, before=other, after=found, keys=keys)
+        shown = whole_job(request, within, job)
+        return Response(shown, status=status.HTTP_201_CREATED, headers={"Location": shown["links"]["self"]})

@@ -1,0 +1,108 @@
+"""The page of what a dataset expects: a list, and a form for one more that follows from the spec of its kind."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext_lazy
+from django.views.decorators.http import require_http_methods, require_POST
+from pydantic import BaseModel
+
+from apps.core.canonical import digest_of
+from apps.core.errors import Invalid
+from apps.core.policy import allows
+from apps.data.datasets import reads
+from apps.data.datasets.expecting import expected_of, set_expectations
+from apps.data.datasets.measuring import measure_version
+from apps.data.datasets.models import Dataset
+from apps.platform.jobs.fields import said
+from apps.platform.jobs.forms import SpecForm
+from apps.platform.jobs.views import within
+from deepseek.clean.expectations_spec import AnyExpectation, worded
+from deepseek.messages import N_
+
+KINDS: dict[str, type[BaseModel]] = {
+    get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(AnyExpectation)
+}
+WORDS = {
+    "column": pgettext_lazy("expectation", "The column is there"),
+    "not_null": pgettext_lazy("expectation", "No value is missing"),
+    "unique": pgettext_lazy("expectation", "Unique, alone or together"),
+    "range": pgettext_lazy("expectation", "Numbers within limits"),
+    "one_of": pgettext_lazy("expectation", "One of a set of values"),
+    "matches": pgettext_lazy("expectation", "Text of a pattern"),
+    "length": pgettext_lazy("expectation", "Text of a length"),
+    "row_count": pgettext_lazy("expectation", "Number of rows"),
+    "monotonic": pgettext_lazy("expectation", "In order"),
+    "compare": pgettext_lazy("expectation", "Two columns compared"),
+    "date_range": pgettext_lazy("expectation", "Dates within limits"),
+}
+
+PANDERA_EXAMPLE = {"columns": {"close": {"dtype": "float64", "nullable": True, "greater_than_or_equal_to": 0}}}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def expectations(request: HttpRequest, project: str, name: str) -> HttpResponse:
+    """/p/<slug>/data/<name>/expectations?kind=: what is expected; POST adds one of the kind, or removes one."""
+    actor, where = within(request, project)
+    dataset = reads.get_dataset(actor, where, name)
+    asked = request.GET.get("kind", "")
+    kind = asked if asked in KINDS else "not_null"
+    form = SpecForm(KINDS[kind])
+    form.left_out = frozenset({"/kind"})
+    form.rare = frozenset({"/severity", "/max_share", "/note"})
+    if request.method == "POST":
+        rows = changed(request, dataset, kind, form)
+        if rows is not None:
+            set_expectations(actor=actor, dataset=dataset, expectations=rows, strict=False)
+            messages.success(request, _("The expectations of %(name)s are kept.") % {"name": dataset.name})
+            return redirect(f"{request.path}?kind={kind}")
+    given = expected_of(dataset)
+    rows = [each.model_dump(mode="json") for each in given]
+    shown = zip(given, rows, strict=True)
+    context: dict[str, Any] = {
+        "nav": "data",
+        "dataset": dataset,
+        "rows": [{**row, "text": worded(each), "digest": digest_of(row)[:12]} for each, row in shown],
+        "kinds": list(WORDS.items()),
+        "kind": kind,
+        "doc": said(KINDS[kind].__doc__ or ""),
+        "form": form,
+        "may_set": allows(actor, "dataset.set_expectations", where),
+        "body": {"expectations": rows},
+        "pandera_body": PANDERA_EXAMPLE,
+    }
+    wrong = bool(form.errors or form.error)
+    return render(request, "datasets/expectations.html", context, status=422 if wrong else 200)
+
+
+def changed(request: HttpRequest, dataset: Dataset, kind: str, form: SpecForm) -> list[dict[str, Any]] | None:
+    """What the dataset shall expect now; None where the form is wrong, or only asks for another field."""
+    rows = [each.model_dump(mode="json") for each in expected_of(dataset)]
+    remove = request.POST.get("remove")
+    if remove is not None:
+        place, _colon, digest = remove.partition(":")
+        # By its place and what stands there: somebody else may have removed one meanwhile.
+        kept = [row for at, row in enumerate(rows) if str(at) != place or digest_of(row)[:12] != digest]
+        if len(kept) == len(rows):
+            raise Invalid("This expectation is there no more.", field="remove", hint=N_("Look at the list again."))
+        return kept
+    form.bind(request.POST)
+    if form.apply(request.POST.get("op", "submit")):
+        return None
+    form.values = {**form.spec(), "kind": kind}
+    return [*rows, dict(form.values)] if form.is_valid() else None
+
+
+@require_POST
+def measure(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
+    """/p/<slug>/data/<name>/<version>/measure: queue the job, and look at it."""
+    actor, where = within(request, project)
+    job, is_new = measure_version(actor=actor, version=reads.get_version(actor, where, name, version))
+    text = _("Job %(number)s is queued.") if is_new else _("Job %(number)s measures it already.")
+    messages.success(request, text % {"number": job.pk})
+    return redirect("jobs:detail", project=where.slug, pk=job.pk)

@@ -1,0 +1,199 @@
+"""What the pages of datasets ask: a table with its name and, of CSV, its dialect, or an empty dataset.
+
+They read text; what is allowed the services decide. Their errors stand beside the fields, as in the form of a spec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext as _
+
+from apps.core.actors import Actor
+from apps.core.errors import Invalid, PlaneError, Refused
+from apps.core.messages import translate_error
+from apps.core.policy import allows, require
+from apps.data.datasets import services
+from apps.data.datasets.manifest import CSV, TABLES, check_asked, check_kind, csv_type, kind_in, type_of_path
+from apps.data.datasets.measuring import HEAD, add_table, add_upload, measure_version, path_of
+from apps.data.datasets.models import DatasetVersion
+from apps.platform.accounts.models import Project
+from apps.platform.artifacts.services import publish_upload
+from apps.platform.jobs.fields import Item
+from apps.platform.jobs.models import Job
+from deepseek.messages import Message
+from deepseek.tables.csv_dialect import AUTO, Dialect
+from deepseek.tables.csv_faults import ENCODINGS
+
+TAB = "\t"
+NOTE_LIMIT = 500
+Uploaded = tuple[DatasetVersion, bool] | Job
+"""A version and whether it is new, or the job that makes it once it has checked it."""
+DELIMITERS = {",": ",", ";": ";", "tab": TAB, "|": "|"}
+
+
+class FieldsForm:
+    """Some named fields with their values and errors, drawn as the form of a spec is."""
+
+    named: tuple[str, ...] = ()
+
+    def __init__(self, data: Mapping[str, Any] | None = None) -> None:
+        given = data or {}
+        self.values = {name: str(given.get(name, "")) for name in self.named}
+        self.errors: dict[str, str] = {}
+        self.error = ""
+
+    def refuse(self, failure: PlaneError) -> None:
+        """Put each error beside the field that it names, the others on top, each with its limit and remedy."""
+        for each in failure.errors:
+            field = str(each.get("field") or "").strip("/")
+            text = translate_error(each)
+            name = {"name": "dataset", "digest": "file"}.get(field, field)
+            if name in self.named:
+                self.errors.setdefault(name, text)
+            else:
+                self.error = f"{self.error} {text}".strip()
+
+    @property
+    def items(self) -> list[Item]:
+        return []
+
+    @property
+    def problems(self) -> list[Item]:
+        """The fields that have an error, in the order of the page."""
+        return [item for item in self.items if item.error]
+
+    def item(self, pointer: str, label: str, **more: Any) -> Item:
+        error = self.errors.get(pointer, "")
+        return Item(kind="field", pointer=pointer, label=label, value=self.values.get(pointer, ""), error=error, **more)
+
+
+class UploadForm(FieldsForm):
+    named = ("dataset", "file", "delimiter", "encoding", "note", "measure")
+
+    @property
+    def items(self) -> list[Item]:
+        """The fields but the file, whose control is the template's own."""
+        delimiters = [
+            (AUTO, _("find it in the file")),
+            (",", _("comma")),
+            (";", _("semicolon")),
+            ("tab", _("tab")),
+            ("|", _("bar")),
+        ]
+        return [
+            self.item(
+                "dataset",
+                _("Dataset"),
+                required=True,
+                limit=_("1 to 50 lower-case letters, digits and hyphens"),
+                doc=_("A new name makes a dataset; a known one gets a new version."),
+            ),
+            self.item(
+                "delimiter",
+                _("Delimiter"),
+                control="select",
+                required=True,
+                choices=delimiters,
+                doc=_("Of a CSV file: the character between the cells of a row."),
+            ),
+            self.item(
+                "encoding",
+                _("Encoding"),
+                control="select",
+                required=True,
+                choices=[(AUTO, _("find it in the file")), *((name, name) for name in ENCODINGS)],
+                doc=_("Of a CSV file; gb18030 also reads GBK and GB2312."),
+            ),
+            self.item(
+                "note",
+                _("Note"),
+                limit=_("up to 500 characters"),
+                doc=_("Stands in the record of this version."),
+            ),
+            self.item(
+                "measure",
+                _("Measure it at once"),
+                control="checkbox",
+                required=True,
+                doc=_("A job reads it through: distributions, correlations, drift from the version before."),
+            ),
+        ]
+
+    def check(self) -> None:
+        """What can be said of the fields alone, while the file is still to be chosen."""
+        name, note = self.values["dataset"].strip(), self.values["note"].strip()
+        try:
+            if name:
+                services.check_name(name)
+            if len(note) > NOTE_LIMIT:
+                text = Message("The note has {count} characters.", count=f"{len(note):,}")
+                raise Invalid(text, field="note", hint=Message("Shorten it to {limit}.", limit=NOTE_LIMIT))
+        except PlaneError as failure:
+            self.refuse(failure)
+
+    def save(self, actor: Actor, project: Project, file: UploadedFile | None) -> Uploaded | None:
+        """Store the file, read it through and add the version; None with `errors` where something is wrong."""
+        try:
+            return self.stored(actor, project, file)
+        except Refused:
+            raise  # recorded, and shown on the page of refusals
+        except PlaneError as failure:
+            self.refuse(failure)
+            return None
+
+    def stored(self, actor: Actor, project: Project, file: UploadedFile | None) -> Uploaded:
+        name, values = self.values["dataset"].strip(), self.values
+        services.check_name(name)  # before hundreds of megabytes are stored under it
+        delimiter, encoding = values["delimiter"] or AUTO, values["encoding"] or AUTO
+        delimiter = DELIMITERS.get(delimiter, delimiter)
+        check_asked(delimiter, encoding)
+        if file is None or not file.size:
+            hint = _("A CSV, Parquet, JSON lines or Arrow file.")
+            raise Invalid("Choose a file that is not empty.", field="file", hint=hint)
+        head = file.read(HEAD)
+        file.seek(0)
+        kind, named = kind_in(head), type_of_path(file.name or "")
+        if named in TABLES:
+            check_kind(head, named)
+        if kind != CSV:
+            require(actor, "job.submit", project)
+        read = kind if kind != CSV or AUTO in (delimiter, encoding) else csv_type(Dialect(delimiter, encoding))
+        published = publish_upload(
+            actor=actor,
+            project=project,
+            stream=file.chunks(),
+            expected_size=file.size,
+            name=file.name or path_of(kind),
+            media_type=read,
+        )
+        if kind != CSV:
+            to = {"project": project, "dataset_name": name, "artifact": published.artifact}
+            return add_table(actor=actor, kind=kind, note=values["note"].strip(), **to)
+        made = add_upload(
+            actor=actor,
+            project=project,
+            dataset_name=name,
+            artifact=published.artifact,
+            delimiter=delimiter,
+            encoding=encoding,
+            note=values["note"].strip(),
+        )
+        wanted = bool(values["measure"]) and allows(actor, "job.submit", project)
+        if wanted and not isinstance(made, Job) and made[0].quality_id is None:
+            measure_version(actor=actor, version=made[0])
+        return made
+
+
+class DatasetForm(FieldsForm):
+    named = ("dataset", "description")
+
+    @property
+    def items(self) -> list[Item]:
+        limit = _("1 to 50 lower-case letters, digits and hyphens")
+        return [
+            self.item("dataset", _("Name"), required=True, limit=limit, doc=_("Part of the address; it stays.")),
+            self.item("description", _("Description"), limit=_("up to 500 characters")),
+        ]

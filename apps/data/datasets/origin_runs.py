@@ -1,0 +1,116 @@
+"""Which source row each row of a version was: runs of 16 bytes, ascending by row, read by ranges of the store.
+
+A run is two little-endian unsigned 64-bit integers (row, source_row): from `row` on, row r was the source row
+source_row + (r - row), until the next run begins. NOWHERE: no origin, a row that a step put in. Rows count from 0 here,
+and from 1 wherever a person or a program names one.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from apps.data.datasets.models import DatasetVersion
+from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.verification import open_verified, read_verified
+
+SLOT, META = "origins", "origins"
+RUN = struct.Struct("<QQ")
+NOWHERE = 2**64 - 1
+PIECE = 4096 * RUN.size  # bytes that are read at once when a range is narrow enough
+
+
+@dataclass(frozen=True, slots=True)
+class RowsFrom:
+    """What a new version says of its rows: where they come from, and how."""
+
+    origin_version: DatasetVersion
+    origins: Artifact | None
+    keeps_rows: bool
+
+    def fields(self) -> dict[str, Any]:
+        return {"origin_version": self.origin_version, "origins": self.origins, "keeps_rows": self.keeps_rows}
+
+
+def rows_from(
+    meta: Mapping[str, Any],
+    made: Mapping[str, tuple[str, Artifact, str, str, Mapping[str, Any]]],
+    source: DatasetVersion | None,
+) -> RowsFrom | None:
+    """What the table's meta and the job's outputs tell of the rows; None where nothing is told, or of no version."""
+    told = meta.get(META)
+    if source is None:
+        return None
+    if told == "kept":
+        return RowsFrom(source, None, True)
+    if told == "runs" and SLOT in made and made[SLOT][1].size % RUN.size == 0:
+        return RowsFrom(source, made[SLOT][1], False)
+    return None
+
+
+def source_row(artifact: Artifact, row: int) -> int | None:
+    """The source row of `row`; None for one without origin. A few narrow reads, whatever the length of the runs.
+
+    Raises Damaged if the store has lost the bytes.
+    """
+    first, behind = 0, artifact.size // RUN.size  # the run wanted, if there is one, is in [first, behind)
+    while behind - first > PIECE // RUN.size:
+        middle = (first + behind) // 2
+        if runs_in(artifact, middle, middle + 1)[0][0] <= row:
+            first = middle
+        else:
+            behind = middle
+    runs = runs_in(artifact, first, behind) if behind > first else []
+    at = bisect_right(runs, row, key=lambda run: run[0]) - 1
+    if at < 0 or runs[at][1] == NOWHERE:
+        return None
+    return runs[at][1] + row - runs[at][0]
+
+
+def rows_made(artifact: Artifact, wanted: Sequence[int], rows: int | None, most: int) -> list[int]:
+    """The rows that were any of the source rows `wanted`, ascending, at most `most`. Reads every run once, streamed.
+
+    `rows`: how many the version has, where that is known; the last run ends there.
+    """
+    sought = sorted(wanted)
+    found: list[int] = []
+    last: tuple[int, int] | None = None
+
+    def take(run: tuple[int, int], end: int | None) -> None:
+        start, source = run
+        if source == NOWHERE:
+            return
+        at = bisect_right(sought, source - 1)
+        while at < len(sought) and (end is None or sought[at] - source < end - start):
+            found.append(start + sought[at] - source)
+            at += 1
+
+    for run in all_runs(artifact):
+        if last is not None:
+            take(last, run[0])
+        last = run
+        if len(found) >= most:
+            return found[:most]
+    if last is not None:
+        take(last, rows)
+    return found[:most]
+
+
+def runs_in(artifact: Artifact, first: int, behind: int) -> list[tuple[int, int]]:
+    """The runs [first, behind)."""
+    return list(RUN.iter_unpack(read_verified(artifact, first * RUN.size, behind * RUN.size)))
+
+
+def all_runs(artifact: Artifact) -> Iterator[tuple[int, int]]:
+    """Every run in order, in pieces as the store gives them."""
+    rest = b""
+    with closing(open_verified(artifact)) as reading:
+        for chunk in reading:
+            data = rest + chunk
+            whole = len(data) - len(data) % RUN.size
+            yield from RUN.iter_unpack(data[:whole])
+            rest = data[whole:]

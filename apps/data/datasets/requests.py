@@ -1,0 +1,69 @@
+"""Bodies and queries that come in: checked whole, or completed from what the address names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rest_framework import serializers
+
+from apps.core.errors import Invalid
+from apps.data.datasets.manifest import dialect_of
+from apps.data.datasets.models import DatasetFile, DatasetVersion
+from apps.platform.jobs.kinds import KINDS
+from deepseek.messages import N_
+from deepseek.tables.csv_dialect import Dialect
+
+SLOT = "table"
+
+
+def checked(kind: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+    """The validated values of a body or query; Invalid for a name that means nothing."""
+    asked = kind(data=data)
+    unknown = sorted(set(data) - set(asked.fields)) if isinstance(data, Mapping) else []
+    if unknown:
+        raise Invalid(
+            "There is no field {unknown!r}.",
+            unknown=unknown[0][:60],
+            code="unknown_field",
+            field=f"/{unknown[0][:60]}",
+            limit=", ".join(asked.fields),
+            hint=N_("Leave it out."),
+        )
+    asked.is_valid(raise_exception=True)
+    return dict(asked.validated_data)
+
+
+def with_table(data: Any, version: DatasetVersion, file: DatasetFile) -> Any:
+    """The body of a job with the version's table as its input, and what follows from the version where it is silent.
+
+    That is the dataset to register in, if the kind registers one, and how to read the CSV file, if the kind reads any.
+    What is not an object, or wrong in itself, is left for the job's own checks to name.
+    """
+    if not isinstance(data, Mapping):
+        return data
+    body = {"inputs": {}, **data}
+    if not isinstance(body["inputs"], Mapping):
+        return body
+    if SLOT in body["inputs"]:
+        raise Invalid(
+            "The address names the input {slot}: {version}.",
+            slot=SLOT,
+            version=version,
+            code="input_ambiguous",
+            field=f"/inputs/{SLOT}",
+            hint=N_("Leave it out, or POST to /jobs."),
+        )
+    body["inputs"] = {**body["inputs"], SLOT: {"digest": file.artifact_id}}
+    kind = KINDS.get(body["kind"]) if isinstance(body.get("kind"), str) else None
+    if kind is None:
+        return body
+    if "dataset" in kind.registers and SLOT in kind.outputs:  # one that makes no table tells of the version there is
+        body.setdefault("register", {"dataset": version.dataset.name})
+    dialect, spec = dialect_of(file.media_type) or Dialect(), body.get("spec", {})
+    if dialect != Dialect() and "csv" in kind.spec.model_fields and isinstance(spec, Mapping):
+        read = asdict(dialect)
+        given = spec.get("csv", {})
+        body["spec"] = {**spec, "csv": {**read, **given} if isinstance(given, Mapping) else given}
+    return body

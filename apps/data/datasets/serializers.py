@@ -1,0 +1,162 @@
+"""How the API shows datasets, and what it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from apps.data.datasets.commits import clone_url
+from apps.data.datasets.manifest import FILES_AT_ONCE
+from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.data.datasets.reads import FILES_LISTED, PREVIEW_ROWS, Preview
+from deepseek.tables.csv_dialect import AUTO
+from deepseek.tables.csv_faults import ENCODINGS
+
+
+class DatasetSerializer(serializers.ModelSerializer[Dataset]):
+    versions = serializers.IntegerField(source="versions_count", read_only=True, help_text="Number of the newest.")
+    rows = serializers.IntegerField(read_only=True, allow_null=True, help_text="Of the newest version.")
+    size = serializers.IntegerField(read_only=True, allow_null=True, help_text="Bytes of the newest version.")
+    changed_at = serializers.DateTimeField(read_only=True, allow_null=True, help_text="When the newest was added.")
+
+    clone_url = serializers.SerializerMethodField(help_text="What `git clone` takes; a token is the password.")
+
+    def get_clone_url(self, dataset: Dataset) -> str:
+        """As this client reached the plane; relative where nobody asks by HTTP."""
+        request = self.context.get("request")
+        slug = request.parser_context["kwargs"]["project"] if request else dataset.project.slug
+        return clone_url(request, slug, dataset.name)
+
+    class Meta:
+        model = Dataset
+        fields = [
+            "name",
+            "description",
+            "clone_url",
+            "versions",
+            "rows",
+            "size",
+            "changed_at",
+            "created_by",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+
+class DatasetBody(serializers.Serializer[Dataset]):
+    name = serializers.CharField(max_length=50, help_text="Lower-case letters, digits and hyphens.")
+    description = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class ColumnSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    dtype = serializers.CharField(help_text="Arrow's name of the type; a guess for an upload.")
+
+
+class FileSerializer(serializers.ModelSerializer[DatasetFile]):
+    digest = serializers.CharField(source="artifact_id", help_text="SHA-256, 64 hex digits.")
+    size = serializers.IntegerField(source="artifact.size", help_text="Bytes.")
+
+    class Meta:
+        model = DatasetFile
+        fields = ["path", "digest", "size", "media_type"]
+        read_only_fields = fields
+
+
+class VersionSerializer(serializers.ModelSerializer[DatasetVersion]):
+    dataset = serializers.CharField(source="dataset.name")
+    columns = ColumnSerializer(many=True)
+    job = serializers.IntegerField(source="job_id", allow_null=True, help_text="The job that made it.")
+    quality = serializers.CharField(source="quality_id", allow_null=True, help_text="Digest of the quality report.")
+    commit = serializers.CharField(allow_null=True, help_text="Of Git: it names the version, as its number does.")
+
+    class Meta:
+        model = DatasetVersion
+        fields = [
+            "id",
+            "dataset",
+            "number",
+            "digest",
+            "commit",
+            "media_type",
+            "rows",
+            "size",
+            "columns",
+            "script",
+            "params",
+            "job",
+            "quality",
+            "note",
+            "created_by",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+
+class VersionDetailSerializer(VersionSerializer):
+    tags = serializers.SlugRelatedField(many=True, read_only=True, slug_field="name")
+    files_count = serializers.IntegerField(source="counted", help_text="How many files it has.")
+    files = FileSerializer(
+        many=True,
+        source="listed",
+        help_text=f"The first {FILES_LISTED}, in the order of their paths; GET files for all.",
+    )
+
+    class Meta(VersionSerializer.Meta):
+        fields = [*VersionSerializer.Meta.fields, "tags", "files_count", "files"]
+        read_only_fields = fields
+
+
+class FileBody(serializers.Serializer[DatasetFile]):
+    path = serializers.CharField(max_length=255, trim_whitespace=False)
+    digest = serializers.RegexField(r"^[0-9a-f]{64}\Z", help_text="Of an artifact that the project holds.")
+    media_type = serializers.CharField(max_length=120, default="", allow_blank=True)
+
+
+class AddingBody(serializers.Serializer[Any]):
+    """The query of a body that is a table other than CSV. The job that makes the version measures it in any case."""
+
+    note = serializers.CharField(max_length=500, default="", allow_blank=True)
+    measure = serializers.BooleanField(default=True, help_text="Queue a job that measures the version, if a table.")
+
+
+class ReadingBody(AddingBody):
+    """How a CSV file is to be read: fields of a JSON body, or the query of a CSV body."""
+
+    delimiter = serializers.CharField(
+        max_length=4,
+        default=AUTO,
+        trim_whitespace=False,
+        help_text="One ASCII character, or auto: it is found in the file, and stands in `params` of the version.",
+    )
+    encoding = serializers.ChoiceField(choices=(AUTO, *ENCODINGS), default=AUTO, help_text="Found as the delimiter is.")
+
+
+class VersionBody(ReadingBody):
+    """Either one table by its digest, or files by path and digest, which are taken as they are.
+
+    A CSV table is read through and checked, of others the first bytes are.
+    """
+
+    artifact = serializers.RegexField(r"^[0-9a-f]{64}\Z", required=False)
+    files = serializers.ListField(child=FileBody(), required=False, min_length=1, max_length=FILES_AT_ONCE)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("artifact" in attrs) == ("files" in attrs):
+            raise serializers.ValidationError("Give either artifact or files.", code="artifact_or_files")
+        return attrs
+
+
+class ReasonQuery(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=500, help_text="Why it goes.")
+
+
+class PreviewSerializer(serializers.Serializer[Preview]):
+    columns = serializers.ListField(child=serializers.CharField())
+    rows = serializers.ListField(child=serializers.ListField(child=serializers.CharField(allow_null=True)))
+    note = serializers.CharField(help_text="Why there is nothing to show; else empty.")
+
+
+class PreviewQuery(serializers.Serializer[Any]):
+    limit = serializers.IntegerField(min_value=1, max_value=PREVIEW_ROWS, default=PREVIEW_ROWS)

@@ -1,0 +1,382 @@
+"""Every write of datasets: make one, add a version, attach its quality. A version, once there, is never changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.canonical import digest_of, sha256_hex
+from apps.core.errors import Conflict, Invalid
+from apps.data.datasets import csv_reading
+from apps.data.datasets.checking import check_expected
+from apps.data.datasets.commits import record_commit
+from apps.data.datasets.deletion import restore
+from apps.data.datasets.expecting import Checked, require_checked
+from apps.data.datasets.manifest import (
+    Bytes,
+    VersionFile,
+    check_asked,
+    check_files,
+    csv_type,
+    manifest_text,
+    type_of_files,
+    type_of_path,
+)
+from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.data.datasets.old_paths import OldPaths
+from apps.data.datasets.origin_runs import RowsFrom, rows_from
+from apps.data.datasets.reads import chunks_of
+from apps.data.datasets.sources import edges_of, sources_of
+from apps.platform.accounts.models import SLUG, Project
+from apps.platform.artifacts.many import insert, not_held_among
+from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.services import usable
+from apps.platform.audit import services as audit
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.provenance import for_whom
+from apps.platform.lineage.services import record_edges
+from deepseek.messages import N_
+from deepseek.tables.csv_dialect import AUTO, Dialect
+from deepseek.tables.csv_records import Inspection
+
+JobOutputRow = tuple[str, Artifact, str, str, Mapping[str, Any]]
+"""(slot, artifact, name, media type, meta): what jobs.services.succeed_job takes"""
+
+UPLOAD_PATH = "table.csv"  # of every uploaded table, so that the same bytes under another name are the same version
+
+
+def create_dataset(*, actor: Actor, project: Project, name: str, description: str = "") -> Dataset:
+    """A new dataset without versions. Raises Invalid for a name that cannot be one, Conflict for one that is taken."""
+    policy.require(actor, "dataset.create", project)
+    check_name(name)
+    check_text("description", description)
+    try:
+        with transaction.atomic():
+            return insert_dataset(actor, project, name, description)
+    except IntegrityError:
+        raise Conflict(
+            "The project has a dataset {name!r} already.",
+            name=name,
+            code="dataset_exists",
+            field="name",
+            hint=N_("Add a version to it, or choose another name."),
+        ) from None
+
+
+def ensure_dataset(*, actor: Actor, project: Project, name: str) -> Dataset:
+    """The dataset called `name`, made if the project has none; two at once make one."""
+    found = Dataset.objects.filter(project=project, name=name).first()
+    if found is not None:
+        policy.require(actor, "dataset.view", found)
+        return found
+    policy.require(actor, "dataset.create", project)
+    check_name(name)
+    try:
+        with transaction.atomic():
+            return insert_dataset(actor, project, name, "")
+    except IntegrityError:
+        return Dataset.objects.get(project=project, name=name)
+
+
+def add_version(
+    *,
+    actor: Actor,
+    dataset: Dataset,
+    files: Sequence[VersionFile],
+    media_type: str,
+    rows: int | None,
+    columns: Sequence[Mapping[str, str]],
+    script: str,
+    params: Mapping[str, Any],
+    job_id: int | None = None,
+    quality: Artifact | None = None,
+    note: str = "",
+    rows_from: RowsFrom | None = None,
+    has_commit: bool = False,
+    checked: Checked | None = None,
+    old_paths: Container[object] | None = None,
+) -> tuple[DatasetVersion, bool]:
+    """Add the version that these files make, or find it: the digest of the manifest is its name.
+
+    Returns it and whether it is new. `has_commit`: the caller brings the commit of it, else one is made. `checked`:
+    what check_expected has found. `old_paths`: those that may stay as they are (check_path), else the newest version's.
+    Numbers have no gaps and none is given twice: the dataset's row is locked while the next one is taken. Raises
+    Invalid for files of nonsense or bytes that the project does not hold.
+    """
+    policy.require(actor, "dataset.add_version", dataset)
+    check_files(files, OldPaths(dataset.project_id, dataset.name) if old_paths is None else old_paths)
+    text = manifest_text(files)
+    check_text("note", note)
+    check_held(dataset.project_id, [artifact for _, artifact, _ in files])
+    digest = sha256_hex(text)
+    with transaction.atomic():
+        locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
+        existing = DatasetVersion.objects.select_related("dataset").filter(dataset=locked, digest=digest).first()
+        if existing is not None and existing.deleted_at is not None:
+            require_checked(locked, job_id, checked, files)
+            restore(actor, existing, list(files), quality)
+            if not has_commit:
+                record_commit(existing)
+            return existing, True
+        if existing is not None:
+            return existing, False
+        require_checked(locked, job_id, checked, files)
+        number = locked.versions_count + 1
+        Dataset.objects.filter(pk=locked.pk).update(versions_count=number, touched_at=timezone.now())
+        version = DatasetVersion.objects.create(
+            dataset=locked,
+            number=number,
+            digest=digest,
+            manifest=text,
+            media_type=media_type,
+            rows=rows,
+            size=sum(artifact.size for _, artifact, _ in files),
+            columns=[dict(column) for column in columns],
+            script=script,
+            params=dict(params),
+            job_id=job_id,
+            quality=quality,
+            note=note,
+            created_by=for_whom(actor, job_id),
+            **(rows_from.fields() if rows_from else {}),
+        )
+        rows_of_files = ((version.pk, path, artifact.digest, kind) for path, artifact, kind in files)
+        insert(DatasetFile, ("version_id", "path", "artifact_id", "media_type"), rows_of_files)
+        audit.record(
+            actor=actor,
+            action="dataset.add_version",
+            obj=version,
+            after={"dataset": locked.name, "number": number, "rows": rows, "script": script, "job": job_id},
+            digests={"manifest": digest, **({"expectations": digest_of(checked.expectations)} if checked else {})},
+        )
+        if not has_commit:
+            record_commit(version)
+    dataset.versions_count = number
+    return version, True
+
+
+def upload_csv(
+    *,
+    actor: Actor,
+    project: Project,
+    dataset_name: str,
+    artifact: Artifact,
+    chunks: Iterable[bytes] | None = None,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+    note: str = "",
+) -> tuple[DatasetVersion, bool]:
+    """Read a stored CSV file through and make a version of it, in a dataset made for it if there is none.
+
+    Bounded memory, no transaction while reading. `chunks`: the file's bytes if the caller has them, else they come
+    from the store. Whatever is wrong with the file is Invalid (see inspect_csv), and then nothing is made.
+    """
+    policy.require(actor, "dataset.add_version", project)
+    check_name(dataset_name)
+    check_text("note", note)
+    found = read_through(project, artifact, Dialect(delimiter, encoding), chunks)
+    kind = csv_type(Dialect(delimiter, encoding))
+    with transaction.atomic():
+        return add_version(
+            actor=actor,
+            dataset=ensure_dataset(actor=actor, project=project, name=dataset_name),
+            files=[(UPLOAD_PATH, artifact, kind)],
+            media_type=kind,
+            rows=found.rows,
+            columns=found.columns,
+            script="upload",
+            params={"delimiter": delimiter, "encoding": encoding},
+            note=note,
+        )
+
+
+def read_through(
+    project: Project, artifact: Artifact, dialect: Dialect, chunks: Iterable[bytes] | None = None
+) -> Inspection:
+    """Rows and columns of a stored CSV file that the project holds, every row read; Invalid for what is wrong."""
+    check_held(project.pk, [usable(artifact)])
+    if not connection.in_atomic_block:
+        connection.close()  # minutes of reading must not keep one of the pool's connections
+    source = chunks_of(artifact) if chunks is None else chunks
+    return csv_reading.inspect(source, artifact.size, dialect)
+
+
+def read_as(project: Project, artifact: Artifact, delimiter: str, encoding: str) -> Dialect:
+    """How a stored CSV file is to be read: as asked, and what is "auto" as it is found in the file (find_dialect)."""
+    check_asked(delimiter, encoding)
+    if AUTO not in (delimiter, encoding):
+        return Dialect(delimiter, encoding)
+    check_held(project.pk, [usable(artifact)])
+    if not connection.in_atomic_block:
+        connection.close()  # as in read_through
+    with closing(chunks_of(artifact)) as chunks:
+        return csv_reading.find(chunks, artifact.size, delimiter, encoding)
+
+
+def add_files(
+    *, actor: Actor, project: Project, dataset_name: str, files: Sequence[tuple[str, str, str]], note: str = ""
+) -> tuple[DatasetVersion, bool]:
+    """A version of artifacts that the project holds: (path, digest, media type or "" for what the path suggests).
+
+    Rows and columns stay unknown until a job measures them; what the dataset expects is checked at once. Makes the
+    dataset if the project has none. Raises Invalid naming the file that is wrong, and what check_expected raises.
+    """
+    policy.require(actor, "dataset.add_version", project)
+    check_name(dataset_name)
+    held = Artifact.objects.in_bulk([digest for _, digest, _ in files])
+    check_held(project.pk, [held.get(digest, Artifact(digest=digest)) for _, digest, _ in files])
+    rows = [(path, held[digest], media_type or type_of_path(path)) for path, digest, media_type in files]
+    check_files(rows, OldPaths(project.pk, dataset_name))
+    checked = check_expected(project, dataset_name, rows)
+    with transaction.atomic():
+        return add_version(
+            actor=actor,
+            dataset=ensure_dataset(actor=actor, project=project, name=dataset_name),
+            files=rows,
+            media_type=type_of_files(rows),
+            rows=None,
+            columns=[],
+            script="register",
+            params={},
+            note=note,
+            checked=checked,
+        )
+
+
+def set_quality(*, actor: Actor, version: DatasetVersion, artifact: Artifact) -> DatasetVersion:
+    """Attach the quality report, once: it is measured, not edited. The same report again changes nothing.
+
+    Raises Conflict where another report stands, Invalid where the project does not hold the artifact.
+    """
+    policy.require(actor, "dataset.set_quality", version)
+    check_held(version.project_id, [artifact])
+    attach_quality(actor, version, artifact)
+    if version.quality_id != artifact.digest:
+        raise Conflict(
+            "{version} has a quality report already.",
+            version=version,
+            code="quality_exists",
+            field="quality",
+            hint=N_("A report is measured once; other bytes are another version."),
+        )
+    return version
+
+
+def attach_quality(actor: Actor, version: DatasetVersion, artifact: Artifact) -> None:
+    """Compare-and-set on "no report yet"; whichever report stands then is on `version`."""
+    with transaction.atomic():
+        if DatasetVersion.objects.filter(pk=version.pk, quality=None).update(quality=artifact):
+            audit.record(
+                actor=actor,
+                action="dataset.set_quality",
+                obj=version,
+                after={"quality": artifact.digest},
+                digests={"manifest": version.digest, "quality": artifact.digest},
+            )
+    version.refresh_from_db(fields=["quality"])
+
+
+def register_version(
+    *,
+    actor: Actor,
+    project: Project,
+    dataset_name: str,
+    outputs: Sequence[JobOutputRow],
+    job: Job,
+    script: str,
+    params: Mapping[str, Any],
+    slot: str = "table",
+    note: str = "",
+) -> tuple[DatasetVersion, bool]:
+    """Make the output in `slot` a version of the dataset, which is made too if it is absent; reads no bytes.
+
+    The report in "quality_after" becomes the version's, the one in "quality_before" its source's, where they have
+    none. Lineage: what went into the job, the job, the version; by row, what the output says of the origin of its rows.
+    Registered twice is registered once.
+    Call it inside the transaction that ends the job. Raises Invalid if the job has no such output.
+    """
+    policy.require(actor, "dataset.add_version", project)
+    policy.require(actor, "dataset.set_quality", project)
+    made = {row[0]: row for row in outputs}
+    if slot not in made:
+        raise Invalid(
+            "Job {job_pk} made no output {slot!r}.",
+            job_pk=job.pk,
+            slot=slot,
+            code="output_missing",
+            field="slot",
+            limit=", ".join(made) or "none",
+        )
+    _, artifact, name, media_type, meta = made[slot]
+    with transaction.atomic():
+        dataset = ensure_dataset(actor=actor, project=project, name=dataset_name)
+        sources = sources_of(job, dataset)
+        version, created = add_version(
+            actor=actor,
+            dataset=dataset,
+            files=[(name, artifact, media_type)],
+            media_type=media_type,
+            rows=meta.get("rows"),
+            columns=meta.get("columns", []),
+            script=script,
+            params=params,
+            job_id=job.pk,
+            note=note,
+            rows_from=rows_from(meta, made, sources.get("table")),
+        )
+        for measured, report in ((version, "quality_after"), (sources.get(slot), "quality_before")):
+            if measured is not None and report in made:  # the first measurement stands: two jobs may clean one version
+                attach_quality(actor, measured, made[report][1])
+        record_edges(actor=actor, project=project, edges=edges_of(job, sources, version, slot))
+    return version, created
+
+
+def insert_dataset(actor: Actor, project: Project, name: str, description: str) -> Dataset:
+    dataset = Dataset.objects.create(project=project, name=name, description=description, created_by=for_whom(actor))
+    audit.record(actor=actor, action="dataset.create", obj=dataset, after={"name": name, "description": description})
+    return dataset
+
+
+def check_held(project_id: int, artifacts: Sequence[Bytes]) -> None:
+    """Raise Invalid for an artifact that the project does not hold; another project may, and keeps it to itself."""
+    missing = sorted(not_held_among(project_id, {artifact.digest for artifact in artifacts}))
+    if missing:
+        raise Invalid(
+            "The project holds no artifact {missing}.",
+            missing=missing[0],
+            code="artifact_unknown",
+            field="digest",
+            limit="an artifact of this project",
+            hint=N_("Upload it first."),
+        )
+
+
+def check_name(name: str) -> None:
+    if not re.search(SLUG.regex, name):
+        raise Invalid(
+            "{name!r} cannot be the name of a dataset.",
+            name=name[:60],
+            code="bad_name",
+            field="name",
+            limit="1 to 50 lower-case letters, digits and hyphens, a letter or digit first",
+            hint=N_("For instance wti-daily."),
+        )
+
+
+def check_text(field: str, value: str) -> None:
+    if len(value) > 500:
+        raise Invalid(
+            "{name} has {count} characters.",
+            name=field,
+            count=len(value),
+            field=field,
+            limit="500 characters",
+            hint=N_("Shorten it."),
+        )

@@ -1,0 +1,149 @@
+"""Pages of datasets: the upload, and one version with its tabs. The lists are in lists.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from apps.core import policy
+from apps.core.errors import NotFound, PlaneError, Refused
+from apps.core.policy import allows
+from apps.data.datasets import reads, services, shown, tabs
+from apps.data.datasets.forms import DatasetForm, UploadForm
+from apps.data.datasets.manifest import is_table
+from apps.data.datasets.measurements import measuring_job
+from apps.data.datasets.models import DatasetVersion
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.views import within
+
+TABS = ("overview", "preview", "origin", "distributions", "quality", "compare", "files", "lineage", "audit")
+
+
+# -- writes ---------------------------------------------------------------------------------------------------------
+@require_http_methods(["GET", "HEAD", "POST"])
+def upload(request: HttpRequest, project: str) -> HttpResponse:
+    """/p/<slug>/upload: a table becomes a version; what is wrong with it stands beside its field."""
+    actor, where = within(request, project)
+    policy.require(actor, "dataset.add_version", where)
+    form = UploadForm(
+        request.POST
+        if request.method == "POST"
+        else {"dataset": request.GET.get("dataset", "")[:60], "measure": "true"}
+    )
+    if request.method == "POST" and request.POST.get("op") == "check":
+        form.check()
+        return drawn_upload(request, where.slug, form, DatasetForm(), status=200)
+    if request.method == "POST":
+        saved = form.save(actor, where, request.FILES.get("file"))  # type: ignore[arg-type]
+        if isinstance(saved, Job):
+            messages.info(
+                request, _("Job %(number)s checks it: it becomes a version if it holds.") % {"number": saved.pk}
+            )
+            return redirect("jobs:detail", project=where.slug, pk=saved.pk)
+        if saved is not None:
+            version, is_new = saved
+            say_added(request, version, is_new)
+            return redirect("datasets:version", project=where.slug, name=version.dataset.name, version=version.number)
+    return drawn_upload(request, where.slug, form, DatasetForm())
+
+
+def drawn_upload(
+    request: HttpRequest, slug: str, form: UploadForm, empty_form: DatasetForm, *, status: int | None = None
+) -> HttpResponse:
+    """The page; 422 where something is wrong, but for a look at the fields while they are filled in."""
+    terminal = upload_command(request, slug, "NAME")
+    context = {"nav": "data", "form": form, "empty_form": empty_form, "terminal": terminal}
+    wrong = form.errors or form.error or empty_form.errors or empty_form.error
+    return render(request, "datasets/upload.html", context, status=status or (422 if wrong else 200))
+
+
+def upload_command(request: HttpRequest, slug: str, name: str) -> str:
+    """The upload from a terminal; the file is streamed."""
+    url = request.build_absolute_uri(reverse("api-dataset-versions", args=[slug, name]))
+    parts = ("curl -X POST -T table.csv", '-H "Authorization: Bearer $TOKEN"', '-H "Content-Type: text/csv"', url)
+    return " \\\n  ".join(parts)
+
+
+def say_added(request: HttpRequest, version: DatasetVersion, is_new: bool) -> None:
+    if is_new:
+        told = {"version": str(version), "rows": f"{version.rows or 0:,}"}
+        read = {"encoding": version.params.get("encoding"), "delimiter": version.params.get("delimiter")}
+        how = _("It was read as %(encoding)s, its cells parted by %(delimiter)r.") % read
+        messages.success(request, f"{_('%(version)s is there: %(rows)s rows, every one read.') % told} {how}")
+    else:
+        messages.info(request, _("These bytes are %(version)s already: nothing was added.") % {"version": str(version)})
+
+
+@require_POST
+def create(request: HttpRequest, project: str) -> HttpResponse:
+    """A dataset without versions, for what jobs will register."""
+    actor, where = within(request, project)
+    form = DatasetForm(request.POST)
+    name, description = form.values["dataset"].strip(), form.values["description"].strip()
+    try:
+        made = services.create_dataset(actor=actor, project=where, name=name, description=description)
+    except (Refused, NotFound):
+        raise
+    except PlaneError as failure:
+        form.refuse(failure)
+        return drawn_upload(request, where.slug, UploadForm(), form)
+    messages.success(request, _("The dataset %(name)s is there, without versions yet.") % {"name": made.name})
+    return redirect("datasets:dataset", project=where.slug, name=made.name)
+
+
+# -- one version ----------------------------------------------------------------------------------------------------
+@require_safe
+def version_page(request: HttpRequest, project: str, name: str, version: str, tab: str = "overview") -> HttpResponse:
+    """/p/<slug>/data/<name>/<number or digest>[/<tab>]"""
+    actor, where = within(request, project)
+    found = reads.get_version(actor, where, name, version)
+    taker, parent = shown.parent_of(found)
+    verdicts, total = shown.judged(actor, found, parent)
+    files = reads.files_of(actor, found, reads.FILES_SOUGHT + 1)
+    count, damaged = len(files), sum(file.artifact.damaged_at is not None for file in files)
+    if count > reads.FILES_SOUGHT:
+        count, damaged = found.files.count(), found.files.exclude(artifact__damaged_at=None).count()
+    users = reads.users_of(actor, found, files)
+    context: dict[str, Any] = {
+        "nav": "data",
+        "version": found,
+        "dataset": found.dataset,
+        "tab": tab,
+        "taker": taker,
+        "job": taker.job if taker else None,
+        "parent": parent,
+        "users": users,
+        "many_users": len(users) > reads.USERS_COUNTED,
+        "files": files,
+        "files_count": count,
+        "damaged": damaged,
+        "tags": found.tags.order_by("name"),
+        "verdicts": verdicts,
+        "total": total,
+        "measuring": measuring_job(found),
+        "is_table": is_table(found.media_type),
+        "may_submit": allows(actor, "job.submit", where),
+        "may_add": allows(actor, "dataset.add_version", where),
+        "may_tag": allows(actor, "dataset.tag", where),
+        "may_delete": allows(actor, "dataset.delete_version", where),
+    }
+    context |= tabs.context_of(actor, found, parent, tab, request.GET)
+    return render(request, f"datasets/{tab}.html", context)
+
+
+@require_safe
+def by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    """A version by its key, as lineage knows it, at its address for people."""
+    actor, where = within(request, project)
+    policy.require(actor, "dataset.view", where)
+    visible = DatasetVersion.objects.visible_to(actor).select_related("dataset").defer("manifest")
+    found = visible.filter(pk=pk, dataset__project=where).first() if pk < 2**63 else None
+    if found is None:
+        raise NotFound("This project has no dataset version with the key {pk}.", pk=pk, field="id")
+    return redirect("datasets:version", project=where.slug, name=found.dataset.name, version=found.number)

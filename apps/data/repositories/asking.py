@@ -1,0 +1,106 @@
+"""Who asks, and for which repository: a token, the project and the dataset of the address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.core.cache import cache
+from django.http import HttpRequest
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.canonical import sha256_hex
+from apps.core.errors import NotFound, Unauthenticated
+from apps.data.datasets.models import Dataset
+from apps.data.datasets.services import check_name
+from apps.platform.accounts.authentication import token_actor, token_of
+from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project
+from deepseek.messages import N_, Message
+
+ANNOUNCED_SECONDS = 3600  # between the beginning of a push and the last of its LFS batches before the next
+HINT = Message("Make a token under Account, and give it as the password; any name will do.")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`dataset` is None where the project has none of this name, and a push may make it."""
+
+    actor: Actor
+    project: Project
+    name: str
+    dataset: Dataset | None
+
+    def there(self) -> Dataset:
+        """The dataset, or NotFound."""
+        if self.dataset is None:
+            raise NotFound(
+                "This project has no dataset {name!r}, or you may not see it.",
+                name=self.name[:60],
+                field="dataset",
+                hint=N_("Push to make it, or look at the list of datasets."),
+            )
+        return self.dataset
+
+
+def by_token(request: HttpRequest) -> Actor:
+    """The actor of the token in the Authorization header; also `request.actor`. A browser's session counts for nothing
+    here: no page asks these addresses.
+    """
+    token = token_of(request)
+    if token is None:
+        raise Unauthenticated("Send a token.", hint=HINT)
+    actor = token_actor(request, token)
+    request.actor = actor  # type: ignore[attr-defined]
+    return actor
+
+
+def asked_for(actor: Actor, slug: str, name: str) -> Asked:
+    """The place of the address; NotFound for a project that the token is not of."""
+    project = get_project(actor, slug)
+    found = Dataset.objects.visible_to(actor).filter(project=project, name=name).first()
+    return Asked(actor, project, name, found)
+
+
+def to_read(actor: Actor, slug: str, name: str) -> Asked:
+    place = asked_for(actor, slug, name)
+    policy.require(actor, "dataset.view", place.project)
+    place.there()
+    return place
+
+
+def to_write(actor: Actor, slug: str, name: str) -> Asked:
+    """A dataset that is there may get a version; one that is not may be made, and only under a name that can be one."""
+    place = asked_for(actor, slug, name)
+    policy.require(actor, "dataset.add_version", place.project)
+    if place.dataset is None:
+        policy.require(actor, "dataset.create", place.project)
+        check_name(name)
+    return place
+
+
+def announce_push(place: Asked) -> None:
+    """Note that this token has begun a push that is to make the dataset: `git push` asks for the references first."""
+    cache.set(announcement_of(place), True, ANNOUNCED_SECONDS)
+
+
+def require_announced(place: Asked) -> None:
+    """Raise NotFound for an upload to a dataset that is not there, unless a push by this token is about to make it.
+
+    `git lfs push` alone makes none: its bytes would belong to nothing.
+    """
+    if place.dataset is not None:
+        return
+    if not cache.get(announcement_of(place)):
+        raise NotFound(
+            "This project has no dataset {place_name!r}, so nothing was uploaded.",
+            place_name=place.name[:60],
+            field="dataset",
+            hint=N_("Look at its name in the remote's address. git push makes a dataset, git lfs push does not."),
+        )
+    announce_push(place)  # a long upload comes in many batches
+
+
+def announcement_of(place: Asked) -> str:
+    who = f"t{place.actor.token_id}" if place.actor.token_id else place.actor.label
+    return f"git-push:{place.project.pk}:{place.name}:{sha256_hex(who)}"

@@ -1,0 +1,99 @@
+"""`.lfsconfig` of a push: git-lfs obeys the one that is checked out, so it must not send uploads elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from apps.core.errors import Invalid
+from apps.data.repositories import git
+from apps.data.repositories.trees import Objects
+from deepseek.messages import N_, Message
+
+NAME = ".lfsconfig"
+ADDRESSES = ("url", "pushurl", "lfsurl", "lfspushurl")  # keys of lfs and remote that name where objects go
+REDIRECTING = (
+    "url",
+    "include",
+    "includeif",
+    "http",
+    "https",
+    "core",
+    "credential",
+    "ssh",
+)  # sections, whatever the key
+AGENTS = ("lfs.customtransfer.", "lfs.extension.")
+MAX_CONFIGS = 100  # different ones in one push
+
+
+def check_lfs_config(objects: Objects, new: str, old: str, lfs_address: str) -> None:
+    """Raise Invalid where the tip of a push, or a commit that it brings, has an .lfsconfig that moves uploads.
+
+    `lfs_address`: of this repository's own LFS server, as the client reached it; that one may be named.
+    """
+    found = objects.blobs_named(new, old, NAME)
+    if len(found) > MAX_CONFIGS:
+        raise Invalid(
+            "The commits of the push have {count} different {name}.",
+            count=len(found),
+            name=NAME,
+            code="bad_lfsconfig",
+            field=NAME,
+            limit=MAX_CONFIGS,
+            hint=N_("Push them in several parts."),
+        )
+    for sha in sorted(found):
+        for key, value in read_config(objects, sha):
+            if is_redirecting(key, value, lfs_address):
+                raise Invalid(
+                    "{name} sets {key} to {found}: LFS uploads of whoever clones this could go elsewhere.",
+                    name=NAME,
+                    key=key,
+                    found=value[:200],
+                    code="lfs_redirected",
+                    field=key[:200],
+                    limit=lfs_address,
+                    hint=Message(
+                        "Take it out of every commit (git config -f {name} --unset {key}; git commit --amend), "
+                        "and push again; an address for yourself alone belongs in .git/config.",
+                        name=NAME,
+                        key=key[:200],
+                    ),
+                )
+
+
+def read_config(objects: Objects, sha: str) -> Iterator[tuple[str, str]]:
+    """(key, value) of each line, as Git reads them, which git-lfs asks."""
+    try:
+        told = objects.run("config", "--blob", sha, "--no-includes", "--null", "--list")
+    except git.GitFailed:
+        raise Invalid(
+            "{name} cannot be read as a configuration of Git.",
+            name=NAME,
+            code="bad_lfsconfig",
+            field=NAME,
+            hint=Message("git config -f {name} --list names the line.", name=NAME),
+        ) from None
+    for entry in told.decode(errors="replace").split("\0"):
+        if entry:
+            key, _, value = entry.partition("\n")
+            yield key, value
+
+
+def is_redirecting(key: str, value: str, lfs_address: str) -> bool:
+    """Whether a line can make git-lfs send objects, or a password, anywhere but to `lfs_address`."""
+    section, _, rest = key.partition(".")
+    name = rest.rpartition(".")[2].lower()
+    if section.lower() in REDIRECTING or key.lower().startswith(AGENTS) or name.endswith("transferagent"):
+        return True
+    return name in ADDRESSES and not is_same_address(value, lfs_address)
+
+
+def is_same_address(value: str, lfs_address: str) -> bool:
+    """Whether both lead to the same LFS server; https in place of http does."""
+    try:
+        one, own = urlsplit(value.strip()), urlsplit(lfs_address)
+    except ValueError:
+        return False
+    schemes = {own.scheme, "https"}
+    return one.scheme in schemes and (one.netloc, one.path.rstrip("/"), one.query) == (own.netloc, own.path, "")

@@ -1,0 +1,184 @@
+"""One push: Git reads the pack into quarantine and asks, by its hook, whether to take it in; this process answers.
+
+The rows come first, Git's reference after them: a push that is cut off between the two is in the database, and the
+folder follows when somebody next asks for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import reverse
+
+from apps.core.errors import Malformed, PlaneError, TooLarge, Unavailable
+from apps.data.repositories import backend, folders, git, services
+from apps.data.repositories.answers import words_of
+from apps.data.repositories.asking import Asked
+from apps.data.repositories.hook import ASK, END, WORD
+from apps.data.repositories.trees import Objects
+from apps.platform.audit.faults import named_fault
+from deepseek.messages import N_
+
+log = logging.getLogger(__name__)
+
+ASKED_LIMIT = 1 << 20  # bytes of what the hook tells
+LINE_LIMIT = 2000  # characters of a line for the person who pushes
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One reference that a push wants to move; forty noughts: none."""
+
+    old: str
+    new: str
+    ref: str
+
+
+def receive(request: HttpRequest, place: Asked) -> HttpResponseBase:
+    """The whole of a push, under the repository's lock; of a dataset that is not there yet, into an empty one."""
+    with ExitStack() as stack:
+        body = stack.enter_context(backend.spooled(request, settings.ENV.git_push_limit_bytes))
+        if place.dataset is not None:  # who waits for a lock must not keep the others from their turns
+            stack.enter_context(folders.locked(place.dataset))
+        stack.enter_context(git.turn())
+        if place.dataset is None:
+            folder = stack.enter_context(folders.passing())
+        else:
+            folder = folders.up_to_date_under_lock(place.dataset)
+        env = backend.cgi_environment(request, place.actor, folder, "git-receive-pack", backend.length_of(body))
+        asked = backend.capabilities_of(body, is_gzipped="HTTP_CONTENT_ENCODING" in env)
+        is_renamed = False
+        out = stack.enter_context(tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR))
+        folders.release_connection()
+
+        def decide(commands: list[Command], quarantine: Path) -> list[str]:
+            nonlocal is_renamed
+            objects = Objects(folder, quarantine)
+            at = reverse("repositories:at", args=[f"{place.project.slug}/{place.name}.git/info/lfs"])
+            done = services.accept_push(
+                place=place,
+                commands=commands,
+                objects=objects,
+                lfs_address=request.build_absolute_uri(at),
+                is_atomic="atomic" in asked,
+            )
+            is_renamed = done.is_renamed
+            version = done.version
+            page = reverse("datasets:version", args=[place.project.slug, place.name, version.number])
+            return [*done.told, request.build_absolute_uri(page)]
+
+        before = folders.head_of(folder)
+        if not run(env, folder, body, out, decide) and folders.head_of(folder) != before:
+            folders.remove(folder)  # where programs may not be run (noexec), Git passes over a hook without a word
+            raise Unavailable(
+                "The push was not looked at, and is not taken in: the hook of the repository did not run.",
+                code="hook_not_run",
+                hint=N_("The operator must allow programs in REPOSITORIES_FOLDER."),
+            )
+        if is_renamed:
+            folders.remove(folder)  # it has a branch master now; the rows make it again, with main
+        return backend.whole(out)
+
+
+Decide = Callable[[list[Command], Path], list[str]]
+
+
+def run(env: dict[str, str], folder: Path, body: IO[bytes], out: IO[bytes], decide: Decide) -> bool:
+    """Run the child to its end, answering its hook; whether the push was accepted. Ended when its time is over."""
+    accepted = False
+    ask_read, ask_write = os.pipe()
+    word_read, word_write = os.pipe()
+    ours = [ask_read, word_write]
+    try:
+        try:
+            env = {**env, ASK: str(ask_write), WORD: str(word_read)}
+            child = backend.child_of(env, folder, body, out, pass_fds=(ask_write, word_read))
+        finally:
+            os.close(ask_write)
+            os.close(word_read)
+        with git.Deadline(child, settings.ENV.git_seconds) as deadline:
+            asked = heard(ask_read, settings.ENV.git_seconds)
+            if asked is not None:
+                accepted, lines = judged(asked, decide)
+                said(word_write, accepted, lines)
+            child.wait()
+            if deadline.passed:
+                raise git.too_slow()
+        return accepted
+    finally:
+        for descriptor in ours:
+            os.close(descriptor)
+
+
+def heard(descriptor: int, seconds: float) -> bytes | None:
+    """What the hook asks; None where Git ends without asking: nothing to push, or a pack that it cannot read.
+
+    TooLarge for more references than anybody reads: the hook still writes, so nobody may wait for it.
+    """
+    data, deadline = b"", time.monotonic() + seconds
+    waiting = select.poll()  # select() itself knows no descriptor above 1023
+    waiting.register(descriptor, select.POLLIN)
+    while not data.endswith(END):
+        ready = waiting.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        chunk = os.read(descriptor, 65_536) if ready else b""
+        data += chunk
+        if not chunk:
+            return None
+        if len(data) > ASKED_LIMIT:
+            raise TooLarge(
+                "The push moves too many references.",
+                code="only_main",
+                field="ref",
+                limit="main",
+                hint=N_("Push main alone: git push origin HEAD:main."),
+            )
+    return data
+
+
+def judged(asked: bytes, decide: Decide) -> tuple[bool, list[str]]:
+    """Whether the push is taken in, and what its sender reads. A defect refuses it, and is logged."""
+    try:
+        quarantine, *rows = asked.removesuffix(END).decode().split("\n")
+        commands = [Command(*row.split(" ", 2)) for row in rows if row]
+        return True, decide(commands, Path(quarantine))
+    except (UnicodeDecodeError, TypeError):
+        return False, [words_of(Malformed("The names of the references cannot be read."))]
+    except Exception as failure:
+        error = failure if isinstance(failure, PlaneError) else named_fault(failure)
+        if error is None:
+            log.exception("a push could not be looked at")
+            return False, ["The plane failed while it looked at this push; nothing was taken in. Tell the operator."]
+        return False, error_lines(error)
+
+
+def error_lines(error: PlaneError) -> list[str]:
+    """Every message; a hint that several have once, behind the last of them."""
+    lines: list[str] = []
+    for row in reversed(error.errors):
+        hint = row["hint"] if row["hint"] not in lines else None
+        lines[:0] = [line for line in (row["message"], hint) if line]
+    return lines
+
+
+def said(descriptor: int, accepted: bool, lines: list[str]) -> None:
+    shown = "".join(f" {one_line(line)}\n" for line in lines)
+    with suppress(BrokenPipeError):  # the client is gone, and Git with it
+        data = f"{shown}{'ok' if accepted else 'no'}\n".encode()
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+
+def one_line(text: str) -> str:
+    """Without control characters: a path, or a name, would otherwise write lines of its own."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:LINE_LIMIT]

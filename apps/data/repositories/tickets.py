@@ -1,0 +1,55 @@
+"""A signed word in the address of one transfer: git-lfs takes it along by itself, and no header can double it.
+
+It names the token that asked, whose rights are read anew when it is used: a token that is revoked opens nothing, and
+neither does an address that is older than an hour. Addresses are logged without their query, here and by the proxy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from django.core import signing
+from django.http import HttpRequest
+
+from apps.core.actors import Actor
+from apps.core.errors import Unauthenticated
+from apps.platform.accounts.actors import actor_from_token_id, client_address
+from deepseek.messages import N_
+
+SALT = "apps.data.repositories.lfs"
+SECONDS = 3600
+UPLOAD, DOWNLOAD = "upload", "download"
+
+
+def signed(actor: Actor, *, operation: str, project_id: int, name: str, oid: str, size: int) -> str:
+    scopes = sorted(actor.scopes or ())
+    told = {"o": operation, "p": project_id, "n": name, "d": oid, "s": size, "t": actor.token_id, "c": scopes}
+    return signing.dumps(told, salt=SALT)
+
+
+def holder(request: HttpRequest, *, operation: str, name: str, oid: str) -> tuple[Actor, int] | None:
+    """Who was given this address, with their rights as they are now, and the size that was announced.
+
+    None where the query holds no such word, or one that is old: then the Authorization header decides. Unauthenticated
+    for a word of another transfer, or of a token that opens nothing any more.
+    """
+    word = request.GET.get("ticket", "")
+    if not word:
+        return None
+    try:
+        told = signing.loads(word, salt=SALT, max_age=SECONDS)
+    except signing.SignatureExpired:
+        return None
+    except signing.BadSignature:
+        raise stale() from None
+    if (told["o"], told["n"], told["d"]) != (operation, name, oid):
+        raise stale()
+    actor = actor_from_token_id(told["t"], told["c"])
+    if actor is None or told["p"] not in actor.project_ids:
+        raise stale()
+    about = {"address": client_address(request), "request_id": str(getattr(request, "request_id", ""))}
+    return replace(actor, **about), int(told["s"])
+
+
+def stale() -> Unauthenticated:
+    return Unauthenticated("This address is not for that transfer, or no longer.", hint=N_("Ask for it again."))

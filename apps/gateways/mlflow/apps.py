@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class MlflowConfig(AppConfig):
+    name = "apps.gateways.mlflow"

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class MlflowImportConfig(AppConfig):
+    name = "apps.gateways.mlflow_import"

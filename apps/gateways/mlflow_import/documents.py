@@ -1,0 +1,29 @@
+"""The document of a version that was taken over: the one that the registry writes of a client's version. Pure."""
+
+from __future__ import annotations
+
+import json
+
+from apps.core.canonical import sha256_hex
+from apps.gateways.mlflow_import.found import FoundVersion
+from apps.gateways.mlflow_import.places import Place
+from apps.ml.registry.documents import client_document
+
+
+def document_of(found: FoundVersion, place: Place) -> tuple[str, str]:
+    """(text, digest) of the document. Its source, run and logged model are those that MLflow told."""
+    text = client_document(
+        model=found.name,
+        number=found.number,
+        source=found.source,
+        run=found.run_id or None,
+        logged_model=found.model_id or None,
+        files=[row[:3] for row in place.files],
+    )
+    return text, sha256_hex(text)
+
+
+def same_version(held: str, text: str) -> bool:
+    """Whether two documents are of the same version of the same source; files may have come to a run's folder since."""
+    ours, theirs = json.loads(held), json.loads(text)
+    return all(ours.get(key) == theirs[key] for key in ("schema", "model", "number", "source", "run", "logged_model"))

@@ -1,0 +1,23 @@
+"""One broken thing of a source does not end the walk: it is given as what it is, and named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from apps.gateways.mlflow_import.found import Unreadable
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def guarded(what: str, read: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | Unreadable:
+    """What `read` gives, or why this one thing cannot be read."""
+    try:
+        return read(*args, **named)
+    except Unreadable as error:
+        return Unreadable(f"{what}: {error}")
+    except KeyError as error:
+        return Unreadable(f"{what}: it lacks {error.args[0]!r}")
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        return Unreadable(f"{what}: {error}")

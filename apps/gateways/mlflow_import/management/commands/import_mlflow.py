@@ -1,0 +1,80 @@
+"""manage.py import_mlflow SOURCE --project SLUG [--experiment NAME ...] [--as USER] [--dry-run]"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from apps.gateways.mlflow_import.file_store import FileStore
+from apps.gateways.mlflow_import.found import Source
+from apps.gateways.mlflow_import.server import Server
+from apps.gateways.mlflow_import.taking import Taking
+from apps.gateways.mlflow_import.tally import Tally
+from apps.gateways.mlflow_import.transport import Login, Transport
+from apps.platform.accounts.actors import actor_for_user
+from apps.platform.accounts.management.base import OperatorCommand, find_project, find_user
+
+SHOWN = 50
+
+
+class Command(OperatorCommand):
+    help = (
+        "Take over what an MLflow server or file store holds: experiments, runs with every point of their metrics, "
+        "files, logged models and the registry. Run it again to go on, or to add what is new. A server's log-in comes "
+        "from MLFLOW_TRACKING_TOKEN, or _USERNAME and _PASSWORD. Prints what there is there and here; "
+        "status 1: something differs, and is named; 2: it could not be read at all."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "source",
+            metavar="SOURCE",
+            help="http(s)://... of a server, or a folder mlruns",
+        )
+        parser.add_argument("--project", required=True, help="slug of the project that gets everything")
+        parser.add_argument(
+            "--experiment", action="append", default=[], metavar="NAME", help="only this one; may be given repeatedly"
+        )
+        parser.add_argument(
+            "--artifacts", type=Path, metavar="FOLDER", help="of a file store whose server kept artifacts elsewhere"
+        )
+        parser.add_argument(
+            "--as", dest="person", default="", metavar="USER", help="act as this person (else: operator)"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="read and compare, and write nothing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        project = find_project(options["project"])
+        actor = actor_for_user(find_user(options["person"])) if options["person"] else self.actor
+        source = source_of(options["source"], options["artifacts"])
+        taking = Taking(actor, project, source, dry=options["dry_run"], say=self.say)
+        tally = taking.run(options["experiment"])
+        self.tell(tally)
+        if not tally.equal and not options["dry_run"]:
+            sys.exit(1)
+
+    def say(self, line: str) -> None:
+        self.stderr.write(line)
+
+    def tell(self, tally: Tally) -> None:
+        self.stdout.write(f"{'':<20}{'source':>16}{'plane':>16}")
+        for kind, there, here in tally.rows():
+            mark = "" if there == here else "  differs"
+            self.stdout.write(f"{kind:<20}{there:>16,}{here:>16,}{mark}")
+        for line in tally.differences[:SHOWN]:
+            self.stdout.write(line)
+        more = len(tally.differences) - SHOWN + tally.left_out
+        if more > 0:
+            self.stdout.write(f"... and {more:,} more that differ.")
+        for line in tally.to_do:
+            self.stdout.write(f"To do: {line}")
+
+
+def source_of(text: str, artifacts: Path | None) -> Source:
+    if text.startswith(("http://", "https://")):
+        return Server(Transport(text, Login.of(os.environ)))
+    return FileStore(Path(text.removeprefix("file://")), artifacts)

@@ -1,0 +1,54 @@
+"""Where the files of a version are once they are here: with a logged model, or with a run. Reads only.
+
+MLflow writes a version's source as a place of its own store; what follows the id of the run or model in it is the same
+wherever the store was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from apps.gateways.mlflow_import.found import FoundVersion
+from apps.ml.experiments.artifacts import address_of
+from apps.ml.experiments.models import LoggedModel, Run
+from apps.ml.registry.sources import FrozenFile, frozen
+from apps.platform.accounts.models import Project
+
+LOGGED = re.compile(r"(?:^models:/|/models/)(m-[0-9a-f]{32})(?:/artifacts)?(?:/|$)")
+RUN_PATH = re.compile(r"(?:^runs:/|/)([0-9a-f]{32})(?:/artifacts)?(?=/|$)/?")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`files`: with paths relative to the version's folder; none: its files are not here."""
+
+    source: str
+    run: Run | None = None
+    logged_model: LoggedModel | None = None
+    files: Sequence[FrozenFile] = ()
+
+
+def place_of(project: Project, found: FoundVersion) -> Place:
+    """The place of a version's files in the project; its source stays as it is where nothing here is meant by it.
+
+    Raises Invalid where there are more files than a version takes. A run that is being purged is none any more.
+    """
+    runs = Run.objects.filter(project=project, purging_at=None).select_related("experiment")
+    run = runs.filter(pk=found.run_id).first() if found.run_id else None
+    told = LOGGED.search(found.source)
+    model_id = found.model_id or (told.group(1) if told else "")
+    logged = LoggedModel.objects.filter(project=project, pk=model_id).first() if model_id else None
+    if logged is not None:
+        return Place(f"models:/{logged.pk}", run, logged, frozen(logged))
+    parts = urlsplit(found.source)
+    path = found.source if parts.scheme == "runs" else unquote(parts.path)
+    within = RUN_PATH.search(path)
+    holder = runs.filter(pk=within.group(1)).first() if within else None
+    if within is None or holder is None:
+        return Place(found.source, run)
+    folder = path[within.end() :].strip("/")
+    at = address_of(holder)
+    return Place(f"{at}/{folder}" if folder else at, run, None, frozen(holder, folder))

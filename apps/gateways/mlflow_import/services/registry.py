@@ -1,0 +1,133 @@
+"""Registered models, their versions and aliases that come from MLflow. A protected alias moves by approval alone."""
+
+from __future__ import annotations
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Conflict
+from apps.gateways.mlflow_import.documents import document_of, same_version
+from apps.gateways.mlflow_import.found import FoundRegisteredModel, FoundVersion, moment
+from apps.gateways.mlflow_import.places import Place
+from apps.gateways.mlflow_import.services.rows import add_texts
+from apps.ml.registry.models import Alias, AliasMove, Model, ModelTag, ModelVersion, ModelVersionFile, ModelVersionTag
+from apps.ml.registry.services.aliases import move_alias, require_there
+from apps.ml.registry.services.checks import check_imported_alias
+from apps.ml.registry.services.clients import edges_of
+from apps.ml.registry.sources import Source
+from apps.ml.registry.states import APPROVED_STAGE, PROTECTED, STAGES, MoveKind
+from apps.platform.accounts.models import Project
+from apps.platform.audit import services as audit
+from apps.platform.lineage.services import record_with
+
+
+def take_model(*, actor: Actor, project: Project, source: str, found: FoundRegisteredModel) -> Model:
+    """The registered model of this name, made if the project has none."""
+    policy.require(actor, "model.import", project)
+    held = Model.objects.filter(project=project, name=found.name, deleted_at=None).first()
+    if held is None:
+        try:
+            with transaction.atomic():
+                held = insert_model(actor, project, source, found)
+        except IntegrityError:
+            held = Model.objects.get(project=project, name=found.name, deleted_at=None)
+    add_texts(ModelTag, {"model": held}, found.tags)
+    return held
+
+
+def insert_model(actor: Actor, project: Project, source: str, found: FoundRegisteredModel) -> Model:
+    now = timezone.now()
+    made = Model.objects.create(
+        project=project,
+        name=found.name,
+        description=found.description,
+        created_by=actor.label,
+        touched_at=moment(found.updated) or now,
+        updated_at=moment(found.updated) or now,
+    )
+    if found.created is not None:
+        Model.objects.filter(pk=made.pk).update(created_at=moment(found.created))
+    audit.record(actor=actor, action="model.import", obj=made, after={"name": made.name, "source": source})
+    return made
+
+
+def take_version(*, actor: Actor, model: Model, source: str, found: FoundVersion, place: Place) -> ModelVersion:
+    """Take over a version under its number; `place` tells where its files are here.
+
+    Raises Conflict where the model has another version of this number.
+    """
+    policy.require(actor, "model.import", model)
+    text, digest = document_of(found, place)
+    with transaction.atomic():
+        locked = Model.objects.select_for_update().get(pk=model.pk)
+        held = ModelVersion.objects.select_related("model").filter(model=locked, number=found.number).first()
+        if held is not None and not same_version(held.document, text):
+            raise Conflict(f"{model.name} has another version {found.number} here", code="version_taken")
+        version = held or insert_version(actor, locked, source, found, place, text, digest)
+        add_texts(ModelVersionTag, {"version": version}, found.tags)
+    return version
+
+
+def insert_version(
+    actor: Actor, model: Model, source: str, found: FoundVersion, place: Place, text: str, digest: str
+) -> ModelVersion:
+    stage = stage_of(found)
+    version = ModelVersion.objects.create(
+        model=model,
+        number=found.number,
+        digest=digest,
+        document=text,
+        run=place.run,
+        source=place.source[:500],
+        logged_model=place.logged_model,
+        run_link=found.run_link[:500],
+        description=found.description,
+        stage="None" if stage == APPROVED_STAGE else stage,
+        created_by=actor.label,
+        updated_at=moment(found.updated) or timezone.now(),
+    )
+    if found.created is not None:
+        ModelVersion.objects.filter(pk=version.pk).update(created_at=moment(found.created))
+    Model.objects.filter(pk=model.pk, versions_count__lt=found.number).update(versions_count=found.number)
+    ModelVersionFile.objects.bulk_create(
+        ModelVersionFile(version=version, path=path, artifact_id=digest, size=size, media_type=media_type)
+        for path, digest, size, media_type in place.files
+    )
+    after = {"model": model.name, "number": found.number, "source": source, "files": len(place.files)}
+    made_of = Source(place.run.pk if place.run else None, place.logged_model.pk if place.logged_model else None)
+    after |= {"run": made_of.run_id, "logged_model": made_of.logged_model_id}
+    digests = {"version": digest} | {path: sha256 for path, sha256, _, _ in place.files[:100]}
+    audit.record(actor=actor, action="model_version.import", obj=version, after=after, digests=digests)
+    record_with(model.project, edges_of(version, made_of))
+    return version
+
+
+def stage_of(found: FoundVersion) -> str:
+    """One of MLflow's stages; a word that is none of them says nothing."""
+    return next((word for word in STAGES if word.lower() == found.stage.lower()), "None")
+
+
+def take_alias(*, actor: Actor, version: ModelVersion, name: str) -> bool:
+    """Let an alias point to a version, unless the model has it; False for a protected one, which moves by approval.
+
+    Raises Conflict where it points to another version here, Invalid for a name that clients cannot give either,
+    StaleState for a version that was deleted here.
+    """
+    policy.require(actor, "model.import", version.model)
+    if name.lower() in PROTECTED:
+        return False
+    check_imported_alias(name)
+    with transaction.atomic():
+        Model.objects.select_for_update().get(pk=version.model_id)
+        require_there(version)
+        held = Alias.objects.select_related("version").filter(model=version.model, name=name).first()
+        if held is None:
+            move_alias(actor, AliasMove(alias=name, kind=MoveKind.SET, to_version=version, reason="Taken from MLflow"))
+        elif held.version_id != version.pk:
+            raise Conflict(
+                f"alias {name} of {version.model.name} is at version {held.version.number} here and stays",
+                code="alias_moved",
+            )
+    return True

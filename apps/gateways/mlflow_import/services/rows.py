@@ -1,0 +1,28 @@
+"""Rows that runs, logged models and registered models have alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db import models
+
+from apps.platform.artifacts.many import Stored
+
+File = tuple[str, Stored]
+"""The path of a file of a run or a model, and its bytes, which are in the store and held by the project."""
+
+
+def add_texts(table: Any, owner: Mapping[str, models.Model], told: Mapping[str, str]) -> int:
+    """Rows (key, value) of `owner` for the keys that it does not have; how many."""
+    held = set(table.objects.filter(**owner).values_list("key", flat=True))
+    rows = [table(**owner, key=key, value=value) for key, value in told.items() if key not in held]
+    table.objects.bulk_create(rows, ignore_conflicts=True)
+    return len(rows)
+
+
+def artifact_rows(table: Any, owner: Mapping[str, models.Model], files: Iterable[File]) -> list[Any]:
+    return [
+        table(**owner, path=path, artifact_id=stored.digest, size=stored.size, media_type=stored.media_type)
+        for path, stored in files
+    ]

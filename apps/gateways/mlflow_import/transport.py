@@ -1,0 +1,176 @@
+"""Requests to an MLflow server as its own client makes them: JSON, a token or a name and password, patient retries.
+
+The standard library alone. No redirect is followed: the secret would go wherever it leads. It never shows in a message.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlencode, urlsplit
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+
+from apps.core.errors import Invalid, Unavailable
+from apps.gateways.mlflow_import.found import Unreadable
+
+TRIES = 6
+WAIT, MOST_WAIT = 0.5, 60.0  # seconds: the first pause, doubled each time; and the longest, also of Retry-After
+TIMEOUT = 120.0  # seconds without a byte
+CHUNK = 1 << 20
+ANSWER_LIMIT = 256 * 2**20  # bytes of one JSON answer
+AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+BROKEN = (URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
+
+
+class Interrupted(Unreadable):
+    """A file came in part; it may be asked for again."""
+
+
+class NotThere(Unreadable):
+    """The server does not know the address or the object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """As MLflow's client has it: a name with a password wins over a token."""
+
+    username: str = ""
+    password: str = ""
+    token: str = ""
+    certificates: str = ""  # file of the authorities that the server's certificate is checked by
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Login:
+        return cls(
+            environment.get("MLFLOW_TRACKING_USERNAME", ""),
+            environment.get("MLFLOW_TRACKING_PASSWORD", ""),
+            environment.get("MLFLOW_TRACKING_TOKEN", ""),
+            environment.get("MLFLOW_TRACKING_SERVER_CERT_PATH", ""),
+        )
+
+    @property
+    def headers(self) -> dict[str, str]:
+        if self.username and self.password:
+            pair = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+            return {"Authorization": f"Basic {pair}"}
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+
+class Stay(HTTPRedirectHandler):
+    def redirect_request(self, *args: Any, **named: Any) -> None:
+        return None
+
+
+class Transport:
+    """`sleep` is for tests. Raises Unavailable once a request has failed TRIES times, Invalid for a refused log-in."""
+
+    def __init__(self, address: str, login: Login, sleep: Callable[[float], None] = time.sleep) -> None:
+        parts = urlsplit(address)
+        if parts.username or parts.password or not parts.hostname or parts.query or parts.fragment:
+            raise Invalid(
+                "The address holds a name, a password, a query or no host.",
+                field="SOURCE",
+                limit="http(s)://host[:port][/path]",
+                hint="Give the log-in by MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD.",
+            )
+        self.base, self.login, self.sleep = address.rstrip("/"), login, sleep
+        try:
+            context = ssl.create_default_context(cafile=login.certificates or None)
+        except OSError as error:
+            raise Invalid(
+                f"The certificates cannot be read: {error}.", field="MLFLOW_TRACKING_SERVER_CERT_PATH"
+            ) from None
+        self.opener = build_opener(Stay, HTTPSHandler(context=context))
+
+    def json(self, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> dict[str, Any]:
+        """The answer to a GET, or to a POST of `body`."""
+
+        def ask() -> dict[str, Any]:
+            with self.open(path, query, body) as answer:
+                text = answer.read(ANSWER_LIMIT + 1)
+                if len(text) <= ANSWER_LIMIT and answer.length:  # read(n) says nothing of a connection that was cut
+                    raise http.client.IncompleteRead(b"", answer.length)
+            if len(text) > ANSWER_LIMIT:
+                raise Unreadable(f"the answer of {path} is larger than {ANSWER_LIMIT} bytes")
+            try:
+                found = json.loads(text)
+            except ValueError:
+                raise Unreadable(f"the answer of {path} is no JSON") from None
+            if not isinstance(found, dict):
+                raise Unreadable(f"the answer of {path} is no object")
+            return found
+
+        answer: dict[str, Any] = self.patiently(ask)
+        return answer
+
+    def chunks(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[bytes]:
+        """The bytes of a file; Interrupted where the connection ends before they do."""
+        answer = self.patiently(lambda: self.open(path, query))
+        with answer:
+            try:
+                while chunk := answer.read(CHUNK):
+                    yield chunk
+                if answer.length:  # read(n) says nothing of it
+                    raise http.client.IncompleteRead(b"", answer.length)
+            except BROKEN as error:
+                raise Interrupted(f"the connection was cut: {type(error).__name__}") from None
+
+    def open(self, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Any:
+        address = f"{self.base}{path}" + (f"?{urlencode(query, doseq=True)}" if query else "")
+        data = json.dumps(body).encode() if body is not None else None
+        headers = {"Accept": "*/*", **self.login.headers}
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        return self.opener.open(Request(address, data=data, headers=headers), timeout=TIMEOUT)  # noqa: S310 - checked
+
+    def patiently(self, ask: Callable[[], Any]) -> Any:
+        """What `ask` gives, asked again while the server is busy or the connection breaks."""
+        why = ""
+        for number in range(TRIES):
+            pause = min(MOST_WAIT, WAIT * 2**number)
+            try:
+                return ask()
+            except HTTPError as error:
+                with error:
+                    if error.code not in AGAIN:
+                        raise refused(error) from None
+                    why, pause = f"it answers {error.code}", pause_of(error, pause)
+            except BROKEN as error:
+                why = str(getattr(error, "reason", "") or error or type(error).__name__)
+            if number < TRIES - 1:
+                self.sleep(pause)
+        raise Unavailable(
+            f"{self.base} cannot be reached: {why}.",
+            field="SOURCE",
+            limit=f"{TRIES} tries",
+            hint="Run the import again once it can: it goes on from what is here.",
+        )
+
+
+def pause_of(error: HTTPError, pause: float) -> float:
+    told = error.headers.get("Retry-After", "")
+    return min(MOST_WAIT, float(told)) if told.isdecimal() else pause
+
+
+def refused(error: HTTPError) -> Exception:
+    """What an answer that is no success means."""
+    if error.code in (401, 403):
+        return Invalid(
+            f"The server refuses the log-in ({error.code}).",
+            code="source_refused",
+            field="SOURCE",
+            hint="Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+        )
+    try:
+        told = json.loads(error.read(10_000))
+        message = f"{told['error_code']}: {told['message']}"[:300]
+    except (ValueError, KeyError, TypeError, *BROKEN):
+        message = "no reason told"
+    return (NotThere if error.code == 404 else Unreadable)(f"the server answers {error.code}, {message}")

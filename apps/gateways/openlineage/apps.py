@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class OpenLineageConfig(AppConfig):
+    name = "apps.gateways.openlineage"

@@ -1,5 +1,0 @@
-from django.apps import AppConfig
-
-
-class HoldsConfig(AppConfig):
-    name = "apps.holds"

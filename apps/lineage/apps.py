@@ -1,5 +1,0 @@
-from django.apps import AppConfig
-
-
-class LineageConfig(AppConfig):
-    name = "apps.lineage"

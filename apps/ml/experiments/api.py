@@ -1,0 +1,165 @@
+"""Experiments and runs for programs. Nothing here writes: api_annotations.py is for what people say of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.core.errors import Invalid
+from apps.core.lists.listing import between_days, day_parameters
+from apps.ml.experiments import reads
+from apps.ml.experiments.exporting import csv_response
+from apps.ml.experiments.models import Experiment, Metric, MetricPoint, Run, RunArtifact
+from apps.ml.experiments.reads import Asked, Columns
+from apps.ml.experiments.serializers import (
+    ComparisonSerializer,
+    ExperimentSerializer,
+    MetricSerializer,
+    PointSerializer,
+    RunArtifactSerializer,
+    RunDetailSerializer,
+    RunSerializer,
+)
+from apps.platform.accounts.projects import get_project
+from deepseek.messages import N_
+
+SORT = OpenApiParameter(
+    "sort", str, description="started or metrics.<key>; - in front for downwards. Newest first if left out."
+)
+FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in reads.FILTERS]
+FILTERS += day_parameters("started")
+DELETED = OpenApiParameter("deleted", str, enum=reads.DELETED, description="Only, or also, what was deleted.")
+IDS = OpenApiParameter("ids", str, required=True, description="Run ids with commas between them.")
+KEY = OpenApiParameter("key", str, required=True, description="Name of the metric.")
+KEYS = OpenApiParameter("key", str, required=True, many=True, description="Names of metrics.")
+
+
+class ExperimentsView(GenericAPIView[Experiment]):
+    """The experiments of a project, newest first. Number 0 is Default."""
+
+    serializer_class = ExperimentSerializer
+    queryset = Experiment.objects.none()  # for the schema alone
+    page_order = ("-number",)
+
+    @extend_schema(operation_id="experiments_list", parameters=[DELETED], responses=ExperimentSerializer(many=True))
+    def get(self, request: Request, project: str) -> Response:
+        deleted = request.query_params.get("deleted", "")
+        found = reads.list_experiments(request.actor, get_project(request.actor, project), deleted)
+        return self.get_paginated_response(self.get_serializer(self.paginate_queryset(found), many=True).data)
+
+
+class RunsView(GenericAPIView[Run]):
+    """The runs of a project. Ordered by a metric, only those for which it is a number."""
+
+    serializer_class = RunSerializer
+    queryset = Run.objects.none()  # for the schema alone
+    page_order: tuple[str, ...] = ("-started_at", "-id")
+
+    @extend_schema(operation_id="runs_list", parameters=[*FILTERS, SORT], responses=RunSerializer(many=True))
+    def get(self, request: Request, project: str) -> Response:
+        where = get_project(request.actor, project)
+        asked = Asked(**{name: request.query_params.get(name, "") for name in reads.FILTERS})
+        key, down = reads.order_of(request.query_params.get("sort", ""))
+        self.page_order = reads.page_order(key, down)
+        found: Any = (
+            reads.list_by_metric(request.actor, where, asked, key)
+            if key
+            else reads.list_runs(request.actor, where, asked)
+        )
+        found = between_days(found, "run__started_at" if key else "started_at", request.query_params, "started")
+        runs = [row.run if key else row for row in self.paginate_queryset(found) or ()]
+        columns = reads.columns_of(runs, first=[key] if key else (), params=False)
+        context = {"project": where.slug, "columns": columns}
+        return self.get_paginated_response(RunSerializer(runs, many=True, context=context).data)
+
+
+class RunView(APIView):
+    @extend_schema(operation_id="runs_retrieve", responses=RunDetailSerializer)
+    def get(self, request: Request, project: str, run: str) -> Response:
+        """Everything of one run but its points: params, environment, figures, artifacts, digests."""
+        found = found_run(request, project, run)
+        artifacts, more = reads.artifacts_of(request.actor, found, reads.ARTIFACTS)
+        context = {
+            "project": found.project.slug,
+            "columns": reads.columns_of([found], params=False),
+            "params": reads.params_of(request.actor, found),
+            "artifacts": artifacts,
+            "artifacts_truncated": more,
+        }
+        return Response(RunDetailSerializer(found, context=context).data)
+
+
+class MetricsView(GenericAPIView[Metric]):
+    """The metrics of a run in the order of their names, each with its newest, lowest and highest value."""
+
+    serializer_class = MetricSerializer
+    queryset = Metric.objects.none()  # for the schema alone
+    page_order = ("key",)
+
+    @extend_schema(operation_id="run_metrics_list", responses=MetricSerializer(many=True))
+    def get(self, request: Request, project: str, run: str) -> Response:
+        page = self.paginate_queryset(reads.list_metrics(request.actor, found_run(request, project, run)))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class HistoryView(GenericAPIView[MetricPoint]):
+    """Every point of one metric of a run, by step."""
+
+    serializer_class = PointSerializer
+    queryset = MetricPoint.objects.none()  # for the schema alone
+    page_order = ("step", "id")
+
+    @extend_schema(operation_id="run_metrics_history", parameters=[KEY], responses=PointSerializer(many=True))
+    def get(self, request: Request, project: str, run: str) -> Response:
+        metric = reads.get_metric(request.actor, found_run(request, project, run), request.query_params.get("key", ""))
+        page = self.paginate_queryset(MetricPoint.objects.filter(metric=metric))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class ArtifactsView(GenericAPIView[RunArtifact]):
+    """The artifacts of a run in the order of their paths."""
+
+    serializer_class = RunArtifactSerializer
+    queryset = RunArtifact.objects.none()  # for the schema alone
+    page_order = ("path",)
+
+    @extend_schema(operation_id="run_artifacts_list", responses=RunArtifactSerializer(many=True))
+    def get(self, request: Request, project: str, run: str) -> Response:
+        page = self.paginate_queryset(reads.list_artifacts(request.actor, found_run(request, project, run)))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class CompareView(APIView):
+    @extend_schema(operation_id="runs_compare", parameters=[IDS], responses=ComparisonSerializer)
+    def get(self, request: Request, project: str) -> Response:
+        """Two to twenty runs side by side: their params, those that differ first, and their newest metrics."""
+        where = get_project(request.actor, project)
+        found = reads.compare(request.actor, where, reads.ids_in(request.query_params.getlist("ids")))
+        context = {"project": where.slug, "columns": Columns()}
+        return Response(ComparisonSerializer(found, context=context).data)
+
+
+class PointsCsvView(APIView):
+    @extend_schema(
+        operation_id="runs_points_csv", parameters=[IDS, KEYS], responses={(200, "text/csv"): OpenApiTypes.STR}
+    )
+    def get(self, request: Request, project: str) -> StreamingHttpResponse:
+        """Every point of these metrics of these runs, as CSV: run, key, step, value, at."""
+        where = get_project(request.actor, project)
+        ids, keys = reads.ids_in(request.query_params.getlist("ids")), request.query_params.getlist("key")
+        if not ids or not keys:
+            raise Invalid(
+                "Name runs and metrics.", field="key" if ids else "ids", hint=N_("?ids=<run>,<run>&key=<metric>")
+            )
+        return csv_response(reads.metrics_named(request.actor, where, ids, keys))
+
+
+def found_run(request: Request, project: str, run: str) -> Run:
+    return reads.get_run(request.actor, get_project(request.actor, project), run)

@@ -1,0 +1,98 @@
+"""What programs say of a run: its note, its tags, that it is deleted or back again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.data.datasets.requests import checked
+from apps.ml.experiments.api import found_run
+from apps.ml.experiments.keys import KEY_LIMIT, TAG_LIMIT
+from apps.ml.experiments.models import Run
+from apps.ml.experiments.reads import get_note, list_tags
+from apps.ml.experiments.services import annotations
+
+KEY = OpenApiParameter("key", str, required=True, description="Key of the tag.")
+REASON = OpenApiParameter("reason", str, description="Goes into the audit trail.")
+
+
+class NoteBody(serializers.Serializer[Any]):
+    text = serializers.CharField(
+        allow_blank=True,
+        trim_whitespace=False,
+        help_text=f"Markdown, {TAG_LIMIT} characters at most; empty removes the note.",
+    )
+
+
+class RunTagBody(serializers.Serializer[Any]):
+    key = serializers.CharField(trim_whitespace=False, help_text=f"1 to {KEY_LIMIT} characters.")
+    value = serializers.CharField(
+        allow_blank=True, trim_whitespace=False, default="", help_text=f"At most {TAG_LIMIT} characters."
+    )
+
+
+class RunTagSerializer(serializers.Serializer[Any]):
+    key = serializers.CharField()
+    value = serializers.CharField()
+
+
+class NoteView(APIView):
+    """The note of a run, in Markdown. MLflow's clients know it as the tag mlflow.note.content."""
+
+    @extend_schema(operation_id="run_note_read", responses=NoteBody)
+    def get(self, request: Request, project: str, run: str) -> Response:
+        found = found_run(request, project, run)
+        return Response({"text": get_note(request.actor, found)})
+
+    @extend_schema(operation_id="run_note_set", request=NoteBody, responses=NoteBody)
+    def put(self, request: Request, project: str, run: str) -> Response:
+        found = found_run(request, project, run)
+        annotations.set_note(actor=request.actor, run=found, text=checked(NoteBody, request.data)["text"])
+        return Response({"text": get_note(request.actor, found)})
+
+
+class TagsView(APIView):
+    """The tags of a run."""
+
+    @extend_schema(operation_id="run_tags_list", responses=RunTagSerializer(many=True))
+    def get(self, request: Request, project: str, run: str) -> Response:
+        return tags_of(request, found_run(request, project, run))
+
+    @extend_schema(operation_id="run_tags_set", request=RunTagBody, responses=RunTagSerializer(many=True))
+    def post(self, request: Request, project: str, run: str) -> Response:
+        """Set one tag; answers with all of them."""
+        found = found_run(request, project, run)
+        annotations.set_run_tag(actor=request.actor, run=found, **checked(RunTagBody, request.data))
+        return tags_of(request, found)
+
+    @extend_schema(operation_id="run_tags_delete", parameters=[KEY], responses={204: None})
+    def delete(self, request: Request, project: str, run: str) -> Response:
+        found = found_run(request, project, run)
+        annotations.delete_run_tag(actor=request.actor, run=found, key=request.query_params.get("key", ""))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class DeleteView(APIView):
+    @extend_schema(operation_id="run_delete", request=None, parameters=[REASON], responses={204: None})
+    def post(self, request: Request, project: str, run: str) -> Response:
+        """Put the run away: lists leave it out, nothing writes it, and it can be restored."""
+        found = found_run(request, project, run)
+        annotations.delete_run(actor=request.actor, run=found, reason=request.query_params.get("reason", ""))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class RestoreView(APIView):
+    @extend_schema(operation_id="run_restore", request=None, responses={204: None})
+    def post(self, request: Request, project: str, run: str) -> Response:
+        """Bring a deleted run back as it was."""
+        annotations.restore_run(actor=request.actor, run=found_run(request, project, run))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def tags_of(request: Request, run: Run) -> Response:
+    return Response(RunTagSerializer(list_tags(request.actor, run), many=True).data)

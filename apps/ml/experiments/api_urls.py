@@ -1,0 +1,21 @@
+"""Below /api/v1/projects/<slug:project>/."""
+
+from django.urls import path
+
+from apps.ml.experiments import api, api_annotations, api_retention
+
+urlpatterns = [
+    path("experiments", api.ExperimentsView.as_view(), name="api-experiments"),
+    path("runs", api.RunsView.as_view(), name="api-runs"),
+    path("runs/purgeable", api_retention.PurgeableView.as_view(), name="api-runs-purgeable"),
+    path("runs/compare", api.CompareView.as_view(), name="api-runs-compare"),
+    path("runs/points.csv", api.PointsCsvView.as_view(), name="api-runs-csv"),
+    path("runs/<slug:run>", api.RunView.as_view(), name="api-run"),
+    path("runs/<slug:run>/metrics", api.MetricsView.as_view(), name="api-run-metrics"),
+    path("runs/<slug:run>/metrics/history", api.HistoryView.as_view(), name="api-run-history"),
+    path("runs/<slug:run>/artifacts", api.ArtifactsView.as_view(), name="api-run-artifacts"),
+    path("runs/<slug:run>/note", api_annotations.NoteView.as_view(), name="api-run-note"),
+    path("runs/<slug:run>/tags", api_annotations.TagsView.as_view(), name="api-run-tags"),
+    path("runs/<slug:run>/delete", api_annotations.DeleteView.as_view(), name="api-run-delete"),
+    path("runs/<slug:run>/restore", api_annotations.RestoreView.as_view(), name="api-run-restore"),
+]

@@ -1,0 +1,293 @@
+"""The files of runs and of logged models: what a path may be, whose it is, and what lies below a folder. Reads only.
+
+A path is text in a column, never a path of this machine. Folders are only the beginnings of paths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+from urllib.parse import unquote
+
+from django.db.models import Case, CharField, F, IntegerField, Max, Q, QuerySet, Value, When
+from django.db.models.functions import StrIndex, Substr
+
+from apps.core.actors import Actor
+from apps.core.db.prepared import fetch
+from apps.core.errors import Invalid, NotFound
+from apps.core.lists.pages import BACKWARD, FORWARD, Page, bad_cursor, packed, read_place
+from apps.core.policy import require
+from apps.core.portable_paths import find_path_defect
+from apps.ml.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
+from apps.platform.accounts.models import Project
+from deepseek.messages import N_
+
+PATH_LENGTH = 500
+FOLDER_PAGE = 1000  # names of a folder in one answer of a list that is paged
+FOLDERS, FILES = 0, 1  # the parts of a folder's page, in their order
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
+PLACE = re.compile(
+    r"(?:(?P<root>.*?)/)?(?:(?P<run>[0-9a-f]{32})|models/(?P<model>m-[0-9a-f]{32}))/artifacts(?:/(?P<path>.*))?",
+    re.DOTALL,
+)
+VERSION_PLACE = re.compile(r"registry/(?P<version>[1-9]\d{0,17})(?:/(?P<path>.*))?", re.DOTALL)
+
+Owner = Run | LoggedModel
+FileRow = RunArtifact | LoggedModelArtifact
+OF_RUN, OF_MODEL = ("experiments_runartifact", "run_id"), ("experiments_loggedmodelartifact", "model_id")
+FIRST_PART = Substr("rest", 1, F("slash") - 1, output_field=CharField())  # of `from_folder`: the name of a folder
+FileRows = QuerySet[Any]  # of RunArtifact, LoggedModelArtifact or another table of paths
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a path of the artifact store leads: to a file or folder of a run, a logged model or a model version."""
+
+    root: str = ""  # of the experiment
+    run: str = ""
+    model: str = ""
+    version: int | None = None  # the key of a model version: its files as they were when it was made
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in a folder; `size` in bytes, of files only."""
+
+    name: str
+    is_folder: bool
+    size: int
+
+
+# -- paths ----------------------------------------------------------------------------------------------------------
+def checked_path(path: str) -> str:
+    """A relative path, as it was sent, without empty parts; Invalid ("Invalid path") for one that would lead elsewhere.
+
+    As the reference server: read with all its percent-encodings undone, however many, and refused where that has `..`,
+    `#`, begins at a root or with a scheme. The length comes first: each undoing reads all that is left.
+    """
+    if len(path) > PATH_LENGTH:
+        raise Invalid(
+            "The path has {count} characters.",
+            count=len(path),
+            code="bad_path",
+            field="path",
+            limit=PATH_LENGTH,
+            hint=N_("Use shorter names, or fewer folders."),
+        )
+    plain = path
+    while (next_one := unquote(plain)) != plain:
+        plain = next_one
+    leads_away = (
+        ".." in plain.split("/")
+        or "#" in plain
+        or SCHEME.match(plain) is not None
+        or PurePosixPath(plain).is_absolute()
+        or PureWindowsPath(plain).is_absolute()
+    )
+    if leads_away or "\0" in plain:
+        raise Invalid(
+            "Invalid path",
+            code="bad_path",
+            field="path",
+            limit="relative, without .. and #",
+            hint=N_("For instance plots/loss.png."),
+        )
+    return "/".join(part for part in path.split("/") if part not in {"", "."})
+
+
+def check_new_path(path: str) -> None:
+    """Raise Invalid for a path that a client could take for another, or show as another: no file gets such a name.
+
+    What was stored before under one is still read, listed and deleted.
+    """
+    if defect := find_path_defect(path):
+        raise Invalid(
+            "Invalid path: {path!r} {defect}.",
+            path=path[:80],
+            defect=defect,
+            code="bad_path",
+            field="path",
+            limit="forward slashes, visible characters, names that Windows keeps",
+            hint=N_("For instance plots/loss.png."),
+        )
+
+
+def place_at(path: str) -> Place | None:
+    """Whose a path is, by its form alone; None for one of nobody."""
+    if match := VERSION_PLACE.fullmatch(path):
+        return Place(version=int(match["version"]), path=match["path"] or "")
+    match = PLACE.fullmatch(path)
+    if match is None:
+        return None
+    return Place(root=match["root"] or "", run=match["run"] or "", model=match["model"] or "", path=match["path"] or "")
+
+
+def owner_at(actor: Actor, project: Project, place: Place) -> Owner | None:
+    """The run or the logged model of a place; None where the project has none such. One query."""
+    require(actor, "run.view", project)
+    rows: QuerySet[Run] | QuerySet[LoggedModel]
+    if place.run:
+        rows = Run.objects.visible_to(actor).filter(pk=place.run).defer("environment", "figures")
+    else:
+        rows = LoggedModel.objects.visible_to(actor).filter(pk=place.model)
+    found: Owner | None = rows.select_related("experiment").filter(project=project).first()
+    if found is None or place.root != root_of(found):
+        return None
+    found.project = project
+    return found
+
+
+def root_of(owner: Owner) -> str:
+    """The first part of the path of an owner's folder: the number of its experiment, or what a client chose instead."""
+    chosen = owner.experiment.artifact_location
+    return chosen.partition(":")[2].strip("/") if chosen else str(owner.experiment.number)
+
+
+def address_of(owner: Owner) -> str:
+    """Where clients find the files of a run or a logged model."""
+    chosen = owner.experiment.artifact_location.rstrip("/")
+    folder = owner.pk if isinstance(owner, Run) else f"models/{owner.pk}"
+    return f"{chosen or f'mlflow-artifacts:/{owner.experiment.number}'}/{folder}/artifacts"
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+def files_of(owner: Owner) -> FileRows:
+    if isinstance(owner, Run):
+        return RunArtifact.objects.filter(run=owner)
+    return LoggedModelArtifact.objects.filter(model=owner)
+
+
+def below(rows: FileRows, folder: str) -> FileRows:
+    """Those of the files whose paths begin with a folder; "" is the root. SQLite's LIKE takes a for A, so both ask."""
+    if not folder:
+        return rows
+    head = f"{folder}/"
+    beginning = Substr("path", 1, len(head), output_field=CharField())
+    found: FileRows = rows.annotate(beginning=beginning).filter(path__startswith=head, beginning=head)
+    return found
+
+
+def files_below(owner: Owner, folder: str, limit: int) -> list[tuple[str, str, int, str]]:
+    """(path below the folder, digest, size, media type) of at most `limit` files; one query."""
+    table, key = OF_RUN if isinstance(owner, Run) else OF_MODEL
+    head = f"{folder}/" if folder else ""
+    where, params = "", []
+    if head:  # as `below` asks
+        where = r"AND path LIKE %s ESCAPE '\' AND SUBSTR(path, 1, %s) = %s"
+        params = [re.sub(r"([%_\\])", r"\\\1", head) + "%", len(head), head]
+    sql = f"SELECT path, artifact_id, size, media_type FROM {table} WHERE {key} = %s {where} ORDER BY path LIMIT %s"  # noqa: S608 - names of the code's own
+    return [(path[len(head) :], *rest) for path, *rest in fetch(sql, [owner.pk, *params, limit])]
+
+
+def file_at(owner: Owner, path: str) -> FileRow | None:
+    """The file at this very path, with its artifact."""
+    found: FileRow | None = files_of(owner).select_related("artifact").filter(path=path).first()
+    return found
+
+
+def entries_of(rows: FileRows, folder: str, *, after: str = "", limit: int | None = None) -> list[Entry]:
+    """The names that lie directly in a folder, in order, `after` a name; grouped by the database, in one query.
+
+    Nothing where it is a file, or nothing at all.
+    """
+    name = Case(When(slash__gt=0, then=FIRST_PART), default=F("rest"), output_field=CharField())
+    found = from_folder(rows, folder).annotate(name=name)
+    if after:
+        found = found.filter(name__gt=after)
+    grouped = found.order_by().values("name").annotate(deep=Max("slash"), bytes=Max("size")).order_by("name")
+    return [
+        Entry(row["name"], row["deep"] > 0, 0 if row["deep"] else row["bytes"])
+        for row in (grouped if limit is None else grouped[:limit])
+    ]
+
+
+def from_folder(rows: FileRows, folder: str) -> FileRows:
+    """The files below a folder with `rest`, their path from there, and `slash`, where a folder in that ends, or 0."""
+    rest = Substr("path", len(folder) + 2 if folder else 1, output_field=CharField())
+    slash = StrIndex(F("rest"), Value("/"), output_field=IntegerField())
+    found: FileRows = below(rows, folder).annotate(rest=rest).annotate(slash=slash)
+    return found
+
+
+def page_of_folder(
+    rows: FileRows, folder: str, *, cursor: str | None = None, limit: int
+) -> Page[tuple[str, FileRow | None]]:
+    """(name, file; None for a folder) of what lies directly in a folder: its folders, then its files, each by name.
+
+    Two queries, which give no more names than are shown; to tell folders apart the database goes through all that lies
+    below this one. Raises Malformed for a cursor that is not ours.
+    """
+    direction, edge, at = read_place("folder", cursor) if cursor else (FORWARD, "", FOLDERS)
+    if at not in (FOLDERS, FILES):
+        raise bad_cursor(cursor or "")
+    backward = direction == BACKWARD
+    found: list[tuple[str, FileRow | None]] = []
+    for part in range(at, -1, -1) if backward else range(at, FILES + 1):
+        named = folders_in if part == FOLDERS else files_in
+        found += named(rows, folder, edge if part == at else "", backward, limit + 1 - len(found))
+    more, items = len(found) > limit, found[:limit]
+    if backward:
+        items.reverse()
+    has_next, has_previous = (True, more) if backward else (more, bool(cursor))
+    return Page(
+        items,
+        packed([FORWARD, "folder", *place_in_page(items[-1])]) if items and has_next else None,
+        packed([BACKWARD, "folder", *place_in_page(items[0])]) if items and has_previous else None,
+    )
+
+
+def folders_in(rows: FileRows, folder: str, edge: str, backward: bool, limit: int) -> list[tuple[str, FileRow | None]]:
+    """The folders in a folder behind the name `edge`, in the order that is walked."""
+    found = from_folder(rows, folder).filter(slash__gt=0).annotate(name=FIRST_PART)
+    if edge:
+        found = found.filter(**{"name__lt" if backward else "name__gt": edge})
+    names = found.order_by("-name" if backward else "name").values_list("name", flat=True).distinct()
+    return [(name, None) for name in names[:limit]]
+
+
+def files_in(rows: FileRows, folder: str, edge: str, backward: bool, limit: int) -> list[tuple[str, FileRow | None]]:
+    """The files in a folder, likewise."""
+    head = f"{folder}/" if folder else ""
+    found = from_folder(rows, folder).filter(slash=0)
+    if edge:
+        found = found.filter(**{"path__lt" if backward else "path__gt": head + edge})
+    return [(one.path[len(head) :], one) for one in found.order_by("-path" if backward else "path")[:limit]]
+
+
+def place_in_page(item: tuple[str, FileRow | None]) -> tuple[str, int]:
+    return item[0], FOLDERS if item[1] is None else FILES
+
+
+def in_the_way(owner: Owner, path: str) -> str:
+    """A file that is a folder of this path, or "" ; and the path itself where it is a folder already. One query."""
+    parents = list(parents_of(path))
+    head = f"{path}/"
+    rows = files_of(owner).annotate(beginning=Substr("path", 1, len(head), output_field=CharField()))
+    found = rows.filter(Q(path__in=parents) | Q(path__startswith=head, beginning=head)).values_list("path", flat=True)
+    return found.first() or ""
+
+
+def parents_of(path: str) -> Iterator[str]:
+    parts = path.split("/")
+    for count in range(1, len(parts)):
+        yield "/".join(parts[:count])
+
+
+# -- logged models --------------------------------------------------------------------------------------------------
+def get_logged_model(actor: Actor, project: Project, model_id: str) -> LoggedModel:
+    """A logged model with its experiment, or NotFound; also for one that was deleted."""
+    require(actor, "run.view", project)
+    rows = LoggedModel.objects.visible_to(actor).select_related("experiment")
+    found = rows.filter(pk=model_id, project=project, deleted_at=None).first()
+    if found is None:
+        raise NotFound(
+            "Logged model with ID '{model_id}' not found.",
+            model_id=model_id[:40],
+            field="model_id",
+            hint=N_("Search the logged models of the experiment."),
+        )
+    return found

@@ -1,0 +1,117 @@
+"""What is done with the selected runs of the list, and what the field of its filter offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Invalid
+from apps.ml.experiments import completing, reads
+from apps.ml.experiments.models import Run
+from apps.ml.experiments.services import annotations
+from apps.platform.accounts.models import Project
+from apps.platform.audit.bulk import REASON_LIMIT, Done, each, ids_asked, result_context, way_back
+from apps.platform.jobs.views import within
+
+Act = Callable[[Run], str]
+LOOKED_AT = ("compare", "points")  # what changes nothing: it leads to another address
+
+
+@require_POST
+def bulk(request: HttpRequest, project: str) -> HttpResponseBase:
+    """Tag, delete or restore the selected runs, each by itself; or go where they are compared, or their points are."""
+    actor, where = within(request, project)
+    verb = request.POST.get("do", "")
+    if verb in LOOKED_AT:
+        policy.require(actor, "run.view", where)
+        return redirect(address_of(request, where, verb))
+    if verb not in VERBS:
+        limit = ", ".join([*LOOKED_AT, *VERBS])
+        raise Invalid("{verb!r} is nothing to do to runs.", verb=verb[:40], field="do", limit=limit)
+    policy.require(actor, "run.annotate", where)
+    address, title, prepare = VERBS[verb]
+    ids, (body, act) = ids_asked(request), prepare(actor, request)
+
+    def page(pk: str) -> str:
+        return reverse("experiments:detail", args=[where.slug, pk]) if reads.RUN_ID.fullmatch(pk) else ""
+
+    def one(pk: str) -> Done:
+        run = reads.get_run(actor, where, pk)
+        return Done(f"{run.name} {run.pk[:8]}", page(pk), act(run))
+
+    outcomes = each(actor, ids, one, request=request, name=lambda pk: pk[:8], page=page)
+    back = way_back(request, reverse("experiments:list", args=[where.slug]))
+    context = result_context(outcomes, title=str(title), back=back)
+    calls = {"address": address, "ids": ids, "body": body}
+    return render(request, "experiments/bulk.html", {**context, "nav": "runs", "calls": calls})
+
+
+def address_of(request: HttpRequest, project: Project, verb: str) -> str:
+    """Where the selected runs are compared, or the points of one of their metrics are a file."""
+    ids = ",".join(ids_asked(request))
+    if verb == "compare":
+        return f"{reverse('experiments:compare', args=[project.slug])}?{urlencode({'ids': ids}, safe=',')}"
+    query = urlencode({"ids": ids, "key": request.POST.get("key", "")}, safe=",")
+    return f"{reverse('api-runs-csv', args=[project.slug])}?{query}"
+
+
+def tagging(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
+    key, value = request.POST.get("key_of_tag", ""), request.POST.get("value_of_tag", "")
+    annotations.check_key(key)
+    annotations.check_value(value, field="value")
+
+    def act(run: Run) -> str:
+        annotations.set_run_tag(actor=actor, run=run, key=key, value=value)
+        return f"{key}: {value}"
+
+    return {"key": key, "value": value}, act
+
+
+def deleting(actor: Actor, request: HttpRequest) -> tuple[None, Act]:
+    reason = request.POST.get("reason", "").strip()[:REASON_LIMIT]
+    if not reason:
+        raise Invalid("Say why: it goes into the audit trail.", field="reason", limit=f"1..{REASON_LIMIT}")
+
+    def act(run: Run) -> str:
+        annotations.delete_run(actor=actor, run=run, reason=reason)
+        return _("Deleted")
+
+    return None, act
+
+
+def restoring(actor: Actor, request: HttpRequest) -> tuple[None, Act]:
+    def act(run: Run) -> str:
+        annotations.restore_run(actor=actor, run=run)
+        return _("Restored")
+
+    return None, act
+
+
+VERBS: dict[str, tuple[str, Any, Callable[[Actor, HttpRequest], tuple[dict[str, Any] | None, Act]]]] = {
+    "tag": ("api-run-tags", gettext_lazy("Tag runs"), tagging),
+    "delete": ("api-run-delete", gettext_lazy("Delete runs"), deleting),
+    "restore": ("api-run-restore", gettext_lazy("Restore runs"), restoring),
+}
+
+
+@require_safe
+def complete(request: HttpRequest, project: str) -> HttpResponse:
+    """What may come next in a filter: {start, end, options: [{text, label, told}]}."""
+    actor, where = within(request, project)
+    at = request.GET.get("at", "")
+    place = int(at) if at.isascii() and at.isdigit() and len(at) < 6 else completing.TEXT_LIMIT
+    found = completing.complete(actor, where, request.GET.get("filter", ""), place)
+    answer = JsonResponse(asdict(found))
+    answer["Cache-Control"] = "no-store"
+    return answer

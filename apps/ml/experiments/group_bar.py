@@ -1,0 +1,72 @@
+"""Groups of runs as the list shows them: what can be chosen, what was, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import QueryDict
+
+from apps.core.errors import Invalid
+from apps.ml.experiments import grouping
+from apps.ml.experiments.completing import some_keys
+from apps.ml.experiments.grouping import Group
+from apps.ml.experiments.models import Run, RunTag
+from apps.ml.experiments.reads import Columns
+
+OWN = ("group", "measure", "open", "cursor", "format", "view")
+
+
+def context_of(
+    params: QueryDict, columns: Columns, runs: Sequence[Run], found: Callable[[], QuerySet[Run]]
+) -> dict[str, Any]:
+    """For experiments/groups.html. `found`: the runs that fit; asked where there is something to group by."""
+    by = params.get("group", "")
+    measure = params.get("measure", "")[:250].replace("\x00", "") or next(iter(columns.metrics), "")
+    context = {
+        "group_by": by,
+        "measure": measure,
+        "measures": list(dict.fromkeys(filter(None, [measure, *columns.metrics]))),
+        "group_keys": keys_of(by, columns, runs),
+        "group_keep": [(key, value) for key in params if key not in OWN for value in params.getlist(key)],
+    }
+    if by:
+        try:
+            grouping.check_group(by)
+            grouped = grouping.group_runs(found(), by, measure, params.getlist("open"))
+            addressed = [(group, toggled(params, group), alone(params, group)) for group in grouped.groups]
+            context |= {"grouped": grouped, "groups": addressed}
+        except Invalid as error:
+            context["wrong_group"] = error
+    return context
+
+
+def toggled(params: QueryDict, group: Group) -> str:
+    """The address with the group opened, or closed."""
+    query = params.copy()
+    opened = [key for key in query.getlist("open") if key != group.key]
+    query.setlist("open", opened if group.is_open else [*opened, group.key][-grouping.OPENED :])
+    return f"?{query.urlencode()}"
+
+
+def alone(params: QueryDict, group: Group) -> str:
+    """The address of the list with these runs alone; empty where no filter finds them."""
+    query = params.copy()
+    for name in OWN:
+        query.pop(name, None)
+    if group.experiment is not None:
+        query["experiment"] = str(group.experiment)
+    elif group.alone:
+        query["filter"] = " AND ".join(filter(None, [params.get("filter", "").strip(), group.alone]))
+    else:
+        return ""
+    return f"?{query.urlencode()}"
+
+
+def keys_of(by: str, columns: Columns, runs: Sequence[Run]) -> list[str]:
+    """The params in which the runs of this page differ, and their tags; and what is asked for."""
+    keys = [f"{grouping.PARAMS}{key}" for key in columns.params]
+    tags = some_keys([run.pk for run in runs], RunTag) if runs else []
+    keys += [f"{grouping.TAGS}{key}" for key in tags if not key.startswith("mlflow.")]
+    return [*keys, *([by] if by and by != grouping.EXPERIMENT and by not in keys else [])]

@@ -1,0 +1,351 @@
+"""The list of runs. Beside its own columns it has one for each metric and param that its runs have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponseBase, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_safe
+
+from apps.core.actors import Actor
+from apps.core.lists.listing import (
+    Column,
+    Listing,
+    Table,
+    between_days,
+    day_filters,
+    marked,
+    names_in,
+    read_asked,
+    table_of,
+    texts,
+    view_of,
+)
+from apps.core.lists.pages import DEFAULT_LIMIT
+from apps.core.policy import allows
+from apps.ml.experiments import group_bar, reads, shown
+from apps.ml.experiments.filters.grammar import FilterError
+from apps.ml.experiments.models import Metric, Run, RunParam, RunTag
+from apps.ml.experiments.ranking import rank_runs
+from apps.ml.experiments.reads import BY_METRIC, Asked, Columns
+from apps.ml.experiments.states import RunState
+from apps.platform.accounts.models import Project
+from apps.platform.audit.list_export import csv_response
+from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.views import within
+
+LISTED = 3  # metrics, and params, that a list opens with
+ABOVE_GROUPS = 20  # runs of a page with groups below: they are what was asked for
+EXPERIMENTS = 100  # that the filter offers
+TAGS = 20  # of a run, on average, that the list reads
+BY_PARAM = "params."
+KEY_LIMIT = 250
+Row = dict[str, Any]  # {run, metrics: {key: Metric}, params: {key: text}}
+
+
+def of_run(name: str) -> Callable[[Row], Any]:
+    return lambda row: getattr(row["run"], name)
+
+
+def tags_said(tags: Sequence[tuple[str, str]]) -> str:
+    return "; ".join(f"{key}={value}" for key, value in tags)
+
+
+def seconds_taken(row: Row) -> float | None:
+    took = row["run"].took
+    return took.total_seconds() if took else None
+
+
+def metric_column(key: str, *, picked: bool = True) -> Column:
+    """A column of the newest values of one metric; the list ordered by it walks the metric's own index."""
+
+    def value(row: Row) -> float | None:
+        metric = row["metrics"].get(key)
+        return metric.number if metric else None
+
+    return Column(f"{BY_METRIC}{key}", key, value, ("value", "run_id"), numeric=True, shown=picked)
+
+
+def param_column(key: str, *, picked: bool = True) -> Column:
+    return Column(f"{BY_PARAM}{key}", key, lambda row: row["params"].get(key), shown=picked)
+
+
+HEAD = (
+    Column("run", gettext_lazy("Run"), of_run("name"), ("name", "id")),
+    Column("id", gettext_lazy("Id"), of_run("pk"), shown=False),
+    Column("status", gettext_lazy("Status"), of_run("state"), ("state", "-started_at", "-id")),
+    Column("kind", gettext_lazy("Kind"), of_run("kind"), ("kind", "-started_at", "-id"), shown=False),
+    Column("experiment", gettext_lazy("Experiment"), lambda row: row["run"].experiment.name, shown=False),
+    Column("tags", gettext_lazy("Tags"), lambda row: tags_said(row["tags"]), shown=False),
+)
+TAIL = (
+    Column("by", gettext_lazy("By"), of_run("created_by"), ("created_by", "-started_at", "-id")),
+    Column("started", gettext_lazy("Started"), of_run("started_at"), ("started_at", "id"), down=True),
+    Column("ended", gettext_lazy("Ended"), of_run("ended_at"), shown=False),
+    Column("took", gettext_lazy("Took"), seconds_taken, numeric=True),
+)
+NAME = "runs"
+
+
+def listing_of(params: Sequence[Column], metrics: Sequence[Column]) -> Listing:
+    return Listing(NAME, (*HEAD, *params, *metrics, *TAIL), sort="-started")
+
+
+def keys_asked(names: Sequence[str], prefix: str) -> list[str]:
+    """The metrics, or params, that a query names."""
+    keys = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    return [key for key in keys if 0 < len(key) <= KEY_LIMIT and "\x00" not in key]
+
+
+# -- the list -------------------------------------------------------------------------------------------------------
+@marked(NAME)
+@require_safe
+def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
+    """/p/<slug>/runs: newest first or by a metric, narrowed by the query; nonsense is said, and shows nothing."""
+    actor, where = within(request, project)
+    table, columns = table_of_runs(actor, where, request.GET)
+    if request.GET.get("format") == "csv":
+        return csv_response(actor, table, project=where)
+    key = ordering_metric(table.asked.sort)
+    runs = [row["run"] for row in table.rows]
+    context = {
+        **table.context(),
+        "nav": "runs",
+        "ranking": rank_runs(runs, columns.metrics, shown.directions(runs, columns.metrics), columns.values),
+        "ordered_by": key,
+        "metric_keys": columns.metrics,
+        "most": reads.COMPARED[1],
+        "counts": counts_of(actor, where),
+        "may_submit": allows(actor, "job.submit", where),
+        "may_annotate": allows(actor, "run.annotate", where),
+        "drawn": {"params": drawn(table, BY_PARAM), "metrics": drawn(table, BY_METRIC)},
+        "first_ids": ",".join(run.pk for run in runs[:2]),
+        "points_key": f"&{urlencode({'key': columns.metrics[0]})}" if columns.metrics else "",
+    }
+    if table.wrong is None:
+        fit = table.source if not key else None  # ordered by a metric it is of values
+        context |= group_bar.context_of(
+            request.GET, columns, runs, lambda: runs_that_fit(actor, where, request.GET) if fit is None else fit
+        )
+    wrong = table.wrong or context.get("wrong_group")
+    return render(request, "experiments/list.html", context, status=wrong.status if wrong else 200)
+
+
+def runs_that_fit(actor: Actor, project: Project, params: QueryDict) -> QuerySet[Run]:
+    """The runs of the list, whatever it is ordered by."""
+    plain = params.copy()
+    plain.pop("sort", None)
+    found: QuerySet[Run] = found_runs(actor, project, plain, filters_asked(plain))
+    return found
+
+
+def filters_asked(params: QueryDict) -> dict[str, str]:
+    """A filter in the language is longer than a field of text may be; too long a one is refused, not cut."""
+    return texts(params, (*reads.FILTERS, "by")) | {"filter": params.get("filter", "").strip()}
+
+
+def drawn(table: Table, prefix: str) -> list[str]:
+    """The metrics, or params, that have a column on this page, in its order."""
+    return keys_asked([column.key for column in table.asked.columns], prefix)
+
+
+def table_of_runs(actor: Actor, project: Project, params: QueryDict) -> tuple[Table, Columns]:
+    """The page asked for, and the metrics and params that its runs have, of which the columns are made."""
+    picked = names_in(params, "columns")
+    sort = params.get("sort", "")
+    metrics = list(dict.fromkeys([*filter(None, [ordering_metric(sort)]), *keys_asked(picked, BY_METRIC)]))
+    chosen = keys_asked(picked, BY_PARAM)
+    first = listing_of([param_column(key) for key in chosen], [metric_column(key) for key in metrics])
+    asked = filters_asked(params)
+    table = table_of(
+        first,
+        params,
+        lambda: found_runs(actor, project, params, asked),
+        filters=filter_bar(actor, project, params, asked),
+        dress=bare,
+        builtin=builtin_views(actor),
+        limit=ABOVE_GROUPS if params.get("group") and params.get("format") != "csv" else DEFAULT_LIMIT,
+    )
+    say_where(table)
+    sample = [row["run"] for row in table.rows]
+    if params.get("format") == "csv" and table.source is not None:
+        sample = [run_in(row) for row in table.source.order_by(*table.asked.order)[: table.asked.limit]]
+    columns = reads.columns_of(sample, first=[*metrics, *shown.figure_keys(sample)])
+    columns.metrics = list(dict.fromkeys([*metrics, *columns.metrics]))
+    columns.params = list(dict.fromkeys([*chosen, *columns.params]))
+    if table.wrong is None:
+        give_columns(table, columns, sample)
+    return table, columns
+
+
+def give_columns(table: Table, columns: Columns, runs: Sequence[Run]) -> None:
+    """Let the table have the columns of what was measured, and its rows their cells."""
+    of_params = [param_column(key, picked=place < LISTED) for place, key in enumerate(columns.params)]
+    of_metrics = [metric_column(key, picked=place < LISTED) for place, key in enumerate(columns.metrics)]
+    table.listing = listing_of(of_params, of_metrics)
+    table.asked = replace(table.asked, columns=read_asked(table.listing, table.params).columns)
+    drawn = table.shown
+    metrics = [key for key in columns.metrics if f"{BY_METRIC}{key}" in drawn]
+    params = [key for key in columns.params if f"{BY_PARAM}{key}" in drawn]
+    tagged = "tags" in drawn
+    table.dress = filled(metrics, params, tagged)
+    if table.rows:
+        fill_in(columns, runs, metrics, params)
+        tags = tags_of(runs) if tagged else {}
+        table.rows = [
+            {
+                "run": run,
+                "metrics": columns.values.get(run.pk, {}),
+                "params": columns.given.get(run.pk, {}),
+                "tags": tags.get(run.pk, []),
+            }
+            for run in runs
+        ]
+
+
+def fill_in(columns: Columns, runs: Sequence[Run], metrics: Sequence[str], params: Sequence[str]) -> None:
+    """Read the cells of columns that were asked for by name and are not among those that most runs have."""
+    known = {key for cells in columns.values.values() for key in cells}
+    given = {key for cells in columns.given.values() for key in cells}
+    if lacking := [key for key in metrics if key not in known]:
+        for run, cells in metrics_of(runs, lacking).items():
+            columns.values.setdefault(run, {}).update(cells)
+    if lacking := [key for key in params if key not in given]:
+        for run, texts_of in params_of(runs, lacking).items():
+            columns.given.setdefault(run, {}).update(texts_of)
+
+
+def metrics_of(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, dict[str, Metric]]:
+    found: dict[str, dict[str, Metric]] = {run.pk: {} for run in runs}
+    for metric in Metric.objects.filter(run__in=list(found), key__in=keys):
+        found[metric.run_id][metric.key] = metric
+    return found
+
+
+def params_of(runs: Sequence[Run], keys: Sequence[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {run.pk: {} for run in runs}
+    for param in RunParam.objects.filter(run__in=list(found), key__in=keys):
+        found[param.run_id][param.key] = param.value
+    return found
+
+
+def tags_of(runs: Sequence[Run]) -> dict[str, list[tuple[str, str]]]:
+    """{run: its tags (key, value) by key}, without those that MLflow's clients keep for themselves."""
+    found: dict[str, list[tuple[str, str]]] = {run.pk: [] for run in runs}
+    rows = RunTag.objects.filter(run__in=list(found)).exclude(key__startswith="mlflow.").order_by("key")
+    for run, key, value in rows.values_list("run_id", "key", "value")[: TAGS * len(found)]:
+        found[run].append((key, value))
+    return found
+
+
+def run_in(row: Run | Metric) -> Run:
+    """A list ordered by a metric is one of its values."""
+    return row.run if isinstance(row, Metric) else row
+
+
+def bare(rows: Sequence[Any]) -> list[Row]:
+    return [{"run": run_in(row), "metrics": {}, "params": {}, "tags": []} for row in rows]
+
+
+def filled(metrics: Sequence[str], params: Sequence[str], tagged: bool) -> Callable[[Sequence[Any]], list[Row]]:
+    """What makes the rows of a batch: three queries at most, however many runs."""
+
+    def dress(rows: Sequence[Any]) -> list[Row]:
+        runs = [run_in(row) for row in rows]
+        values, given = metrics_of(runs, metrics), params_of(runs, params)
+        tags = tags_of(runs) if tagged else {}
+        return [
+            {"run": run, "metrics": values[run.pk], "params": given[run.pk], "tags": tags.get(run.pk, [])}
+            for run in runs
+        ]
+
+    return dress
+
+
+# -- what narrows it ------------------------------------------------------------------------------------------------
+def ordering_metric(sort: str) -> str:
+    """The metric that the list is ordered by; "" for another order."""
+    name = sort.removeprefix("-")
+    return next(iter(keys_asked([name], BY_METRIC)), "")
+
+
+def found_runs(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> QuerySet[Any]:
+    """Runs, or with an order by a metric its values in runs."""
+    narrow = Asked(**{name: asked[name] for name in reads.FILTERS})
+    key = ordering_metric(params.get("sort", ""))
+    prefix = "run__" if key else ""
+    found: QuerySet[Any] = (
+        reads.list_by_metric(actor, project, narrow, key) if key else reads.list_runs(actor, project, narrow)
+    )
+    if asked["by"]:
+        found = found.filter(**{f"{prefix}created_by": asked["by"]})
+    rows: QuerySet[Any] = between_days(found, f"{prefix}started_at", params, "started")
+    return rows
+
+
+def counts_of(actor: Actor, project: Project) -> dict[str, int]:
+    """Runs that are open, and that failed in the last 24 hours; one query over the ends of an index."""
+    day = timezone.now() - timedelta(days=1)
+    asked = Q(state=RunState.RUNNING) | Q(state=RunState.FAILED, started_at__gte=day)
+    runs = Run.objects.visible_to(actor).active().filter(asked, project=project)
+    found = dict(runs.order_by().values_list("state").annotate(Count("pk")))
+    return {"running": found.get(RunState.RUNNING, 0), "failed": found.get(RunState.FAILED, 0)}
+
+
+def filter_bar(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> list[dict[str, Any]]:
+    states = [("", _("Every status")), *((value, str(word)) for value, word in RunState.choices)]
+    kinds = [("", _("Every kind")), *((key, str(kind.label)) for key, kind in KINDS.items() if kind.tracked)]
+    groups = [(str(one.number), one.name) for one in reads.list_experiments(actor, project)[:EXPERIMENTS]]
+    experiments = [("", _("Every experiment")), *groups]
+    there = [("", _("Not deleted")), ("only", _("Deleted")), ("all", _("Deleted or not"))]
+    return [
+        query_field(project, asked["filter"]),
+        {"name": "name", "label": _("Name"), "value": asked["name"]},
+        {"name": "status", "label": _("Status"), "value": asked["status"], "choices": states},
+        {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
+        {"name": "experiment", "label": _("Experiment"), "value": asked["experiment"], "choices": experiments},
+        {"name": "by", "label": _("Who"), "value": asked["by"]},
+        *day_filters(params, "started", _("Started from"), _("Started until")),
+        {"name": "deleted", "label": _("Deleted"), "value": asked["deleted"], "choices": there},
+    ]
+
+
+def query_field(project: Project, text: str) -> dict[str, Any]:
+    return {
+        "name": "filter",
+        "label": _("Filter"),
+        "value": text,
+        "type": "query",
+        "placeholder": "metrics.loss < 0.2 AND params.optimizer = 'adam'",
+        "complete": reverse("experiments:complete", args=[project.slug]),
+        "limit": reads.FILTER_LIMIT,
+    }
+
+
+def say_where(table: Table) -> None:
+    """Tell the field of the filter what is wrong in it, with the characters in which it is."""
+    wrong = table.wrong
+    if isinstance(wrong, FilterError):
+        one = next(one for one in table.filters if one["name"] == "filter")
+        text, start, end = one["value"], wrong.start, max(wrong.end, wrong.start + 1)
+        one["wrong"] = wrong
+        one["place"] = {"at": start + 1, "before": text[:start], "bad": text[start:end], "behind": text[end:]}
+
+
+def builtin_views(actor: Actor) -> list[dict[str, Any]]:
+    return [
+        view_of(_("Running"), status=RunState.RUNNING.value),
+        view_of(_("Failed today"), status=RunState.FAILED.value, started_after="today"),
+        view_of(_("Finished in 7 days"), status=RunState.FINISHED.value, started_after="7d"),
+        view_of(_("Mine"), by=actor.label),
+    ]

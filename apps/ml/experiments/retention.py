@@ -1,0 +1,190 @@
+"""What keeps a deleted run from going for good: holds, and whatever cites it or a model that it made. Reads only.
+
+Every foreign key to a run that would protect it is found through the models, so an app that comes later cites too;
+settings.RUN_CITATIONS names the functions of apps that cite in another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Count, Sum
+from django.utils.module_loading import import_string
+
+from apps.ml.experiments.models import (
+    Experiment,
+    LoggedModel,
+    LoggedModelArtifact,
+    LoggedModelMetric,
+    Metric,
+    Run,
+    RunArtifact,
+    RunModel,
+)
+from apps.platform.accounts.models import Project
+from apps.platform.artifacts.garbage import keys_to
+from apps.platform.holds.reads import held_among, reason_of
+
+Cites = Callable[[Sequence[Run]], Mapping[str, str]]
+"""{id: why} of those of these runs, of one project, that something cites: what settings.RUN_CITATIONS lists"""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A run that is deleted long enough. `kept`: why it stays nevertheless; "" where it goes."""
+
+    run: Run
+    points: int
+    files: int
+    bytes: int
+    kept: str
+
+
+def candidates(project: Project, cutoff: datetime) -> models.QuerySet[Run]:
+    """Runs deleted before `cutoff`, those deleted first in front."""
+    found = Run.objects.filter(project=project, deleted_at__lt=cutoff)
+    return found.select_related("experiment", "job").order_by("deleted_at", "id")
+
+
+def decide(project_id: int, runs: Sequence[Run]) -> list[Decided]:
+    """What becomes of each of `runs`, in their order; a fixed number of queries for all of them."""
+    kept, ids = why_kept(project_id, runs), [run.pk for run in runs]
+    points = dict(Metric.objects.filter(run__in=ids).values_list("run").annotate(points=Sum("count")).order_by())
+    sizes: dict[str, tuple[int, int]] = {}
+    for rows in (
+        RunArtifact.objects.filter(run__in=ids).values_list("run"),
+        LoggedModelArtifact.objects.filter(model__source_run__in=ids).values_list("model__source_run"),
+    ):
+        for pk, files, size in rows.annotate(files=Count("id"), bytes=Sum("size")).order_by():
+            before = sizes.get(pk, (0, 0))
+            sizes[pk] = (before[0] + files, before[1] + size)
+    return [Decided(run, points.get(run.pk) or 0, *sizes.get(run.pk, (0, 0)), kept.get(run.pk, "")) for run in runs]
+
+
+def why_kept(project_id: int, runs: Sequence[Run]) -> dict[str, str]:
+    """{id: why} of the runs that stay. One that has begun to go, goes on: its points are not whole any more.
+
+    Unless somebody came to hold it: what is left of it stays.
+    """
+    undecided = [run for run in runs if run.purging_at is None]
+    ids = [run.pk for run in undecided]
+    held = why_held(project_id, runs)
+    if not ids or len(held) == len(runs):
+        return held
+    kept: dict[str, str] = {}
+    for name in settings.RUN_CITATIONS:
+        cites: Cites = import_string(name)
+        kept |= cites(undecided)
+    kept |= models_kept(project_id, ids) | scores_kept(ids)
+    for model, field in protecting(Run):
+        if model is not LoggedModel:
+            kept |= dict.fromkeys(citing(model, field, ids), f"a {model._meta.verbose_name} cites it")
+    for run in undecided:
+        # Nothing writes a deleted run that a client keeps; the job's worker does, also when it is tried again.
+        if run.job is not None and not (run.ended and run.job.ended):
+            kept[run.pk] = f"job {run.job_id} still records it"
+    return kept | held
+
+
+def why_held(project_id: int, runs: Sequence[Run]) -> dict[str, str]:
+    """{id: why} of the runs that a hold covers: on the project, their experiment, a logged model of theirs, or them."""
+    ids = [run.pk for run in runs]
+    if whole := reason_of(project_id, ()):
+        return dict.fromkeys(ids, whole)
+    experiments = held_among(project_id, "experiment", {str(run.experiment_id) for run in runs})
+    of_run = {run.pk: experiments[str(run.experiment_id)] for run in runs if str(run.experiment_id) in experiments}
+    made = dict(LoggedModel.objects.filter(source_run__in=ids).values_list("pk", "source_run_id"))
+    models = held_among(project_id, "loggedmodel", list(made)) if made else {}
+    of_models = {str(made[pk]): f"its logged model {pk}: {why}" for pk, why in models.items()}
+    return of_models | of_run | held_among(project_id, "run", ids)
+
+
+def models_kept(project_id: int, ids: Sequence[str]) -> dict[str, str]:
+    """{run: why} where a logged model that one of these runs made must stay."""
+    found = LoggedModel.objects.filter(source_run__in=ids).select_related("experiment")
+    made = {model.pk: model for model in found}
+    why = why_models_stay(project_id, made)
+    return {str(made[pk].source_run_id): f"its logged model {pk}: {text}" for pk, text in why.items()}
+
+
+def scores_kept(ids: Sequence[str]) -> dict[str, str]:
+    """{run: why} of those that measured a logged model which is alive and which another run made."""
+    found = LoggedModelMetric.objects.filter(
+        run__in=ids, model__deleted_at=None, model__experiment__deleted_at=None
+    ).values_list("run_id", "model_id", "model__source_run_id")
+    return {run: f"it measured the logged model {pk}" for run, pk, source in found.distinct() if source != run}
+
+
+def why_models_stay(project_id: int, made: Mapping[str, LoggedModel]) -> dict[str, str]:
+    """{id: why} of the logged models that something cites, or that are not deleted."""
+    why = {
+        pk: "it is not deleted" for pk, model in made.items() if not (model.deleted_at or model.experiment.deleted_at)
+    }
+    used = RunModel.objects.filter(model__in=made, run__deleted_at=None).values_list("model_id", "run_id")
+    why |= {pk: f"run {run} names it" for pk, run in used if run != made[pk].source_run_id}
+    for model, field in protecting(LoggedModel):
+        why |= dict.fromkeys(citing(model, field, list(made)), f"a {model._meta.verbose_name} cites it")
+    return why | held_among(project_id, "loggedmodel", list(made))
+
+
+def models_alone(project: Project, cutoff: datetime) -> models.QuerySet[LoggedModel]:
+    """Logged models deleted before `cutoff` by themselves, those deleted first in front; others go with their run or
+    their experiment.
+    """
+    found = LoggedModel.objects.filter(project=project, deleted_at__lt=cutoff, experiment__deleted_at=None)
+    return found.filter(source_run__deleted_at=None).select_related("experiment").order_by("deleted_at", "id")
+
+
+def why_alone_stay(project_id: int, made: Mapping[str, LoggedModel]) -> dict[str, str]:
+    """{id: why} of the logged models, deleted by themselves, that something cites or that a hold covers."""
+    if whole := reason_of(project_id, ()):
+        return dict.fromkeys(made, whole)
+    experiments = held_among(project_id, "experiment", {str(model.experiment_id) for model in made.values()})
+    runs = held_among(project_id, "run", {str(model.source_run_id) for model in made.values()})
+    why = {pk: experiments[key] for pk, model in made.items() if (key := str(model.experiment_id)) in experiments}
+    why |= {pk: runs[key] for pk, model in made.items() if (key := str(model.source_run_id)) in runs}
+    return why | why_models_stay(project_id, made)
+
+
+def sizes_of(made: Iterable[str]) -> tuple[int, int]:
+    """(files, bytes) of these logged models together."""
+    found = LoggedModelArtifact.objects.filter(model__in=list(made)).aggregate(files=Count("id"), bytes=Sum("size"))
+    return found["files"], found["bytes"] or 0
+
+
+def emptied(project: Project, cutoff: datetime, gone: Mapping[int, int]) -> list[Experiment]:
+    """Deleted experiments without runs once `gone` of them (by experiment) are, and whose models may all go.
+
+    Number 0 stays: MLflow's clients need it.
+    """
+    found = Experiment.objects.filter(project=project, deleted_at__lt=cutoff, number__gt=0).order_by("number")
+    return [each for each in found if is_empty(each, gone.get(each.pk, 0))]
+
+
+def is_empty(experiment: Experiment, gone: int = 0) -> bool:
+    """Whether an experiment has no runs but `gone` of them, no hold, and no logged model that must stay."""
+    if Run.objects.filter(experiment=experiment).count() > gone:
+        return False
+    if reason_of(experiment.project_id, [("experiment", str(experiment.pk))]):
+        return False
+    made = LoggedModel.objects.filter(experiment=experiment).select_related("experiment")
+    return not why_models_stay(experiment.project_id, {model.pk: model for model in made})
+
+
+def protecting(target: type[models.Model]) -> list[tuple[Any, str]]:
+    """(model, field) of every foreign key to `target` that does not go with it."""
+    return [
+        (model, name)
+        for model, name in keys_to(target)
+        if model._meta.get_field(name).remote_field.on_delete is not models.CASCADE
+    ]
+
+
+def citing(model: Any, field: str, ids: Sequence[str]) -> set[str]:
+    """Those of `ids` that a row of `model` leads to."""
+    return set(model._base_manager.filter(**{f"{field}__in": ids}).values_list(field, flat=True).distinct())

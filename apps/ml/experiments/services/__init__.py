@@ -1,0 +1,67 @@
+"""Every write of experiments and runs: by the jobs of the plane (jobs.py), and by clients that record from outside."""
+
+from apps.ml.experiments.series import Point
+from apps.ml.experiments.services.experiments import (
+    create_experiment,
+    delete_experiment,
+    delete_experiment_tag,
+    ensure_default,
+    ensure_experiment,
+    rename_experiment,
+    restore_experiment,
+    set_experiment_tag,
+)
+from apps.ml.experiments.services.folding import take_in, take_in_all
+from apps.ml.experiments.services.inputs import Dataset, log_inputs, log_model_info, log_outputs
+from apps.ml.experiments.services.jobs import (
+    ENDINGS,
+    Facts,
+    close_ended_runs,
+    finish_run,
+    log_metrics,
+    start_run,
+    why,
+)
+from apps.ml.experiments.services.metrics import ForModel, Sent, log_points
+from apps.ml.experiments.services.runs import (
+    create_run,
+    delete_run,
+    delete_tag,
+    log_batch,
+    restore_run,
+    update_run,
+)
+
+__all__ = [
+    "ENDINGS",
+    "Dataset",
+    "Facts",
+    "ForModel",
+    "Point",
+    "Sent",
+    "close_ended_runs",
+    "create_experiment",
+    "create_run",
+    "delete_experiment",
+    "delete_experiment_tag",
+    "delete_run",
+    "delete_tag",
+    "ensure_default",
+    "ensure_experiment",
+    "finish_run",
+    "log_batch",
+    "log_inputs",
+    "log_metrics",
+    "log_model_info",
+    "log_outputs",
+    "log_points",
+    "rename_experiment",
+    "restore_experiment",
+    "restore_run",
+    "set_experiment_tag",
+    "start_run",
+    "take_in",
+    "take_in_all",
+    "update_run",
+    "why",
+]

@@ -1,0 +1,194 @@
+"""What clients measure. It is taken down as they sent it, one row for a call, and is as durable as that; folding.py
+takes it into the rows of their metrics later. A training loop waits for one statement, not for nine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from sys import float_info
+from typing import NamedTuple
+
+from django.db import connection
+from django.utils import timezone
+from pydantic_core import from_json, to_json
+
+from apps.core.actors import Actor, PlaneRole, plane_actor
+from apps.core.db.prepared import execute
+from apps.core.errors import Invalid, NotFound, Refused
+from apps.core.policy import InProject, require
+from apps.ml.experiments import series
+from apps.ml.experiments.keys import KEY_LIMIT, PLAIN, check_key, check_length
+from apps.ml.experiments.models import LoggedModel, Run
+from apps.ml.experiments.series import STEP_LIMIT, Point
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+# Milliseconds since 1970 that every database and time zone holds: the years 2 to 9998.
+EARLIEST, LATEST = ((datetime(year, 1, 1, tzinfo=UTC) - EPOCH) // MILLISECOND for year in (2, 9999))
+DATASET_NAME_LIMIT, DATASET_DIGEST_LIMIT = 500, 36
+
+TAKE_DOWN = """
+INSERT INTO experiments_metricbatch (run_id, experiment_id, points, sender, at)
+SELECT id, experiment_id, %s, %s, %s FROM experiments_run
+ WHERE id = %s AND project_id = %s AND deleted_at IS NULL AND job_id IS NULL
+"""
+# The newest of each metric counts, as in a run: by step, then by time.
+OF_MODEL = """
+INSERT INTO experiments_loggedmodelmetric AS old
+       (model_id, run_id, key, value, is_nan, step, at, dataset_name, dataset_digest)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (model_id, key, dataset_name, dataset_digest, run_id) DO UPDATE
+   SET value = excluded.value, is_nan = excluded.is_nan, step = excluded.step, at = excluded.at
+ WHERE (excluded.step, excluded.at) >= (old.step, old.at)
+"""
+
+
+class Sent(NamedTuple):
+    """A point as clients send it. `at`: milliseconds since 1970. NaN is a value; an infinity becomes the largest."""
+
+    key: str
+    value: float
+    at: int
+    step: int
+
+
+class ForModel(NamedTuple):
+    """A point that was measured of a logged model, perhaps on a dataset."""
+
+    point: Sent
+    model_id: str
+    dataset_name: str
+    dataset_digest: str
+
+
+def log_points(*, actor: Actor, project_id: int, run_id: str, points: Sequence[Sent], listed: bool = False) -> None:
+    """Take points of a run down: one statement, which looks at the run as well.
+
+    `listed`: errors name them as members of the list `metrics`. Raises NotFound for a run that is not there, Invalid
+    for a deleted one and for points of nonsense, Refused for a job's; then nothing is written.
+    """
+    require(actor, "run.track", InProject(project_id))
+    check_points(points, listed=listed)
+    take_down(actor, project_id, run_id, points)
+
+
+def take_down(actor: Actor, project_id: int, run_id: str, points: Sequence[Sent]) -> None:
+    if not execute(TAKE_DOWN, [written(points), sender_text(actor), timezone.now(), run_id, project_id]):
+        raise_why(project_id, run_id)
+
+
+def written(points: Sequence[Sent]) -> str:
+    """The column `points`: [[key, value, ms, step], ...] as JSON, in which NaN is null."""
+    if any(math.isinf(point[1]) for point in points):
+        points = [point._replace(value=finite(point.value)) for point in points]
+    # As plain tuples: of named ones the writer looks at the class first, which takes seven times as long.
+    return to_json([tuple(point) for point in points], inf_nan_mode="null").decode()
+
+
+def sender_text(actor: Actor) -> str:
+    """The column `sender`: what the audit trail says of whoever sent points. Without the request: one record is of many
+    of them."""
+    return to_json({**actor.as_record(), "address": actor.address}).decode()
+
+
+def sender_of(text: str) -> Actor:
+    """Whom `sender_text` wrote down, for a record: without any right. The dispatcher where nobody was."""
+    if not text:
+        return plane_actor(PlaneRole.DISPATCHER)
+    told = from_json(text)
+    return Actor.recorded(told, address=told["address"])
+
+
+def read(text: str) -> list[Point]:
+    """What `written` wrote."""
+    rows = from_json(text)
+    moments = {at: moment(at) for at in {row[2] for row in rows}}  # few: a step's metrics are sent together
+    return [Point(key, math.nan if value is None else value, step, moments[at]) for key, value, at, step in rows]
+
+
+def finite(value: float) -> float:
+    """The largest number in the place of an infinity, as MLflow."""
+    return math.copysign(float_info.max, value) if math.isinf(value) else value
+
+
+def moment(at: int) -> datetime:
+    """Milliseconds since 1970 as a time."""
+    return EPOCH + timedelta(milliseconds=at)
+
+
+def write_of_models(run_id: str, project_id: int, points: Sequence[ForModel]) -> None:
+    """The newest values of logged models; in the caller's transaction."""
+    named = {point.model_id for point in points}
+    known = LoggedModel.objects.filter(pk__in=named, project_id=project_id, deleted_at__isnull=True)
+    if lacking := named - set(known.values_list("pk", flat=True)):
+        raise Invalid(
+            "There is no logged model {lacking}.", lacking=min(lacking)[:40], code="model_unknown", field="model_id"
+        )
+    rows = []
+    for (key, value, at, step), model_id, dataset, digest in points:
+        when = connection.ops.adapt_datetimefield_value(moment(at))
+        rows.append((model_id, run_id, key, *series.stored(finite(value)), step, when, dataset, digest))
+    with connection.cursor() as cursor:
+        cursor.executemany(OF_MODEL, rows)
+
+
+# -- checks ---------------------------------------------------------------------------------------------------------
+def check_points(points: Sequence[Sent], *, listed: bool = False) -> None:
+    for index, (key, _value, at, step) in enumerate(points):
+        if len(key) > KEY_LIMIT or not PLAIN.fullmatch(key):
+            check_key(key, f"metrics[{index}].name" if listed else "name", about="Metric name")
+        if not EARLIEST <= at <= LATEST:
+            where = f"metrics[{index}].timestamp" if listed else "timestamp"
+            raise Invalid(
+                "Invalid value {at} for parameter '{where}' supplied: it counts milliseconds since 1970.",
+                at=at,
+                where=where,
+                field=where,
+                limit=f"{EARLIEST}..{LATEST}",
+            )
+        if abs(step) > STEP_LIMIT:
+            where = f"metrics[{index}].step" if listed else "step"
+            raise Invalid(
+                "Invalid value {step} for parameter '{where}' supplied: it is out of range.",
+                step=step,
+                where=where,
+                field=where,
+                limit=f"-{STEP_LIMIT}..{STEP_LIMIT}",
+            )
+
+
+def check_of_models(points: Sequence[ForModel]) -> None:
+    for point in points:
+        check_length(point.dataset_name, "dataset_name", DATASET_NAME_LIMIT)
+        check_length(point.dataset_digest, "dataset_digest", DATASET_DIGEST_LIMIT)
+
+
+def raise_why(project_id: int, run_id: str) -> None:
+    """Say why nothing may be recorded to this run; nothing when it may."""
+    run = Run.objects.filter(pk=run_id, project_id=project_id).only("deleted_at", "job_id", "project_id").first()
+    check_open(run, run_id)
+
+
+def check_open(run: Run | None, run_id: str, *, also_of_jobs: bool = False) -> None:
+    """Raise for a run that is not there, is deleted, or is a job's: what a job measured nobody else may claim."""
+    if run is None:
+        raise NotFound("Run with id={run_id} not found", run_id=run_id, field="run_id")
+    if run.deleted_at is not None:
+        raise Invalid(
+            "The run {run_id} must be in the 'active' state. Current state is deleted.",
+            run_id=run_id,
+            code="run_deleted",
+            field="run_id",
+        )
+    if run.job_id is not None and not also_of_jobs:
+        raise Refused(
+            "Run {run_id} is measured by job {job_id}; clients may only set its tags.",
+            run_id=run_id,
+            job_id=run.job_id,
+            action="run.track",
+            project_id=run.project_id,
+            object_type="run",
+            object_id=run_id,
+        )

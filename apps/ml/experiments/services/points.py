@@ -1,0 +1,32 @@
+"""The rows below those of the metrics: their points and buckets, as whoever folds a series writes them.
+
+Telemetry, exempt from the audit. The caller holds the lock of the run's row: no constraint of the database keeps points
+from a metric that goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from apps.core.db.prepared import insert_many
+from apps.ml.experiments import series, thinning
+from apps.ml.experiments.models import Metric, MetricBucket, MetricPoint
+from apps.ml.experiments.series import Point
+from apps.ml.experiments.thinning import Full
+
+POINT = ("metric_id", "step", "value", "is_nan", "at")
+BUCKET = ("metric_id", "level", "upto", *thinning.FIELDS)
+
+
+def add_points(added: Iterable[tuple[Metric, Sequence[Point]]]) -> None:
+    """Points of these metrics, in the order they came."""
+    rows = (
+        (metric.pk, step, *series.stored(value), at) for metric, points in added for _key, value, step, at in points
+    )
+    insert_many(MetricPoint, POINT, rows)
+
+
+def add_buckets(filled: Iterable[tuple[Metric, Full]]) -> None:
+    """What `series.fold` gave for these metrics."""
+    rows = ((metric.pk, full.level, full.upto, *thinning.values_of(full.bucket)) for metric, full in filled)
+    insert_many(MetricBucket, BUCKET, rows)

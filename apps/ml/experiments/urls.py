@@ -1,0 +1,29 @@
+"""Pages below /p/<slug:project>/."""
+
+from django.urls import path
+
+from apps.ml.experiments import annotate_page, bulk_page, compare_page, lists, logged_model_page, run_page
+
+app_name = "experiments"
+urlpatterns = [
+    path("runs", lists.run_list, name="list"),
+    path("logged-models/<slug:model>", logged_model_page.logged_model_page, name="logged_model"),
+    path("runs/compare", compare_page.compare, name="compare"),
+    path("runs/bulk", bulk_page.bulk, name="bulk"),
+    path("runs/complete", bulk_page.complete, name="complete"),
+    path("runs/<slug:run>", run_page.run_page, name="detail"),
+    *(
+        path(f"runs/<slug:run>/{tab}", run_page.run_page, {"tab": tab}, name=tab)
+        for tab in run_page.TABS
+        if tab != "overview"
+    ),
+    path("runs/<slug:run>/note", annotate_page.note, name="note"),
+    path("runs/<slug:run>/tags", annotate_page.add_tag, name="add_tag"),
+    path("runs/<slug:run>/tags/remove", annotate_page.remove_tag, name="remove_tag"),
+    path("runs/<slug:run>/delete", annotate_page.delete, name="delete"),
+    path("runs/<slug:run>/restore", annotate_page.restore, name="restore"),
+    *(
+        path(f"runs/<slug:run>/{tab}/charts", run_page.run_charts, {"tab": tab}, name=f"{tab}_charts")
+        for tab in run_page.DRAWN_TABS
+    ),
+]

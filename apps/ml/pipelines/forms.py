@@ -1,0 +1,359 @@
+"""The form of a pipeline from a template: a version, names for what comes of it, and the parameters of every step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+
+from apps.core.actors import Actor
+from apps.core.errors import Invalid, PlaneError, Refused
+from apps.core.messages import translate_error, translate_message
+from apps.data.datasets.looking_ahead import memory_of, sample_of
+from apps.data.datasets.models import DatasetFile
+from apps.data.datasets.offers import FILES_OFFERED, Column, columns_of, label_of, offered, offers_of
+from apps.data.datasets.sampling import Told
+from apps.ml.pipelines.models import Pipeline
+from apps.ml.pipelines.services import submit_pipeline
+from apps.ml.pipelines.templates import Ground, asked_of, template_of
+from apps.platform.accounts.models import Project
+from apps.platform.jobs.fields import Item, problems_of
+from apps.platform.jobs.forms import SpecForm
+from apps.platform.jobs.kinds import KINDS, Needs
+from apps.platform.jobs.needs_fields import needs_item, read_needs
+from apps.platform.jobs.outlook import Ground as Nodes
+from apps.platform.jobs.outlook import Outlook, ground_of, hindrance, outlook, past_of
+from apps.platform.jobs.schedule_preview import SchedulePreview, preview_of
+from apps.platform.jobs.serializers import NeedsBody
+from apps.platform.jobs.specs import parse_model, problem_of
+from apps.platform.lineage.layout import Box, drawn
+from deepseek.clean.spec import CleanSpec
+
+COLUMNS = "columns"  # id of the list of names that the fields of columns offer
+COLUMNS_TOLD = 12  # below the version
+CLEAN = "clean"
+TRAIN = "train"
+RENEWED = f"#{COLUMNS},#fversion-d,#f-clean-columns-f,#f-train-features-f"
+OF_NEEDS = re.compile(r"/steps/\d+/needs/")  # of the one step that the form asks them for
+OF_VERSION = frozenset({"/clean/csv/delimiter", "/clean/csv/encoding"})  # known, and other with another version
+FOLDED = frozenset({"/clean", "/clean/csv", "/train/schedule", "/quantize", "/compile"})
+RARE = frozenset(
+    f"/train/{name}" for name in ("weight_decay", "seed", "precision", "device", "threads", "checkpoint_every")
+)
+
+
+class PipelineForm:
+    """Blank, or `begin` from a version; `bind(POST)` reads, `handle(op)` checks or submits."""
+
+    def __init__(self, actor: Actor, project: Project, template: str) -> None:
+        self.actor, self.project, self.key = actor, project, template
+        self.template = template_of(template)
+        self.spec_form = SpecForm(self.template.parameters)
+        self.spec_form.datalists = {"/train/target": COLUMNS}
+        self.spec_form.folded, self.spec_form.left_out, self.spec_form.rare = FOLDED, OF_VERSION, RARE
+        self.values: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
+        self.status = 200
+        self.told: Told | None = None  # by the engine, of the first rows
+        self.files = {str(file.version_id): file for file in reversed(offered(actor, project))}
+
+    # -- in -------------------------------------------------------------------------------------------------------
+    def begin(self, version: str) -> None:
+        """Fill in what the version (its key, as the page of a version sends it) gives; the newest if it is none."""
+        key = version if version in self.files else max(self.files, key=int, default="")
+        if not key:
+            return
+        file = self.files[key]
+        name = file.version.dataset.name
+        self.values = {"version": key, "model": f"{name.removesuffix('-clean')[:44]}-model"}
+        self.spec_form.values["skip_cleaning"] = file.version.script.startswith("deepseek.clean")
+        self.offer_columns()
+
+    def bind(self, data: Mapping[str, str]) -> None:
+        self.spec_form.bind(data)
+        if self.skips:  # the page hides how to clean then
+            self.spec_form.values.pop("clean", None)
+        self.values = {item.pointer: str(data.get(item.pointer, "")).strip() for item in self.own}
+        vars(self).pop("columns", None)  # of no version yet: the fields were named before their values were known
+        self.offer_columns()
+
+    def offer_columns(self) -> None:
+        """The lists of columns are picked from those of the version; flags that cleaning adds can be typed by REST."""
+        columns = self.columns
+        if columns:
+            self.spec_form.offers = {
+                "/clean/columns": offers_of(columns, lambda column: column.is_number),
+                "/train/features": offers_of(columns, lambda column: column.is_learnable),
+            }
+
+    def handle(self, op: str) -> Pipeline | None:
+        """The pipeline, if `op` submitted one; otherwise None, with the form changed or its errors told."""
+        if op not in ("check", "submit", "ahead", "sample"):
+            self.spec_form.apply(op)
+            return None
+        self.errors |= read_needs(self.values, KINDS[TRAIN].needs)[1]
+        if self.file is None:
+            self.errors["version"] = _("Choose a version.")
+            self.spec_form.is_valid()
+        else:
+            try:
+                asked = asked_of(self.key, self.ground(self.file), self.spec_form.spec(), strict=False)
+                if op == "submit" and not self.errors:
+                    return submit_pipeline(actor=self.actor, project=self.project, asked=asked)[0]
+            except Refused:
+                raise
+            except PlaneError as failure:
+                self.refuse(failure)
+        self.status = 422 if op == "submit" else 200
+        if op == "sample":
+            self.look_ahead()
+        return None
+
+    def look_ahead(self) -> None:
+        """Ask the engine what cleaning would change in the first rows; its errors come beside their fields."""
+        self.told = None if self.skips else sample_of(self.file, self.clean_spec)
+        for error in self.told.errors if self.told else []:
+            name, text = str(error.get("field") or ""), translate_error(error)
+            if name.startswith("/"):
+                self.spec_form.add_errors([{"field": f"/clean{name}", "message": text}], prefix="")
+            else:
+                self.errors.setdefault("version", text)
+
+    def ground(self, file: DatasetFile) -> Ground:
+        """What is named beside the parameters."""
+        needs, _wrong = read_needs(self.values, KINDS[TRAIN].needs)
+        return Ground(
+            version=file.version,
+            table=file,
+            model=self.values.get("model", ""),
+            cleaned=("" if self.skips else self.values.get("cleaned", "")) or None,
+            needs={TRAIN: NeedsBody.model_construct(**needs.asked())} if needs else None,  # checked with the step
+        )
+
+    def refuse(self, failure: PlaneError) -> None:
+        """Errors of parameters go to their form, the others beside the fields that are ours."""
+        ours = {item.pointer for item in self.own}
+        rest = []
+        for error in failure.errors:
+            full = str(error.get("field") or "")
+            name = OF_NEEDS.sub("needs/", full).lstrip("/")
+            if name in ours:
+                text = translate_message(problem_of(error))
+                self.errors.setdefault(name, " ".join(filter(None, (text, translate_message(error, "hint")))))
+            else:
+                rest.append(error)
+        self.spec_form.add_errors(rest, prefix="/params")
+
+    # -- out ------------------------------------------------------------------------------------------------------
+    @property
+    def file(self) -> DatasetFile | None:
+        return self.files.get(self.values.get("version", ""))
+
+    @property
+    def skips(self) -> bool:
+        return self.spec_form.spec().get("skip_cleaning") in (True, "true")
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """Those that fields of columns offer."""
+        return columns_of(self.file.version) if self.file else []
+
+    @property
+    def own(self) -> list[Item]:
+        """Every field but the parameters'."""
+        return [*self.head, *self.needs_group.items]
+
+    @property
+    def name_limit(self) -> str:
+        return _("1 to 50 lower-case letters, digits and hyphens")
+
+    @property
+    def head(self) -> list[Item]:
+        choices = [("", _("Choose a version")), *((key, label_of(file)) for key, file in self.newest_first())]
+        version = self.item("version", _("Version of a dataset"), control="select", choices=choices, required=True)
+        version.doc, version.renews = self.said_of_columns, RENEWED
+        model = self.item("model", _("Model"), required=True, limit=self.name_limit)
+        model.doc = _("The model that gets the new version; it is made if there is none.")
+        cleaned = self.item("cleaned", _("Cleaned table as"), limit=self.name_limit)
+        cleaned.doc = _(
+            "The dataset that gets the cleaned table; if empty, the one of the version with -clean behind it."
+        )
+        return [version, model, cleaned]
+
+    def newest_first(self) -> list[tuple[str, DatasetFile]]:
+        return sorted(self.files.items(), key=lambda pair: -int(pair[0]))
+
+    @property
+    def said_of_columns(self) -> str:
+        names = [column.name for column in self.columns]
+        if not names:
+            return _("The newest %(count)s tables of this project. Its columns are not known yet.") % {
+                "count": FILES_OFFERED
+            }
+        told = {"names": ", ".join(names[:COLUMNS_TOLD])}
+        if len(names) > COLUMNS_TOLD:
+            return _("Its columns: %(names)s and more.") % told
+        return _("Its columns: %(names)s.") % told
+
+    @property
+    def needs_group(self) -> Item:
+        group = needs_item(self.values, self.errors, KINDS[TRAIN].needs)
+        group.label = _("What training takes of a node")
+        group.folded = not any(item.error for item in group.items)
+        return group
+
+    def item(self, pointer: str, label: str, **more: Any) -> Item:
+        value, error = self.values.get(pointer, ""), self.errors.get(pointer, "")
+        return Item(kind="field", pointer=pointer, label=label, value=value, error=error, **more)
+
+    @property
+    def items(self) -> list[Item]:
+        return [*self.head, *self.spec_form.items, self.needs_group]
+
+    @property
+    def error(self) -> str:
+        return self.spec_form.error
+
+    @property
+    def problems(self) -> list[Item]:
+        return problems_of(self.items)
+
+    # -- looking ahead --------------------------------------------------------------------------------------------
+    @property
+    def samples(self) -> bool:
+        return not self.skips
+
+    @property
+    def clean_spec(self) -> CleanSpec | None:
+        """How the table is cleaned, its CSV file read as the version says; None while it does not hold."""
+        if self.file is None:
+            return None
+        given = self.template.complete(self.spec_form.spec(), self.ground(self.file)).get(CLEAN, {})
+        try:
+            return parse_model(CleanSpec, given, strict=False, prefix="")
+        except Invalid:
+            return None
+
+    @property
+    def table(self) -> DatasetFile | None:
+        return self.file
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        given = self.spec_form.spec().get(TRAIN)
+        return given if isinstance(given, Mapping) else {}
+
+    @cached_property
+    def schedule(self) -> SchedulePreview:
+        """Of the table as it is: cleaning drops no row."""
+        told = preview_of(self.training, self.file.version.rows if self.file else None)
+        return replace(told, wrong=[f"/{TRAIN}{pointer}" for pointer in told.wrong])
+
+    @property
+    def wrong(self) -> list[Item]:
+        """The fields that keep the schedule from being drawn."""
+        return [item for item in self.problems if item.pointer in self.schedule.wrong]
+
+    @property
+    def steps(self) -> dict[str, str]:
+        """Step -> kind, of those that it makes."""
+        return {step: kind for step, kind in self.template.kinds.items() if not (self.skips and step == CLEAN)}
+
+    def needs_of(self, step: str) -> Needs:
+        asked = read_needs(self.values, KINDS[TRAIN].needs)[0] if step == TRAIN else None
+        return asked or KINDS[self.steps[step]].needs
+
+    @cached_property
+    def nodes(self) -> Nodes:
+        return ground_of(self.actor)
+
+    @cached_property
+    def outlook(self) -> Outlook:
+        """Of its first step; the others wait for it."""
+        step, kind = next(iter(self.steps.items()))
+        size = self.file.artifact.size if self.file else None
+        return outlook(self.actor, self.project, kind, self.needs_of(step), size=size, ground=self.nodes)
+
+    @property
+    def hindrances(self) -> list[tuple[str, str]]:
+        """(step, why it could not run as the nodes are now), of later steps; not what keeps the first too."""
+        later = list(self.steps.items())[1:]
+        told = [(step, hindrance(kind, self.needs_of(step), self.nodes)) for step, kind in later]
+        return [(step, why) for step, why in told if why and why != self.outlook.sentence]
+
+    @cached_property
+    def takes_seconds(self) -> float | None:
+        """What such jobs took, added up over the steps; None where one of them has no past."""
+        rest = list(self.steps.values())[1:]
+        pasts = [self.outlook.past, *(past_of(self.actor, self.project, kind, None) for kind in rest)]
+        return sum(past.seconds for past in pasts if past) if all(pasts) else None
+
+    @property
+    def memory(self) -> dict[str, Any] | None:
+        """What the engine guesses that training takes, beside what it asks for."""
+        guess = memory_of(self.file.version if self.file else None, self.training, TRAIN)
+        asked = self.needs_of(TRAIN).memory_bytes
+        return {"bytes": guess, "asked": asked, "enough": guess <= asked} if guess is not None else None
+
+    @property
+    def graph(self) -> dict[str, Any] | None:
+        """The steps as they will wait for each other; each leads to its fields."""
+        drawing = drawn({step: self.template.waits[step] for step in self.steps})
+        if drawing is None:
+            return None
+        nodes = [self.node_of(box) for box in drawing.boxes]
+        return {"width": drawing.width, "height": drawing.height, "edges": drawing.edges, "nodes": nodes}
+
+    def node_of(self, box: Box) -> dict[str, Any]:
+        kind = self.steps[box.name]
+        word = Truncator(str(KINDS[kind].label)).chars(20)
+        url = f"#f-{box.name}-g" if box.name in self.template.parameters.model_fields else "#fmodel"
+        return {
+            "box": box,
+            "kind": kind,
+            "state": "waiting",
+            "word": word,
+            "outside": False,
+            "url": url,
+        }
+
+    # -- as REST --------------------------------------------------------------------------------------------------
+    @property
+    def as_body(self) -> dict[str, Any]:
+        """The same request as the body of a REST call, what is left at its default left out."""
+        file, params = self.file, self.spec_form.as_json()
+        if (
+            self.spec_form.parsed() is None
+        ):  # not filled in yet: only what was changed, and names in capitals to replace
+            params = differing(self.spec_form.spec(), SpecForm(self.template.parameters).spec())
+            named = {"task": "forecast", "target": self.columns[-1].name if self.columns else "COLUMN"}
+            params[TRAIN] = named | {name: value for name, value in params.get(TRAIN, {}).items() if value}
+        body = {
+            "template": self.key,
+            "dataset": file.version.dataset.name if file else "DATASET",
+            "version": file.version.number if file else 1,
+            "params": params,
+            "model": self.values.get("model") or "MODEL",
+        }
+        needs, _wrong = read_needs(self.values, KINDS[TRAIN].needs)
+        more = {"cleaned": "" if self.skips else self.values.get("cleaned"), "needs": needs and {TRAIN: needs.asked()}}
+        return body | {name: value for name, value in more.items() if value}
+
+
+def differing(values: Mapping[str, Any], blank: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are not as in `blank`, through all groups."""
+    found = {}
+    for name, value in values.items():
+        old = blank.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            inner = differing(value, old)
+            if inner:
+                found[name] = inner
+        elif value != old and str(value) != str(old):
+            found[name] = value
+    return found

@@ -1,0 +1,173 @@
+"""The list of pipelines: its columns, what narrows it, and cancelling many of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Invalid
+from apps.core.lists.listing import Column, Listing, between_days, day_filters, marked, table_of, texts, view_of
+from apps.ml.pipelines import reads, services
+from apps.ml.pipelines.models import Pipeline, PipelineQuerySet
+from apps.ml.pipelines.reads import Summary
+from apps.ml.pipelines.states import PipelineState
+from apps.ml.pipelines.templates import TEMPLATES
+from apps.platform.accounts.models import Project
+from apps.platform.audit.bulk import REASON_LIMIT, Done, each, numbers_asked, result_context, way_back
+from apps.platform.audit.list_export import csv_response
+from apps.platform.jobs.views import within
+
+Row = dict[str, Any]  # {pipeline, summary, template}
+
+
+def of_pipeline(name: str) -> Any:
+    return lambda row: getattr(row["pipeline"], name)
+
+
+def seconds_taken(row: Row) -> float | None:
+    took = row["summary"].took
+    return took.total_seconds() if took else None
+
+
+def ended(row: Row) -> datetime | None:
+    """When its last job ended; one that moves has not ended."""
+    summary: Summary = row["summary"]
+    return None if summary.moving else summary.ended_at
+
+
+PIPELINES = Listing(
+    "pipelines",
+    (
+        Column("pipeline", gettext_lazy("Pipeline"), of_pipeline("pk"), ("id",), down=True),
+        Column("name", gettext_lazy("Name"), of_pipeline("name")),
+        Column("state", gettext_lazy("State"), lambda row: row["summary"].state),
+        Column("steps", gettext_lazy("Steps"), lambda row: row["summary"].total, numeric=True, shown=False),
+        Column("done", gettext_lazy("Steps done"), lambda row: row["summary"].succeeded),
+        Column("template", gettext_lazy("Template"), of_pipeline("template"), ("template", "-id")),
+        Column("rerun_of", gettext_lazy("Again from"), of_pipeline("rerun_of_id"), shown=False),
+        Column("by", gettext_lazy("By"), of_pipeline("requester"), ("requester", "-id")),
+        Column("made", gettext_lazy("Made"), of_pipeline("created_at"), ("created_at", "id"), down=True),
+        Column("ended", gettext_lazy("Ended"), ended, shown=False),
+        Column("took", gettext_lazy("Took"), seconds_taken, numeric=True),
+    ),
+    sort="-pipeline",
+)
+
+
+# -- the list -------------------------------------------------------------------------------------------------------
+@marked(PIPELINES.key)
+@require_safe
+def pipeline_list(request: HttpRequest, project: str) -> HttpResponseBase:
+    """/p/<slug>/pipelines: newest first, narrowed by the query; a filter of nonsense is said, and shows nothing."""
+    actor, where = within(request, project)
+    asked = texts(request.GET, reads.FILTERS)
+    dated = request.GET.get("made_after") or request.GET.get("made_before")
+    table = table_of(
+        PIPELINES,
+        request.GET,
+        lambda: found_pipelines(actor, where, request.GET, asked),
+        filters=filter_bar(request.GET, asked),
+        dress=with_summaries,
+        builtin=builtin_views(actor),
+        sort="-made" if dated else "",
+    )
+    if request.GET.get("format") == "csv":
+        return csv_response(actor, table, project=where)
+    context = {
+        **table.context(),
+        "nav": "jobs",
+        "running": reads.list_pipelines(actor, where, state=PipelineState.RUNNING).count(),
+        "may_submit": policy.allows(actor, "pipeline.submit", where),
+        "may_cancel": policy.allows(actor, "pipeline.cancel", where),
+        "command": example(request, where.slug),
+        "first_ids": [pipeline.pk for pipeline in table.page.items[:2]],
+        "cancel_body": {"reason": "..."},
+    }
+    return render(request, "pipelines/list.html", context, status=table.status)
+
+
+def found_pipelines(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> PipelineQuerySet:
+    found: PipelineQuerySet = between_days(reads.list_pipelines(actor, project, **asked), "created_at", params, "made")
+    return found
+
+
+def with_summaries(pipelines: Sequence[Pipeline]) -> list[Row]:
+    """The rows of a page with how far each is; one query more."""
+    summaries = reads.summaries(pipeline.pk for pipeline in pipelines)
+    labels = {key: str(template.label) for key, template in TEMPLATES.items()}
+    return [
+        {
+            "pipeline": one,
+            "summary": summaries.get(one.pk) or Summary.of([]),
+            "template": labels.get(one.template, one.template),
+        }
+        for one in pipelines
+    ]
+
+
+def filter_bar(params: QueryDict, asked: dict[str, str]) -> list[dict[str, Any]]:
+    states = [("", _("Every state")), *((value, str(word)) for value, word in PipelineState.choices)]
+    templates = [("", _("Every template")), *((key, str(template.label)) for key, template in TEMPLATES.items())]
+    return [
+        {"name": "name", "label": _("Name"), "value": asked["name"]},
+        {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
+        {"name": "template", "label": _("Template"), "value": asked["template"], "choices": templates},
+        {"name": "requester", "label": _("Who"), "value": asked["requester"]},
+        *day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
+    ]
+
+
+def builtin_views(actor: Actor) -> list[dict[str, Any]]:
+    return [
+        view_of(_("Running"), state=PipelineState.RUNNING.value),
+        view_of(_("Failed in 7 days"), state=PipelineState.FAILED.value, made_after="7d"),
+        view_of(_("Mine"), requester=actor.label),
+    ]
+
+
+def example(request: HttpRequest, slug: str) -> str:
+    """A pipeline from a terminal: two steps that do nothing, to try it."""
+    url = request.build_absolute_uri(reverse("api-pipelines", args=[slug]))
+    body = '{"steps": [{"name": "first", "kind": "noop"}, {"name": "second", "kind": "noop", "after": ["first"]}]}'
+    headers = '-H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json"'
+    return f"curl -X POST {url} {headers} -d '{body}'"
+
+
+# -- many at once ---------------------------------------------------------------------------------------------------
+@require_POST
+def bulk(request: HttpRequest, project: str) -> HttpResponse:
+    """Cancel the selected pipelines, each by itself; the answer says what became of each."""
+    actor, where = within(request, project)
+    verb, reason = request.POST.get("do", ""), request.POST.get("reason", "").strip()[:REASON_LIMIT]
+    if verb != "cancel":
+        raise Invalid("{verb!r} is nothing to do to pipelines.", verb=verb[:40], field="do", limit="cancel")
+    policy.require(actor, "pipeline.cancel", where)
+    if not reason:
+        raise Invalid("Say why: it goes into the audit trail.", field="reason", limit=f"1..{REASON_LIMIT}")
+    ids = numbers_asked(request)
+
+    def page(pk: int) -> str:
+        return reverse("pipelines:detail", args=[where.slug, pk])
+
+    def one(pk: int) -> Done:
+        pipeline = reads.get_pipeline(actor, where, pk)
+        services.cancel_pipeline(actor=actor, pipeline=pipeline, reason=reason)
+        moving = reads.moving_now(pk)
+        told = _("The workers were asked to stop what runs") if moving else _("Cancelled")
+        return Done(str(pipeline), page(pk), told)
+
+    outcomes = each(actor, ids, one, request=request, name=lambda pk: f"#{pk}", page=page)
+    back = way_back(request, reverse("pipelines:list", args=[where.slug]))
+    calls = {"address": "api-pipeline-cancel", "ids": ids, "body": {"reason": reason}}
+    context = result_context(outcomes, title=_("Cancel pipelines"), back=back)
+    return render(request, "pipelines/bulk.html", {**context, "nav": "jobs", "calls": calls})

@@ -1,0 +1,35 @@
+"""The bodies of pipelines in the API's schema: steps of any kind, or a template whose parameters are typed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.ml.pipelines.requests import RerunBody, StepsBody, TemplateBody
+from apps.ml.pipelines.templates import TEMPLATES
+from apps.platform.jobs.openapi import REF, add, components_of
+
+SUBMISSION = "PipelineSubmission"
+
+
+def add_pipeline_schemas(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Hook of drf-spectacular, after that of jobs: adds the components that the operations of pipelines name."""
+    schemas = result["components"]["schemas"]
+    for model in (StepsBody, RerunBody):
+        add(schemas, components_of(model))
+    shared = components_of(TemplateBody)
+    body = shared.pop(TemplateBody.__name__)
+    add(schemas, shared)
+    choices = [REF.format(model=StepsBody.__name__)]
+    for name, template in TEMPLATES.items():
+        add(schemas, components_of(template.parameters))
+        component = f"{template.parameters.__name__.removesuffix('Parameters')}Pipeline"
+        fixed = {
+            "template": {"type": "string", "const": name},
+            "params": {"$ref": REF.format(model=template.parameters.__name__)},
+        }
+        needed = ["params"] if template.parameters.model_json_schema().get("required") else []
+        whole = {"title": name, "required": [*body["required"], *needed]}
+        add(schemas, {component: {**body, **whole, "properties": {**body["properties"], **fixed}}})
+        choices.append(REF.format(model=component))
+    add(schemas, {SUBMISSION: {"oneOf": [{"$ref": choice} for choice in choices]}})
+    return result

@@ -1,0 +1,117 @@
+"""Bodies that come in: steps given whole, or a template with its parameters. Every error at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from apps.core.actors import Actor
+from apps.core.errors import Invalid, NotFound
+from apps.data.datasets import reads as datasets
+from apps.data.datasets.models import DatasetVersion
+from apps.ml.pipelines.asked import STEPS_LIMIT, PipelineAsked, StepBody
+from apps.ml.pipelines.checks import moved
+from apps.ml.pipelines.models import STEP_NAME_LIMIT, Pipeline
+from apps.ml.pipelines.templates import Ground, asked_of, template_of
+from apps.platform.accounts.models import Project
+from apps.platform.jobs.serializers import STRICT, NeedsBody, body_errors, read_body, spec_faults
+from apps.platform.jobs.specs import all_of
+from deepseek.messages import Message
+
+
+class StepsBody(BaseModel):
+    """A pipeline of any steps: what each takes from another one makes the graph."""
+
+    model_config = STRICT
+
+    name: str = Field("", description="For people; up to 120 characters.")
+    steps: list[StepBody] = Field(
+        description=f"1 to {STEPS_LIMIT} steps, in any order.",
+        json_schema_extra={"minItems": 1, "maxItems": STEPS_LIMIT},  # checked with the rest of the graph
+    )
+
+
+class TemplateBody(BaseModel):
+    """A pipeline from a template: GET /api/v1/pipeline-templates lists them with the schema of `params`."""
+
+    model_config = STRICT
+
+    template: str = Field(max_length=60, description="A key of GET /api/v1/pipeline-templates.")
+    dataset: str = Field(max_length=50, description="The dataset whose table it starts from.")
+    version: int | None = Field(None, ge=1, le=10**9 - 1, description="Its version; the newest if left out.")
+    params: dict[str, Any] = Field(default_factory=dict, description="What the steps do; the schema is the template's.")
+    model: str = Field(max_length=200, description="The model that gets the new version; made if there is none.")
+    cleaned: str | None = Field(
+        None, max_length=200, description="The dataset that gets the cleaned table; DATASET-clean if left out."
+    )
+    name: str = Field("", description="For people; up to 120 characters; the model's if left out.")
+    needs: dict[str, NeedsBody] = Field(
+        default_factory=dict, max_length=STEPS_LIMIT, description="By step: instead of what its kind asks of a node."
+    )
+
+
+class RerunBody(BaseModel):
+    """From which step on, and what is to differ."""
+
+    model_config = STRICT
+
+    start: str = Field(max_length=STEP_NAME_LIMIT, alias="from", description="The first step that runs again.")
+    changes: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        max_length=STEPS_LIMIT,
+        description="By step: fields of its spec that differ; objects inside are merged, all else replaced.",
+    )
+
+
+def read_asked(actor: Actor, project: Project, data: Any, *, idempotency_key: str | None) -> PipelineAsked:
+    """What a POST of a pipeline asks for. Invalid with every error that can be seen before the steps are checked."""
+    if not isinstance(data, Mapping) or "template" not in data:
+        return read_steps(data, idempotency_key=idempotency_key)
+    body = read_body(TemplateBody, data)
+    template_of(body.template)
+    number = body.version or version_before(actor, project, body.dataset, idempotency_key)
+    version = version_of(actor, project, body.dataset, number)
+    ground = Ground(
+        version=version,
+        table=datasets.main_file(actor, version),
+        model=body.model,
+        cleaned=body.cleaned,
+        needs=body.needs,
+    )
+    return asked_of(body.template, ground, body.params, title=body.name, idempotency_key=idempotency_key)
+
+
+def read_steps(data: Any, *, idempotency_key: str | None) -> PipelineAsked:
+    """Steps given whole. Where their form is wrong, what is wrong with their specs is told with it."""
+    try:
+        body = StepsBody.model_validate_json(json.dumps(data), strict=True)
+    except ValidationError as failure:
+        steps = data.get("steps") if isinstance(data, Mapping) else None
+        listed = steps[:STEPS_LIMIT] if isinstance(steps, list) else []
+        errors = [fault for index, step in enumerate(listed) for fault in moved(spec_faults(step), f"/steps/{index}")]
+        raise all_of(body_errors(failure, data) + errors) from None
+    return PipelineAsked(steps=body.steps, name=body.name, idempotency_key=idempotency_key)
+
+
+def version_before(actor: Actor, project: Project, dataset: str, key: str | None) -> int | None:
+    """The version that this key's first pipeline took: sent again, the request means that one and not a newer one."""
+    if key is None:
+        return None
+    before = Pipeline.objects.filter(project=project, requester=actor.label, idempotency_key=key)
+    document = before.values_list("document", flat=True).first()
+    told = json.loads(document).get("parameters") or {} if document else {}
+    return told["version"] if told.get("dataset") == dataset else None
+
+
+def version_of(actor: Actor, project: Project, dataset: str, number: int | None) -> DatasetVersion:
+    """The version that a body names; Invalid where there is none: it is the body that is wrong, not the address."""
+    try:
+        wanted = number or datasets.get_dataset(actor, project, dataset).versions_count
+        return datasets.get_version(actor, project, dataset, str(wanted or 1))
+    except NotFound as failure:
+        where = "/version" if number else "/dataset"
+        hint = Message("List the datasets and their versions.")
+        raise Invalid(failure.message, code="version_not_found", field=where, hint=hint) from None

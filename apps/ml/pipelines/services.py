@@ -1,0 +1,234 @@
+"""Every write of pipelines: submit one, cancel it whole, run it again from a step on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from apps.core.actors import Actor
+from apps.core.canonical import sha256_hex
+from apps.core.errors import Conflict, Invalid
+from apps.core.policy import require
+from apps.ml.pipelines.asked import PipelineAsked, StepBody, StepInputBody, steps_in
+from apps.ml.pipelines.checks import check_steps, descendants_of, moved, needed_by, unknown_step
+from apps.ml.pipelines.models import Pipeline, PipelineStep
+from apps.platform.accounts.models import Project
+from apps.platform.audit.services import record
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.services import cancel_job, submit_job
+from apps.platform.jobs.specs import all_of
+from apps.platform.jobs.states import ENDED, JobState
+from deepseek.messages import N_
+
+
+# -- submit ---------------------------------------------------------------------------------------------------------
+def submit_pipeline(*, actor: Actor, project: Project, asked: PipelineAsked) -> tuple[Pipeline, bool]:
+    """Queue a job for each step, all or none. Returns the pipeline and whether it is new: a key finds its first one.
+
+    Raises Invalid with every error of every step, Conflict if the key was used for something else.
+    """
+    require(actor, "pipeline.submit", project)
+    first = _same_key(actor, project, asked)
+    if first:
+        return first, False
+    ordered = check_steps(actor, project, asked.steps, asked.name)
+    try:
+        with transaction.atomic():
+            pipeline = _insert(actor, project, asked, ordered)
+    except IntegrityError:  # the same key at the same instant: the other one was first
+        first = _same_key(actor, project, asked)
+        if first is None:
+            raise
+        return first, False
+    return pipeline, True
+
+
+def _same_key(actor: Actor, project: Project, asked: PipelineAsked) -> Pipeline | None:
+    key = asked.idempotency_key
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 255:
+        raise Invalid("Idempotency-Key has 1 to 255 characters.", code="too_long", field="Idempotency-Key", limit=255)
+    pipeline = Pipeline.objects.filter(project=project, requester=actor.label, idempotency_key=key).first()
+    if pipeline and pipeline.document != asked.document():
+        raise Conflict(
+            "Idempotency-Key {key!r} was used for another request (pipeline {pipeline_pk}).",
+            key=key,
+            pipeline_pk=pipeline.pk,
+            code="idempotency_conflict",
+            field="Idempotency-Key",
+            hint=N_("Send a new key with a new request."),
+        )
+    return pipeline
+
+
+def _insert(actor: Actor, project: Project, asked: PipelineAsked, ordered: list[StepBody]) -> Pipeline:
+    """The row first: whoever comes with the same key waits here, before a job of theirs is made."""
+    text = asked.document()
+    pipeline = Pipeline.objects.create(
+        project=project,
+        name=asked.name,
+        template=asked.template,
+        document=text,
+        document_digest=sha256_hex(text),
+        requester=actor.label,
+        idempotency_key=asked.idempotency_key,
+        rerun_of=asked.rerun_of,
+        rerun_from=asked.rerun_from,
+    )
+    jobs = _make_jobs(actor, project, asked, ordered)
+    PipelineStep.objects.bulk_create(
+        PipelineStep(pipeline=pipeline, name=step.name, position=position, job_id=jobs[step.name])
+        for position, step in enumerate(ordered)
+    )
+    record(
+        actor=actor,
+        action="pipeline.submit",
+        obj=pipeline,
+        after={
+            "name": asked.name,
+            "template": asked.template,
+            "jobs": jobs,
+            "rerun_of": asked.rerun_of and asked.rerun_of.pk,
+        },
+        digests={"document": pipeline.document_digest},
+    )
+    return pipeline
+
+
+def _make_jobs(actor: Actor, project: Project, asked: PipelineAsked, ordered: list[StepBody]) -> dict[str, int]:
+    """{step: id of its job}, made parents first, so that a child is always younger than its parents."""
+    jobs: dict[str, int] = {}
+    for step in ordered:
+        try:
+            job, _ = submit_job(actor=actor, project=project, asked=step.submission(jobs, asked.name))
+        except Invalid as failure:  # something has changed since the steps were checked
+            raise all_of(moved(failure.errors, f"/steps/{asked.steps.index(step)}")) from None
+        jobs[step.name] = job.pk
+    return jobs
+
+
+# -- cancel ---------------------------------------------------------------------------------------------------------
+def cancel_pipeline(*, actor: Actor, pipeline: Pipeline, reason: str = "") -> Pipeline:
+    """Cancel every job that has not ended; those that run are asked to stop. Conflict if all have ended.
+
+    All rows are locked before the first is cancelled, so that none is claimed or freed meanwhile, and in the order of
+    their ids, as everybody goes down a pipeline (jobs/descent.py). Then children first: a parent that goes first
+    would fail its children instead.
+    """
+    require(actor, "pipeline.cancel", pipeline)
+    with transaction.atomic():
+        rows = Job.objects.select_for_update(of=("self",), no_key=True).filter(pipeline_step__pipeline=pipeline)
+        jobs = list(rows.exclude(state__in=ENDED).order_by("pk"))
+        if not jobs:
+            raise Conflict(
+                "Pipeline {pipeline_pk} has ended already.",
+                pipeline_pk=pipeline.pk,
+                code="already_ended",
+                field="state",
+            )
+        record(
+            actor=actor, action="pipeline.cancel", obj=pipeline, reason=reason, after={"jobs": [job.pk for job in jobs]}
+        )
+        for job in reversed(jobs):
+            cancel_job(actor=actor, job=job, reason=reason)
+    return pipeline
+
+
+# -- run again ------------------------------------------------------------------------------------------------------
+def rerun_from(
+    *,
+    actor: Actor,
+    pipeline: Pipeline,
+    step: str,
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
+    idempotency_key: str | None = None,
+) -> tuple[Pipeline, bool]:
+    """A new pipeline of this step and all that waits for it; what they take from other steps is there already.
+
+    `changes`: {step: fields of its spec that differ}, objects inside objects merged. Raises Conflict naming the steps
+    whose outputs are needed and that have not succeeded, Invalid for names and specs of nonsense.
+    """
+    require(actor, "pipeline.submit", pipeline)
+    steps = steps_in(pipeline)
+    again = _steps_again(steps, step, changes or {})
+    names, made = {one.name for one in again}, dict(pipeline.steps.values_list("name", "job"))
+    _require_made(pipeline, needed_by({one.name: one.parents() for one in again}, names))
+    asked = PipelineAsked(
+        steps=[_fed_by_jobs(one, names, made) for one in again],
+        name=pipeline.name,
+        template=pipeline.template,
+        rerun_of=pipeline,
+        rerun_from=step,
+        idempotency_key=idempotency_key,
+    )
+    try:
+        return submit_pipeline(actor=actor, project=pipeline.project, asked=asked)
+    except Invalid as failure:
+        raise all_of(_of_changes(failure.errors, asked.steps, changes or {})) from None
+
+
+def _steps_again(steps: list[StepBody], name: str, changes: Mapping[str, Mapping[str, Any]]) -> list[StepBody]:
+    kinds = {one.name: one.kind for one in steps}
+    if name not in kinds:
+        raise all_of([unknown_step(name, "/from", kinds)])
+    below = descendants_of({one.name: one.parents() for one in steps}, name)
+    again = {one.name: one for one in steps if one.name in below}
+    run = {one: kinds[one] for one in again}
+    unknown = [unknown_step(changed, f"/changes/{changed[:60]}", run) for changed in changes if changed not in run]
+    if unknown:
+        raise all_of(unknown)
+    return [replaced(one, changes.get(one.name, {})) for one in again.values()]
+
+
+def replaced(step: StepBody, changes: Mapping[str, Any]) -> StepBody:
+    return step.model_copy(update={"spec": merged(step.spec, changes)}) if changes else step
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with the values of `new`; an object in both is merged in the same way, anything else replaced."""
+    both = {
+        name: merged(old[name], value) if isinstance(value, Mapping) and isinstance(old.get(name), Mapping) else value
+        for name, value in new.items()
+    }
+    return {**old, **both}
+
+
+def _require_made(pipeline: Pipeline, names: set[str]) -> None:
+    """Conflict unless these steps of the pipeline have succeeded."""
+    rows = pipeline.steps.filter(name__in=names).exclude(job__state=JobState.SUCCEEDED).order_by("position")
+    lacking = list(rows.values_list("name", "job__state"))
+    if lacking:
+        told = ", ".join(f"{name} ({state})" for name, state in lacking)
+        raise Conflict(
+            "Outputs are needed of steps that have not succeeded: {told}.",
+            told=told,
+            code="step_not_succeeded",
+            field="/from",
+            limit=", ".join(name for name, _ in lacking),
+            hint=N_("Wait for them, or run again from one of them."),
+        )
+
+
+def _fed_by_jobs(step: StepBody, again: set[str], made: Mapping[str, int]) -> StepBody:
+    """The step with the outputs of jobs in place of those of steps that do not run again."""
+    inputs = {
+        slot: StepInputBody(job=made[given.step], slot=given.slot) if given.step and given.step not in again else given
+        for slot, given in step.inputs.items()
+    }
+    return step.model_copy(update={"inputs": inputs, "after": [name for name in step.after if name in again]})
+
+
+def _of_changes(
+    errors: list[dict[str, Any]], steps: list[StepBody], changes: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Errors in a changed spec point at the change: nobody sent /steps."""
+    sent = {f"/steps/{index}/spec": f"/changes/{step.name}" for index, step in enumerate(steps) if step.name in changes}
+    found = []
+    for error in errors:
+        asked = next((here for here in sent if f"{error['field']}/".startswith(f"{here}/")), None)
+        told = {key: str(error[key]).replace(asked, sent[asked], 1) for key in ("field", "message")} if asked else {}
+        found.append({**error, **told})
+    return found

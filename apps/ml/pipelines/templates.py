@@ -1,0 +1,307 @@
+"""Pipelines that are ready made: from a version of a dataset and a few parameters to steps. Each is one entry here."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from apps.core.errors import Invalid
+from apps.data.datasets.manifest import dialect_of
+from apps.data.datasets.models import DatasetFile, DatasetVersion
+from apps.ml.pipelines.asked import PipelineAsked, StepBody
+from apps.platform.accounts.models import SLUG
+from apps.platform.jobs.serializers import NeedsBody
+from apps.platform.jobs.specs import all_of, parse_model
+from apps.platform.jobs.submission import fault
+from deepseek.clean.spec import CleanSpec
+from deepseek.compile.spec import CompileSpec
+from deepseek.messages import Message
+from deepseek.quantize.spec import QuantizeSpec
+from deepseek.spec_errors import spec_error
+from deepseek.tables.csv_dialect import Dialect
+from deepseek.train.spec import TrainSpec
+
+COLUMNS_NAMED = 30  # of a table, in an error
+
+
+class ChainParameters(BaseModel):
+    """Clean a table, train on it, quantize and compile the model, and register its three forms as one version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    skip_cleaning: bool = Field(
+        False,
+        title=gettext_noop("Skip cleaning"),
+        description=gettext_noop("Train on the table as it is: for one that has been cleaned already."),
+    )
+    clean: CleanSpec = Field(
+        default=CleanSpec(), title=gettext_noop("Clean"), description=gettext_noop("What happens to the table first.")
+    )
+    train: TrainSpec = Field(title=gettext_noop("Train"), description=gettext_noop("What the model learns, and how."))
+    quantize: QuantizeSpec = Field(
+        default=QuantizeSpec(),
+        title=gettext_noop("Quantize"),
+        description=gettext_noop("How the 8-bit form is made and measured."),
+    )
+    compile: CompileSpec = Field(
+        default=CompileSpec(),
+        title=gettext_noop("Compile"),
+        description=gettext_noop("How the compiled form is made and measured."),
+    )
+    note: str = Field(
+        "",
+        max_length=500,
+        title=gettext_noop("Note"),
+        description=gettext_noop("What a reader of the model version should know."),
+    )
+
+    @field_validator("clean")
+    @classmethod
+    def _clean_or_skip(cls, clean: CleanSpec, info: ValidationInfo) -> CleanSpec:
+        if info.data.get("skip_cleaning"):
+            raise spec_error("cleaning_skipped", "Cleaning is skipped: leave this out, or set skip_cleaning to false.")
+        return clean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What a template builds on: a table of a version, and the names of what comes of it."""
+
+    version: DatasetVersion
+    table: DatasetFile
+    model: str
+    cleaned: str | None = None  # the dataset that gets the cleaned table; None: one named after the dataset
+    needs: Mapping[str, NeedsBody] | None = None  # step -> instead of what its kind asks of a node
+
+    @property
+    def dataset(self) -> str:
+        return self.version.dataset.name
+
+    @property
+    def cleaned_name(self) -> str:
+        if self.cleaned is not None:
+            return self.cleaned
+        return self.dataset if self.dataset.endswith("-clean") else f"{self.dataset[:44]}-clean"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    label: str | Promise
+    doc: str | Promise
+    parameters: type[BaseModel]
+    kinds: Mapping[str, str]  # step -> kind, of all that it may make
+    waits: Mapping[str, Sequence[str]]  # step -> those that it waits for
+    complete: Callable[[Mapping[str, Any], Ground], Mapping[str, Any]]  # with what follows from the version
+    faults: Callable[[Mapping[str, Any], Ground], list[dict[str, Any]]]  # of parameters as given, against the version
+    build: Callable[[Any, Ground], list[dict[str, Any]]]  # the steps, as a body of POST pipelines has them
+
+
+def template_of(name: str) -> Template:
+    """The entry of TEMPLATES; Invalid naming those there are."""
+    if name in TEMPLATES:
+        return TEMPLATES[name]
+    near = difflib.get_close_matches(name, TEMPLATES, n=1)
+    raise Invalid(
+        "There is no pipeline template {name!r}.",
+        name=name[:60],
+        code="unknown_template",
+        field="/template",
+        limit=", ".join(TEMPLATES),
+        hint=Message("Did you mean {near}?", near=near[0])
+        if near
+        else Message("Take one of those listed, or give steps."),
+    )
+
+
+def asked_of(
+    name: str,
+    ground: Ground,
+    parameters: Mapping[str, Any],
+    *,
+    title: str = "",
+    idempotency_key: str | None = None,
+    strict: bool = True,
+) -> PipelineAsked:
+    """The pipeline that a template makes; Invalid with every error, each by its place in the request.
+
+    `strict`: as in parse_spec, False for values that a form gives as text.
+    """
+    template = template_of(name)
+    completed = template.complete(parameters, ground)
+    errors = name_faults(ground) + needs_faults(template, ground) + template.faults(completed, ground)
+    values = None
+    try:
+        values = parse_model(template.parameters, completed, strict=strict, prefix="/params")
+    except Invalid as failure:
+        errors = failure.errors + errors
+    if errors or values is None:
+        raise all_of(errors)
+    needs = ground.needs or {}
+    steps = [StepBody.model_validate(step) for step in template.build(values, ground)]
+    return PipelineAsked(
+        steps=[step.model_copy(update={"needs": needs.get(step.name)}) for step in steps],
+        name=title or ground.model,
+        template=name,
+        parameters={
+            "dataset": ground.dataset,
+            "version": ground.version.number,
+            "model": ground.model,
+            "cleaned": ground.cleaned,
+            "params": values.model_dump(mode="json"),
+        },
+        idempotency_key=idempotency_key,
+    )
+
+
+def name_faults(ground: Ground) -> list[dict[str, Any]]:
+    """Now, not after hours of work: every name that a job registers under has this form."""
+    return [
+        fault(
+            "bad_name",
+            Message("{where}: {value!r} is no name.", where=where, value=value[:60]),
+            where,
+            50,
+            Message("Lower-case letters, digits and hyphens; up to 50."),
+        )
+        for where, value in (("/model", ground.model), ("/cleaned", ground.cleaned_name))
+        if not re.search(SLUG.regex, value) or len(value) > 50
+    ]
+
+
+def needs_faults(template: Template, ground: Ground) -> list[dict[str, Any]]:
+    return [
+        fault(
+            code="step_unknown",
+            message=Message("This template has no step {step!r}.", step=step[:60]),
+            where=f"/needs/{step[:60]}",
+            limit=", ".join(template.kinds),
+        )
+        for step in ground.needs or {}
+        if step not in template.kinds
+    ]
+
+
+# -- clean-train-quantize-compile-register --------------------------------------------------------------------------
+def complete_chain(given: Mapping[str, Any], ground: Ground) -> Mapping[str, Any]:
+    """How the version's CSV file is read, where the parameters are silent."""
+    dialect, clean = dialect_of(ground.table.media_type) or Dialect(), given.get("clean", {})
+    if dialect == Dialect() or skips(given) or not isinstance(clean, Mapping):
+        return given
+    told = clean.get("csv", {})
+    read = {**asdict(dialect), **told} if isinstance(told, Mapping) else told
+    return {**given, "clean": {**clean, "csv": read}}
+
+
+def skips(given: Mapping[str, Any]) -> bool:
+    return given.get("skip_cleaning") in (True, "true")
+
+
+def chain_faults(given: Mapping[str, Any], ground: Ground) -> list[dict[str, Any]]:
+    """What does not go with the version, of parameters that may be wrong in themselves: that is told elsewhere."""
+    errors = []
+    if skips(given) and ground.cleaned is not None:
+        message = Message("Cleaning is skipped: no cleaned table comes of it.")
+        errors.append(fault("invalid", message, "/cleaned", hint=Message("Leave it out.")))
+    if skips(given) and dialect_of(ground.table.media_type) not in (None, Dialect()):
+        message = Message(
+            "Training reads a CSV file in UTF-8 with commas; {ground_version} is another.",
+            ground_version=ground.version,
+        )
+        errors.append(fault("invalid", message, "/params/skip_cleaning", hint=Message("Let it be cleaned first.")))
+    return errors + column_faults(given, [str(column.get("name")) for column in ground.version.columns])
+
+
+def column_faults(given: Mapping[str, Any], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Columns that the version does not have; nothing where its columns are not known yet."""
+    if not columns:
+        return []
+    made = [] if skips(given) else [f"{name}__outlier" for name in columns]  # that flagging adds
+    asked = [(where, name, columns) for where, name in names_in(given, "train", "target")]
+    asked += [(where, name, [*columns, *made]) for where, name in names_in(given, "train", "features")]
+    if not skips(given):
+        asked += [(where, name, columns) for where, name in names_in(given, "clean", "columns")]
+    return [unknown_column(name, where, columns) for where, name, known in asked if name not in known]
+
+
+def names_in(given: Mapping[str, Any], group: str, name: str) -> list[tuple[str, str]]:
+    """(pointer, text) of the texts in this field, be it one or a list."""
+    inside = given.get(group)
+    value = inside.get(name) if isinstance(inside, Mapping) else None
+    where = f"/params/{group}/{name}"
+    if isinstance(value, list):
+        return [(f"{where}/{place}", one) for place, one in enumerate(value) if one and isinstance(one, str)]
+    return [(where, value)] if value and isinstance(value, str) else []
+
+
+def unknown_column(name: str, where: str, columns: Sequence[str]) -> dict[str, Any]:
+    near = difflib.get_close_matches(name, columns, n=1)
+    return fault(
+        code="unknown_column",
+        message=Message("{where}: the version has no column {name!r}.", where=where, name=name[:60]),
+        where=where,
+        limit=", ".join(columns[:COLUMNS_NAMED]),
+        hint=Message("Did you mean {near}?", near=near[0]) if near else Message("Name one of its columns."),
+    )
+
+
+def chain_steps(values: ChainParameters, ground: Ground) -> list[dict[str, Any]]:
+    """clean -> train -> quantize and compile -> register, which takes all three forms of the model."""
+    table = {"table": {"digest": ground.table.artifact_id}}
+    steps = []
+    if not values.skip_cleaning:
+        steps.append(step("clean", values.clean, table, register={"dataset": ground.cleaned_name}))
+        table = from_step("clean", table="table")
+    trained = from_step("train", model="model", manifest="manifest", heldout="heldout")
+    forms = {
+        **from_step("train", fp32="model", fp32_manifest="manifest", fp32_figures="figures"),
+        **from_step("quantize", int8="model", int8_manifest="manifest", int8_figures="figures"),
+        **from_step("compile", compiled="model", compiled_manifest="manifest", compiled_figures="figures"),
+    }
+    return [
+        *steps,
+        step("train", values.train, table),
+        step("quantize", values.quantize, trained),
+        step("compile", values.compile, trained),
+        {"name": "register", "kind": "register", "spec": {"note": values.note}, "inputs": forms}
+        | {"register": {"model": ground.model}},
+    ]
+
+
+def step(kind: str, spec: BaseModel, inputs: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return {"name": kind, "kind": kind, "spec": spec.model_dump(mode="json"), "inputs": inputs, **more}
+
+
+def from_step(name: str, **slots: str) -> dict[str, dict[str, str]]:
+    """Inputs from the outputs of a step: {slot here: slot there}."""
+    return {here: {"step": name, "slot": there} for here, there in slots.items()}
+
+
+TEMPLATES: dict[str, Template] = {
+    "clean-train-quantize-compile-register": Template(
+        label=_("Train a model"),
+        doc=_(
+            "Cleans the table, trains on it, makes an 8-bit and a compiled form, measures all three, and registers "
+            "them as one version of the model."
+        ),
+        parameters=ChainParameters,
+        kinds={name: name for name in ("clean", "train", "quantize", "compile", "register")},
+        waits={
+            "clean": (),
+            "train": ("clean",),
+            "quantize": ("train",),
+            "compile": ("train",),
+            "register": ("train", "quantize", "compile"),
+        },
+        complete=complete_chain,
+        faults=chain_faults,
+        build=chain_steps,
+    ),
+}

@@ -1,0 +1,158 @@
+"""Pages of one pipeline: the form of a new one, its tabs, what can be done to it. The list is in lists.py."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Conflict, NotFound
+from apps.core.messages import translate_message
+from apps.core.policy import allows
+from apps.ml.pipelines import reads, services, shown
+from apps.ml.pipelines.forms import PipelineForm
+from apps.ml.pipelines.models import Pipeline, PipelineStep
+from apps.ml.pipelines.reads import Whole
+from apps.ml.pipelines.rerun_form import RerunForm
+from apps.ml.pipelines.templates import TEMPLATES
+from apps.platform.audit.reads import timeline
+from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.services import retry_job
+from apps.platform.jobs.views import flat, within
+
+TABS = ("overview", "document", "audit")
+
+
+# -- a new one ------------------------------------------------------------------------------------------------------
+@require_http_methods(["GET", "HEAD", "POST"])
+def new_pipeline(request: HttpRequest, project: str) -> HttpResponse:
+    """/p/<slug>/pipelines/new: from a template (?template=) and a version (?version=).
+
+    POST with op=check answers the form with errors for htmx, op=ahead what it would do, op=sample also what cleaning
+    would change in the first rows; op=submit submits.
+    """
+    actor, where = within(request, project)
+    policy.require(actor, "pipeline.submit", where)
+    key = request.GET.get("template") or next(iter(TEMPLATES))
+    if key not in TEMPLATES:
+        raise NotFound(
+            "There is no pipeline template {key!r}.", key=key[:60], field="template", limit=", ".join(TEMPLATES)
+        )
+    form = PipelineForm(actor, where, key)
+    if request.method == "POST":
+        form.bind(request.POST)
+        pipeline = form.handle(request.POST.get("op", "submit"))
+        if pipeline is not None:
+            messages.success(request, _("Pipeline %(number)s is queued.") % {"number": pipeline.pk})
+            return redirect("pipelines:detail", project=where.slug, pk=pipeline.pk)
+    else:
+        form.begin(request.GET.get("version", ""))
+    page = "pipelines/new_form.html" if request.htmx else "pipelines/new.html"  # type: ignore[attr-defined]
+    alone = bool(request.htmx) and request.POST.get("op") == "check"  # type: ignore[attr-defined]
+    context = {"nav": "jobs", "form": form, "template": TEMPLATES[key], "alone": alone}
+    return render(request, page, context, status=form.status)
+
+
+# -- one ------------------------------------------------------------------------------------------------------------
+@require_safe
+def pipeline_page(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
+    """/p/<slug>/pipelines/<id>[/<tab>]"""
+    actor, where = within(request, project)
+    pipeline = reads.get_pipeline(actor, where, pk)
+    found = reads.whole(pipeline)
+    context = head_context(actor, found) | {"tab": tab}
+    if tab == "overview":
+        context |= shown.overview(actor, found, where.slug)
+    elif tab == "document":
+        document = json.loads(pipeline.document)
+        context |= {"text": json.dumps(document, ensure_ascii=False, indent=2)}
+        asked = dict(document.get("parameters") or {})
+        context |= {"rows": [*flat(asked.pop("params", {})), *flat(asked)]}
+    elif tab == "audit":
+        context["events"] = timeline(actor, "pipeline", pipeline.pk)
+    return render(request, f"pipelines/{tab}.html", context)
+
+
+def head_context(actor: Actor, found: Whole) -> dict[str, Any]:
+    """What the head of the page needs, whichever tab is open."""
+    pipeline, summary = found.pipeline, found.summary
+    template = TEMPLATES.get(pipeline.template)
+    stoppable = summary.moving > summary.cancelling
+    may_submit = allows(actor, "pipeline.submit", pipeline)
+    return {
+        "nav": "jobs",
+        "pipeline": pipeline,
+        "found": found,
+        "summary": summary,
+        "reruns": reads.reruns_of(pipeline),
+        "template_label": str(template.label) if template else "",
+        "may_cancel": stoppable and allows(actor, "pipeline.cancel", pipeline),
+        "again": reads.rerunnable(found) if may_submit else [],
+        "may_submit": may_submit,
+    }
+
+
+# -- what one can do to it ------------------------------------------------------------------------------------------
+@require_POST
+def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    """Cancel all of it with a reason; one that has ended meanwhile is said, not an error page."""
+    actor, where = within(request, project)
+    pipeline = reads.get_pipeline(actor, where, pk)
+    try:
+        reason = request.POST.get("reason", "").strip()[:500]
+        services.cancel_pipeline(actor=actor, pipeline=pipeline, reason=reason)
+    except Conflict as error:
+        messages.warning(request, translate_message(error))
+    else:
+        moving = reads.moving_now(pipeline.pk)
+        messages.success(
+            request, _("The workers were asked to stop what runs.") if moving else _("The pipeline is cancelled.")
+        )
+    return redirect("pipelines:detail", project=where.slug, pk=pipeline.pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def rerun(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+    """/p/<slug>/pipelines/<id>/rerun?from=<step>: the step's spec to change, then the step and all below it anew."""
+    actor, where = within(request, project)
+    pipeline = reads.get_pipeline(actor, where, pk)
+    policy.require(actor, "pipeline.submit", pipeline)
+    form = RerunForm(actor, pipeline, request.GET.get("from", ""))
+    if request.method == "POST":
+        form.bind(request.POST)
+        made = form.handle(request.POST.get("op", "submit"))
+        if made is not None:
+            messages.success(request, _("Pipeline %(number)s is queued.") % {"number": made.pk})
+            return redirect("pipelines:detail", project=where.slug, pk=made.pk)
+    page = "pipelines/rerun_form.html" if request.htmx else "pipelines/rerun.html"  # type: ignore[attr-defined]
+    alone = bool(request.htmx) and request.POST.get("op") == "check"  # type: ignore[attr-defined]
+    context = {"nav": "jobs", "pipeline": pipeline, "form": form, "kind": KINDS[form.step.kind], "alone": alone}
+    return render(request, page, context, status=form.status)
+
+
+@require_POST
+def retry_step(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    """Queue the job of the step that failed again, in this pipeline; what failed because of it waits again."""
+    actor, where = within(request, project)
+    pipeline = reads.get_pipeline(actor, where, pk)
+    failed = reads.first_failed(steps_with_jobs(pipeline))
+    try:
+        if failed is None:
+            raise Conflict("No step of it has failed.", code="not_retryable", field="state")
+        retry_job(actor=actor, job=failed.job)
+    except Conflict as error:
+        messages.warning(request, translate_message(error))
+    else:
+        messages.success(request, _("%(step)s is queued again.") % {"step": failed.name})
+    return redirect("pipelines:detail", project=where.slug, pk=pipeline.pk)
+
+
+def steps_with_jobs(pipeline: Pipeline) -> list[PipelineStep]:
+    return list(pipeline.steps.select_related("job").order_by("position"))

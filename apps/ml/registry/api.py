@@ -1,0 +1,202 @@
+"""The registry over REST: models, versions with their variants, aliases, promotion, rollback, comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.core import policy
+from apps.core.lists.listing import between_days, day_parameters
+from apps.data.datasets.requests import checked
+from apps.ml.registry import reads, services
+from apps.ml.registry.comparison import measured_in, pairs_of
+from apps.ml.registry.documents import read_document
+from apps.ml.registry.facts import side, variants_of
+from apps.ml.registry.models import Model, ModelVersion
+from apps.ml.registry.registering import data_of
+from apps.ml.registry.serializers import (
+    AliasBody,
+    AliasMoveSerializer,
+    AliasSerializer,
+    ModelBody,
+    ModelDetailSerializer,
+    ModelSerializer,
+    ModelVersionDetailSerializer,
+    ModelVersionSerializer,
+    PromotionBody,
+    RollbackBody,
+    VersionComparisonSerializer,
+)
+from apps.ml.registry.states import PRODUCTION
+from apps.platform.accounts.projects import get_project
+from apps.platform.approvals.api import whole
+from apps.platform.approvals.reads import get_approval
+from apps.platform.approvals.serializers import ApprovalDetailSerializer
+
+QUERY = OpenApiParameter("q", str, description="A part of the name or the description.")
+WITH = OpenApiParameter("with", str, description="production (the default), or the number or digest of a version.")
+TOLD = ("features", "classes", "signature", "architecture", "inputs", "spec")
+
+
+class ModelsView(GenericAPIView[Model]):
+    """The models of a project, newest first; POST makes one without versions."""
+
+    serializer_class = ModelSerializer
+    queryset = Model.objects.none()  # for the schema alone
+    page_order: tuple[str, ...] = ("-id",)
+
+    @extend_schema(
+        operation_id="models_list",
+        parameters=[QUERY, *day_parameters("registered")],
+        responses=ModelSerializer(many=True),
+    )
+    def get(self, request: Request, project: str) -> Response:
+        """The models of the project, newest first; narrowed by when a version was registered, by the last of those."""
+        within, asked = get_project(request.actor, project), request.query_params
+        found = reads.list_models(request.actor, within, query=asked.get("q", ""))
+        if asked.get("registered_after") or asked.get("registered_before"):
+            self.page_order = ("-touched_at", "-id")  # whose index holds these days in one piece
+        page = self.paginate_queryset(between_days(found, "touched_at", asked, "registered"))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(operation_id="models_create", request=ModelBody, responses={201: ModelSerializer})
+    def post(self, request: Request, project: str) -> Response:
+        within = get_project(request.actor, project)
+        policy.require(request.actor, "model.create", within)
+        made: Any = services.create_model(actor=request.actor, project=within, **checked(ModelBody, request.data))
+        made.production = made.production_metrics = made.newest_metrics = made.changed_at = None  # as the list has it
+        headers = {"Location": f"{request.path}/{made.name}"}
+        return Response(ModelSerializer(made).data, status=status.HTTP_201_CREATED, headers=headers)
+
+
+class ModelView(APIView):
+    @extend_schema(operation_id="models_read", responses=ModelDetailSerializer)
+    def get(self, request: Request, project: str, name: str) -> Response:
+        """A model, where each of its aliases points, and how they came there."""
+        found: Any = reads.get_model(request.actor, get_project(request.actor, project), name)
+        found.listed = reads.aliases_of(request.actor, found)
+        found.history = reads.moves_of(request.actor, found)
+        return Response(ModelDetailSerializer(found).data)
+
+
+class ModelVersionsView(GenericAPIView[ModelVersion]):
+    """The versions of a model, newest first. They come from register jobs, and from MLflow's clients."""
+
+    serializer_class = ModelVersionSerializer
+    queryset = ModelVersion.objects.none()  # for the schema alone
+    page_order = ("-number",)
+
+    @extend_schema(
+        operation_id="model_versions_list",
+        parameters=day_parameters("made"),
+        responses=ModelVersionSerializer(many=True),
+    )
+    def get(self, request: Request, project: str, name: str) -> Response:
+        model = reads.get_model(request.actor, get_project(request.actor, project), name)
+        found = reads.list_versions(request.actor, model)
+        page = self.paginate_queryset(between_days(found, "created_at", request.query_params, "made"))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class ModelVersionView(APIView):
+    @extend_schema(operation_id="model_versions_read", responses=ModelVersionDetailSerializer)
+    def get(self, request: Request, project: str, name: str, version: str) -> Response:
+        """A version whole: what goes in and comes out, its data, and each variant with its figures and its files.
+
+        A variant's two files, under the names `file` and model.json in one folder, are what `deepseek serve` takes.
+        """
+        return Response(detail(request, found_version(request, project, name, version)))
+
+
+class PromoteView(APIView):
+    @extend_schema(
+        operation_id="model_versions_promote", request=PromotionBody, responses={201: ApprovalDetailSerializer}
+    )
+    def post(self, request: Request, project: str, name: str, version: str) -> Response:
+        """Ask the approvers to let `production` point to this version; the answer is the approval to wait for."""
+        found = found_version(request, project, name, version)
+        policy.require(request.actor, "model.request_promotion", found.model)
+        body = checked(PromotionBody, request.data)
+        asked = services.request_promotion(actor=request.actor, version=found, **body)
+        shown = whole(request, found.model.project, get_approval(request.actor, found.model.project, asked.pk))
+        return Response(shown, status=status.HTTP_201_CREATED, headers={"Location": shown["links"]["self"]})
+
+
+class CompareView(APIView):
+    @extend_schema(operation_id="model_versions_compare", parameters=[WITH], responses=VersionComparisonSerializer)
+    def get(self, request: Request, project: str, name: str, version: str) -> Response:
+        """Metric by metric against another version of the model.
+
+        Only intervals that do not meet, measured on the same held-out rows, make one better or worse.
+        """
+        found = found_version(request, project, name, version)
+        other = reads.get_other(request.actor, found, request.query_params.get("with") or PRODUCTION)
+        sides = [measured_in(side(one, variants_of(one), {})) for one in (found, other)]
+        shown = {"model": name, "version": found.number, "other": other.number, "variants": pairs_of(*sides)}
+        return Response(VersionComparisonSerializer(shown).data)
+
+
+class AliasView(APIView):
+    @extend_schema(operation_id="model_aliases_read", responses=ModelVersionDetailSerializer)
+    def get(self, request: Request, project: str, name: str, alias: str) -> Response:
+        """The version that the alias points to, whole, as at its own address."""
+        held = reads.get_alias(request.actor, get_project(request.actor, project), name, alias)
+        return Response(detail(request, held.version))
+
+    @extend_schema(
+        operation_id="model_aliases_set",
+        request=AliasBody,
+        responses={200: AliasSerializer, 403: OpenApiResponse(description="`alias_protected`: production.")},
+    )
+    def put(self, request: Request, project: str, name: str, alias: str) -> Response:
+        """Let an alias point to a version. `production` is refused: it moves only by an approval."""
+        within = get_project(request.actor, project)
+        policy.require(request.actor, "model.set_alias", within)
+        body = checked(AliasBody, request.data)
+        version = reads.get_version(request.actor, within, name, str(body["version"]))
+        held = services.set_alias(actor=request.actor, version=version, name=alias, reason=body["reason"])
+        return Response(AliasSerializer(held).data)
+
+
+class RollbackView(APIView):
+    @extend_schema(operation_id="models_roll_back", request=RollbackBody, responses=AliasMoveSerializer)
+    def post(self, request: Request, project: str, name: str) -> Response:
+        """Let `production` point to its previous holder again, whose bytes are read first; the answer is the move."""
+        model = reads.get_model(request.actor, get_project(request.actor, project), name)
+        policy.require(request.actor, "model.roll_back", model)
+        body = checked(RollbackBody, request.data)
+        return Response(AliasMoveSerializer(services.roll_back(actor=request.actor, model=model, **body)).data)
+
+
+def found_version(request: Request, project: str, name: str, version: str) -> ModelVersion:
+    return reads.get_version(request.actor, get_project(request.actor, project), name, version)
+
+
+def detail(request: Request, version: ModelVersion) -> dict[str, Any]:
+    """Everything of a version; six queries beside its own."""
+    row: Any = version
+    document, project = read_document(version.document), version.model.project
+    for name in TOLD:
+        setattr(row, name, document[name])
+    row.listed = reads.variants_of(request.actor, version)
+    row.frozen = document["files"]
+    row.trained_on = [
+        {"dataset": data.dataset.name, "version": data.number, "digest": data.digest}
+        for data in data_of(next(iter(row.listed), None), version.project_id)
+    ]
+    here = [project.slug, version.model.name, str(version.number)]
+    row.links = {
+        "self": reverse("api-model-version", args=here),
+        "page": reverse("registry:version", args=here),
+        "promote": reverse("api-model-promote", args=here),
+        "compare": reverse("api-model-compare", args=here),
+        "document": None if version.by_client else reverse("api-artifact", args=[project.slug, version.digest]),
+    }
+    return dict(ModelVersionDetailSerializer(row, context={"project": project}).data)

@@ -1,0 +1,80 @@
+"""Where the files of a version are fetched, and its files as they were when it was made. Reads only."""
+
+from __future__ import annotations
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.ml.experiments import artifacts
+from apps.ml.experiments.artifacts import Entry
+from apps.ml.registry.models import Alias, ModelVersion
+from apps.ml.registry.sources import ELSEWHERE, files_of, source_folder
+from apps.ml.registry.states import PROTECTED
+from apps.platform.accounts.models import Project
+from apps.platform.artifacts.models import Artifact
+
+
+def own_address(version: ModelVersion) -> str:
+    """Where the files of a version are for good, whatever becomes of its source."""
+    return f"mlflow-artifacts:/registry/{version.pk}"
+
+
+def source_told(version: ModelVersion) -> str:
+    """What a client gave as the source; of a version that a job made, where its files are."""
+    return version.source or own_address(version)
+
+
+def address_of(version: ModelVersion) -> str:
+    """Where a client fetches the files of a version.
+
+    That is the folder that it was made of, as long as it holds the same bytes; else, and always of what is in
+    production, the version's own place, whose bytes are those of its digest. Two queries, three of a protected one.
+    """
+    if not version.by_client:
+        return own_address(version)
+    if version.source.partition(":")[0].lower() in ELSEWHERE:
+        return version.source
+    if Alias.objects.filter(version=version, name__in=PROTECTED).exists():
+        return own_address(version)
+    owner, folder = source_folder(version)
+    if owner is None or owner.deleted_at is not None:
+        return own_address(version)
+    frozen = files_of(version)
+    if artifacts.files_below(owner, folder, len(frozen) + 1) != frozen:
+        return own_address(version)
+    return f"{artifacts.address_of(owner)}/{folder}".rstrip("/")
+
+
+def found(actor: Actor, project: Project, key: int) -> ModelVersion | None:
+    policy.require(actor, "model.view", project)
+    rows = ModelVersion.objects.visible_to(actor).select_related("model")
+    return rows.filter(pk=key, model__project=project).first()
+
+
+def entries_of(actor: Actor, project: Project, key: int, folder: str) -> list[Entry]:
+    """The names in a folder of a version, by its key; nothing where there is no such version or folder."""
+    version = found(actor, project, key)
+    if version is None:
+        return []
+    if version.by_client:
+        return artifacts.entries_of(version.files.all(), folder)
+    head = f"{folder}/" if folder else ""
+    entries: dict[str, Entry] = {}
+    for path, _, size, _ in files_of(version):
+        name, slash, _ = path.removeprefix(head).partition("/")
+        if path.startswith(head):
+            entries[name] = Entry(name, bool(slash), 0 if slash else size)
+    return sorted(entries.values(), key=lambda one: one.name)
+
+
+def file_at(actor: Actor, project: Project, key: int, path: str) -> tuple[Artifact, str, str] | None:
+    """(artifact, path, media type) of a file of a version, or None."""
+    version = found(actor, project, key)
+    if version is None:
+        return None
+    if version.by_client:
+        row = version.files.select_related("artifact").filter(path=path).first()
+        return (row.artifact, path, row.media_type) if row else None
+    for one, digest, _, media_type in files_of(version):
+        if one == path and (artifact := Artifact.objects.filter(pk=digest).first()):
+            return artifact, path, media_type
+    return None

@@ -1,0 +1,79 @@
+"""What filters of registered models and of their versions may name, and the conditions in SQL that they become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from apps.ml.experiments.filters.grammar import ATTRIBUTE, TAG, Comparison, FilterError, Vocabulary
+from apps.ml.experiments.filters.sql import Sql, number_condition, text_condition
+from apps.ml.experiments.filters.vocabularies import PLAIN_KINDS, same
+from apps.ml.experiments.searching.tables import of_key, text_value
+from deepseek.messages import Message
+
+REFUSED = {ATTRIBUTE: "Invalid comparator for attribute: {operator}", TAG: "Invalid comparator for tag: {operator}"}
+MODELS = Vocabulary(
+    kinds=PLAIN_KINDS,
+    attributes=same(("name",)),
+    listed=frozenset({"name"}),
+    orderable=same(("name", "timestamp", "last_updated_timestamp")),
+    operator_texts=REFUSED,
+)
+VERSIONS = Vocabulary(
+    kinds=PLAIN_KINDS,
+    attributes=same(("name", "version_number", "run_id", "source_path")),
+    numeric=frozenset({"version_number"}),
+    listed=frozenset({"name", "run_id"}),
+    orderable=same(("name", "version_number", "creation_timestamp", "last_updated_timestamp")),
+    texts_as_numbers=True,
+    operator_texts=REFUSED | {"number": "Invalid comparator for attribute {key}: {operator}"},
+)
+PROMPT = "mlflow.prompt.is_prompt"  # "true" on what MLflow keeps as a prompt, and on nothing else
+MODEL, VERSION = "registry_model", "registry_modelversion"
+TAGS = {MODEL: ("registry_modeltag", "model_id"), VERSION: ("registry_modelversiontag", "version_id")}
+COLUMNS = {
+    MODEL: {"name": f"{MODEL}.name"},
+    VERSION: {
+        "name": f"{MODEL}.name",
+        "version_number": f"{VERSION}.number",
+        "run_id": f"{VERSION}.run_id",
+        "source_path": f"{VERSION}.source",
+    },
+}
+
+
+def conditions_of(comparisons: Sequence[Comparison], table: str) -> list[Sql]:
+    """Models, or versions, of which every comparison is true. Prompts are left out, unless they are asked for."""
+    asks = next((one for one in comparisons if one.kind == TAG and one.key == PROMPT), None)
+    found = [condition(one, table) for one in comparisons if one.kind != TAG or one.key != PROMPT]
+    return [*found, prompts(table, wanted=asks is not None and wants_prompts(asks))]
+
+
+def wants_prompts(asked: Comparison) -> bool:
+    value = str(asked.value).lower()
+    return (asked.operator, value) in {("=", "true"), ("!=", "false")}
+
+
+def prompts(table: str, *, wanted: bool) -> Sql:
+    """A model without the tag is none: `!= 'true'` holds for it, which is what clients send to see models only."""
+    tags, owner = TAGS[table]
+    told = f"EXISTS (SELECT 1 FROM {tags} x WHERE x.{owner} = {table}.id AND x.key = %s AND x.value = 'true')"
+    return Sql(told if wanted else f"NOT {told}", (PROMPT,))
+
+
+def condition(comparison: Comparison, table: str) -> Sql:
+    if comparison.kind == TAG:
+        tags, owner = TAGS[table]
+        return of_key(tags, owner, f"{table}.id", comparison, text_value)
+    column, operator, value = COLUMNS[table][comparison.key], comparison.operator, comparison.value
+    if comparison.key != "version_number":
+        return text_condition(column, operator, value)  # type: ignore[arg-type]
+    if isinstance(value, float):
+        said = Message("Invalid value for numeric attribute '{key}': {value!r}", key=comparison.key, value=value)
+        raise FilterError(said, start=comparison.start, end=comparison.end)
+    return number_condition(column, operator, value)  # type: ignore[arg-type]
+
+
+def plain_order(text: str) -> str:
+    """`timestamp` is a word of SQL to MLflow, and means the last update here."""
+    return re.sub(r"^\s*timestamp\b", "last_updated_timestamp", text)

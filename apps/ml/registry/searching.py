@@ -1,0 +1,99 @@
+"""The searches of registered models and of versions, as MLflow's clients ask them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from apps.core.actors import Actor
+from apps.ml.experiments.filters.grammar import ATTRIBUTE, FilterError, Vocabulary, parse
+from apps.ml.experiments.filters.orders import Order, read_orders
+from apps.ml.experiments.filters.sql import Sql, marks, rows_of
+from apps.ml.experiments.searching.paging import Column, Sort
+from apps.ml.experiments.searching.tables import Search, in_order, ordered, page_of_ids
+from apps.ml.registry.filters import MODEL, MODELS, VERSION, VERSIONS, conditions_of, plain_order
+from apps.ml.registry.models import Model, ModelVersion
+from apps.ml.registry.states import STAGES
+from deepseek.messages import Message
+
+MODEL_COLUMNS = {
+    "name": Column(f"{MODEL}.name", Sort.TEXT),
+    "last_updated_timestamp": Column(f"{MODEL}.updated_at", Sort.MOMENT),
+    "id": Column(f"{MODEL}.id", Sort.WHOLE),
+}
+VERSION_COLUMNS = {
+    "name": Column(f"{MODEL}.name", Sort.TEXT),
+    "version_number": Column(f"{VERSION}.number", Sort.WHOLE),
+    "creation_timestamp": Column(f"{VERSION}.created_at", Sort.MOMENT),
+    "last_updated_timestamp": Column(f"{VERSION}.updated_at", Sort.MOMENT),
+}
+BY_NAME = (("name", False), ("version_number", True))
+NEWEST_FIRST = (("last_updated_timestamp", True), ("name", False), ("version_number", True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryQuery:
+    limit: int
+    filter: str = ""
+    order_by: Sequence[str] = ()
+    token: str = ""
+
+
+def search_models(actor: Actor, project_id: int, query: RegistryQuery) -> tuple[list[Model], str]:
+    """One page of models by their names, and the next token. Raises FilterError and BadToken."""
+    orders = orders_of([plain_order(text) for text in query.order_by], MODELS)
+    scope = [Sql(f"{MODEL}.project_id = %s", (project_id,)), Sql(f"{MODEL}.deleted_at IS NULL")]
+    search = Search(
+        source=Sql(MODEL),
+        key=f"{MODEL}.id",
+        conditions=[*scope, *conditions_of(parse(query.filter, MODELS), MODEL)],
+        columns=ordered(orders, MODEL_COLUMNS, (("name", False),)),
+        identity=["models", project_id, query.filter, list(query.order_by)],
+    )
+    ids, token = page_of_ids(search, query.limit, query.token)
+    return in_order(ids, Model.objects.visible_to(actor).in_bulk(ids)), token
+
+
+def search_versions(actor: Actor, project_id: int, query: RegistryQuery) -> tuple[list[ModelVersion], str]:
+    """One page of versions with their models and without their documents, and the next token."""
+    orders = orders_of(query.order_by, VERSIONS)
+    scope = [
+        Sql(f"{MODEL}.project_id = %s", (project_id,)),
+        Sql(f"{MODEL}.deleted_at IS NULL"),
+        Sql(f"{VERSION}.deleted_at IS NULL"),
+    ]
+    search = Search(
+        source=Sql(f"{VERSION} JOIN {MODEL} ON {MODEL}.id = {VERSION}.model_id"),
+        key=f"{VERSION}.id",
+        conditions=[*scope, *conditions_of(parse(query.filter, VERSIONS), VERSION)],
+        columns=ordered(
+            orders, VERSION_COLUMNS, (("name", False), ("version_number", True)) if orders else NEWEST_FIRST
+        ),
+        identity=["versions", project_id, query.filter, list(query.order_by)],
+    )
+    ids, token = page_of_ids(search, query.limit, query.token)
+    rows = ModelVersion.objects.visible_to(actor).select_related("model").defer("document")
+    return in_order(ids, rows.in_bulk(ids)), token
+
+
+def newest_of(models: Sequence[int]) -> list[ModelVersion]:
+    """The newest version of each stage of each of these models, by a step into an index for each; two queries."""
+    if not models:
+        return []
+    stages = " UNION ALL ".join("SELECT CAST(%s AS VARCHAR(20)) AS stage" for _ in STAGES)
+    newest = (
+        f"SELECT v.id FROM {VERSION} v WHERE v.model_id = {MODEL}.id AND v.stage = s.stage AND v.deleted_at IS NULL"
+        " ORDER BY v.number DESC LIMIT 1"
+    )
+    text = f"SELECT ({newest}) FROM {MODEL} CROSS JOIN ({stages}) s WHERE {MODEL}.id IN ({marks(models)})"
+    ids = [row[0] for row in rows_of(Sql(text, (*STAGES, *models))) if row[0] is not None]
+    rows = ModelVersion.objects.filter(pk__in=ids).select_related("model").defer("document")
+    return list(rows.order_by("model_id", "number"))
+
+
+def orders_of(texts: Sequence[str], vocabulary: Vocabulary) -> tuple[Order, ...]:
+    orders = read_orders(texts, vocabulary)
+    for order in orders:
+        if order.kind != ATTRIBUTE:
+            raise FilterError(Message("Invalid order_by entity: {order_kind}", order_kind=order.kind), field="order_by")
+    return orders

@@ -1,0 +1,426 @@
+"""Every write of evaluations: make a set, measure a variant on it, take in what was measured, set and lift gates."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.canonical import canonical_json, sha256_hex
+from apps.core.errors import Conflict, Invalid, NotFound
+from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.reads import main_file
+from apps.ml.registry.documents import read_document
+from apps.ml.registry.evaluation_sets import (
+    check_fits,
+    check_set_name,
+    checked_spec,
+    find_set,
+    reference,
+)
+from apps.ml.registry.models import Evaluation, EvaluationSet, Gate, Model, ModelVersion, Variant
+from apps.ml.registry.services.checks import check_name, check_text
+from apps.ml.registry.services.versions import JobOutputRow
+from apps.platform.accounts.confirmations import require_confirmed
+from apps.platform.accounts.models import Project
+from apps.platform.artifacts.models import Artifact
+from apps.platform.audit import services as audit
+from apps.platform.jobs.models import Job, JobInput
+from apps.platform.jobs.provenance import for_whom
+from apps.platform.jobs.services import submit_job
+from apps.platform.jobs.states import ENDED
+from apps.platform.jobs.submission import InputSpec, Submission
+from deepseek.evaluate.spec import EvaluateSpec, Measures, metrics_of
+from deepseek.messages import N_
+
+KIND, SCHEMA = "evaluate", "plane/evaluation/v1"
+TIMING = ("batches", "runs", "threads")
+MOST_GATES = 20  # of a model: each is judged whenever the version's page is drawn
+
+
+# -- sets -----------------------------------------------------------------------------------------------------------
+def create_evaluation_set(
+    *,
+    actor: Actor,
+    project: Project,
+    name: str,
+    dataset_version: DatasetVersion,
+    task: str,
+    target: str,
+    primary_metric: str = "",
+    spec: Mapping[str, Any] | None = None,
+    description: str = "",
+    supersede: bool = False,
+) -> EvaluationSet:
+    """A set to measure models on: the table of a dataset version, and how. It never changes.
+
+    `supersede`: make the next revision of a set that there is. What was measured on the one before stays, and so do
+    the gates that ask for it. Raises Invalid with every error, Conflict `evaluation_set_exists`.
+    """
+    policy.require(actor, "evaluation_set.create", project)
+    check_name("name", name)
+    check_set_name(name)
+    check_text("description", description, 500)
+    typed, primary = checked_spec(task, target, primary_metric, spec or {}, dataset_version)
+    table = main_file(actor, dataset_version).artifact
+    try:
+        with transaction.atomic():
+            before = EvaluationSet.objects.select_for_update().filter(project=project, name=name, superseded_at=None)
+            current = before.first()
+            if current is not None and not supersede:
+                raise exists(current)
+            if current is not None:
+                before.update(superseded_at=timezone.now())
+            made = EvaluationSet.objects.create(
+                project=project,
+                name=name,
+                number=current.number + 1 if current else 1,
+                description=description,
+                dataset_version=dataset_version,
+                table=table,
+                task=task,
+                target=target,
+                primary_metric=primary,
+                spec=typed.same_figures(),
+                created_by=for_whom(actor),
+            )
+            audit.record(
+                actor=actor,
+                action="evaluation_set.create",
+                obj=made,
+                after={"name": reference(made), "data": str(dataset_version), "task": task, "target": target},
+                digests={"table": table.pk, "data": dataset_version.digest},
+            )
+    except IntegrityError:  # made at the same instant
+        raise exists(find_set(project, name)) from None
+    return made
+
+
+def exists(current: EvaluationSet) -> Conflict:
+    return Conflict(
+        "The project has an evaluation set {current_name!r} already: {reference}.",
+        current_name=current.name,
+        reference=reference(current),
+        code="evaluation_set_exists",
+        field="name",
+        hint=N_("Send supersede: true to make its next revision, or choose another name."),
+    )
+
+
+# -- evaluations ----------------------------------------------------------------------------------------------------
+def submit_evaluation(
+    *,
+    actor: Actor,
+    version: ModelVersion,
+    on: EvaluationSet,
+    variant: str = "",
+    timing: Mapping[str, Any] | None = None,
+) -> tuple[Job, bool]:
+    """Queue the job that measures a variant (empty: the one that was trained) on the set; the one that does already,
+    if there is one. Returns it and whether it is new.
+
+    `timing`: batches, runs and threads of the spec. Raises Invalid `no_variant`, `set_mismatch`.
+    """
+    policy.require(actor, "job.submit", version.model)
+    chosen = variant_of(version, variant)
+    check_fits(version, on)
+    register = {"evaluation": reference(on)}
+    of_these = JobInput.objects.filter(artifact=chosen.manifest_id, slot="manifest", job__project_id=version.project_id)
+    unended = of_these.filter(job__kind=KIND, job__register=register).exclude(job__state__in=ENDED)
+    running = unended.select_related("job").first()
+    if running is not None:
+        return running.job, False
+    asked = {key: value for key, value in (timing or {}).items() if key in TIMING and value is not None}
+    digests = {"model": chosen.artifact_id, "manifest": chosen.manifest_id, "table": on.table_id}
+    submission = Submission(
+        kind=KIND,
+        spec={**on.spec, **asked, "horizon": horizon_of(version)},
+        inputs=[InputSpec(slot=slot, digest=digest) for slot, digest in digests.items()],
+        register=register,
+        name=f"{version} {chosen.name} on {reference(on)}"[:120],
+    )
+    return submit_job(actor=actor, project=version.model.project, asked=submission)
+
+
+def variant_of(version: ModelVersion, name: str = "") -> Variant:
+    """A form of the version by its name, the trained one without; Invalid where the plane has no form of it."""
+    forms = list(version.variants.order_by("pk"))
+    found = next((one for one in forms if one.name == name), None) if name else next(iter(forms), None)
+    if found is not None:
+        return found
+    if not forms:
+        raise Invalid(
+            "{version} has no form that the plane can run: a client registered its files.",
+            version=version,
+            code="no_variant",
+            field="variant",
+            hint=N_("Predict the table of the set where it runs, and send predictions: the digest of what it said."),
+        )
+    raise Invalid(
+        "{version} has no variant {name!r}.",
+        version=version,
+        name=name[:60],
+        code="no_variant",
+        field="variant",
+        limit=", ".join(one.name for one in forms),
+    )
+
+
+def horizon_of(version: ModelVersion) -> int | None:
+    """How far a forecast looks ahead: the manifest of a form that was made from another does not say."""
+    told = (read_document(version.document).get("spec") or {}).get("horizon") if version.document else None
+    return told if version.task == "forecast" and isinstance(told, int) else None
+
+
+def register_evaluation(
+    *, actor: Actor, project: Project, set_name: str, outputs: Sequence[JobOutputRow], job: Job
+) -> list[Evaluation]:
+    """What an evaluate job measured, for every variant of the project that has these bytes.
+
+    Call it inside the transaction that ends the job; it reads no bytes. Raises Invalid where the document is not what
+    the job wrote, or is not of the set or of a variant.
+    """
+    policy.require(actor, "evaluation.register", project)
+    made = {row[0]: row for row in outputs}
+    artifact, document = made["evaluation"][1], made["evaluation"][4]
+    on = find_set(project, set_name)
+    check_document(job, document, artifact.pk, on, ("model", "manifest", "table"), EvaluateSpec)
+    variants = Variant.objects.select_related("version__model").filter(
+        artifact=document["model"], manifest=document["manifest"], version__model__project=project
+    )
+    found = [one for one in variants.order_by("pk") if fits(one, document)]
+    if not found:
+        raise Invalid(
+            "No version of this project has the model that was measured.",
+            code="no_variant",
+            field="inputs/model",
+            limit="a model file and its manifest of a registered version, at its horizon",
+            hint=N_("Register the model first: the figures of a set belong to a version."),
+        )
+    with transaction.atomic():
+        return [
+            insert_evaluation(actor, on, one.version, job, artifact, made["replicates"][1], document, variant=one)
+            for one in found
+        ]
+
+
+def fits(variant: Variant, document: Mapping[str, Any]) -> bool:
+    return bool(document["horizon"] == horizon_of(variant.version))
+
+
+def check_document(
+    job: Job,
+    document: Mapping[str, Any],
+    digest: str,
+    on: EvaluationSet,
+    slots: Sequence[str],
+    spec: type[Measures],
+) -> None:
+    """Invalid unless it is what the job wrote, of what was in its `slots`, and measured as the set asks."""
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True, indent=1, allow_nan=False) + "\n"
+    given = dict(JobInput.objects.filter(job=job).values_list("slot", "artifact_id"))
+    wanted = {
+        "what it wrote": (sha256_hex(text), digest),
+        "schema": (document.get("schema"), SCHEMA),
+        **{slot: (document.get(slot), given.get(slot)) for slot in slots},
+        "the set's table": (document.get("table"), on.table_id),
+        "task": (document.get("task"), on.task),
+        "target": (document.get("target"), on.target),
+        "spec": (canonical_json(spec(**document.get("spec", {})).same_figures()), canonical_json(on.spec)),
+    }
+    wrong = [(name, *pair) for name, pair in wanted.items() if pair[0] != pair[1]]
+    for name, value, limit in wrong:
+        raise Invalid(
+            "The evaluation is not one of {reference}: {name} differs.",
+            reference=reference(on),
+            name=name,
+            code="evaluation_document",
+            field="outputs/evaluation",
+            limit=f"{str(limit)[:120]}, not {str(value)[:120]}",
+            hint=N_("Evaluate the version again, by its page or its address."),
+        )
+
+
+def insert_evaluation(
+    actor: Actor,
+    on: EvaluationSet,
+    version: ModelVersion,
+    job: Job,
+    artifact: Artifact,
+    replicates: Artifact,
+    document: Mapping[str, Any],
+    *,
+    variant: Variant | None = None,
+) -> Evaluation:
+    """The row, once: of a variant, or without one of the predictions that the document names."""
+    made, new = Evaluation.objects.get_or_create(
+        set=on,
+        version=version,
+        variant=variant,
+        job_id=job.pk,
+        defaults={
+            "predictions_id": document.get("predictions"),
+            "artifact": artifact,
+            "replicates": replicates,
+            "pairing": document["pairing"],
+            "rows": document["rows"],
+            "metrics": document["metrics"],
+            "document": canonical_json(document),
+            "created_by": job.requester or actor.label,
+        },
+    )
+    if new:
+        audit.record(
+            actor=actor,
+            action="evaluation.register",
+            obj=made,
+            after={"version": str(version), "variant": made.form, "set": reference(on), "job": job.pk},
+            digests={
+                "evaluation": artifact.pk,
+                "table": on.table_id,
+                **({"model": variant.artifact_id} if variant else {"predictions": str(made.predictions_id)}),
+            },
+        )
+    return made
+
+
+# -- gates ----------------------------------------------------------------------------------------------------------
+def set_gate(
+    *,
+    actor: Actor,
+    model: Model,
+    on: EvaluationSet,
+    metric: str = "",
+    margin: float = 0.0,
+    confidence: float = 0.95,
+    variant: str = "",
+    baseline: ModelVersion | None = None,
+    guard_slices: bool = False,
+    seen: int | None = None,
+) -> Gate:
+    """Ask of every version of the model not to be worse than the baseline (None: production) by more than `margin`.
+
+    A gate on the same set, metric and variant is replaced; Conflict where it is not the one that was `seen` (its key, 0
+    for none). Raises Invalid for a metric that the set has not, a baseline that is no version of the model, or a margin
+    or confidence outside its limits.
+    """
+    policy.require(actor, "gate.set", model)
+    require_confirmed(actor, "gate.set", project_id=model.project_id)
+    metric = metric or on.primary_metric
+    known = metrics_of(on.task, EvaluateSpec(**on.spec))
+    if metric not in known:
+        raise Invalid(
+            "{reference} has no metric {metric!r}.",
+            reference=reference(on),
+            metric=metric[:40],
+            code="unknown_metric",
+            field="metric",
+            limit=", ".join(known),
+        )
+    check_number("margin", margin, 0.0, 1e12)
+    check_number("confidence", confidence, 0.5, 1.0, open_ends=True)
+    check_text("variant", variant, 60)
+    with transaction.atomic():
+        Model.objects.select_for_update().get(pk=model.pk)
+        current = Gate.objects.filter(model=model, removed_at=None)
+        if baseline is not None and not model.versions.filter(pk=baseline.pk, deleted_at=None).exists():
+            raise Invalid(
+                "{model} has no version {baseline_number} to compare with.",
+                model=model,
+                baseline_number=baseline.number,
+                field="baseline",
+            )
+        same = current.filter(set=on, metric=metric, variant=variant)
+        replaced = same.select_related("set", "model", "baseline").first()
+        if replaced is not None and seen not in (None, replaced.pk):
+            against = f"v{replaced.baseline.number}" if replaced.baseline else "production"
+            raise Conflict(
+                "A gate on {reference}, {metric} stands already, against {against}.",
+                reference=reference(on),
+                metric=metric,
+                against=against,
+                code="gate_stands",
+                field="gate",
+                hint=N_("Edit that one in the list of gates."),
+            )
+        if replaced is None and current.count() >= MOST_GATES:
+            raise Conflict(
+                "{model} has {most_gates} gates.",
+                model=model,
+                most_gates=MOST_GATES,
+                code="too_many_gates",
+                field="gates",
+                hint=N_("Lift one of them first."),
+            )
+        same.update(removed_at=timezone.now())
+        gate = Gate.objects.create(
+            model=model,
+            set=on,
+            metric=metric,
+            better=known[metric],
+            variant=variant,
+            baseline=baseline,
+            margin=margin,
+            confidence=confidence,
+            guard_slices=guard_slices,
+            set_by=for_whom(actor),
+        )
+        audit.record(
+            actor=actor,
+            action="gate.set",
+            obj=gate,
+            before=told(replaced) if replaced else None,
+            after=told(gate),
+        )
+    return gate
+
+
+def remove_gate(*, actor: Actor, gate: Gate, reason: str) -> None:
+    """Ask for it no longer; what it said stays. Raises Conflict where it is lifted already."""
+    policy.require(actor, "gate.set", gate.model)
+    require_confirmed(actor, "gate.set", project_id=gate.model.project_id)
+    check_text("reason", reason, 2000, required=True)
+    with transaction.atomic():
+        if not Gate.objects.filter(pk=gate.pk, removed_at=None).update(removed_at=timezone.now()):
+            raise Conflict("The gate is lifted already.", code="gate_removed", field="gate")
+        audit.record(actor=actor, action="gate.remove", obj=gate, reason=reason, before=told(gate))
+
+
+def get_gate(model: Model, pk: int) -> Gate:
+    """A gate of the model that is still asked for, or NotFound."""
+    found = Gate.objects.select_related("set", "model", "baseline").filter(model=model, removed_at=None, pk=pk).first()
+    if found is None:
+        raise NotFound("{model} has no gate {pk}.", model=model, pk=pk, field="gate", hint=N_("List its gates."))
+    return found
+
+
+def told(gate: Gate) -> dict[str, Any]:
+    return {
+        "model": gate.model.name,
+        "set": reference(gate.set),
+        "metric": gate.metric,
+        "variant": gate.variant,
+        "baseline": gate.baseline.number if gate.baseline else "production",
+        "margin": gate.margin,
+        "confidence": gate.confidence,
+        "guard_slices": gate.guard_slices,
+    }
+
+
+def check_number(field: str, value: float, low: float, high: float, *, open_ends: bool = False) -> None:
+    inside = low < value < high if open_ends else low <= value <= high
+    if not (math.isfinite(value) and inside):
+        raise Invalid(
+            "{name} is {found:g}.",
+            name=field,
+            found=value,
+            code="out_of_range",
+            field=field,
+            limit=f"{'above' if open_ends else 'from'} {low:g} {'and below' if open_ends else 'to'} {high:g}",
+        )

@@ -1,0 +1,191 @@
+"""Models: made, renamed, described, tagged, deleted. The plane's own forms ask for slugs; clients give any name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.db import prepared
+from apps.core.errors import Conflict, NotFound
+from apps.ml.registry.models import Alias, Model, ModelTag, ModelVersion
+from apps.ml.registry.services.checks import check_any_name, check_name, check_tag, check_text
+from apps.ml.registry.services.keeping import require_free, require_unused
+from apps.platform.accounts.models import Project
+from apps.platform.audit import services as audit
+from apps.platform.jobs.provenance import for_whom
+from deepseek.messages import N_
+
+DESCRIPTION = 5000
+
+
+def create_model(*, actor: Actor, project: Project, name: str, description: str = "") -> Model:
+    """A new model without versions. Raises Invalid for a name that cannot be one, Conflict for one that is taken."""
+    policy.require(actor, "model.create", project)
+    check_name("name", name)
+    check_text("description", description, 500)
+    return new_model(actor, project, name, description, {})
+
+
+def create_client_model(
+    *, actor: Actor, project: Project, name: str, description: str = "", tags: Mapping[str, str] | None = None
+) -> Model:
+    """The same for MLflow's clients: any name without `/` and `:`, a longer description, tags."""
+    policy.require(actor, "model.create", project)
+    check_any_name(name)
+    check_text("description", description, DESCRIPTION)
+    for key, value in (tags or {}).items():
+        check_tag(key, value)
+    return new_model(actor, project, name, description, tags or {})
+
+
+def new_model(actor: Actor, project: Project, name: str, description: str, tags: Mapping[str, str]) -> Model:
+    try:
+        with transaction.atomic():
+            return insert_model(actor, project, name, description, tags)
+    except IntegrityError:
+        raise taken(name) from None
+
+
+def taken(name: str) -> Conflict:
+    return Conflict(
+        "The project has a model {name!r} already.",
+        name=name,
+        code="model_exists",
+        field="name",
+        hint=N_("Register a version in it, or choose another name."),
+    )
+
+
+def ensure_model(*, actor: Actor, project: Project, name: str) -> Model:
+    """The model called `name`, made if the project has none; two at once make one."""
+    found = Model.objects.filter(project=project, name=name, deleted_at=None).first()
+    if found is not None:
+        policy.require(actor, "model.view", found)
+        return found
+    policy.require(actor, "model.create", project)
+    check_name("name", name)
+    try:
+        with transaction.atomic():
+            return insert_model(actor, project, name, "")
+    except IntegrityError:
+        return Model.objects.get(project=project, name=name, deleted_at=None)
+
+
+def insert_model(
+    actor: Actor, project: Project, name: str, description: str, tags: Mapping[str, str] | None = None
+) -> Model:
+    model = Model(project=project, name=name, description=description, created_by=for_whom(actor))
+    prepared.insert(model)
+    said = [ModelTag(model=model, key=key, value=value) for key, value in (tags or {}).items()]
+    after = {"name": name, "description": description, **({"tags": dict(tags)} if tags else {})}
+    prepared.insert_together([*said, audit.draft(actor=actor, action="model.create", obj=model, after=after)])
+    return model
+
+
+# -- what is said of one --------------------------------------------------------------------------------------------
+def describe_model(*, actor: Actor, model: Model, description: str) -> Model:
+    """Replace what is said about a model; the same again only says that somebody looked at it."""
+    policy.require(actor, "model.annotate", model)
+    check_text("description", description, DESCRIPTION)
+    with transaction.atomic():
+        before = locked(model).description
+        change(model, description=description)
+        audit.record(
+            actor=actor,
+            action="model.describe",
+            obj=model,
+            before={"description": before},
+            after={"description": description},
+        )
+    return model
+
+
+def rename_model(*, actor: Actor, model: Model, name: str) -> Model:
+    """Another name for a model; its versions and aliases go along.
+
+    Raises Conflict for a name that is taken, and for a model in production: whoever asks for production of the old name
+    would get nothing, or what somebody else puts there.
+    """
+    policy.require(actor, "model.annotate", model)
+    check_any_name(name)
+    try:
+        with transaction.atomic():
+            before = locked(model).name
+            if before == name:
+                return model
+            require_free(model)
+            change(model, name=name)
+            audit.record(actor=actor, action="model.rename", obj=model, before={"name": before}, after={"name": name})
+    except IntegrityError:
+        raise taken(name) from None
+    return model
+
+
+def tag_model(*, actor: Actor, model: Model, key: str, value: str) -> None:
+    """Set a tag; it has one value."""
+    policy.require(actor, "model.annotate", model)
+    check_tag(key, value)
+    with transaction.atomic():
+        locked(model)
+        model.tags.set_value(key, value)
+        change(model)
+        audit.record(actor=actor, action="model.tag", obj=model, after={key: value})
+
+
+def untag_model(*, actor: Actor, model: Model, key: str) -> bool:
+    """Take a tag away; False if there was none."""
+    policy.require(actor, "model.annotate", model)
+    with transaction.atomic():
+        found = model.tags.delete_key(key)
+        if found:
+            change(model)
+            audit.record(actor=actor, action="model.untag", obj=model, before={"tag": key})
+    return found
+
+
+def delete_model(*, actor: Actor, model: Model) -> None:
+    """Take a model and its versions out of every list; its name is free again, its rows and bytes stay.
+
+    Raises Conflict where production points to one of them or once did, where an approval waits, where lineage says that
+    something was made from one, or where one is held.
+    """
+    policy.require(actor, "model.delete", model)
+    with transaction.atomic():
+        locked(model)
+        require_unused(model, ModelVersion.objects.filter(model=model, deleted_at=None))
+        now = timezone.now()
+        aliases = sorted(Alias.objects.filter(model=model).values_list("name", flat=True))
+        Alias.objects.filter(model=model).delete()
+        count = ModelVersion.objects.filter(model=model, deleted_at=None).update(deleted_at=now)
+        Model.objects.filter(pk=model.pk).update(deleted_at=now)
+        audit.record(
+            actor=actor,
+            action="model.delete",
+            obj=model,
+            before={"name": model.name, "versions": count, "aliases": aliases},
+        )
+
+
+def locked(model: Model) -> Model:
+    """The row of a model as it is now, which nobody else changes until the transaction ends; NotFound if it is gone."""
+    found = Model.objects.select_for_update().filter(pk=model.pk, deleted_at=None).first()
+    if found is None:
+        raise NotFound(
+            "This project has no model {model_name!r}.",
+            model_name=model.name[:60],
+            field="model",
+            hint=N_("List the models."),
+        )
+    return found
+
+
+def change(model: Model, **fields: str) -> None:
+    now = timezone.now()
+    Model.objects.filter(pk=model.pk).update(updated_at=now, **fields)
+    model.updated_at = now
+    for name, value in fields.items():
+        setattr(model, name, value)

@@ -1,0 +1,215 @@
+"""Where a client says the files of a version are, and what is there now. Reads only.
+
+A source is a logged model (`models:/m-...`), another version (`models:/name/3`, `models:/name@alias`), a folder of a
+run or of a logged model (`mlflow-artifacts:/...`, `runs:/...`), or something outside the plane (`s3://...`), of which
+only the words are kept. A folder must be of the run or the model that the request names, or a version could say that
+it comes from where it does not.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from apps.core.actors import Actor
+from apps.core.db import prepared
+from apps.core.errors import Invalid, NotFound
+from apps.ml.experiments.artifacts import Place, files_below, place_at
+from apps.ml.experiments.models import LoggedModel, LoggedModelArtifact, Run
+from apps.ml.registry.models import ModelVersion
+from apps.platform.accounts.models import Project
+from deepseek.messages import N_
+
+ELSEWHERE = frozenset({"s3", "gs", "wasbs", "abfss", "r2", "b2", "oci"})  # stores that a client reads by itself
+FRAGMENT = re.compile(r"models:/(?:(?P<id>m-[0-9a-f]{32})|(?P<name>[^/@]+)(?:/(?P<number>\d{1,9})|@(?P<alias>[^/]+)))")
+FILES_LIMIT = 10_000
+FrozenFile = tuple[str, str, int, str]
+"""(path, digest, size, media type)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    run_id: str | None = None
+    logged_model_id: str | None = None
+    files: list[FrozenFile] = field(default_factory=list)
+
+
+def source_of(actor: Actor, project: Project, text: str, *, run_id: str, model_id: str) -> Source:
+    """What lies at a source now, and whose it is. Raises Invalid for a source that cannot be one, NotFound."""
+    scheme = urlsplit(text).scheme.lower() if ":" in text else ""
+    if has_turns(text):
+        raise wrong(
+            text,
+            "If supplying a source as an http, https, local file path, ftp, objectstore, or mlflow-artifacts uri, an "
+            "absolute path must be provided without relative path references present. Please provide an absolute path.",
+        )
+    if scheme == "models":
+        return of_model(actor, project, text, run_id, model_id)
+    if scheme in {"mlflow-artifacts", "runs"}:
+        return of_folder(project, text, run_id, model_id)
+    if scheme in ELSEWHERE:
+        return Source(run_of(project, run_id), logged_model_of(project, model_id).pk if model_id else None)
+    if scheme in {"", "file"}:
+        raise wrong(
+            text,
+            "To use a local path as a model version source, the run_id request parameter has to be specified and the "
+            "local path has to be contained within the artifact directory of the run specified by the run_id.",
+        )
+    raise Invalid(
+        "'source' cannot use the {scheme!r} scheme: the plane connects to no host that a request names.",
+        scheme=scheme[:40],
+        code="bad_source",
+        field="source",
+        limit="mlflow-artifacts, runs, models, " + ", ".join(sorted(ELSEWHERE)),
+        hint=N_("Log the model to a run of this plane, and register that."),
+    )
+
+
+def of_model(actor: Actor, project: Project, text: str, run_id: str, model_id: str) -> Source:
+    match = FRAGMENT.fullmatch(text)
+    if match is None:
+        raise wrong(text, "A models:/ source names a logged model, or a registered model with a version or an alias.")
+    if match["id"]:
+        if model_id != match["id"]:
+            raise contained(text, "model_id")
+        files, made_by = whole_model(project, model_id)
+        return Source(own_run(text, run_id, made_by), model_id, files)
+    versions = ModelVersion.objects.visible_to(actor).filter(model__project=project)
+    which = {"number": int(match["number"])} if match["number"] else {"aliases__name": match["alias"]}
+    version = versions.select_related("model").filter(model__name=unquote(match["name"]), **which).first()
+    if version is None:
+        raise NotFound(
+            "Model Version (name={name}, version={number}) not found",
+            name=match["name"],
+            number=match["number"] or match["alias"],
+            field="source",
+        )
+    return Source(own_run(text, run_id, version.run_id), version.logged_model_id, files_of(version))
+
+
+def of_folder(project: Project, text: str, run_id: str, model_id: str) -> Source:
+    split = urlsplit(text)
+    if split.netloc:
+        raise Invalid(
+            "'source' names a host; the plane's own folders have none.",
+            code="bad_source",
+            field="source",
+            limit="mlflow-artifacts:/<experiment>/<run>/artifacts/<folder>",
+            hint=N_("Leave out the host."),
+        )
+    path = unquote(split.path).strip("/")
+    if split.scheme == "runs":
+        run, _, folder = path.partition("/")
+        place: Place | None = Place(run=run, path=folder)
+    else:
+        place = place_at(path)
+    named = place is not None and ((place.run and place.run == run_id) or (place.model and place.model == model_id))
+    if place is None or not (named or place.version is not None):
+        raise contained(text, "model_id" if (place and place.model) or (model_id and not run_id) else "run_id")
+    if place.version is not None:
+        version = ModelVersion.objects.filter(pk=place.version, model__project=project, deleted_at=None).first()
+        if version is None or place.path:
+            raise NotFound("There is no such version.", field="source")
+        return Source(version.run_id, version.logged_model_id, files_of(version))
+    if place.model:
+        model = logged_model_of(project, place.model)
+        return Source(own_run(text, run_id, model.source_run_id), model.pk, frozen(model, place.path))
+    run_row = prepared.first(Run, ("id",), id=place.run, project_id=project.pk)
+    if run_row is None:
+        raise contained(text, "run_id")
+    return Source(run_row.pk, logged_model_of(project, model_id).pk if model_id else None, frozen(run_row, place.path))
+
+
+def whole_model(project: Project, model_id: str) -> tuple[list[FrozenFile], str | None]:
+    """(files, source run) of a logged model: one query, for this is what clients do with every model they register."""
+    rows = LoggedModelArtifact.objects.filter(
+        model=model_id, model__project=project, model__deleted_at=None
+    ).values_list("path", "artifact_id", "size", "media_type", "model__source_run")
+    found = list(rows.order_by("path")[: FILES_LIMIT + 1])
+    if not found:
+        return [], logged_model_of(project, model_id).source_run_id
+    return checked_count([row[:4] for row in found]), found[0][4]
+
+
+def frozen(owner: Run | LoggedModel, folder: str = "") -> list[FrozenFile]:
+    """The files below a folder as they are now. Invalid where there are more than a version takes."""
+    return checked_count(files_below(owner, folder, FILES_LIMIT + 1))
+
+
+def checked_count(found: list[FrozenFile]) -> list[FrozenFile]:
+    if len(found) > FILES_LIMIT:
+        raise Invalid(
+            "There are more files in that folder than one version takes.",
+            code="too_many_files",
+            field="source",
+            limit=FILES_LIMIT,
+            hint=N_("Register the folder of the model alone, or pack its files."),
+        )
+    return found
+
+
+def files_of(version: ModelVersion) -> list[FrozenFile]:
+    """Every file of a version, in whatever way it was made: (path, digest, size, media type), in the order of paths."""
+    if version.by_client:
+        return list(version.files.order_by("path").values_list("path", "artifact_id", "size", "media_type"))
+    found = [("version.json", version.digest, len(version.document.encode()), "application/json")]
+    for one in version.variants.select_related("artifact", "manifest"):
+        found.append((f"{one.name}/{one.file}", one.artifact_id, one.size, "application/octet-stream"))
+        found.append((f"{one.name}/model.json", one.manifest_id, one.manifest.size, "application/json"))
+    return sorted(found)
+
+
+def run_of(project: Project, run_id: str) -> str | None:
+    """The key of a run of the project; None where none is asked for. NotFound for one that is not there."""
+    if not run_id:
+        return None
+    if not Run.objects.filter(pk=run_id, project=project).exists():
+        raise NotFound("Run with id={run_id} not found", run_id=run_id[:40], field="run_id")
+    return run_id
+
+
+def own_run(text: str, run_id: str, made_by: str | None) -> str | None:
+    """The run that a model or version came from; Invalid where a request names another."""
+    if run_id and run_id != made_by:
+        raise wrong(text, "The run_id request parameter must name the run that the source came from, or be left out.")
+    return made_by
+
+
+def logged_model_of(project: Project, model_id: str) -> LoggedModel:
+    found = LoggedModel.objects.filter(pk=model_id, project=project, deleted_at=None).first()
+    if found is None:
+        raise NotFound("Logged model with ID '{model_id}' not found.", model_id=model_id[:40], field="model_id")
+    return found
+
+
+def has_turns(text: str) -> bool:
+    """Whether some `..` is in it, however often it was percent-encoded."""
+    while (plain := unquote(text)) != text:
+        text = plain
+    return ".." in re.split(r"[/\\]", text)
+
+
+def wrong(text: str, why: str) -> Invalid:
+    return Invalid(
+        "Invalid model version source: {text!r}. {why}", text=text[:200], why=why, code="bad_source", field="source"
+    )
+
+
+def contained(text: str, name: str) -> Invalid:
+    return wrong(text, f"The {name} request parameter must identify the resource that contains the source.")
+
+
+def source_folder(version: ModelVersion) -> tuple[Run | LoggedModel | None, str]:
+    """The run or logged model that a version was made of, and the folder in it; None where it is of neither."""
+    match = FRAGMENT.fullmatch(version.source)
+    if match is not None:
+        return (version.logged_model, "") if match["id"] else (None, "")
+    split = urlsplit(version.source)
+    path = unquote(split.path).strip("/")
+    if split.scheme == "runs":
+        return version.run, path.partition("/")[2]
+    place = place_at(path)
+    if place is None or place.version is not None:
+        return None, ""
+    return version.logged_model if place.model else version.run, place.path

@@ -1,0 +1,367 @@
+"""Pages of the registry: one model with the history of its aliases, one version with its tabs. Lists: lists.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Conflict, Invalid, NotFound, PlaneError, Refused
+from apps.core.lists.listing import marked
+from apps.core.messages import translate_error, translate_message
+from apps.core.policy import allows
+from apps.ml.registry import reads, services, shown
+from apps.ml.registry.client_page import client_page
+from apps.ml.registry.documents import read_document
+from apps.ml.registry.evaluation_pages import baselines_context, evaluations_context
+from apps.ml.registry.evaluation_reads import metric_of, newest_predictions
+from apps.ml.registry.evaluation_sets import reference
+from apps.ml.registry.facts import bytes_of, files_told, side, variants_of
+from apps.ml.registry.lists import VERSIONS, versions_table
+from apps.ml.registry.models import Model, ModelVersion, Variant
+from apps.ml.registry.outlook import Outlook, outlook_of
+from apps.ml.registry.predicted import sentence_of
+from apps.ml.registry.registering import data_of
+from apps.ml.registry.states import PRODUCTION, SUBJECT
+from apps.ml.registry.verdicts import Known, judge
+from apps.platform.accounts.models import Project
+from apps.platform.approvals.models import Approval
+from apps.platform.approvals.states import ApprovalState
+from apps.platform.approvals.terms import eligible_people, terms_of
+from apps.platform.audit.list_export import csv_response
+from apps.platform.audit.reads import timeline
+from apps.platform.audit.services import record_refusal
+from apps.platform.jobs.views import within
+
+TABS = ("overview", "variants", "compare", "evaluations", "files", "history", "lineage", "audit")
+OFFERED = 50  # versions to compare with; others by their address
+
+
+# -- one model ------------------------------------------------------------------------------------------------------
+@marked(VERSIONS.key)
+@require_safe
+def model_page(request: HttpRequest, project: str, name: str, tab: str = "versions") -> HttpResponseBase:
+    """/p/<slug>/models/<name>[/<tab>]: its versions, newest first; baselines; how its aliases moved; who did what."""
+    actor, where = within(request, project)
+    model = reads.get_model(actor, where, name)
+    if tab == "versions" and request.GET.get("format") == "csv":
+        return csv_response(actor, versions_table(actor, model, request.GET), project=where)
+    return model_answer(request, actor, model, tab)
+
+
+def model_answer(
+    request: HttpRequest,
+    actor: Actor,
+    model: Model,
+    tab: str,
+    *,
+    refused: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """One tab. `refused`: what was typed to roll production back, and why not; `more`: the same of another form."""
+    context: dict[str, Any] = {"nav": "models", "model": model, "tab": tab, **rollback_of(actor, model), **(more or {})}
+    context["refused_back"] = refused
+    if tab == "versions":
+        table = versions_table(actor, model, request.GET)
+        context, status = context | table.context(), table.status if table.wrong else status
+    elif tab == "baselines":
+        production = context["move"].to_version.number if context["move"] else None
+        context |= baselines_context(actor, model, request.GET, production, context.get("refused_gate"))
+    elif tab == "history":
+        context |= {"moves": reads.moves_of(actor, model), "aliases": reads.aliases_of(actor, model)}
+    else:
+        context["events"] = timeline(actor, "model", model.pk)
+    return render(request, f"registry/model_{tab}.html", context, status=status)
+
+
+def rollback_of(actor: Actor, model: Model) -> dict[str, Any]:
+    """What a rollback would go back to now, and whether this person may do it."""
+    top, target = reads.holders(model, PRODUCTION)
+    return {"move": top, "target": target, "may_roll_back": bool(target) and allows(actor, "model.roll_back", model)}
+
+
+# -- one version ----------------------------------------------------------------------------------------------------
+@require_safe
+def version_page(request: HttpRequest, project: str, name: str, version: str, tab: str = "overview") -> HttpResponse:
+    """/p/<slug>/models/<name>/<number or digest>[/<tab>]"""
+    actor, where = within(request, project)
+    return version_answer(request, actor, where, reads.get_version(actor, where, name, version), tab)
+
+
+def version_answer(
+    request: HttpRequest,
+    actor: Actor,
+    where: Project,
+    found: ModelVersion,
+    tab: str,
+    *,
+    refused: dict[str, Any] | None = None,
+    refused_alias: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """One tab. `refused`, `refused_alias`: what was typed to ask for a promotion or to set an alias, and why not;
+    `more`: the same of a form of the tab."""
+    variants = reads.variants_of(actor, found)
+    context = head_of(actor, found, variants, tab) | {"refused": refused, "refused_alias": refused_alias}
+    context |= more or {}
+    context |= beside_production(context)
+    if tab == "compare":
+        context |= compared(request, actor, found, context)
+    if tab == "evaluations":
+        context |= evaluations_context(actor, found, request.GET, context["known"])
+    context |= tab_context(actor, where, found, context, tab)
+    if tab in ("overview", "files"):
+        files = request.build_absolute_uri(reverse("api-artifacts", args=[where.slug]))
+        context["serving"] = shown.serving_of(variants, found.model.name, files, read_document(found.document))
+    if found.by_client and tab in ("overview", "files", "variants"):
+        context |= client_page(request, actor, found, context["told"])
+        tab = f"client_{tab}"
+    return render(request, f"registry/{tab}.html", context, status=status)
+
+
+def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: str) -> dict[str, Any]:
+    """What the head of the page needs, whichever tab is open."""
+    aliases = reads.aliases_of(actor, version.model)
+    production = next((alias.version for alias in aliases if alias.name == PRODUCTION), None)
+    here = production is not None and production.pk == version.pk
+    pending = None if here else pending_of(version)
+    mine = side(version, variants, {row.name: bytes_of(row, deep=False) for row in variants})
+    return {
+        "nav": "models",
+        "model": version.model,
+        "version": version,
+        "tab": tab,
+        "variants": variants,
+        "aliases": [alias for alias in aliases if alias.version_id == version.pk],
+        "production": production,
+        "in_production": here,
+        "pending": pending,
+        "side": mine,
+        "told": files_told(version) if version.by_client and tab in ("overview", "files", "variants") else None,
+        "rows": shown.variant_rows(mine),
+        **predicted_of(version),
+        "may_promote": not here and pending is None and allows(actor, "model.request_promotion", version.model),
+        "may_alias": allows(actor, "model.set_alias", version.model),
+        **(rollback_of(actor, version.model) if here else {}),
+    }
+
+
+def predicted_of(version: ModelVersion) -> dict[str, Any]:
+    """The figure of the newest predictions of a version that a client registered, and who gave them."""
+    one = newest_predictions(version)
+    if one is None:
+        return {}
+    told = metric_of(one.metrics, one.set.primary_metric)
+    return {"predicted": {"row": one, "ref": reference(one.set), "metric": told, "sentence": sentence_of(one)}}
+
+
+def pending_of(version: ModelVersion) -> Approval | None:
+    """The request to let production point to this version that waits for a decision, without its facts."""
+    asked = Approval.objects.filter(project=version.project_id, subject_type=SUBJECT, subject_id=str(version.pk))
+    return asked.filter(state=ApprovalState.PENDING).defer("facts").first()
+
+
+def beside_production(context: dict[str, Any]) -> dict[str, Any]:
+    """What the answer of every tab needs: the figures of the version beside those of production's."""
+    production: ModelVersion | None = context["production"]
+    other, forms = None, {context["version"].pk: context["variants"]}
+    if production and not context["in_production"]:
+        theirs = forms[production.pk] = variants_of(production)
+        other = side(production, theirs, {row.name: bytes_of(row, deep=False) for row in theirs})
+    pairs = shown.beside(context["side"], other)
+    return {
+        "pairs": pairs,
+        "first": next((pair.metrics[0] for pair in pairs if pair.metrics), None),
+        "baseline": shown.against_baseline(context["rows"][0]) if context["rows"] else None,
+        "production_side": other,
+        "production_rows": shown.variant_rows(other) if other else [],
+        "known": Known(production, forms),
+    }
+
+
+def compared(request: HttpRequest, actor: Actor, version: ModelVersion, context: dict[str, Any]) -> dict[str, Any]:
+    """Beside the version that the query names: production, else the one before that is there, else the newest."""
+    there = version.model.versions.filter(deleted_at=None).exclude(pk=version.pk)
+    numbers = there.order_by("-number").values_list("number", flat=True)
+    others = list(numbers[:OFFERED])
+    apart = context["production"] is not None and not context["in_production"]
+    asked = request.GET.get("with", "")[:70] or (PRODUCTION if apart else "")
+    if not asked and others:
+        asked = str(numbers.filter(number__lt=version.number).first() or others[0])
+    other, wrong = None, ""
+    try:
+        other = reads.get_other(actor, version, asked) if asked else None
+    except (NotFound, Invalid) as error:
+        wrong = translate_message(error)
+    choices = [(PRODUCTION, _("production"))] if apart else []
+    if other is not None and other.number not in others:  # an older one, asked for by its address: it is what is shown
+        others.append(other.number)
+    chosen = asked if other is None or asked == PRODUCTION else str(other.number)
+    choices += [(str(number), f"v{number}") for number in others]
+    return {
+        "other": other,
+        "wrong": wrong,
+        "pairs": shown.beside(context["side"], side(other, variants_of(other), {})) if other else [],
+        "filters": [{"name": "with", "label": _("Compare with"), "value": chosen, "choices": choices}],
+    }
+
+
+def tab_context(
+    actor: Actor, where: Project, version: ModelVersion, context: dict[str, Any], tab: str
+) -> dict[str, Any]:
+    """What only this tab shows."""
+    variants: list[Variant] = context["variants"]
+    match tab:
+        case "overview":
+            data = data_of(next(iter(variants), None), where.pk)
+            steps = shown.strip_of(version, variants, data, context["aliases"], where.slug)
+            document = read_document(version.document)
+            outlook = None if context["in_production"] else outlook_for(actor, version, context, document, data)
+            return {
+                "document": document,
+                "tensors": shown.tensors_of(document),
+                "recipe": shown.recipe_of(document),
+                "data": data,
+                "steps": steps,
+                "outlook": outlook,
+                "may_submit": allows(actor, "job.submit", where),
+            }
+        case "variants":
+            theirs = next(iter(context["production_rows"]), None)
+            rows = context["rows"]
+            return {
+                "noted": any(row["notes"] for row in rows),
+                "measures": shown.measures_of(rows, theirs),
+                "latencies": shown.latencies_of(rows, theirs),
+                "columns": 1 + len(rows) + bool(theirs),
+            }
+        case "history":
+            return {"moves": reads.moves_of_version(actor, version), "asked": reads.approvals_of(actor, version)}
+        case "audit":
+            return {"events": timeline(actor, "modelversion", version.pk)}
+    return {}
+
+
+def outlook_for(
+    actor: Actor, version: ModelVersion, context: dict[str, Any], document: dict[str, Any], data: list[Any]
+) -> Outlook:
+    """May it go out: from what the page shows, and from what the project asks of a promotion."""
+    baseline = context["baseline"]
+    return outlook_of(
+        context["rows"],
+        first=context["first"],
+        baseline=next(iter(baseline.metrics), None) if baseline else None,
+        production=context["production_side"],
+        signature=document["signature"],
+        data=data,
+        files=context["told"],
+        terms=terms_of(version.model.project, SUBJECT),
+        eligible=eligible_people(
+            version.project_id,
+            requester_user_id=actor.user_id,
+            requester_service_account_id=actor.service_account_id,
+        ).count(),
+        gates=judge(version, known=context["known"]),
+        predicted=context.get("predicted", {}).get("sentence", ""),
+    )
+
+
+# -- writes ---------------------------------------------------------------------------------------------------------
+@require_POST
+def promote(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
+    """Ask the approvers; on to the approval, or the version with what is wrong and what was typed."""
+    actor, where = within(request, project)
+    found = reads.get_version(actor, where, name, version)
+    comment, hours = request.POST.get("comment", "").strip(), request.POST.get("deadline_hours", "").strip()
+    try:
+        deadline = whole_hours(hours)
+        asked = services.request_promotion(actor=actor, version=found, comment=comment, deadline_hours=deadline)
+    except (Conflict, Invalid) as error:
+        messages.error(request, why_of(error))
+        refused = {"comment": comment, "deadline_hours": hours, "why": why_of(error)}
+        return version_answer(request, actor, where, found, "overview", refused=refused, status=error.status)
+    messages.success(request, _("The approvers are asked to let production point to %(version)s.") % {"version": found})
+    return redirect("approvals:detail", project=where.slug, pk=asked.pk)
+
+
+def whole_hours(text: str) -> int | None:
+    """Hours that a person typed; None where the field was left empty."""
+    if not text:
+        return None
+    if text.isascii() and text.isdigit() and len(text) < 5:
+        return int(text)
+    raise Invalid("A deadline is a whole number of hours.", field="deadline_hours", limit="a whole number")
+
+
+@require_POST
+def roll_back(request: HttpRequest, project: str, name: str) -> HttpResponse:
+    """Production to its previous holder; or the model with what is wrong and what was typed."""
+    actor, where = within(request, project)
+    model, reason = reads.get_model(actor, where, name), request.POST.get("reason", "").strip()
+    try:
+        move = services.roll_back(actor=actor, model=model, reason=reason)
+    except (Conflict, Invalid) as error:
+        messages.error(request, why_of(error))
+        refused = {"reason": reason, "why": why_of(error)}
+        return model_answer(request, actor, model, "versions", refused=refused, status=error.status)
+    messages.success(request, _("Production points to %(version)s again.") % {"version": move.to_version})
+    return redirect("registry:model", project=where.slug, name=name)
+
+
+@require_POST
+def set_alias(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
+    """Let an alias that is not protected point here; or the version with what is wrong and what was typed."""
+    actor, where = within(request, project)
+    found = reads.get_version(actor, where, name, version)
+    alias, reason = request.POST.get("alias", "").strip()[:60], request.POST.get("reason", "").strip()
+    try:
+        services.set_alias(actor=actor, version=found, name=alias, reason=reason)
+    except (Conflict, Invalid, Refused) as error:
+        if isinstance(error, Refused):
+            if error.code != "alias_protected":
+                raise
+            record_refusal(actor, error, request)  # it ends here, so the exception handler does not see it
+        refused = {"alias": alias, "reason": reason, "why": why_of(error)}
+        return version_answer(request, actor, where, found, "overview", refused_alias=refused, status=error.status)
+    messages.success(request, _("%(alias)s points to %(version)s.") % {"alias": alias, "version": found})
+    return redirect("registry:version", project=where.slug, name=name, version=found.number)
+
+
+def why_of(error: PlaneError) -> str:
+    """What is wrong, and the way out."""
+    return translate_error(error)
+
+
+# -- by key, as lineage knows them ----------------------------------------------------------------------------------
+@require_safe
+def version_by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    """A version by its key at its address for people."""
+    actor, where = within(request, project)
+    policy.require(actor, "model.view", where)
+    rows = ModelVersion.objects.visible_to(actor).select_related("model").defer("document")
+    found = rows.filter(pk=pk, model__project=where).first() if pk < 2**63 else None
+    if found is None:
+        raise NotFound("This project has no model version with the key {pk}.", pk=pk, field="id")
+    return redirect("registry:version", project=where.slug, name=found.model.name, version=found.number)
+
+
+@require_safe
+def variant_by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    """A variant by its key: it is shown with the others of its version."""
+    actor, where = within(request, project)
+    policy.require(actor, "model.view", where)
+    rows = Variant.objects.visible_to(actor).select_related("version__model").defer("version__document")
+    found = rows.filter(pk=pk, version__model__project=where).first() if pk < 2**63 else None
+    if found is None:
+        raise NotFound("This project has no variant with the key {pk}.", pk=pk, field="id")
+    number = found.version.number
+    return redirect("registry:variants", project=where.slug, name=found.version.model.name, version=number)

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class RerunsConfig(AppConfig):
+    name = "apps.ml.reruns"

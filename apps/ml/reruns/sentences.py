@@ -1,0 +1,108 @@
+"""A verdict in words: one sentence on what came out, one on what explains it. In the language of the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from apps.ml.experiments.states import RunState
+from apps.ml.reruns.states import Verdict
+
+NAMED = 4  # differing inputs that a sentence names; one more is named too
+
+
+def outcome(document: Mapping[str, Any]) -> str:
+    """What came out."""
+    word, metrics, outputs = document["verdict"], document["metrics"], document["outputs"]
+    if word == Verdict.IDENTICAL and outputs["differing"]:  # of the file of the figures
+        return _("Every series, figure and output is the same; only what the clock measured differs.")
+    if word == Verdict.IDENTICAL:
+        return _("Every series, figure and output is the same by digest.")
+    if word == Verdict.UNDECIDED:
+        return _("All that was read lies within the tolerance, but there are more points than one request reads.")
+    if word == Verdict.WITHIN_TOLERANCE:
+        return " ".join([_("Every number lies within the tolerance."), *bytes_of(outputs["differing"])])
+    ends = document["ends"]
+    if ends["was"] != ends["now"]:
+        words = {side: RunState(state).label for side, state in ends.items()}
+        return _("They ended differently: %(was)s, then %(now)s.") % words
+    parts = []
+    if metrics["different"]:
+        parts.append(
+            ngettext("%(count)s metric", "%(count)s metrics", metrics["different"]) % {"count": metrics["different"]}
+        )
+    figures = document["figures"]
+    outside = figures.get("outside", sum(not one["within"] for one in figures["items"]))  # an older one does not say
+    if outside:
+        parts.append(ngettext("%(count)s figure", "%(count)s figures", outside) % {"count": outside})
+    if parts:
+        return _("Outside the tolerance: %(what)s.") % {"what": _(", ").join(parts)}
+    return _("They did not make the same outputs.")
+
+
+def bytes_of(count: int) -> list[str]:
+    text = ngettext("%(count)s output differs in its bytes.", "%(count)s outputs differ in their bytes.", count)
+    return [text % {"count": count}] if count else []
+
+
+def explanation(document: Mapping[str, Any]) -> str:
+    """What of what went in explains it."""
+    inputs, lacking = document["inputs"], document["unrecorded"]
+    if inputs:
+        shown = inputs if len(inputs) == NAMED + 1 else inputs[:NAMED]  # to say "one more" is no shorter
+        named = _(", ").join(input_word(one) for one in shown)
+        more = len(inputs) - len(shown)
+        text = _("Of what went in, this differs: %(what)s.") % {"what": named}
+        return f"{text} {_('And %(count)s more.') % {'count': more}}" if more else text
+    if lacking:
+        return _("Nothing that was recorded differs; not recorded: %(what)s.") % {
+            "what": _(", ").join(kind_word(one) for one in lacking)
+        }
+    if document["unexplained"]:
+        return _("No recorded input differs: the work is not deterministic.")
+    return _("No recorded input differs.")
+
+
+def input_word(one: Mapping[str, str]) -> str:
+    """ "package torch", "field seed of the spec", "data in the slot table"."""
+    kind, name = one["kind"], one["name"]
+    match kind:
+        case "spec":
+            return _("%(name)s in the spec") % {"name": name}
+        case "data":
+            return _("the data in %(name)s") % {"name": name}
+        case "package":
+            return name
+    return kind_word(kind)
+
+
+def kind_word(kind: str) -> str:
+    known = {
+        "spec": _("spec"),
+        "data": _("data"),
+        "code": _("the engine's code"),
+        "python": "Python",
+        "package": _("package"),
+        "platform": _("the operating system"),
+        "processor": _("the processor"),
+        "threads": _("the number of threads"),
+        "gpu": _("the GPU"),
+        "node": _("node"),
+        "cpus": _("CPUs"),
+        "memory": _("memory"),
+        "attempts": _("attempts"),
+        "environment": _("the environment"),
+    }
+    return known.get(kind, kind)
+
+
+def named(differences: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Differences with the word that a table shows."""
+    return [{**one, "word": input_word(one), "kind_word": kind_word(one["kind"])} for one in differences]
+
+
+def summary(document: Mapping[str, Any]) -> str:
+    return f"{outcome(document)} {explanation(document)}"

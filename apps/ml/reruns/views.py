@@ -1,0 +1,106 @@
+"""Pages of reruns: what running a run again would take and meet, with the question; and one rerun with its verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_safe
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import PlaneError, Refused
+from apps.core.policy import allows
+from apps.ml.experiments.models import Run
+from apps.ml.experiments.reads import get_run
+from apps.ml.reruns import reads, sentences, services
+from apps.ml.reruns.models import Rerun
+from apps.ml.reruns.records import outlook_of
+from apps.ml.reruns.tolerance import ABSOLUTE, RELATIVE, number_in, tolerance_of
+from apps.platform.audit.reads import timeline
+from apps.platform.jobs.tabs import flat
+from apps.platform.jobs.views import within
+
+FIELDS = ("relative", "absolute")
+DEFAULTS = {"relative": f"{RELATIVE:g}", "absolute": f"{ABSOLUTE:g}".replace("e-0", "e-")}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def run_again(request: HttpRequest, project: str, run: str) -> HttpResponse:
+    """/p/<slug>/runs/<id>/rerun: the record, what of it is not as it was, the question; POST asks for it."""
+    actor, where = within(request, project)
+    found = get_run(actor, where, run)
+    typed, wrong = DEFAULTS, None
+    if request.method == "POST":
+        policy.require(actor, "run.rerun", found)
+        typed = {name: request.POST.get(name, "")[:40] for name in FIELDS}
+        try:
+            tolerance = tolerance_of(*(number_in(typed[name], name) for name in FIELDS))
+            rerun, _is_new = services.rerun_run(actor=actor, run=found, tolerance=tolerance)
+        except Refused:
+            raise
+        except PlaneError as error:
+            wrong = error
+        else:
+            messages.success(request, _("The run is made again as job %(number)s.") % {"number": rerun.job_id})
+            return redirect("reruns:detail", project=where.slug, pk=rerun.pk)
+    context = question_of(actor, found, typed, wrong)
+    return render(request, "reruns/new.html", context, status=wrong.status if wrong else 200)
+
+
+def question_of(actor: Actor, run: Run, typed: dict[str, str], wrong: PlaneError | None) -> dict[str, Any]:
+    outlook = outlook_of(actor, run)
+    faults = {str(one["field"]).rpartition("/")[2]: one for one in wrong.errors} if wrong else {}
+    return {
+        "nav": "runs",
+        "run": run,
+        "outlook": outlook,
+        "refusals": outlook.refusal.errors if outlook.refusal else [],
+        "rows": list(flat(outlook.spec)),
+        "foreseen": sentences.named([one.as_dict() for one in outlook.differing]),
+        "typed": typed,
+        "wrong": wrong if wrong and not outlook.refusal else None,
+        "faults": faults,
+        "body": {"tolerance": {"relative": RELATIVE, "absolute": ABSOLUTE}},
+        "may": allows(actor, "run.rerun", run),
+    }
+
+
+@require_safe
+def rerun_page(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+    """/p/<slug>/reruns/<id>: the verdict, what differs of what went in and of what came out, who did what."""
+    actor, where = within(request, project)
+    rerun = reads.get_rerun(actor, where, pk)
+    context = {
+        "nav": "runs",
+        "rerun": rerun,
+        "original": rerun.original,
+        "run": reads.run_of(rerun),
+        "job": rerun.job,
+        "foreseen": sentences.named(rerun.foreseen),
+        "events": timeline(actor, "rerun", rerun.pk),
+        **shown_of(rerun),
+    }
+    return render(request, "reruns/rerun.html", context)
+
+
+def shown_of(rerun: Rerun) -> dict[str, Any]:
+    """The verdict as a page shows it, or why there is none."""
+    if rerun.verdict:
+        return document_context(rerun.document)
+    return {"document": None, "failure": rerun.document}
+
+
+def document_context(document: dict[str, Any]) -> dict[str, Any]:
+    """What templates/reruns/document.html takes."""
+    return {
+        "document": document,
+        "outcome": sentences.outcome(document),
+        "explanation": sentences.explanation(document),
+        "inputs": sentences.named(document["inputs"]),
+        "circumstances": sentences.named(document["circumstances"]),
+        "unrecorded": [sentences.kind_word(one) for one in document["unrecorded"]],
+    }

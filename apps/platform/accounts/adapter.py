@@ -1,0 +1,83 @@
+"""What allauth asks of us: no sign-up, one-time passwords that end, addresses as we count them, sealed TOTP secrets."""
+
+from __future__ import annotations
+
+import base64
+from functools import lru_cache
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context
+from allauth.mfa.adapter import DefaultMFAAdapter
+from cryptography.fernet import Fernet, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.platform.accounts.actors import client_address
+from apps.platform.accounts.devices import remember_device
+from apps.platform.accounts.lockout import consume_limits
+from apps.platform.accounts.models import User
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # untyped
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Never: an administrator creates accounts."""
+        return False
+
+    def set_password(self, user: User, password: str) -> None:
+        """A password that the person chose: what was for one use is replaced.
+
+        When and from where is shown to whoever confirms the account: somebody else could have chosen it.
+        """
+        user.must_change_password = False
+        user.password_changed_at = timezone.now()
+        user.password_changed_from = client_address(context.request) if context.request else ""
+        super().set_password(user, password)
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Our limits in the place of allauth's, which rolls the usage back after a log-in."""
+        allowed, self._login_failed_rl_usage = consume_limits(request, credentials)
+        if not allowed:
+            raise self.validation_error("too_many_login_attempts")
+
+    def post_login(self, request: HttpRequest, user: User, **kwargs: Any) -> HttpResponse:
+        response = super().post_login(request, user, **kwargs)
+        remember_device(request, response, user.username)
+        return response
+
+    def get_password_change_redirect_url(self, request: HttpRequest) -> str:
+        """Home: whoever had to choose a password came to do something else."""
+        return reverse("home")
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        address = client_address(request)
+        if not address:
+            raise PermissionDenied("The address of this client is not known.")
+        return address
+
+
+class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # untyped
+    """TOTP secrets and recovery seeds are encrypted at rest: a copy of the database alone yields no code."""
+
+    def encrypt(self, text: str) -> str:
+        return cipher().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return cipher().decrypt(encrypted_text.encode()).decode()
+
+
+def cipher() -> MultiFernet:
+    """Encrypts with SECRET_KEY and still reads what SECRET_KEY_FALLBACKS wrote."""
+    return MultiFernet([fernet(key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)])
+
+
+@lru_cache(maxsize=8)
+def fernet(secret: str) -> Fernet:
+    """A key of its own for this purpose, derived by HKDF-SHA256 (RFC 5869)."""
+    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"accounts: second factors").derive(secret.encode())
+    return Fernet(base64.urlsafe_b64encode(derived))

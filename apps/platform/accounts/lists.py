@@ -1,0 +1,201 @@
+"""The lists of people, of the members of a project, and of one's own tokens: their columns, and what narrows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import QueryDict
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from apps.core.actors import Actor, ProjectRole, SystemRole
+from apps.core.lists.listing import Column, Listing, Table, between_days, day_filters, known, table_of, texts, view_of
+from apps.core.lists.memory_lists import table_in_memory
+from apps.platform.accounts import reads
+from apps.platform.accounts.models import ApiToken, CredentialChange, Project, User
+from apps.platform.accounts.reads import Member
+
+ACTIVE, DISABLED, ONE_TIME, UNCONFIRMED = "active", "disabled", "one_time", "unconfirmed"
+EXPIRED, REVOKED = "expired", "revoked"
+SYSTEM_ROLES = [
+    ("", gettext_lazy("Every role")),
+    (SystemRole.SYSTEM_ADMIN.value, gettext_lazy("System administrator")),
+    (SystemRole.SECURITY_ADMIN.value, gettext_lazy("Security administrator")),
+    (SystemRole.AUDITOR.value, gettext_lazy("Auditor")),
+]
+PROJECT_ROLES = [
+    ("", gettext_lazy("Every role")),
+    (ProjectRole.VIEWER.value, gettext_lazy("Viewer")),
+    (ProjectRole.ENGINEER.value, gettext_lazy("Engineer")),
+    (ProjectRole.APPROVER.value, gettext_lazy("Approver")),
+]
+
+
+def of(name: str) -> Callable[[Any], Any]:
+    return lambda row: getattr(row, name)
+
+
+def person_state(user: User) -> str:
+    if not user.is_active:
+        return DISABLED
+    return ONE_TIME if user.must_change_password else ACTIVE
+
+
+def token_state(token: ApiToken) -> str:
+    if token.revoked_at:
+        return REVOKED
+    return EXPIRED if token.expires_at <= timezone.now() else ACTIVE
+
+
+PEOPLE = Listing(
+    "people",
+    (
+        Column("username", gettext_lazy("User name"), of("username"), ("username",)),
+        Column("name", gettext_lazy("Full name"), of("name"), ("name", "id")),
+        Column("state", gettext_lazy("State"), person_state),
+        Column("role", gettext_lazy("System role"), of("system_role"), ("system_role", "id")),
+        Column("made", gettext_lazy("Made"), of("created_at"), ("id",), down=True, shown=False),
+        Column("last", gettext_lazy("Last log-in"), of("last_login"), ("last_login", "id"), down=True, sparse=True),
+    ),
+    sort="username",
+)
+MEMBERS = Listing(
+    "members",
+    (
+        Column("name", gettext_lazy("Name"), of("name"), ("name",)),
+        Column("full_name", gettext_lazy("Full name"), of("full_name"), ("full_name",), shown=False),
+        Column("kind", gettext_lazy("Kind"), of("kind"), ("kind",)),
+        Column("state", gettext_lazy("State"), lambda member: ACTIVE if member.is_active else DISABLED, ("is_active",)),
+        Column("roles", gettext_lazy("Roles"), of("roles"), ("roles",)),
+    ),
+    sort="name",
+)
+TOKENS = Listing(
+    "tokens",
+    (
+        Column("name", gettext_lazy("What for"), lambda row: row["token"].name),
+        Column("prefix", gettext_lazy("Begins with"), lambda row: row["token"].prefix, shown=False),
+        Column("state", gettext_lazy("State"), lambda row: row["state"]),
+        Column("project", gettext_lazy("Project"), lambda row: row["token"].project.slug),
+        Column("scopes", gettext_lazy("Scopes"), lambda row: row["token"].scopes),
+        Column("made", gettext_lazy("Made"), lambda row: row["token"].created_at, ("id",), down=True, shown=False),
+        Column("expires", gettext_lazy("Expires"), lambda row: row["token"].expires_at, ("expires_at", "id")),
+        Column("used", gettext_lazy("Last used"), lambda row: row["token"].last_used_at),
+    ),
+    sort="-made",
+)
+
+
+# -- people ---------------------------------------------------------------------------------------------------------
+def people_table(actor: Actor, params: QueryDict) -> Table:
+    """Everybody with an account, by name."""
+    asked = texts(params, ("q", "state", "role"))
+    states = [("", _("Every state")), (ACTIVE, _("Active"))]
+    states += [(ONE_TIME, _("One-time password")), (UNCONFIRMED, _("Not confirmed")), (DISABLED, _("Disabled"))]
+    return table_of(
+        PEOPLE,
+        params,
+        lambda: found_people(actor, params, asked),
+        filters=[
+            {"name": "q", "label": _("User name"), "value": asked["q"]},
+            {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
+            {"name": "role", "label": _("System role"), "value": asked["role"], "choices": SYSTEM_ROLES},
+            *day_filters(params, "last", _("Last log-in from"), _("Last log-in until")),
+        ],
+        builtin=[
+            view_of(_("One-time password"), state=ONE_TIME),
+            view_of(_("Not confirmed"), state=UNCONFIRMED),
+            view_of(_("Disabled"), state=DISABLED),
+            view_of(_("Logged in today"), last_after="today", sort="-last"),
+        ],
+    )
+
+
+def found_people(actor: Actor, params: QueryDict, asked: dict[str, str]) -> QuerySet[User]:
+    known("state", asked["state"], (ACTIVE, ONE_TIME, UNCONFIRMED, DISABLED))
+    known("role", asked["role"], [role.value for role in SystemRole])
+    found = reads.list_users(actor)
+    if asked["q"]:
+        found = found.filter(Q(username__icontains=asked["q"]) | Q(name__icontains=asked["q"]))
+    if asked["role"]:
+        found = found.filter(system_role=asked["role"])
+    if asked["state"] == DISABLED:
+        found = found.filter(is_active=False)
+    elif asked["state"] == UNCONFIRMED:
+        found = found.filter(Exists(CredentialChange.objects.filter(user=OuterRef("pk"), confirmed_at=None)))
+    elif asked["state"]:
+        found = found.filter(is_active=True, must_change_password=asked["state"] == ONE_TIME)
+    rows: QuerySet[User] = between_days(found, "last_login", params, "last")
+    return rows
+
+
+# -- members --------------------------------------------------------------------------------------------------------
+def members_table(actor: Actor, project: Project, params: QueryDict) -> Table:
+    """Who belongs to the project; in memory, as roles of one member are rows of their own."""
+    asked = texts(params, ("q", "kind", "role"))
+    kinds = [("", _("Every kind")), ("user", _("Person")), ("service_account", _("Service account"))]
+    return table_in_memory(
+        MEMBERS,
+        params,
+        lambda: found_members(actor, project, asked),
+        key=lambda member: f"{member.kind} {member.name}",
+        filters=[
+            {"name": "q", "label": _("Name"), "value": asked["q"]},
+            {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
+            {"name": "role", "label": _("Role"), "value": asked["role"], "choices": PROJECT_ROLES},
+        ],
+        builtin=[
+            view_of(_("Approvers"), role=ProjectRole.APPROVER.value),
+            view_of(_("Service accounts"), kind="service_account"),
+        ],
+    )
+
+
+def found_members(actor: Actor, project: Project, asked: dict[str, str]) -> list[Member]:
+    known("kind", asked["kind"], ("user", "service_account"))
+    known("role", asked["role"], [role.value for role in ProjectRole])
+    part = asked["q"].casefold()
+    return [
+        member
+        for member in reads.list_members(actor, project)
+        if (not part or part in member.name.casefold() or part in member.full_name.casefold())
+        and asked["kind"] in ("", member.kind)
+        and (not asked["role"] or asked["role"] in member.roles)
+    ]
+
+
+# -- tokens ---------------------------------------------------------------------------------------------------------
+def tokens_table(actor: Actor, params: QueryDict) -> Table:
+    """One's own tokens, the newest first, revoked and expired ones too."""
+    asked = texts(params, ("name", "state"))
+    states = [("", _("Every state")), (ACTIVE, _("Active")), (EXPIRED, _("Expired")), (REVOKED, _("Revoked"))]
+    return table_of(
+        TOKENS,
+        params,
+        lambda: found_tokens(actor, asked),
+        filters=[
+            {"name": "name", "label": _("What for"), "value": asked["name"]},
+            {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
+        ],
+        dress=with_states,
+        builtin=[view_of(_("Active, the first to expire"), state=ACTIVE, sort="expires")],
+    )
+
+
+def found_tokens(actor: Actor, asked: dict[str, str]) -> QuerySet[ApiToken]:
+    known("state", asked["state"], (ACTIVE, EXPIRED, REVOKED))
+    found = reads.list_own_tokens(actor)
+    if asked["name"]:
+        found = found.filter(Q(name__icontains=asked["name"]) | Q(prefix__startswith=asked["name"]))
+    if asked["state"]:
+        over = Q(expires_at__lte=timezone.now())
+        live = Q(revoked_at__isnull=True)
+        found = found.filter({ACTIVE: live & ~over, EXPIRED: live & over, REVOKED: ~live}[asked["state"]])
+    return found
+
+
+def with_states(tokens: Sequence[ApiToken]) -> list[dict[str, Any]]:
+    return [{"token": token, "state": token_state(token)} for token in tokens]

@@ -1,0 +1,33 @@
+"""From the slug in an address to the project."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+from apps.core.actors import Actor
+from apps.core.errors import NotFound
+from apps.platform.accounts.models import Project
+
+MAX_PROJECTS = 100  # of the switcher; a page of projects is a search away
+
+
+def get_project(actor: Actor, slug: str) -> Project:
+    """The project with this slug; NotFound when there is none or `actor` may not see it."""
+    project = Project.objects.visible_to(actor).filter(slug=slug).first()
+    if project is None:
+        raise NotFound("There is no such project, or you may not see it.", field="project")
+    return project
+
+
+def projects_shown(request: HttpRequest) -> list[Project]:
+    """The first MAX_PROJECTS that who asks may see: the frame shows them, and the page needs one of them. Read once."""
+    if not hasattr(request, "seen_projects"):
+        seen = Project.objects.visible_to(request.actor).order_by("slug")  # type: ignore[attr-defined]
+        request.seen_projects = list(seen[:MAX_PROJECTS])  # type: ignore[attr-defined]
+    return request.seen_projects  # type: ignore[attr-defined,no-any-return]
+
+
+def project_of_page(request: HttpRequest, slug: str) -> Project:
+    """`get_project` for a page, out of what its frame shows anyway."""
+    found = next((project for project in projects_shown(request) if project.slug == slug), None)
+    return found or get_project(request.actor, slug)  # type: ignore[attr-defined]

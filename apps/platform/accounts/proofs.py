@@ -1,0 +1,99 @@
+"""That it is really this person, now: asked again before what must not happen from a screen left open.
+
+The proof travels with the very request that it is for, in the same form. allauth's page of re-authentication would
+remember that request and send it afterwards, even one that was replaced since.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from allauth.mfa.base.forms import ReauthenticateForm
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.contrib.auth import authenticate
+from django.http import HttpRequest
+
+from apps.core.actors import Actor
+from apps.core.errors import Invalid, Refused, TooMany
+from apps.platform.accounts.lockout import clear_failures, consume_limits
+from deepseek.messages import N_, Message
+
+PASSWORD, PASSWORD_AND_CODE, TOKEN = "password", "password+code", "token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """`method`: password, password+code, or token: one of the person's own, which a program holds by their will."""
+
+    user_id: int
+    method: str
+
+
+def prove(request: HttpRequest, actor: Actor, *, password: str = "", code: str = "") -> Proof:
+    """The proof that `actor` is there now; a wrong password counts towards the lock-out as it does at the log-in.
+
+    Refused for what is no person; Invalid at /password or /code; TooMany when the account is locked.
+    """
+    if actor.user_id is None:
+        raise Refused("Only a person can do this.", code="not_a_person", action="user.prove")
+    if actor.token_id is not None:
+        return Proof(user_id=actor.user_id, method=TOKEN)
+    check_password(request, actor, password)
+    if not asks_for_code(actor):
+        return Proof(user_id=actor.user_id, method=PASSWORD)
+    check_code(request, code)
+    return Proof(user_id=actor.user_id, method=PASSWORD_AND_CODE)
+
+
+def asks_for_code(actor: Actor) -> bool:
+    """Whether the person at this browser has an authenticator app, whose code is then part of the proof."""
+    if actor.user_id is None or actor.token_id is not None:
+        return False
+    return bool(Authenticator.objects.filter(user_id=actor.user_id, type=Authenticator.Type.TOTP).exists())
+
+
+def check_password(request: HttpRequest, actor: Actor, password: str) -> None:
+    if not password:
+        raise Invalid("Give your password again.", code="password_missing", field="/password")
+    allowed, usage = consume_limits(request, {"username": actor.label})
+    if not allowed:
+        raise TooMany(
+            "Too many wrong passwords for your account, or from this address.",
+            code="account_locked",
+            field="/password",
+            limit=settings.LOG_IN_LIMITS,
+            hint=N_("Try again in 30 minutes, or in a browser in which you have logged in."),
+        )
+    found = authenticate(request, username=actor.label, password=password)
+    if found is not None and found.pk == actor.user_id:
+        if usage is not None:
+            usage.rollback()
+        clear_failures(request, actor.label)
+        return
+    if getattr(request, "axes_locked_out", False):
+        # Or its middleware would replace our answer by the log-in page's.
+        request.axes_locked_out = False  # type: ignore[attr-defined]
+        raise TooMany(
+            "Too many wrong passwords: your account is locked.",
+            code="account_locked",
+            field="/password",
+            limit=settings.AXES_FAILURE_LIMIT,
+            hint=Message("Try again in {lockout_minutes} minutes.", lockout_minutes=settings.ENV.lockout_minutes),
+        )
+    raise Invalid("This is not your password.", code="password_wrong", field="/password", hint=N_("Type it again."))
+
+
+def check_code(request: HttpRequest, code: str) -> None:
+    """A code of the authenticator app that was not used before, or a recovery code; allauth limits the guesses."""
+    if not code:
+        raise Invalid("Give the code of your authenticator app.", code="code_missing", field="/code", limit="6 digits")
+    form = ReauthenticateForm(data={"code": code[:40]}, user=request.user)
+    if form.is_valid():
+        form.authenticator.record_usage()
+        return
+    if form.has_error("code", "too_many_login_attempts"):
+        raise TooMany("Too many wrong codes.", code="account_locked", field="/code", hint=N_("Wait five minutes."))
+    raise Invalid(
+        "This code is wrong, or was used before.", code="code_wrong", field="/code", hint=N_("Wait for the next one.")
+    )

@@ -1,0 +1,322 @@
+"""The pages: one's account and tokens; people, for administrators; members, for everybody in a project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from allauth.account.forms import ChangePasswordForm
+from allauth.account.views import PasswordChangeView
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from apps.core import policy
+from apps.core.errors import PlaneError, Refused
+from apps.core.lists.listing import marked
+from apps.platform.accounts import reads, services
+from apps.platform.accounts.confirmations import can_confirm, list_unconfirmed_changes
+from apps.platform.accounts.devices import remember_device
+from apps.platform.accounts.forms import (
+    MemberForm,
+    NameForm,
+    PersonForm,
+    PreferencesForm,
+    SystemRoleForm,
+    TokenForm,
+    show_refusal,
+)
+from apps.platform.accounts.lists import MEMBERS, PEOPLE, TOKENS, members_table, people_table, tokens_table
+from apps.platform.accounts.models import Membership, User
+from apps.platform.accounts.projects import get_project
+from apps.platform.audit.bulk import Done, each, numbers_asked, result_context, way_back
+from apps.platform.audit.list_export import csv_response
+
+
+# -- one's own ------------------------------------------------------------------------------------------------------
+class ChangePasswordView(PasswordChangeView):  # type: ignore[misc]  # untyped
+    def form_valid(self, form: ChangePasswordForm) -> HttpResponse:
+        """A new password makes every device an unknown one; this browser has given the old one, and stays known."""
+        response: HttpResponse = super().form_valid(form)
+        remember_device(self.request, response, form.user.username)
+        return response
+
+
+@require_http_methods(["GET", "POST"])
+def account(request: HttpRequest) -> HttpResponse:
+    """Who am I, what may I do where; to change here are the name shown, and how the pages are shown."""
+    user: User = request.user  # type: ignore[assignment]
+    asked = request.POST.get("form", "name") if request.method == "POST" else ""
+    form = NameForm(request.POST if asked == "name" else None, instance=User.objects.get(pk=user.pk))
+    now = {name: getattr(user, name) for name in PreferencesForm.base_fields}
+    preferences = PreferencesForm(request.POST if asked == "preferences" else None, initial=now)
+    if asked == "name" and form.is_valid():
+        services.rename_oneself(actor=request.actor, name=form.cleaned_data["name"])
+        messages.success(request, _("Your name is changed."))
+        return redirect("accounts:account")
+    if asked == "preferences" and preferences.is_valid():
+        services.set_preferences(actor=request.actor, **preferences.cleaned_data)
+        messages.success(request, _("The pages are shown as you chose."))
+        return in_language(redirect("accounts:account"), preferences.cleaned_data["language"])
+    context = {
+        "form": form,
+        "preferences": preferences,
+        "memberships": roles_by_project(user),
+        "person": user,
+        "unconfirmed": list_unconfirmed_changes(user.pk),
+        "plane_zone": settings.TIME_ZONE,
+    }
+    return render(request, "accounts/account.html", context, status=422 if asked else 200)
+
+
+def in_language(response: HttpResponse, code: str) -> HttpResponse:
+    """This browser follows at once: what it had chosen before would go first."""
+    if code:
+        response.set_cookie(settings.LANGUAGE_COOKIE_NAME, code, samesite="Lax", secure=settings.SESSION_COOKIE_SECURE)
+    else:
+        response.delete_cookie(settings.LANGUAGE_COOKIE_NAME)
+    return response
+
+
+@marked(TOKENS.key)
+@never_cache
+@require_http_methods(["GET", "POST"])
+def tokens(request: HttpRequest) -> HttpResponseBase:
+    """One's tokens. A new one's secret is in the answer to the POST and nowhere else: no redirect could carry it."""
+    usable = reads.projects_for_tokens(request.actor, request.user)  # type: ignore[arg-type]
+    form = TokenForm(request.POST or None, usable=usable)
+    secret, made = "", None
+    if request.method == "POST" and form.is_valid():
+        asked = dict(form.cleaned_data)
+        try:
+            project = get_project(request.actor, asked.pop("project"))
+            made, secret = services.create_token(actor=request.actor, project=project, **asked)
+            form = TokenForm(usable=usable)
+        except Refused:
+            raise  # recorded, and shown on the page of refusals
+        except PlaneError as error:
+            show_refusal(form, error)
+    table = tokens_table(request.actor, request.GET)
+    if request.method == "GET" and request.GET.get("format") == "csv":
+        return csv_response(request.actor, table)
+    status = 422 if form.errors else table.status
+    context = {**table.context(), "form": form, "secret": secret, "made": made, "usable": usable}
+    context["working"] = reads.count_working_tokens(request.actor)
+    return render(request, "accounts/tokens.html", context, status=status)
+
+
+@require_POST
+def revoke_token(request: HttpRequest, token_id: int) -> HttpResponse:
+    token = reads.get_token(request.actor, token_id)
+    services.revoke_token(actor=request.actor, token=token, reason=request.POST.get("reason", "")[:2000])
+    messages.success(request, _("The token %(prefix)s… is revoked.") % {"prefix": token.prefix})
+    return redirect("accounts:tokens")
+
+
+@require_POST
+def revoke_tokens(request: HttpRequest) -> HttpResponse:
+    """Revoke the selected tokens, each by itself; the answer says what became of each."""
+    actor, reason = request.actor, request.POST.get("reason", "")[:2000]
+    policy.require_scope(actor, "token.revoke")
+
+    def one(pk: int) -> Done:
+        token = reads.get_token(actor, pk)
+        services.revoke_token(actor=actor, token=token, reason=reason)
+        return Done(f"{token.name} ({token.prefix}…)", "", _("Revoked"))
+
+    outcomes = each(actor, numbers_asked(request), one, name=str, request=request)
+    back = way_back(request, reverse("accounts:tokens"))
+    return render(request, "accounts/bulk.html", result_context(outcomes, title=_("Revoke tokens"), back=back))
+
+
+def roles_by_project(user: User) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    rows = Membership.objects.filter(user=user).order_by("project__slug", "role").values_list("project__slug", "role")
+    for slug, role in rows:
+        found.setdefault(slug, []).append(role)
+    return found
+
+
+# -- people ---------------------------------------------------------------------------------------------------------
+@marked(PEOPLE.key)
+@never_cache
+@require_http_methods(["GET", "POST"])
+def people(request: HttpRequest) -> HttpResponseBase:
+    """Everybody with an account; the system administrator adds one here and reads the one-time password once."""
+    if request.method == "GET" and request.GET.get("format") == "csv":
+        return csv_response(request.actor, people_table(request.actor, request.GET))
+    form = PersonForm(request.POST or None)
+    made, password = None, ""
+    if request.method == "POST" and form.is_valid():
+        try:
+            made, password = services.create_user(actor=request.actor, **form.cleaned_data)
+            form = PersonForm()
+        except Refused:
+            raise
+        except PlaneError as error:
+            show_refusal(form, error)
+    table = people_table(request.actor, request.GET)
+    context = {
+        **table.context(),
+        "form": form,
+        "made": made,
+        "password": password,
+        "count": reads.list_users(request.actor).count(),
+        "may_create": policy.allows(request.actor, "user.create"),
+        "confirmable": {each.pk for each in table.rows if can_confirm(request.actor, each, each.unconfirmed_changes)},
+    }
+    return render(request, "accounts/people.html", context, status=422 if form.errors else table.status)
+
+
+@never_cache
+@require_GET
+def person(request: HttpRequest, username: str) -> HttpResponse:
+    return person_page(request, reads.get_user(request.actor, username))
+
+
+def person_page(request: HttpRequest, user: User, *, status: int = 200, **over: Any) -> HttpResponse:
+    actor = request.actor
+    projects = list(reads.list_projects(actor).order_by("slug"))
+    own = actor.user_id == user.pk
+    memberships = roles_by_project(user)
+    # A form that could only fail is not offered; one that did fail is shown with its error.
+    context = {
+        "person": user,
+        "memberships": memberships,
+        "may_disable": policy.allows(actor, "user.disable", user) and not own,
+        "may_reset": policy.allows(actor, "user.reset_password", user) and not own and not user.system_role,
+        "may_confirm": can_confirm(actor, user, user.unconfirmed_changes),  # type: ignore[attr-defined]  # prefetched
+        "may_read_trail": policy.allows(actor, "audit.view"),
+        "may_set_role": policy.allows(actor, "user.set_system_role", user)
+        and not own
+        and (not memberships or "role_form" in over),
+        "may_set_members": policy.allows(actor, "member.set_roles") and (not user.system_role or "member_form" in over),
+        "role_form": SystemRoleForm(initial={"system_role": user.system_role}, prefix="role"),
+        "member_form": MemberForm(projects=projects, prefix="member", initial=roles_now(request, memberships)),
+        **over,
+    }
+    return render(request, "accounts/person.html", context, status=status)
+
+
+def roles_now(request: HttpRequest, memberships: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """What the form that sets roles opens with: the project that the query names, else the first, and the roles there,
+    so that setting one does not quietly take the others away.
+    """
+    chosen = request.GET.get("project", "") or next(iter(memberships), "")
+    return {"project": chosen, "roles": memberships.get(chosen, [])}
+
+
+@require_POST
+def disable_person(request: HttpRequest, username: str) -> HttpResponse:
+    user = reads.get_user(request.actor, username)
+    services.disable_user(actor=request.actor, user=user, reason=request.POST.get("reason", "")[:2000])
+    messages.success(
+        request, _("%(name)s is disabled: sessions have ended, tokens are revoked.") % {"name": user.username}
+    )
+    return redirect("accounts:person", user.username)
+
+
+@require_POST
+def enable_person(request: HttpRequest, username: str) -> HttpResponse:
+    user = reads.get_user(request.actor, username)
+    services.enable_user(actor=request.actor, user=user, reason=request.POST.get("reason", "")[:2000])
+    messages.success(request, _("%(name)s may log in again.") % {"name": user.username})
+    return redirect("accounts:person", user.username)
+
+
+@never_cache
+@require_POST
+def reset_person(request: HttpRequest, username: str) -> HttpResponse:
+    """The new one-time password is in this answer and nowhere else."""
+    user = reads.get_user(request.actor, username)
+    password = services.reset_password(actor=request.actor, user=user)
+    return person_page(request, reads.get_user(request.actor, username), password=password)
+
+
+@require_POST
+def confirm_person(request: HttpRequest, username: str) -> HttpResponse:
+    """Confirm the credentials that another kind of administrator has set."""
+    user, reason = reads.get_user(request.actor, username), request.POST.get("reason", "").strip()[:2000]
+    try:
+        services.confirm_credentials(actor=request.actor, user=user, reason=reason)
+    except Refused:
+        raise
+    except PlaneError as error:
+        refused = {"reason": reason, "why": f"{error.message} {error.hint or ''}".strip()}
+        return person_page(request, user, status=error.status, refused_confirmation=refused)
+    messages.success(request, _("The credentials of %(name)s are confirmed.") % {"name": user.username})
+    return redirect("accounts:person", user.username)
+
+
+@require_POST
+def set_person_role(request: HttpRequest, username: str) -> HttpResponse:
+    user = reads.get_user(request.actor, username)
+    form = SystemRoleForm(request.POST, prefix="role")
+    if form.is_valid():
+        try:
+            services.set_system_role(actor=request.actor, user=user, **form.cleaned_data)
+            messages.success(request, _("The system role is changed."))
+            return redirect("accounts:person", user.username)
+        except Refused:
+            raise
+        except PlaneError as error:
+            show_refusal(form, error)
+    return person_page(request, user, status=422, role_form=form)
+
+
+@require_POST
+def set_person_memberships(request: HttpRequest, username: str) -> HttpResponse:
+    """The roles in one project; none of them removes the member."""
+    user = reads.get_user(request.actor, username)
+    form = MemberForm(request.POST, projects=list(reads.list_projects(request.actor)), prefix="member")
+    if form.is_valid():
+        asked = dict(form.cleaned_data)
+        project = get_project(request.actor, asked.pop("project"))
+        try:
+            if asked["roles"]:
+                services.set_member_roles(actor=request.actor, project=project, member=user, **asked)
+            else:
+                services.remove_member(actor=request.actor, project=project, member=user, reason=asked["reason"])
+            messages.success(request, _("The roles in %(project)s are changed.") % {"project": project.slug})
+            return redirect("accounts:person", user.username)
+        except Refused:
+            raise
+        except PlaneError as error:
+            show_refusal(form, error)
+    return person_page(request, user, status=422, member_form=form)
+
+
+# -- members of a project -------------------------------------------------------------------------------------------
+@marked(MEMBERS.key)
+@require_GET
+def members(request: HttpRequest, project: str) -> HttpResponseBase:
+    """/p/<slug>/members: who belongs to the project, with which roles."""
+    where = get_project(request.actor, project)
+    request.project = where  # type: ignore[attr-defined]  # the frame shows it
+    table = members_table(request.actor, where, request.GET)
+    if request.GET.get("format") == "csv":
+        return csv_response(request.actor, table, project=where)
+    context = {
+        **table.context(),
+        "project": where,
+        "count": table.total or 0,
+        "may_see_people": policy.allows(request.actor, "user.view"),
+        "may_disable": policy.allows(request.actor, "service_account.disable", where),
+        "may_see_holds": policy.allows(request.actor, "hold.view", where),
+        "address": reverse("accounts:members", args=[where.slug]),
+    }
+    return render(request, "accounts/members.html", context, status=table.status)
+
+
+@require_POST
+def disable_service_account(request: HttpRequest, project: str, name: str) -> HttpResponse:
+    where = get_project(request.actor, project)
+    account = reads.get_service_account(request.actor, where, name)
+    services.disable_service_account(actor=request.actor, account=account, reason=request.POST.get("reason", "")[:2000])
+    messages.success(request, _("%(name)s is disabled and its tokens are revoked.") % {"name": account.name})
+    return redirect("accounts:members", where.slug)

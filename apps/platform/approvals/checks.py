@@ -1,0 +1,197 @@
+"""What the services of this app refuse: texts, people who may not decide, approvals that are closed."""
+
+from __future__ import annotations
+
+from apps.core.actors import Actor
+from apps.core.errors import Conflict, Invalid, Refused
+from apps.platform.accounts.proofs import TOKEN, Proof
+from apps.platform.approvals.differences import Change, told
+from apps.platform.approvals.models import Approval, Vote
+from apps.platform.approvals.states import ApprovalState
+from apps.platform.approvals.subjects import subject_types
+from apps.platform.approvals.terms import DEADLINE_HOURS, NEEDED
+from deepseek.messages import N_, Message
+
+REASON, COMMENT, TITLE = 2000, 2000, 200  # characters
+REMARKS = 40  # questions and answers of one approval
+NAMED = 3  # changes that the first sentence names; the others follow in the list
+
+
+def checked_text(text: str, field: str, most: int, *, least: int = 1) -> str:
+    """The text without outer space; Invalid outside its length."""
+    found = text.strip()
+    if least <= len(found) <= most:
+        return found
+    said = (
+        Message("{field} has {count} characters.", field=field, count=len(found))
+        if found
+        else Message("{field} must not be blank.", field=field)
+    )
+    raise Invalid(said, code="text_length", field=f"/{field}", limit=f"{least} to {most} characters")
+
+
+def checked_number(value: int, field: str, limits: tuple[int, int]) -> int:
+    low, high = limits
+    if low <= value <= high:
+        return value
+    raise Invalid(
+        "{name} is {found}.", name=field, found=value, code="out_of_range", field=f"/{field}", limit=f"{low} to {high}"
+    )
+
+
+def check_subject_type(subject_type: str) -> None:
+    if subject_type not in subject_types():
+        raise Invalid(
+            "Nothing called {subject_type!r} needs an approval.",
+            subject_type=subject_type[:40],
+            code="unknown_subject_type",
+            field="/subject_type",
+            limit=", ".join(subject_types()),
+        )
+
+
+def check_policy(needed: int, deadline_hours: int) -> None:
+    checked_number(needed, "needed", NEEDED)
+    checked_number(deadline_hours, "deadline_hours", DEADLINE_HOURS)
+
+
+def check_proof(actor: Actor, proof: Proof) -> None:
+    """A person decides, and has just proved to be that person; a token counts for calls made with it alone."""
+    if actor.user_id is None:
+        raise Refused("No service account decides: a person must.", code="not_a_person", action="approval.decide")
+    if proof.user_id != actor.user_id or (proof.method == TOKEN) != (actor.token_id is not None):
+        raise Refused("The proof is not this person's.", code="proof_missing", action="approval.decide")
+
+
+def check_not_own(actor: Actor, approval: Approval) -> None:
+    if approval.is_requested_by(actor):
+        own = approval.is_own_of(actor)
+        raise Refused(
+            Message("You asked for this yourself: somebody else must decide.")
+            if own
+            else Message(
+                "You created, hold or used a token of {requester}, which asked: somebody else must decide.",
+                requester=approval.requester,
+            ),
+            code="own_request",
+            action="approval.decide",
+            project_id=approval.project_id,
+            object_type="approval",
+            object_id=approval.pk,
+            hint=Message("You may withdraw it.")
+            if own
+            else Message("An approver who never had a token of it decides."),
+        )
+
+
+def check_own(actor: Actor, approval: Approval, action: str = "approval.withdraw") -> None:
+    if not approval.is_own_of(actor):
+        raise Refused(
+            "Only who asked for it withdraws it, or answers.",
+            code="not_yours",
+            action=action,
+            project_id=approval.project_id,
+            object_type="approval",
+            object_id=approval.pk,
+            hint=N_("An approver may reject it."),
+        )
+
+
+def check_pending(approval: Approval) -> None:
+    if approval.state == ApprovalState.PENDING:
+        return
+    raise Conflict(
+        "The approval {approval_pk} is {approval_state} already: nothing more is decided.",
+        approval_pk=approval.pk,
+        approval_state=approval.state,
+        code="already_decided",
+        field="state",
+        limit=ApprovalState.PENDING.value,
+    )
+
+
+def check_seen(approval: Approval, facts_digest: str) -> None:
+    """One decides about what one saw, and about nothing else."""
+    if facts_digest != approval.facts_digest:
+        raise Conflict(
+            "The facts that you saw are not those of this approval.",
+            code="facts_changed_since_you_looked",
+            field="/facts_digest",
+            limit=approval.facts_digest,
+            hint=N_("Read it again, then decide."),
+        )
+
+
+def check_not_voted(vote: Vote | None) -> None:
+    if vote is not None:
+        raise Conflict(
+            "You have voted on this already ({decision}, {at}).",
+            decision=vote.decision,
+            at=vote.at.isoformat(timespec="seconds"),
+            code="already_voted",
+            hint=N_("A vote stands. Somebody else must give the next one."),
+        )
+
+
+def check_room(approval: Approval) -> None:
+    if approval.remarks.count() >= REMARKS:
+        raise Conflict(
+            "The approval {approval_pk} has {remarks} questions and answers already.",
+            approval_pk=approval.pk,
+            remarks=REMARKS,
+            code="too_many_remarks",
+            limit=REMARKS,
+            hint=N_("Decide, or let it be withdrawn and asked for anew."),
+        )
+
+
+def too_few(needed: int, eligible: int) -> Conflict:
+    return Conflict(
+        "It takes {needed} approvals, and {eligible} people here could give one.",
+        needed=needed,
+        eligible=eligible,
+        code="too_few_approvers",
+        limit=needed,
+        hint=N_(
+            "The security administrator gives the role approver and confirms credentials; who asks cannot approve."
+        ),
+    )
+
+
+def already_pending(first: Approval) -> Conflict:
+    return Conflict(
+        "The approval {first_pk} of {requester} is pending for this already.",
+        first_pk=first.pk,
+        requester=first.requester,
+        code="approval_pending",
+        limit=first.pk,
+        hint=N_("Wait for it, or withdraw it and ask anew."),
+    )
+
+
+def deadline_passed(approval: Approval) -> Conflict:
+    when = approval.deadline_at.isoformat(timespec="seconds")
+    return Conflict(
+        "The deadline has passed: {when}. The approval is expired.",
+        when=when,
+        code="deadline_passed",
+        field="deadline_at",
+        limit=when,
+        hint=N_("Ask anew."),
+    )
+
+
+def void_of(changes: list[Change]) -> Conflict:
+    """The refusal that names every fact that changed; the first entry names the first few."""
+    named = "; ".join(told(change) for change in changes[:NAMED])
+    more = Message(", and {count} more", count=len(changes) - NAMED) if len(changes) > NAMED else ""
+    whole = Conflict(
+        "What was asked for is not what stands now: {named}{more}. The approval is void.",
+        named=named,
+        more=more,
+        code="approval_void",
+        field="/facts",
+        hint=N_("Ask anew, on the facts as they are."),
+    )
+    each = [{**whole.first(), "message": told(c), "field": f"/facts{c['path']}"} for c in changes]
+    return Conflict(whole.message, code=whole.code, field=whole.field, hint=whole.hint, errors=[whole.first(), *each])

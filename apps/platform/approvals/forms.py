@@ -1,0 +1,70 @@
+"""The forms of the pages of approvals. They read text; what is allowed the services decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from apps.platform.approvals.checks import REASON
+from apps.platform.approvals.terms import DEADLINE_HOURS, NEEDED
+
+AS_WRITTEN = gettext_lazy("Goes into the audit trail as written.")
+
+
+def reason_field(**more: Any) -> forms.CharField:
+    box = forms.Textarea(attrs={"rows": 3})
+    return forms.CharField(max_length=REASON, label=gettext_lazy("Reason"), help_text=AS_WRITTEN, widget=box, **more)
+
+
+class VoteForm(forms.Form):
+    """Which facts were seen, why, and the proof that it is this person, in the very request that decides."""
+
+    facts_digest = forms.CharField(max_length=64, widget=forms.HiddenInput)
+    reason = reason_field()
+    password = forms.CharField(
+        max_length=1000, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+    )
+    code = forms.CharField(
+        max_length=40,
+        label=gettext_lazy("Code of your authenticator app"),
+        help_text=gettext_lazy("6 digits, or a recovery code"),
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code"}),
+    )
+
+    def __init__(self, *args: Any, person: str, with_code: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].label = _("Password of %(person)s") % {"person": person}
+        if not with_code:
+            del self.fields["code"]
+
+
+class WithdrawForm(forms.Form):
+    reason = reason_field()
+
+
+class AnswerForm(forms.Form):
+    text = forms.CharField(
+        max_length=REASON,
+        label=gettext_lazy("Your answer"),
+        help_text=gettext_lazy("The approvers read it. Goes into the audit trail as written."),
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+
+class PolicyForm(forms.Form):
+    needed = forms.IntegerField(
+        label=gettext_lazy("Approvals needed"),
+        min_value=NEEDED[0],
+        max_value=NEEDED[1],
+        help_text=gettext_lazy("1 to 10, of different people; who asks never counts."),
+    )
+    deadline_hours = forms.IntegerField(
+        label=gettext_lazy("Hours until it expires"),
+        min_value=DEADLINE_HOURS[0],
+        max_value=DEADLINE_HOURS[1],
+        help_text=gettext_lazy("1 to 720. Who asks may set fewer."),
+    )
+    reason = reason_field()

@@ -1,0 +1,104 @@
+"""The list of approvals: what waits for me, what is pending, what was decided; its columns, and what narrows it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase, QueryDict
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.views.decorators.http import require_safe
+
+from apps.core.actors import Actor, ProjectRole
+from apps.core.lists.listing import Column, Listing, between_days, day_filters, marked, table_of, texts, view_of
+from apps.core.policy import allows
+from apps.platform.accounts.models import Project
+from apps.platform.approvals import reads
+from apps.platform.approvals.models import Approval, ApprovalQuerySet
+from apps.platform.approvals.states import ApprovalState
+from apps.platform.approvals.views import within
+from apps.platform.audit.list_export import csv_response
+
+MINE, PENDING, DECIDED = "mine", "pending", "decided"
+STATES = {MINE: "", PENDING: ApprovalState.PENDING.value, DECIDED: reads.DECIDED}
+
+APPROVALS = Listing(
+    "approvals",
+    (
+        Column("what", gettext_lazy("What"), lambda row: row.title),
+        Column("number", gettext_lazy("Number"), lambda row: row.pk, ("id",), numeric=True, down=True),
+        Column("state", gettext_lazy("State"), lambda row: row.state, ("state", "-id")),
+        Column("given", pgettext_lazy("count", "Approvals"), lambda row: row.given, numeric=True),
+        Column("needed", gettext_lazy("Needed"), lambda row: row.needed, numeric=True, shown=False),
+        Column("by", gettext_lazy("Asked by"), lambda row: row.requester, ("requester", "-id")),
+        Column("asked", gettext_lazy("Asked"), lambda row: row.created_at, ("created_at", "id"), down=True),
+        Column("expires", gettext_lazy("Expires"), lambda row: row.deadline_at, ("deadline_at", "id")),
+        Column(
+            "ended", gettext_lazy("Ended"), lambda row: row.decided_at, ("decided_at", "id"), down=True, sparse=True
+        ),
+        Column("comment", gettext_lazy("Comment"), lambda row: row.comment, shown=False),
+    ),
+    sort="-number",
+)
+NOT_ENDED = replace(
+    APPROVALS, columns=tuple(replace(one, shown=False) if one.key == "ended" else one for one in APPROVALS.columns)
+)
+
+
+@marked(APPROVALS.key)
+@require_safe
+def approval_list(request: HttpRequest, project: str) -> HttpResponseBase:
+    """/p/<slug>/approvals: what waits for me, what is pending, what was decided; newest first."""
+    actor, where = within(request, project)
+    votes = ProjectRole.APPROVER in actor.roles_in(where.pk)
+    asked = request.GET.get("show", "")
+    show = asked if asked in STATES else MINE if votes else PENDING
+    narrow = texts(request.GET, ("title", "requester"))
+    table = table_of(
+        APPROVALS if show == DECIDED else NOT_ENDED,
+        request.GET,
+        lambda: found_approvals(actor, where, request.GET, show, narrow),
+        filters=[
+            {"name": "title", "label": _("What"), "value": narrow["title"]},
+            {"name": "requester", "label": _("Asked by"), "value": narrow["requester"]},
+            *day_filters(request.GET, "asked", _("Asked from"), _("Asked until")),
+        ],
+        builtin=builtin_views(actor, votes),
+    )
+    if request.GET.get("format") == "csv":
+        return csv_response(actor, table, project=where)
+    pending = Approval.objects.visible_to(actor).filter(project=where, state=ApprovalState.PENDING)
+    context = {
+        **table.context(),
+        "nav": "models",
+        "show": show,
+        "mine": reads.waiting_for(actor).filter(project=where).count(),
+        "pending": pending.count(),
+        "votes": votes,
+        "may_request": allows(actor, "approval.request", where),
+    }
+    return render(request, "approvals/list.html", context, status=table.status)
+
+
+def found_approvals(
+    actor: Actor, project: Project, params: QueryDict, show: str, asked: dict[str, str]
+) -> ApprovalQuerySet:
+    rows = reads.list_approvals(actor, project, state=STATES[show], mine=show == MINE)
+    if asked["title"]:
+        rows = rows.filter(title__icontains=asked["title"])
+    if asked["requester"]:
+        rows = rows.filter(requester=asked["requester"])
+    found: ApprovalQuerySet = between_days(rows, "created_at", params, "asked")
+    return found
+
+
+def builtin_views(actor: Actor, votes: bool) -> list[dict[str, Any]]:
+    waiting = [view_of(_("Waits for you"), show=MINE)] if votes else []
+    return [
+        *waiting,
+        view_of(_("Pending, the first to expire"), show=PENDING, sort="expires"),
+        view_of(_("Decided in 7 days"), show=DECIDED, sort="-ended", asked_after="7d"),
+        view_of(_("Asked by me"), show=DECIDED, requester=actor.label),
+    ]

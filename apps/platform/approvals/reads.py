@@ -1,0 +1,226 @@
+"""What pages and REST read of approvals. What the auditor reads is recorded; a member reads of their own projects."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models.functions import Now
+
+from apps.core import policy
+from apps.core.actors import Actor, ProjectRole, SystemRole
+from apps.core.errors import Invalid, NotFound, PlaneError
+from apps.platform.accounts.holders import list_holders
+from apps.platform.accounts.models import CredentialChange, HolderKind, Project, ServiceAccountHolder
+from apps.platform.approvals.differences import CHANGES, Change, changes_since, differences
+from apps.platform.approvals.looks import News, OwnActs, news_between
+from apps.platform.approvals.models import Approval, ApprovalPolicy, ApprovalQuerySet, Look, Remark, Vote
+from apps.platform.approvals.states import ApprovalState
+from apps.platform.approvals.subjects import subject_named, subject_types
+from apps.platform.approvals.terms import DEFAULT, Terms, eligible_people
+from apps.platform.audit.models import AuditRecord
+from apps.platform.audit.reads import event_of
+from apps.platform.audit.services import record
+
+MAX_ID = 2**63 - 1
+LARGE = ("facts", "void_changes")  # what a list leaves in the database
+DECIDED = "decided"  # every state but pending
+
+
+def list_approvals(actor: Actor, project: Project, *, state: str = "", mine: bool = False) -> ApprovalQuerySet:
+    """The approvals of a project, to be paged by `-id`, with `given`.
+
+    `state`: one of ApprovalState, `decided` for all that have ended, "" for every; Invalid for another.
+    `mine`: those alone that wait for this person's vote.
+    """
+    policy.require(actor, "approval.view", project)
+    known = [*ApprovalState.values, DECIDED]
+    if state and state not in known:
+        raise Invalid("There is no state {state!r}.", state=state[:40], field="state", limit=", ".join(known))
+    note_reading(actor, project, after={"state": state} if state else {})
+    found = waiting_for(actor) if mine else Approval.objects.visible_to(actor)
+    found = found.filter(project=project).with_given().defer(*LARGE)
+    if state == DECIDED:
+        return found.exclude(state=ApprovalState.PENDING)
+    return found.filter(state=state) if state else found
+
+
+def get_approval(actor: Actor, project: Project, pk: int) -> Approval:
+    """The approval `pk` of this project with `given` and `due`; NotFound."""
+    policy.require(actor, "approval.view", project)
+    visible = Approval.objects.visible_to(actor).filter(project=project).select_related("project")
+    found = visible.with_given().with_due().filter(pk=pk).first() if 0 < pk <= MAX_ID else None
+    if found is None:
+        raise NotFound("This project has no approval {pk}.", pk=pk, field="id")
+    note_reading(actor, project, obj=found)
+    return found
+
+
+def note_reading(actor: Actor, project: Project, **about: Any) -> None:
+    if actor.system_role is SystemRole.AUDITOR:
+        record(actor=actor, action="approval.view", project_id=project.pk, **about)
+
+
+def waiting_for(actor: Actor) -> ApprovalQuerySet:
+    """Pending approvals of every project that this person may decide on; without those they asked for or voted on, and
+    those of which they asked the requester something that is not answered yet."""
+    projects = [pk for pk, roles in actor.project_roles.items() if ProjectRole.APPROVER in roles]
+    if actor.user_id is None or not projects:
+        return Approval.objects.none()
+    account = OuterRef("requester_service_account")
+    holding = ServiceAccountHolder.objects.filter(service_account=account, user_id=actor.user_id)
+    unconfirmed = CredentialChange.objects.filter(user_id=actor.user_id, confirmed_at=None)
+    voted = Vote.objects.filter(approval=OuterRef("pk"), user_id=actor.user_id)
+    newer = Remark.objects.filter(approval=OuterRef("approval"), pk__gt=OuterRef("pk"))
+    asking = Remark.objects.filter(approval=OuterRef("pk"), user_id=actor.user_id, asks=True).filter(~Exists(newer))
+    return (
+        Approval.objects.filter(project_id__in=projects, state=ApprovalState.PENDING, deadline_at__gt=Now())
+        .exclude(requester_user_id=actor.user_id)
+        .filter(~Exists(holding))
+        .filter(~Exists(asking))
+        .filter(~Exists(unconfirmed))  # in the same query: every page of an approver counts these
+        .with_given()
+        .filter(~Exists(voted) | Q(given__gte=F("needed")))  # enough count again: who voted may carry it out
+    )
+
+
+def votes_on(approval: Approval) -> list[Vote]:
+    """The votes in order, each with `counts`: whether it still does. At most the policy's ten and one rejection."""
+    counting = approval.votes.counting(approval.project_id).filter(pk=OuterRef("pk"))
+    return list(approval.votes.annotate(counts=Exists(counting)).order_by("pk"))
+
+
+@dataclass(frozen=True, slots=True)
+class PersonBehind:
+    """Somebody who counts as the requester, because they are behind the service account that asked."""
+
+    person: str
+    kind: str  # of HolderKind
+
+    @property
+    def label(self) -> str:
+        return str(HolderKind(self.kind).label)
+
+
+def people_behind(approval: Approval) -> list[PersonBehind]:
+    """Who stands behind the service account that asked, and why; nobody where a person asked."""
+    if approval.requester_service_account_id is None:
+        return []
+    rows = list_holders(approval.requester_service_account_id).order_by("pk")
+    return [PersonBehind(row.user.username, row.kind) for row in rows]
+
+
+def remarks_on(approval: Approval) -> list[Remark]:
+    """Questions and answers in order; checks.REMARKS at most."""
+    return list(approval.remarks.order_by("pk"))
+
+
+def ending_of(approval: Approval) -> dict[str, str] | None:
+    """Who ended it and why, as the trail has it; None while it is pending."""
+    if not approval.ended:
+        return None
+    action = f"approval.{approval.state}"
+    row = AuditRecord.objects.filter(object_type="approval", object_id=str(approval.pk), action=action).first()
+    return {"who": row.actor, "reason": str(event_of(row).body.get("reason", ""))} if row else None
+
+
+def asked_of(actor: Actor) -> ApprovalQuerySet:
+    """This person's pending requests whose newest remark is a question that nobody has answered."""
+    if actor.user_id is None:
+        return Approval.objects.none()
+    newest = Remark.objects.filter(approval=OuterRef("pk")).order_by("-pk").values("asks")[:1]
+    mine = Approval.objects.filter(requester_user_id=actor.user_id, project_id__in=actor.project_ids)
+    return (
+        mine.filter(state=ApprovalState.PENDING, deadline_at__gt=Now())
+        .annotate(open=Subquery(newest))
+        .filter(open=True)
+    )
+
+
+def could_vote(approval: Approval) -> int:
+    """How many people could still give a vote: eligible, and not among those who have."""
+    voted = approval.votes.values("user_id")
+    eligible = eligible_people(
+        approval.project_id,
+        requester_user_id=approval.requester_user_id,
+        requester_service_account_id=approval.requester_service_account_id,
+    )
+    return eligible.exclude(pk__in=voted).count()
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What changed since somebody looked, and when that was."""
+
+    at: datetime
+    news: list[News]
+    facts: list[Change]  # between the request they saw and this one, where they are two
+
+
+def news_for(look: Look | None, approval: Approval) -> Looked | None:
+    """What this person has not been told yet; None on a first look, and while nothing is new."""
+    if look is None or not look.before or look.before_at is None:
+        return None
+    before, now, facts = json.loads(look.before), json.loads(look.shown), []
+    if before["approval"] != approval.pk and before["facts"] != approval.facts_digest:
+        seen = Approval.objects.filter(pk=before["approval"], project=approval.project_id).values_list("facts").first()
+        facts = list(differences(json.loads(seen[0]), json.loads(approval.facts)))[:CHANGES] if seen else []
+    news = news_between(before, now, facts, own_acts(approval, look.user_id)) if before != now else []
+    return Looked(look.before_at, news, facts) if news else None
+
+
+def own_acts(approval: Approval, person: int) -> OwnActs:
+    """The votes and remarks of this person, and whether one of their acts ended the request."""
+    votes = list(approval.votes.order_by("-pk").values_list("pk", "user_id"))
+    remarks = approval.remarks.filter(user_id=person).values_list("pk", flat=True)
+    decided = approval.state in (ApprovalState.APPROVED, ApprovalState.REJECTED) and votes[:1] and votes[0][1] == person
+    withdrawn = approval.state == ApprovalState.WITHDRAWN and approval.requester_user_id == person
+    return OwnActs(
+        vote=next((pk for pk, user in votes if user == person), None),
+        remarks=frozenset(remarks),
+        ended=bool(decided or withdrawn),
+    )
+
+
+def awaits_answer(approval: Approval, person: int | None) -> bool:
+    """Whether the newest remark is a question of this person, which the requester has not answered yet."""
+    newest = approval.remarks.order_by("-pk").first()
+    return newest is not None and newest.asks and newest.user_id == person
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What has changed since it was asked for; `unknown` says why that cannot be told."""
+
+    changes: list[Change]
+    unknown: str = ""
+
+
+def standing_of(approval: Approval) -> Standing:
+    """The facts of a pending approval compared with those that stand, without reading bytes."""
+    if approval.state != ApprovalState.PENDING:
+        return Standing([])
+    try:
+        return Standing(changes_since(approval))
+    except PlaneError as failure:
+        return Standing([], failure.message)
+
+
+def list_policies(actor: Actor, project: Project) -> list[dict[str, Any]]:
+    """What every subject type takes in this project; one query."""
+    policy.require(actor, "project.view", project)
+    rows = {row.subject_type: row for row in ApprovalPolicy.objects.filter(project=project)}
+    return [
+        {
+            "subject_type": key,
+            "label": str(subject_named(key).label),
+            "needed": terms.needed,
+            "deadline_hours": terms.deadline_hours,
+            "is_default": key not in rows,
+        }
+        for key in subject_types()
+        for terms in [Terms(rows[key].needed, rows[key].deadline_hours) if key in rows else DEFAULT]
+    ]

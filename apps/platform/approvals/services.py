@@ -1,0 +1,409 @@
+"""Every write on approvals: ask, vote, withdraw, expire, set what a project asks. All are recorded and sealed.
+
+Every change of a pending approval first locks its row, so votes come one after the other. What ends an approval
+although the call fails (a deadline that has passed, facts that have changed) is committed before the call raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from apps.core.actors import Actor
+from apps.core.canonical import canonical_json, sha256_hex
+from apps.core.errors import Conflict
+from apps.core.policy import require
+from apps.platform.accounts.confirmations import require_confirmed
+from apps.platform.accounts.holders import require_known_holder
+from apps.platform.accounts.models import Project
+from apps.platform.accounts.proofs import Proof
+from apps.platform.approvals import checks
+from apps.platform.approvals.differences import Change, changes_since, facts_text
+from apps.platform.approvals.models import Approval, ApprovalPolicy, FactName, Look, Remark, Vote
+from apps.platform.approvals.naming import names_in
+from apps.platform.approvals.states import ApprovalState, Decision
+from apps.platform.approvals.subjects import subject_of
+from apps.platform.approvals.terms import DEFAULT, eligible_people, terms_of
+from apps.platform.audit.services import change_state, record, seal_now
+
+EXPIRED_AT_ONCE = 100  # of one round of the dispatcher
+LOOKED_AGAIN = timedelta(minutes=1)  # a page that is reloaded within it writes nothing
+
+
+# -- asking ---------------------------------------------------------------------------------------------------------
+def request_approval(
+    *,
+    actor: Actor,
+    project: Project,
+    subject_type: str,
+    subject_id: str | int,
+    title: str,
+    facts: Mapping[str, Any],
+    comment: str = "",
+    deadline_hours: int | None = None,
+) -> Approval:
+    """Ask the approvers of the project. May be called inside the caller's transaction.
+
+    `deadline_hours`: fewer than the project's policy gives, or None for that.
+    Raises Conflict `approval_pending` (the subject has a pending one, which is named), `too_few_approvers` (fewer
+    people could approve than must); Invalid for texts, facts or a deadline outside their limits.
+    """
+    require(actor, "approval.request", project)
+    checks.check_subject_type(subject_type)
+    title = checks.checked_text(title, "title", checks.TITLE)
+    comment = checks.checked_text(comment, "comment", checks.COMMENT, least=0)
+    text = facts_text(facts)
+    terms = terms_of(project, subject_type)
+    hours = terms.deadline_hours if deadline_hours is None else deadline_hours
+    checks.checked_number(hours, "deadline_hours", (1, terms.deadline_hours))
+    require_known_holder(actor)
+    eligible = eligible_people(
+        project.pk, requester_user_id=actor.user_id, requester_service_account_id=actor.service_account_id
+    ).count()
+    if eligible < terms.needed:
+        raise checks.too_few(terms.needed, eligible)
+    approval = Approval(
+        project=project,
+        subject_type=subject_type,
+        subject_id=str(subject_id),
+        title=title,
+        facts=text,
+        facts_digest=sha256_hex(text),
+        comment=comment,
+        requester=actor.label,
+        requester_user_id=actor.user_id,
+        requester_service_account_id=actor.service_account_id,
+        needed=terms.needed,
+        eligible=eligible,
+        deadline_at=Now() + timedelta(hours=hours),
+    )
+    with transaction.atomic():
+        _make_room(actor, approval)
+        _insert(actor, approval)
+        seal_now()
+    return approval
+
+
+def _make_room(actor: Actor, new: Approval) -> None:
+    """Refuse while another one is pending for the subject; one past its deadline ends here."""
+    same = {"project_id": new.project_id, "subject_type": new.subject_type, "subject_id": new.subject_id}
+    pending = Approval.objects.filter(**same, state=ApprovalState.PENDING)
+    first = pending.with_due().select_for_update().first()
+    if first is None:
+        return
+    if not first.due:  # type: ignore[attr-defined]  # annotated
+        raise checks.already_pending(first)
+    _expire(actor, first)
+
+
+def _insert(actor: Actor, approval: Approval) -> None:
+    try:
+        with transaction.atomic():
+            approval.save(force_insert=True)
+            note_names(approval)
+    except IntegrityError:  # asked for twice at the same instant
+        same = Approval.objects.filter(subject_type=approval.subject_type, subject_id=approval.subject_id)
+        first = same.filter(project_id=approval.project_id, state=ApprovalState.PENDING).first()
+        if first is None:
+            raise
+        raise checks.already_pending(first) from None
+    approval.refresh_from_db()  # the deadline, as the database's clock has it
+    record(
+        actor=actor,
+        action="approval.request",
+        obj=approval,
+        reason=approval.comment,
+        after={
+            "title": approval.title,
+            "subject": f"{approval.subject_type} {approval.subject_id}",
+            "needed": approval.needed,
+            "eligible": approval.eligible,
+            "deadline_at": approval.deadline_at.isoformat(),
+        },
+        digests={"facts": approval.facts_digest},
+    )
+
+
+def note_names(approval: Approval) -> None:
+    """Write down which ids and digests the facts name; in the transaction that saves the approval."""
+    names = names_in(approval.facts)
+    FactName.objects.bulk_create(FactName(approval=approval, project=approval.project, key=key) for key in names)
+
+
+# -- deciding -------------------------------------------------------------------------------------------------------
+def approve(*, actor: Actor, approval: Approval, facts_digest: str, reason: str, proof: Proof) -> Approval:
+    """Vote for it; with the last vote that is needed, what was asked for is carried out in the same transaction.
+
+    `facts_digest` is that of the facts the person saw. Raises Refused `own_request`, `not_a_person`, `proof_missing`;
+    Invalid for the reason; Conflict `already_decided`, `already_voted`, `facts_changed_since_you_looked`,
+    `deadline_passed` (it is expired now), `approval_void` (facts have changed: it is void now, and the error names
+    them), and whatever the subject raises when it cannot be carried out, which leaves everything as it was.
+    """
+    return _decide(actor, approval, Decision.APPROVE, facts_digest, reason, proof)
+
+
+def reject(*, actor: Actor, approval: Approval, facts_digest: str, reason: str, proof: Proof) -> Approval:
+    """Vote against it, which ends it at once. Raises as `approve` does, but changed facts do not matter any more."""
+    return _decide(actor, approval, Decision.REJECT, facts_digest, reason, proof)
+
+
+def _decide(
+    actor: Actor, approval: Approval, decision: Decision, facts_digest: str, reason: str, proof: Proof
+) -> Approval:
+    require(actor, "approval.decide", approval)
+    require_confirmed(actor, "approval.decide", project_id=approval.project_id)
+    checks.check_proof(actor, proof)
+    checks.check_not_own(actor, approval)
+    reason = checks.checked_text(reason, "reason", checks.REASON)
+    asks_facts = decision == Decision.APPROVE
+    # Bytes are read before the lock, which must be short; rows are read again behind it.
+    changed = changes_since(approval, deep=True) if asks_facts and approval.state == ApprovalState.PENDING else []
+    ended: Conflict | None = None
+    with transaction.atomic(durable=True):  # durable: inside another transaction, its rollback would undo a void
+        row = _locked(approval)
+        checks.check_pending(row)
+        checks.check_seen(row, facts_digest)
+        own = row.votes.filter(user_id=proof.user_id).first()
+        resumes = asks_facts and _enough_again(row, own)
+        if not resumes:
+            checks.check_not_voted(own)
+        if row.due:  # type: ignore[attr-defined]  # annotated
+            ended = _expire(actor, row)
+        elif asks_facts and (changed := changed or changes_since(row)):
+            ended = _void(actor, row, changed)
+        elif resumes:
+            _carry_out(actor, row, reason, _recorded(actor, row, "approval.resume", reason, proof))
+        else:
+            _vote(actor, row, decision, reason, proof)
+        seal_now()
+    if ended is not None:
+        raise ended
+    return row
+
+
+def _locked(approval: Approval) -> Approval:
+    return Approval.objects.with_due().select_for_update().get(pk=approval.pk)
+
+
+def _vote(actor: Actor, approval: Approval, decision: Decision, reason: str, proof: Proof) -> None:
+    """One more vote, and what follows from it."""
+    Vote.objects.create(
+        approval=approval,
+        user_id=proof.user_id,
+        label=actor.label,
+        decision=decision,
+        reason=reason,
+        facts_digest=approval.facts_digest,
+        method=proof.method,
+    )
+    digests = _recorded(actor, approval, f"approval.{decision}", reason, proof)
+    if decision == Decision.REJECT:
+        change_state(approval, ApprovalState.REJECTED, actor=actor, reason=reason, digests=digests, decided_at=Now())
+    elif _given(approval) >= approval.needed:
+        _carry_out(actor, approval, reason, digests)
+
+
+def _given(approval: Approval) -> int:
+    return approval.votes.counting(approval.project_id).count()
+
+
+def _enough_again(approval: Approval, own: Vote | None) -> bool:
+    """Enough votes count, but none of them was the last: somebody lost the role and was given it again. Whoever voted
+    for it may then carry it out, with a reason and the proof again; nobody might be left who has not voted."""
+    return own is not None and own.decision == Decision.APPROVE and _given(approval) >= approval.needed
+
+
+def _recorded(actor: Actor, approval: Approval, action: str, reason: str, proof: Proof) -> dict[str, str]:
+    """The record of a decision. Returns the digests that it is about."""
+    told = {"given": _given(approval), "needed": approval.needed, "proof": proof.method}
+    digests = {"facts": approval.facts_digest}
+    record(actor=actor, action=action, obj=approval, reason=reason, after=told, digests=digests)
+    return digests
+
+
+def _carry_out(actor: Actor, approval: Approval, reason: str, digests: dict[str, str]) -> None:
+    change_state(approval, ApprovalState.APPROVED, actor=actor, reason=reason, digests=digests, decided_at=Now())
+    subject_of(approval).carry_out(actor, approval)
+
+
+def _void(actor: Actor, approval: Approval, changes: list[Change]) -> Conflict:
+    """End it, because it speaks of what is no more. Returns what to raise once this is committed."""
+    fault = checks.void_of(changes)
+    change_state(
+        approval,
+        ApprovalState.VOID,
+        actor=actor,
+        reason=fault.message,
+        digests={"facts": approval.facts_digest},
+        decided_at=Now(),
+        void_changes=changes,
+    )
+    return fault
+
+
+def _expire(actor: Actor, approval: Approval) -> Conflict:
+    """End it after its deadline, whoever comes by first. Returns what to raise once this is committed."""
+    fault = checks.deadline_passed(approval)
+    change_state(
+        approval,
+        ApprovalState.EXPIRED,
+        actor=actor,
+        reason=fault.message,
+        digests={"facts": approval.facts_digest},
+        decided_at=Now(),
+    )
+    return fault
+
+
+# -- asking back ----------------------------------------------------------------------------------------------------
+def ask_for_more(*, actor: Actor, approval: Approval, facts_digest: str, reason: str) -> Remark:
+    """A question to whoever asked, instead of a decision: the request stays as it is, and its deadline runs on.
+
+    Raises as a vote does, but takes no proof: nothing is decided.
+    """
+    require(actor, "approval.ask", approval)
+    checks.check_not_own(actor, approval)
+    return _remark(actor, approval, asks=True, text=reason, facts_digest=facts_digest)
+
+
+def answer(*, actor: Actor, approval: Approval, text: str) -> Remark:
+    """The requester's answer to what was asked, or more that the approvers should know."""
+    require(actor, "approval.answer", approval)
+    checks.check_own(actor, approval, "approval.answer")
+    return _remark(actor, approval, asks=False, text=text, facts_digest=approval.facts_digest)
+
+
+def _remark(actor: Actor, approval: Approval, *, asks: bool, text: str, facts_digest: str) -> Remark:
+    text = checks.checked_text(text, "reason" if asks else "text", checks.REASON)
+    with transaction.atomic():
+        row = _locked(approval)
+        checks.check_pending(row)
+        checks.check_seen(row, facts_digest)
+        if row.due:  # type: ignore[attr-defined]  # annotated
+            raise checks.deadline_passed(row)
+        checks.check_room(row)
+        said = Remark.objects.create(approval=row, user_id=actor.user_id, label=actor.label, asks=asks, text=text)
+        action, digests = "approval.ask" if asks else "approval.answer", {"facts": row.facts_digest}
+        record(actor=actor, action=action, obj=row, reason=text, after={"remark": said.pk}, digests=digests)
+        seal_now()
+    return said
+
+
+# -- looking --------------------------------------------------------------------------------------------------------
+def note_look(*, actor: Actor, approval: Approval, shown: Mapping[str, Any]) -> Look | None:
+    """Keep what this person is shown now, so that the next page tells them what has changed since; recorded whenever
+    it is something new, which is evidence of what a decider had before them. None for who is no person at a browser.
+
+    What they saw before stays in `before` until `let_go`. On the first look at a request it is what they saw of an
+    earlier one for the same subject.
+    """
+    require(actor, "approval.view", approval)
+    if actor.user_id is None or actor.token_id is not None:
+        return None
+    text = canonical_json(shown)
+    digest, mine = sha256_hex(text), Look.objects.filter(approval=approval, user_id=actor.user_id)
+    look = mine.first()
+    if look is not None and look.digest == digest:
+        if timezone.now() - look.at > LOOKED_AGAIN:
+            mine.update(at=timezone.now())
+        return look
+    with transaction.atomic():
+        if look is None:
+            look = _first_look(actor.user_id, approval, text, digest)
+        else:
+            look.before, look.before_at = look.before or look.shown, look.before_at or look.at
+            look.digest, look.shown, look.at = digest, text, timezone.now()
+            look.save()
+        digests = {"facts": approval.facts_digest, "shown": digest}
+        record(actor=actor, action="approval.look", obj=approval, digests=digests)
+    return look
+
+
+def _first_look(person: int, approval: Approval, text: str, digest: str) -> Look:
+    same = {"approval__subject_type": approval.subject_type, "approval__subject_id": approval.subject_id}
+    seen = Look.objects.filter(user_id=person, approval__project=approval.project_id, **same)
+    earlier = seen.filter(approval__lt=approval.pk).order_by("-pk").first()
+    told = {"before": earlier.shown, "before_at": earlier.at} if earlier else {}
+    found = {"digest": digest, "shown": text, "at": timezone.now(), **told}
+    return Look.objects.get_or_create(approval=approval, user_id=person, defaults=found)[0]
+
+
+def let_go(*, actor: Actor, approval: Approval) -> None:
+    """This person has seen what changed: the next page tells of what comes after. Nothing is left of it but that."""
+    require(actor, "approval.view", approval)
+    with transaction.atomic():
+        told = Look.objects.filter(approval=approval, user_id=actor.user_id or 0).exclude(before="")
+        if told.update(before="", before_at=None):
+            record(actor=actor, action="approval.seen", obj=approval, digests={"facts": approval.facts_digest})
+
+
+# -- ending without a decision --------------------------------------------------------------------------------------
+def withdraw(*, actor: Actor, approval: Approval, reason: str) -> Approval:
+    """Take the request back: its requester alone, for a reason. Raises Conflict when it has ended already."""
+    require(actor, "approval.withdraw", approval)
+    checks.check_own(actor, approval)
+    reason = checks.checked_text(reason, "reason", checks.REASON)
+    with transaction.atomic():
+        row = _locked(approval)
+        checks.check_pending(row)
+        digests = {"facts": row.facts_digest}
+        change_state(row, ApprovalState.WITHDRAWN, actor=actor, reason=reason, digests=digests, decided_at=Now())
+        seal_now()
+    return row
+
+
+def expire_due(*, actor: Actor) -> int:
+    """The dispatcher's round: end what is pending past its deadline. Returns how many."""
+    require(actor, "approval.expire")
+    due = Approval.objects.filter(state=ApprovalState.PENDING, deadline_at__lte=Now()).order_by("deadline_at")
+    expired = 0
+    for approval in due[:EXPIRED_AT_ONCE]:
+        with transaction.atomic():
+            row = _locked(approval)
+            if row.state == ApprovalState.PENDING:  # else decided, or expired by somebody else, since it was listed
+                _expire(actor, row)
+                seal_now()
+                expired += 1
+    return expired
+
+
+# -- what a project asks --------------------------------------------------------------------------------------------
+def set_approval_policy(
+    *, actor: Actor, project: Project, subject_type: str, needed: int, deadline_hours: int, reason: str = ""
+) -> ApprovalPolicy:
+    """How many approvals a subject type takes in this project, and within how many hours, for requests from now on.
+
+    Conflict when nothing would change, Invalid outside the limits. More may be asked for than there are approvers:
+    then requests are refused until there are.
+    """
+    require(actor, "approval.set_policy", project)
+    require_confirmed(actor, "approval.set_policy", project_id=project.pk)
+    checks.check_subject_type(subject_type)
+    checks.check_policy(needed, deadline_hours)
+    reason = checks.checked_text(reason, "reason", checks.REASON, least=0)
+    wanted = {"needed": needed, "deadline_hours": deadline_hours}
+    with transaction.atomic():
+        Project.objects.select_for_update().get(pk=project.pk)  # the row of the policy may not be there to be locked
+        row = ApprovalPolicy.objects.filter(project=project, subject_type=subject_type).first()
+        held = row or ApprovalPolicy(project=project, subject_type=subject_type)
+        now = row or DEFAULT
+        before = {"needed": now.needed, "deadline_hours": now.deadline_hours}
+        if before == wanted:
+            raise Conflict("This is what it takes already.", code="nothing_to_change")
+        held.needed, held.deadline_hours = needed, deadline_hours
+        held.save()
+        record(
+            actor=actor,
+            action="approval.set_policy",
+            obj=held,
+            reason=reason,
+            before=before,
+            after={"subject_type": subject_type, **wanted},
+        )
+        seal_now()
+    return held

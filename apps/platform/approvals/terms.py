@@ -1,0 +1,41 @@
+"""What an approval takes: how many votes, how long, and who may give them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from apps.core.actors import ProjectRole
+from apps.platform.accounts.confirmations import exclude_unconfirmed
+from apps.platform.accounts.models import Membership, Project, ServiceAccountHolder, User
+from apps.platform.approvals.models import ApprovalPolicy
+
+NEEDED = (1, 10)
+DEADLINE_HOURS = (1, 720)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    needed: int
+    deadline_hours: int
+
+
+DEFAULT = Terms(needed=1, deadline_hours=72)
+
+
+def terms_of(project: Project, subject_type: str) -> Terms:
+    """What the security administrator set for this project and type, or DEFAULT."""
+    row = ApprovalPolicy.objects.filter(project=project, subject_type=subject_type).first()
+    return Terms(row.needed, row.deadline_hours) if row else DEFAULT
+
+
+def eligible_people(
+    project_id: int, *, requester_user_id: int | None, requester_service_account_id: int | None
+) -> QuerySet[User]:
+    """Who may vote: active people with the role approver in the project whose credentials are confirmed, but never
+    who asked, nor the people behind a service account that did."""
+    approvers = Membership.objects.filter(project_id=project_id, role=ProjectRole.APPROVER)
+    people = User.objects.filter(is_active=True, pk__in=approvers.values("user_id")).exclude(pk=requester_user_id or 0)
+    holders = ServiceAccountHolder.objects.filter(service_account=requester_service_account_id or 0)
+    return exclude_unconfirmed(people).exclude(pk__in=holders.values("user"))

@@ -1,0 +1,156 @@
+"""Artifacts over REST: bytes in, bytes out, and what is known of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import status
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.core import policy
+from apps.core.lists.pages import page_in_memory, read_limit
+from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project
+from apps.platform.artifacts.bodies import body_of, leave_form_unread, name_in, refuse_forms
+from apps.platform.artifacts.digests import checked_digest, digest_in, mismatch
+from apps.platform.artifacts.downloads import download
+from apps.platform.artifacts.lists import AGE, narrowed, why_of
+from apps.platform.artifacts.looking import look_at_garbage, read_age
+from apps.platform.artifacts.models import Holding
+from apps.platform.artifacts.serializers import ArtifactSerializer, GarbagePageSerializer, GarbageQuery
+from apps.platform.artifacts.services import get_holding, publish_upload
+from apps.platform.artifacts.verification import release_connection
+
+BYTES = {"application/octet-stream": OpenApiTypes.BINARY}
+UPLOAD_HEADERS = [
+    OpenApiParameter(
+        "Content-Digest", str, OpenApiParameter.HEADER, description="`sha-256=:<base64>:` (RFC 9530); checked."
+    ),
+    OpenApiParameter("X-Content-Digest", str, OpenApiParameter.HEADER, description="`sha256:<hex>`; checked."),
+    OpenApiParameter(
+        "Content-Disposition",
+        str,
+        OpenApiParameter.HEADER,
+        description='`attachment; filename="model.onnx"`: its name.',
+    ),
+]
+DOWNLOAD_HEADERS = [
+    OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="One range, `bytes=0-1023`."),
+    OpenApiParameter("If-Range", str, OpenApiParameter.HEADER, description="The ETag that the range belongs to."),
+    OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="304 when the ETag is among these."),
+]
+UPLOADED = {
+    201: OpenApiResponse(ArtifactSerializer, description="Stored, and held by the project."),
+    200: OpenApiResponse(ArtifactSerializer, description="The project held these bytes already."),
+}
+
+
+class ArtifactsView(GenericAPIView[Holding]):
+    """The artifacts of a project, newest first; POST stores one whose digest is not known beforehand."""
+
+    serializer_class = ArtifactSerializer
+    queryset = Holding.objects.none()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        leave_form_unread(request._request)
+        super().initial(request, *args, **kwargs)
+
+    @extend_schema(operation_id="artifacts_list", responses=ArtifactSerializer(many=True))
+    def get(self, request: Request, project: str) -> Response:
+        within = get_project(request.actor, project)
+        policy.require(request.actor, "artifact.view", within)
+        page = self.paginate_queryset(Holding.objects.filter(project=within).select_related("artifact"))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(operation_id="artifacts_upload", request=BYTES, responses=UPLOADED, parameters=UPLOAD_HEADERS)
+    def post(self, request: Request, project: str) -> Response:
+        return upload(request, get_project(request.actor, project), digest=None)
+
+
+class ArtifactView(APIView):
+    """The bytes of one artifact, by SHA-256."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        leave_form_unread(request._request)
+        super().initial(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="artifacts_download",
+        parameters=DOWNLOAD_HEADERS,
+        responses={
+            (200, "application/octet-stream"): OpenApiTypes.BINARY,
+            (206, "application/octet-stream"): OpenApiTypes.BINARY,
+            304: None,
+        },
+    )
+    def get(self, request: Request, project: str, digest: str) -> HttpResponseBase:
+        holding = get_holding(actor=request.actor, project=get_project(request.actor, project), digest=digest)
+        release_connection()
+        return download(request._request, holding)
+
+    @extend_schema(operation_id="artifacts_put", request=BYTES, responses=UPLOADED, parameters=UPLOAD_HEADERS)
+    def put(self, request: Request, project: str, digest: str) -> Response:
+        return upload(request, get_project(request.actor, project), digest=digest)
+
+
+class ArtifactInfoView(APIView):
+    """What is known of one artifact, without its bytes."""
+
+    @extend_schema(operation_id="artifacts_info", responses=ArtifactSerializer)
+    def get(self, request: Request, project: str, digest: str) -> Response:
+        holding = get_holding(actor=request.actor, project=get_project(request.actor, project), digest=digest)
+        return Response(ArtifactSerializer(holding).data)
+
+
+class GarbageView(APIView):
+    @extend_schema(operation_id="artifacts_garbage", parameters=[GarbageQuery], responses=GarbagePageSerializer)
+    def get(self, request: Request) -> Response:
+        """What a collection of garbage would take, by digest: the list of `manage.py collect_garbage --dry-run`."""
+        policy.require(request.actor, "artifact.view_garbage")
+        asked = request.query_params
+        look = look_at_garbage(actor=request.actor, older_than=read_age(asked.get("older_than") or AGE))
+        found = narrowed(look.found, asked.get("why", ""))
+        cursor, limit = asked.get("cursor") or None, read_limit(asked.get("limit"))
+        page = page_in_memory(found, key=lambda one: one.digest, order="digest", cursor=cursor, limit=limit)
+        shown = {
+            "items": [{"digest": one.digest, "size": one.size, "why": why_of(one)} for one in page.items],
+            "next": page.next,
+            "artifacts": len(found),
+            "bytes": sum(one.size for one in found),
+            "complete": look.complete,
+        }
+        return Response(GarbagePageSerializer(shown).data)
+
+
+def upload(request: Request, project: Project, *, digest: str | None) -> Response:
+    """Store the body; 201 when the project did not hold it before, 200 when it did."""
+    sent = request._request
+    policy.require(request.actor, "artifact.upload", project)
+    refuse_forms(sent)
+    digest = checked_digest(digest) if digest is not None else None
+    announced = digest_in(sent.headers.get("Content-Digest"), sent.headers.get("X-Content-Digest"))
+    if digest and announced and digest != announced:
+        raise mismatch(digest, announced)
+    body = body_of(sent)
+    release_connection()
+    published = publish_upload(
+        actor=request.actor,
+        project=project,
+        stream=body.chunks,
+        expected_digest=digest or announced,
+        expected_size=body.length,
+        name=name_in(sent.headers.get("Content-Disposition")),
+        media_type=sent.content_type or "",
+    )
+    where = request.path if digest else f"{request.path}/{published.artifact.digest}"
+    return Response(
+        ArtifactSerializer(published.holding).data,
+        status=status.HTTP_201_CREATED if published.is_new else status.HTTP_200_OK,
+        headers={"Location": where},
+    )

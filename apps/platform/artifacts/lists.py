@@ -1,0 +1,70 @@
+"""The list of what a collection of garbage would take: its columns, and what narrows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from apps.core.errors import Invalid
+from apps.core.lists.listing import Column, Listing, Table, view_of
+from apps.core.lists.memory_lists import table_in_memory
+from apps.platform.artifacts.garbage import Garbage
+
+AGE = "7d"  # as the command
+UNCITED, UNNAMED = "uncited", "unnamed"
+WHY = {UNCITED: gettext_lazy("Nothing cites it"), UNNAMED: gettext_lazy("No artifact names it")}
+
+
+def why_of(one: Garbage) -> str:
+    """The word of the command."""
+    return UNCITED if one.known else UNNAMED
+
+
+def of(name: str) -> Callable[[Garbage], Any]:
+    return lambda one: getattr(one, name)
+
+
+GARBAGE = Listing(
+    "garbage",
+    (
+        Column("digest", gettext_lazy("Digest"), of("digest"), ("digest",)),
+        Column("size", gettext_lazy("Size"), of("size"), ("size",), numeric=True, down=True),
+        Column("why", gettext_lazy("Why"), why_of, ("why",)),
+    ),
+    sort="digest",
+)
+
+
+def garbage_table(found: list[Garbage], params: QueryDict, *, older_than: str, why: str) -> Table:
+    """Those of the entries that fit the filters."""
+    ages = [("1h", _("1 hour")), ("1d", _("1 day")), ("", _("7 days")), ("30d", _("30 days"))]
+    older_than = "" if older_than == AGE else older_than  # what nobody has asked for narrows nothing
+    if older_than not in dict(ages):
+        ages.append((older_than, older_than))
+    return table_in_memory(
+        GARBAGE,
+        params,
+        lambda: narrowed(found, why),
+        key=of("digest"),
+        filters=[
+            {
+                "name": "why",
+                "label": _("Why"),
+                "value": why,
+                "choices": [("", _("Whatever the reason")), *WHY.items()],
+            },
+            {"name": "older_than", "label": _("Untouched for"), "value": older_than, "choices": ages},
+        ],
+        builtin=[view_of(_("The largest first"), sort="-size")],
+    )
+
+
+def narrowed(found: list[Garbage], why: str) -> list[Garbage]:
+    """Those that are garbage for this reason; Invalid for one that there is not."""
+    if why and why not in WHY:
+        raise Invalid("There is no reason {why!r}.", why=why[:40], field="why", limit=", ".join(WHY))
+    return [one for one in found if not why or why_of(one) == why]

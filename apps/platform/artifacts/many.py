@@ -1,0 +1,139 @@
+"""Rows for many artifacts at once, whose bytes the caller has put into the store: one transaction, one audit record.
+
+Ten thousand rows through the ORM take a second and more, nearly all of it in Python; so this says its few statements in
+SQL, which SQLite and PostgreSQL both read, and makes no objects but for what needs a look.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+from django.db import connection, models, transaction
+from django.utils import timezone
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.platform.accounts.models import Project
+from apps.platform.artifacts import names
+from apps.platform.artifacts.models import Artifact, Holding
+from apps.platform.artifacts.services import repair_row, revive, save_chunk_digests
+from apps.platform.artifacts.store import StoredBytes
+from apps.platform.audit.services import record
+
+T = TypeVar("T")
+
+
+class Stored(NamedTuple):
+    """Bytes in the store, and what the project is to call them."""
+
+    digest: str
+    size: int
+    name: str = ""
+    media_type: str = names.OCTETS
+    chunks: bytes = b""  # as of StoredBytes, as is `replaced`
+    replaced: bool = False
+
+    @property
+    def as_bytes(self) -> StoredBytes:
+        return StoredBytes(self.digest, self.size, self.chunks, self.replaced)
+
+
+def hold_many(*, actor: Actor, project: Project, stored: Sequence[Stored]) -> None:
+    """Let the project hold all of `stored`; what it held keeps its name.
+
+    Takes the digests on trust: only for whoever stored the bytes itself, on this machine. Raises Conflict
+    (`artifact_collected`) where bytes went as garbage meanwhile; then nothing is written.
+    """
+    policy.require(actor, "artifact.take_in", project)
+    wanted = {one.digest: one for one in stored}
+    if not wanted:
+        return
+    with transaction.atomic():
+        now = connection.ops.adapt_datetimefield_value(timezone.now())
+        lock_or_make(actor, list(wanted.values()), now)
+        unheld = not_held_among(project.pk, wanted)
+        fresh = [one for digest, one in wanted.items() if digest in unheld]
+        if not fresh:
+            return
+        by = actor.label[:200]
+        insert(
+            Holding,
+            ("project_id", "artifact_id", "name", "media_type", "created_by", "created_at"),
+            ((project.pk, one.digest, names.file_name(one.name), one.media_type, by, now) for one in fresh),
+        )
+        size = sum(one.size for one in fresh)
+        record(actor=actor, action="artifact.hold_many", obj=project, after={"artifacts": len(fresh), "size": size})
+
+
+def lock_or_make(actor: Actor, stored: Sequence[Stored], now: Any) -> None:
+    """The rows of these artifacts, locked until the transaction ends, as services.register does it for one."""
+    digests = sorted(one.digest for one in stored)
+    table, (among_them, value) = Artifact._meta.db_table, among("digest", digests)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":  # in one order, so that two at once do not wait for each other
+            cursor.execute(f"SELECT digest FROM {table} WHERE {among_them} ORDER BY digest FOR NO KEY UPDATE", [value])  # noqa: S608
+        cursor.execute(
+            f"UPDATE {table} SET touched_at = %s WHERE {among_them} RETURNING digest, damaged_at, chunked_at",  # noqa: S608
+            [now, value],
+        )
+        found = {digest: (bool(damaged), bool(chunked)) for digest, damaged, chunked in cursor.fetchall()}
+    missing = [one for one in stored if one.digest not in found]
+    rows = ((one.digest, one.size, now, now) for one in missing)
+    insert(Artifact, ("digest", "size", "created_at", "verified_at"), rows)
+    revive([one.digest for one in missing])
+    by_digest = {one.digest: one.as_bytes for one in stored}
+    repaired = [digest for digest, one in by_digest.items() if one.replaced or found.get(digest, (False,))[0]]
+    for artifact in Artifact.objects.filter(pk__in=repaired):
+        repair_row(actor, artifact, by_digest[artifact.digest], timezone.now())
+    without = [one for digest, one in by_digest.items() if not found.get(digest, (False, False))[1]]
+    save_chunk_digests(without, timezone.now())
+
+
+def not_held_among(project_id: int, digests: Collection[str]) -> set[str]:
+    """Those of `digests` that the project does not hold."""
+    table = Holding._meta.db_table
+    return without(f"SELECT 1 FROM {table} WHERE project_id = %s AND artifact_id = each.value", [project_id], digests)  # noqa: S608
+
+
+def not_whole_among(digests: Collection[str]) -> set[str]:
+    """Those of `digests` that are no artifact, or a damaged one."""
+    return without(
+        f"SELECT 1 FROM {Artifact._meta.db_table} WHERE damaged_at IS NULL AND digest = each.value",  # noqa: S608
+        [],
+        digests,
+    )
+
+
+def without(row: str, values: Sequence[Any], digests: Collection[str]) -> set[str]:
+    """Those of `digests` for which the query `row` of each.value finds none: few of many, so it is they that travel."""
+    is_postgres = connection.vendor == "postgresql"
+    each = "unnest(%s::text[]) AS each(value)" if is_postgres else "json_each(%s) AS each"
+    given = list(digests) if is_postgres else json.dumps(list(digests))
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT each.value FROM {each} WHERE NOT EXISTS ({row})", [given, *values])  # noqa: S608
+        return {digest for (digest,) in cursor.fetchall()}
+
+
+def among(column: str, values: Collection[str]) -> tuple[str, Any]:
+    """(condition, parameter): that `column` is one of any number of values, as one parameter."""
+    if connection.vendor == "postgresql":
+        return f"{column} = ANY(%s)", list(values)
+    return f"{column} IN (SELECT value FROM json_each(%s))", json.dumps(list(values))  # noqa: S608 - a column of ours
+
+
+def insert(model: type[models.Model], columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows into the table of `model`; one that is there already stays as it is."""
+    places = ", ".join(["%s"] * len(columns))
+    text = f"INSERT INTO {model._meta.db_table} ({', '.join(columns)}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
+    with connection.cursor() as cursor:
+        for part in batches(rows):
+            cursor.executemany(text, part)
+
+
+def batches(items: Iterable[T], size: int = 5_000) -> Iterator[list[T]]:
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part

@@ -1,0 +1,8 @@
+"""Pages of the whole plane."""
+
+from django.urls import path
+
+from apps.platform.artifacts import views
+
+app_name = "artifacts"
+urlpatterns = [path("garbage", views.garbage, name="garbage")]

@@ -1,0 +1,67 @@
+"""The body of a record and the columns that are copies of it. The verifier compares them by the same functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import models
+
+from apps.core.canonical import canonical_json
+
+TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+LENGTHS = {"actor": 200, "action": 80, "object_type": 40, "object_id": 80, "result": 10, "request_id": 40}
+
+
+def body_text(body: Mapping[str, Any]) -> str:
+    """The canonical text, which is what is stored and hashed. Half a surrogate pair stays as its JSON escape."""
+    return canonical_json(body).encode("utf-8", "backslashreplace").decode()
+
+
+def copies_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The indexed columns that this body has; KeyError, TypeError or ValueError when it is no body of ours."""
+    texts = {
+        "actor": body["actor"]["label"],
+        "action": body["action"],
+        "object_type": body["object"]["type"],
+        "object_id": body["object"]["id"],
+        "result": body["result"],
+        "request_id": body["request"],
+    }
+    return {
+        "at": datetime.strptime(body["at"], TIME).replace(tzinfo=UTC),
+        "user_id": body["actor"]["user"],
+        "project_id": body["project"],
+        "job_id": body["job"],
+        **{name: column_text(text, LENGTHS[name]) for name, text in texts.items()},
+    }
+
+
+def column_text(text: str, length: int) -> str:
+    """A text as a column can hold it: PostgreSQL takes no NUL, no database half a surrogate pair."""
+    return text.replace("\x00", "").encode("utf-8", "backslashreplace").decode()[:length]
+
+
+def plain_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as JSON knows them. What the database decides (an expression) is left out."""
+    return {str(name): plain(value) for name, value in values.items() if not hasattr(value, "resolve_expression")}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it; what JSON does not know (a date, a row, infinity) by its key or its text."""
+    if isinstance(value, models.Model):
+        return value.pk
+    if isinstance(value, Mapping):
+        return plain_fields(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [plain(item) for item in value]
+        return sorted(items, key=str) if isinstance(value, set | frozenset) else items
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    return str(value)

@@ -1,0 +1,67 @@
+"""The trail as a list: what a CSV file of it says, and the views that it brings along. The signed export is another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from apps.core.actors import Actor
+from apps.core.errors import Invalid, PlaneError
+from apps.core.lists.listing import Asked, Column, Listing, Table, read_columns, read_format, view_of
+from apps.platform.audit.models import AuditQuerySet, AuditRecord, Result
+from apps.platform.audit.reads import event_of
+
+
+def body_of(name: str) -> Any:
+    return lambda row: event_of(row).body.get(name)
+
+
+TRAIL = Listing(
+    "audit",
+    (
+        Column("seq", gettext_lazy("Record"), lambda row: row.seq),
+        Column("at", gettext_lazy("When"), lambda row: row.at, ("id",), down=True),
+        Column("actor", gettext_lazy("Who"), lambda row: row.actor),
+        Column("action", gettext_lazy("Action"), lambda row: row.action),
+        Column("object_type", gettext_lazy("Kind of object"), lambda row: row.object_type),
+        Column("object_id", gettext_lazy("Its id"), lambda row: row.object_id),
+        Column("project", gettext_lazy("Project"), lambda row: row.project_id),
+        Column("result", gettext_lazy("Result"), lambda row: row.result),
+        Column("reason", gettext_lazy("Reason"), body_of("reason")),
+        Column("address", gettext_lazy("Address"), body_of("address")),
+        Column("request", gettext_lazy("Request"), lambda row: row.request_id),
+        Column("job", gettext_lazy("Job"), lambda row: row.job_id),
+        Column("hash", gettext_lazy("Hash"), lambda row: row.hash, shown=False),
+    ),
+    sort="-at",
+)
+
+
+def trail_table(
+    actor: Actor, params: QueryDict, records: AuditQuerySet, order: tuple[str, ...], wrong: PlaneError | None
+) -> Table:
+    """What the menu of views and the file need of the trail; its page draws a timeline and turns by itself."""
+    columns, csv = TRAIL.columns, False
+    try:
+        csv = read_format(params)
+        columns = read_columns(TRAIL, params)
+    except Invalid as error:
+        wrong = wrong or error
+    asked = Asked(columns, TRAIL.sort, order, csv=csv)
+    # What reading this very list writes is no row of it: a file would never come to its end.
+    newest = AuditRecord.objects.order_by("-id").values_list("id", flat=True).first() if csv else None
+    source = records.filter(id__lte=newest) if newest is not None else records
+    return Table(TRAIL, asked, params, source, builtin=builtin_views(actor), wrong=wrong)
+
+
+def builtin_views(actor: Actor) -> list[dict[str, Any]]:
+    return [
+        view_of(_("Refused"), result=Result.REFUSED.value),
+        view_of(_("Failed log-ins"), action="user.log_in", result=Result.FAILED.value),
+        view_of(_("Decisions on approvals"), action="approval."),
+        view_of(_("Lists taken away"), action="list.export"),
+        view_of(_("Mine"), actor=actor.label),
+    ]

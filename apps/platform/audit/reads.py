@@ -1,0 +1,333 @@
+"""Reading the trail. Who may read all of it (the auditor) leaves a record of every reading."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from apps.core.actors import Actor
+from apps.core.policy import allows, require
+from apps.platform.audit.checkpoints import newest_checkpoints
+from apps.platform.audit.filters import Filters, narrowed
+from apps.platform.audit.models import AuditQuerySet, AuditRecord, ChainHead, Result, VerificationRun
+from apps.platform.audit.services import record
+from apps.platform.audit.verification import Unsealed, unsealed_state
+
+BAD_RECORD = re.compile(r"record (\d+)")  # as verify.Finding begins
+FEW_CHANGES, SHORT = 4, 80  # fields, characters of one
+OVERLAP = 200  # records
+WHO_SHOWN = 10
+DECIDED = ("approval.approved", "approval.rejected")
+COUNT_LIMIT = 10_000  # beyond it a page says "more than": an exact count would read the whole index
+
+
+def read_records(actor: Actor, filters: Filters) -> AuditQuerySet:
+    """The records that `actor` may see and asked for, newest first; the reading itself is among them.
+
+    A member reads the records of their projects without being recorded: they are the members' own acts.
+    Raises Refused for somebody who is neither.
+    """
+    if not may_read_projects(actor):
+        require(actor, "audit.view")
+    if allows(actor, "audit.view"):
+        record(actor=actor, action="audit.view", project_id=filters.project_id, after=filters.asked())
+    return narrowed(AuditRecord.objects.visible_to(actor), filters).order_by(*order_of(filters))
+
+
+def order_of(filters: Filters) -> tuple[str, ...]:
+    """Newest first: by the index over time where a range of it is asked for, else by the key."""
+    return ("-at", "-id") if filters.start or filters.end else ("-id",)
+
+
+def may_read_projects(actor: Actor) -> bool:
+    """A member of any project, whose token, if it is one, may read."""
+    return bool(actor.project_ids) and (actor.scopes is None or bool(actor.scopes & {"read", "audit:read"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many records match, at most COUNT_LIMIT, how many are refusals, and by how many actors."""
+
+    records: int
+    refused: int
+    actors: int
+
+    @property
+    def more(self) -> bool:
+        return self.records >= COUNT_LIMIT
+
+
+def tally(records: AuditQuerySet) -> Tally:
+    """Of the newest COUNT_LIMIT, in the order that `records` have."""
+    # Of the slice itself: sought again by their keys, PostgreSQL would read the whole trail to find so many.
+    found = records[:COUNT_LIMIT].aggregate(
+        records=models.Count("pk"),
+        refused=models.Count("pk", filter=models.Q(result=Result.REFUSED)),
+        actors=models.Count("actor", distinct=True),
+    )
+    return Tally(**found)
+
+
+def newest_of(records: AuditQuerySet) -> AuditQuerySet:
+    return AuditRecord.objects.filter(pk__in=records.values("pk")[:COUNT_LIMIT])
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """What happened since midnight in the reader's zone, each at most COUNT_LIMIT."""
+
+    records: int
+    refused: int
+    log_ins_failed: int
+    decided: int
+    since: datetime
+
+    @property
+    def more(self) -> bool:
+        return self.records >= COUNT_LIMIT
+
+    @property
+    def decided_actions(self) -> str:
+        """The decisions as the filter of the trail takes them."""
+        return ",".join(DECIDED)
+
+
+def today(actor: Actor) -> Today:
+    """Each count goes along the index of its column, from the first record of today on, and ends at COUNT_LIMIT."""
+    since = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    # Ids follow the times but for transactions that overlap: the least of the first few is before all others.
+    early = AuditRecord.objects.filter(at__gte=since).order_by("at", "id").values("pk")[:OVERLAP]
+    first = AuditRecord.objects.filter(pk__in=early).aggregate(pk=models.Min("pk"))["pk"]
+    seen = AuditRecord.objects.visible_to(actor).filter(at__gte=since, pk__gte=first or 0)
+    parts = {
+        "records": seen,
+        "refused": seen.filter(result=Result.REFUSED),
+        "log_ins_failed": seen.filter(action="user.log_in", result=Result.FAILED),
+        "decided": seen.filter(action__in=DECIDED),
+    }
+    counts = {name: counted(rows) for name, rows in parts.items()}
+    found = ChainHead.objects.filter(pk=1).values(**counts).first() or dict.fromkeys(parts, 0)
+    return Today(**found, since=since)
+
+
+def counted(rows: AuditQuerySet) -> Any:
+    """How many of `rows` there are, at most COUNT_LIMIT, as a part of another query."""
+    few = models.Subquery(rows.order_by("-id").values("pk")[:COUNT_LIMIT])
+    within = AuditRecord.objects.filter(pk__in=few).order_by()
+    alone = within.annotate(one=models.Value(1)).values("one").annotate(count=models.Count("pk")).values("count")
+    return Coalesce(models.Subquery(alone), 0)
+
+
+def by_whom(records: AuditQuerySet) -> list[dict[str, Any]]:
+    """Who the newest of these records are by, who left most first: [{actor, records, refused}]."""
+    refused = models.Count("pk", filter=models.Q(result=Result.REFUSED))
+    rows = newest_of(records).order_by().values("actor").annotate(records=models.Count("pk"), refused=refused)
+    return [dict(row) for row in rows.order_by("-records", "actor")[:WHO_SHOWN]]
+
+
+def span_of(records: AuditQuerySet) -> tuple[int | None, int | None]:
+    """The first and the last number in the chain of the newest of these records."""
+    found = records[:COUNT_LIMIT].aggregate(first=models.Min("seq"), last=models.Max("seq"))
+    return found["first"], found["last"]
+
+
+def touched_with(actor: Actor, events: Sequence[Event]) -> list[dict[str, Any]]:
+    """Other objects that the same requests wrote about: [{object_type, object_id, project_id}], the newest first."""
+    asked = {event.row.request_id for event in events if event.row.request_id}
+    if not asked:
+        return []
+    about = events[0].row
+    rows = AuditRecord.objects.visible_to(actor).filter(request_id__in=asked).exclude(object_type="")
+    rows = rows.exclude(object_type=about.object_type, object_id=about.object_id).order_by("-id")
+    named = rows.values("object_type", "object_id", "project_id")[: WHO_SHOWN * 5]
+    return list({(row["object_type"], row["object_id"]): dict(row) for row in named}.values())[:WHO_SHOWN]
+
+
+def timeline(actor: Actor, object_type: str, object_id: str | int, *, limit: int = 50) -> list[Event]:
+    """The newest records about one object, for its page's "Audit" tab (templates/audit/timeline.html)."""
+    rows = AuditRecord.objects.visible_to(actor).filter(object_type=object_type, object_id=str(object_id))
+    return [event_of(row) for row in rows.order_by("-id")[:limit]]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A record as a line of a timeline shows it."""
+
+    row: AuditRecord
+    body: dict[str, Any]
+
+    @property
+    def state(self) -> str:
+        """The state whose colour and icon it wears: the one that its object came into (a job that failed is no success,
+        though its record is done); reading stays quiet."""
+        if self.row.result != Result.DONE:
+            return self.row.result
+        if self.row.action.endswith((".view", ".log_in", ".log_out")):
+            return "note"
+        return str((self.body.get("after") or {}).get("state") or Result.DONE)
+
+    @property
+    def title(self) -> str:
+        """What was asked for; a page says before it, in its own language, where it was refused or failed."""
+        return f"{self.row.action} {self.object}".strip()
+
+    @property
+    def object(self) -> str:
+        return f"{self.row.object_type} {self.row.object_id}".strip()
+
+    @property
+    def changes(self) -> list[tuple[str, Any, Any]]:
+        """(field, before, after), where at least one of them is told; what only the database knew is not."""
+        before, after = self.body.get("before") or {}, self.body.get("after") or {}
+        told = [(name, before.get(name, ""), after.get(name, "")) for name in sorted({*before, *after})]
+        return [(name, *values) for name, *values in told if any(value not in ("", None) for value in values)]
+
+    @property
+    def few(self) -> bool:
+        """A change of so few and short fields that it is shown at once; what was only set waits behind a click."""
+        changes = self.changes
+        short = all(len(str(value)) <= SHORT for _name, *values in changes for value in values)
+        return bool(self.body.get("before")) and len(changes) <= FEW_CHANGES and short
+
+
+def event_of(row: AuditRecord) -> Event:
+    """The event of a row; one whose body was tampered with still shows, without its body."""
+    try:
+        body = json.loads(row.body)
+    except ValueError:
+        body = {}
+    return Event(row, body if isinstance(body, dict) else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a verification left in the trail."""
+
+    whole: bool
+    at: datetime
+    by: str
+    seq: int  # records up to and with this one
+    head: str
+    seconds: float
+    finding: str
+
+    @property
+    def bad(self) -> int | None:
+        """The number of the first bad record, where the finding is about one."""
+        named = BAD_RECORD.match(self.finding)
+        return int(named[1]) if named else None
+
+
+def last_verified() -> Verified | None:
+    """The newest verification, or None: of the whole trail, or whole of what came after such a one."""
+    return last_two()[0]
+
+
+def last_two() -> tuple[Verified | None, Verified | None]:
+    """The newest verification, and the newest that began with the first record: often the same."""
+    # One action a query, and no test of the result that has an index of its own: else SQLite walks that one.
+    walk, recent = (
+        AuditRecord.objects.filter(action=action).exclude(result=Result.REFUSED).order_by("-id").first()
+        for action in ("audit.verify", "audit.verify_recent")
+    )
+    newest = recent if walk and recent and recent.pk > walk.pk else walk
+    return verified_of(newest), verified_of(walk)
+
+
+def verifications() -> list[Verified]:
+    """The newest verifications of the whole trail: when, by whom, how many records, what came of it."""
+    ended = AuditRecord.objects.filter(action="audit.verify").exclude(result=Result.REFUSED)
+    return [found for row in ended.order_by("-id")[:WHO_SHOWN] if (found := verified_of(row))]
+
+
+def verified_of(row: AuditRecord | None) -> Verified | None:
+    if row is None:
+        return None
+    body = event_of(row).body
+    after = body.get("after") or {}
+    return Verified(
+        whole=row.result == Result.DONE,
+        at=row.at,
+        by=str(after.get("asked_by") or row.actor),
+        seq=int(after.get("sealed", 0)),
+        head=str(after.get("head", "")),
+        seconds=float(after.get("seconds", 0.0)),
+        finding=str(body.get("reason", "")),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainState:
+    """What is known of the chain without walking it. `state`: whole, broken or unverified, as last verified."""
+
+    verified: Verified | None
+    walked: Verified | None  # the newest verification that began with the first record
+    sealed: int
+    head: str
+    sealed_at: Any
+    unsealed: Unsealed
+    last_checkpoint: dict[str, Any] | None
+    run: VerificationRun | None  # the newest that somebody asked for
+
+    @property
+    def state(self) -> str:
+        return "unverified" if self.verified is None else "whole" if self.verified.whole else "broken"
+
+    @property
+    def verified_at(self) -> datetime | None:
+        return self.verified.at if self.verified else None
+
+    @property
+    def verified_seq(self) -> int:
+        return self.verified.seq if self.verified else 0
+
+    @property
+    def finding(self) -> str:
+        return self.verified.finding if self.verified else ""
+
+    @property
+    def unverified(self) -> int:
+        """Sealed records that no verification has seen yet."""
+        return max(0, self.sealed - self.verified_seq)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "state": self.state,
+            "verified_at": self.verified_at,
+            "verified_by": self.verified.by if self.verified else None,
+            "verified_seq": self.verified_seq,
+            "finding": self.finding or None,
+            "sealed": self.sealed,
+            "head": self.head,
+            "sealed_at": self.sealed_at,
+            "unsealed": self.unsealed.count,
+            "oldest_unsealed_seconds": round(self.unsealed.oldest_seconds, 3),
+            "alarm": self.unsealed.alarm,
+            "last_checkpoint": self.last_checkpoint,
+            "verification": self.run,
+        }
+
+
+def chain_state(actor: Actor) -> ChainState:
+    """Where the chain stands, what the last verification found, and how far one is that was asked for."""
+    require(actor, "audit.view")
+    head = ChainHead.objects.get(pk=1)
+    verified, walked = last_two()
+    return ChainState(
+        verified=verified,
+        walked=walked,
+        sealed=head.seq,
+        head=head.hash,
+        sealed_at=head.sealed_at,
+        unsealed=unsealed_state(),
+        last_checkpoint=next(iter(newest_checkpoints()), None),
+        run=VerificationRun.objects.order_by("-pk").first(),
+    )

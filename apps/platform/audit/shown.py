@@ -1,0 +1,79 @@
+"""How the pages of the trail show what was asked for: the filters, and each of them as a chip that takes it away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from apps.platform.audit.models import Result
+
+NAMES = ("actor", "action", "project", "result", "from", "to", "object_type", "object_id", "request", "job", "record")
+RARE = ("object_type", "object_id", "request", "job", "record")  # behind "More filters", until one is set
+OFFLINE = (
+    "python3 verify.py audit-1-1000.jsonl",
+    "python3 verify.py audit-1-1000.jsonl --public-key audit_ed25519.pub.pem --checkpoint checkpoints.jsonl",
+)
+
+
+def filter_bar(query: QueryDict, projects: Mapping[str, int], about: Mapping[str, str]) -> dict[str, Any]:
+    """`filters` and `rare`, as templates/audit/filters.html draws them, and `chips`; no object on an object's page."""
+    every = {one["name"]: one for one in (field(name, query.get(name, ""), projects) for name in NAMES)}
+    hidden = {*about, *(() if projects else ("project",))}
+    asked = [one for name, one in every.items() if one["value"] and name not in hidden]
+    return {
+        "filters": [one for name, one in every.items() if name not in RARE and name not in hidden],
+        "rare": [one for name, one in every.items() if name in RARE and name not in hidden],
+        "rare_open": any(one["name"] in RARE for one in asked),
+        "chips": [{**one, "url": without(query, one["name"])} for one in asked],
+        "active": bool(asked),
+    }
+
+
+def field(name: str, value: str, projects: Mapping[str, int]) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "label": labels()[name], "value": value}
+    if name == "result":
+        words = {Result.DONE: _("Done"), Result.REFUSED: _("Refused"), Result.FAILED: _("Failed")}
+        found["choices"] = [("", _("Every result")), *((result.value, word) for result, word in words.items())]
+        found["word"] = words.get(value, value)
+    elif name == "project":
+        found["choices"] = [("", _("Every project")), *((slug, slug) for slug in projects)]
+    elif name in ("from", "to"):
+        found["type"] = "datetime-local" if "T" in value or " " in value else "date"
+    elif name == "action":
+        found["placeholder"] = _("Action, like job.")
+    return found
+
+
+def labels() -> dict[str, str]:
+    return {
+        "actor": _("Who"),
+        "action": _("Action"),
+        "project": _("Project"),
+        "result": _("Result"),
+        "from": pgettext("day", "From"),
+        "to": pgettext("day", "To"),
+        "object_type": _("Kind of object"),
+        "object_id": _("Its id"),
+        "request": _("Request"),
+        "job": _("Job"),
+        "record": _("Record"),
+    }
+
+
+def without(query: QueryDict, name: str) -> str:
+    """The query without one filter, from the first page on."""
+    left = query.copy()
+    for key in (name, "cursor"):
+        left.pop(key, None)
+    return f"?{left.urlencode()}"
+
+
+def rest_url(query: QueryDict, about: Mapping[str, str]) -> str:
+    """The REST address of the same records."""
+    asked = {name: value for name in NAMES if (value := query.get(name, ""))} | dict(about)
+    return f"/api/v1/audit/records?{urlencode(asked)}" if asked else "/api/v1/audit/records"

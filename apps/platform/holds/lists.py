@@ -1,0 +1,137 @@
+"""The list of legal holds: its columns, and what narrows it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.http import QueryDict
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from apps.core.actors import Actor
+from apps.core.lists.listing import Column, Listing, Table, between_days, day_filters, known, table_of, texts, view_of
+from apps.core.policy import allows
+from apps.platform.accounts.models import Project
+from apps.platform.holds.models import Hold
+from apps.platform.holds.reads import list_holds
+from apps.platform.holds.services import WHOLE
+
+KINDS: dict[str, Any] = {
+    WHOLE: gettext_lazy("The whole project"),
+    "run": gettext_lazy("Run"),
+    "experiment": gettext_lazy("Experiment"),
+    "loggedmodel": gettext_lazy("Logged model"),
+    "modelversion": gettext_lazy("Model version"),
+    "datasetversion": gettext_lazy("Dataset version"),
+    "artifact": gettext_lazy("Artifact"),
+}
+# What a reader must be allowed to be told an object's name: the auditor, who places holds, is not.
+RIGHTS = {
+    "run": "run.view",
+    "experiment": "run.view",
+    "loggedmodel": "run.view",
+    "modelversion": "model.view",
+    "datasetversion": "dataset.view",
+    "artifact": "artifact.view",
+}
+# Its page: an address and, before its id, the type that lineage calls it by; the apps of these objects stand above.
+PAGES: dict[str, tuple[str, ...]] = {
+    "run": ("experiments:detail",),
+    "loggedmodel": ("experiments:logged_model",),
+    "modelversion": ("lineage:end", "model_version"),
+    "datasetversion": ("lineage:end", "dataset_version"),
+    "artifact": ("lineage:end", "artifact"),
+}
+HEAVY = ("manifest", "document", "columns", "environment")  # of versions and runs: megabytes that no name is made of
+RELEASED, ALL = "released", "all"  # none of them: in force
+
+
+def of(name: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda row: getattr(row["hold"], name)
+
+
+HOLDS = Listing(
+    "holds",
+    (
+        Column("object", gettext_lazy("What is held"), lambda row: str(row["hold"])),
+        Column("reason", gettext_lazy("Why"), of("reason")),
+        Column("by", gettext_lazy("Placed by"), of("placed_by")),
+        Column("placed", gettext_lazy("Placed at"), of("placed_at"), ("id",), down=True),
+        Column("released", gettext_lazy("Released by"), of("released_by")),
+        Column("released_at", gettext_lazy("Released at"), of("released_at"), shown=False),
+        Column("release_reason", gettext_lazy("Why it was released"), of("release_reason"), shown=False),
+    ),
+    sort="-placed",
+)
+
+
+def holds_table(actor: Actor, project: Project, params: QueryDict) -> Table:
+    """What is held, the newest first; holds that were released where they are asked for."""
+    asked = texts(params, ("state", "kind", "q"))
+    states = [("", _("In force")), (RELEASED, _("Released")), (ALL, _("All holds"))]
+    kinds = [("", _("Every kind")), *KINDS.items()]
+    return table_of(
+        HOLDS,
+        params,
+        lambda: found_holds(actor, project, params, asked),
+        filters=[
+            {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
+            {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
+            {"name": "q", "label": _("Id, reason or person"), "value": asked["q"]},
+            *day_filters(params, "placed", _("Placed from"), _("Placed until")),
+        ],
+        dress=lambda holds: named(actor, holds, project),
+        builtin=[view_of(_("Released"), state=RELEASED), view_of(_("All holds"), state=ALL)],
+    )
+
+
+def found_holds(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> QuerySet[Hold]:
+    known("state", asked["state"], (RELEASED, ALL))
+    known("kind", asked["kind"], tuple(KINDS))
+    found = list_holds(actor, project, all_of_them=asked["state"] in (RELEASED, ALL))
+    if asked["state"] == RELEASED:
+        found = found.exclude(released_at=None)
+    if asked["kind"]:
+        found = found.filter(object_type=asked["kind"])
+    if text := asked["q"]:
+        found = found.filter(Q(object_id__istartswith=text) | Q(reason__icontains=text) | Q(placed_by__icontains=text))
+    rows: QuerySet[Hold] = between_days(found, "placed_at", params, "placed")
+    return rows
+
+
+def named(actor: Actor, holds: Sequence[Hold], project: Project) -> list[dict[str, Any]]:
+    """Rows of the list: what is held by its kind, and by its name and page where it is still there and the reader may
+    see it. One query for each kind that is among them."""
+    keys: dict[str, set[str]] = defaultdict(set)
+    for hold in holds:
+        if hold.object_type in RIGHTS and allows(actor, RIGHTS[hold.object_type], project):
+            keys[hold.object_type].add(hold.object_id)
+    names = {kind: names_of(kind, among, project) for kind, among in keys.items()}
+    return [row_of(hold, names.get(hold.object_type, {}).get(hold.object_id), project) for hold in holds]
+
+
+def row_of(hold: Hold, name: str | None, project: Project) -> dict[str, Any]:
+    address, *before = PAGES.get(hold.object_type, ("",)) if name is not None else ("",)
+    return {
+        "hold": hold,
+        "kind": KINDS.get(hold.object_type, hold.object_type),
+        "name": "" if name == hold.object_id else name or "",
+        "url": reverse(address, args=[project.slug, *before, hold.object_id]) if address else "",
+    }
+
+
+def names_of(kind: str, keys: Collection[str], project: Project) -> dict[str, str]:
+    """{key: what the object is called}, of those that the project has still."""
+    model, to_project = settings.HOLD_OBJECTS[kind]
+    rows = apps.get_model(model)._base_manager.filter(**{to_project: project.pk}, pk__in=keys)
+    parent = to_project.rpartition("__")[0]
+    if parent and rows.model._meta.get_field(parent).many_to_one:
+        rows = rows.select_related(parent)
+    rows = rows.defer(*(name for name in HEAVY if name in {field.name for field in rows.model._meta.concrete_fields}))
+    return {str(row.pk): str(row) for row in rows}

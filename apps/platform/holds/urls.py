@@ -1,0 +1,11 @@
+"""Below /p/<slug:project>/."""
+
+from django.urls import path
+
+from apps.platform.holds import views
+
+app_name = "holds"
+urlpatterns = [
+    path("holds", views.holds, name="list"),
+    path("holds/<int:pk>/release", views.release, name="release"),
+]

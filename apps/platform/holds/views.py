@@ -1,0 +1,93 @@
+"""The page of legal holds: members read what is held and why, the auditor places and releases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from apps.core.actors import Actor
+from apps.core.errors import Conflict, Invalid, NotFound
+from apps.core.lists.listing import marked
+from apps.core.messages import translate_error
+from apps.core.policy import allows
+from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project
+from apps.platform.audit.list_export import csv_response
+from apps.platform.holds import reads, services
+from apps.platform.holds.lists import HOLDS, KINDS, holds_table
+
+FIELDS = ("object_type", "object_id", "reason")
+
+
+@marked(HOLDS.key)
+@require_http_methods(["GET", "HEAD", "POST"])
+def holds(request: HttpRequest, project: str) -> HttpResponseBase:
+    """/p/<slug>/holds: what is in force, unless the query asks for what was released."""
+    actor, where = within(request, project)
+    if request.method != "POST" and request.GET.get("format") == "csv":
+        return csv_response(actor, holds_table(actor, where, request.GET), project=where)
+    if request.method != "POST":
+        return drawn(request, actor, where)
+    sent = {name: request.POST.get(name, "") for name in FIELDS}
+    try:
+        services.place_hold(actor=actor, project=where, **sent)
+    except (Conflict, Invalid, NotFound) as error:
+        return drawn(request, actor, where, sent, {error.field or "reason": error.message}, error.status)
+    messages.success(request, _("It is held: nothing deletes it for good until the hold is released."))
+    return redirect("holds:list", project=where.slug)
+
+
+@require_POST
+def release(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    actor, where = within(request, project)
+    hold = reads.get_hold(actor, where, pk)
+    try:
+        services.release_hold(actor=actor, hold=hold, reason=request.POST.get("reason", ""))
+        messages.success(request, _("The hold is released."))
+    except (Conflict, Invalid) as error:
+        messages.error(request, translate_error(error))
+    return redirect("holds:list", project=where.slug)
+
+
+def drawn(
+    request: HttpRequest,
+    actor: Actor,
+    where: Project,
+    sent: dict[str, str] | None = None,
+    wrong: dict[str, str] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    table = holds_table(actor, where, request.GET)
+    context = {
+        **table.context(),
+        "in_force": reads.list_holds(actor, where).count(),
+        "fields": fields_of(sent or {}, wrong or {}) if allows(actor, "hold.place", where) else [],
+        "may_release": allows(actor, "hold.release", where),
+    }
+    return render(request, "holds/list.html", context, status=table.status if status == 200 else status)
+
+
+def fields_of(sent: dict[str, str], wrong: dict[str, str]) -> list[dict[str, Any]]:
+    kinds = list(KINDS.items())
+    told = (
+        {"label": _("What is held"), "control": "select", "choices": kinds, "required": True},
+        {"label": _("Its id"), "control": "text", "doc": _("Of an artifact its digest; of a project nothing.")},
+        {"label": _("Why"), "control": "textarea", "required": True},
+    )
+    return [
+        {"pointer": name, "value": sent.get(name, ""), "error": wrong.get(name, ""), **each}
+        for name, each in zip(FIELDS, told, strict=True)
+    ]
+
+
+def within(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
+    """Who asks, and the project of the address, which the frame shows too; NotFound."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    project = get_project(actor, slug)
+    request.project = project  # type: ignore[attr-defined]
+    return actor, project

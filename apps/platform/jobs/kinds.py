@@ -1,0 +1,236 @@
+"""Every kind of job, whole. A new kind is one entry here, an engine folder, a worker file and its tests.
+
+The HTML form, the API schema, the docs page and the validation derive from the spec; `workers/kinds.py` maps the
+same keys to engine functions, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from pydantic import BaseModel
+
+from apps.platform.jobs.collecting import host_errors
+from apps.platform.nodes.extras import COLLECT
+from deepseek.clean.spec import CleanSpec
+from deepseek.collect.spec import CollectSpec
+from deepseek.compile.spec import CompileSpec
+from deepseek.diff.spec import DiffSpec
+from deepseek.evaluate.spec import EvaluateSpec, PredictionsSpec
+from deepseek.noop.spec import NoopSpec
+from deepseek.profile.spec import ProfileSpec
+from deepseek.quantize.spec import QuantizeSpec
+from deepseek.register.spec import RegisterSpec
+from deepseek.train.spec import TrainSpec
+
+GiB = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What an attempt takes of a node while it runs."""
+
+    cpus: float = 1.0
+    memory_bytes: int = 1 * GiB
+    gpus: int = 0
+    gpu_memory_bytes: int = 0  # of each GPU
+    extra: str = field(default="", repr=False)  # of Node.extras; follows from kind and spec, is never asked for
+
+    def as_digest_text(self) -> str:
+        """What a stored idempotency digest has of it: the fields of the first version, and others that are set.
+
+        A field that comes later changes no digest of a body without it, or each key that is sent again after an
+        upgrade would be refused as another submission.
+        """
+        first = ("cpus", "memory_bytes", "gpus", "gpu_memory_bytes")
+        later = [entry for entry in fields(self) if entry.name not in (*first, "extra")]
+        changed = [entry.name for entry in later if getattr(self, entry.name) != entry.default]
+        return "Needs(" + ", ".join(f"{name}={getattr(self, name)!r}" for name in (*first, *changed)) + ")"
+
+    def asked(self) -> dict[str, Any]:
+        """The fields that a body may have."""
+        return {name: value for name, value in asdict(self).items() if name != "extra"}
+
+
+class Network(StrEnum):
+    """What an attempt may connect to; the worker gives it a network in which there is nothing else."""
+
+    NONE = "none"  # a loopback of its own
+    PLANE = "plane"  # the plane's web process
+    HOSTS = "hosts"  # those that both the operator and the spec allow
+    PEERS = "peers"  # the other nodes of the same job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobKind:
+    label: str | Promise
+    doc: str | Promise
+    spec: type[BaseModel]
+    queue: str  # which workers hear the doorbell; a job that needs a GPU queues on "gpu" whatever stands here
+    network: Network
+    inputs: tuple[str, ...] = ()  # slots that must be filled
+    optional_inputs: tuple[str, ...] = ()
+    any_inputs: bool = False  # takes slots of any name
+    loads: tuple[str, ...] = ()  # inputs whose bytes may be loaded as code: foreign machine code is refused there
+    outputs: tuple[str, ...] = ()
+    registers: tuple[str, ...] = ()  # keys that `register` may have
+    registers_all: bool = False  # all of them or none: one alone says nothing
+    needs: Needs = Needs()
+    time_limit_seconds: int = 3600
+    max_attempts: int = 3
+    permission: str = "job.submit"
+    check: Callable[[Any], list[dict[str, Any]]] | None = None  # what only this plane can say against a typed spec
+    tracked: bool = False  # the worker keeps a run of it: parameters, metrics, environment, digests
+
+
+KINDS: dict[str, JobKind] = {
+    "noop": JobKind(
+        label=_("No operation"),
+        doc=_("Waits, reports and writes a note: to try the plane out."),
+        spec=NoopSpec,
+        queue="cpu",
+        network=Network.NONE,
+        any_inputs=True,
+        outputs=("note", "echo"),
+        needs=Needs(cpus=0.1, memory_bytes=64 * 2**20),
+        time_limit_seconds=86_400,
+    ),
+    "clean": JobKind(
+        label=_("Clean a table"),
+        doc=_("Fills missing values, treats outliers, or follows a plan of steps; measures quality before and after."),
+        spec=CleanSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("table",),
+        optional_inputs=("join",),
+        outputs=("table", "quality_before", "quality_after", "origins"),
+        registers=("dataset",),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=3600,
+    ),
+    "diff": JobKind(
+        label=_("Compare two tables"),
+        doc=_("Finds the rows that were added, removed or changed between two tables, by a key."),
+        spec=DiffSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("before", "after"),
+        outputs=("changes", "summary"),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=3600,
+    ),
+    "collect": JobKind(
+        label=_("Collect from sites"),
+        doc=_("Reads records from pages of internal hosts that the operator allows, page after page."),
+        spec=CollectSpec,
+        queue="cpu",
+        network=Network.HOSTS,
+        outputs=("records", "quality", "report", "bodies"),
+        registers=("dataset",),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB, extra=COLLECT),
+        time_limit_seconds=3600,
+        check=host_errors,
+    ),
+    "profile": JobKind(
+        label=_("Measure a table"),
+        doc=_("Measures the quality of a table and checks what is expected of it, without changing it."),
+        spec=ProfileSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("table",),
+        outputs=("quality",),
+        registers=("dataset",),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=3600,
+    ),
+    "train": JobKind(
+        label=_("Train a model"),
+        doc=_("Trains a model on a table, measures it on held-out rows, and keeps checkpoints to go on from."),
+        spec=TrainSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("table",),
+        outputs=("model", "manifest", "figures", "heldout"),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=86_400,
+        registers=("experiment",),
+        tracked=True,
+    ),
+    "quantize": JobKind(
+        label=_("Quantize a model"),
+        doc=_("Exports TorchScript, makes linear layers 8-bit, and measures size, latency and accuracy against fp32."),
+        spec=QuantizeSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("model", "manifest", "heldout"),
+        outputs=("model", "manifest", "figures", "exported"),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=3600,
+        registers=("experiment",),
+        tracked=True,
+    ),
+    "compile": JobKind(
+        label=_("Compile a model"),
+        doc=_("Compiles a model with TVM for this machine, compares it with PyTorch, and measures it."),
+        spec=CompileSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("model", "manifest", "heldout"),
+        outputs=("model", "manifest", "figures"),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=4 * 3600,
+        registers=("experiment",),
+        tracked=True,
+    ),
+    "evaluate": JobKind(
+        label=_("Evaluate a model"),
+        doc=_("Measures a model in any form on a table: metrics with intervals, slices, calibration, latency, memory."),
+        spec=EvaluateSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("model", "manifest", "table"),
+        loads=("model",),
+        outputs=("evaluation", "rows", "replicates"),
+        registers=("evaluation",),
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=3600,
+    ),
+    "evaluate_predictions": JobKind(
+        label=_("Evaluate predictions"),
+        doc=_("Measures predictions that were made elsewhere, row by row, on a table. The model itself is not run."),
+        spec=PredictionsSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("table", "predictions"),
+        outputs=("evaluation", "rows", "replicates"),
+        registers=("evaluation", "version"),
+        registers_all=True,
+        needs=Needs(cpus=1.0, memory_bytes=2 * GiB),
+        time_limit_seconds=3600,
+    ),
+    "register": JobKind(
+        label=_("Register a model version"),
+        doc=_("Checks that the forms of a model belong together, and makes a version of them."),
+        spec=RegisterSpec,
+        queue="cpu",
+        network=Network.NONE,
+        inputs=("fp32", "fp32_manifest", "fp32_figures"),
+        optional_inputs=(
+            "int8",
+            "int8_manifest",
+            "int8_figures",
+            "compiled",
+            "compiled_manifest",
+            "compiled_figures",
+        ),
+        outputs=("version",),
+        registers=("model",),
+        needs=Needs(cpus=0.5, memory_bytes=512 * 2**20),
+        time_limit_seconds=3600,
+    ),
+}

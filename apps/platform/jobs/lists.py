@@ -1,0 +1,270 @@
+"""The list of jobs: its columns, what narrows it, and what can be done to many of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, time, timedelta
+from typing import Any
+
+from django.db.models import Count, Value
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Invalid
+from apps.core.lists.listing import Column, Listing, between_days, day_filters, marked, table_of, texts, view_of
+from apps.platform.accounts.models import Project
+from apps.platform.audit.bulk import REASON_LIMIT, Done, each, numbers_asked, result_context, way_back
+from apps.platform.audit.list_export import csv_response
+from apps.platform.jobs import reads, services
+from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.models import Job, JobQuerySet
+from apps.platform.jobs.states import JobState
+from apps.platform.jobs.views import within
+from apps.platform.nodes.shown import not_heard_of
+
+DAYS = ("made", "ended")
+
+
+def state_said(job: Job) -> str:
+    """The state, or that a running job was asked to stop."""
+    return "cancelling" if job.cancel_requested_at and job.state == JobState.RUNNING else job.state
+
+
+def share_done(job: Job) -> float | None:
+    total = (job.progress or {}).get("total")
+    return (job.progress.get("done") or 0) / total if total else None
+
+
+def seconds_taken(job: Job) -> float | None:
+    return (job.ended_at - job.claimed_at).total_seconds() if job.ended_at and job.claimed_at else None
+
+
+JOBS = Listing(
+    "jobs",
+    (
+        Column("job", gettext_lazy("Job"), lambda job: job.pk, ("id",), down=True),
+        Column("kind", gettext_lazy("Kind"), lambda job: job.kind, ("kind", "-id")),
+        Column("name", gettext_lazy("Name"), lambda job: job.name),
+        Column("state", gettext_lazy("State"), state_said, ("state", "-id")),
+        Column("progress", gettext_lazy("Progress"), share_done),
+        Column("makes", gettext_lazy("Makes"), lambda job: job.register.get("dataset") or job.register.get("model")),
+        Column("node", gettext_lazy("Node"), lambda job: job.node.name if job.node else None),
+        Column("queue", gettext_lazy("Queue"), lambda job: job.queue, shown=False),
+        Column("priority", gettext_lazy("Priority"), lambda job: job.priority, numeric=True, shown=False),
+        Column("attempts", gettext_lazy("Attempts"), lambda job: job.attempts_used, numeric=True, shown=False),
+        Column("by", gettext_lazy("By"), lambda job: job.requester, ("requester", "-id")),
+        Column("made", gettext_lazy("Made"), lambda job: job.created_at, ("created_at", "id"), down=True),
+        Column(
+            "ended",
+            gettext_lazy("Ended"),
+            lambda job: job.ended_at,
+            ("ended_at", "id"),
+            down=True,
+            sparse=True,
+            shown=False,
+        ),
+        Column("took", gettext_lazy("Took"), seconds_taken, numeric=True),
+        Column("error", gettext_lazy("Error"), lambda job: (job.error or {}).get("message"), shown=False),
+    ),
+    sort="-job",
+)
+
+
+# -- the list -------------------------------------------------------------------------------------------------------
+@marked(JOBS.key)
+@require_safe
+def job_list(request: HttpRequest, project: str) -> HttpResponseBase:
+    """/p/<slug>/jobs: newest first, narrowed by the query; a filter of nonsense is said, and shows nothing."""
+    actor, where = within(request, project)
+    asked = texts(request.GET, reads.FILTERS)
+    table = table_of(
+        JOBS,
+        request.GET,
+        lambda: found_jobs(actor, where, request.GET, asked),
+        filters=filter_bar(request.GET, asked),
+        builtin=builtin_views(actor),
+        sort=sort_for(request.GET),
+    )
+    if request.GET.get("format") == "csv":
+        return csv_response(actor, table, project=where)
+    context = {
+        **table.context(),
+        "nav": "jobs",
+        "counts": counts_of(actor, where),
+        "may_submit": policy.allows(actor, "job.submit", where),
+        "may_act": policy.allows(actor, "job.cancel", where),
+        **calls_context(table.rows),
+    }
+    return render(request, "jobs/list.html", context, status=table.status)
+
+
+def calls_context(jobs: Sequence[Job]) -> dict[str, Any]:
+    """What the tray asks for, and bodies of the same as REST calls."""
+    low, high = services.PRIORITIES
+    limit = _("%(low)s to %(high)s") % {"low": low, "high": high}
+    field = {"name": "priority", "label": _("Priority"), "value": 0, "min": low, "max": high, "limit": limit}
+    return {
+        "priority_field": field,
+        "first_ids": [job.pk for job in jobs[:2]],
+        "cancel_body": {"reason": "..."},
+        "retry_body": {"reason": ""},
+        "priority_body": {"priority": 10},
+    }
+
+
+def found_jobs(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> JobQuerySet:
+    """What fits the filters. The spec stays in the database: a list shows none of it."""
+    found = within_days(reads.list_jobs(actor, project, **asked), params).defer("spec", "grant", "result")
+    return found.annotate(silent=not_heard_of("node"))
+
+
+def within_days(jobs: JobQuerySet, params: Mapping[str, Any]) -> JobQuerySet:
+    """Those made, and ended, between the days asked for. Raises Invalid."""
+    found: JobQuerySet = between_days(between_days(jobs, "created_at", params, "made"), "ended_at", params, "ended")
+    return found
+
+
+def sort_for(params: Mapping[str, Any]) -> str:
+    """By the time that is narrowed, whose index then holds what fits in one piece."""
+    narrowed = [name for name in DAYS if params.get(f"{name}_after") or params.get(f"{name}_before")]
+    return f"-{narrowed[-1]}" if narrowed else ""
+
+
+def since() -> datetime:
+    """The beginning of yesterday, in the zone of the plane: what failed over night is still news in the morning."""
+    yesterday = timezone.localdate() - timedelta(days=1)
+    return timezone.make_aware(datetime.combine(yesterday, time.min))
+
+
+def counts_of(actor: Actor, project: Project) -> dict[str, int]:
+    """How many jobs are open now, as `moving_counts` has them, and failed since yesterday. Two queries over small
+    indices.
+    """
+    jobs = Job.objects.visible_to(actor).filter(project=project)
+    failed = jobs.filter(state=JobState.FAILED, ended_at__gte=since()).count()
+    return {**moving_counts(jobs), "failed": failed}
+
+
+def moving_counts(jobs: JobQuerySet) -> dict[str, int]:
+    """How many of these jobs run, of which some are `silent`, on a node that is offline, the others `moving`; how many
+    are queued, and wait for another job. One query: only the few that run are joined with their nodes, the rest is
+    asked of an index alone.
+    """
+    jobs = jobs.select_related(None).order_by()
+    states = (JobState.RUNNING, JobState.QUEUED, JobState.WAITING)
+    parts = [
+        some.annotate(silent=Value(silent)).values_list("state", "silent").annotate(number=Count("pk"))
+        for some, silent in (
+            (jobs.filter(state__in=states), False),
+            (jobs.filter(not_heard_of("node"), state=JobState.RUNNING), True),
+        )
+    ]
+    found = {(state, bool(silent)): number for state, silent, number in parts[0].union(parts[1], all=True)}
+    running, silent = (found.get((JobState.RUNNING, which), 0) for which in (False, True))
+    return {
+        "running": running,
+        "silent": silent,
+        "moving": running - silent,
+        "queued": found.get((JobState.QUEUED, False), 0),
+        "waiting": found.get((JobState.WAITING, False), 0),
+    }
+
+
+def filter_bar(params: QueryDict, asked: dict[str, str]) -> list[dict[str, Any]]:
+    states = [("", _("Every state")), *((value, str(word)) for value, word in JobState.choices)]
+    kinds = [("", _("Every kind")), *((key, str(kind.label)) for key, kind in KINDS.items())]
+    return [
+        {"name": "name", "label": _("Name"), "value": asked["name"]},
+        {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
+        {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
+        {"name": "requester", "label": _("Who"), "value": asked["requester"]},
+        *day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
+        *day_filters(params, "ended", _("Ended from"), _("Ended until")),
+    ]
+
+
+def builtin_views(actor: Actor) -> list[dict[str, Any]]:
+    return [
+        view_of(_("Running"), state=JobState.RUNNING.value),
+        view_of(_("Queued"), state=JobState.QUEUED.value),
+        view_of(_("Failed today"), state=JobState.FAILED.value, ended_after="today"),
+        view_of(_("Mine"), requester=actor.label),
+    ]
+
+
+# -- many at once ---------------------------------------------------------------------------------------------------
+@require_POST
+def bulk(request: HttpRequest, project: str) -> HttpResponse:
+    """Cancel, retry or put elsewhere in line the selected jobs, each by itself; the answer says what became of each."""
+    actor, where = within(request, project)
+    verb = request.POST.get("do", "")
+    if verb not in VERBS:
+        limit = ", ".join(VERBS)
+        raise Invalid("{verb!r} is nothing to do to jobs.", verb=verb[:40], field="do", limit=limit)
+    permission, address, title, prepare = VERBS[verb]
+    policy.require(actor, permission, where)
+    ids, (body, act) = numbers_asked(request), prepare(actor, request)
+
+    def page(pk: int) -> str:
+        return reverse("jobs:detail", args=[where.slug, pk])
+
+    def one(pk: int) -> Done:
+        job = reads.get_job(actor, where, pk)
+        return Done(str(job), page(pk), act(job))
+
+    outcomes = each(actor, ids, one, request=request, name=lambda pk: f"#{pk}", page=page)
+    back = way_back(request, reverse("jobs:list", args=[where.slug]))
+    context = result_context(outcomes, title=str(title), back=back)
+    calls = {"address": address, "ids": ids, "body": body}
+    return render(request, "jobs/bulk.html", {**context, "nav": "jobs", "calls": calls})
+
+
+Act = Callable[[Job], str]
+
+
+def cancelling(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
+    reason = request.POST.get("reason", "").strip()[:REASON_LIMIT]
+    if not reason:
+        raise Invalid("Say why: it goes into the audit trail.", field="reason", limit=f"1..{REASON_LIMIT}")
+
+    def act(job: Job) -> str:
+        services.cancel_job(actor=actor, job=job, reason=reason)
+        return _("Cancelled") if job.state == JobState.CANCELLED else _("The worker was asked to stop it")
+
+    return {"reason": reason}, act
+
+
+def retrying(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
+    def act(job: Job) -> str:
+        services.retry_job(actor=actor, job=job)
+        return str(JobState(job.state).label)
+
+    return {}, act
+
+
+def prioritising(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
+    low, high = services.PRIORITIES
+    text = request.POST.get("priority", "").strip()
+    if not (text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) < 5):
+        raise Invalid("{text!r} is no whole number.", text=text[:20], field="priority", limit=f"{low}..{high}")
+
+    def act(job: Job) -> str:
+        services.prioritise_job(actor=actor, job=job, priority=int(text))
+        return _("Priority %(number)s") % {"number": job.priority}
+
+    return {"priority": int(text)}, act
+
+
+# verb -> (permission, REST address of one, title of the answer, what prepares it)
+VERBS: dict[str, tuple[str, str, Any, Callable[[Actor, HttpRequest], tuple[dict[str, Any], Act]]]] = {
+    "cancel": ("job.cancel", "api-job-cancel", gettext_lazy("Cancel jobs"), cancelling),
+    "retry": ("job.retry", "api-job-retry", gettext_lazy("Retry jobs"), retrying),
+    "priority": ("job.prioritise", "api-job-priority", gettext_lazy("Set the priority of jobs"), prioritising),
+}

@@ -1,0 +1,66 @@
+"""What an attempt takes of a node, as fields of a form; a blank one is the kind's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from apps.platform.jobs.fields import Item
+from apps.platform.jobs.kinds import GiB, Needs
+from apps.platform.jobs.models import Job
+
+SCALES = {"cpus": 1, "memory_bytes": GiB, "gpus": 1, "gpu_memory_bytes": GiB}
+"""What one of the field's unit is in the unit of Needs."""
+
+
+def needs_item(values: Mapping[str, str], errors: Mapping[str, str], needs: Needs) -> Item:
+    """The group of fields; `needs` are the kind's own."""
+    told = {
+        "cpus": (_("CPUs"), "", _("Processor threads that it keeps busy.")),
+        "memory_bytes": (_("Memory"), "GiB", ""),
+        "gpus": (_("GPUs"), "", _("With one or more it queues for the nodes that have them.")),
+        "gpu_memory_bytes": (_("Memory of each GPU"), "GiB", _("At least so much.")),
+    }
+    items = [
+        Item(
+            kind="field",
+            pointer=f"needs/{name}",
+            label=label,
+            unit=unit,
+            doc=doc,
+            limit=_("%(standard)s if empty") % {"standard": f"{getattr(needs, name) / SCALES[name]:g}"},
+            control="number",
+            value=values.get(f"needs/{name}", ""),
+            error=errors.get(f"needs/{name}", ""),
+        )
+        for name, (label, unit, doc) in told.items()
+    ]
+    open_now = any(item.value or item.error for item in items)
+    return Item(kind="group", pointer="needs", label=_("What it takes of a node"), items=items, folded=not open_now)
+
+
+def read_needs(values: Mapping[str, str], needs: Needs) -> tuple[Needs | None, dict[str, str]]:
+    """What was asked for instead of `needs`, None if nothing was; and the errors by field."""
+    asked: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    for name, scale in SCALES.items():
+        text = values.get(f"needs/{name}", "")
+        if not text:
+            continue
+        try:
+            asked[name] = float(text) if name == "cpus" else int(text) if name == "gpus" else int(float(text) * scale)
+        except (ValueError, OverflowError):
+            errors[f"needs/{name}"] = _("%(text)s is not a number.") % {"text": text[:40]}
+    return (replace(needs, **asked) if asked else None), errors
+
+
+def needs_of_job(job: Job, needs: Needs) -> dict[str, str]:
+    """The fields as they were for `job`, where it did not take the kind's own."""
+    return {
+        f"needs/{name}": f"{getattr(job, f'need_{name}') / scale:g}"
+        for name, scale in SCALES.items()
+        if getattr(job, f"need_{name}") != getattr(needs, name)
+    }

@@ -1,0 +1,84 @@
+"""What is to be told outside of the moves of jobs: which moves, and the queue of those not yet acknowledged.
+
+Written in the transaction of the move, so that none is lost and none is told that did not happen. Who sends them and
+in which words is above (openlineage, workers/openlineage.py); where nothing is told outside, nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from apps.core.actors import Actor
+from apps.core.policy import require
+from apps.platform.jobs.models import JobEvent, JobNotice
+from apps.platform.jobs.states import JobState
+
+TOLD: frozenset[str] = frozenset({JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+LEASE = timedelta(seconds=60)  # of whoever sends: one that dies is followed by another after so long
+LONGEST_PAUSE = 300.0  # seconds between two tries
+
+
+def is_told(event: JobEvent) -> bool:
+    """Whether this move begins or ends an attempt: a claim, an end, a running job that was queued again."""
+    payload = event.payload
+    return payload.get("state") in TOLD or "code" in payload or "released" in payload
+
+
+def notice(event: JobEvent) -> None:
+    """Queue the move for every way out that is set up; call it in the transaction of the move."""
+    sinks = settings.OPENLINEAGE_SINKS
+    if sinks and event.kind == "state" and is_told(event):
+        JobNotice.objects.bulk_create(JobNotice(event=event, sink=sink) for sink in sinks)
+
+
+def take_notices(*, actor: Actor, sink: str, most: int) -> list[JobNotice]:
+    """The oldest notices of a sink, leased to the caller, in the order of the moves; none while the oldest waits.
+
+    Others do not overtake: what was told first arrives first. A second dispatcher finds the lease and takes none.
+    """
+    require(actor, "job.recover")
+    waiting = JobNotice.objects.filter(sink=sink, refused="").order_by("id")
+    due = Q(not_before=None) | Q(not_before__lte=Now())
+    first = waiting.first()
+    if first is None:
+        return []  # the usual case takes no lock
+    with transaction.atomic():
+        if not JobNotice.objects.select_for_update().filter(due, pk=first.pk).exists():
+            return []
+        keys = list(waiting.values_list("pk", flat=True)[:most])
+        JobNotice.objects.filter(pk__in=keys).update(not_before=Now() + LEASE)
+    found = JobNotice.objects.filter(pk__in=keys).select_related("event__job__project", "event__job__node")
+    return list(found.order_by("id"))
+
+
+def told(*, actor: Actor, notices: Sequence[JobNotice]) -> None:
+    """They were acknowledged: they go."""
+    require(actor, "job.recover")
+    JobNotice.objects.filter(pk__in=[one.pk for one in notices]).delete()
+
+
+def try_later(*, actor: Actor, notices: Sequence[JobNotice]) -> float:
+    """Nobody answered: wait twice as long as before, from one second on. Returns the pause in seconds."""
+    require(actor, "job.recover")
+    pause = min(LONGEST_PAUSE, 2.0 ** min(notices[0].tries, 20))
+    keys = [one.pk for one in notices]
+    JobNotice.objects.filter(pk__in=keys).update(not_before=Now() + timedelta(seconds=pause), tries=F("tries") + 1)
+    return pause
+
+
+def refuse(*, actor: Actor, notice: JobNotice, why: str) -> None:
+    """The other side will never take it: it is kept, with the reason, and does not hold up the others."""
+    require(actor, "job.recover")
+    JobNotice.objects.filter(pk=notice.pk).update(refused=why[:500] or "refused")
+
+
+def release(*, actor: Actor, notices: Collection[JobNotice]) -> None:
+    """Give back what was leased and not sent."""
+    require(actor, "job.recover")
+    JobNotice.objects.filter(pk__in=[one.pk for one in notices]).update(not_before=None)

@@ -1,0 +1,266 @@
+"""Where a job that is not queued yet would run and why, when, and for how long: told beside the button of its form."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from apps.core.actors import Actor
+from apps.platform.accounts.models import Project
+from apps.platform.jobs.due import build_due_filter
+from apps.platform.jobs.kinds import KINDS, Needs
+from apps.platform.jobs.models import Job, JobInput
+from apps.platform.jobs.placement import all_of, free_on, shortfall, why_not
+from apps.platform.jobs.reads import occupied, said
+from apps.platform.jobs.states import JobState
+from apps.platform.jobs.submission import queue_of
+from apps.platform.nodes.models import Node
+
+AHEAD_READ = 100  # jobs ahead that are looked at; more are counted as "more than"
+LOOKED_AT = 60  # past jobs of a kind
+RECENT = 300  # past jobs of any kind
+MEDIAN_OF = 20  # of these, the newest of about the same size
+SAME_SIZE = 3.0  # a table up to so many times larger or smaller
+FEWEST = 3  # of about the same size; with fewer every size counts
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """How long jobs of a kind took: the median in seconds of `count` of them.
+
+    `same_size`: of about the same size; False: of other sizes; None where the size is not known or means nothing.
+    """
+
+    seconds: float
+    count: int
+    same_size: bool | None
+
+    @property
+    def words(self) -> str:
+        if self.same_size:
+            text = ngettext(
+                "as long as the last one of this kind and size took",
+                "median of the last %(count)d of this kind and size",
+                self.count,
+            )
+        elif self.same_size is None:
+            text = ngettext(
+                "as long as the last one of this kind took",
+                "median of the last %(count)d of this kind",
+                self.count,
+            )
+        else:
+            text = ngettext(
+                "as long as the last one of this kind took, of another size",
+                "median of the last %(count)d of this kind, of other sizes",
+                self.count,
+            )
+        return text % {"count": self.count}
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """`state` chooses the sign; `wait_seconds` is None where it cannot be said, `past` where no job of the kind ended.
+
+    `command` starts what is missing. `ahead` counts up to AHEAD_READ, and `behind` is the job directly ahead, where the
+    reader may see it.
+    """
+
+    state: str
+    sentence: str
+    queue: str
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    ahead: int = 0
+    behind: int | None = None
+    wait_seconds: float | None = None
+    past: Past | None = None
+    command: str = ""
+
+
+Ground = list[tuple[Node, list[Job], Job | None]]
+"""Every node with the jobs that run on it, and the one that it is kept free for"""
+
+
+def ground_of(actor: Actor) -> Ground:
+    """What several looks share: two queries."""
+    nodes = list(Node.objects.visible_to(actor).with_status().order_by("name"))
+    running, kept = occupied(nodes)
+    return [(node, running[node.pk], kept.get(node.pk)) for node in nodes]
+
+
+def outlook(
+    actor: Actor,
+    project: Project,
+    kind: str,
+    needs: Needs,
+    *,
+    priority: int = 0,
+    size: int | None = None,
+    ground: Ground | None = None,
+) -> Outlook:
+    """What would become of a job of this kind with these needs, were it queued now; `size`: bytes of its inputs."""
+    job = job_of(kind, needs, priority)
+    rows = [row_of(job, *found) for found in (ground_of(actor) if ground is None else ground)]
+    online = online_of(job, rows)
+    ahead: list[dict[str, Any]] = [dict(row) for row in ahead_of(job).values("pk", "kind", "project_id")[:AHEAD_READ]]
+    past = past_of(actor, project, kind, size)
+    state, sentence = judged(job, online, ahead, actor)
+    return Outlook(
+        state=state,
+        sentence=sentence,
+        queue=job.queue,
+        nodes=rows,
+        ahead=len(ahead),
+        behind=seen(ahead, actor),
+        wait_seconds=wait_of(actor, project, ahead, kind, past, online) if online else None,
+        past=past,
+        command="" if online else f"NODE_QUEUES={job.queue} python manage.py worker",
+    )
+
+
+def hindrance(kind: str, needs: Needs, ground: Ground) -> str:
+    """What would keep such a job from ever running, as the nodes are now, in a sentence; empty if nothing would."""
+    job = job_of(kind, needs, 0)
+    state, sentence = judged(job, online_of(job, [row_of(job, *found) for found in ground]), [], None)
+    return sentence if state in ("held", "failed") else ""
+
+
+def job_of(kind: str, needs: Needs, priority: int) -> Job:
+    """The job as it would be queued; never saved."""
+    return Job(kind=kind, queue=queue_of(KINDS[kind], needs), priority=priority, **columns_of(needs))
+
+
+def online_of(job: Job, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if job.queue in row["queues"] and row["online"]]
+
+
+def columns_of(needs: Needs) -> dict[str, Any]:
+    return {
+        "need_cpus": needs.cpus,
+        "need_memory_bytes": needs.memory_bytes,
+        "need_gpus": needs.gpus,
+        "need_gpu_memory_bytes": needs.gpu_memory_bytes,
+        "need_extra": needs.extra,
+    }
+
+
+def row_of(job: Job, node: Node, running: list[Job], kept: Job | None) -> dict[str, Any]:
+    """What a node has free, why it does not take the job now ("" if it does), and how many such jobs it could hold."""
+    online = bool(getattr(node, "online", False))
+    return {
+        "node": node.name,
+        "online": online,
+        "queues": node.queues,
+        "free": said(free_on(node, running)),
+        "why_not": why_not(job, node, running, online=online, kept=kept),
+        "never": shortfall(job, all_of(node)),
+        "at_once": int(node.cpus / job.need_cpus) if job.need_cpus > 0 else 1,
+    }
+
+
+def ahead_of(job: Job) -> QuerySet[Job]:
+    """Queued jobs of any project that its queue would give out first; the one directly ahead comes first."""
+    due = build_due_filter()
+    queued = Job.objects.filter(due, state=JobState.QUEUED, queue=job.queue, priority__gte=job.priority)
+    return queued.order_by("priority", "-pk")
+
+
+def seen(ahead: list[dict[str, Any]], actor: Actor) -> int | None:
+    """The job directly ahead, if the reader may see it."""
+    if ahead and (actor.plane_role or ahead[0]["project_id"] in actor.project_ids):
+        return int(ahead[0]["pk"])
+    return None
+
+
+def judged(job: Job, online: list[dict[str, Any]], ahead: list[dict[str, Any]], actor: Actor | None) -> tuple[str, str]:
+    """The state that chooses the sign, and one sentence: what would hold if all else were gone comes first."""
+    told: dict[str, Any] = {"queue": job.queue}
+    if not online:
+        return "held", _("No node of the queue %(queue)s is online: it will wait until one is.") % told
+    large = [row for row in online if not row["never"]]
+    if not large:
+        told |= {"node": online[0]["node"], "why": online[0]["never"]}
+        return "failed", _("No node of the queue %(queue)s is large enough: on %(node)s it %(why)s.") % told
+    ready = [row for row in large if not row["why_not"]]
+    if ahead:
+        return "queued", in_line(ahead, seen(ahead, actor) if actor else None)
+    if not ready:
+        told |= {"node": large[0]["node"], "why": large[0]["why_not"]}
+        return "queued", _("It waits for room: %(node)s %(why)s.") % told
+    best = max(ready, key=lambda row: row["free"]["cpus"])
+    told |= {"node": best["node"], "cpus": f"{best['free']['cpus']:g}"}
+    told["memory"] = f"{best['free']['memory_bytes'] / 1e9:.1f}"
+    return "succeeded", _("Runs at once on %(node)s: %(cpus)s CPUs and %(memory)s GB of memory are free there.") % told
+
+
+def in_line(ahead: list[dict[str, Any]], behind: int | None) -> str:
+    count = len(ahead)
+    if count == AHEAD_READ:
+        return _("It waits in line behind %(count)d jobs or more.") % {"count": count}
+    if behind is None:
+        text = ngettext("It waits in line behind %(count)d job.", "It waits in line behind %(count)d jobs.", count)
+    else:
+        text = ngettext(
+            "It waits in line behind %(count)d job, #%(job)d.",
+            "It waits in line behind %(count)d jobs, the last of them #%(job)d.",
+            count,
+        )
+    return text % {"count": count, "job": behind}
+
+
+def wait_of(
+    actor: Actor,
+    project: Project,
+    ahead: list[dict[str, Any]],
+    kind: str,
+    past: Past | None,
+    online: Iterable[dict[str, Any]],
+) -> float | None:
+    """Seconds until its turn, by what jobs of the kinds ahead took, as many at once as the nodes hold; a rough guess.
+
+    None where a kind ahead has no past, or where more are ahead than were looked at.
+    """
+    if len(ahead) == AHEAD_READ:
+        return None
+    others = medians_of(actor, project) if ahead else {}
+    total = 0.0
+    for name, count in Counter(row["kind"] for row in ahead).items():
+        seconds = past.seconds if past and name == kind else others.get(name)
+        if seconds is None:
+            return None
+        total += seconds * count
+    return total / max(1, sum(row["at_once"] for row in online))
+
+
+def medians_of(actor: Actor, project: Project) -> dict[str, float]:
+    """{kind: median seconds} of the newest jobs that succeeded here, whatever their kinds. One bounded query."""
+    jobs = Job.objects.visible_to(actor).filter(project=project, state=JobState.SUCCEEDED, claimed_at__isnull=False)
+    took: dict[str, list[float]] = defaultdict(list)
+    for kind, begun, ended in jobs.order_by("-pk").values_list("kind", "claimed_at", "ended_at")[:RECENT]:
+        if begun and ended and len(took[kind]) < MEDIAN_OF:
+            took[kind].append((ended - begun).total_seconds())
+    return {kind: median(seconds) for kind, seconds in took.items() if seconds}
+
+
+def past_of(actor: Actor, project: Project, kind: str, size: int | None) -> Past | None:
+    """The median of the newest jobs of this kind that succeeded here, of about this size where there are some."""
+    inputs = JobInput.objects.filter(job=OuterRef("pk")).order_by().values("job").annotate(all=Sum("artifact__size"))
+    jobs = (
+        Job.objects.visible_to(actor)
+        .filter(project=project, kind=kind, state=JobState.SUCCEEDED, claimed_at__isnull=False)
+        .order_by("-pk")
+        .annotate(size=Subquery(inputs.values("all")))
+        .values_list("claimed_at", "ended_at", "size")[:LOOKED_AT]
+    )
+    took = [((ended - begun).total_seconds(), bytes_ or 0) for begun, ended, bytes_ in jobs if begun and ended]
+    near = [seconds for seconds, bytes_ in took if size and size / SAME_SIZE <= bytes_ <= size * SAME_SIZE]
+    same = len(near) >= FEWEST
+    chosen = (near if same else [seconds for seconds, _size in took])[:MEDIAN_OF]
+    return Past(median(chosen), len(chosen), same if size else None) if chosen else None

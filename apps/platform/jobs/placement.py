@@ -1,0 +1,186 @@
+"""Which node a job fits, and why a queued job waits: pure functions over needs and capacity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from apps.platform.jobs.models import Job
+from apps.platform.nodes.disks import describe_short_disks
+from apps.platform.nodes.models import Node
+
+FAR_SECONDS = 30 * 86_400.0  # an estimate beyond it is none
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """What a node has left beside the jobs that run on it."""
+
+    cpus: float
+    memory_bytes: int
+    gpus: tuple[dict[str, Any], ...]  # those no running job holds
+    extras: tuple[str, ...] = ()  # what it has beyond the core; no job takes any of it away
+
+    def beside(self, kept: Job) -> Free:
+        """What is left when the needs of `kept` are set aside: less than nothing, where there is too little for it.
+
+        Of the GPUs the ones that `kept` would get, as many as are free.
+        """
+        fitting = sorted((gpu for gpu in self.gpus if gpu["memory_bytes"] >= kept.need_gpu_memory_bytes), key=size_of)
+        aside = [gpu["index"] for gpu in fitting[: kept.need_gpus]]
+        return Free(
+            cpus=self.cpus - kept.need_cpus,
+            memory_bytes=self.memory_bytes - kept.need_memory_bytes,
+            gpus=tuple(gpu for gpu in self.gpus if gpu["index"] not in aside),
+            extras=self.extras,
+        )
+
+
+def size_of(gpu: dict[str, Any]) -> int:
+    return int(gpu["memory_bytes"])
+
+
+def free_on(node: Node, running: Iterable[Job]) -> Free:
+    jobs = list(running)
+    taken = {index for job in jobs for index in job.devices}
+    return Free(
+        cpus=node.cpus - sum(job.need_cpus for job in jobs),
+        memory_bytes=node.memory_bytes - sum(job.need_memory_bytes for job in jobs),
+        gpus=tuple(gpu for gpu in node.gpus if gpu["index"] not in taken),
+        extras=tuple(node.extras),
+    )
+
+
+def all_of(node: Node) -> Free:
+    return free_on(node, ())
+
+
+def devices_for(job: Job, free: Free) -> list[int] | None:
+    """Indices of free GPUs that this job would get, the smallest that suffice; None if there are too few."""
+    fitting = sorted((gpu for gpu in free.gpus if gpu["memory_bytes"] >= job.need_gpu_memory_bytes), key=size_of)
+    return [gpu["index"] for gpu in fitting[: job.need_gpus]] if len(fitting) >= job.need_gpus else None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """When a node will have room: once `jobs` have ended, by their own reports at `expected`, at the latest (by their
+    time limits) at `latest`. `expected` is None where one of them reports no end.
+    """
+
+    jobs: tuple[Job, ...]
+    expected: datetime | None
+    latest: datetime
+
+
+def opening(job: Job, node: Node, running: Iterable[Job], now: datetime) -> Opening | None:
+    """When `node` will hold `job` beside what then still runs; None if it does already, or never will."""
+    left = sorted(running, key=lambda one: expected_end(one, now) or latest_end(one, now))
+    if not shortfall(job, free_on(node, left)) or shortfall(job, all_of(node)):
+        return None
+    count = next(count for count in range(1, len(left) + 1) if not shortfall(job, free_on(node, left[count:])))
+    ending = left[:count]
+    for one in left[: count - 1]:  # whose end alone changes nothing: it gives back other things than are missing
+        fewer = [other for other in ending if other is not one]
+        if not shortfall(job, free_on(node, [other for other in left if other not in fewer])):
+            ending = fewer
+    ends = [expected_end(one, now) for one in ending]
+    known = [end for end in ends if end is not None]
+    return Opening(
+        jobs=tuple(ending),
+        expected=max(known) if len(known) == len(ends) else None,
+        latest=max(latest_end(one, now) for one in ending),
+    )
+
+
+def expected_end(job: Job, now: datetime) -> datetime | None:
+    """By what a running job last said of itself: the seconds left of the stage that it is in."""
+    left = (job.progress or {}).get("eta_seconds")
+    if not isinstance(left, int | float) or not 0 <= left < FAR_SECONDS:
+        return None
+    return min(now + timedelta(seconds=left), latest_end(job, now))
+
+
+def latest_end(job: Job, now: datetime) -> datetime:
+    """By its time limit, which no attempt outlives; now, where that is over."""
+    return max(now, (job.claimed_at or now) + timedelta(seconds=job.time_limit_seconds))
+
+
+def fits(free: Free) -> Q:
+    """The rows of Job that `free` can hold, to the last of the GPUs: k of them need the k-th largest memory.
+
+    Whole in the database: a look at the first few rows only would let jobs that never fit here hide those that do.
+    """
+    gpus = Q(need_gpus=0)
+    largest = sorted((gpu["memory_bytes"] for gpu in free.gpus), reverse=True)
+    for count, memory in enumerate(largest, start=1):
+        gpus |= Q(need_gpus=count, need_gpu_memory_bytes__lte=memory)
+    extras = Q(need_extra__in=("", *free.extras))
+    return Q(need_cpus__lte=free.cpus + 1e-9, need_memory_bytes__lte=free.memory_bytes) & gpus & extras
+
+
+def shortfall(job: Job, free: Free) -> str:
+    """What is missing for `job` in `free`, in words; empty if it fits."""
+    if lacks(job, free):
+        return _("lacks %(extra)s") % {"extra": job.need_extra}
+    if job.need_cpus > free.cpus + 1e-9:
+        return _("needs %(need)g CPUs, %(free)g free") % {"need": job.need_cpus, "free": max(0.0, free.cpus)}
+    if job.need_memory_bytes > free.memory_bytes:
+        return _("needs %(need).1f GB of memory, %(free).1f GB free") % {
+            "need": job.need_memory_bytes / 1e9,
+            "free": max(0, free.memory_bytes) / 1e9,
+        }
+    if devices_for(job, free) is None:
+        return _("needs %(need)d GPU(s) with %(memory).0f GB, %(free)d free") % {
+            "need": job.need_gpus,
+            "memory": job.need_gpu_memory_bytes / 1e9,
+            "free": len(free.gpus),
+        }
+    return ""
+
+
+def lacks(job: Job, free: Free) -> bool:
+    """Whether the node has not what the job needs beyond the core."""
+    return bool(job.need_extra) and job.need_extra not in free.extras
+
+
+def why_not(job: Job, node: Node, running: Iterable[Job], *, online: bool, kept: Job | None = None) -> str:
+    """Why `job` does not start on `node` now, in words; empty if it could. `kept` is whom the node is kept for."""
+    jobs = list(running)
+    if job.queue not in node.queues:
+        return _("does not serve the queue %(queue)s") % {"queue": job.queue}
+    if not online:
+        return _("is offline: no heartbeat")
+    if node.held_at:
+        return held(node, len(jobs))
+    if node.short_disks:
+        return _("is short of disk: %(what)s") % {"what": describe_short_disks(node.short_disks)}
+    if lacks(job, all_of(node)):
+        return _("lacks %(extra)s") % {"extra": job.need_extra}
+    never = shortfall(job, all_of(node))
+    if never:
+        return _("is too small: %(what)s") % {"what": never}
+    free = free_on(node, jobs)
+    now = shortfall(job, free)
+    if now:
+        return _("is busy: %(what)s") % {"what": now}
+    if kept is not None and job.goes_behind(kept) and shortfall(job, free.beside(kept)):
+        return _("is kept free for a larger job that has waited longer")
+    return ""
+
+
+def held(node: Node, running: int) -> str:
+    """Held and empty, or draining: what runs there goes on to its end."""
+    if not running:
+        return _("is held: %(reason)s") % {"reason": node.held_reason}
+    text = ngettext(
+        "is draining, %(count)d job still runs: %(reason)s",
+        "is draining, %(count)d jobs still run: %(reason)s",
+        running,
+    )
+    return text % {"count": running, "reason": node.held_reason}

@@ -1,0 +1,174 @@
+"""The queues as a whole: how long each is, how long it was, and why the job at its head does not start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.db.models import Q, Value
+from django.db.models.functions import Coalesce
+
+from apps.core.actors import Actor
+from apps.core.policy import require
+from apps.platform.jobs.due import build_due_filter
+from apps.platform.jobs.models import Job, QueueSample
+from apps.platform.jobs.reads import explain_queued
+from apps.platform.jobs.states import JobState
+from apps.platform.nodes import samples
+from apps.platform.nodes.models import Node
+from apps.platform.nodes.samples import Asked
+from apps.platform.nodes.shown import not_heard_of
+
+MOST_QUEUES = 50
+MEANT = ("queued", "running", "waiting", "oldest_seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many jobs of one kind are in one state of one queue, and since when the oldest is queued."""
+
+    state: str
+    queue: str
+    kind: str
+    jobs: int
+    oldest: datetime | None
+
+
+def open_counts(*, silent: bool = False) -> list[Counted]:
+    """Every job that has not ended, counted by state, queue and kind. One query, over the three partial indexes: as
+    an IN of the states, SQLite would read the whole table.
+
+    With `silent`, those that run on an offline node are counted once more, as if that were a state.
+    """
+    asked = [
+        (Job.objects.filter(state=state), False) for state in (JobState.QUEUED, JobState.RUNNING, JobState.WAITING)
+    ]
+    if silent:
+        asked.append((Job.objects.filter(not_heard_of("node"), state=JobState.RUNNING), True))
+    parts = [
+        jobs.order_by()
+        .annotate(silent=Value(which))
+        .values_list("state", "queue", "kind", "silent")
+        .annotate(models.Count("pk"), models.Min("queued_at"))
+        for jobs, which in asked
+    ]
+    found = parts[0].union(*parts[1:], all=True)
+    return [Counted("silent" if which else state, queue, kind, *rest) for state, queue, kind, which, *rest in found]
+
+
+# -- samples --------------------------------------------------------------------------------------------------------
+def sample_queues(*, actor: Actor) -> int:
+    """Keep how long every queue is now, by the database's clock; returns how many rows. Telemetry: no audit.
+
+    One sample per queue and 15 s, however many dispatchers there are.
+    """
+    require(actor, "queue.sample")
+    now = samples.database_now()
+    at = samples.floored(now, samples.SAMPLE_SECONDS)
+    if QueueSample.objects.filter(span=0, at=at).exists():
+        return 0
+    found = {name: QueueSample(queue=name, at=at) for name in sorted(served())[:MOST_QUEUES]}
+    for row in open_counts():
+        sample = found.setdefault(row.queue, QueueSample(queue=row.queue, at=at))
+        setattr(sample, row.state, getattr(sample, row.state) + row.jobs)
+        if row.state == JobState.QUEUED and row.oldest:
+            waited = max(0.0, (now - row.oldest).total_seconds())
+            sample.oldest_seconds = max(waited, sample.oldest_seconds or 0.0)
+    QueueSample.objects.bulk_create(found.values(), ignore_conflicts=True)
+    return len(found)
+
+
+def keep_samples(*, actor: Actor) -> int:
+    """Means for what is old enough to have one, and an end for what is too old; returns how many means were made."""
+    require(actor, "queue.sample")
+    made = samples.add_means(QueueSample, "queue", mean_of)
+    samples.expire(QueueSample)
+    return made
+
+
+def served() -> set[str]:
+    """The queues that any node names, whether it is online or not."""
+    return {queue for queues in Node.objects.values_list("queues", flat=True) for queue in queues}
+
+
+def mean_of(rows: Sequence[QueueSample]) -> dict[str, Any]:
+    return {name: samples.mean([getattr(row, name) for row in rows]) for name in MEANT}
+
+
+def samples_of(actor: Actor, queue: str, asked: Asked) -> list[tuple[datetime, dict[str, Any]]]:
+    """How long `queue` was in the time asked for, at most 400 points. One query."""
+    return all_samples(actor, asked, queue=queue).get(queue, [])
+
+
+def all_samples(actor: Actor, asked: Asked, **only: str) -> dict[str, list[tuple[datetime, dict[str, Any]]]]:
+    """{queue: points} in the time asked for, of at most MOST_QUEUES queues. One query."""
+    require(actor, "node.view")
+    rows = QueueSample.objects.filter(asked.rows, **only).order_by("at")
+    held: dict[str, list[QueueSample]] = {}
+    for row in rows.iterator(chunk_size=2000):
+        if row.queue in held or len(held) < MOST_QUEUES:
+            held.setdefault(row.queue, []).append(row)
+    return {queue: samples.points_of(few, asked, mean_of) for queue, few in sorted(held.items())}
+
+
+# -- why a queue waits ----------------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class Queue:
+    """One queue at a glance. `head` is the job that it gives out next; `wait` says why that has not started."""
+
+    name: str
+    queued: int = 0
+    running: int = 0
+    silent: int = 0  # of those that run, on a node that is offline
+    waiting: int = 0
+    oldest: datetime | None = None
+    nodes: list[str] = field(default_factory=list)  # that serve it and are online
+    head: Job | None = None
+    wait: dict[str, Any] | None = None
+
+    @property
+    def moving(self) -> int:
+        return self.running - self.silent
+
+
+def list_queues(actor: Actor) -> list[Queue]:
+    """Every queue that a node serves or a job is in, by name; five queries, however many queues, nodes and jobs.
+
+    The head may be of a project that the reader is not in: its kind and its needs are told, as on the list of nodes,
+    never its name.
+    """
+    require(actor, "node.view")
+    nodes = list(Node.objects.visible_to(actor).with_status())
+    found = {name: Queue(name) for node in nodes for name in node.queues}
+    for row in open_counts(silent=True):
+        queue = found.setdefault(row.queue, Queue(row.queue))
+        setattr(queue, row.state, getattr(queue, row.state) + row.jobs)
+        if row.state == JobState.QUEUED and row.oldest:
+            queue.oldest = min(queue.oldest or row.oldest, row.oldest)
+    queues = [found[name] for name in sorted(found)[:MOST_QUEUES]]
+    for queue in queues:
+        queue.nodes = sorted(
+            node.name for node in nodes if getattr(node, "online", False) and queue.name in node.queues
+        )
+    heads = heads_of([queue.name for queue in queues if queue.queued])
+    waits = explain_queued(actor, list(heads.values()), nodes)
+    told = dict(zip(heads, waits, strict=True))
+    for queue in queues:
+        queue.head, queue.wait = heads.get(queue.name), told.get(queue.name)
+    return queues
+
+
+def heads_of(names: Iterable[str]) -> dict[str, Job]:
+    """{queue: the job that it gives out next}: one that pauses after a failure is passed over while others are due."""
+    first = Q()
+    for name in names:
+        queued = Job.objects.filter(queue=name, state=JobState.QUEUED)
+        any_, due = queued, queued.filter(build_due_filter())
+        best = [models.Subquery(jobs.order_by("-priority", "id").values("pk")[:1]) for jobs in (due, any_)]
+        first |= Q(pk=Coalesce(*best))
+    if not first:
+        return {}
+    return {job.queue: job for job in Job.objects.filter(first).select_related("project")}

@@ -1,0 +1,326 @@
+"""What pages and REST read of jobs: lists, one job, why it waits, its log and its timeline."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Invalid, NotFound
+from apps.core.messages import translate_message
+from apps.platform.accounts.models import Project
+from apps.platform.jobs.due import build_due_filter
+from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobQuerySet
+from apps.platform.jobs.placement import Free, all_of, free_on, opening, shortfall, why_not
+from apps.platform.jobs.states import JobState
+from apps.platform.nodes.models import Node
+from deepseek.messages import N_
+
+MAX_ID = 2**63 - 1
+LOG_LIMIT = (1, 5000)  # lines of one answer
+LINES_PER_READ = 4000  # lines held in memory at once while a log is searched or downloaded
+EVENTS_PER_READ = (4, 400)
+EVENTS_AT_END = 40
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+FILTERS = ("state", "kind", "requester", "name")
+
+
+# -- lists and rows -------------------------------------------------------------------------------------------------
+def list_jobs(
+    actor: Actor, project: Project, *, state: str = "", kind: str = "", requester: str = "", name: str = ""
+) -> JobQuerySet:
+    """The jobs of a project that match every filter given, to be ordered by `-id` and paged.
+
+    Raises Invalid for a state or a kind that does not exist: an empty list would look like an answer.
+    """
+    policy.require(actor, "job.view", project)
+    known("state", state, JobState.values)
+    known("kind", kind, list(KINDS))
+    found = Job.objects.visible_to(actor).filter(project=project).select_related("node")
+    for lookup, value in (("state", state), ("kind", kind), ("requester", requester), ("name__icontains", name)):
+        if value:
+            found = found.filter(**{lookup: value.replace("\x00", "")})
+    return found.order_by("-id")
+
+
+def known(field: str, value: str, values: Sequence[str]) -> None:
+    if value and value not in values:
+        limit = ", ".join(values)
+        raise Invalid(
+            "There is no {name} {found!r}.",
+            name=field,
+            found=value[:40],
+            field=field,
+            limit=limit,
+            hint=N_("Take one of these."),
+        )
+
+
+def get_job(actor: Actor, project: Project, pk: int) -> Job:
+    """The job `pk` of this project with its node and checkpoint; NotFound if `actor` may not see one."""
+    policy.require(actor, "job.view", project)
+    visible = Job.objects.visible_to(actor).filter(project=project).select_related("node", "project", "checkpoint")
+    job = visible.filter(pk=pk).first() if 0 < pk <= MAX_ID else None
+    if job is None:
+        raise NotFound("This project has no job {pk}.", pk=pk, field="id")
+    return job
+
+
+def load_slots(job: Job) -> None:
+    """The inputs and outputs of a job with their artifacts, for its page and its JSON: two queries."""
+    filled = [queryset.select_related("artifact") for queryset in (JobInput.objects, JobOutput.objects)]
+    models.prefetch_related_objects([job], models.Prefetch("inputs", filled[0]), models.Prefetch("outputs", filled[1]))
+
+
+# -- why it waits ---------------------------------------------------------------------------------------------------
+def explain_wait(actor: Actor, job: Job) -> dict[str, Any]:
+    """Why a waiting or queued job has not started: `position` (jobs ahead of it in its queue), a sentence, and for
+    each node what it has free and why it does not take the job ("" if it could). Three queries at most.
+    """
+    if job.state == JobState.WAITING:
+        return {"position": None, "summary": waits_for(job), "nodes": []}
+    if job.state != JobState.QUEUED:
+        return {"position": None, "summary": "", "nodes": []}
+    return explain_queued(actor, [job])[0]
+
+
+def explain_queued(actor: Actor, jobs: list[Job], nodes: list[Node] | None = None) -> list[dict[str, Any]]:
+    """What `explain_wait` says of each of these queued jobs; three queries, however many jobs, and two for who has all
+    nodes `with_status` already.
+    """
+    if not jobs:
+        return []
+    ahead = jobs_ahead(jobs)
+    if nodes is None:
+        nodes = list(Node.objects.visible_to(actor).with_status().order_by("name"))
+    running, kept = occupied(nodes)
+    told = []
+    for job in jobs:
+        pairs = [(node, node_row(actor, job, node, running[node.pk], kept.get(node.pk))) for node in nodes]
+        pairs.sort(key=lambda pair: nearest(job, *pair))
+        rows = [row for _node, row in pairs]
+        is_visible = bool(actor.plane_role) or job.project_id in actor.project_ids
+        summary = summary_of(job, ahead[job.pk], pairs, is_visible=is_visible)
+        told.append({"position": ahead[job.pk], "summary": summary, "nodes": rows})
+    return told
+
+
+def jobs_ahead(jobs: list[Job]) -> dict[int, int]:
+    """{id of each of `jobs`: how many jobs of any project its queue would give out first}; one query.
+
+    One that pauses after a failed attempt is not given out, so it is ahead of nobody.
+    """
+    due = build_due_filter()
+    counts = {}
+    for job in jobs:
+        before = models.Q(priority__gt=job.priority) | models.Q(priority=job.priority, pk__lt=job.pk)
+        counts[f"before_{job.pk}"] = models.Count("pk", filter=before & models.Q(queue=job.queue))
+    queues = {job.queue for job in jobs}
+    found = Job.objects.filter(due, state=JobState.QUEUED, queue__in=queues).aggregate(**counts)
+    return {job.pk: found[f"before_{job.pk}"] for job in jobs}
+
+
+def occupied(nodes: list[Node]) -> tuple[Mapping[int | None, list[Job]], dict[int | None, Job]]:
+    """What runs on each of these nodes, and of every node that is kept free (jobs/reservations.py), for which job.
+
+    One query over the two partial indexes.
+    """
+    needs = ("need_cpus", "need_memory_bytes", "need_gpus", "need_gpu_memory_bytes", "devices")
+    told = ("state", "queue", "priority", "reserved_on_id", "progress", "claimed_at", "time_limit_seconds")
+    jobs = Job.objects.only("pk", "project_id", "node_id", *told, *needs)
+    running = jobs.filter(state=JobState.RUNNING, node__in=nodes)
+    taken: dict[int | None, list[Job]] = defaultdict(list)
+    kept: dict[int | None, Job] = {}
+    for job in running.union(jobs.filter(state=JobState.QUEUED, reserved_on__isnull=False), all=True):
+        if job.state == JobState.RUNNING:
+            taken[job.node_id].append(job)
+        elif job.reserved_on_id not in kept or job.pk < kept[job.reserved_on_id].pk:
+            kept[job.reserved_on_id] = job
+    return taken, kept
+
+
+def node_row(actor: Actor, job: Job, node: Node, running: list[Job], kept: Job | None) -> dict[str, Any]:
+    online = bool(getattr(node, "online", False))
+    return {
+        "node": node.name,
+        "free": said(free_on(node, running)),
+        "why_not": why_not(job, node, running, online=online, kept=kept),
+        "kept": kept is not None and kept.pk == job.pk,
+        "room": room(actor, job, node, running) if online and not node.held_at and job.queue in node.queues else None,
+    }
+
+
+def room(actor: Actor, job: Job, node: Node, running: list[Job]) -> dict[str, Any] | None:
+    """When a busy node will have room for `job`. Jobs of projects that the reader is not in are counted, not named."""
+    found = opening(job, node, running, timezone.now())
+    if found is None:
+        return None
+    named = sorted(one.pk for one in found.jobs if actor.plane_role or one.project_id in actor.project_ids)
+    others = len(found.jobs) - len(named)
+    return {"expected_at": found.expected, "latest_at": found.latest, "jobs": named, "other_jobs": others}
+
+
+def said(free: Free) -> dict[str, Any]:
+    cpus, memory = max(0.0, free.cpus), max(0, free.memory_bytes)
+    return {"cpus": round(cpus, 3), "memory_bytes": memory, "gpus": [gpu["index"] for gpu in free.gpus]}
+
+
+def nearest(job: Job, node: Node, row: dict[str, Any]) -> tuple[bool, bool, bool, float, str]:
+    """The order in which nodes are told: what could take the job, what soonest will, what serves its queue, others."""
+    found = row["room"]
+    soon = (found["expected_at"] or found["latest_at"]).timestamp() if found else 0.0
+    return bool(row["why_not"]), found is None, job.queue not in node.queues, soon, node.name
+
+
+def summary_of(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]], *, is_visible: bool) -> str:
+    """One sentence: the reason that would still hold if all the others were gone comes first. Of nodes without room,
+    the one that has it first is named.
+    """
+    serving = [(node, row) for node, row in pairs if job.queue in node.queues]
+    online = [(node, row) for node, row in serving if getattr(node, "online", False)]
+    if not online and job.need_gpus:
+        return _("It needs a GPU, and no node that serves the queue %(queue)s is online.") % {"queue": job.queue}
+    if not online:
+        return _("No node that serves the queue %(queue)s is online.") % {"queue": job.queue}
+    if all(shortfall(job, all_of(node)) for node, _row in online):
+        node, row = online[0]
+        return _("No node is large enough: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
+    if job.not_before and job.not_before > timezone.now():
+        return describe_pause(job, with_reason=is_visible)
+    if all(row["why_not"] for _node, row in online):
+        node, row = next((pair for pair in online if pair[1]["kept"]), online[0])
+        text = _("No node has room: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
+        return f"{text} {_('What becomes free there is kept for it.')}" if row["kept"] else text
+    if ahead:
+        text = ngettext("%(count)d job is ahead of it.", "%(count)d jobs are ahead of it.", ahead)
+        return text % {"count": ahead}
+    return _("It starts as soon as a worker looks.")
+
+
+def describe_pause(job: Job, *, with_reason: bool) -> str:
+    """When the next attempt may begin and, for who may see the job, what ended the last one."""
+    left = (job.not_before - timezone.now()).total_seconds() if job.not_before else 0.0
+    text = _("Next attempt in %(seconds)d s.") % {"seconds": max(1, round(left))}
+    why = translate_message(job.error or {}) if with_reason else ""
+    if not why:
+        return text
+    if job.stalled_since:
+        return f"{text} {_('Stalled, which costs no attempt: %(why)s') % {'why': why}}"
+    return f"{text} {_('The last attempt failed: %(why)s') % {'why': why}}"
+
+
+def waits_for(job: Job) -> str:
+    parents = Job.objects.filter(children_links__child=job).exclude(state=JobState.SUCCEEDED).order_by("pk")
+    named = [f"#{parent.pk} ({JobState(parent.state).label})" for parent in parents[:20]]
+    return _("It waits for %(jobs)s.") % {"jobs": ", ".join(named)} if named else _("Its parents have succeeded.")
+
+
+# -- log and timeline -----------------------------------------------------------------------------------------------
+def log_lines(job: Job, *, after: int = 0, limit: int = 500, query: str = "", level: str = "") -> list[dict[str, Any]]:
+    """At most `limit` lines behind line `after` that contain `query` and are of `level` or graver.
+
+    Every line is looked at, in bounded memory. A line is {number, at, level, text}; numbers count all lines from 1.
+    """
+    low, high = LOG_LIMIT
+    if not low <= limit <= high:
+        raise Invalid("limit is {most}.", most=limit, code="limit_out_of_range", field="limit", limit=f"{low}..{high}")
+    known("level", level, list(LEVELS))
+    wanted, least = query.casefold(), LEVELS.get(level, 0)
+    found: list[dict[str, Any]] = []
+    for line in iter_lines(job, after=after):
+        grave = least == 0 or LEVELS.get(str(line["level"]).lower(), 20) >= least
+        if grave and (not wanted or wanted in line["text"].casefold()):
+            found.append(line)
+            if len(found) == limit:
+                break
+    return found
+
+
+def last_lines(job: Job, count: int) -> list[dict[str, Any]]:
+    """The last `count` lines at most, in order. One query, two where the last events hold few lines each."""
+    if not job.log_lines:
+        return []
+    events = JobEvent.objects.filter(job=job, kind="log").order_by("-seq").values_list("payload", flat=True)
+    payloads = list(events[:EVENTS_AT_END])
+    if len(payloads) == EVENTS_AT_END and sum(len(payload["lines"]) for payload in payloads) < count:
+        payloads += events[EVENTS_AT_END:count]
+    lines = [
+        numbered(payload["first"] + place, row)
+        for payload in payloads[::-1]
+        for place, row in enumerate(payload["lines"])
+    ]
+    return lines[-count:]
+
+
+def iter_lines(job: Job, *, after: int = 0) -> Iterator[dict[str, Any]]:
+    """Every line behind line `after`, in order."""
+    for batch in line_batches(job, after=after):
+        yield from batch
+
+
+def line_batches(job: Job, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
+    """The lines in batches of about LINES_PER_READ. Between two batches no cursor and no transaction is open, so a
+    slow reader of a download may give its connection back.
+    """
+    events = JobEvent.objects.filter(job=job, kind="log").order_by("seq")
+    seq, size = seq_before(events, after) if after else 0, EVENTS_PER_READ[0]
+    while True:
+        payloads = list(events.filter(seq__gt=seq).values_list("seq", "payload")[:size])
+        if not payloads:
+            return
+        seq = payloads[-1][0]
+        yield [
+            numbered(payload["first"] + place, row)
+            for _seq, payload in payloads
+            for place, row in enumerate(payload["lines"])
+            if payload["first"] + place > after
+        ]
+        if len(payloads) < size:
+            return
+        each = max(1, sum(len(payload["lines"]) for _seq, payload in payloads) // len(payloads))
+        size = min(EVENTS_PER_READ[1], max(EVENTS_PER_READ[0], LINES_PER_READ // each))
+
+
+def seq_before(events: models.QuerySet[JobEvent], after: int) -> int:
+    """The number of the event before the one that holds line `after + 1`."""
+    holds = events.filter(payload__first__lte=after + 1).order_by("-seq").values_list("seq", flat=True).first()
+    return (holds or 1) - 1
+
+
+def numbered(number: int, row: list[str]) -> dict[str, Any]:
+    return {"number": number, "at": moment(row[0]), "level": row[1], "text": row[2]}
+
+
+def moment(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+
+
+def timeline(job: Job, *, limit: int = 200) -> list[dict[str, Any]]:
+    """The newest moves of the state, newest first, as templates/components/timeline.html reads them."""
+    return timeline_rows(JobEvent.objects.filter(job=job, kind="state").order_by("-seq")[:limit])
+
+
+def timeline_rows(events: Iterable[JobEvent]) -> list[dict[str, Any]]:
+    """Moves of the state as rows of a timeline, in the order given."""
+    return [
+        {
+            "state": event.payload["state"],
+            "at": event.created_at,
+            "title": JobState(event.payload["state"]).label,
+            "text": translate_message(event.payload, "reason"),
+            "attempt": event.attempt,
+        }
+        for event in events
+    ]

@@ -1,0 +1,49 @@
+"""What helps a job that failed: one thing first, so that nobody has to choose at three in the morning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apps.platform.jobs.models import Job, JobCheckpoint, JobParent
+from apps.platform.jobs.reasons import PARENT_FAILED
+from apps.platform.jobs.states import JobState
+
+EDIT, RETRY, PARENT = "edit", "retry", "parent"
+NEEDS_MORE = ("memory_limit", "out_of_memory", "engine_killed")  # the same again would most likely end the same
+ASKED = ("time_limit_seconds", "needs", "inputs")  # what a submission says beside its spec, whose fields are pointers
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """`first`: edit, retry or parent, "" where the reader may do nothing; `second`: what else there is, if anything."""
+
+    first: str = ""
+    second: str = ""
+    parent: Job | None = None  # the job to look at instead
+    step: int | None = None  # where a retry goes on
+
+
+def remedy_of(job: Job, checkpoint: JobCheckpoint | None, *, may_retry: bool, may_edit: bool) -> Remedy:
+    """A spec that named its fault, or a need that was too small, is edited; anything else is tried again."""
+    if job.state != JobState.FAILED:
+        return Remedy()
+    error = job.error or {}
+    step = checkpoint.step if checkpoint else None
+    if error.get("code") == PARENT_FAILED:
+        parent = failed_parent(job)
+        return Remedy(PARENT if parent else RETRY if may_retry else "", parent=parent)
+    able = [action for action, may in ((EDIT, may_edit), (RETRY, may_retry)) if may]
+    field = str(error.get("field") or "")
+    if not (field.startswith("/") or field in ASKED or error.get("code") in NEEDS_MORE):
+        able.reverse()
+    first, second = (*able, "", "")[:2]
+    return Remedy(first, second, step=step)
+
+
+def failed_parent(job: Job) -> Job | None:
+    """The first job that it waited for and that did not succeed."""
+    bad = (JobState.FAILED, JobState.CANCELLED)
+    link = (
+        JobParent.objects.filter(child=job, parent__state__in=bad).select_related("parent").order_by("parent").first()
+    )
+    return link.parent if link else None

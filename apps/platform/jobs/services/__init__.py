@@ -1,0 +1,51 @@
+"""Every write to the queue. A worker's writes filter on owner and attempt: zero rows means that it lost the job.
+
+The row is the queue and `attempt` its fence; see specs in the docstrings of models.py and ARCHITECTURE.
+"""
+
+from apps.platform.jobs.checkpoints import record_checkpoint
+from apps.platform.jobs.services.attempts import (
+    claim_job,
+    end_cancelled,
+    fail_attempt,
+    release_job,
+    renew_leases,
+    report_events,
+    ring_again,
+    succeed_job,
+)
+from apps.platform.jobs.services.recovery import (
+    correct_future_times,
+    free_waiting,
+    queues_to_ring,
+    recover_abandoned,
+    recover_expired,
+    requeue_repaired,
+)
+from apps.platform.jobs.services.requests import PRIORITIES, cancel_job, prioritise_job, retry_job, submit_job
+from apps.platform.jobs.submission import InputSpec, Submission
+
+__all__ = [
+    "PRIORITIES",
+    "InputSpec",
+    "Submission",
+    "cancel_job",
+    "claim_job",
+    "correct_future_times",
+    "end_cancelled",
+    "fail_attempt",
+    "free_waiting",
+    "prioritise_job",
+    "queues_to_ring",
+    "record_checkpoint",
+    "recover_abandoned",
+    "recover_expired",
+    "release_job",
+    "renew_leases",
+    "report_events",
+    "requeue_repaired",
+    "retry_job",
+    "ring_again",
+    "submit_job",
+    "succeed_job",
+]

@@ -1,0 +1,162 @@
+"""What each tab of a job's page shows, beside the head that they share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import QueryDict
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from apps.core.actors import Actor
+from apps.core.policy import allows
+from apps.platform.jobs import reads
+from apps.platform.jobs.attempts import attempts_in, last_usage, moves_of
+from apps.platform.jobs.checkpoints import get_checkpoint
+from apps.platform.jobs.measures import lines_of
+from apps.platform.jobs.models import Job, JobParent
+from apps.platform.jobs.remedies import remedy_of
+from apps.platform.jobs.states import JobState
+
+TAIL = 200  # lines that the overview opens with; the rest is in the log's tab
+LOG_PAGE = 500
+BEFORE_LINE = 50  # lines above the one that a link names
+CHILDREN_SHOWN = 8
+PARENTS_SHOWN = 50
+MOVES_SHOWN = 30
+LEVELS_OFFERED = ("warning", "error")
+
+Asked = QueryDict | Mapping[str, str]
+
+
+def overview(actor: Actor, job: Job) -> dict[str, Any]:
+    moves, checkpoint = moves_of(job), get_checkpoint(job)
+    attempts = attempts_in(moves)
+    may_retry, may_edit = allows(actor, "job.retry", job), allows(actor, "job.submit", job)
+    children = JobParent.objects.filter(parent=job).select_related("child").order_by("child")
+    links = list(children.defer("child__spec", "child__grant")[: CHILDREN_SHOWN + 1])
+    return {
+        "lines": reads.last_lines(job, TAIL),
+        "timeline": reads.timeline_rows([move for move in moves if move.kind == "state"][:MOVES_SHOWN]),
+        "measures": measured(job),
+        "checkpoint": checkpoint,
+        "attempts": attempts,
+        "usage": last_usage(attempts),
+        "children": [link.child for link in links[:CHILDREN_SHOWN]],
+        "more_children": len(links) > CHILDREN_SHOWN,
+        "parents": waited_for(job),
+        "remedy": remedy_of(job, checkpoint, may_retry=may_retry, may_edit=may_edit),
+    }
+
+
+def waited_for(job: Job) -> list[Job]:
+    """The jobs that a waiting one waits for, those that have not succeeded first."""
+    if job.state != JobState.WAITING:
+        return []
+    links = JobParent.objects.filter(child=job).select_related("parent").defer("parent__spec", "parent__grant")
+    parents = [link.parent for link in links.order_by("parent")[:PARENTS_SHOWN]]
+    return sorted(parents, key=lambda parent: parent.state == JobState.SUCCEEDED)
+
+
+def measured(job: Job) -> list[dict[str, Any]]:
+    """Each metric with its newest value and the line of its values."""
+    return [
+        {"name": name, "value": points[-1][1], "values": [value for _step, value in points], "points": points}
+        for name, points in lines_of(job).items()
+    ]
+
+
+def metrics(job: Job) -> dict[str, Any]:
+    """A chart for each metric."""
+    rows = measured(job)
+    for place, row in enumerate(rows):
+        series = [{"label": row["name"], "points": row["points"]}]
+        row["chart"] = {"series": series, "x_unit": _("step"), "y_unit": row["name"], "id": f"metric-{place}"}
+    return {"measures": rows}
+
+
+def spec(job: Job) -> dict[str, Any]:
+    asked = json.loads(job.spec)
+    return {
+        "spec_text": json.dumps(asked, ensure_ascii=False, indent=2),
+        "result_rows": flat(job.result or {}),
+        "again": again(job, asked),
+    }
+
+
+def again(job: Job, asked: Any) -> dict[str, Any]:
+    """The body of a POST that queues the same once more."""
+    inputs = {
+        one.slot: {"digest": one.artifact_id}
+        if one.artifact_id
+        else {"job": one.source_job_id, "slot": one.source_slot}
+        for one in job.inputs.all()
+    }
+    needs = {
+        "cpus": job.need_cpus,
+        "memory_bytes": job.need_memory_bytes,
+        "gpus": job.need_gpus,
+        "gpu_memory_bytes": job.need_gpu_memory_bytes,
+    }
+    body = {"kind": job.kind, "name": job.name, "spec": asked, "inputs": inputs, "register": job.register}
+    limits = {"max_attempts": job.max_attempts, "time_limit_seconds": job.time_limit_seconds}
+    return body | {"priority": job.priority, "needs": needs} | limits
+
+
+def log(job: Job, asked: Asked) -> dict[str, Any]:
+    """A page of the log: from a line, or what contains `q` and is of `level` or graver, searched over all lines."""
+    query, level = asked.get("q", "")[:200], asked.get("level", "")
+    level = level if level in reads.LEVELS else ""
+    line, after = number_of(asked.get("line")), number_of(asked.get("after"))
+    if line:
+        after = max(0, line - BEFORE_LINE)
+    searched = bool(query or level)
+    at_end = not (line or searched or "after" in asked)
+    if at_end:
+        after = max(0, job.log_lines - LOG_PAGE)  # the end is what one looks for
+        lines = reads.last_lines(job, LOG_PAGE)
+    else:
+        lines = reads.log_lines(job, after=after, limit=LOG_PAGE, query=query, level=level)
+    full = len(lines) == LOG_PAGE and lines[-1]["number"] < job.log_lines
+    return {
+        "lines": lines,
+        "query": query,
+        "level": level,
+        "searched": searched,
+        "next_after": lines[-1]["number"] if full else None,
+        "before": max(0, after - LOG_PAGE) if after and not searched else None,
+        "at_end": at_end,
+        "follow": not job.ended and not searched and not full,
+    }
+
+
+def first_of(job: Job, slug: str, level: str) -> str:
+    """The address of the first line of this level or graver; where there is none, of the search that says so."""
+    level = level if level in LEVELS_OFFERED else "error"
+    found = reads.log_lines(job, limit=1, level=level)
+    address = reverse("jobs:log", args=[slug, job.pk])
+    return f"{address}?line={found[0]['number']}#L{found[0]['number']}" if found else f"{address}?level={level}"
+
+
+def number_of(text: str | None) -> int:
+    """A line number from a query; 0 for what is none."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
+    """A spec as rows: ("outliers / method", "iqr"). Lists of values stay one row."""
+    if isinstance(value, dict) and value:
+        return [row for key, inner in value.items() for row in flat(inner, f"{path} / {key}" if path else key)]
+    if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        return [row for index, entry in enumerate(value, 1) for row in flat(entry, f"{path} / {index}")]
+    if isinstance(value, list):
+        value = ", ".join(entry_of(entry, len(value) > 1) for entry in value)
+    return [(path, value)]
+
+
+def entry_of(entry: Any, parted: bool) -> str:
+    """A value of a list; in quotes only where it is empty, or its own comma would read as one between two values."""
+    bare = isinstance(entry, str) and entry and not (parted and "," in entry)
+    return entry if bare else json.dumps(entry, ensure_ascii=False)

@@ -1,0 +1,134 @@
+"""Pages of one job: its tabs, and the three things to do to it. The list is in lists.py."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.core.actors import Actor
+from apps.core.errors import Conflict
+from apps.core.messages import translate_message
+from apps.core.policy import allows
+from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import project_of_page
+from apps.platform.audit.reads import timeline as audit_timeline
+from apps.platform.jobs import reads, services, tabs
+from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
+from apps.platform.jobs.tabs import flat
+
+TABS = ("overview", "log", "metrics", "spec", "outputs", "audit")  # and lineage, whose app stands above this one
+
+
+def within(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
+    """Who asks, and the project of the address, which the frame shows too; NotFound."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    project = project_of_page(request, slug)
+    request.project = project  # type: ignore[attr-defined]
+    return actor, project
+
+
+# -- one job --------------------------------------------------------------------------------------------------------
+@require_safe
+def job_page(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
+    """/p/<slug>/jobs/<id>[/<tab>]"""
+    actor, where = within(request, project)
+    job = reads.get_job(actor, where, pk)
+    context = job_context(actor, job, tab)
+    match tab:
+        case "overview":
+            context |= tabs.overview(actor, job)
+        case "log":
+            context |= tabs.log(job, request.GET)
+        case "metrics":
+            context |= tabs.metrics(job)
+        case "spec":
+            context |= tabs.spec(job)
+        case "audit":
+            context["events"] = audit_timeline(actor, "job", job.pk)
+    return render(request, f"jobs/{tab}.html", context)
+
+
+@require_safe
+def first_line(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    """/p/<slug>/jobs/<id>/log/first?level=error: on to the first line that is as grave. All lines are looked at."""
+    actor, where = within(request, project)
+    job = reads.get_job(actor, where, pk)
+    return redirect(tabs.first_of(job, where.slug, request.GET.get("level", "")))
+
+
+def job_context(actor: Actor, job: Job, tab: str) -> dict[str, Any]:
+    """What the head of the page needs, whichever tab is open."""
+    reads.load_slots(job)
+    in_line = job.state in (JobState.WAITING, JobState.QUEUED)
+    return {
+        "nav": "jobs",
+        "job": job,
+        "tab": tab,
+        "kind": KINDS.get(job.kind),
+        "wait": reads.explain_wait(actor, job) if in_line else {"position": None, "summary": "", "nodes": []},
+        "in_line": in_line,
+        "live": not job.ended,
+        "spec_rows": flat(json.loads(job.spec)),
+        "may_cancel": not job.ended and not job.cancel_requested_at and allows(actor, "job.cancel", job),
+        "may_retry": (job.state in (JobState.FAILED, JobState.CANCELLED) or job.is_pausing)
+        and allows(actor, "job.retry", job),
+        "may_prioritise": in_line and allows(actor, "job.prioritise", job),
+        "may_submit": allows(actor, "job.submit", job),
+    }
+
+
+# -- what one can do to it ------------------------------------------------------------------------------------------
+@require_POST
+def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    """Cancel with a reason; a job that has ended meanwhile is said, not an error page."""
+    actor, where = within(request, project)
+    job = reads.get_job(actor, where, pk)
+    try:
+        services.cancel_job(actor=actor, job=job, reason=request.POST.get("reason", "").strip()[:500])
+    except Conflict as error:
+        messages.warning(request, translate_message(error))
+    else:
+        ended = job.state == JobState.CANCELLED
+        messages.success(request, _("The job is cancelled.") if ended else _("The worker was asked to stop the job."))
+    return redirect("jobs:detail", project=where.slug, pk=job.pk)
+
+
+@require_POST
+def retry(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    """Queue a failed or cancelled job again."""
+    actor, where = within(request, project)
+    job = reads.get_job(actor, where, pk)
+    try:
+        services.retry_job(actor=actor, job=job, reason=request.POST.get("reason", "").strip()[:500])
+    except Conflict as error:
+        messages.warning(request, translate_message(error))
+    else:
+        messages.success(request, _("Job %(number)s is queued again.") % {"number": job.pk})
+    return redirect("jobs:detail", project=where.slug, pk=job.pk)
+
+
+@require_POST
+def prioritise(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+    """Give a job that has not started another place in line."""
+    actor, where = within(request, project)
+    job = reads.get_job(actor, where, pk)
+    try:
+        priority = int(request.POST.get("priority", "").strip())
+    except ValueError:
+        messages.error(request, _("A priority is a whole number from -100 to 100."))
+        return redirect("jobs:detail", project=where.slug, pk=job.pk)
+    try:
+        services.prioritise_job(actor=actor, job=job, priority=priority)
+    except Conflict as error:
+        messages.warning(request, translate_message(error))
+    else:
+        messages.success(request, _("The priority is %(priority)s now.") % {"priority": priority})
+    return redirect("jobs:detail", project=where.slug, pk=job.pk)

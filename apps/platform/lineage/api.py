@@ -1,0 +1,65 @@
+"""The lineage graph for programs."""
+
+from __future__ import annotations
+
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.core.errors import Invalid
+from apps.core.lists.csv_files import cell, download, written
+from apps.platform.accounts.projects import get_project
+from apps.platform.lineage.reads import MAX_NODES, EdgeRow, Graph, graph
+from apps.platform.lineage.serializers import GraphQuery, GraphSerializer
+from deepseek.messages import Message
+
+
+class LineageGraph(APIView):
+    @extend_schema(parameters=[GraphQuery], responses=GraphSerializer)
+    def get(self, request: Request, project: str) -> Response:
+        found = found_by(request, project)
+        shown = {"nodes": found.nodes.values(), "edges": found.edges.values(), "truncated": found.truncated}
+        return Response(GraphSerializer(shown).data)
+
+
+class LineageCsv(APIView):
+    @extend_schema(operation_id="lineage_csv", parameters=[GraphQuery], responses={(200, "text/csv"): OpenApiTypes.STR})
+    def get(self, request: Request, project: str) -> HttpResponseBase:
+        """The edges of the graph, one a line: what was made from what, by which slot and when."""
+        found = found_by(request, project)
+        ordered = sorted(found.edges.values(), key=lambda edge: edge.pk)
+        columns = EdgeRow._fields[1:]
+        lines = written([columns, *([cell(value) for value in edge[1:]] for edge in ordered)])
+        return download(f"lineage-{found.root[0]}-{found.root[1][:12]}", lines)
+
+
+def found_by(request: Request, project: str) -> Graph:
+    """The graph that a query asks for. Raises Invalid and NotFound."""
+    where = get_project(request.actor, project)
+    asked = request.query_params
+    return graph(
+        request.actor,
+        where,
+        asked.get("type", ""),
+        asked.get("id", ""),
+        direction=asked.get("direction", "both"),
+        depth=whole(asked.get("depth", "3"), "depth"),
+        limit=whole(asked.get("limit", str(MAX_NODES)), "limit"),
+    )
+
+
+def whole(text: str, field: str) -> int:
+    """The whole number in a query string; the service checks its range."""
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return int(text)
+    raise Invalid(
+        "{name} is {text!r}.",
+        name=field,
+        text=text[:40],
+        field=field,
+        limit="a whole number",
+        hint=Message("For instance {field}=3.", field=field),
+    )

@@ -1,0 +1,74 @@
+"""What a reader wants to see of a graph, as the address says it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.http import QueryDict
+
+from apps.core.errors import Invalid
+from apps.platform.lineage.ends import check_end
+from apps.platform.lineage.reads import DIRECTIONS, MAX_DEPTH
+from apps.platform.lineage.walk import Key
+from deepseek.messages import N_
+
+DEPTH = 12
+FOLDS = 50  # nodes that an address may open or put away
+NAMES = ("focus", "depth", "direction", "expand", "collapse", "find")
+FIND_LIMIT = 100  # characters that are looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    root: Key
+    depth: int = DEPTH
+    direction: str = "both"
+    expand: tuple[Key, ...] = ()
+    collapse: tuple[Key, ...] = ()
+    find: str = ""
+
+
+def asked_of(query: QueryDict, root: Key) -> Asked:
+    """The part of the graph that a query asks for, around `root` unless it names a focus; Invalid for nonsense."""
+    focus = keys_in([query.get("focus", "")], "focus")
+    direction = query.get("direction", "") or "both"
+    if direction not in DIRECTIONS:
+        raise Invalid(
+            "{direction!r} is not a direction.",
+            direction=direction[:20],
+            field="direction",
+            limit=", ".join(DIRECTIONS),
+        )
+    return Asked(
+        root=focus[0] if focus else root,
+        depth=depth_of(query.get("depth", "")),
+        direction=direction,
+        expand=keys_in(query.getlist("expand"), "expand"),
+        collapse=keys_in(query.getlist("collapse"), "collapse"),
+        find=query.get("find", "")[:FIND_LIMIT].strip(),
+    )
+
+
+def depth_of(text: str) -> int:
+    if not text:
+        return DEPTH
+    if text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MAX_DEPTH:
+        return int(text)
+    raise Invalid("{text!r} is no depth.", text=text[:20], field="depth", limit=f"1 to {MAX_DEPTH}")
+
+
+def keys_in(values: Sequence[str], field: str) -> tuple[Key, ...]:
+    """Nodes as an address names them: type:id, with commas between them."""
+    words = [word for text in values for word in text.split(",") if word]
+    if len(words) > FOLDS:
+        raise Invalid("{count} nodes are named.", count=len(words), field=field, limit=FOLDS, hint=N_("Name fewer."))
+    found = []
+    for word in words:
+        type, _, id = word.partition(":")
+        try:
+            check_end(type, id)
+        except Invalid as error:
+            raise Invalid(error.message, field=field, limit="type:id, for instance job:7") from error
+        found.append((type, id))
+    return tuple(found)

@@ -1,0 +1,137 @@
+"""The graph around one object as a page draws it: a strip from source to use, and the same as a table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from apps.platform.lineage.reads import MAX_DEPTH, Graph, GraphNode
+from apps.platform.lineage.walk import Key
+
+ADDRESSES = {
+    "job": "jobs:detail",
+    "dataset_version": "datasets:by_id",
+    "artifact": "lineage:end",
+    "run": "experiments:detail",
+    "logged_model": "experiments:logged_model",
+    "variant": "registry:variant_by_id",
+    "model_version": "registry:version_by_id",
+    "foreign_job": "lineage:end",
+    "foreign_dataset": "lineage:end",
+}
+PAGELESS = frozenset({"source"})  # what lies outside the plane
+STRIP = 3  # boxes of one step; more are counted
+
+
+NAMES = {
+    "source": gettext_lazy("Source"),
+    "job": gettext_lazy("Job"),
+    "dataset_version": gettext_lazy("Dataset version"),
+    "artifact": gettext_lazy("Artifact"),
+    "run": gettext_lazy("Run"),
+    "logged_model": gettext_lazy("Logged model"),
+    "variant": gettext_lazy("Variant"),
+    "model_version": gettext_lazy("Model version"),
+    "foreign_job": gettext_lazy("Foreign job"),
+    "foreign_dataset": gettext_lazy("Foreign dataset"),
+}
+
+
+def words(type: str) -> str:
+    """What a type of end is called."""
+    return str(NAMES.get(type, type))
+
+
+def address_of(node: GraphNode, slug: str) -> str:
+    """Where the node has its page; "" where it has none. By name: the apps above are not imported here."""
+    name = ADDRESSES.get(node.type)
+    args = [slug, node.type, node.id] if name == "lineage:end" else [slug, node.id]
+    try:
+        return reverse(name, args=args) if name else ""
+    except NoReverseMatch:
+        return ""
+
+
+def strip_of(found: Graph, slug: str) -> list[dict[str, Any]]:
+    """Steps from the farthest source over this to what took it; what came of those is left to the graph.
+
+    Of a crowded step its first boxes and a count, which leads to the graph.
+    """
+    by_depth: dict[int, list[GraphNode]] = defaultdict(list)
+    for key, place in places_of(found).items():
+        by_depth[place].append(found.nodes[key])
+    steps: list[dict[str, Any]] = []
+    for depth in sorted(by_depth):
+        nodes = sorted(by_depth[depth], key=newest_first)
+        steps += [box(node, slug, here=(node.type, node.id) == found.root) for node in nodes[:STRIP]]
+        if len(nodes) > STRIP:
+            steps.append(rest(nodes[STRIP:], found, slug))
+    return steps
+
+
+def rest(nodes: list[GraphNode], found: Graph, slug: str) -> dict[str, Any]:
+    """The box for those of a step that are not shown; a graph that was cut may lack some of them."""
+    types = {node.type for node in nodes}
+    if found.truncated:
+        text = ngettext("at least %(n)d more", "at least %(n)d more", len(nodes))
+    else:
+        text = ngettext("%(n)d more", "%(n)d more", len(nodes))
+    return {
+        "kind": words(types.pop()) if len(types) == 1 else _("Other"),
+        "label": text % {"n": len(nodes)},
+        "url": reverse("lineage:end", args=[slug, *found.root]) + "#graph",
+    }
+
+
+def newest_first(node: GraphNode) -> tuple[str, int, str]:
+    """Of the ends of one type the newest: of hundreds of jobs that took a version, those that somebody looks for."""
+    return (node.type, -int(node.id) if node.id.isdecimal() else 0, node.id)
+
+
+def places_of(found: Graph) -> dict[Key, int]:
+    """Where in the strip each node stands that has a place there: what the root was made from, and what took it.
+
+    A source stands as far before the root as the longest way there, not the shortest: so what a node was made from
+    stands before it, even where a shorter way leads past it. Cycles end with the rounds.
+    """
+    places = {key: node.depth for key, node in found.nodes.items() if node.depth <= 1}
+    for _round in range(MAX_DEPTH):
+        before = dict(places)
+        for edge in found.edges.values():
+            source, target = (edge.source_type, edge.source_id), (edge.target_type, edge.target_id)
+            if places.get(source, 0) < 0 and target in places:
+                places[source] = min(places[source], places[target] - 1)
+        if places == before:
+            break
+    return places
+
+
+def box(node: GraphNode, slug: str, *, here: bool) -> dict[str, Any]:
+    label = node.label or (node.id[:12] if node.type == "artifact" else f"#{node.id}")
+    return {
+        "kind": _("This") if here else words(node.type),
+        "label": label,
+        "url": address_of(node, slug),
+        "text": node.digest[:8],
+        "here": here,
+        "digest": node.digest,
+        "depth": node.depth,
+    }
+
+
+def rows_of(found: Graph, slug: str) -> list[dict[str, Any]]:
+    """The edges as rows: what went into what, and by which slot."""
+    shown = {key: box(node, slug, here=key == found.root) for key, node in found.nodes.items()}
+    return [
+        {
+            "source": shown[edge.source_type, edge.source_id],
+            "target": shown[edge.target_type, edge.target_id],
+            "role": edge.role,
+            "at": edge.created_at,
+        }
+        for edge in sorted(found.edges.values(), key=lambda edge: edge.pk)
+    ]

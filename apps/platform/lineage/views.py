@@ -1,0 +1,40 @@
+"""The lineage tab of a job. Jobs stand below lineage, so the tab that needs both is here."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from apps.core import policy
+from apps.core.errors import Invalid, NotFound
+from apps.platform.jobs.reads import get_job
+from apps.platform.jobs.views import job_context, within
+from apps.platform.lineage.ends import check_end
+from apps.platform.lineage.reads import GraphNode, one_edge
+from apps.platform.lineage.steps import address_of, words
+
+
+@require_safe
+def end_page(request: HttpRequest, project: str, type: str, id: str) -> HttpResponse:
+    """/p/<slug>/lineage/<type>/<id>: the graph around anything, for what has no page of its own. 404 for nonsense."""
+    actor, where = within(request, project)
+    policy.require(actor, "lineage.view", where)
+    try:
+        check_end(type, id)
+    except Invalid as error:
+        raise NotFound(error.message, field=error.field) from error
+    edge = one_edge(actor, where, (type, id))
+    node = GraphNode(type, id, edge.digest if edge else "", edge.label if edge else "", 0)
+    url = address_of(node, where.slug)
+    page = "" if url == request.path else url
+    context = {"nav": "data", "type": type, "id": id, "end": node, "kind": words(type), "page_of": page}
+    return render(request, "lineage/end.html", context)
+
+
+@require_safe
+def job_lineage(request: HttpRequest, project: str, pk: int) -> HttpResponse:
+    """/p/<slug>/jobs/<id>/lineage: what went in, what came out, and on to both ends."""
+    actor, where = within(request, project)
+    job = get_job(actor, where, pk)
+    return render(request, "jobs/lineage.html", job_context(actor, job, "lineage"))

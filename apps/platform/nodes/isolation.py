@@ -1,0 +1,66 @@
+"""How far a node locks its jobs in, in words: what its worker tried and reported as `hardware["isolation"]`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from apps.platform.nodes.models import Node
+
+USERS = 1024  # that attempts of a node may have (workers/isolation.py)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """`is_weak`: jobs run there without a sandbox. `reasons`: what was tried in vain, as the kernel said it."""
+
+    short: str
+    user: str
+    files: str
+    networks: list[str]
+    missing: list[str]
+    reasons: list[str]
+    remedy: str
+    is_weak: bool
+
+
+def isolation_of(node: Node) -> Shown | None:
+    """None: a worker of an older version did not tell."""
+    told: dict[str, Any] = (node.hardware or {}).get("isolation") or {}
+    way, user = told.get("way"), told.get("user")
+    if way not in ("root", "user", "none"):
+        return None
+    reasons = [str(each.get("reason", "")) for each in told.get("why_not", [])]
+    networks = [str(name) for name in told.get("networks", [])]
+    if way == "none":
+        return Shown(
+            short=_("None"),
+            user=_("the worker's"),
+            files=_("all that the worker's user can read"),
+            networks=[_("that of the machine")],
+            missing=[],
+            reasons=reasons,
+            remedy=_(
+                "Let the worker make user namespaces: user.max_user_namespaces above 0, and neither AppArmor nor the"
+                " container's seccomp profile in the way. ISOLATION=required keeps jobs off such a node."
+            ),
+            is_weak=True,
+        )
+    if user is not None:
+        whose = _("one for each job, %(first)d to %(last)d") % {"first": user, "last": user + USERS - 1}
+    elif way == "root":
+        whose = _("the worker's, root, without its rights")
+    else:
+        whose = _("the worker's, in a user namespace")
+    return Shown(
+        short=_("Own files, network and user") if user is not None else _("Own files and network"),
+        user=whose,
+        files=_("its scratch folder and the system, read-only; not the plane's"),
+        networks=networks,
+        missing=[str(text) for text in told.get("missing", [])],
+        reasons=reasons,
+        remedy=_("Install the interpreter where every user can read it, or set ENGINE_UID.") if reasons else "",
+        is_weak=False,
+    )

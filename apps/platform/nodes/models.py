@@ -1,0 +1,120 @@
+"""Machines that run jobs: what they have, and when they were last heard of."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import models
+from django.db.models.functions import Now
+
+from apps.core.actors import Actor
+from apps.core.policy import allows
+
+ONLINE_SECONDS = 15
+"""A node not heard of for longer is offline: three heartbeats of 5 s may be lost."""
+
+
+def heard_of(field: str) -> models.Q:
+    """Of rows with a heartbeat in `field`: that it is recent. One in the future was written before the clock was set
+    back, and says nothing.
+    """
+    near = timedelta(seconds=ONLINE_SECONDS)
+    return models.Q(**{f"{field}__gte": Now() - near, f"{field}__lte": Now() + near})
+
+
+class NodeQuerySet(models.QuerySet["Node"]):
+    def visible_to(self, actor: Actor) -> NodeQuerySet:
+        return self if allows(actor, "node.view") else self.none()
+
+    def with_status(self) -> NodeQuerySet:
+        """Annotate `online`, decided by the database's clock, and `status`: offline, held or online.
+
+        A node both held and silent is offline: that is what to look at first.
+        """
+        heard = heard_of("heartbeat_at")
+        return self.annotate(
+            online=models.Case(models.When(heard, then=True), default=False, output_field=models.BooleanField()),
+            status=models.Case(
+                models.When(~heard | models.Q(heartbeat_at=None), then=models.Value("offline")),
+                models.When(held_at__isnull=False, then=models.Value("held")),
+                default=models.Value("online"),
+                output_field=models.CharField(),
+            ),
+        )
+
+    def with_use(self) -> NodeQuerySet:
+        """Annotate what running jobs have claimed: `running_jobs`, `used_cpus`, `used_memory_bytes`, `used_gpus`.
+
+        Through the reverse relation by its name: jobs stand above nodes and are not imported here. The condition
+        goes into the join, where the index of running jobs serves it; else every job that ever ran there is read.
+        """
+        return self.annotate(
+            running=models.FilteredRelation("jobs", condition=models.Q(jobs__state="running")),
+            running_jobs=models.Count("running"),
+            used_cpus=models.Sum("running__need_cpus", default=0.0),
+            used_memory_bytes=models.Sum("running__need_memory_bytes", default=0),
+            used_gpus=models.Sum("running__need_gpus", default=0),
+        )
+
+
+class Node(models.Model):
+    """One worker process on one machine. Whether it is online is derived from `heartbeat_at`, never stored."""
+
+    name = models.CharField(max_length=120, unique=True)
+    host = models.CharField(max_length=120)
+    boot_id = models.CharField(max_length=40, blank=True)
+    process_id = models.IntegerField(null=True)
+    queues = models.JSONField(default=list)
+    cpus = models.FloatField(default=0)  # what jobs may use together
+    memory_bytes = models.BigIntegerField(default=0)
+    disk_bytes = models.BigIntegerField(default=0)
+    gpus = models.JSONField(default=list)  # [{index, name, memory_bytes, driver, uuid}]
+    extras = models.JSONField(
+        default=list
+    )  # names of what it has beyond the core (apps/platform/nodes/extras.py), sorted
+    hardware = models.JSONField(default=dict)  # processor, kernel, versions: to read, not to match
+    load = models.JSONField(default=dict)  # last heartbeat: cpu share, memory and disk free, GPU use
+    registered_at = models.DateTimeField(auto_now_add=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    held_at = models.DateTimeField(null=True)  # takes no new jobs
+    held_reason = models.CharField(max_length=200, blank=True)
+
+    objects = NodeQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def short_disks(self) -> list[dict[str, Any]]:
+        """The disks with too little room for another job, as its worker found at the last heartbeat (disks.py)."""
+        return list((self.load or {}).get("short_disks", ()))
+
+
+class NodeSample(models.Model):
+    """How busy a node was: telemetry, exempt from the audit, written by its heartbeat (apps/platform/nodes/samples.py).
+
+    `span` is 0 for a measurement and, for the mean of a stretch of time, its seconds; `at` is where that begins, by
+    the database's clock. Shares are 0 to 1, sizes bytes; what was not told is null.
+    """
+
+    # Without an index of its own: the constraint's begins with it.
+    node = models.ForeignKey(Node, models.CASCADE, related_name="samples", db_index=False)
+    span = models.SmallIntegerField(default=0)
+    at = models.DateTimeField()
+    cpu_share = models.FloatField(null=True)
+    memory_used_bytes = models.BigIntegerField(null=True)
+    memory_total_bytes = models.BigIntegerField(null=True)
+    disk_used_bytes = models.BigIntegerField(null=True)  # where the jobs' scratch lies
+    disk_total_bytes = models.BigIntegerField(null=True)
+    store_used_bytes = models.BigIntegerField(null=True)  # of the artifacts, where they are a folder
+    store_total_bytes = models.BigIntegerField(null=True)
+    running_jobs = models.FloatField(default=0)
+    gpus = models.JSONField(default=list)  # [{index, busy, memory_used_bytes, memory_bytes, temperature}]
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["node", "span", "at"], name="node_sample_once")]
+        indexes = [models.Index(fields=["span", "at"], name="node_sample_age")]  # for those who expire them
+
+    def __str__(self) -> str:
+        return f"{self.node_id} {self.at:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,160 @@
+"""Pages of nodes: what is free, what is stuck, how busy each was; a system administrator holds and releases.
+
+What runs and waits there belongs to jobs, which stand above nodes: the templates ask for it (`{% load queues %}`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from apps.core.actors import Actor
+from apps.core.errors import Conflict, Invalid, NotFound
+from apps.core.lists.csv_files import download, written
+from apps.core.lists.listing import marked
+from apps.core.messages import translate_error
+from apps.core.policy import allows
+from apps.platform.audit.list_export import csv_response
+from apps.platform.audit.reads import timeline
+from apps.platform.nodes import reads, services, shown
+from apps.platform.nodes.isolation import isolation_of
+from apps.platform.nodes.lists import NODES, nodes_table
+from apps.platform.nodes.models import Node
+from apps.platform.nodes.samples import samples_of
+
+TABS = ("jobs", "hardware", "audit")  # beside the overview
+
+
+# -- the list -------------------------------------------------------------------------------------------------------
+@marked(NODES.key)
+@require_safe
+def node_list(request: HttpRequest) -> HttpResponseBase:
+    """/nodes: every machine with what its running jobs have claimed and what is measured, sorted and narrowed."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    every = list(reads.list_nodes(actor).order_by("name")[: shown.MOST_NODES])
+    table = nodes_table(every, request.GET)
+    if request.GET.get("format") == "csv":
+        return csv_response(actor, table)
+    states = ["short" if is_short(node) else str(getattr(node, "status", "")) for node in every]
+    span, over = shown.span_of(request.GET.get("span", ""))
+    context = {
+        **table.context(),
+        "nav": "nodes",
+        "counts": {name: states.count(name) for name in (*reads.STATUSES, "short")},
+        "free": free_now(every),
+        "total": len(every),
+        "span": span,
+        "spans": list(shown.SPANS),
+        "over": over,
+        "may_see_garbage": allows(actor, "artifact.view_garbage"),
+    }
+    return render(request, "nodes/list.html", context, status=table.status)
+
+
+def is_short(node: Any) -> bool:
+    """Whether nothing but a short disk keeps the node from taking jobs."""
+    return node.status == "online" and bool(node.short_disks)
+
+
+def free_now(nodes: list[Any]) -> dict[str, float]:
+    """What is free on the nodes that take jobs."""
+    rows = [shown.row_of(node) for node in nodes if node.status == "online" and not node.short_disks]
+    return {
+        "cpus": sum(row.cpus.free for row in rows),
+        "memory": sum(row.memory.free for row in rows),
+        "gpus": sum(row.gpus.free for row in rows),
+        "gpus_whole": sum(row.gpus.whole for row in rows),
+    }
+
+
+# -- one node -------------------------------------------------------------------------------------------------------
+@require_safe
+def node_page(request: HttpRequest, name: str, tab: str) -> HttpResponse:
+    """/nodes/<name>[/<tab>]"""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    node, tab = asked_node(actor, name, tab)
+    tab = tab or "overview"
+    row = shown.row_now(node)
+    context: dict[str, Any] = {
+        "nav": "nodes",
+        "node": node,
+        "row": row,
+        "state": row.state,
+        "isolation": isolation_of(node),
+        "tab": tab,
+        "may_hold": node.held_at is None and allows(actor, "node.hold"),
+        "may_release": node.held_at is not None and allows(actor, "node.release"),
+        "may_read_trail": allows(actor, "audit.view"),
+    }
+    if tab == "overview":
+        context |= overview(request, actor, node)
+    elif tab == "audit":
+        context["events"] = timeline(actor, "node", node.pk)
+    return render(request, f"nodes/{tab}.html", context)
+
+
+def asked_node(actor: Actor, name: str, tab: str) -> tuple[Any, str]:
+    """The node and the tab of an address; a node may be called `a/jobs`."""
+    try:
+        return reads.get_node(actor, name), tab
+    except NotFound:
+        if not tab:
+            raise
+    return reads.get_node(actor, f"{name}/{tab}"), ""
+
+
+def overview(request: HttpRequest, actor: Actor, node: Node) -> dict[str, Any]:
+    span, over = shown.span_of(request.GET.get("span", ""))
+    points = samples_of(actor, node, over)
+    csv_url = f"{reverse('nodes:samples', args=[node.name])}?span={span}"
+    return {
+        "span": span,
+        "spans": list(shown.SPANS),
+        "over": over,
+        "charts": shown.charts_of(points, over, csv_url) if points else [],
+        "from_iso": over.start.isoformat(timespec="seconds").replace("+00:00", "Z"),
+    }
+
+
+@require_safe
+def samples_csv(request: HttpRequest, name: str) -> HttpResponseBase:
+    """/nodes/<name>/samples.csv?span=24h: the numbers behind the lines."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    node = reads.get_node(actor, name)
+    span, over = shown.span_of(request.GET.get("span", ""), drawn=False)
+    return download(f"node-{node.name}-{span}", written(shown.table_of(samples_of(actor, node, over))))
+
+
+# -- what one can do to it ------------------------------------------------------------------------------------------
+@require_POST
+def hold(request: HttpRequest, name: str) -> HttpResponseRedirect:
+    """Let the node take no new jobs, for a reason that everybody reads."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    node = reads.get_node(actor, name)
+    try:
+        services.hold_node(actor=actor, node=node, reason=request.POST.get("reason", ""))
+    except (Conflict, Invalid) as error:
+        messages.warning(request, translate_error(error))
+    else:
+        messages.success(request, _("%(node)s takes no new jobs; what runs there goes on.") % {"node": name})
+    return redirect("nodes:detail", name=node.name)
+
+
+@require_POST
+def release(request: HttpRequest, name: str) -> HttpResponseRedirect:
+    """Let a held node take jobs again."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    node = reads.get_node(actor, name)
+    try:
+        services.release_node(actor=actor, node=node)
+    except Conflict as error:
+        messages.warning(request, translate_error(error))
+    else:
+        messages.success(request, _("%(node)s takes jobs again.") % {"node": name})
+    return redirect("nodes:detail", name=node.name)

@@ -1,8 +1,0 @@
-from django.urls import path
-
-from apps.preferences import api
-
-urlpatterns = [
-    path("views", api.SavedViewList.as_view(), name="api-saved-views"),
-    path("views/<int:pk>", api.SavedViewDetail.as_view(), name="api-saved-view"),
-]

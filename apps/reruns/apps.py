@@ -1,5 +1,0 @@
-from django.apps import AppConfig
-
-
-class RerunsConfig(AppConfig):
-    name = "apps.reruns"

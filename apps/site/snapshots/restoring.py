@@ -1,0 +1,169 @@
+"""The way back: an empty home and an empty database become the plane of a backup.
+
+The objects come first and the database last: a restore that breaks off leaves a database that is empty, and running
+it again goes on. Every byte is checked against the sums of the backup, the trail against its own chain.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.migrations.loader import MigrationLoader
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Conflict, Invalid
+from apps.platform.artifacts.store import CHUNK, Store
+from apps.platform.artifacts.stores import store
+from apps.platform.audit.services import record
+from apps.platform.audit.verification import Verification, verify_trail
+from apps.site.snapshots.databases import database
+from apps.site.snapshots.layout import DATABASES, SUMS, Manifest, digest_of, read_manifest, read_sums
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    manifest: Manifest
+    trail: Verification
+    present: int
+
+
+def restore(
+    *,
+    actor: Actor,
+    source: Path,
+    make_folders: Callable[[], None],
+    migrate: Callable[[], None],
+    say: Say = lambda _: None,
+) -> Restored:
+    """Make this plane, which must be empty, the one of the backup. Raises Conflict, Invalid, Unavailable.
+
+    `make_folders` makes those of the home, and `migrate` brings the tables of a loaded database up to date.
+    """
+    policy.require(actor, "plane.restore")
+    manifest = read_manifest(source)
+    sums = {name: digest for digest, name in read_sums(source)}
+    target = database()
+    check(source, manifest, sums)
+    target.require_empty()
+    own = {name: digest for name, digest in sums.items() if name.startswith(("keys/", "checkpoints/"))}
+    require_nothing_lost(own)
+    make_folders()
+    present = 0
+    for name, digest in sums.items():
+        if name.startswith("artifacts/"):
+            present += put_object(store(), source / name, digest)
+    say(f"{manifest.artifacts} objects are in the store, {present} of them were already.")
+    for name in own:
+        put_file(source / name, home_of(name))
+    target.load(source)
+    migrate()
+    trail = prove(actor, manifest)
+    with transaction.atomic():
+        record(
+            actor=actor,
+            action="plane.restore",
+            object_type="backup",
+            object_id=str(source)[-200:],
+            after={"made_at": manifest.made_at, "artifacts": manifest.artifacts, "sealed": trail.sealed},
+            digests={"sums": digest_of(source / SUMS)},
+        )
+    return Restored(manifest, trail, present)
+
+
+def check(source: Path, manifest: Manifest, sums: dict[str, str]) -> None:
+    """Everything of the backup but its objects, which are checked as they are stored; Invalid names what is wrong."""
+    if manifest.vendor != connection.vendor:
+        raise Invalid(
+            f"The backup is of {manifest.vendor}, and DATABASE_URL names {connection.vendor}.",
+            field="DATABASE_URL",
+            hint="Restore into a database of the same kind.",
+        )
+    known = set(MigrationLoader(None, ignore_no_migrations=True).disk_migrations)
+    newer = [name for name in manifest.migrations if tuple(name.split(".", 1)) not in known]
+    if newer:
+        raise Invalid(
+            f"The backup was made by a newer version: migration {newer[0]} is not known here.",
+            field="FOLDER",
+            hint="Install the version that made it, restore, and then change the version.",
+        )
+    listed = {DATABASES[manifest.vendor], "manifest.json"}
+    if not listed <= set(sums):
+        raise Invalid(f"{SUMS} does not list {sorted(listed - set(sums))[0]}.", field="FOLDER")
+    for name, digest in sums.items():
+        if not name.startswith("artifacts/") and (not (source / name).is_file() or digest_of(source / name) != digest):
+            raise damaged(name)
+    if sum(name.startswith("artifacts/") for name in sums) != manifest.artifacts:
+        raise Invalid(f"{SUMS} does not list {manifest.artifacts} objects.", field="FOLDER")
+
+
+def damaged(name: str) -> Invalid:
+    return Invalid(
+        f"{name} is not what it was when the backup was made, or is gone.",
+        code="backup_damaged",
+        field="FOLDER",
+        hint="Take another backup; `sha256sum --check SHA256SUMS` lists everything that is wrong with this one.",
+    )
+
+
+def home_of(name: str) -> Path:
+    """Where a key or the checkpoints of the backup belong in the home."""
+    return Path(settings.PLANE_HOME) / ("secret.key" if name == "keys/secret.key" else name)
+
+
+def require_nothing_lost(own: dict[str, str]) -> None:
+    """A key that signs something else already must not be lost. secret.key is made anew by every start."""
+    for name, digest in own.items():
+        there = home_of(name)
+        if there.name != "secret.key" and there.exists() and digest_of(there) != digest:
+            raise Conflict(
+                f"{there} is another file than that of the backup.",
+                code="not_empty",
+                hint="Name an empty PLANE_HOME, or put that file away first.",
+            )
+
+
+def put_file(path: Path, there: Path) -> None:
+    there.parent.mkdir(exist_ok=True, mode=0o700)
+    staged = there.with_name(f".{there.name}.restoring")
+    shutil.copyfile(path, staged)
+    staged.chmod(0o600)
+    staged.rename(there)
+
+
+def put_object(at: Store, path: Path, digest: str) -> bool:
+    """Store an object of the backup; True where it was there already, read whole and found right."""
+    try:
+        if at.verify(digest):
+            return True
+        at.set_aside(digest)
+    except FileNotFoundError:
+        pass
+    try:
+        with path.open("rb", buffering=0) as file, at.open_staging(digest) as staging:
+            while chunk := file.read(CHUNK):
+                staging.write(chunk)
+            if staging.digest != digest:
+                raise damaged(f"artifacts/{digest}")
+            staging.publish(digest)
+    except FileNotFoundError:
+        raise damaged(f"artifacts/{digest}") from None
+    return False
+
+
+def prove(actor: Actor, manifest: Manifest) -> Verification:
+    """The trail is whole and reaches as far as it did; Invalid otherwise."""
+    trail = verify_trail(actor=actor)
+    if not trail.whole:
+        raise Invalid(f"The audit trail of the backup is broken: {trail.finding}", code="trail_broken", field="FOLDER")
+    if trail.sealed < manifest.audit.get("seq", 0):
+        told = f"ends at record {trail.sealed}, that of the backup at {manifest.audit['seq']}"
+        raise Invalid(f"The audit trail {told}.", code="trail_broken", field="FOLDER")
+    return trail

@@ -1,0 +1,66 @@
+"""GET /api/v1/search: the same for programs, within the project of the token."""
+
+from __future__ import annotations
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from apps.core.actors import Actor
+from apps.platform.accounts.projects import get_project
+from apps.web.search.hits import GROUPS
+from apps.web.search.reads import search
+
+
+class HitSerializer(serializers.Serializer[dict[str, object]]):
+    kind = serializers.ChoiceField(choices=[(kind, kind) for kind in GROUPS])
+    title = serializers.CharField()
+    text = serializers.CharField()
+    url = serializers.CharField(help_text="The page of it, on this host.")
+    project = serializers.CharField(allow_null=True)
+    state = serializers.CharField(allow_null=True)
+    exact = serializers.BooleanField(help_text="Its own number, id or digest was asked for.")
+
+
+class GroupSerializer(serializers.Serializer[dict[str, object]]):
+    kind = serializers.ChoiceField(choices=[(kind, kind) for kind in GROUPS])
+    hits = HitSerializer(many=True)
+    more = serializers.BooleanField(help_text="There are others: ask for this kind alone.")
+
+
+class SearchSerializer(serializers.Serializer[dict[str, object]]):
+    q = serializers.CharField()
+    groups = GroupSerializer(many=True)
+    left_out = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Projects where only numbers, digests and whole names were looked up: search them one by one.",
+    )
+
+
+PARAMETERS = [
+    OpenApiParameter(
+        "q",
+        OpenApiTypes.STR,
+        description="A name or a part of one, #123, job 123, wti v3, wti@champion, lr=0.1, a digest.",
+    ),
+    OpenApiParameter("kind", OpenApiTypes.STR, description="This kind alone, up to fifty.", enum=list(GROUPS)),
+    OpenApiParameter("project", OpenApiTypes.STR, description="Within this project; else in all that you may see."),
+]
+
+
+class SearchView(APIView):
+    @extend_schema(parameters=PARAMETERS, responses=SearchSerializer)
+    def get(self, request: Request) -> Response:
+        """What a text names: five of each kind, the exact one marked."""
+        actor: Actor = request.actor  # type: ignore[attr-defined]
+        asked = request.query_params
+        within = get_project(actor, asked["project"]) if asked.get("project") else None
+        found = search(actor, asked.get("q", ""), project=within, kind=asked.get("kind", ""))
+        groups = [
+            {"kind": group.kind, "hits": [hit.as_dict() for hit in group.hits], "more": group.more}
+            for group in found.groups
+        ]
+        return Response({"q": found.text, "groups": groups, "left_out": found.left_out})

@@ -1,0 +1,67 @@
+"""/search: one field for everything. As a page, and while somebody types as a list under the field (htmx)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_safe
+
+from apps.core.actors import Actor
+from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import get_project
+from apps.web.search.hits import SHOWN_ALONE, Found, Group
+from apps.web.search.reads import search as find
+from apps.web.search.scope import READ, READ_SAID
+
+LEFT_SHOWN = 12  # of the projects in whose names was not read
+# Kind -> the list's address and the name of its filter, where a list can be filtered by what was typed.
+LISTS = {
+    "job": ("jobs:list", "name"),
+    "pipeline": ("pipelines:list", "name"),
+    "run": ("experiments:list", "name"),
+    "dataset": ("datasets:list", "name"),
+    "model": ("registry:list", "name"),
+    "node": ("nodes:list", "q"),
+}
+
+
+@require_safe
+def search(request: HttpRequest) -> HttpResponse:
+    """Results by kind; what was named exactly by its number, id or digest is gone to at once."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    ask = request.GET.get
+    project = get_project(actor, ask("in", "")) if ask("in") else None
+    typing = bool(request.htmx)  # type: ignore[attr-defined]
+    found = find(actor, ask("q", ""), project=project, kind=ask("kind", ""), typing=typing)
+    context = {"found": found, "search_text": found.text, "rows": rows_of(found, project, ask("kind", ""))}
+    if typing:
+        return render(request, "search/suggestions.html", context)
+    if found.one and not ask("kind") and not ask("all"):
+        return redirect(found.one.url)
+    call = f"{reverse('api-search')}?{urlencode({'q': found.text})}"
+    context |= {"call": call, "within": project, "kind": ask("kind", ""), "read": READ, "most": SHOWN_ALONE}
+    context |= {"read_said": READ // READ_SAID, "left_shown": LEFT_SHOWN}
+    return render(request, "search/search.html", {"nav": "", **context})
+
+
+def rows_of(found: Found, project: Project | None, kind: str) -> list[dict[str, Any]]:
+    return [{"group": group, "more_url": more_url(found.text, group, project, kind)} for group in found.groups]
+
+
+def more_url(text: str, group: Group, project: Project | None, kind: str) -> str:
+    """The list of this kind, filtered, where all that was found is in one project; else this kind alone."""
+    slugs = {hit.project for hit in group.hits}
+    name, key = LISTS.get(group.kind, ("", ""))
+    # What a tag, a param or an alias found is not in the list of those that are called so.
+    called_so = group.kind not in ("run", "model") or all(text.lower() in hit.title.lower() for hit in group.hits)
+    if name and called_so and len(slugs) == 1 and (group.kind == "node" or slugs != {""}):
+        slug = next(iter(slugs))
+        return f"{reverse(name, args=[slug] if slug else [])}?{urlencode({key: text})}"
+    if kind or not group.more:
+        return ""
+    more = {"q": text, "kind": group.kind} | ({"in": project.slug} if project else {})
+    return f"{reverse('search')}?{urlencode(more)}"

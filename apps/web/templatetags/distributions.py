@@ -1,0 +1,60 @@
+"""How a column's values lie: numbers and dates as a histogram, text and flags as bars. `{% load distributions %}`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+from django import template
+from django.utils.translation import gettext as _
+
+from apps.data.datasets.distributions import Distribution
+from apps.web.templatetags import drawing, plane
+from apps.web.templatetags.formats import number
+
+register = template.Library()
+DAY = 86_400
+
+
+@register.inclusion_tag("components/histogram.html")
+def bins(one: Distribution, earlier: str = "", now: str = "", *, log: bool = False) -> dict[str, Any]:
+    """The histogram of numbers or dates; `earlier` and `now` name the two where one lies over the other."""
+    counts = [round(count) for count in one.counts]
+    before = [round(count) for count in one.before] if one.before is not None else None
+    names = (earlier, now) if before is not None and earlier and now else ()
+    if one.kind == "dates":
+        return over_time(one.edges, counts, before, names, log=bool(log))
+    return plane.histogram(
+        one.edges, counts, before=before, unit=one.name, count_unit=_("rows"), names=names, log=bool(log)
+    )
+
+
+def over_time(
+    edges: list[float], counts: list[int], before: list[int] | None, names: tuple[str, ...], *, log: bool
+) -> dict[str, Any]:
+    """As `histogram`, its edges said as dates."""
+    pooled, after = drawing.pool(edges, counts)
+    series = [drawing.pool(edges, before)[1], after] if before is not None else [after]
+    exact = pooled[-1] - pooled[0] < 3 * DAY
+    moments = [moment(edge, exact=exact) for edge in pooled]
+    spans = [_("%(low)s to %(high)s") % {"low": a, "high": b} for a, b in pairwise(moments)]
+    rows = list(zip(spans, *series, strict=True))
+    svg = drawing.histogram(
+        spans,
+        series,
+        [f"{row[0]}: " + " → ".join(number(count) for count in row[1:]) for row in rows],
+        ticks=[(place, moment(edge, exact=exact)) for place, edge in drawing.spread(pooled, 3)],
+        levels=[(place, number(level)) for place, level in drawing.ladder(max(max(one) for one in series), log=False)],
+        x_unit="",
+        y_unit=_("rows") + (_(", log scale") if log else ""),
+        log=log,
+    )
+    default = (_("before"), _("after")) if before is not None else (_("rows"),)
+    return {"svg": svg, "rows": rows, "names": names or default, "unit": _("from, to")}
+
+
+def moment(edge: float, *, exact: bool) -> str:
+    """A date; with its time where the whole span is short."""
+    at = datetime.fromtimestamp(edge, UTC)
+    return f"{at:%Y-%m-%d %H:%M}" if exact else f"{at:%Y-%m-%d}"

@@ -1,0 +1,96 @@
+"""Coefficients of every pair of columns as a square of coloured cells. `{% load heatmaps %}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from apps.web.templatetags.drawing import plain
+
+register = template.Library()
+CELL, LABEL, HEAD = 24, 34, 22  # px, per cent of the width, px
+LETTERS, NUMBERED, NARROW = 24, 8, 6  # up to so many columns cells have numbers; on a phone too
+STRONGEST = 0.3  # ink on a cell stays readable in either scheme
+
+
+@register.inclusion_tag("components/plot.html")
+def heat_map(told: Mapping[str, Any] | None, which: str, name: str) -> dict[str, Any]:
+    """`told`: `columns` and under `which` the square of coefficients, from -1 to 1, None where there is none."""
+    columns = [str(column) for column in (told or {}).get("columns") or []]
+    square = (told or {}).get(which) or []
+    if not columns or len(square) != len(columns):
+        return {"empty": True}
+    left_out = list((told or {}).get("left_out") or [])
+    notes = [_("Left out: %(names)s") % {"names": ", ".join(map(str, left_out[:30]))}] if left_out else []
+    return {
+        "name": name,
+        "svg": heat_svg(columns, square),
+        "size": "free",
+        "head": ["", *columns],
+        "rows": [[column, *(told_of(value) for value in row)] for column, row in zip(columns, square, strict=True)],
+        "notes": notes,
+    }
+
+
+def heat_svg(columns: Sequence[str], square: Sequence[Sequence[float | None]]) -> SafeString:
+    """Rows are named and numbered, columns numbered; blue goes with, amber against, the stronger the darker."""
+    wide = (100 - LABEL) / len(columns)
+    rows = []
+    for place, (column, row) in enumerate(zip(columns, square, strict=True)):
+        top = HEAD + place * CELL
+        name = column if len(column) <= LETTERS else f"{column[: LETTERS - 1]}…"
+        rows.append(
+            format_html(
+                '<svg y="{}" width="{}%" height="{}"><text y="16">{} {}</text></svg>',
+                *(top, LABEL - 1, CELL, place + 1, name),
+            )
+        )
+        for at, value in enumerate(row):
+            rows.append(cell(LABEL + at * wide, top, wide, value, f"{column}, {columns[at]}", len(columns)))
+    heads = (
+        (plain(LABEL + (at + 0.5) * wide), HEAD - 7, at + 1)
+        for at in range(len(columns))
+        if len(columns) <= 20 or at % 5 == 4
+    )
+    return format_html(
+        '<svg height="{}" role="img" aria-label="{}">{}{}</svg>',
+        HEAD + CELL * len(columns),
+        _("Coefficients of every pair; the table below has the numbers."),
+        format_html_join("", '<text x="{}%" y="{}" text-anchor="middle">{}</text>', heads),
+        format_html_join("", "{}", ((row,) for row in rows)),
+    )
+
+
+def cell(left: float, top: int, wide: float, value: float | None, pair: str, columns: int) -> SafeString:
+    colour = "var(--running-fg)" if (value or 0) >= 0 else "var(--held-mark,var(--held-fg))"
+    text = (
+        format_html(
+            '<text{} x="{}%" y="{}" text-anchor="middle">{}</text>',
+            format_html(' class="wide"') if columns > NARROW else "",
+            *(plain(left + wide / 2), top + 16, told_of(value)),
+        )
+        if columns <= NUMBERED
+        else ""
+    )
+    return format_html(
+        '<g><title>{}: {}</title><rect x="{}%" y="{}" width="{}%" height="{}" stroke="none" fill="{}" '
+        'fill-opacity="{}"/>{}</g>',
+        pair,
+        told_of(value),
+        plain(left),
+        top,
+        plain(wide * 0.98),
+        CELL - 1,
+        colour,
+        plain(abs(value) * STRONGEST if value is not None else 0),
+        text,
+    )
+
+
+def told_of(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")

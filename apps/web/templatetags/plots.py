@@ -1,0 +1,178 @@
+"""Bars with intervals, scattered points and sparklines as SVG; charts.py makes tags of them. Pure, but for words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+
+from apps.web.templatetags.axes import Scale, leveled
+from apps.web.templatetags.drawing import LEVEL, plain
+from apps.web.templatetags.formats import number
+
+ROW = 40  # px of a bar with its name above it
+LETTERS = 48  # of a name that is drawn; the whole one is its title
+
+TIP = (
+    '<g class="tip"><rect x="{}" y="{}" width="{}" height="22" rx="4"/>'
+    '<text x="{}" y="{}" text-anchor="middle">{}</text></g>'
+)
+TICK = '<text x="{}%" y="100%" dy="17" text-anchor="{}">{}</text>'
+
+
+def width_of(text: str) -> float:
+    """About how many pixels a text of a tip takes."""
+    return sum(13 if ord(letter) > 0x2E7F else 6.5 for letter in text)
+
+
+def tip(text: str, at: float, y: float = -26) -> SafeString:
+    """A tip that opens towards the middle of the chart, from `at` per cent."""
+    wide = width_of(text) + 14
+    left = 8.0 if at < 60 else -8 - wide
+    return format_html(TIP, plain(left), plain(y), plain(wide), plain(left + wide / 2), plain(y + 15), text)
+
+
+def interval_said(row: Mapping[str, Any]) -> str:
+    low, high = row.get("low"), row.get("high")
+    if low is None or high is None:
+        return "–"
+    return gettext("%(low)s to %(high)s") % {"low": number(low), "high": number(high)}
+
+
+# -- bars -----------------------------------------------------------------------------------------------------------
+BAR = (
+    '<svg class="pt" y="{}" tabindex="0" role="img" aria-label="{}"><title>{}</title>'
+    '<text class="lbl" y="12">{}</text><rect class="bars{}" x="{}%" y="18" width="{}%" height="14"/>{}'
+    '<rect class="hit" width="100%" height="{}"/><svg x="{}%" y="18" overflow="visible">{}</svg></svg>'
+)
+WHISKER = (
+    '<g class="k2"><line x1="{0}%" x2="{1}%" y1="25" y2="25"/><line x1="{0}%" x2="{0}%" y1="20" y2="30"/>'
+    '<line x1="{1}%" x2="{1}%" y1="20" y2="30"/></g>'
+)
+
+
+def bars_svg(rows: Sequence[Mapping[str, Any]], *, unit: str) -> SafeString:
+    """One bar below the other, from zero; an interval is a line with ends across it."""
+    ends = [bound for row in rows for bound in (row["value"], row.get("low"), row.get("high")) if bound is not None]
+    scale = Scale([0.0, *ends])
+    tall = ROW * len(rows)
+    ticks = scale.ticks()
+    grid = format_html_join(
+        "", '<line class="gl" x1="{0}%" x2="{0}%" y2="{1}"/>', ((plain(at), tall) for at, _ in ticks)
+    )
+    return format_html(
+        '<svg height="{}">{}{}<text x="100%" y="100%" dy="33" text-anchor="end">{}</text>{}</svg>',
+        tall,
+        grid,
+        format_html_join("", TICK, ((plain(at), anchor(at), number(value)) for at, value in ticks)),
+        unit,
+        format_html_join("", BAR, (bar_of(place, row, scale) for place, row in enumerate(rows))),
+    )
+
+
+def anchor(at: float) -> str:
+    return "start" if at < 2 else "end" if at > 98 else "middle"
+
+
+def bar_of(place: int, row: Mapping[str, Any], scale: Scale) -> tuple[Any, ...]:
+    zero, end = scale.share(0.0), scale.share(row["value"])
+    said = f"{row['label']}: {number(row['value'])}"
+    known = row.get("low") is not None and row.get("high") is not None
+    said += f" ({interval_said(row)})" if known else ""
+    whisker = format_html(WHISKER, *(plain(scale.share(row[key])) for key in ("low", "high"))) if known else ""
+    name = row["label"] if len(row["label"]) <= LETTERS else f"{row['label'][: LETTERS - 1]}…"
+    return (
+        place * ROW,
+        said,
+        row["label"],
+        name,
+        "" if row.get("best") else " quiet",
+        plain(min(zero, end)),
+        plain(abs(end - zero)),
+        whisker,
+        ROW,
+        plain(end),
+        tip(said, end),
+    )
+
+
+# -- scattered points -----------------------------------------------------------------------------------------------
+SPOT = (
+    '<svg class="pt" x="{}%" y="{}%" overflow="visible" tabindex="0" role="img" aria-label="{}">'
+    '<circle class="hit" r="12"/>{}{}</svg>'
+)
+LINKED = '<a href="{}" class="pt">{}</a>'
+
+
+def scatter_svg(
+    points: Sequence[Mapping[str, Any]],
+    across: Scale,
+    up: Scale,
+    *,
+    x_unit: str,
+    y_unit: str,
+    sign: Callable[..., SafeString],
+    third: Mapping[str, Any] | None = None,
+) -> SafeString:
+    """A sign for each point; the chart's two units stand at the ends of its axes. `third` names what `z` is."""
+    return format_html(
+        '<svg>{}{}<line class="ax" x2="100%" y1="100%" y2="100%"/><text x="-44" y="0" dy="-14">{}</text>'
+        '<text x="100%" y="100%" dy="33" text-anchor="end">{}</text>{}</svg>',
+        format_html_join("", LEVEL, ((plain(100 - at), text) for at, text in leveled(up.ticks()))),
+        format_html_join("", TICK, ((plain(at), anchor(at), number(value)) for at, value in across.ticks())),
+        y_unit,
+        x_unit,
+        format_html_join("", "{}", ((spot(one, across, up, x_unit, y_unit, sign, third),) for one in points)),
+    )
+
+
+def spot(
+    one: Mapping[str, Any],
+    across: Scale,
+    up: Scale,
+    x_unit: str,
+    y_unit: str,
+    sign: Callable[..., SafeString],
+    third: Mapping[str, Any] | None,
+) -> SafeString:
+    at, height = across.share(one["x"]), 100 - up.share(one["y"])
+    said = f"{one['label']}: {x_unit} {number(one['x'])}, {y_unit} {number(one['y'])}"
+    if third and one.get("z") is not None:
+        said += f", {third['unit']} {one['z'] if isinstance(one['z'], str) else number(one['z'])}"
+    return format_html(SPOT, plain(at), plain(height), said, sign(one.get("place"), one.get("shade")), tip(said, at))
+
+
+# -- sparkline ------------------------------------------------------------------------------------------------------
+SPARK = '<svg class="spark" viewBox="0 0 96 20" role="img" aria-label="{}"><title>{}</title>{}{}</svg>'
+WIDE, TALL, EDGE = 96, 20, 3
+
+
+def spark_svg(values: Sequence[float | None], label: str) -> SafeString | str:
+    """A gap where a value is none; nothing for less than two values."""
+    held = [value for value in values if value is not None and math.isfinite(value)]
+    if len(held) < 2:
+        return ""
+    scale = Scale(held)
+    parts, begun, end = [], False, (0.0, 0.0)
+    for place, value in enumerate(values):
+        if value is None or not math.isfinite(value):
+            begun = False
+            continue
+        x = EDGE + place / (len(values) - 1) * (WIDE - 2 * EDGE)
+        end = x, TALL - EDGE - scale.share(value) / 100 * (TALL - 2 * EDGE)
+        parts.append(f"{'L' if begun else 'M'}{plain(end[0], 1)} {plain(end[1], 1)}")
+        begun = True
+    line = format_html('<path class="ln k1" d="{}"/>', "".join(parts))
+    dot = format_html('<circle class="dot" cx="{}" cy="{}" r="2.5"/>', plain(end[0], 1), plain(end[1], 1))
+    words = gettext("%(label)s: %(first)s, at last %(last)s, between %(low)s and %(high)s") % {
+        "label": label,
+        "first": number(held[0]),
+        "last": number(held[-1]),
+        "low": number(min(held)),
+        "high": number(max(held)),
+    }
+    return format_html(SPARK, words, words, line, dot)

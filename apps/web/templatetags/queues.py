@@ -1,0 +1,106 @@
+"""What the pages of nodes say of jobs, which stand above nodes: queues, what runs there, what has ended there.
+
+`{% load queues %}`. A job of a project that the reader is not in has its kind and its needs, never its name or number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django import template
+from django.template.context import Context
+from django.utils.translation import gettext as _
+
+from apps.core.actors import Actor
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.queues import Queue, all_samples, list_queues
+from apps.platform.jobs.states import JobState
+from apps.platform.nodes.models import Node
+from apps.platform.nodes.samples import Asked
+from apps.platform.nodes.shown import lines
+
+register = template.Library()
+RUNNING_SHOWN = 100
+ENDED_SHOWN = 25
+QUEUES_DRAWN = 8
+
+
+def actor_in(context: Context) -> Actor:
+    return context["request"].actor  # type: ignore[no-any-return]
+
+
+def row_of(job: Job, actor: Actor) -> dict[str, Any]:
+    return {"job": job, "mine": job.project_id in actor.project_ids}
+
+
+@register.simple_tag(takes_context=True)
+def queues_now(context: Context) -> list[dict[str, Any]]:
+    """Every queue at a glance, the longest first, with whether its head is the reader's to see. Five queries."""
+    actor = actor_in(context)
+    queues = sorted(list_queues(actor), key=lambda queue: (-queue.queued, queue.name))
+    return [{"queue": queue, "mine": mine(queue, actor), "blocked": blocked(queue)} for queue in queues]
+
+
+def mine(queue: Queue, actor: Actor) -> bool:
+    return queue.head is not None and queue.head.project_id in actor.project_ids
+
+
+def blocked(queue: Queue) -> str:
+    """The state that a queue wears: held where nobody serves it, even if nothing waits yet, or a job of it stands on an
+    offline node, or its head can start nowhere now; queued where the head only waits its turn.
+    """
+    if not queue.nodes or queue.silent:
+        return "held"
+    if queue.head is None or queue.wait is None:
+        return "succeeded"
+    return "held" if all(row["why_not"] for row in queue.wait["nodes"]) else "queued"
+
+
+@register.simple_tag(takes_context=True)
+def queue_charts(context: Context, over: Asked) -> list[dict[str, Any]]:
+    """How many jobs waited, ran, and how long the oldest had waited, a line for each queue. One query."""
+    found = all_samples(actor_in(context), over)
+    busiest = sorted(found, key=lambda name: -max((told["queued"] + told["running"] for _at, told in found[name])))
+    drawn = sorted(busiest[:QUEUES_DRAWN])
+    charts = []
+    for key, title, unit, take in (
+        ("queued", _("Jobs that wait in a queue"), _("jobs"), figure("queued")),
+        ("running", _("Jobs that run"), _("jobs"), figure("running")),
+        ("oldest", _("How long the oldest has waited"), _("min"), figure("oldest_seconds", 1 / 60)),
+    ):
+        series = [{"label": name, "points": lines(found[name], over, take)} for name in drawn]
+        chart = {
+            "id": f"queues-{key}",
+            "series": series,
+            "axis": "time",
+            "span": (over.start.timestamp(), over.end.timestamp()),
+            "x_unit": _("time"),
+            "y_unit": unit,
+            "holding": (0.0,),
+            "whole": key != "oldest",
+            "small": True,
+        }
+        charts.append({"key": key, "title": title, "chart": chart})
+    return charts if drawn else []
+
+
+def figure(name: str, factor: float = 1.0) -> Callable[[Any], float]:
+    """A queue in which nothing waits has waited for no time at all: no gap."""
+    return lambda told: (told[name] or 0.0) * factor
+
+
+@register.simple_tag(takes_context=True)
+def running_on(context: Context, node: Node) -> list[dict[str, Any]]:
+    """What runs on the node, the one that began first at the top. One query."""
+    actor = actor_in(context)
+    jobs = Job.objects.filter(node=node, state=JobState.RUNNING).select_related("project").order_by("claimed_at", "pk")
+    return [row_of(job, actor) for job in jobs[:RUNNING_SHOWN]]
+
+
+@register.simple_tag(takes_context=True)
+def ended_on(context: Context, node: Node) -> list[dict[str, Any]]:
+    """What ended there last, the newest first. One query, by the index job_ended_on."""
+    actor = actor_in(context)
+    jobs = Job.objects.filter(node=node, ended_at__isnull=False).select_related("project").order_by("-ended_at")
+    return [row_of(job, actor) for job in jobs[:ENDED_SHOWN]]

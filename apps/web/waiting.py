@@ -1,0 +1,223 @@
+"""What waits for a person: decisions and remedies that nobody else will take. Home lists it, the rail counts it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from django.db import connection
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from apps.core.actors import Actor, ProjectRole, SystemRole
+from apps.platform.accounts.models import ApiToken, CredentialChange, User
+from apps.platform.approvals import reads as approvals
+from apps.platform.approvals.models import Approval
+from apps.platform.approvals.states import ApprovalState
+from apps.platform.approvals.subjects import summary_of
+from apps.platform.audit.models import AuditRecord, Result
+from apps.platform.nodes.models import Node
+
+log = logging.getLogger(__name__)
+SOON = timedelta(days=7)  # a token that ends within this wants a successor
+SHOWN = 20
+STAND_IN = -1_000  # no id is negative
+APPROVALS_SHOWN = 8  # each with its facts, which may be long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """One thing to do: what, why, and the page with the button."""
+
+    title: str
+    text: str
+    url: str
+    action: str
+    state: str = "held"
+    facts: str = ""  # what is decided about, in one sentence
+    until: datetime | None = None  # after which nobody can any more
+
+    @property
+    def left(self) -> timedelta | None:
+        """How long there is."""
+        return max(self.until - timezone.now(), timedelta()) if self.until else None
+
+
+def count_waiting(actor: Actor) -> int:
+    """How many things `waiting_for` would list; at most three queries."""
+    count = count_approvals_and_tokens(actor)
+    if actor.system_role == SystemRole.SYSTEM_ADMIN:
+        count += idle_nodes(actor).count()
+    elif actor.system_role == SystemRole.SECURITY_ADMIN:
+        count += people_without_role().count() + people_to_confirm(actor).count()
+    elif actor.system_role == SystemRole.AUDITOR:
+        count += chain_is_broken() + people_to_confirm(actor).count()
+    return count
+
+
+def waiting_for(actor: Actor) -> list[Waiting]:
+    """Everything that waits for this person, the most pressing first."""
+    found = [of_approval(approval, actor) for approval in to_deal_with(actor)]
+    if actor.system_role == SystemRole.SYSTEM_ADMIN:
+        found += [of_node(node) for node in idle_nodes(actor).order_by("name")[:SHOWN]]
+    elif actor.system_role == SystemRole.SECURITY_ADMIN:
+        found += [of_unconfirmed(user) for user in people_to_confirm(actor).order_by("pk")[:SHOWN]]
+        found += [of_person(user) for user in people_without_role().order_by("pk")[:SHOWN]]
+    elif actor.system_role == SystemRole.AUDITOR:
+        found += [of_chain()] if chain_is_broken() else []
+        found += [of_unconfirmed(user) for user in people_to_confirm(actor).order_by("pk")[:SHOWN]]
+    return found + [of_token(token) for token in ending_tokens(actor).order_by("expires_at")[:SHOWN]]
+
+
+def to_deal_with(actor: Actor) -> QuerySet[Approval]:
+    """The approvals that wait for this person, the next deadline first."""
+    waiting = with_me(actor).select_related("project").defer("void_changes")
+    return waiting.order_by("deadline_at", "pk")[:APPROVALS_SHOWN]
+
+
+def with_me(actor: Actor) -> QuerySet[Approval]:
+    """What waits for this person's vote, and their own requests about which an approver has asked for more."""
+    kinds = (approvals.waiting_for(actor), approvals.asked_of(actor))
+    either = [Q(pk__in=kind.order_by().values("pk")) for kind in kinds]
+    return Approval.objects.filter(either[0] | either[1], state=ApprovalState.PENDING)
+
+
+def count_approvals_and_tokens(actor: Actor) -> int:
+    """Of `with_me` and `ending_tokens`, for the frame of every page.
+
+    One statement, of which the part of `with_me` is kept: Django needs 7 ms to write it.
+    """
+    roles = sorted(actor.project_roles.items(), key=lambda each: (ProjectRole.APPROVER in each[1], each[0]))
+    approver_in = sum(ProjectRole.APPROVER in held for _, held in roles)
+    sql, params = ending_tokens(actor).order_by().values("pk").query.sql_with_params()
+    if actor.user_id is not None and roles:
+        kept, stand_ins = compile_with_me(connection.vendor, len(roles), approver_in)
+        ids = {STAND_IN: actor.user_id, **{STAND_IN - place: pk for place, (pk, _) in enumerate(roles, 1)}}
+        sql = f"{sql} UNION ALL {kept}"
+        params += tuple(ids.get(value, value) if isinstance(value, int) else value for value in stand_ins)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*) FROM ({sql}) AS waiting", params)  # noqa: S608 - both parts are Django's
+        return int(cursor.fetchone()[0])
+
+
+@lru_cache(maxsize=256)
+def compile_with_me(vendor: str, projects: int, approver_in: int) -> tuple[str, tuple[Any, ...]]:
+    """(SQL, parameters) of `with_me` for a member of so many projects, approver in the last ones.
+
+    STAND_IN is the person in the parameters, and what lies below the projects.
+
+    `vendor`: of the database, whose SQL it is.
+    """
+    roles = {STAND_IN - place: frozenset[ProjectRole]() for place in range(1, projects - approver_in + 1)}
+    approver = frozenset({ProjectRole.APPROVER})
+    roles |= {STAND_IN - place: approver for place in range(projects - approver_in + 1, projects + 1)}
+    somebody = Actor(kind="user", user_id=STAND_IN, project_roles=roles)
+    sql, params = with_me(somebody).order_by().values("pk").query.sql_with_params()
+    return sql, tuple(params)
+
+
+def ending_tokens(actor: Actor) -> QuerySet[ApiToken]:
+    now = timezone.now()
+    return ApiToken.objects.filter(
+        user_id=actor.user_id, revoked_at=None, expires_at__gt=now, expires_at__lte=now + SOON
+    ).select_related("project")
+
+
+def idle_nodes(actor: Actor) -> QuerySet[Node]:
+    return Node.objects.visible_to(actor).with_status().exclude(status="online")
+
+
+def people_without_role() -> QuerySet[User]:
+    return User.objects.filter(Q(system_role=""), is_active=True, memberships=None)
+
+
+def people_to_confirm(actor: Actor) -> QuerySet[User]:
+    """Accounts that wait for this administrator: the person has chosen a password, and somebody else had set the last.
+
+    The auditor is asked for security administrators alone.
+    """
+    changes = CredentialChange.objects.filter(confirmed_at=None)
+    people = User.objects.filter(pk__in=changes.exclude(by=actor.user_id).values("user"), is_active=True)
+    if actor.system_role == SystemRole.AUDITOR:
+        people = people.filter(system_role=SystemRole.SECURITY_ADMIN)
+    return people.exclude(pk=actor.user_id).exclude(must_change_password=True)
+
+
+def chain_is_broken() -> bool:
+    verified = AuditRecord.objects.filter(action="audit.verify", result__in=(Result.DONE, Result.FAILED))
+    return verified.order_by("-id").values_list("result", flat=True).first() == Result.FAILED
+
+
+def of_approval(approval: Approval, actor: Actor) -> Waiting:
+    told = {"who": approval.requester, "project": approval.project.slug}
+    own = approval.is_own_of(actor)
+    text = (
+        _("An approver asks for more about your request in %(project)s.") if own else _("%(who)s asks in %(project)s.")
+    )
+    return Waiting(
+        title=approval.title,
+        text=text % told,
+        url=reverse("approvals:detail", args=[approval.project.slug, approval.pk]),
+        action=_("Answer") if own else _("Decide"),
+        facts=facts_in_a_line(approval),
+        until=approval.deadline_at,
+    )
+
+
+def facts_in_a_line(approval: Approval) -> str:
+    """The subject's own sentence; nothing where its facts are not of the shape that this version writes."""
+    try:
+        return summary_of(approval)
+    except (KeyError, TypeError, ValueError):
+        log.warning("approval %s: its facts cannot be told in a line", approval.pk)
+        return ""
+
+
+def of_node(node: Any) -> Waiting:
+    where = reverse("nodes:list") + f"#node-{node.pk}"
+    if node.status == "held":
+        title, action = _("Release the node %(node)s") % {"node": node.name}, _("Look")
+        return Waiting(title=title, text=_("Held: %(reason)s") % {"reason": node.held_reason}, url=where, action=action)
+    title = _("Bring the node %(node)s back") % {"node": node.name}
+    text = _("No heartbeat: start its worker, or see whether the machine is up.")
+    return Waiting(title=title, text=text, url=where, action=_("Look"), state="failed")
+
+
+def of_person(user: User) -> Waiting:
+    return Waiting(
+        title=_("Give %(who)s a role") % {"who": user.username},
+        text=_("The account can sign in and sees nothing yet."),
+        url=reverse("accounts:person", args=[user.username]),
+        action=_("Open"),
+    )
+
+
+def of_unconfirmed(user: User) -> Waiting:
+    return Waiting(
+        title=_("Confirm the credentials of %(who)s") % {"who": user.username},
+        text=_("An administrator set them. The account decides nothing until you confirm that nobody else knows them."),
+        url=reverse("accounts:person", args=[user.username]) + "#unconfirmed",
+        action=_("Open"),
+    )
+
+
+def of_chain() -> Waiting:
+    text = _("The last verification found a record that does not fit. The page names it.")
+    title = _("Look into the broken audit chain")
+    return Waiting(title=title, text=text, url=reverse("audit:list"), action=_("Open"), state="failed")
+
+
+def of_token(token: ApiToken) -> Waiting:
+    told = {"name": token.name, "project": token.project.slug}
+    days = max(0, (token.expires_at - timezone.now()).days)
+    return Waiting(
+        title=_("Replace the API token %(name)s of %(project)s") % told,
+        text=_("It ends today.") if not days else _("It ends in %(days)d d.") % {"days": days},
+        url=reverse("accounts:tokens"),
+        action=_("Open"),
+    )

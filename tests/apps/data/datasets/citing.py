@@ -1,0 +1,7 @@
+"""An app above datasets that cites every version, as settings.VERSION_CITATIONS names one."""
+
+from apps.data.datasets.citations import Citation
+
+
+def cites(version):
+    return [Citation("commit", "abc")]

@@ -1,0 +1,75 @@
+"""Git's own words about the objects that we write without it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import zlib
+from datetime import UTC, datetime
+
+import pytest
+
+from apps.data.repositories.objects import (
+    GitObject,
+    commit_of,
+    pack_of,
+    pointed,
+    pointer,
+    read_stored,
+    stored,
+    trees_of,
+    unpressed,
+)
+
+pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+FILES = {"a.csv": b"1\n", "a/b.txt": b"2\n", "a-b": b"", "a/c/d": b"3\n", "ab": b"4\n", "数据/表.csv": "一\n".encode()}
+
+
+@pytest.fixture
+def git(tmp_path):
+    def run(*words, data=None):
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+        done = subprocess.run(["git", *words], cwd=tmp_path, env=env, input=data, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("init", "-q", "--bare", ".")
+    return run
+
+
+@pytest.fixture
+def objects():
+    blobs = {path: GitObject("blob", data) for path, data in FILES.items()}
+    trees = list(trees_of(blobs).values())
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    commit = commit_of(tree=trees[-1].sha, before="", author="Wei <wei@plane>", at=at, message="wti v1\n")
+    return [*blobs.values(), *trees, commit]
+
+
+def test_git_reads_what_was_packed(git, objects):
+    git("index-pack", "--stdin", data=pack_of(read_stored(stored([*objects, *objects]))))
+    git("fsck", "--strict")
+    listed = git("-c", "core.quotePath=false", "ls-tree", "-r", "--name-only", objects[-1].sha).decode().split("\n")
+    assert set(filter(None, listed)) == set(FILES)
+    assert git("cat-file", "blob", f"{objects[-1].sha}:a/c/d") == b"3\n"
+
+
+@pytest.mark.parametrize("data", [b"", b"x", pointer("ab" * 32, 7), b"y" * 255])
+def test_what_is_stored_unpressed_is_read_by_zlib(data):
+    assert zlib.decompress(unpressed(data)) == data
+
+
+def test_a_pointer_is_read_as_it_is_written():
+    assert pointed(pointer("ab" * 32, 7)) == ("ab" * 32, 7)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"a,b\n1,2\n", pointer("a" * 64, 1) + b"x"]
+)
+def test_what_is_no_pointer_is_a_file(data):
+    assert pointed(data) is None
+
+
+def test_an_empty_file_is_its_own_pointer():
+    assert pointer("e3" * 32, 0) == b""

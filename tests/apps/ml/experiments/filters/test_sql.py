@@ -1,0 +1,44 @@
+"""LIKE in any case beyond ASCII, where SQLite has only regular expressions."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.db import connection
+
+from apps.ml.experiments.filters.grammar import FilterError
+from apps.ml.experiments.filters.sql import like_in_any_case, regex_of
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
+        ("é%", "Éa\nb", True),
+        ("%é", "aé", True),
+        ("%é", "éa", False),
+        ("é", "éa", False),
+        ("%", "", True),
+        ("%%é%%", "aÉb", True),
+        ("é_%b%b", "éabb", True),
+        ("é_%b%b", "éab", False),
+        ("%éa%éa", "éaéa", True),
+        ("%é.%", "éa", False),
+        ("%ab%é", "ababé", True),
+    ],
+)
+def test_a_pattern_as_a_regular_expression(pattern, text, expected):
+    assert (re.search(regex_of(pattern), text) is not None) == expected
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL knows every case itself")
+def test_a_long_pattern_beyond_ascii_is_refused():
+    assert like_in_any_case("x", "é" * 1000)
+    assert like_in_any_case("x", "e" * 8000)
+    with pytest.raises(FilterError, match="1001 characters, at most 1000"):
+        like_in_any_case("x", "é" * 1001)
+
+
+def test_many_wildcards_do_not_try_every_way():
+    assert re.search(regex_of("%é%é%é%é%z"), "é" * 8000) is None
+    assert re.search(regex_of("%é" * 4000), "é" * 8000) is not None

@@ -1,0 +1,44 @@
+import pytest
+
+from apps.core.errors import Refused
+from apps.platform.jobs import services
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.states import JobState
+
+pytestmark = [pytest.mark.django_db, pytest.mark.services]
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"),
+    [("succeeded", "queued"), ("failed", "failed"), ("cancelled", "failed"), ("running", "waiting")],
+)
+def test_moves_on_what_was_missed(submit, dispatcher, parent, child):
+    first = submit()
+    waiting = submit(after=[first.pk])
+    Job.objects.filter(pk=first.pk).update(state=parent)  # by a process that died before it looked at the children
+    assert services.free_waiting(actor=dispatcher) == (child != "waiting")
+    waiting.refresh_from_db()
+    assert waiting.state == child
+
+
+def test_waits_for_every_parent(submit, dispatcher):
+    first, second = submit(), submit()
+    waiting = submit(after=[first.pk, second.pk])
+    Job.objects.filter(pk=first.pk).update(state=JobState.SUCCEEDED)
+    assert services.free_waiting(actor=dispatcher) == 0
+    waiting.refresh_from_db()
+    assert waiting.state == JobState.WAITING
+
+
+def test_takes_the_dispatcher(worker_actor):
+    with pytest.raises(Refused):
+        services.free_waiting(actor=worker_actor)
+
+
+def test_rings_only_where_somebody_hears(submit, dispatcher, node, add_node):
+    submit()
+    assert services.queues_to_ring(actor=dispatcher) == ["cpu"]
+    Job.objects.update(queue="gpu")
+    assert services.queues_to_ring(actor=dispatcher) == []
+    add_node("g", queues=["gpu"])
+    assert services.queues_to_ring(actor=dispatcher) == ["gpu"]

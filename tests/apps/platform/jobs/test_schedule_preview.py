@@ -1,0 +1,69 @@
+"""The preview of a schedule tells what the engine will do."""
+
+import pytest
+
+from apps.platform.jobs.schedule_preview import preview_of
+from deepseek.train.schedule import learning_rate
+
+
+def test_steps_and_phases_of_a_table():
+    told = preview_of({"epochs": "8"}, 1000)
+    assert (told.rows, told.epochs, told.steps) == (700, 8, 84)
+    assert [(phase.batch, phase.epoch, phase.step) for phase in told.phases] == [
+        (32, 0, 0),
+        (64, 2, 44),
+        (128, 4, 66),
+        (256, 6, 78),
+    ]
+    assert told.sizes["series"][0]["points"][-1] == (told.steps - 1, 256.0)
+
+
+def test_the_line_is_that_of_the_engine():
+    given = {"schedule": {"init_lr": "0.001", "max_lr": "0.01", "warmup_steps": "50"}}
+    points = preview_of(given, 10_000).rates["series"][0]["points"]
+    assert dict(points)[50] == 0.01
+    assert all(rate == learning_rate(step, 50, 0.001, 0.01) for step, rate in points)
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"schedule": {"warmup_steps": "-1"}}, ["/schedule/warmup_steps"]),
+        ({"schedule": {"init_lr": "1", "max_lr": "0.1"}, "epochs": "x"}, ["/epochs", "/schedule/max_lr"]),
+        ({"task": "dream"}, ["/task"]),
+    ],
+)
+def test_what_is_wrong_is_named(given, wrong):
+    told = preview_of(given, 1000)
+    assert sorted(told.wrong) == wrong
+    assert told.rates is None
+
+
+@pytest.mark.parametrize("given", [{"target": "", "features": "x"}, {"target": None, "task": ""}])
+def test_other_fields_do_not_stop_it(given):
+    assert preview_of(given, 1000).steps
+
+
+@pytest.mark.parametrize(
+    ("given", "rows", "note"),
+    [
+        ({}, None, "Choose a table"),
+        ({}, 8, "too few"),
+        ({"task": "forecast"}, 15, "too few"),
+        ({"schedule": {"warmup_steps": 5000}}, 1000, "never reached"),
+        ({"epochs": 5000}, 10_000, "falls to a tenth"),
+    ],
+)
+def test_it_says_what_to_expect(given, rows, note):
+    assert any(note in text for text in preview_of(given, rows).notes)
+
+
+def test_decay_is_drawn_on_a_log_axis():
+    assert preview_of({"epochs": 5000}, 10_000).rates["log"]
+    assert not preview_of({}, 1000).rates["log"]
+
+
+def test_a_huge_training_is_drawn_with_few_points():
+    told = preview_of({"epochs": 100_000}, 10**9)
+    assert told.steps > 10**11
+    assert len(told.rates["series"][0]["points"]) < 120

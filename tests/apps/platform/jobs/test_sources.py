@@ -1,0 +1,85 @@
+"""What earlier jobs made fills the slots of later ones."""
+
+import pytest
+
+from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.sources import JOBS_OFFERED, SOURCES, choices_of, companions, outputs_offered
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def made(project, add_artifact):
+    """made("train", "a") -> a job of the project that made an output in every slot, digests beginning with this."""
+
+    def make(kind, letter, state="succeeded", where=None):
+        facts = {
+            "kind": kind,
+            "state": state,
+            "spec": "{}",
+            "grant": {},
+            "time_limit_seconds": 60,
+            "name": f"n{letter}",
+        }
+        job = Job.objects.create(project=where or project, **facts)
+        for place, slot in enumerate(KINDS[kind].outputs):
+            digest = f"{letter}{place}" + "0" * 62
+            job.outputs.create(slot=slot, artifact=add_artifact(project, digest), name=slot, media_type="x/y")
+        return job
+
+    return make
+
+
+@pytest.fixture
+def offered(actor_for, engineer, project):
+    return lambda kind: outputs_offered(actor_for(engineer), project, kind)
+
+
+def test_every_slot_that_has_a_source_exists_on_both_sides():
+    for kind, slots in SOURCES.items():
+        known = {*KINDS[kind].inputs, *KINDS[kind].optional_inputs}
+        assert set(slots) <= known
+        assert known - set(slots) <= {"table"}  # which a dataset fills
+        assert all(slot in KINDS[source].outputs for source, slot in slots.values())
+
+
+def test_a_model_is_offered_and_brings_what_belongs_to_it(made, offered):
+    old, new = made("train", "a"), made("train", "b")
+    found = offered("compile")
+    assert choices_of("compile", "model", found) == [
+        ("b0" + "0" * 62, f"model of #{new.pk} train, nb"),
+        ("a0" + "0" * 62, f"model of #{old.pk} train, na"),
+    ]
+    assert companions("compile", "model", "a0" + "0" * 62, found) == {
+        "manifest": "a1" + "0" * 62,
+        "heldout": "a3" + "0" * 62,
+    }
+
+
+def test_a_version_is_gathered_from_jobs_of_three_kinds(made, offered):
+    made("train", "a"), made("quantize", "b")
+    found = offered("register")
+    assert [digest[:2] for digest, _label in choices_of("register", "int8_figures", found)] == ["b2"]
+    assert choices_of("register", "compiled", found) == []
+    assert set(companions("register", "int8", "b0" + "0" * 62, found)) == {"int8_manifest", "int8_figures"}
+
+
+@pytest.mark.parametrize("kind", ["clean", "train", "noop"])
+def test_kinds_that_take_tables_are_offered_none(kind, made, offered):
+    made("train", "a")
+    assert offered(kind) == []
+
+
+def test_neither_failures_nor_other_projects(made, offered, other_project):
+    made("train", "a", state="failed"), made("train", "b", where=other_project)
+    assert offered("quantize") == []
+
+
+def test_many_jobs_cost_no_more(made, actor_for, engineer, project, django_assert_num_queries):
+    job, actor = made("train", "a"), actor_for(engineer)
+    facts = {"kind": "train", "state": "succeeded", "spec": "{}", "grant": {}, "time_limit_seconds": 60}
+    Job.objects.bulk_create(Job(project=project, **facts) for _ in range(JOBS_OFFERED))
+    with django_assert_num_queries(2):
+        assert outputs_offered(actor, project, "compile") == []  # the only one that made something is too old
+    assert job.outputs.count() == 4

@@ -1,0 +1,48 @@
+"""Apps know of the engine its specs and a few light modules: an allow-list, which a new engine module is not on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import grimp
+import pytest
+
+ALLOWED = re.compile(
+    r"""deepseek\.\w+\.(\w+_)?spec          # what a job may be asked to do
+      | deepseek\.(clean|train)\.plan     # what it would do, for the preview of a form
+      | deepseek\.train\.schedule
+      | deepseek\.tables\.csv_\w+       # the CSV reader that web process and engine share
+      | deepseek\.(messages|spec_errors)  # what people are told
+      | deepseek\.code                    # the digest of the engine that ran
+    """,
+    re.VERBOSE,
+)
+
+
+@pytest.fixture
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("apps", "deepseek", cache_dir=None)
+
+
+def list_forbidden_imports(graph: grimp.ImportGraph) -> list[str]:
+    return [
+        f"{importer} -> {imported}"
+        for importer, imported in list_imports(graph)
+        if importer.startswith("apps.") and imported.startswith("deepseek.") and not ALLOWED.fullmatch(imported)
+    ]
+
+
+def list_imports(graph: grimp.ImportGraph) -> Iterable[tuple[str, str]]:
+    for module in sorted(graph.modules):
+        for imported in sorted(graph.find_modules_directly_imported_by(module)):
+            yield module, imported
+
+
+def test_apps_import_only_what_is_allowed_of_the_engine(graph):
+    assert list_forbidden_imports(graph) == []
+
+
+def test_an_import_that_is_not_on_the_list_is_found(graph):
+    graph.add_import(importer="apps.platform.jobs.services", imported="deepseek.clean.run")
+    assert list_forbidden_imports(graph) == ["apps.platform.jobs.services -> deepseek.clean.run"]
