@@ -42,7 +42,7 @@ def write(way: str, number: int, go: Any, seconds: float, results: Any) -> None:
     from apps.core.actors import Actor
     from apps.platform.accounts.models import Project
     from apps.platform.audit.models import ChainHead
-    from apps.platform.audit.sealing import seal_batch
+    from apps.platform.audit.sealer import seal_batch
     from apps.platform.audit.services import record
 
     actor = Actor(kind="user", label=f"writer-{number}", user_id=number, request_id="bench")
@@ -66,7 +66,7 @@ def seal_beside(go: Any, stop: Any) -> None:
     """The sealer as the dispatcher runs it: every half second."""
     start_django()
     from apps.core.actors import PlaneRole, plane_actor
-    from apps.platform.audit.sealing import run_sealer_round
+    from apps.platform.audit.sealer import run_sealer_round
 
     actor = plane_actor(PlaneRole.DISPATCHER)
     go.wait()
@@ -99,7 +99,7 @@ def seal_and_verify() -> tuple[float, float, float]:
     from django.db import transaction
 
     from apps.core.actors import PlaneRole, plane_actor
-    from apps.platform.audit.sealing import seal_all
+    from apps.platform.audit.sealer import seal_all
     from apps.platform.audit.services import record
     from apps.platform.audit.verification import examine
 

@@ -329,7 +329,7 @@ def readers_of_headers() -> Iterator[Reader]:
     from django.test import RequestFactory
     from django.utils.http import parse_header_parameters
 
-    from apps.platform.artifacts import digests, downloads, names
+    from apps.platform.artifacts import digests, downloads, file_names
     from apps.platform.audit.middleware import wants_json
     from apps.web.templatetags.browsers import browser
 
@@ -359,10 +359,10 @@ def readers_of_headers() -> Iterator[Reader]:
         most=most,
         bounded=True,
     )
-    yield Reader("Content-Type", names.media_type, (("", ""), ("a/", ";")), most=most)
+    yield Reader("Content-Type", file_names.media_type, (("", ""), ("a/", ";")), most=most)
     yield Reader(
         "Content-Disposition",
-        lambda text: (parse_header_parameters(text), names.file_name(text)),
+        lambda text: (parse_header_parameters(text), file_names.file_name(text)),
         (("", ""), ('form-data; filename="', ""), ("form-data; ", "")),
         (*UNITS, 'a="b";', 'a="\\"'),
         most=most,

@@ -30,7 +30,7 @@ from django.test import Client  # noqa: E402
 from apps.core.actors import PlaneRole, plane_actor  # noqa: E402
 from apps.platform.accounts.models import Membership, Project, User  # noqa: E402
 from apps.platform.lineage.models import Edge  # noqa: E402
-from apps.platform.lineage.reads import MAX_NODES, graph  # noqa: E402
+from apps.platform.lineage.queries import MAX_NODES, graph  # noqa: E402
 
 WORKER = plane_actor(PlaneRole.WORKER, host="bench")
 DEPTH = 10

@@ -46,7 +46,7 @@ from apps.ml.registry.models import Model, ModelVersion, Variant  # noqa: E402
 from apps.platform.accounts.models import Membership, Project, User  # noqa: E402
 from apps.platform.approvals.models import Approval  # noqa: E402
 from apps.platform.approvals.states import ApprovalState  # noqa: E402
-from apps.platform.audit.sealing import seal_all  # noqa: E402
+from apps.platform.audit.sealer import seal_all  # noqa: E402
 from apps.platform.audit.services import record  # noqa: E402
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent, QueueSample  # noqa: E402
 from apps.platform.jobs.states import JobState  # noqa: E402

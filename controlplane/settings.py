@@ -168,7 +168,7 @@ else:
     asked = DATABASES["default"].get("OPTIONS", {})
     # Short queries over long tables: to start workers, or to compile, costs more than any of them takes.
     plain = f"-c max_parallel_workers_per_gather=0 -c jit=off {asked.get('options', '')}".strip()
-    options = {"pool": pool, "prepare_threshold": 5}  # for apps/core/db/prepared.py: Django itself prepares nothing
+    options = {"pool": pool, "prepare_threshold": 5}  # for apps/core/db/fast_sql.py: Django itself prepares nothing
     DATABASES["default"]["OPTIONS"] = options | asked | {"options": plain}
     if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
         DATABASES["default"]["ENGINE"] = "controlplane.postgresql"

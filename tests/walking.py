@@ -44,7 +44,7 @@ from apps.platform.approvals.models import Approval, Vote
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
-from apps.platform.audit.sealing import seal_all
+from apps.platform.audit.sealer import seal_all
 from apps.platform.audit.services import record
 from apps.platform.holds.models import Hold
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobParent

@@ -20,7 +20,7 @@ from apps.ml.registry.lists import VERSIONS as MODEL_VERSIONS
 from apps.ml.registry.models import Model, ModelVersion
 from apps.platform.accounts.lists import PEOPLE, TOKENS
 from apps.platform.accounts.models import User
-from apps.platform.accounts.reads import list_own_tokens
+from apps.platform.accounts.queries import list_own_tokens
 from apps.platform.approvals.lists import APPROVALS
 from apps.platform.approvals.models import Approval
 from apps.platform.jobs.lists import JOBS

@@ -18,7 +18,7 @@ from apps.ml.registry.services import create_client_model, record_version, reque
 from apps.ml.registry.services.evaluations import create_evaluation_set, register_evaluation, set_gate
 from apps.platform.accounts.actors import actor_for_user
 from apps.platform.accounts.models import Project, User
-from apps.platform.accounts.proofs import Proof
+from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.services import approve
 from apps.platform.jobs.models import JobInput
 from tests.browser.versions import held, job_of, make

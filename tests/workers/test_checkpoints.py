@@ -13,7 +13,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from apps.core.errors import PlaneError, StorageFull, Unavailable
-from apps.platform.artifacts.local import LocalStaging, LocalStore
+from apps.platform.artifacts.local_store import LocalStaging, LocalStore
 from apps.platform.artifacts.stores import store
 from apps.platform.jobs import kinds as job_kinds
 from apps.platform.jobs import reads, services

@@ -12,7 +12,7 @@ import pytest
 from apps.core.errors import Conflict
 from apps.data.datasets.services import add_version, create_dataset
 from apps.ml.registry.models import Evaluation, GateVerdict, ModelVersion
-from apps.platform.accounts.proofs import Proof
+from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.services import approve
 from apps.platform.artifacts.models import Artifact, Holding

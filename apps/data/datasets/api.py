@@ -37,9 +37,9 @@ from apps.data.datasets.serializers import (
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.artifacts.api import release_connection
-from apps.platform.artifacts.bodies import body_of, leave_form_unread, refuse_forms
 from apps.platform.artifacts.downloads import download
 from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.request_body import body_of, leave_form_unread, refuse_forms
 from apps.platform.artifacts.services import get_holding, publish_upload
 from apps.platform.jobs.api import KEY, whole_job
 from apps.platform.jobs.models import Job

@@ -13,7 +13,7 @@ from apps.data.datasets.manifest import VersionFile
 from apps.data.datasets.measurements import forget_measurements
 from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.tags import there
-from apps.platform.artifacts.many import insert
+from apps.platform.artifacts.bulk_sql import insert
 from apps.platform.artifacts.models import Artifact
 from apps.platform.audit import services as audit
 from apps.platform.holds.reads import refuse_held

@@ -32,9 +32,9 @@ from apps.data.datasets.scan_index import ScanIndex, Seen
 from apps.data.datasets.scanning import Listed, listed
 from apps.data.datasets.services import add_version, check_name, check_text, ensure_dataset
 from apps.platform.accounts.models import Project
+from apps.platform.artifacts.bulk_sql import Stored, batches, hold_many, not_whole_among
 from apps.platform.artifacts.intake import About, Intake, Mode, Taken, changed, opened
-from apps.platform.artifacts.local import LocalStore
-from apps.platform.artifacts.many import Stored, batches, hold_many, not_whole_among
+from apps.platform.artifacts.local_store import LocalStore
 from apps.platform.artifacts.services import marked_damaged
 from apps.platform.artifacts.store import CHUNK, Store
 from apps.platform.artifacts.stores import store

@@ -35,7 +35,7 @@ from apps.data.datasets.origin_runs import RowsFrom, rows_from
 from apps.data.datasets.reads import chunks_of
 from apps.data.datasets.sources import edges_of, sources_of
 from apps.platform.accounts.models import SLUG, Project
-from apps.platform.artifacts.many import insert, not_held_among
+from apps.platform.artifacts.bulk_sql import insert, not_held_among
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import usable
 from apps.platform.audit import services as audit

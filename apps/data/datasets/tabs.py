@@ -19,9 +19,9 @@ from apps.data.datasets.row_diff import latest_diff
 from apps.data.datasets.rows import rows_at
 from apps.data.datasets.sources import end_of
 from apps.platform.artifacts.services import Damaged
-from apps.platform.audit.reads import timeline
+from apps.platform.audit.queries import timeline
 from apps.platform.jobs.tabs import flat, number_of
-from apps.platform.lineage.reads import graph
+from apps.platform.lineage.queries import graph
 from apps.platform.lineage.steps import rows_of, strip_of
 
 DEPTH = 4

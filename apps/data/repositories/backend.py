@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from apps.core.actors import Actor
 from apps.core.errors import TooLarge, Unavailable
 from apps.data.repositories import git
-from apps.platform.artifacts.bodies import body_of, ended_early
+from apps.platform.artifacts.request_body import body_of, ended_early
 from deepseek.messages import N_
 
 log = logging.getLogger(__name__)

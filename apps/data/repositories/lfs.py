@@ -16,9 +16,9 @@ from apps.data.repositories import tickets
 from apps.data.repositories.answers import LFS, for_lfs, lfs_json, spoken
 from apps.data.repositories.asking import Asked, by_token, require_announced, to_read, to_write
 from apps.data.repositories.smart import needs
-from apps.platform.artifacts.bodies import body_of
 from apps.platform.artifacts.digests import DIGEST
 from apps.platform.artifacts.models import Artifact, Holding
+from apps.platform.artifacts.request_body import body_of
 from apps.platform.artifacts.services import require_room
 from apps.platform.artifacts.stores import store
 from deepseek.messages import N_, Message

@@ -11,9 +11,9 @@ from apps.data.repositories.asking import Asked, by_token, to_read, to_write
 from apps.data.repositories.folders import release_connection
 from apps.data.repositories.lfs import json_of, read_object
 from apps.data.repositories.smart import needs
-from apps.platform.artifacts.bodies import Body, body_of, refuse_forms
 from apps.platform.artifacts.digests import checked_digest
 from apps.platform.artifacts.downloads import download
+from apps.platform.artifacts.request_body import Body, body_of, refuse_forms
 from apps.platform.artifacts.services import get_holding, publish_upload
 from deepseek.messages import N_
 

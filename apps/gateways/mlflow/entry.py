@@ -17,7 +17,7 @@ from apps.core.policy import require
 from apps.gateways.mlflow.answers import MlflowError, answered, as_mlflow, refused
 from apps.gateways.mlflow.asking import Ask, body_of, query_of
 from apps.gateways.mlflow.table import STREAMS, TABLE, TICKETED, Call, Stream, by_pattern, methods_of
-from apps.platform.accounts.bearers import bearer_of
+from apps.platform.accounts.bearer_lookup import bearer_of
 from apps.platform.audit.faults import named_fault
 from apps.platform.audit.services import record_refusal
 

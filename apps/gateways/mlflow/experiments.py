@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from apps.core.db import prepared
+from apps.core.db import fast_sql
 from apps.core.policy import allows
 from apps.gateways.mlflow import shapes
 from apps.gateways.mlflow.answers import MlflowError, absent, wrong
@@ -76,7 +76,7 @@ def delete_tag(ask: Ask) -> dict[str, Any]:
 def found(ask: Ask, experiment_id: str) -> Experiment:
     """The experiment of this id, deleted or not. Default is made when somebody who may record first asks for it."""
     number = number_of(experiment_id)
-    row = prepared.first(Experiment, COLUMNS, project_id=ask.project_id, number=number) if number < TOP else None
+    row = fast_sql.first(Experiment, COLUMNS, project_id=ask.project_id, number=number) if number < TOP else None
     if row is None and number == DEFAULT_NUMBER:
         row = make_default(ask)
     if row is None:
@@ -93,7 +93,7 @@ def make_default(ask: Ask) -> Experiment | None:
 
 def ensure_default_listed(ask: Ask) -> None:
     """Make Default before experiments are listed: MLflow's own server has it from the start."""
-    if prepared.first(Experiment, ("id",), project_id=ask.project_id, number=DEFAULT_NUMBER) is None:
+    if fast_sql.first(Experiment, ("id",), project_id=ask.project_id, number=DEFAULT_NUMBER) is None:
         make_default(ask)
 
 

@@ -23,10 +23,10 @@ from apps.ml.experiments.models import Run
 from apps.ml.experiments.services.files import delete_files, put_file
 from apps.ml.registry import downloads
 from apps.platform.artifacts.api import release_connection
-from apps.platform.artifacts.bodies import Body, body_of
 from apps.platform.artifacts.downloads import download
+from apps.platform.artifacts.file_names import OCTETS
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.artifacts.names import OCTETS
+from apps.platform.artifacts.request_body import Body, body_of
 
 FILES, SIGNED, PRESIGNED = "artifacts", "signed", "presigned"
 MLMODEL = "MLmodel"  # YAML, without an ending that would say so

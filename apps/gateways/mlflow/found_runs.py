@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from apps.core.db.prepared import fetch
+from apps.core.db.fast_sql import fetch
 from apps.gateways.mlflow import shapes
 from apps.gateways.mlflow.answers import as_json
 from apps.ml.experiments.filters.sql import Sql, marks, milliseconds, on_postgres

@@ -15,7 +15,7 @@ from apps.gateways.mlflow.files import clean, released, root_of, writable
 from apps.gateways.mlflow.models import MultipartUpload
 from apps.ml.experiments import artifacts
 from apps.ml.experiments.artifacts import Owner
-from apps.platform.artifacts.bodies import body_of as bytes_of
+from apps.platform.artifacts.request_body import body_of as bytes_of
 
 PATH = re.compile(r".*?/mlflow-artifacts/mpu/(create|complete|abort)/(.*)", re.DOTALL)
 

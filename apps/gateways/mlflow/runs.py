@@ -8,7 +8,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpResponse
 
-from apps.core.db import prepared
+from apps.core.db import fast_sql
 from apps.gateways.mlflow import shapes
 from apps.gateways.mlflow.answers import MlflowError, absent, wrong
 from apps.gateways.mlflow.asking import Ask, decimal, member, missing, mistyped, whole
@@ -246,7 +246,7 @@ def found(ask: Ask, run_id: str) -> Run:
 
 def found_in_place(ask: Ask, run_id: str) -> tuple[Run, tuple[int, str]]:
     """The same, with the number and the artifact location of its experiment."""
-    rows = prepared.select(Run, (*COLUMNS, *PLACE), id=run_id, project_id=ask.project_id)
+    rows = fast_sql.select(Run, (*COLUMNS, *PLACE), id=run_id, project_id=ask.project_id)
     if not rows:
         raise no_such(run_id)
     *own, number, location = rows[0]

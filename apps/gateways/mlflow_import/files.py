@@ -13,8 +13,8 @@ from apps.gateways.mlflow_import.found import FoundFile, FoundLoggedModel, Found
 from apps.gateways.mlflow_import.services import File
 from apps.gateways.mlflow_import.transport import Interrupted
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts import names
-from apps.platform.artifacts.many import Stored, hold_many
+from apps.platform.artifacts import file_names
+from apps.platform.artifacts.bulk_sql import Stored, hold_many
 from apps.platform.artifacts.services import is_marked_damaged, require_room
 from apps.platform.artifacts.stores import store
 
@@ -87,7 +87,7 @@ class Files:
             except Unreadable as error:
                 why = str(error)
                 break
-            kind = mimetypes.guess_type(file.path)[0] or names.OCTETS
+            kind = mimetypes.guess_type(file.path)[0] or file_names.OCTETS
             stored = staging.stored
             return Stored(stored.digest, stored.size, file.path, kind, stored.chunks, stored.replaced)
         self.note(f"{file.path}: {why}")

@@ -40,7 +40,7 @@ from apps.ml.experiments.models import (
 )
 from apps.ml.experiments.series import Point
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts.many import batches
+from apps.platform.artifacts.bulk_sql import batches
 
 LINKED = 500  # runs whose links are noted at once
 Say = Callable[[str], None]

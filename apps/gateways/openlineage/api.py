@@ -24,7 +24,7 @@ from apps.gateways.openlineage.services import receive_event
 from apps.ml.pipelines.reads import get_pipeline
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.platform.artifacts.bodies import WrongMediaType
+from apps.platform.artifacts.request_body import WrongMediaType
 from apps.platform.jobs.reads import get_job
 from deepseek.messages import N_
 

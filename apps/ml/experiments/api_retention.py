@@ -17,7 +17,7 @@ from apps.core import policy
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.retention import candidates, decide
 from apps.platform.accounts.projects import get_project
-from apps.platform.artifacts.looking import read_age
+from apps.platform.artifacts.gc_preview import read_age
 
 DAYS = 30  # where the plane keeps deleted runs for ever, and nobody asks for another age
 OLDER_THAN = OpenApiParameter(

@@ -16,7 +16,7 @@ from django.db.models import Case, CharField, F, IntegerField, Max, Q, QuerySet,
 from django.db.models.functions import StrIndex, Substr
 
 from apps.core.actors import Actor
-from apps.core.db.prepared import fetch
+from apps.core.db.fast_sql import fetch
 from apps.core.errors import Invalid, NotFound
 from apps.core.lists.pages import BACKWARD, FORWARD, Page, bad_cursor, packed, read_place
 from apps.core.policy import require

@@ -21,7 +21,7 @@ from apps.ml.experiments import completing, reads
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.services import annotations
 from apps.platform.accounts.models import Project
-from apps.platform.audit.bulk import REASON_LIMIT, Done, each, ids_asked, result_context, way_back
+from apps.platform.audit.bulk_actions import REASON_LIMIT, Done, each, ids_asked, result_context, way_back
 from apps.platform.jobs.views import within
 
 Act = Callable[[Run], str]

@@ -23,7 +23,7 @@ from apps.ml.experiments.files_page import files_context
 from apps.ml.experiments.looks import Look
 from apps.ml.experiments.markdown import rendered
 from apps.ml.experiments.models import Metric, Run
-from apps.platform.audit.reads import timeline
+from apps.platform.audit.queries import timeline
 from apps.platform.jobs.views import within
 
 TABS = ("overview", "metrics", "artifacts", "environment", "lineage", "audit")

@@ -23,7 +23,7 @@ from apps.ml.pipelines.reads import Summary
 from apps.ml.pipelines.states import PipelineState
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.accounts.models import Project
-from apps.platform.audit.bulk import REASON_LIMIT, Done, each, numbers_asked, result_context, way_back
+from apps.platform.audit.bulk_actions import REASON_LIMIT, Done, each, numbers_asked, result_context, way_back
 from apps.platform.audit.list_export import csv_response
 from apps.platform.jobs.views import within
 

@@ -22,7 +22,7 @@ from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.ml.pipelines.reads import Whole
 from apps.ml.pipelines.rerun_form import RerunForm
 from apps.ml.pipelines.templates import TEMPLATES
-from apps.platform.audit.reads import timeline
+from apps.platform.audit.queries import timeline
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.services import retry_job
 from apps.platform.jobs.views import flat, within

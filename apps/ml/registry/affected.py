@@ -19,9 +19,9 @@ from apps.ml.registry.models import Alias, AliasMove, ModelVersion
 from apps.ml.registry.states import PRODUCTION
 from apps.platform.accounts.models import Project
 from apps.platform.lineage.ends import check_end
-from apps.platform.lineage.reads import MAX_DEPTH, GraphNode, edges_at
+from apps.platform.lineage.queries import MAX_DEPTH, GraphNode, edges_at
 from apps.platform.lineage.steps import address_of, words
-from apps.platform.lineage.walk import Key, walked
+from apps.platform.lineage.traversal import Key, walked
 
 MOST_EDGES = 50_000  # that one answer walks; there may be more
 NEAREST_EDGES = 2_000  # that a page walks before anybody asks for all: a hub must not make it slow

@@ -26,7 +26,7 @@ from apps.ml.registry.affected import (
 from apps.platform.audit.list_export import csv_response
 from apps.platform.jobs.views import within
 from apps.platform.lineage.ends import END_TYPES, check_end
-from apps.platform.lineage.reads import GraphNode, one_edge
+from apps.platform.lineage.queries import GraphNode, one_edge
 from apps.platform.lineage.steps import address_of, words
 
 

@@ -36,7 +36,7 @@ from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.approvals.terms import eligible_people, terms_of
 from apps.platform.audit.list_export import csv_response
-from apps.platform.audit.reads import timeline
+from apps.platform.audit.queries import timeline
 from apps.platform.audit.services import record_refusal
 from apps.platform.jobs.views import within
 

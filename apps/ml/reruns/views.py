@@ -20,7 +20,7 @@ from apps.ml.reruns import reads, sentences, services
 from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.records import outlook_of
 from apps.ml.reruns.tolerance import ABSOLUTE, RELATIVE, number_in, tolerance_of
-from apps.platform.audit.reads import timeline
+from apps.platform.audit.queries import timeline
 from apps.platform.jobs.tabs import flat
 from apps.platform.jobs.views import within
 

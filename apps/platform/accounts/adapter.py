@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from apps.platform.accounts.actors import client_address
-from apps.platform.accounts.devices import remember_device
+from apps.platform.accounts.known_devices import remember_device
 from apps.platform.accounts.lockout import consume_limits
 from apps.platform.accounts.models import User
 

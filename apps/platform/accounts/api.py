@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.platform.accounts import reads, services
+from apps.platform.accounts import queries, services
 from apps.platform.accounts import serializers as bodies
 from apps.platform.accounts.models import ApiToken, Project, User
 from apps.platform.accounts.projects import get_project
@@ -63,7 +63,7 @@ class ProjectList(ListAPIView[Project]):
     page_order = ("slug",)
 
     def get_queryset(self) -> Any:
-        return reads.list_projects(self.request.actor)
+        return queries.list_projects(self.request.actor)
 
     @extend_schema(request=bodies.NewProjectSerializer, responses={201: bodies.ProjectSerializer})
     def post(self, request: Request) -> Response:
@@ -75,14 +75,14 @@ class ProjectList(ListAPIView[Project]):
 class ProjectDetail(APIView):
     @extend_schema(responses=bodies.ProjectSerializer)
     def get(self, request: Request, project: str) -> Response:
-        reads.list_projects(request.actor)  # a token needs the scope
+        queries.list_projects(request.actor)  # a token needs the scope
         return Response(bodies.ProjectSerializer(get_project(request.actor, project)).data)
 
 
 class MemberList(APIView):
     @extend_schema(responses=bodies.MembersSerializer)
     def get(self, request: Request, project: str) -> Response:
-        members = reads.list_members(request.actor, get_project(request.actor, project))
+        members = queries.list_members(request.actor, get_project(request.actor, project))
         return Response({"items": bodies.MemberSerializer(members, many=True).data, "next": None})
 
 
@@ -91,18 +91,20 @@ class MemberDetail(APIView):
     def put(self, request: Request, project: str, name: str) -> Response:
         """Set the roles of a person or service account; adds the member if need be."""
         where = get_project(request.actor, project)
-        member = reads.get_member(request.actor, where, name)
+        member = queries.get_member(request.actor, where, name)
         policy.require(request.actor, "member.set_roles", where)
         asked = body_of(bodies.RolesSerializer, request)
         services.set_member_roles(actor=request.actor, project=where, member=member, **asked)
-        members = reads.list_members(request.actor, where)
+        members = queries.list_members(request.actor, where)
         return Response({"items": bodies.MemberSerializer(members, many=True).data, "next": None})
 
     @extend_schema(request=None, responses={204: None})
     def delete(self, request: Request, project: str, name: str) -> Response:
         """Take every role in the project and revoke the member's tokens there."""
         where = get_project(request.actor, project)
-        services.remove_member(actor=request.actor, project=where, member=reads.get_member(request.actor, where, name))
+        services.remove_member(
+            actor=request.actor, project=where, member=queries.get_member(request.actor, where, name)
+        )
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -113,7 +115,7 @@ class ServiceAccountList(APIView):
         policy.require(request.actor, "service_account.create", where)
         asked = body_of(bodies.NewServiceAccountSerializer, request)
         services.create_service_account(actor=request.actor, project=where, **asked)
-        members = reads.list_members(request.actor, where)
+        members = queries.list_members(request.actor, where)
         return Response(
             {"items": bodies.MemberSerializer(members, many=True).data, "next": None}, status=status.HTTP_201_CREATED
         )
@@ -122,7 +124,7 @@ class ServiceAccountList(APIView):
 class ServiceAccountDisable(APIView):
     @extend_schema(request=bodies.ReasonSerializer, responses={204: None})
     def post(self, request: Request, project: str, name: str) -> Response:
-        account = reads.get_service_account(request.actor, get_project(request.actor, project), name)
+        account = queries.get_service_account(request.actor, get_project(request.actor, project), name)
         policy.require(request.actor, "service_account.disable", account)
         services.disable_service_account(
             actor=request.actor, account=account, **body_of(bodies.ReasonSerializer, request)
@@ -134,10 +136,10 @@ class ServiceAccountTokens(APIView):
     @extend_schema(request=bodies.HeldTokenAskedSerializer, responses={201: bodies.NewTokenSerializer})
     def post(self, request: Request, project: str, name: str) -> Response:
         """Create a token for the account. Who creates it and its `holder` count as requesters of what it asks for."""
-        account = reads.get_service_account(request.actor, get_project(request.actor, project), name)
+        account = queries.get_service_account(request.actor, get_project(request.actor, project), name)
         policy.require(request.actor, "token.create_for_service_account", account)
         asked = body_of(bodies.HeldTokenAskedSerializer, request)
-        asked["holder"] = reads.get_holder(request.actor, account, asked["holder"])
+        asked["holder"] = queries.get_holder(request.actor, account, asked["holder"])
         token, secret = services.create_token_for_service_account(actor=request.actor, account=account, **asked)
         return shown_once(token, secret)
 
@@ -149,7 +151,7 @@ class UserList(ListAPIView[User]):
     page_order = ("username",)
 
     def get_queryset(self) -> Any:
-        return reads.list_users(self.request.actor)
+        return queries.list_users(self.request.actor)
 
     @extend_schema(request=bodies.NewUserSerializer, responses={201: bodies.OneTimePasswordSerializer})
     def post(self, request: Request) -> Response:
@@ -162,13 +164,13 @@ class UserList(ListAPIView[User]):
 class UserDetail(APIView):
     @extend_schema(responses=bodies.UserSerializer)
     def get(self, request: Request, username: str) -> Response:
-        return Response(bodies.UserSerializer(reads.get_user(request.actor, username)).data)
+        return Response(bodies.UserSerializer(queries.get_user(request.actor, username)).data)
 
 
 class UserDisable(APIView):
     @extend_schema(request=bodies.ReasonSerializer, responses=bodies.UserSerializer)
     def post(self, request: Request, username: str) -> Response:
-        user = reads.get_user(request.actor, username)
+        user = queries.get_user(request.actor, username)
         policy.require(request.actor, "user.disable", user)
         user = services.disable_user(actor=request.actor, user=user, **body_of(bodies.ReasonSerializer, request))
         return Response(bodies.UserSerializer(user).data)
@@ -177,7 +179,7 @@ class UserDisable(APIView):
 class UserEnable(APIView):
     @extend_schema(request=bodies.ReasonSerializer, responses=bodies.UserSerializer)
     def post(self, request: Request, username: str) -> Response:
-        user = reads.get_user(request.actor, username)
+        user = queries.get_user(request.actor, username)
         policy.require(request.actor, "user.enable", user)
         user = services.enable_user(actor=request.actor, user=user, **body_of(bodies.ReasonSerializer, request))
         return Response(bodies.UserSerializer(user).data)
@@ -186,7 +188,7 @@ class UserEnable(APIView):
 class UserResetPassword(APIView):
     @extend_schema(request=None, responses=bodies.OneTimePasswordSerializer)
     def post(self, request: Request, username: str) -> Response:
-        user = reads.get_user(request.actor, username)
+        user = queries.get_user(request.actor, username)
         password = services.reset_password(actor=request.actor, user=user)
         answer = {"username": user.username, "one_time_password": password}
         return Response(answer, headers={"Cache-Control": "no-store"})
@@ -199,7 +201,7 @@ class UserConfirmCredentials(APIView):
 
         No token may. Until then the account decides nothing (`credentials_unconfirmed`); its sessions end now.
         """
-        user = reads.get_user(request.actor, username)
+        user = queries.get_user(request.actor, username)
         policy.require(request.actor, "user.confirm_credentials", user)
         user = services.confirm_credentials(actor=request.actor, user=user, **body_of(bodies.ReasonSerializer, request))
         return Response(bodies.UserSerializer(user).data)
@@ -208,7 +210,7 @@ class UserConfirmCredentials(APIView):
 class UserSystemRole(APIView):
     @extend_schema(request=bodies.SystemRoleSerializer, responses=bodies.UserSerializer)
     def put(self, request: Request, username: str) -> Response:
-        user = reads.get_user(request.actor, username)
+        user = queries.get_user(request.actor, username)
         policy.require(request.actor, "user.set_system_role", user)
         user = services.set_system_role(actor=request.actor, user=user, **body_of(bodies.SystemRoleSerializer, request))
         return Response(bodies.UserSerializer(user).data)
@@ -220,7 +222,7 @@ class TokenList(ListAPIView[ApiToken]):
     queryset = ApiToken.objects.none()  # for the schema alone
 
     def get_queryset(self) -> Any:
-        return reads.list_own_tokens(self.request.actor)
+        return queries.list_own_tokens(self.request.actor)
 
     @extend_schema(request=bodies.TokenAskedSerializer, responses={201: bodies.NewTokenSerializer})
     def post(self, request: Request) -> Response:
@@ -232,7 +234,7 @@ class TokenList(ListAPIView[ApiToken]):
 class TokenRevoke(APIView):
     @extend_schema(request=bodies.ReasonSerializer, responses=bodies.TokenSerializer)
     def post(self, request: Request, token_id: int) -> Response:
-        token = reads.get_token(request.actor, token_id)
+        token = queries.get_token(request.actor, token_id)
         policy.require(request.actor, "token.revoke", token)
         token = services.revoke_token(actor=request.actor, token=token, **body_of(bodies.ReasonSerializer, request))
         return Response(bodies.TokenSerializer(token).data)

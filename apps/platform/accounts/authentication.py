@@ -22,8 +22,8 @@ from apps.core.canonical import sha256_hex
 from apps.core.errors import PlaneError, Refused, Unauthenticated
 from apps.platform.accounts.actors import actor_for_token, actor_for_user, client_address
 from apps.platform.accounts.credentials import TOKEN_PREFIX
-from apps.platform.accounts.holders import note_person_behind
 from apps.platform.accounts.models import ApiToken, ServiceAccount, User
+from apps.platform.accounts.token_holders import note_person_behind
 from apps.platform.audit.services import record_refusal
 from deepseek.messages import N_, Message
 

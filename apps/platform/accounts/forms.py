@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy as _
 from apps.core.actors import ProjectRole, SystemRole
 from apps.core.errors import PlaneError
 from apps.core.messages import translate_error
-from apps.platform.accounts.checks import DAYS
 from apps.platform.accounts.models import Project, User, time_zones
 from apps.platform.accounts.services import DEFAULT_DAYS
+from apps.platform.accounts.validation import DAYS
 
 PROJECT_ROLES = [
     (ProjectRole.VIEWER.value, _("Viewer: sees everything in the project")),

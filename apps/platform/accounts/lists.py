@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy
 from apps.core.actors import Actor, ProjectRole, SystemRole
 from apps.core.lists.listing import Column, Listing, Table, between_days, day_filters, known, table_of, texts, view_of
 from apps.core.lists.memory_lists import table_in_memory
-from apps.platform.accounts import reads
+from apps.platform.accounts import queries
 from apps.platform.accounts.models import ApiToken, CredentialChange, Project, User
-from apps.platform.accounts.reads import Member
+from apps.platform.accounts.queries import Member
 
 ACTIVE, DISABLED, ONE_TIME, UNCONFIRMED = "active", "disabled", "one_time", "unconfirmed"
 EXPIRED, REVOKED = "expired", "revoked"
@@ -117,7 +117,7 @@ def people_table(actor: Actor, params: QueryDict) -> Table:
 def found_people(actor: Actor, params: QueryDict, asked: dict[str, str]) -> QuerySet[User]:
     known("state", asked["state"], (ACTIVE, ONE_TIME, UNCONFIRMED, DISABLED))
     known("role", asked["role"], [role.value for role in SystemRole])
-    found = reads.list_users(actor)
+    found = queries.list_users(actor)
     if asked["q"]:
         found = found.filter(Q(username__icontains=asked["q"]) | Q(name__icontains=asked["q"]))
     if asked["role"]:
@@ -160,7 +160,7 @@ def found_members(actor: Actor, project: Project, asked: dict[str, str]) -> list
     part = asked["q"].casefold()
     return [
         member
-        for member in reads.list_members(actor, project)
+        for member in queries.list_members(actor, project)
         if (not part or part in member.name.casefold() or part in member.full_name.casefold())
         and asked["kind"] in ("", member.kind)
         and (not asked["role"] or asked["role"] in member.roles)
@@ -187,7 +187,7 @@ def tokens_table(actor: Actor, params: QueryDict) -> Table:
 
 def found_tokens(actor: Actor, asked: dict[str, str]) -> QuerySet[ApiToken]:
     known("state", asked["state"], (ACTIVE, EXPIRED, REVOKED))
-    found = reads.list_own_tokens(actor)
+    found = queries.list_own_tokens(actor)
     if asked["name"]:
         found = found.filter(Q(name__icontains=asked["name"]) | Q(prefix__startswith=asked["name"]))
     if asked["state"]:

@@ -26,7 +26,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from apps.platform.accounts.actors import client_address
-from apps.platform.accounts.devices import find_device, normalise_username
+from apps.platform.accounts.known_devices import find_device, normalise_username
 
 ON_DEVICE = "#device:"  # between the name and the device, in what axes takes for a user name
 KNOWN_ADDRESS_DAYS = 90

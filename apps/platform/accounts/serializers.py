@@ -9,11 +9,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.core.actors import ProjectRole, SystemRole
-from apps.platform.accounts.checks import DAYS
 from apps.platform.accounts.confirmations import list_unconfirmed_changes
 from apps.platform.accounts.models import ApiToken, CredentialChange, Project, Theme, User
-from apps.platform.accounts.reads import name_of
+from apps.platform.accounts.queries import name_of
 from apps.platform.accounts.services import DEFAULT_DAYS
+from apps.platform.accounts.validation import DAYS
 
 
 class ProjectSerializer(serializers.ModelSerializer[Project]):

@@ -11,7 +11,7 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor, PlaneRole, ProjectRole, SystemRole
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
-from apps.platform.accounts import checks
+from apps.platform.accounts import validation
 from apps.platform.accounts.confirmations import (
     check_confirmable,
     is_first_installation,
@@ -19,9 +19,9 @@ from apps.platform.accounts.confirmations import (
     require_confirmed,
 )
 from apps.platform.accounts.credentials import new_token, one_time_password
-from apps.platform.accounts.holders import check_holder, note_holder
 from apps.platform.accounts.models import ApiToken, ChangeKind, HolderKind, Membership, Project, ServiceAccount, User
-from apps.platform.accounts.rows import end_sessions, locked, revoke_all, roles_held, save_new, whose
+from apps.platform.accounts.row_operations import end_sessions, locked, revoke_all, roles_held, save_new, whose
+from apps.platform.accounts.token_holders import check_holder, note_holder
 from apps.platform.audit.services import record, seal_now
 from deepseek.messages import N_, Message
 
@@ -38,13 +38,13 @@ def create_user(*, actor: Actor, username: str, name: str = "", email: str = "")
     """
     policy.require(actor, "user.create")
     user = User(username=username, name=name, email=email)
-    checks.check_fields(user, "username", "name", "email")
-    checks.check_username(username)
+    validation.check_fields(user, "username", "name", "email")
+    validation.check_username(username)
     password = one_time_password()
     user.set_password(password)
     with transaction.atomic():
         first = is_first_installation(actor)
-        save_new(user, checks.name_taken(username, "/username"))
+        save_new(user, validation.name_taken(username, "/username"))
         if not first:
             note_change(actor, user, ChangeKind.CREATED)
         record(actor=actor, action="user.create", obj=user, after={"username": username, "name": name})
@@ -108,7 +108,7 @@ def reset_password(*, actor: Actor, user: User) -> str:
     with transaction.atomic():
         user = locked(user)  # its role is asked of the locked row: it may be given just now
         refuse_administrator(actor, user)
-        checks.check_active(user, field="/user")
+        validation.check_active(user, field="/user")
         user.set_password(password)
         user.must_change_password = True
         user.save(update_fields=["password", "must_change_password"])
@@ -153,7 +153,7 @@ def set_system_role(*, actor: Actor, user: User, system_role: str, reason: str =
     """
     policy.require(actor, "user.set_system_role", user)
     require_confirmed(actor, "user.set_system_role")
-    role = checks.parse_system_role(system_role)
+    role = validation.parse_system_role(system_role)
     refuse_oneself(actor, user, "user.set_system_role", Message("You cannot change your own role."))
     with transaction.atomic():
         user = locked(user)
@@ -166,8 +166,8 @@ def set_system_role(*, actor: Actor, user: User, system_role: str, reason: str =
                 field="/system_role",
             )
         if role:
-            checks.check_active(user, field="/user")
-            checks.check_no_memberships(user)
+            validation.check_active(user, field="/user")
+            validation.check_no_memberships(user)
         first = is_first_installation(actor)
         user.system_role = role or ""
         user.save(update_fields=["system_role"])
@@ -193,7 +193,7 @@ def rename_oneself(*, actor: Actor, name: str) -> User:
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=actor.user_id)
         before, user.name = user.name, name.strip()
-        checks.check_fields(user, "name")
+        validation.check_fields(user, "name")
         if before != user.name:
             user.save(update_fields=["name"])
             record(
@@ -220,7 +220,7 @@ def set_preferences(
         before = {name: getattr(user, name) for name in asked}
         for name, value in asked.items():
             setattr(user, name, value)
-        checks.check_fields(user, *asked)
+        validation.check_fields(user, *asked)
         if before != asked:
             user.save(update_fields=list(asked))
             record(actor=actor, action="user.set_preferences", obj=user, before=before, after=asked)
@@ -232,7 +232,7 @@ def create_project(*, actor: Actor, slug: str, name: str = "") -> Project:
     """An empty project; Conflict if the slug is taken."""
     policy.require(actor, "project.create")
     project = Project(slug=slug, name=name or slug)
-    checks.check_fields(project, "slug", "name")
+    validation.check_fields(project, "slug", "name")
     taken = Conflict(
         "There is a project {slug!r} already.", slug=slug, code="name_taken", field="/slug", hint=N_("Choose another.")
     )
@@ -258,12 +258,12 @@ def set_member_roles(
     """
     policy.require(actor, "member.set_roles", project)
     require_confirmed(actor, "member.set_roles", project_id=project.pk)
-    wanted = checks.parse_project_roles(roles, for_person=isinstance(member, User))
+    wanted = validation.parse_project_roles(roles, for_person=isinstance(member, User))
     if not wanted:
         raise Invalid("Give at least one role.", code="roles_missing", field="/roles", hint=N_("Or remove the member."))
     with transaction.atomic():
         member = locked(member)
-        checks.check_active(member, field="/member")
+        validation.check_active(member, field="/member")
         refuse_as_member(member, project)
         before = roles_held(project, member)
         if before == wanted:
@@ -315,14 +315,14 @@ def create_service_account(*, actor: Actor, project: Project, name: str, roles: 
     """An internal tool's account in one project; it acts by tokens only and never approves."""
     policy.require(actor, "service_account.create", project)
     require_confirmed(actor, "service_account.create", project_id=project.pk)
-    wanted = checks.parse_project_roles(roles, for_person=False)
+    wanted = validation.parse_project_roles(roles, for_person=False)
     if not wanted:
         raise Invalid("Give at least one role.", code="roles_missing", field="/roles")
     account = ServiceAccount(project=project, name=name, created_by_id=actor.user_id)
-    checks.check_fields(account, "name")
-    checks.check_label(name, field="/name")
+    validation.check_fields(account, "name")
+    validation.check_label(name, field="/name")
     with transaction.atomic():
-        save_new(account, checks.name_taken(name, "/name"))
+        save_new(account, validation.name_taken(name, "/name"))
         Membership.objects.bulk_create(
             [Membership(project=project, service_account=account, role=role) for role in sorted(wanted)]
         )
@@ -444,7 +444,7 @@ def issue(
     *,
     holder: User | None = None,
 ) -> tuple[ApiToken, str]:
-    checks.check_days(days)
+    validation.check_days(days)
     secret, prefix, digest = new_token()
     token = ApiToken(
         project=project,
@@ -455,11 +455,11 @@ def issue(
         holder=holder,
         **whose(owner),
     )
-    checks.check_fields(token, "name")
+    validation.check_fields(token, "name")
     with transaction.atomic():
         owner = locked(owner)  # a token made while its owner is being disabled would outlive the disabling
-        checks.check_active(owner, field="/user")
-        token.scopes = checks.check_scopes(scopes, project, owner)
+        validation.check_active(owner, field="/user")
+        token.scopes = validation.check_scopes(scopes, project, owner)
         token.expires_at = timezone.now() + timedelta(days=days)
         token.save()
         after = {
@@ -480,7 +480,7 @@ def issue(
 # -- shared ----------------------------------------------------------------------------------------------------------
 def refuse_as_member(member: User | ServiceAccount, project: Project) -> None:
     if isinstance(member, User):
-        checks.check_no_system_role(member)
+        validation.check_no_system_role(member)
     elif member.project_id != project.pk:
         raise NotFound("There is no such service account in this project.", field="/member")
 

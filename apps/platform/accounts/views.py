@@ -19,9 +19,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.core import policy
 from apps.core.errors import PlaneError, Refused
 from apps.core.lists.listing import marked
-from apps.platform.accounts import reads, services
+from apps.platform.accounts import queries, services
 from apps.platform.accounts.confirmations import can_confirm, list_unconfirmed_changes
-from apps.platform.accounts.devices import remember_device
 from apps.platform.accounts.forms import (
     MemberForm,
     NameForm,
@@ -31,10 +30,11 @@ from apps.platform.accounts.forms import (
     TokenForm,
     show_refusal,
 )
+from apps.platform.accounts.known_devices import remember_device
 from apps.platform.accounts.lists import MEMBERS, PEOPLE, TOKENS, members_table, people_table, tokens_table
 from apps.platform.accounts.models import Membership, User
 from apps.platform.accounts.projects import get_project
-from apps.platform.audit.bulk import Done, each, numbers_asked, result_context, way_back
+from apps.platform.audit.bulk_actions import Done, each, numbers_asked, result_context, way_back
 from apps.platform.audit.list_export import csv_response
 
 
@@ -88,7 +88,7 @@ def in_language(response: HttpResponse, code: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def tokens(request: HttpRequest) -> HttpResponseBase:
     """One's tokens. A new one's secret is in the answer to the POST and nowhere else: no redirect could carry it."""
-    usable = reads.projects_for_tokens(request.actor, request.user)  # type: ignore[arg-type]
+    usable = queries.projects_for_tokens(request.actor, request.user)  # type: ignore[arg-type]
     form = TokenForm(request.POST or None, usable=usable)
     secret, made = "", None
     if request.method == "POST" and form.is_valid():
@@ -106,13 +106,13 @@ def tokens(request: HttpRequest) -> HttpResponseBase:
         return csv_response(request.actor, table)
     status = 422 if form.errors else table.status
     context = {**table.context(), "form": form, "secret": secret, "made": made, "usable": usable}
-    context["working"] = reads.count_working_tokens(request.actor)
+    context["working"] = queries.count_working_tokens(request.actor)
     return render(request, "accounts/tokens.html", context, status=status)
 
 
 @require_POST
 def revoke_token(request: HttpRequest, token_id: int) -> HttpResponse:
-    token = reads.get_token(request.actor, token_id)
+    token = queries.get_token(request.actor, token_id)
     services.revoke_token(actor=request.actor, token=token, reason=request.POST.get("reason", "")[:2000])
     messages.success(request, _("The token %(prefix)s… is revoked.") % {"prefix": token.prefix})
     return redirect("accounts:tokens")
@@ -125,7 +125,7 @@ def revoke_tokens(request: HttpRequest) -> HttpResponse:
     policy.require_scope(actor, "token.revoke")
 
     def one(pk: int) -> Done:
-        token = reads.get_token(actor, pk)
+        token = queries.get_token(actor, pk)
         services.revoke_token(actor=actor, token=token, reason=reason)
         return Done(f"{token.name} ({token.prefix}…)", "", _("Revoked"))
 
@@ -166,7 +166,7 @@ def people(request: HttpRequest) -> HttpResponseBase:
         "form": form,
         "made": made,
         "password": password,
-        "count": reads.list_users(request.actor).count(),
+        "count": queries.list_users(request.actor).count(),
         "may_create": policy.allows(request.actor, "user.create"),
         "confirmable": {each.pk for each in table.rows if can_confirm(request.actor, each, each.unconfirmed_changes)},
     }
@@ -176,12 +176,12 @@ def people(request: HttpRequest) -> HttpResponseBase:
 @never_cache
 @require_GET
 def person(request: HttpRequest, username: str) -> HttpResponse:
-    return person_page(request, reads.get_user(request.actor, username))
+    return person_page(request, queries.get_user(request.actor, username))
 
 
 def person_page(request: HttpRequest, user: User, *, status: int = 200, **over: Any) -> HttpResponse:
     actor = request.actor
-    projects = list(reads.list_projects(actor).order_by("slug"))
+    projects = list(queries.list_projects(actor).order_by("slug"))
     own = actor.user_id == user.pk
     memberships = roles_by_project(user)
     # A form that could only fail is not offered; one that did fail is shown with its error.
@@ -213,7 +213,7 @@ def roles_now(request: HttpRequest, memberships: Mapping[str, Sequence[str]]) ->
 
 @require_POST
 def disable_person(request: HttpRequest, username: str) -> HttpResponse:
-    user = reads.get_user(request.actor, username)
+    user = queries.get_user(request.actor, username)
     services.disable_user(actor=request.actor, user=user, reason=request.POST.get("reason", "")[:2000])
     messages.success(
         request, _("%(name)s is disabled: sessions have ended, tokens are revoked.") % {"name": user.username}
@@ -223,7 +223,7 @@ def disable_person(request: HttpRequest, username: str) -> HttpResponse:
 
 @require_POST
 def enable_person(request: HttpRequest, username: str) -> HttpResponse:
-    user = reads.get_user(request.actor, username)
+    user = queries.get_user(request.actor, username)
     services.enable_user(actor=request.actor, user=user, reason=request.POST.get("reason", "")[:2000])
     messages.success(request, _("%(name)s may log in again.") % {"name": user.username})
     return redirect("accounts:person", user.username)
@@ -233,15 +233,15 @@ def enable_person(request: HttpRequest, username: str) -> HttpResponse:
 @require_POST
 def reset_person(request: HttpRequest, username: str) -> HttpResponse:
     """The new one-time password is in this answer and nowhere else."""
-    user = reads.get_user(request.actor, username)
+    user = queries.get_user(request.actor, username)
     password = services.reset_password(actor=request.actor, user=user)
-    return person_page(request, reads.get_user(request.actor, username), password=password)
+    return person_page(request, queries.get_user(request.actor, username), password=password)
 
 
 @require_POST
 def confirm_person(request: HttpRequest, username: str) -> HttpResponse:
     """Confirm the credentials that another kind of administrator has set."""
-    user, reason = reads.get_user(request.actor, username), request.POST.get("reason", "").strip()[:2000]
+    user, reason = queries.get_user(request.actor, username), request.POST.get("reason", "").strip()[:2000]
     try:
         services.confirm_credentials(actor=request.actor, user=user, reason=reason)
     except Refused:
@@ -255,7 +255,7 @@ def confirm_person(request: HttpRequest, username: str) -> HttpResponse:
 
 @require_POST
 def set_person_role(request: HttpRequest, username: str) -> HttpResponse:
-    user = reads.get_user(request.actor, username)
+    user = queries.get_user(request.actor, username)
     form = SystemRoleForm(request.POST, prefix="role")
     if form.is_valid():
         try:
@@ -272,8 +272,8 @@ def set_person_role(request: HttpRequest, username: str) -> HttpResponse:
 @require_POST
 def set_person_memberships(request: HttpRequest, username: str) -> HttpResponse:
     """The roles in one project; none of them removes the member."""
-    user = reads.get_user(request.actor, username)
-    form = MemberForm(request.POST, projects=list(reads.list_projects(request.actor)), prefix="member")
+    user = queries.get_user(request.actor, username)
+    form = MemberForm(request.POST, projects=list(queries.list_projects(request.actor)), prefix="member")
     if form.is_valid():
         asked = dict(form.cleaned_data)
         project = get_project(request.actor, asked.pop("project"))
@@ -316,7 +316,7 @@ def members(request: HttpRequest, project: str) -> HttpResponseBase:
 @require_POST
 def disable_service_account(request: HttpRequest, project: str, name: str) -> HttpResponse:
     where = get_project(request.actor, project)
-    account = reads.get_service_account(request.actor, where, name)
+    account = queries.get_service_account(request.actor, where, name)
     services.disable_service_account(actor=request.actor, account=account, reason=request.POST.get("reason", "")[:2000])
     messages.success(request, _("%(name)s is disabled and its tokens are revoked.") % {"name": account.name})
     return redirect("accounts:members", where.slug)

@@ -20,7 +20,7 @@ from apps.core.lists.listing import between_days, day_parameters
 from apps.platform.accounts.confirmations import require_confirmed
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.platform.accounts.proofs import prove
+from apps.platform.accounts.reauthentication import prove
 from apps.platform.approvals import reads, services
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.serializers import (

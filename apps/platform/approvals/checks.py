@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, Refused
-from apps.platform.accounts.proofs import TOKEN, Proof
+from apps.platform.accounts.reauthentication import TOKEN, Proof
 from apps.platform.approvals.differences import Change, told
 from apps.platform.approvals.models import Approval, Vote
 from apps.platform.approvals.states import ApprovalState

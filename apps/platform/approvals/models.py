@@ -9,8 +9,8 @@ from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from apps.core.actors import Actor, ProjectRole, SystemRole
-from apps.platform.accounts.holders import is_holder
 from apps.platform.accounts.models import Project, ServiceAccount, ServiceAccountHolder, User
+from apps.platform.accounts.token_holders import is_holder
 from apps.platform.approvals.states import ENDED, MOVES, ApprovalState, Decision
 
 

@@ -13,8 +13,8 @@ from django.db.models.functions import Now
 from apps.core import policy
 from apps.core.actors import Actor, ProjectRole, SystemRole
 from apps.core.errors import Invalid, NotFound, PlaneError
-from apps.platform.accounts.holders import list_holders
 from apps.platform.accounts.models import CredentialChange, HolderKind, Project, ServiceAccountHolder
+from apps.platform.accounts.token_holders import list_holders
 from apps.platform.approvals.differences import CHANGES, Change, changes_since, differences
 from apps.platform.approvals.looks import News, OwnActs, news_between
 from apps.platform.approvals.models import Approval, ApprovalPolicy, ApprovalQuerySet, Look, Remark, Vote
@@ -22,7 +22,7 @@ from apps.platform.approvals.states import ApprovalState
 from apps.platform.approvals.subjects import subject_named, subject_types
 from apps.platform.approvals.terms import DEFAULT, Terms, eligible_people
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.reads import event_of
+from apps.platform.audit.queries import event_of
 from apps.platform.audit.services import record
 
 MAX_ID = 2**63 - 1

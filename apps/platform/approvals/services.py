@@ -19,9 +19,9 @@ from apps.core.canonical import canonical_json, sha256_hex
 from apps.core.errors import Conflict
 from apps.core.policy import require
 from apps.platform.accounts.confirmations import require_confirmed
-from apps.platform.accounts.holders import require_known_holder
 from apps.platform.accounts.models import Project
-from apps.platform.accounts.proofs import Proof
+from apps.platform.accounts.reauthentication import Proof
+from apps.platform.accounts.token_holders import require_known_holder
 from apps.platform.approvals import checks
 from apps.platform.approvals.differences import Change, changes_since, facts_text
 from apps.platform.approvals.models import Approval, ApprovalPolicy, FactName, Look, Remark, Vote

@@ -27,7 +27,7 @@ from apps.platform.accounts.confirmations import list_unconfirmed_changes, requi
 from apps.platform.accounts.forms import show_refusal
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.platform.accounts.proofs import asks_for_code, prove
+from apps.platform.accounts.reauthentication import asks_for_code, prove
 from apps.platform.approvals import reads, services
 from apps.platform.approvals.checks import check_subject_type
 from apps.platform.approvals.differences import Change
@@ -36,7 +36,7 @@ from apps.platform.approvals.looks import shown_of, spoken
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState, Decision
 from apps.platform.approvals.subjects import address_of, subject_of, subject_types
-from apps.platform.audit.reads import timeline
+from apps.platform.audit.queries import timeline
 
 ASK = "ask"  # the third button: it decides nothing
 TABS = ("overview", "facts", "audit")

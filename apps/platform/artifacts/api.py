@@ -17,12 +17,12 @@ from apps.core import policy
 from apps.core.lists.pages import page_in_memory, read_limit
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.platform.artifacts.bodies import body_of, leave_form_unread, name_in, refuse_forms
 from apps.platform.artifacts.digests import checked_digest, digest_in, mismatch
 from apps.platform.artifacts.downloads import download
+from apps.platform.artifacts.gc_preview import look_at_garbage, read_age
 from apps.platform.artifacts.lists import AGE, narrowed, why_of
-from apps.platform.artifacts.looking import look_at_garbage, read_age
 from apps.platform.artifacts.models import Holding
+from apps.platform.artifacts.request_body import body_of, leave_form_unread, name_in, refuse_forms
 from apps.platform.artifacts.serializers import ArtifactSerializer, GarbagePageSerializer, GarbageQuery
 from apps.platform.artifacts.services import get_holding, publish_upload
 from apps.platform.artifacts.verification import release_connection

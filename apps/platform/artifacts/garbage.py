@@ -28,7 +28,7 @@ from django.utils.module_loading import import_string
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts.many import batches
+from apps.platform.artifacts.bulk_sql import batches
 from apps.platform.artifacts.models import Artifact, ArtifactQuerySet, ChunkDigests, Collected, Holding
 from apps.platform.artifacts.store import Store, StoredObject
 from apps.platform.artifacts.stores import store

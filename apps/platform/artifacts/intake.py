@@ -24,9 +24,9 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from apps.core.errors import Conflict, Invalid
-from apps.platform.artifacts.behind import Flushing, write_all
 from apps.platform.artifacts.digests import ContentHash
-from apps.platform.artifacts.local import SMALL, LocalStore, full_disk_named, sweep_folder, sync_folder, touch
+from apps.platform.artifacts.local_store import SMALL, LocalStore, full_disk_named, sweep_folder, sync_folder, touch
+from apps.platform.artifacts.write_behind import Flushing, write_all
 from deepseek.messages import N_
 
 Mode = Literal["copy", "link"]

@@ -22,7 +22,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound, StorageFull, TooLarge
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts import names
+from apps.platform.artifacts import file_names
 from apps.platform.artifacts.digests import CHUNK_BYTES, HASH_BYTES, ContentHash, checked_digest
 from apps.platform.artifacts.models import Artifact, ChunkDigests, Collected, Holding
 from apps.platform.artifacts.store import CHUNK, STALE, Store, StoredBytes
@@ -129,7 +129,7 @@ def published(
     media_type: str,
     may_be_empty: bool,
 ) -> Published:
-    media_type = names.media_type(media_type)
+    media_type = file_names.media_type(media_type)
     if expected_digest is not None:
         checked_digest(expected_digest)
     if expected_size == 0 and not may_be_empty:
@@ -202,7 +202,7 @@ def over_quota(project: Project, size: int) -> OverQuota:
 def store_file(*, actor: Actor, project: Project, path: Path, name: str = "", media_type: str = "") -> Artifact:
     """Store a local file, which may be empty, and let `project` hold it. Fencing is the caller's."""
     policy.require(actor, "artifact.upload", project)
-    media_type = names.media_type(media_type)
+    media_type = file_names.media_type(media_type)
     with store().open_staging() as staging, path.open("rb", buffering=0) as file:
         while chunk := file.read(CHUNK):
             staging.write(chunk)
@@ -227,7 +227,7 @@ def adopt(
     """
     policy.require(actor, "artifact.adopt", project)
     stored = StoredBytes(checked_digest(digest), size, chunks, replaced)
-    return register(actor, project, stored, name, names.media_type(media_type)).artifact
+    return register(actor, project, stored, name, file_names.media_type(media_type)).artifact
 
 
 def hold(*, actor: Actor, project: Project, artifact: Artifact, name: str = "", media_type: str = "") -> Holding:
@@ -236,7 +236,7 @@ def hold(*, actor: Actor, project: Project, artifact: Artifact, name: str = "", 
     if not Artifact.objects.visible_to(actor).filter(pk=artifact.pk).exists():
         raise absent()
     with transaction.atomic():
-        return held(actor, project, artifact, name, names.media_type(media_type))[0]
+        return held(actor, project, artifact, name, file_names.media_type(media_type))[0]
 
 
 def register(actor: Actor, project: Project, stored: StoredBytes, name: str, media_type: str) -> Published:
@@ -316,7 +316,7 @@ def held(actor: Actor, project: Project, artifact: Artifact, name: str, media_ty
     holding, is_new = Holding.objects.get_or_create(
         project=project,
         artifact=artifact,
-        defaults={"name": names.file_name(name), "media_type": media_type, "created_by": actor.label[:200]},
+        defaults={"name": file_names.file_name(name), "media_type": media_type, "created_by": actor.label[:200]},
     )
     holding.artifact = artifact
     if is_new:

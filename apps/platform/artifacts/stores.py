@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
-from apps.platform.artifacts.local import LocalStore
+from apps.platform.artifacts.local_store import LocalStore
 from apps.platform.artifacts.store import Store
 
 
@@ -42,7 +42,7 @@ def store_space() -> tuple[int, int] | None:
 @lru_cache(maxsize=8)
 def store_at(url: str, home: str, endpoint: str, pid: int) -> Store:
     if url.startswith("s3://"):
-        from apps.platform.artifacts.s3 import S3Store  # s3fs is installed only where ARTIFACT_URL asks for it
+        from apps.platform.artifacts.s3_store import S3Store  # s3fs is installed only where ARTIFACT_URL asks for it
 
         return S3Store(url.removeprefix("s3://"), endpoint)
     return LocalStore(Path(unquote(urlsplit(url).path)) if url else Path(home) / "artifacts")

@@ -10,8 +10,8 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
 from apps.core.lists.listing import marked, texts
+from apps.platform.artifacts.gc_preview import MOST, QUICK_SECONDS, SECONDS, Look, look_at_garbage, read_age
 from apps.platform.artifacts.lists import AGE, GARBAGE, WHY, garbage_table, why_of
-from apps.platform.artifacts.looking import MOST, QUICK_SECONDS, SECONDS, Look, look_at_garbage, read_age
 from apps.platform.audit.list_export import csv_response
 from deepseek.messages import N_
 

@@ -13,12 +13,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.platform.audit.asking import export_asked, filters_asked
-from apps.platform.audit.exporting import start_export, stream
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.reads import chain_state, read_records
-from apps.platform.audit.runs import request_verification
+from apps.platform.audit.queries import chain_state, read_records
+from apps.platform.audit.query import export_asked, filters_asked
 from apps.platform.audit.serializers import AuditRecordSerializer, ChainStateSerializer, VerificationAskedSerializer
+from apps.platform.audit.trail_export import start_export, stream
+from apps.platform.audit.verification_runs import request_verification
 
 FILTERS = [
     OpenApiParameter("actor", str, description="Name of a person, service account or part of the plane."),

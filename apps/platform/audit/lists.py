@@ -12,7 +12,7 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError
 from apps.core.lists.listing import Asked, Column, Listing, Table, read_columns, read_format, view_of
 from apps.platform.audit.models import AuditQuerySet, AuditRecord, Result
-from apps.platform.audit.reads import event_of
+from apps.platform.audit.queries import event_of
 
 
 def body_of(name: str) -> Any:

@@ -13,12 +13,12 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from apps.core.actors import Actor
-from apps.core.db.prepared import change, insert
+from apps.core.db.fast_sql import change, insert
 from apps.core.errors import IllegalMove, Refused, StaleState
 from apps.core.policy import project_id_of
-from apps.platform.audit.bodies import TIME, body_text, copies_of, plain_fields
 from apps.platform.audit.models import AuditRecord, Result
-from apps.platform.audit.sealing import seal_all
+from apps.platform.audit.record_body import TIME, body_text, copies_of, plain_fields
+from apps.platform.audit.sealer import seal_all
 from deepseek.messages import N_, record_messages
 
 M = TypeVar("M", bound=models.Model)

@@ -18,9 +18,9 @@ from django.utils import timezone
 from apps.core.actors import Actor
 from apps.core.policy import require
 from apps.platform.audit import keys
-from apps.platform.audit.bodies import copies_of
 from apps.platform.audit.checkpoints import read_checkpoints
 from apps.platform.audit.models import AuditRecord, ChainHead, Result
+from apps.platform.audit.record_body import copies_of
 from apps.platform.audit.services import record, seal_now
 from apps.platform.audit.verifier.verify import (
     GENESIS,

@@ -16,15 +16,15 @@ from apps.core.errors import Invalid, PlaneError
 from apps.core.lists.listing import marked
 from apps.core.lists.pages import page_asked
 from apps.core.policy import allows, require
-from apps.platform.audit import asking, reads, shown
+from apps.platform.audit import presenters, queries, query
 from apps.platform.audit.api import export_response
 from apps.platform.audit.checkpoints import newest_checkpoints
-from apps.platform.audit.exporting import take_anchor
 from apps.platform.audit.filters import Filters
 from apps.platform.audit.list_export import csv_response
 from apps.platform.audit.lists import TRAIL, trail_table
-from apps.platform.audit.objects import page_of
-from apps.platform.audit.runs import request_verification
+from apps.platform.audit.object_links import page_of
+from apps.platform.audit.trail_export import take_anchor
+from apps.platform.audit.verification_runs import request_verification
 from apps.platform.audit.verifier import verify as verifier
 
 CHECKPOINTS_SHOWN = 10
@@ -47,56 +47,56 @@ def object_trail(request: HttpRequest, object_type: str, object_id: str) -> Http
 def drawn(request: HttpRequest, about: dict[str, str], template: str) -> HttpResponseBase:
     """The page, or with HTTP 422 the page with what is wrong in its query and no records."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    projects = asking.projects_of(actor)
+    projects = query.projects_of(actor)
     wrong: PlaneError | None = None
     try:
-        filters = asking.filters_asked(actor, {**request.GET.dict(), **about}, projects)
+        filters = query.filters_asked(actor, {**request.GET.dict(), **about}, projects)
     except Invalid as error:
         wrong, filters = error, Filters()
-    records = reads.read_records(actor, filters)
+    records = queries.read_records(actor, filters)
     if wrong is not None:
         records = records.none()
-    table = trail_table(actor, request.GET, records, reads.order_of(filters), wrong)
+    table = trail_table(actor, request.GET, records, queries.order_of(filters), wrong)
     if request.GET.get("format") == "csv":
         return csv_response(actor, table)
     if wrong is None and table.wrong is not None:
         wrong, records = table.wrong, records.none()
-    page = page_asked(records, request.GET, order=reads.order_of(filters))
-    events = [reads.event_of(row) for row in page.items]
+    page = page_asked(records, request.GET, order=queries.order_of(filters))
+    events = [queries.event_of(row) for row in page.items]
     slugs = {pk: slug for slug, pk in projects.items()}
     context: dict[str, Any] = {
         **frame(actor, "trail"),
         "about": about,
         "wrong": wrong,
-        **shown.filter_bar(request.GET, projects, about),
+        **presenters.filter_bar(request.GET, projects, about),
         "events": events,
         "page": page,
         "table": table,
         "slugs": slugs,
-        "rest_url": shown.rest_url(request.GET, about),
-        "tally": reads.tally(records),
+        "rest_url": presenters.rest_url(request.GET, about),
+        "tally": queries.tally(records),
     }
     if about:
         context |= of_object(actor, about, records, events, slugs)
     elif context["chain"]:
-        context["today"] = reads.today(actor)
+        context["today"] = queries.today(actor)
     return render(request, template, context, status=wrong.status if wrong else 200)
 
 
 def of_object(
-    actor: Actor, about: dict[str, str], records: Any, events: list[reads.Event], slugs: dict[int, str]
+    actor: Actor, about: dict[str, str], records: Any, events: list[queries.Event], slugs: dict[int, str]
 ) -> dict[str, Any]:
     """What only the page of one object shows: its own page, who acted on it, what was touched together with it."""
     project = next((event.row.project_id for event in events if event.row.project_id), None)
     slug = slugs.get(project, "") if project else ""
     return {
         "object_url": page_of(about["object_type"], about["object_id"], slug),
-        "people": reads.by_whom(records),
+        "people": queries.by_whom(records),
         "touched": [
             {**row, "url": page_of(row["object_type"], row["object_id"], slugs.get(row["project_id"], ""))}
-            for row in reads.touched_with(actor, events)
+            for row in queries.touched_with(actor, events)
         ],
-        "span": reads.span_of(records),
+        "span": queries.span_of(records),
     }
 
 
@@ -105,7 +105,7 @@ def frame(actor: Actor, tab: str) -> dict[str, Any]:
     return {
         "nav": "audit",
         "tab": tab,
-        "chain": reads.chain_state(actor) if allows(actor, "audit.view") else None,
+        "chain": queries.chain_state(actor) if allows(actor, "audit.view") else None,
         "may_verify": allows(actor, "audit.verify"),
         "may_export": allows(actor, "audit.export"),
     }
@@ -119,9 +119,9 @@ def chain(request: HttpRequest) -> HttpResponse:
     require(actor, "audit.view")
     context = {
         **frame(actor, "chain"),
-        "verifications": reads.verifications(),
+        "verifications": queries.verifications(),
         "checkpoints": newest_checkpoints(CHECKPOINTS_SHOWN),
-        "commands": shown.OFFLINE,
+        "commands": presenters.OFFLINE,
     }
     return render(request, "audit/chain.html", context)
 
@@ -130,7 +130,7 @@ def chain(request: HttpRequest) -> HttpResponse:
 def progress(request: HttpRequest) -> HttpResponse:
     """The part of that page that renews itself while a walk is under way; at its end the page is loaded anew."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    state = reads.chain_state(actor)
+    state = queries.chain_state(actor)
     answer = render(request, "audit/progress.html", {"chain": state})
     if state.run is None or state.run.ended_at is not None:
         answer["HX-Refresh"] = "true"

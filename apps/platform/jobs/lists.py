@@ -20,7 +20,7 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid
 from apps.core.lists.listing import Column, Listing, between_days, day_filters, marked, table_of, texts, view_of
 from apps.platform.accounts.models import Project
-from apps.platform.audit.bulk import REASON_LIMIT, Done, each, numbers_asked, result_context, way_back
+from apps.platform.audit.bulk_actions import REASON_LIMIT, Done, each, numbers_asked, result_context, way_back
 from apps.platform.audit.list_export import csv_response
 from apps.platform.jobs import reads, services
 from apps.platform.jobs.kinds import KINDS

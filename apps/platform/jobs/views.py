@@ -17,7 +17,7 @@ from apps.core.messages import translate_message
 from apps.core.policy import allows
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import project_of_page
-from apps.platform.audit.reads import timeline as audit_timeline
+from apps.platform.audit.queries import timeline as audit_timeline
 from apps.platform.jobs import reads, services, tabs
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job

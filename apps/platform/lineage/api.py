@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from apps.core.errors import Invalid
 from apps.core.lists.csv_files import cell, download, written
 from apps.platform.accounts.projects import get_project
-from apps.platform.lineage.reads import MAX_NODES, EdgeRow, Graph, graph
+from apps.platform.lineage.queries import MAX_NODES, EdgeRow, Graph, graph
 from apps.platform.lineage.serializers import GraphQuery, GraphSerializer
 from deepseek.messages import Message
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from apps.platform.lineage.reads import Graph
-from apps.platform.lineage.walk import Key
+from apps.platform.lineage.queries import Graph
+from apps.platform.lineage.traversal import Key
 
 TOGETHER = 4  # siblings that are alike and so drawn as one
 READABLE = 120  # boxes of a drawing; of more, the most crowded places are drawn as one each

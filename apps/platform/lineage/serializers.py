@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.platform.lineage.ends import END_TYPES
-from apps.platform.lineage.reads import DIRECTIONS, MAX_DEPTH, MAX_NODES, EdgeRow, GraphNode
+from apps.platform.lineage.queries import DIRECTIONS, MAX_DEPTH, MAX_NODES, EdgeRow, GraphNode
 
 
 class GraphNodeSerializer(serializers.Serializer[GraphNode]):

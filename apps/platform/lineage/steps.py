@@ -9,8 +9,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from apps.platform.lineage.reads import MAX_DEPTH, Graph, GraphNode
-from apps.platform.lineage.walk import Key
+from apps.platform.lineage.queries import MAX_DEPTH, Graph, GraphNode
+from apps.platform.lineage.traversal import Key
 
 ADDRESSES = {
     "job": "jobs:detail",

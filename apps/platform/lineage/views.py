@@ -11,7 +11,7 @@ from apps.core.errors import Invalid, NotFound
 from apps.platform.jobs.reads import get_job
 from apps.platform.jobs.views import job_context, within
 from apps.platform.lineage.ends import check_end
-from apps.platform.lineage.reads import GraphNode, one_edge
+from apps.platform.lineage.queries import GraphNode, one_edge
 from apps.platform.lineage.steps import address_of, words
 
 

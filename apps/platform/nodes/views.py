@@ -21,7 +21,7 @@ from apps.core.lists.listing import marked
 from apps.core.messages import translate_error
 from apps.core.policy import allows
 from apps.platform.audit.list_export import csv_response
-from apps.platform.audit.reads import timeline
+from apps.platform.audit.queries import timeline
 from apps.platform.nodes import reads, services, shown
 from apps.platform.nodes.isolation import isolation_of
 from apps.platform.nodes.lists import NODES, nodes_table

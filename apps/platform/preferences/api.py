@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from apps.platform.accounts.api import body_of
 from apps.platform.accounts.projects import get_project
-from apps.platform.preferences import reads, services
+from apps.platform.preferences import queries, services
 from apps.platform.preferences.models import SavedView
 from apps.platform.preferences.serializers import NewSavedViewSerializer, SavedViewChangeSerializer, SavedViewSerializer
 
@@ -29,7 +29,7 @@ class SavedViewList(ListAPIView[SavedView]):
     queryset = SavedView.objects.none()  # for the schema alone
 
     def get_queryset(self) -> Any:
-        asked, found = self.request.query_params, reads.list_views(self.request.actor)
+        asked, found = self.request.query_params, queries.list_views(self.request.actor)
         if asked.get("listing"):
             found = found.filter(listing=asked["listing"][:40].replace("\x00", ""))
         if asked.get("project"):
@@ -49,16 +49,16 @@ class SavedViewList(ListAPIView[SavedView]):
 class SavedViewDetail(APIView):
     @extend_schema(responses=SavedViewSerializer)
     def get(self, request: Request, pk: int) -> Response:
-        return Response(SavedViewSerializer(reads.get_view(request.actor, pk)).data)
+        return Response(SavedViewSerializer(queries.get_view(request.actor, pk)).data)
 
     @extend_schema(request=SavedViewChangeSerializer, responses=SavedViewSerializer)
     def patch(self, request: Request, pk: int) -> Response:
         """Rename it, let it keep another query, make it the default or no more."""
-        view = reads.get_view(request.actor, pk)
+        view = queries.get_view(request.actor, pk)
         asked = body_of(SavedViewChangeSerializer, request)
         return Response(SavedViewSerializer(services.change_view(actor=request.actor, view=view, **asked)).data)
 
     @extend_schema(request=None, responses={204: None})
     def delete(self, request: Request, pk: int) -> Response:
-        services.delete_view(actor=request.actor, view=reads.get_view(request.actor, pk))
+        services.delete_view(actor=request.actor, view=queries.get_view(request.actor, pk))
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 
-from apps.platform.preferences.reads import default_view
+from apps.platform.preferences.queries import default_view
 
 
 class DefaultView:

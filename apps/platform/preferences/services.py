@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.policy import require
-from apps.platform.accounts.checks import check_fields
 from apps.platform.accounts.models import Project, User
+from apps.platform.accounts.validation import check_fields
 from apps.platform.audit.services import record
 from apps.platform.preferences.models import SavedView
 from deepseek.messages import N_

@@ -11,8 +11,8 @@ from django.views.decorators.http import require_POST
 from apps.core.errors import Conflict, Invalid
 from apps.core.messages import translate_error
 from apps.platform.accounts.projects import get_project
-from apps.platform.audit.bulk import way_back
-from apps.platform.preferences import reads, services
+from apps.platform.audit.bulk_actions import way_back
+from apps.platform.preferences import queries, services
 
 
 @require_POST
@@ -38,7 +38,7 @@ def save(request: HttpRequest) -> HttpResponseRedirect:
 def change(request: HttpRequest, pk: int) -> HttpResponseRedirect:
     """Rename a view, or make it the default (is_default=1) or no more (is_default=0)."""
     actor = request.actor  # type: ignore[attr-defined]
-    view = reads.get_view(actor, pk)
+    view = queries.get_view(actor, pk)
     name, default = request.POST.get("name"), request.POST.get("is_default")
     try:
         view = services.change_view(
@@ -54,7 +54,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponseRedirect:
 @require_POST
 def delete(request: HttpRequest, pk: int) -> HttpResponseRedirect:
     actor = request.actor  # type: ignore[attr-defined]
-    view = reads.get_view(actor, pk)
+    view = queries.get_view(actor, pk)
     services.delete_view(actor=actor, view=view)
     messages.success(request, _("The view %(name)s is deleted.") % {"name": view.name})
     return redirect(way_back(request, "/"))

@@ -27,11 +27,11 @@ from apps.ml.registry.states import PRODUCTION
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.models import Job
 from apps.platform.lineage import grouping
-from apps.platform.lineage.asked import NAMES, Asked, asked_of
 from apps.platform.lineage.layout import drawn, parents_first
-from apps.platform.lineage.reads import DIRECTIONS, EDGES_PER_NODE, MAX_DEPTH, MAX_NODES, Graph, graph
+from apps.platform.lineage.queries import DIRECTIONS, EDGES_PER_NODE, MAX_DEPTH, MAX_NODES, Graph, graph
+from apps.platform.lineage.query import NAMES, Asked, asked_of
 from apps.platform.lineage.steps import address_of, words
-from apps.platform.lineage.walk import Key
+from apps.platform.lineage.traversal import Key
 from apps.web.templatetags.formats import number
 from apps.web.templatetags.places import actor_in
 from apps.web.templatetags.plane import state_of

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils.translation import gettext, gettext_lazy, pgettext
 
 from apps.core.lists.listing import Column, Listing, Table, day_filters, read_asked, view_of
-from apps.platform.preferences.reads import views_of
+from apps.platform.preferences.queries import views_of
 from apps.platform.preferences.services import VIEWS_LIMIT
 
 register = template.Library()

@@ -14,7 +14,7 @@ from apps.gateways.openlineage.naming import FOREIGN_DATASET, FOREIGN_JOB
 from apps.gateways.openlineage.reads import get_end, runs_of
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.tabs import flat
-from apps.platform.lineage.reads import GraphNode
+from apps.platform.lineage.queries import GraphNode
 from apps.platform.lineage.steps import address_of
 from apps.web.templatetags.places import actor_in
 

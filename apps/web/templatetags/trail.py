@@ -9,7 +9,7 @@ from django import template
 from django.template.context import Context
 
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.objects import page_of
+from apps.platform.audit.object_links import page_of
 from apps.web.templatetags.formats import NONE
 
 register = template.Library()

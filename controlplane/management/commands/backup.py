@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.platform.accounts.management.base import OperatorCommand
-from apps.site.snapshots.taking import take
+from apps.site.snapshots.backup import take
 
 SHOWN = 10
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 
 from apps.platform.accounts.management.base import OperatorCommand
-from apps.site.snapshots.restoring import restore
+from apps.site.snapshots.restore import restore
 from controlplane.start import CannotStart, make_folders, ready_database
 
 

@@ -23,8 +23,8 @@ from apps.core.actors import PlaneRole, plane_actor
 from apps.ml.experiments.services import close_ended_runs, take_in_all
 from apps.ml.reruns.services import judge_ended
 from apps.platform.approvals.services import expire_due
-from apps.platform.audit.runs import run_asked
-from apps.platform.audit.sealing import run_sealer_round
+from apps.platform.audit.sealer import run_sealer_round
+from apps.platform.audit.verification_runs import run_asked
 from apps.platform.jobs import doorbell, pulse, queues, reservations, services, tally
 from apps.platform.jobs.submission import lease_seconds
 from apps.platform.nodes.samples import SAMPLE_SECONDS, database_now

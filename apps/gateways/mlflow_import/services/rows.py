@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import models
 
-from apps.platform.artifacts.many import Stored
+from apps.platform.artifacts.bulk_sql import Stored
 
 File = tuple[str, Stored]
 """The path of a file of a run or a model, and its bytes, which are in the store and held by the project."""

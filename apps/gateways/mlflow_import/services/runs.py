@@ -40,7 +40,7 @@ from apps.ml.experiments.series import Point
 from apps.ml.experiments.services.jobs import save_points
 from apps.ml.experiments.states import ENDED
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts.many import batches
+from apps.platform.artifacts.bulk_sql import batches
 from apps.platform.audit import services as audit
 
 TOGETHER = 20_000  # points of one transaction

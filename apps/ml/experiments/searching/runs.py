@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from apps.core.actors import Actor
-from apps.core.db.prepared import fetch
+from apps.core.db.fast_sql import fetch
 from apps.ml.experiments import services
 from apps.ml.experiments.filters.grammar import parse
 from apps.ml.experiments.filters.orders import read_orders

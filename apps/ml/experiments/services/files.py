@@ -18,7 +18,7 @@ from apps.core.policy import named, require
 from apps.ml.experiments.artifacts import FileRow, Owner, below, check_new_path, checked_path, files_of, in_the_way
 from apps.ml.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
 from apps.ml.experiments.states import DECLARED, ENDED
-from apps.platform.artifacts import names
+from apps.platform.artifacts import file_names
 from apps.platform.artifacts.services import publish_tracked
 from apps.platform.audit.services import record
 from apps.platform.holds.reads import refuse_held
@@ -57,7 +57,7 @@ def put_file(
         actor=actor, project=owner.project, stream=stream, expected_size=size, name=name, media_type=media_type
     )
     about = {"path": path, "artifact": stored.artifact, "size": stored.artifact.size}
-    about["media_type"] = names.media_type(media_type)  # the project may hold equal bytes under another
+    about["media_type"] = file_names.media_type(media_type)  # the project may hold equal bytes under another
     table: Any = RunArtifact if isinstance(owner, Run) else LoggedModelArtifact
     key = "run" if isinstance(owner, Run) else "model"
     row: FileRow = table(**{key: owner}, **about)

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from apps.core.actors import Actor
-from apps.core.db import prepared
+from apps.core.db import fast_sql
 from apps.core.policy import require
 from apps.ml.experiments import series
 from apps.ml.experiments.models import Metric, MetricBatch, MetricPoint, Run
@@ -43,7 +43,7 @@ def take_in(*, run_ids: Collection[str] = (), experiment_ids: Collection[int] = 
 
     It needs no right: what was taken down is true already, and only those read it who may.
     """
-    if len(run_ids) == 1 and not prepared.select(MetricBatch, ("id",), limit=1, run_id=next(iter(run_ids))):
+    if len(run_ids) == 1 and not fast_sql.select(MetricBatch, ("id",), limit=1, run_id=next(iter(run_ids))):
         return
     mine = Q(run_id__in=run_ids) if run_ids else Q(experiment_id__in=experiment_ids)
     # What was sent to runs that have gone since is nobody's to fold: the dispatcher throws it away.

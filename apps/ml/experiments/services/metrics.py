@@ -15,7 +15,7 @@ from django.utils import timezone
 from pydantic_core import from_json, to_json
 
 from apps.core.actors import Actor, PlaneRole, plane_actor
-from apps.core.db.prepared import execute
+from apps.core.db.fast_sql import execute
 from apps.core.errors import Invalid, NotFound, Refused
 from apps.core.policy import InProject, require
 from apps.ml.experiments import series

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from apps.core.db.prepared import insert_many
+from apps.core.db.fast_sql import insert_many
 from apps.ml.experiments import series, thinning
 from apps.ml.experiments.models import Metric, MetricBucket, MetricPoint
 from apps.ml.experiments.series import Point

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from apps.core.actors import Actor
 from apps.core.canonical import digest_of
-from apps.core.db import prepared
+from apps.core.db import fast_sql
 from apps.core.errors import Invalid, NotFound
 from apps.core.policy import require
 from apps.ml.experiments import series
@@ -87,7 +87,7 @@ def create_run(
     )
     tags_of_it = [RunTag(run_id=run.pk, key=key, value=value[:TAG_LIMIT]) for key, value in sorted(given.items())]
     after = {"name": run.name, "experiment": experiment.number}
-    prepared.insert_together([run, *tags_of_it, draft(actor=actor, action="run.create", obj=run, after=after)])
+    fast_sql.insert_together([run, *tags_of_it, draft(actor=actor, action="run.create", obj=run, after=after)])
     return run
 
 
@@ -163,7 +163,7 @@ def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
 def hold(run_id: str) -> bool:
     """Lock the row of a run until the transaction ends; False where there is none."""
     lock = "FOR NO KEY UPDATE" if connection.features.has_select_for_update else ""
-    return bool(prepared.fetch(f"{HOLD} {lock}", [run_id]))
+    return bool(fast_sql.fetch(f"{HOLD} {lock}", [run_id]))
 
 
 def to_seal(run_id: str) -> tuple[list[Metric], dict[str, str], dict[str, str], bool]:
@@ -172,7 +172,7 @@ def to_seal(run_id: str) -> tuple[list[Metric], dict[str, str], dict[str, str], 
     metrics: list[Metric] = []
     pairs: dict[str, dict[str, str]] = {"param": {}, "tag": {}}
     waits = False
-    for kind, key, value, count in prepared.fetch(TO_SEAL, [run_id] * 4):
+    for kind, key, value, count in fast_sql.fetch(TO_SEAL, [run_id] * 4):
         if kind == "metric":
             metrics.append(Metric(key=key, digest=value, count=count))
         elif kind == "batch":
@@ -273,7 +273,7 @@ def delete_tag(*, actor: Actor, project: Project, run_id: str, key: str) -> None
 def open_run(project_id: int, run_id: str) -> Run:
     """The run as its writes need it; NotFound."""
     columns = ("id", "project_id", "name", "state", "deleted_at", "job_id")
-    run = prepared.first(Run, columns, id=run_id, project_id=project_id)
+    run = fast_sql.first(Run, columns, id=run_id, project_id=project_id)
     if run is None:
         raise NotFound("Run with id={run_id} not found", run_id=run_id, field="run_id")
     return run
@@ -332,7 +332,7 @@ def insert(table: str, rows: Sequence[tuple[str, str, str]], on_conflict: str) -
     """How many rows of (run, key, value) were written."""
     places = ", ".join(["(%s, %s, %s)"] * len(rows))
     sql = f"INSERT INTO {table} (run_id, key, value) VALUES {places} ON CONFLICT (run_id, key) {on_conflict}"  # noqa: S608 - no text of a caller's
-    return prepared.execute(sql, [value for row in rows for value in row])
+    return fast_sql.execute(sql, [value for row in rows for value in row])
 
 
 def check_pairs(pairs: Pairs, list_name: str, *, about: str) -> None:

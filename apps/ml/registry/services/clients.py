@@ -14,7 +14,7 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
-from apps.core.db import prepared
+from apps.core.db import fast_sql
 from apps.core.errors import Invalid, NotFound, Refused
 from apps.ml.experiments.services.logged_models import add_version_to_tag
 from apps.ml.registry.documents import client_document
@@ -86,10 +86,10 @@ def record_version(
             description=description,
             created_by=actor.label,
         )
-        prepared.insert(version)
+        fast_sql.insert(version)
         if found.files:
             files = [(version.pk, *columns) for columns in found.files]
-            prepared.insert_many(ModelVersionFile, ("version_id", "path", "artifact_id", "size", "media_type"), files)
+            fast_sql.insert_many(ModelVersionFile, ("version_id", "path", "artifact_id", "size", "media_type"), files)
         after = {"model": name, "number": number, "source": source, "files": len(found.files), "tags": dict(tags or {})}
         fact = audit.draft(
             actor=actor,
@@ -100,7 +100,7 @@ def record_version(
         )
         said = [ModelVersionTag(version=version, key=key, value=value) for key, value in (tags or {}).items()]
         edges = edge_rows(project, edges_of(version, found))
-        prepared.insert_together([*said, *edges, fact], unless_there=frozenset({Edge}))
+        fast_sql.insert_together([*said, *edges, fact], unless_there=frozenset({Edge}))
         if found.logged_model_id:
             add_version_to_tag(actor=actor, project=project, model_id=found.logged_model_id, name=name, number=number)
     return version
@@ -109,7 +109,7 @@ def record_version(
 def next_number(project: Project, name: str) -> tuple[Model, int]:
     """The model, locked, and the number of its next version, in one statement. NotFound if there is no such model."""
     now = timezone.now()
-    found = prepared.fetch(NEXT_NUMBER, [now, now, project.pk, name])
+    found = fast_sql.fetch(NEXT_NUMBER, [now, now, project.pk, name])
     if not found:
         raise NotFound(
             "Registered Model with name={name} not found", name=name[:60], field="name", hint=N_("Create it first.")

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.core.db import prepared
+from apps.core.db import fast_sql
 from apps.core.errors import Conflict, NotFound
 from apps.ml.registry.models import Alias, Model, ModelTag, ModelVersion
 from apps.ml.registry.services.checks import check_any_name, check_name, check_tag, check_text
@@ -79,10 +79,10 @@ def insert_model(
     actor: Actor, project: Project, name: str, description: str, tags: Mapping[str, str] | None = None
 ) -> Model:
     model = Model(project=project, name=name, description=description, created_by=for_whom(actor))
-    prepared.insert(model)
+    fast_sql.insert(model)
     said = [ModelTag(model=model, key=key, value=value) for key, value in (tags or {}).items()]
     after = {"name": name, "description": description, **({"tags": dict(tags)} if tags else {})}
-    prepared.insert_together([*said, audit.draft(actor=actor, action="model.create", obj=model, after=after)])
+    fast_sql.insert_together([*said, audit.draft(actor=actor, action="model.create", obj=model, after=after)])
     return model
 
 

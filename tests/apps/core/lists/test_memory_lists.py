@@ -9,7 +9,7 @@ from apps.core.errors import Malformed
 from apps.core.lists.memory_lists import table_in_memory
 from apps.core.lists.pages import page_in_memory
 from apps.platform.accounts.lists import MEMBERS
-from apps.platform.accounts.reads import Member
+from apps.platform.accounts.queries import Member
 
 
 def member(name: str, **more) -> Member:

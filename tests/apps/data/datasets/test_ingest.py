@@ -15,7 +15,7 @@ from apps.data.datasets.expecting import set_expectations
 from apps.data.datasets.ingestion import ingest
 from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.services import create_dataset
-from apps.platform.artifacts import intake, local
+from apps.platform.artifacts import intake, local_store
 from apps.platform.artifacts.intake import Intake
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
@@ -36,7 +36,7 @@ FILES = {
 @pytest.fixture(autouse=True)
 def home(tmp_path, settings, monkeypatch):
     """A store and an index of this test's own; a file of 9 kB is a large one."""
-    for module in (intake, local):
+    for module in (intake, local_store):
         monkeypatch.setattr(module, "SMALL", 8 << 10)
     settings.PLANE_HOME = tmp_path / "home"
     settings.ENV = settings.ENV.model_copy(update={"artifact_url": ""})
@@ -239,7 +239,7 @@ def test_files_of_a_killed_ingest_are_removed_by_the_next(take, home, monkeypatc
     left = store().staging / "intake-0"
     left.mkdir(parents=True)
     (left / "x").write_bytes(b"half")
-    monkeypatch.setattr(local, "UNLOCKED_SECONDS", 0.0)
+    monkeypatch.setattr(local_store, "UNLOCKED_SECONDS", 0.0)
     take()
     assert not left.exists()
 

@@ -227,7 +227,7 @@ def test_lost_bytes_are_named(api, viewer, added, held, monkeypatch):
     def lost(self, digest, *span):
         raise FileNotFoundError(digest)
 
-    monkeypatch.setattr("apps.platform.artifacts.local.LocalStore.open", lost)
+    monkeypatch.setattr("apps.platform.artifacts.local_store.LocalStore.open", lost)
     for tail in ("preview", "files/table.csv"):
         answer = api(viewer).get(f"{URL}/1/{tail}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "artifact_damaged")

@@ -8,7 +8,7 @@ import pytest
 
 from apps.ml.registry.models import Alias, Model, ModelVersion
 from apps.ml.registry.services import request_promotion
-from apps.platform.accounts.proofs import Proof
+from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.services import approve
 from apps.platform.audit.models import AuditRecord
 from apps.platform.lineage.ends import EdgeSpec, End

@@ -12,7 +12,7 @@ from apps.core.errors import PlaneError
 from apps.ml.registry.models import Alias, AliasMove
 from apps.ml.registry.services import aliases as services
 from apps.ml.registry.services import request_promotion, roll_back
-from apps.platform.accounts.proofs import Proof
+from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.services import approve
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]

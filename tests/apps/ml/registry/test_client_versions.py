@@ -27,7 +27,7 @@ from apps.ml.registry.services import (
 )
 from apps.ml.registry.shown import loading_of, serve_commands
 from apps.ml.registry.views import TABS
-from apps.platform.accounts.proofs import Proof
+from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.services import approve
 from apps.platform.artifacts.models import Artifact

@@ -6,7 +6,7 @@ from apps.core.errors import Conflict, NotFound, Refused, StaleState
 from apps.ml.registry.models import Alias, AliasMove, ModelVersion
 from apps.ml.registry.promotion import PROMOTION
 from apps.ml.registry.services import promote, request_promotion
-from apps.platform.accounts.proofs import Proof
+from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.differences import changes_since
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.services import approve

@@ -9,7 +9,7 @@ from apps.ml.registry.models import Model, ModelVersion
 from apps.ml.registry.promotion_page import void_words
 from apps.ml.registry.registering import variant_end
 from apps.ml.registry.services import request_promotion, roll_back
-from apps.platform.accounts.proofs import Proof
+from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.services import approve
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_edges

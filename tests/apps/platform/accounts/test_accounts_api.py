@@ -3,7 +3,7 @@
 import pytest
 
 from apps.platform.accounts.models import ApiToken, Membership, Project, ServiceAccount, User
-from apps.platform.accounts.rows import roles_held
+from apps.platform.accounts.row_operations import roles_held
 
 V1 = "/api/v1"
 

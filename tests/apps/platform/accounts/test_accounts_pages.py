@@ -5,7 +5,7 @@ import pytest
 from apps.core.policy import SCOPES
 from apps.platform.accounts.forms import SCOPE_WORDS
 from apps.platform.accounts.models import ApiToken, User
-from apps.platform.accounts.rows import roles_held
+from apps.platform.accounts.row_operations import roles_held
 
 
 def text_of(answer) -> str:

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from apps.core.canonical import sha256_hex
 from apps.platform.accounts.actors import actor_for_token
 from apps.platform.accounts.models import ApiToken, Membership, Project, User
-from apps.platform.accounts.rows import roles_held
+from apps.platform.accounts.row_operations import roles_held
 from apps.platform.audit.models import AuditRecord
 
 

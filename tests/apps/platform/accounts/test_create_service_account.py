@@ -2,7 +2,7 @@ import pytest
 
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.platform.accounts.models import ServiceAccount
-from apps.platform.accounts.rows import roles_held
+from apps.platform.accounts.row_operations import roles_held
 from apps.platform.accounts.services import create_service_account
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client, RequestFactory
 
-from apps.platform.accounts.devices import COOKIE
+from apps.platform.accounts.known_devices import COOKIE
 from apps.platform.accounts.lockout import counted_address
 from apps.platform.accounts.services import reset_password
 from apps.platform.audit.models import AuditRecord

@@ -11,7 +11,7 @@ from django.test import Client, RequestFactory
 from apps.core.errors import Invalid, Refused, TooMany
 from apps.platform.accounts.actors import actor_for_token
 from apps.platform.accounts.models import ServiceAccount
-from apps.platform.accounts.proofs import prove
+from apps.platform.accounts.reauthentication import prove
 from apps.platform.audit.models import AuditRecord
 
 pytestmark = pytest.mark.services

@@ -1,7 +1,7 @@
 import pytest
 
 from apps.core.errors import NotFound, Refused
-from apps.platform.accounts.rows import roles_held
+from apps.platform.accounts.row_operations import roles_held
 from apps.platform.accounts.services import remove_member
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.platform.accounts import services
-from apps.platform.accounts.rows import roles_held
+from apps.platform.accounts.row_operations import roles_held
 from apps.platform.accounts.services import set_member_roles
 from apps.platform.audit.models import AuditRecord
 

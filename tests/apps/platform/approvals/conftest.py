@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apps.core.actors import ProjectRole
-from apps.platform.accounts.proofs import Proof
+from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals import services
 from apps.platform.approvals.models import Approval, ApprovalPolicy
 from tests.apps.platform.approvals.stand_in import SUBJECT

@@ -9,7 +9,7 @@ from apps.core.actors import ProjectRole
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.platform.accounts.actors import actor_for_token
 from apps.platform.accounts.models import Membership, ServiceAccount, User
-from apps.platform.accounts.proofs import Proof
+from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.models import Approval, Vote
 from apps.platform.audit.models import AuditRecord
 from tests.apps.platform.approvals.stand_in import carried_out

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from apps.platform.artifacts import stores
-from apps.platform.artifacts.local import LocalStore
+from apps.platform.artifacts.local_store import LocalStore
 
 BYTES = b"weights " * 5000
 

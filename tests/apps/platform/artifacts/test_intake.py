@@ -12,7 +12,7 @@ import pytest
 
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict
-from apps.platform.artifacts import local
+from apps.platform.artifacts import local_store
 from apps.platform.artifacts.intake import Intake
 from apps.platform.artifacts.services import sweep_staging
 
@@ -20,7 +20,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from apps.platform.artifacts.intake import Intake
-from apps.platform.artifacts.local import LocalStore
+from apps.platform.artifacts.local_store import LocalStore
 with Intake(LocalStore(Path(sys.argv[1]))) as intake:
     for path in sorted(Path(sys.argv[2]).iterdir()):
         intake.take(path)
@@ -49,12 +49,12 @@ def test_equal_files_are_one_object(folder, source):
 
 def test_what_a_kill_leaves_is_in_staging_alone_and_swept(folder, source, operator, monkeypatch):
     command = [sys.executable, "-c", KILLED, str(folder.root), str(source)]
-    where = Path(local.__file__).parents[3]
+    where = Path(local_store.__file__).parents[3]
     environment = os.environ | {"PYTHONPATH": str(where), "DJANGO_SETTINGS_MODULE": "controlplane.settings"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=where)
     assert process.stdout
     assert process.stdout.readline() == b"taken\n"
-    monkeypatch.setattr(local, "UNLOCKED_SECONDS", 0.0)
+    monkeypatch.setattr(local_store, "UNLOCKED_SECONDS", 0.0)
     assert sweep_staging(actor=operator) == 0  # its lock is held: it is at work
     process.send_signal(signal.SIGKILL)
     process.wait()

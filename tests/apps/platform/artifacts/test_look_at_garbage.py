@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.core.management import call_command
 
-from apps.platform.artifacts import looking
-from apps.platform.artifacts.looking import look_at_garbage
+from apps.platform.artifacts import gc_preview
+from apps.platform.artifacts.gc_preview import look_at_garbage
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import publish_upload
 from apps.platform.artifacts.stores import store
@@ -71,9 +71,9 @@ def test_who_may(api, web, engineer, viewer, secadmin, sysadmin, auditor):
 
 def test_a_look_is_bounded_and_says_so(actor_for, sysadmin, filled):
     who = actor_for(sysadmin)
-    some = look_at_garbage(actor=who, older_than=looking.read_age("0m"), most=2)
+    some = look_at_garbage(actor=who, older_than=gc_preview.read_age("0m"), most=2)
     assert (len(some.found), some.complete) == (2, False)
-    none = look_at_garbage(actor=who, older_than=looking.read_age("0m"), seconds=-1)
+    none = look_at_garbage(actor=who, older_than=gc_preview.read_age("0m"), seconds=-1)
     assert (none.found, none.complete) == ([], False)
 
 

@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Refused
+from apps.platform.artifacts.bulk_sql import Stored, hold_many
 from apps.platform.artifacts.intake import Intake
-from apps.platform.artifacts.many import Stored, hold_many
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import (
     adopt,

@@ -9,7 +9,7 @@ import pytest
 
 from apps.core.canonical import sha256_hex
 from apps.core.errors import StorageFull
-from apps.platform.artifacts import local
+from apps.platform.artifacts import local_store
 
 DATA = b"abc" * 1000
 
@@ -28,7 +28,7 @@ def test_objects_are_read_only(folder, stored):
 @pytest.mark.parametrize("call", ["write", "fsync", "link"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_named_and_leaves_nothing(folder, monkeypatch, stored, left_behind, call, code):
-    monkeypatch.setattr(local.os, call, failing(code))
+    monkeypatch.setattr(local_store.os, call, failing(code))
     with pytest.raises(StorageFull):
         stored(folder, DATA)
     assert left_behind(folder) == []
@@ -45,7 +45,7 @@ def test_a_disk_that_is_really_full(folder):
 
 
 def test_a_share_without_hard_links_is_served_by_renaming(folder, monkeypatch, stored, left_behind):
-    monkeypatch.setattr(local.os, "link", failing(errno.EPERM))
+    monkeypatch.setattr(local_store.os, "link", failing(errno.EPERM))
     digest = stored(folder, DATA)
     assert stored(folder, DATA) == digest
     assert folder.verify(digest)

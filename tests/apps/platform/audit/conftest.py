@@ -7,7 +7,7 @@ from django.db import connection
 
 from apps.core.actors import Actor, PlaneRole, plane_actor
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.sealing import run_sealer_round
+from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.services import record
 from apps.platform.audit.triggers import lifted
 

@@ -8,8 +8,8 @@ import pytest
 from django.db import transaction
 
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.runs import run_asked
 from apps.platform.audit.services import record
+from apps.platform.audit.verification_runs import run_asked
 from apps.platform.audit.verifier.verify import open_export, verify_export
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]

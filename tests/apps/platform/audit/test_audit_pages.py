@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.reads import timeline
-from apps.platform.audit.runs import run_asked
+from apps.platform.audit.queries import timeline
 from apps.platform.audit.services import record
+from apps.platform.audit.verification_runs import run_asked
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.platform.audit import keys
 from apps.platform.audit.checkpoints import append, checkpoint_if_due, checkpoints_path, read_checkpoints
 from apps.platform.audit.models import AuditRecord, ChainHead
-from apps.platform.audit.sealing import run_sealer_round
+from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.verifier.verify import checkpoint_fault, load_public_key
 
 pytestmark = pytest.mark.django_db

@@ -11,9 +11,9 @@ from django.core.management import CommandError, call_command
 
 from apps.core.errors import Conflict, Invalid, Refused, Unavailable
 from apps.platform.audit.checkpoints import checkpoints_path
-from apps.platform.audit.exporting import start_export, stream
 from apps.platform.audit.models import AuditRecord, ChainHead
 from apps.platform.audit.services import record
+from apps.platform.audit.trail_export import start_export, stream
 from tests.apps.platform.audit.exported_verifier import run_verifier as verify
 from tests.apps.platform.audit.exported_verifier import run_verifier_alone
 
@@ -209,7 +209,7 @@ def test_a_full_folder_is_left_alone(export, tmp_path):
 
 
 def test_a_failing_export_leaves_nothing(export, tmp_path, monkeypatch):
-    monkeypatch.setattr("apps.platform.audit.exporting.Export.checkpoint_lines", lambda self: 1 / 0)
+    monkeypatch.setattr("apps.platform.audit.trail_export.Export.checkpoint_lines", lambda self: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export()
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]

@@ -9,9 +9,9 @@ import pytest
 from django.db.models import F
 
 from apps.core.canonical import canonical_json
-from apps.platform.audit.bodies import copies_of, plain
 from apps.platform.audit.models import AuditRecord
-from apps.platform.audit.sealing import run_sealer_round
+from apps.platform.audit.record_body import copies_of, plain
+from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.services import record
 from apps.platform.audit.verification import examine
 

@@ -7,11 +7,11 @@ from django.utils import timezone
 
 from apps.core.errors import Refused
 from apps.platform.accounts.actors import actor_for_user
-from apps.platform.audit import runs, verification
+from apps.platform.audit import verification, verification_runs
 from apps.platform.audit.models import AuditRecord, VerificationRun
-from apps.platform.audit.reads import last_verified
-from apps.platform.audit.runs import request_verification, run_asked
-from apps.platform.audit.sealing import seal_all
+from apps.platform.audit.queries import last_verified
+from apps.platform.audit.sealer import seal_all
+from apps.platform.audit.verification_runs import request_verification, run_asked
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -100,19 +100,19 @@ def test_one_that_is_walked_is_left_alone_until_it_is_lost(chain, by, dispatcher
     request_verification(actor=by)
     VerificationRun.objects.update(beat_at=timezone.now(), attempt=1)
     assert run_asked(dispatcher) is None
-    VerificationRun.objects.update(beat_at=timezone.now() - runs.LOST - timedelta(seconds=1))
+    VerificationRun.objects.update(beat_at=timezone.now() - verification_runs.LOST - timedelta(seconds=1))
     assert run_asked(dispatcher).attempt == 2
 
 
 def test_who_was_taken_for_lost_writes_nothing(chain, by, dispatcher, monkeypatch):
     request_verification(actor=by)
-    whole = runs.verify_trail
+    whole = verification_runs.verify_trail
 
     def overtaken(**asked):
         VerificationRun.objects.update(attempt=7)
         return whole(**asked)
 
-    monkeypatch.setattr(runs, "verify_trail", overtaken)
+    monkeypatch.setattr(verification_runs, "verify_trail", overtaken)
     assert run_asked(dispatcher) is None
     assert VerificationRun.objects.get().ended_at is None
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from apps.core.actors import PlaneRole, plane_actor
 from apps.core.errors import Refused
 from apps.platform.audit.models import AuditRecord, ChainHead
-from apps.platform.audit.sealing import run_sealer_round, seal
+from apps.platform.audit.sealer import run_sealer_round, seal
 from apps.platform.audit.services import record, seal_now
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -77,7 +77,7 @@ def test_seal_now_waits_for_the_commit(somebody, django_capture_on_commit_callba
 
 @pytest.mark.django_db(transaction=True)
 def test_a_failing_seal_now_leaves_the_work_done(somebody, monkeypatch):
-    monkeypatch.setattr("apps.platform.audit.sealing.write_links", lambda *_: 1 / 0)
+    monkeypatch.setattr("apps.platform.audit.sealer.write_links", lambda *_: 1 / 0)
     with transaction.atomic():
         row = record(actor=somebody, action="approval.grant")
         seal_now()

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from apps.platform.audit.models import AuditRecord, ChainHead
-from apps.platform.audit.sealing import run_sealer_round
+from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.services import record
 from apps.platform.audit.verification import examine
 

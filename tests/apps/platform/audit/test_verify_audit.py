@@ -12,7 +12,7 @@ from django.utils import timezone
 from apps.core.errors import Refused
 from apps.platform.audit.checkpoints import checkpoints_path
 from apps.platform.audit.models import AuditRecord, ChainHead
-from apps.platform.audit.sealing import run_sealer_round
+from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.verification import examine, verify_trail
 from apps.platform.audit.verifier.verify import body_digest, chain_hash
 from tests.apps.platform.audit.exported_verifier import run_verifier

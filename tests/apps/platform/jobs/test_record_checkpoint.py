@@ -109,7 +109,7 @@ def test_the_end_takes_bytes_that_a_killed_attempt_stored_and_never_told_of(
 
 def test_a_store_that_is_away_does_not_undo_the_end(running, keep_checkpoint, succeed, commit, monkeypatch):
     keep_checkpoint(running, 100, b"old")
-    monkeypatch.setattr("apps.platform.artifacts.local.LocalStore._clear", lambda _: 1 / 0)
+    monkeypatch.setattr("apps.platform.artifacts.local_store.LocalStore._clear", lambda _: 1 / 0)
     with commit():
         succeed(running)
     assert (get_checkpoint(running), kept(running, 1)) == (None, [["old"]])

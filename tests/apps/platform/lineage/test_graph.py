@@ -2,9 +2,9 @@ import pytest
 
 from apps.core.errors import Invalid, NotFound, Refused
 from apps.platform.lineage.models import Edge
-from apps.platform.lineage.reads import graph
+from apps.platform.lineage.queries import graph
 from apps.platform.lineage.services import record_edges
-from apps.platform.lineage.walk import walked, was_cut
+from apps.platform.lineage.traversal import walked, was_cut
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 

@@ -8,7 +8,7 @@ import pytest
 
 from apps.platform.lineage.grouping import OPENED, READABLE, drawn_as, groups_of, kept, main_way
 from apps.platform.lineage.models import Edge
-from apps.platform.lineage.reads import Graph, GraphNode
+from apps.platform.lineage.queries import Graph, GraphNode
 
 
 def graph_of(*pairs, root):

@@ -3,7 +3,7 @@
 import pytest
 
 from apps.platform.lineage.ends import END_TYPES
-from apps.platform.lineage.reads import GraphNode, graph
+from apps.platform.lineage.queries import GraphNode, graph
 from apps.platform.lineage.services import record_edges
 from apps.platform.lineage.steps import ADDRESSES, PAGELESS, address_of, places_of, rows_of, strip_of, words
 

@@ -11,8 +11,8 @@ from django.db import connection
 
 from apps.core.actors import PlaneRole, plane_actor
 from apps.core.errors import Conflict, Invalid, Refused
-from apps.platform.artifacts.local import LocalStore
-from apps.site.snapshots import restoring, taking
+from apps.platform.artifacts.local_store import LocalStore
+from apps.site.snapshots import backup, restore
 from apps.site.snapshots.layout import DATABASES, Manifest, digest_of, read_manifest, read_sums
 
 pytestmark = pytest.mark.services
@@ -45,7 +45,7 @@ def write_sums(path: Path, more: str = "") -> None:
 
 
 def checked(path: Path) -> None:
-    restoring.check(path, read_manifest(path), {name: digest for digest, name in read_sums(path)})
+    restore.check(path, read_manifest(path), {name: digest for digest, name in read_sums(path)})
 
 
 def test_a_whole_one_is_taken(folder):
@@ -54,12 +54,12 @@ def test_a_whole_one_is_taken(folder):
 
 def test_only_the_operator_takes_one(tmp_path):
     with pytest.raises(Refused):
-        taking.take(actor=WORKER, out=tmp_path / "out")
+        backup.take(actor=WORKER, out=tmp_path / "out")
 
 
 def test_only_the_operator_restores_one(folder):
     with pytest.raises(Refused):
-        restoring.restore(actor=WORKER, source=folder, make_folders=lambda: None, migrate=lambda: None)
+        restore.restore(actor=WORKER, source=folder, make_folders=lambda: None, migrate=lambda: None)
 
 
 def test_a_folder_that_is_no_backup(tmp_path):
@@ -112,18 +112,18 @@ def test_a_key_that_signs_something_else_is_not_lost(folder, settings, tmp_path)
     (tmp_path / "home/keys").mkdir(parents=True)
     (tmp_path / "home/keys/audit_ed25519.pem").write_text("another")
     with pytest.raises(Conflict, match="another file than that of the backup"):
-        restoring.require_nothing_lost({"keys/audit_ed25519.pem": digest_of(folder / "keys/audit_ed25519.pem")})
+        restore.require_nothing_lost({"keys/audit_ed25519.pem": digest_of(folder / "keys/audit_ed25519.pem")})
 
 
 def test_an_object_is_stored_once_and_a_damaged_one_anew(tmp_path):
     at, source = LocalStore(tmp_path / "store"), tmp_path / "object"
     source.write_text("bytes")
     digest = digest_of(source)
-    assert not restoring.put_object(at, source, digest)
-    assert restoring.put_object(at, source, digest)
+    assert not restore.put_object(at, source, digest)
+    assert restore.put_object(at, source, digest)
     at.path_of(digest).chmod(0o600)
     at.path_of(digest).write_text("other")
-    assert not restoring.put_object(at, source, digest)
+    assert not restore.put_object(at, source, digest)
     assert at.verify(digest)
 
 
@@ -131,10 +131,10 @@ def test_a_damaged_object_is_left_out_of_a_backup(tmp_path):
     at, source = LocalStore(tmp_path / "store"), tmp_path / "object"
     source.write_text("bytes")
     digest = digest_of(source)
-    restoring.put_object(at, source, digest)
-    assert taking.copy_object(at, digest, tmp_path / "whole")
+    restore.put_object(at, source, digest)
+    assert backup.copy_object(at, digest, tmp_path / "whole")
     at.path_of(digest).chmod(0o600)
     at.path_of(digest).write_text("other")
-    assert not taking.copy_object(at, digest, tmp_path / "copy")
-    assert not taking.copy_object(at, "0" * 64, tmp_path / "copy")
+    assert not backup.copy_object(at, digest, tmp_path / "copy")
+    assert not backup.copy_object(at, "0" * 64, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

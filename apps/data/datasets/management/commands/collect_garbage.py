@@ -11,7 +11,7 @@ from django.core.management.base import CommandParser
 from apps.core.errors import Invalid
 from apps.platform.accounts.management.base import OperatorCommand
 from apps.platform.artifacts.garbage import collect_garbage
-from apps.platform.artifacts.looking import read_age
+from apps.platform.artifacts.gc_preview import read_age
 
 
 def age(text: str) -> timedelta:

@@ -14,7 +14,7 @@ from apps.ml.experiments.purging import purge_runs
 from apps.ml.experiments.retention import Decided
 from apps.platform.accounts.management.base import OperatorCommand, find_project
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts.looking import read_age
+from apps.platform.artifacts.gc_preview import read_age
 from deepseek.messages import N_
 
 

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from apps.core.actors import PlaneRole, plane_actor
 from apps.core.errors import PlaneError
-from apps.platform.audit.exporting import start_export, write_folder
+from apps.platform.audit.trail_export import start_export, write_folder
 
 
 class Command(BaseCommand):

@@ -14,9 +14,9 @@ from errno import EMLINK, ENOTSUP, EPERM
 from pathlib import Path
 
 from apps.core.errors import Unavailable
-from apps.platform.artifacts.behind import WriteBehind, write_all
 from apps.platform.artifacts.digests import DIGEST, checked_digest
 from apps.platform.artifacts.store import STALE, Reading, Staging, Store, StoredObject, checked_names
+from apps.platform.artifacts.write_behind import WriteBehind, write_all
 from apps.platform.audit.faults import disk_fault
 from deepseek.messages import N_
 

@@ -8,7 +8,7 @@ from django.test import RequestFactory
 
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
-from apps.platform.audit.bulk import Done, each, ids_asked, numbers_asked, result_context, way_back
+from apps.platform.audit.bulk_actions import Done, each, ids_asked, numbers_asked, result_context, way_back
 from apps.platform.audit.models import AuditRecord, Result
 
 ACTOR = Actor(kind="user", label="somebody", user_id=1)

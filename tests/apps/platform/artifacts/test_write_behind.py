@@ -11,10 +11,10 @@ import pytest
 
 from apps.core.canonical import sha256_hex
 from apps.core.errors import StorageFull
-from apps.platform.artifacts import behind
-from apps.platform.artifacts.behind import PIECES, Flushing, WriteBehind
-from apps.platform.artifacts.local import SMALL
+from apps.platform.artifacts import write_behind
+from apps.platform.artifacts.local_store import SMALL
 from apps.platform.artifacts.store import CHUNK
+from apps.platform.artifacts.write_behind import PIECES, Flushing, WriteBehind
 
 LARGE = [bytes([n]) * CHUNK for n in range(SMALL // CHUNK + PIECES + 3)]
 
@@ -27,7 +27,7 @@ def file(tmp_path):
 
 
 def test_pieces_are_in_the_file_in_their_order(file, monkeypatch):
-    monkeypatch.setattr(behind, "FLUSHED", 3)
+    monkeypatch.setattr(write_behind, "FLUSHED", 3)
     path, writing = file
     for n in range(100):
         writing.write(bytes([n]))
@@ -39,7 +39,7 @@ def test_pieces_are_in_the_file_in_their_order(file, monkeypatch):
 def test_no_more_pieces_wait_than_memory_is_given(file, monkeypatch):
     _, writing = file
     gate = threading.Event()
-    monkeypatch.setattr(behind, "write_all", lambda fd, data: gate.wait(10))
+    monkeypatch.setattr(write_behind, "write_all", lambda fd, data: gate.wait(10))
     for _ in range(PIECES):
         writing.write(b"x")
     late = threading.Thread(target=writing.write, args=(b"y",))
@@ -62,7 +62,7 @@ def test_what_goes_wrong_is_told(file, monkeypatch, pieces):
         writing.wait()
 
     _, writing = file
-    monkeypatch.setattr(behind, "write_all", full)
+    monkeypatch.setattr(write_behind, "write_all", full)
     with pytest.raises(OSError, match="full"):
         write()
     writing.stop()
@@ -81,8 +81,8 @@ def test_a_flush_that_failed_is_told_though_the_next_one_would_not_fail(file, mo
             wait([flushing.last])
 
     _, writing = file
-    monkeypatch.setattr(behind, "FLUSHED", 1)
-    monkeypatch.setattr(behind.os, "fdatasync", sync)
+    monkeypatch.setattr(write_behind, "FLUSHED", 1)
+    monkeypatch.setattr(write_behind.os, "fdatasync", sync)
     with Flushing() as flushing, pytest.raises(OSError, match="broken"):
         write()
     writing.stop()
@@ -103,7 +103,7 @@ def test_a_disk_that_fills_up_under_a_large_object_leaves_nothing(folder, monkey
     staging = folder.open_staging()
     for piece in LARGE[: SMALL // CHUNK]:
         staging.write(piece)
-    monkeypatch.setattr(behind.os, "write", lambda fd, data: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    monkeypatch.setattr(write_behind.os, "write", lambda fd, data: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     staging.write(LARGE[-2])
     staging.write(LARGE[-1])
     if ends == "discarded":

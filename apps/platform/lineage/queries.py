@@ -19,7 +19,7 @@ from apps.core.errors import Invalid
 from apps.platform.accounts.models import Project
 from apps.platform.lineage.ends import End, check_end
 from apps.platform.lineage.models import Edge
-from apps.platform.lineage.walk import UP, Key, Way, ended_early, walked, was_cut
+from apps.platform.lineage.traversal import UP, Key, Way, ended_early, walked, was_cut
 from deepseek.messages import N_
 
 DIRECTIONS = ("up", "down", "both")

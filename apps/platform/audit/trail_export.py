@@ -24,10 +24,10 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.core.policy import require
 from apps.platform.audit import keys
-from apps.platform.audit.bodies import TIME
 from apps.platform.audit.checkpoints import checkpoints_path, read_checkpoints, write_checkpoint
 from apps.platform.audit.models import AuditRecord, ChainHead
-from apps.platform.audit.sealing import seal_all
+from apps.platform.audit.record_body import TIME
+from apps.platform.audit.sealer import seal_all
 from apps.platform.audit.services import record
 from apps.platform.audit.verification import sealed_rows
 from apps.platform.audit.verifier import verify as verifier

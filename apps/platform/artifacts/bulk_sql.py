@@ -17,7 +17,7 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
-from apps.platform.artifacts import names
+from apps.platform.artifacts import file_names
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.services import repair_row, revive, save_chunk_digests
 from apps.platform.artifacts.store import StoredBytes
@@ -32,7 +32,7 @@ class Stored(NamedTuple):
     digest: str
     size: int
     name: str = ""
-    media_type: str = names.OCTETS
+    media_type: str = file_names.OCTETS
     chunks: bytes = b""  # as of StoredBytes, as is `replaced`
     replaced: bool = False
 
@@ -62,7 +62,7 @@ def hold_many(*, actor: Actor, project: Project, stored: Sequence[Stored]) -> No
         insert(
             Holding,
             ("project_id", "artifact_id", "name", "media_type", "created_by", "created_at"),
-            ((project.pk, one.digest, names.file_name(one.name), one.media_type, by, now) for one in fresh),
+            ((project.pk, one.digest, file_names.file_name(one.name), one.media_type, by, now) for one in fresh),
         )
         size = sum(one.size for one in fresh)
         record(actor=actor, action="artifact.hold_many", obj=project, after={"artifacts": len(fresh), "size": size})

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from apps.core.actors import Actor
 from apps.core.policy import require
 from apps.platform.audit.models import VerificationRun
-from apps.platform.audit.reads import last_verified
+from apps.platform.audit.queries import last_verified
 from apps.platform.audit.services import record, seal_now
 from apps.platform.audit.verification import Verification, verify_recent, verify_trail
 

@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection
 from django.db.models import F
 from django.db.models.functions import Now
 
-from apps.core.db import prepared
+from apps.core.db import fast_sql
 from apps.ml.experiments.models import Experiment, ExperimentTag, Metric, MetricBucket, Run
 from apps.platform.lineage.models import Edge
 
@@ -34,9 +34,9 @@ def edge(project, role):
 def test_together_or_not_at_all(experiment):
     tags = [ExperimentTag(experiment=experiment, key="a", value=value) for value in "12"]
     with pytest.raises(IntegrityError):
-        prepared.insert_together([edge(experiment.project, "x"), *tags])
+        fast_sql.insert_together([edge(experiment.project, "x"), *tags])
     assert (Edge.objects.count(), ExperimentTag.objects.count()) == (0, 0)
-    prepared.insert_together([edge(experiment.project, "x"), tags[0]])
+    fast_sql.insert_together([edge(experiment.project, "x"), tags[0]])
     assert (Edge.objects.count(), ExperimentTag.objects.get().value) == (1, "1")
 
 
@@ -44,20 +44,20 @@ def test_together_or_not_at_all(experiment):
 def test_more_rows_than_one_statement_takes(experiment):
     count = 22_000 if connection.vendor == "postgresql" else 11_000  # of 3 values: 65,535 a statement, or 32,766
     tags = [ExperimentTag(experiment=experiment, key=str(number), value="v") for number in range(count)]
-    prepared.insert_together([*tags, edge(experiment.project, "x")])
+    fast_sql.insert_together([*tags, edge(experiment.project, "x")])
     assert (ExperimentTag.objects.count(), Edge.objects.count()) == (count, 1)
 
 
 def test_leaves_out_what_is_there(project):
     edge(project, "x").save()
-    prepared.insert_together([edge(project, "x"), edge(project, "y")], unless_there=frozenset({Edge}))
+    fast_sql.insert_together([edge(project, "x"), edge(project, "y")], unless_there=frozenset({Edge}))
     assert sorted(Edge.objects.values_list("role", flat=True)) == ["x", "y"]
 
 
 def test_many_texts_are_written_as_they_are(experiment):
     texts = ["", "tab\there", "\\N", "back\\slash\nand line", "中文"]
     rows = ((experiment.pk, str(number), text) for number, text in enumerate(texts))
-    prepared.insert_many(ExperimentTag, ("experiment_id", "key", "value"), rows)
+    fast_sql.insert_many(ExperimentTag, ("experiment_id", "key", "value"), rows)
     assert list(ExperimentTag.objects.order_by("key").values_list("value", flat=True)) == texts
 
 
@@ -71,19 +71,19 @@ def test_many_numbers_times_and_nulls_are_written_as_they_are(run):
         (metric.pk, 0, 1, 8, 8, None, 0, 0, None, None),
         (metric.pk, 1, 1, 8, 0, 2, 0, 0, -math.inf, at),
     ]
-    prepared.insert_many(MetricBucket, (*columns, "lowest_step", "highest_step"), [(*row, 0, 0) for row in rows])
+    fast_sql.insert_many(MetricBucket, (*columns, "lowest_step", "highest_step"), [(*row, 0, 0) for row in rows])
     assert list(MetricBucket.objects.order_by("id").values_list(*columns)) == rows
 
 
 @pytest.mark.django_db
 def test_no_rows_are_no_statement(django_assert_num_queries):
     with django_assert_num_queries(0):
-        prepared.insert_many(ExperimentTag, ("experiment_id", "key", "value"), ())
+        fast_sql.insert_many(ExperimentTag, ("experiment_id", "key", "value"), ())
 
 
 def test_changes_a_row_that_is_as_it_was_seen(run):
     Run.objects.filter(pk=run.pk).update(name="renamed", figures={"a": [1]})
-    assert prepared.change(run, {"state": "failed"}, state="running", job=None)
+    assert fast_sql.change(run, {"state": "failed"}, state="running", job=None)
     assert (run.state, run.name, run.figures) == ("failed", "renamed", {"a": [1]})
     run.refresh_from_db()
     assert run.state == "failed"
@@ -91,22 +91,22 @@ def test_changes_a_row_that_is_as_it_was_seen(run):
 
 @pytest.mark.parametrize("seen", [{"state": "failed"}, {"state": "running", "job": 5}])
 def test_leaves_a_row_that_is_not(run, seen):
-    assert not prepared.change(run, {"state": "killed"}, **seen)
+    assert not fast_sql.change(run, {"state": "killed"}, **seen)
     assert (run.state, Run.objects.get().state) == ("running", "running")
 
 
 @pytest.mark.parametrize("seen", [{"experiment__number": 7}, {"started_at__lte": Now()}, {"attempt": F("attempt")}])
 def test_looks_up_what_a_filter_does(run, seen):
-    assert prepared.change(run, {"state": "killed"}, **seen)
+    assert fast_sql.change(run, {"state": "killed"}, **seen)
     assert run.state == "killed"
-    assert not prepared.change(run, {"state": "failed"}, experiment__number=8)
+    assert not fast_sql.change(run, {"state": "failed"}, experiment__number=8)
 
 
 def test_takes_expressions_of_the_database(run):
-    assert prepared.change(run, {"attempt": F("attempt") + 2}, state="running")
+    assert fast_sql.change(run, {"attempt": F("attempt") + 2}, state="running")
     assert run.attempt == 2
 
 
 def test_reads_a_column_of_another_row(run):
     columns = ("name", "experiment__number", "experiment__artifact_location")
-    assert prepared.select(Run, columns, id=run.pk) == [("r", 7, "")]
+    assert fast_sql.select(Run, columns, id=run.pk) == [("r", 7, "")]

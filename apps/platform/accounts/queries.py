@@ -11,8 +11,8 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
 from apps.platform.accounts.actors import gathered
-from apps.platform.accounts.checks import usable_scopes
 from apps.platform.accounts.models import ApiToken, CredentialChange, Membership, Project, ServiceAccount, User
+from apps.platform.accounts.validation import usable_scopes
 
 OF_A_USER = ("user__username", "user__name", "user__is_active")
 OF_A_TOKEN = ("project", "user", "service_account", "created_by", "holder")

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
-from apps.core.db.prepared import fetch
+from apps.core.db.fast_sql import fetch
 from apps.core.errors import Unauthenticated
 from apps.platform.accounts.actors import client_address, gathered, role_of_token
 from apps.platform.accounts.authentication import LAST_USED_EVERY, SEND_A_TOKEN, note_use, secret_in, token_of

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from apps.core.errors import Invalid
-from apps.platform.artifacts.bodies import name_in
-from apps.platform.artifacts.names import file_name, media_type
+from apps.platform.artifacts.file_names import file_name, media_type
+from apps.platform.artifacts.request_body import name_in
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from django.http import QueryDict
 
 from apps.core.errors import Invalid
 from apps.platform.lineage.ends import check_end
-from apps.platform.lineage.reads import DIRECTIONS, MAX_DEPTH
-from apps.platform.lineage.walk import Key
+from apps.platform.lineage.queries import DIRECTIONS, MAX_DEPTH
+from apps.platform.lineage.traversal import Key
 from deepseek.messages import N_
 
 DEPTH = 12
