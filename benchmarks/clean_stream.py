@@ -33,8 +33,8 @@ STEPS = [
 OURS = """
 import json, sys
 from pathlib import Path
-from deepseek.clean.execute import execute, write
-from deepseek.clean.reading import open_table
+from deepseek.clean.execution import execute, write
+from deepseek.tables.sources import open_table
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import Around
 path, out, steps = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])

@@ -487,9 +487,10 @@ def card_of(card_blocks: Any) -> Callable[[str], object]:
 
 
 def readers_of_the_engine() -> Iterator[Reader]:
-    from deepseek.clean import expression, json_lines, personal
+    from deepseek.clean import expression, personal_data
     from deepseek.collect import extract, hosts, urls
     from deepseek.evaluate import predictions
+    from deepseek.tables import json_lines
     from workers.relay import Relay
 
     def lines(text: str) -> object:
@@ -519,7 +520,8 @@ def readers_of_the_engine() -> Iterator[Reader]:
     yield Reader(
         "personal data",
         lambda text: [
-            list(form.finditer(text)) for form in (personal.ID_CARD, personal.PHONE, personal.BANK_CARD, personal.NAME)
+            list(form.finditer(text))
+            for form in (personal_data.ID_CARD, personal_data.PHONE, personal_data.BANK_CARD, personal_data.NAME)
         ],
         (("", ""),),
         (*UNITS, "6222 ", "138", "王", "86-"),

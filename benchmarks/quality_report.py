@@ -24,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deepseek.clean.quality import profile
+from deepseek.quality.report import profile
 
 GROUP = 131_072
 

@@ -3,14 +3,14 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deepseek.clean.median import sliding_median_fill
+    from deepseek.clean.median_fill import sliding_median_fill
 
 __all__ = ["sliding_median_fill"]
 
 
 def __getattr__(name: str) -> object:
     if name == "sliding_median_fill":
-        from deepseek.clean.median import sliding_median_fill
+        from deepseek.clean.median_fill import sliding_median_fill
 
         return sliding_median_fill
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

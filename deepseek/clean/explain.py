@@ -10,17 +10,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.columns import Cleaned
+from deepseek.clean.column import Cleaned
 from deepseek.clean.explain_plan import explain_plan
 from deepseek.clean.explain_plan import lines_of as lines_of_plan
-from deepseek.clean.histograms import compare_histograms
-from deepseek.clean.outliers import Fences, fences
-from deepseek.clean.quality import PREVIEW_CHARACTERS
-from deepseek.clean.reading import source_of
 from deepseek.clean.run import FLAG_SUFFIX, choose_columns, clean_columns
-from deepseek.clean.sample import read_sample
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import JSON, Silent
+from deepseek.quality.histograms import compare_histograms
+from deepseek.quality.outliers import Fences, fences
+from deepseek.quality.report import PREVIEW_CHARACTERS
+from deepseek.tables.sample import read_sample
+from deepseek.tables.sources import source_of
 
 SCHEMA = "plane/clean-sample/v1"
 ROWS, HEAD = 2000, 16 * 2**20

@@ -14,20 +14,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.batches import TableBatches
-from deepseek.clean.execute import RUNNERS
-from deepseek.clean.histograms import compare_histograms
-from deepseek.clean.masked import masked_at
+from deepseek.clean.execution import RUNNERS
+from deepseek.clean.masks import masked_at
 from deepseek.clean.origins import ROW_KINDS
-from deepseek.clean.quality import PREVIEW_CHARACTERS
-from deepseek.clean.sample import Sample, read_sample
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import Around, Runner, is_number, is_text, visible
 from deepseek.clean.steps.casting import decimal_texts
-from deepseek.clean.steps.hide import KEY_SLOT
 from deepseek.clean.steps.join import SLOT as JOIN_SLOT
-from deepseek.clean.streams import ORIGIN, Mapped
+from deepseek.clean.steps.masking import KEY_SLOT
 from deepseek.job import JSON
+from deepseek.quality.histograms import compare_histograms
+from deepseek.quality.report import PREVIEW_CHARACTERS
+from deepseek.tables.batches import TableBatches
+from deepseek.tables.sample import Sample, read_sample
+from deepseek.tables.streams import ORIGIN, Mapped
 
 SCHEMA = "plane/clean-sample/v1"
 COLUMNS_TOLD, CHARTS, CHANGES, GONE = 200, 4, 60, 8  # at most

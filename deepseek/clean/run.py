@@ -8,24 +8,24 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from deepseek.clean.batches import Batches
-from deepseek.clean.columns import Cleaned, can_clean, clean_column
-from deepseek.clean.execute import Written, execute, told, write
-from deepseek.clean.expectations import check, refuse_failures, warnings_of
-from deepseek.clean.masked import masked_at, masked_columns
+from deepseek.clean.column import Cleaned, can_clean, clean_column
+from deepseek.clean.execution import Written, execute, told, write
+from deepseek.clean.masks import masked_at, masked_columns
 from deepseek.clean.origins import MEDIA_TYPE as ORIGINS_TYPE
-from deepseek.clean.quality import MEDIA_TYPE, profile
-from deepseek.clean.reading import ParquetBatches, Source, open_table
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import Around, Runner
-from deepseek.clean.steps.hide import KEY_SLOT
 from deepseek.clean.steps.join import SLOT as JOIN_SLOT
+from deepseek.clean.steps.masking import KEY_SLOT
 from deepseek.clean.steps.shape import without_origin
 from deepseek.clean.steps.simple import Simple
-from deepseek.clean.streams import Mapped, only
-from deepseek.clean.tables import plain, require_columns
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
 from deepseek.messages import N_, Message, record_messages
+from deepseek.quality.expectations import check, refuse_failures, warnings_of
+from deepseek.quality.report import MEDIA_TYPE, profile
+from deepseek.tables.batches import Batches
+from deepseek.tables.files import plain, require_columns
+from deepseek.tables.sources import ParquetBatches, Source, open_table
+from deepseek.tables.streams import Mapped, only
 
 TABLE_TYPE = "application/vnd.apache.parquet"
 FLAG_SUFFIX = "__outlier"

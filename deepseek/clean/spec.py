@@ -1,29 +1,18 @@
 """The spec of cleaning one table. Light to import: the web process reads it."""
 
-from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticKnownError
 
-from deepseek.clean.expectations_spec import MOST, Expectation
 from deepseek.clean.steps_spec import AnyStep
+from deepseek.quality.expectations_spec import MOST, Expectation
 from deepseek.spec_errors import spec_error
-from deepseek.tables.csv_dialect import AUTO, is_delimiter
-from deepseek.tables.csv_dtypes import DEFAULT_MISSING
+from deepseek.tables.spec import CsvSpec, refuse_repeats
 
 ColumnName = Annotated[str, Field(min_length=1, max_length=500)]
-MissingToken = Annotated[str, Field(max_length=100)]
 
 DEFAULT_THRESHOLDS = {"iqr": 1.5, "robust_z": 3.5}
 """From Tukey (Exploratory Data Analysis, 1977), and Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993)."""
-
-
-def _refuse_repeats(values: list[str]) -> list[str]:
-    repeated = sorted(value for value, times in Counter(values).items() if times > 1)
-    if repeated:
-        raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))
-    return values
 
 
 class OutlierSpec(BaseModel):
@@ -85,47 +74,6 @@ class OutlierSpec(BaseModel):
         return self.threshold if self.threshold is not None else DEFAULT_THRESHOLDS.get(self.method, 0.0)
 
 
-class CsvSpec(BaseModel):
-    """How to read the table if it is text. A Parquet, Arrow or JSON lines file needs none of this."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    delimiter: str = Field(
-        ",",
-        min_length=1,
-        max_length=4,
-        title="Delimiter",
-        description="The one ASCII character between the cells of a row, or auto to find it in the file.",
-    )
-    encoding: Literal["utf-8", "gb18030", "auto"] = Field(
-        "utf-8",
-        title="Encoding",
-        description="The character encoding of the file, or auto to find it; gb18030 also reads GBK and GB2312.",
-    )
-    missing_tokens: list[MissingToken] = Field(
-        default=list(DEFAULT_MISSING),
-        max_length=100,
-        title="Missing tokens",
-        description="Cells with exactly one of these texts count as missing, in every column.",
-    )
-
-    @field_validator("delimiter")
-    @classmethod
-    def _delimiter_parts_cells(cls, delimiter: str) -> str:
-        if delimiter == AUTO:
-            return delimiter
-        if len(delimiter) != 1:
-            raise PydanticKnownError("string_too_long", {"max_length": 1})
-        if not is_delimiter(delimiter):
-            raise spec_error(
-                "delimiter",
-                "The delimiter must be auto, or an ASCII character but no letter, digit, quote or line end.",
-            )
-        return delimiter
-
-    _no_repeats = field_validator("missing_tokens")(_refuse_repeats)
-
-
 class CleanSpec(BaseModel):
     """Clean one table. Per column, in this order: find outliers; flag, cap or blank them; fill what is missing."""
 
@@ -177,7 +125,7 @@ class CleanSpec(BaseModel):
     @field_validator("columns")
     @classmethod
     def _columns_once(cls, columns: list[str] | None) -> list[str] | None:
-        return columns if columns is None else _refuse_repeats(columns)
+        return columns if columns is None else refuse_repeats(columns)
 
     @field_validator("steps", mode="before")
     @classmethod

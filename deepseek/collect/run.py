@@ -156,11 +156,11 @@ def _nothing(told: Mapping[str, Any]) -> EngineError:
 
 
 def _write(spec: CollectSpec, stage: Path, work: Path, told: dict[str, Any], report: Report) -> CollectResult:
-    from deepseek.clean.expectations import check, refuse_failures
-    from deepseek.clean.expectations import warnings_of as broken_warnings
-    from deepseek.clean.quality import MEDIA_TYPE, profile
-    from deepseek.clean.reading import ParquetBatches
     from deepseek.collect.tables import schema_of, write_records
+    from deepseek.quality.expectations import check, refuse_failures
+    from deepseek.quality.expectations import warnings_of as broken_warnings
+    from deepseek.quality.report import MEDIA_TYPE, profile
+    from deepseek.tables.sources import ParquetBatches
 
     schema = schema_of(spec)
     report.progress(0, told["records"], "rows", stage="write")

@@ -5,10 +5,10 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from deepseek.clean.expectations_spec import MOST, Expectation
 from deepseek.collect.hosts import Hosts, parse_entry, uncovered
 from deepseek.collect.pages_spec import SELECTOR, PageSpec, Selector
 from deepseek.collect.urls import PORTS, place_of
+from deepseek.quality.expectations_spec import MOST, Expectation
 from deepseek.spec_errors import spec_error
 
 __all__ = ["CollectSpec", "uncovered"]

@@ -8,11 +8,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.batches import Batches
-from deepseek.clean.reading import open_table
-from deepseek.clean.spec import CsvSpec
-from deepseek.clean.tables import unknown_column
 from deepseek.messages import Message
+from deepseek.tables.batches import Batches
+from deepseek.tables.files import unknown_column
+from deepseek.tables.sources import open_table
+from deepseek.tables.spec import CsvSpec
 
 IN_MEMORY_BYTES = 64 << 20  # a larger file is parted, and compared part by part
 PART_BYTES = 64 << 20  # of both files together, for one part that is compared in memory

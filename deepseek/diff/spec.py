@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from deepseek.clean.spec import CsvSpec
 from deepseek.spec_errors import spec_error
+from deepseek.tables.spec import CsvSpec
 
 KeyName = Annotated[str, Field(min_length=1, max_length=500)]
 

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deepseek.clean.reading import whole_table
-from deepseek.clean.tables import unknown_column
 from deepseek.evaluate.spec import EvaluateSpec, Measures
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.models.manifest import ModelManifest
+from deepseek.tables.files import unknown_column
+from deepseek.tables.sources import whole_table
 from deepseek.train.columns import is_number, read_labels, read_number, read_target
 from deepseek.train.plan import windows_of
 from deepseek.train.spec import TrainSpec

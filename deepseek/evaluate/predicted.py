@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from deepseek.clean.reading import whole_table
 from deepseek.evaluate.examples import Examples, measured_rows, queries_of, refuse_group, require_enough
 from deepseek.evaluate.lacking import require_predictions
 from deepseek.evaluate.measures import Target
@@ -17,6 +16,7 @@ from deepseek.evaluate.writing import result_of, write_outputs
 from deepseek.job import EngineError, Report, Result, staged
 from deepseek.messages import N_, Message
 from deepseek.models.manifest import sha256_of
+from deepseek.tables.sources import whole_table
 from deepseek.train.columns import read_labels, read_target
 from deepseek.train.spec import TrainSpec
 

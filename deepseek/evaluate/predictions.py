@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deepseek.clean.spec import CsvSpec
-from deepseek.clean.tables import read_as_is, unknown_column
 from deepseek.evaluate.examples import MOST_LEFT_OUT
 from deepseek.evaluate.measures import Outputs, Target
 from deepseek.job import EngineError
 from deepseek.messages import N_, Message
 from deepseek.tables.csv_dtypes import DEFAULT_MISSING
+from deepseek.tables.files import read_as_is, unknown_column
+from deepseek.tables.spec import CsvSpec
 from deepseek.train.columns import MOST_CLASSES, Labels, is_number, numbers, read_labels, read_number
 from deepseek.train.spec import TrainSpec
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.tables import unknown_column
 from deepseek.evaluate.spec import Slice
+from deepseek.tables.files import unknown_column
 from deepseek.train.columns import is_number, numbers
 
 MOST_VALUES = 10

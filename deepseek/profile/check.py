@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deepseek.clean.expectations import check, failures, warnings_of
-from deepseek.clean.reading import open_table
 from deepseek.job import JSON, EngineError
 from deepseek.profile.spec import ProfileSpec
+from deepseek.quality.expectations import check, failures, warnings_of
+from deepseek.tables.sources import open_table
 
 SCHEMA = "plane/expectation-check/v1"
 TOLD = ("kind", "text", "columns", "severity", "verdict", "broken", "of", "first", "problem")

@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from deepseek.clean.expectations import check, refuse_failures, warnings_of
-from deepseek.clean.quality import MEDIA_TYPE, profile
-from deepseek.clean.reading import Source, open_table
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
 from deepseek.messages import N_, record_messages
 from deepseek.profile.spec import ProfileSpec
+from deepseek.quality.expectations import check, refuse_failures, warnings_of
+from deepseek.quality.report import MEDIA_TYPE, profile
+from deepseek.tables.sources import Source, open_table
 
 
 def run(spec: ProfileSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> Result:

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepseek.clean.expectations_spec import MOST, Expectation
-from deepseek.clean.spec import CsvSpec
+from deepseek.quality.expectations_spec import MOST, Expectation
+from deepseek.tables.spec import CsvSpec
 
 
 class ProfileSpec(BaseModel):

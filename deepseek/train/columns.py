@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.tables import unknown_column
 from deepseek.job import EngineError
 from deepseek.messages import N_, Message
+from deepseek.tables.files import unknown_column
 from deepseek.train.spec import TrainSpec
 
 MOST_CLASSES = 1000

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deepseek.clean.reading import whole_table
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.tables.sources import whole_table
 from deepseek.train.columns import Doubles, Singles, choose_features, read_labels, read_number, read_target
 from deepseek.train.plan import windows_of
 from deepseek.train.spec import TrainSpec

@@ -19,8 +19,6 @@ print(json.dumps(loaded))
 """
 LIGHT = [
     "deepseek.clean",
-    "deepseek.clean.drift_spec",
-    "deepseek.clean.expectations_spec",
     "deepseek.clean.plan",
     "deepseek.clean.spec",
     "deepseek.collect.run",
@@ -34,6 +32,9 @@ LIGHT = [
     "deepseek.models.folder",
     "deepseek.noop.run",
     "deepseek.profile.spec",
+    "deepseek.quality.drift_spec",
+    "deepseek.quality.expectations_spec",
+    "deepseek.tables.spec",
     "deepseek.train",
     "deepseek.train.plan",
     "deepseek.train.spec",

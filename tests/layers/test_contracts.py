@@ -45,7 +45,19 @@ PLANTED = [  # file, its line, the contract that it breaks, what the report says
     ("deepseek/noop/planted_9.py", "import socket", "The engine knows", "deepseek.noop.planted_9 -> socket"),
     ("apps/data/datasets/planted_10.py", "import pandas", "Only the engine", "apps.data.datasets.planted_10 -> pandas"),
     ("controlplane/planted_11.py", "import numpy", "Only the engine", "controlplane.planted_11 -> numpy"),
-    ("deepseek/tables/planted_12.py", "import pyarrow", "The CSV reader", "deepseek.tables.planted_12 -> pyarrow"),
+    ("deepseek/tables/csv_faults.py", "import pyarrow", "The CSV reader", "deepseek.tables.csv_faults -> pyarrow"),
+    (
+        "deepseek/tables/planted_12.py",
+        "import deepseek.quality.report",
+        "Tables in the engine",
+        "deepseek.tables.planted_12 -> deepseek.quality.report",
+    ),
+    (
+        "deepseek/quality/planted_13.py",
+        "import deepseek.clean.run",
+        "Tables in the engine",
+        "deepseek.quality.planted_13 -> deepseek.clean.run",
+    ),
 ]
 
 

@@ -12,7 +12,7 @@ from apps.platform.jobs.models import Job, JobEvent
 from apps.platform.jobs.reasons import memory_limit
 from apps.platform.jobs.states import JobState
 from deepseek.clean.plan import memory_bytes
-from tests.deepseek.clean.test_parquet_size import write_bomb
+from tests.deepseek.tables.test_parquet_size import write_bomb
 from tests.workers.conftest import all_events
 from tests.workers.test_run_next import in_background, until_running
 from tests.workers.test_shim import processes_of

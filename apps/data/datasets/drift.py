@@ -12,7 +12,7 @@ from django.utils.translation import pgettext
 from apps.core.actors import Actor
 from apps.data.datasets import reads, shown
 from apps.data.datasets.models import DatasetVersion
-from deepseek.clean.drift_spec import SCHEMA, drift_of
+from deepseek.quality.drift_spec import SCHEMA, drift_of
 
 KEPT_SECONDS = 86_400
 KEPT_FROM = 500  # columns: fewer are compared faster than a cache answers

@@ -22,8 +22,8 @@ from apps.data.datasets.models import Dataset
 from apps.platform.jobs.fields import said
 from apps.platform.jobs.forms import SpecForm
 from apps.platform.jobs.views import within
-from deepseek.clean.expectations_spec import AnyExpectation, worded
 from deepseek.messages import N_
+from deepseek.quality.expectations_spec import AnyExpectation, worded
 
 KINDS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(AnyExpectation)

@@ -13,8 +13,8 @@ from rest_framework.parsers import BaseParser
 
 from apps.core.errors import Malformed, TooLarge
 from apps.platform.jobs.specs import all_of
-from deepseek.clean.pandera_spec import NotTaken, expectations_from
 from deepseek.messages import N_
+from deepseek.quality.pandera_spec import NotTaken, expectations_from
 
 LIMIT = 256 * 1024  # bytes of a schema
 

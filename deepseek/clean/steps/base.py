@@ -10,12 +10,12 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from deepseek.clean.batches import Batches
-from deepseek.clean.masked import HIDDEN
-from deepseek.clean.streams import ORIGIN, Mapped, only, selected
-from deepseek.clean.tables import unknown_column
 from deepseek.job import EngineError
 from deepseek.messages import N_, Message
+from deepseek.tables.batches import Batches
+from deepseek.tables.files import unknown_column
+from deepseek.tables.redaction import REDACTED
+from deepseek.tables.streams import ORIGIN, Mapped, only, selected
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Runner:
 
     def quoted(self, names: Sequence[str], value: str) -> str:
         """What an error shows of a value of these columns: nothing where one of them is masked."""
-        return HIDDEN if any(name in self.around.masked for name in names) else value
+        return REDACTED if any(name in self.around.masked for name in names) else value
 
     # -- columns ------------------------------------------------------------------------------------------------------
     def at(self, *parts: str | int) -> str:

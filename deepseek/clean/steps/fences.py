@@ -1,4 +1,4 @@
-"""The limits of outliers of a column of any length: the definitions of `deepseek.clean.outliers`, pass by pass."""
+"""The limits of outliers of a column of any length: the definitions of `deepseek.quality.outliers`, pass by pass."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deepseek.clean.order import Sum, count_finite, median, quantiles
-from deepseek.clean.outliers import OPEN, Fences, made
+from deepseek.clean.order_statistics import Sum, count_finite, median, quantiles
+from deepseek.quality.outliers import OPEN, Fences, made
 
 Read = Callable[[], Iterator[npt.NDArray[np.float64]]]
 EQUAL = "at least half of the values are equal (their median absolute deviation is 0): no robust z-score"

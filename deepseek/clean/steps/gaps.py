@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.batches import Batches
 from deepseek.clean.steps.base import Runner, is_number, is_time, put, unfit, visible
 from deepseek.clean.steps.numbers import Context, New, Numbers, floats_of
 from deepseek.clean.steps.values import scalar_of
-from deepseek.clean.streams import only
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.tables.batches import Batches
+from deepseek.tables.streams import only
 
 Places = npt.NDArray[np.int64]
 

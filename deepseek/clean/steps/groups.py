@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from deepseek.clean.batches import Batches
-from deepseek.clean.order import Read, Sum, count_finite, median
+from deepseek.clean.order_statistics import Read, Sum, count_finite, median
 from deepseek.clean.steps.base import unfit
 from deepseek.clean.steps.numbers import Context, New, Numbers, floats_of
 from deepseek.clean.steps.partitions import ROW, parted
-from deepseek.clean.streams import Spilled
+from deepseek.tables.batches import Batches
+from deepseek.tables.streams import Spilled
 
 Rows = npt.NDArray[np.int64]
 PART_ROWS = 4_000_000

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.batches import Batches
 from deepseek.clean.steps.base import Runner, is_number, placed, visible
-from deepseek.clean.streams import one_batch, only
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.tables.batches import Batches
+from deepseek.tables.streams import one_batch, only
 
 SLOT = "join"
 LARGEST = 512 * 2**20

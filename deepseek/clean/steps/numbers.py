@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deepseek.clean.batches import Batches
-from deepseek.clean.columns import allowed
-from deepseek.clean.median import EXACT_INTEGER
-from deepseek.clean.network import flat_true
-from deepseek.clean.outliers import Fences
+from deepseek.clean.column import allowed
+from deepseek.clean.median_fill import EXACT_INTEGER
+from deepseek.clean.sorting_networks import flat_true
 from deepseek.clean.steps.base import Runner, is_number, put, retyped
 from deepseek.clean.steps.fences import fences_of
-from deepseek.clean.streams import only
-from deepseek.clean.windows import CHUNK_BYTES, Floats, medians_at, middle
+from deepseek.clean.window_medians import CHUNK_BYTES, Floats, medians_at, middle
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.quality.outliers import Fences
+from deepseek.tables.batches import Batches
+from deepseek.tables.streams import only
 
 Mask = npt.NDArray[np.bool_]
 FLAG_SUFFIX = "__outlier"

@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.batches import Batches
-from deepseek.clean.streams import KEPT_BYTES, Spilled, only
+from deepseek.tables.batches import Batches
+from deepseek.tables.streams import KEPT_BYTES, Spilled, only
 
 PARTS = 64
 ROW = "\0row"

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.batches import Batches
 from deepseek.clean.steps.base import Runner, is_text, unfit
 from deepseek.clean.steps.partitions import ROW, divided, parted
 from deepseek.clean.steps.values import scalar_of
 from deepseek.clean.steps_spec import Condition
-from deepseek.clean.streams import BATCH_ROWS, Spilled, one_batch, rechunk
+from deepseek.tables.batches import Batches
+from deepseek.tables.streams import BATCH_ROWS, Spilled, one_batch, rechunk
 
 COMPARE = {
     "eq": pc.equal,

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from deepseek.clean.batches import Batches
 from deepseek.clean.steps.base import Runner, is_number, is_time, unfit
 from deepseek.clean.steps.numbers import floats_of
-from deepseek.clean.streams import BATCH_ROWS, ORIGIN
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.tables.batches import Batches
+from deepseek.tables.streams import BATCH_ROWS, ORIGIN
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}

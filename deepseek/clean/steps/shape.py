@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deepseek.clean.batches import Batches
 from deepseek.clean.expression import Node, columns_in, parse
 from deepseek.clean.steps.base import Runner, is_number, placed, put, retyped, unfit, visible
 from deepseek.clean.steps.casting import TYPES, can_cast, converted
 from deepseek.clean.steps.numbers import floats_of
-from deepseek.clean.streams import ORIGIN
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.tables.batches import Batches
+from deepseek.tables.streams import ORIGIN
 
 Floats = npt.NDArray[np.float64]
 

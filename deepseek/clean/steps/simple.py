@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from deepseek.clean.batches import Batches
-from deepseek.clean.outliers import Fences
 from deepseek.clean.steps.fences import fences_of
 from deepseek.clean.steps.numbers import (
     FLAG_SUFFIX,
@@ -23,6 +21,8 @@ from deepseek.clean.steps.numbers import (
 )
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.quality.outliers import Fences
+from deepseek.tables.batches import Batches
 
 
 class Simple(Numbers):

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.batches import Batches
 from deepseek.clean.steps.base import Runner, is_text, put
 from deepseek.job import EngineError
 from deepseek.messages import N_
+from deepseek.tables.batches import Batches
 
 PUNCTUATION = str.maketrans(
     {

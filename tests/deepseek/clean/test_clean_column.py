@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from deepseek.clean.columns import allowed, clean_column
-from deepseek.clean.outliers import Fences
+from deepseek.clean.column import allowed, clean_column
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import EngineError
+from deepseek.quality.outliers import Fences
 
 SPIKE = [1, 2, 3, 900, None, 2, 3, 1]
 BLANK, CAP, FLAG = ({"method": "iqr", "action": action} for action in ("blank", "cap", "flag"))

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepseek.clean.batches import TableBatches
-from deepseek.clean.execute import execute
+from deepseek.clean.execution import execute
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps import partitions, rows
 from deepseek.clean.steps.base import Around
-from deepseek.clean.streams import ORIGIN, Spilled
+from deepseek.tables.batches import TableBatches
+from deepseek.tables.streams import ORIGIN, Spilled
 
 KEYS = pa.schema([("k", pa.int64()), ("t", pa.string()), ("x", pa.float64())])
 ROWS = st.lists(

@@ -3,15 +3,15 @@
 import pyarrow as pa
 import pytest
 
-from deepseek.clean.batches import TableBatches
-from deepseek.clean.execute import execute
+from deepseek.clean.execution import execute
 from deepseek.clean.explain import explain
-from deepseek.clean.personal import id_check, is_bank_card, luhn
+from deepseek.clean.personal_data import id_check, is_bank_card, luhn
 from deepseek.clean.run import run
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import Around
 from deepseek.job import EngineError, Silent
-from tests.deepseek.clean.test_personal import hiding
+from deepseek.tables.batches import TableBatches
+from tests.deepseek.clean.test_personal_data import hiding
 
 KEY = bytes(range(32))
 PHONE, CARD = 13800138000, 6222021234567894

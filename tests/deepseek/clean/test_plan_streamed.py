@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepseek.clean import order, streams
-from deepseek.clean.batches import TableBatches
-from deepseek.clean.execute import execute
+from deepseek.clean import order_statistics
+from deepseek.clean.execution import execute
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import Around
-from deepseek.clean.streams import ORIGIN
+from deepseek.tables import streams
+from deepseek.tables.batches import TableBatches
+from deepseek.tables.streams import ORIGIN
 from tests.deepseek.clean.plain_plan import day, plain
 
 NUMBERS = st.one_of(st.none(), st.integers(-9, 9).map(float), st.floats(-1e3, 1e3).map(lambda v: round(v, 2) + 0.0))
@@ -168,7 +169,7 @@ def test_on_the_disk_as_in_memory(tmp_path: Path, monkeypatch, kept):
     wanted = streamed(rows, steps, 1000)
     monkeypatch.setattr(streams.Spilled.__init__, "__defaults__", (kept,))
     monkeypatch.setattr("deepseek.clean.steps.partitions.KEPT_BYTES", kept)
-    monkeypatch.setattr(order, "GATHERED", 3)
+    monkeypatch.setattr(order_statistics, "GATHERED", 3)
     monkeypatch.setattr("deepseek.clean.steps.groups.PART_ROWS", 2)
     assert streamed(rows, steps, 16, tmp_path).equals(wanted)
     assert not list(tmp_path.iterdir())

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deepseek.clean.batches import TableBatches
-from deepseek.clean.execute import execute
-from deepseek.clean.reading import source_of
+from deepseek.clean.execution import execute
 from deepseek.clean.run import SimpleStep, choose_columns, clean_columns
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps.base import Around
 from deepseek.job import EngineError, Silent
+from deepseek.tables.batches import TableBatches
+from deepseek.tables.sources import source_of
 
 FLOATS = st.one_of(st.none(), st.sampled_from([0.0, -0.0, 1.5, 2.0, 900.0, -1e308, 1e308]), st.floats(-9, 9))
 WHOLES = st.one_of(st.none(), st.integers(-9, 9), st.sampled_from([2**53, 2**60, -(2**61)]))

@@ -7,15 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from deepseek.clean.batches import TableBatches
-from deepseek.clean.execute import RUNNERS, execute
-from deepseek.clean.outliers import Fences
+from deepseek.clean.execution import RUNNERS, execute
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps import series
 from deepseek.clean.steps.base import Around
 from deepseek.clean.steps.fences import ALL_EQUAL, _by_mean
-from deepseek.clean.streams import ORIGIN
 from deepseek.job import EngineError
+from deepseek.quality.outliers import Fences
+from deepseek.tables.batches import TableBatches
+from deepseek.tables.streams import ORIGIN
 
 
 def done(columns, *steps, second=None, key=None):

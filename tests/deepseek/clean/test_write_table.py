@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from deepseek.clean.batches import TableBatches
-from deepseek.clean.execute import write
-from deepseek.clean.tables import ROW_GROUP_ROWS, write_table
+from deepseek.clean.execution import write
+from deepseek.tables.batches import TableBatches
+from deepseek.tables.files import ROW_GROUP_ROWS, write_table
 
 DATA = {"x": [1.5, None, 3.0] * 50_000, "t": ["a", "b", None] * 50_000}
 

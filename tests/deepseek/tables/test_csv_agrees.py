@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepseek.clean.detect import resolved
-from deepseek.clean.reading import open_table
-from deepseek.clean.spec import CsvSpec
-from deepseek.clean.tables import read_table
 from deepseek.job import EngineError
+from deepseek.tables.csv_detection import resolved
 from deepseek.tables.csv_dialect import AUTO, Dialect, find_dialect, guess_dialect
 from deepseek.tables.csv_faults import CsvError
 from deepseek.tables.csv_records import inspect_csv
+from deepseek.tables.files import read_table
+from deepseek.tables.sources import open_table
+from deepseek.tables.spec import CsvSpec
 
 FILES = {
     "plain": ("a,b\n1,2\n3,4\n", ",", "utf-8"),

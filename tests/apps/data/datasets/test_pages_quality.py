@@ -10,8 +10,8 @@ from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.services import set_quality
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job
-from deepseek.clean.expectations import check, read
-from deepseek.clean.quality import profile
+from deepseek.quality.expectations import check, read
+from deepseek.quality.report import profile
 
 pytestmark = pytest.mark.django_db
 PAGE = "/p/demo/data/wti-daily"

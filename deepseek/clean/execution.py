@@ -1,0 +1,158 @@
+"""Carry out a plan: step after step over a table that need not fit into memory. docs/adr/0012 tells how and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deepseek.clean.masks import masked_at
+from deepseek.clean.origins import ROW_KINDS, Runs
+from deepseek.clean.steps import gaps, groups, join, masking, numbers, rows, series, shape, simple, texts
+from deepseek.clean.steps.base import Around, Runner, Stepped
+from deepseek.tables.batches import Batches
+from deepseek.tables.files import FORMAT, ROW_GROUP_ROWS
+from deepseek.tables.streams import ORIGIN, Mapped, keep, only, rechunk, selected
+
+RUNNERS: dict[str, type[Runner]] = {
+    "simple": simple.Simple,
+    "fill_median": numbers.FillMedian,
+    "fill_forward": gaps.FillForward,
+    "fill_backward": gaps.FillBackward,
+    "fill_linear": gaps.FillLinear,
+    "fill_constant": gaps.FillConstant,
+    "fill_group": groups.FillGroup,
+    "drop_missing": gaps.DropMissing,
+    "outliers": numbers.Outliers,
+    "hampel": numbers.Hampel,
+    "cast": shape.Cast,
+    "convert": numbers.Convert,
+    "deduplicate": rows.Deduplicate,
+    "filter": rows.Filter,
+    "regularise": series.Regularise,
+    "join": join.Join,
+    "rename": shape.Rename,
+    "keep": shape.Keep,
+    "drop": shape.Drop,
+    "derive": shape.Derive,
+    "normalise_text": texts.NormaliseText,
+    "replace_text": texts.ReplaceText,
+    "mask": masking.Mask,
+}
+"""What does each step, whole."""
+
+
+@dataclass
+class Execution:
+    """A plan on a table: `batches` gives the result, computed anew at each reading."""
+
+    batches: Batches
+    runners: list[Runner]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def moves_rows(self) -> bool:
+        """Whether a row may stand at another place than in the input."""
+        return ORIGIN in self.batches.schema.names
+
+
+def execute(steps: Sequence[Any], source: Batches, around: Around, *, at: str = "/steps") -> Execution:
+    """Prepare every step in turn; rows flow only as far as a later step must know the whole column.
+
+    Steps that only change batches are put one behind the other. Before one that reads its source several times, what
+    came before is kept, if to compute it again would cost more.
+    """
+    current = with_origin(source) if any(step.kind in ROW_KINDS for step in steps) else source
+    runners: list[Runner] = []
+    costly, masked = False, masked_at(steps)
+    for number, step in enumerate(steps):
+        kind = RUNNERS[step.kind]
+        if costly and kind.passes:
+            current, costly = keep(current, around.folder), False
+        place = replace(around, pointer=f"{at}/{number}", masked=masked[number])
+        runner = kind(step, current, place)
+        runners.append(runner)
+        around.warnings = place.warnings
+        current = Stepped(current, runner)
+        costly = costly or kind.heavy or kind.passes
+    return Execution(current, runners, around.warnings)
+
+
+def with_origin(source: Batches) -> Batches:
+    """The table with the hidden column of row numbers."""
+    return _Numbered(source)
+
+
+class _Numbered(Mapped):
+    """A table and the number of each of its rows."""
+
+    def __init__(self, source: Batches) -> None:
+        schema = source.schema.append(pa.field(ORIGIN, pa.int64()))
+        super().__init__(source, schema, self._number, source.rows)
+
+    def _number(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        row = 0
+        for batch in batches:
+            rows = pa.array(np.arange(row, row + batch.num_rows))
+            row += batch.num_rows
+            yield pa.RecordBatch.from_arrays([*batch.columns, rows], schema=self.schema)
+
+    def only(self, names: Sequence[str]) -> Batches:
+        own = [name for name in self.schema.names if name in names and name != ORIGIN]
+        if not own:  # batches without a column would not tell their rows
+            return selected(self, names)
+        return only(self.source, names) if ORIGIN not in names else selected(_Numbered(only(self.source, own)), names)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: rows, missing values by column, and where rows come from (None: each from its own place)."""
+
+    rows: int
+    missing: dict[str, int]
+    runs: Runs | None
+
+
+def write(result: Batches, path: Path, advance: Callable[[int], None] = lambda rows: None) -> Written:
+    """Write the result as Parquet, the same bytes as `write_table` would."""
+    hidden = ORIGIN in result.schema.names
+    names = [name for name in result.schema.names if name != ORIGIN]
+    schema = pa.schema([result.schema.field(name) for name in names])
+    runs = Runs() if hidden else None
+    count, missing = 0, dict.fromkeys(names, 0)
+    # One thread compresses a row group while this one computes the next.
+    with pq.ParquetWriter(path, schema, **FORMAT) as writer, ThreadPoolExecutor(1) as pool:
+        writing: Future[None] | None = None
+        for table in rechunk(result, result.schema, ROW_GROUP_ROWS):
+            if runs is not None:
+                runs.add(table.column(ORIGIN).combine_chunks())
+            for name in names:
+                missing[name] += table.column(name).null_count
+            count += table.num_rows
+            if writing is not None:
+                writing.result()
+            writing = pool.submit(writer.write_table, table.select(names), row_group_size=ROW_GROUP_ROWS)
+            advance(count)
+        if writing is not None:
+            writing.result()
+    return Written(count, missing, runs)
+
+
+def told(runners: Sequence[Runner]) -> list[Mapping[str, Any]]:
+    """What each step has done, as counted by the latest reading."""
+    return [
+        {
+            "kind": runner.step.kind,
+            "cells": sum(runner.cells.values()),
+            "columns": {name: cells for name, cells in runner.cells.items() if cells},
+            "rows_in": runner.rows_in,
+            "rows_out": runner.rows_out,
+        }
+        for runner in runners
+    ]

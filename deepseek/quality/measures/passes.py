@@ -1,0 +1,149 @@
+"""What one pass over a column of numbers can do: select, count between edges, beyond fences, below values."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from deepseek.job import JSON
+from deepseek.quality.measures.moments import Moments
+from deepseek.quality.measures.selection import Floats, Interval, Selection, values_of
+from deepseek.quality.outliers import Fences
+
+KNOTS, FEW_KNOTS = 100, 10
+"""Of each column; of a table of more than MANY columns the fewer, so that its report stays readable."""
+MANY = 1000
+
+
+def below(at: Floats, under: Floats, upto: Floats) -> JSON:
+    """The share of finite values that are smaller than each of `at`, and that are not larger: exact."""
+    lists: tuple[JSON, ...] = tuple([float(value) for value in each] for each in (at, under, upto))
+    return dict(zip(("at", "under", "upto"), lists, strict=True))
+
+
+class Pass:
+    def take(self, values: Floats) -> None:
+        """A batch, NaN for missing."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        pass
+
+
+class Both(Pass):
+    def __init__(self, *parts: Pass) -> None:
+        self.each = parts
+
+    def take(self, values: Floats) -> None:
+        for part in self.each:
+            part.take(values)
+
+    def end(self) -> None:
+        for part in self.each:
+            part.end()
+
+
+class Select(Pass):
+    """Feeds a selection with the finite values, or with their distances from `centre`."""
+
+    def __init__(self, selection: Selection, centre: float | None = None) -> None:
+        self.selection, self.centre = selection, centre
+
+    def take(self, values: Floats) -> None:
+        finite = values[np.isfinite(values)]
+        self.selection.take(finite if self.centre is None else np.abs(finite - self.centre))
+
+    def end(self) -> None:
+        self.selection.end_pass()
+
+
+class Histogram(Pass):
+    """Counts between the edges that np.histogram would choose of all values."""
+
+    def __init__(self, moments: Moments) -> None:
+        self.range = (moments.low, moments.high)
+        self.counts: npt.NDArray[np.int64] | None = None
+        self.edges: Floats | None = None
+        for bins in (int(moments.few.size), 1):
+            if not math.isfinite(moments.high - moments.low):
+                return
+            try:
+                edges = np.histogram_bin_edges(np.empty(0), bins=bins, range=self.range)
+                np.histogram(np.array(self.range), bins=bins, range=self.range)
+            except ValueError:  # the range is too narrow for that many bins
+                continue
+            if np.isfinite(edges).all():
+                self.edges, self.counts = edges, np.zeros(bins, dtype=np.int64)
+                return
+
+    def take(self, values: Floats) -> None:
+        if self.counts is not None:
+            finite = values[np.isfinite(values)]
+            self.counts += np.histogram(finite, bins=self.counts.size, range=self.range)[0]
+
+    def told(self) -> JSON:
+        if self.counts is None or self.edges is None:
+            return None
+        return {"edges": [float(e) for e in self.edges], "counts": [int(c) for c in self.counts]}
+
+
+class Knots(Pass):
+    """Exact shares below and up to some values, between any two of which lies at most about a part of the rows."""
+
+    def __init__(self, interval: Interval, moments: Moments, knots: int) -> None:
+        self.moments, self.knots = moments, knots
+        self.at = np.unique(np.concatenate([[moments.low, moments.high], _seen(interval, knots)]))
+        self.under = np.zeros(self.at.size + 1, dtype=np.int64)
+        self.equal = np.zeros(self.at.size + 1, dtype=np.int64)
+
+    def take(self, values: Floats) -> None:
+        finite = values[np.isfinite(values)]
+        places = np.searchsorted(self.at, finite, side="left")
+        self.under += np.bincount(places, minlength=self.under.size)
+        same = self.at[np.minimum(places, self.at.size - 1)] == finite
+        self.equal += np.bincount(places[same], minlength=self.equal.size)
+
+    def told(self) -> JSON:
+        within = np.cumsum(self.under)[: self.at.size]  # at knot i: all at or below it
+        upto = within / self.moments.count
+        under = (within - self.equal[: self.at.size]) / self.moments.count
+        kept = needed(under, upto, 1 / self.knots)
+        return below(self.at[kept], under[kept], upto[kept])
+
+
+def _seen(interval: Interval, knots: int) -> Floats:
+    """Values of the parts that lie a knot's share of the rows apart, and evenly spaced ones inside a part of more."""
+    if interval.seen is None:
+        return np.empty(0)
+    ends = np.cumsum(interval.counts)
+    places = np.unique(np.searchsorted(ends, np.linspace(0, int(ends[-1]) - 1, 2 * knots).astype(int), side="right"))
+    found = [values_of(interval.seen[places])]  # where many numbers are equal, most likely this one
+    shares = interval.counts[places] / max(1, int(ends[-1])) * knots
+    for place, share in zip(places.tolist(), shares.tolist(), strict=True):
+        if share > 0.5:
+            low = interval.low + (place << interval.shift)
+            high = min(interval.high, low + (1 << interval.shift) - 1)
+            inside = np.linspace(low, high, math.ceil(2 * share) + 1).astype(np.uint64)
+            found.append(values_of(inside))
+    every = np.concatenate(found)
+    return np.asarray(every[np.isfinite(every)])
+
+
+def needed(under: Floats, upto: Floats, most: float) -> list[int]:
+    """Which knots keep the share between two neighbours below `most`, as far as these can; first and last stay."""
+    kept = [0]
+    for place in range(1, upto.size):
+        last = place == upto.size - 1
+        if last or upto[place] - under[place] > most or under[place + 1] - upto[kept[-1]] > most:
+            if under[place] - upto[kept[-1]] > most and kept[-1] != place - 1:
+                kept.append(place - 1)
+            kept.append(place)
+    return kept
+
+
+class Beyond(Pass):
+    def __init__(self, fences: Fences) -> None:
+        self.fences, self.count = fences, 0
+
+    def take(self, values: Floats) -> None:
+        self.count += int(self.fences.outside(values).sum())

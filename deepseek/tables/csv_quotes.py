@@ -1,0 +1,101 @@
+"""Which quotes of a CSV file open and close cells, and where its records end."""
+
+from __future__ import annotations
+
+from array import array
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from deepseek.tables.memory_limits import MAX_RECORD_BYTES
+
+Places = npt.NDArray[np.int64]
+WALKED = 65_536  # quotes at a time
+
+
+def quotes_of(data: bytes, delimiter: bytes) -> Places | None:
+    """Places of the quotes that open and close cells, in turns; None where there are none.
+
+    A quote opens a cell only as its first character; inside, a doubled one is a quote of the text.
+    """
+    if b'"' not in data:
+        return None
+    raw = np.frombuffer(data, dtype=np.uint8)
+    places = np.flatnonzero(raw == ord('"'))
+    opening = places[::2]
+    before = raw[np.maximum(opening - 1, 0)]
+    fine = (opening == 0) | np.isin(before, np.frombuffer(delimiter + b'\n\r"', dtype=np.uint8))
+    if fine.all():
+        return np.asarray(places)
+    return np.asarray(_walked(raw, places, set(delimiter + b"\n\r")), dtype=np.int64)
+
+
+def _walked(raw: npt.NDArray[np.uint8], places: Places, starts: set[int]) -> array[int]:
+    """The same where quotes also stand within cells that do not begin with one: walked one by one."""
+    found = array("q")  # 8 bytes each: there may be as many as bytes
+    inside, skip = False, -1
+    for place in chain.from_iterable(part.tolist() for part in np.array_split(places, 1 + places.size // WALKED)):
+        if place == skip:
+            continue
+        if inside:
+            if place + 1 < raw.size and raw[place + 1] == ord('"'):
+                skip = place + 1
+                continue
+            found.append(place)
+            inside = False
+        elif place == 0 or int(raw[place - 1]) in starts:
+            found.append(place)
+            inside = True
+    return found
+
+
+def last_record_end(data: bytes, delimiter: bytes) -> int:
+    """Where the last whole record ends, behind its line end; 0 where none does."""
+    places = quotes_of(data, delimiter)
+    if places is None:
+        end = data.rfind(b"\n")
+        return max(end, data.rfind(b"\r", end + 1, -1)) + 1  # \r at the end may be half of \r\n
+    ends = ends_outside(data, places)
+    return int(ends[-1]) + 1 if ends.size else 0
+
+
+def record_end(data: bytes, delimiter: bytes) -> int:
+    """Where the first record ends, behind its line end; -1 where none does within MAX_RECORD_BYTES."""
+    data = data[:MAX_RECORD_BYTES]
+    places = quotes_of(data, delimiter)
+    if places is None:
+        end = data.find(b"\n")
+        lone = data.find(b"\r", 0, -1 if end < 0 else max(end - 1, 0))
+        return (end if lone < 0 else lone) + 1 or -1
+    ends = ends_outside(data, places)
+    return int(ends[0]) + 1 if ends.size else -1
+
+
+def ends_outside(data: bytes, places: Places) -> Places:
+    """Places of the line ends that no cell holds: an even number of quotes lies before them. In linear time."""
+    raw = np.frombuffer(data, dtype=np.uint8)
+    is_end = raw == ord("\n")
+    if count_lone_returns(data):
+        is_end[:-1] |= (raw[:-1] == ord("\r")) & ~is_end[1:]
+    ends = np.flatnonzero(is_end)
+    return np.asarray(ends[np.searchsorted(places, ends) % 2 == 0])
+
+
+def count_line_ends(data: bytes) -> int:
+    r"""How often a line ends: by \n, by \r\n or by \r."""
+    return data.count(b"\n") + count_lone_returns(data)
+
+
+def count_lone_returns(data: bytes) -> int:
+    r"""How often \r ends a line by itself; that there is none is found at the speed of memory."""
+    return data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else 0
+
+
+def count_outside(record: bytes, delimiter: bytes) -> int:
+    """How often the delimiter stands in a record outside of quotes."""
+    places = quotes_of(record, delimiter)
+    if places is None:
+        return record.count(delimiter)
+    found = np.flatnonzero(np.frombuffer(record, dtype=np.uint8) == delimiter[0])
+    return int(np.count_nonzero(np.searchsorted(places, found) % 2 == 0))

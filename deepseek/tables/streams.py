@@ -1,0 +1,177 @@
+"""Tables that need not fit into memory: batches kept in memory while small, else in a file of their own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from deepseek.tables.batches import Batches
+from deepseek.tables.memory_limits import copies_written, refuse_large_row_group, refuse_large_table
+
+KEPT_BYTES = 64 * 2**20
+"""A table up to this size stays in memory; a larger one goes to the disk, batch by batch."""
+BATCH_ROWS = 65_536
+ORIGIN = "\0origin"
+"""The hidden last column that says from which row of the input a row comes: int64, null for an inserted one."""
+
+
+def only(batches: Batches, names: Sequence[str]) -> Batches:
+    """These columns alone, in this order; what can leave the others unread does."""
+    if list(names) == batches.schema.names:
+        return batches
+    narrow = getattr(batches, "only", None)
+    if narrow is not None:
+        return cast(Batches, narrow(names))
+    return selected(batches, names)
+
+
+def selected(batches: Batches, names: Sequence[str]) -> Batches:
+    """These columns alone, of batches that are read whole."""
+    schema = pa.schema([batches.schema.field(name) for name in names])
+    return Mapped(batches, schema, lambda given: (batch.select(list(names)) for batch in given), batches.rows)
+
+
+class Mapped:
+    """What `change` makes of the batches of another stream, anew at each reading; none of the batches is empty."""
+
+    def __init__(
+        self,
+        source: Batches,
+        schema: pa.Schema,
+        change: Callable[[Iterator[pa.RecordBatch]], Iterable[pa.RecordBatch]],
+        rows: int | None = None,
+    ) -> None:
+        self.source, self.schema, self.rows, self._change = source, schema, rows, change
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return (batch for batch in self._change(iter(self.source)) if batch.num_rows)
+
+
+class Spilled:
+    """Batches that were kept: a list, and from a size on a file without a name in `folder`."""
+
+    def __init__(self, schema: pa.Schema, folder: Path | None, kept: int = KEPT_BYTES) -> None:
+        self.schema = schema
+        self.rows: int | None = 0
+        self._folder, self._limit, self._bytes = folder, kept, 0
+        self._held: list[pa.RecordBatch] = []
+        self._file: int | None = None
+        self._sink: pa.NativeFile | None = None
+        self._writer: pa.ipc.RecordBatchFileWriter | None = None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Keep one more batch, unless it is empty."""
+        if not batch.num_rows:
+            return
+        self.rows = (self.rows or 0) + batch.num_rows
+        if self._writer is None:
+            self._held.append(batch)
+            self._bytes += batch.nbytes
+            if self._folder is None:  # it stays in memory, and its columns are made contiguous there
+                refuse_large_table(2 * self._bytes)
+            if self._bytes > self._limit and self._folder is not None:
+                self._to_disk(self._folder)
+        else:
+            self._writer.write_batch(batch)
+
+    def _to_disk(self, folder: Path) -> None:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".spill-")
+        os.unlink(name)  # nothing is left, whatever ends this process
+        self._file = handle
+        self._sink = pa.PythonFile(os.fdopen(os.dup(handle), "wb"), mode="w")
+        self._writer = pa.ipc.new_file(self._sink, self.schema)
+        for batch in self._held:
+            self._writer.write_batch(batch)
+        self._held = []
+
+    def done(self) -> Spilled:
+        """No more comes: it can be read from here on."""
+        if self._writer is not None and self._sink is not None:
+            self._writer.close()
+            self._sink.close()
+            self._writer = self._sink = None
+        return self
+
+    def only(self, names: Sequence[str]) -> Batches:
+        """These columns, without reading the others from the disk."""
+        return _Columns(self, names)
+
+    def read(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The batches, with these columns alone."""
+        if self._file is None:
+            yield from (batch.select(list(names)) for batch in self._held)
+            return
+        places = sorted(self.schema.get_field_index(name) for name in names)
+        options = pa.ipc.IpcReadOptions(included_fields=places)
+        with pa.OSFile(f"/dev/fd/{self._file}") as file, pa.ipc.open_file(file, options=options) as reader:
+            for number in range(reader.num_record_batches):
+                yield reader.get_batch(number).select(list(names))
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        if self._file is None:
+            return iter(self._held)
+        return self.read(self.schema.names)
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class _Columns:
+    """Some columns of a table that was kept."""
+
+    def __init__(self, table: Spilled, names: Sequence[str]) -> None:
+        self.table, self.names, self.rows = table, list(names), table.rows
+        self.schema: pa.Schema = pa.schema([table.schema.field(name) for name in names])
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self.table.read(self.names)
+
+
+def keep(batches: Batches, folder: Path | None) -> Spilled:
+    """The batches, computed once and kept."""
+    kept = Spilled(batches.schema, folder)
+    for batch in batches:
+        kept.add(batch)
+    return kept.done()
+
+
+def rechunk(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    """Tables of exactly `rows` rows, each column one chunk; the last one may be shorter.
+
+    Raises EngineError ``table_too_large`` where so many rows do not fit: they are there as batches and as the table,
+    and the one before may still be in use.
+    """
+    held: list[pa.RecordBatch] = []
+    count = size = 0
+    several = False
+    for batch in batches:
+        while batch.num_rows + count >= rows:
+            part = rows - count
+            held.append(batch.slice(0, part))
+            batch, count, size, several = batch.slice(part), 0, 0, True
+            yield pa.Table.from_batches(held, schema).combine_chunks()
+            held = []
+        if batch.num_rows:
+            held.append(batch)
+            count += batch.num_rows
+            size += batch.nbytes
+            refuse_large_row_group(copies_written(several) * size)
+    if held:
+        yield pa.Table.from_batches(held, schema).combine_chunks()
+
+
+def one_batch(table: pa.Table) -> pa.RecordBatch:
+    """A table as one batch, each column contiguous."""
+    joined = table.combine_chunks()
+    batches = joined.to_batches()
+    if len(batches) == 1:
+        return batches[0]
+    return pa.RecordBatch.from_arrays([pa.array([], type=field.type) for field in table.schema], schema=table.schema)
