@@ -224,7 +224,7 @@ def readers_of_tables() -> Iterator[Reader]:
 
 def readers_of_bodies() -> Iterator[Reader]:
     from apps.data.datasets import pandera_schemas
-    from apps.gateways.mlflow.asking import read as read_mlflow
+    from apps.gateways.mlflow.request import read as read_mlflow
     from apps.gateways.openlineage import checks
     from apps.ml.registry import mlmodel
     from apps.platform.jobs.typed_lists import split
@@ -285,7 +285,7 @@ def schema_of(text: str) -> dict[str, Any]:
 
 
 def readers_of_git() -> Iterator[Reader]:
-    from apps.data.repositories import attributes, objects, receiving, trees
+    from apps.data.repositories import gitattributes, objects, receive_pack, trees
 
     sha = "0" * 40
     entry = f"100644 blob {sha} 5\t"
@@ -305,17 +305,17 @@ def readers_of_git() -> Iterator[Reader]:
     )
     yield Reader(
         "Git: commands of a push",
-        lambda text: receiving.judged(text.encode(), lambda commands, _place: list(commands)),
+        lambda text: receive_pack.judged(text.encode(), lambda commands, _place: list(commands)),
         (("/x\n", ""),),
         (f"{sha} {sha} refs/heads/main\n", *UNITS),
     )
     yield Reader(
         "Git: .gitattributes",
-        lambda text: attributes.with_lines_for({attributes.ATTRIBUTES: text}, ["a.csv", text[:200]]),
+        lambda text: gitattributes.with_lines_for({gitattributes.ATTRIBUTES: text}, ["a.csv", text[:200]]),
         (("", ""),),
         (*UNITS, "*.a filter=lfs\n"),
     )
-    yield Reader("Git: pattern for a path", lambda text: (attributes.pattern_for(text), attributes.is_kept(text)))
+    yield Reader("Git: pattern for a path", lambda text: (gitattributes.pattern_for(text), gitattributes.is_kept(text)))
     pointer = "version https://git-lfs.github.com/spec/v1\n"
     yield Reader(
         "LFS pointer",
@@ -392,7 +392,7 @@ def readers_of_texts() -> Iterator[Reader]:
 
     from apps.core.lists import csv_files
     from apps.core.messages import translate_message
-    from apps.gateways.mlflow_import import places
+    from apps.gateways.mlflow_import import artifact_location
     from apps.ml.experiments import keys, markdown
     from apps.ml.registry import card_blocks
     from apps.ml.registry.services import checks
@@ -471,7 +471,7 @@ def readers_of_texts() -> Iterator[Reader]:
     yield Reader("command on a page", whole_words)
     yield Reader(
         "MLflow source",
-        lambda text: (places.LOGGED.search(text), places.RUN_PATH.search(text)),
+        lambda text: (artifact_location.LOGGED.search(text), artifact_location.RUN_PATH.search(text)),
         (("", ""), ("runs:/", "")),
         (*UNITS, f"/{'0' * 32}", f"/m-{'0' * 32}", f"/{'0' * 32}/artifacts\n"),
     )

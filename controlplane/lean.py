@@ -17,8 +17,8 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from apps.gateways.mlflow.answers import MlflowError, refused
-from apps.gateways.mlflow.entry import answer
+from apps.gateways.mlflow.dispatcher import answer
+from apps.gateways.mlflow.responses import MlflowError, refused
 from apps.gateways.mlflow.urls import ALONE, PREFIXES
 from apps.platform.accounts.middleware import request_id_of
 from controlplane.traffic import count

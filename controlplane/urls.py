@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.i18n import set_language
 
-from apps.data.repositories.smart import nothing as nothing_of_git
+from apps.data.repositories.smart_http import nothing as nothing_of_git
 from apps.gateways.openlineage.api_urls import plane_urlpatterns as openlineage
 from apps.ml.pipelines.api_urls import plane_urlpatterns as pipeline_templates
 from apps.platform.accounts.views import ChangePasswordView

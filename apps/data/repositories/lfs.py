@@ -13,9 +13,9 @@ from django.urls import reverse
 
 from apps.core.errors import Conflict, Invalid, Malformed, PlaneError, TooLarge
 from apps.data.repositories import tickets
-from apps.data.repositories.answers import LFS, for_lfs, lfs_json, spoken
-from apps.data.repositories.asking import Asked, by_token, require_announced, to_read, to_write
-from apps.data.repositories.smart import needs
+from apps.data.repositories.access import Asked, by_token, require_announced, to_read, to_write
+from apps.data.repositories.responses import LFS, for_lfs, lfs_json, spoken
+from apps.data.repositories.smart_http import needs
 from apps.platform.artifacts.digests import DIGEST
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.request_body import body_of

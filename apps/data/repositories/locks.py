@@ -9,11 +9,11 @@ from django.http import HttpRequest, HttpResponseBase
 
 from apps.core.errors import Invalid, NotFound
 from apps.data.repositories import services
-from apps.data.repositories.answers import for_lfs, lfs_json, spoken, words_of
-from apps.data.repositories.asking import Asked, asked_for, by_token, to_read, to_write
+from apps.data.repositories.access import Asked, asked_for, by_token, to_read, to_write
 from apps.data.repositories.lfs import json_of
 from apps.data.repositories.models import Lock
-from apps.data.repositories.smart import needs
+from apps.data.repositories.responses import for_lfs, lfs_json, spoken, words_of
+from apps.data.repositories.smart_http import needs
 
 PAGE = 100
 

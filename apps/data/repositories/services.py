@@ -22,11 +22,11 @@ from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.old_paths import OldPaths
 from apps.data.datasets.services import add_version, ensure_dataset
 from apps.data.repositories import history
-from apps.data.repositories.asking import Asked
-from apps.data.repositories.checks import RENAME, Move, check_commands, check_line, check_locks, check_unpacked
-from apps.data.repositories.contents import contents_of
+from apps.data.repositories.access import Asked
 from apps.data.repositories.lfs_config import check_lfs_config
 from apps.data.repositories.models import Commit, Lock
+from apps.data.repositories.push_checks import RENAME, Move, check_commands, check_line, check_locks, check_unpacked
+from apps.data.repositories.push_contents import contents_of
 from apps.data.repositories.trees import Head, Objects
 from apps.platform.artifacts.garbage import take_back
 from apps.platform.artifacts.models import Artifact

@@ -6,11 +6,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from apps.core.errors import Invalid, NotFound
 from apps.data.repositories import tickets
-from apps.data.repositories.answers import NO_CACHE, for_lfs, lfs_json, spoken
-from apps.data.repositories.asking import Asked, by_token, to_read, to_write
+from apps.data.repositories.access import Asked, by_token, to_read, to_write
 from apps.data.repositories.folders import release_connection
 from apps.data.repositories.lfs import json_of, read_object
-from apps.data.repositories.smart import needs
+from apps.data.repositories.responses import NO_CACHE, for_lfs, lfs_json, spoken
+from apps.data.repositories.smart_http import needs
 from apps.platform.artifacts.digests import checked_digest
 from apps.platform.artifacts.downloads import download
 from apps.platform.artifacts.request_body import Body, body_of, refuse_forms

@@ -7,9 +7,9 @@ from typing import Any
 
 from apps.core.db import fast_sql
 from apps.core.policy import allows
-from apps.gateways.mlflow import shapes
-from apps.gateways.mlflow.answers import MlflowError, absent, wrong
-from apps.gateways.mlflow.asking import Ask
+from apps.gateways.mlflow import serializers
+from apps.gateways.mlflow.request import Ask
+from apps.gateways.mlflow.responses import MlflowError, absent, wrong
 from apps.ml.experiments import services
 from apps.ml.experiments.models import DEFAULT_NAME, DEFAULT_NUMBER, Experiment
 
@@ -109,4 +109,4 @@ def no_such(experiment_id: str) -> MlflowError:
 
 def told(row: Experiment) -> dict[str, Any]:
     pairs = row.tags.order_by("id").values_list("key", "value")
-    return {"experiment": shapes.experiment(row, pairs)}
+    return {"experiment": serializers.experiment(row, pairs)}

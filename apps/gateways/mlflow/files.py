@@ -15,8 +15,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from apps.core.errors import Invalid
 from apps.core.policy import require
 from apps.gateways.mlflow import tickets
-from apps.gateways.mlflow.answers import MlflowError, absent, answered, wrong
-from apps.gateways.mlflow.asking import Ask, query_of
+from apps.gateways.mlflow.request import Ask, query_of
+from apps.gateways.mlflow.responses import MlflowError, absent, answered, wrong
 from apps.ml.experiments import artifacts
 from apps.ml.experiments.artifacts import Entry, Owner, Place
 from apps.ml.experiments.models import Run

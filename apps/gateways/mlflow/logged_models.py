@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
 
-from apps.gateways.mlflow import shapes
-from apps.gateways.mlflow.answers import absent
-from apps.gateways.mlflow.asking import Ask, mistyped
+from apps.gateways.mlflow import serializers
 from apps.gateways.mlflow.experiments import found as experiment_found
 from apps.gateways.mlflow.files import listed, spellings
+from apps.gateways.mlflow.request import Ask, mistyped
+from apps.gateways.mlflow.responses import absent
 from apps.ml.experiments import artifacts
 from apps.ml.experiments.models import LoggedModel, Run
 from apps.ml.experiments.services import logged_models as services
@@ -125,17 +125,17 @@ def shape(
         "model_id": row.pk,
         "experiment_id": str(row.experiment.number),
         "name": row.name,
-        "creation_timestamp_ms": shapes.milliseconds(row.created_at),
-        "last_updated_timestamp_ms": shapes.milliseconds(row.updated_at),
+        "creation_timestamp_ms": serializers.milliseconds(row.created_at),
+        "last_updated_timestamp_ms": serializers.milliseconds(row.updated_at),
         "artifact_uri": artifacts.address_of(row),
         "status": WORDS[services.LoggedModelState(row.state)],
         "model_type": row.model_type,
         "source_run_id": row.source_run_id or "",
     }
-    if pairs := shapes.tags(tags):
+    if pairs := serializers.tags(tags):
         info["tags"] = pairs
     data: dict[str, Any] = {}
-    if pairs := shapes.tags(params):
+    if pairs := serializers.tags(params):
         data["params"] = pairs
     if points := [point(one) for one in metrics]:
         data["metrics"] = points
@@ -146,7 +146,7 @@ def point(one: Any) -> dict[str, Any]:
     shown = {
         "key": one.key,
         "value": "NaN" if one.is_nan else one.value,
-        "timestamp": shapes.milliseconds(one.at),
+        "timestamp": serializers.milliseconds(one.at),
         "step": one.step,
         "model_id": one.model_id,
         "run_id": one.run_id,

@@ -14,9 +14,9 @@ from typing import Any
 from django.db import connection
 from django.db.models import Q
 
-from apps.gateways.mlflow import shapes
-from apps.gateways.mlflow.answers import wrong
-from apps.gateways.mlflow.asking import SEE, Ask, missing
+from apps.gateways.mlflow import serializers
+from apps.gateways.mlflow.request import SEE, Ask, missing
+from apps.gateways.mlflow.responses import wrong
 from apps.ml.experiments import services
 from apps.ml.experiments.filters.sql import EPOCH, Sql, microseconds, milliseconds, moment, on_postgres, rows_of
 from apps.ml.experiments.models import Metric, MetricPoint
@@ -102,7 +102,7 @@ def history(ask: Ask) -> dict[str, Any]:
     rows = list(points.values_list(*COLUMNS, "id")[: limit + 1])
     told: dict[str, Any] = {}
     if rows:
-        told["metrics"] = [shapes.metric(key, *row[:4]) for row in rows[:limit]]
+        told["metrics"] = [serializers.metric(key, *row[:4]) for row in rows[:limit]]
     if len(rows) > limit:
         value, _is_nan, at, step, pk = rows[limit - 1]
         told["next_page_token"] = token_of(microseconds(at), step, value, pk)
@@ -206,7 +206,7 @@ def by_metric(statement: Sql) -> dict[int, list[Row]]:
 
 def shaped(key: str, run_id: str, row: Row) -> dict[str, Any]:
     _metric, value, is_nan, at, step, _id = row
-    told = {"key": key, "value": shapes.number(value, is_nan), "timestamp": milliseconds(at), "step": step}
+    told = {"key": key, "value": serializers.number(value, is_nan), "timestamp": milliseconds(at), "step": step}
     return told | {"run_id": run_id}
 
 

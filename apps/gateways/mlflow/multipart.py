@@ -9,10 +9,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from apps.core.policy import require
 from apps.gateways.mlflow import services, tickets
-from apps.gateways.mlflow.answers import MlflowError, absent, answered, wrong
-from apps.gateways.mlflow.asking import Ask, body_of, member, whole
 from apps.gateways.mlflow.files import clean, released, root_of, writable
 from apps.gateways.mlflow.models import MultipartUpload
+from apps.gateways.mlflow.request import Ask, body_of, member, whole
+from apps.gateways.mlflow.responses import MlflowError, absent, answered, wrong
 from apps.ml.experiments import artifacts
 from apps.ml.experiments.artifacts import Owner
 from apps.platform.artifacts.request_body import body_of as bytes_of

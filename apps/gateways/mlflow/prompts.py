@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from apps.gateways.mlflow.answers import MlflowError
+from apps.gateways.mlflow.responses import MlflowError
 from apps.ml.registry.filters import PROMPT
 
 

@@ -9,11 +9,11 @@ from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpResponse
 
 from apps.core.db import fast_sql
-from apps.gateways.mlflow import shapes
-from apps.gateways.mlflow.answers import MlflowError, absent, wrong
-from apps.gateways.mlflow.asking import Ask, decimal, member, missing, mistyped, whole
+from apps.gateways.mlflow import serializers
 from apps.gateways.mlflow.experiments import found as found_experiment
-from apps.gateways.mlflow.found_runs import told_runs
+from apps.gateways.mlflow.request import Ask, decimal, member, missing, mistyped, whole
+from apps.gateways.mlflow.responses import MlflowError, absent, wrong
+from apps.gateways.mlflow.run_json_sql import told_runs
 from apps.ml.experiments import services
 from apps.ml.experiments.keys import NAME_TAG
 from apps.ml.experiments.models import Run
@@ -21,12 +21,12 @@ from apps.ml.experiments.searching.runs import one_run
 from apps.ml.experiments.services import Dataset, ForModel, Sent
 from apps.ml.experiments.services.metrics import EARLIEST, LATEST, moment
 
-STATES = {name: state for state, name in shapes.STATUS.items()}
+STATES = {name: state for state, name in serializers.STATUS.items()}
 NUMBERED = ("", "RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")  # as the protocol counts them
 MOST = {"metrics": 1000, "params": 100, "tags": 100}  # of a batch
 ALL = 1000
 # What is told of a run, and what its writes look at.
-NEEDED = {*shapes.OWN, "project_id", "experiment_id", "purging_at", "metrics_digest", "metrics_count"}
+NEEDED = {*serializers.OWN, "project_id", "experiment_id", "purging_at", "metrics_digest", "metrics_count"}
 COLUMNS = tuple(field.attname for field in Run._meta.concrete_fields if field.attname in NEEDED)
 PLACE = ("experiment__number", "experiment__artifact_location")
 
@@ -45,7 +45,7 @@ def create(ask: Ask) -> dict[str, Any]:
         client_user=ask.text("user_id"),
         tags=given,
     )
-    info = shapes.run_info(
+    info = serializers.run_info(
         (
             run.pk,
             run.name,
@@ -61,7 +61,7 @@ def create(ask: Ask) -> dict[str, Any]:
         )
     )
     told = {**dict(given), NAME_TAG: run.name}
-    return {"run": {"info": info, "data": {"tags": shapes.tags(told.items())}, "inputs": {}}}
+    return {"run": {"info": info, "data": {"tags": serializers.tags(told.items())}, "inputs": {}}}
 
 
 def get(ask: Ask) -> HttpResponse:
@@ -83,7 +83,7 @@ def update(ask: Ask) -> dict[str, Any]:
         ended_at=time_of("end_time", ended) if ended else None,
         name=name,
     )
-    return {"run_info": shapes.run_info((*(getattr(run, name) for name in shapes.OWN), *place))}
+    return {"run_info": serializers.run_info((*(getattr(run, name) for name in serializers.OWN), *place))}
 
 
 def delete(ask: Ask) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from apps.gateways.mlflow import shapes
-from apps.gateways.mlflow.answers import as_json, wrong
-from apps.gateways.mlflow.asking import Ask, mistyped
+from apps.gateways.mlflow import serializers
 from apps.gateways.mlflow.experiments import ensure_default_listed
-from apps.gateways.mlflow.found_runs import told_runs
+from apps.gateways.mlflow.request import Ask, mistyped
+from apps.gateways.mlflow.responses import as_json, wrong
+from apps.gateways.mlflow.run_json_sql import told_runs
 from apps.ml.experiments.models import ExperimentTag
 from apps.ml.experiments.searching.experiments import ExperimentQuery, search_experiments
 from apps.ml.experiments.searching.runs import VIEWS, RunQuery, search_runs
@@ -59,7 +59,9 @@ def experiments(ask: Ask) -> dict[str, Any]:
     wanted = ExperimentTag.objects.filter(experiment__in=[row.pk for row in rows]).order_by("id")
     for experiment, key, value in wanted.values_list("experiment_id", "key", "value"):
         tags[experiment].append((key, value))
-    answer: dict[str, Any] = {"experiments": [shapes.experiment(row, tags[row.pk]) for row in rows]} if rows else {}
+    answer: dict[str, Any] = (
+        {"experiments": [serializers.experiment(row, tags[row.pk]) for row in rows]} if rows else {}
+    )
     return answer | ({"next_page_token": token} if token else {})
 
 

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from apps.gateways.mlflow import logged_models, registered, versions
-from apps.gateways.mlflow.answers import wrong
-from apps.gateways.mlflow.asking import Ask, member, missing, mistyped
+from apps.gateways.mlflow import logged_models, model_versions, registered_models
+from apps.gateways.mlflow.request import Ask, member, missing, mistyped
+from apps.gateways.mlflow.responses import wrong
 from apps.gateways.mlflow.search import experiment_ids, token_of
 from apps.ml.experiments.models import LoggedModel, LoggedModelMetric, LoggedModelParam, LoggedModelTag
 from apps.ml.experiments.searching.logged_models import Dataset, LoggedModelQuery, ModelOrder, search_logged_models
@@ -80,14 +80,14 @@ def models(ask: Ask) -> dict[str, Any]:
     return paged("registered_models", told_models(rows), token)
 
 
-def model_versions(ask: Ask) -> dict[str, Any]:
+def search_model_versions(ask: Ask) -> dict[str, Any]:
     limit = ask.integer("max_results", USUAL_VERSIONS)
     if limit > MOST_VERSIONS:
         raise mistyped("max_results", ask.value("max_results"))
     if limit < 1:
         raise wrong(f"Invalid value for max_results. It must be a positive integer, but got {limit}")
     rows, token = search_versions(ask.actor, ask.project_id, registry_query(ask, limit))
-    return paged("model_versions", versions.all_told(rows), token)
+    return paged("model_versions", model_versions.all_told(rows), token)
 
 
 def registry_query(ask: Ask, limit: int) -> RegistryQuery:
@@ -99,7 +99,7 @@ def told_models(rows: Sequence[Model]) -> list[dict[str, Any]]:
     ids = [row.pk for row in rows]
     newest, tags, aliases = defaultdict(list), defaultdict(list), defaultdict(list)
     wanted = newest_of(ids)
-    for version, told in zip(wanted, versions.all_told(wanted), strict=True):
+    for version, told in zip(wanted, model_versions.all_told(wanted), strict=True):
         newest[version.model_id].append(told)
     columns = ("model_id", "key", "value")
     for key, *pair in ModelTag.objects.filter(model__in=ids).order_by("pk").values_list(*columns):
@@ -107,4 +107,7 @@ def told_models(rows: Sequence[Model]) -> list[dict[str, Any]]:
     names = Alias.objects.filter(model__in=ids).order_by("name")
     for key, *pair in names.values_list("model_id", "name", "version__number"):
         aliases[key].append(pair)
-    return [registered.shape(row, versions=newest[row.pk], tags=tags[row.pk], aliases=aliases[row.pk]) for row in rows]
+    return [
+        registered_models.shape(row, versions=newest[row.pk], tags=tags[row.pk], aliases=aliases[row.pk])
+        for row in rows
+    ]

@@ -17,8 +17,8 @@ from django.http import HttpRequest
 from apps.core.actors import Actor
 from apps.core.errors import Unauthenticated
 from apps.core.policy import require
-from apps.gateways.mlflow.answers import wrong
-from apps.gateways.mlflow.asking import query_of
+from apps.gateways.mlflow.request import query_of
+from apps.gateways.mlflow.responses import wrong
 from apps.platform.accounts.actors import actor_from_token_id, client_address
 from apps.platform.artifacts.models import Artifact, Holding
 

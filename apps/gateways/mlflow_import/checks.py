@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from apps.core.errors import Invalid
 from apps.core.portable_paths import find_path_defect
-from apps.gateways.mlflow_import.found import (
+from apps.gateways.mlflow_import.source_records import (
     FoundExperiment,
     FoundLoggedModel,
     FoundRegisteredModel,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from apps.core.canonical import sha256_hex
-from apps.gateways.mlflow_import.found import FoundVersion
-from apps.gateways.mlflow_import.places import Place
+from apps.gateways.mlflow_import.artifact_location import Place
+from apps.gateways.mlflow_import.source_records import FoundVersion
 from apps.ml.registry.documents import client_document
 
 

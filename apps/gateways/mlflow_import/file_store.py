@@ -18,7 +18,8 @@ import yaml
 
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Invalid
-from apps.gateways.mlflow_import.found import (
+from apps.gateways.mlflow_import.read_guard import guarded
+from apps.gateways.mlflow_import.source_records import (
     MODEL_STATES,
     RUN_STATES,
     FoundDataset,
@@ -33,7 +34,6 @@ from apps.gateways.mlflow_import.found import (
     Link,
     Unreadable,
 )
-from apps.gateways.mlflow_import.guarding import guarded
 from apps.ml.experiments.keys import NAME_TAG
 
 META = "meta.yaml"

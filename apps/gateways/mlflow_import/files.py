@@ -9,8 +9,8 @@ from typing import Any
 
 from apps.core.actors import Actor
 from apps.gateways.mlflow_import.checks import check_path
-from apps.gateways.mlflow_import.found import FoundFile, FoundLoggedModel, FoundRun, Source, Unreadable
 from apps.gateways.mlflow_import.services import File
+from apps.gateways.mlflow_import.source_records import FoundFile, FoundLoggedModel, FoundRun, Source, Unreadable
 from apps.gateways.mlflow_import.transport import Interrupted
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts import file_names

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apps.gateways.mlflow_import import services
+from apps.gateways.mlflow_import.artifact_location import Place, place_of
 from apps.gateways.mlflow_import.checks import check_logged_model, check_registered, check_version
 from apps.gateways.mlflow_import.files import Files
-from apps.gateways.mlflow_import.found import (
+from apps.gateways.mlflow_import.source_records import (
     FoundExperiment,
     FoundLoggedModel,
     FoundRegisteredModel,
     FoundVersion,
     Unreadable,
 )
-from apps.gateways.mlflow_import.places import Place, place_of
 from apps.ml.experiments.models import (
     Experiment,
     LoggedModel,
@@ -28,7 +28,7 @@ from apps.ml.registry.services.checks import check_imported_alias
 from apps.ml.registry.states import APPROVED_STAGE, PROTECTED
 
 if TYPE_CHECKING:
-    from apps.gateways.mlflow_import.taking import Taking
+    from apps.gateways.mlflow_import.importer import Taking
 
 
 def take_logged_models(taking: Taking, found: FoundExperiment, experiment: Experiment | None) -> None:

@@ -8,7 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Invalid
-from apps.gateways.mlflow_import.found import (
+from apps.gateways.mlflow_import.read_guard import guarded
+from apps.gateways.mlflow_import.source_records import (
     RUN_STATES,
     FoundDataset,
     FoundExperiment,
@@ -22,7 +23,6 @@ from apps.gateways.mlflow_import.found import (
     Link,
     Unreadable,
 )
-from apps.gateways.mlflow_import.guarding import guarded
 from apps.gateways.mlflow_import.transport import NotThere, Transport
 
 API = "/api/2.0/mlflow"

@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from apps.core.errors import Invalid, Unavailable
-from apps.gateways.mlflow_import.found import Unreadable
+from apps.gateways.mlflow_import.source_records import Unreadable
 
 TRIES = 6
 WAIT, MOST_WAIT = 0.5, 60.0  # seconds: the first pause, doubled each time; and the longest, also of Retry-After

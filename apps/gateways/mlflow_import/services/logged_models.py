@@ -11,9 +11,9 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict
-from apps.gateways.mlflow_import.found import FoundLoggedModel, Link, moment
 from apps.gateways.mlflow_import.models import ImportedRun
 from apps.gateways.mlflow_import.services.rows import File, add_texts, artifact_rows
+from apps.gateways.mlflow_import.source_records import FoundLoggedModel, Link, moment
 from apps.ml.experiments import series
 from apps.ml.experiments.models import (
     Experiment,

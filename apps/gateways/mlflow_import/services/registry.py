@@ -8,10 +8,10 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict
+from apps.gateways.mlflow_import.artifact_location import Place
 from apps.gateways.mlflow_import.documents import document_of, same_version
-from apps.gateways.mlflow_import.found import FoundRegisteredModel, FoundVersion, moment
-from apps.gateways.mlflow_import.places import Place
 from apps.gateways.mlflow_import.services.rows import add_texts
+from apps.gateways.mlflow_import.source_records import FoundRegisteredModel, FoundVersion, moment
 from apps.ml.registry.models import Alias, AliasMove, Model, ModelTag, ModelVersion, ModelVersionFile, ModelVersionTag
 from apps.ml.registry.services.aliases import move_alias, require_there
 from apps.ml.registry.services.checks import check_imported_alias

@@ -12,9 +12,9 @@ import zlib
 import pytest
 
 from apps.core.errors import Invalid, TooLarge
-from apps.data.repositories import folders, git, receiving
-from apps.data.repositories.contents import kept_text
+from apps.data.repositories import folders, git, receive_pack
 from apps.data.repositories.objects import GitObject
+from apps.data.repositories.push_contents import kept_text
 from apps.data.repositories.trees import HEAD_LIMIT, Entry, Objects
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
@@ -89,7 +89,7 @@ def test_nobody_waits_for_a_push_of_endless_references():
     os.close(write)
     try:
         with pytest.raises(TooLarge) as refused:
-            receiving.heard(read, 60)
+            receive_pack.heard(read, 60)
         assert refused.value.code == "only_main"
     finally:
         os.close(read)

@@ -9,8 +9,8 @@ import pytest
 
 from apps.core.errors import Invalid, TooLarge
 from apps.data.repositories import folders
-from apps.data.repositories.checks import check_unpacked
 from apps.data.repositories.lfs_config import check_lfs_config
+from apps.data.repositories.push_checks import check_unpacked
 from apps.data.repositories.trees import Objects
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")

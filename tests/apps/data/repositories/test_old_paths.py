@@ -10,8 +10,8 @@ import pytest
 from apps.core.errors import Invalid
 from apps.data.datasets import manifest
 from apps.data.repositories import folders, git
-from apps.data.repositories.asking import Asked
-from apps.data.repositories.receiving import Command
+from apps.data.repositories.access import Asked
+from apps.data.repositories.receive_pack import Command
 from apps.data.repositories.services import accept_push, lock_path
 from apps.data.repositories.trees import Objects
 

@@ -10,10 +10,10 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.gateways.mlflow_import.file_store import FileStore
-from apps.gateways.mlflow_import.found import Source
+from apps.gateways.mlflow_import.import_report import Tally
+from apps.gateways.mlflow_import.importer import Taking
 from apps.gateways.mlflow_import.server import Server
-from apps.gateways.mlflow_import.taking import Taking
-from apps.gateways.mlflow_import.tally import Tally
+from apps.gateways.mlflow_import.source_records import Source
 from apps.gateways.mlflow_import.transport import Login, Transport
 from apps.platform.accounts.actors import actor_for_user
 from apps.platform.accounts.management.base import OperatorCommand, find_project, find_user

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from apps.gateways.mlflow_import.found import Unreadable
+from apps.gateways.mlflow_import.source_records import Unreadable
 
 T = TypeVar("T")
 P = ParamSpec("P")

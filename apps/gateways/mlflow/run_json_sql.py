@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from apps.core.db.fast_sql import fetch
-from apps.gateways.mlflow import shapes
-from apps.gateways.mlflow.answers import as_json
+from apps.gateways.mlflow import serializers
+from apps.gateways.mlflow.responses import as_json
 from apps.ml.experiments.filters.sql import Sql, marks, milliseconds, on_postgres
 from apps.ml.experiments.keys import NAME_TAG
 from apps.ml.experiments.searching.runs import RunRow
@@ -51,9 +51,9 @@ def named(name: str, items: str | None) -> str:
 
 def info_of(row: RunRow) -> str:
     place, run = row.experiment, row.id
-    uri = as_json(f"{shapes.location(place.number, place.artifact_location)}/{run}/artifacts")
+    uri = as_json(f"{serializers.location(place.number, place.artifact_location)}/{run}/artifacts")
     ended = "" if row.ended_at is None else f'"end_time":{milliseconds(row.ended_at)},'
-    stage = shapes.ACTIVE if row.deleted_at is None else shapes.DELETED
+    stage = serializers.ACTIVE if row.deleted_at is None else serializers.DELETED
     return (
         f'{{"run_uuid":"{run}","experiment_id":"{place.number}","run_name":{as_json(row.name)},'
         f'"user_id":{as_json(row.user)},"status":"{row.state.upper()}",'

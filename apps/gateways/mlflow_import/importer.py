@@ -14,7 +14,10 @@ from apps.core.errors import PlaneError, StorageFull, Unavailable
 from apps.gateways.mlflow_import import services
 from apps.gateways.mlflow_import.checks import check_experiment, check_point, check_run
 from apps.gateways.mlflow_import.files import Files
-from apps.gateways.mlflow_import.found import (
+from apps.gateways.mlflow_import.import_report import Tally
+from apps.gateways.mlflow_import.models import ImportedRun
+from apps.gateways.mlflow_import.registry import take_logged_models, take_registry
+from apps.gateways.mlflow_import.source_records import (
     FoundExperiment,
     FoundRun,
     Link,
@@ -23,9 +26,6 @@ from apps.gateways.mlflow_import.found import (
     moment,
     unknown_experiments,
 )
-from apps.gateways.mlflow_import.models import ImportedRun
-from apps.gateways.mlflow_import.registry import take_logged_models, take_registry
-from apps.gateways.mlflow_import.tally import Tally
 from apps.ml.experiments import series
 from apps.ml.experiments.keys import NAME_TAG
 from apps.ml.experiments.models import (

@@ -7,10 +7,10 @@ from pathlib import Path
 from django.http import HttpRequest, HttpResponseBase
 
 from apps.core.errors import Malformed, NotFound, PlaneError, WrongMethod
-from apps.data.repositories import backend, folders
-from apps.data.repositories.answers import for_git, for_lfs, spoken
-from apps.data.repositories.asking import Asked, announce_push, by_token, to_read, to_write
-from apps.data.repositories.receiving import receive
+from apps.data.repositories import folders, http_backend
+from apps.data.repositories.access import Asked, announce_push, by_token, to_read, to_write
+from apps.data.repositories.receive_pack import receive
+from apps.data.repositories.responses import for_git, for_lfs, spoken
 from deepseek.messages import N_
 
 FETCH, PUSH = "git-upload-pack", "git-receive-pack"
@@ -52,9 +52,9 @@ def refer(request: HttpRequest, place: Asked) -> HttpResponseBase:
 
 def said(request: HttpRequest, place: Asked, folder: Path) -> HttpResponseBase:
     """The references are few: one branch."""
-    env = backend.cgi_environment(request, place.actor, folder, "info/refs", None)
+    env = http_backend.cgi_environment(request, place.actor, folder, "info/refs", None)
     folders.release_connection()
-    return backend.gathered(env, folder)
+    return http_backend.gathered(env, folder)
 
 
 @spoken(for_git)
@@ -66,10 +66,10 @@ def fetch(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
     require_type(request, FETCH)
     folder = folders.up_to_date(place.there())
     folders.release_connection()
-    body = backend.spooled(request, backend.FETCH_LIMIT)
+    body = http_backend.spooled(request, http_backend.FETCH_LIMIT)
     with body:  # the child has a descriptor of its own
-        env = backend.cgi_environment(request, actor, folder, FETCH, backend.length_of(body))
-        return backend.streamed(env, folder, body)
+        env = http_backend.cgi_environment(request, actor, folder, FETCH, http_backend.length_of(body))
+        return http_backend.streamed(env, folder, body)
 
 
 @spoken(for_git)

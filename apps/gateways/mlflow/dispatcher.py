@@ -14,9 +14,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from apps.core.actors import ANONYMOUS, Actor
 from apps.core.errors import PlaneError, Refused
 from apps.core.policy import require
-from apps.gateways.mlflow.answers import MlflowError, answered, as_mlflow, refused
-from apps.gateways.mlflow.asking import Ask, body_of, query_of
-from apps.gateways.mlflow.table import STREAMS, TABLE, TICKETED, Call, Stream, by_pattern, methods_of
+from apps.gateways.mlflow.request import Ask, body_of, query_of
+from apps.gateways.mlflow.responses import MlflowError, answered, as_mlflow, refused
+from apps.gateways.mlflow.routes import STREAMS, TABLE, TICKETED, Call, Stream, by_pattern, methods_of
 from apps.platform.accounts.bearer_lookup import bearer_of
 from apps.platform.audit.faults import named_fault
 from apps.platform.audit.services import record_refusal

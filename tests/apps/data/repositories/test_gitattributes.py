@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.data.repositories.attributes import ATTRIBUTES, LFS, is_kept, pattern_for, with_lines_for
+from apps.data.repositories.gitattributes import ATTRIBUTES, LFS, is_kept, pattern_for, with_lines_for
 
 
 @pytest.mark.parametrize(

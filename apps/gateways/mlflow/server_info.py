@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from apps.gateways.mlflow.asking import Ask
+from apps.gateways.mlflow.request import Ask
 
 VERSION = "3.17.2"  # of the protocol that is spoken
 INFO: dict[str, Any] = {

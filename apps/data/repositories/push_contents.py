@@ -22,11 +22,11 @@ from apps.data.datasets.manifest import (
 )
 from apps.data.datasets.models import DatasetFile
 from apps.data.datasets.reads import chunks_of
-from apps.data.repositories.asking import Asked
-from apps.data.repositories.attributes import is_kept
-from apps.data.repositories.checks import Move
+from apps.data.repositories.access import Asked
+from apps.data.repositories.gitattributes import is_kept
 from apps.data.repositories.models import Commit
 from apps.data.repositories.objects import POINTER_LIMIT, pointed
+from apps.data.repositories.push_checks import Move
 from apps.data.repositories.trees import Entry, Objects, Reader
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.services import publish_upload, require_room, usable

@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from apps.core.actors import Actor
 from apps.core.errors import TooLarge
-from apps.gateways.mlflow.answers import MlflowError, wrong
+from apps.gateways.mlflow.responses import MlflowError, wrong
 from apps.platform.accounts.models import Project
 
 SEE = "See the API docs for more information about request parameters."

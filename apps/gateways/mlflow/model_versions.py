@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from apps.gateways.mlflow import shapes
-from apps.gateways.mlflow.answers import absent, wrong
-from apps.gateways.mlflow.asking import Ask
+from apps.gateways.mlflow import serializers
 from apps.gateways.mlflow.prompts import refuse_prompt
+from apps.gateways.mlflow.request import Ask
+from apps.gateways.mlflow.responses import absent, wrong
 from apps.ml.registry import services
 from apps.ml.registry.downloads import address_of, source_told
 from apps.ml.registry.models import Alias, ModelVersion, ModelVersionTag
@@ -129,15 +129,15 @@ def shape(row: ModelVersion, *, tags: Iterable[Any] = (), aliases: Sequence[str]
     shown: dict[str, Any] = {
         "name": row.model.name,
         "version": str(row.number),
-        "creation_timestamp": shapes.milliseconds(row.created_at),
-        "last_updated_timestamp": shapes.milliseconds(row.updated_at),
+        "creation_timestamp": serializers.milliseconds(row.created_at),
+        "last_updated_timestamp": serializers.milliseconds(row.updated_at),
         "current_stage": row.stage,
         "description": row.description,
         "source": source_told(row),
         "run_id": row.run_id or "",
         "status": "READY",
     }
-    if pairs := shapes.tags(tags):
+    if pairs := serializers.tags(tags):
         shown["tags"] = pairs
     shown["run_link"] = row.run_link
     if aliases:

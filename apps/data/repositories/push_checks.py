@@ -10,14 +10,14 @@ from django.conf import settings
 
 from apps.core.errors import Conflict, Invalid, TooLarge
 from apps.data.datasets.citations import citations
-from apps.data.repositories.asking import Asked
+from apps.data.repositories.access import Asked
 from apps.data.repositories.folders import MAIN, MASTER
 from apps.data.repositories.models import Commit, Lock
 from apps.data.repositories.trees import Objects
 from deepseek.messages import N_, Message
 
 if TYPE_CHECKING:
-    from apps.data.repositories.contents import Contents
+    from apps.data.repositories.push_contents import Contents
 
 NONE = "0" * 40
 TAGS = "refs/tags/"

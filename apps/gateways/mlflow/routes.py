@@ -18,15 +18,15 @@ from apps.gateways.mlflow import (
     files,
     logged_models,
     metrics,
+    model_versions,
     multipart,
-    registered,
+    registered_models,
     runs,
     search,
     search_models,
-    server,
-    versions,
+    server_info,
 )
-from apps.gateways.mlflow.asking import Ask
+from apps.gateways.mlflow.request import Ask
 
 API, AJAX, V3 = "api/2.0/mlflow/", "ajax-api/2.0/mlflow/", "api/3.0/mlflow/"
 VIEW, TRACK = "run.view", "run.track"
@@ -62,29 +62,29 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", "logged-models/search"): Call(search_models.logged, VIEW),
     ("POST", "logged-models"): Call(logged_models.create, TRACK),
     # registered models
-    ("POST", "registered-models/create"): Call(registered.create, "model.create"),
-    ("GET", "registered-models/get"): Call(registered.get, SEE),
-    ("PATCH", "registered-models/update"): Call(registered.update, SAY),
-    ("POST", "registered-models/rename"): Call(registered.rename, SAY),
-    ("DELETE", "registered-models/delete"): Call(registered.delete, "model.delete"),
-    ("POST", "registered-models/set-tag"): Call(registered.set_tag, SAY),
-    ("DELETE", "registered-models/delete-tag"): Call(registered.delete_tag, SAY),
-    ("POST", "registered-models/alias"): Call(registered.set_alias, ALIAS),
-    ("DELETE", "registered-models/alias"): Call(registered.delete_alias, ALIAS),
-    ("GET", "registered-models/alias"): Call(registered.get_alias, SEE),
+    ("POST", "registered-models/create"): Call(registered_models.create, "model.create"),
+    ("GET", "registered-models/get"): Call(registered_models.get, SEE),
+    ("PATCH", "registered-models/update"): Call(registered_models.update, SAY),
+    ("POST", "registered-models/rename"): Call(registered_models.rename, SAY),
+    ("DELETE", "registered-models/delete"): Call(registered_models.delete, "model.delete"),
+    ("POST", "registered-models/set-tag"): Call(registered_models.set_tag, SAY),
+    ("DELETE", "registered-models/delete-tag"): Call(registered_models.delete_tag, SAY),
+    ("POST", "registered-models/alias"): Call(registered_models.set_alias, ALIAS),
+    ("DELETE", "registered-models/alias"): Call(registered_models.delete_alias, ALIAS),
+    ("GET", "registered-models/alias"): Call(registered_models.get_alias, SEE),
     ("GET", "registered-models/search"): Call(search_models.models, SEE),
-    ("POST", "registered-models/get-latest-versions"): Call(registered.latest_versions, SEE),
-    ("GET", "registered-models/get-latest-versions"): Call(registered.latest_versions, SEE),
+    ("POST", "registered-models/get-latest-versions"): Call(registered_models.latest_versions, SEE),
+    ("GET", "registered-models/get-latest-versions"): Call(registered_models.latest_versions, SEE),
     # their versions
-    ("POST", "model-versions/create"): Call(versions.create, "model.record_version"),
-    ("GET", "model-versions/search"): Call(search_models.model_versions, SEE),
-    ("GET", "model-versions/get"): Call(versions.get, SEE),
-    ("PATCH", "model-versions/update"): Call(versions.update, SAY),
-    ("DELETE", "model-versions/delete"): Call(versions.delete, "model.delete"),
-    ("POST", "model-versions/transition-stage"): Call(versions.transition_stage, SAY),
-    ("POST", "model-versions/set-tag"): Call(versions.set_tag, SAY),
-    ("DELETE", "model-versions/delete-tag"): Call(versions.delete_tag, SAY),
-    ("GET", "model-versions/get-download-uri"): Call(versions.download_uri, SEE),
+    ("POST", "model-versions/create"): Call(model_versions.create, "model.record_version"),
+    ("GET", "model-versions/search"): Call(search_models.search_model_versions, SEE),
+    ("GET", "model-versions/get"): Call(model_versions.get, SEE),
+    ("PATCH", "model-versions/update"): Call(model_versions.update, SAY),
+    ("DELETE", "model-versions/delete"): Call(model_versions.delete, "model.delete"),
+    ("POST", "model-versions/transition-stage"): Call(model_versions.transition_stage, SAY),
+    ("POST", "model-versions/set-tag"): Call(model_versions.set_tag, SAY),
+    ("DELETE", "model-versions/delete-tag"): Call(model_versions.delete_tag, SAY),
+    ("GET", "model-versions/get-download-uri"): Call(model_versions.download_uri, SEE),
     # runs
     ("POST", "runs/create"): Call(runs.create, TRACK),
     ("GET", "runs/get"): Call(runs.get, VIEW),
@@ -109,9 +109,9 @@ TABLE: dict[tuple[str, str], Call] = {
     (method, prefix + path): call for (method, path), call in CALLS.items() for prefix in (API, AJAX)
 } | {
     ("GET", f"{AJAX}metrics/get-history-bulk"): Call(metrics.history_bulk, VIEW),
-    ("GET", f"{V3}server-info"): Call(server.info, None),
-    ("GET", "version"): Call(server.version, None),
-    ("GET", "health"): Call(server.health, None),
+    ("GET", f"{V3}server-info"): Call(server_info.info, None),
+    ("GET", "version"): Call(server_info.version, None),
+    ("GET", "health"): Call(server_info.health, None),
 }
 MODEL = r"logged-models/(?P<model_id>[^/]+)"
 # Addresses with a name in them: (method, what follows API or AJAX), tried in this order.

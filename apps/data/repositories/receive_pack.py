@@ -22,10 +22,10 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
 
 from apps.core.errors import Malformed, PlaneError, TooLarge, Unavailable
-from apps.data.repositories import backend, folders, git, services
-from apps.data.repositories.answers import words_of
-from apps.data.repositories.asking import Asked
+from apps.data.repositories import folders, git, http_backend, services
+from apps.data.repositories.access import Asked
 from apps.data.repositories.hook import ASK, END, WORD
+from apps.data.repositories.responses import words_of
 from apps.data.repositories.trees import Objects
 from apps.platform.audit.faults import named_fault
 from deepseek.messages import N_
@@ -48,7 +48,7 @@ class Command:
 def receive(request: HttpRequest, place: Asked) -> HttpResponseBase:
     """The whole of a push, under the repository's lock; of a dataset that is not there yet, into an empty one."""
     with ExitStack() as stack:
-        body = stack.enter_context(backend.spooled(request, settings.ENV.git_push_limit_bytes))
+        body = stack.enter_context(http_backend.spooled(request, settings.ENV.git_push_limit_bytes))
         if place.dataset is not None:  # who waits for a lock must not keep the others from their turns
             stack.enter_context(folders.locked(place.dataset))
         stack.enter_context(git.turn())
@@ -56,8 +56,10 @@ def receive(request: HttpRequest, place: Asked) -> HttpResponseBase:
             folder = stack.enter_context(folders.passing())
         else:
             folder = folders.up_to_date_under_lock(place.dataset)
-        env = backend.cgi_environment(request, place.actor, folder, "git-receive-pack", backend.length_of(body))
-        asked = backend.capabilities_of(body, is_gzipped="HTTP_CONTENT_ENCODING" in env)
+        env = http_backend.cgi_environment(
+            request, place.actor, folder, "git-receive-pack", http_backend.length_of(body)
+        )
+        asked = http_backend.capabilities_of(body, is_gzipped="HTTP_CONTENT_ENCODING" in env)
         is_renamed = False
         out = stack.enter_context(tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR))
         folders.release_connection()
@@ -88,7 +90,7 @@ def receive(request: HttpRequest, place: Asked) -> HttpResponseBase:
             )
         if is_renamed:
             folders.remove(folder)  # it has a branch master now; the rows make it again, with main
-        return backend.whole(out)
+        return http_backend.whole(out)
 
 
 Decide = Callable[[list[Command], Path], list[str]]
@@ -103,7 +105,7 @@ def run(env: dict[str, str], folder: Path, body: IO[bytes], out: IO[bytes], deci
     try:
         try:
             env = {**env, ASK: str(ask_write), WORD: str(word_read)}
-            child = backend.child_of(env, folder, body, out, pass_fds=(ask_write, word_read))
+            child = http_backend.child_of(env, folder, body, out, pass_fds=(ask_write, word_read))
         finally:
             os.close(ask_write)
             os.close(word_read)

@@ -8,11 +8,11 @@ from typing import Any
 from django.db.models.expressions import RawSQL
 
 from apps.core.errors import Conflict
-from apps.gateways.mlflow import shapes
-from apps.gateways.mlflow.answers import MlflowError, absent, wrong
-from apps.gateways.mlflow.asking import Ask
+from apps.gateways.mlflow import serializers
+from apps.gateways.mlflow.model_versions import all_told, version_found
 from apps.gateways.mlflow.prompts import refuse_prompt
-from apps.gateways.mlflow.versions import all_told, version_found
+from apps.gateways.mlflow.request import Ask
+from apps.gateways.mlflow.responses import MlflowError, absent, wrong
 from apps.ml.registry import services
 from apps.ml.registry.models import Alias, Model, ModelVersion
 from apps.ml.registry.states import STAGES
@@ -137,14 +137,14 @@ def told(model: Model) -> dict[str, Any]:
 def shape(model: Model, *, versions: Sequence[Any] = (), tags: Any = (), aliases: Any = ()) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": model.name,
-        "creation_timestamp": shapes.milliseconds(model.created_at),
-        "last_updated_timestamp": shapes.milliseconds(model.updated_at),
+        "creation_timestamp": serializers.milliseconds(model.created_at),
+        "last_updated_timestamp": serializers.milliseconds(model.updated_at),
     }
     if model.description:
         shown["description"] = model.description
     if versions:
         shown["latest_versions"] = list(versions)
-    if pairs := shapes.tags(tags):
+    if pairs := serializers.tags(tags):
         shown["tags"] = pairs
     if named := [{"alias": name, "version": str(number)} for name, number in aliases]:
         shown["aliases"] = named

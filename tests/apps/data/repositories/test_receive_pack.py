@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apps.core.errors import Conflict, Invalid
-from apps.data.repositories.receiving import error_lines
+from apps.data.repositories.receive_pack import error_lines
 
 
 def test_a_hint_that_several_errors_have_stands_once_behind_them():
