@@ -227,7 +227,7 @@ def readers_of_bodies() -> Iterator[Reader]:
     from apps.gateways.mlflow.request import read as read_mlflow
     from apps.gateways.openlineage import checks
     from apps.ml.registry import mlmodel
-    from apps.platform.jobs.typed_lists import split
+    from apps.platform.jobs.specforms.typed_lists import split
     from controlplane.rest import read_json
 
     json_around = (("", ""), ('{"a": "', '"}'), ('{"a": ', "}"), ("[", "]"))
@@ -259,7 +259,7 @@ def fields_of(text: str) -> dict[str, Any]:
 
 def spec_of(given: dict[str, Any]) -> object:
     from apps.platform.jobs.kinds import KINDS
-    from apps.platform.jobs.specs import parse_model
+    from apps.platform.jobs.spec_validation import parse_model
 
     return parse_model(KINDS["clean"].spec, given, strict=False, prefix="/spec")
 
@@ -397,7 +397,7 @@ def readers_of_texts() -> Iterator[Reader]:
     from apps.ml.registry import card_blocks
     from apps.ml.registry.services import checks
     from apps.platform.accounts import models
-    from apps.platform.approvals.naming import NAMES
+    from apps.platform.approvals.fact_names import NAMES
     from apps.web.spacing import without_room
     from apps.web.templatetags.commands import whole_words
     from deepseek.messages import Message

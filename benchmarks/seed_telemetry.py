@@ -16,8 +16,8 @@ from apps.ml.experiments import series
 from apps.ml.experiments.models import Metric, MetricPoint, Run
 from apps.ml.experiments.services.points import add_buckets, add_points
 from apps.platform.jobs.models import QueueSample
-from apps.platform.jobs.tally import BATCH as TALLIED
-from apps.platform.jobs.tally import tally_ended
+from apps.platform.jobs.scheduling.ended_job_counters import BATCH as TALLIED
+from apps.platform.jobs.scheduling.ended_job_counters import tally_ended
 from apps.platform.nodes import samples
 from apps.platform.nodes.models import Node, NodeSample
 

@@ -1,5 +1,5 @@
 """What `/metrics` tells of the plane itself, read anew at each scrape: a dozen queries, none of which reads what has
-ended. Ended jobs are counted as they end (apps/platform/jobs/tally.py).
+ended. Ended jobs are counted as they end (apps/platform/jobs/scheduling/ended_job_counters.py).
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from apps.platform.artifacts.stores import store_folder
 from apps.platform.audit.models import AuditRecord, ChainHead, Result
 from apps.platform.audit.verification import unsealed_state
 from apps.platform.jobs.models import Job, JobTally
-from apps.platform.jobs.queues import open_counts
+from apps.platform.jobs.scheduling.ended_job_counters import BOUNDS
+from apps.platform.jobs.scheduling.queues import open_counts
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.tally import BOUNDS
 from apps.platform.nodes.disks import read_disk
 from apps.platform.nodes.models import Node
-from apps.platform.nodes.reads import STATUSES
-from apps.platform.nodes.shown import row_of
+from apps.platform.nodes.presenters import row_of
+from apps.platform.nodes.queries import STATUSES
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
 from apps.platform.artifacts.stores import store, store_folder
-from apps.platform.jobs import pulse
+from apps.platform.jobs.scheduling import liveness
 from apps.platform.nodes.disks import read_disk, render_size
 
 log = logging.getLogger(__name__)
@@ -131,11 +131,11 @@ def pulse_of(name: str) -> Callable[[], dict[str, Any]]:
     """A look at the last beat of a part of the dispatcher's process, on whichever host that runs."""
 
     def look() -> dict[str, Any]:
-        age = pulse.age(name)
+        age = liveness.age(name)
         if age is None:
             raise NotReady("no pulse: it is not running")
-        if age > pulse.STALE_SECONDS:
-            raise NotReady(f"silent for {age:.0f} s, longer than {pulse.STALE_SECONDS:.0f} s")
+        if age > liveness.STALE_SECONDS:
+            raise NotReady(f"silent for {age:.0f} s, longer than {liveness.STALE_SECONDS:.0f} s")
         return {"detail": "alive", "age_seconds": round(age, 3)}
 
     return look

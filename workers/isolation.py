@@ -72,7 +72,7 @@ class Isolation:
         return found
 
     def facts(self) -> dict[str, Any]:
-        """For the node's description; `apps/platform/nodes/shown.py` says it in words."""
+        """For the node's description; `apps/platform/nodes/presenters.py` says it in words."""
         return {
             "way": self.way,
             "user": self.user,

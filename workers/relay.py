@@ -17,8 +17,8 @@ from django.db import transaction
 
 from apps.core.actors import Actor
 from apps.platform.jobs import services
+from apps.platform.jobs.errors import memory_limit, reason
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.reasons import memory_limit, reason
 from deepseek.messages import N_, Message, restore_message
 from workers.shim import MEMORY_LIMIT
 

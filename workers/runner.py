@@ -20,11 +20,11 @@ from apps.core.errors import PlaneError, StaleState
 from apps.platform.artifacts.stores import store, store_folder
 from apps.platform.jobs import services
 from apps.platform.jobs.checkpoints import get_checkpoint
+from apps.platform.jobs.errors import disk_filled, reason
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.machine_code import refuse_foreign_code
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.provenance import record_provenance
-from apps.platform.jobs.reasons import disk_filled, reason
 from apps.platform.jobs.submission import lease_seconds
 from apps.platform.nodes.disks import read_disk
 from apps.platform.nodes.hardware import oom_kills

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.core.errors import StorageFull, Unavailable
-from apps.platform.jobs.reasons import node_unusable, scratch_lost, storage_full
+from apps.platform.jobs.errors import node_unusable, scratch_lost, storage_full
 
 STORAGE_FULL = "storage_full"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})

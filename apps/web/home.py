@@ -16,13 +16,13 @@ from apps.core.policy import allows
 from apps.data.datasets.models import DatasetVersion, DatasetVersionQuerySet
 from apps.ml.registry.models import ModelVersion
 from apps.platform.accounts.models import Project
+from apps.platform.jobs.errors import PARENT_FAILED
 from apps.platform.jobs.lists import moving_counts, since
 from apps.platform.jobs.models import Job, JobParent, JobQuerySet
-from apps.platform.jobs.reads import explain_queued
-from apps.platform.jobs.reasons import PARENT_FAILED
+from apps.platform.jobs.queries import explain_queued
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
-from apps.platform.nodes.shown import not_heard_of
+from apps.platform.nodes.presenters import not_heard_of
 from apps.web.build import build
 
 FAILED_SHOWN, RUNNING_SHOWN, QUEUED_SHOWN, VERSIONS_SHOWN, NODES_SHOWN, PROJECTS_SHOWN = 5, 20, 5, 6, 12, 8

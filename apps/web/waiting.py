@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor, ProjectRole, SystemRole
 from apps.platform.accounts.models import ApiToken, CredentialChange, User
-from apps.platform.approvals import reads as approvals
+from apps.platform.approvals import queries as approvals
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.approvals.subjects import summary_of

@@ -6,7 +6,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
-from apps.platform.jobs import pulse
+from apps.platform.jobs.scheduling import liveness
 from apps.platform.nodes import disks
 from controlplane import health
 
@@ -22,9 +22,9 @@ def home(tmp_path, settings):
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     for folder in ("broker/queue", "artifacts/sha256"):
         (tmp_path / folder).mkdir(parents=True)
-    for part in pulse.PARTS:
-        pulse._beaten.clear()
-        pulse.beat(part)
+    for part in liveness.PARTS:
+        liveness._beaten.clear()
+        liveness.beat(part)
     return tmp_path
 
 

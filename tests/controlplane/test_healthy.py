@@ -11,7 +11,7 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.db.models.functions import Now
 
-from apps.platform.jobs import pulse
+from apps.platform.jobs.scheduling import liveness
 from apps.platform.nodes.models import Node
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -84,10 +84,10 @@ def test_a_worker_is_healthy_while_its_node_is_heard_of(settings, capsys):
 
 def test_the_dispatcher_is_healthy_while_both_its_pulses_beat(capsys):
     assert "no pulse of the dispatcher" in reason("dispatcher", capsys)
-    pulse._beaten.clear()
-    pulse.beat("dispatcher")
+    liveness._beaten.clear()
+    liveness.beat("dispatcher")
     assert "no pulse of the sealer" in reason("dispatcher", capsys)
-    pulse.beat("sealer")
+    liveness.beat("sealer")
     assert reason("dispatcher", capsys) == ""
 
 

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from apps.platform.accounts.services import create_service_account, create_token_for_service_account
 from apps.platform.audit.models import AuditRecord
-from apps.platform.jobs import pulse
 from apps.platform.jobs.models import Job, JobTally
+from apps.platform.jobs.scheduling import liveness
 from apps.platform.nodes.models import Node
 from controlplane import collecting, metrics
 
@@ -138,8 +138,8 @@ def test_the_plane(scrape, project, engineer):
     Job.objects.create(state="running", node=node, need_cpus=1.5, **columns)
     Job.objects.create(state="queued", **columns)
     JobTally.objects.create(kind="noop", queue="cpu", state="failed", ended=5, ran=4, seconds=9, buckets=[1] * 9 + [4])
-    pulse._beaten.clear()
-    pulse.beat("dispatcher")
+    liveness._beaten.clear()
+    liveness.beat("dispatcher")
     told = scrape()
     expected = {
         "plane_database_up": 1,

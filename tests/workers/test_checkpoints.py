@@ -16,7 +16,7 @@ from apps.core.errors import PlaneError, StorageFull, Unavailable
 from apps.platform.artifacts.local_store import LocalStaging, LocalStore
 from apps.platform.artifacts.stores import store
 from apps.platform.jobs import kinds as job_kinds
-from apps.platform.jobs import reads, services
+from apps.platform.jobs import queries, services
 from apps.platform.jobs.checkpoints import AREA, area_of, get_checkpoint
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
@@ -64,7 +64,7 @@ def note_digest_of(job: Job) -> str:
 
 
 def log_of(job: Job) -> str:
-    return "\n".join(f"{line['level']}: {line['text']}" for line in reads.log_lines(Job.objects.get(pk=job.pk)))
+    return "\n".join(f"{line['level']}: {line['text']}" for line in queries.log_lines(Job.objects.get(pk=job.pk)))
 
 
 def list_areas() -> list[str]:

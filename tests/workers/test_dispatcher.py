@@ -10,8 +10,9 @@ from django.db import OperationalError
 from django.db.models.functions import Now
 
 from apps.core.actors import PlaneRole, plane_actor
-from apps.platform.jobs import doorbell, pulse, services
+from apps.platform.jobs import services
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.scheduling import doorbell, liveness
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import lease_seconds
 from workers.lease_clock import LeaseClock
@@ -87,7 +88,7 @@ def test_database_that_takes_no_writes_puts_judging_off(dispatching, running, mo
 @pytest.mark.parametrize("fault", [OperationalError("away"), RuntimeError("somebody else writes"), OSError(28, "full")])
 def test_loop_outlives_any_fault_and_beats_after_work(monkeypatch, fault):
     beats: list[str] = []
-    monkeypatch.setattr(pulse, "beat", beats.append)
+    monkeypatch.setattr(liveness, "beat", beats.append)
     command, answers = Command(), iter([fault, fault, None])
     command.stopping = threading.Event()
 

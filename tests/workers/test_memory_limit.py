@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from apps.platform.jobs.errors import memory_limit
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobEvent
-from apps.platform.jobs.reasons import memory_limit
 from apps.platform.jobs.states import JobState
 from deepseek.clean.plan import memory_bytes
 from tests.deepseek.tables.test_parquet_size import write_bomb

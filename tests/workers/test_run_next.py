@@ -11,8 +11,9 @@ import pytest
 from django.db import OperationalError, connection
 
 from apps.core.errors import Unavailable
-from apps.platform.jobs import doorbell, services
+from apps.platform.jobs import services
 from apps.platform.jobs.models import Job, JobEvent
+from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes import disks, hardware
 from workers import runner, tasks

@@ -12,7 +12,7 @@ from apps.data.datasets.api import found_version
 from apps.data.datasets.making import MadeBy, Taken, made_by, made_by_job
 from apps.platform.accounts.projects import get_project
 from apps.platform.jobs.models import Job, JobOutput
-from apps.platform.jobs.reads import get_job
+from apps.platform.jobs.queries import get_job
 
 
 class TakenSerializer(serializers.Serializer[Taken]):

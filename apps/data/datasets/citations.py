@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 
 from apps.data.datasets.measurements import MEASURES, measurements
 from apps.data.datasets.models import DatasetFile, DatasetVersion, VersionTag
-from apps.platform.approvals.naming import naming
+from apps.platform.approvals.fact_names import naming
 from apps.platform.artifacts.garbage import keys_to
 from apps.platform.jobs.models import JobInput, JobOutput
 from apps.platform.jobs.states import JobState

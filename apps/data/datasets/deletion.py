@@ -16,7 +16,7 @@ from apps.data.datasets.tags import there
 from apps.platform.artifacts.bulk_sql import insert
 from apps.platform.artifacts.models import Artifact
 from apps.platform.audit import services as audit
-from apps.platform.holds.reads import refuse_held
+from apps.platform.holds.queries import refuse_held
 from deepseek.messages import Message
 
 REASON_LIMIT = 500

@@ -19,8 +19,8 @@ from apps.data.datasets import reads
 from apps.data.datasets.expecting import expected_of, set_expectations
 from apps.data.datasets.measuring import measure_version
 from apps.data.datasets.models import Dataset
-from apps.platform.jobs.fields import said
-from apps.platform.jobs.forms import SpecForm
+from apps.platform.jobs.specforms.fields import said
+from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.views import within
 from deepseek.messages import N_
 from deepseek.quality.expectations_spec import AnyExpectation, worded

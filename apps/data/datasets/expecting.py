@@ -21,7 +21,7 @@ from apps.data.datasets.manifest import VersionFile, main_table
 from apps.data.datasets.models import Dataset
 from apps.platform.accounts.models import Project
 from apps.platform.audit import services as audit
-from apps.platform.jobs.specs import parse_model
+from apps.platform.jobs.spec_validation import parse_model
 from deepseek.messages import N_, Message
 from deepseek.profile.spec import ProfileSpec
 from deepseek.quality.expectations_spec import MOST, AnyExpectation, Expectations

@@ -21,8 +21,8 @@ from apps.data.datasets.measuring import HEAD, add_table, add_upload, measure_ve
 from apps.data.datasets.models import DatasetVersion
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.services import publish_upload
-from apps.platform.jobs.fields import Item
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.specforms.fields import Item
 from deepseek.messages import Message
 from deepseek.tables.csv_dialect import AUTO, Dialect
 from deepseek.tables.csv_faults import ENCODINGS

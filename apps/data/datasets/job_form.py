@@ -22,15 +22,15 @@ from apps.data.datasets.offers import FILES_OFFERED, Column, columns_of, label_o
 from apps.data.datasets.plan_columns import offers_of_steps
 from apps.data.datasets.sampling import Told
 from apps.platform.accounts.models import Project
-from apps.platform.jobs import reads
-from apps.platform.jobs.fields import Item, problems_of
-from apps.platform.jobs.forms import SpecForm
+from apps.platform.jobs import queries
+from apps.platform.jobs.input_sources import SOURCES, choices_of, companions, outputs_offered
 from apps.platform.jobs.kinds import KINDS, JobKind, Needs
-from apps.platform.jobs.needs_fields import needs_item, needs_of_job, read_needs
-from apps.platform.jobs.outlook import Outlook, outlook
-from apps.platform.jobs.schedule_preview import SchedulePreview, preview_of
+from apps.platform.jobs.scheduling.schedule_estimate import Outlook, outlook
 from apps.platform.jobs.services import submit_job
-from apps.platform.jobs.sources import SOURCES, choices_of, companions, outputs_offered
+from apps.platform.jobs.specforms.fields import Item, problems_of
+from apps.platform.jobs.specforms.resource_fields import needs_item, needs_of_job, read_needs
+from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, preview_of
+from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.submission import InputSpec, Submission, needs_of
 from deepseek.clean.spec import CleanSpec
 from deepseek.tables.csv_dialect import Dialect
@@ -71,7 +71,7 @@ class JobForm:
 
     def from_job(self, pk: int) -> None:
         """As that job was; what its spec says is checked anew, for it may be of an older make of the kind."""
-        job = reads.get_job(self.actor, self.project, pk)
+        job = queries.get_job(self.actor, self.project, pk)
         if job.kind == self.key:
             self.spec_form = self.form_of(json.loads(job.spec))
             self.spec_form.is_valid()

@@ -10,8 +10,8 @@ from apps.core.errors import Invalid
 from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.plan_columns import told_of
 from apps.data.datasets.sampling import Told, ask
-from apps.platform.jobs.forms import SpecForm
-from apps.platform.jobs.specs import parse_model
+from apps.platform.jobs.spec_validation import parse_model
+from apps.platform.jobs.specforms.spec_form import SpecForm
 from deepseek.clean import plan as clean_plan
 from deepseek.clean.spec import CleanSpec
 from deepseek.train import plan as train_plan

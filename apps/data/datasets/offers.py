@@ -14,7 +14,7 @@ from apps.core.errors import PlaneError
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.data.datasets.reads import OF_TABLES, REPORT_BYTES, first_bytes
 from apps.platform.accounts.models import Project
-from apps.platform.jobs.fields import Offer
+from apps.platform.jobs.specforms.fields import Offer
 
 FILES_OFFERED = 200  # newest first; what is older is named by its digest
 COLUMNS_OFFERED = 500

@@ -12,7 +12,7 @@ from django.http import UnreadablePostError
 from rest_framework.parsers import BaseParser
 
 from apps.core.errors import Malformed, TooLarge
-from apps.platform.jobs.specs import all_of
+from apps.platform.jobs.spec_validation import all_of
 from deepseek.messages import N_
 from deepseek.quality.pandera_spec import NotTaken, expectations_from
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from apps.data.datasets.offers import Column, offers_of
-from apps.platform.jobs.fields import Offer
+from apps.platform.jobs.specforms.fields import Offer
 
 NUMERIC = {"fill_median", "fill_linear", "fill_group", "outliers", "hampel", "convert"}
 TEXTS = {"normalise_text", "replace_text"}

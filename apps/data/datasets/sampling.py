@@ -23,7 +23,7 @@ from apps.core.canonical import digest_of
 from apps.data.datasets import bounded
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.verification import open_verified, read_verified
-from apps.platform.jobs.specs import spec_text
+from apps.platform.jobs.spec_validation import spec_text
 from deepseek.clean.spec import CleanSpec
 
 ROWS = 2000

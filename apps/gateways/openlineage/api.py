@@ -25,7 +25,7 @@ from apps.ml.pipelines.reads import get_pipeline
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.artifacts.request_body import WrongMediaType
-from apps.platform.jobs.reads import get_job
+from apps.platform.jobs.queries import get_job
 from deepseek.messages import N_
 
 RUN = OpenApiParameter("run", str, description="Only the events of this run: a UUID.")

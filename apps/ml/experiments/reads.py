@@ -40,7 +40,7 @@ from apps.ml.experiments.services.annotations import TAGS_LIMIT
 from apps.ml.experiments.states import RunState
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.reads import known
+from apps.platform.jobs.queries import known
 from deepseek.messages import N_, Message
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")

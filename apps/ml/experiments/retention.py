@@ -28,7 +28,7 @@ from apps.ml.experiments.models import (
 )
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.garbage import keys_to
-from apps.platform.holds.reads import held_among, reason_of
+from apps.platform.holds.queries import held_among, reason_of
 
 Cites = Callable[[Sequence[Run]], Mapping[str, str]]
 """{id: why} of those of these runs, of one project, that something cites: what settings.RUN_CITATIONS lists"""

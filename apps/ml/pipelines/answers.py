@@ -13,8 +13,8 @@ from django.utils.translation import ngettext
 from apps.core.messages import translate_message
 from apps.ml.pipelines.reads import Summary, Whole, first_failed
 from apps.ml.pipelines.states import PipelineState
-from apps.platform.jobs.answers import joined
 from apps.platform.jobs.states import JobState
+from apps.platform.jobs.status.status_summary import joined
 
 RUNNING_NAMED = 3
 

@@ -15,7 +15,7 @@ from apps.ml.pipelines.asked import STEPS_LIMIT, StepBody, StepInputBody
 from apps.ml.pipelines.models import STEP_NAME_LIMIT
 from apps.platform.accounts.models import SLUG, Project
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.specs import all_of, at_pointer, problem_of
+from apps.platform.jobs.spec_validation import all_of, at_pointer, problem_of
 from apps.platform.jobs.submission import check, fault
 from deepseek.messages import Message
 

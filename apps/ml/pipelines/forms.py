@@ -22,15 +22,15 @@ from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.services import submit_pipeline
 from apps.ml.pipelines.templates import Ground, asked_of, template_of
 from apps.platform.accounts.models import Project
-from apps.platform.jobs.fields import Item, problems_of
-from apps.platform.jobs.forms import SpecForm
 from apps.platform.jobs.kinds import KINDS, Needs
-from apps.platform.jobs.needs_fields import needs_item, read_needs
-from apps.platform.jobs.outlook import Ground as Nodes
-from apps.platform.jobs.outlook import Outlook, ground_of, hindrance, outlook, past_of
-from apps.platform.jobs.schedule_preview import SchedulePreview, preview_of
+from apps.platform.jobs.scheduling.schedule_estimate import Ground as Nodes
+from apps.platform.jobs.scheduling.schedule_estimate import Outlook, ground_of, hindrance, outlook, past_of
 from apps.platform.jobs.serializers import NeedsBody
-from apps.platform.jobs.specs import parse_model, problem_of
+from apps.platform.jobs.spec_validation import parse_model, problem_of
+from apps.platform.jobs.specforms.fields import Item, problems_of
+from apps.platform.jobs.specforms.resource_fields import needs_item, read_needs
+from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, preview_of
+from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.lineage.layout import Box, drawn
 from deepseek.clean.spec import CleanSpec
 

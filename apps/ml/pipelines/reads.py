@@ -18,9 +18,9 @@ from apps.ml.pipelines.checks import descendants_of, needed_by
 from apps.ml.pipelines.models import Pipeline, PipelineQuerySet, PipelineStep
 from apps.ml.pipelines.states import MOVING, PipelineState
 from apps.platform.accounts.models import Project
+from apps.platform.jobs.errors import PARENT_FAILED
 from apps.platform.jobs.models import Job, JobInput, JobOutput, JobParent
-from apps.platform.jobs.reads import MAX_ID, known
-from apps.platform.jobs.reasons import PARENT_FAILED
+from apps.platform.jobs.queries import MAX_ID, known
 from apps.platform.jobs.states import JobState
 
 FILTERS = ("state", "template", "requester", "name")

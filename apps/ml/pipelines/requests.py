@@ -18,7 +18,7 @@ from apps.ml.pipelines.models import STEP_NAME_LIMIT, Pipeline
 from apps.ml.pipelines.templates import Ground, asked_of, template_of
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.serializers import STRICT, NeedsBody, body_errors, read_body, spec_faults
-from apps.platform.jobs.specs import all_of
+from apps.platform.jobs.spec_validation import all_of
 from deepseek.messages import Message
 
 

@@ -12,11 +12,11 @@ from apps.ml.pipelines.asked import steps_in
 from apps.ml.pipelines.checks import descendants_of, unknown_step
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.services import rerun_from
-from apps.platform.jobs.fields import Item
-from apps.platform.jobs.forms import SpecForm
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.outlook import Outlook, outlook
-from apps.platform.jobs.specs import all_of, parse_spec
+from apps.platform.jobs.scheduling.schedule_estimate import Outlook, outlook
+from apps.platform.jobs.spec_validation import all_of, parse_spec
+from apps.platform.jobs.specforms.fields import Item
+from apps.platform.jobs.specforms.spec_form import SpecForm
 
 
 class RerunForm:

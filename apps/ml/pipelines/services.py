@@ -18,7 +18,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.audit.services import record
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import cancel_job, submit_job
-from apps.platform.jobs.specs import all_of
+from apps.platform.jobs.spec_validation import all_of
 from apps.platform.jobs.states import ENDED, JobState
 from deepseek.messages import N_
 
@@ -115,7 +115,7 @@ def cancel_pipeline(*, actor: Actor, pipeline: Pipeline, reason: str = "") -> Pi
     """Cancel every job that has not ended; those that run are asked to stop. Conflict if all have ended.
 
     All rows are locked before the first is cancelled, so that none is claimed or freed meanwhile, and in the order of
-    their ids, as everybody goes down a pipeline (jobs/descent.py). Then children first: a parent that goes first
+    their ids, as everybody goes down a pipeline (jobs/descendants.py). Then children first: a parent that goes first
     would fail its children instead.
     """
     require(actor, "pipeline.cancel", pipeline)

@@ -19,7 +19,7 @@ from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.ml.pipelines.asked import PipelineAsked, StepBody
 from apps.platform.accounts.models import SLUG
 from apps.platform.jobs.serializers import NeedsBody
-from apps.platform.jobs.specs import all_of, parse_model
+from apps.platform.jobs.spec_validation import all_of, parse_model
 from apps.platform.jobs.submission import fault
 from deepseek.clean.spec import CleanSpec
 from deepseek.compile.spec import CompileSpec

@@ -37,7 +37,7 @@ from apps.ml.registry.serializers import (
 from apps.ml.registry.states import PRODUCTION
 from apps.platform.accounts.projects import get_project
 from apps.platform.approvals.api import whole
-from apps.platform.approvals.reads import get_approval
+from apps.platform.approvals.queries import get_approval
 from apps.platform.approvals.serializers import ApprovalDetailSerializer
 
 QUERY = OpenApiParameter("q", str, description="A part of the name or the description.")

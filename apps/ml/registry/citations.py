@@ -9,7 +9,7 @@ from django.db.models import Min
 
 from apps.ml.experiments.models import Run
 from apps.ml.registry.models import ModelVersion, Variant
-from apps.platform.approvals.naming import naming
+from apps.platform.approvals.fact_names import naming
 from apps.platform.lineage.models import Edge
 
 FOLLOWED = 2_000  # ends of the lineage of one run

@@ -12,7 +12,7 @@ from apps.core.errors import Invalid, NotFound, PlaneError
 from apps.data.datasets.models import DatasetVersion
 from apps.ml.registry.models import EvaluationSet, ModelVersion
 from apps.platform.accounts.models import Project
-from apps.platform.jobs.specs import all_of, parse_model
+from apps.platform.jobs.spec_validation import all_of, parse_model
 from deepseek.evaluate.spec import METRICS, TIMED, EvaluateSpec, PredictionsSpec, metrics_of
 from deepseek.messages import N_, Message
 

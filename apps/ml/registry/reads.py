@@ -21,7 +21,7 @@ from apps.ml.registry.models import (
 from apps.ml.registry.states import PRODUCTION, SUBJECT
 from apps.platform.accounts.models import Project
 from apps.platform.approvals.models import Approval
-from apps.platform.approvals.reads import LARGE
+from apps.platform.approvals.queries import LARGE
 from deepseek.messages import N_
 
 ALIASES_SHOWN = 100

@@ -24,7 +24,7 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.stores import store
 from apps.platform.jobs.kinds import KINDS, Needs
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.specs import all_of
+from apps.platform.jobs.spec_validation import all_of
 from apps.platform.jobs.submission import InputSpec, Submission
 from apps.platform.nodes.models import Node
 from deepseek.code import code_digest

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from apps.core.errors import Invalid
-from apps.platform.jobs.specs import all_of
+from apps.platform.jobs.spec_validation import all_of
 from deepseek.messages import N_, Message
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-9  # docs/reruns.md has the measurements behind them

@@ -21,7 +21,7 @@ from apps.platform.accounts.confirmations import require_confirmed
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.accounts.reauthentication import prove
-from apps.platform.approvals import reads, services
+from apps.platform.approvals import queries, services
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.serializers import (
     ApprovalAnswerBody,
@@ -38,7 +38,7 @@ from apps.platform.approvals.states import ApprovalState
 from apps.platform.approvals.subjects import address_of
 
 FILTERS = [
-    OpenApiParameter("state", str, enum=[*ApprovalState.values, reads.DECIDED], description="Only these."),
+    OpenApiParameter("state", str, enum=[*ApprovalState.values, queries.DECIDED], description="Only these."),
     OpenApiParameter("mine", str, enum=["1"], description="Only those that wait for the caller's vote."),
     *day_parameters("asked"),
 ]
@@ -46,7 +46,7 @@ FILTERS = [
 
 def found(request: Request, project: str, pk: int) -> tuple[Project, Approval]:
     where = get_project(request.actor, project)
-    return where, reads.get_approval(request.actor, where, pk)
+    return where, queries.get_approval(request.actor, where, pk)
 
 
 def body_of(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
@@ -65,12 +65,12 @@ def whole(request: Request, project: Project, approval: Approval) -> dict[str, A
     shown = {
         **ApprovalSerializer(approval).data,
         "facts": json.loads(approval.facts),
-        "requester_people": reads.people_behind(approval),
-        "votes": reads.votes_on(approval),
-        "remarks": reads.remarks_on(approval),
-        "changes": reads.standing_of(approval).changes,
+        "requester_people": queries.people_behind(approval),
+        "votes": queries.votes_on(approval),
+        "remarks": queries.remarks_on(approval),
+        "changes": queries.standing_of(approval).changes,
         "void_changes": approval.void_changes,
-        "waits_for_me": reads.waiting_for(request.actor).filter(pk=approval.pk).exists(),
+        "waits_for_me": queries.waiting_for(request.actor).filter(pk=approval.pk).exists(),
         "links": links,
     }
     return dict(ApprovalDetailSerializer(shown).data)  # type: ignore[arg-type]  # a row, and what belongs to it
@@ -87,7 +87,7 @@ class ApprovalList(GenericAPIView[Approval]):
         where, asked = get_project(request.actor, project), request.query_params
         if asked.get("mine", "") not in ("", "0", "1"):
             raise Invalid("mine is {mine!r}.", mine=asked["mine"][:40], field="mine", limit="1, or left out")
-        rows = reads.list_approvals(
+        rows = queries.list_approvals(
             request.actor, where, state=asked.get("state", ""), mine=asked.get("mine", "") == "1"
         )
         if asked.get("asked_after") or asked.get("asked_before"):
@@ -167,7 +167,7 @@ class ApprovalPolicyList(APIView):
     @extend_schema(operation_id="approval_policies_list", responses=ApprovalPoliciesSerializer)
     def get(self, request: Request, project: str) -> Response:
         """How many approvals each subject type takes in this project, and within how many hours."""
-        rows = reads.list_policies(request.actor, get_project(request.actor, project))
+        rows = queries.list_policies(request.actor, get_project(request.actor, project))
         return Response(ApprovalPoliciesSerializer({"items": rows, "next": None}).data)
 
 
@@ -181,5 +181,5 @@ class ApprovalPolicyDetail(APIView):
         policy.require(request.actor, "approval.set_policy", where)
         asked = body_of(ApprovalPolicyBody, request)
         services.set_approval_policy(actor=request.actor, project=where, subject_type=subject_type, **asked)
-        rows = reads.list_policies(request.actor, where)
+        rows = queries.list_policies(request.actor, where)
         return Response(ApprovalPolicySerializer(next(row for row in rows if row["subject_type"] == subject_type)).data)

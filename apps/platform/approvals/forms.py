@@ -8,8 +8,8 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from apps.platform.approvals.checks import REASON
 from apps.platform.approvals.terms import DEADLINE_HOURS, NEEDED
+from apps.platform.approvals.validation import REASON
 
 AS_WRITTEN = gettext_lazy("Goes into the audit trail as written.")
 

@@ -15,14 +15,14 @@ from apps.core.actors import Actor, ProjectRole
 from apps.core.lists.listing import Column, Listing, between_days, day_filters, marked, table_of, texts, view_of
 from apps.core.policy import allows
 from apps.platform.accounts.models import Project
-from apps.platform.approvals import reads
+from apps.platform.approvals import queries
 from apps.platform.approvals.models import Approval, ApprovalQuerySet
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.approvals.views import within
 from apps.platform.audit.list_export import csv_response
 
 MINE, PENDING, DECIDED = "mine", "pending", "decided"
-STATES = {MINE: "", PENDING: ApprovalState.PENDING.value, DECIDED: reads.DECIDED}
+STATES = {MINE: "", PENDING: ApprovalState.PENDING.value, DECIDED: queries.DECIDED}
 
 APPROVALS = Listing(
     "approvals",
@@ -74,7 +74,7 @@ def approval_list(request: HttpRequest, project: str) -> HttpResponseBase:
         **table.context(),
         "nav": "models",
         "show": show,
-        "mine": reads.waiting_for(actor).filter(project=where).count(),
+        "mine": queries.waiting_for(actor).filter(project=where).count(),
         "pending": pending.count(),
         "votes": votes,
         "may_request": allows(actor, "approval.request", where),
@@ -85,7 +85,7 @@ def approval_list(request: HttpRequest, project: str) -> HttpResponseBase:
 def found_approvals(
     actor: Actor, project: Project, params: QueryDict, show: str, asked: dict[str, str]
 ) -> ApprovalQuerySet:
-    rows = reads.list_approvals(actor, project, state=STATES[show], mine=show == MINE)
+    rows = queries.list_approvals(actor, project, state=STATES[show], mine=show == MINE)
     if asked["title"]:
         rows = rows.filter(title__icontains=asked["title"])
     if asked["requester"]:

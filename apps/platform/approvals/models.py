@@ -102,7 +102,7 @@ class Approval(models.Model):
 
 
 class FactName(models.Model):
-    """An id or a digest in the facts of an approval: whoever deletes asks here, and reads no facts. See naming.py."""
+    """An id or digest named in the facts of an approval, indexed for deletions. See fact_names.py."""
 
     approval = models.ForeignKey(Approval, models.CASCADE, related_name="names", db_index=False)
     project = models.ForeignKey(Project, models.PROTECT, related_name="+", db_index=False)  # the approval's
@@ -170,7 +170,7 @@ class Look(models.Model):
     approval = models.ForeignKey(Approval, models.CASCADE, related_name="looks", db_index=False)
     user = models.ForeignKey(User, models.PROTECT, related_name="+", db_index=False)
     digest = models.CharField(max_length=64)  # of `shown`
-    shown = models.TextField()  # canonical JSON; see looks.py
+    shown = models.TextField()  # canonical JSON; see seen_state.py
     at = models.DateTimeField()
     before = models.TextField(blank=True)  # what they are told the difference to; "" once they have seen it
     before_at = models.DateTimeField(null=True)

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.platform.accounts.models import HolderKind
-from apps.platform.approvals import checks
+from apps.platform.approvals import validation
 from apps.platform.approvals.models import Approval, Remark, Vote
 from apps.platform.approvals.terms import DEADLINE_HOURS, NEEDED
 
@@ -113,7 +113,7 @@ class ApprovalDetailSerializer(ApprovalSerializer):
 
 
 class ApprovalReasonBody(serializers.Serializer[Any]):
-    reason = serializers.CharField(max_length=checks.REASON, help_text="Goes into the audit trail as written.")
+    reason = serializers.CharField(max_length=validation.REASON, help_text="Goes into the audit trail as written.")
 
 
 class ApprovalAskBody(ApprovalReasonBody):
@@ -121,7 +121,7 @@ class ApprovalAskBody(ApprovalReasonBody):
 
 
 class ApprovalAnswerBody(serializers.Serializer[Any]):
-    text = serializers.CharField(max_length=checks.REASON, help_text="Goes into the audit trail as written.")
+    text = serializers.CharField(max_length=validation.REASON, help_text="Goes into the audit trail as written.")
 
 
 class ApprovalVoteBody(ApprovalAskBody):
@@ -149,7 +149,7 @@ class ApprovalPolicyBody(serializers.Serializer[Any]):
     deadline_hours = serializers.IntegerField(
         min_value=DEADLINE_HOURS[0], max_value=DEADLINE_HOURS[1], help_text="Hours until a request expires, at most."
     )
-    reason = serializers.CharField(max_length=checks.REASON, required=False, default="", allow_blank=True)
+    reason = serializers.CharField(max_length=validation.REASON, required=False, default="", allow_blank=True)
 
 
 class ApprovalPolicySerializer(serializers.Serializer[Any]):

@@ -22,10 +22,10 @@ from apps.platform.accounts.confirmations import require_confirmed
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.reauthentication import Proof
 from apps.platform.accounts.token_holders import require_known_holder
-from apps.platform.approvals import checks
+from apps.platform.approvals import validation
 from apps.platform.approvals.differences import Change, changes_since, facts_text
+from apps.platform.approvals.fact_names import names_in
 from apps.platform.approvals.models import Approval, ApprovalPolicy, FactName, Look, Remark, Vote
-from apps.platform.approvals.naming import names_in
 from apps.platform.approvals.states import ApprovalState, Decision
 from apps.platform.approvals.subjects import subject_of
 from apps.platform.approvals.terms import DEFAULT, eligible_people, terms_of
@@ -54,19 +54,19 @@ def request_approval(
     people could approve than must); Invalid for texts, facts or a deadline outside their limits.
     """
     require(actor, "approval.request", project)
-    checks.check_subject_type(subject_type)
-    title = checks.checked_text(title, "title", checks.TITLE)
-    comment = checks.checked_text(comment, "comment", checks.COMMENT, least=0)
+    validation.check_subject_type(subject_type)
+    title = validation.checked_text(title, "title", validation.TITLE)
+    comment = validation.checked_text(comment, "comment", validation.COMMENT, least=0)
     text = facts_text(facts)
     terms = terms_of(project, subject_type)
     hours = terms.deadline_hours if deadline_hours is None else deadline_hours
-    checks.checked_number(hours, "deadline_hours", (1, terms.deadline_hours))
+    validation.checked_number(hours, "deadline_hours", (1, terms.deadline_hours))
     require_known_holder(actor)
     eligible = eligible_people(
         project.pk, requester_user_id=actor.user_id, requester_service_account_id=actor.service_account_id
     ).count()
     if eligible < terms.needed:
-        raise checks.too_few(terms.needed, eligible)
+        raise validation.too_few(terms.needed, eligible)
     approval = Approval(
         project=project,
         subject_type=subject_type,
@@ -97,7 +97,7 @@ def _make_room(actor: Actor, new: Approval) -> None:
     if first is None:
         return
     if not first.due:  # type: ignore[attr-defined]  # annotated
-        raise checks.already_pending(first)
+        raise validation.already_pending(first)
     _expire(actor, first)
 
 
@@ -111,7 +111,7 @@ def _insert(actor: Actor, approval: Approval) -> None:
         first = same.filter(project_id=approval.project_id, state=ApprovalState.PENDING).first()
         if first is None:
             raise
-        raise checks.already_pending(first) from None
+        raise validation.already_pending(first) from None
     approval.refresh_from_db()  # the deadline, as the database's clock has it
     record(
         actor=actor,
@@ -157,21 +157,21 @@ def _decide(
 ) -> Approval:
     require(actor, "approval.decide", approval)
     require_confirmed(actor, "approval.decide", project_id=approval.project_id)
-    checks.check_proof(actor, proof)
-    checks.check_not_own(actor, approval)
-    reason = checks.checked_text(reason, "reason", checks.REASON)
+    validation.check_proof(actor, proof)
+    validation.check_not_own(actor, approval)
+    reason = validation.checked_text(reason, "reason", validation.REASON)
     asks_facts = decision == Decision.APPROVE
     # Bytes are read before the lock, which must be short; rows are read again behind it.
     changed = changes_since(approval, deep=True) if asks_facts and approval.state == ApprovalState.PENDING else []
     ended: Conflict | None = None
     with transaction.atomic(durable=True):  # durable: inside another transaction, its rollback would undo a void
         row = _locked(approval)
-        checks.check_pending(row)
-        checks.check_seen(row, facts_digest)
+        validation.check_pending(row)
+        validation.check_seen(row, facts_digest)
         own = row.votes.filter(user_id=proof.user_id).first()
         resumes = asks_facts and _enough_again(row, own)
         if not resumes:
-            checks.check_not_voted(own)
+            validation.check_not_voted(own)
         if row.due:  # type: ignore[attr-defined]  # annotated
             ended = _expire(actor, row)
         elif asks_facts and (changed := changed or changes_since(row)):
@@ -233,7 +233,7 @@ def _carry_out(actor: Actor, approval: Approval, reason: str, digests: dict[str,
 
 def _void(actor: Actor, approval: Approval, changes: list[Change]) -> Conflict:
     """End it, because it speaks of what is no more. Returns what to raise once this is committed."""
-    fault = checks.void_of(changes)
+    fault = validation.void_of(changes)
     change_state(
         approval,
         ApprovalState.VOID,
@@ -248,7 +248,7 @@ def _void(actor: Actor, approval: Approval, changes: list[Change]) -> Conflict:
 
 def _expire(actor: Actor, approval: Approval) -> Conflict:
     """End it after its deadline, whoever comes by first. Returns what to raise once this is committed."""
-    fault = checks.deadline_passed(approval)
+    fault = validation.deadline_passed(approval)
     change_state(
         approval,
         ApprovalState.EXPIRED,
@@ -267,26 +267,26 @@ def ask_for_more(*, actor: Actor, approval: Approval, facts_digest: str, reason:
     Raises as a vote does, but takes no proof: nothing is decided.
     """
     require(actor, "approval.ask", approval)
-    checks.check_not_own(actor, approval)
+    validation.check_not_own(actor, approval)
     return _remark(actor, approval, asks=True, text=reason, facts_digest=facts_digest)
 
 
 def answer(*, actor: Actor, approval: Approval, text: str) -> Remark:
     """The requester's answer to what was asked, or more that the approvers should know."""
     require(actor, "approval.answer", approval)
-    checks.check_own(actor, approval, "approval.answer")
+    validation.check_own(actor, approval, "approval.answer")
     return _remark(actor, approval, asks=False, text=text, facts_digest=approval.facts_digest)
 
 
 def _remark(actor: Actor, approval: Approval, *, asks: bool, text: str, facts_digest: str) -> Remark:
-    text = checks.checked_text(text, "reason" if asks else "text", checks.REASON)
+    text = validation.checked_text(text, "reason" if asks else "text", validation.REASON)
     with transaction.atomic():
         row = _locked(approval)
-        checks.check_pending(row)
-        checks.check_seen(row, facts_digest)
+        validation.check_pending(row)
+        validation.check_seen(row, facts_digest)
         if row.due:  # type: ignore[attr-defined]  # annotated
-            raise checks.deadline_passed(row)
-        checks.check_room(row)
+            raise validation.deadline_passed(row)
+        validation.check_room(row)
         said = Remark.objects.create(approval=row, user_id=actor.user_id, label=actor.label, asks=asks, text=text)
         action, digests = "approval.ask" if asks else "approval.answer", {"facts": row.facts_digest}
         record(actor=actor, action=action, obj=row, reason=text, after={"remark": said.pk}, digests=digests)
@@ -346,11 +346,11 @@ def let_go(*, actor: Actor, approval: Approval) -> None:
 def withdraw(*, actor: Actor, approval: Approval, reason: str) -> Approval:
     """Take the request back: its requester alone, for a reason. Raises Conflict when it has ended already."""
     require(actor, "approval.withdraw", approval)
-    checks.check_own(actor, approval)
-    reason = checks.checked_text(reason, "reason", checks.REASON)
+    validation.check_own(actor, approval)
+    reason = validation.checked_text(reason, "reason", validation.REASON)
     with transaction.atomic():
         row = _locked(approval)
-        checks.check_pending(row)
+        validation.check_pending(row)
         digests = {"facts": row.facts_digest}
         change_state(row, ApprovalState.WITHDRAWN, actor=actor, reason=reason, digests=digests, decided_at=Now())
         seal_now()
@@ -383,9 +383,9 @@ def set_approval_policy(
     """
     require(actor, "approval.set_policy", project)
     require_confirmed(actor, "approval.set_policy", project_id=project.pk)
-    checks.check_subject_type(subject_type)
-    checks.check_policy(needed, deadline_hours)
-    reason = checks.checked_text(reason, "reason", checks.REASON, least=0)
+    validation.check_subject_type(subject_type)
+    validation.check_policy(needed, deadline_hours)
+    reason = validation.checked_text(reason, "reason", validation.REASON, least=0)
     wanted = {"needed": needed, "deadline_hours": deadline_hours}
     with transaction.atomic():
         Project.objects.select_for_update().get(pk=project.pk)  # the row of the policy may not be there to be locked

@@ -28,14 +28,14 @@ from apps.platform.accounts.forms import show_refusal
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.accounts.reauthentication import asks_for_code, prove
-from apps.platform.approvals import reads, services
-from apps.platform.approvals.checks import check_subject_type
+from apps.platform.approvals import queries, services
 from apps.platform.approvals.differences import Change
 from apps.platform.approvals.forms import AnswerForm, PolicyForm, VoteForm, WithdrawForm
-from apps.platform.approvals.looks import shown_of, spoken
 from apps.platform.approvals.models import Approval
+from apps.platform.approvals.seen_state import shown_of, spoken
 from apps.platform.approvals.states import ApprovalState, Decision
 from apps.platform.approvals.subjects import address_of, subject_of, subject_types
+from apps.platform.approvals.validation import check_subject_type
 from apps.platform.audit.queries import timeline
 
 ASK = "ask"  # the third button: it decides nothing
@@ -57,7 +57,7 @@ def within(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
 def approval_page(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/approvals/<id>[/<tab>]"""
     actor, where = within(request, project)
-    approval = reads.get_approval(actor, where, pk)
+    approval = queries.get_approval(actor, where, pk)
     if tab == "overview":
         return drawn(request, approval)
     context = head_of(actor, approval, tab)
@@ -70,9 +70,9 @@ def approval_page(request: HttpRequest, project: str, pk: int, tab: str = "overv
 
 def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
     """What the head of the page needs, whichever tab is open."""
-    votes = reads.votes_on(approval)
+    votes = queries.votes_on(approval)
     own = approval.is_own_of(actor)
-    behind = reads.people_behind(approval)
+    behind = queries.people_behind(approval)
     own_tool = any(each.person == actor.label for each in behind)
     voted = next((vote for vote in votes if vote.user_id == actor.user_id), None)
     open_ = approval.state == ApprovalState.PENDING and not approval.due  # type: ignore[attr-defined]  # annotated
@@ -93,7 +93,7 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
         "unconfirmed": unconfirmed[0] if unconfirmed else None,
         "open": open_,
         "may_vote": decides and (voted is None or resumes),
-        "awaits_answer": decides and reads.awaits_answer(approval, actor.user_id),
+        "awaits_answer": decides and queries.awaits_answer(approval, actor.user_id),
         "resumes": decides and resumes,  # enough votes count again: who voted may carry it out
         "may_ask": open_ and not own and not own_tool and allows(actor, "approval.ask", approval),
         "may_withdraw": open_ and own and allows(actor, "approval.withdraw", approval),
@@ -101,7 +101,7 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
         "left": left,
         "remaining": max(0.0, (approval.deadline_at - timezone.now()).total_seconds()) if open_ else None,
         "hours": round((approval.deadline_at - approval.created_at).total_seconds() / 3600),
-        "ending": reads.ending_of(approval),
+        "ending": queries.ending_of(approval),
     }
 
 
@@ -116,7 +116,7 @@ def drawn(
     """The overview, with the form as it was sent where something in it was wrong."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     template, part = part_of(actor, approval)
-    standing, remarks = reads.standing_of(approval), reads.remarks_on(approval)
+    standing, remarks = queries.standing_of(approval), queries.remarks_on(approval)
     head = head_of(actor, approval, "overview")
     seen = shown_of(approval, head["votes"], remarks, standing.changes or approval.void_changes)
     look = services.note_look(actor=actor, approval=approval, shown=seen)
@@ -127,8 +127,8 @@ def drawn(
         "standing": standing,
         "remarks": remarks,
         "unanswered": bool(remarks) and remarks[-1].asks,
-        "looked": reads.news_for(look, approval),
-        "could_vote": reads.could_vote(approval) if head["open"] else None,
+        "looked": queries.news_for(look, approval),
+        "could_vote": queries.could_vote(approval) if head["open"] else None,
         "changes": shown(standing.changes or approval.void_changes),
         "subject_url": address_of(approval) if approval.project_id in actor.project_ids else "",
         "vote_body": {"facts_digest": approval.facts_digest, "reason": "..."},
@@ -232,7 +232,7 @@ def back_to_the_page(view: Callable[..., HttpResponse]) -> Callable[..., HttpRes
 def decide(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """Vote, with the password in the same form; what is wrong stands beside its field and the reason is kept."""
     actor, where = within(request, project)
-    approval = reads.get_approval(actor, where, pk)
+    approval = queries.get_approval(actor, where, pk)
     policy.require(actor, "approval.decide", approval)
     require_confirmed(actor, "approval.decide", project_id=approval.project_id)
     form = vote_form(actor, approval, request.POST)
@@ -285,7 +285,7 @@ def said(approval: Approval) -> str:
 def refused(request: HttpRequest, project: Project, pk: int, form: forms.Form, failure: PlaneError) -> HttpResponse:
     """The page as it stands now. The form goes with an approval that has ended, so the message stands above it."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    approval = reads.get_approval(actor, project, pk)
+    approval = queries.get_approval(actor, project, pk)
     if approval.ended or any(vote.user_id == actor.user_id for vote in approval.votes.all()):
         messages.error(request, translate_error(failure))
     else:
@@ -297,7 +297,7 @@ def refused(request: HttpRequest, project: Project, pk: int, form: forms.Form, f
 def answer(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """What the requester says to a question of the approvers."""
     actor, where = within(request, project)
-    approval = reads.get_approval(actor, where, pk)
+    approval = queries.get_approval(actor, where, pk)
     policy.require(actor, "approval.answer", approval)
     form = AnswerForm(request.POST, auto_id="answer_%s")
     if not form.is_valid():
@@ -308,7 +308,7 @@ def answer(request: HttpRequest, project: str, pk: int) -> HttpResponse:
         raise
     except PlaneError as failure:
         show_refusal(form, failure)
-        return drawn(request, reads.get_approval(actor, where, pk), status=failure.status, answer_form=form)
+        return drawn(request, queries.get_approval(actor, where, pk), status=failure.status, answer_form=form)
     messages.success(request, _("The approvers see your answer on their next look."))
     return redirect("approvals:detail", project=where.slug, pk=pk)
 
@@ -317,7 +317,7 @@ def answer(request: HttpRequest, project: str, pk: int) -> HttpResponse:
 def seen(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """Let go of what changed since the last look: the reader has taken note of it."""
     actor, where = within(request, project)
-    services.let_go(actor=actor, approval=reads.get_approval(actor, where, pk))
+    services.let_go(actor=actor, approval=queries.get_approval(actor, where, pk))
     return redirect("approvals:detail", project=where.slug, pk=pk)
 
 
@@ -325,7 +325,7 @@ def seen(request: HttpRequest, project: str, pk: int) -> HttpResponse:
 def withdraw(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """Take one's own request back."""
     actor, where = within(request, project)
-    approval = reads.get_approval(actor, where, pk)
+    approval = queries.get_approval(actor, where, pk)
     policy.require(actor, "approval.withdraw", approval)
     form = WithdrawForm(request.POST)
     if not form.is_valid():
@@ -367,7 +367,7 @@ def drawn_policies(
     request: HttpRequest, project: Project, sent: Mapping[str, PolicyForm] | None = None
 ) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    rows = reads.list_policies(actor, project)
+    rows = queries.list_policies(actor, project)
     forms_by_type = sent or {}
     for row in rows:
         key, now = row["subject_type"], {name: row[name] for name in ("needed", "deadline_hours")}

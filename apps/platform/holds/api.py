@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from apps.core import policy
 from apps.platform.accounts.api import body_of
 from apps.platform.accounts.projects import get_project
-from apps.platform.holds import reads, services
+from apps.platform.holds import queries, services
 from apps.platform.holds.models import Hold
 from apps.platform.holds.serializers import HoldSerializer, NewHoldSerializer, ReleaseSerializer
 
@@ -27,7 +27,7 @@ class HoldsView(GenericAPIView[Hold]):
     def get(self, request: Request, project: str) -> Response:
         """The holds of a project that are in force, newest first."""
         where = get_project(request.actor, project)
-        found = reads.list_holds(request.actor, where, all_of_them=request.query_params.get("released") == "1")
+        found = queries.list_holds(request.actor, where, all_of_them=request.query_params.get("released") == "1")
         return self.get_paginated_response(self.get_serializer(self.paginate_queryset(found), many=True).data)
 
     @extend_schema(operation_id="holds_place", request=NewHoldSerializer, responses={201: HoldSerializer})
@@ -54,4 +54,4 @@ class HoldView(APIView):
 
 
 def found_hold(request: Request, project: str, pk: int) -> Hold:
-    return reads.get_hold(request.actor, get_project(request.actor, project), pk)
+    return queries.get_hold(request.actor, get_project(request.actor, project), pk)

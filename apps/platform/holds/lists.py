@@ -19,7 +19,7 @@ from apps.core.lists.listing import Column, Listing, Table, between_days, day_fi
 from apps.core.policy import allows
 from apps.platform.accounts.models import Project
 from apps.platform.holds.models import Hold
-from apps.platform.holds.reads import list_holds
+from apps.platform.holds.queries import list_holds
 from apps.platform.holds.services import WHOLE
 
 KINDS: dict[str, Any] = {

@@ -18,7 +18,7 @@ from apps.core.policy import allows
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.audit.list_export import csv_response
-from apps.platform.holds import reads, services
+from apps.platform.holds import queries, services
 from apps.platform.holds.lists import HOLDS, KINDS, holds_table
 
 FIELDS = ("object_type", "object_id", "reason")
@@ -45,7 +45,7 @@ def holds(request: HttpRequest, project: str) -> HttpResponseBase:
 @require_POST
 def release(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     actor, where = within(request, project)
-    hold = reads.get_hold(actor, where, pk)
+    hold = queries.get_hold(actor, where, pk)
     try:
         services.release_hold(actor=actor, hold=hold, reason=request.POST.get("reason", ""))
         messages.success(request, _("The hold is released."))
@@ -65,7 +65,7 @@ def drawn(
     table = holds_table(actor, where, request.GET)
     context = {
         **table.context(),
-        "in_force": reads.list_holds(actor, where).count(),
+        "in_force": queries.list_holds(actor, where).count(),
         "fields": fields_of(sent or {}, wrong or {}) if allows(actor, "hold.place", where) else [],
         "may_release": allows(actor, "hold.release", where),
     }

@@ -19,7 +19,7 @@ from apps.core.errors import Invalid
 from apps.core.lists.listing import day_parameters
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.platform.jobs import reads, services
+from apps.platform.jobs import queries, services
 from apps.platform.jobs.checkpoints import get_checkpoint
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.lists import DAYS, sort_for, within_days
@@ -40,7 +40,7 @@ from deepseek.messages import N_
 
 WAIT_SECONDS = (0, 60)
 MAX_NUMBER = 2**31 - 1  # of a line, of an event
-FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in reads.FILTERS]
+FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in queries.FILTERS]
 FILTERS += day_parameters(*DAYS)
 ORDERS = {"": ("-id",), "-made": ("-created_at", "-id"), "-ended": ("-ended_at", "-id")}  # each walks an index
 KEY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key queues one job.")
@@ -64,12 +64,12 @@ def whole(text: str, field: str, low: int, high: int) -> int:
 
 def found(request: Request, project: str, pk: int) -> tuple[Project, Job]:
     where = get_project(request.actor, project)
-    return where, reads.get_job(request.actor, where, pk)
+    return where, queries.get_job(request.actor, where, pk)
 
 
 def whole_job(request: Request, project: Project, job: Job) -> dict[str, Any]:
     """Everything of one job; the number of queries does not depend on what it holds."""
-    reads.load_slots(job)
+    queries.load_slots(job)
     columns = ("pk", "kind", "state")
     parents = Job.objects.filter(children_links__child=job).order_by("pk").only(*columns)
     children = Job.objects.filter(parent_links__parent=job).order_by("pk").only(*columns)
@@ -77,7 +77,7 @@ def whole_job(request: Request, project: Project, job: Job) -> dict[str, Any]:
         "project": project.slug,
         "parents": [{"id": p.pk, "kind": p.kind, "state": p.state} for p in parents],
         "children": [{"id": c.pk, "kind": c.kind, "state": c.state} for c in children[:200]],
-        "wait": reads.explain_wait(request.actor, job) if job.state in (JobState.WAITING, JobState.QUEUED) else None,
+        "wait": queries.explain_wait(request.actor, job) if job.state in (JobState.WAITING, JobState.QUEUED) else None,
         "checkpoint": get_checkpoint(job),
     }
     return dict(JobDetailSerializer(job, context=context).data)
@@ -93,9 +93,9 @@ class JobList(GenericAPIView[Job]):
     def get(self, request: Request, project: str) -> Response:
         """The jobs of the project, newest first; narrowed by when they ended, those that ended last."""
         where, asked = get_project(request.actor, project), request.query_params
-        filters = {name: asked.get(name, "") for name in reads.FILTERS}
+        filters = {name: asked.get(name, "") for name in queries.FILTERS}
         self.page_order = ORDERS[sort_for(asked)]
-        rows = self.paginate_queryset(within_days(reads.list_jobs(request.actor, where, **filters), asked))
+        rows = self.paginate_queryset(within_days(queries.list_jobs(request.actor, where, **filters), asked))
         return self.get_paginated_response(JobSerializer(rows, many=True, context={"project": where.slug}).data)
 
     @extend_schema(
@@ -166,7 +166,7 @@ class JobWait(APIView):
         where, job = found(request, project, pk)
         if seconds and not job.ended:
             wait_until_ended(job.pk, seconds)
-            job = reads.get_job(request.actor, where, pk)
+            job = queries.get_job(request.actor, where, pk)
         return Response(whole_job(request, where, job))
 
 
@@ -175,7 +175,7 @@ class JobLog(APIView):
         AFTER,
         OpenApiParameter("limit", int, description="Lines, 1 to 5000; 500 if left out."),
         OpenApiParameter("q", str, description="Only lines that contain this, upper or lower case."),
-        OpenApiParameter("level", str, enum=list(reads.LEVELS), description="Only lines of this level or graver."),
+        OpenApiParameter("level", str, enum=list(queries.LEVELS), description="Only lines of this level or graver."),
     ]
 
     @extend_schema(
@@ -189,8 +189,8 @@ class JobLog(APIView):
         if request.headers.get("Accept", "").startswith("text/plain"):
             return text_response(job)
         asked = request.query_params
-        limit = whole(asked.get("limit", "500"), "limit", *reads.LOG_LIMIT)
-        lines = reads.log_lines(
+        limit = whole(asked.get("limit", "500"), "limit", *queries.LOG_LIMIT)
+        lines = queries.log_lines(
             job,
             after=whole(asked.get("after", "0"), "after", 0, MAX_NUMBER),
             limit=limit,
@@ -217,7 +217,7 @@ def text_response(job: Job) -> StreamingHttpResponse:
 
 
 def text_of(job: Job) -> Iterator[bytes]:
-    for batch in reads.line_batches(job):
+    for batch in queries.line_batches(job):
         rest_connection()
         yield "".join(
             f"{line['at'].isoformat() if line['at'] else '-'} {line['level'].upper():<8} {line['text']}\n"

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.platform.jobs.queues import Queue, list_queues, samples_of
+from apps.platform.jobs.scheduling.queues import Queue, list_queues, samples_of
 from apps.platform.jobs.serializers import WaitField
 from apps.platform.nodes.api import OVER_TIME
 from apps.platform.nodes.samples import asked_of

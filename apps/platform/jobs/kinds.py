@@ -15,7 +15,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from pydantic import BaseModel
 
-from apps.platform.jobs.collecting import host_errors
+from apps.platform.jobs.collection_hosts import host_errors
 from apps.platform.nodes.extras import COLLECT
 from deepseek.clean.spec import CleanSpec
 from deepseek.collect.spec import CollectSpec

@@ -22,12 +22,12 @@ from apps.core.lists.listing import Column, Listing, between_days, day_filters, 
 from apps.platform.accounts.models import Project
 from apps.platform.audit.bulk_actions import REASON_LIMIT, Done, each, numbers_asked, result_context, way_back
 from apps.platform.audit.list_export import csv_response
-from apps.platform.jobs import reads, services
+from apps.platform.jobs import queries, services
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobQuerySet
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.views import within
-from apps.platform.nodes.shown import not_heard_of
+from apps.platform.nodes.presenters import not_heard_of
 
 DAYS = ("made", "ended")
 
@@ -83,7 +83,7 @@ JOBS = Listing(
 def job_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/jobs: newest first, narrowed by the query; a filter of nonsense is said, and shows nothing."""
     actor, where = within(request, project)
-    asked = texts(request.GET, reads.FILTERS)
+    asked = texts(request.GET, queries.FILTERS)
     table = table_of(
         JOBS,
         request.GET,
@@ -121,7 +121,7 @@ def calls_context(jobs: Sequence[Job]) -> dict[str, Any]:
 
 def found_jobs(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> JobQuerySet:
     """What fits the filters. The spec stays in the database: a list shows none of it."""
-    found = within_days(reads.list_jobs(actor, project, **asked), params).defer("spec", "grant", "result")
+    found = within_days(queries.list_jobs(actor, project, **asked), params).defer("spec", "grant", "result")
     return found.annotate(silent=not_heard_of("node"))
 
 
@@ -216,7 +216,7 @@ def bulk(request: HttpRequest, project: str) -> HttpResponse:
         return reverse("jobs:detail", args=[where.slug, pk])
 
     def one(pk: int) -> Done:
-        job = reads.get_job(actor, where, pk)
+        job = queries.get_job(actor, where, pk)
         return Done(str(job), page(pk), act(job))
 
     outcomes = each(actor, ids, one, request=request, name=lambda pk: f"#{pk}", page=page)

@@ -150,7 +150,7 @@ class QueueSample(models.Model):
 
 class JobTally(models.Model):
     """How many jobs have ever ended, and how long their last attempts ran: counted once, since counting rows anew
-    would take longer the more there are. Only ever grows (apps/platform/jobs/tally.py).
+    would take longer the more there are. Only ever grows (apps/platform/jobs/scheduling/ended_job_counters.py).
     """
 
     kind = models.CharField(max_length=40)

@@ -15,7 +15,7 @@ from rest_framework.reverse import reverse
 from apps.core.errors import PlaneError
 from apps.platform.jobs.kinds import KINDS, Needs
 from apps.platform.jobs.models import Job, JobCheckpoint, JobInput, JobOutput
-from apps.platform.jobs.specs import all_of, parse_spec, spec_errors
+from apps.platform.jobs.spec_validation import all_of, parse_spec, spec_errors
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import InputSpec, Submission
 from deepseek.messages import Message

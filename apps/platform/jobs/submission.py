@@ -19,7 +19,7 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.kinds import KINDS, JobKind, Needs
 from apps.platform.jobs.machine_code import code_errors
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.specs import all_of, kind_of, parse_spec
+from apps.platform.jobs.spec_validation import all_of, kind_of, parse_spec
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.extras import MISSING
 from apps.platform.nodes.models import Node

@@ -12,13 +12,13 @@ from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
 from apps.core.policy import allows
-from apps.platform.jobs import reads
-from apps.platform.jobs.attempts import attempts_in, last_usage, moves_of
+from apps.platform.jobs import queries
 from apps.platform.jobs.checkpoints import get_checkpoint
-from apps.platform.jobs.measures import lines_of
 from apps.platform.jobs.models import Job, JobParent
-from apps.platform.jobs.remedies import remedy_of
 from apps.platform.jobs.states import JobState
+from apps.platform.jobs.status.attempt_history import attempts_in, last_usage, moves_of
+from apps.platform.jobs.status.recent_metrics import lines_of
+from apps.platform.jobs.status.recovery_actions import remedy_of
 
 TAIL = 200  # lines that the overview opens with; the rest is in the log's tab
 LOG_PAGE = 500
@@ -38,8 +38,8 @@ def overview(actor: Actor, job: Job) -> dict[str, Any]:
     children = JobParent.objects.filter(parent=job).select_related("child").order_by("child")
     links = list(children.defer("child__spec", "child__grant")[: CHILDREN_SHOWN + 1])
     return {
-        "lines": reads.last_lines(job, TAIL),
-        "timeline": reads.timeline_rows([move for move in moves if move.kind == "state"][:MOVES_SHOWN]),
+        "lines": queries.last_lines(job, TAIL),
+        "timeline": queries.timeline_rows([move for move in moves if move.kind == "state"][:MOVES_SHOWN]),
         "measures": measured(job),
         "checkpoint": checkpoint,
         "attempts": attempts,
@@ -108,7 +108,7 @@ def again(job: Job, asked: Any) -> dict[str, Any]:
 def log(job: Job, asked: Asked) -> dict[str, Any]:
     """A page of the log: from a line, or what contains `q` and is of `level` or graver, searched over all lines."""
     query, level = asked.get("q", "")[:200], asked.get("level", "")
-    level = level if level in reads.LEVELS else ""
+    level = level if level in queries.LEVELS else ""
     line, after = number_of(asked.get("line")), number_of(asked.get("after"))
     if line:
         after = max(0, line - BEFORE_LINE)
@@ -116,9 +116,9 @@ def log(job: Job, asked: Asked) -> dict[str, Any]:
     at_end = not (line or searched or "after" in asked)
     if at_end:
         after = max(0, job.log_lines - LOG_PAGE)  # the end is what one looks for
-        lines = reads.last_lines(job, LOG_PAGE)
+        lines = queries.last_lines(job, LOG_PAGE)
     else:
-        lines = reads.log_lines(job, after=after, limit=LOG_PAGE, query=query, level=level)
+        lines = queries.log_lines(job, after=after, limit=LOG_PAGE, query=query, level=level)
     full = len(lines) == LOG_PAGE and lines[-1]["number"] < job.log_lines
     return {
         "lines": lines,
@@ -135,7 +135,7 @@ def log(job: Job, asked: Asked) -> dict[str, Any]:
 def first_of(job: Job, slug: str, level: str) -> str:
     """The address of the first line of this level or graver; where there is none, of the search that says so."""
     level = level if level in LEVELS_OFFERED else "error"
-    found = reads.log_lines(job, limit=1, level=level)
+    found = queries.log_lines(job, limit=1, level=level)
     address = reverse("jobs:log", args=[slug, job.pk])
     return f"{address}?line={found[0]['number']}#L{found[0]['number']}" if found else f"{address}?level={level}"
 

@@ -18,7 +18,7 @@ from apps.core.policy import allows
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import project_of_page
 from apps.platform.audit.queries import timeline as audit_timeline
-from apps.platform.jobs import reads, services, tabs
+from apps.platform.jobs import queries, services, tabs
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
@@ -40,7 +40,7 @@ def within(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
 def job_page(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/jobs/<id>[/<tab>]"""
     actor, where = within(request, project)
-    job = reads.get_job(actor, where, pk)
+    job = queries.get_job(actor, where, pk)
     context = job_context(actor, job, tab)
     match tab:
         case "overview":
@@ -60,20 +60,20 @@ def job_page(request: HttpRequest, project: str, pk: int, tab: str = "overview")
 def first_line(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """/p/<slug>/jobs/<id>/log/first?level=error: on to the first line that is as grave. All lines are looked at."""
     actor, where = within(request, project)
-    job = reads.get_job(actor, where, pk)
+    job = queries.get_job(actor, where, pk)
     return redirect(tabs.first_of(job, where.slug, request.GET.get("level", "")))
 
 
 def job_context(actor: Actor, job: Job, tab: str) -> dict[str, Any]:
     """What the head of the page needs, whichever tab is open."""
-    reads.load_slots(job)
+    queries.load_slots(job)
     in_line = job.state in (JobState.WAITING, JobState.QUEUED)
     return {
         "nav": "jobs",
         "job": job,
         "tab": tab,
         "kind": KINDS.get(job.kind),
-        "wait": reads.explain_wait(actor, job) if in_line else {"position": None, "summary": "", "nodes": []},
+        "wait": queries.explain_wait(actor, job) if in_line else {"position": None, "summary": "", "nodes": []},
         "in_line": in_line,
         "live": not job.ended,
         "spec_rows": flat(json.loads(job.spec)),
@@ -90,7 +90,7 @@ def job_context(actor: Actor, job: Job, tab: str) -> dict[str, Any]:
 def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """Cancel with a reason; a job that has ended meanwhile is said, not an error page."""
     actor, where = within(request, project)
-    job = reads.get_job(actor, where, pk)
+    job = queries.get_job(actor, where, pk)
     try:
         services.cancel_job(actor=actor, job=job, reason=request.POST.get("reason", "").strip()[:500])
     except Conflict as error:
@@ -105,7 +105,7 @@ def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
 def retry(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """Queue a failed or cancelled job again."""
     actor, where = within(request, project)
-    job = reads.get_job(actor, where, pk)
+    job = queries.get_job(actor, where, pk)
     try:
         services.retry_job(actor=actor, job=job, reason=request.POST.get("reason", "").strip()[:500])
     except Conflict as error:
@@ -119,7 +119,7 @@ def retry(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
 def prioritise(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """Give a job that has not started another place in line."""
     actor, where = within(request, project)
-    job = reads.get_job(actor, where, pk)
+    job = queries.get_job(actor, where, pk)
     try:
         priority = int(request.POST.get("priority", "").strip())
     except ValueError:

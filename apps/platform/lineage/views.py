@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from apps.core import policy
 from apps.core.errors import Invalid, NotFound
-from apps.platform.jobs.reads import get_job
+from apps.platform.jobs.queries import get_job
 from apps.platform.jobs.views import job_context, within
 from apps.platform.lineage.ends import check_end
 from apps.platform.lineage.queries import GraphNode, one_edge

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from apps.core import policy
 from apps.platform.nodes import services
 from apps.platform.nodes.models import Node, NodeQuerySet
-from apps.platform.nodes.reads import STATUSES, get_node, list_nodes
+from apps.platform.nodes.queries import STATUSES, get_node, list_nodes
 from apps.platform.nodes.samples import asked_of, samples_of
 from apps.platform.nodes.serializers import HoldSerializer, NodeSamplesSerializer, NodeSerializer
 

@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy
 
 from apps.core.lists.listing import Column, Listing, Table, texts, view_of
 from apps.core.lists.memory_lists import table_in_memory
-from apps.platform.nodes import reads
-from apps.platform.nodes.shown import STATES, Row, row_now
+from apps.platform.nodes import queries
+from apps.platform.nodes.presenters import STATES, Row, row_now
 
 
 def of_node(name: str) -> Callable[[Row], Any]:
@@ -76,7 +76,7 @@ def nodes_table(every: list[Any], params: QueryDict) -> Table:
 
 def narrowed(nodes: list[Any], asked: dict[str, str]) -> list[Row]:
     """The nodes that fit the filters; Invalid for a status that there is not."""
-    reads.check_status(asked["status"])
+    queries.check_status(asked["status"])
     part = asked["q"].casefold()
     return [
         row_now(node)

@@ -22,7 +22,7 @@ from apps.core.messages import translate_error
 from apps.core.policy import allows
 from apps.platform.audit.list_export import csv_response
 from apps.platform.audit.queries import timeline
-from apps.platform.nodes import reads, services, shown
+from apps.platform.nodes import presenters, queries, services
 from apps.platform.nodes.isolation import isolation_of
 from apps.platform.nodes.lists import NODES, nodes_table
 from apps.platform.nodes.models import Node
@@ -37,20 +37,20 @@ TABS = ("jobs", "hardware", "audit")  # beside the overview
 def node_list(request: HttpRequest) -> HttpResponseBase:
     """/nodes: every machine with what its running jobs have claimed and what is measured, sorted and narrowed."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    every = list(reads.list_nodes(actor).order_by("name")[: shown.MOST_NODES])
+    every = list(queries.list_nodes(actor).order_by("name")[: presenters.MOST_NODES])
     table = nodes_table(every, request.GET)
     if request.GET.get("format") == "csv":
         return csv_response(actor, table)
     states = ["short" if is_short(node) else str(getattr(node, "status", "")) for node in every]
-    span, over = shown.span_of(request.GET.get("span", ""))
+    span, over = presenters.span_of(request.GET.get("span", ""))
     context = {
         **table.context(),
         "nav": "nodes",
-        "counts": {name: states.count(name) for name in (*reads.STATUSES, "short")},
+        "counts": {name: states.count(name) for name in (*queries.STATUSES, "short")},
         "free": free_now(every),
         "total": len(every),
         "span": span,
-        "spans": list(shown.SPANS),
+        "spans": list(presenters.SPANS),
         "over": over,
         "may_see_garbage": allows(actor, "artifact.view_garbage"),
     }
@@ -64,7 +64,7 @@ def is_short(node: Any) -> bool:
 
 def free_now(nodes: list[Any]) -> dict[str, float]:
     """What is free on the nodes that take jobs."""
-    rows = [shown.row_of(node) for node in nodes if node.status == "online" and not node.short_disks]
+    rows = [presenters.row_of(node) for node in nodes if node.status == "online" and not node.short_disks]
     return {
         "cpus": sum(row.cpus.free for row in rows),
         "memory": sum(row.memory.free for row in rows),
@@ -80,7 +80,7 @@ def node_page(request: HttpRequest, name: str, tab: str) -> HttpResponse:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     node, tab = asked_node(actor, name, tab)
     tab = tab or "overview"
-    row = shown.row_now(node)
+    row = presenters.row_now(node)
     context: dict[str, Any] = {
         "nav": "nodes",
         "node": node,
@@ -102,22 +102,22 @@ def node_page(request: HttpRequest, name: str, tab: str) -> HttpResponse:
 def asked_node(actor: Actor, name: str, tab: str) -> tuple[Any, str]:
     """The node and the tab of an address; a node may be called `a/jobs`."""
     try:
-        return reads.get_node(actor, name), tab
+        return queries.get_node(actor, name), tab
     except NotFound:
         if not tab:
             raise
-    return reads.get_node(actor, f"{name}/{tab}"), ""
+    return queries.get_node(actor, f"{name}/{tab}"), ""
 
 
 def overview(request: HttpRequest, actor: Actor, node: Node) -> dict[str, Any]:
-    span, over = shown.span_of(request.GET.get("span", ""))
+    span, over = presenters.span_of(request.GET.get("span", ""))
     points = samples_of(actor, node, over)
     csv_url = f"{reverse('nodes:samples', args=[node.name])}?span={span}"
     return {
         "span": span,
-        "spans": list(shown.SPANS),
+        "spans": list(presenters.SPANS),
         "over": over,
-        "charts": shown.charts_of(points, over, csv_url) if points else [],
+        "charts": presenters.charts_of(points, over, csv_url) if points else [],
         "from_iso": over.start.isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
 
@@ -126,9 +126,9 @@ def overview(request: HttpRequest, actor: Actor, node: Node) -> dict[str, Any]:
 def samples_csv(request: HttpRequest, name: str) -> HttpResponseBase:
     """/nodes/<name>/samples.csv?span=24h: the numbers behind the lines."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    node = reads.get_node(actor, name)
-    span, over = shown.span_of(request.GET.get("span", ""), drawn=False)
-    return download(f"node-{node.name}-{span}", written(shown.table_of(samples_of(actor, node, over))))
+    node = queries.get_node(actor, name)
+    span, over = presenters.span_of(request.GET.get("span", ""), drawn=False)
+    return download(f"node-{node.name}-{span}", written(presenters.table_of(samples_of(actor, node, over))))
 
 
 # -- what one can do to it ------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def samples_csv(request: HttpRequest, name: str) -> HttpResponseBase:
 def hold(request: HttpRequest, name: str) -> HttpResponseRedirect:
     """Let the node take no new jobs, for a reason that everybody reads."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    node = reads.get_node(actor, name)
+    node = queries.get_node(actor, name)
     try:
         services.hold_node(actor=actor, node=node, reason=request.POST.get("reason", ""))
     except (Conflict, Invalid) as error:
@@ -150,7 +150,7 @@ def hold(request: HttpRequest, name: str) -> HttpResponseRedirect:
 def release(request: HttpRequest, name: str) -> HttpResponseRedirect:
     """Let a held node take jobs again."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    node = reads.get_node(actor, name)
+    node = queries.get_node(actor, name)
     try:
         services.release_node(actor=actor, node=node)
     except Conflict as error:

@@ -26,10 +26,10 @@ from apps.ml.pipelines.models import PipelineStep
 from apps.ml.pipelines.reads import Whole
 from apps.ml.registry.models import Alias, ModelVersion
 from apps.ml.registry.states import PRODUCTION
-from apps.platform.jobs.answers import answer_of
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
+from apps.platform.jobs.status.status_summary import answer_of
 from apps.platform.lineage.models import Edge
 from apps.web.templatetags import drawing
 from apps.web.templatetags.formats import duration

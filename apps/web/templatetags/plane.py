@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.core.messages import translate_message, translate_messages
 from apps.ml.experiments.figure_words import figure_word, latency_word
-from apps.platform.jobs import progress_words as words_of_progress
+from apps.platform.jobs.status import progress_labels as words_of_progress
 from apps.web.build import build
 from apps.web.templatetags import drawing
 from apps.web.templatetags.crumbs import crumb, last_part

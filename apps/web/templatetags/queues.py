@@ -14,11 +14,11 @@ from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.queues import Queue, all_samples, list_queues
+from apps.platform.jobs.scheduling.queues import Queue, all_samples, list_queues
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
+from apps.platform.nodes.presenters import lines
 from apps.platform.nodes.samples import Asked
-from apps.platform.nodes.shown import lines
 
 register = template.Library()
 RUNNING_SHOWN = 100

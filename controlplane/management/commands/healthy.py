@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError
 
-from apps.platform.jobs import pulse
+from apps.platform.jobs.scheduling import liveness
 from apps.platform.nodes.models import Node
 
 WEB_SECONDS = 5.0
@@ -42,9 +42,9 @@ def worker() -> str:
 
 
 def dispatcher() -> str:
-    for part in pulse.PARTS:
-        age = pulse.age(part)
-        if age is None or age > pulse.STALE_SECONDS:
+    for part in liveness.PARTS:
+        age = liveness.age(part)
+        if age is None or age > liveness.STALE_SECONDS:
             return f"no pulse of the {part}" if age is None else f"the {part} is silent for {age:.0f} s"
     return ""
 

@@ -8,10 +8,10 @@ from django.utils.translation import override
 
 from apps.core.errors import Invalid
 from apps.core.messages import translate_error, translate_message, translate_messages
-from apps.platform.jobs.forms import SpecForm
+from apps.platform.jobs.errors import parent_failed, reason, stalled_for_too_long
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.reasons import parent_failed, reason, stalled_for_too_long
-from apps.platform.jobs.specs import parse_model
+from apps.platform.jobs.spec_validation import parse_model
+from apps.platform.jobs.specforms.spec_form import SpecForm
 from deepseek.messages import Message, record_messages, restore_message
 
 ERROR = Invalid(

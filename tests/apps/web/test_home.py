@@ -7,9 +7,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from apps.platform.jobs import doorbell, services
+from apps.platform.jobs import services
+from apps.platform.jobs.errors import parent_failed
 from apps.platform.jobs.models import Job, JobParent
-from apps.platform.jobs.reasons import parent_failed
+from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.submission import Submission
 from apps.platform.nodes.models import Node
 from apps.web import context

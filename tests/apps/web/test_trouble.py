@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from apps.core.errors import StaleState, StorageFull, TooLarge, TooMany, Unavailable
 from apps.data.datasets.models import Dataset
 from apps.platform.accounts.middleware import SessionLimits
-from apps.platform.approvals import reads
+from apps.platform.approvals import queries
 from apps.web import trouble
 
 
@@ -23,7 +23,7 @@ def failing(monkeypatch):
         def broken(*_args, **_more):
             raise error
 
-        monkeypatch.setattr(reads, "list_approvals", broken)
+        monkeypatch.setattr(queries, "list_approvals", broken)
 
     return fail
 

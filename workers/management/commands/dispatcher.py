@@ -25,7 +25,8 @@ from apps.ml.reruns.services import judge_ended
 from apps.platform.approvals.services import expire_due
 from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.verification_runs import run_asked
-from apps.platform.jobs import doorbell, pulse, queues, reservations, services, tally
+from apps.platform.jobs import services
+from apps.platform.jobs.scheduling import doorbell, ended_job_counters, liveness, queues, reservations
 from apps.platform.jobs.submission import lease_seconds
 from apps.platform.nodes.samples import SAMPLE_SECONDS, database_now
 from apps.platform.nodes.services import keep_samples
@@ -75,7 +76,7 @@ class Command(BaseCommand):
         while not self.stopping.is_set():
             try:
                 work()
-                pulse.beat(name)
+                liveness.beat(name)
             except DatabaseError as failure:
                 log.warning("%s: %s", name, failure)
                 connection.close()
@@ -129,7 +130,7 @@ class Command(BaseCommand):
         """What pages and `/metrics` look back on, apart from the rounds above: nothing waits for it."""
         reservations.keep_places(actor=self.actor)
         queues.sample_queues(actor=self.actor)
-        tally.tally_ended(actor=self.actor)
+        ended_job_counters.tally_ended(actor=self.actor)
         queues.keep_samples(actor=self.actor)
         keep_samples(actor=self.actor)
 

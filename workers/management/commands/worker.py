@@ -9,7 +9,7 @@ from celery import current_app as app
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from apps.platform.jobs.doorbell import celery_queue
+from apps.platform.jobs.scheduling.doorbell import celery_queue
 from apps.platform.nodes import hardware
 from workers.starting import refuse_unsound
 

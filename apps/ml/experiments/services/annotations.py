@@ -15,7 +15,7 @@ from apps.core.policy import require
 from apps.ml.experiments.keys import KEY_LIMIT, NAME_TAG, NOTE_TAG, TAG_LIMIT
 from apps.ml.experiments.models import Run, RunTag
 from apps.platform.audit.services import record
-from apps.platform.holds.reads import refuse_held
+from apps.platform.holds.queries import refuse_held
 from deepseek.messages import N_, Message
 
 TAGS_LIMIT = 500  # of one run

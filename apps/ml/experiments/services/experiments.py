@@ -17,7 +17,7 @@ from apps.ml.experiments.models import DEFAULT_NAME, DEFAULT_NUMBER, Experiment,
 from apps.ml.experiments.states import ENDED
 from apps.platform.accounts.models import Project
 from apps.platform.audit.services import record
-from apps.platform.holds.reads import held_among, refuse_held, refused
+from apps.platform.holds.queries import held_among, refuse_held, refused
 from deepseek.messages import N_
 
 NAME_LIMIT = 500

@@ -21,7 +21,7 @@ from apps.ml.experiments.states import DECLARED, ENDED
 from apps.platform.artifacts import file_names
 from apps.platform.artifacts.services import publish_tracked
 from apps.platform.audit.services import record
-from apps.platform.holds.reads import refuse_held
+from apps.platform.holds.queries import refuse_held
 from deepseek.messages import N_
 
 DIGESTS_TOLD = 100  # files of a deletion that its record names one by one; all of them are in one digest

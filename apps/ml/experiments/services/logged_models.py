@@ -22,7 +22,7 @@ from apps.ml.experiments.models import Experiment, LoggedModel, LoggedModelParam
 from apps.ml.experiments.states import DECLARED, LoggedModelState
 from apps.platform.accounts.models import Project
 from apps.platform.audit.services import change_state, record
-from apps.platform.holds.reads import refuse_held
+from apps.platform.holds.queries import refuse_held
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_with
 from deepseek.messages import N_

@@ -38,7 +38,7 @@ from apps.ml.experiments.services.metrics import (
 from apps.ml.experiments.states import ENDED, RunState
 from apps.platform.accounts.models import Project
 from apps.platform.audit.services import change_state, draft, record
-from apps.platform.holds.reads import refuse_held
+from apps.platform.holds.queries import refuse_held
 from deepseek.messages import Message
 
 NAME_LIMIT, USER_LIMIT = 250, 256

@@ -10,7 +10,7 @@ from apps.ml.registry.models import Alias, AliasMove, Gate, Model, ModelVersion
 from apps.ml.registry.states import PROTECTED, SUBJECT
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
-from apps.platform.holds.reads import refuse_held
+from apps.platform.holds.queries import refuse_held
 from apps.platform.lineage.models import Edge
 from deepseek.messages import Message
 

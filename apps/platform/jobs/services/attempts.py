@@ -16,15 +16,15 @@ from apps.core.policy import allows, require
 from apps.platform.accounts.actors import actor_from_grant
 from apps.platform.artifacts.models import Artifact
 from apps.platform.audit.services import change_state
-from apps.platform.jobs import doorbell
-from apps.platform.jobs.backoff import retry_pause
 from apps.platform.jobs.checkpoints import forget_checkpoint
-from apps.platform.jobs.due import build_due_filter
+from apps.platform.jobs.errors import authority_gone
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobEvent, JobOutput
-from apps.platform.jobs.placement import devices_for, free_on
-from apps.platform.jobs.reasons import authority_gone
-from apps.platform.jobs.reservations import claimable, free_for, kept_for
+from apps.platform.jobs.scheduling import doorbell
+from apps.platform.jobs.scheduling.backoff import retry_pause
+from apps.platform.jobs.scheduling.eligibility import build_due_filter
+from apps.platform.jobs.scheduling.placement import devices_for, free_on
+from apps.platform.jobs.scheduling.reservations import claimable, free_for, kept_for
 from apps.platform.jobs.services.moves import (
     cancel_running,
     fail_job,

@@ -14,11 +14,12 @@ from django.utils import timezone
 from apps.core.actors import Actor
 from apps.core.errors import StaleState
 from apps.platform.audit.services import change_state
-from apps.platform.jobs import doorbell, notices
+from apps.platform.jobs import notices
 from apps.platform.jobs.checkpoints import forget_checkpoint
-from apps.platform.jobs.descent import Descent
+from apps.platform.jobs.descendants import Descent
+from apps.platform.jobs.errors import PARENT_FAILED, output_missing, parent_failed
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput
-from apps.platform.jobs.reasons import PARENT_FAILED, output_missing, parent_failed
+from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.states import ENDED, JobState
 from deepseek.messages import Message, record_messages, restore_message
 

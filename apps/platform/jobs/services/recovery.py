@@ -14,10 +14,10 @@ from django.db.models.functions import Now
 from apps.core.actors import Actor
 from apps.core.errors import StaleState
 from apps.core.policy import require
-from apps.platform.jobs.backoff import retry_pause
-from apps.platform.jobs.due import build_due_filter
+from apps.platform.jobs.errors import ARTIFACT_DAMAGED, worker_gone, worker_lost
 from apps.platform.jobs.models import Job, JobInput, JobParent
-from apps.platform.jobs.reasons import ARTIFACT_DAMAGED, worker_gone, worker_lost
+from apps.platform.jobs.scheduling.backoff import retry_pause
+from apps.platform.jobs.scheduling.eligibility import build_due_filter
 from apps.platform.jobs.services.moves import cancel_running, fail_job, free_job, requeue_running, revive_job
 from apps.platform.jobs.states import ENDED, JobState
 from apps.platform.jobs.submission import lease_seconds

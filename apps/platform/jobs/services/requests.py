@@ -23,7 +23,7 @@ from apps.platform.jobs.services.moves import (
     revive_job,
     ring_after_commit,
 )
-from apps.platform.jobs.specs import spec_text
+from apps.platform.jobs.spec_validation import spec_text
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import Checked, Submission, check, needs_of, queue_of
 from deepseek.messages import N_, Message

@@ -10,9 +10,9 @@ from django.conf import settings
 from django.db.models import F
 
 from apps.core.actors import Actor
-from apps.platform.jobs.backoff import stall_pause
+from apps.platform.jobs.errors import stalled_for_too_long
 from apps.platform.jobs.models import Job, JobCheckpoint
-from apps.platform.jobs.reasons import stalled_for_too_long
+from apps.platform.jobs.scheduling.backoff import stall_pause
 from apps.platform.jobs.services.moves import fail_job, requeue_running
 from apps.platform.nodes.samples import database_now
 

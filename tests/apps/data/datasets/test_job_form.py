@@ -10,8 +10,8 @@ from apps.data.datasets import sampling
 from apps.data.datasets.job_form import JobForm
 from apps.data.datasets.services import upload_csv
 from apps.platform.artifacts.models import Artifact
-from apps.platform.jobs import doorbell
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.scheduling import doorbell
 
 CSV = b"day,close,open\n" + b"".join(
     b"%d,%s,%d\n" % (n, b"" if n % 9 == 4 else b"5%d.5" % (n % 7), n) for n in range(60)

@@ -1,8 +1,8 @@
 import pytest
 
 from apps.data.datasets.services import upload_csv
-from apps.platform.jobs import doorbell
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.scheduling import doorbell
 
 URL = "/p/demo/jobs/new/clean"
 

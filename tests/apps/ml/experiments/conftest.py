@@ -13,8 +13,9 @@ from apps.ml.experiments.models import Run
 from apps.ml.experiments.series import Point
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.services import store_file
-from apps.platform.jobs import doorbell, kinds
+from apps.platform.jobs import kinds
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
 

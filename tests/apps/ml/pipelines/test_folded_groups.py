@@ -5,9 +5,9 @@ from django.http import QueryDict
 from apps.data.datasets.job_layout import LAYOUTS
 from apps.ml.pipelines.forms import FOLDED, RARE
 from apps.ml.pipelines.templates import TEMPLATES
-from apps.platform.jobs.fields import walked
-from apps.platform.jobs.forms import SpecForm
 from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.specforms.fields import walked
+from apps.platform.jobs.specforms.spec_form import SpecForm
 
 
 def all_forms():

@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from apps.ml.pipelines import reads
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.states import PipelineState
+from apps.platform.jobs.errors import PARENT_FAILED
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.reasons import PARENT_FAILED
 from tests.apps.ml.pipelines.conftest import step
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]

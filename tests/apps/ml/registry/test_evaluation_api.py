@@ -1,6 +1,6 @@
 import pytest
 
-from apps.platform.jobs import doorbell
+from apps.platform.jobs.scheduling import doorbell
 
 pytestmark = pytest.mark.django_db
 P = "/api/v1/projects/demo"

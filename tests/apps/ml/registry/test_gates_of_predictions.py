@@ -14,8 +14,8 @@ from apps.ml.registry.services import request_promotion
 from apps.ml.registry.verdicts import judge
 from apps.platform.approvals.models import Approval
 from apps.platform.artifacts.models import Artifact
-from apps.platform.jobs import doorbell
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.scheduling import doorbell
 
 pytestmark = pytest.mark.django_db
 M, API = "/p/demo/models/wti-forecast", "/api/v1/projects/demo/models/wti-forecast"

@@ -8,8 +8,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.translation import override
 
 from apps.ml.registry.models import EvaluationSet, Gate
-from apps.platform.jobs import doorbell
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.scheduling import doorbell
 
 pytestmark = pytest.mark.django_db
 M = "/p/demo/models/wti-forecast"

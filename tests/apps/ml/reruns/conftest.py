@@ -18,8 +18,8 @@ from apps.ml.reruns.services import judge_ended, rerun_run
 from apps.ml.reruns.tolerance import Tolerance
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
-from apps.platform.jobs import doorbell
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
 from deepseek.train.spec import TrainSpec

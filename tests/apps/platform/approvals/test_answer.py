@@ -3,7 +3,7 @@ import pytest
 from apps.core.errors import Conflict, Invalid, Refused
 from apps.platform.approvals import services
 from apps.platform.approvals.models import Remark
-from apps.platform.approvals.reads import asked_of
+from apps.platform.approvals.queries import asked_of
 from apps.platform.audit.models import AuditRecord
 
 

@@ -5,8 +5,8 @@ from django.utils import timezone
 
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.platform.approvals import services
-from apps.platform.approvals.checks import REMARKS
 from apps.platform.approvals.models import Approval, Remark, Vote
+from apps.platform.approvals.validation import REMARKS
 from apps.platform.audit.models import AuditRecord
 
 

@@ -1,8 +1,8 @@
 import pytest
 
-from apps.platform.approvals import reads, services
-from apps.platform.approvals.looks import shown_of, spoken
+from apps.platform.approvals import queries, services
 from apps.platform.approvals.models import Approval, Look
+from apps.platform.approvals.seen_state import shown_of, spoken
 from apps.platform.audit.models import AuditRecord
 
 
@@ -12,9 +12,9 @@ def look(actor_for):
 
     def looked(user, approval):
         row = Approval.objects.with_given().with_due().get(pk=approval.pk)
-        standing, remarks = reads.standing_of(row), reads.remarks_on(row)
-        shown = shown_of(row, reads.votes_on(row), remarks, standing.changes)
-        found = reads.news_for(services.note_look(actor=actor_for(user), approval=row, shown=shown), row)
+        standing, remarks = queries.standing_of(row), queries.remarks_on(row)
+        shown = shown_of(row, queries.votes_on(row), remarks, standing.changes)
+        found = queries.news_for(services.note_look(actor=actor_for(user), approval=row, shown=shown), row)
         return [one.text for one in found.news] if found else []
 
     return looked
@@ -72,7 +72,7 @@ def test_a_request_asked_anew_is_compared_with_the_one_they_saw(ask, decide, loo
     anew = ask()
     assert look(approver, anew) == [f"It was asked for anew: 1 fact is not as in request #{first.pk}."]
     row = Approval.objects.get(pk=anew.pk)
-    (change,) = reads.news_for(Look.objects.get(approval=anew), row).facts
+    (change,) = queries.news_for(Look.objects.get(approval=anew), row).facts
     assert (change["path"], change["was"], change["is"]) == ("/version", 3, 4)
 
 

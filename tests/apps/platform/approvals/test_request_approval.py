@@ -9,8 +9,8 @@ from apps.core.actors import ProjectRole
 from apps.core.canonical import digest_of
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.platform.accounts.models import User
+from apps.platform.approvals.fact_names import naming
 from apps.platform.approvals.models import Approval, FactName
-from apps.platform.approvals.naming import naming
 from apps.platform.audit.models import AuditRecord
 from tests.apps.platform.approvals.stand_in import FACTS
 from tests.conftest import member

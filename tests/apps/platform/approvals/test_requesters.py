@@ -11,7 +11,7 @@ from apps.core.errors import Conflict, Refused
 from apps.platform.accounts import services as accounts
 from apps.platform.accounts.actors import actor_for_token, actor_from_grant
 from apps.platform.accounts.models import ApiToken, HolderKind, ServiceAccountHolder
-from apps.platform.approvals import reads
+from apps.platform.approvals import queries
 from apps.platform.approvals.models import Approval
 from tests.conftest import member
 
@@ -76,7 +76,7 @@ def test_who_gets_a_token_later_counts_too(ask, issue, both, second, approver, t
     issue(both)
     decide(second, approval)
     assert Approval.objects.get(pk=approval.pk).state == "pending"
-    assert [vote.counts for vote in reads.votes_on(approval)] == [False, True]
+    assert [vote.counts for vote in queries.votes_on(approval)] == [False, True]
 
 
 def test_who_created_account_and_token(ask, issue, engineer, robot, secadmin):

@@ -6,7 +6,7 @@ from apps.core.actors import ProjectRole
 from apps.core.errors import Conflict
 from apps.platform.accounts.models import Membership
 from apps.platform.approvals.models import Vote
-from apps.platform.approvals.reads import waiting_for
+from apps.platform.approvals.queries import waiting_for
 from apps.platform.audit.models import AuditRecord
 from tests.apps.platform.approvals.stand_in import carried_out
 

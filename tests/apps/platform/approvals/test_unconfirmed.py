@@ -7,7 +7,7 @@ import pytest
 from apps.core.errors import Conflict, Refused
 from apps.platform.accounts import services as accounts
 from apps.platform.accounts.models import User
-from apps.platform.approvals import reads
+from apps.platform.approvals import queries
 from apps.platform.approvals.models import Approval
 
 
@@ -80,9 +80,9 @@ def test_after_the_confirmation_the_vote_counts(ask, reset, secadmin, decide, se
 def test_it_waits_for_nobody_who_may_not_decide(ask, reset, second, actor_for):
     approval, _ = ask(), second
     approver = reset()
-    assert not reads.waiting_for(actor_for(approver)).exists()
-    assert reads.waiting_for(actor_for(second)).exists()
-    assert reads.could_vote(approval) == 1
+    assert not queries.waiting_for(actor_for(approver)).exists()
+    assert queries.waiting_for(actor_for(second)).exists()
+    assert queries.could_vote(approval) == 1
 
 
 def test_too_few_approvers_are_left(ask, reset):

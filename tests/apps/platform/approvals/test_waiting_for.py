@@ -4,7 +4,7 @@ from django.utils import timezone
 
 from apps.core.actors import ProjectRole
 from apps.platform.approvals.models import Approval
-from apps.platform.approvals.reads import waiting_for
+from apps.platform.approvals.queries import waiting_for
 from apps.platform.approvals.services import answer, ask_for_more
 from tests.conftest import member
 

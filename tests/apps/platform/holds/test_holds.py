@@ -16,7 +16,7 @@ from apps.platform.artifacts.services import publish_upload
 from apps.platform.artifacts.stores import store
 from apps.platform.audit.models import AuditRecord
 from apps.platform.holds.models import Hold
-from apps.platform.holds.reads import refuse_held
+from apps.platform.holds.queries import refuse_held
 from apps.platform.holds.services import place_hold, release_hold
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]

@@ -7,9 +7,10 @@ from django.db.models.functions import Now
 
 from apps.core.actors import PlaneRole, plane_actor
 from apps.platform.artifacts.models import Artifact, Holding
-from apps.platform.jobs import doorbell, services
+from apps.platform.jobs import services
 from apps.platform.jobs.checkpoints import area_of
 from apps.platform.jobs.models import Job, JobCheckpoint
+from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.submission import InputSpec, Submission
 from apps.platform.nodes.models import Node
 

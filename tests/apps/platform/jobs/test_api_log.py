@@ -1,6 +1,6 @@
 import pytest
 
-from apps.platform.jobs import reads
+from apps.platform.jobs import queries
 from apps.platform.jobs.models import Job
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -45,18 +45,18 @@ def test_a_bad_query_is_422(api, viewer, url, logged):
 
 
 def test_every_line_is_found_whatever_the_events_hold(running, say, monkeypatch):
-    monkeypatch.setattr(reads, "LINES_PER_READ", 6)
+    monkeypatch.setattr(queries, "LINES_PER_READ", 6)
     for size in (1, 1, 7, 2, 1, 1, 1, 30, 1, 4):
         say(running, *["x"] * size)
     for after in (0, 1, 2, 8, 9, 48, 49):
-        assert [line["number"] for line in reads.iter_lines(running, after=after)] == list(range(after + 1, 50))
+        assert [line["number"] for line in queries.iter_lines(running, after=after)] == list(range(after + 1, 50))
 
 
 def test_a_page_deep_in_a_long_log_reads_little(running, say, django_assert_num_queries):
     for _ in range(60):
         say(running, *["x"] * 10)
     with django_assert_num_queries(2):
-        lines = reads.log_lines(running, after=580, limit=5)
+        lines = queries.log_lines(running, after=580, limit=5)
     assert [line["number"] for line in lines] == [581, 582, 583, 584, 585]
 
 
@@ -73,7 +73,7 @@ def test_text_by_accept_and_by_name(api, viewer, url, logged):
 
 def test_timeline_newest_first(submit, claim, fail):
     submit()
-    rows = reads.timeline(fail(claim()))
+    rows = queries.timeline(fail(claim()))
     assert [(row["state"], row["text"]) for row in rows] == [
         ("failed", "It broke."),
         ("running", "Claimed by n1, attempt 1"),

@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 from apps.platform.jobs.kinds import KINDS, Needs
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.reads import explain_queued, explain_wait
+from apps.platform.jobs.queries import explain_queued, explain_wait
 from apps.platform.nodes.models import Node
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]

@@ -6,9 +6,9 @@ import pytest
 
 from apps.core.errors import Conflict, Refused, StaleState
 from apps.platform.jobs import services
-from apps.platform.jobs.attempts import attempts_in, moves_of
 from apps.platform.jobs.models import Job, JobParent
 from apps.platform.jobs.states import JobState
+from apps.platform.jobs.status.attempt_history import attempts_in, moves_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 

@@ -10,10 +10,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.core.errors import Refused
-from apps.platform.jobs import reservations
 from apps.platform.jobs.kinds import Needs
 from apps.platform.jobs.models import Job, JobEvent
-from apps.platform.jobs.reads import explain_wait
+from apps.platform.jobs.queries import explain_wait
+from apps.platform.jobs.scheduling import reservations
 from apps.platform.jobs.services import cancel_job, retry_job
 from apps.platform.nodes.models import Node
 

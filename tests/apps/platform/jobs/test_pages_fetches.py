@@ -9,8 +9,8 @@ from django.db import transaction
 
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.stores import store
-from apps.platform.jobs.fetches import REPORT_TYPE, Fetch
 from apps.platform.jobs.models import Job, JobOutput
+from apps.platform.jobs.status.fetch_report import REPORT_TYPE, Fetch
 
 pytestmark = pytest.mark.django_db
 AT = "2026-11-25T10:00:00.123Z"
@@ -98,7 +98,7 @@ def test_the_page_says_why_there_is_no_report(page, job):
 
 
 def test_a_report_that_is_too_large_is_not_read(page, monkeypatch):
-    monkeypatch.setattr("apps.platform.jobs.fetches.REPORT_LIMIT", 10)
+    monkeypatch.setattr("apps.platform.jobs.status.fetch_report.REPORT_LIMIT", 10)
     assert "too large to be drawn" in page(REPORT)
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from apps.core.errors import Invalid
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.specs import MAX_ERRORS, parse_model
+from apps.platform.jobs.spec_validation import MAX_ERRORS, parse_model
 
 
 class Inner(BaseModel):

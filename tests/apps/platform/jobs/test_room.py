@@ -10,8 +10,8 @@ from django.utils import timezone
 from apps.platform.accounts.models import Membership
 from apps.platform.jobs.kinds import Needs
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.placement import opening
-from apps.platform.jobs.reads import explain_wait
+from apps.platform.jobs.queries import explain_wait
+from apps.platform.jobs.scheduling.placement import opening
 
 NOW = timezone.now()
 

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from apps.core.errors import Invalid
 from apps.platform.jobs import kinds
-from apps.platform.jobs.fields import Offer, walked
-from apps.platform.jobs.forms import SpecForm
-from apps.platform.jobs.specs import parse_spec, spec_text
-from apps.platform.jobs.typed_lists import joined, split
+from apps.platform.jobs.spec_validation import parse_spec, spec_text
+from apps.platform.jobs.specforms.fields import Offer, walked
+from apps.platform.jobs.specforms.spec_form import SpecForm
+from apps.platform.jobs.specforms.typed_lists import joined, split
 
 
 class Step(BaseModel):

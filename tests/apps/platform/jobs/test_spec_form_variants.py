@@ -2,8 +2,8 @@
 
 import pytest
 
-from apps.platform.jobs.fields import Offer, walked
-from apps.platform.jobs.forms import SpecForm
+from apps.platform.jobs.specforms.fields import Offer, walked
+from apps.platform.jobs.specforms.spec_form import SpecForm
 
 FILTER = {"/steps/0/kind": "filter", "/steps/0/match": "any"}
 CONDITION = {"/steps/0/conditions/0/column": "x", "/steps/0/conditions/0/op": "gt", "/steps/0/conditions/0/value": "1"}

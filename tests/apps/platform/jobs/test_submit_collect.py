@@ -4,8 +4,8 @@ import pytest
 
 from apps.core.errors import Invalid
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.outlook import outlook
-from apps.platform.jobs.reads import explain_wait
+from apps.platform.jobs.queries import explain_wait
+from apps.platform.jobs.scheduling.schedule_estimate import outlook
 from apps.platform.jobs.services import claim_job, submit_job
 from apps.platform.jobs.submission import Submission, needs_of
 

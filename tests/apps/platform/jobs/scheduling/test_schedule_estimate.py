@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from apps.platform.jobs.kinds import KINDS, Needs
 from apps.platform.jobs.models import Job, JobInput
-from apps.platform.jobs.outlook import AHEAD_READ, outlook
+from apps.platform.jobs.scheduling.schedule_estimate import AHEAD_READ, outlook
 from apps.platform.nodes.models import Node
 
 pytestmark = pytest.mark.django_db

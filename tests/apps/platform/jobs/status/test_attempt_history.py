@@ -3,8 +3,8 @@
 import pytest
 
 from apps.platform.jobs import services
-from apps.platform.jobs.attempts import attempts_in, last_usage, moves_of
 from apps.platform.jobs.states import JobState
+from apps.platform.jobs.status.attempt_history import attempts_in, last_usage, moves_of
 
 pytestmark = pytest.mark.django_db
 USED = {"peak_memory_bytes": 2**20, "cpu_seconds": 1.0, "seconds": 4.0}

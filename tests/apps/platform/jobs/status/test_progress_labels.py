@@ -8,9 +8,9 @@ from pathlib import Path
 from django.template import engines
 from django.utils.translation import override
 
-from apps.platform.jobs.progress_words import STAGES, UNITS, stage_word, unit_word, words
+from apps.platform.jobs.status.progress_labels import STAGES, UNITS, stage_word, unit_word, words
 
-ENGINE = Path(__file__).parents[4] / "deepseek"
+ENGINE = Path(__file__).parents[5] / "deepseek"
 REPORT = re.compile(r'\.progress\((?:[^()]|\([^()]*\))*?"(\w+)", stage="(\w+)"\)')
 
 

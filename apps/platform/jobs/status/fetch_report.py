@@ -21,7 +21,7 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import usable
 from apps.platform.artifacts.verification import read_verified
 from apps.platform.audit.list_export import csv_response
-from apps.platform.jobs import reads
+from apps.platform.jobs import queries
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.views import job_context, within
 
@@ -161,7 +161,7 @@ STATES: dict[str, str] = {HAD: "succeeded", NOT_HAD: "failed", REFUSED: "held"}
 def fetches_page(request: HttpRequest, project: str, pk: int) -> HttpResponseBase:
     """/p/<slug>/jobs/<id>/fetches"""
     actor, where = within(request, project)
-    job = reads.get_job(actor, where, pk)
+    job = queries.get_job(actor, where, pk)
     context = job_context(actor, job, "fetches")
     found = fetches_of(job)
     table = fetches_table(found.rows, request.GET)

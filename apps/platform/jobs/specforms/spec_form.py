@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 from apps.core.errors import Invalid
 from apps.core.messages import translate_message
-from apps.platform.jobs.fields import (
+from apps.platform.jobs.spec_validation import kind_of, parse_model, problem_of
+from apps.platform.jobs.specforms.fields import (
     Item,
     Offer,
     default_text,
@@ -28,8 +29,7 @@ from apps.platform.jobs.fields import (
     shape_of,
     walked,
 )
-from apps.platform.jobs.specs import kind_of, parse_model, problem_of
-from apps.platform.jobs.typed_lists import split
+from apps.platform.jobs.specforms.typed_lists import split
 
 ABSENT: Any = object()
 PASTED = "json"  # the name under which a whole spec is sent

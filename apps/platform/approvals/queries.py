@@ -16,8 +16,8 @@ from apps.core.errors import Invalid, NotFound, PlaneError
 from apps.platform.accounts.models import CredentialChange, HolderKind, Project, ServiceAccountHolder
 from apps.platform.accounts.token_holders import list_holders
 from apps.platform.approvals.differences import CHANGES, Change, changes_since, differences
-from apps.platform.approvals.looks import News, OwnActs, news_between
 from apps.platform.approvals.models import Approval, ApprovalPolicy, ApprovalQuerySet, Look, Remark, Vote
+from apps.platform.approvals.seen_state import News, OwnActs, news_between
 from apps.platform.approvals.states import ApprovalState
 from apps.platform.approvals.subjects import subject_named, subject_types
 from apps.platform.approvals.terms import DEFAULT, Terms, eligible_people

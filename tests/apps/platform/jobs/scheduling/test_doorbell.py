@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery
 
-from apps.platform.jobs import doorbell
+from apps.platform.jobs.scheduling import doorbell
 
 
 @pytest.fixture

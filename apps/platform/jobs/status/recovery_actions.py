@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from apps.platform.jobs.errors import PARENT_FAILED
 from apps.platform.jobs.models import Job, JobCheckpoint, JobParent
-from apps.platform.jobs.reasons import PARENT_FAILED
 from apps.platform.jobs.states import JobState
 
 EDIT, RETRY, PARENT = "edit", "retry", "parent"

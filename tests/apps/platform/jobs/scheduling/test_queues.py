@@ -6,9 +6,9 @@ import pytest
 from django.db.models.functions import Now
 
 from apps.core.errors import Refused
-from apps.platform.jobs import queues
 from apps.platform.jobs.kinds import Needs
 from apps.platform.jobs.models import Job, QueueSample
+from apps.platform.jobs.scheduling import queues
 from apps.platform.nodes import samples
 from apps.platform.nodes.models import Node
 

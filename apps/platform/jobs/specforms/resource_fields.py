@@ -8,9 +8,9 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from apps.platform.jobs.fields import Item
 from apps.platform.jobs.kinds import GiB, Needs
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.specforms.fields import Item
 
 SCALES = {"cpus": 1, "memory_bytes": GiB, "gpus": 1, "gpu_memory_bytes": GiB}
 """What one of the field's unit is in the unit of Needs."""

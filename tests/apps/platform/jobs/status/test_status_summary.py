@@ -1,7 +1,7 @@
 """The sentence that a job's page opens with: what the job will make, and what it made."""
 
-from apps.platform.jobs.answers import facts, succeeded, will_make
 from apps.platform.jobs.models import Job
+from apps.platform.jobs.status.status_summary import facts, succeeded, will_make
 
 
 def test_a_job_names_what_it_will_make():

@@ -2,9 +2,9 @@
 
 import pytest
 
+from apps.platform.jobs.errors import parent_failed, reason
 from apps.platform.jobs.models import Job, JobCheckpoint
-from apps.platform.jobs.reasons import parent_failed, reason
-from apps.platform.jobs.remedies import EDIT, PARENT, RETRY, remedy_of
+from apps.platform.jobs.status.recovery_actions import EDIT, PARENT, RETRY, remedy_of
 
 pytestmark = pytest.mark.django_db
 

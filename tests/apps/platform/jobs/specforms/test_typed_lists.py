@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.platform.jobs.typed_lists import joined, split
+from apps.platform.jobs.specforms.typed_lists import joined, split
 
 TYPED = {
     "": [],

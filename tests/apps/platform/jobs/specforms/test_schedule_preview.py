@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.platform.jobs.schedule_preview import preview_of
+from apps.platform.jobs.specforms.schedule_preview import preview_of
 from deepseek.train.schedule import learning_rate
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from apps.core.errors import Invalid
-from apps.platform.jobs.specs import parse_model
+from apps.platform.jobs.spec_validation import parse_model
 from deepseek.train.plan import Phase, batches, learning_rates, phases_of, training_rows
 from deepseek.train.schedule import DECAY_STEPS
 from deepseek.train.spec import TrainSpec

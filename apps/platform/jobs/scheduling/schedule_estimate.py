@@ -14,11 +14,11 @@ from django.utils.translation import ngettext
 
 from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
-from apps.platform.jobs.due import build_due_filter
 from apps.platform.jobs.kinds import KINDS, Needs
 from apps.platform.jobs.models import Job, JobInput
-from apps.platform.jobs.placement import all_of, free_on, shortfall, why_not
-from apps.platform.jobs.reads import occupied, said
+from apps.platform.jobs.queries import occupied, said
+from apps.platform.jobs.scheduling.eligibility import build_due_filter
+from apps.platform.jobs.scheduling.placement import all_of, free_on, shortfall, why_not
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import queue_of
 from apps.platform.nodes.models import Node

@@ -19,12 +19,12 @@ from django.utils import timezone
 
 from apps.core.actors import Actor
 from apps.core.policy import require
-from apps.platform.jobs.due import build_due_filter
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobEvent
-from apps.platform.jobs.placement import Free, all_of, fits, free_on, opening, shortfall
-from apps.platform.jobs.queues import heads_of
-from apps.platform.jobs.reads import occupied
+from apps.platform.jobs.queries import occupied
+from apps.platform.jobs.scheduling.eligibility import build_due_filter
+from apps.platform.jobs.scheduling.placement import Free, all_of, fits, free_on, opening, shortfall
+from apps.platform.jobs.scheduling.queues import heads_of
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.samples import database_now

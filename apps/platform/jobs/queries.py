@@ -17,10 +17,10 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound
 from apps.core.messages import translate_message
 from apps.platform.accounts.models import Project
-from apps.platform.jobs.due import build_due_filter
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobQuerySet
-from apps.platform.jobs.placement import Free, all_of, free_on, opening, shortfall, why_not
+from apps.platform.jobs.scheduling.eligibility import build_due_filter
+from apps.platform.jobs.scheduling.placement import Free, all_of, free_on, opening, shortfall, why_not
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
 from deepseek.messages import N_

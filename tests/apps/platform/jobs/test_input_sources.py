@@ -2,9 +2,9 @@
 
 import pytest
 
+from apps.platform.jobs.input_sources import JOBS_OFFERED, SOURCES, choices_of, companions, outputs_offered
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.sources import JOBS_OFFERED, SOURCES, choices_of, companions, outputs_offered
 
 pytestmark = pytest.mark.django_db
 

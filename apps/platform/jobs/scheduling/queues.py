@@ -13,14 +13,14 @@ from django.db.models.functions import Coalesce
 
 from apps.core.actors import Actor
 from apps.core.policy import require
-from apps.platform.jobs.due import build_due_filter
 from apps.platform.jobs.models import Job, QueueSample
-from apps.platform.jobs.reads import explain_queued
+from apps.platform.jobs.queries import explain_queued
+from apps.platform.jobs.scheduling.eligibility import build_due_filter
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes import samples
 from apps.platform.nodes.models import Node
+from apps.platform.nodes.presenters import not_heard_of
 from apps.platform.nodes.samples import Asked
-from apps.platform.nodes.shown import not_heard_of
 
 MOST_QUEUES = 50
 MEANT = ("queued", "running", "waiting", "oldest_seconds")

@@ -3,7 +3,7 @@
 import pytest
 
 from apps.platform.jobs import services
-from apps.platform.jobs.measures import NAMES_SHOWN, POINTS_SHOWN, lines_of
+from apps.platform.jobs.status.recent_metrics import NAMES_SHOWN, POINTS_SHOWN, lines_of
 
 pytestmark = pytest.mark.django_db
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
-from apps.platform.jobs.typed_lists import joined, split
+from apps.platform.jobs.specforms.typed_lists import joined, split
 
 SCALARS = {"string", "integer", "number", "boolean"}
 OWN = (  # elsewhere another word: of an experiment, a pipeline, a list, a cipher; and the name of a class

@@ -1,0 +1,1 @@
+"""HTML forms derived from the JSON Schema of a spec."""
