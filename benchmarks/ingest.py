@@ -118,7 +118,7 @@ def one(data: str, mode: str, durable: str) -> None:
 
     django.setup()
     from apps.core.actors import PlaneRole, plane_actor
-    from apps.data.datasets.ingestion import ingest
+    from apps.data.datasets.ingest.local_files import ingest
     from apps.platform.accounts.models import Project
 
     project = Project.objects.get()

@@ -156,7 +156,7 @@ if IS_SQLITE:
         "timeout": 20,
         # Without IMMEDIATE two writers that both began by reading fail with "database is locked" at once.
         "transaction_mode": "IMMEDIATE",
-        # Of each connection, and a web process has up to 128; an ingest takes more (apps/data/datasets/ingestion.py).
+        # Of each connection, and a web process has up to 128; an ingest takes more (datasets/ingest/local_files.py).
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000; "
         "PRAGMA cache_size=-4000",
     }
@@ -300,7 +300,7 @@ CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "controlplane.errors.csrf_failure"
 
 # -- datasets -------------------------------------------------------------------------------------------------------
-# Dotted name of what gives a version its commit (apps/data/datasets/commits.py): the app stands above datasets.
+# Dotted name of what gives a version its commit (datasets/versions/commits.py): the app stands above datasets.
 DATASET_COMMITS = "apps.data.repositories.history.record_commit"
 
 # -- approvals ------------------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import json
 import struct
 
 from apps.core.actors import PlaneRole, plane_actor
-from apps.data.datasets.manifest import CSV, PARQUET
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.data.datasets.versions.manifest import CSV, PARQUET
 from apps.ml.registry.models import EvaluationSet, ModelVersion
 from apps.ml.registry.services import create_client_model, record_version, request_promotion
 from apps.ml.registry.services.evaluations import create_evaluation_set, register_evaluation, set_gate

@@ -12,7 +12,7 @@ from apps.platform.accounts.models import Project
 from apps.core.actors import PlaneRole, plane_actor
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
-from apps.data.datasets.manifest import PARQUET
+from apps.data.datasets.versions.manifest import PARQUET
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.services import add_version, ensure_dataset, register_version
 from apps.platform.jobs.models import Job, JobInput

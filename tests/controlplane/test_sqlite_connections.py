@@ -9,7 +9,7 @@ import weakref
 import pytest
 from django.db import connection
 
-from apps.data.datasets.ingestion import enlarge_cache
+from apps.data.datasets.ingest.local_files import enlarge_cache
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.reads import quality
+from apps.data.datasets.queries import quality
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
 from apps.platform.lineage.models import Edge

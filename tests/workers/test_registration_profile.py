@@ -9,11 +9,11 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
-from apps.data.datasets.expecting import set_expectations
-from apps.data.datasets.manifest import ARROW, JSON_LINES, PARQUET
-from apps.data.datasets.measuring import add_table, add_upload, measure_version
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.reads import quality
+from apps.data.datasets.quality.profile_jobs import add_table, add_upload, measure_version
+from apps.data.datasets.quality.required_expectations import set_expectations
+from apps.data.datasets.queries import quality
+from apps.data.datasets.versions.manifest import ARROW, JSON_LINES, PARQUET
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
 from apps.platform.jobs.models import Job

@@ -15,12 +15,10 @@ from rest_framework.views import APIView
 
 from apps.core import policy
 from apps.core.lists.listing import between_days, day_parameters
-from apps.data.datasets import reads, services
+from apps.data.datasets import queries, services
 from apps.data.datasets.api_quality import job_answer
-from apps.data.datasets.deletion import delete_version
-from apps.data.datasets.manifest import CSV, JSON_LINES, TABLES, check_asked, csv_type, type_of_path
-from apps.data.datasets.measuring import add_table, add_upload, measure_added, path_of
 from apps.data.datasets.models import Dataset, DatasetVersion
+from apps.data.datasets.quality.profile_jobs import add_table, add_upload, measure_added, path_of
 from apps.data.datasets.requests import checked, with_table
 from apps.data.datasets.serializers import (
     AddingBody,
@@ -34,6 +32,8 @@ from apps.data.datasets.serializers import (
     VersionDetailSerializer,
     VersionSerializer,
 )
+from apps.data.datasets.versions.deletion import delete_version
+from apps.data.datasets.versions.manifest import CSV, JSON_LINES, TABLES, check_asked, csv_type, type_of_path
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.artifacts.api import release_connection
@@ -75,7 +75,7 @@ class DatasetsView(GenericAPIView[Dataset]):
     def get(self, request: Request, project: str) -> Response:
         """The datasets of the project, newest first; narrowed by when they changed, those that changed last."""
         within, asked = get_project(request.actor, project), request.query_params
-        found = reads.list_datasets(request.actor, within, query=asked.get("q", ""))
+        found = queries.list_datasets(request.actor, within, query=asked.get("q", ""))
         if asked.get("changed_after") or asked.get("changed_before"):
             self.page_order = ("-touched_at", "-id")  # whose index holds these days in one piece
         page = self.paginate_queryset(between_days(found, "touched_at", asked, "changed"))
@@ -95,7 +95,7 @@ class DatasetsView(GenericAPIView[Dataset]):
 class DatasetView(APIView):
     @extend_schema(operation_id="datasets_read", responses=DatasetSerializer)
     def get(self, request: Request, project: str, name: str) -> Response:
-        found = reads.get_dataset(request.actor, get_project(request.actor, project), name)
+        found = queries.get_dataset(request.actor, get_project(request.actor, project), name)
         return Response(DatasetSerializer(found, context={"request": request}).data)
 
 
@@ -116,8 +116,8 @@ class VersionsView(GenericAPIView[DatasetVersion]):
         responses=VersionSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str) -> Response:
-        dataset = reads.get_dataset(request.actor, get_project(request.actor, project), name)
-        found = reads.list_versions(request.actor, dataset)
+        dataset = queries.get_dataset(request.actor, get_project(request.actor, project), name)
+        found = queries.list_versions(request.actor, dataset)
         page = self.paginate_queryset(between_days(found, "created_at", request.query_params, "made"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
@@ -168,7 +168,7 @@ class PreviewView(APIView):
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
         found = found_version(request, project, name, version)
         limit = checked(PreviewQuery, request.query_params)["limit"]
-        return Response(PreviewSerializer(reads.preview(request.actor, found, limit)).data)
+        return Response(PreviewSerializer(queries.preview(request.actor, found, limit)).data)
 
 
 class QualityView(APIView):
@@ -177,7 +177,7 @@ class QualityView(APIView):
         responses={200: OpenApiTypes.OBJECT, 204: OpenApiResponse(description="No job has measured it yet.")},
     )
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
-        report = reads.quality(request.actor, found_version(request, project, name, version))
+        report = queries.quality(request.actor, found_version(request, project, name, version))
         return Response(report) if report is not None else Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -189,7 +189,7 @@ class FileView(APIView):
     )
     def get(self, request: Request, project: str, name: str, version: str, path: str) -> HttpResponseBase:
         within = get_project(request.actor, project)
-        file = reads.file_at(request.actor, reads.get_version(request.actor, within, name, version), path)
+        file = queries.file_at(request.actor, queries.get_version(request.actor, within, name, version), path)
         holding = get_holding(actor=request.actor, project=within, digest=file.artifact_id)
         holding.name, holding.media_type = path.rpartition("/")[2], file.media_type  # as this version calls it
         release_connection()
@@ -210,8 +210,8 @@ class VersionJobsView(APIView):
         """
         within = get_project(request.actor, project)
         policy.require(request.actor, "job.submit", within)
-        found = reads.get_version(request.actor, within, name, version)
-        body = with_table(request.data, found, reads.main_file(request.actor, found))
+        found = queries.get_version(request.actor, within, name, version)
+        body = with_table(request.data, found, queries.main_file(request.actor, found))
         asked = read_submission(body, idempotency_key=request.headers.get("Idempotency-Key"))
         job, is_new = submit_job(actor=request.actor, project=within, asked=asked)
         shown = whole_job(request, within, job)
@@ -305,12 +305,12 @@ def add_by_digest(request: Request, project: Project, name: str) -> Added | Job:
 
 
 def found_version(request: Request, project: str, name: str, version: str) -> DatasetVersion:
-    return reads.get_version(request.actor, get_project(request.actor, project), name, version)
+    return queries.get_version(request.actor, get_project(request.actor, project), name, version)
 
 
 def detail(version: DatasetVersion) -> dict[str, Any]:
     """A version that the caller may see, or has just made."""
-    version.listed = listed = reads.files_in(version, reads.FILES_LISTED)  # type: ignore[attr-defined]
-    few = len(listed) < reads.FILES_LISTED
+    version.listed = listed = queries.files_in(version, queries.FILES_LISTED)  # type: ignore[attr-defined]
+    few = len(listed) < queries.FILES_LISTED
     version.counted = len(listed) if few else version.files.count()  # type: ignore[attr-defined]
     return dict(VersionDetailSerializer(version).data)

@@ -13,11 +13,11 @@ from rest_framework.views import APIView
 
 from apps.core import policy
 from apps.core.errors import Invalid
-from apps.data.datasets import reads
-from apps.data.datasets.drift import baseline_of, drift_between
-from apps.data.datasets.expecting import set_expectations
-from apps.data.datasets.measuring import measure_version
-from apps.data.datasets.pandera_schemas import OldYamlParser, TextYamlParser, YamlParser, expectations_of
+from apps.data.datasets import queries
+from apps.data.datasets.quality.drift import baseline_of, drift_between
+from apps.data.datasets.quality.pandera_schemas import OldYamlParser, TextYamlParser, YamlParser, expectations_of
+from apps.data.datasets.quality.profile_jobs import measure_version
+from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.requests import checked
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
@@ -48,7 +48,7 @@ class MeasureView(APIView):
         """Queue a job that measures this version; its report becomes the version's quality."""
         within = get_project(request.actor, project)
         policy.require(request.actor, "job.submit", within)
-        found = reads.get_version(request.actor, within, name, version)
+        found = queries.get_version(request.actor, within, name, version)
         job, is_new = measure_version(actor=request.actor, version=found)
         return job_answer(request, within, job, status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
 
@@ -61,7 +61,7 @@ class DriftView(APIView):
     )
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
         """How far this version has moved from another one (schema plane/drift/v1)."""
-        found = reads.get_version(request.actor, get_project(request.actor, project), name, version)
+        found = queries.get_version(request.actor, get_project(request.actor, project), name, version)
         baseline = baseline_of(request.actor, found, request.query_params.get("against", ""))
         if baseline is None:
             raise Invalid(
@@ -82,14 +82,14 @@ class ExpectationsView(APIView):
 
     @extend_schema(operation_id="dataset_expectations_read", responses=ExpectationsBody)
     def get(self, request: Request, project: str, name: str) -> Response:
-        found = reads.get_dataset(request.actor, get_project(request.actor, project), name)
+        found = queries.get_dataset(request.actor, get_project(request.actor, project), name)
         return Response({"expectations": found.expectations})
 
     @extend_schema(operation_id="dataset_expectations_set", request=ExpectationsBody, responses=ExpectationsBody)
     def put(self, request: Request, project: str, name: str) -> Response:
         within = get_project(request.actor, project)
         policy.require(request.actor, "dataset.set_expectations", within)
-        found = reads.get_dataset(request.actor, within, name)
+        found = queries.get_dataset(request.actor, within, name)
         body = checked(ExpectationsBody, request.data)
         kept = set_expectations(actor=request.actor, dataset=found, expectations=body["expectations"])
         return Response({"expectations": kept.expectations})
@@ -110,7 +110,7 @@ class PanderaView(APIView):
         """
         within = get_project(request.actor, project)
         policy.require(request.actor, "dataset.set_expectations", within)
-        found = reads.get_dataset(request.actor, within, name)
+        found = queries.get_dataset(request.actor, within, name)
         made = expectations_of(request.data)
         kept = set_expectations(actor=request.actor, dataset=found, expectations=made)
         return Response({"expectations": kept.expectations})

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from apps.data.datasets import api, api_making, api_origins, api_quality, api_versions
+from apps.data.datasets import api, api_provenance, api_quality, api_row_origins, api_versions
 
 VERSION = "datasets/<str:name>/versions/<str:version>"
 
@@ -23,14 +23,14 @@ urlpatterns = [
     path(VERSION, api.VersionView.as_view(), name="api-dataset-version"),
     path(f"{VERSION}/preview", api.PreviewView.as_view(), name="api-dataset-preview"),
     path(f"{VERSION}/quality", api.QualityView.as_view(), name="api-dataset-quality"),
-    path(f"{VERSION}/rows/<int:row>/origin", api_origins.RowOriginView.as_view(), name="api-row-origin"),
+    path(f"{VERSION}/rows/<int:row>/origin", api_row_origins.RowOriginView.as_view(), name="api-row-origin"),
     path(
         f"{VERSION}/rows/<int:row>/descendants",
-        api_origins.RowDescendantsView.as_view(),
+        api_row_origins.RowDescendantsView.as_view(),
         name="api-row-descendants",
     ),
-    path(f"{VERSION}/made-by", api_making.VersionMadeByView.as_view(), name="api-dataset-made-by"),
-    path("jobs/<int:pk>/made-by", api_making.JobMadeByView.as_view(), name="api-job-made-by"),
+    path(f"{VERSION}/made-by", api_provenance.VersionMadeByView.as_view(), name="api-dataset-made-by"),
+    path("jobs/<int:pk>/made-by", api_provenance.JobMadeByView.as_view(), name="api-job-made-by"),
     path(f"{VERSION}/drift", api_quality.DriftView.as_view(), name="api-dataset-drift"),
     path(f"{VERSION}/measure", api_quality.MeasureView.as_view(), name="api-dataset-measure"),
     path(f"{VERSION}/jobs", api.VersionJobsView.as_view(), name="api-dataset-jobs"),

@@ -13,12 +13,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core import policy
-from apps.data.datasets import reads
+from apps.data.datasets import queries
 from apps.data.datasets.models import DatasetFile, VersionTag
 from apps.data.datasets.requests import checked
-from apps.data.datasets.row_diff import latest_diff, submit_diff
 from apps.data.datasets.serializers import FileSerializer
-from apps.data.datasets.tags import tag_version, untag_version
+from apps.data.datasets.versions.row_diff import latest_diff, submit_diff
+from apps.data.datasets.versions.tags import tag_version, untag_version
 from apps.platform.accounts.projects import get_project
 from apps.platform.jobs.api import whole_job
 from apps.platform.jobs.serializers import JobDetailSerializer
@@ -50,7 +50,7 @@ class FilesView(GenericAPIView[DatasetFile]):
 
     @extend_schema(operation_id="dataset_versions_files", responses=FileSerializer(many=True))
     def get(self, request: Request, project: str, name: str, version: str) -> Response:
-        found = reads.get_version(request.actor, get_project(request.actor, project), name, version)
+        found = queries.get_version(request.actor, get_project(request.actor, project), name, version)
         page = self.paginate_queryset(found.files.select_related("artifact"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
@@ -64,7 +64,7 @@ class TagView(APIView):
         responses={201: TagSerializer, 200: OpenApiResponse(TagSerializer, "It named this version already.")},
     )
     def put(self, request: Request, project: str, name: str, version: str, tag: str) -> Response:
-        found = reads.get_version(request.actor, get_project(request.actor, project), name, version)
+        found = queries.get_version(request.actor, get_project(request.actor, project), name, version)
         policy.require(request.actor, "dataset.tag", found)
         body = checked(TagBody, request.data)
         made, is_new = tag_version(actor=request.actor, version=found, name=tag, move=body["move"])
@@ -72,7 +72,7 @@ class TagView(APIView):
 
     @extend_schema(operation_id="dataset_versions_untag", responses={204: None})
     def delete(self, request: Request, project: str, name: str, version: str, tag: str) -> Response:
-        found = reads.get_version(request.actor, get_project(request.actor, project), name, version)
+        found = queries.get_version(request.actor, get_project(request.actor, project), name, version)
         untag_version(actor=request.actor, version=found, name=tag)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -88,8 +88,8 @@ class DiffView(APIView):
     )
     def get(self, request: Request, project: str, name: str, version: str, before: str) -> Response:
         within = get_project(request.actor, project)
-        found = reads.get_version(request.actor, within, name, version)
-        latest = latest_diff(request.actor, reads.named_version(request.actor, within, name, before), found)
+        found = queries.get_version(request.actor, within, name, version)
+        latest = latest_diff(request.actor, queries.named_version(request.actor, within, name, before), found)
         if latest is None:
             return Response({"job": None, "state": None, "changes": None, "found": None})
         job = {"job": latest.job.pk, "state": latest.job.state, "changes": latest.changes or None}
@@ -98,8 +98,8 @@ class DiffView(APIView):
     @extend_schema(operation_id="dataset_versions_compare", request=DiffBody, responses={201: JobDetailSerializer})
     def post(self, request: Request, project: str, name: str, version: str, before: str) -> Response:
         within = get_project(request.actor, project)
-        found = reads.get_version(request.actor, within, name, version)
-        other = reads.named_version(request.actor, within, name, before)
+        found = queries.get_version(request.actor, within, name, version)
+        other = queries.named_version(request.actor, within, name, before)
         policy.require(request.actor, "job.submit", within)
         keys = checked(DiffBody, request.data)["keys"]
         job = submit_diff(actor=request.actor, project=within, before=other, after=found, keys=keys)

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from apps.core.canonical import digest_of
 from apps.core.errors import Invalid
 from apps.core.policy import allows
-from apps.data.datasets import reads
-from apps.data.datasets.expecting import expected_of, set_expectations
-from apps.data.datasets.measuring import measure_version
+from apps.data.datasets import queries
 from apps.data.datasets.models import Dataset
+from apps.data.datasets.quality.profile_jobs import measure_version
+from apps.data.datasets.quality.required_expectations import expected_of, set_expectations
 from apps.platform.jobs.specforms.fields import said
 from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.views import within
@@ -49,7 +49,7 @@ PANDERA_EXAMPLE = {"columns": {"close": {"dtype": "float64", "nullable": True, "
 def expectations(request: HttpRequest, project: str, name: str) -> HttpResponse:
     """/p/<slug>/data/<name>/expectations?kind=: what is expected; POST adds one of the kind, or removes one."""
     actor, where = within(request, project)
-    dataset = reads.get_dataset(actor, where, name)
+    dataset = queries.get_dataset(actor, where, name)
     asked = request.GET.get("kind", "")
     kind = asked if asked in KINDS else "not_null"
     form = SpecForm(KINDS[kind])
@@ -102,7 +102,7 @@ def changed(request: HttpRequest, dataset: Dataset, kind: str, form: SpecForm) -
 def measure(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
     """/p/<slug>/data/<name>/<version>/measure: queue the job, and look at it."""
     actor, where = within(request, project)
-    job, is_new = measure_version(actor=actor, version=reads.get_version(actor, where, name, version))
+    job, is_new = measure_version(actor=actor, version=queries.get_version(actor, where, name, version))
     text = _("Job %(number)s is queued.") if is_new else _("Job %(number)s measures it already.")
     messages.success(request, text % {"number": job.pk})
     return redirect("jobs:detail", project=where.slug, pk=job.pk)

@@ -15,9 +15,9 @@ from django.views.decorators.http import require_safe
 from apps.core.actors import Actor
 from apps.core.lists.listing import Column, Listing, between_days, day_filters, marked, table_of, texts, view_of
 from apps.core.policy import allows
-from apps.data.datasets import reads, shown
-from apps.data.datasets.commits import clone_url
+from apps.data.datasets import presenters, queries
 from apps.data.datasets.models import Dataset, DatasetQuerySet, DatasetVersionQuerySet
+from apps.data.datasets.versions.commits import clone_url
 from apps.data.datasets.views import upload_command
 from apps.platform.accounts.models import Project
 from apps.platform.audit.list_export import csv_response
@@ -102,8 +102,8 @@ def dataset_list(request: HttpRequest, project: str) -> HttpResponseBase:
 
 
 def found_datasets(actor: Actor, project: Project, params: QueryDict, name: str) -> DatasetQuerySet:
-    newest = reads.newest_of(OuterRef("pk"))
-    datasets = reads.list_datasets(actor, project, query=name).annotate(
+    newest = queries.newest_of(OuterRef("pk"))
+    datasets = queries.list_datasets(actor, project, query=name).annotate(
         quality=Subquery(newest.values("quality_id")), changed_by=Subquery(newest.values("created_by"))
     )
     found: DatasetQuerySet = between_days(datasets, "touched_at", params, "changed")
@@ -115,10 +115,10 @@ def measured(params: QueryDict, part: str, quality: str) -> Callable[[Sequence[A
 
     A page reads a few reports that it does not know yet; a file must not leave out what the page would show tomorrow.
     """
-    most = None if params.get("format") == "csv" else shown.READ_AT_ONCE
+    most = None if params.get("format") == "csv" else presenters.READ_AT_ONCE
 
     def dress(rows: Sequence[Any]) -> list[Row]:
-        shares = shown.missing_shares((getattr(row, quality) for row in rows), most=most)
+        shares = presenters.missing_shares((getattr(row, quality) for row in rows), most=most)
         return [{part: row, "share": shares.get(getattr(row, quality))} for row in rows]
 
     return dress
@@ -130,7 +130,7 @@ def measured(params: QueryDict, part: str, quality: str) -> Callable[[Sequence[A
 def dataset_page(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
     """/p/<slug>/data/<name>: its versions, newest first."""
     actor, where = within(request, project)
-    dataset = reads.get_dataset(actor, where, name)
+    dataset = queries.get_dataset(actor, where, name)
     asked = texts(request.GET, ("by", "note"))
     table = table_of(
         VERSIONS,
@@ -158,7 +158,7 @@ def dataset_page(request: HttpRequest, project: str, name: str) -> HttpResponseB
 
 
 def found_versions(actor: Actor, dataset: Dataset, params: QueryDict, asked: dict[str, str]) -> DatasetVersionQuerySet:
-    versions = reads.list_versions(actor, dataset).defer("manifest", "params")
+    versions = queries.list_versions(actor, dataset).defer("manifest", "params")
     if asked["by"]:
         versions = versions.filter(created_by=asked["by"])
     if asked["note"]:

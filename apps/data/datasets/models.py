@@ -21,7 +21,7 @@ class Dataset(models.Model):
     name = models.CharField(max_length=50, validators=[SLUG])
     description = models.CharField(max_length=500, blank=True)
     versions_count = models.IntegerField(default=0)  # the number of the newest version; the lock that numbers them
-    expectations = models.JSONField(default=list)  # of every new version: apps/data/datasets/expecting.py
+    expectations = models.JSONField(default=list)  # of every new version: quality/required_expectations.py
     created_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
     touched_at = models.DateTimeField(default=timezone.now)  # when the newest version was added, for the order of lists
@@ -64,8 +64,8 @@ class DatasetVersion(models.Model):
     params = models.JSONField(default=dict)
     job_id = models.BigIntegerField(null=True)  # lineage holds the edge; this is the short way there
     quality = models.ForeignKey(Artifact, models.PROTECT, null=True, related_name="+")  # report, once measured
-    # The version that its rows come from, and which row each was (datasets/origins.py). `keeps_rows`: every row is
-    # the row at the same place; else `origins` holds the runs; with neither, nothing is known row by row.
+    # The version that its rows come from, and which row each was (provenance/row_origins.py). `keeps_rows`: every row
+    # is the row at the same place; else `origins` holds the runs; with neither, nothing is known row by row.
     origin_version = models.ForeignKey("self", models.PROTECT, null=True, related_name="row_children")
     origins = models.ForeignKey(Artifact, models.PROTECT, null=True, related_name="+", db_index=False)
     keeps_rows = models.BooleanField(default=False)

@@ -9,8 +9,8 @@ from typing import Any
 from rest_framework import serializers
 
 from apps.core.errors import Invalid
-from apps.data.datasets.manifest import dialect_of
 from apps.data.datasets.models import DatasetFile, DatasetVersion
+from apps.data.datasets.versions.manifest import dialect_of
 from apps.platform.jobs.kinds import KINDS
 from deepseek.messages import N_
 from deepseek.tables.csv_dialect import Dialect

@@ -6,10 +6,10 @@ from typing import Any
 
 from rest_framework import serializers
 
-from apps.data.datasets.commits import clone_url
-from apps.data.datasets.manifest import FILES_AT_ONCE
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.data.datasets.reads import FILES_LISTED, PREVIEW_ROWS, Preview
+from apps.data.datasets.queries import FILES_LISTED, PREVIEW_ROWS, Preview
+from apps.data.datasets.versions.commits import clone_url
+from apps.data.datasets.versions.manifest import FILES_AT_ONCE
 from deepseek.tables.csv_dialect import AUTO
 from deepseek.tables.csv_faults import ENCODINGS
 

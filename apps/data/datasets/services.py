@@ -14,12 +14,17 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.canonical import digest_of, sha256_hex
 from apps.core.errors import Conflict, Invalid
-from apps.data.datasets import csv_reading
-from apps.data.datasets.checking import check_expected
-from apps.data.datasets.commits import record_commit
-from apps.data.datasets.deletion import restore
-from apps.data.datasets.expecting import Checked, require_checked
-from apps.data.datasets.manifest import (
+from apps.data.datasets.ingest import csv_inspection
+from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.data.datasets.provenance.job_inputs import edges_of, sources_of
+from apps.data.datasets.provenance.row_origin_runs import RowsFrom, rows_from
+from apps.data.datasets.quality.expectation_gate import check_expected
+from apps.data.datasets.quality.required_expectations import Checked, require_checked
+from apps.data.datasets.queries import chunks_of
+from apps.data.datasets.versions.commits import record_commit
+from apps.data.datasets.versions.deletion import restore
+from apps.data.datasets.versions.legacy_paths import OldPaths
+from apps.data.datasets.versions.manifest import (
     Bytes,
     VersionFile,
     check_asked,
@@ -29,11 +34,6 @@ from apps.data.datasets.manifest import (
     type_of_files,
     type_of_path,
 )
-from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
-from apps.data.datasets.old_paths import OldPaths
-from apps.data.datasets.origin_runs import RowsFrom, rows_from
-from apps.data.datasets.reads import chunks_of
-from apps.data.datasets.sources import edges_of, sources_of
 from apps.platform.accounts.models import SLUG, Project
 from apps.platform.artifacts.bulk_sql import insert, not_held_among
 from apps.platform.artifacts.models import Artifact
@@ -205,7 +205,7 @@ def read_through(
     if not connection.in_atomic_block:
         connection.close()  # minutes of reading must not keep one of the pool's connections
     source = chunks_of(artifact) if chunks is None else chunks
-    return csv_reading.inspect(source, artifact.size, dialect)
+    return csv_inspection.inspect(source, artifact.size, dialect)
 
 
 def read_as(project: Project, artifact: Artifact, delimiter: str, encoding: str) -> Dialect:
@@ -217,7 +217,7 @@ def read_as(project: Project, artifact: Artifact, delimiter: str, encoding: str)
     if not connection.in_atomic_block:
         connection.close()  # as in read_through
     with closing(chunks_of(artifact)) as chunks:
-        return csv_reading.find(chunks, artifact.size, delimiter, encoding)
+        return csv_inspection.find(chunks, artifact.size, delimiter, encoding)
 
 
 def add_files(

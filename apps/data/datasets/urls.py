@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from apps.data.datasets import expectation_views, job_views, lists, version_views, views
+from apps.data.datasets import expectation_views, lists, version_views, views
+from apps.data.datasets.new_job import views as new_job_views
 
 VERSION = "data/<slug:name>/<str:version>"
 
@@ -21,6 +22,6 @@ urlpatterns = [
     path(f"{VERSION}/tag", version_views.tag, name="tag"),
     path(f"{VERSION}/delete", version_views.delete, name="delete"),
     path(f"{VERSION}/diff", version_views.diff, name="diff"),
-    path("jobs/new", job_views.choose_kind, name="new_job"),
-    path("jobs/new/<str:kind>", job_views.new_job, name="new_job_of"),
+    path("jobs/new", new_job_views.choose_kind, name="new_job"),
+    path("jobs/new/<str:kind>", new_job_views.new_job, name="new_job_of"),
 ]

@@ -12,11 +12,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.core.errors import NotFound, PlaneError, Refused
 from apps.core.messages import translate_error
-from apps.data.datasets import reads
-from apps.data.datasets.deletion import delete_version
-from apps.data.datasets.measurements import measuring_job
-from apps.data.datasets.row_diff import submit_diff
-from apps.data.datasets.tags import tag_version, untag_version
+from apps.data.datasets import queries
+from apps.data.datasets.quality.profile_job_retention import measuring_job
+from apps.data.datasets.versions.deletion import delete_version
+from apps.data.datasets.versions.row_diff import submit_diff
+from apps.data.datasets.versions.tags import tag_version, untag_version
 from apps.platform.jobs.views import within
 
 
@@ -29,7 +29,7 @@ def say(request: HttpRequest, failure: PlaneError) -> None:
 def measuring(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
     """The part of the head of a version that renews itself while a job measures it; then the page is loaded anew."""
     actor, where = within(request, project)
-    found = reads.get_version(actor, where, name, version)
+    found = queries.get_version(actor, where, name, version)
     job = measuring_job(found)
     answer = render(request, "datasets/measuring.html", {"version": found, "dataset": found.dataset, "measuring": job})
     if job is None:
@@ -41,7 +41,7 @@ def measuring(request: HttpRequest, project: str, name: str, version: str) -> Ht
 def tag(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
     """/p/<slug>/data/<name>/<version>/tag: set, move (`move`) or take away (`remove`) a tag."""
     actor, where = within(request, project)
-    found = reads.get_version(actor, where, name, version)
+    found = queries.get_version(actor, where, name, version)
     asked = (request.POST.get("name") or request.POST.get("remove") or "").strip()[:100]
     try:
         if request.POST.get("remove"):
@@ -62,7 +62,7 @@ def tag(request: HttpRequest, project: str, name: str, version: str) -> HttpResp
 def delete(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
     """/p/<slug>/data/<name>/<version>/delete"""
     actor, where = within(request, project)
-    found = reads.get_version(actor, where, name, version)
+    found = queries.get_version(actor, where, name, version)
     try:
         delete_version(actor=actor, version=found, reason=request.POST.get("reason", ""))
     except (Refused, NotFound):
@@ -78,9 +78,9 @@ def delete(request: HttpRequest, project: str, name: str, version: str) -> HttpR
 def diff(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
     """/p/<slug>/data/<name>/<version>/diff: queue the comparison with `with`, by the columns `key`."""
     actor, where = within(request, project)
-    found = reads.get_version(actor, where, name, version)
+    found = queries.get_version(actor, where, name, version)
     named = request.POST.get("with", "")[:120]
-    other = reads.named_version(actor, where, name, named)
+    other = queries.named_version(actor, where, name, named)
     keys = list(dict.fromkeys(key for key in request.POST.getlist("key") if key))
     try:
         submit_diff(actor=actor, project=where, before=other, after=found, keys=keys)

@@ -14,11 +14,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from apps.core import policy
 from apps.core.errors import NotFound, PlaneError, Refused
 from apps.core.policy import allows
-from apps.data.datasets import reads, services, shown, tabs
+from apps.data.datasets import presenters, queries, services, version_tabs
 from apps.data.datasets.forms import DatasetForm, UploadForm
-from apps.data.datasets.manifest import is_table
-from apps.data.datasets.measurements import measuring_job
 from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.quality.profile_job_retention import measuring_job
+from apps.data.datasets.versions.manifest import is_table
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.views import within
 
@@ -102,14 +102,14 @@ def create(request: HttpRequest, project: str) -> HttpResponse:
 def version_page(request: HttpRequest, project: str, name: str, version: str, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/data/<name>/<number or digest>[/<tab>]"""
     actor, where = within(request, project)
-    found = reads.get_version(actor, where, name, version)
-    taker, parent = shown.parent_of(found)
-    verdicts, total = shown.judged(actor, found, parent)
-    files = reads.files_of(actor, found, reads.FILES_SOUGHT + 1)
+    found = queries.get_version(actor, where, name, version)
+    taker, parent = presenters.parent_of(found)
+    verdicts, total = presenters.judged(actor, found, parent)
+    files = queries.files_of(actor, found, queries.FILES_SOUGHT + 1)
     count, damaged = len(files), sum(file.artifact.damaged_at is not None for file in files)
-    if count > reads.FILES_SOUGHT:
+    if count > queries.FILES_SOUGHT:
         count, damaged = found.files.count(), found.files.exclude(artifact__damaged_at=None).count()
-    users = reads.users_of(actor, found, files)
+    users = queries.users_of(actor, found, files)
     context: dict[str, Any] = {
         "nav": "data",
         "version": found,
@@ -119,7 +119,7 @@ def version_page(request: HttpRequest, project: str, name: str, version: str, ta
         "job": taker.job if taker else None,
         "parent": parent,
         "users": users,
-        "many_users": len(users) > reads.USERS_COUNTED,
+        "many_users": len(users) > queries.USERS_COUNTED,
         "files": files,
         "files_count": count,
         "damaged": damaged,
@@ -133,7 +133,7 @@ def version_page(request: HttpRequest, project: str, name: str, version: str, ta
         "may_tag": allows(actor, "dataset.tag", where),
         "may_delete": allows(actor, "dataset.delete_version", where),
     }
-    context |= tabs.context_of(actor, found, parent, tab, request.GET)
+    context |= version_tabs.context_of(actor, found, parent, tab, request.GET)
     return render(request, f"datasets/{tab}.html", context)
 
 

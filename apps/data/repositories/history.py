@@ -14,8 +14,8 @@ from types import MappingProxyType
 
 from django.db import transaction
 
-from apps.data.datasets.manifest import parents
 from apps.data.datasets.models import Dataset, DatasetVersion
+from apps.data.datasets.versions.manifest import parents
 from apps.data.repositories.gitattributes import ATTRIBUTES, KEPT, with_lines_for
 from apps.data.repositories.models import Commit, Objects
 from apps.data.repositories.objects import GitObject, commit_of, pointer, stored, trees_of

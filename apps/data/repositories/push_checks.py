@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from apps.core.errors import Conflict, Invalid, TooLarge
-from apps.data.datasets.citations import citations
+from apps.data.datasets.versions.citations import citations
 from apps.data.repositories.access import Asked
 from apps.data.repositories.folders import MAIN, MASTER
 from apps.data.repositories.models import Commit, Lock

@@ -7,8 +7,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from apps.core.errors import Invalid, PlaneError, TooLarge
-from apps.data.datasets import csv_reading
-from apps.data.datasets.manifest import (
+from apps.data.datasets.ingest import csv_inspection
+from apps.data.datasets.models import DatasetFile
+from apps.data.datasets.queries import chunks_of
+from apps.data.datasets.versions.manifest import (
     CSV,
     FILES_LIMIT,
     VersionFile,
@@ -20,8 +22,6 @@ from apps.data.datasets.manifest import (
     type_of_files,
     type_of_path,
 )
-from apps.data.datasets.models import DatasetFile
-from apps.data.datasets.reads import chunks_of
 from apps.data.repositories.access import Asked
 from apps.data.repositories.gitattributes import is_kept
 from apps.data.repositories.models import Commit
@@ -270,7 +270,7 @@ def look_into(contents: Contents, last: Commit | None) -> None:
     if dialect is None or artifact.size > INSPECTED_BYTES:
         return
     try:
-        found = csv_reading.inspect(chunks_of(artifact.digest), artifact.size, dialect)
+        found = csv_inspection.inspect(chunks_of(artifact.digest), artifact.size, dialect)
         contents.rows, contents.columns = found.rows, found.columns
     except PlaneError as error:
         contents.warnings.append(f"Warning: {path}: {error.message} Its rows stay unknown. {error.hint or ''}")

@@ -14,13 +14,13 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, PlaneError, Refused
-from apps.data.datasets.checking import check_expected
-from apps.data.datasets.expecting import Checked
-from apps.data.datasets.manifest import check_path
-from apps.data.datasets.measuring import measure_added
 from apps.data.datasets.models import Dataset, DatasetVersion
-from apps.data.datasets.old_paths import OldPaths
+from apps.data.datasets.quality.expectation_gate import check_expected
+from apps.data.datasets.quality.profile_jobs import measure_added
+from apps.data.datasets.quality.required_expectations import Checked
 from apps.data.datasets.services import add_version, ensure_dataset
+from apps.data.datasets.versions.legacy_paths import OldPaths
+from apps.data.datasets.versions.manifest import check_path
 from apps.data.repositories import history
 from apps.data.repositories.access import Asked
 from apps.data.repositories.lfs_config import check_lfs_config

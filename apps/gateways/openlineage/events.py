@@ -18,7 +18,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError
 from apps.data.datasets.models import DatasetFile, DatasetVersion
-from apps.data.datasets.reads import quality
+from apps.data.datasets.queries import quality
 from apps.gateways.openlineage import facets
 from apps.gateways.openlineage.naming import namespace_of, pipeline_run_id, run_id_of
 from apps.ml.pipelines.models import Pipeline, PipelineStep

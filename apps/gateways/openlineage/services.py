@@ -15,8 +15,8 @@ from apps.core.actors import Actor
 from apps.core.canonical import canonical_json, sha256_hex
 from apps.core.errors import Invalid
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.reads import DIGEST, NUMBER
-from apps.data.datasets.sources import end_of
+from apps.data.datasets.provenance.job_inputs import end_of
+from apps.data.datasets.queries import DIGEST, NUMBER
 from apps.gateways.openlineage.checks import DATASET, MANY, check_event, moment, version_in
 from apps.gateways.openlineage.models import ForeignEnd, ForeignRun, LineageEvent
 from apps.gateways.openlineage.naming import FOREIGN_DATASET, FOREIGN_JOB, key_of, namespace_of

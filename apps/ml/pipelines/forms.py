@@ -14,10 +14,10 @@ from django.utils.translation import gettext as _
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error, translate_message
-from apps.data.datasets.looking_ahead import memory_of, sample_of
 from apps.data.datasets.models import DatasetFile
-from apps.data.datasets.offers import FILES_OFFERED, Column, columns_of, label_of, offered, offers_of
-from apps.data.datasets.sampling import Told
+from apps.data.datasets.new_job.choices import FILES_OFFERED, Column, columns_of, label_of, offered, offers_of
+from apps.data.datasets.new_job.clean_preview import Told
+from apps.data.datasets.new_job.form_preview import memory_of, sample_of
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.services import submit_pipeline
 from apps.ml.pipelines.templates import Ground, asked_of, template_of

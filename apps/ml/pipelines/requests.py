@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound
-from apps.data.datasets import reads as datasets
+from apps.data.datasets import queries as datasets
 from apps.data.datasets.models import DatasetVersion
 from apps.ml.pipelines.asked import STEPS_LIMIT, PipelineAsked, StepBody
 from apps.ml.pipelines.checks import moved

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_noop
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from apps.core.errors import Invalid
-from apps.data.datasets.manifest import dialect_of
 from apps.data.datasets.models import DatasetFile, DatasetVersion
+from apps.data.datasets.versions.manifest import dialect_of
 from apps.ml.pipelines.asked import PipelineAsked, StepBody
 from apps.platform.accounts.models import SLUG
 from apps.platform.jobs.serializers import NeedsBody

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from apps.core import policy
 from apps.core.errors import Invalid
-from apps.data.datasets import reads as dataset_reads
+from apps.data.datasets import queries as dataset_reads
 from apps.data.datasets.requests import checked
 from apps.ml.registry import evaluation_reads, reads
 from apps.ml.registry.api import found_version

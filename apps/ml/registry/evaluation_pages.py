@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
 from apps.core.policy import allows
-from apps.data.datasets.offers import label_of, offered
+from apps.data.datasets.new_job.choices import label_of, offered
 from apps.ml.registry import evaluation_reads as reads
 from apps.ml.registry.comparison import range_of
 from apps.ml.registry.evaluation_sets import reference

@@ -7,7 +7,7 @@ from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, When
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
-from apps.data.datasets.reads import numbered_or_digest
+from apps.data.datasets.queries import numbered_or_digest
 from apps.ml.registry.models import (
     Alias,
     AliasMove,

@@ -9,7 +9,7 @@ from typing import Any
 from django import template
 from django.utils.translation import gettext as _
 
-from apps.data.datasets.distributions import Distribution
+from apps.data.datasets.quality.distributions import Distribution
 from apps.web.templatetags import drawing, plane
 from apps.web.templatetags.formats import number
 

@@ -8,8 +8,8 @@ from typing import Any
 from django import template
 from django.template.context import Context
 
-from apps.data.datasets.making import MadeBy, made_by, made_by_job
 from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.provenance.producers import MadeBy, made_by, made_by_job
 from apps.gateways.openlineage.naming import FOREIGN_DATASET, FOREIGN_JOB
 from apps.gateways.openlineage.reads import get_end, runs_of
 from apps.platform.jobs.models import Job

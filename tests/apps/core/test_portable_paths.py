@@ -6,7 +6,7 @@ import pytest
 
 from apps.core.errors import Invalid
 from apps.core.portable_paths import find_path_defect
-from apps.data.datasets.manifest import check_path
+from apps.data.datasets.versions.manifest import check_path
 
 DEFECTS = {
     "a\\b": "backslash",

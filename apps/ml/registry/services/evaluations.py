@@ -15,7 +15,7 @@ from apps.core.actors import Actor
 from apps.core.canonical import canonical_json, sha256_hex
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.reads import main_file
+from apps.data.datasets.queries import main_file
 from apps.ml.registry.documents import read_document
 from apps.ml.registry.evaluation_sets import (
     check_fits,

@@ -1,6 +1,6 @@
 """An app above datasets that cites every version, as settings.VERSION_CITATIONS names one."""
 
-from apps.data.datasets.citations import Citation
+from apps.data.datasets.versions.citations import Citation
 
 
 def cites(version):

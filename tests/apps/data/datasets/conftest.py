@@ -2,28 +2,28 @@ import json
 
 import pytest
 
-from apps.data.datasets import bounded
-from apps.data.datasets.manifest import PARQUET
+from apps.data.datasets import bounded_process
 from apps.data.datasets.services import add_version, create_dataset
+from apps.data.datasets.versions.manifest import PARQUET
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.stores import store
 from apps.platform.jobs.models import Job, JobInput
 from tests.apps.data.datasets import inline_engine as engine
 
 CSV = b"day,close\n2026-01-02,57.3\n2026-01-03,\n2026-01-04,58.1\n"
-ASK_CHILD = bounded.ask
+ASK_CHILD = bounded_process.ask
 
 
 @pytest.fixture
 def inline_engine(monkeypatch):
     """Ask the engine in this process."""
-    monkeypatch.setattr(bounded, "ask", engine.ask)
+    monkeypatch.setattr(bounded_process, "ask", engine.ask)
 
 
 @pytest.fixture
 def engine_child(inline_engine, monkeypatch):
     """Ask the engine in a bounded child, where the module asks it in this process."""
-    monkeypatch.setattr(bounded, "ask", ASK_CHILD)
+    monkeypatch.setattr(bounded_process, "ask", ASK_CHILD)
 
 
 @pytest.fixture

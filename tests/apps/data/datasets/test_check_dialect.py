@@ -3,7 +3,7 @@
 import pytest
 
 from apps.core.errors import Invalid
-from apps.data.datasets.csv_reading import find, inspect
+from apps.data.datasets.ingest.csv_inspection import find, inspect
 from deepseek.tables.csv_dialect import Dialect
 
 

@@ -8,12 +8,12 @@ import pytest
 from django.utils import timezone
 
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
-from apps.data.datasets.deletion import delete_version
-from apps.data.datasets.expecting import set_expectations
-from apps.data.datasets.measuring import measure_added, register_measured
 from apps.data.datasets.models import DatasetFile, DatasetVersion, VersionTag
-from apps.data.datasets.reads import Gone, get_version, list_datasets, list_versions
-from apps.data.datasets.tags import tag_version
+from apps.data.datasets.quality.profile_jobs import measure_added, register_measured
+from apps.data.datasets.quality.required_expectations import set_expectations
+from apps.data.datasets.queries import Gone, get_version, list_datasets, list_versions
+from apps.data.datasets.versions.deletion import delete_version
+from apps.data.datasets.versions.tags import tag_version
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.services import note_names
 from apps.platform.artifacts.garbage import cited_by_text, keys_to, uncited

@@ -10,10 +10,10 @@ from django.utils import timezone
 
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
-from apps.data.datasets import ingestion
-from apps.data.datasets.expecting import set_expectations
-from apps.data.datasets.ingestion import ingest
+from apps.data.datasets.ingest import local_files
+from apps.data.datasets.ingest.local_files import ingest
 from apps.data.datasets.models import DatasetFile, DatasetVersion
+from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.services import create_dataset
 from apps.platform.artifacts import intake, local_store
 from apps.platform.artifacts.intake import Intake
@@ -219,7 +219,7 @@ def test_no_files(take, tmp_path, path):
 
 
 def test_too_many_files(take, monkeypatch):
-    monkeypatch.setattr("apps.data.datasets.scanning.FILES_LIMIT", 3)
+    monkeypatch.setattr("apps.data.datasets.ingest.folder_scan.FILES_LIMIT", 3)
     with pytest.raises(Invalid, match="more than 3 files"):
         take()
 
@@ -248,7 +248,7 @@ def test_database_error_registers_nothing(take, monkeypatch):
     def fail(**_):
         raise RuntimeError("gone")
 
-    monkeypatch.setattr(ingestion, "add_version", fail)
+    monkeypatch.setattr(local_files, "add_version", fail)
     with pytest.raises(RuntimeError):
         take()
     assert not Holding.objects.exists()

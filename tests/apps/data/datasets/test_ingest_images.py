@@ -11,10 +11,10 @@ import zlib
 import pytest
 
 from apps.core.errors import Invalid
-from apps.data.datasets.image_heads import image_head
-from apps.data.datasets.ingestion import ingest
+from apps.data.datasets.ingest.image_headers import image_head
+from apps.data.datasets.ingest.local_files import ingest
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.reads import main_file
+from apps.data.datasets.queries import main_file
 from apps.platform.artifacts.stores import store
 
 pytestmark = pytest.mark.django_db

@@ -52,9 +52,9 @@ def test_nonsense_is_said(web, engineer, dataset, query):
 
 
 def test_a_file_misses_no_share_that_a_page_would_leave_for_later(table, added, held, monkeypatch):
-    monkeypatch.setattr("apps.data.datasets.shown.READ_AT_ONCE", 0)
+    monkeypatch.setattr("apps.data.datasets.presenters.READ_AT_ONCE", 0)
     read = []
-    monkeypatch.setattr("apps.data.datasets.shown.read_share", lambda digest: read.append(digest) or 0.25)
+    monkeypatch.setattr("apps.data.datasets.presenters.read_share", lambda digest: read.append(digest) or 0.25)
     report = held(b'{"totals": {}}')
     added({"a.csv": held()}, quality=report)
     assert table(f"{LIST}/wti-daily?format=csv&columns=missing")[1] == ["1", "0.25"]

@@ -3,8 +3,8 @@
 import pytest
 from django.utils import timezone
 
-from apps.data.datasets.manifest import PARQUET
 from apps.data.datasets.services import create_dataset, register_version
+from apps.data.datasets.versions.manifest import PARQUET
 from apps.platform.jobs.models import Job, JobOutput
 from apps.platform.jobs.provenance import record_provenance
 from apps.platform.jobs.states import JobState

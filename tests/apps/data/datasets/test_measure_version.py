@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from apps.core.errors import Conflict, Refused
-from apps.data.datasets.expecting import set_expectations
-from apps.data.datasets.manifest import PARQUET
-from apps.data.datasets.measuring import measure_added, measure_version, register_measured
 from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.quality.profile_jobs import measure_added, measure_version, register_measured
+from apps.data.datasets.quality.required_expectations import set_expectations
+from apps.data.datasets.versions.manifest import PARQUET
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import claim_job
 from apps.platform.lineage.models import Edge

@@ -6,11 +6,21 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from apps.core.errors import Invalid
-from apps.data.datasets import offers, reads
-from apps.data.datasets.manifest import ARROW, CSV, JSON_LINES, OTHERWISE, PARQUET, check_kind, kind_in, type_of_path
-from apps.data.datasets.measuring import measure_version, register_measured
+from apps.data.datasets import queries
 from apps.data.datasets.models import Dataset, DatasetVersion
-from apps.data.datasets.row_diff import submit_diff
+from apps.data.datasets.new_job import choices
+from apps.data.datasets.quality.profile_jobs import measure_version, register_measured
+from apps.data.datasets.versions.manifest import (
+    ARROW,
+    CSV,
+    JSON_LINES,
+    OTHERWISE,
+    PARQUET,
+    check_kind,
+    kind_in,
+    type_of_path,
+)
+from apps.data.datasets.versions.row_diff import submit_diff
 from apps.platform.jobs.models import Job
 
 pytestmark = pytest.mark.django_db
@@ -83,8 +93,8 @@ def test_what_begins_otherwise_is_refused(head, kind):
 
 @EVERY
 def test_it_is_the_table_of_its_version_and_offered(actor, project, version):
-    assert reads.table_of(actor, version) == version.files.get()
-    assert [file.version for file in offers.offered(actor, project)] == [version]
+    assert queries.table_of(actor, version) == version.files.get()
+    assert [file.version for file in choices.offered(actor, project)] == [version]
 
 
 @EVERY
@@ -95,11 +105,11 @@ def test_the_page_offers_to_measure_and_clean_it(engineer, web, version):
 
 @EVERY
 def test_its_report_becomes_the_versions_and_shows_its_rows(actor, kind, version, end):
-    assert "measured" in reads.preview(actor, version).note
+    assert "measured" in queries.preview(actor, version).note
     job, _ = measure_version(actor=actor, version=version)
     assert end(job, FORMATS.get(kind, "json" if "json" in kind else "arrow")) == [version]
     version.refresh_from_db()
-    assert reads.preview(actor, version).rows[0] == ["2026-01-02", "57.3"]
+    assert queries.preview(actor, version).rows[0] == ["2026-01-02", "57.3"]
 
 
 @EVERY

@@ -5,8 +5,8 @@ import json
 import pyarrow as pa
 import pytest
 
-from apps.data.datasets.expecting import set_expectations
 from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.services import set_quality
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job

@@ -3,10 +3,10 @@ from datetime import timedelta
 import pytest
 
 from apps.core.errors import Invalid, Refused
-from apps.data.datasets.manifest import PARQUET
 from apps.data.datasets.models import Dataset, DatasetVersion
+from apps.data.datasets.provenance.job_inputs import sources_of
 from apps.data.datasets.services import register_version, set_quality
-from apps.data.datasets.sources import sources_of
+from apps.data.datasets.versions.manifest import PARQUET
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job, JobInput
 from apps.platform.lineage.models import Edge
@@ -161,5 +161,5 @@ def test_a_person_cannot_claim_what_a_job_made(registered, outputs, job, actor_f
 
 def test_reads_no_bytes(registered, outputs, job, held, monkeypatch):
     made, clean = outputs(), job(table=held())
-    monkeypatch.setattr("apps.data.datasets.reads.open_verified", lambda _: pytest.fail("read the store"))
+    monkeypatch.setattr("apps.data.datasets.queries.open_verified", lambda _: pytest.fail("read the store"))
     assert registered(clean, made)[1]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
-from apps.data.datasets.expecting import set_expectations
+from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.services import add_files
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.services import InputSpec, Submission, submit_job

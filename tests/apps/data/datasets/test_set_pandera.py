@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from apps.data.datasets.pandera_schemas import LIMIT
+from apps.data.datasets.quality.pandera_schemas import LIMIT
 from apps.platform.audit.models import AuditRecord
 
 pytestmark = pytest.mark.django_db

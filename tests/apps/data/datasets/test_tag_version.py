@@ -6,8 +6,8 @@ import pytest
 
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.data.datasets.models import VersionTag
-from apps.data.datasets.reads import get_version
-from apps.data.datasets.tags import tag_version, untag_version
+from apps.data.datasets.queries import get_version
+from apps.data.datasets.versions.tags import tag_version, untag_version
 from apps.platform.audit.models import AuditRecord
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]

@@ -3,9 +3,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apps.data.datasets.manifest import PARQUET
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.data.datasets.services import set_quality
+from apps.data.datasets.versions.manifest import PARQUET
 from apps.platform.artifacts.models import Holding
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from apps.data.datasets.deletion import delete_version
 from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.versions.deletion import delete_version
 from apps.data.repositories import folders, history
 from apps.data.repositories.models import Commit
 from apps.data.repositories.objects import KINDS, read_stored

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from apps.core.errors import Invalid
-from apps.data.datasets import manifest
+from apps.data.datasets.versions import manifest
 from apps.data.repositories import folders, git
 from apps.data.repositories.access import Asked
 from apps.data.repositories.receive_pack import Command

@@ -2,7 +2,7 @@
 
 from django.http import QueryDict
 
-from apps.data.datasets.job_layout import LAYOUTS
+from apps.data.datasets.new_job.layout import LAYOUTS
 from apps.ml.pipelines.forms import FOLDED, RARE
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.jobs.kinds import KINDS

@@ -10,8 +10,8 @@ import pytest
 from django.utils import timezone
 
 from apps.core.canonical import sha256_hex
-from apps.data.datasets.manifest import PARQUET
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
+from apps.data.datasets.versions.manifest import PARQUET
 from apps.ml.experiments.models import Experiment, LoggedModel, LoggedModelArtifact, Run
 from apps.ml.registry.documents import document_text
 from apps.ml.registry.facts import facts_of

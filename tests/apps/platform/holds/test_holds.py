@@ -117,7 +117,7 @@ def test_what_is_held_is_no_garbage(settings, tmp_path, officer, operator, actor
 
 
 def test_a_dataset_version_that_is_held_is_not_deleted(officer, actor_for, engineer, project):
-    from apps.data.datasets.deletion import delete_version
+    from apps.data.datasets.versions.deletion import delete_version
 
     dataset = Dataset.objects.create(project=project, name="d", created_by="x")
     version = DatasetVersion.objects.create(

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.core.actors import Actor
-from apps.data.datasets.ingestion import MODES, Ingested, ingest
+from apps.data.datasets.ingest.local_files import MODES, Ingested, ingest
 from apps.platform.accounts.actors import actor_for_user
 from apps.platform.accounts.management.base import OperatorCommand, find_project, find_user
 

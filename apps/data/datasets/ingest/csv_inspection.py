@@ -1,0 +1,108 @@
+"""A CSV file of any size, read while a request waits: a small one here, a larger one in a bounded child.
+
+Reading is linear, at some 3 to 40 MB a second, and holds the interpreter: a file of a gigabyte would slow every other
+request of this process for minutes. The child has an interpreter, a memory limit and a time limit of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from apps.core.errors import Invalid, Unavailable
+from apps.data.datasets import bounded_process
+from apps.data.datasets.versions.manifest import check_asked, check_dialect
+from deepseek.messages import N_, restore_message
+from deepseek.tables.csv_dialect import Dialect, find_dialect
+from deepseek.tables.csv_faults import DELIMITER_FIELD, CsvError
+from deepseek.tables.csv_records import Inspection, inspect_csv
+
+MODULE = "deepseek.tables.command"
+INLINE_BYTES = 1 << 20  # read in this process: at most a third of a second
+SECONDS = 30  # for any file, and
+BYTES_PER_SECOND = 500_000  # for a long one: the slowest that is read takes 3 MB a second
+MEMORY_BYTES = 1 << 30  # of addresses
+AT_ONCE = 8  # children of this process
+WAITS_SECONDS = 15.0  # for a turn
+
+slots = threading.BoundedSemaphore(AT_ONCE)
+
+
+def inspect(chunks: Iterable[bytes], size: int, dialect: Dialect) -> Inspection:
+    """Rows and columns of a file of `size` bytes; raises Invalid for what is wrong with it, and as ask_child."""
+    check_dialect(dialect.delimiter, dialect.encoding)
+    if size > INLINE_BYTES:
+        return Inspection(**ask_child("inspect", chunks, size, dialect.delimiter, dialect.encoding))
+    try:
+        return inspect_csv(chunks, delimiter=dialect.delimiter, encoding=dialect.encoding)
+    except CsvError as error:
+        raise invalid_of(error.as_dict()) from None
+
+
+def find(chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> Dialect:
+    """What is "auto", found in the file; raises Invalid where it leaves that open (find_dialect), and as ask_child."""
+    check_asked(delimiter, encoding)
+    if size > INLINE_BYTES:
+        return Dialect(**ask_child("dialect", chunks, size, delimiter, encoding))
+    try:
+        return find_dialect(chunks, delimiter, encoding)
+    except CsvError as error:
+        raise invalid_of(error.as_dict()) from None
+
+
+def invalid_of(error: Mapping[str, Any]) -> Invalid:
+    """What the engine says of a file that is sent here, in the fields of a request."""
+    field = "delimiter" if error["field"] == DELIMITER_FIELD else "file"
+    hint = restore_message(error, "hint") or None
+    return Invalid(restore_message(error), field=field, code=error["code"], limit=error["limit"], hint=hint)
+
+
+def ask_child(what: str, chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> dict[str, Any]:
+    """The child's answer. Raises Invalid for what is wrong with the file, or takes too long or too much memory."""
+    limits = bounded_process.Limits(SECONDS + size // BYTES_PER_SECOND, MEMORY_BYTES, 0)
+    with turn():
+        answer = bounded_process.pipe(MODULE, (what, delimiter, encoding), chunks, limits=limits)
+    if answer.document is not None:
+        return dict(answer.document)
+    if answer.errors:
+        raise invalid_of(answer.errors[0])
+    raise fault(answer.fault, limits)
+
+
+def turn() -> AbstractContextManager[None]:
+    busy = Unavailable(
+        "Other tables are being read at this moment.",
+        code="checks_busy",
+        limit=AT_ONCE,
+        hint=N_("Try again in a moment."),
+    )
+    return bounded_process.take_slot(slots, WAITS_SECONDS, busy)
+
+
+def fault(why: bounded_process.Fault | None, limits: bounded_process.Limits) -> Invalid | Unavailable:
+    if why is bounded_process.Fault.TIME:
+        return Invalid(
+            "Reading the table took longer than {seconds} s, and was stopped.",
+            seconds=limits.seconds,
+            code="csv_too_slow",
+            field="file",
+            limit=f"{limits.seconds} s",
+            hint=N_("Send it as Parquet, or in several files."),
+        )
+    if why is bounded_process.Fault.MEMORY:
+        most = f"{limits.memory >> 20} MiB"
+        return Invalid(
+            "Reading the table takes more than {most} of memory.",
+            most=most,
+            code="csv_too_much_memory",
+            field="file",
+            limit=most,
+            hint=N_("Check that it is a table with rows, and that no row is too long."),
+        )
+    return Unavailable(
+        "The table could not be read on this host; the log of the web process says why.",
+        code="csv_unread",
+        hint=N_("Try again; if it stays so, tell the operator."),
+    )

@@ -1,0 +1,436 @@
+"""The form of a new job: the spec's own, and around it what every job has. It knows versions, which jobs do not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+
+from apps.core.actors import Actor
+from apps.core.errors import Invalid, PlaneError, Refused
+from apps.core.messages import translate_error
+from apps.data.datasets import services
+from apps.data.datasets.models import DatasetFile
+from apps.data.datasets.new_job.choices import (
+    FILES_OFFERED,
+    Column,
+    columns_of,
+    label_of,
+    offered,
+    offers_of,
+    table_named,
+)
+from apps.data.datasets.new_job.clean_preview import Told
+from apps.data.datasets.new_job.form_preview import memory_of, sample_of
+from apps.data.datasets.new_job.layout import LAYOUTS, REGISTERED, Layout
+from apps.data.datasets.new_job.plan_columns import offers_of_steps
+from apps.data.datasets.versions.manifest import dialect_of
+from apps.platform.accounts.models import Project
+from apps.platform.jobs import queries
+from apps.platform.jobs.input_sources import SOURCES, choices_of, companions, outputs_offered
+from apps.platform.jobs.kinds import KINDS, JobKind, Needs
+from apps.platform.jobs.scheduling.schedule_estimate import Outlook, outlook
+from apps.platform.jobs.services import submit_job
+from apps.platform.jobs.specforms.fields import Item, problems_of
+from apps.platform.jobs.specforms.resource_fields import needs_item, needs_of_job, read_needs
+from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, preview_of
+from apps.platform.jobs.specforms.spec_form import SpecForm
+from apps.platform.jobs.submission import InputSpec, Submission, needs_of
+from deepseek.clean.spec import CleanSpec
+from deepseek.tables.csv_dialect import Dialect
+
+COLUMNS = "columns"  # id of the list of names that text fields of columns offer
+READ_AS = "read_as"  # the table whose dialect the spec holds
+
+
+class JobForm:
+    """The spec's form with, around it, what every job has: name, inputs, what it registers, priority, time limit."""
+
+    def __init__(self, actor: Actor, project: Project, key: str) -> None:
+        self.actor, self.project, self.key = actor, project, key
+        self.kind: JobKind = KINDS[key]
+        self.layout = LAYOUTS.get(key, Layout())
+        self.spec_form = self.form_of()
+        self.values: dict[str, str] = {"priority": "0"}
+        self.errors: dict[str, str] = {}
+        self.status = 200
+        self.told: Told | None = None  # by the engine, of the first rows
+        self.files = offered(actor, project) if self.table_slot else []
+        self.made = outputs_offered(actor, project, key)
+
+    def form_of(self, initial: Mapping[str, Any] | None = None) -> SpecForm:
+        form = SpecForm(self.key, initial)
+        form.folded, form.rare = self.layout.folded, self.layout.rare
+        form.datalists = dict.fromkeys(self.layout.names, COLUMNS)
+        return form
+
+    # -- in -------------------------------------------------------------------------------------------------------
+    def begin(self, query: Mapping[str, str]) -> None:
+        """Fill in what a version or another job gives."""
+        if query.get("from", "").isdecimal():
+            self.from_job(int(query["from"][:12]))
+        elif query.get("version", "").isdecimal():
+            self.from_version(int(query["version"][:12]))
+        self.offer_columns()
+
+    def from_job(self, pk: int) -> None:
+        """As that job was; what its spec says is checked anew, for it may be of an older make of the kind."""
+        job = queries.get_job(self.actor, self.project, pk)
+        if job.kind == self.key:
+            self.spec_form = self.form_of(json.loads(job.spec))
+            self.spec_form.is_valid()
+        self.values |= {"name": job.name, "priority": str(job.priority)}
+        if job.time_limit_seconds != self.kind.time_limit_seconds:
+            self.values["time_limit_seconds"] = str(job.time_limit_seconds)
+        self.values |= needs_of_job(job, self.kind.needs)
+        self.values |= {f"inputs/{i.slot}": i.artifact_id for i in job.inputs.all() if i.artifact_id}
+        self.values |= {f"register/{name}": str(value) for name, value in job.register.items()}
+        self.values[READ_AS] = self.digest
+
+    def from_version(self, pk: int) -> None:
+        """The version's table in the first slot, its dialect in the spec, its dataset's name with -clean."""
+        file = next((file for file in self.files if file.version_id == pk), None)
+        if file is None or not self.table_slot:
+            return
+        self.values[f"inputs/{self.table_slot}"] = file.artifact_id
+        name = file.version.dataset.name
+        self.values["name"] = _("Clean %(version)s") % {"version": str(file.version)} if self.key == "clean" else ""
+        if "dataset" in self.kind.registers and "table" in self.kind.outputs:
+            self.values["register/dataset"] = name if name.endswith("-clean") else f"{name[:44]}-clean"
+        self.read_as(file)
+
+    def read_as(self, file: DatasetFile | None) -> None:
+        """Let the spec read a CSV file as the version says: what it said before was of another table."""
+        if "csv" not in self.kind.spec.model_fields or file is None:
+            return
+        self.values[READ_AS] = file.artifact_id
+        dialect = dialect_of(file.media_type)
+        if dialect is not None:
+            values = self.spec_form.spec()
+            read = {"delimiter": dialect.delimiter, "encoding": dialect.encoding}
+            if dialect != Dialect() or values.get("csv"):
+                self.spec_form.values = {**values, "csv": {**(values.get("csv") or {}), **read}}
+
+    def bind(self, data: Mapping[str, str]) -> None:
+        self.spec_form.bind(data)
+        self.values = {item.pointer: str(data.get(item.pointer, "")).strip() for item in self.own}
+        self.values[READ_AS] = str(data.get(READ_AS, self.digest))
+        self.complete_inputs()
+        if self.values[READ_AS] != self.digest:
+            self.read_as(self.table)
+        self.offer_columns()
+
+    def complete_inputs(self) -> None:
+        """Fill slots that are empty, or hold what went with another model, with what goes with the chosen one."""
+        for slot in self.slots:
+            digest = self.values.get(f"inputs/{slot}", "")
+            for other, found in (companions(self.key, slot, digest, self.made) if digest else {}).items():
+                if not self.values.get(f"inputs/{other}"):
+                    self.values[f"inputs/{other}"] = found
+
+    def handle(self, op: str) -> Any:
+        """The job, if `op` queued one; otherwise None, with the form changed, its errors told, or a look ahead made."""
+        if op == "submit":
+            job = self.submit()
+            self.status = 200 if job else 422
+            return job
+        if op == "check":
+            self.check()
+        elif op == "ahead":
+            self.check_filled()
+        elif op == "sample":
+            self.check_filled()
+            self.look_ahead()
+        else:
+            self.spec_form.apply(op)
+            self.offer_columns()
+        return None
+
+    def check(self) -> None:
+        self.spec_form.is_valid()
+        self.check_numbers()
+        self.needs()
+        self.check_name()
+
+    def check_filled(self) -> None:
+        """As `check`, without the errors of fields that nothing was entered in yet."""
+        self.check()
+        blank = [i.pointer for i in self.problems if i.value in ("", None) and not i.boxes]
+        for pointer in blank:
+            self.spec_form.errors.pop(pointer, None)
+            self.errors.pop(pointer, None)
+
+    def look_ahead(self) -> None:
+        """Ask the engine what the spec would change; its errors come beside the fields that they name."""
+        self.told = sample_of(self.table, self.clean_spec, self.second)
+        for error in self.told.errors if self.told else []:
+            name, text = str(error.get("field") or ""), translate_error(error)
+            if name == "inputs/table":
+                self.errors.setdefault(f"inputs/{self.table_slot}", text)
+            else:
+                self.spec_form.add_errors([{"field": name, "message": text}], prefix="")
+
+    def submit(self) -> Any:
+        numbers = self.check_numbers()
+        self.needs()
+        try:
+            self.check_name()
+            if self.errors:
+                self.spec_form.is_valid()
+                return None
+            return submit_job(actor=self.actor, project=self.project, asked=self.submission(numbers))[0]
+        except Refused:
+            raise
+        except PlaneError as failure:
+            self.refuse(failure)
+            return None
+
+    def submission(self, numbers: Mapping[str, int | None]) -> Submission:
+        return Submission(
+            kind=self.key,
+            spec=self.spec_form.spec(),
+            inputs=[InputSpec(slot=s, digest=d) for s in self.slots if (d := self.values.get(f"inputs/{s}"))],
+            register={r: v for r in self.kind.registers if (v := self.values.get(f"register/{r}"))},
+            name=self.values.get("name", ""),
+            needs=self.needs(),
+            priority=numbers.get("priority") or 0,
+            time_limit_seconds=numbers.get("time_limit_seconds"),
+            strict=False,
+        )
+
+    def check_numbers(self) -> dict[str, int | None]:
+        found: dict[str, int | None] = {}
+        for name in ("priority", "time_limit_seconds"):
+            text = self.values.get(name, "")
+            try:
+                found[name] = int(text) if text else None
+            except ValueError:
+                self.errors[name] = _("%(text)s is not a whole number.") % {"text": text[:40]}
+        return found
+
+    def needs(self) -> Needs | None:
+        asked, wrong = read_needs(self.values, self.kind.needs)
+        self.errors |= wrong
+        return asked
+
+    def check_name(self) -> None:
+        """The name of the dataset to register in, now: the job would fail of it at its very end."""
+        try:
+            if self.values.get("register/dataset"):
+                services.check_name(self.values["register/dataset"])
+        except Invalid as failure:
+            self.errors["register/dataset"] = translate_error(failure)
+
+    def refuse(self, failure: PlaneError) -> None:
+        """Errors of the spec go to its form, the others beside the fields that are ours."""
+        ours = {item.pointer for item in self.own}
+        rest = []
+        for error in failure.errors:
+            name = str(error.get("field") or "").lstrip("/").removesuffix("/digest")
+            whole = translate_error(error)
+            if name in ours:
+                self.errors.setdefault(name, whole)
+            elif self.kind.check is not None and not str(error["code"]).startswith("spec_"):
+                rest.append({**error, "message": whole})  # what this plane has against it, with the way out
+            else:
+                rest.append(error)
+        self.spec_form.add_errors(rest)
+
+    # -- the table ------------------------------------------------------------------------------------------------
+    @property
+    def table_slot(self) -> str:
+        """The first slot that takes a table: one that no output of an earlier job fills; "" where there is none."""
+        filled = SOURCES.get(self.key, {})
+        return next((slot for slot in self.slots if slot not in filled), "")
+
+    @property
+    def digest(self) -> str:
+        """The table that is chosen."""
+        return self.values.get(f"inputs/{self.table_slot}", "") if self.table_slot else ""
+
+    @cached_property
+    def table(self) -> DatasetFile | None:
+        """The table in the first slot, as a file of its newest version; None while none is chosen, or of no version."""
+        known = next((file for file in self.files if file.artifact_id == self.digest), None)
+        return known or table_named(self.actor, self.project, self.digest)
+
+    @cached_property
+    def second(self) -> DatasetFile | None:
+        """The table in the slot join, for a plan that joins one."""
+        digest = self.values.get("inputs/join", "")
+        known = next((file for file in self.files if file.artifact_id == digest), None)
+        return known or table_named(self.actor, self.project, digest)
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        wanted = self.layout.names or self.layout.picks
+        return columns_of(self.table.version) if wanted and self.table else []
+
+    def offer_columns(self) -> None:
+        if self.layout.picks and self.columns:
+            cleans = self.key == "clean"
+            fits = (lambda column: column.is_number) if cleans else (lambda column: column.is_learnable)
+            self.spec_form.offers = {self.layout.picks: offers_of(self.columns, fits)}
+        if self.layout.steps and self.columns:
+            steps = self.spec_form.spec().get(self.layout.steps.strip("/"))
+            self.spec_form.offers |= offers_of_steps(self.columns, steps)
+
+    @property
+    def clean_spec(self) -> CleanSpec | None:
+        spec = self.spec_form.parsed()
+        return spec if isinstance(spec, CleanSpec) else None
+
+    # -- looking ahead --------------------------------------------------------------------------------------------
+    @property
+    def samples(self) -> bool:
+        """Whether the engine can tell what this would change."""
+        return self.key == "clean"
+
+    @cached_property
+    def schedule(self) -> SchedulePreview | None:
+        if self.key != "train":
+            return None
+        return preview_of(self.spec_form.spec(), self.table.version.rows if self.table else None)
+
+    @property
+    def wrong(self) -> list[Item]:
+        """The fields that keep the schedule from being drawn."""
+        wanted = set(self.schedule.wrong) if self.schedule else set()
+        return [item for item in problems_of(self.spec_form.items) if item.pointer in wanted]
+
+    @cached_property
+    def taken(self) -> Needs:
+        """What it would take of a node, with what follows from the spec."""
+        return needs_of(self.kind, Submission(kind=self.key, spec={}, needs=self.needs()), self.spec_form.parsed())
+
+    @cached_property
+    def outlook(self) -> Outlook:
+        priority = self.check_numbers().get("priority") or 0
+        size = self.table.artifact.size if self.table else None
+        return outlook(self.actor, self.project, self.key, self.taken, priority=priority, size=size)
+
+    @cached_property
+    def memory(self) -> dict[str, Any] | None:
+        """What the engine guesses that it takes, beside what it asks for; None where it cannot say."""
+        version = self.table.version if self.table else None
+        guess = memory_of(version, self.spec_form.spec(), self.key)
+        if guess is None:
+            return None
+        return {"bytes": guess, "asked": self.taken.memory_bytes, "enough": guess <= self.taken.memory_bytes}
+
+    # -- out ------------------------------------------------------------------------------------------------------
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Slots that a form can fill: the kind's own, and where any may be given, one."""
+        named = (*self.kind.inputs, *self.kind.optional_inputs)
+        return named or (("input",) if self.kind.any_inputs else ())
+
+    @property
+    def head(self) -> list[Item]:
+        """What comes before the spec."""
+        items = [self.item("name", _("Name"), limit=_("up to 120 characters"), doc=_("For people; may stay empty."))]
+        items += [self.input_item(slot) for slot in self.slots]
+        for name in self.kind.registers:
+            label, limit, doc = REGISTERED[name]
+            items.append(self.item(f"register/{name}", label, doc=doc, limit=limit))
+        return items
+
+    @property
+    def tail(self) -> list[Item]:
+        """What comes after the spec."""
+        standard = self.kind.time_limit_seconds
+        return [
+            self.item(
+                "priority",
+                _("Priority"),
+                control="number",
+                keys="text",
+                limit=_("-100 to 100"),
+                doc=_("Higher starts first; 0 is usual."),
+            ),
+            self.item(
+                "time_limit_seconds",
+                _("Time limit"),
+                control="number",
+                keys="numeric",
+                unit=_("seconds"),
+                limit=_("1 to 2,592,000; %(standard)s if empty") % {"standard": f"{standard:,}"},
+                doc=_("Of one attempt. What takes longer is stopped and fails."),
+            ),
+        ]
+
+    def item(self, pointer: str, label: str | Promise, **more: Any) -> Item:
+        value, error = self.values.get(pointer, ""), self.errors.get(pointer, "")
+        return Item(kind="field", pointer=pointer, label=str(label), value=value, error=error, **more)
+
+    def input_item(self, slot: str) -> Item:
+        required = slot in self.kind.inputs
+        if slot in SOURCES.get(self.key, {}):
+            choices = [("", _("Choose an output") if required else _("none"))]
+            choices += choices_of(self.key, slot, self.made)
+            doc = _("What the newest jobs of this project made. What belongs to it fills the empty inputs by itself.")
+            doc = doc if slot == self.slots[0] else ""  # once, not beside each of nine
+        else:
+            choices = [("", _("Choose a version") if required else _("none"))]
+            choices += [(file.artifact_id, label_of(file)) for file in self.files]
+            doc = _("The newest %(count)s tables of this project. The job keeps the digest, not the name.")
+            doc %= {"count": FILES_OFFERED}
+        value = self.values.get(f"inputs/{slot}", "")
+        if value and value not in dict(choices):
+            choices.append((value, _("artifact %(digest)s…") % {"digest": value[:12]}))
+        return self.item(
+            f"inputs/{slot}",
+            _("Input: %(slot)s") % {"slot": slot},
+            control="select",
+            choices=choices,
+            required=required,
+            renews=self.renewed(slot),
+            doc=doc,
+        )
+
+    def renewed(self, slot: str) -> str:
+        """What of the page follows from this input: names of columns, how a CSV file is read, the other inputs."""
+        if slot in SOURCES.get(self.key, {}):
+            return ",".join(f"#finputs-{other}-f" for other in SOURCES[self.key] if other != slot)
+        if slot != self.table_slot:
+            return ""
+        parts = [f"#{COLUMNS}"] if self.layout.names else []
+        parts += [f"#f-{self.layout.picks.strip('/')}-f"] if self.layout.picks else []
+        parts += [f"#f-{self.layout.steps.strip('/')}-l"] if self.layout.steps else []
+        parts += ["#f-csv-g", f"#{READ_AS}"] if "csv" in self.kind.spec.model_fields else []
+        return ",".join(parts)
+
+    @property
+    def own(self) -> list[Item]:
+        """Every field but the spec's."""
+        return [*self.head, *needs_item(self.values, self.errors, self.kind.needs).items, *self.tail]
+
+    @property
+    def items(self) -> list[Item]:
+        label = _("What it does")
+        spec = Item(kind="group", pointer="", label=label, items=self.spec_form.items)
+        return [*self.head, spec, needs_item(self.values, self.errors, self.kind.needs), *self.tail]
+
+    @property
+    def problems(self) -> list[Item]:
+        return problems_of(self.items)
+
+    @property
+    def as_body(self) -> dict[str, Any]:
+        """The same submission as the body of a REST call."""
+        asked = self.submission(self.check_numbers())
+        body: dict[str, Any] = {"kind": self.key, "spec": self.spec_form.as_json()}
+        if asked.needs:
+            body["needs"] = asked.needs.asked()
+        if asked.inputs:
+            body["inputs"] = {filled.slot: {"digest": filled.digest} for filled in asked.inputs}
+        more = {name: getattr(asked, name) for name in ("register", "name", "priority", "time_limit_seconds")}
+        return body | {name: value for name, value in more.items() if value}
+
+    @property
+    def error(self) -> str:
+        return self.spec_form.error

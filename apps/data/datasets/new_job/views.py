@@ -1,0 +1,50 @@
+"""The pages of a new job. They are here because its inputs are versions of datasets, of which jobs know nothing."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_safe
+
+from apps.core import policy
+from apps.core.errors import NotFound
+from apps.data.datasets.new_job.form import JobForm
+from apps.platform.jobs.kinds import KINDS
+from apps.platform.jobs.views import within
+
+
+@require_safe
+def choose_kind(request: HttpRequest, project: str) -> HttpResponse:
+    """/p/<slug>/jobs/new: what shall it do?"""
+    actor, where = within(request, project)
+    policy.require(actor, "job.submit", where)
+    kinds = [{"key": key, "kind": kind} for key, kind in KINDS.items()]
+    return render(request, "jobs/kinds.html", {"nav": "jobs", "kinds": kinds, "version": request.GET.get("version")})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def new_job(request: HttpRequest, project: str, kind: str) -> HttpResponse:
+    """/p/<slug>/jobs/new/<kind>: blank, from a version (?version=), or from another job (?from=).
+
+    POST with op=check answers the form with errors for htmx, op=ahead what it would do, op=sample also what it would
+    change in the first rows; op=add:…, del:…, up:… and down:… change a list; op=submit queues.
+    """
+    actor, where = within(request, project)
+    policy.require(actor, "job.submit", where)
+    if kind not in KINDS:
+        raise NotFound("There is no job kind {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(KINDS))
+    form = JobForm(actor, where, kind)
+    if request.method == "POST":
+        form.bind(request.POST)
+        job = form.handle(request.POST.get("op", "submit"))
+        if job is not None:
+            messages.success(request, _("Job %(number)s is queued.") % {"number": job.pk})
+            return redirect("jobs:detail", project=where.slug, pk=job.pk)
+    else:
+        form.begin(request.GET)
+    alone = bool(request.htmx) and request.POST.get("op") == "check"  # type: ignore[attr-defined]
+    template = "jobs/new_form.html" if request.htmx else "jobs/new.html"  # type: ignore[attr-defined]
+    context = {"nav": "jobs", "key": kind, "kind": KINDS[kind], "form": form, "alone": alone}
+    return render(request, template, context, status=form.status)

@@ -1,0 +1,109 @@
+"""How far one version has moved from another: their two quality reports, compared when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from django.core.cache import cache
+from django.utils.translation import pgettext
+
+from apps.core.actors import Actor
+from apps.data.datasets import presenters, queries
+from apps.data.datasets.models import DatasetVersion
+from deepseek.quality.drift_spec import SCHEMA, drift_of
+
+KEPT_SECONDS = 86_400
+KEPT_FROM = 500  # columns: fewer are compared faster than a cache answers
+
+Report = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a version is measured against, and why that one."""
+
+    version: DatasetVersion
+    is_parent: bool
+
+
+def baseline_of(
+    actor: Actor, version: DatasetVersion, which: str = "", parent: DatasetVersion | Literal["unread"] | None = "unread"
+) -> Baseline | None:
+    """The version named by number or digest; else the one that it was made from (`parent`, where it is read already),
+    else the one before it.
+
+    None where there is none. Raises Invalid or NotFound for a name that names none.
+    """
+    if which:
+        project, name = version.dataset.project, version.dataset.name
+        return Baseline(queries.get_version(actor, project, name, which[:64]), is_parent=False)
+    if parent == "unread":
+        parent = presenters.parent_of(version)[1]
+    if parent is not None:
+        return Baseline(parent, is_parent=True)
+    earlier = (
+        queries.list_versions(actor, version.dataset).filter(number__lt=version.number).order_by("-number").first()
+    )
+    return Baseline(earlier, is_parent=False) if earlier else None
+
+
+def drift_between(actor: Actor, version: DatasetVersion, other: DatasetVersion) -> dict[str, Any] | None:
+    """The drift of `version` from `other`; None while one of them is not measured. Kept, as reports never change."""
+    if version.quality_id is None or other.quality_id is None:
+        return None
+    if len(version.columns) < KEPT_FROM:
+        return drift_in(presenters.report_of(actor, other), presenters.report_of(actor, version))
+    key = f"drift:{SCHEMA}:{version.quality_id[:24]}:{other.quality_id[:24]}"
+    told: dict[str, Any] | None = cache.get(key)
+    if told is None:
+        before, report = presenters.report_of(actor, other), presenters.report_of(actor, version)
+        if before is None or report is None:
+            return None
+        told = drift_of(before, report)
+        cache.set(key, told, KEPT_SECONDS)
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """A drift, or one column of it, with its verdict in words and the state that it is drawn as."""
+
+    told: Mapping[str, Any] | None
+    state: str
+    word: str
+
+    @property
+    def missing_points(self) -> float:
+        """By how many points of a hundred the share of missing cells has changed."""
+        return 100 * float((self.told or {}).get("missing_share_change") or 0)
+
+
+def words() -> dict[str, tuple[str, str]]:
+    return {
+        "stable": ("pass", pgettext("drift", "stable")),
+        "moved": ("warn", pgettext("drift", "moved")),
+        "changed": ("fail", pgettext("drift", "changed")),
+        "unknown": ("queued", pgettext("drift", "cannot be told")),
+    }
+
+
+def worded(told: Mapping[str, Any] | None) -> Drifted:
+    """Of a whole drift too: moved, though none of its columns is, are the columns that only one of both has."""
+    verdict, counts = str((told or {}).get("verdict", "unknown")), (told or {}).get("counts")
+    if verdict == "moved" and counts and not counts["moved"]:
+        return Drifted(told, "warn", pgettext("drift", "other columns"))
+    return Drifted(told, *words()[verdict])
+
+
+def columns_of(told: Mapping[str, Any] | None) -> list[Drifted]:
+    """What changed most first, each group in the order of the table."""
+    rows = [worded(column) for column in (told or {}).get("columns") or []]
+    place = {name: at for at, name in enumerate(["changed", "moved", "stable", "unknown"])}
+    return sorted(rows, key=lambda row: place[str((row.told or {}).get("verdict", "unknown"))])
+
+
+def drift_in(before: Report | None, report: Report | None) -> dict[str, Any] | None:
+    """The same of two reports that are read already."""
+    return drift_of(before, report) if before is not None and report is not None else None

@@ -1,0 +1,157 @@
+"""What every new version of a dataset must hold, and how a job comes to check it.
+
+A dataset keeps its expectations; a job that registers in it gets them into its spec when it is submitted, so its record
+says what was checked. Then a version comes only of a job that checked, or of a table that was checked while somebody
+waited (expectation_gate.py), see `require_checked`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from pydantic import BaseModel
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Conflict, Invalid
+from apps.data.datasets.models import Dataset
+from apps.data.datasets.versions.manifest import VersionFile, main_table
+from apps.platform.accounts.models import Project
+from apps.platform.audit import services as audit
+from apps.platform.jobs.spec_validation import parse_model
+from deepseek.messages import N_, Message
+from deepseek.profile.spec import ProfileSpec
+from deepseek.quality.expectations_spec import MOST, AnyExpectation, Expectations
+
+FIELD = "expectations"
+
+
+def expected_of(dataset: Dataset) -> list[AnyExpectation]:
+    """The expectations of a dataset, typed."""
+    return list(Expectations.model_validate({FIELD: dataset.expectations}).expectations)
+
+
+def demands(dataset: Dataset) -> bool:
+    """Whether a version must be checked before it is one: warnings alone demand nothing."""
+    return any(each.get("severity", "error") == "error" for each in dataset.expectations)
+
+
+def demanding(project: Project, name: str) -> Dataset | None:
+    """The dataset called `name`, if it is there and demands a check."""
+    found = Dataset.objects.filter(project=project, name=name).first()
+    return found if found is not None and demands(found) else None
+
+
+def set_expectations(
+    *, actor: Actor, dataset: Dataset, expectations: Sequence[Mapping[str, Any]], strict: bool = True
+) -> Dataset:
+    """Put these in place of what the dataset expects; versions that are there already stay as they are.
+
+    Jobs that were submitted before go by what held then. Raises Invalid with every error, each with its pointer.
+    """
+    policy.require(actor, "dataset.set_expectations", dataset)
+    given = parse_model(Expectations, {FIELD: list(expectations)}, strict=strict, prefix="")
+    rows = [each.model_dump(mode="json") for each in given.expectations]
+    with transaction.atomic():
+        locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
+        before = locked.expectations
+        if before != rows:
+            Dataset.objects.filter(pk=locked.pk).update(expectations=rows)
+            audit.record(
+                actor=actor,
+                action="dataset.set_expectations",
+                obj=locked,
+                before={FIELD: before},
+                after={FIELD: rows},
+            )
+    dataset.expectations = rows
+    return dataset
+
+
+def with_expectations(project: Project, name: str, spec: BaseModel) -> BaseModel:
+    """The spec of a job that registers in the dataset `name`, with what that dataset expects.
+
+    Raises Invalid where it demands a check that this kind of job cannot make.
+    """
+    dataset = Dataset.objects.filter(project=project, name=name).first()
+    changes: dict[str, Any] = {}
+    if isinstance(spec, ProfileSpec):
+        changes["on_failure"] = "fail"  # what is registered must hold
+    if dataset is not None and dataset.expectations:
+        if FIELD not in type(spec).model_fields:
+            if demands(dataset):
+                raise unchecked(dataset, "/register/dataset")
+            return spec
+        given = list(getattr(spec, FIELD))
+        merged = given + [each for each in expected_of(dataset) if each not in given]
+        if len(merged) > MOST:
+            raise Invalid(
+                "With those of {dataset} there are {count} expectations.",
+                dataset=dataset,
+                count=len(merged),
+                field=f"/spec/{FIELD}",
+                limit=f"{MOST} expectations",
+                hint=N_("Leave out those that the dataset has."),
+            )
+        changes[FIELD] = merged
+    return spec.model_copy(update=changes) if changes else spec
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A table that keeps these expectations, as the dataset has them, but for `unmet` that only warn.
+
+    `warnings` are sentences on those, and on how the table was read.
+    """
+
+    digest: str
+    media_type: str
+    expectations: Sequence[Mapping[str, Any]]
+    unmet: int = 0
+    warnings: Sequence[str] = ()
+
+    def is_of(self, files: Iterable[VersionFile]) -> bool:
+        """Whether this is the main table of these files, read so."""
+        table = main_table(files)
+        return table is not None and (table[1].digest, table[2]) == (self.digest, self.media_type)
+
+
+def require_checked(
+    dataset: Dataset, job_id: int | None, checked: Checked | None = None, files: Iterable[VersionFile] = ()
+) -> None:
+    """Raise Conflict for a version that nothing has checked, of a dataset that demands it; the dataset's row is locked.
+
+    What was checked while somebody waited counts if it is what the dataset expects now.
+    """
+    if job_id is not None or not demands(dataset):
+        return
+    if checked is None or not checked.is_of(files):
+        raise unchecked(dataset, "dataset")
+    if list(checked.expectations) != list(dataset.expectations):
+        raise Conflict(
+            "What {dataset_name} expects was changed while this was checked.",
+            dataset_name=dataset.name,
+            code="expectations_changed",
+            field="dataset",
+            hint=N_("Send or push it again: it is checked against what is expected now."),
+        )
+
+
+WAY_OUT = Message(
+    "Upload the table to this dataset, by its page or by REST; or give the digest of one "
+    "that was pushed (git lfs ls-files --long) to a job of the kind profile that registers "
+    "here. It makes the version if all holds; then git pull --rebase."
+)
+
+
+def unchecked(dataset: Dataset, field: str) -> Conflict:
+    return Conflict(
+        "The dataset {dataset_name} takes only versions that a job has checked.",
+        dataset_name=dataset.name,
+        code="expectations_unchecked",
+        field=field,
+        hint=WAY_OUT,
+    )

@@ -1,0 +1,333 @@
+"""What pages, REST and services read of datasets: rows by what may be seen, and what is in a version."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import re
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from django.db.models import OuterRef, Q, Subquery
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Invalid, NotFound, PlaneError
+from apps.data.datasets.models import Dataset, DatasetFile, DatasetQuerySet, DatasetVersion, DatasetVersionQuerySet
+from apps.data.datasets.versions.manifest import CSV, OTHERWISE, TABLES, dialect_of, is_table
+from apps.data.datasets.versions.tags import is_tag
+from apps.platform.accounts.models import Project
+from apps.platform.artifacts.models import Artifact
+from apps.platform.artifacts.verification import open_verified
+from apps.platform.jobs.models import Job, JobInput
+from deepseek.messages import N_, Message
+from deepseek.tables.csv_dialect import Dialect
+
+PREVIEW_BYTES = 256 * 2**10
+PREVIEW_ROWS = 50
+PREVIEW_CHARACTERS = 200  # of a cell, as in the quality report
+USERS_COUNTED = 100  # jobs that took a version; there may be more
+FILES_SOUGHT = 50  # one by one for the jobs that took them; of a version of more all at once
+FILES_LISTED = 1_000  # in the answer about a version; there may be 200,000
+REPORT_BYTES = 32 * 2**20  # a report of 10,000 columns has about 20 MB
+NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+DIGEST = re.compile(r"[0-9a-f]{64}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+OF_TABLES = Q(media_type__startswith=CSV) | Q(media_type__in=(*TABLES, *OTHERWISE))
+"""The files that is_table finds, and perhaps others that begin with the name of CSV."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The first rows as text, None where a cell is missing. `note` says why there is nothing to show."""
+
+    columns: list[str]
+    rows: list[list[str | None]] = field(default_factory=list)
+    note: str = ""
+
+
+class Gone(PlaneError):
+    """A version that was deleted."""
+
+    status = 410
+    code = "version_deleted"
+
+    def __init__(self, version: DatasetVersion) -> None:
+        super().__init__(
+            f"{version} was deleted by {version.deleted_by}: {version.delete_reason}",
+            field="version",
+            hint=f"Its digest was {version.digest}: the same files make the same version again.",
+        )
+
+
+def list_datasets(actor: Actor, project: Project, *, query: str = "") -> DatasetQuerySet:
+    """The project's datasets with `rows`, `size` and `changed_at` of the newest version (None: no version yet).
+
+    `query`: a part of the name or the description; empty does not narrow.
+    """
+    policy.require(actor, "dataset.view", project)
+    named = Q(name__icontains=query) | Q(description__icontains=query) if query else Q()
+    newest = newest_of(OuterRef("pk"))
+    return (
+        Dataset.objects.visible_to(actor)
+        .filter(named, project=project)
+        .annotate(
+            rows=Subquery(newest.values("rows")),
+            size=Subquery(newest.values("size")),
+            changed_at=Subquery(newest.values("created_at")),
+        )
+    )
+
+
+def newest_of(dataset: Any) -> DatasetVersionQuerySet:
+    """The newest version of a dataset that is there."""
+    return DatasetVersion.objects.filter(dataset=dataset, deleted_at=None).order_by("-number")[:1]
+
+
+def get_dataset(actor: Actor, project: Project, name: str) -> Dataset:
+    """The dataset called `name`, annotated as in the list, or NotFound."""
+    dataset = list_datasets(actor, project).filter(name=name).first()
+    if dataset is None:
+        raise NotFound(
+            "This project has no dataset {name!r}.",
+            name=name[:60],
+            field="dataset",
+            hint=N_("Upload one, or list them."),
+        )
+    return dataset
+
+
+def list_versions(actor: Actor, dataset: Dataset) -> DatasetVersionQuerySet:
+    """The versions of one dataset without their manifests, which may be large. Page them by `-number`."""
+    policy.require(actor, "dataset.view", dataset)
+    found = DatasetVersion.objects.visible_to(actor).filter(dataset=dataset).select_related("dataset")
+    return found.with_commit().defer("manifest")
+
+
+def numbered_or_digest(which: str, limit: str = "a number from 1, or a digest of 64 hex digits") -> dict[str, Any]:
+    """The filter that finds a version, of whatever is numbered so, by its number or its digest; else Invalid."""
+    if NUMBER.fullmatch(which):
+        return {"number": int(which)}
+    if DIGEST.fullmatch(which):
+        return {"digest": which}
+    raise Invalid(
+        "{which!r} does not name a version.",
+        which=which[:70],
+        field="version",
+        limit=limit,
+        hint=N_("List the versions there are."),
+    )
+
+
+def version_named(which: str) -> dict[str, Any]:
+    """The filter that finds a version by its number, its digest, a commit that has it or a tag; Invalid for others.
+
+    A commit belongs to the app of repositories, above: its rows are known here by the name of their relation alone.
+    """
+    if COMMIT.fullmatch(which):
+        return {"commits__sha": which}
+    if is_tag(which):
+        return {"tags__name": which}
+    return numbered_or_digest(which, "a number from 1, a digest of 64 hex digits, a commit of 40, or a tag")
+
+
+def get_version(actor: Actor, project: Project, name: str, which: str) -> DatasetVersion:
+    """A version by its number, digest, commit or tag, or NotFound (Gone if it is deleted); Invalid for nonsense."""
+    policy.require(actor, "dataset.view", project)
+    asked = DatasetVersion.objects.filter(dataset__project=project, dataset__name=name, **version_named(which))
+    found = asked.visible_to(actor).select_related("dataset", "dataset__project").with_commit().first()
+    if found is None and (left := asked.exclude(deleted_at=None).select_related("dataset").first()):
+        raise Gone(left)
+    if found is None:
+        raise NotFound(
+            "This project has no version {which} of a dataset {name!r}.",
+            which=which[:12],
+            name=name[:60],
+            field="version",
+        )
+    return found
+
+
+def named_version(actor: Actor, project: Project, name: str, which: str) -> DatasetVersion:
+    """A version of the dataset `name`, or of another one of the project as DATASET@VERSION."""
+    dataset, at, version = which.rpartition("@")
+    return get_version(actor, project, dataset if at else name, version)
+
+
+def files_of(actor: Actor, version: DatasetVersion, most: int | None = None) -> list[DatasetFile]:
+    """The files of a version in the order of their paths, the first `most` of them, with their artifacts: one query."""
+    policy.require(actor, "dataset.view", version)
+    return files_in(version, most)
+
+
+def files_in(version: DatasetVersion, most: int | None = None) -> list[DatasetFile]:
+    """`files_of` for the answer to whoever has just made this version, whose token need not have the scope read."""
+    return list(version.files.select_related("artifact").order_by("path")[:most])
+
+
+def table_of(actor: Actor, version: DatasetVersion) -> DatasetFile | None:
+    """The first file of a version that is a table."""
+    policy.require(actor, "dataset.view", version)
+    return first_table(version)
+
+
+def first_table(version: DatasetVersion) -> DatasetFile | None:
+    """The same for who has just added the version, and need not be one that may read."""
+    tables = version.files.filter(OF_TABLES)
+    return next(
+        (file for file in tables.select_related("artifact").order_by("path")[:10] if is_table(file.media_type)), None
+    )
+
+
+def file_at(actor: Actor, version: DatasetVersion, path: str) -> DatasetFile:
+    """The file at this path, or NotFound."""
+    policy.require(actor, "dataset.view", version)
+    found = version.files.select_related("artifact").filter(path=path).first()
+    if found is None:
+        raise NotFound(
+            "{version} has no file {path!r}.",
+            version=version,
+            path=path[:80],
+            field="path",
+            hint=N_("Its manifest lists its files."),
+        )
+    return found
+
+
+def main_file(actor: Actor, version: DatasetVersion) -> DatasetFile:
+    """The table of a version, which jobs take as their input: its first file that is one, else its only file.
+
+    Raises Invalid where that leaves a choice.
+    """
+    table = table_of(actor, version)
+    if table is not None:
+        return table
+    files = files_of(actor, version, 2)
+    if len(files) == 1:
+        return files[0]
+    raise Invalid(
+        "{version} has {count} files and none is a table.",
+        version=version,
+        count=version.files.count(),
+        code="no_table",
+        field="version",
+        limit="a CSV, Parquet, JSON lines or Arrow file",
+        hint=N_("Submit a job with the digests of the files that it shall take."),
+    )
+
+
+def preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) -> Preview:
+    """The first rows of the version's table: of a CSV file from its first bytes, of others from the report."""
+    policy.require(actor, "dataset.view", version)
+    if not 1 <= limit <= PREVIEW_ROWS:
+        raise Invalid(
+            "limit is {most}.",
+            most=limit,
+            field="limit",
+            limit=f"1 to {PREVIEW_ROWS}",
+            hint=N_("Download the file for more."),
+        )
+    table = table_of(actor, version)
+    names = [str(column.get("name", "")) for column in version.columns]
+    if table is None:
+        return Preview(names, note="This version holds no table.")
+    dialect = dialect_of(table.media_type)
+    if dialect is not None:
+        return csv_preview(table.artifact_id, dialect, limit)
+    report = quality(actor, version)
+    if report is None:
+        return Preview(names, note="This table is shown once a job has measured it.")
+    shown = report.get("preview") or {}
+    return Preview(list(shown.get("columns", names)), [list(row) for row in shown.get("rows", [])[:limit]])
+
+
+def csv_preview(digest: str, dialect: Dialect, limit: int) -> Preview:
+    head, whole = first_bytes(digest, PREVIEW_BYTES)
+    # Not `final` where more follows: a character cut in half at the end is then no fault.
+    text = codecs.getincrementaldecoder(dialect.encoding)("replace").decode(head, final=whole).removeprefix("\ufeff")
+    records: list[list[str]] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter)
+    try:
+        for cells in reader:
+            if cells:
+                records.append(cells)
+            if len(records) > limit + 1:
+                break
+    except csv.Error:
+        pass  # a quote cut in half at the end of what was read; the upload checked the file whole
+    if not whole and len(records) <= limit + 1:
+        records = records[:-1]  # the last one may be cut
+    if not records:
+        return Preview([], note="The first row is too long to be shown.")
+    return Preview(records[0], [[cell[:PREVIEW_CHARACTERS] or None for cell in row] for row in records[1 : limit + 1]])
+
+
+def quality(actor: Actor, version: DatasetVersion) -> dict[str, Any] | None:
+    """The quality report (schema plane/quality-report/v1) that a job measured, or None as long as none has."""
+    policy.require(actor, "dataset.view", version)
+    if version.quality is None:
+        return None
+    data, whole = first_bytes(version.quality, REPORT_BYTES)
+    if not whole:
+        raise Invalid(
+            "The quality report of {version} is too large to be shown.",
+            version=version,
+            field="quality",
+            limit=f"{REPORT_BYTES} bytes",
+            hint=Message("Download the artifact {quality_id}.", quality_id=version.quality_id),
+        )
+    report: dict[str, Any] = json.loads(data)
+    return report
+
+
+def first_bytes(of: Artifact | str, limit: int) -> tuple[bytes, bool]:
+    """At most `limit` bytes from the start of an artifact, and whether that is all of it."""
+    with closing(chunks_of(of)) as chunks:
+        data = bytearray()
+        for chunk in chunks:
+            data += chunk
+            if len(data) > limit:
+                return bytes(data[:limit]), False
+    return bytes(data), True
+
+
+def users_of(
+    actor: Actor, version: DatasetVersion, files: Sequence[DatasetFile], most: int = USERS_COUNTED
+) -> list[Job]:
+    """The newest jobs that took any of these files of the version as an input; of any, where they are more than
+    FILES_SOUGHT. `slot` is where it went in.
+
+    One more than `most` where there are more. Of each file no more inputs are read than that, by the index: a table may
+    have gone into every job of the project, or into none of them.
+    """
+    policy.require(actor, "dataset.view", version)
+    digests = sorted({file.artifact_id for file in files})
+    of_project = JobInput.objects.filter(job__project_id=version.project_id).order_by("-job_id", "slot")
+    found = of_project.filter(artifact__in=DatasetFile.objects.filter(version=version).values("artifact"))
+    if len(digests) <= FILES_SOUGHT:
+        newest = (of_project.filter(artifact=digest).order_by("-job_id").values("pk")[: most + 1] for digest in digests)
+        # Only the keys are asked for here: with the project beside them, SQLite goes through all its jobs instead.
+        taken = reduce(or_, (Q(pk__in=keys) for keys in newest), Q(pk__in=()))
+        found = JobInput.objects.filter(taken).order_by("-job_id", "slot")
+    # What a list of them tells: of a hundred jobs the rest of their columns is what such a page costs.
+    columns = [f"job__{name}" for name in ("project", "kind", "state", "created_at")]
+    return [job_of(taker) for taker in found.select_related("job").only("slot", *columns)[: most + 1]]
+
+
+def job_of(taker: JobInput) -> Job:
+    """The job, which knows as `slot` where it took its input."""
+    job = taker.job
+    job.slot = taker.slot  # type: ignore[attr-defined]
+    return job
+
+
+def chunks_of(of: Artifact | str) -> Generator[bytes, None, None]:
+    """The bytes of an artifact, by itself or its digest, a piece at a time; Damaged where they are lost or others."""
+    with closing(open_verified(of)) as reading:
+        yield from reading

@@ -1,0 +1,87 @@
+"""Two versions of a dataset side by side: what their tables have in common, and what changed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from apps.data.datasets.quality.verdicts import columns_of, quantile
+
+Report = Mapping[str, Any]
+DRIFTED = ("changed", "moved")
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPair:
+    """`change`: new (only in this version), gone (only in the other), type, changed or moved (the drift of its values),
+    same, or unmeasured: the same type, and nothing is known of the values."""
+
+    name: str
+    change: str
+    dtype: str
+    other_dtype: str
+    told: Mapping[str, Any]
+    other_told: Mapping[str, Any]
+    median: float | None
+    other_median: float | None
+
+    @property
+    def differs(self) -> bool:
+        return self.change not in ("same", "unmeasured")
+
+
+def schema_of(columns: list[dict[str, Any]], report: Report | None) -> dict[str, str]:
+    """{name: type}, as measured where it was."""
+    measured = {name: str(column.get("dtype") or "") for name, column in columns_of(report).items()}
+    declared = {str(column.get("name")): str(column.get("dtype") or "") for column in columns}
+    return {name: measured.get(name) or dtype for name, dtype in (declared or measured).items()}
+
+
+def paired(
+    here: Mapping[str, str],
+    other: Mapping[str, str],
+    report: Report | None,
+    other_report: Report | None,
+    drifts: Mapping[str, Mapping[str, Any]],
+) -> list[ColumnPair]:
+    """Every column of both, what changed first, each group in the order of its table; `drifts` by column."""
+    now, then = columns_of(report), columns_of(other_report)
+    pairs = []
+    for name in [*here, *(name for name in other if name not in here)]:
+        told, other_told = now.get(name, {}), then.get(name, {})
+        pairs.append(
+            ColumnPair(
+                name,
+                change_of(here.get(name), other.get(name), drifts.get(name)),
+                here.get(name, ""),
+                other.get(name, ""),
+                told,
+                other_told,
+                quantile(told, "0.5"),
+                quantile(other_told, "0.5"),
+            )
+        )
+    return sorted(pairs, key=lambda pair: not pair.differs)
+
+
+def change_of(here: str | None, other: str | None, drift: Mapping[str, Any] | None = None) -> str:
+    if other is None:
+        return "new"
+    if here is None:
+        return "gone"
+    if here != other:
+        return "type"
+    verdict = str((drift or {}).get("verdict", "unknown"))
+    if verdict in DRIFTED:
+        return verdict
+    if drift and (drift.get("new_categories") or drift.get("lost_categories")):
+        return "moved"
+    return "unmeasured" if verdict == "unknown" else "same"
+
+
+def changed_params(here: list[tuple[str, Any]], other: list[tuple[str, Any]]) -> list[tuple[str, Any, Any]]:
+    """(name, here, there) of the parameters that differ; None where one has none of that name."""
+    now, then = dict(here), dict(other)
+    names = [*now, *(name for name in then if name not in now)]
+    return [(name, now.get(name), then.get(name)) for name in names if now.get(name) != then.get(name)]

@@ -1,0 +1,97 @@
+"""Deleting a version that nothing cites, and what is left of it."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Conflict, Invalid
+from apps.data.datasets.models import DatasetFile, DatasetVersion
+from apps.data.datasets.quality.profile_job_retention import forget_measurements
+from apps.data.datasets.versions.citations import citations
+from apps.data.datasets.versions.manifest import VersionFile
+from apps.data.datasets.versions.tags import there
+from apps.platform.artifacts.bulk_sql import insert
+from apps.platform.artifacts.models import Artifact
+from apps.platform.audit import services as audit
+from apps.platform.holds.queries import refuse_held
+from deepseek.messages import Message
+
+REASON_LIMIT = 500
+
+
+def delete_version(*, actor: Actor, version: DatasetVersion, reason: str) -> DatasetVersion:
+    """Let go of the files of a version that nothing cites. Its number, its digest, its manifest and who did it stay.
+
+    What only measured it goes with it. The bytes go later, with the garbage, where nothing else needs them. Raises
+    Invalid without a reason, Conflict (`version_cited`) with everything that cites it, or (`held`) with the reason of a
+    legal hold.
+    """
+    policy.require(actor, "dataset.delete_version", version)
+    reason = reason.strip()
+    if not reason or len(reason) > REASON_LIMIT:
+        raise Invalid("Say why it goes.", field="reason", limit=f"1 to {REASON_LIMIT} characters")
+    with transaction.atomic():
+        found = there(version)
+        refuse_held(found.dataset.project_id, ("datasetversion", str(found.pk)))
+        report = found.quality_id
+        measured_by = forget_measurements(actor, found)
+        cited = citations(found)
+        if cited:
+            raise cited_by(found, [f"{one.kind} {one.label}" for one in cited])
+        found.files.all().delete()
+        left = {"deleted_at": timezone.now(), "deleted_by": actor.label[:200], "delete_reason": reason, "quality": None}
+        DatasetVersion.objects.filter(pk=found.pk).update(**left)
+        audit.record(
+            actor=actor,
+            action="dataset.delete_version",
+            obj=found,
+            reason=reason,
+            before={
+                "dataset": found.dataset.name,
+                "number": found.number,
+                "size": found.size,
+                "measured_by": measured_by,
+            },
+            digests={"manifest": found.digest, **({"quality": report} if report else {})},
+        )
+    found.refresh_from_db()
+    return found
+
+
+def restore(actor: Actor, version: DatasetVersion, files: list[VersionFile], quality: Artifact | None = None) -> None:
+    """The same files have come again: it is the version that it was. Within the transaction that adds it.
+
+    `quality`: the report that has come with them; the one it had has gone.
+    """
+    rows = ((version.pk, path, artifact.digest, kind) for path, artifact, kind in files)
+    insert(DatasetFile, ("version_id", "path", "artifact_id", "media_type"), rows)
+    DatasetVersion.objects.filter(pk=version.pk).update(
+        deleted_at=None, deleted_by="", delete_reason="", quality=quality
+    )
+    audit.record(
+        actor=actor,
+        action="dataset.restore_version",
+        obj=version,
+        before={"deleted_by": version.deleted_by, "reason": version.delete_reason},
+        digests={"manifest": version.digest, **({"quality": quality.digest} if quality else {})},
+    )
+    version.refresh_from_db()
+
+
+def cited_by(version: DatasetVersion, names: list[str]) -> Conflict:
+    return Conflict(
+        (
+            Message(
+                "{version} is cited by {names} and {count} more.", version=version, names=names[0], count=len(names) - 1
+            )
+            if len(names) > 1
+            else Message("{version} is cited by {names}.", version=version, names=names[0])
+        ),
+        code="version_cited",
+        field="version",
+        limit="a version that nothing cites",
+        hint=Message("Cited by: {names}.", names="; ".join(names)),
+    )

@@ -1,0 +1,61 @@
+"""The cells of one row of a table, where reading up to it is cheap: a CSV file is read through to the row.
+
+Of any other table, and of a row far in a large file, nothing is told here; a job reads those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apps.data.datasets.models import DatasetFile
+from apps.data.datasets.queries import PREVIEW_CHARACTERS
+from apps.data.datasets.versions.manifest import dialect_of
+from apps.data.datasets.versions.row_pages import records
+
+PAIRS = 12  # cells that a page shows
+READ = 16 * 2**20  # bytes that are read to find a row
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A row as text, None where a cell is missing, and the bytes [start, end) of the file that it takes."""
+
+    columns: list[str]
+    values: list[str | None]
+    start: int
+    end: int
+
+    @property
+    def pairs(self) -> list[tuple[str, str | None]]:
+        """The first cells with their names, as a page has room for them."""
+        return list(zip(self.columns, self.values, strict=False))[:PAIRS]
+
+    @property
+    def more(self) -> bool:
+        return len(self.values) > PAIRS
+
+
+def cells_at(file: DatasetFile, row: int) -> Cells | None:
+    """Row `row`, from 1, of a CSV file; None where the file is none, or the row lies beyond what is read for it.
+
+    Raises Damaged if the store has lost the file.
+    """
+    dialect = dialect_of(file.media_type)
+    if dialect is None:
+        return None
+    digest, size = file.artifact_id, file.artifact.size
+    names: list[str] | None = None
+    at, number = 0, 0
+    while at < min(size, READ):
+        before = at
+        for cells, after in records(digest, dialect, at, size):
+            start, at = at, after
+            if names is None:
+                names = cells
+                continue
+            number += 1
+            if number == row:
+                return Cells(names, [cell[:PREVIEW_CHARACTERS] or None for cell in cells], start, after)
+        if at == before:
+            return None  # a record longer than what is read at once
+    return None
