@@ -164,7 +164,7 @@ def readers_of_searches() -> Iterator[Reader]:
     from apps.ml.experiments.filters import grammar, orders, tokens, vocabularies
     from apps.ml.experiments.filters.sql import regex_of
     from apps.ml.registry import filters as registry_filters
-    from apps.web.search import asked
+    from apps.web.search import query
 
     around = (("", ""), ("", "x"), ("metrics.a > ", "x"), ("tags.a = '", ""), ("tags.a IN (", ")"))
     vocabulary = vocabularies.RUNS
@@ -180,12 +180,12 @@ def readers_of_searches() -> Iterator[Reader]:
     yield Reader("list: day", lambda text: listing.read_day("x", text))
     yield Reader("list: columns", lambda text: listing.names_in(QueryDict(mutable=True) | {"columns": text}, "columns"))
     yield Reader("list: cursor", pages.unpacked)
-    yield Reader("search field", asked.read)
+    yield Reader("search field", query.read)
     yield Reader(
         "search field, uncut",
         lambda text: [
             one.match(text)
-            for one in (asked.NUMBER, asked.OF_KIND, asked.VERSION, asked.PAIR, asked.ALIASED, asked.SHORTENED)
+            for one in (query.NUMBER, query.OF_KIND, query.VERSION, query.PAIR, query.ALIASED, query.SHORTENED)
         ],
     )
 
@@ -331,7 +331,7 @@ def readers_of_headers() -> Iterator[Reader]:
 
     from apps.platform.artifacts import digests, downloads, file_names
     from apps.platform.audit.middleware import wants_json
-    from apps.web.templatetags.browsers import browser
+    from apps.web.templatetags.user_agents import browser
 
     ask = RequestFactory()
     most = 8190  # bytes that gunicorn takes of a header
@@ -398,8 +398,8 @@ def readers_of_texts() -> Iterator[Reader]:
     from apps.ml.registry.services import checks
     from apps.platform.accounts import models
     from apps.platform.approvals.fact_names import NAMES
-    from apps.web.spacing import without_room
-    from apps.web.templatetags.commands import whole_words
+    from apps.web.templatetags.shell_commands import whole_words
+    from apps.web.zh_typography import without_room
     from deepseek.messages import Message
 
     def chinese(text: str) -> object:

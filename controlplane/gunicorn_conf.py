@@ -22,7 +22,7 @@ COLLECTED_AFTER = (20_000, 10, 10)
 
 bind = f"[{ENV.bind}]:{ENV.port}" if ":" in ENV.bind else f"{ENV.bind}:{ENV.port}"  # under `up`: the launcher's socket
 wsgi_app = "controlplane.wsgi:application"
-worker_class = "controlplane.threads.BoundedThreads"
+worker_class = "controlplane.keepalive_worker.BoundedThreads"
 workers = ENV.web_workers
 threads = ENV.web_threads
 worker_connections = 4096  # all but some 200 of them wait in the main loop, without a thread
@@ -57,26 +57,26 @@ def refuse_unsound(worker):
 
 
 def on_starting(server):
-    """Counters of requests begin at nought with the arbiter, and outlive its workers (controlplane/traffic.py)."""
-    from controlplane.traffic import begin
+    """Reset the request counters as the arbiter starts; they outlive its workers (controlplane/request_metrics.py)."""
+    from controlplane.request_metrics import begin
 
     begin(ENV.home)
 
 
 def pre_fork(server, worker):
-    from controlplane.traffic import free_slot
+    from controlplane.request_metrics import free_slot
 
     worker.slot = free_slot(other.slot for other in server.WORKERS.values() if hasattr(other, "slot"))
 
 
 def post_fork(server, worker):
-    from controlplane.traffic import take_slot
+    from controlplane.request_metrics import take_slot
 
     take_slot(worker.slot)
 
 
 def child_exit(server, worker):
-    from controlplane.traffic import leave_slot
+    from controlplane.request_metrics import leave_slot
 
     leave_slot(worker.slot)
 

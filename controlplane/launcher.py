@@ -22,9 +22,9 @@ from pathlib import Path
 
 from controlplane import broker
 from controlplane.env import BASE_DIR, Env
-from controlplane.logfiles import rotate
+from controlplane.log_files import rotate
 from controlplane.secret_files import SecretFiles
-from controlplane.start import CannotStart, make_folders
+from controlplane.startup_checks import CannotStart, make_folders
 
 PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 10.0

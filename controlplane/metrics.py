@@ -26,8 +26,8 @@ from apps.core.policy import require
 from apps.platform.accounts.actors import client_address
 from apps.platform.accounts.authentication import secret_in, token_actor, token_of
 from apps.platform.audit.services import record_refusal
-from controlplane.collecting import Plane
-from controlplane.traffic import everybodys
+from controlplane.metrics_collector import Plane
+from controlplane.request_metrics import everybodys
 from deepseek.messages import Message
 
 log = logging.getLogger(__name__)

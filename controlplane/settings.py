@@ -91,8 +91,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "controlplane.traffic.CountRequests",
-    "controlplane.hosts.AllowedHost",
+    "controlplane.request_metrics.CountRequests",
+    "controlplane.host_filter.AllowedHost",
     "django.middleware.security.SecurityMiddleware",
     "controlplane.compression.Compress",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -107,7 +107,7 @@ MIDDLEWARE = [
     "apps.platform.accounts.middleware.SessionLimits",
     "apps.platform.accounts.middleware.RequestActor",
     "apps.platform.accounts.middleware.Preferences",
-    "apps.web.spacing.Spacing",  # in the language that Preferences has chosen
+    "apps.web.zh_typography.Spacing",  # in the language that Preferences has chosen
     "apps.platform.audit.middleware.PlaneErrors",
     "apps.platform.accounts.middleware.LoginRequired",
     "apps.platform.accounts.middleware.MustChangePassword",
@@ -128,13 +128,13 @@ TEMPLATES = [
         "APP_DIRS": True,
         "OPTIONS": {
             # The last wins: `translate` and `url` are the plane's own.
-            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "apps.web.templatetags.plane"],
+            "builtins": ["django.templatetags.i18n", "django.templatetags.static", "apps.web.templatetags.base_tags"],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "apps.web.context.frame",
+                "apps.web.context_processors.frame",
             ],
         },
     }
@@ -419,7 +419,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "plain": {"()": "controlplane.logs.OneLine", "format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+        "plain": {"()": "controlplane.log_format.OneLine", "format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": ENV.log_level},

@@ -1,7 +1,7 @@
 """Limits on clients that send or read slowly, or open many connections, at the sockets of the web server.
 
 `RequestBuffer` collects a request without a thread; `ClientSocket` bounds how long a thread waits for its client.
-The worker that uses both is controlplane/threads.py.
+The worker that uses both is controlplane/keepalive_worker.py.
 """
 
 from __future__ import annotations

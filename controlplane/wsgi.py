@@ -7,8 +7,8 @@ django = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402 - the settings are ready now
 
-from controlplane.lean import is_mine, lean  # noqa: E402
-from controlplane.request_time import limit_statements, limit_time  # noqa: E402
+from controlplane.api_fast_path import is_mine, lean  # noqa: E402
+from controlplane.request_timeout import limit_statements, limit_time  # noqa: E402
 
 limit_statements()
 

@@ -63,7 +63,7 @@ class Isolation:
 
     @property
     def missing_for_peers(self) -> list[str]:
-        """What this node lacks for links to other nodes (workers/link.py)."""
+        """What this node lacks for links to other nodes (workers/veth_link.py)."""
         if self.way != "root":
             return ["peers: a worker that root runs"]
         found = [f"peers: the program {name}, of the package {package}" for name, package in TOOLS if not find(name)]

@@ -113,7 +113,7 @@ class EngineProcess:
     ) -> None:
         """`group`: the cgroup of the attempt (workers/cgroups.py), which the engine's process joins.
 
-        `lock`: the descriptor of its place (workers/places.py), which the shim holds until it ends.
+        `lock`: the descriptor of its place (workers/attempt_slots.py), which the shim holds until it ends.
         """
         events_read, events_write = os.pipe()
         try:

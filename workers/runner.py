@@ -30,11 +30,11 @@ from apps.platform.nodes.disks import read_disk
 from apps.platform.nodes.hardware import oom_kills
 from deepseek.code import code_digest
 from deepseek.messages import N_, Message
-from workers import cgroups, checkpoints, isolation, kinds, outputs, places, pseudonyms, relay
+from workers import attempt_slots, cgroups, checkpoints, isolation, kinds, outputs, pseudonym_keys, relay
+from workers.attempt_slots import Place
 from workers.isolation import scratch_root
-from workers.places import Place
+from workers.machine_faults import STORAGE_FULL, count_bytes, find_engine_stall, find_stall
 from workers.process import EngineProcess, marker
-from workers.stalls import STORAGE_FULL, count_bytes, find_engine_stall, find_stall
 from workers.system_metrics import SystemMetrics
 from workers.tracking import Tracker, environment
 
@@ -161,7 +161,7 @@ class Attempt:
             if wanted.slot in KINDS[self.job.kind].loads:
                 self.refuse_foreign_code(wanted.slot, wanted.artifact.digest, path)
             staged[wanted.slot] = str(path)
-        staged |= pseudonyms.stage_key(self.job, folder)
+        staged |= pseudonym_keys.stage_key(self.job, folder)
         if self.job.attempt > 1 and checkpoints.SLOT not in staged:
             path = folder / checkpoints.SLOT
             found = self.insisting(lambda: get_checkpoint(self.job))
@@ -188,7 +188,7 @@ class Attempt:
         killed_before = oom_kills()
         group = cgroups.create_group(self.mark, self.job.need_memory_bytes)
         try:
-            with places.take_place() as place:
+            with attempt_slots.take_place() as place:
                 request |= isolation.confinement(self.job, self.scratch, place.number)
                 code = self.run_engine(request, group, place)
         finally:

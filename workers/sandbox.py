@@ -98,7 +98,7 @@ def separate(plan: dict[str, Any]) -> None:
 
 def await_link(link: dict[str, Any]) -> None:
     """Let the shim put the other end of the link in place, then configure this one."""
-    from workers.link import configure_link
+    from workers.veth_link import configure_link
 
     ready, go = link["descriptors"]
     os.write(ready, b"1")

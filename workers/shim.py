@@ -9,7 +9,7 @@ nothing and the request as JSON on stdin. Standard library only; the engine is i
 - Subreaper: descendants that called setsid come back to it when orphaned.
 - The lifeline is a pipe whose write end only the worker's thread holds. End of file means that the job was
   cancelled, or that the worker died by any cause: TERM to all descendants, a grace, then KILL.
-- It holds `locks` of the request, the place of the attempt (workers/places.py), until nothing of it is left.
+- It holds `locks` of the request, the place of the attempt (workers/attempt_slots.py), until nothing of it is left.
 - If the shim itself is killed, the engine dies by its parent-death signal, and the worker sweeps for the rest by
   the marker in the environment (workers/process.py).
 """
@@ -168,7 +168,7 @@ def start_engine(request: dict, events: int, lifeline: int) -> Engine:
 
 def connect_peers(link: dict, pid: int, pipes: list[int]) -> None:
     """Make the link as soon as the engine's process has its network namespace, and let it go on; it ends otherwise."""
-    from workers.link import make_link
+    from workers.veth_link import make_link
 
     ready, started, go_on, go = pipes
     os.close(started)
@@ -188,7 +188,7 @@ def connect_peers(link: dict, pid: int, pipes: list[int]) -> None:
 def disconnect_peers(request: dict) -> None:
     link = (request.get("sandbox") or {}).get("link")
     if link:
-        from workers.link import remove_link
+        from workers.veth_link import remove_link
 
         with suppress(OSError):
             remove_link(link)

@@ -23,7 +23,7 @@ from apps.platform.jobs.queries import explain_queued
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.presenters import not_heard_of
-from apps.web.build import build
+from apps.web.asset_version import build
 
 FAILED_SHOWN, RUNNING_SHOWN, QUEUED_SHOWN, VERSIONS_SHOWN, NODES_SHOWN, PROJECTS_SHOWN = 5, 20, 5, 6, 12, 8
 NODES_READ = 200

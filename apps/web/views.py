@@ -13,8 +13,8 @@ from apps.core.policy import allows
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.web import home as reads
-from apps.web import routes
-from apps.web.waiting import waiting_for
+from apps.web import network_routes
+from apps.web.action_items import waiting_for
 
 DUTIES = ("user.view", "node.view", "audit.view")
 # Of who belongs to no project, in the one looked at.
@@ -81,7 +81,7 @@ def duties_of(actor: Actor, project: Project | None) -> list[str]:
 def isolation(request: HttpRequest) -> HttpResponse:
     """/isolation: what the lamp was derived from; the table of routes for those who see the nodes."""
     may_see = allows(request.actor, "node.view")  # type: ignore[attr-defined]
-    return render(request, "home/isolation.html", {"nav": "", "seen": routes.now(), "may_see": may_see})
+    return render(request, "home/isolation.html", {"nav": "", "seen": network_routes.now(), "may_see": may_see})
 
 
 @require_safe

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.backends.sqlite3 import base
 from django.db.backends.sqlite3._functions import _sqlite_regexp
 
-from controlplane import request_time
+from controlplane import request_timeout
 from controlplane.sqlite.write_queue import WriteQueue, get_write_queue
 
 INSTRUCTIONS = 100_000  # of SQLite's machine between two looks at the clock: some milliseconds
@@ -60,11 +60,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection({**conn_params, "factory": Connection})
         weak_connection = weakref.ref(connection)  # it owns `match`: a cycle that nobody breaks keeps its file open
-        connection.set_progress_handler(request_time.is_spent, INSTRUCTIONS)
+        connection.set_progress_handler(request_timeout.is_spent, INSTRUCTIONS)
 
         def match(pattern: str, text: str | None) -> Any:
             """Django's REGEXP: one call is one instruction, and may take as long as ten thousand others."""
-            if request_time.is_spent():
+            if request_timeout.is_spent():
                 if (asking := weak_connection()) is not None:
                     asking.interrupt()
                 return None

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from controlplane.demo.tables import wti_csv
+from controlplane.demo.sample_data import wti_csv
 from deepseek.cli import main
 from deepseek.models.manifest import sha256_of
 from tests.faults.running import ROOT, environment_of

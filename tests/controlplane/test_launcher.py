@@ -12,7 +12,7 @@ import pytest
 from controlplane import launcher as module
 from controlplane.env import Env
 from controlplane.launcher import Child, Launcher
-from controlplane.start import CannotStart
+from controlplane.startup_checks import CannotStart
 
 
 @pytest.fixture

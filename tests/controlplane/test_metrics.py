@@ -13,7 +13,7 @@ from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job, JobTally
 from apps.platform.jobs.scheduling import liveness
 from apps.platform.nodes.models import Node
-from controlplane import collecting, metrics
+from controlplane import metrics, metrics_collector
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 LOCAL = {"REMOTE_ADDR": "127.0.0.1"}
@@ -219,7 +219,7 @@ def test_one_that_goes_away_in_between_is_told_too(scrape, monkeypatch):
         raise OperationalError("gone")
         yield
 
-    monkeypatch.setattr(collecting, "SECTIONS", (collecting.jobs, fail, collecting.nodes))
+    monkeypatch.setattr(metrics_collector, "SECTIONS", (metrics_collector.jobs, fail, metrics_collector.nodes))
     told = scrape()
     assert (told["plane_database_up"], "plane_nodes{status=online}" in told) == (0, False)
 
@@ -229,7 +229,7 @@ def test_a_defect_hides_one_section_only(scrape, monkeypatch):
         raise KeyError("surprise")
         yield
 
-    monkeypatch.setattr(collecting, "SECTIONS", (broken, collecting.nodes))
+    monkeypatch.setattr(metrics_collector, "SECTIONS", (broken, metrics_collector.nodes))
     told = scrape()
     assert told["plane_scrape_errors{section=broken}"] == 1
     assert told["plane_database_up"] == 1

@@ -2,7 +2,7 @@ import pytest
 from django.core.management import call_command
 
 from controlplane.management.commands import prepare, web
-from controlplane.start import CannotStart
+from controlplane.startup_checks import CannotStart
 
 
 @pytest.fixture

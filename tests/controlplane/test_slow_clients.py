@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from controlplane import threads
+from controlplane import keepalive_worker
 from controlplane.slow_clients import RequestBuffer, group_address, unread_bytes
 from tests.controlplane.web_server import read_all, running_server
 
@@ -39,7 +39,7 @@ def application(environ, start_response):
 
 @pytest.fixture
 def server(request, monkeypatch):
-    monkeypatch.setattr(threads, "EVICT_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(keepalive_worker, "EVICT_AFTER_SECONDS", 0.1)
     with running_server(application, **getattr(request, "param", {})) as started:
         yield started
 
@@ -97,14 +97,14 @@ def test_unread_answers_leave_threads_for_others(server, path, tmp_path, monkeyp
 
 
 def test_a_body_waits_for_a_place_for_a_while_and_not_without_its_client(server, monkeypatch):
-    monkeypatch.setattr(threads, "EVICT_AFTER_SECONDS", 60)
+    monkeypatch.setattr(keepalive_worker, "EVICT_AFTER_SECONDS", 60)
     part = LONG + bytes(70_000)
     with server.connect(part), server.connect(part):
         wait_for(lambda: server.worker.places_taken == 2)
         with server.connect(part):
             wait_for(lambda: server.worker.queued_bodies)
         wait_for(lambda: not server.worker.queued_bodies)
-        monkeypatch.setattr(threads, "PLACE_SECONDS", 0.1)
+        monkeypatch.setattr(keepalive_worker, "PLACE_SECONDS", 0.1)
         with server.connect(part) as client:
             assert b"too_many_uploads" in client.recv(1000)
 

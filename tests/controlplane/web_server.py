@@ -15,8 +15,8 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.sock import TCPSocket
 
+from controlplane.keepalive_worker import BoundedThreads
 from controlplane.slow_clients import ClientLimits
-from controlplane.threads import BoundedThreads
 
 Application = Callable[..., Any]
 

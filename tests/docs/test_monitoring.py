@@ -11,9 +11,9 @@ from django.utils import timezone
 from apps.platform.jobs.models import JobTally
 from apps.platform.jobs.scheduling import liveness
 from apps.platform.nodes.models import Node
-from controlplane.collecting import Plane
 from controlplane.env import BASE_DIR
-from controlplane.traffic import numbers
+from controlplane.metrics_collector import Plane
+from controlplane.request_metrics import numbers
 
 TEXT = (BASE_DIR / "docs/monitoring.md").read_text()
 SUFFIXES = ("_bucket", "_sum", "_count", "_total")

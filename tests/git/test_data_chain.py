@@ -14,7 +14,7 @@ import urllib.request
 import pyarrow.parquet as pq
 import pytest
 
-from controlplane.demo.tables import wti_csv
+from controlplane.demo.sample_data import wti_csv
 from controlplane.rest_client import Answered
 from tests import openlineage_schemas
 from tests.faults.running import ROOT, manage

@@ -7,7 +7,7 @@ MADE_WHILE_RUNNING = {
 """Their text is not constant."""
 
 STAYS = {
-    "apps/web/spacing.py::ROOM": "Reads the pages that this process rendered: what people typed is escaped in "
+    "apps/web/zh_typography.py::ROOM": "Reads the pages that this process rendered: what people typed is escaped in "
     "them, so every < opens a tag that is closed. benchmarks/hostile_input.py measures it.",
 }
 """Refused, and linear on what they get to see."""

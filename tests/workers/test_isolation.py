@@ -13,7 +13,7 @@ from apps.core.errors import PlaneError
 from apps.platform.jobs.kinds import KINDS, Network
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
-from workers import isolation, kinds, node, places, sandbox, tasks
+from workers import attempt_slots, isolation, kinds, node, sandbox, tasks
 from workers.isolation import Isolation
 from workers.process import is_process_gone
 
@@ -166,10 +166,10 @@ def test_whole_trial_has_time_for_every_way():
 
 @pytest.mark.django_db
 def test_attempts_at_once_are_different_users(give, job, tmp_path, monkeypatch):
-    monkeypatch.setattr(places, "MACHINE_LOCKS", tmp_path / "locks")
+    monkeypatch.setattr(attempt_slots, "MACHINE_LOCKS", tmp_path / "locks")
 
     def users() -> list[int | None]:
-        with places.take_place() as first, places.take_place() as second:
+        with attempt_slots.take_place() as first, attempt_slots.take_place() as second:
             return [isolation.confinement(job, tmp_path, each.number)["sandbox"]["user"] for each in (first, second)]
 
     give(Isolation("root", 5000))

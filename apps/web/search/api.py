@@ -11,8 +11,8 @@ from rest_framework.views import APIView
 
 from apps.core.actors import Actor
 from apps.platform.accounts.projects import get_project
+from apps.web.search.finders import search
 from apps.web.search.hits import GROUPS
-from apps.web.search.reads import search
 
 
 class HitSerializer(serializers.Serializer[dict[str, object]]):

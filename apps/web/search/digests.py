@@ -16,10 +16,10 @@ from apps.ml.experiments.models import LoggedModel, LoggedModelArtifact, Run, Ru
 from apps.ml.registry.models import ModelVersion, Variant
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.models import Job, JobInput, JobOutput
-from apps.web.search.asked import Asked
+from apps.web.search.bounds import Places
 from apps.web.search.hits import Hit
 from apps.web.search.names import hit_of_job, hit_of_logged, hit_of_run, there
-from apps.web.search.scope import Places
+from apps.web.search.query import Asked
 from apps.web.templatetags.formats import bytes_
 
 HEX_END = "g"  # behind every hex digit, in every collation

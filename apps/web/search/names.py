@@ -19,10 +19,10 @@ from apps.platform.accounts.models import Membership, Project, User
 from apps.platform.approvals.models import Approval
 from apps.platform.jobs.models import Job
 from apps.platform.nodes.models import Node
-from apps.web.search import said
-from apps.web.search.asked import Asked
+from apps.web.search import attributes
+from apps.web.search.bounds import READ, Places, above
 from apps.web.search.hits import Hit
-from apps.web.search.scope import READ, Places, above
+from apps.web.search.query import Asked
 
 NAME_END = "z" * 50  # behind every name that begins so, whatever the database's collation
 
@@ -124,10 +124,10 @@ def runs(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit
     whole = ("kind", "state", "created_by")
     wanted = all_words(asked, "name", whole=whole)
     if asked.key:
-        wanted |= said.of_run(asked)
+        wanted |= attributes.of_run(asked)
     else:
         few = above(places, "said", "started_at")
-        wanted |= few & all_words(asked, "name", whole=whole, also=said.begins_so)
+        wanted |= few & all_words(asked, "name", whole=whole, also=attributes.begins_so)
     # Those that are read by themselves, and once: SQLite seeks them for each project, where it would walk all runs.
     wanted &= above(places, "run", "started_at")
     columns = ("pk", "project_id", "name", "kind", "state", "created_by")
@@ -139,7 +139,7 @@ def runs(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit
     called_so = Project.objects.visible_to(actor).filter(places.here("pk")).annotate(run=Subquery(same))
     found = any_of(Run.objects.all(), first, called_so.values("run")).only(*columns)
     called_first = Case(When(name=asked.text, then=0), default=1)
-    found = found.annotate(why=said.reason(asked))  # of these alone it is read
+    found = found.annotate(why=attributes.reason(asked))  # of these alone it is read
     for run in found.order_by(called_first, *order)[:limit]:
         by_name = all(word.lower() in run.name.lower() for word in asked.words)
         yield hit_of_run(run, places.slug_of(run.project_id), text="" if by_name else run.why or "")
@@ -244,7 +244,7 @@ def models(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[H
     if not asked.kind:
         rows = named(Model, actor, places, asked, limit)
         yield from versions_of("model", "registry:model", "registry:version", rows, places, asked)
-        yield from said.of_models(actor, places, asked, limit)
+        yield from attributes.of_models(actor, places, asked, limit)
 
 
 def nodes(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:

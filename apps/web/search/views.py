@@ -13,9 +13,9 @@ from django.views.decorators.http import require_safe
 from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
+from apps.web.search.bounds import READ, READ_SAID
+from apps.web.search.finders import search as find
 from apps.web.search.hits import SHOWN_ALONE, Found, Group
-from apps.web.search.reads import search as find
-from apps.web.search.scope import READ, READ_SAID
 
 LEFT_SHOWN = 12  # of the projects in whose names was not read
 # Kind -> the list's address and the name of its filter, where a list can be filtered by what was typed.

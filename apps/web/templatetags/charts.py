@@ -24,7 +24,7 @@ from django.utils.translation import gettext, ngettext
 
 from apps.web.templatetags.axes import Scale, smoothed, words_of
 from apps.web.templatetags.formats import number
-from apps.web.templatetags.lineplots import (
+from apps.web.templatetags.line_plots import (
     STROKES,
     Points,
     is_keyed,
@@ -34,7 +34,7 @@ from apps.web.templatetags.lineplots import (
     rows_at,
     shape,
 )
-from apps.web.templatetags.parallels import parallel_svg, said_of
+from apps.web.templatetags.parallel_coordinates import parallel_svg, said_of
 from apps.web.templatetags.plots import bars_svg, interval_said, scatter_svg, spark_svg
 
 register = template.Library()
@@ -212,7 +212,7 @@ def shaded(shade: int) -> SafeString:
 
 @register.inclusion_tag("components/plot.html")
 def parallel_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Parallel coordinates. A mapping: `axes` and `lines` as parallels.py wants them, `id`, `head` (what a line is)."""
+    """Parallel coordinates. A mapping: `axes` and `lines` (see parallel_coordinates.py), `id`, `head`."""
     if chart is None or not chart["axes"]:
         return {"empty": True}
     axes, lines = chart["axes"], chart["lines"]

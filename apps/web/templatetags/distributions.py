@@ -10,7 +10,7 @@ from django import template
 from django.utils.translation import gettext as _
 
 from apps.data.datasets.quality.distributions import Distribution
-from apps.web.templatetags import drawing, plane
+from apps.web.templatetags import base_tags, svg_marks
 from apps.web.templatetags.formats import number
 
 register = template.Library()
@@ -25,7 +25,7 @@ def bins(one: Distribution, earlier: str = "", now: str = "", *, log: bool = Fal
     names = (earlier, now) if before is not None and earlier and now else ()
     if one.kind == "dates":
         return over_time(one.edges, counts, before, names, log=bool(log))
-    return plane.histogram(
+    return base_tags.histogram(
         one.edges, counts, before=before, unit=one.name, count_unit=_("rows"), names=names, log=bool(log)
     )
 
@@ -34,18 +34,20 @@ def over_time(
     edges: list[float], counts: list[int], before: list[int] | None, names: tuple[str, ...], *, log: bool
 ) -> dict[str, Any]:
     """As `histogram`, its edges said as dates."""
-    pooled, after = drawing.pool(edges, counts)
-    series = [drawing.pool(edges, before)[1], after] if before is not None else [after]
+    pooled, after = svg_marks.pool(edges, counts)
+    series = [svg_marks.pool(edges, before)[1], after] if before is not None else [after]
     exact = pooled[-1] - pooled[0] < 3 * DAY
     moments = [moment(edge, exact=exact) for edge in pooled]
     spans = [_("%(low)s to %(high)s") % {"low": a, "high": b} for a, b in pairwise(moments)]
     rows = list(zip(spans, *series, strict=True))
-    svg = drawing.histogram(
+    svg = svg_marks.histogram(
         spans,
         series,
         [f"{row[0]}: " + " → ".join(number(count) for count in row[1:]) for row in rows],
-        ticks=[(place, moment(edge, exact=exact)) for place, edge in drawing.spread(pooled, 3)],
-        levels=[(place, number(level)) for place, level in drawing.ladder(max(max(one) for one in series), log=False)],
+        ticks=[(place, moment(edge, exact=exact)) for place, edge in svg_marks.spread(pooled, 3)],
+        levels=[
+            (place, number(level)) for place, level in svg_marks.ladder(max(max(one) for one in series), log=False)
+        ],
         x_unit="",
         y_unit=_("rows") + (_(", log scale") if log else ""),
         log=log,

@@ -1,4 +1,4 @@
-"""Numbers, sizes, shares and times as people read them. Pure functions; plane.py registers them as filters."""
+"""Numbers, sizes, shares and times as people read them. Pure functions; base_tags.py registers them as filters."""
 
 import math
 from datetime import datetime, timedelta

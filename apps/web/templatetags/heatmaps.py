@@ -10,7 +10,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from apps.web.templatetags.drawing import plain
+from apps.web.templatetags.svg_marks import plain
 
 register = template.Library()
 CELL, LABEL, HEAD = 24, 34, 22  # px, per cent of the width, px

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from apps.web.templatetags.plane import state_class
+from apps.web.templatetags.base_tags import state_class
 
 register = template.Library()
 QUIET = "queued"  # the class of a level that stands for no state

@@ -11,8 +11,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from apps.web.templatetags.axes import Scale, leveled
-from apps.web.templatetags.drawing import LEVEL, plain
 from apps.web.templatetags.formats import number
+from apps.web.templatetags.svg_marks import LEVEL, plain
 
 ROW = 40  # px of a bar with its name above it
 LETTERS = 48  # of a name that is drawn; the whole one is its title

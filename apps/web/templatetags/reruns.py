@@ -19,7 +19,7 @@ from apps.ml.reruns.tolerance import Tolerance
 from apps.ml.reruns.verdicts import POINTS_PER_PAGE, verdict_between
 from apps.ml.reruns.views import document_context
 from apps.web.templatetags.charts import figure
-from apps.web.templatetags.places import actor_in
+from apps.web.templatetags.object_links import actor_in
 
 register = template.Library()
 SHOWN, MOST = 5, 200

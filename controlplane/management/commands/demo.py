@@ -24,9 +24,9 @@ from apps.platform.accounts.actors import actor_for_user
 from apps.platform.accounts.models import Project, User
 from apps.platform.accounts.services import create_token, revoke_token
 from controlplane.demo import report
-from controlplane.demo.chain import CLASSIFIER, FORECASTER, Chain, JobFailed, Story, seconds_of
-from controlplane.demo.golden import Golden
-from controlplane.demo.tables import breast_cancer_csv, wti_csv
+from controlplane.demo.golden_set import Golden
+from controlplane.demo.sample_data import breast_cancer_csv, wti_csv
+from controlplane.demo.steps import CLASSIFIER, FORECASTER, Chain, JobFailed, Story, seconds_of
 from controlplane.env import BASE_DIR
 from controlplane.rest_client import Answered, Plane, wait_until_ready
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from controlplane.start import CannotStart, make_folders, ready_database
+from controlplane.startup_checks import CannotStart, make_folders, ready_database
 
 
 class Command(BaseCommand):

@@ -12,7 +12,7 @@ from django.core.management.base import CommandParser
 
 from apps.platform.accounts.management.base import OperatorCommand
 from apps.site.snapshots.restore import restore
-from controlplane.start import CannotStart, make_folders, ready_database
+from controlplane.startup_checks import CannotStart, make_folders, ready_database
 
 
 class Command(OperatorCommand):

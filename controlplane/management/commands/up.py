@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from controlplane.launcher import Launcher
-from controlplane.start import CannotStart, ready_database
+from controlplane.startup_checks import CannotStart, ready_database
 
 PARTS = ("web", "worker", "dispatcher", "beat")
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import connection
 
-from controlplane.start import CannotStart, ready_database
+from controlplane.startup_checks import CannotStart, ready_database
 
 
 class Command(BaseCommand):

@@ -13,7 +13,7 @@ from apps.platform.jobs.models import Job, JobParent
 from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.submission import Submission
 from apps.platform.nodes.models import Node
-from apps.web import context
+from apps.web import context_processors
 
 pytestmark = pytest.mark.services
 
@@ -228,7 +228,7 @@ def test_the_frame_survives_a_dead_database(engineer, web, monkeypatch, rf):
     def dead(*_):
         raise DatabaseError("gone")
 
-    monkeypatch.setattr(context, "lamps", dead)
+    monkeypatch.setattr(context_processors, "lamps", dead)
     assert web(engineer).get("/account").status_code == 200
 
 

@@ -47,7 +47,7 @@ def test_icons_exist() -> None:
 
 
 def test_every_state_has_an_icon() -> None:
-    from apps.web.templatetags.plane import RAIL, STATES
+    from apps.web.templatetags.base_tags import RAIL, STATES
 
     assert {glyph for _, glyph, _ in STATES.values()} | {glyph for _, _, glyph, _ in RAIL} <= SPRITE
 

@@ -33,7 +33,7 @@ from apps.platform.nodes.services import keep_samples
 from workers import openlineage
 from workers.lease_clock import MAX_LEASE_SECONDS, LeaseClock
 from workers.process import is_abandoned, realm
-from workers.starting import refuse_unsound
+from workers.startup_checks import refuse_unsound
 
 log = logging.getLogger(__name__)
 

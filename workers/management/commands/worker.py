@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 
 from apps.platform.jobs.scheduling.doorbell import celery_queue
 from apps.platform.nodes import hardware
-from workers.starting import refuse_unsound
+from workers.startup_checks import refuse_unsound
 
 
 class Command(BaseCommand):

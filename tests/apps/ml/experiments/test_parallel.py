@@ -11,7 +11,7 @@ from django.http import QueryDict
 from apps.core.errors import Invalid
 from apps.ml.experiments import reads
 from apps.ml.experiments.parallel import AXES, kept, parallel_of
-from apps.web.templatetags.parallels import parallel_svg
+from apps.web.templatetags.parallel_coordinates import parallel_svg
 
 pytestmark = pytest.mark.django_db
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from controlplane.demo.chain import FORECASTER, Chain
+from controlplane.demo.steps import FORECASTER, Chain
 from controlplane.rest_client import Plane
 from tests.apps.ml.pipelines.conftest import DIAMOND
 

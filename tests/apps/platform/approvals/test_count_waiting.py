@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apps.core.actors import ProjectRole
 from apps.platform.accounts.models import ApiToken, Membership, Project
-from apps.web.waiting import count_waiting, with_me
+from apps.web.action_items import count_waiting, with_me
 from tests.conftest import member
 
 pytestmark = pytest.mark.services

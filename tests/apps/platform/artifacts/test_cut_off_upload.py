@@ -69,7 +69,7 @@ def server(tmp_path_factory, django_db_setup):
         "-m",
         "gunicorn",
         "-k",
-        "controlplane.threads.BoundedThreads",
+        "controlplane.keepalive_worker.BoundedThreads",
         "-w",
         "1",
         "--threads",

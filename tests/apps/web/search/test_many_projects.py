@@ -11,7 +11,7 @@ from apps.ml.registry.models import Alias, Model, ModelVersion, Variant
 from apps.platform.accounts.models import Membership, Project
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.jobs.states import JobState
-from apps.web.search.reads import search
+from apps.web.search.finders import search
 from tests.walking import job_of
 
 pytestmark = pytest.mark.services

@@ -14,8 +14,8 @@ from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import JobOutput
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
-from apps.web.search import scope
-from apps.web.search.reads import search
+from apps.web.search import bounds
+from apps.web.search.finders import search
 from tests.walking import approval_of, job_of
 
 pytestmark = pytest.mark.services
@@ -132,7 +132,7 @@ def test_what_the_auditor_finds_of_approvals_is_recorded_once(actor_for, auditor
 
 
 def test_old_names_are_not_read_old_numbers_are(actor_for, engineer, project, job, monkeypatch):
-    monkeypatch.setattr(scope, "READ", 3)
+    monkeypatch.setattr(bounds, "READ", 3)
     for number in range(4):
         job_of(project, JobState.QUEUED, number).save()
     actor = actor_for(engineer)

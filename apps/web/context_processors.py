@@ -1,0 +1,149 @@
+"""What the frame around every page shows: projects, lamps, how much waits for the reader. Always as many queries."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import DatabaseError
+from django.db.models import Subquery
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from apps.core.actors import Actor
+from apps.core.policy import allows
+from apps.platform.accounts.models import Project
+from apps.platform.accounts.projects import projects_shown
+from apps.platform.audit.models import AuditRecord, ChainHead, Result
+from apps.platform.audit.verification import ALARM_SECONDS
+from apps.platform.nodes.models import Node
+from apps.web import network_routes
+from apps.web.action_items import count_waiting
+
+log = logging.getLogger(__name__)
+LAST_PROJECT = "project"  # the key in the session
+IN_A_PROJECT = {"data": "datasets:list", "jobs": "jobs:list", "runs": "experiments:list", "models": "registry:list"}
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """`projects`, `rail_urls`, `lamps`, `waits_for_me`. Empty for strangers, and when the database does not answer."""
+    actor: Actor | None = getattr(request, "actor", None)
+    if actor is None or actor.user_id is None or getattr(request.user, "must_change_password", False):
+        return {}
+    if is_part(request) or getattr(request, "without_frame", False):
+        return {}
+    if hasattr(request, "plane_frame"):
+        return request.plane_frame  # type: ignore[no-any-return]
+    try:
+        projects = projects_shown(request)
+        found: dict[str, Any] = {
+            "projects": projects,
+            "rail_urls": rail_urls(request, actor, projects),
+            "rail_hidden": rail_hidden(request, actor),
+            "lamps": lamps(actor, getattr(request, "node_states", None)),
+            "waits_for_me": count_waiting(actor),
+            "search_url": reverse("search"),
+        }
+    except DatabaseError as failure:  # the page of that error is drawn in this frame
+        log.warning("the frame is drawn without its facts: %s", failure)
+        return {}
+    request.plane_frame = found  # type: ignore[attr-defined]  # a fragment in a page must not ask again
+    return found
+
+
+def is_part(request: HttpRequest) -> bool:
+    """An open page asks for a part of itself: the frame around it stays as it is."""
+    return "X-Plane-Poll" in request.headers or (
+        "HX-Request" in request.headers and "HX-Boosted" not in request.headers
+    )
+
+
+def rail_urls(request: HttpRequest, actor: Actor, projects: list[Project]) -> dict[str, str]:
+    """Where Data, Jobs, Runs and Models lead outside a project: into the one seen last, else the first of one's own."""
+    here = getattr(request, "project", None)
+    if here is not None:
+        if actor.user_id and here.pk in actor.project_ids and request.session.get(LAST_PROJECT) != here.slug:
+            request.session[LAST_PROJECT] = here.slug
+        slug = here.slug if here.pk in actor.project_ids else None
+    else:
+        own = [project.slug for project in projects if project.pk in actor.project_ids]
+        last = request.session.get(LAST_PROJECT)
+        slug = last if last in own else next(iter(own), None)
+    if slug is None:
+        return {}
+    return {key: url for key, name in IN_A_PROJECT.items() if (url := url_of(name, slug))}
+
+
+def rail_hidden(request: HttpRequest, actor: Actor) -> set[str]:
+    """Sections that this person may not open: a link to a refusal is no help."""
+    here = getattr(request, "project", None)
+    hidden = set() if allows(actor, "node.view") else {"nodes"}
+    if not (actor.project_ids or allows(actor, "audit.view")):
+        hidden.add("audit")
+    if here is not None and here.pk not in actor.project_ids:
+        hidden |= IN_A_PROJECT.keys()
+    return hidden
+
+
+def url_of(name: str, *args: Any) -> str:
+    try:
+        return reverse(name, args=args)
+    except NoReverseMatch:
+        return ""
+
+
+def lamps(actor: Actor, node_states: list[str] | None) -> list[dict[str, str]]:
+    """Isolated, the chain of the audit trail, and the nodes where the reader may see them."""
+    shown = [isolation_lamp(), chain_lamp(actor)]
+    if allows(actor, "node.view"):
+        shown.append(nodes_lamp(actor, node_states))
+    return shown
+
+
+def isolation_lamp() -> dict[str, str]:
+    """Whether this host knows a way out; read from its own tables, nothing is sent."""
+    seen = network_routes.now()
+    looked = {"time": f"{timezone.localtime(seen.at):%H:%M}"}
+    url = reverse("isolation")
+    if seen.unknown:
+        return {"state": "note", "label": _("Isolation not known"), "text": seen.unknown, "url": url}
+    if seen.ways_out:
+        text = _("this host, looked at %(time)s") % looked
+        return {"state": "held", "label": _("Route out exists"), "text": text, "url": url}
+    text = _("no route out of this host, looked at %(time)s") % looked
+    return {"state": "succeeded", "label": _("Isolated"), "text": text, "url": url}
+
+
+def chain_lamp(actor: Actor) -> dict[str, str]:
+    """As last verified, never verified here: that walks the whole trail. A seal that is late is said first."""
+    verified = AuditRecord.objects.filter(action="audit.verify", result__in=(Result.DONE, Result.FAILED))
+    last = Subquery(verified.order_by("-id").values("result")[:1])
+    oldest = Subquery(AuditRecord.objects.filter(seq__isnull=True).order_by("id").values("at")[:1])
+    head = ChainHead.objects.filter(pk=1).values_list("seq", last, oldest)
+    seq, result, unsealed_at = head.first() or (0, None, None)
+    record = _("record %(number)s") % {"number": f"{seq:,}"}
+    may_read = actor.project_ids or allows(actor, "audit.view")
+    more = {"text": record, "url": reverse("audit:list") if may_read else ""}
+    if result == Result.FAILED:
+        return {"state": "failed", "label": _("Audit chain broken"), **more}
+    if unsealed_at and (timezone.now() - unsealed_at).total_seconds() > ALARM_SECONDS:
+        return {"state": "held", "label": _("Audit chain: seal is late"), **more}
+    if result is None:
+        return {"state": "note", "label": _("Audit chain not yet verified"), **more}
+    return {"state": "succeeded", "label": _("Audit chain whole"), **more}
+
+
+def nodes_lamp(actor: Actor, states: list[str] | None) -> dict[str, str]:
+    """`states`: of all nodes, where the page has read them itself."""
+    if states is None:
+        states = list(Node.objects.visible_to(actor).with_status().values_list("status", flat=True))
+    online, total = states.count("online"), len(states)
+    text = ngettext("%(online)d of %(total)d node online", "%(online)d of %(total)d nodes online", total)
+    state = "held" if online < total else "succeeded"
+    if not online:
+        state = "failed" if total else "note"
+    told = text % {"online": online, "total": total}
+    return {"state": state, "label": _("Nodes"), "text": told, "url": reverse("nodes:list")}

@@ -1,0 +1,32 @@
+"""How a record of the trail shows what it says. `{% load audit_records %}`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import template
+from django.template.context import Context
+
+from apps.platform.audit.models import AuditRecord
+from apps.platform.audit.object_links import page_of
+from apps.web.templatetags.formats import NONE
+
+register = template.Library()
+MOST = 300  # characters of a value; the whole is in the export
+
+
+@register.simple_tag(takes_context=True)
+def page_of_record(context: Context, row: AuditRecord) -> str:
+    """The page of the object of a record; `slugs` in the context maps the projects that the reader sees."""
+    slug = (context.get("slugs") or {}).get(row.project_id, "")
+    return page_of(row.object_type, row.object_id, slug)
+
+
+@register.filter
+def as_told(value: Any) -> str:
+    """A value before or after: texts as they are, the rest as JSON, an absent one as a dash."""
+    if value is None or value == "":
+        return NONE
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MOST else f"{text[:MOST]}…"

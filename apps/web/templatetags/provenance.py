@@ -1,0 +1,63 @@
+"""The provenance card of a dataset version or job: `{% load provenance %}{% what_made version %}`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import template
+from django.template.context import Context
+
+from apps.data.datasets.models import DatasetVersion
+from apps.data.datasets.provenance.producers import MadeBy, made_by, made_by_job
+from apps.gateways.openlineage.naming import FOREIGN_DATASET, FOREIGN_JOB
+from apps.gateways.openlineage.reads import get_end, runs_of
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.tabs import flat
+from apps.platform.lineage.queries import GraphNode
+from apps.platform.lineage.steps import address_of
+from apps.web.templatetags.object_links import actor_in
+
+register = template.Library()
+PARAMS_SHOWN = 40
+
+
+@register.inclusion_tag("lineage/made_by.html", takes_context=True)
+def what_made(context: Context, made: DatasetVersion | Job) -> dict[str, Any]:
+    request, actor = context["request"], actor_in(context)
+    found = made_by_job(actor, made) if isinstance(made, Job) else made_by(actor, made, context.get("taker"))
+    params = [(name, value) for name, value in flat(found.params) if value not in (None, "", [], {})]
+    return {"request": request, "made": found, "params": params[:PARAMS_SHOWN], "inputs": placed(found, request)}
+
+
+def placed(found: MadeBy, request: Any) -> list[dict[str, str]]:
+    """Each input with its page."""
+    slug = request.project.slug
+    return [
+        {
+            "slot": one.slot,
+            "label": one.label,
+            "digest": one.digest,
+            "url": address_of(GraphNode(one.type, one.id, one.digest, one.label, 0), slug),
+        }
+        for one in found.inputs
+    ]
+
+
+@register.inclusion_tag("lineage/foreign.html", takes_context=True)
+def foreign_end(context: Context, type: str, id: str) -> dict[str, Any]:
+    """What other tools told of a foreign job or dataset; nothing for an end of ours."""
+    request = context["request"]
+    if type not in (FOREIGN_JOB, FOREIGN_DATASET):
+        return {"request": request}
+    end = get_end(actor_in(context), request.project, type, id)
+    if end is None:
+        return {"request": request}
+    facets = [(name, json.dumps(plain(facet), ensure_ascii=False)) for name, facet in sorted(end.facets.items())]
+    runs = runs_of(actor_in(context), end) if type == FOREIGN_JOB else []
+    return {"request": request, "end": end, "facets": facets, "runs": runs}
+
+
+def plain(facet: Any) -> Any:
+    """A facet without what every facet has."""
+    return {name: value for name, value in facet.items() if not name.startswith("_")}
