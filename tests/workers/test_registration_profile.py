@@ -9,8 +9,9 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
+from apps.data.datasets.ingest.uploads import add_table, add_upload
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.quality.profile_jobs import add_table, add_upload, measure_version
+from apps.data.datasets.quality.profile_jobs import measure_version
 from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.queries import quality
 from apps.data.datasets.versions.manifest import ARROW, JSON_LINES, PARQUET

@@ -17,8 +17,9 @@ from apps.core import policy
 from apps.core.lists.listing import between_days, day_parameters
 from apps.data.datasets import queries, services
 from apps.data.datasets.api_quality import job_answer
+from apps.data.datasets.ingest.uploads import add_table, add_upload
 from apps.data.datasets.models import Dataset, DatasetVersion
-from apps.data.datasets.quality.profile_jobs import add_table, add_upload, measure_added, path_of
+from apps.data.datasets.quality.profile_jobs import measure_added
 from apps.data.datasets.requests import checked, with_table
 from apps.data.datasets.serializers import (
     AddingBody,
@@ -33,7 +34,7 @@ from apps.data.datasets.serializers import (
     VersionSerializer,
 )
 from apps.data.datasets.versions.deletion import delete_version
-from apps.data.datasets.versions.manifest import CSV, JSON_LINES, TABLES, check_asked, csv_type, type_of_path
+from apps.data.datasets.versions.manifest import CSV, JSON_LINES, TABLES, check_asked, csv_type, path_of, type_of_path
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.artifacts.api import release_connection

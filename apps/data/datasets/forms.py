@@ -16,9 +16,19 @@ from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error
 from apps.core.policy import allows, require
 from apps.data.datasets import services
+from apps.data.datasets.ingest.uploads import HEAD, add_table, add_upload
 from apps.data.datasets.models import DatasetVersion
-from apps.data.datasets.quality.profile_jobs import HEAD, add_table, add_upload, measure_version, path_of
-from apps.data.datasets.versions.manifest import CSV, TABLES, check_asked, check_kind, csv_type, kind_in, type_of_path
+from apps.data.datasets.quality.profile_jobs import measure_version
+from apps.data.datasets.versions.manifest import (
+    CSV,
+    TABLES,
+    check_asked,
+    check_kind,
+    csv_type,
+    kind_in,
+    path_of,
+    type_of_path,
+)
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.services import publish_upload
 from apps.platform.jobs.models import Job

@@ -25,6 +25,7 @@ from apps.data.datasets.versions.commits import record_commit
 from apps.data.datasets.versions.deletion import restore
 from apps.data.datasets.versions.legacy_paths import OldPaths
 from apps.data.datasets.versions.manifest import (
+    UPLOAD_PATH,
     Bytes,
     VersionFile,
     check_asked,
@@ -48,8 +49,6 @@ from deepseek.tables.csv_records import Inspection
 
 JobOutputRow = tuple[str, Artifact, str, str, Mapping[str, Any]]
 """(slot, artifact, name, media type, meta): what jobs.services.succeed_job takes"""
-
-UPLOAD_PATH = "table.csv"  # of every uploaded table, so that the same bytes under another name are the same version
 
 
 def create_dataset(*, actor: Actor, project: Project, name: str, description: str = "") -> Dataset:

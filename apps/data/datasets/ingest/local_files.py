@@ -96,8 +96,8 @@ def ingest(
     """Make a version of the file or folder `path`, or find it: the same files again are the same version.
 
     `mode` "link": the store's objects are further names of these very files, which become read-only; what cannot be
-    linked is copied, and `not_linked` says why. `images`: a folder of images; a table of them, images.csv, joins
-    the version (image_folders.py). Raises Invalid or Conflict naming the path that is wrong; nothing is registered then.
+    linked is copied, and `not_linked` says why. `images`: a folder of images; a table of them, images.csv, joins the
+    version (image_folders.py). Raises Invalid or Conflict naming the path that is wrong; then nothing is registered.
     """
     policy.require(actor, "dataset.add_version", project)
     policy.require(actor, "artifact.take_in", project)

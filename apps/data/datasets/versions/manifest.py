@@ -39,6 +39,13 @@ BY_SUFFIX = {
 }
 NAMES = {CSV: "CSV", PARQUET: "Parquet", JSON_LINES: "JSON lines", ARROW: "Arrow"}
 UNKNOWN = "application/octet-stream"
+UPLOAD_PATH = "table.csv"  # of every uploaded table: the same bytes under another name are the same version
+MEASURED = {
+    "parquet": (PARQUET, "table.parquet"),
+    "arrow": (ARROW, "table.arrow"),
+    "json": (JSON_LINES, "table.jsonl"),
+}
+"""Formats besides CSV: media type, and what such a table is called in a version of its own."""
 MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*( ?; ?[a-z]+=[^\s;]+)*")
 
 
@@ -237,6 +244,11 @@ def dialect_of(media_type: str) -> Dialect | None:
         return None
     named = dict(part.split("=", 1) for part in rest if "=" in part)
     return Dialect(unquote(named.get("delimiter", ",")), named.get("charset", "utf-8").lower())
+
+
+def path_of(kind: str) -> str:
+    """What a table of this media type is called in a version of its own."""
+    return dict(MEASURED.values()).get(kind, UPLOAD_PATH)
 
 
 def is_table(media_type: str) -> bool:
