@@ -394,8 +394,8 @@ def readers_of_texts() -> Iterator[Reader]:
     from apps.core.messages import translate_message
     from apps.gateways.mlflow_import import artifact_location
     from apps.ml.experiments import keys, markdown
-    from apps.ml.registry import card_blocks
-    from apps.ml.registry.services import checks
+    from apps.ml.registry.model_card import blocks as card_blocks
+    from apps.ml.registry.services import validation
     from apps.platform.accounts import models
     from apps.platform.approvals.fact_names import NAMES
     from apps.web.templatetags.shell_commands import whole_words
@@ -414,9 +414,9 @@ def readers_of_texts() -> Iterator[Reader]:
     def names(text: str) -> object:
         found = []
         for check in (
-            checks.check_alias,
-            checks.check_client_alias,
-            checks.check_any_name,
+            validation.check_alias,
+            validation.check_client_alias,
+            validation.check_any_name,
             models.SLUG,
             models.USERNAME,
             models.ONE_LINE,

@@ -305,7 +305,7 @@ DATASET_COMMITS = "apps.data.repositories.history.record_commit"
 
 # -- approvals ------------------------------------------------------------------------------------------------------
 # Subject type -> dotted name of the Subject (apps/platform/approvals/subjects.py): whose apps stand above approvals.
-APPROVAL_SUBJECTS = {"promotion": "apps.ml.registry.promotion.PROMOTION"}
+APPROVAL_SUBJECTS = {"promotion": "apps.ml.registry.promotion.subject.PROMOTION"}
 
 # -- citations (docs/adr/0017) --------------------------------------------------------------------------------------
 # Functions of apps that name artifacts in a column without a foreign key: (digests) -> those of them that it names.

@@ -13,7 +13,7 @@ from apps.data.datasets.models import Dataset
 from apps.data.datasets.provenance.job_inputs import end_of, inputs_of, sources_of
 from apps.data.datasets.quality.profile_jobs import register_measured
 from apps.data.datasets.services import register_version, set_quality
-from apps.ml.registry.registering import MODEL_SLOT, artifact_end, model_edges
+from apps.ml.registry.provenance import MODEL_SLOT, artifact_end, model_edges
 from apps.ml.registry.services import register_version as register_model
 from apps.ml.registry.services.evaluations import register_evaluation
 from apps.ml.registry.services.predictions import register_predictions

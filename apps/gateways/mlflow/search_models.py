@@ -13,7 +13,7 @@ from apps.gateways.mlflow.search import experiment_ids, token_of
 from apps.ml.experiments.models import LoggedModel, LoggedModelMetric, LoggedModelParam, LoggedModelTag
 from apps.ml.experiments.searching.logged_models import Dataset, LoggedModelQuery, ModelOrder, search_logged_models
 from apps.ml.registry.models import Alias, Model, ModelTag
-from apps.ml.registry.searching import RegistryQuery, newest_of, search_models, search_versions
+from apps.ml.registry.search import RegistryQuery, newest_of, search_models, search_versions
 
 USUAL_LOGGED, MOST_LOGGED = 100, 50_000
 USUAL_MODELS, MOST_MODELS = 100, 1000

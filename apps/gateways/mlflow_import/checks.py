@@ -18,7 +18,7 @@ from apps.gateways.mlflow_import.source_records import (
 )
 from apps.ml.experiments import series
 from apps.ml.experiments.series import Point
-from apps.ml.registry.services.checks import check_any_name
+from apps.ml.registry.services.validation import check_any_name
 
 RUN_ID, MODEL_ID = re.compile(r"[0-9a-f]{32}"), re.compile(r"m-[0-9a-f]{32}")
 KEY, NAME, PATH = 250, 500, 500  # characters

@@ -24,7 +24,7 @@ from apps.ml.experiments.models import (
     LoggedModelTag,
 )
 from apps.ml.registry.models import Alias, Model, ModelVersion
-from apps.ml.registry.services.checks import check_imported_alias
+from apps.ml.registry.services.validation import check_imported_alias
 from apps.ml.registry.states import APPROVED_STAGE, PROTECTED
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from apps.gateways.openlineage.events import events_of_job, events_of_pipeline
 from apps.gateways.openlineage.models import LineageEvent
 from apps.gateways.openlineage.reads import list_events
 from apps.gateways.openlineage.services import receive_event
-from apps.ml.pipelines.reads import get_pipeline
+from apps.ml.pipelines.queries import get_pipeline
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.artifacts.request_body import WrongMediaType

@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from apps.core import policy
 from apps.core.lists.listing import between_days, day_parameters
-from apps.ml.pipelines import reads, services, streams
+from apps.ml.pipelines import queries, services, streams
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.requests import RerunBody, read_asked
 from apps.ml.pipelines.serializers import PipelineDetailSerializer, PipelineSerializer, TemplateSerializer, detail
@@ -26,7 +26,7 @@ from apps.platform.jobs.api import WAIT_SECONDS, whole
 from apps.platform.jobs.serializers import ReasonBody, read_body
 from apps.platform.jobs.streams import rest_connection, streamed, wait_while
 
-FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in reads.FILTERS]
+FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in queries.FILTERS]
 FILTERS += day_parameters("made")
 KEY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key makes one pipeline.")
 MADE = {200: OpenApiResponse(PipelineDetailSerializer, "The key's first pipeline."), 201: PipelineDetailSerializer}
@@ -34,11 +34,11 @@ MADE = {200: OpenApiResponse(PipelineDetailSerializer, "The key's first pipeline
 
 def found(request: Request, project: str, pk: int) -> tuple[Project, Pipeline]:
     where = get_project(request.actor, project)
-    return where, reads.get_pipeline(request.actor, where, pk)
+    return where, queries.get_pipeline(request.actor, where, pk)
 
 
 def shown(where: Project, pipeline: Pipeline) -> dict[str, Any]:
-    return detail(where.slug, reads.whole(pipeline))
+    return detail(where.slug, queries.whole(pipeline))
 
 
 def made(where: Project, pipeline: Pipeline, is_new: bool) -> Response:
@@ -60,11 +60,11 @@ class PipelineList(GenericAPIView[Pipeline]):
         """The pipelines of the project, newest first."""
         where = get_project(request.actor, project)
         asked = request.query_params
-        found = reads.list_pipelines(request.actor, where, **{name: asked.get(name, "") for name in reads.FILTERS})
+        found = queries.list_pipelines(request.actor, where, **{name: asked.get(name, "") for name in queries.FILTERS})
         if asked.get("made_after") or asked.get("made_before"):
             self.page_order = ("-created_at", "-id")  # whose index holds these days in one piece
         rows = self.paginate_queryset(between_days(found, "created_at", asked, "made")) or []
-        context = {"project": where.slug, "summaries": reads.summaries(row.pk for row in rows)}
+        context = {"project": where.slug, "summaries": queries.summaries(row.pk for row in rows)}
         return self.get_paginated_response(PipelineSerializer(rows, many=True, context=context).data)
 
     @extend_schema(
@@ -98,7 +98,7 @@ class PipelineWait(APIView):
         seconds = whole(request.query_params.get("timeout", "30"), "timeout", *WAIT_SECONDS)
         where, pipeline = found(request, project, pk)
         if seconds:
-            wait_while(lambda: reads.moving_now(pk), seconds)
+            wait_while(lambda: queries.moving_now(pk), seconds)
         return Response(shown(where, pipeline))
 
 

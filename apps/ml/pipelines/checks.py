@@ -11,8 +11,8 @@ from typing import Any
 
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
-from apps.ml.pipelines.asked import STEPS_LIMIT, StepBody, StepInputBody
 from apps.ml.pipelines.models import STEP_NAME_LIMIT
+from apps.ml.pipelines.schemas import STEPS_LIMIT, StepBody, StepInputBody
 from apps.platform.accounts.models import SLUG, Project
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.spec_validation import all_of, at_pointer, problem_of

@@ -17,9 +17,9 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
 from apps.core.lists.listing import Column, Listing, between_days, day_filters, marked, table_of, texts, view_of
-from apps.ml.pipelines import reads, services
+from apps.ml.pipelines import queries, services
 from apps.ml.pipelines.models import Pipeline, PipelineQuerySet
-from apps.ml.pipelines.reads import Summary
+from apps.ml.pipelines.queries import Summary
 from apps.ml.pipelines.states import PipelineState
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.accounts.models import Project
@@ -70,7 +70,7 @@ PIPELINES = Listing(
 def pipeline_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/pipelines: newest first, narrowed by the query; a filter of nonsense is said, and shows nothing."""
     actor, where = within(request, project)
-    asked = texts(request.GET, reads.FILTERS)
+    asked = texts(request.GET, queries.FILTERS)
     dated = request.GET.get("made_after") or request.GET.get("made_before")
     table = table_of(
         PIPELINES,
@@ -86,7 +86,7 @@ def pipeline_list(request: HttpRequest, project: str) -> HttpResponseBase:
     context = {
         **table.context(),
         "nav": "jobs",
-        "running": reads.list_pipelines(actor, where, state=PipelineState.RUNNING).count(),
+        "running": queries.list_pipelines(actor, where, state=PipelineState.RUNNING).count(),
         "may_submit": policy.allows(actor, "pipeline.submit", where),
         "may_cancel": policy.allows(actor, "pipeline.cancel", where),
         "command": example(request, where.slug),
@@ -97,13 +97,15 @@ def pipeline_list(request: HttpRequest, project: str) -> HttpResponseBase:
 
 
 def found_pipelines(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> PipelineQuerySet:
-    found: PipelineQuerySet = between_days(reads.list_pipelines(actor, project, **asked), "created_at", params, "made")
+    found: PipelineQuerySet = between_days(
+        queries.list_pipelines(actor, project, **asked), "created_at", params, "made"
+    )
     return found
 
 
 def with_summaries(pipelines: Sequence[Pipeline]) -> list[Row]:
     """The rows of a page with how far each is; one query more."""
-    summaries = reads.summaries(pipeline.pk for pipeline in pipelines)
+    summaries = queries.summaries(pipeline.pk for pipeline in pipelines)
     labels = {key: str(template.label) for key, template in TEMPLATES.items()}
     return [
         {
@@ -160,9 +162,9 @@ def bulk(request: HttpRequest, project: str) -> HttpResponse:
         return reverse("pipelines:detail", args=[where.slug, pk])
 
     def one(pk: int) -> Done:
-        pipeline = reads.get_pipeline(actor, where, pk)
+        pipeline = queries.get_pipeline(actor, where, pk)
         services.cancel_pipeline(actor=actor, pipeline=pipeline, reason=reason)
-        moving = reads.moving_now(pk)
+        moving = queries.moving_now(pk)
         told = _("The workers were asked to stop what runs") if moving else _("Cancelled")
         return Done(str(pipeline), page(pk), told)
 

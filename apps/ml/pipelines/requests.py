@@ -12,9 +12,9 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound
 from apps.data.datasets import queries as datasets
 from apps.data.datasets.models import DatasetVersion
-from apps.ml.pipelines.asked import STEPS_LIMIT, PipelineAsked, StepBody
 from apps.ml.pipelines.checks import moved
 from apps.ml.pipelines.models import STEP_NAME_LIMIT, Pipeline
+from apps.ml.pipelines.schemas import STEPS_LIMIT, PipelineAsked, StepBody
 from apps.ml.pipelines.templates import Ground, asked_of, template_of
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.serializers import STRICT, NeedsBody, body_errors, read_body, spec_faults

@@ -8,9 +8,9 @@ from typing import Any
 
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError, Refused
-from apps.ml.pipelines.asked import steps_in
 from apps.ml.pipelines.checks import descendants_of, unknown_step
 from apps.ml.pipelines.models import Pipeline
+from apps.ml.pipelines.schemas import steps_in
 from apps.ml.pipelines.services import rerun_from
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.scheduling.schedule_estimate import Outlook, outlook

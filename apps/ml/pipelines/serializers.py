@@ -10,7 +10,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from apps.ml.pipelines.models import Pipeline, PipelineStep
-from apps.ml.pipelines.reads import Summary, Whole, progress_of
+from apps.ml.pipelines.queries import Summary, Whole, progress_of
 from apps.ml.pipelines.states import PipelineState
 from apps.platform.jobs.serializers import ErrorField, ProgressField, attempt_of
 from apps.platform.jobs.states import JobState

@@ -11,9 +11,9 @@ from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Conflict, Invalid
 from apps.core.policy import require
-from apps.ml.pipelines.asked import PipelineAsked, StepBody, StepInputBody, steps_in
 from apps.ml.pipelines.checks import check_steps, descendants_of, moved, needed_by, unknown_step
 from apps.ml.pipelines.models import Pipeline, PipelineStep
+from apps.ml.pipelines.schemas import PipelineAsked, StepBody, StepInputBody, steps_in
 from apps.platform.accounts.models import Project
 from apps.platform.audit.services import record
 from apps.platform.jobs.models import Job

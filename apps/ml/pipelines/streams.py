@@ -8,7 +8,7 @@ from typing import Any
 
 from apps.core.canonical import sha256_hex
 from apps.ml.pipelines.models import PipelineStep
-from apps.ml.pipelines.reads import progress_of, summaries
+from apps.ml.pipelines.queries import progress_of, summaries
 from apps.ml.pipelines.states import MOVING
 from apps.platform.jobs import streams
 from apps.platform.jobs.models import Job

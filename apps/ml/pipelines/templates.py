@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from apps.core.errors import Invalid
 from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.versions.manifest import dialect_of
-from apps.ml.pipelines.asked import PipelineAsked, StepBody
+from apps.ml.pipelines.schemas import PipelineAsked, StepBody
 from apps.platform.accounts.models import SLUG
 from apps.platform.jobs.serializers import NeedsBody
 from apps.platform.jobs.spec_validation import all_of, parse_model

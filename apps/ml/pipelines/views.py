@@ -16,10 +16,10 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict, NotFound
 from apps.core.messages import translate_message
 from apps.core.policy import allows
-from apps.ml.pipelines import reads, services, shown
+from apps.ml.pipelines import presenters, queries, services
 from apps.ml.pipelines.forms import PipelineForm
 from apps.ml.pipelines.models import Pipeline, PipelineStep
-from apps.ml.pipelines.reads import Whole
+from apps.ml.pipelines.queries import Whole
 from apps.ml.pipelines.rerun_form import RerunForm
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.audit.queries import timeline
@@ -65,11 +65,11 @@ def new_pipeline(request: HttpRequest, project: str) -> HttpResponse:
 def pipeline_page(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/pipelines/<id>[/<tab>]"""
     actor, where = within(request, project)
-    pipeline = reads.get_pipeline(actor, where, pk)
-    found = reads.whole(pipeline)
+    pipeline = queries.get_pipeline(actor, where, pk)
+    found = queries.whole(pipeline)
     context = head_context(actor, found) | {"tab": tab}
     if tab == "overview":
-        context |= shown.overview(actor, found, where.slug)
+        context |= presenters.overview(actor, found, where.slug)
     elif tab == "document":
         document = json.loads(pipeline.document)
         context |= {"text": json.dumps(document, ensure_ascii=False, indent=2)}
@@ -91,10 +91,10 @@ def head_context(actor: Actor, found: Whole) -> dict[str, Any]:
         "pipeline": pipeline,
         "found": found,
         "summary": summary,
-        "reruns": reads.reruns_of(pipeline),
+        "reruns": queries.reruns_of(pipeline),
         "template_label": str(template.label) if template else "",
         "may_cancel": stoppable and allows(actor, "pipeline.cancel", pipeline),
-        "again": reads.rerunnable(found) if may_submit else [],
+        "again": queries.rerunnable(found) if may_submit else [],
         "may_submit": may_submit,
     }
 
@@ -104,14 +104,14 @@ def head_context(actor: Actor, found: Whole) -> dict[str, Any]:
 def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """Cancel all of it with a reason; one that has ended meanwhile is said, not an error page."""
     actor, where = within(request, project)
-    pipeline = reads.get_pipeline(actor, where, pk)
+    pipeline = queries.get_pipeline(actor, where, pk)
     try:
         reason = request.POST.get("reason", "").strip()[:500]
         services.cancel_pipeline(actor=actor, pipeline=pipeline, reason=reason)
     except Conflict as error:
         messages.warning(request, translate_message(error))
     else:
-        moving = reads.moving_now(pipeline.pk)
+        moving = queries.moving_now(pipeline.pk)
         messages.success(
             request, _("The workers were asked to stop what runs.") if moving else _("The pipeline is cancelled.")
         )
@@ -122,7 +122,7 @@ def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
 def rerun(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """/p/<slug>/pipelines/<id>/rerun?from=<step>: the step's spec to change, then the step and all below it anew."""
     actor, where = within(request, project)
-    pipeline = reads.get_pipeline(actor, where, pk)
+    pipeline = queries.get_pipeline(actor, where, pk)
     policy.require(actor, "pipeline.submit", pipeline)
     form = RerunForm(actor, pipeline, request.GET.get("from", ""))
     if request.method == "POST":
@@ -141,8 +141,8 @@ def rerun(request: HttpRequest, project: str, pk: int) -> HttpResponse:
 def retry_step(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """Queue the job of the step that failed again, in this pipeline; what failed because of it waits again."""
     actor, where = within(request, project)
-    pipeline = reads.get_pipeline(actor, where, pk)
-    failed = reads.first_failed(steps_with_jobs(pipeline))
+    pipeline = queries.get_pipeline(actor, where, pk)
+    failed = queries.first_failed(steps_with_jobs(pipeline))
     try:
         if failed is None:
             raise Conflict("No step of it has failed.", code="not_retryable", field="state")

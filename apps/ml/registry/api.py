@@ -15,12 +15,12 @@ from rest_framework.views import APIView
 from apps.core import policy
 from apps.core.lists.listing import between_days, day_parameters
 from apps.data.datasets.requests import checked
-from apps.ml.registry import reads, services
-from apps.ml.registry.comparison import measured_in, pairs_of
+from apps.ml.registry import queries, services
 from apps.ml.registry.documents import read_document
-from apps.ml.registry.facts import side, variants_of
+from apps.ml.registry.evaluations.comparison import measured_in, pairs_of
 from apps.ml.registry.models import Model, ModelVersion
-from apps.ml.registry.registering import data_of
+from apps.ml.registry.promotion.facts import side, variants_of
+from apps.ml.registry.provenance import data_of
 from apps.ml.registry.serializers import (
     AliasBody,
     AliasMoveSerializer,
@@ -60,7 +60,7 @@ class ModelsView(GenericAPIView[Model]):
     def get(self, request: Request, project: str) -> Response:
         """The models of the project, newest first; narrowed by when a version was registered, by the last of those."""
         within, asked = get_project(request.actor, project), request.query_params
-        found = reads.list_models(request.actor, within, query=asked.get("q", ""))
+        found = queries.list_models(request.actor, within, query=asked.get("q", ""))
         if asked.get("registered_after") or asked.get("registered_before"):
             self.page_order = ("-touched_at", "-id")  # whose index holds these days in one piece
         page = self.paginate_queryset(between_days(found, "touched_at", asked, "registered"))
@@ -80,9 +80,9 @@ class ModelView(APIView):
     @extend_schema(operation_id="models_read", responses=ModelDetailSerializer)
     def get(self, request: Request, project: str, name: str) -> Response:
         """A model, where each of its aliases points, and how they came there."""
-        found: Any = reads.get_model(request.actor, get_project(request.actor, project), name)
-        found.listed = reads.aliases_of(request.actor, found)
-        found.history = reads.moves_of(request.actor, found)
+        found: Any = queries.get_model(request.actor, get_project(request.actor, project), name)
+        found.listed = queries.aliases_of(request.actor, found)
+        found.history = queries.moves_of(request.actor, found)
         return Response(ModelDetailSerializer(found).data)
 
 
@@ -99,8 +99,8 @@ class ModelVersionsView(GenericAPIView[ModelVersion]):
         responses=ModelVersionSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str) -> Response:
-        model = reads.get_model(request.actor, get_project(request.actor, project), name)
-        found = reads.list_versions(request.actor, model)
+        model = queries.get_model(request.actor, get_project(request.actor, project), name)
+        found = queries.list_versions(request.actor, model)
         page = self.paginate_queryset(between_days(found, "created_at", request.query_params, "made"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
@@ -137,7 +137,7 @@ class CompareView(APIView):
         Only intervals that do not meet, measured on the same held-out rows, make one better or worse.
         """
         found = found_version(request, project, name, version)
-        other = reads.get_other(request.actor, found, request.query_params.get("with") or PRODUCTION)
+        other = queries.get_other(request.actor, found, request.query_params.get("with") or PRODUCTION)
         sides = [measured_in(side(one, variants_of(one), {})) for one in (found, other)]
         shown = {"model": name, "version": found.number, "other": other.number, "variants": pairs_of(*sides)}
         return Response(VersionComparisonSerializer(shown).data)
@@ -147,7 +147,7 @@ class AliasView(APIView):
     @extend_schema(operation_id="model_aliases_read", responses=ModelVersionDetailSerializer)
     def get(self, request: Request, project: str, name: str, alias: str) -> Response:
         """The version that the alias points to, whole, as at its own address."""
-        held = reads.get_alias(request.actor, get_project(request.actor, project), name, alias)
+        held = queries.get_alias(request.actor, get_project(request.actor, project), name, alias)
         return Response(detail(request, held.version))
 
     @extend_schema(
@@ -160,7 +160,7 @@ class AliasView(APIView):
         within = get_project(request.actor, project)
         policy.require(request.actor, "model.set_alias", within)
         body = checked(AliasBody, request.data)
-        version = reads.get_version(request.actor, within, name, str(body["version"]))
+        version = queries.get_version(request.actor, within, name, str(body["version"]))
         held = services.set_alias(actor=request.actor, version=version, name=alias, reason=body["reason"])
         return Response(AliasSerializer(held).data)
 
@@ -169,14 +169,14 @@ class RollbackView(APIView):
     @extend_schema(operation_id="models_roll_back", request=RollbackBody, responses=AliasMoveSerializer)
     def post(self, request: Request, project: str, name: str) -> Response:
         """Let `production` point to its previous holder again, whose bytes are read first; the answer is the move."""
-        model = reads.get_model(request.actor, get_project(request.actor, project), name)
+        model = queries.get_model(request.actor, get_project(request.actor, project), name)
         policy.require(request.actor, "model.roll_back", model)
         body = checked(RollbackBody, request.data)
         return Response(AliasMoveSerializer(services.roll_back(actor=request.actor, model=model, **body)).data)
 
 
 def found_version(request: Request, project: str, name: str, version: str) -> ModelVersion:
-    return reads.get_version(request.actor, get_project(request.actor, project), name, version)
+    return queries.get_version(request.actor, get_project(request.actor, project), name, version)
 
 
 def detail(request: Request, version: ModelVersion) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def detail(request: Request, version: ModelVersion) -> dict[str, Any]:
     document, project = read_document(version.document), version.model.project
     for name in TOLD:
         setattr(row, name, document[name])
-    row.listed = reads.variants_of(request.actor, version)
+    row.listed = queries.variants_of(request.actor, version)
     row.frozen = document["files"]
     row.trained_on = [
         {"dataset": data.dataset.name, "version": data.number, "digest": data.digest}

@@ -2,12 +2,15 @@
 
 from django.urls import path
 
-from apps.ml.registry import affected_api, api, card_api, evaluation_api
+from apps.ml.registry import api
+from apps.ml.registry.evaluations import api as evaluation_api
+from apps.ml.registry.impact import api as impact_api
+from apps.ml.registry.model_card import api as card_api
 
 VERSION = "models/<str:name>/versions/<str:version>"
 
 urlpatterns = [
-    path("lineage/affected", affected_api.AffectedView.as_view(), name="api-affected"),
+    path("lineage/affected", impact_api.AffectedView.as_view(), name="api-affected"),
     path("models", api.ModelsView.as_view(), name="api-models"),
     path("models/<str:name>", api.ModelView.as_view(), name="api-model"),
     path("models/<str:name>/versions", api.ModelVersionsView.as_view(), name="api-model-versions"),

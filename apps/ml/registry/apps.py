@@ -6,7 +6,7 @@ class RegistryConfig(AppConfig):
 
     def ready(self) -> None:
         """Jobs know nothing of evaluation sets: what one measures goes into a job's spec through this table."""
-        from apps.ml.registry.evaluation_sets import completed_spec, registered_by_client
+        from apps.ml.registry.evaluations.sets import completed_spec, registered_by_client
         from apps.platform.jobs.submission import COMPLETED
 
         COMPLETED["evaluation"] = completed_spec

@@ -17,7 +17,7 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid
 from apps.core.lists.listing import Column, Listing, Table, between_days, day_filters, marked, table_of, texts, view_of
 from apps.core.policy import allows
-from apps.ml.registry import reads
+from apps.ml.registry import queries
 from apps.ml.registry.models import Model, ModelQuerySet, ModelVersion, ModelVersionQuerySet
 from apps.ml.registry.states import PRODUCTION
 from apps.platform.accounts.models import Project
@@ -108,7 +108,7 @@ def model_list(request: HttpRequest, project: str) -> HttpResponseBase:
 
 
 def found_models(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> ModelQuerySet:
-    models = reads.list_models(actor, project, query=asked["name"])
+    models = queries.list_models(actor, project, query=asked["name"])
     match asked["production"]:
         case "yes":
             models = models.filter(production__isnull=False)
@@ -149,7 +149,7 @@ def versions_table(actor: Actor, model: Model, params: QueryDict) -> Table:
 
 
 def found_versions(actor: Actor, model: Model, params: QueryDict, asked: dict[str, str]) -> ModelVersionQuerySet:
-    versions = reads.list_versions(actor, model)
+    versions = queries.list_versions(actor, model)
     if asked["alias"]:
         versions = versions.filter(aliases__name=asked["alias"])  # of one model: a version at most
     if asked["note"]:
@@ -162,7 +162,7 @@ def found_versions(actor: Actor, model: Model, params: QueryDict, asked: dict[st
 def compare_two(request: HttpRequest, project: str, name: str) -> HttpResponseRedirect:
     """Two selected versions beside each other: on to the newer one's page that compares. Invalid for other counts."""
     actor, where = within(request, project)
-    model = reads.get_model(actor, where, name)
+    model = queries.get_model(actor, where, name)
     picked = {one for one in request.GET.getlist("ids") if one.isascii() and one.isdigit() and len(one) < 10}
     if len(picked) != 2:
         raise Invalid(

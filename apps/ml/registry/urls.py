@@ -2,7 +2,9 @@
 
 from django.urls import path
 
-from apps.ml.registry import affected_list, evaluation_views, lists, views
+from apps.ml.registry import lists, views
+from apps.ml.registry.evaluations import views as evaluation_views
+from apps.ml.registry.impact import lists as impact_lists
 
 MODEL = "models/<str:name>"  # a client may have named it with spaces, dots, letters of any script
 VERSION = f"{MODEL}/<str:version>"
@@ -14,7 +16,7 @@ urlpatterns = [
     path("models", lists.model_list, name="list"),
     path("model-versions/<int:pk>", views.version_by_id, name="version_by_id"),
     path("variants/<int:pk>", views.variant_by_id, name="variant_by_id"),
-    path("lineage/<slug:type>/<str:id>/affected", affected_list.affected_page, name="affected"),
+    path("lineage/<slug:type>/<str:id>/affected", impact_lists.affected_page, name="affected"),
     path(MODEL, views.model_page, name="model"),
     path(f"{MODEL}/compare", lists.compare_two, name="compare_two"),
     path(f"{MODEL}/baselines", views.model_page, {"tab": "baselines"}, name="baselines"),

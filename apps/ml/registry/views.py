@@ -17,20 +17,20 @@ from apps.core.errors import Conflict, Invalid, NotFound, PlaneError, Refused
 from apps.core.lists.listing import marked
 from apps.core.messages import translate_error, translate_message
 from apps.core.policy import allows
-from apps.ml.registry import reads, services, shown
-from apps.ml.registry.client_page import client_page
+from apps.ml.registry import presenters, queries, services
+from apps.ml.registry.client_presenters import client_page
 from apps.ml.registry.documents import read_document
-from apps.ml.registry.evaluation_pages import baselines_context, evaluations_context
-from apps.ml.registry.evaluation_reads import metric_of, newest_predictions
-from apps.ml.registry.evaluation_sets import reference
-from apps.ml.registry.facts import bytes_of, files_told, side, variants_of
+from apps.ml.registry.evaluations.prediction_notes import sentence_of
+from apps.ml.registry.evaluations.presenters import baselines_context, evaluations_context
+from apps.ml.registry.evaluations.queries import metric_of, newest_predictions
+from apps.ml.registry.evaluations.sets import reference
+from apps.ml.registry.gates.verdicts import Known, judge
 from apps.ml.registry.lists import VERSIONS, versions_table
 from apps.ml.registry.models import Model, ModelVersion, Variant
-from apps.ml.registry.outlook import Outlook, outlook_of
-from apps.ml.registry.predicted import sentence_of
-from apps.ml.registry.registering import data_of
+from apps.ml.registry.promotion.facts import bytes_of, files_told, side, variants_of
+from apps.ml.registry.promotion.release_readiness import Outlook, outlook_of
+from apps.ml.registry.provenance import data_of
 from apps.ml.registry.states import PRODUCTION, SUBJECT
-from apps.ml.registry.verdicts import Known, judge
 from apps.platform.accounts.models import Project
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.states import ApprovalState
@@ -50,7 +50,7 @@ OFFERED = 50  # versions to compare with; others by their address
 def model_page(request: HttpRequest, project: str, name: str, tab: str = "versions") -> HttpResponseBase:
     """/p/<slug>/models/<name>[/<tab>]: its versions, newest first; baselines; how its aliases moved; who did what."""
     actor, where = within(request, project)
-    model = reads.get_model(actor, where, name)
+    model = queries.get_model(actor, where, name)
     if tab == "versions" and request.GET.get("format") == "csv":
         return csv_response(actor, versions_table(actor, model, request.GET), project=where)
     return model_answer(request, actor, model, tab)
@@ -76,7 +76,7 @@ def model_answer(
         production = context["move"].to_version.number if context["move"] else None
         context |= baselines_context(actor, model, request.GET, production, context.get("refused_gate"))
     elif tab == "history":
-        context |= {"moves": reads.moves_of(actor, model), "aliases": reads.aliases_of(actor, model)}
+        context |= {"moves": queries.moves_of(actor, model), "aliases": queries.aliases_of(actor, model)}
     else:
         context["events"] = timeline(actor, "model", model.pk)
     return render(request, f"registry/model_{tab}.html", context, status=status)
@@ -84,7 +84,7 @@ def model_answer(
 
 def rollback_of(actor: Actor, model: Model) -> dict[str, Any]:
     """What a rollback would go back to now, and whether this person may do it."""
-    top, target = reads.holders(model, PRODUCTION)
+    top, target = queries.holders(model, PRODUCTION)
     return {"move": top, "target": target, "may_roll_back": bool(target) and allows(actor, "model.roll_back", model)}
 
 
@@ -93,7 +93,7 @@ def rollback_of(actor: Actor, model: Model) -> dict[str, Any]:
 def version_page(request: HttpRequest, project: str, name: str, version: str, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/models/<name>/<number or digest>[/<tab>]"""
     actor, where = within(request, project)
-    return version_answer(request, actor, where, reads.get_version(actor, where, name, version), tab)
+    return version_answer(request, actor, where, queries.get_version(actor, where, name, version), tab)
 
 
 def version_answer(
@@ -110,7 +110,7 @@ def version_answer(
 ) -> HttpResponse:
     """One tab. `refused`, `refused_alias`: what was typed to ask for a promotion or to set an alias, and why not;
     `more`: the same of a form of the tab."""
-    variants = reads.variants_of(actor, found)
+    variants = queries.variants_of(actor, found)
     context = head_of(actor, found, variants, tab) | {"refused": refused, "refused_alias": refused_alias}
     context |= more or {}
     context |= beside_production(context)
@@ -121,7 +121,7 @@ def version_answer(
     context |= tab_context(actor, where, found, context, tab)
     if tab in ("overview", "files"):
         files = request.build_absolute_uri(reverse("api-artifacts", args=[where.slug]))
-        context["serving"] = shown.serving_of(variants, found.model.name, files, read_document(found.document))
+        context["serving"] = presenters.serving_of(variants, found.model.name, files, read_document(found.document))
     if found.by_client and tab in ("overview", "files", "variants"):
         context |= client_page(request, actor, found, context["told"])
         tab = f"client_{tab}"
@@ -130,7 +130,7 @@ def version_answer(
 
 def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: str) -> dict[str, Any]:
     """What the head of the page needs, whichever tab is open."""
-    aliases = reads.aliases_of(actor, version.model)
+    aliases = queries.aliases_of(actor, version.model)
     production = next((alias.version for alias in aliases if alias.name == PRODUCTION), None)
     here = production is not None and production.pk == version.pk
     pending = None if here else pending_of(version)
@@ -147,7 +147,7 @@ def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: s
         "pending": pending,
         "side": mine,
         "told": files_told(version) if version.by_client and tab in ("overview", "files", "variants") else None,
-        "rows": shown.variant_rows(mine),
+        "rows": presenters.variant_rows(mine),
         **predicted_of(version),
         "may_promote": not here and pending is None and allows(actor, "model.request_promotion", version.model),
         "may_alias": allows(actor, "model.set_alias", version.model),
@@ -177,13 +177,13 @@ def beside_production(context: dict[str, Any]) -> dict[str, Any]:
     if production and not context["in_production"]:
         theirs = forms[production.pk] = variants_of(production)
         other = side(production, theirs, {row.name: bytes_of(row, deep=False) for row in theirs})
-    pairs = shown.beside(context["side"], other)
+    pairs = presenters.beside(context["side"], other)
     return {
         "pairs": pairs,
         "first": next((pair.metrics[0] for pair in pairs if pair.metrics), None),
-        "baseline": shown.against_baseline(context["rows"][0]) if context["rows"] else None,
+        "baseline": presenters.against_baseline(context["rows"][0]) if context["rows"] else None,
         "production_side": other,
-        "production_rows": shown.variant_rows(other) if other else [],
+        "production_rows": presenters.variant_rows(other) if other else [],
         "known": Known(production, forms),
     }
 
@@ -199,7 +199,7 @@ def compared(request: HttpRequest, actor: Actor, version: ModelVersion, context:
         asked = str(numbers.filter(number__lt=version.number).first() or others[0])
     other, wrong = None, ""
     try:
-        other = reads.get_other(actor, version, asked) if asked else None
+        other = queries.get_other(actor, version, asked) if asked else None
     except (NotFound, Invalid) as error:
         wrong = translate_message(error)
     choices = [(PRODUCTION, _("production"))] if apart else []
@@ -210,7 +210,7 @@ def compared(request: HttpRequest, actor: Actor, version: ModelVersion, context:
     return {
         "other": other,
         "wrong": wrong,
-        "pairs": shown.beside(context["side"], side(other, variants_of(other), {})) if other else [],
+        "pairs": presenters.beside(context["side"], side(other, variants_of(other), {})) if other else [],
         "filters": [{"name": "with", "label": _("Compare with"), "value": chosen, "choices": choices}],
     }
 
@@ -223,13 +223,13 @@ def tab_context(
     match tab:
         case "overview":
             data = data_of(next(iter(variants), None), where.pk)
-            steps = shown.strip_of(version, variants, data, context["aliases"], where.slug)
+            steps = presenters.strip_of(version, variants, data, context["aliases"], where.slug)
             document = read_document(version.document)
             outlook = None if context["in_production"] else outlook_for(actor, version, context, document, data)
             return {
                 "document": document,
-                "tensors": shown.tensors_of(document),
-                "recipe": shown.recipe_of(document),
+                "tensors": presenters.tensors_of(document),
+                "recipe": presenters.recipe_of(document),
                 "data": data,
                 "steps": steps,
                 "outlook": outlook,
@@ -240,12 +240,12 @@ def tab_context(
             rows = context["rows"]
             return {
                 "noted": any(row["notes"] for row in rows),
-                "measures": shown.measures_of(rows, theirs),
-                "latencies": shown.latencies_of(rows, theirs),
+                "measures": presenters.measures_of(rows, theirs),
+                "latencies": presenters.latencies_of(rows, theirs),
                 "columns": 1 + len(rows) + bool(theirs),
             }
         case "history":
-            return {"moves": reads.moves_of_version(actor, version), "asked": reads.approvals_of(actor, version)}
+            return {"moves": queries.moves_of_version(actor, version), "asked": queries.approvals_of(actor, version)}
         case "audit":
             return {"events": timeline(actor, "modelversion", version.pk)}
     return {}
@@ -280,7 +280,7 @@ def outlook_for(
 def promote(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
     """Ask the approvers; on to the approval, or the version with what is wrong and what was typed."""
     actor, where = within(request, project)
-    found = reads.get_version(actor, where, name, version)
+    found = queries.get_version(actor, where, name, version)
     comment, hours = request.POST.get("comment", "").strip(), request.POST.get("deadline_hours", "").strip()
     try:
         deadline = whole_hours(hours)
@@ -306,7 +306,7 @@ def whole_hours(text: str) -> int | None:
 def roll_back(request: HttpRequest, project: str, name: str) -> HttpResponse:
     """Production to its previous holder; or the model with what is wrong and what was typed."""
     actor, where = within(request, project)
-    model, reason = reads.get_model(actor, where, name), request.POST.get("reason", "").strip()
+    model, reason = queries.get_model(actor, where, name), request.POST.get("reason", "").strip()
     try:
         move = services.roll_back(actor=actor, model=model, reason=reason)
     except (Conflict, Invalid) as error:
@@ -321,7 +321,7 @@ def roll_back(request: HttpRequest, project: str, name: str) -> HttpResponse:
 def set_alias(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
     """Let an alias that is not protected point here; or the version with what is wrong and what was typed."""
     actor, where = within(request, project)
-    found = reads.get_version(actor, where, name, version)
+    found = queries.get_version(actor, where, name, version)
     alias, reason = request.POST.get("alias", "").strip()[:60], request.POST.get("reason", "").strip()
     try:
         services.set_alias(actor=actor, version=found, name=alias, reason=reason)

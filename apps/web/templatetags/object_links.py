@@ -21,9 +21,9 @@ from apps.core.actors import Actor
 from apps.core.policy import allows
 from apps.data.datasets.models import DatasetFile
 from apps.ml.experiments.models import Run
-from apps.ml.pipelines import answers as pipelines
+from apps.ml.pipelines import status_summary as pipelines
 from apps.ml.pipelines.models import PipelineStep
-from apps.ml.pipelines.reads import Whole
+from apps.ml.pipelines.queries import Whole
 from apps.ml.registry.models import Alias, ModelVersion
 from apps.ml.registry.states import PRODUCTION
 from apps.platform.jobs.kinds import KINDS

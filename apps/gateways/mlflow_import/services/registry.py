@@ -14,8 +14,8 @@ from apps.gateways.mlflow_import.services.rows import add_texts
 from apps.gateways.mlflow_import.source_records import FoundRegisteredModel, FoundVersion, moment
 from apps.ml.registry.models import Alias, AliasMove, Model, ModelTag, ModelVersion, ModelVersionFile, ModelVersionTag
 from apps.ml.registry.services.aliases import move_alias, require_there
-from apps.ml.registry.services.checks import check_imported_alias
 from apps.ml.registry.services.clients import edges_of
+from apps.ml.registry.services.validation import check_imported_alias
 from apps.ml.registry.sources import Source
 from apps.ml.registry.states import APPROVED_STAGE, PROTECTED, STAGES, MoveKind
 from apps.platform.accounts.models import Project

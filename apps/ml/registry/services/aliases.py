@@ -8,12 +8,12 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Refused, StaleState
 from apps.ml.registry.alias_names import is_like_protected
-from apps.ml.registry.facts import facts_of, missing_bytes
+from apps.ml.registry.gates.verdicts import require_gates
 from apps.ml.registry.models import Alias, AliasMove, Model, ModelVersion
-from apps.ml.registry.reads import holders
-from apps.ml.registry.services.checks import ALIAS_LENGTH, check_alias, check_client_alias, check_text
+from apps.ml.registry.promotion.facts import facts_of, missing_bytes
+from apps.ml.registry.queries import holders
+from apps.ml.registry.services.validation import ALIAS_LENGTH, check_alias, check_client_alias, check_text
 from apps.ml.registry.states import PRODUCTION, PROTECTED, SUBJECT, MoveKind
-from apps.ml.registry.verdicts import require_gates
 from apps.platform.accounts.confirmations import require_confirmed
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.services import request_approval

@@ -19,11 +19,11 @@ from apps.core.errors import Invalid, NotFound, Refused
 from apps.ml.experiments.services.logged_models import add_version_to_tag
 from apps.ml.registry.documents import client_document
 from apps.ml.registry.models import Alias, Model, ModelVersion, ModelVersionFile, ModelVersionTag
-from apps.ml.registry.registering import version_end
+from apps.ml.registry.provenance import version_end
 from apps.ml.registry.services.aliases import require_there
-from apps.ml.registry.services.checks import check_length, check_tag, check_text
-from apps.ml.registry.services.keeping import require_no_baseline, require_unused
+from apps.ml.registry.services.deletion_guards import require_no_baseline, require_unused
 from apps.ml.registry.services.models import DESCRIPTION, change, locked
+from apps.ml.registry.services.validation import check_length, check_tag, check_text
 from apps.ml.registry.sources import Source, source_of
 from apps.ml.registry.states import APPROVED_STAGE, STAGES
 from apps.platform.accounts.models import Project

@@ -17,7 +17,7 @@ from apps.core.errors import Conflict, Invalid, NotFound
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.queries import main_file
 from apps.ml.registry.documents import read_document
-from apps.ml.registry.evaluation_sets import (
+from apps.ml.registry.evaluations.sets import (
     check_fits,
     check_set_name,
     checked_spec,
@@ -25,7 +25,7 @@ from apps.ml.registry.evaluation_sets import (
     reference,
 )
 from apps.ml.registry.models import Evaluation, EvaluationSet, Gate, Model, ModelVersion, Variant
-from apps.ml.registry.services.checks import check_name, check_text
+from apps.ml.registry.services.validation import check_name, check_text
 from apps.ml.registry.services.versions import JobOutputRow
 from apps.platform.accounts.confirmations import require_confirmed
 from apps.platform.accounts.models import Project

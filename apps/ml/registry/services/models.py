@@ -12,8 +12,8 @@ from apps.core.actors import Actor
 from apps.core.db import fast_sql
 from apps.core.errors import Conflict, NotFound
 from apps.ml.registry.models import Alias, Model, ModelTag, ModelVersion
-from apps.ml.registry.services.checks import check_any_name, check_name, check_tag, check_text
-from apps.ml.registry.services.keeping import require_free, require_unused
+from apps.ml.registry.services.deletion_guards import require_free, require_unused
+from apps.ml.registry.services.validation import check_any_name, check_name, check_tag, check_text
 from apps.platform.accounts.models import Project
 from apps.platform.audit import services as audit
 from apps.platform.jobs.provenance import for_whom

@@ -15,7 +15,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.data.datasets.quality.verdicts import is_number
-from apps.ml.registry.evaluation_sets import check_fits, find_set, reference, takes_predictions
+from apps.ml.registry.evaluations.sets import check_fits, find_set, reference, takes_predictions
 from apps.ml.registry.models import AliasMove, Evaluation, EvaluationSet, Gate, ModelVersion
 from apps.ml.registry.services.evaluations import check_document, check_number, insert_evaluation
 from apps.ml.registry.services.versions import JobOutputRow

@@ -11,7 +11,7 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
-from apps.ml.registry import registering
+from apps.ml.registry import provenance
 from apps.ml.registry.documents import Document, checked_document, metrics_of
 from apps.ml.registry.models import Model, ModelVersion, Variant
 from apps.ml.registry.services.models import ensure_model, locked
@@ -61,7 +61,7 @@ def register_version(
         elif version.deleted_at is not None:
             restore_version(actor, version)
         variants = list(version.variants.order_by("pk"))
-        record_edges(actor=actor, project=project, edges=registering.edges_of(job, version, variants))
+        record_edges(actor=actor, project=project, edges=provenance.edges_of(job, version, variants))
     return version, created
 
 
@@ -92,7 +92,7 @@ def check_inputs(job: Job, document: Document) -> None:
 def insert_version(actor: Actor, model: Model, digest: str, text: str, document: Document, job: Job) -> ModelVersion:
     """The next version of a locked model, its variants and its record."""
     rows = document["variants"]
-    makers = registering.makers_of(job, [row["slot"] for row in rows])
+    makers = provenance.makers_of(job, [row["slot"] for row in rows])
     trainer = makers.get(rows[0]["slot"])
     number = model.versions_count + 1
     Model.objects.filter(pk=model.pk).update(versions_count=number, touched_at=timezone.now())
@@ -105,14 +105,14 @@ def insert_version(actor: Actor, model: Model, digest: str, text: str, document:
         target=document["target"],
         metrics=metrics_of(rows[0]["figures"]),
         note=document["note"],
-        run=registering.run_of(trainer),
+        run=provenance.run_of(trainer),
         job_id=job.pk,
         created_by=job.requester or actor.label,
     )
     trained: Variant | None = None  # the first; the others were made from it
     for row in rows:
         maker = makers.get(row["slot"])
-        heldout = row["heldout"] or (registering.heldout_of(trainer) if trained is None else "")
+        heldout = row["heldout"] or (provenance.heldout_of(trainer) if trained is None else "")
         # Who brings a manifest may write into it which rows its figures are of; a job has read them.
         variant = insert_variant(version, row, trained, heldout if maker else "", maker)
         trained = trained or variant

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from apps.ml.pipelines import services
-from apps.ml.pipelines.asked import PipelineAsked, StepBody
 from apps.ml.pipelines.models import Pipeline
+from apps.ml.pipelines.schemas import PipelineAsked, StepBody
 from apps.platform.jobs.models import Job
 from tests.apps.platform.jobs.conftest import (  # noqa: F401
     add_artifact,

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from apps.ml.pipelines import reads
+from apps.ml.pipelines import queries
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.states import PipelineState
 from apps.platform.jobs.errors import PARENT_FAILED
@@ -50,24 +50,24 @@ STATES = [
 
 def test_the_state_follows_from_the_jobs_and_filters_the_list(with_jobs, viewer, actor_for, project):
     expected = {with_jobs(*jobs).pk: state for jobs, state in STATES}
-    summaries = reads.summaries(list(expected))
+    summaries = queries.summaries(list(expected))
     assert {pk: summaries[pk].state for pk in expected} == expected
     for pipeline in Pipeline.objects.all():
-        assert reads.whole(pipeline).summary == summaries[pipeline.pk]  # counted here and counted in the database
+        assert queries.whole(pipeline).summary == summaries[pipeline.pk]  # counted here and counted in the database
     actor = actor_for(viewer)
     for state in PipelineState.values:
-        listed = {pipeline.pk for pipeline in reads.list_pipelines(actor, project, state=state)}
+        listed = {pipeline.pk for pipeline in queries.list_pipelines(actor, project, state=state)}
         assert listed == {pk for pk, each in expected.items() if each == state}, state
 
 
 def test_it_took_from_the_first_claim_to_the_last_end(start, work):
     pipeline = start()
     work(2)
-    assert reads.summaries([pipeline.pk])[pipeline.pk].took is None
+    assert queries.summaries([pipeline.pk])[pipeline.pk].took is None
     work(1)
     first, last = (Job.objects.order_by(order).first() for order in ("pk", "-pk"))
     Job.objects.filter(pk=first.pk).update(claimed_at=last.ended_at - timedelta(minutes=3))
-    assert reads.summaries([pipeline.pk])[pipeline.pk].took == timedelta(minutes=3)
+    assert queries.summaries([pipeline.pk])[pipeline.pk].took == timedelta(minutes=3)
 
 
 def test_many_pipelines_and_many_steps_are_one_query_each(start):
@@ -75,10 +75,10 @@ def test_many_pipelines_and_many_steps_are_one_query_each(start):
     many = start([step(f"s{n}", *(f"s{m}" for m in range(n))) for n in range(12)])
     for pipeline in (few, many):
         with CaptureQueriesContext(connection) as seen:
-            reads.whole(pipeline)
+            queries.whole(pipeline)
         assert len(seen) == 3
     with CaptureQueriesContext(connection) as seen:
-        assert len(reads.summaries([few.pk, many.pk])) == 2
+        assert len(queries.summaries([few.pk, many.pk])) == 2
     assert len(seen) == 1
 
 
@@ -86,12 +86,12 @@ def test_what_stands_around_it(start, submit, work, artifact):
     made = submit()
     work(1)
     given = {"x": {"job": made.pk, "slot": "note"}, "y": {"digest": artifact.pk}}
-    found = reads.whole(start([step("a", inputs=given), step("b", "a")]))
-    assert found.outside == {made.pk: reads.Outside(made.pk, "noop", "succeeded", ["a"])}
-    assert reads.sources_of(found) == {artifact.pk: "a"}
+    found = queries.whole(start([step("a", inputs=given), step("b", "a")]))
+    assert found.outside == {made.pk: queries.Outside(made.pk, "noop", "succeeded", ["a"])}
+    assert queries.sources_of(found) == {artifact.pk: "a"}
     assert found.parents == {"a": [], "b": ["a"]}
 
 
 def test_the_step_to_look_at_is_the_one_that_failed_by_itself(with_jobs):
     pipeline = with_jobs(("failed", FOLLOWED), ("failed", BROKE))
-    assert reads.first_failed(reads.whole(pipeline).steps).name == "s1"
+    assert queries.first_failed(queries.whole(pipeline).steps).name == "s1"

@@ -7,8 +7,8 @@ from django.db import connection
 
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.ml.pipelines import services
-from apps.ml.pipelines.asked import PipelineAsked, StepBody
 from apps.ml.pipelines.models import Pipeline
+from apps.ml.pipelines.schemas import PipelineAsked, StepBody
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs import services as jobs
 from apps.platform.jobs.models import Job

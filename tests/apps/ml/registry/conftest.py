@@ -14,8 +14,8 @@ from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.data.datasets.versions.manifest import PARQUET
 from apps.ml.experiments.models import Experiment, LoggedModel, LoggedModelArtifact, Run
 from apps.ml.registry.documents import document_text
-from apps.ml.registry.facts import facts_of
 from apps.ml.registry.models import AliasMove, ModelVersion
+from apps.ml.registry.promotion.facts import facts_of
 from apps.ml.registry.services import create_client_model, record_version, register_version
 from apps.ml.registry.services.aliases import move_alias
 from apps.ml.registry.services.evaluations import create_evaluation_set, set_gate

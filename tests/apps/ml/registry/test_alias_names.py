@@ -7,7 +7,7 @@ from confusable_homoglyphs.confusables import confusables_data
 
 from apps.core.errors import Invalid
 from apps.ml.registry.alias_names import check_profile, compute_skeleton, is_like_protected
-from apps.ml.registry.services.checks import check_client_alias
+from apps.ml.registry.services.validation import check_client_alias
 
 
 def test_every_look_alike_of_every_letter():

@@ -12,8 +12,9 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.core.errors import Conflict, NotFound, Refused
 from apps.ml.experiments.models import Experiment, LoggedModel, LoggedModelArtifact
-from apps.ml.registry.facts import facts_of, files_told
 from apps.ml.registry.models import Alias, Variant
+from apps.ml.registry.presenters import loading_of, serve_commands
+from apps.ml.registry.promotion.facts import facts_of, files_told
 from apps.ml.registry.services import (
     create_client_model,
     delete_version,
@@ -25,7 +26,6 @@ from apps.ml.registry.services import (
     tag_version,
     untag_version,
 )
-from apps.ml.registry.shown import loading_of, serve_commands
 from apps.ml.registry.views import TABS
 from apps.platform.accounts.reauthentication import Proof
 from apps.platform.approvals.models import Approval

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from apps.core.errors import Conflict, NotFound
-from apps.ml.registry.evaluation_pages import newest_version
-from apps.ml.registry.evaluation_reads import get_evaluation, over_versions
+from apps.ml.registry.evaluations.presenters import newest_version
+from apps.ml.registry.evaluations.queries import get_evaluation, over_versions
 from apps.ml.registry.models import Variant
 from apps.ml.registry.services import delete_model, delete_version
 from apps.ml.registry.services.evaluations import remove_gate

@@ -168,7 +168,7 @@ def test_a_refused_rollback_keeps_the_reason(engineer, web, registered, approved
 
 
 def test_a_variant_without_figures_is_said_not_to_be_measured(viewer, web, registered, monkeypatch):
-    shown = "apps.ml.registry.facts.figures_of"
+    shown = "apps.ml.registry.promotion.facts.figures_of"
     bare = {"rows": 4, "headline": "", "metrics": {}, "baseline": None, "size_ratio": None, "latency": {}}
     more = {"difference": {}, "max_abs_error": None, "same_class": {}, "notes": []}
     registered()

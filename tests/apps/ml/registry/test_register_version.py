@@ -4,8 +4,8 @@ import pytest
 
 from apps.core.errors import Invalid, NotFound, Refused
 from apps.ml.registry.documents import document_text
-from apps.ml.registry.facts import side
 from apps.ml.registry.models import Model, ModelVersion, Variant
+from apps.ml.registry.promotion.facts import side
 from apps.ml.registry.services import register_version
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job
@@ -140,7 +140,7 @@ def test_a_missing_output_is_named(register, forms):
 
 def test_reads_no_bytes(register, forms, monkeypatch):
     job, outputs = forms()
-    monkeypatch.setattr("apps.ml.registry.facts.store", lambda: pytest.fail("read the store"))
+    monkeypatch.setattr("apps.ml.registry.promotion.facts.store", lambda: pytest.fail("read the store"))
     monkeypatch.setattr("apps.platform.artifacts.local_store.LocalStore.open", lambda *_: pytest.fail("read the store"))
     assert register(job, outputs)[1]
 

@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apps.ml.registry.comparison import Verdict
+from apps.ml.registry.evaluations.comparison import Verdict
 from apps.ml.registry.models import ModelVersion
 
 pytestmark = pytest.mark.django_db

@@ -1,0 +1,81 @@
+"""The one sentence that a pipeline's page opens with: is it moving, how far; if it failed, at which step and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from apps.core.messages import translate_message
+from apps.ml.pipelines.queries import Summary, Whole, first_failed
+from apps.ml.pipelines.states import PipelineState
+from apps.platform.jobs.states import JobState
+from apps.platform.jobs.status.status_summary import joined
+
+RUNNING_NAMED = 3
+
+
+def answer_of(found: Whole, duration: Callable[[Any], str]) -> SafeString:
+    """The answer, its numbers in bold. `duration` writes seconds as people read them."""
+    match found.summary.state:
+        case PipelineState.RUNNING:
+            return moving(found)
+        case PipelineState.SUCCEEDED:
+            return succeeded(found.summary, duration)
+        case PipelineState.FAILED:
+            return failed(found)
+    return cancelled(found)
+
+
+def moving(found: Whole) -> SafeString:
+    summary = found.summary
+    if summary.cancelling and summary.cancelling == summary.moving:
+        return joined(bold(_("Being cancelled.")), _("The workers stop what runs within seconds; nothing else starts."))
+    if not (summary.running or summary.succeeded or summary.failed):
+        waits = ngettext("%(n)s step waits.", "%(n)s steps wait.", summary.total) % {"n": summary.total}
+        return joined(bold(_("Queued:")), _("no step has started yet;"), waits)
+    done = {"done": summary.succeeded, "total": summary.total}
+    head = format_html("<b>{}</b> {}", _("Moving:"), _("%(done)s of %(total)s steps are done.") % done)
+    running = [step.name for step in found.steps if step.job.state == JobState.RUNNING]
+    rest = []
+    if running:  # by name alone: how far each is, changes beneath, where its row is kept up to date
+        named = ", ".join(running[:RUNNING_NAMED]) + ("…" if len(running) > RUNNING_NAMED else "")
+        rest.append(ngettext("%(steps)s runs.", "%(steps)s run.", len(running)) % {"steps": named})
+    lost = first_failed(found.steps)
+    if lost:
+        rest.append(_("%(step)s has failed; only what does not need it goes on.") % {"step": lost.name})
+    return joined(head, *rest)
+
+
+def succeeded(summary: Summary, duration: Callable[[Any], str]) -> SafeString:
+    took = duration(summary.took) if summary.took else ""
+    head = bold(_("Done in %(time)s.") % {"time": took} if took else _("Done."))
+    steps = ngettext("%(n)s step has succeeded.", "All %(n)s steps have succeeded.", summary.total)
+    return joined(head, steps % {"n": summary.total})
+
+
+def failed(found: Whole) -> SafeString:
+    step, summary = first_failed(found.steps), found.summary
+    head = bold(_("Failed at %(step)s:") % {"step": step.name if step else "–"})
+    error = (step.job.error if step else None) or {}
+    return joined(head, translate_message(error) or _("no reason was given."), counted(summary))
+
+
+def cancelled(found: Whole) -> SafeString:
+    reasons = (step.job.cancel_reason for step in found.steps if step.job.state == JobState.CANCELLED)
+    return joined(bold(_("Cancelled.")), next((reason for reason in reasons if reason), ""), counted(found.summary))
+
+
+def counted(summary: Summary) -> str:
+    told = {"done": summary.succeeded, "total": summary.total}
+    if not summary.succeeded:
+        return _("None of its %(total)s steps has succeeded.") % told
+    return _("%(done)s of %(total)s steps had succeeded, and what they made is kept.") % told
+
+
+def bold(text: str) -> SafeString:
+    return format_html("<b>{}</b>", text)

@@ -1,0 +1,203 @@
+"""Pages that write evaluations: measure a version, make a set, set and lift a gate. The tabs: presenters.py."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from apps.core import policy
+from apps.core.actors import Actor
+from apps.core.errors import Conflict, Invalid, Malformed, NotFound, PlaneError, TooLarge
+from apps.core.messages import translate_error
+from apps.data.datasets.models import DatasetVersion
+from apps.ml.registry import queries
+from apps.ml.registry.evaluations.sets import find_set
+from apps.ml.registry.models import EvaluationSet, Model, ModelVersion
+from apps.ml.registry.services import evaluations as services
+from apps.ml.registry.services.predictions import check_takes, submit_predictions
+from apps.ml.registry.states import PRODUCTION
+from apps.ml.registry.views import model_answer, version_answer, why_of
+from apps.platform.accounts.models import Project
+from apps.platform.artifacts.services import publish_upload
+from apps.platform.jobs.models import Job
+from apps.platform.jobs.views import within
+
+WRONG = (Conflict, Invalid, NotFound)
+EVALUATE_FIELDS = ("set", "variant", "predictions", "horizon")
+GATE_FIELDS = ("set", "metric", "variant", "baseline", "margin", "confidence")  # what is wrong stands beside these
+
+
+@require_POST
+def evaluate(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
+    """On to the job that measures it, or the tab with what is wrong."""
+    actor, where = within(request, project)
+    found = queries.get_version(actor, where, name, version)
+    typed = typed_of(request)
+    try:
+        on = find_set(where, typed.get("set", ""))
+        if found.by_client:
+            job, _new = predicted(request, actor, found, on, typed.get("horizon", ""))
+        else:
+            job, _new = services.submit_evaluation(actor=actor, version=found, on=on, variant=typed.get("variant", ""))
+    except WRONG as error:
+        field = error.field if error.field in EVALUATE_FIELDS else ""
+        refused = {**typed, "why": why_of(error), "field": field}
+        return version_answer(
+            request, actor, where, found, "evaluations", more={"refused_evaluation": refused}, status=error.status
+        )
+    messages.success(request, _("Job #%(job)d measures it.") % {"job": job.pk})
+    return redirect("jobs:detail", project=where.slug, pk=job.pk)
+
+
+def predicted(
+    request: HttpRequest, actor: Actor, version: ModelVersion, on: EvaluationSet, horizon: str
+) -> tuple[Job, bool]:
+    """Store the file of predictions and queue the job that measures it; nothing is stored where it would be refused."""
+    policy.require(actor, "job.submit", version.model)
+    ahead = whole_number(horizon) if horizon else None
+    if horizon and not ahead:
+        raise Invalid("A horizon is a whole number of rows.", field="horizon", limit="1 or more")
+    check_takes(version, on, ahead)
+    file = request.FILES.get("predictions")
+    if not isinstance(file, UploadedFile):
+        raise Invalid("Choose the file of predictions.", field="predictions", limit="CSV or Parquet")
+    try:
+        stored = publish_upload(
+            actor=actor,
+            project=version.model.project,
+            stream=file.chunks(),
+            expected_size=file.size,
+            name=file.name or "predictions",
+        )
+    except (Invalid, Malformed, TooLarge) as error:
+        raise Invalid(
+            error.message, code=error.code, field="predictions", limit=error.limit, hint=error.hint
+        ) from error
+    return submit_predictions(actor=actor, version=version, on=on, predictions=stored.artifact.digest, horizon=ahead)
+
+
+@require_POST
+def make_set(request: HttpRequest, project: str, name: str) -> HttpResponse:
+    """A set for this model, or the tab with what is wrong beside what was typed."""
+    actor, where = within(request, project)
+    model, typed = queries.get_model(actor, where, name), typed_of(request)
+    policy.require(actor, "evaluation_set.create", where)
+    try:
+        data = DatasetVersion.objects.visible_to(actor).select_related("dataset").filter(dataset__project=where)
+        key = typed.get("data", "")
+        table = data.filter(pk=int(key)).first() if key.isascii() and key.isdigit() and len(key) < 18 else None
+        if table is None:
+            raise Invalid("Choose the table to measure on.", field="data")
+        made = services.create_evaluation_set(
+            actor=actor,
+            project=where,
+            name=typed.get("name", ""),
+            dataset_version=table,
+            task=typed.get("task", ""),
+            target=typed.get("target", ""),
+            primary_metric=typed.get("primary_metric", ""),
+            spec=spec_of(typed),
+            supersede=bool(typed.get("supersede")),
+        )
+    except WRONG as error:
+        return again(request, actor, model, error, {"refused_set": {**typed, "why": whole_why(error)}})
+    messages.success(request, _("%(set)s can be measured on.") % {"set": made})
+    return redirect("registry:baselines", project=where.slug, name=name)
+
+
+def spec_of(typed: dict[str, str]) -> dict[str, Any]:
+    """The part of the spec that the page asks for; the rest has its defaults, or comes over REST."""
+    columns = [column.strip() for column in typed.get("slices", "").split(",") if column.strip()]
+    group, first = typed.get("group", ""), typed.get("first_row", "")
+    return {
+        "slices": [{"column": column} for column in columns],
+        **({"group": group} if group else {}),
+        **({"first_row": int(first)} if first.isascii() and first.isdigit() and len(first) < 16 else {}),
+    }
+
+
+@require_POST
+def set_gate(request: HttpRequest, project: str, name: str) -> HttpResponse:
+    actor, where = within(request, project)
+    model, typed = queries.get_model(actor, where, name), typed_of(request)
+    policy.require(actor, "gate.set", model)
+    try:
+        services.set_gate(
+            actor=actor,
+            model=model,
+            on=find_set(where, typed.get("set", "")),
+            metric=typed.get("metric", ""),
+            margin=number_of("margin", typed.get("margin") or "0"),
+            confidence=number_of("confidence", typed.get("confidence") or "95") / 100,
+            variant=typed.get("variant", ""),
+            baseline=baseline_of(actor, where, model, typed.get("baseline", "")),
+            guard_slices=bool(typed.get("guard_slices")),
+            seen=whole_number(typed.get("gate", "")) or 0,
+        )
+    except WRONG as error:
+        refused = {**typed, "why": why_of(error), "field": error.field if error.field in GATE_FIELDS else ""}
+        return again(request, actor, model, error, {"refused_gate": refused})
+    messages.success(request, _("The gate stands: every request for a promotion is measured by it."))
+    return redirect("registry:baselines", project=where.slug, name=name)
+
+
+@require_POST
+def remove_gate(request: HttpRequest, project: str, name: str, pk: int) -> HttpResponse:
+    actor, where = within(request, project)
+    model, reason = queries.get_model(actor, where, name), request.POST.get("reason", "").strip()
+    try:
+        services.remove_gate(actor=actor, gate=services.get_gate(model, pk), reason=reason)
+    except WRONG as error:
+        messages.error(request, why_of(error))
+        return again(request, actor, model, error, {})
+    messages.success(request, _("The gate is lifted."))
+    return redirect("registry:baselines", project=where.slug, name=name)
+
+
+# -- what was typed -------------------------------------------------------------------------------------------------
+def typed_of(request: HttpRequest) -> dict[str, str]:
+    return {name: str(value).strip()[:600] for name, value in request.POST.items() if name != "csrfmiddlewaretoken"}
+
+
+def baseline_of(actor: Actor, where: Project, model: Model, text: str) -> ModelVersion | None:
+    """The version to compare with, by its number; None for whichever is in production. Invalid for anything else."""
+    if text == PRODUCTION:
+        return None
+    if number := whole_number(text):
+        try:
+            return queries.get_version(actor, where, model.name, str(number))
+        except (Invalid, NotFound) as error:
+            raise Invalid(error.message, field="baseline") from error
+    raise Invalid("Choose production or a version to compare with.", field="baseline")
+
+
+def whole_number(text: str) -> int | None:
+    """What the digits say, as far as they may be a number of a row; else None."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None
+
+
+def number_of(field: str, text: str) -> float:
+    """A number that a person typed; Invalid for what is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isfinite(value):
+        return value
+    raise Invalid("{text} is no number.", text=text[:40], field=field, limit="a number")
+
+
+def whole_why(error: PlaneError) -> str:
+    """Every error at once: a form of several fields has several."""
+    return " ".join(map(translate_error, error.errors))
+
+
+def again(request: HttpRequest, actor: Any, model: Any, error: PlaneError, more: dict[str, Any]) -> HttpResponse:
+    return model_answer(request, actor, model, "baselines", more=more, status=error.status)

@@ -1,0 +1,123 @@
+"""The list of what would be affected by an object: its columns, and what narrows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase, QueryDict
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_safe
+
+from apps.core.errors import Invalid, NotFound
+from apps.core.lists.listing import Column, Listing, texts, view_of
+from apps.core.lists.memory_lists import table_in_memory
+from apps.ml.registry.impact.queries import (
+    ALIAS,
+    MOST_EDGES,
+    NEAREST_EDGES,
+    Affected,
+    Impact,
+    affected_by,
+    place_of,
+)
+from apps.platform.audit.list_export import csv_response
+from apps.platform.jobs.views import within
+from apps.platform.lineage.ends import END_TYPES, check_end
+from apps.platform.lineage.queries import GraphNode, one_edge
+from apps.platform.lineage.steps import address_of, words
+
+
+def of(name: str) -> Callable[[Affected], Any]:
+    return lambda one: getattr(one, name)
+
+
+def column(key: str, label: Any, value: Callable[[Affected], Any], **more: Any) -> Column:
+    """A column that the list can be ordered by."""
+    return Column(key, label, value, (key,), **more)
+
+
+AFFECTED = Listing(
+    "affected",
+    (
+        column("name", gettext_lazy("Object"), lambda one: one.label or one.id[:12]),
+        column("kind", gettext_lazy("Kind"), of("kind")),
+        column("hops", gettext_lazy("Steps away"), of("hops"), numeric=True),
+        column("since", gettext_lazy("Linked at"), of("since"), down=True),
+        column("production", gettext_lazy("In production"), of("in_production"), down=True),
+        Column("digest", gettext_lazy("Digest"), of("digest")),
+        Column("id", gettext_lazy("Id"), of("id"), shown=False),
+    ),
+    sort="hops",
+)
+TYPES = (*END_TYPES, ALIAS)
+
+
+def narrowed(found: list[Affected], kind: str, production: str) -> list[Affected]:
+    """Those of one type, and those in production; Invalid for a type that there is not."""
+    if kind and kind not in TYPES:
+        raise Invalid("There is no type {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(TYPES))
+    return [one for one in found if (not kind or one.type == kind) and (not production or one.in_production)]
+
+
+def asks_for_all(params: QueryDict) -> bool:
+    """Whether the nearest would be a wrong answer: to what narrows the list or orders it otherwise, and to a file."""
+    return any(params.get(name) for name in ("kind", "production", "reach", "format")) or params.get(
+        "sort", AFFECTED.sort
+    ) not in ("", AFFECTED.sort)
+
+
+@require_safe
+def affected_page(request: HttpRequest, project: str, type: str, id: str) -> HttpResponseBase:
+    """/p/<slug>/lineage/<type>/<id>/affected"""
+    actor, where = within(request, project)
+    try:
+        check_end(type, id)
+    except Invalid as error:
+        raise NotFound(error.message, field=error.field) from error
+    asked = texts(request.GET, ("kind", "production", "reach"))
+    whole = asks_for_all(request.GET)
+    impact: Impact = affected_by(actor, where, type, id, most=MOST_EDGES if whole else NEAREST_EDGES)
+    choices = [(one, _("Alias") if one == ALIAS else words(one)) for one in TYPES]
+    table = table_in_memory(
+        AFFECTED,
+        request.GET,
+        lambda: narrowed(impact.objects, asked["kind"], asked["production"]),
+        key=of("key"),
+        filters=[
+            {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": [("", _("Every kind")), *choices]},
+            {
+                "name": "production",
+                "label": _("In production"),
+                "value": asked["production"],
+                "choices": [("", _("In production or not")), ("1", _("In production"))],
+            },
+            {
+                "name": "reach",
+                "label": _("Reach"),
+                "value": asked["reach"],
+                "choices": [("", _("The nearest")), ("all", _("Everything"))],
+            },
+        ],
+        builtin=[view_of(_("In production"), production="1"), view_of(_("Model versions"), kind="model_version")],
+    )
+    if request.GET.get("format") == "csv":
+        return csv_response(actor, table, project=where)
+    end = one_edge(actor, where, (type, id))
+    label = (end.label if end else "") or (id[:12] if len(id) > 12 else f"#{id}")
+    node = GraphNode(type, id, "", label, 0)
+    context = {
+        **table.context(),
+        "nav": "data",
+        "rows": [{"one": one, "url": place_of(one, where.slug)} for one in table.rows],
+        "impact": impact,
+        "whole": whole,
+        "type": type,
+        "id": id,
+        "label": label,
+        "kind": words(type),
+        "url": address_of(node, where.slug),
+    }
+    return render(request, "registry/affected.html", context, status=table.status)

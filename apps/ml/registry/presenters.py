@@ -1,0 +1,224 @@
+"""A version as pages show it: its variants as rows, beside production, and the way from its data to its name."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from apps.data.datasets.models import DatasetVersion
+from apps.ml.registry.evaluations.comparison import Measured, Pair, compare, listed, measured_in, pairs_of, range_of
+from apps.ml.registry.models import Alias, ModelVersion, Variant
+
+Side = Mapping[str, Any]
+Row = Mapping[str, Any]
+SERVED = "http://127.0.0.1:8080/predict"
+WIDEST = 40  # numbers that an example call writes out
+RECIPE_SHOWN = 60
+
+
+def variant_rows(side: Side) -> list[dict[str, Any]]:
+    """The variants as rows of a table, the trained one first: its figures, and of the first of them the difference."""
+    rows = []
+    for measured in measured_in(side):
+        told = side["variants"][measured.name]
+        rows.append(
+            {
+                **told,
+                "name": measured.name,
+                "metrics": measured.metrics,
+                "first": measured.metrics[0] if measured.metrics else None,
+                "lost": told["difference"].get(told["headline"]),
+                "smaller": factor(told["size_ratio"]),
+                "latency": {name: {**time, "faster": factor(time["ratio"])} for name, time in told["latency"].items()},
+            }
+        )
+        rows[-1]["timed"] = list(rows[-1]["latency"].items())
+    for row in rows:
+        row["beside"] = timed_beside(row["name"], rows) if row["trained"] else {}
+    return rows
+
+
+def timed_beside(name: str, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """The latencies of the form that others were measured against, by batch size, and beside which of them."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        for batch, time in row["timed"]:
+            if time["against"].split(" ")[0] == name:  # "fp32 eager"
+                found.setdefault(batch, {"median_us": time["against_median_us"], "variant": row["name"]})
+    return found
+
+
+def factor(ratio: float | None) -> dict[str, Any] | None:
+    """A ratio as people say it: 0.5 times as fast is 2 times slower. None where there is none to say."""
+    if not ratio:
+        return None
+    return {"by": max(ratio, 1 / ratio), "is_more": ratio >= 1}
+
+
+def beside(side: Side, other: Side | None) -> list[Pair]:
+    """The variants of one version beside those of the other, if there is another."""
+    return pairs_of(measured_in(side), measured_in(other)) if other else []
+
+
+def against_baseline(row: Mapping[str, Any]) -> Pair | None:
+    """The trained variant beside the baseline, which the same job measured on the same rows; else nothing is known."""
+    baseline, alike = row["baseline"], True if row["job"] else None
+    if not baseline:
+        return None
+    mine = Measured(row["name"], True, row["heldout"], row["rows"], row["metrics"])
+    theirs = Measured(baseline["name"], True, row["heldout"], row["rows"], listed(baseline["metrics"], row["headline"]))
+    metrics = compare(
+        mine.metrics, theirs.metrics, same_rows=alike, paired=baseline.get("difference") if alike else None
+    )
+    return Pair(mine, theirs, alike, metrics)
+
+
+def measures_of(rows: Sequence[Row], theirs: Row | None) -> list[dict[str, Any]]:
+    """For a table of measures by variants: {name, cells: [{row, value}], theirs: production's}; None: not measured."""
+    found = by_name(rows, theirs, lambda row: {metric["name"]: metric for metric in row["metrics"]})
+    return [{**measure, "scale": scale_of(measure)} for measure in found]
+
+
+def scale_of(measure: Mapping[str, Any]) -> tuple[float, float]:
+    """One range for a row of gauges, so that the eye may compare them across."""
+    return range_of([*(cell["value"] for cell in measure["cells"]), measure["theirs"]])
+
+
+def latencies_of(rows: Sequence[Row], theirs: Row | None) -> list[dict[str, Any]]:
+    """The same of the latencies, by batch size."""
+    found = by_name(rows, theirs, lambda row: row["latency"])
+    for latency in found:
+        for cell in latency["cells"]:
+            cell["beside"] = cell["row"]["beside"].get(latency["name"])
+        latency["theirs"] = latency["theirs"] or (theirs["beside"].get(latency["name"]) if theirs else None)
+    return found
+
+
+def by_name(rows: Sequence[Row], theirs: Row | None, read: Callable[[Row], Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found, other = [read(row) for row in rows], read(theirs) if theirs else {}
+    names = dict.fromkeys(name for one in [*found, other] for name in one)
+    return [
+        {
+            "name": name,
+            "cells": [{"row": row, "value": one.get(name)} for row, one in zip(rows, found, strict=True)],
+            "theirs": other.get(name),
+        }
+        for name in names
+    ]
+
+
+def serving_of(
+    variants: Sequence[Variant], model: str, files: str, document: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """Per variant what to type to let it answer, and an example call: [{name, commands, call}].
+
+    `files`: the address of the project's artifacts.
+    """
+    call = predict_call(document)
+    return [{"name": one.name, "commands": serve_commands(one, model, files), "call": call} for one in variants]
+
+
+def serve_commands(variant: Variant, model: str, files: str) -> str:
+    """The two files of a variant by digest into a folder, then serve that."""
+    folder = f"{model}-{variant.name}"
+    wanted = (("model.json", variant.manifest_id), (variant.file, variant.artifact_id))
+    parts = (
+        'curl -f -H "Authorization: Bearer $TOKEN" --create-dirs',
+        *(f"-o {quoted(f'{folder}/{name}')} {shlex.quote(f'{files}/{digest}')}" for name, digest in wanted),
+    )
+    return " \\\n  ".join(parts) + f"\ndeepseek serve {quoted(folder)}"
+
+
+def quoted(path: str) -> str:
+    """A path as one word of a shell, which no program takes for an option."""
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)
+
+
+def loading_of(version: ModelVersion, server: str) -> str:
+    """What to type to load a version that one of MLflow's clients made, with that client."""
+    uri = f"models:/{version.model.name}/{version.number}"
+    load = f"import mlflow; model = mlflow.pyfunc.load_model({json.dumps(uri, ensure_ascii=False)})"
+    return "\n".join(
+        (
+            f"export MLFLOW_TRACKING_URI={shlex.quote(server)}",
+            "export MLFLOW_TRACKING_TOKEN=...",
+            f"python -c {shlex.quote(load)}",
+            f"mlflow artifacts download --artifact-uri {shlex.quote(uri)} --dst-path .",
+        )
+    )
+
+
+def predict_call(document: Mapping[str, Any]) -> str:
+    """A call with one row of zeros, as wide as the signature says; "" where it does not say."""
+    inputs = document["signature"].get("inputs") or []
+    width = inputs[0]["shape"][-1] if inputs and inputs[0].get("shape") else None
+    if not isinstance(width, int) or width < 1:
+        return ""
+    body = json.dumps({"features": [[0.0] * width]})
+    if width > WIDEST:  # nobody wants to read hundreds of zeros, and a shell has a limit
+        make = f"import json; print(json.dumps({{'features': [[0.0] * {width}]}}))"
+        return f'python3 -c "{make}" |\n  curl -H "Content-Type: application/json" -d @- {SERVED}'
+    return f"curl -H 'Content-Type: application/json' \\\n  -d '{body}' \\\n  {SERVED}"
+
+
+def tensors_of(document: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What goes in and out, as one writes it: "features float32 rows × 20"."""
+    return {
+        way: [
+            f"{one['name']} {one['dtype']} " + " × ".join(_("rows") if n == -1 else str(n) for n in one["shape"])
+            for one in document["signature"].get(way) or []
+        ]
+        for way in ("inputs", "outputs")
+    }
+
+
+def recipe_of(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the training was asked for, setting by setting: (name, value)."""
+    spec = document.get("spec") or {}
+    found = []
+    for name, value in spec.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        for part, one in inner:
+            text = one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)
+            found.append((f"{name}.{part}" if part else name, text))
+    return found[:RECIPE_SHOWN]
+
+
+def strip_of(
+    version: ModelVersion,
+    variants: Sequence[Variant],
+    data: Sequence[DatasetVersion],
+    aliases: Sequence[Alias],
+    slug: str,
+) -> list[dict[str, Any]]:
+    """From the data by the training and its run to this version, and on to the names that point to it."""
+    trainer = variants[0].job_id if variants else None
+    steps: list[dict[str, Any]] = [
+        {"kind": _("Dataset version"), "label": str(one), "url": address_of("datasets:by_id", slug, one.pk)}
+        for one in data
+    ]
+    if trainer:
+        steps.append({"kind": _("Job"), "label": f"#{trainer} train", "url": address_of("jobs:detail", slug, trainer)})
+    if version.run:
+        url = address_of("experiments:detail", slug, version.run_id)
+        steps.append({"kind": _("Run"), "label": version.run.name or version.run.pk[:8], "url": url})
+    if version.logged_model:
+        url = address_of("experiments:logged_model", slug, version.logged_model_id)
+        steps.append({"kind": _("Logged model"), "label": version.logged_model.name, "url": url})
+    count = len(variants)
+    many = ngettext("%(n)d variant", "%(n)d variants", count) % {"n": count} if count else ""
+    steps.append({"kind": _("This version"), "label": str(version), "here": True, "text": many})
+    return steps + [{"kind": _("Alias"), "label": alias.name, "url": ""} for alias in aliases]
+
+
+def address_of(name: str, *args: Any) -> str:
+    try:
+        return reverse(name, args=args)
+    except NoReverseMatch:
+        return ""
