@@ -1,282 +1,439 @@
 /* What every page needs beyond HTML: copying, theme, keys, menus, dialogs, times and numbers.
    No inline script, no eval, no framework. Everything is delegated, so parts swapped in later work too.
-   live.js, lists.js and others build on what `window.plane` offers. */
-(function () {
-  "use strict";
-  var root = document.documentElement;
-  var lang = root.lang || "en";
-  var body = document.body;
-  var NONE = "–";
-  var zh = lang.indexOf("zh") === 0;
+   live.js, lists.js and others import what they need of it. */
+const root = document.documentElement;
+const lang = root.lang || "en";
+const body = document.body;
+const NONE = "–";
+const zh = lang.indexOf("zh") === 0;
 
-  function one(selector, from) { return (from || document).querySelector(selector); }
-  function all(selector, from) { return Array.from((from || document).querySelectorAll(selector)); }
-  function parsed(text) { return new DOMParser().parseFromString(text, "text/html"); }
-  /* what an event happened in, or null */
-  function hit(event, selector) { return event.target instanceof Element ? event.target.closest(selector) : null; }
-  function make(name, properties) { return Object.assign(document.createElement(name), properties); }
-  function clamp(value, low, high) { return Math.min(high, Math.max(low, value)); }
+function query(selector, from) {
+  return (from || document).querySelector(selector);
+}
+function queryAll(selector, from) {
+  return Array.from((from || document).querySelectorAll(selector));
+}
+function parseHtml(text) {
+  return new DOMParser().parseFromString(text, "text/html");
+}
+/* what an event happened in, or null */
+function closestTarget(event, selector) {
+  return event.target instanceof Element ? event.target.closest(selector) : null;
+}
+function createElement(name, properties) {
+  return Object.assign(document.createElement(name), properties);
+}
+function clamp(value, low, high) {
+  return Math.min(high, Math.max(low, value));
+}
 
-  /* ---- toast: a short word that goes, over one that stands until its cause is gone (presence.js) ---- */
-  var toastTimer = 0, stands = null;
-  function put(said) {
-    var box = one("#toast");
-    if (!box) return;
-    box.replaceChildren(said ? said.text : "");
-    if (said && said.link) box.append(" ", make("a", { href: said.url, textContent: said.link }));
-    box.classList.toggle("failed", Boolean(said && said.failed));
-    box.hidden = !said;
-  }
-  function toast(text, more) {
-    put({ text: text, failed: more && more.failed });
-    clearTimeout(toastTimer);
-    toastTimer = setTimeout(function () { toastTimer = 0; put(stands); }, more && more.failed ? 12000 : 4000);
-  }
-  function standing(said) {
-    stands = said || null;
-    if (!toastTimer) put(stands);
-  }
+/* ---- toast: a short word that goes, over one that stands until its cause is gone (presence.js) ---- */
+let toastTimer = 0,
+  stands = null;
+function put(said) {
+  const box = query("#toast");
+  if (!box) return;
+  box.replaceChildren(said ? said.text : "");
+  if (said && said.link) box.append(" ", createElement("a", { href: said.url, textContent: said.link }));
+  box.classList.toggle("failed", Boolean(said && said.failed));
+  box.hidden = !said;
+}
+function showToast(text, more) {
+  put({ text, failed: more && more.failed });
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(
+    () => {
+      toastTimer = 0;
+      put(stands);
+    },
+    more && more.failed ? 12000 : 4000,
+  );
+}
+function showStandingMessage(said) {
+  stands = said || null;
+  if (!toastTimer) put(stands);
+}
 
-  /* ---- copy ---- */
-  /* plain http inside a closed network has no clipboard interface, and a policy may refuse it */
-  function copyBySelection(text) {
-    return new Promise(function (resolve, reject) {
-      var area = make("textarea", { value: text, className: "sr" });
-      (one("dialog[open]") || body).appendChild(area);
-      area.select();
-      var done = document.execCommand("copy");
-      area.remove();
-      if (done) resolve(); else reject(new Error("copy refused"));
-    });
-  }
-  function copyText(text) {
-    if (!navigator.clipboard || !window.isSecureContext) return copyBySelection(text);
-    return navigator.clipboard.writeText(text).catch(function () { return copyBySelection(text); });
-  }
-  function copyFrom(button) {
-    copyText(button.dataset.copy).then(function () {
+/* ---- copy ---- */
+/* plain http inside a closed network has no clipboard interface, and a policy may refuse it */
+function copyBySelection(text) {
+  return new Promise((resolve, reject) => {
+    const area = createElement("textarea", { value: text, className: "sr" });
+    (query("dialog[open]") || body).appendChild(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    if (done) resolve();
+    else reject(new Error("copy refused"));
+  });
+}
+function copyText(text) {
+  if (!navigator.clipboard || !window.isSecureContext) return copyBySelection(text);
+  return navigator.clipboard.writeText(text).catch(() => copyBySelection(text));
+}
+function copyFrom(button) {
+  copyText(button.dataset.copy).then(
+    () => {
       button.classList.add("done");
-      toast(body.dataset.copied);
-      setTimeout(function () { button.classList.remove("done"); }, 2000);
-    }, function () { toast(body.dataset.copyFailed); });
-    button.focus();
-  }
-
-  /* ---- theme: system, light, dark, and round again ---- */
-  function nameTheme() {
-    var now = root.dataset.theme || "system";
-    var words = body.getAttribute("data-theme-" + now);
-    all("[data-theme-next]").forEach(function (button) { button.setAttribute("aria-label", words); button.title = words; });
-  }
-  function nextTheme() {
-    var next = { undefined: "light", light: "dark", dark: undefined }[root.dataset.theme];
-    if (next) root.dataset.theme = next; else delete root.dataset.theme;
-    try { localStorage.setItem("theme", next || "system"); } catch (error) { /* stays for this page */ }
-    nameTheme();
-  }
-
-  /* ---- dialogs ---- */
-  function openDialog(id) {
-    var dialog = document.getElementById(id);
-    if (dialog && dialog.showModal && !dialog.open) dialog.showModal();
-  }
-
-  /* ---- times in the zone that the reader has set, else in the browser's ---- */
-  var zone = root.dataset.zone || undefined;
-  var clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  var day = new Intl.DateTimeFormat(zh ? "zh-CN" : "en-GB", { timeZone: zone, day: "numeric", month: "short" });
-  var date = new Intl.DateTimeFormat("en-CA", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" });
-  function sayTime(moment, onlyClock) {
-    var now = date.format(new Date()), then = date.format(moment), time = clock.format(moment);
-    if (onlyClock || then === now) return time;
-    return (then.slice(0, 4) === now.slice(0, 4) ? day.format(moment) : then) + " " + time.slice(0, 5);
-  }
-  function localTimes(from) {
-    all("time[data-when]", from).forEach(function (element) {
-      var moment = new Date(element.dateTime);
-      if (isNaN(moment)) return;
-      element.textContent = sayTime(moment, element.dataset.when === "time");
-      element.title = moment.toLocaleString(lang, { timeZone: zone, timeZoneName: "short" });
-    });
-  }
-
-  /* ---- numbers, as the server writes them ---- */
-  var UNITS = zh ? { d: " 天", h: " 小时", min: " 分", s: " 秒", ms: " 毫秒" } : { d: " d", h: " h", min: " min", s: " s", ms: " ms" };
-  function grouped(value, decimals) {
-    return value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
-  }
-  var FORMATS = {
-    number: function (value) {
-      if (Number.isInteger(value)) return grouped(value, 0);
-      if (value !== 0 && Math.abs(value) < 1e-5) return value.toExponential(2);
-      var size = value === 0 ? 0 : Math.floor(Math.log10(Math.abs(value)));
-      return value.toLocaleString("en", { maximumFractionDigits: Math.max(0, 3 - size) }).replace("-", "−");
+      showToast(body.dataset.copied);
+      setTimeout(() => {
+        button.classList.remove("done");
+      }, 2000);
     },
-    share: function (value) { return grouped(value * 100, 1).replace(/\.0$/, "") + " %"; },
-    bytes: function (value) {
-      var names = ["B", "kB", "MB", "GB", "TB", "PB"], i = 0;
-      while (Math.abs(value) >= 999.95 && i < names.length - 1) { value /= 1000; i += 1; }
-      return grouped(value, i ? 1 : 0) + " " + names[i];
+    () => {
+      showToast(body.dataset.copyFailed);
     },
-    duration: function (value) {
-      if (value < 0.1) return Math.round(value * 1000) + UNITS.ms;
-      if (value < 10) return Math.round(value * 100) / 100 + UNITS.s;
-      var left = Math.round(value), parts = [], started = 0;
-      [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]].forEach(function (unit) {
-        var count = Math.floor(left / unit[1]);
-        left -= count * unit[1];
-        if (count || started) { started += 1; if (count && started <= 2) parts.push(count + UNITS[unit[0]]); }
-      });
-      return parts.join(" ");
+  );
+  button.focus();
+}
+
+/* ---- theme: system, light, dark, and round again ---- */
+function nameTheme() {
+  const now = root.dataset.theme || "system";
+  const words = body.getAttribute(`data-theme-${now}`);
+  queryAll("[data-theme-next]").forEach((button) => {
+    button.setAttribute("aria-label", words);
+    button.title = words;
+  });
+}
+function nextTheme() {
+  const next = { undefined: "light", light: "dark", dark: undefined }[root.dataset.theme];
+  if (next) root.dataset.theme = next;
+  else delete root.dataset.theme;
+  try {
+    localStorage.setItem("theme", next || "system");
+  } catch {
+    /* stays for this page */
+  }
+  nameTheme();
+}
+
+/* ---- dialogs ---- */
+function openDialog(id) {
+  const dialog = document.getElementById(id);
+  if (dialog && dialog.showModal && !dialog.open) dialog.showModal();
+}
+
+/* ---- times in the zone that the reader has set, else in the browser's ---- */
+const zone = root.dataset.zone || undefined;
+const clock = new Intl.DateTimeFormat("en-GB", {
+  timeZone: zone,
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+});
+const day = new Intl.DateTimeFormat(zh ? "zh-CN" : "en-GB", { timeZone: zone, day: "numeric", month: "short" });
+const date = new Intl.DateTimeFormat("en-CA", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" });
+function formatTime(moment, onlyClock) {
+  const now = date.format(new Date()),
+    then = date.format(moment),
+    time = clock.format(moment);
+  if (onlyClock || then === now) return time;
+  return `${then.slice(0, 4) === now.slice(0, 4) ? day.format(moment) : then} ${time.slice(0, 5)}`;
+}
+function localizeTimes(from) {
+  queryAll("time[data-when]", from).forEach((element) => {
+    const moment = new Date(element.dateTime);
+    if (isNaN(moment)) return;
+    element.textContent = formatTime(moment, element.dataset.when === "time");
+    element.title = moment.toLocaleString(lang, { timeZone: zone, timeZoneName: "short" });
+  });
+}
+
+/* ---- numbers, as the server writes them ---- */
+const UNITS = zh
+  ? { d: " 天", h: " 小时", min: " 分", s: " 秒", ms: " 毫秒" }
+  : { d: " d", h: " h", min: " min", s: " s", ms: " ms" };
+function grouped(value, decimals) {
+  return value
+    .toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals })
+    .replace("-", "−");
+}
+const FORMATS = {
+  number(value) {
+    if (Number.isInteger(value)) return grouped(value, 0);
+    if (value !== 0 && Math.abs(value) < 1e-5) return value.toExponential(2);
+    const size = value === 0 ? 0 : Math.floor(Math.log10(Math.abs(value)));
+    return value.toLocaleString("en", { maximumFractionDigits: Math.max(0, 3 - size) }).replace("-", "−");
+  },
+  share(value) {
+    return `${grouped(value * 100, 1).replace(/\.0$/, "")} %`;
+  },
+  bytes(value) {
+    const names = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let i = 0;
+    while (Math.abs(value) >= 999.95 && i < names.length - 1) {
+      value /= 1000;
+      i += 1;
     }
-  };
-  function show(element, value) {
-    var text = value === null || value === undefined ? NONE : String(value);
-    var format = FORMATS[element.dataset.format];
-    if (format && typeof value === "number" && isFinite(value)) text = format(value);
-    if (element.textContent !== text) element.textContent = text;
-  }
+    return `${grouped(value, i ? 1 : 0)} ${names[i]}`;
+  },
+  duration(value) {
+    if (value < 0.1) return Math.round(value * 1000) + UNITS.ms;
+    if (value < 10) return Math.round(value * 100) / 100 + UNITS.s;
+    let left = Math.round(value);
+    const parts = [];
+    let started = 0;
+    [
+      ["d", 86400],
+      ["h", 3600],
+      ["min", 60],
+      ["s", 1],
+    ].forEach((unit) => {
+      const count = Math.floor(left / unit[1]);
+      left -= count * unit[1];
+      if (count || started) {
+        started += 1;
+        if (count && started <= 2) parts.push(count + UNITS[unit[0]]);
+      }
+    });
+    return parts.join(" ");
+  },
+};
+function showValue(element, value) {
+  let text = value === null || value === undefined ? NONE : String(value);
+  const format = FORMATS[element.dataset.format];
+  if (format && typeof value === "number" && isFinite(value)) text = format(value);
+  if (element.textContent !== text) element.textContent = text;
+}
 
-  function typing(target) {
-    return target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && !/^(checkbox|radio|button|submit)$/.test(target.type);
+function isTyping(target) {
+  return (
+    target.isContentEditable ||
+    (/^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && !/^(checkbox|radio|button|submit)$/.test(target.type))
+  );
+}
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    queryAll("details.menu[open]").forEach((menu) => {
+      menu.open = false;
+      query("summary", menu).focus();
+    });
+    if (isTyping(event.target) && event.target.type === "search") event.target.blur();
+    return;
   }
-  document.addEventListener("keydown", function (event) {
-    if (event.key === "Escape") {
-      all("details.menu[open]").forEach(function (menu) { menu.open = false; one("summary", menu).focus(); });
-      if (typing(event.target) && event.target.type === "search") event.target.blur();
+  if (
+    event.ctrlKey ||
+    event.metaKey ||
+    event.altKey ||
+    event.isComposing ||
+    isTyping(event.target) ||
+    query("dialog[open]")
+  )
+    return;
+  let field;
+  if (event.key === "/") {
+    field = query('.find input, .bar input[type="search"]');
+    if (field) {
+      field.focus();
+      field.select();
+    }
+  } else if (event.key === "?") openDialog("keys");
+  else return;
+  event.preventDefault();
+});
+
+document.addEventListener("click", (event) => {
+  const target = event.target;
+  let found;
+  if (!(target instanceof Element)) return;
+  queryAll("details.menu[open]").forEach((menu) => {
+    if (!menu.contains(target)) menu.open = false;
+  });
+  if ((found = target.closest("[data-copy]"))) copyFrom(found);
+  else if (target.closest("[data-theme-next]")) nextTheme();
+  else if ((found = target.closest("[data-dialog]"))) {
+    event.preventDefault();
+    const menu = found.closest("details.menu");
+    if (menu) menu.open = false;
+    openDialog(found.dataset.dialog);
+  } else if ((found = target.closest("[data-close]"))) {
+    event.preventDefault();
+    found.closest("dialog").close();
+  } else if ((found = target.closest("[data-dismiss]"))) found.closest(".note").remove();
+  else if (target.matches("dialog.dlg[open]")) target.close(); /* the ground around the card */
+});
+
+document.addEventListener("change", (event) => {
+  const target = event.target;
+  const form = target.closest("form[data-autosubmit]");
+  if (form && target.matches("select, input[type=date], input[type=checkbox]")) form.requestSubmit();
+});
+/* an empty filter has no place in an address that people pass on */
+document.addEventListener("submit", (event) => {
+  const form = event.target,
+    method = (form.getAttribute("method") || "get").toLowerCase();
+  if (form.matches("[data-theme-form]")) {
+    try {
+      localStorage.removeItem("theme");
+    } catch {
+      /* nothing was kept */
+    }
+  }
+  if (method !== "get") {
+    /* a second press of a button must not send the form twice */
+    if (form.dataset.sent) {
+      event.preventDefault();
       return;
     }
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || typing(event.target) || one("dialog[open]")) return;
-    var field;
-    if (event.key === "/") { field = one('.find input, .bar input[type="search"]'); if (field) { field.focus(); field.select(); } }
-    else if (event.key === "?") openDialog("keys");
+    if (method === "post" && !form.hasAttribute("hx-post")) {
+      form.dataset.sent = "1";
+      setTimeout(() => {
+        delete form.dataset.sent;
+      }, 4000);
+    }
+    return;
+  }
+  queryAll("input[name], select[name]", form).forEach((field) => {
+    if (field.value === "") field.disabled = true;
+  });
+});
+window.addEventListener("pageshow", () => {
+  queryAll("form[data-sent]").forEach((form) => {
+    delete form.dataset.sent;
+  });
+  queryAll("form[method=get] :disabled").forEach((field) => {
+    if (field.value === "") field.disabled = false;
+  });
+});
+/* what is open now; the answer opens it again */
+function keepOpen(from) {
+  const ids = queryAll("details[id][open]", from).map((element) => element.id);
+  return () => {
+    ids.forEach((id) => {
+      const element = document.getElementById(id);
+      if (element) element.open = true;
+    });
+  };
+}
+/* a part that renews itself keeps open what the reader has opened in it, and the focus where it was */
+let reopen = null,
+  focused = null;
+function keepState(target) {
+  const here = document.activeElement;
+  reopen = keepOpen(target);
+  focused =
+    here && here !== body && target.contains(here)
+      ? { id: here.id, href: here.getAttribute("href"), name: here.getAttribute("name") }
+      : null;
+}
+function restoreState(target) {
+  const was = focused;
+  if (reopen) reopen();
+  reopen = focused = null;
+  if (!was || (document.activeElement !== body && document.activeElement)) return;
+  let found =
+    (was.id && document.getElementById(was.id)) ||
+    (was.href && query(`a[href="${CSS.escape(was.href)}"]`, target)) ||
+    (was.name && query(`[name="${CSS.escape(was.name)}"]`, target));
+  if (!found && target && target.isConnected) {
+    found = target;
+    found.tabIndex = -1;
+  }
+  if (found) found.focus({ preventScroll: true });
+}
+document.addEventListener("htmx:beforeSwap", (event) => {
+  keepState(event.detail.target);
+});
+document.addEventListener("htmx:afterSettle", (event) => {
+  restoreState(event.detail.elt || event.detail.target);
+  localizeTimes();
+  /* a field's error was checked on leaving it: say so to readers too */
+  queryAll(".field > .err[id]").forEach((error) => {
+    const control = document.getElementById(error.id.slice(0, -2));
+    if (!control) return;
+    if (error.hidden) control.removeAttribute("aria-invalid");
+    else control.setAttribute("aria-invalid", "true");
+    error.parentElement.classList.toggle("bad", !error.hidden);
+  });
+});
+
+/* ---- a combobox after ARIA's pattern: the field keeps the focus, one option of the list may be chosen ---- */
+function attachCombobox(field, list, keys, take) {
+  const box = { options, open, closed() {} };
+  function options() {
+    return queryAll("[role=option]", list);
+  }
+  function chosen() {
+    return query('[aria-selected="true"]', list);
+  }
+  function choose(option) {
+    options().forEach((other) => {
+      other.setAttribute("aria-selected", String(other === option));
+    });
+    if (!option) {
+      field.removeAttribute("aria-activedescendant");
+      return;
+    }
+    field.setAttribute("aria-activedescendant", option.id);
+    option.scrollIntoView({ block: "nearest" });
+  }
+  function open(yes) {
+    list.hidden = !yes;
+    field.setAttribute("aria-expanded", String(yes));
+    if (yes) return;
+    choose(null);
+    box.closed();
+  }
+  function move(by) {
+    const found = options(),
+      at = found.indexOf(chosen());
+    if (!found.length) return;
+    open(true);
+    /* above the first and below the last one is the field itself */
+    choose(found[at < 0 && by < 0 ? found.length - 1 : at + by] || null);
+  }
+  field.addEventListener("keydown", (event) => {
+    if (event.isComposing) return; /* Enter and arrows then choose a Chinese word */
+    const key = event.key,
+      shown = !list.hidden;
+    if ((key === "ArrowDown" || key === "ArrowUp") && options().length) move(key === "ArrowDown" ? 1 : -1);
+    else if (key === "Escape" && shown) {
+      open(false);
+      event.stopPropagation();
+    } else if (keys.includes(key) && shown && chosen()) take(chosen());
     else return;
     event.preventDefault();
   });
+  field.addEventListener("blur", () => {
+    open(false);
+  });
+  /* a press on the list must not take the focus away, or it would close before the click */
+  list.addEventListener("mousedown", (event) => {
+    event.preventDefault();
+  });
+  return box;
+}
 
-  document.addEventListener("click", function (event) {
-    var target = event.target, found;
-    if (!(target instanceof Element)) return;
-    all("details.menu[open]").forEach(function (menu) { if (!menu.contains(target)) menu.open = false; });
-    if ((found = target.closest("[data-copy]"))) copyFrom(found);
-    else if (target.closest("[data-theme-next]")) nextTheme();
-    else if ((found = target.closest("[data-dialog]"))) {
-      event.preventDefault();
-      var menu = found.closest("details.menu");
-      if (menu) menu.open = false;
-      openDialog(found.dataset.dialog);
-    } else if ((found = target.closest("[data-close]"))) {
-      event.preventDefault();
-      found.closest("dialog").close();
-    } else if ((found = target.closest("[data-dismiss]"))) found.closest(".note").remove();
-    else if (target.matches("dialog.dlg[open]")) target.close(); /* the ground around the card */
-  });
-
-  document.addEventListener("change", function (event) {
-    var target = event.target;
-    var form = target.closest("form[data-autosubmit]");
-    if (form && target.matches("select, input[type=date], input[type=checkbox]")) form.requestSubmit();
-  });
-  /* an empty filter has no place in an address that people pass on */
-  document.addEventListener("submit", function (event) {
-    var form = event.target, method = (form.getAttribute("method") || "get").toLowerCase();
-    if (form.matches("[data-theme-form]")) { try { localStorage.removeItem("theme"); } catch (error) { /* nothing was kept */ } }
-    if (method !== "get") {
-      /* a second press of a button must not send the form twice */
-      if (form.dataset.sent) { event.preventDefault(); return; }
-      if (method === "post" && !form.hasAttribute("hx-post")) {
-        form.dataset.sent = "1";
-        setTimeout(function () { delete form.dataset.sent; }, 4000);
-      }
-      return;
-    }
-    all("input[name], select[name]", form).forEach(function (field) { if (field.value === "") field.disabled = true; });
-  });
-  window.addEventListener("pageshow", function () {
-    all("form[data-sent]").forEach(function (form) { delete form.dataset.sent; });
-    all("form[method=get] :disabled").forEach(function (field) { if (field.value === "") field.disabled = false; });
-  });
-  /* what is open now; the answer opens it again */
-  function keepOpen(from) {
-    var ids = all("details[id][open]", from).map(function (element) { return element.id; });
-    return function () { ids.forEach(function (id) { var element = document.getElementById(id); if (element) element.open = true; }); };
-  }
-  /* a part that renews itself keeps open what the reader has opened in it, and the focus where it was */
-  var reopen = null, focused = null;
-  function keep(target) {
-    var here = document.activeElement;
-    reopen = keepOpen(target);
-    focused = here && here !== body && target.contains(here) ? { id: here.id, href: here.getAttribute("href"), name: here.getAttribute("name") } : null;
-  }
-  function restore(target) {
-    var was = focused;
-    if (reopen) reopen();
-    reopen = focused = null;
-    if (!was || document.activeElement !== body && document.activeElement) return;
-    var found = was.id && document.getElementById(was.id) || was.href && one('a[href="' + CSS.escape(was.href) + '"]', target) || was.name && one('[name="' + CSS.escape(was.name) + '"]', target);
-    if (!found && target && target.isConnected) { found = target; found.tabIndex = -1; }
-    if (found) found.focus({ preventScroll: true });
-  }
-  document.addEventListener("htmx:beforeSwap", function (event) { keep(event.detail.target); });
-  document.addEventListener("htmx:afterSettle", function (event) {
-    restore(event.detail.elt || event.detail.target);
-    localTimes();
-    /* a field's error was checked on leaving it: say so to readers too */
-    all(".field > .err[id]").forEach(function (error) {
-      var control = document.getElementById(error.id.slice(0, -2));
-      if (!control) return;
-      if (error.hidden) control.removeAttribute("aria-invalid"); else control.setAttribute("aria-invalid", "true");
-      error.parentElement.classList.toggle("bad", !error.hidden);
-    });
-  });
-
-  /* ---- a combobox after ARIA's pattern: the field keeps the focus, one option of the list may be chosen ---- */
-  function combobox(field, list, keys, take) {
-    var box = { options: options, open: open, closed: function () {} };
-    function options() { return all("[role=option]", list); }
-    function chosen() { return one('[aria-selected="true"]', list); }
-    function choose(option) {
-      options().forEach(function (other) { other.setAttribute("aria-selected", String(other === option)); });
-      if (!option) { field.removeAttribute("aria-activedescendant"); return; }
-      field.setAttribute("aria-activedescendant", option.id);
-      option.scrollIntoView({ block: "nearest" });
-    }
-    function open(yes) {
-      list.hidden = !yes;
-      field.setAttribute("aria-expanded", String(yes));
-      if (yes) return;
-      choose(null);
-      box.closed();
-    }
-    function move(by) {
-      var found = options(), at = found.indexOf(chosen());
-      if (!found.length) return;
-      open(true);
-      /* above the first and below the last one is the field itself */
-      choose(found[at < 0 && by < 0 ? found.length - 1 : at + by] || null);
-    }
-    field.addEventListener("keydown", function (event) {
-      if (event.isComposing) return; /* Enter and arrows then choose a Chinese word */
-      var key = event.key, shown = !list.hidden;
-      if ((key === "ArrowDown" || key === "ArrowUp") && options().length) move(key === "ArrowDown" ? 1 : -1);
-      else if (key === "Escape" && shown) { open(false); event.stopPropagation(); }
-      else if (keys.indexOf(key) >= 0 && shown && chosen()) take(chosen());
-      else return;
-      event.preventDefault();
-    });
-    field.addEventListener("blur", function () { open(false); });
-    /* a press on the list must not take the focus away, or it would close before the click */
-    list.addEventListener("mousedown", function (event) { event.preventDefault(); });
-    return box;
-  }
-
-  window.plane = { one: one, all: all, parsed: parsed, hit: hit, make: make, clamp: clamp, combobox: combobox, toast: toast, standing: standing, keepOpen: keepOpen, keep: keep, restore: restore, show: show, sayTime: sayTime, localTimes: localTimes, typing: typing, FORMATS: FORMATS };
-  nameTheme();
-  localTimes();
-  /* the tab of this page is in sight, however narrow the window */
-  all(".tabs [aria-current]").forEach(function (tab) { tab.parentNode.scrollLeft = tab.offsetLeft + tab.offsetWidth / 2 - (tab.parentNode.offsetLeft + tab.parentNode.clientWidth / 2); });
-  all("[data-browser-zone]").forEach(function (place) {
-    place.textContent = place.dataset.browserZone.replace("{zone}", Intl.DateTimeFormat().resolvedOptions().timeZone);
-  });
-  all("dialog[data-open]").forEach(function (dialog) { openDialog(dialog.id); }); /* its answer was refused */
-})();
+export {
+  query,
+  queryAll,
+  parseHtml,
+  closestTarget,
+  createElement,
+  clamp,
+  attachCombobox,
+  showToast,
+  showStandingMessage,
+  keepOpen,
+  keepState,
+  restoreState,
+  showValue,
+  formatTime,
+  localizeTimes,
+  isTyping,
+  FORMATS,
+};
+nameTheme();
+localizeTimes();
+/* the tab of this page is in sight, however narrow the window */
+queryAll(".tabs [aria-current]").forEach((tab) => {
+  tab.parentNode.scrollLeft =
+    tab.offsetLeft + tab.offsetWidth / 2 - (tab.parentNode.offsetLeft + tab.parentNode.clientWidth / 2);
+});
+queryAll("[data-browser-zone]").forEach((place) => {
+  place.textContent = place.dataset.browserZone.replace("{zone}", Intl.DateTimeFormat().resolvedOptions().timeZone);
+});
+queryAll("dialog[data-open]").forEach((dialog) => {
+  openDialog(dialog.id);
+}); /* its answer was refused */

@@ -1,13 +1,13 @@
 /* Runs before the first paint, so a remembered theme never flashes. */
-(function () {
+(() => {
   "use strict";
-  var root = document.documentElement;
+  const root = document.documentElement;
   root.classList.add("js");
   try {
-    var theme = localStorage.getItem("theme");
+    const theme = localStorage.getItem("theme");
     if (theme === "light" || theme === "dark") root.dataset.theme = theme;
     else if (theme === "system") delete root.dataset.theme; /* in this browser, whatever the account says */
-  } catch (error) {
+  } catch {
     /* storage may be forbidden: then the system's wish holds */
   }
 })();
