@@ -23,10 +23,14 @@ MIXED_SCRIPTS = (
     frozenset({"LATIN", "GREEK", "HAN", "BOPOMOFO"}),
     frozenset({"LATIN", "GREEK", "HAN", "HANGUL"}),
 )
+# The scripts in which UAX #31 (section 2.3, A2 and B) takes a joiner behind a virama. In others of combining class 9,
+# such as Khmer, Myanmar and Thai, it changes nothing that is drawn.
+INDIC_SCRIPTS = frozenset(
+    {"BENGALI", "DEVANAGARI", "GUJARATI", "GURMUKHI", "KANNADA", "MALAYALAM", "ORIYA", "SINHALA", "TAMIL", "TELUGU"}
+)
 FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u17b4\u17b5\u180b\u180c\u180d\u180f")  # that nothing draws
 ZWNJ, ZWJ = "\u200c", "\u200d"
 JOINERS = frozenset({ZWNJ, ZWJ})
-EMOJI_STYLE = "\ufe0f"  # variation selector 16
 VIRAMA = 9  # the combining class of what takes the vowel from a letter before it
 MARKS_IN_A_ROW = 4  # more would be drawn over the lines above and below (UTS #39, section 5.4)
 DIRECTION_MARK = "\u200e"  # the table wraps letters that are written from right to left
@@ -132,17 +136,18 @@ def is_joiner_drawn(before: str, joiner: str, after: str) -> bool:
     """Whether a joiner changes what is drawn, between all that stands before and after it.
 
     UAX #31, section 2.3: A1 (it parts letters that would join; of Arabic alone, whose forms Python's tables have), A2
-    and B (behind a virama); and the ZWJ sequences of emoji (UTS #51). Anywhere else nobody would see it, so that two
-    aliases would look the same.
+    and B (behind a virama of an Indic script); and the ZWJ sequences of emoji (UTS #51). Anywhere else nobody would see
+    it, so that two aliases would look the same.
     """
     last, first = before[-1:], after[:1]
     if last and unicodedata.combining(last) == VIRAMA:
+        if not scripts_of(last) or not scripts_of(last) <= INDIC_SCRIPTS:
+            return False
         return first.isalpha() if joiner == ZWNJ else not first or not is_mark(first)
     if joiner == ZWNJ:
         return last in arabic_letters("initial") and first in arabic_letters("final")
-    shown = before.rstrip(EMOJI_STYLE)
-    shown = shown[:-1] if shown and is_skin_tone(shown[-1]) else shown
-    return bool(shown and first) and is_pictograph(shown[-1]) and is_pictograph(first)
+    emoji = before[:-1] if last and is_skin_tone(last) else before
+    return bool(emoji and first) and is_pictograph(emoji[-1]) and is_pictograph(first)
 
 
 def is_drawn(name: str, index: int) -> bool:
@@ -150,13 +155,15 @@ def is_drawn(name: str, index: int) -> bool:
     one, before = name[index], name[:index]
     if one in JOINERS:
         return is_joiner_drawn(before, one, name[index + 1 :])
-    if one == EMOJI_STYLE or is_skin_tone(one):
+    if is_ignorable(one):  # variation selectors too: with one and without it an emoji looks the same on most screens
+        return False
+    if is_skin_tone(one):
         return bool(before) and is_pictograph(before[-1])
     if is_mark(one):  # one of no script would fit on every letter: an o with a dot below that nobody sees
         script = scripts_of(one)
         on = before.rstrip("".join(JOINERS))[-1:]
         return bool(script and on) and scripts_of(on) == script
-    return one.isprintable() and not is_ignorable(one)
+    return one.isprintable()
 
 
 def has_too_many_marks(name: str) -> bool:
