@@ -52,7 +52,7 @@ def main() -> None:
 def measure(points: int, rounds: int) -> None:
     from django.db import connection
 
-    from apps.ml.experiments.lines import Window, lines_of
+    from apps.ml.experiments.metrics.lines import Window, lines_of
     from apps.ml.experiments.models import Metric, MetricBucket
 
     took = recorded(points)
@@ -119,7 +119,7 @@ def scanned(metric) -> int:
 
 
 def extremes_stay(metric) -> None:
-    from apps.ml.experiments.lines import lines_of
+    from apps.ml.experiments.metrics.lines import lines_of
 
     values = [value for _step, value in lines_of([metric])[0].points if value is not None]
     assert (min(values), max(values)) == (metric.lowest, metric.highest), "an extreme is lost"

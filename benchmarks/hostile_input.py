@@ -160,8 +160,7 @@ def readers_of_searches() -> Iterator[Reader]:
     from django.http import QueryDict
 
     from apps.core.lists import listing, pages
-    from apps.ml.experiments import completing
-    from apps.ml.experiments.filters import grammar, orders, tokens, vocabularies
+    from apps.ml.experiments.filters import completion, grammar, orders, tokens, vocabularies
     from apps.ml.experiments.filters.sql import regex_of
     from apps.ml.registry import filters as registry_filters
     from apps.web.search import query
@@ -171,7 +170,7 @@ def readers_of_searches() -> Iterator[Reader]:
     yield Reader("MLflow filter", lambda text: grammar.parse(text, vocabulary), around)
     yield Reader("MLflow filter, its tokens", tokens.tokens_of, around)
     yield Reader("MLflow order_by", lambda text: orders.read_order(text, vocabulary), (("", ""), ("metrics.", " DESC")))
-    yield Reader("filter, what may come next", lambda text: complete(completing, text), (("", ""), ("metrics.a ", "x")))
+    yield Reader("filter, what may come next", lambda text: complete(completion, text), (("", ""), ("metrics.a ", "x")))
     yield Reader(
         "ILIKE, its expression", lambda text: __import__("re").search(regex_of("%a%a%1%b"), text), (("", "c"),)
     )
@@ -190,9 +189,9 @@ def readers_of_searches() -> Iterator[Reader]:
     )
 
 
-def complete(completing: Any, text: str) -> object:
-    completing.clause_start(text)
-    return [form.fullmatch(text) for form in (completing.WITH_OPERATOR, completing.WITH_NAME, completing.ENDED)]
+def complete(completion: Any, text: str) -> object:
+    completion.clause_start(text)
+    return [form.fullmatch(text) for form in (completion.WITH_OPERATOR, completion.WITH_NAME, completion.ENDED)]
 
 
 def readers_of_tables() -> Iterator[Reader]:

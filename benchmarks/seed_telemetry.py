@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from apps.core.actors import PlaneRole, plane_actor
-from apps.ml.experiments import series
+from apps.ml.experiments.metrics import series
 from apps.ml.experiments.models import Metric, MetricPoint, Run
 from apps.ml.experiments.services.points import add_buckets, add_points
 from apps.platform.jobs.models import QueueSample

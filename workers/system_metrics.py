@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from apps.ml.experiments.series import SYSTEM
+from apps.ml.experiments.metrics.series import SYSTEM
 from apps.platform.jobs.models import Job
 from workers.tracking import Tracker
 

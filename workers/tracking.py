@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from apps.core.actors import Actor
 from apps.ml.experiments import services
+from apps.ml.experiments.metrics.series import KEY_LIMIT, STEP_LIMIT, Point
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.series import KEY_LIMIT, STEP_LIMIT, Point
 from apps.ml.experiments.services import ENDINGS, Facts, why
 from apps.ml.reruns.services import link_rerun, take_up
 from apps.platform.artifacts.stores import store

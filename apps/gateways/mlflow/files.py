@@ -1,6 +1,6 @@
 """mlflow-artifacts/*, artifacts/list, get-artifact: the files of runs, logged models and versions, by their paths.
 
-Bodies are streamed both ways and never held. What an address may name is decided by apps/ml/experiments/artifacts.py.
+Bodies are streamed both ways and never held. What an address may name is decided by apps/ml/experiments/files/tree.py.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from apps.core.policy import require
 from apps.gateways.mlflow import tickets
 from apps.gateways.mlflow.request import Ask, query_of
 from apps.gateways.mlflow.responses import MlflowError, absent, answered, wrong
-from apps.ml.experiments import artifacts
-from apps.ml.experiments.artifacts import Entry, Owner, Place
+from apps.ml.experiments.files import tree
+from apps.ml.experiments.files.tree import Entry, Owner, Place
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.services.files import delete_files, put_file
 from apps.ml.registry import downloads
@@ -51,7 +51,7 @@ def files(ask: Ask, path: str) -> HttpResponseBase:
 def folder_told(ask: Ask) -> HttpResponse:
     """The names in a folder, relative to it; nothing where it is a file, or is not there."""
     path = (query_of(ask.request).get("path") or [""])[0]
-    places = [place for spelling in spellings(path) if (place := artifacts.place_at(spelling))]
+    places = [place for spelling in spellings(path) if (place := tree.place_at(spelling))]
     found = next((files for place in places if (files := listed(entries_at(ask, place)))), [])
     return answered({"files": found} if found else {})
 
@@ -119,13 +119,13 @@ def list_of_run(ask: Ask) -> dict[str, Any]:
     """artifacts/list: the names in a folder of a run, by their paths from its root, so many at a time."""
     run = run_found(ask, ask.run_id())
     after = tickets.name_of(ask.text("page_token"))
-    rows = artifacts.files_of(run)
+    rows = tree.files_of(run)
     for folder in spellings(ask.text("path")):
-        entries = artifacts.entries_of(rows, folder, after=after, limit=artifacts.FOLDER_PAGE + 1)
+        entries = tree.entries_of(rows, folder, after=after, limit=tree.FOLDER_PAGE + 1)
         if entries:
             break
-    shown, more = entries[: artifacts.FOLDER_PAGE], entries[artifacts.FOLDER_PAGE :]
-    told: dict[str, Any] = {"root_uri": artifacts.address_of(run)}
+    shown, more = entries[: tree.FOLDER_PAGE], entries[tree.FOLDER_PAGE :]
+    told: dict[str, Any] = {"root_uri": tree.address_of(run)}
     if shown:
         told["files"] = listed(shown, folder)
     if more:
@@ -146,11 +146,11 @@ def spellings(path: str) -> list[str]:
     query as `a%20b`.
     """
     try:
-        literal = artifacts.checked_path(path)
+        literal = tree.checked_path(path)
         plain = literal
         while (next_one := unquote(plain)) != plain:
             plain = next_one
-        return list(dict.fromkeys((literal, artifacts.checked_path(plain))))
+        return list(dict.fromkeys((literal, tree.checked_path(plain))))
     except Invalid as error:
         raise wrong(error.message) from error
 
@@ -158,24 +158,24 @@ def spellings(path: str) -> list[str]:
 def writable(ask: Ask, path: str) -> tuple[Owner | None, Place]:
     """The run or logged model that a checked path belongs to, and the place; None where the project has none such."""
     require(ask.actor, "run.track", ask)
-    place = artifacts.place_at(path)
+    place = tree.place_at(path)
     if place is None:
         return None, Place()
     if place.version is not None:
         raise MlflowError("PERMISSION_DENIED", "The files of a model version never change. Register another version.")
-    return artifacts.owner_at(ask.actor, ask.project, place), place
+    return tree.owner_at(ask.actor, ask.project, place), place
 
 
 def entries_at(ask: Ask, place: Place) -> list[Entry]:
     if place.version is not None:
         return downloads.entries_of(ask.actor, ask.project, place.version, place.path)
-    owner = artifacts.owner_at(ask.actor, ask.project, place)
-    return artifacts.entries_of(artifacts.files_of(owner), place.path) if owner else []
+    owner = tree.owner_at(ask.actor, ask.project, place)
+    return tree.entries_of(tree.files_of(owner), place.path) if owner else []
 
 
 def holding_at(ask: Ask, path: str) -> Holding | None:
     """The file at a path as what is sent: its bytes, name and media type. None where there is no file."""
-    places = [artifacts.place_at(spelling) for spelling in spellings(path)]
+    places = [tree.place_at(spelling) for spelling in spellings(path)]
     return next((held for place in places if (held := holding_of_place(ask, place))), None)
 
 
@@ -185,12 +185,12 @@ def holding_of_place(ask: Ask, place: Place | None) -> Holding | None:
     if place.version is not None:
         row = downloads.file_at(ask.actor, ask.project, place.version, place.path)
         return held(ask, *row) if row else None
-    owner = artifacts.owner_at(ask.actor, ask.project, place)
+    owner = tree.owner_at(ask.actor, ask.project, place)
     return holding_of(ask, owner, place.path) if owner else None
 
 
 def holding_of(ask: Ask, owner: Owner, path: str) -> Holding | None:
-    row = artifacts.file_at(owner, path)
+    row = tree.file_at(owner, path)
     return held(ask, row.artifact, path, row.media_type) if row else None
 
 

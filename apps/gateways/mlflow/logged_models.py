@@ -11,7 +11,7 @@ from apps.gateways.mlflow.experiments import found as experiment_found
 from apps.gateways.mlflow.files import listed, spellings
 from apps.gateways.mlflow.request import Ask, mistyped
 from apps.gateways.mlflow.responses import absent
-from apps.ml.experiments import artifacts
+from apps.ml.experiments.files import tree
 from apps.ml.experiments.models import LoggedModel, Run
 from apps.ml.experiments.services import logged_models as services
 
@@ -77,12 +77,12 @@ def delete_tag(ask: Ask, model_id: str, key: str) -> dict[str, Any]:
 def list_files(ask: Ask, model_id: str) -> dict[str, Any]:
     """The names in a folder, by their paths from the root of the model."""
     row = found(ask, model_id)
-    rows = artifacts.files_of(row)
+    rows = tree.files_of(row)
     for folder in spellings(ask.text("artifact_directory_path")):
-        files = listed(artifacts.entries_of(rows, folder), folder)
+        files = listed(tree.entries_of(rows, folder), folder)
         if files:
             break
-    return {"root_uri": artifacts.address_of(row), **({"files": files} if files else {})}
+    return {"root_uri": tree.address_of(row), **({"files": files} if files else {})}
 
 
 # -- rows and their shape -------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def shape(
         "name": row.name,
         "creation_timestamp_ms": serializers.milliseconds(row.created_at),
         "last_updated_timestamp_ms": serializers.milliseconds(row.updated_at),
-        "artifact_uri": artifacts.address_of(row),
+        "artifact_uri": tree.address_of(row),
         "status": WORDS[services.LoggedModelState(row.state)],
         "model_type": row.model_type,
         "source_run_id": row.source_run_id or "",

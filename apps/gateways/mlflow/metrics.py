@@ -19,8 +19,8 @@ from apps.gateways.mlflow.request import SEE, Ask, missing
 from apps.gateways.mlflow.responses import wrong
 from apps.ml.experiments import services
 from apps.ml.experiments.filters.sql import EPOCH, Sql, microseconds, milliseconds, moment, on_postgres, rows_of
+from apps.ml.experiments.metrics.series import STEP_LIMIT
 from apps.ml.experiments.models import Metric, MetricPoint
-from apps.ml.experiments.series import STEP_LIMIT
 
 PAGE = 25_000  # points, where nothing is asked: what its own client asks for
 BULK_RUNS, BULK_POINTS = 100, 25_000

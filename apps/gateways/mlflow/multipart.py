@@ -13,8 +13,8 @@ from apps.gateways.mlflow.files import clean, released, root_of, writable
 from apps.gateways.mlflow.models import MultipartUpload
 from apps.gateways.mlflow.request import Ask, body_of, member, whole
 from apps.gateways.mlflow.responses import MlflowError, absent, answered, wrong
-from apps.ml.experiments import artifacts
-from apps.ml.experiments.artifacts import Owner
+from apps.ml.experiments.files import tree
+from apps.ml.experiments.files.tree import Owner
 from apps.platform.artifacts.request_body import body_of as bytes_of
 
 PATH = re.compile(r".*?/mlflow-artifacts/mpu/(create|complete|abort)/(.*)", re.DOTALL)
@@ -96,7 +96,7 @@ def target(ask: Ask, folder: str) -> tuple[str, Owner, str]:
         raise absent(f"No run and no model of this project keeps files at '{path[:200]}'.")
     if not name or not place.path:
         raise wrong("Invalid path")
-    return path, owner, artifacts.checked_path(place.path)
+    return path, owner, tree.checked_path(place.path)
 
 
 def found(ask: Ask, folder: str) -> MultipartUpload:

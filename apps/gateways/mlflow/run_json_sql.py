@@ -13,7 +13,7 @@ from apps.gateways.mlflow import serializers
 from apps.gateways.mlflow.responses import as_json
 from apps.ml.experiments.filters.sql import Sql, marks, milliseconds, on_postgres
 from apps.ml.experiments.keys import NAME_TAG
-from apps.ml.experiments.searching.runs import RunRow
+from apps.ml.experiments.search.runs import RunRow
 
 TOGETHER = 1000  # runs of which the parts are read at once
 PARAMS, TAGS, METRICS, DATASETS, INPUTS, OUTPUTS = range(6)

@@ -17,7 +17,7 @@ from apps.gateways.mlflow.run_json_sql import told_runs
 from apps.ml.experiments import services
 from apps.ml.experiments.keys import NAME_TAG
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.searching.runs import one_run
+from apps.ml.experiments.search.runs import one_run
 from apps.ml.experiments.services import Dataset, ForModel, Sent
 from apps.ml.experiments.services.metrics import EARLIEST, LATEST, moment
 

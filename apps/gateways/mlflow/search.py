@@ -13,8 +13,8 @@ from apps.gateways.mlflow.request import Ask, mistyped
 from apps.gateways.mlflow.responses import as_json, wrong
 from apps.gateways.mlflow.run_json_sql import told_runs
 from apps.ml.experiments.models import ExperimentTag
-from apps.ml.experiments.searching.experiments import ExperimentQuery, search_experiments
-from apps.ml.experiments.searching.runs import VIEWS, RunQuery, search_runs
+from apps.ml.experiments.search.experiments import ExperimentQuery, search_experiments
+from apps.ml.experiments.search.runs import VIEWS, RunQuery, search_runs
 
 MOST_RUNS = 50_000
 MOST_EXPERIMENTS = 50_000

@@ -11,7 +11,7 @@ from apps.gateways.mlflow.request import Ask, member, missing, mistyped
 from apps.gateways.mlflow.responses import wrong
 from apps.gateways.mlflow.search import experiment_ids, token_of
 from apps.ml.experiments.models import LoggedModel, LoggedModelMetric, LoggedModelParam, LoggedModelTag
-from apps.ml.experiments.searching.logged_models import Dataset, LoggedModelQuery, ModelOrder, search_logged_models
+from apps.ml.experiments.search.logged_models import Dataset, LoggedModelQuery, ModelOrder, search_logged_models
 from apps.ml.registry.models import Alias, Model, ModelTag
 from apps.ml.registry.search import RegistryQuery, newest_of, search_models, search_versions
 

@@ -19,7 +19,7 @@ from apps.core.actors import Actor
 from apps.core.errors import Invalid, NotFound, TooLarge
 from apps.core.policy import require
 from apps.gateways.mlflow.models import MultipartUpload
-from apps.ml.experiments.artifacts import FileRow, Owner, check_new_path
+from apps.ml.experiments.files.tree import FileRow, Owner, check_new_path
 from apps.ml.experiments.services.files import put_file, require_writable
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.digests import DIGEST

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from apps.gateways.mlflow_import.source_records import FoundVersion
-from apps.ml.experiments.artifacts import address_of
+from apps.ml.experiments.files.tree import address_of
 from apps.ml.experiments.models import LoggedModel, Run
 from apps.ml.registry.sources import FrozenFile, frozen
 from apps.platform.accounts.models import Project

@@ -16,8 +16,8 @@ from apps.gateways.mlflow_import.source_records import (
     Unreadable,
     moment,
 )
-from apps.ml.experiments import series
-from apps.ml.experiments.series import Point
+from apps.ml.experiments.metrics import series
+from apps.ml.experiments.metrics.series import Point
 from apps.ml.registry.services.validation import check_any_name
 
 RUN_ID, MODEL_ID = re.compile(r"[0-9a-f]{32}"), re.compile(r"m-[0-9a-f]{32}")

@@ -26,8 +26,9 @@ from apps.gateways.mlflow_import.source_records import (
     moment,
     unknown_experiments,
 )
-from apps.ml.experiments import series
 from apps.ml.experiments.keys import NAME_TAG
+from apps.ml.experiments.metrics import series
+from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.models import (
     Experiment,
     ExperimentTag,
@@ -38,7 +39,6 @@ from apps.ml.experiments.models import (
     RunParam,
     RunTag,
 )
-from apps.ml.experiments.series import Point
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.bulk_sql import batches
 

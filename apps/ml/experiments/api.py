@@ -14,10 +14,10 @@ from rest_framework.views import APIView
 
 from apps.core.errors import Invalid
 from apps.core.lists.listing import between_days, day_parameters
-from apps.ml.experiments import reads
-from apps.ml.experiments.exporting import csv_response
+from apps.ml.experiments import queries
+from apps.ml.experiments.metrics.csv_export import csv_response
 from apps.ml.experiments.models import Experiment, Metric, MetricPoint, Run, RunArtifact
-from apps.ml.experiments.reads import Asked, Columns
+from apps.ml.experiments.queries import Asked, Columns
 from apps.ml.experiments.serializers import (
     ComparisonSerializer,
     ExperimentSerializer,
@@ -33,9 +33,9 @@ from deepseek.messages import N_
 SORT = OpenApiParameter(
     "sort", str, description="started or metrics.<key>; - in front for downwards. Newest first if left out."
 )
-FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in reads.FILTERS]
+FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in queries.FILTERS]
 FILTERS += day_parameters("started")
-DELETED = OpenApiParameter("deleted", str, enum=reads.DELETED, description="Only, or also, what was deleted.")
+DELETED = OpenApiParameter("deleted", str, enum=queries.DELETED, description="Only, or also, what was deleted.")
 IDS = OpenApiParameter("ids", str, required=True, description="Run ids with commas between them.")
 KEY = OpenApiParameter("key", str, required=True, description="Name of the metric.")
 KEYS = OpenApiParameter("key", str, required=True, many=True, description="Names of metrics.")
@@ -51,7 +51,7 @@ class ExperimentsView(GenericAPIView[Experiment]):
     @extend_schema(operation_id="experiments_list", parameters=[DELETED], responses=ExperimentSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
         deleted = request.query_params.get("deleted", "")
-        found = reads.list_experiments(request.actor, get_project(request.actor, project), deleted)
+        found = queries.list_experiments(request.actor, get_project(request.actor, project), deleted)
         return self.get_paginated_response(self.get_serializer(self.paginate_queryset(found), many=True).data)
 
 
@@ -65,17 +65,17 @@ class RunsView(GenericAPIView[Run]):
     @extend_schema(operation_id="runs_list", parameters=[*FILTERS, SORT], responses=RunSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
         where = get_project(request.actor, project)
-        asked = Asked(**{name: request.query_params.get(name, "") for name in reads.FILTERS})
-        key, down = reads.order_of(request.query_params.get("sort", ""))
-        self.page_order = reads.page_order(key, down)
+        asked = Asked(**{name: request.query_params.get(name, "") for name in queries.FILTERS})
+        key, down = queries.order_of(request.query_params.get("sort", ""))
+        self.page_order = queries.page_order(key, down)
         found: Any = (
-            reads.list_by_metric(request.actor, where, asked, key)
+            queries.list_by_metric(request.actor, where, asked, key)
             if key
-            else reads.list_runs(request.actor, where, asked)
+            else queries.list_runs(request.actor, where, asked)
         )
         found = between_days(found, "run__started_at" if key else "started_at", request.query_params, "started")
         runs = [row.run if key else row for row in self.paginate_queryset(found) or ()]
-        columns = reads.columns_of(runs, first=[key] if key else (), params=False)
+        columns = queries.columns_of(runs, first=[key] if key else (), params=False)
         context = {"project": where.slug, "columns": columns}
         return self.get_paginated_response(RunSerializer(runs, many=True, context=context).data)
 
@@ -85,11 +85,11 @@ class RunView(APIView):
     def get(self, request: Request, project: str, run: str) -> Response:
         """Everything of one run but its points: params, environment, figures, artifacts, digests."""
         found = found_run(request, project, run)
-        artifacts, more = reads.artifacts_of(request.actor, found, reads.ARTIFACTS)
+        artifacts, more = queries.artifacts_of(request.actor, found, queries.ARTIFACTS)
         context = {
             "project": found.project.slug,
-            "columns": reads.columns_of([found], params=False),
-            "params": reads.params_of(request.actor, found),
+            "columns": queries.columns_of([found], params=False),
+            "params": queries.params_of(request.actor, found),
             "artifacts": artifacts,
             "artifacts_truncated": more,
         }
@@ -105,7 +105,7 @@ class MetricsView(GenericAPIView[Metric]):
 
     @extend_schema(operation_id="run_metrics_list", responses=MetricSerializer(many=True))
     def get(self, request: Request, project: str, run: str) -> Response:
-        page = self.paginate_queryset(reads.list_metrics(request.actor, found_run(request, project, run)))
+        page = self.paginate_queryset(queries.list_metrics(request.actor, found_run(request, project, run)))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
@@ -118,7 +118,9 @@ class HistoryView(GenericAPIView[MetricPoint]):
 
     @extend_schema(operation_id="run_metrics_history", parameters=[KEY], responses=PointSerializer(many=True))
     def get(self, request: Request, project: str, run: str) -> Response:
-        metric = reads.get_metric(request.actor, found_run(request, project, run), request.query_params.get("key", ""))
+        metric = queries.get_metric(
+            request.actor, found_run(request, project, run), request.query_params.get("key", "")
+        )
         page = self.paginate_queryset(MetricPoint.objects.filter(metric=metric))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
@@ -132,7 +134,7 @@ class ArtifactsView(GenericAPIView[RunArtifact]):
 
     @extend_schema(operation_id="run_artifacts_list", responses=RunArtifactSerializer(many=True))
     def get(self, request: Request, project: str, run: str) -> Response:
-        page = self.paginate_queryset(reads.list_artifacts(request.actor, found_run(request, project, run)))
+        page = self.paginate_queryset(queries.list_artifacts(request.actor, found_run(request, project, run)))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
@@ -141,7 +143,7 @@ class CompareView(APIView):
     def get(self, request: Request, project: str) -> Response:
         """Two to twenty runs side by side: their params, those that differ first, and their newest metrics."""
         where = get_project(request.actor, project)
-        found = reads.compare(request.actor, where, reads.ids_in(request.query_params.getlist("ids")))
+        found = queries.compare(request.actor, where, queries.ids_in(request.query_params.getlist("ids")))
         context = {"project": where.slug, "columns": Columns()}
         return Response(ComparisonSerializer(found, context=context).data)
 
@@ -153,13 +155,13 @@ class PointsCsvView(APIView):
     def get(self, request: Request, project: str) -> StreamingHttpResponse:
         """Every point of these metrics of these runs, as CSV: run, key, step, value, at."""
         where = get_project(request.actor, project)
-        ids, keys = reads.ids_in(request.query_params.getlist("ids")), request.query_params.getlist("key")
+        ids, keys = queries.ids_in(request.query_params.getlist("ids")), request.query_params.getlist("key")
         if not ids or not keys:
             raise Invalid(
                 "Name runs and metrics.", field="key" if ids else "ids", hint=N_("?ids=<run>,<run>&key=<metric>")
             )
-        return csv_response(reads.metrics_named(request.actor, where, ids, keys))
+        return csv_response(queries.metrics_named(request.actor, where, ids, keys))
 
 
 def found_run(request: Request, project: str, run: str) -> Run:
-    return reads.get_run(request.actor, get_project(request.actor, project), run)
+    return queries.get_run(request.actor, get_project(request.actor, project), run)

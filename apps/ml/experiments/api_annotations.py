@@ -14,7 +14,7 @@ from apps.data.datasets.requests import checked
 from apps.ml.experiments.api import found_run
 from apps.ml.experiments.keys import KEY_LIMIT, TAG_LIMIT
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.reads import get_note, list_tags
+from apps.ml.experiments.queries import get_note, list_tags
 from apps.ml.experiments.services import annotations
 
 KEY = OpenApiParameter("key", str, required=True, description="Key of the tag.")

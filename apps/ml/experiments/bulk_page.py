@@ -17,7 +17,8 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
-from apps.ml.experiments import completing, reads
+from apps.ml.experiments import queries
+from apps.ml.experiments.filters import completion
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.services import annotations
 from apps.platform.accounts.models import Project
@@ -44,10 +45,10 @@ def bulk(request: HttpRequest, project: str) -> HttpResponseBase:
     ids, (body, act) = ids_asked(request), prepare(actor, request)
 
     def page(pk: str) -> str:
-        return reverse("experiments:detail", args=[where.slug, pk]) if reads.RUN_ID.fullmatch(pk) else ""
+        return reverse("experiments:detail", args=[where.slug, pk]) if queries.RUN_ID.fullmatch(pk) else ""
 
     def one(pk: str) -> Done:
-        run = reads.get_run(actor, where, pk)
+        run = queries.get_run(actor, where, pk)
         return Done(f"{run.name} {run.pk[:8]}", page(pk), act(run))
 
     outcomes = each(actor, ids, one, request=request, name=lambda pk: pk[:8], page=page)
@@ -110,8 +111,8 @@ def complete(request: HttpRequest, project: str) -> HttpResponse:
     """What may come next in a filter: {start, end, options: [{text, label, told}]}."""
     actor, where = within(request, project)
     at = request.GET.get("at", "")
-    place = int(at) if at.isascii() and at.isdigit() and len(at) < 6 else completing.TEXT_LIMIT
-    found = completing.complete(actor, where, request.GET.get("filter", ""), place)
+    place = int(at) if at.isascii() and at.isdigit() and len(at) < 6 else completion.TEXT_LIMIT
+    found = completion.complete(actor, where, request.GET.get("filter", ""), place)
     answer = JsonResponse(asdict(found))
     answer["Cache-Control"] = "no-store"
     return answer

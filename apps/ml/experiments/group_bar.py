@@ -10,10 +10,10 @@ from django.http import QueryDict
 
 from apps.core.errors import Invalid
 from apps.ml.experiments import grouping
-from apps.ml.experiments.completing import some_keys
+from apps.ml.experiments.filters.completion import some_keys
 from apps.ml.experiments.grouping import Group
 from apps.ml.experiments.models import Run, RunTag
-from apps.ml.experiments.reads import Columns
+from apps.ml.experiments.queries import Columns
 
 OWN = ("group", "measure", "open", "cursor", "format", "view")
 

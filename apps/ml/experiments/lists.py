@@ -33,11 +33,11 @@ from apps.core.lists.listing import (
 )
 from apps.core.lists.pages import DEFAULT_LIMIT
 from apps.core.policy import allows
-from apps.ml.experiments import group_bar, reads, shown
+from apps.ml.experiments import group_bar, presenters, queries
 from apps.ml.experiments.filters.grammar import FilterError
 from apps.ml.experiments.models import Metric, Run, RunParam, RunTag
+from apps.ml.experiments.queries import BY_METRIC, Asked, Columns
 from apps.ml.experiments.ranking import rank_runs
-from apps.ml.experiments.reads import BY_METRIC, Asked, Columns
 from apps.ml.experiments.states import RunState
 from apps.platform.accounts.models import Project
 from apps.platform.audit.list_export import csv_response
@@ -121,10 +121,10 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
     context = {
         **table.context(),
         "nav": "runs",
-        "ranking": rank_runs(runs, columns.metrics, shown.directions(runs, columns.metrics), columns.values),
+        "ranking": rank_runs(runs, columns.metrics, presenters.directions(runs, columns.metrics), columns.values),
         "ordered_by": key,
         "metric_keys": columns.metrics,
-        "most": reads.COMPARED[1],
+        "most": queries.COMPARED[1],
         "counts": counts_of(actor, where),
         "may_submit": allows(actor, "job.submit", where),
         "may_annotate": allows(actor, "run.annotate", where),
@@ -151,7 +151,7 @@ def runs_that_fit(actor: Actor, project: Project, params: QueryDict) -> QuerySet
 
 def filters_asked(params: QueryDict) -> dict[str, str]:
     """A filter in the language is longer than a field of text may be; too long a one is refused, not cut."""
-    return texts(params, (*reads.FILTERS, "by")) | {"filter": params.get("filter", "").strip()}
+    return texts(params, (*queries.FILTERS, "by")) | {"filter": params.get("filter", "").strip()}
 
 
 def drawn(table: Table, prefix: str) -> list[str]:
@@ -180,7 +180,7 @@ def table_of_runs(actor: Actor, project: Project, params: QueryDict) -> tuple[Ta
     sample = [row["run"] for row in table.rows]
     if params.get("format") == "csv" and table.source is not None:
         sample = [run_in(row) for row in table.source.order_by(*table.asked.order)[: table.asked.limit]]
-    columns = reads.columns_of(sample, first=[*metrics, *shown.figure_keys(sample)])
+    columns = queries.columns_of(sample, first=[*metrics, *presenters.figure_keys(sample)])
     columns.metrics = list(dict.fromkeys([*metrics, *columns.metrics]))
     columns.params = list(dict.fromkeys([*chosen, *columns.params]))
     if table.wrong is None:
@@ -281,11 +281,11 @@ def ordering_metric(sort: str) -> str:
 
 def found_runs(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> QuerySet[Any]:
     """Runs, or with an order by a metric its values in runs."""
-    narrow = Asked(**{name: asked[name] for name in reads.FILTERS})
+    narrow = Asked(**{name: asked[name] for name in queries.FILTERS})
     key = ordering_metric(params.get("sort", ""))
     prefix = "run__" if key else ""
     found: QuerySet[Any] = (
-        reads.list_by_metric(actor, project, narrow, key) if key else reads.list_runs(actor, project, narrow)
+        queries.list_by_metric(actor, project, narrow, key) if key else queries.list_runs(actor, project, narrow)
     )
     if asked["by"]:
         found = found.filter(**{f"{prefix}created_by": asked["by"]})
@@ -305,7 +305,7 @@ def counts_of(actor: Actor, project: Project) -> dict[str, int]:
 def filter_bar(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> list[dict[str, Any]]:
     states = [("", _("Every status")), *((value, str(word)) for value, word in RunState.choices)]
     kinds = [("", _("Every kind")), *((key, str(kind.label)) for key, kind in KINDS.items() if kind.tracked)]
-    groups = [(str(one.number), one.name) for one in reads.list_experiments(actor, project)[:EXPERIMENTS]]
+    groups = [(str(one.number), one.name) for one in queries.list_experiments(actor, project)[:EXPERIMENTS]]
     experiments = [("", _("Every experiment")), *groups]
     there = [("", _("Not deleted")), ("only", _("Deleted")), ("all", _("Deleted or not"))]
     return [
@@ -328,7 +328,7 @@ def query_field(project: Project, text: str) -> dict[str, Any]:
         "type": "query",
         "placeholder": "metrics.loss < 0.2 AND params.optimizer = 'adam'",
         "complete": reverse("experiments:complete", args=[project.slug]),
-        "limit": reads.FILTER_LIMIT,
+        "limit": queries.FILTER_LIMIT,
     }
 
 

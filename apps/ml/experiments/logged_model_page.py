@@ -7,8 +7,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from apps.core.errors import NotFound
-from apps.ml.experiments.artifacts import files_of, get_logged_model
-from apps.ml.experiments.files_page import files_context
+from apps.ml.experiments.files.page import files_context
+from apps.ml.experiments.files.tree import files_of, get_logged_model
 from apps.platform.jobs.views import within
 
 PAIRS, METRICS = 200, 200

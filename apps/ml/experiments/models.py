@@ -187,7 +187,8 @@ class Metric(models.Model):
     count = models.BigIntegerField(default=0)
     attempt = models.IntegerField(default=0)  # of the job, that reported it last
     digest = models.CharField(max_length=64)  # a chain over its points in the order they came: series.chained
-    open_buckets = models.JSONField(default=list)  # of its thinned series, those not full yet: thinning.written
+    # Buckets of the downsampled series that are not full yet: metrics.downsampling.written
+    open_buckets = models.JSONField(default=list)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "key"], name="metric_once")]
@@ -247,7 +248,7 @@ class MetricBatch(models.Model):
     before; so does the dispatcher, every second. What is here is as durable as a point."""
 
     # The statement that writes a row reads both from the run. A constraint would ask again, and write a lock to the row
-    # of the run at every point; a batch whose run went meanwhile is thrown away (services/folding.py).
+    # of the run at every point; a batch whose run went meanwhile is thrown away (services/metric_ingestion.py).
     run = models.ForeignKey(Run, models.CASCADE, related_name="batches", db_constraint=False)
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="+", db_constraint=False)
     points = models.TextField()  # JSON: [[key, value, time in ms, step], ...]
@@ -256,7 +257,7 @@ class MetricBatch(models.Model):
 
 
 class MetricBucket(models.Model):
-    """Some points of a metric that came after each other, as a chart draws them; made of the points: thinning.py."""
+    """Consecutive points of a metric, downsampled for charts (metrics/downsampling.py)."""
 
     metric = models.ForeignKey(  # without a constraint, as a point
         Metric, models.CASCADE, related_name="buckets", db_index=False, db_constraint=False

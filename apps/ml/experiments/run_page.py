@@ -18,10 +18,11 @@ from django.views.decorators.http import require_safe
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.ml.experiments import looks, reads, shown
-from apps.ml.experiments.files_page import files_context
-from apps.ml.experiments.looks import Look
+from apps.ml.experiments import presenters, queries
+from apps.ml.experiments.files.page import files_context
 from apps.ml.experiments.markdown import rendered
+from apps.ml.experiments.metrics import chart_options
+from apps.ml.experiments.metrics.chart_options import Look
 from apps.ml.experiments.models import Metric, Run
 from apps.platform.audit.queries import timeline
 from apps.platform.jobs.views import within
@@ -38,14 +39,14 @@ EVERY, EVERY_OUTSIDE = 10, 3  # seconds between two looks of an open page: a job
 def run_page(request: HttpRequest, project: str, run: str, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/runs/<id>[/<tab>]"""
     actor, where = within(request, project)
-    return run_response(request, actor, reads.get_run(actor, where, run), tab)
+    return run_response(request, actor, queries.get_run(actor, where, run), tab)
 
 
 def run_response(
     request: HttpRequest, actor: Actor, found: Run, tab: str = "overview", *, status: int = 200, **more: Any
 ) -> HttpResponse:
     """One tab of the page; `more` says what became of a form on it."""
-    measured, system = reads.split_metrics(actor, found, METRICS)
+    measured, system = queries.split_metrics(actor, found, METRICS)
     metrics = in_order(measured)
     context = head_context(found, metrics, tab) | tab_context(request, actor, found, metrics, system, tab) | more
     context["may_annotate"] = policy.allows(actor, "run.annotate", found)
@@ -60,8 +61,8 @@ def run_charts(request: HttpRequest, project: str, run: str, tab: str) -> HttpRe
     What is new is told by the rows of its metrics, so that a look that finds nothing reads no points.
     """
     actor, where = within(request, project)
-    found = reads.get_run(actor, where, run)
-    measured, system = reads.split_metrics(actor, found, METRICS)
+    found = queries.get_run(actor, where, run)
+    measured, system = queries.split_metrics(actor, found, METRICS)
     metrics = in_order(measured)
     etag = etag_of(request, found, [*metrics, *system], tab)
     if etag in parse_etags(request.headers.get("If-None-Match", "").replace("W/", "")):
@@ -85,10 +86,10 @@ def head_context(run: Run, metrics: Sequence[Metric], tab: str) -> dict[str, Any
         "run": run,
         "tab": tab,
         "job": run.job,
-        "measured": shown.measured(run.figures),
-        "size": shown.size_change(run.figures),
+        "measured": presenters.measured(run.figures),
+        "size": presenters.size_change(run.figures),
         "metrics": metrics,
-        "losses": shown.drawn_first(metrics),
+        "losses": presenters.drawn_first(metrics),
         "live": is_live(run),
         "every": EVERY if run.job else EVERY_OUTSIDE,
     }
@@ -101,7 +102,7 @@ def is_live(run: Run) -> bool:
 
 def in_order(metrics: Sequence[Metric]) -> list[Metric]:
     by_key = {metric.key: metric for metric in metrics}
-    return [by_key[key] for key in reads.preferred(by_key)]
+    return [by_key[key] for key in queries.preferred(by_key)]
 
 
 def tab_context(
@@ -110,8 +111,8 @@ def tab_context(
     """What only this tab shows."""
     match tab:
         case "overview":
-            artifacts, more = reads.artifacts_of(actor, run, ARTIFACTS)
-            context = {"params": reads.params_of(actor, run), "artifacts": artifacts, "more_artifacts": more}
+            artifacts, more = queries.artifacts_of(actor, run, ARTIFACTS)
+            context = {"params": queries.params_of(actor, run), "artifacts": artifacts, "more_artifacts": more}
             context |= said_context(actor, run) | used_context(actor, run)
             return context | chart_context(request, run, metrics, system, tab)
         case "metrics":
@@ -127,13 +128,13 @@ def tab_context(
 
 def said_context(actor: Actor, run: Run) -> dict[str, Any]:
     """What people say of the run."""
-    note, tags = reads.note_and_tags(actor, run)
+    note, tags = queries.note_and_tags(actor, run)
     return {"note": note, "note_html": rendered(note) if note else "", "tags": tags}
 
 
 def used_context(actor: Actor, run: Run) -> dict[str, Any]:
     """The datasets and models that a client says it used or made."""
-    return {"datasets": reads.datasets_of(actor, run), "models": reads.models_of(actor, run)}
+    return {"datasets": queries.datasets_of(actor, run), "models": queries.models_of(actor, run)}
 
 
 # -- charts ---------------------------------------------------------------------------------------------------------
@@ -143,16 +144,16 @@ def chart_context(
     """The chart of the metrics that the query names, or of the losses; on their tab, one of each beside it, and of what
     the machine did in a section of its own.
     """
-    look, wrong = looks.look_or_why(request.GET)
-    asked = request.GET.getlist("key")[: shown.LINES]
+    look, wrong = chart_options.look_or_why(request.GET)
+    asked = request.GET.getlist("key")[: presenters.LINES]
     named = [metric for metric in [*metrics, *system] if metric.key in asked]
-    main = named or (shown.drawn_first(metrics) if tab == "overview" else [])
+    main = named or (presenters.drawn_first(metrics) if tab == "overview" else [])
     series = [metric for metric in metrics if metric.count > 1]
     each = series[:CHARTS] if tab == "metrics" and not named else []
     machine = [metric for metric in system if metric.count > 1][:CHARTS] if tab == "metrics" and not named else []
     # What the machine did always has steps: it does not say whether the training counts any.
-    look = looks.fitted(look, [*main, *each] or machine)
-    drawn = looks.lines_in([*main, *each, *machine], [run], look)
+    look = chart_options.fitted(look, [*main, *each] or machine)
+    drawn = chart_options.lines_in([*main, *each, *machine], [run], look)
     of_main, of_each, of_machine = parted(drawn, len(main), len(each))
     return {
         "chart": main_chart(run, of_main, look) if main else None,
@@ -162,7 +163,7 @@ def chart_context(
         "system": system,
         "undrawn": max(0, len(series) - len(each)) if each else 0,
         "look": look.asked,
-        "keep": looks.kept(request.GET),
+        "keep": chart_options.kept(request.GET),
         "limit": METRICS,
         "wrong": wrong,
         "redraws": reverse(f"experiments:{tab}_charts", args=[run.project.slug, run.pk]) if tab in DRAWN_TABS else "",
@@ -180,9 +181,9 @@ def parted(lines: Sequence[Any], *sizes: int) -> list[Sequence[Any]]:
 
 def main_chart(run: Run, drawn: Sequence[Any], look: Look) -> dict[str, Any]:
     keys = [line.metric.key for line in drawn]
-    unit = keys[0] if len(keys) == 1 else _("loss") if all(map(reads.is_loss, keys)) else _("value")
-    series = [looks.series_of(line, line.metric.key) for line in drawn]
-    return looks.chart_of(series, look, y_unit=unit, csv=csv_of(run, keys), toggles=True)
+    unit = keys[0] if len(keys) == 1 else _("loss") if all(map(queries.is_loss, keys)) else _("value")
+    series = [chart_options.series_of(line, line.metric.key) for line in drawn]
+    return chart_options.chart_of(series, look, y_unit=unit, csv=csv_of(run, keys), toggles=True)
 
 
 def sections_of(run: Run, drawn: Sequence[Any], look: Look) -> list[dict[str, Any]]:
@@ -191,17 +192,19 @@ def sections_of(run: Run, drawn: Sequence[Any], look: Look) -> list[dict[str, An
     quiet = replace(look, hidden=())  # a single line is not put away
     return [
         {
-            "group": shown.group_word(group),
+            "group": presenters.group_word(group),
             "name": group or "other",
             "charts": [small_chart(run, by_key[key], quiet, f"c-{group}-{place}") for place, key in enumerate(keys)],
         }
-        for group, keys in shown.grouped(by_key)
+        for group, keys in presenters.grouped(by_key)
     ]
 
 
 def small_chart(run: Run, line: Any, look: Look, name: str) -> dict[str, Any]:
     key = line.metric.key
-    chart = looks.chart_of([looks.series_of(line, key)], look, y_unit=key, csv=csv_of(run, [key]), small=True, id=name)
+    chart = chart_options.chart_of(
+        [chart_options.series_of(line, key)], look, y_unit=key, csv=csv_of(run, [key]), small=True, id=name
+    )
     return {"metric": line.metric, "chart": chart}
 
 

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from apps.ml.experiments.models import Experiment, Metric, MetricPoint, Run, RunArtifact
-from apps.ml.experiments.reads import Comparison, Row
+from apps.ml.experiments.queries import Comparison, Row
 from apps.ml.experiments.states import RunState
 
 

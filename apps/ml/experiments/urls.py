@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from apps.ml.experiments import annotate_page, bulk_page, compare_page, lists, logged_model_page, run_page
+from apps.ml.experiments import annotations_page, bulk_page, lists, logged_model_page, run_page
+from apps.ml.experiments.comparison import page
 
 app_name = "experiments"
 urlpatterns = [
     path("runs", lists.run_list, name="list"),
     path("logged-models/<slug:model>", logged_model_page.logged_model_page, name="logged_model"),
-    path("runs/compare", compare_page.compare, name="compare"),
+    path("runs/compare", page.compare, name="compare"),
     path("runs/bulk", bulk_page.bulk, name="bulk"),
     path("runs/complete", bulk_page.complete, name="complete"),
     path("runs/<slug:run>", run_page.run_page, name="detail"),
@@ -17,11 +18,11 @@ urlpatterns = [
         for tab in run_page.TABS
         if tab != "overview"
     ),
-    path("runs/<slug:run>/note", annotate_page.note, name="note"),
-    path("runs/<slug:run>/tags", annotate_page.add_tag, name="add_tag"),
-    path("runs/<slug:run>/tags/remove", annotate_page.remove_tag, name="remove_tag"),
-    path("runs/<slug:run>/delete", annotate_page.delete, name="delete"),
-    path("runs/<slug:run>/restore", annotate_page.restore, name="restore"),
+    path("runs/<slug:run>/note", annotations_page.note, name="note"),
+    path("runs/<slug:run>/tags", annotations_page.add_tag, name="add_tag"),
+    path("runs/<slug:run>/tags/remove", annotations_page.remove_tag, name="remove_tag"),
+    path("runs/<slug:run>/delete", annotations_page.delete, name="delete"),
+    path("runs/<slug:run>/restore", annotations_page.restore, name="restore"),
     *(
         path(f"runs/<slug:run>/{tab}/charts", run_page.run_charts, {"tab": tab}, name=f"{tab}_charts")
         for tab in run_page.DRAWN_TABS

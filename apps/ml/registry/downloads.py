@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.ml.experiments import artifacts
-from apps.ml.experiments.artifacts import Entry
+from apps.ml.experiments.files import tree
+from apps.ml.experiments.files.tree import Entry
 from apps.ml.registry.models import Alias, ModelVersion
 from apps.ml.registry.sources import ELSEWHERE, files_of, source_folder
 from apps.ml.registry.states import PROTECTED
@@ -39,9 +39,9 @@ def address_of(version: ModelVersion) -> str:
     if owner is None or owner.deleted_at is not None:
         return own_address(version)
     frozen = files_of(version)
-    if artifacts.files_below(owner, folder, len(frozen) + 1) != frozen:
+    if tree.files_below(owner, folder, len(frozen) + 1) != frozen:
         return own_address(version)
-    return f"{artifacts.address_of(owner)}/{folder}".rstrip("/")
+    return f"{tree.address_of(owner)}/{folder}".rstrip("/")
 
 
 def found(actor: Actor, project: Project, key: int) -> ModelVersion | None:
@@ -56,7 +56,7 @@ def entries_of(actor: Actor, project: Project, key: int, folder: str) -> list[En
     if version is None:
         return []
     if version.by_client:
-        return artifacts.entries_of(version.files.all(), folder)
+        return tree.entries_of(version.files.all(), folder)
     head = f"{folder}/" if folder else ""
     entries: dict[str, Entry] = {}
     for path, _, size, _ in files_of(version):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from apps.ml.experiments.filters.grammar import ATTRIBUTE, TAG, Comparison, FilterError, Vocabulary
 from apps.ml.experiments.filters.sql import Sql, number_condition, text_condition
 from apps.ml.experiments.filters.vocabularies import PLAIN_KINDS, same
-from apps.ml.experiments.searching.tables import of_key, text_value
+from apps.ml.experiments.search.tables import of_key, text_value
 from deepseek.messages import Message
 
 REFUSED = {ATTRIBUTE: "Invalid comparator for attribute: {operator}", TAG: "Invalid comparator for tag: {operator}"}

@@ -9,8 +9,8 @@ from apps.core.actors import Actor
 from apps.ml.experiments.filters.grammar import ATTRIBUTE, FilterError, Vocabulary, parse
 from apps.ml.experiments.filters.orders import Order, read_orders
 from apps.ml.experiments.filters.sql import Sql, marks, rows_of
-from apps.ml.experiments.searching.paging import Column, Sort
-from apps.ml.experiments.searching.tables import Search, in_order, ordered, page_of_ids
+from apps.ml.experiments.search.paging import Column, Sort
+from apps.ml.experiments.search.tables import Search, in_order, ordered, page_of_ids
 from apps.ml.registry.filters import MODEL, MODELS, VERSION, VERSIONS, conditions_of, plain_order
 from apps.ml.registry.models import Model, ModelVersion
 from apps.ml.registry.states import STAGES

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from apps.core.actors import Actor
 from apps.core.db import fast_sql
 from apps.core.errors import Invalid, NotFound
-from apps.ml.experiments.artifacts import Place, files_below, place_at
+from apps.ml.experiments.files.tree import Place, files_below, place_at
 from apps.ml.experiments.models import LoggedModel, LoggedModelArtifact, Run
 from apps.ml.registry.models import ModelVersion
 from apps.platform.accounts.models import Project

@@ -14,10 +14,10 @@ from rest_framework.views import APIView
 from apps.core import policy
 from apps.core.errors import Invalid
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.reads import get_run
-from apps.ml.reruns import reads, services
+from apps.ml.experiments.queries import get_run
+from apps.ml.reruns import queries, services
 from apps.ml.reruns.models import Rerun
-from apps.ml.reruns.records import outlook_of
+from apps.ml.reruns.preflight import outlook_of
 from apps.ml.reruns.serializers import (
     OutlookSerializer,
     RerunDetailSerializer,
@@ -90,7 +90,7 @@ class RerunsView(GenericAPIView[Rerun]):
     @extend_schema(operation_id="runs_reruns_list", responses=RerunSerializer(many=True))
     def get(self, request: Request, project: str, run: str) -> Response:
         found = found_run(request, project, run)
-        rows = self.paginate_queryset(reads.reruns_of(request.actor, found))
+        rows = self.paginate_queryset(queries.reruns_of(request.actor, found))
         context = {"project": found.project.slug}
         return self.get_paginated_response(RerunSerializer(rows, many=True, context=context).data)
 
@@ -101,10 +101,10 @@ class RerunView(APIView):
         """One rerun with its verdict; `verdict` is empty as long as it is not judged."""
         seconds = whole(request.query_params.get("wait", "0"), "wait", *WAIT_SECONDS)
         where = get_project(request.actor, project)
-        rerun = reads.get_rerun(request.actor, where, pk)
+        rerun = queries.get_rerun(request.actor, where, pk)
         if seconds and not rerun.ended:
             wait_while(lambda: Rerun.objects.filter(pk=pk, state=RerunState.RUNNING).exists(), seconds)
-            rerun = reads.get_rerun(request.actor, where, pk)
+            rerun = queries.get_rerun(request.actor, where, pk)
         return Response(shown(rerun, where.slug))
 
 
@@ -122,7 +122,7 @@ class VerdictView(APIView):
         if against:
             other = get_run(request.actor, where, against)
         else:
-            rerun = reads.rerun_that_is(request.actor, found)
+            rerun = queries.rerun_that_is(request.actor, found)
             if rerun is None:
                 raise Invalid(
                     "Run {found_pk} was not made again from another's record.",

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
-from apps.ml.reruns import reads, sentences
+from apps.ml.reruns import queries, verdict_text
 from apps.ml.reruns.models import Rerun
-from apps.ml.reruns.records import Outlook
+from apps.ml.reruns.preflight import Outlook
 from apps.ml.reruns.states import RerunState, Verdict
 from apps.platform.jobs.submission import PRIORITY
 
@@ -75,7 +75,7 @@ class VerdictSerializer(serializers.Serializer[Any]):
 
     def get_summary(self, document: dict[str, Any]) -> str:
         with translation.override("en"):
-            return sentences.summary(document)
+            return verdict_text.summary(document)
 
 
 class RerunLinksSerializer(serializers.Serializer[Any]):
@@ -117,7 +117,7 @@ class RerunSerializer(serializers.ModelSerializer[Rerun]):
 
     @extend_schema_field({"type": ["string", "null"], "description": "Null before its job has been claimed."})
     def get_run(self, rerun: Rerun) -> str | None:
-        run = reads.run_of(rerun)
+        run = queries.run_of(rerun)
         return run.pk if run else None
 
     @extend_schema_field(RerunToleranceSerializer)
@@ -126,7 +126,7 @@ class RerunSerializer(serializers.ModelSerializer[Rerun]):
 
     @extend_schema_field(RerunLinksSerializer)
     def get_links(self, rerun: Rerun) -> dict[str, str | None]:
-        where, run = self.context["project"], reads.run_of(rerun)
+        where, run = self.context["project"], queries.run_of(rerun)
         return {
             "self": reverse("api-rerun", kwargs={"project": where, "pk": rerun.pk}),
             "original": reverse("api-run", kwargs={"project": where, "run": rerun.original_id}),

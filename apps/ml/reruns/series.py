@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from apps.ml.experiments.models import Metric, MetricPoint
-from apps.ml.experiments.reads import batches_of
+from apps.ml.experiments.queries import batches_of
 from apps.ml.experiments.serializers import said
 from apps.ml.reruns.tolerance import Tolerance, apart
 

@@ -17,7 +17,7 @@ from apps.ml.experiments.models import Run
 from apps.ml.experiments.services import why
 from apps.ml.experiments.states import ENDED as RUN_ENDED
 from apps.ml.reruns.models import Rerun
-from apps.ml.reruns.records import deleted, outlook_of, slot_of, submission_of
+from apps.ml.reruns.preflight import deleted, outlook_of, slot_of, submission_of
 from apps.ml.reruns.series import Budget, Interrupted
 from apps.ml.reruns.states import RerunState, Verdict
 from apps.ml.reruns.tolerance import Tolerance

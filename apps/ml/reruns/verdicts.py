@@ -18,8 +18,8 @@ from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid
 from apps.core.policy import require
 from apps.ml.experiments.models import Run
-from apps.ml.reruns import inputs, numbers, outputs
-from apps.ml.reruns.numbers import Compared, Figures
+from apps.ml.reruns import inputs, metric_comparison, outputs
+from apps.ml.reruns.metric_comparison import Compared, Figures
 from apps.ml.reruns.outputs import Output
 from apps.ml.reruns.series import Budget
 from apps.ml.reruns.states import Verdict
@@ -82,8 +82,8 @@ def not_ended(run: Run) -> Conflict:
 
 def verdict_on(was: Run, now: Run, tolerance: Tolerance, budget: Budget) -> dict[str, Any]:
     """The document on `now` beside `was`, both ended. Raises Interrupted when the budget says stop."""
-    metrics = numbers.compare_metrics(was, now, tolerance, budget)
-    figures = numbers.compare_figures(was, now, tolerance)
+    metrics = metric_comparison.compare_metrics(was, now, tolerance, budget)
+    figures = metric_comparison.compare_figures(was, now, tolerance)
     paths, unequal = outputs.compare_outputs(was, now, same_figures=not figures.differing)
     differing = inputs.differing_inputs(was, now)
     word = word_for(was, now, metrics, figures, unequal)
@@ -135,10 +135,10 @@ def metrics_part(metrics: Sequence[Compared]) -> dict[str, Any]:
     return {
         "compared": len(metrics),
         **{word: words.count(word) for word in Verdict.values},
-        "items": [one.as_dict() for one in differing[: numbers.SHOWN]],
+        "items": [one.as_dict() for one in differing[: metric_comparison.SHOWN]],
     }
 
 
-def worst_figures(figures: Figures) -> list[numbers.Figure]:
+def worst_figures(figures: Figures) -> list[metric_comparison.Figure]:
     ordered = sorted(figures.differing, key=lambda one: (one.within, -(one.relative or 0.0), one.path))
-    return ordered[: numbers.SHOWN]
+    return ordered[: metric_comparison.SHOWN]

@@ -15,10 +15,10 @@ from apps.core.actors import Actor
 from apps.core.errors import PlaneError, Refused
 from apps.core.policy import allows
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.reads import get_run
-from apps.ml.reruns import reads, sentences, services
+from apps.ml.experiments.queries import get_run
+from apps.ml.reruns import queries, services, verdict_text
 from apps.ml.reruns.models import Rerun
-from apps.ml.reruns.records import outlook_of
+from apps.ml.reruns.preflight import outlook_of
 from apps.ml.reruns.tolerance import ABSOLUTE, RELATIVE, number_in, tolerance_of
 from apps.platform.audit.queries import timeline
 from apps.platform.jobs.tabs import flat
@@ -60,7 +60,7 @@ def question_of(actor: Actor, run: Run, typed: dict[str, str], wrong: PlaneError
         "outlook": outlook,
         "refusals": outlook.refusal.errors if outlook.refusal else [],
         "rows": list(flat(outlook.spec)),
-        "foreseen": sentences.named([one.as_dict() for one in outlook.differing]),
+        "foreseen": verdict_text.named([one.as_dict() for one in outlook.differing]),
         "typed": typed,
         "wrong": wrong if wrong and not outlook.refusal else None,
         "faults": faults,
@@ -73,14 +73,14 @@ def question_of(actor: Actor, run: Run, typed: dict[str, str], wrong: PlaneError
 def rerun_page(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """/p/<slug>/reruns/<id>: the verdict, what differs of what went in and of what came out, who did what."""
     actor, where = within(request, project)
-    rerun = reads.get_rerun(actor, where, pk)
+    rerun = queries.get_rerun(actor, where, pk)
     context = {
         "nav": "runs",
         "rerun": rerun,
         "original": rerun.original,
-        "run": reads.run_of(rerun),
+        "run": queries.run_of(rerun),
         "job": rerun.job,
-        "foreseen": sentences.named(rerun.foreseen),
+        "foreseen": verdict_text.named(rerun.foreseen),
         "events": timeline(actor, "rerun", rerun.pk),
         **shown_of(rerun),
     }
@@ -98,9 +98,9 @@ def document_context(document: dict[str, Any]) -> dict[str, Any]:
     """What templates/reruns/document.html takes."""
     return {
         "document": document,
-        "outcome": sentences.outcome(document),
-        "explanation": sentences.explanation(document),
-        "inputs": sentences.named(document["inputs"]),
-        "circumstances": sentences.named(document["circumstances"]),
-        "unrecorded": [sentences.kind_word(one) for one in document["unrecorded"]],
+        "outcome": verdict_text.outcome(document),
+        "explanation": verdict_text.explanation(document),
+        "inputs": verdict_text.named(document["inputs"]),
+        "circumstances": verdict_text.named(document["circumstances"]),
+        "unrecorded": [verdict_text.kind_word(one) for one in document["unrecorded"]],
     }

@@ -22,7 +22,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from apps.core.messages import translate_message, translate_messages
-from apps.ml.experiments.figure_words import figure_word, latency_word
+from apps.ml.experiments.figure_labels import figure_word, latency_word
 from apps.platform.jobs.status import progress_labels as words_of_progress
 from apps.web.asset_version import build
 from apps.web.templatetags import svg_marks

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from apps.core.errors import PlaneError
 from apps.core.policy import allows
 from apps.ml.experiments.models import Run
-from apps.ml.reruns import reads
+from apps.ml.reruns import queries
 from apps.ml.reruns.tolerance import Tolerance
 from apps.ml.reruns.verdicts import POINTS_PER_PAGE, verdict_between
 from apps.ml.reruns.views import document_context
@@ -42,7 +42,7 @@ def run_reruns(context: Context, run: Run) -> dict[str, Any]:
     """
     every = context["request"].GET.get("reruns") == "all"
     most = MOST if every else SHOWN
-    own, rows = reads.reruns_around(actor_in(context), run, most + 1)
+    own, rows = queries.reruns_around(actor_in(context), run, most + 1)
     return {"of": own, "rows": rows[:most], "more": len(rows) > most, "all": every}
 
 

@@ -14,7 +14,7 @@ from apps.core.errors import Conflict
 from apps.gateways.mlflow_import.models import ImportedRun
 from apps.gateways.mlflow_import.services.rows import File, add_texts, artifact_rows
 from apps.gateways.mlflow_import.source_records import FoundLoggedModel, Link, moment
-from apps.ml.experiments import series
+from apps.ml.experiments.metrics import series
 from apps.ml.experiments.models import (
     Experiment,
     LoggedModel,

@@ -21,8 +21,9 @@ from apps.core.errors import Conflict, StaleState
 from apps.gateways.mlflow_import.models import ImportedRun
 from apps.gateways.mlflow_import.services.rows import File, add_texts, artifact_rows
 from apps.gateways.mlflow_import.source_records import FoundExperiment, FoundRun, Link, moment
-from apps.ml.experiments import series
 from apps.ml.experiments.keys import CONTEXT_TAG, NAME_TAG
+from apps.ml.experiments.metrics import series
+from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.models import (
     DEFAULT_NAME,
     DEFAULT_NUMBER,
@@ -36,7 +37,6 @@ from apps.ml.experiments.models import (
     RunParam,
     RunTag,
 )
-from apps.ml.experiments.series import Point
 from apps.ml.experiments.services.jobs import save_points
 from apps.ml.experiments.states import ENDED
 from apps.platform.accounts.models import Project

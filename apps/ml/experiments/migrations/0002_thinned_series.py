@@ -3,7 +3,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from apps.ml.experiments import thinning
+from apps.ml.experiments.metrics import downsampling
 
 BATCH = 5000
 
@@ -16,14 +16,14 @@ def thin_what_is_there(apps, schema_editor):
         opened, count, behind = [], 0, 0
         while batch := list(points.filter(id__gt=behind).values_list("id", "step", "value", "is_nan", "at")[:BATCH]):
             told = ((step, float("nan") if is_nan else value, at) for _id, step, value, is_nan, at in batch)
-            save(apps.get_model("experiments", "MetricBucket"), metric, thinning.take(opened, count, told))
+            save(apps.get_model("experiments", "MetricBucket"), metric, downsampling.take(opened, count, told))
             count, behind = count + len(batch), batch[-1][0]
-        Metric.objects.filter(pk=metric.pk).update(open_buckets=thinning.written(opened))
+        Metric.objects.filter(pk=metric.pk).update(open_buckets=downsampling.written(opened))
 
 
 def save(MetricBucket, metric, filled):
     MetricBucket.objects.bulk_create(
-        MetricBucket(metric=metric, level=full.level, upto=full.upto, **thinning.columns_of(full.bucket))
+        MetricBucket(metric=metric, level=full.level, upto=full.upto, **downsampling.columns_of(full.bucket))
         for full in filled
     )
 

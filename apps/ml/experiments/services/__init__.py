@@ -1,6 +1,6 @@
 """Every write of experiments and runs: by the jobs of the plane (jobs.py), and by clients that record from outside."""
 
-from apps.ml.experiments.series import Point
+from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.services.experiments import (
     create_experiment,
     delete_experiment,
@@ -11,7 +11,6 @@ from apps.ml.experiments.services.experiments import (
     restore_experiment,
     set_experiment_tag,
 )
-from apps.ml.experiments.services.folding import take_in, take_in_all
 from apps.ml.experiments.services.inputs import Dataset, log_inputs, log_model_info, log_outputs
 from apps.ml.experiments.services.jobs import (
     ENDINGS,
@@ -22,6 +21,7 @@ from apps.ml.experiments.services.jobs import (
     start_run,
     why,
 )
+from apps.ml.experiments.services.metric_ingestion import take_in, take_in_all
 from apps.ml.experiments.services.metrics import ForModel, Sent, log_points
 from apps.ml.experiments.services.runs import (
     create_run,

@@ -15,7 +15,7 @@ from apps.core.actors import Actor
 from apps.core.canonical import digest_of
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.core.policy import named, require
-from apps.ml.experiments.artifacts import FileRow, Owner, below, check_new_path, checked_path, files_of, in_the_way
+from apps.ml.experiments.files.tree import FileRow, Owner, below, check_new_path, checked_path, files_of, in_the_way
 from apps.ml.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
 from apps.ml.experiments.states import DECLARED, ENDED
 from apps.platform.artifacts import file_names

@@ -20,9 +20,9 @@ from django.utils import timezone
 from apps.core.actors import Actor
 from apps.core.errors import StaleState
 from apps.core.policy import require
-from apps.ml.experiments import series, thinning
+from apps.ml.experiments.metrics import downsampling, series
+from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.models import Experiment, Metric, Run, RunArtifact, RunParam
-from apps.ml.experiments.series import Point
 from apps.ml.experiments.services.annotations import mark_deleted, refuse_going
 from apps.ml.experiments.services.experiments import ensure_experiment
 from apps.ml.experiments.services.points import add_buckets, add_points
@@ -179,7 +179,7 @@ def lock_run(run: Run) -> None:
 def cut_back(metric: Metric, step: int) -> None:
     """Remove the points at `step` and behind it, and make the row what it was before them."""
     touched = metric.buckets.filter(level=0, last_step__gte=step).aggregate(first=Min("upto"))["first"]
-    whole = metric.count if touched is None else touched - thinning.size_of(0)  # points whose buckets stay
+    whole = metric.count if touched is None else touched - downsampling.size_of(0)  # points whose buckets stay
     metric.buckets.filter(upto__gt=whole).delete()
     metric.points.filter(step__gte=step).delete()
     series.begin(metric)

@@ -16,7 +16,7 @@ from apps.core.actors import Actor
 from apps.core.canonical import digest_of
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.core.policy import named, require
-from apps.ml.experiments.artifacts import files_of
+from apps.ml.experiments.files.tree import files_of
 from apps.ml.experiments.keys import PARAM_LIMIT, TAG_LIMIT, check_key, check_length
 from apps.ml.experiments.models import Experiment, LoggedModel, LoggedModelParam, LoggedModelTag, Run
 from apps.ml.experiments.states import DECLARED, LoggedModelState

@@ -1,5 +1,6 @@
-"""What clients measure. It is taken down as they sent it, one row for a call, and is as durable as that; folding.py
-takes it into the rows of their metrics later. A training loop waits for one statement, not for nine.
+"""Log metrics of clients: each call is stored durably as one MetricBatch row, exactly as it was sent.
+
+metric_ingestion.py merges the batches into the metrics later, so a training loop waits for one statement, not for nine.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from apps.core.actors import Actor, PlaneRole, plane_actor
 from apps.core.db.fast_sql import execute
 from apps.core.errors import Invalid, NotFound, Refused
 from apps.core.policy import InProject, require
-from apps.ml.experiments import series
 from apps.ml.experiments.keys import KEY_LIMIT, PLAIN, check_key, check_length
+from apps.ml.experiments.metrics import series
+from apps.ml.experiments.metrics.series import STEP_LIMIT, Point
 from apps.ml.experiments.models import LoggedModel, Run
-from apps.ml.experiments.series import STEP_LIMIT, Point
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from apps.core.db.fast_sql import insert_many
-from apps.ml.experiments import series, thinning
+from apps.ml.experiments.metrics import downsampling, series
+from apps.ml.experiments.metrics.downsampling import Full
+from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.models import Metric, MetricBucket, MetricPoint
-from apps.ml.experiments.series import Point
-from apps.ml.experiments.thinning import Full
 
 POINT = ("metric_id", "step", "value", "is_nan", "at")
-BUCKET = ("metric_id", "level", "upto", *thinning.FIELDS)
+BUCKET = ("metric_id", "level", "upto", *downsampling.FIELDS)
 
 
 def add_points(added: Iterable[tuple[Metric, Sequence[Point]]]) -> None:
@@ -28,5 +28,5 @@ def add_points(added: Iterable[tuple[Metric, Sequence[Point]]]) -> None:
 
 def add_buckets(filled: Iterable[tuple[Metric, Full]]) -> None:
     """What `series.fold` gave for these metrics."""
-    rows = ((metric.pk, full.level, full.upto, *thinning.values_of(full.bucket)) for metric, full in filled)
+    rows = ((metric.pk, full.level, full.upto, *downsampling.values_of(full.bucket)) for metric, full in filled)
     insert_many(MetricBucket, BUCKET, rows)

@@ -19,13 +19,13 @@ from apps.core.canonical import digest_of
 from apps.core.db import fast_sql
 from apps.core.errors import Invalid, NotFound
 from apps.core.policy import require
-from apps.ml.experiments import series
 from apps.ml.experiments.keys import NAME_TAG, PARAM_LIMIT, TAG_LIMIT, check_key, check_length
+from apps.ml.experiments.metrics import series
 from apps.ml.experiments.models import Experiment, Metric, Run, RunParam, RunTag
 from apps.ml.experiments.run_names import invented_name
 from apps.ml.experiments.services.annotations import mark_deleted, refuse_going
 from apps.ml.experiments.services.experiments import check_active
-from apps.ml.experiments.services.folding import take_in
+from apps.ml.experiments.services.metric_ingestion import take_in
 from apps.ml.experiments.services.metrics import (
     ForModel,
     Sent,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.ml.experiments import artifacts
+from apps.ml.experiments.files import tree
 from tests.apps.gateways.mlflow.conftest import FILES
 
 pytestmark = pytest.mark.services
@@ -74,7 +74,7 @@ def test_of_a_run_by_paths_from_its_root(track, run, many):
 
 
 def test_a_long_folder_goes_on(track, run, many, monkeypatch):
-    monkeypatch.setattr(artifacts, "FOLDER_PAGE", 3)
+    monkeypatch.setattr(tree, "FOLDER_PAGE", 3)
     first = track.get("artifacts/list", run_id=run.pk)
     second = track.get("artifacts/list", run_id=run.pk, page_token=first["next_page_token"])
     assert [one["path"] for one in first["files"] + second["files"]] == ["empty", "note.txt", "sub", "sub%"]

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from apps.gateways.mlflow_import.models import ImportedRun
+from apps.ml.experiments.metrics.series import digest_of_all
 from apps.ml.experiments.models import Experiment, LoggedModel, Metric, MetricPoint, Run, RunModel
-from apps.ml.experiments.series import digest_of_all
 from apps.ml.experiments.services.experiments import restore_experiment
 from apps.ml.registry.models import Alias, Model, ModelVersion
 from apps.ml.registry.services import request_promotion

@@ -6,9 +6,9 @@ import pytest
 
 from apps.gateways.mlflow_import.file_store import FileStore
 from apps.gateways.mlflow_import.services import runs
-from apps.ml.experiments import series
+from apps.ml.experiments.metrics import series
+from apps.ml.experiments.metrics.series import Point, digest_of_all
 from apps.ml.experiments.models import Metric, Run
-from apps.ml.experiments.series import Point, digest_of_all
 from tests.apps.gateways.mlflow_import.conftest import RUN, points
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]

@@ -9,8 +9,8 @@ import pytest
 from django.db.models.functions import Now
 
 from apps.ml.experiments import services
+from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.series import Point
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.services import store_file
 from apps.platform.jobs import kinds

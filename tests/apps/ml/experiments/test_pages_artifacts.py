@@ -7,8 +7,8 @@ from html import unescape
 
 import pytest
 
-from apps.ml.experiments import files_page
-from apps.ml.experiments.artifacts import files_of, page_of_folder
+from apps.ml.experiments.files import page
+from apps.ml.experiments.files.tree import files_of, page_of_folder
 from apps.ml.experiments.models import RunArtifact
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -19,7 +19,7 @@ PATHS = ("b.txt", "images/2/a.png", "images/10/a.png", "images/note.txt", "Image
 @pytest.fixture(autouse=True)
 def _folders(monkeypatch):
     """As where there are many."""
-    monkeypatch.setattr(files_page, "FEW", 0)
+    monkeypatch.setattr(page, "FEW", 0)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_folder_shows_its_folders_first_and_nothing_of_others(names, put):
 
 def test_few_are_shown_at_once(names, put, monkeypatch):
     put(*PATHS)
-    monkeypatch.setattr(files_page, "FEW", len(PATHS))
+    monkeypatch.setattr(page, "FEW", len(PATHS))
     assert names() == names("?preview=a.txt")
     assert sorted(names()) == sorted(PATHS)
     assert names("?folder=images") == ["10/", "2/", "note.txt"]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apps.ml.experiments import previews
+from apps.ml.experiments.files import previews
 from apps.ml.experiments.models import Run
 from apps.platform.artifacts.services import store_file
 from apps.platform.jobs.models import Job

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from apps.ml.experiments import reads
+from apps.ml.experiments import queries
 from apps.ml.experiments.models import MetricPoint, Run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -100,7 +100,7 @@ def test_a_run_whole(get, start, log, finish, artifact):
 
 
 def test_of_many_artifacts_a_run_tells_the_first(get, run, artifact, monkeypatch):
-    monkeypatch.setattr(reads, "ARTIFACTS", 2)
+    monkeypatch.setattr(queries, "ARTIFACTS", 2)
     for path in ("b", "a"):
         run.artifacts.create(path=path, artifact=artifact, size=5, media_type="x/y")
     assert get(f"/{run.pk}")[1]["artifacts_truncated"] is False
@@ -168,7 +168,7 @@ def test_compare_takes_two_to_twenty_that_are_there(get, three, start):
 
 
 def test_every_point_as_csv(api, engineer, url, three, monkeypatch):
-    monkeypatch.setattr("apps.ml.experiments.reads.POINTS_PER_READ", 1)
+    monkeypatch.setattr("apps.ml.experiments.queries.POINTS_PER_READ", 1)
     answer = api(engineer).get(url(f"/points.csv?ids={three[0].pk},{three[1].pk}&key=loss"))
     lines = b"".join(answer.streaming_content).decode().splitlines()
     assert lines[0] == "run,key,step,value,at"

@@ -10,9 +10,9 @@ from django.db.models.functions import Now
 from apps.core.actors import PlaneRole, plane_actor
 from apps.core.canonical import canonical_json, sha256_hex
 from apps.ml.experiments import services
+from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.series import Point
-from apps.ml.reruns import records
+from apps.ml.reruns import preflight
 from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.services import judge_ended, rerun_run
 from apps.ml.reruns.tolerance import Tolerance
@@ -35,9 +35,9 @@ def _here(monkeypatch, settings, tmp_path):
     """A store of this test alone; what the plane has now is what the runs recorded, and no doorbell is published."""
     settings.PLANE_HOME = tmp_path
     monkeypatch.setattr(doorbell, "ring", lambda queue: None)
-    monkeypatch.setattr(records, "code_digest", lambda: CODE)
-    monkeypatch.setattr(records, "python_version", lambda: ENVIRONMENT["python"])
-    monkeypatch.setattr(records, "version_of", lambda name: PACKAGES.get(name, ""))
+    monkeypatch.setattr(preflight, "code_digest", lambda: CODE)
+    monkeypatch.setattr(preflight, "python_version", lambda: ENVIRONMENT["python"])
+    monkeypatch.setattr(preflight, "version_of", lambda name: PACKAGES.get(name, ""))
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from django.conf import settings
 from django.core.management.base import CommandParser
 
 from apps.core.errors import Invalid
-from apps.ml.experiments.purging import purge_runs
-from apps.ml.experiments.retention import Decided
+from apps.ml.experiments.purge.deletion import purge_runs
+from apps.ml.experiments.purge.retention import Decided
 from apps.platform.accounts.management.base import OperatorCommand, find_project
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.gc_preview import read_age

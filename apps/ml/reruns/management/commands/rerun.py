@@ -12,10 +12,10 @@ from django.core.management.base import CommandParser
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, NotFound
 from apps.ml.experiments.models import Run
-from apps.ml.experiments.reads import RUN_ID
-from apps.ml.reruns import sentences
+from apps.ml.experiments.queries import RUN_ID
+from apps.ml.reruns import verdict_text
 from apps.ml.reruns.models import Rerun
-from apps.ml.reruns.records import refusal_of
+from apps.ml.reruns.preflight import refusal_of
 from apps.ml.reruns.services import judge_ended, rerun_run
 from apps.ml.reruns.states import RerunState, Verdict
 from apps.ml.reruns.tolerance import tolerance_of
@@ -50,7 +50,7 @@ class Command(OperatorCommand):
             tolerance=tolerance_of(options["relative"], options["absolute"]),
         )
         self.stderr.write(f"rerun {rerun.pk} of run {run.pk}: job {rerun.job_id} is queued")
-        for one in sentences.named(rerun.foreseen):
+        for one in verdict_text.named(rerun.foreseen):
             self.stderr.write(f"known to differ: {one['word']}: {one['was'] or 'none'} -> {one['now'] or 'none'}")
         if not options["wait"]:
             self.stdout.write(str(rerun.pk))
@@ -77,8 +77,8 @@ class Command(OperatorCommand):
             for one in rerun.document.get("inputs", []):
                 self.stdout.write(f"  {one['message']}")
             return
-        self.stdout.write(f"{rerun.verdict}: {sentences.summary(rerun.document)}")
-        for one in sentences.named(rerun.document["inputs"]):
+        self.stdout.write(f"{rerun.verdict}: {verdict_text.summary(rerun.document)}")
+        for one in verdict_text.named(rerun.document["inputs"]):
             self.stdout.write(f"  differs: {one['word']}: {one['was'] or 'none'} -> {one['now'] or 'none'}")
         for one in rerun.document["metrics"]["items"]:
             far = one["relative"]

@@ -1,0 +1,84 @@
+"""The forms of a run's page that say something of it: its note, its tags, put it away, bring it back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from apps.core.errors import Conflict, Invalid, NotFound
+from apps.core.messages import translate_message
+from apps.ml.experiments import queries
+from apps.ml.experiments.models import Run
+from apps.ml.experiments.run_page import run_response
+from apps.ml.experiments.services import annotations
+from apps.platform.jobs.views import within
+
+
+@require_POST
+def note(request: HttpRequest, project: str, run: str) -> HttpResponse:
+    """Keep the note; what was typed stays in the form where it is refused."""
+    actor, where = within(request, project)
+    found = queries.get_run(actor, where, run)
+    text = request.POST.get("text", "")
+    try:
+        annotations.set_note(actor=actor, run=found, text=text)
+    except (Invalid, Conflict) as error:
+        return run_response(request, actor, found, status=error.status, refused_note={"why": error, "text": text})
+    messages.success(request, _("The note is kept.") if text.strip() else _("The run has no note now."))
+    return back_to(found)
+
+
+@require_POST
+def add_tag(request: HttpRequest, project: str, run: str) -> HttpResponse:
+    actor, where = within(request, project)
+    found = queries.get_run(actor, where, run)
+    typed = {"key": request.POST.get("key", ""), "value": request.POST.get("value", "")}
+    try:
+        annotations.set_run_tag(actor=actor, run=found, **typed)
+    except (Invalid, Conflict) as error:
+        return run_response(request, actor, found, status=error.status, refused_tag={"why": error, **typed})
+    return back_to(found)
+
+
+@require_POST
+def remove_tag(request: HttpRequest, project: str, run: str) -> HttpResponse:
+    actor, where = within(request, project)
+    found = queries.get_run(actor, where, run)
+    try:
+        annotations.delete_run_tag(actor=actor, run=found, key=request.POST.get("key", ""))
+    except (Conflict, NotFound) as error:
+        messages.warning(request, translate_message(error))
+    return back_to(found)
+
+
+@require_POST
+def delete(request: HttpRequest, project: str, run: str) -> HttpResponse:
+    actor, where = within(request, project)
+    found = queries.get_run(actor, where, run)
+    try:
+        annotations.delete_run(actor=actor, run=found, reason=request.POST.get("reason", "").strip())
+    except Conflict as error:
+        messages.warning(request, translate_message(error))
+    return back_to(found)
+
+
+@require_POST
+def restore(request: HttpRequest, project: str, run: str) -> HttpResponse:
+    actor, where = within(request, project)
+    found = queries.get_run(actor, where, run)
+    try:
+        annotations.restore_run(actor=actor, run=found)
+    except Conflict as error:
+        messages.warning(request, translate_message(error))
+    else:
+        messages.success(request, _("The run is back."))
+    return back_to(found)
+
+
+def back_to(run: Run) -> Any:
+    return redirect("experiments:detail", run.project.slug, run.pk)

@@ -1,0 +1,71 @@
+"""What compared runs were made of and on: data, code and environment, line by line, those that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from apps.ml.experiments.models import Run
+from apps.ml.experiments.queries import SOURCE_TAGS, Row
+
+ENGINE = "deepseek-offline"  # the package of the engine, whose source files the code digest is of
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The lines that differ, and how many are the same in all runs that are compared."""
+
+    rows: list[Row]
+    equal: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], *, always: Sequence[str] = ()) -> Difference:
+        """`always`: keys of lines that are shown whether they differ or not. A line that no run has is none."""
+        told = [row for row in rows if any(row.values)]
+        shown = [row for row in told if row.differs or row.key in always]
+        return cls(shown, len(told) - len(shown))
+
+
+def code_of(runs: Sequence[Run], tags: Mapping[str, Mapping[str, str]]) -> Difference:
+    """Data and code. Where the code differs, the version of the engine is told as well: it may be the same.
+
+    `tags`: {run: its tags of SOURCE_TAGS}, which clients give.
+    """
+    digests = Row(_("code"), [run.code_digest for run in runs])
+    engine = Row(_("engine"), [packages_of(run).get(ENGINE, "") for run in runs])
+    slots = sorted({slot for run in runs for slot in run.inputs})
+    rows = [Row(_("input %(slot)s") % {"slot": slot}, [run.inputs.get(slot, "") for run in runs]) for slot in slots]
+    rows += [digests, engine]
+    rows += [Row(key, [tags.get(run.pk, {}).get(key, "") for run in runs]) for key in SOURCE_TAGS]
+    return Difference.of(rows, always=(engine.key,) if digests.differs else ())
+
+
+def environment_of(runs: Sequence[Run]) -> Difference:
+    """Packages and machine."""
+    packages = [packages_of(run) for run in runs]
+    names = sorted({name for one in packages for name in one if name != ENGINE})
+    facts = (
+        ("python", "Python"),
+        ("platform", _("platform")),
+        ("node", _("node")),
+        ("processor", _("processor")),
+        ("cpus", _("CPUs")),
+        ("threads", _("threads")),
+    )
+    rows = [Row(word, [run.environment.get(key, "") for run in runs]) for key, word in facts]
+    rows.append(Row(_("memory, bytes"), [run.environment.get("memory_bytes", "") for run in runs]))
+    rows.append(Row("GPU", [gpus_said(run) for run in runs]))
+    rows += [Row(name, [one.get(name, "") for one in packages]) for name in names]
+    return Difference.of(rows)
+
+
+def packages_of(run: Run) -> Mapping[str, Any]:
+    found = run.environment.get("packages")
+    return found if isinstance(found, dict) else {}
+
+
+def gpus_said(run: Run) -> str:
+    return ", ".join(f"{gpu.get('name')} ({gpu.get('driver')})" for gpu in run.environment.get("gpus") or ())

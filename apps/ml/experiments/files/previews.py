@@ -1,0 +1,152 @@
+"""A look into a file of a run or a logged model, where it lies: text, JSON, tables and pictures, small enough."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+
+from apps.core.actors import Actor
+from apps.core.errors import NotFound
+from apps.core.lists.pages import storable
+from apps.ml.experiments.files.tree import PATH_LENGTH, FileRow, Owner, file_at
+from apps.platform.artifacts.services import get_artifact, usable
+from apps.platform.artifacts.verification import read_verified
+from deepseek.messages import N_
+
+TEXT_LIMIT = 64 * 1024  # bytes that are shown
+JSON_LIMIT = 256 * 1024  # bytes that are put into lines
+PICTURE_LIMIT = 8 * 1024 * 1024
+ROWS_SHOWN, COLUMNS_SHOWN, CELL_LIMIT = 100, 30, 200  # of a table; the last in characters
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+TEXTS = (
+    ".txt",
+    ".md",
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".yaml",
+    ".yml",
+    ".toml",
+    ".log",
+    ".py",
+    ".html",
+    ".svg",
+    ".xml",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What is shown of a file: a picture by its address, a table, or text; `cut`: there is more of it."""
+
+    artifact: FileRow
+    kind: str  # text | table | picture | none: too large, or nothing that people read
+    text: str = ""
+    cut: bool = False
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+def kind_of(one: FileRow) -> str:
+    """What can be shown of it, by its type and size; its bytes are not asked."""
+    media, path = one.media_type.partition(";")[0].strip().lower(), one.path.lower()
+    if media in PICTURES and one.size <= PICTURE_LIMIT:
+        return "picture"
+    if media.startswith("text/") or media == "application/json" or path.endswith(TEXTS):
+        return "text"
+    return "none"
+
+
+def preview_of(actor: Actor, owner: Owner, path: str) -> Preview:
+    """The file at this path among the artifacts of a run or a logged model, or NotFound."""
+    found = file_at(owner, path) if len(path) <= PATH_LENGTH and storable(path) else None
+    if found is None:
+        raise NotFound(
+            "No artifact {path!r} is here.", path=path[:60], field="preview", hint=N_("Choose one of the list.")
+        )
+    kind = kind_of(found)
+    if kind != "text":
+        return Preview(found, kind)
+    artifact = usable(get_artifact(actor=actor, project=owner.project, digest=found.artifact_id))
+    whole = is_json(found) and found.size <= JSON_LIMIT
+    data = read_verified(artifact, 0, min(found.size, JSON_LIMIT if whole else TEXT_LIMIT))
+    table = table_in(data, found, cut=len(data) < found.size)
+    if table is not None:
+        return table
+    return Preview(found, "text", *readable(data, found.size, lines=whole))
+
+
+# -- tables ---------------------------------------------------------------------------------------------------------
+DELIMITED = {".csv": ",", ".tsv": "\t"}
+
+
+def table_in(data: bytes, one: FileRow, *, cut: bool) -> Preview | None:
+    """The first rows and columns of a file of rows, or of a table that MLflow's client logged; None for others."""
+    delimiter = DELIMITED.get(PurePosixPath(one.path.lower()).suffix)
+    if delimiter is None:
+        return split_table(data, one) if is_json(one) and not cut else None
+    text = data.decode("utf-8-sig", errors="replace").replace("\x00", "\ufffd")
+    if cut:
+        text = text[: text.rfind("\n") + 1]  # its last line may be half of one
+    try:
+        rows = list(islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), ROWS_SHOWN + 2))
+    except csv.Error:  # shown as it was written, then
+        return None
+    return shown_table(one, rows[0], rows[1:], cut=cut) if len(rows) > 1 and len(rows[0]) > 1 else None
+
+
+def split_table(data: bytes, one: FileRow) -> Preview | None:
+    """What `mlflow.log_table` writes: {"columns": [...], "data": [[...], ...]}."""
+    with suppress(ValueError, RecursionError):
+        value = json.loads(data)
+        if isinstance(value, dict) and set(value) == {"columns", "data"} and isinstance(value["columns"], list):
+            rows = value["data"]
+            if isinstance(rows, list) and rows and all(isinstance(row, list) for row in rows):
+                return shown_table(one, value["columns"], rows, cut=False)
+    return None
+
+
+def shown_table(one: FileRow, head: Sequence[Any], rows: Sequence[Sequence[Any]], *, cut: bool) -> Preview:
+    more = cut or len(rows) > ROWS_SHOWN or len(head) > COLUMNS_SHOWN
+    cells = [[said(cell) for cell in row[:COLUMNS_SHOWN]] for row in rows[:ROWS_SHOWN]]
+    return Preview(one, "table", cut=more, head=[said(name) for name in head[:COLUMNS_SHOWN]], rows=cells)
+
+
+def said(cell: Any) -> str:
+    text = cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
+    return text[:CELL_LIMIT].replace("\x00", "\ufffd")
+
+
+# -- text -----------------------------------------------------------------------------------------------------------
+
+
+def is_json(one: FileRow) -> bool:
+    return one.path.lower().endswith(".json") or one.media_type.startswith("application/json")
+
+
+def readable(data: bytes, size: int, *, lines: bool) -> tuple[str, bool]:
+    """(the text, whether it is cut); JSON put into lines, where it is whole. A byte that is no text is replaced."""
+    text = data.decode("utf-8", errors="replace").replace("\x00", "\ufffd")
+    if lines:
+        with suppress(ValueError, RecursionError):  # as it was written, then
+            text = beginning_of(json.loads(text))
+    return text[:TEXT_LIMIT], len(data) < size or len(text) > TEXT_LIMIT
+
+
+def beginning_of(value: Any) -> str:
+    """A little more of the lines than is shown: deep inside, a letter of the file takes a line of white space."""
+    parts, length = [], 0
+    for part in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(value):
+        parts.append(part)
+        length += len(part)
+        if length > TEXT_LIMIT:
+            break
+    return "".join(parts)

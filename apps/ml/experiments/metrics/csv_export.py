@@ -1,0 +1,27 @@
+"""The points of metrics as a CSV file, however many there are: in bounded memory, with no cursor left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from django.http.response import HttpResponseBase
+
+from apps.core.lists.csv_files import download, safe, written
+from apps.ml.experiments.models import Metric
+from apps.ml.experiments.queries import batches_of
+from apps.platform.jobs.streams import rest_connection
+
+HEAD = ("run", "key", "step", "value", "at")
+
+
+def csv_response(metrics: Sequence[Metric]) -> HttpResponseBase:
+    return download("metrics", lines(metrics))
+
+
+def lines(metrics: Sequence[Metric]) -> Iterator[bytes]:
+    yield written([HEAD])
+    for metric in metrics:
+        for batch in batches_of(metric):
+            rest_connection()
+            named = metric.run_id, safe(metric.key)
+            yield written((*named, step, repr(value), at.isoformat()) for step, value, at in batch)

@@ -1,0 +1,178 @@
+"""The search of runs. Its cost is that of its page, not of the experiment: see docs/mlflow-search.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from apps.core.actors import Actor
+from apps.core.db.fast_sql import fetch
+from apps.ml.experiments import services
+from apps.ml.experiments.filters.grammar import parse
+from apps.ml.experiments.filters.orders import read_orders
+from apps.ml.experiments.filters.runs import COLUMNS, RUN, condition_of, few_runs
+from apps.ml.experiments.filters.sql import Sql, all_of, marks, on_postgres, rows_of
+from apps.ml.experiments.filters.vocabularies import RUNS
+from apps.ml.experiments.search.paging import behind, edge_of, make_token, order_of, read_token
+from apps.ml.experiments.search.run_orders import Segment, left_for, segments_of
+
+VIEWS = {"ACTIVE_ONLY": f"{RUN}.deleted_at IS NULL", "DELETED_ONLY": f"{RUN}.deleted_at IS NOT NULL", "ALL": "1=1"}
+MOST_ARMS = 100  # experiments whose orders are merged; more are sorted together
+ROW = (
+    f"{RUN}.id",
+    f"{RUN}.experiment_id",
+    f"{RUN}.name",
+    f"{COLUMNS['user_id']} AS owner",
+    f"{RUN}.state",
+    f"{RUN}.started_at",
+    f"{RUN}.ended_at",
+    f"{RUN}.deleted_at",
+)
+
+
+ONE = f"""
+SELECT {", ".join(ROW)}, e.id, e.number, e.artifact_location,
+       EXISTS (SELECT 1 FROM experiments_metricbatch b WHERE b.run_id = {RUN}.id)
+  FROM {RUN} JOIN experiments_experiment e ON e.id = {RUN}.experiment_id
+ WHERE {RUN}.id = %s AND {RUN}.project_id = %s
+"""
+
+
+class RunRow(NamedTuple):
+    """The columns of a run as a cursor gives them: filters.sql.milliseconds reads the moments."""
+
+    id: str
+    experiment: Place
+    name: str
+    user: str  # who a client says it runs for, or who asked for its job
+    state: str
+    started_at: datetime | str
+    ended_at: datetime | str | None
+    deleted_at: datetime | str | None
+
+
+class Place(NamedTuple):
+    """An experiment, as far as the runs in it need it."""
+
+    id: int
+    number: int
+    artifact_location: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunQuery:
+    experiments: Sequence[str]  # their numbers as MLflow writes them; an unknown one has no runs
+    filter: str = ""
+    order_by: Sequence[str] = ()
+    view: str = "ACTIVE_ONLY"
+    limit: int = 1000
+    token: str = ""
+
+    @property
+    def identity(self) -> list[Any]:
+        """What a page token is bound to: all but the size of the page."""
+        return ["runs", sorted(set(self.experiments)), self.filter, list(self.order_by), self.view]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRuns:
+    rows: list[RunRow]
+    token: str  # of the next page; "": this one is the last
+
+
+def search_runs(actor: Actor, project_id: int, query: RunQuery) -> FoundRuns:
+    """One page of the runs that fit. Raises FilterError and BadToken."""
+    comparisons, orders = parse(query.filter, RUNS), read_orders(query.order_by, RUNS)
+    segments = segments_of(orders, comparisons)
+    at, edge = 0, None
+    if query.token:
+        at, edge = read_token([project_id, *query.identity], [one.columns for one in segments], query.token)
+    places = places_of(actor, project_id, query.experiments)
+    if not places:
+        return FoundRuns([], "")
+    rest = left_for(orders, comparisons)
+    if waiting(list(places)):
+        services.take_in(experiment_ids=list(places))
+    few = few_runs(project_id, rest, list(places))
+    if few is not None and not few:
+        return FoundRuns([], "")
+    conditions = [Sql(VIEWS[query.view]), condition_of(rest)]
+    found: list[tuple[int, tuple[Any, ...]]] = []
+    while at < len(segments) and len(found) <= query.limit:
+        statement = select(segments[at], conditions, list(places), few, edge, query.limit + 1 - len(found))
+        found += [(at, row) for row in rows_of(statement)]
+        at, edge = at + 1, None
+    token = ""
+    if len(found) > query.limit:
+        segment, row = found[query.limit - 1]
+        columns = segments[segment].columns
+        token = make_token([project_id, *query.identity], segment, edge_of(columns, row[len(ROW) :]))
+    rows = [RunRow(row[0], places[row[1]], *row[2 : len(ROW)]) for _, row in found[: query.limit]]
+    return FoundRuns(rows, token)
+
+
+def one_run(project_id: int, run_id: str) -> RunRow | None:
+    """A run of a project, whose points have been taken in; None where there is none. One statement where none wait."""
+    found = fetch(ONE, (run_id, project_id))
+    if not found:
+        return None
+    *own, key, number, location, waits = found[0]
+    if waits:
+        services.take_in(run_ids=[run_id])
+    return RunRow(own[0], Place(key, number, location), *own[2:])
+
+
+def places_of(actor: Actor, project_id: int, numbers: Sequence[str]) -> dict[int, Place]:
+    """The experiments by key. What is not a number names none."""
+    wanted = {int(text) for text in numbers if text.isascii() and text.isdigit() and len(text) <= 9}
+    if not wanted or not (actor.plane_role or project_id in actor.project_ids):  # as Experiment's visible_to
+        return {}
+    text = "SELECT id, number, artifact_location FROM experiments_experiment WHERE project_id = %s AND number IN"
+    return {row[0]: Place(*row) for row in fetch(f"{text} ({marks(wanted)})", (project_id, *wanted))}
+
+
+def waiting(experiments: list[int]) -> bool:
+    """Whether clients have sent points of metrics that are not in their rows yet."""
+    text = f"SELECT 1 FROM experiments_metricbatch WHERE experiment_id IN ({marks(experiments)}) LIMIT 1"
+    return bool(fetch(text, experiments))
+
+
+# -- SQL ------------------------------------------------------------------------------------------------------------
+def select(
+    segment: Segment, conditions: list[Sql], experiments: list[int], few: list[str] | None, edge: Any, limit: int
+) -> Sql:
+    """The rows of a segment behind `edge`, at most `limit`: of each experiment in its order, then merged."""
+    found = [*segment.conditions, *conditions]
+    if edge is not None:
+        found.append(behind(segment.columns, edge))
+    if few is not None:  # by their ids, so not along the experiment's index of the metric
+        found.append(among(segment.run, few))
+        segment = replace(segment, scope=f"{RUN}.experiment_id")
+    if few is not None or len(experiments) > MOST_ARMS or len(experiments) == 1:
+        return arm(segment, found, experiments, limit)
+    arms = [arm(segment, found, [experiment], limit) for experiment in experiments]
+    order = ", ".join(f"k{number} {column.direction}" for number, column in enumerate(segment.columns))
+    union = " UNION ALL ".join(f"SELECT * FROM ({one.text}) a{number}" for number, one in enumerate(arms))
+    params = tuple(value for one in arms for value in one.params)
+    return Sql(f"SELECT * FROM ({union}) merged ORDER BY {order} LIMIT %s", (*params, limit))
+
+
+def arm(segment: Segment, conditions: list[Sql], experiments: list[int], limit: int) -> Sql:
+    keys = ", ".join(f"{column.compared} AS k{number}" for number, column in enumerate(segment.columns))
+    scope = Sql(f"{segment.scope} = %s", (experiments[0],))
+    if len(experiments) > 1:
+        scope = Sql(f"{segment.scope} IN ({marks(experiments)})", tuple(experiments))
+    where = all_of([scope, *conditions])
+    text = (
+        f"SELECT {', '.join(ROW)}, {keys} FROM {segment.source.text} WHERE {where.text}"
+        f" ORDER BY {order_of(segment.columns)} LIMIT %s"
+    )
+    return Sql(text, (*segment.source.params, *where.params, limit))
+
+
+def among(column: str, ids: list[str]) -> Sql:
+    if on_postgres():
+        return Sql(f"{column} = ANY(%s)", (ids,))
+    return Sql(f"{column} IN ({marks(ids)})", tuple(ids))
