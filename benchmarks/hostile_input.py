@@ -204,7 +204,7 @@ def readers_of_tables() -> Iterator[Reader]:
         return (data[at : at + 65_536] for at in range(0, len(data), 65_536))
 
     def guess(text: str) -> str:
-        guessed = dtypes.Guess()
+        guessed = dtypes.ColumnTypeGuess()
         dtypes.MAX_TYPED_CELL, most = 1 << 30, dtypes.MAX_TYPED_CELL
         try:
             guessed.see(text)
@@ -494,7 +494,7 @@ def readers_of_the_engine() -> Iterator[Reader]:
 
     def lines(text: str) -> object:
         data = text.encode()
-        json_lines.refuse_deep(data, 1)
+        json_lines.refuse_deep_nesting(data, 1)
         return json_lines.count_keys(data, (), 1), list(json_lines.cut_lines(data, 1))
 
     def prints(text: str) -> object:

@@ -15,12 +15,19 @@ import pyarrow.parquet as pq
 from deepseek.clean.masks import masked_at
 from deepseek.clean.origins import ROW_KINDS, Runs
 from deepseek.clean.steps import gaps, groups, join, masking, numbers, rows, series, shape, simple, texts
-from deepseek.clean.steps.base import Around, Runner, Stepped
+from deepseek.clean.steps.base import StepContext, SteppedBatches, StepRunner
 from deepseek.tables.batches import Batches
-from deepseek.tables.files import FORMAT, ROW_GROUP_ROWS
-from deepseek.tables.streams import ORIGIN, Mapped, keep, only, rechunk, selected
+from deepseek.tables.files import PARQUET_OPTIONS, ROW_GROUP_ROWS
+from deepseek.tables.streams import (
+    ORIGIN_COLUMN,
+    MappedBatches,
+    rechunk,
+    select_columns,
+    select_from_batches,
+    spill_batches,
+)
 
-RUNNERS: dict[str, type[Runner]] = {
+RUNNERS: dict[str, type[StepRunner]] = {
     "simple": simple.Simple,
     "fill_median": numbers.FillMedian,
     "fill_forward": gaps.FillForward,
@@ -53,33 +60,33 @@ class Execution:
     """A plan on a table: `batches` gives the result, computed anew at each reading."""
 
     batches: Batches
-    runners: list[Runner]
+    runners: list[StepRunner]
     warnings: list[str] = field(default_factory=list)
 
     @property
     def moves_rows(self) -> bool:
         """Whether a row may stand at another place than in the input."""
-        return ORIGIN in self.batches.schema.names
+        return ORIGIN_COLUMN in self.batches.schema.names
 
 
-def execute(steps: Sequence[Any], source: Batches, around: Around, *, at: str = "/steps") -> Execution:
+def execute(steps: Sequence[Any], source: Batches, around: StepContext, *, at: str = "/steps") -> Execution:
     """Prepare every step in turn; rows flow only as far as a later step must know the whole column.
 
     Steps that only change batches are put one behind the other. Before one that reads its source several times, what
     came before is kept, if to compute it again would cost more.
     """
     current = with_origin(source) if any(step.kind in ROW_KINDS for step in steps) else source
-    runners: list[Runner] = []
+    runners: list[StepRunner] = []
     costly, masked = False, masked_at(steps)
     for number, step in enumerate(steps):
         kind = RUNNERS[step.kind]
         if costly and kind.passes:
-            current, costly = keep(current, around.folder), False
+            current, costly = spill_batches(current, around.folder), False
         place = replace(around, pointer=f"{at}/{number}", masked=masked[number])
         runner = kind(step, current, place)
         runners.append(runner)
         around.warnings = place.warnings
-        current = Stepped(current, runner)
+        current = SteppedBatches(current, runner)
         costly = costly or kind.heavy or kind.passes
     return Execution(current, runners, around.warnings)
 
@@ -89,11 +96,11 @@ def with_origin(source: Batches) -> Batches:
     return _Numbered(source)
 
 
-class _Numbered(Mapped):
+class _Numbered(MappedBatches):
     """A table and the number of each of its rows."""
 
     def __init__(self, source: Batches) -> None:
-        schema = source.schema.append(pa.field(ORIGIN, pa.int64()))
+        schema = source.schema.append(pa.field(ORIGIN_COLUMN, pa.int64()))
         super().__init__(source, schema, self._number, source.rows)
 
     def _number(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -103,11 +110,15 @@ class _Numbered(Mapped):
             row += batch.num_rows
             yield pa.RecordBatch.from_arrays([*batch.columns, rows], schema=self.schema)
 
-    def only(self, names: Sequence[str]) -> Batches:
-        own = [name for name in self.schema.names if name in names and name != ORIGIN]
+    def select_columns(self, names: Sequence[str]) -> Batches:
+        own = [name for name in self.schema.names if name in names and name != ORIGIN_COLUMN]
         if not own:  # batches without a column would not tell their rows
-            return selected(self, names)
-        return only(self.source, names) if ORIGIN not in names else selected(_Numbered(only(self.source, own)), names)
+            return select_from_batches(self, names)
+        return (
+            select_columns(self.source, names)
+            if ORIGIN_COLUMN not in names
+            else select_from_batches(_Numbered(select_columns(self.source, own)), names)
+        )
 
 
 @dataclass(frozen=True)
@@ -121,17 +132,17 @@ class Written:
 
 def write(result: Batches, path: Path, advance: Callable[[int], None] = lambda rows: None) -> Written:
     """Write the result as Parquet, the same bytes as `write_table` would."""
-    hidden = ORIGIN in result.schema.names
-    names = [name for name in result.schema.names if name != ORIGIN]
+    hidden = ORIGIN_COLUMN in result.schema.names
+    names = [name for name in result.schema.names if name != ORIGIN_COLUMN]
     schema = pa.schema([result.schema.field(name) for name in names])
     runs = Runs() if hidden else None
     count, missing = 0, dict.fromkeys(names, 0)
     # One thread compresses a row group while this one computes the next.
-    with pq.ParquetWriter(path, schema, **FORMAT) as writer, ThreadPoolExecutor(1) as pool:
+    with pq.ParquetWriter(path, schema, **PARQUET_OPTIONS) as writer, ThreadPoolExecutor(1) as pool:
         writing: Future[None] | None = None
         for table in rechunk(result, result.schema, ROW_GROUP_ROWS):
             if runs is not None:
-                runs.add(table.column(ORIGIN).combine_chunks())
+                runs.add(table.column(ORIGIN_COLUMN).combine_chunks())
             for name in names:
                 missing[name] += table.column(name).null_count
             count += table.num_rows
@@ -144,7 +155,7 @@ def write(result: Batches, path: Path, advance: Callable[[int], None] = lambda r
     return Written(count, missing, runs)
 
 
-def told(runners: Sequence[Runner]) -> list[Mapping[str, Any]]:
+def told(runners: Sequence[StepRunner]) -> list[Mapping[str, Any]]:
     """What each step has done, as counted by the latest reading."""
     return [
         {

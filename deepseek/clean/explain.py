@@ -20,7 +20,7 @@ from deepseek.quality.histograms import compare_histograms
 from deepseek.quality.outliers import Fences, fences
 from deepseek.quality.report import PREVIEW_CHARACTERS
 from deepseek.tables.sample import read_sample
-from deepseek.tables.sources import source_of
+from deepseek.tables.sources import build_source
 
 SCHEMA = "plane/clean-sample/v1"
 ROWS, HEAD = 2000, 16 * 2**20
@@ -41,7 +41,7 @@ def explain(
     if spec.steps is not None:
         return explain_plan(spec, sample, more or {}, head=head)
     table = sample.table
-    chosen, warnings = choose_columns(source_of(table), spec)
+    chosen, warnings = choose_columns(build_source(table), spec)
     cleaned, done, noted = clean_columns(table, chosen, spec, Silent())
     columns = [_Column(name, table.column(name), one, spec) for name, one in done.items()]
     columns.sort(key=lambda column: -column.changed)
@@ -50,7 +50,7 @@ def explain(
         "schema": SCHEMA,
         "rows": table.num_rows,
         "of_rows": sample.rows,
-        "whole": sample.whole,
+        "whole": sample.is_complete,
         "rows_dropped": table.num_rows - cleaned.num_rows,
         "columns_added": [name for name in cleaned.column_names if name not in table.column_names],
         "steps": _steps(spec, columns),

@@ -18,7 +18,7 @@ from deepseek.clean.execution import RUNNERS
 from deepseek.clean.masks import masked_at
 from deepseek.clean.origins import ROW_KINDS
 from deepseek.clean.spec import CleanSpec
-from deepseek.clean.steps.base import Around, Runner, is_number, is_text, visible
+from deepseek.clean.steps.base import StepContext, StepRunner, is_number, is_text, visible
 from deepseek.clean.steps.casting import decimal_texts
 from deepseek.clean.steps.join import SLOT as JOIN_SLOT
 from deepseek.clean.steps.masking import KEY_SLOT
@@ -26,8 +26,8 @@ from deepseek.job import JSON
 from deepseek.quality.histograms import compare_histograms
 from deepseek.quality.report import PREVIEW_CHARACTERS
 from deepseek.tables.batches import TableBatches
-from deepseek.tables.sample import Sample, read_sample
-from deepseek.tables.streams import ORIGIN, Mapped
+from deepseek.tables.sample import TableSample, read_sample
+from deepseek.tables.streams import ORIGIN_COLUMN, MappedBatches
 
 SCHEMA = "plane/clean-sample/v1"
 COLUMNS_TOLD, CHARTS, CHANGES, GONE = 200, 4, 60, 8  # at most
@@ -35,9 +35,9 @@ OTHER_KEY = "Pseudonyms are shown under a key of their own: those of the job wil
 Mask = npt.NDArray[np.bool_]
 
 
-def explain_plan(spec: CleanSpec, sample: Sample, more: Mapping[str, Path], *, head: int) -> dict[str, JSON]:
+def explain_plan(spec: CleanSpec, sample: TableSample, more: Mapping[str, Path], *, head: int) -> dict[str, JSON]:
     """What `run` would do to the sample, as JSON. Raises EngineError as `run` does, its field the step's."""
-    begin = sample.table.append_column(ORIGIN, pa.array(np.arange(sample.table.num_rows)))
+    begin = sample.table.append_column(ORIGIN_COLUMN, pa.array(np.arange(sample.table.num_rows)))
     steps = list(spec.steps or [])
     around = _around(spec, more, head)
     if any(step.kind == "mask" and step.how == "pseudonym" for step in steps) and KEY_SLOT not in more:
@@ -48,26 +48,26 @@ def explain_plan(spec: CleanSpec, sample: Sample, more: Mapping[str, Path], *, h
         place = replace(around, pointer=f"/steps/{number}", masked=masked[number])
         runner = RUNNERS[step.kind](step, TableBatches(table), place)
         after = pa.Table.from_batches(
-            Mapped(TableBatches(table), runner.schema, runner), runner.schema
+            MappedBatches(TableBatches(table), runner.schema, runner), runner.schema
         ).combine_chunks()
         done.append(_Done(number, runner, table, after))
         table = after
     return _document(sample, begin, table, done, around.warnings)
 
 
-def _around(spec: CleanSpec, more: Mapping[str, Path], head: int) -> Around:
+def _around(spec: CleanSpec, more: Mapping[str, Path], head: int) -> StepContext:
     second = more.get(JOIN_SLOT)
     key = more[KEY_SLOT].read_bytes()[:4096].rstrip(b"\r\n") if KEY_SLOT in more else os.urandom(32)
     if second is None:
-        return Around(key=key)
+        return StepContext(key=key)
     path = second
-    return Around(key=key, second=lambda: TableBatches(read_sample(path, spec.csv, rows=10**7, head=head).table))
+    return StepContext(key=key, second=lambda: TableBatches(read_sample(path, spec.csv, rows=10**7, head=head).table))
 
 
 class _Done:
     """One step that was done to the sample: what it was like before, and after."""
 
-    def __init__(self, number: int, runner: Runner, before: pa.Table, after: pa.Table) -> None:
+    def __init__(self, number: int, runner: StepRunner, before: pa.Table, after: pa.Table) -> None:
         self.number, self.runner, self.before, self.after = number, runner, before, after
         self.kind: str = runner.step.kind
         names, new = visible(before.schema), visible(after.schema)
@@ -131,7 +131,7 @@ class _Done:
 
 
 def _document(
-    sample: Sample, begin: pa.Table, end: pa.Table, done: Sequence[_Done], warnings: Sequence[str]
+    sample: TableSample, begin: pa.Table, end: pa.Table, done: Sequence[_Done], warnings: Sequence[str]
 ) -> dict[str, JSON]:
     columns = _columns(begin, end, done)
     steps = [one.as_dict() for one in done]
@@ -142,7 +142,7 @@ def _document(
         "schema": SCHEMA,
         "rows": begin.num_rows,
         "of_rows": sample.rows,
-        "whole": sample.whole,
+        "whole": sample.is_complete,
         "rows_after": end.num_rows,
         "rows_dropped": int((~kept).sum()),
         "rows_added": sum(cast(int, step["rows_added"]) for step in steps),
@@ -189,7 +189,7 @@ def _columns(begin: pa.Table, end: pa.Table, done: Sequence[_Done]) -> list[dict
 
 
 def _origins(table: pa.Table) -> npt.NDArray[np.int64]:
-    return np.asarray(pc.fill_null(table.column(ORIGIN), -1).to_numpy())
+    return np.asarray(pc.fill_null(table.column(ORIGIN_COLUMN), -1).to_numpy())
 
 
 def _missing(column: pa.ChunkedArray) -> Mask:

@@ -13,7 +13,7 @@ from deepseek.clean.execution import Written, execute, told, write
 from deepseek.clean.masks import masked_at, masked_columns
 from deepseek.clean.origins import MEDIA_TYPE as ORIGINS_TYPE
 from deepseek.clean.spec import CleanSpec
-from deepseek.clean.steps.base import Around, Runner
+from deepseek.clean.steps.base import StepContext, StepRunner
 from deepseek.clean.steps.join import SLOT as JOIN_SLOT
 from deepseek.clean.steps.masking import KEY_SLOT
 from deepseek.clean.steps.shape import without_origin
@@ -23,9 +23,9 @@ from deepseek.messages import N_, Message, record_messages
 from deepseek.quality.expectations import check, refuse_failures, warnings_of
 from deepseek.quality.report import MEDIA_TYPE, profile
 from deepseek.tables.batches import Batches
-from deepseek.tables.files import plain, require_columns
-from deepseek.tables.sources import ParquetBatches, Source, open_table
-from deepseek.tables.streams import Mapped, only
+from deepseek.tables.files import normalize_batch, require_columns
+from deepseek.tables.sources import ParquetBatches, TableSource, open_table
+from deepseek.tables.streams import MappedBatches, select_columns
 
 TABLE_TYPE = "application/vnd.apache.parquet"
 FLAG_SUFFIX = "__outlier"
@@ -70,7 +70,7 @@ def run(spec: CleanSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
         source = open_table(path, spec.csv, stage, hide=hide, rewrites=True)
         report.progress(source.rows, source.rows, "rows", stage="read")
         report.log(f"read {source.rows:,} rows of {len(source.batches.schema)} columns")
-        around = Around(folder=stage, second=_second(inputs, spec, stage, hide=hide), key=_key(inputs))
+        around = StepContext(folder=stage, second=_second(inputs, spec, stage, hide=hide), key=_key(inputs))
         around.warnings += source.notes
         plan: list[Any] = list(spec.steps) if spec.steps is not None else [_simple(source, spec, around.warnings)]
         before = _profile(source.batches, source.rows, list(around.warnings), report)
@@ -134,7 +134,7 @@ def _key(inputs: Mapping[str, Path]) -> bytes | None:
         ) from error
 
 
-def _simple(source: Source, spec: CleanSpec, warnings: list[str]) -> SimpleStep:
+def _simple(source: TableSource, spec: CleanSpec, warnings: list[str]) -> SimpleStep:
     chosen, more = choose_columns(source, spec)
     warnings += more
     return SimpleStep(spec, tuple(chosen))
@@ -156,10 +156,12 @@ def _write(result: Batches, path: Path, rows: int, report: Report) -> Written:
 
 def _read_back(path: Path, schema: pa.Schema) -> Batches:
     """The table as it was written, in the types that it was computed in."""
-    return Mapped(ParquetBatches(path), schema, lambda batches: (plain(batch, schema) for batch in batches))
+    return MappedBatches(
+        ParquetBatches(path), schema, lambda batches: (normalize_batch(batch, schema) for batch in batches)
+    )
 
 
-def _counted(runners: list[Runner]) -> str:
+def _counted(runners: list[StepRunner]) -> str:
     names = runners[0].names if isinstance(runners[0], Simple) else []
     if isinstance(runners[0], Simple):
         counted = "1 column" if len(names) == 1 else f"{len(names)} columns"
@@ -167,7 +169,7 @@ def _counted(runners: list[Runner]) -> str:
     return "; ".join(f"{one['kind']}: {one['cells']:,} cells, {one['rows_out']:,} rows" for one in told(runners))
 
 
-def choose_columns(source: Source, spec: CleanSpec) -> tuple[list[str], list[str]]:
+def choose_columns(source: TableSource, spec: CleanSpec) -> tuple[list[str], list[str]]:
     """The columns that a spec without steps cleans, and warnings about those that were passed over."""
     schema = source.batches.schema
     if spec.columns is not None:
@@ -190,7 +192,7 @@ def choose_columns(source: Source, spec: CleanSpec) -> tuple[list[str], list[str
     return chosen, warnings
 
 
-def _refuse_unfit(name: str, source: Source, field: str) -> None:
+def _refuse_unfit(name: str, source: TableSource, field: str) -> None:
     kind = source.batches.schema.field(name).type
     if source.nulls[name] == source.rows:
         raise EngineError(
@@ -219,7 +221,7 @@ def _why_text(batches: Batches, name: str) -> str:
     """The first cell that keeps a text column from being numeric."""
     kind = batches.schema.field(name).type
     done = 0
-    for batch in only(batches, [name]) if pa.types.is_string(kind) or pa.types.is_large_string(kind) else ():
+    for batch in select_columns(batches, [name]) if pa.types.is_string(kind) or pa.types.is_large_string(kind) else ():
         for row, cell in enumerate(batch.column(0).slice(0, 100_000 - done).to_pylist(), start=done + 1):
             try:
                 float(cell if cell is not None else 0)
@@ -302,7 +304,7 @@ def _write_json(path: Path, document: dict[str, JSON]) -> None:
 
 
 def _result(
-    schema: pa.Schema, written: Written, runners: list[Runner], warnings: list[str], report: Report, *, moved: bool
+    schema: pa.Schema, written: Written, runners: list[StepRunner], warnings: list[str], report: Report, *, moved: bool
 ) -> CleanResult:
     filled, missing, outliers = _tallies(written, runners)
     report.metric("rows", written.rows)
@@ -331,7 +333,7 @@ def _result(
     return CleanResult(outputs=tuple(outputs), summary=summary)
 
 
-def _tallies(written: Written, runners: list[Runner]) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+def _tallies(written: Written, runners: list[StepRunner]) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """By column: values filled, values still missing in columns that were filled, outliers found."""
     first = runners[0]
     if isinstance(first, Simple):

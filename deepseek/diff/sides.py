@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from deepseek.messages import Message
 from deepseek.tables.batches import Batches
-from deepseek.tables.files import unknown_column
+from deepseek.tables.files import build_unknown_column_error
 from deepseek.tables.sources import open_table
 from deepseek.tables.spec import CsvSpec
 
@@ -47,7 +47,7 @@ def key_types(before: Side, after: Side, keys: Sequence[str]) -> list[pa.DataTyp
     for side in (before, after):
         for position, key in enumerate(keys):
             if key not in side.schema.names:
-                error = unknown_column(side.schema.names, key, f"/keys/{position}")
+                error = build_unknown_column_error(side.schema.names, key, f"/keys/{position}")
                 error.message = Message("The table in {side} has no column {key!r}.", side=side.name, key=key)
                 raise error
     return [common(before.schema.field(key).type, after.schema.field(key).type) for key in keys]

@@ -13,8 +13,8 @@ from deepseek.evaluate.spec import EvaluateSpec, Measures
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.models.manifest import ModelManifest
-from deepseek.tables.files import unknown_column
-from deepseek.tables.sources import whole_table
+from deepseek.tables.files import build_unknown_column_error
+from deepseek.tables.sources import read_whole_table
 from deepseek.train.columns import is_number, read_labels, read_number, read_target
 from deepseek.train.plan import windows_of
 from deepseek.train.spec import TrainSpec
@@ -44,7 +44,7 @@ def read_evaluation(path: Path, manifest: ModelManifest, spec: EvaluateSpec) -> 
     Raises what `whole_table` does, and EngineError ``unknown_column``, ``column_not_numeric``, ``class_unknown``,
     ``too_many_missing``, ``rows_too_few``, ``group_not_taken``, ``horizon_unknown``.
     """
-    table = whole_table(path)
+    table = read_whole_table(path)
     made = _windows(table, manifest, spec) if manifest.task == "forecast" else _rows(table, manifest, spec)
     require_enough(len(made.rows))
     return made
@@ -68,7 +68,7 @@ def _rows(table: pa.Table, manifest: ModelManifest, spec: EvaluateSpec) -> Examp
     features = np.empty((table.num_rows, len(manifest.features)), np.float32)
     for place, name in enumerate(manifest.features):
         if name not in table.column_names:
-            raise unknown_column(table.column_names, name, TABLE)
+            raise build_unknown_column_error(table.column_names, name, TABLE)
         if not is_number(table.column(name).type):
             raise EngineError(
                 "column_not_numeric",
@@ -131,7 +131,7 @@ def _target(table: pa.Table, manifest: ModelManifest) -> npt.NDArray[Any]:
 def queries_of(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
     """The number of each row's query, in the order of their first rows; -1 where it is missing."""
     if name not in table.column_names:
-        raise unknown_column(table.column_names, name, "/group")
+        raise build_unknown_column_error(table.column_names, name, "/group")
     codes = table.column(name).combine_chunks().dictionary_encode()
     return np.asarray(codes.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
 

@@ -16,7 +16,7 @@ from deepseek.evaluate.writing import result_of, write_outputs
 from deepseek.job import EngineError, Report, Result, staged
 from deepseek.messages import N_, Message
 from deepseek.models.manifest import sha256_of
-from deepseek.tables.sources import whole_table
+from deepseek.tables.sources import read_whole_table
 from deepseek.train.columns import read_labels, read_target
 from deepseek.train.spec import TrainSpec
 
@@ -89,7 +89,7 @@ def _check_asked(spec: PredictionsSpec) -> None:
 
 
 def _read(spec: PredictionsSpec, inputs: Mapping[str, Path]) -> tuple[Answers, Examples]:
-    table = whole_table(inputs["table"])
+    table = read_whole_table(inputs["table"])
     asked = TrainSpec(task=spec.task, target=spec.target)
     target: Target
     scores = spec.task == "classification" and spec.group is not None  # a ranking is of scores, whatever is relevant

@@ -21,7 +21,7 @@ from deepseek.evaluate.measures import Outputs, Target
 from deepseek.job import EngineError
 from deepseek.messages import N_, Message
 from deepseek.tables.csv_dtypes import DEFAULT_MISSING
-from deepseek.tables.files import read_as_is, unknown_column
+from deepseek.tables.files import build_unknown_column_error, read_as_is
 from deepseek.tables.spec import CsvSpec
 from deepseek.train.columns import MOST_CLASSES, Labels, is_number, numbers, read_labels, read_number
 from deepseek.train.spec import TrainSpec
@@ -58,7 +58,7 @@ def read_predictions(path: Path, rows: int, *, texts: bool = False) -> pa.Table:
     missing = [token for token in DEFAULT_MISSING if token not in NOT_MISSING]
     table = beside(lambda: read_as_is(path, CsvSpec(missing_tokens=missing), [PREDICTION] if texts else []))
     if PREDICTION not in table.column_names:
-        raise unknown_column(table.column_names, PREDICTION, SLOT)
+        raise build_unknown_column_error(table.column_names, PREDICTION, SLOT)
     for name in table.column_names:
         column = table.column(name)
         if pa.types.is_dictionary(column.type):

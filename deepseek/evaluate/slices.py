@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepseek.evaluate.spec import Slice
-from deepseek.tables.files import unknown_column
+from deepseek.tables.files import build_unknown_column_error
 from deepseek.train.columns import is_number, numbers
 
 MOST_VALUES = 10
@@ -35,7 +35,7 @@ def parts_of(table: pa.Table, wanted: Slice, field: str) -> Iterator[Part]:
     Raises EngineError ``unknown_column``.
     """
     if wanted.column not in table.column_names:
-        raise unknown_column(table.column_names, wanted.column, field)
+        raise build_unknown_column_error(table.column_names, wanted.column, field)
     column = table.column(wanted.column)
     kind = column.type
     numeric = is_number(kind) and not pa.types.is_boolean(kind)

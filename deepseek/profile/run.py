@@ -9,7 +9,7 @@ from deepseek.messages import N_, record_messages
 from deepseek.profile.spec import ProfileSpec
 from deepseek.quality.expectations import check, refuse_failures, warnings_of
 from deepseek.quality.report import MEDIA_TYPE, profile
-from deepseek.tables.sources import Source, open_table
+from deepseek.tables.sources import TableSource, open_table
 
 
 def run(spec: ProfileSpec, *, inputs: Mapping[str, Path], out: Path, report: Report) -> Result:
@@ -47,7 +47,7 @@ def run(spec: ProfileSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
         return Result(outputs=(Output("quality", "quality.json", MEDIA_TYPE, meta),), summary=summary)
 
 
-def about(source: Source, rows: int, failed: int) -> dict[str, JSON]:
+def about(source: TableSource, rows: int, failed: int) -> dict[str, JSON]:
     """What is told of the table that was measured: what a version of it records."""
     columns: list[JSON] = [{"name": field.name, "dtype": str(field.type)} for field in source.batches.schema]
     meta: dict[str, JSON] = {"rows": rows, "columns": columns, "expectations_failed": failed, "format": source.format}

@@ -14,12 +14,12 @@ import pyarrow.ipc
 
 from deepseek.messages import Message
 from deepseek.tables.memory_limits import BATCH_BYTES, refuse_too_large
-from deepseek.tables.parquet_size import BATCH_COPIES
+from deepseek.tables.parquet_size import COPIES_PER_BATCH
 
 FILE_MAGIC_BYTES = 8  # behind which a file goes on as a stream does
 DICTIONARY_BATCH, RECORD_BATCH = 2, 3  # kinds of messages
 HEADER_TYPE, HEADER = 1, 2  # fields of a message
-DICTIONARY_DATA = 1  # field of a dictionary batch: a record batch
+DICTIONARY_DATA_FIELD = 1  # field of a dictionary batch: a record batch
 BUFFERS, COMPRESSION = 2, 3  # fields of a record batch
 UNCOMPRESSED = -1  # in the place of a buffer's length
 
@@ -43,7 +43,7 @@ def refuse_large_batches(path: Path, is_file: bool) -> None:
                 del message  # it holds a view of the file, which could not be closed
     except (pa.ArrowException, OSError, ValueError):
         return
-    needed = dictionaries + largest + BATCH_COPIES * min(largest, BATCH_BYTES)
+    needed = dictionaries + largest + COPIES_PER_BATCH * min(largest, BATCH_BYTES)
     refuse_too_large(needed, Message("Ask for so much memory, or write the Arrow file in smaller batches."))
 
 
@@ -53,24 +53,24 @@ def measure_message(message: pa.ipc.Message) -> int:
         return 0
     body, packed = memoryview(message.body), len(message.body)
     try:
-        sizes = buffer_sizes(bytes(message.metadata), body)
+        sizes = list_buffer_sizes(bytes(message.metadata), body)
     except (struct.error, IndexError, ValueError):
         return packed
     return packed if sizes is None else packed + sum(sizes)
 
 
-def buffer_sizes(metadata: bytes, body: memoryview) -> list[int] | None:
+def list_buffer_sizes(metadata: bytes, body: memoryview) -> list[int] | None:
     """Decompressed bytes of each buffer of a batch; None where it is not compressed."""
     message = read_offset(metadata, 0)
-    kind = metadata[field_place(metadata, message, HEADER_TYPE)]
-    batch = read_offset(metadata, field_place(metadata, message, HEADER))
+    kind = metadata[find_field(metadata, message, HEADER_TYPE)]
+    batch = read_offset(metadata, find_field(metadata, message, HEADER))
     if kind == DICTIONARY_BATCH:
-        batch = read_offset(metadata, field_place(metadata, batch, DICTIONARY_DATA))
+        batch = read_offset(metadata, find_field(metadata, batch, DICTIONARY_DATA_FIELD))
     elif kind != RECORD_BATCH:
         return None
-    if not field_place(metadata, batch, COMPRESSION):
+    if not find_field(metadata, batch, COMPRESSION):
         return None
-    vector = read_offset(metadata, field_place(metadata, batch, BUFFERS))
+    vector = read_offset(metadata, find_field(metadata, batch, BUFFERS))
     (count,) = struct.unpack_from("<I", metadata, vector)
     sizes = []
     for offset, length in struct.iter_unpack("<qq", metadata[vector + 4 : vector + 4 + 16 * count]):
@@ -85,7 +85,7 @@ def read_offset(data: bytes, place: int) -> int:
     return int(place + struct.unpack_from("<I", data, place)[0])
 
 
-def field_place(data: bytes, table: int, number: int) -> int:
+def find_field(data: bytes, table: int, number: int) -> int:
     """Where field `number` of a table is; 0 where it has none."""
     vtable = table - struct.unpack_from("<i", data, table)[0]
     (size,) = struct.unpack_from("<H", data, vtable)

@@ -11,26 +11,26 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from deepseek.tables.csv_dialect import Dialect, find_dialect
+from deepseek.tables.csv_dialect import CsvDialect, find_dialect
 from deepseek.tables.csv_faults import CsvError
-from deepseek.tables.csv_records import Inspection, inspect_csv
+from deepseek.tables.csv_records import CsvInspection, inspect_csv
 
-CHUNK = 1 << 18
-READERS: dict[str, Callable[..., Inspection | Dialect]] = {"inspect": inspect_csv, "dialect": find_dialect}
+CHUNK_BYTES = 1 << 18
+READERS: dict[str, Callable[..., CsvInspection | CsvDialect]] = {"inspect": inspect_csv, "dialect": find_dialect}
 
 
-def chunks() -> Iterator[bytes]:
-    while chunk := sys.stdin.buffer.read(CHUNK):
+def read_stdin_chunks() -> Iterator[bytes]:
+    while chunk := sys.stdin.buffer.read(CHUNK_BYTES):
         yield chunk
 
 
 def main(what: str, delimiter: str, encoding: str) -> int:
     try:
-        found = READERS[what](chunks(), delimiter=delimiter, encoding=encoding)
+        result = READERS[what](read_stdin_chunks(), delimiter=delimiter, encoding=encoding)
     except CsvError as error:
         json.dump({"errors": [error.as_dict()]}, sys.stdout)
         return 2
-    json.dump(asdict(found), sys.stdout)
+    json.dump(asdict(result), sys.stdout)
     return 0
 
 

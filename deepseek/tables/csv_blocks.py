@@ -20,15 +20,15 @@ import pyarrow as pa
 import pyarrow.csv
 
 from deepseek.job import EngineError
-from deepseek.tables.csv_quotes import count_line_ends, last_record_end, record_end
+from deepseek.tables.csv_quotes import count_line_ends, find_last_record_end, find_record_end
 from deepseek.tables.csv_records import find_line
-from deepseek.tables.files import broken_csv, broken_row_at, check_encoding
+from deepseek.tables.files import build_broken_csv_error, build_row_error_at_line, check_encoding
 from deepseek.tables.memory_limits import MAX_RECORD_BYTES
 from deepseek.tables.spec import CsvSpec
 
 BLOCK_BYTES = 8 * 2**20
-THREADS, WAITING = 2, 4
-ORDER = [
+THREADS, MAX_PENDING_BLOCKS = 2, 4
+TYPE_ORDER = [
     "null",
     "int64",
     "bool",
@@ -42,7 +42,7 @@ ORDER = [
     "string",
     "binary",
 ]
-EASY = {
+LOSSLESS_CASTS = {
     ("int64", "double"),
     ("date32[day]", "timestamp[s]"),
     ("date32[day]", "timestamp[ns]"),
@@ -52,7 +52,7 @@ EASY = {
 
 
 @dataclass(frozen=True)
-class Block:
+class CsvBlock:
     """Whole records as UTF-8; `rows` and `lines` of the file lie before them, the header not counted among the rows."""
 
     data: bytes
@@ -67,13 +67,13 @@ class CsvBlocks:
     def __init__(self, path: Path, spec: CsvSpec, size: int = BLOCK_BYTES) -> None:
         self.path, self.spec, self.size = path, spec, size
 
-    def blocks(self) -> Iterator[Block]:
+    def iter_blocks(self) -> Iterator[CsvBlock]:
         header, line, rest = b"", 1, b""
-        for text, last in self._texts():
+        for text, last in self._iter_utf8():
             rest += text
             if not header:
                 trimmed = rest.lstrip(b"\r\n")
-                end = record_end(trimmed, self._delimiter)
+                end = find_record_end(trimmed, self._delimiter)
                 if end < 0 and not last:
                     self._refuse_long(rest, line)
                     continue
@@ -81,35 +81,35 @@ class CsvBlocks:
                 end = len(trimmed) if end < 0 else end
                 header, rest = trimmed[:end], trimmed[end:]
                 line += count_line_ends(header)
-            end = len(rest) if last else last_record_end(rest, self._delimiter)
+            end = len(rest) if last else find_last_record_end(rest, self._delimiter)
             if end <= 0:
                 self._refuse_long(rest, line)
                 continue
             data, rest = rest[:end], rest[end:]
             head = header if header.endswith((b"\n", b"\r")) else header + b"\n"
-            yield Block(data, head, line, b"-0" in data)
+            yield CsvBlock(data, head, line, b"-0" in data)
             line += count_line_ends(data)
 
     def _refuse_long(self, rest: bytes, line: int) -> None:
         if len(rest) > MAX_RECORD_BYTES:
             why = f"no row ends within {MAX_RECORD_BYTES} bytes of line {line}"
-            raise broken_csv(self.path, self.spec, ValueError(why))
+            raise build_broken_csv_error(self.path, self.spec, ValueError(why))
 
     @property
     def _delimiter(self) -> bytes:
         return self.spec.delimiter.encode()
 
-    def _texts(self) -> Iterator[tuple[bytes, bool]]:
+    def _iter_utf8(self) -> Iterator[tuple[bytes, bool]]:
         """The file in UTF-8 without its mark, piece by piece, and whether it is the last."""
         decoder = codecs.getincrementaldecoder(self.spec.encoding)()
-        plain = self.spec.encoding == "utf-8"
+        is_utf8 = self.spec.encoding == "utf-8"
         first = True
         with self.path.open("rb") as file:
             chunk = file.read(self.size)
             while True:
                 following = file.read(self.size) if chunk else b""
                 try:
-                    if plain and chunk.isascii() and not decoder.getstate()[0]:
+                    if is_utf8 and chunk.isascii() and not decoder.getstate()[0]:
                         text = chunk
                     else:
                         text = decoder.decode(chunk, final=not following).encode()
@@ -124,30 +124,30 @@ class CsvBlocks:
                 chunk = following
 
     # -- parsing ------------------------------------------------------------------------------------------------------
-    def tables(
-        self, types: Mapping[str, pa.DataType] | None = None, only: list[str] | None = None
-    ) -> Iterator[tuple[Block, pa.Table]]:
+    def iter_tables(
+        self, types: Mapping[str, pa.DataType] | None = None, columns: list[str] | None = None
+    ) -> Iterator[tuple[CsvBlock, pa.Table]]:
         """Each block as a table, in the order of the file, parsed on two threads."""
         rows = 0
         with ThreadPoolExecutor(THREADS) as pool:
-            waiting: deque[tuple[Block, Future[pa.Table]]] = deque()
+            pending: deque[tuple[CsvBlock, Future[pa.Table]]] = deque()
             try:
-                for block in self.blocks():
-                    waiting.append((block, pool.submit(self._parse, block, types, only)))
-                    if len(waiting) >= WAITING:
-                        made = self._result(waiting.popleft(), rows)
-                        rows += made[1].num_rows
-                        yield made
-                while waiting:
-                    made = self._result(waiting.popleft(), rows)
-                    rows += made[1].num_rows
-                    yield made
+                for block in self.iter_blocks():
+                    pending.append((block, pool.submit(self._parse, block, types, columns)))
+                    if len(pending) >= MAX_PENDING_BLOCKS:
+                        result = self._get_result(pending.popleft(), rows)
+                        rows += result[1].num_rows
+                        yield result
+                while pending:
+                    result = self._get_result(pending.popleft(), rows)
+                    rows += result[1].num_rows
+                    yield result
             finally:
-                for _, future in waiting:
+                for _, future in pending:
                     future.cancel()
 
     def _parse(
-        self, block: Block, types: Mapping[str, pa.DataType] | None, only: list[str] | None, handler: Any = None
+        self, block: CsvBlock, types: Mapping[str, pa.DataType] | None, columns: list[str] | None, handler: Any = None
     ) -> pa.Table:
         return pa.csv.read_csv(
             pa.BufferReader(block.header + block.data),
@@ -159,60 +159,62 @@ class CsvBlocks:
                 null_values=self.spec.missing_tokens,
                 strings_can_be_null=True,
                 column_types=dict(types or {}),
-                include_columns=only or [],
+                include_columns=columns or [],
             ),
         )
 
-    def _result(self, made: tuple[Block, Future[pa.Table]], rows: int) -> tuple[Block, pa.Table]:
-        block, future = made
+    def _get_result(self, submitted: tuple[CsvBlock, Future[pa.Table]], rows: int) -> tuple[CsvBlock, pa.Table]:
+        block, future = submitted
         try:
             return block, future.result()
         except (pa.ArrowException, ValueError) as error:
-            raise self._fault(block, error) from error
+            raise self._build_parse_error(block, error) from error
 
-    def _fault(self, block: Block, error: Exception) -> EngineError:
+    def _build_parse_error(self, block: CsvBlock, error: Exception) -> EngineError:
         """What is wrong with a block; a row with too many or too few cells is named by its line."""
-        bad: list[pa.csv.InvalidRow] = []
+        invalid_rows: list[pa.csv.InvalidRow] = []
 
-        def note(row: pa.csv.InvalidRow) -> str:
-            bad.append(row)
+        def record_row(row: pa.csv.InvalidRow) -> str:
+            invalid_rows.append(row)
             return "error"
 
         try:
-            self._parse(block, None, None, note)
+            self._parse(block, None, None, record_row)
         except (pa.ArrowException, ValueError) as again:
             error = again
-        if not bad:
-            return broken_csv(self.path, self.spec, error)
+        if not invalid_rows:
+            return build_broken_csv_error(self.path, self.spec, error)
         lines = io.StringIO(block.data.decode(errors="replace"), newline="")
-        line = find_line(lines, self.spec.delimiter, bad[0].number - 1)
-        return broken_row_at(block.line + line - 1, self.spec, bad[0])
+        line = find_line(lines, self.spec.delimiter, invalid_rows[0].number - 1)
+        return build_row_error_at_line(block.line + line - 1, self.spec, invalid_rows[0])
 
 
 # -- types ----------------------------------------------------------------------------------------------------------
-def short(kind: pa.DataType) -> str:
+def format_type(kind: pa.DataType) -> str:
     return str(kind).replace(", ", ",")
 
 
-def joined_types(
-    blocks: CsvBlocks, seen: Mapping[str, set[str]], kinds: Mapping[str, pa.DataType]
+def join_block_types(
+    blocks: CsvBlocks, type_names: Mapping[str, set[str]], kinds: Mapping[str, pa.DataType]
 ) -> dict[str, pa.DataType]:
     """The type of each column, of the types that its blocks were read as."""
-    found: dict[str, pa.DataType] = {}
-    for name, names in seen.items():
-        several = sorted(names - {"null"}, key=ORDER.index)
-        if len(several) < 2:
-            found[name] = kinds[several[0] if several else "null"]
-        elif several[-1] in ("string", "binary") or all((one, several[-1]) in EASY for one in several[:-1]):
-            found[name] = kinds[several[-1]]
+    types: dict[str, pa.DataType] = {}
+    for name, names in type_names.items():
+        candidates = sorted(names - {"null"}, key=TYPE_ORDER.index)
+        if len(candidates) < 2:
+            types[name] = kinds[candidates[0] if candidates else "null"]
+        elif candidates[-1] in ("string", "binary") or all(
+            (narrower, candidates[-1]) in LOSSLESS_CASTS for narrower in candidates[:-1]
+        ):
+            types[name] = kinds[candidates[-1]]
         else:
-            found[name] = _tried(blocks, name, several[-1])
-    return found
+            types[name] = _find_readable_type(blocks, name, candidates[-1])
+    return types
 
 
-def _tried(blocks: CsvBlocks, name: str, least: str) -> pa.DataType:
+def _find_readable_type(blocks: CsvBlocks, name: str, least: str) -> pa.DataType:
     """The first type from `least` on that every block can be read as."""
-    known = {
+    types_by_name = {
         "bool": pa.bool_(),
         "date32[day]": pa.date32(),
         "time32[s]": pa.time32("s"),
@@ -222,21 +224,21 @@ def _tried(blocks: CsvBlocks, name: str, least: str) -> pa.DataType:
         "timestamp[ns,tz=UTC]": pa.timestamp("ns", "UTC"),
         "double": pa.float64(),
     }
-    for kind in ORDER[ORDER.index(least) :]:
-        if kind not in known:
+    for kind in TYPE_ORDER[TYPE_ORDER.index(least) :]:
+        if kind not in types_by_name:
             break
         try:
-            for _ in blocks.tables({name: known[kind]}, [name]):
+            for _ in blocks.iter_tables({name: types_by_name[kind]}, [name]):
                 pass
-            return known[kind]
+            return types_by_name[kind]
         except EngineError:
             continue
     return pa.string()
 
 
-def castable(seen: set[str], kind: pa.DataType, minus_zero: bool) -> bool:
+def can_cast_blocks(type_names: set[str], kind: pa.DataType, minus_zero: bool) -> bool:
     """Whether blocks of these types need not be parsed again to be of this type."""
-    others = seen - {"null", short(kind)}
-    if minus_zero and "int64" in others:
+    other_types = type_names - {"null", format_type(kind)}
+    if minus_zero and "int64" in other_types:
         return False  # -0 is 0 as an integer, and keeps its sign as a float
-    return all((one, short(kind)) in EASY for one in others)
+    return all((type_name, format_type(kind)) in LOSSLESS_CASTS for type_name in other_types)

@@ -6,40 +6,40 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deepseek.messages import Message
-from deepseek.tables.csv_dialect import Detection, detect_dialect
+from deepseek.tables.csv_dialect import DialectDetection, detect_dialect
 from deepseek.tables.csv_faults import ENCODING_FIELD, CsvError
 from deepseek.tables.csv_records import read_chunks
 from deepseek.tables.spec import CsvSpec
 
 
-def resolved(path: Path, spec: CsvSpec, *, cut: bool = False) -> tuple[CsvSpec, list[str]]:
+def resolve_csv_spec(path: Path, spec: CsvSpec, *, cut: bool = False) -> tuple[CsvSpec, list[str]]:
     """The spec with what it leaves to be found put in, and notes on what that rests on where it is not certain.
 
     `cut`: the file is the beginning of a longer one, and may end in the middle of a character. Raises CsvError
     ``csv_encoding_unknown``, naming bytes.
     """
     try:
-        found = detect_dialect(read_chunks(path), spec.delimiter, spec.encoding, cut=cut)
+        detection = detect_dialect(read_chunks(path), spec.delimiter, spec.encoding, cut=cut)
     except CsvError as error:
         error.value = spec.encoding if error.field == ENCODING_FIELD else error.value
         raise
-    read = {"encoding": found.dialect.encoding, "delimiter": found.dialect.delimiter}
-    return spec.model_copy(update=read), list(notes_on(found))
+    dialect = {"encoding": detection.dialect.encoding, "delimiter": detection.dialect.delimiter}
+    return spec.model_copy(update=dialect), list(describe_uncertainty(detection))
 
 
-def notes_on(found: Detection) -> Iterator[str]:
+def describe_uncertainty(detection: DialectDetection) -> Iterator[str]:
     """What the file leaves open: a job goes on with what is likeliest, and says so."""
-    if found.not_utf8 is not None:
+    if detection.not_utf8 is not None:
         yield Message(
             "The encoding was taken for gb18030, for byte {byte} is not valid UTF-8. "
             "Other encodings of one or two bytes cannot be ruled out: look at the preview.",
-            byte=found.not_utf8,
+            byte=detection.not_utf8,
         )
-    delimiter = found.dialect.delimiter
-    others = ", ".join(map(repr, [*found.delimiters[1:], *found.narrower]))
-    if others:
+    delimiter = detection.dialect.delimiter
+    alternatives = ", ".join(map(repr, [*detection.delimiters[1:], *detection.narrower]))
+    if alternatives:
         yield Message(
             "The delimiter was taken for {delimiter!r}, which gives the most cells; {others} would do too.",
             delimiter=delimiter,
-            others=others,
+            others=alternatives,
         )

@@ -14,40 +14,40 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from deepseek.tables.csv_faults import (
-    EITHER,
+    EITHER_ENCODING,
     ENCODINGS,
-    in_neither_encoding,
-    in_utf16,
-    nul_byte,
-    unknown_delimiter,
-    unlikely_encoding,
+    build_neither_encoding_error,
+    build_nul_byte_error,
+    build_unknown_delimiter_error,
+    build_unlikely_encoding_error,
+    build_utf16_error,
 )
 
 AUTO = "auto"
 DELIMITERS = (",", ";", "\t", "|")
 HEAD_BYTES = 64 << 10  # in which a delimiter is found
 HEAD_RECORDS = 200  # of them, at most
-JUDGED_CHARACTERS = 10_000  # outside of ASCII, which tell whether a text is Chinese
+MAX_SAMPLE_CHARACTERS = 10_000  # outside of ASCII, which tell whether a text is Chinese
 NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 QUOTED = re.compile(r'"[^"]*"')
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class CsvDialect:
     delimiter: str = ","
     encoding: str = "utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Detection:
+class DialectDetection:
     """The likeliest dialect of a file, and what the file leaves open.
 
     `delimiters`: all that it may be, likeliest first; `narrower`: those that fit every record too, with fewer cells.
     `not_utf8`: the first byte for which a file was taken for gb18030; `is_common`: whether it is mostly common Chinese.
     """
 
-    dialect: Dialect
+    dialect: CsvDialect
     delimiters: tuple[str, ...] = ()
     narrower: tuple[str, ...] = ()
     not_utf8: int | None = None
@@ -59,21 +59,21 @@ def is_delimiter(text: str) -> bool:
     return len(text) == 1 and text.isascii() and not text.isalnum() and text not in '"\r\n\0'
 
 
-def find_dialect(chunks: Iterable[bytes], delimiter: str = AUTO, encoding: str = AUTO) -> Dialect:
+def find_dialect(chunks: Iterable[bytes], delimiter: str = AUTO, encoding: str = AUTO) -> CsvDialect:
     """What was asked, with what is AUTO put in; what is not certain is not guessed.
 
     Raises CsvError ``csv_encoding_unknown`` and ``csv_delimiter_unknown`` where the file leaves it open, and
     ``csv_nul_byte``.
     """
-    found = detect_dialect(refuse_nul(chunks, EITHER), delimiter, encoding)
-    if not found.is_common:
-        raise unlikely_encoding(found.not_utf8)
-    if len(found.delimiters) > 1:
-        raise unknown_delimiter(found.delimiters)
-    return found.dialect
+    detection = detect_dialect(refuse_nul(chunks, EITHER_ENCODING), delimiter, encoding)
+    if not detection.is_common:
+        raise build_unlikely_encoding_error(detection.not_utf8)
+    if len(detection.delimiters) > 1:
+        raise build_unknown_delimiter_error(detection.delimiters)
+    return detection.dialect
 
 
-def guess_dialect(head: bytes) -> Dialect | None:
+def guess_dialect(head: bytes) -> CsvDialect | None:
     """The likeliest dialect of a file that begins with these bytes, up to HEAD_BYTES; None for no text."""
     if b"\0" in head:
         return None
@@ -82,20 +82,20 @@ def guess_dialect(head: bytes) -> Dialect | None:
             codecs.getincrementaldecoder(encoding)().decode(head, final=len(head) < HEAD_BYTES)
         except UnicodeDecodeError:
             continue
-        return Dialect(rank_delimiters(head, encoding)[0][0], encoding)
+        return CsvDialect(rank_delimiters(head, encoding)[0][0], encoding)
     return None
 
 
 def detect_dialect(
     chunks: Iterable[bytes], delimiter: str = AUTO, encoding: str = AUTO, *, cut: bool = False
-) -> Detection:
+) -> DialectDetection:
     """Find what is AUTO: the encoding by every byte, the delimiter by the first records.
 
     `cut`: the chunks are the beginning of a file, and may end within a character. Raises CsvError
     ``csv_encoding_unknown`` for bytes that are neither UTF-8 nor GB18030.
     """
     if AUTO not in (delimiter, encoding):
-        return Detection(Dialect(delimiter, encoding))
+        return DialectDetection(CsvDialect(delimiter, encoding))
     trials = EncodingTrials() if encoding == AUTO else None
     head = bytearray()
     for chunk in chunks:
@@ -108,7 +108,7 @@ def detect_dialect(
     if trials is not None:
         encoding, not_utf8, is_common = trials.finish(cut=cut)
     likely, narrower = rank_delimiters(bytes(head), encoding) if delimiter == AUTO else ([delimiter], [])
-    return Detection(Dialect(likely[0], encoding), tuple(likely), tuple(narrower), not_utf8, is_common)
+    return DialectDetection(CsvDialect(likely[0], encoding), tuple(likely), tuple(narrower), not_utf8, is_common)
 
 
 def refuse_nul(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
@@ -116,7 +116,7 @@ def refuse_nul(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     offset = 0
     for chunk in chunks:
         if (nul := chunk.find(b"\0")) >= 0:
-            raise nul_byte(offset + nul, encoding)
+            raise build_nul_byte_error(offset + nul, encoding)
         offset += len(chunk)
         yield chunk
 
@@ -135,19 +135,19 @@ class EncodingTrial:
         self.decoder = codecs.getincrementaldecoder(self.encoding)()
 
     def take(self, chunk: bytes, offset: int, *, final: bool) -> None:
-        held = len(self.decoder.getstate()[0])
-        if self.failed is not None or (not held and chunk.isascii()):
+        pending_bytes = len(self.decoder.getstate()[0])
+        if self.failed is not None or (not pending_bytes and chunk.isascii()):
             return
         try:
             text = self.decoder.decode(chunk, final)
         except UnicodeDecodeError as error:
-            self.failed = offset - held + error.start
+            self.failed = offset - pending_bytes + error.start
             return
-        for at in range(0, len(text), JUDGED_CHARACTERS):
-            if self.encoding == "utf-8" or len(self.letters) == JUDGED_CHARACTERS:
+        for at in range(0, len(text), MAX_SAMPLE_CHARACTERS):
+            if self.encoding == "utf-8" or len(self.letters) == MAX_SAMPLE_CHARACTERS:
                 break
-            letters = "".join(NOT_ASCII.findall(text[at : at + JUDGED_CHARACTERS]))
-            self.letters = (self.letters + letters)[:JUDGED_CHARACTERS]
+            letters = "".join(NOT_ASCII.findall(text[at : at + MAX_SAMPLE_CHARACTERS]))
+            self.letters = (self.letters + letters)[:MAX_SAMPLE_CHARACTERS]
 
     def is_common(self) -> bool:
         """Whether more of the letters are common Chinese, which GB 2312 has, than are not."""
@@ -163,11 +163,11 @@ class EncodingTrials:
 
     def take(self, chunk: bytes, *, final: bool = False) -> None:
         if self.offset == 0 and chunk.startswith(UTF16_MARKS):
-            raise in_utf16()
+            raise build_utf16_error()
         for trial in (self.utf8, self.gb18030):
             trial.take(chunk, self.offset, final=final)
         if self.utf8.failed is not None and self.gb18030.failed is not None:
-            raise in_neither_encoding(self.utf8.failed, self.gb18030.failed)
+            raise build_neither_encoding_error(self.utf8.failed, self.gb18030.failed)
         self.offset += len(chunk)
 
     def finish(self, *, cut: bool) -> tuple[str, int | None, bool]:

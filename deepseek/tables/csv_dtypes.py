@@ -29,26 +29,26 @@ TYPES: dict[str, Callable[[str], object]] = {
 }
 
 
-class Guess:
+class ColumnTypeGuess:
     """Sees cell after cell and drops the types that one of them does not allow."""
 
-    __slots__ = ("alive", "empty")
+    __slots__ = ("candidates", "empty")
 
     def __init__(self) -> None:
-        self.alive = list(TYPES)
+        self.candidates = list(TYPES)
         self.empty = True
 
-    def see(self, cell: str) -> None:
+    def add_cell(self, cell: str) -> None:
         if cell in MISSING:
             return
         self.empty = False
-        if self.alive:
+        if self.candidates:
             short = len(cell) <= MAX_TYPED_CELL
-            self.alive = [name for name in self.alive if TYPES[name](cell)] if short else []
+            self.candidates = [name for name in self.candidates if TYPES[name](cell)] if short else []
 
     @property
     def dtype(self) -> str:
         """ "null" where nothing but missing values was seen, "string" where no narrower type holds them all."""
         if self.empty:
             return "null"
-        return self.alive[0] if self.alive else "string"
+        return self.candidates[0] if self.candidates else "string"

@@ -10,21 +10,21 @@ from deepseek.messages import Message
 FIELD = "inputs/table"
 ENCODING_FIELD, DELIMITER_FIELD = "/csv/encoding", "/csv/delimiter"
 ENCODINGS = ("utf-8", "gb18030")
-EITHER = " or ".join(ENCODINGS)
-RECORDS = "the header is row 1, blank lines do not count"
-LINES = "rows count as lines, the header is line 1"
+EITHER_ENCODING = " or ".join(ENCODINGS)
+RECORD_NUMBERING = "the header is row 1, blank lines do not count"
+LINE_NUMBERING = "rows count as lines, the header is line 1"
 
 
 class CsvError(EngineError):
     """A fault of a CSV file. `field` is the file, or what the spec leaves to be found in it."""
 
 
-def csv_fault(code: str, message: str, limit: str | int, hint: str, *, field: str = FIELD) -> CsvError:
+def build_csv_error(code: str, message: str, limit: str | int, hint: str, *, field: str = FIELD) -> CsvError:
     return CsvError(code, message, field=field, limit=limit, hint=hint)
 
 
-def nul_byte(position: int, encoding: str) -> CsvError:
-    return csv_fault(
+def build_nul_byte_error(position: int, encoding: str) -> CsvError:
+    return build_csv_error(
         "csv_nul_byte",
         Message("Byte {position} is a NUL byte.", position=position),
         f"text in {encoding}, which has no NUL bytes",
@@ -33,48 +33,48 @@ def nul_byte(position: int, encoding: str) -> CsvError:
 
 
 # -- encoding and delimiter that are to be found ----------------------------------------------------------------------
-def in_neither_encoding(utf8: int | None, gb18030: int | None) -> CsvError:
-    return csv_fault(
+def build_neither_encoding_error(utf8: int | None, gb18030: int | None) -> CsvError:
+    return build_csv_error(
         "csv_encoding_unknown",
         Message(
             "The encoding cannot be told: byte {utf8} is not valid utf-8, byte {gb18030} is not valid gb18030.",
             utf8=utf8,
             gb18030=gb18030,
         ),
-        f"{EITHER} from the first byte to the last",
+        f"{EITHER_ENCODING} from the first byte to the last",
         Message("Export it again as CSV in UTF-8."),
         field=ENCODING_FIELD,
     )
 
 
-def in_utf16() -> CsvError:
-    return csv_fault(
+def build_utf16_error() -> CsvError:
+    return build_csv_error(
         "csv_encoding_unknown",
         Message("The file begins with a mark of UTF-16."),
-        EITHER,
+        EITHER_ENCODING,
         Message("Export it as CSV in UTF-8."),
         field=ENCODING_FIELD,
     )
 
 
-def unlikely_encoding(utf8: int | None) -> CsvError:
+def build_unlikely_encoding_error(utf8: int | None) -> CsvError:
     """Bytes that are Latin letters with accents elsewhere are rare Chinese characters in gb18030."""
-    return csv_fault(
+    return build_csv_error(
         "csv_encoding_unknown",
         Message(
             "The encoding cannot be told: byte {utf8} is not valid utf-8, and as gb18030 it is mostly rare characters.",
             utf8=utf8,
         ),
-        EITHER,
+        EITHER_ENCODING,
         Message("Export it again as CSV in UTF-8, or choose gb18030 if that is what it is."),
         field=ENCODING_FIELD,
     )
 
 
-def unknown_delimiter(found: Sequence[str]) -> CsvError:
-    return csv_fault(
+def build_unknown_delimiter_error(candidates: Sequence[str]) -> CsvError:
+    return build_csv_error(
         "csv_delimiter_unknown",
-        Message("The delimiter cannot be told: it may be any of {map}.", map=", ".join(map(repr, found))),
+        Message("The delimiter cannot be told: it may be any of {map}.", map=", ".join(map(repr, candidates))),
         "one that gives every row as many cells as the header",
         Message("Choose the delimiter instead of leaving it to be found."),
         field=DELIMITER_FIELD,
@@ -82,39 +82,45 @@ def unknown_delimiter(found: Sequence[str]) -> CsvError:
 
 
 # -- rows and bytes ---------------------------------------------------------------------------------------------------
-def broken_row(
-    number: int, found: int, wanted: int, delimiter: str, *, counted: str = RECORDS, row: str | None = None
+def build_cell_count_error(
+    number: int,
+    cell_count: int,
+    header_count: int,
+    delimiter: str,
+    *,
+    numbering: str = RECORD_NUMBERING,
+    row: str | None = None,
 ) -> CsvError:
     """That a row has more or fewer cells than the header. `counted`: what its number counts; `row`: its text."""
     return CsvError(
         "csv_broken_row",
         "Row {number} has {cells_text}, the header has {wanted}.",
         number=number,
-        cells_text=cells_text(found),
-        wanted=wanted,
+        cells_text=format_cell_count(cell_count),
+        wanted=header_count,
         field=FIELD,
         value=row,
-        limit=f"{cells_text(wanted)} in every row; {counted}",
+        limit=f"{format_cell_count(header_count)} in every row; {numbering}",
         hint=(
             Message("Quote cells that contain {delimiter!r}, or choose the right delimiter.", delimiter=delimiter)
-            if found > wanted
+            if cell_count > header_count
             else Message("Fill the row up with empty cells, or remove it.")
         ),
     )
 
 
-def undecodable(position: int, error: UnicodeDecodeError, encoding: str) -> CsvError:
-    found = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.start + 4])
-    other = next(name for name in ENCODINGS if name != encoding)
-    return csv_fault(
+def build_undecodable_error(position: int, error: UnicodeDecodeError, encoding: str) -> CsvError:
+    hex_bytes = " ".join(f"{byte:02x}" for byte in error.object[error.start : error.start + 4])
+    other_encoding = next(name for name in ENCODINGS if name != encoding)
+    return build_csv_error(
         "csv_undecodable",
         Message(
-            "Byte {position} ({found}) is not valid {encoding}.", position=position, found=found, encoding=encoding
+            "Byte {position} ({found}) is not valid {encoding}.", position=position, found=hex_bytes, encoding=encoding
         ),
         encoding,
-        Message("Choose the encoding that the file was written in, perhaps {other}.", other=other),
+        Message("Choose the encoding that the file was written in, perhaps {other}.", other=other_encoding),
     )
 
 
-def cells_text(count: int) -> str:
+def format_cell_count(count: int) -> str:
     return Message("1 cell") if count == 1 else Message("{count} cells", count=count)

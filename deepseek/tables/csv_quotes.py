@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from deepseek.tables.memory_limits import MAX_RECORD_BYTES
 
-Places = npt.NDArray[np.int64]
-WALKED = 65_536  # quotes at a time
+Positions = npt.NDArray[np.int64]
+QUOTES_PER_CHUNK = 65_536  # quotes at a time
 
 
-def quotes_of(data: bytes, delimiter: bytes) -> Places | None:
+def find_cell_quotes(data: bytes, delimiter: bytes) -> Positions | None:
     """Places of the quotes that open and close cells, in turns; None where there are none.
 
     A quote opens a cell only as its first character; inside, a doubled one is a quote of the text.
@@ -28,51 +28,53 @@ def quotes_of(data: bytes, delimiter: bytes) -> Places | None:
     fine = (opening == 0) | np.isin(before, np.frombuffer(delimiter + b'\n\r"', dtype=np.uint8))
     if fine.all():
         return np.asarray(places)
-    return np.asarray(_walked(raw, places, set(delimiter + b"\n\r")), dtype=np.int64)
+    return np.asarray(_walk_quotes(raw, places, set(delimiter + b"\n\r")), dtype=np.int64)
 
 
-def _walked(raw: npt.NDArray[np.uint8], places: Places, starts: set[int]) -> array[int]:
+def _walk_quotes(raw: npt.NDArray[np.uint8], places: Positions, starts: set[int]) -> array[int]:
     """The same where quotes also stand within cells that do not begin with one: walked one by one."""
-    found = array("q")  # 8 bytes each: there may be as many as bytes
+    positions = array("q")  # 8 bytes each: there may be as many as bytes
     inside, skip = False, -1
-    for place in chain.from_iterable(part.tolist() for part in np.array_split(places, 1 + places.size // WALKED)):
+    for place in chain.from_iterable(
+        part.tolist() for part in np.array_split(places, 1 + places.size // QUOTES_PER_CHUNK)
+    ):
         if place == skip:
             continue
         if inside:
             if place + 1 < raw.size and raw[place + 1] == ord('"'):
                 skip = place + 1
                 continue
-            found.append(place)
+            positions.append(place)
             inside = False
         elif place == 0 or int(raw[place - 1]) in starts:
-            found.append(place)
+            positions.append(place)
             inside = True
-    return found
+    return positions
 
 
-def last_record_end(data: bytes, delimiter: bytes) -> int:
+def find_last_record_end(data: bytes, delimiter: bytes) -> int:
     """Where the last whole record ends, behind its line end; 0 where none does."""
-    places = quotes_of(data, delimiter)
+    places = find_cell_quotes(data, delimiter)
     if places is None:
         end = data.rfind(b"\n")
         return max(end, data.rfind(b"\r", end + 1, -1)) + 1  # \r at the end may be half of \r\n
-    ends = ends_outside(data, places)
+    ends = find_unquoted_line_ends(data, places)
     return int(ends[-1]) + 1 if ends.size else 0
 
 
-def record_end(data: bytes, delimiter: bytes) -> int:
+def find_record_end(data: bytes, delimiter: bytes) -> int:
     """Where the first record ends, behind its line end; -1 where none does within MAX_RECORD_BYTES."""
     data = data[:MAX_RECORD_BYTES]
-    places = quotes_of(data, delimiter)
+    places = find_cell_quotes(data, delimiter)
     if places is None:
         end = data.find(b"\n")
         lone = data.find(b"\r", 0, -1 if end < 0 else max(end - 1, 0))
         return (end if lone < 0 else lone) + 1 or -1
-    ends = ends_outside(data, places)
+    ends = find_unquoted_line_ends(data, places)
     return int(ends[0]) + 1 if ends.size else -1
 
 
-def ends_outside(data: bytes, places: Places) -> Places:
+def find_unquoted_line_ends(data: bytes, places: Positions) -> Positions:
     """Places of the line ends that no cell holds: an even number of quotes lies before them. In linear time."""
     raw = np.frombuffer(data, dtype=np.uint8)
     is_end = raw == ord("\n")
@@ -92,10 +94,10 @@ def count_lone_returns(data: bytes) -> int:
     return data.count(b"\r") - data.count(b"\r\n") if b"\r" in data else 0
 
 
-def count_outside(record: bytes, delimiter: bytes) -> int:
+def count_unquoted_delimiters(record: bytes, delimiter: bytes) -> int:
     """How often the delimiter stands in a record outside of quotes."""
-    places = quotes_of(record, delimiter)
+    places = find_cell_quotes(record, delimiter)
     if places is None:
         return record.count(delimiter)
-    found = np.flatnonzero(np.frombuffer(record, dtype=np.uint8) == delimiter[0])
-    return int(np.count_nonzero(np.searchsorted(places, found) % 2 == 0))
+    delimiters = np.flatnonzero(np.frombuffer(record, dtype=np.uint8) == delimiter[0])
+    return int(np.count_nonzero(np.searchsorted(places, delimiters) % 2 == 0))

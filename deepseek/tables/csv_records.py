@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepseek.messages import Message
-from deepseek.tables.csv_dialect import Dialect, refuse_nul
-from deepseek.tables.csv_dtypes import Guess
-from deepseek.tables.csv_faults import CsvError, broken_row, csv_fault, undecodable
+from deepseek.tables.csv_dialect import CsvDialect, refuse_nul
+from deepseek.tables.csv_dtypes import ColumnTypeGuess
+from deepseek.tables.csv_faults import CsvError, build_cell_count_error, build_csv_error, build_undecodable_error
 
 CELL_LIMIT = 131_072  # characters: the csv module's own default, left alone because it is global to the process
 LINE_LIMIT = 16 * 2**20  # characters
@@ -26,18 +26,18 @@ COLUMN_LIMIT = 10_000
 NAME_LIMIT = 500
 SAMPLE_CELLS = 1_000_000  # from which dtypes are guessed; every row is checked for its shape
 READ_BYTES = 1 << 20  # at a time
-FINISHED = Message("Check that the export that made the file has finished.")
+CHECK_EXPORT_HINT = Message("Check that the export that made the file has finished.")
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class CsvInspection:
     """`columns` as a version keeps them: [{"name", "dtype"}], the dtype guessed from the first rows."""
 
     rows: int
     columns: list[dict[str, str]]
 
 
-def inspect_csv(chunks: Iterable[bytes], *, delimiter: str = ",", encoding: str = "utf-8") -> Inspection:
+def inspect_csv(chunks: Iterable[bytes], *, delimiter: str = ",", encoding: str = "utf-8") -> CsvInspection:
     """Count the rows and guess the columns of a whole CSV file.
 
     Raises CsvError, naming row or byte, limit and way out, with one of the codes csv_empty, csv_no_rows,
@@ -48,35 +48,43 @@ def inspect_csv(chunks: Iterable[bytes], *, delimiter: str = ",", encoding: str 
     records = read_records(split_lines(texts), delimiter)
     names = next(records, (0, []))[1]
     if not names:
-        raise csv_fault(
-            "csv_empty", Message("The file is empty: it has no row."), "a header and at least one row", FINISHED
+        raise build_csv_error(
+            "csv_empty",
+            Message("The file is empty: it has no row."),
+            "a header and at least one row",
+            CHECK_EXPORT_HINT,
         )
     check_header(names, delimiter)
-    guesses = [Guess() for _ in names]
+    guesses = [ColumnTypeGuess() for _ in names]
     rows = 0
     for number, cells in records:
         if len(cells) != len(names):
-            raise broken_row(number, len(cells), len(names), delimiter)
+            raise build_cell_count_error(number, len(cells), len(names), delimiter)
         if rows * len(names) < SAMPLE_CELLS:
             for guess, cell in zip(guesses, cells, strict=True):
-                guess.see(cell)
+                guess.add_cell(cell)
         rows += 1
     if rows == 0:
-        raise csv_fault(
-            "csv_no_rows", Message("The file has a header but no rows."), "at least one row below the header", FINISHED
+        raise build_csv_error(
+            "csv_no_rows",
+            Message("The file has a header but no rows."),
+            "at least one row below the header",
+            CHECK_EXPORT_HINT,
         )
-    return Inspection(rows, [{"name": name, "dtype": guess.dtype} for name, guess in zip(names, guesses, strict=True)])
+    return CsvInspection(
+        rows, [{"name": name, "dtype": guess.dtype} for name, guess in zip(names, guesses, strict=True)]
+    )
 
 
 def decode_chunks(
     chunks: Iterable[bytes],
     encoding: str,
-    make_fault: Callable[[int, UnicodeDecodeError, str], CsvError] = undecodable,
+    make_fault: Callable[[int, UnicodeDecodeError, str], CsvError] = build_undecodable_error,
 ) -> Iterator[str]:
     """The text of the chunks without a byte order mark; raises the fault of the first byte that does not decode."""
     decoder = codecs.getincrementaldecoder(encoding)()
     offset, began = 0, False
-    for chunk in with_end(chunks):
+    for chunk in append_empty_chunk(chunks):
         try:
             text = decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
@@ -88,7 +96,7 @@ def decode_chunks(
         yield text
 
 
-def with_end(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def append_empty_chunk(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The chunks that hold something, then one empty one: it tells the decoder that no more comes."""
     yield from (chunk for chunk in chunks if chunk)
     yield b""
@@ -120,7 +128,7 @@ def split_lines(texts: Iterable[str]) -> Iterator[str]:
             rest.append(last)
             size += len(last)
         if size > LINE_LIMIT:
-            raise csv_fault(
+            raise build_csv_error(
                 "csv_line_too_long",
                 Message("A line has more than {line_limit} characters.", line_limit=LINE_LIMIT),
                 LINE_LIMIT,
@@ -131,7 +139,7 @@ def split_lines(texts: Iterable[str]) -> Iterator[str]:
         yield "".join(rest)
 
 
-class Metered:
+class MeteredLines:
     """Lines, with what was taken of them since the last reset: an iterator that the csv module can read."""
 
     def __init__(self, source: Iterable[str], delimiter: str) -> None:
@@ -141,15 +149,15 @@ class Metered:
 
     def reset(self) -> None:
         """A new record begins."""
-        self.taken = self.delimiters = 0
+        self.consumed = self.delimiters = 0
 
-    def __iter__(self) -> Metered:
+    def __iter__(self) -> MeteredLines:
         return self
 
     def __next__(self) -> str:
         line = next(self.source)
-        self.taken += len(line)
-        if self.taken > RECORD_LIMIT:
+        self.consumed += len(line)
+        if self.consumed > RECORD_LIMIT:
             raise csv.Error("record too long")
         self.delimiters += line.count(self.delimiter)
         if self.delimiters > DELIMITER_LIMIT:
@@ -159,7 +167,7 @@ class Metered:
 
 def read_records(source: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """(row number, cells) of every record that is not blank."""
-    metered = Metered(source, delimiter)
+    metered = MeteredLines(source, delimiter)
     # Strict, or a quote that is never closed would swallow the rest of the file without a word.
     reader = csv.reader(metered, delimiter=delimiter, strict=True)
     number = 0
@@ -171,16 +179,16 @@ def read_records(source: Iterable[str], delimiter: str) -> Iterator[tuple[int, l
         except StopIteration:
             return
         except csv.Error as error:
-            raise unreadable(number + 1, line, str(error)) from None
+            raise build_record_error(number + 1, line, str(error)) from None
         if cells:
             number += 1
             yield number, cells
 
 
-def unreadable(number: int, line: int, message: str) -> CsvError:
+def build_record_error(number: int, line: int, message: str) -> CsvError:
     """The csv module's complaint about the record that begins at `line`, in words that name the place."""
     if message == "too many delimiters":
-        return csv_fault(
+        return build_csv_error(
             "csv_too_many_columns",
             Message(
                 "Row {number} (line {line}) has more than {delimiter_limit} delimiters.",
@@ -192,7 +200,7 @@ def unreadable(number: int, line: int, message: str) -> CsvError:
             Message("Check the line ends, and that this is a CSV file."),
         )
     if "limit" in message or "record too long" in message:
-        return csv_fault(
+        return build_csv_error(
             "csv_cell_too_long",
             Message(
                 "Row {number} (line {line}) has a cell of more than {cell_limit} characters, or too many.",
@@ -203,7 +211,7 @@ def unreadable(number: int, line: int, message: str) -> CsvError:
             f"{CELL_LIMIT} characters in a cell, {RECORD_LIMIT} in a row",
             Message("Shorten it; a quote that is never closed also makes one."),
         )
-    return csv_fault(
+    return build_csv_error(
         "csv_broken_quote",
         Message(
             "Row {number} (line {line}) has a quoted cell that is not closed, or that goes on after its closing quote.",
@@ -217,89 +225,89 @@ def unreadable(number: int, line: int, message: str) -> CsvError:
 
 def check_header(names: Sequence[str], delimiter: str) -> None:
     if len(names) > COLUMN_LIMIT:
-        raise csv_fault(
+        raise build_csv_error(
             "csv_too_many_columns",
             Message("The header has {count} columns.", count=len(names)),
             f"{COLUMN_LIMIT} columns",
             Message("Check the delimiter {delimiter!r}, or split the table.", delimiter=delimiter),
         )
-    seen: dict[str, int] = {}
+    position_by_name: dict[str, int] = {}
     for position, name in enumerate(names, start=1):
         if not name.strip():
-            raise csv_fault(
+            raise build_csv_error(
                 "csv_empty_column",
                 Message("Column {position} of the header has no name.", position=position),
                 "a name for every column",
                 Message("Name it, or remove the column; the first row must be the header."),
             )
         if len(name) > NAME_LIMIT:
-            raise csv_fault(
+            raise build_csv_error(
                 "csv_name_too_long",
                 Message("The name of column {position} has {count} characters.", position=position, count=len(name)),
                 f"{NAME_LIMIT} characters",
                 Message("Shorten it."),
             )
-        if name in seen:
-            raise csv_fault(
+        if name in position_by_name:
+            raise build_csv_error(
                 "csv_duplicate_column",
                 Message(
                     "The column name {name!r} stands at column {seen} and again at column {position}.",
                     name=name[:60],
-                    seen=seen[name],
+                    seen=position_by_name[name],
                     position=position,
                 ),
                 "every column name once",
                 Message("Rename one of them in the header."),
             )
-        seen[name] = position
+        position_by_name[name] = position
 
 
 # -- a part of a file -------------------------------------------------------------------------------------------------
-class Lines:
+class DecodedLines:
     """The lines of some bytes, decoded; `taken` bytes were given out, `ended` once more were asked for."""
 
-    def __init__(self, data: bytes, encoding: str, *, whole: bool) -> None:
+    def __init__(self, data: bytes, encoding: str, *, is_complete: bool) -> None:
         # No byte of a longer character is a line end, neither in UTF-8 nor in GB18030.
         self.lines, self.encoding = iter(data.splitlines(keepends=True)), encoding
-        self.size, self.whole, self.taken, self.ended = len(data), whole, 0, False
+        self.size, self.is_complete, self.consumed, self.ended = len(data), is_complete, 0, False
 
-    def __iter__(self) -> Lines:
+    def __iter__(self) -> DecodedLines:
         return self
 
     def __next__(self) -> str:
-        line, first = next(self.lines, b""), self.taken == 0
-        end = self.taken + len(line)
+        line, first = next(self.lines, b""), self.consumed == 0
+        end = self.consumed + len(line)
         # The last line may go on, and a \r at its end may be half of \r\n.
-        if not line or (end == self.size and not self.whole and not line.endswith(b"\n")):
+        if not line or (end == self.size and not self.is_complete and not line.endswith(b"\n")):
             self.ended = True
             raise StopIteration
-        self.taken = end
+        self.consumed = end
         text = line.decode(self.encoding, "replace")
         return text.removeprefix("\ufeff") if first else text
 
 
-def records_in(data: bytes, dialect: Dialect, *, whole: bool) -> Iterator[tuple[list[str], int]]:
+def iter_records(data: bytes, dialect: CsvDialect, *, is_complete: bool) -> Iterator[tuple[list[str], int]]:
     """(cells, the byte behind them) of the records that lie whole in a part of a file; blank lines are none.
 
     `whole`: nothing follows the part, so its last record is whole too. Bytes that do not decode are replaced. Raises
     csv.Error at a cell beyond the limits of the csv module.
     """
-    lines = Lines(data, dialect.encoding, whole=whole)
+    lines = DecodedLines(data, dialect.encoding, is_complete=is_complete)
     for cells in csv.reader(lines, delimiter=dialect.delimiter):
-        if lines.ended and not whole:
+        if lines.ended and not is_complete:
             return  # a quoted cell goes on behind what was read
         if cells:
-            yield cells, lines.taken
+            yield cells, lines.consumed
 
 
 def find_line(lines: Iterable[str], delimiter: str, number: int) -> int:
     """The line, from 1, on which record `number`, from 1, begins; the number where the csv module cannot read on."""
     reader = csv.reader(lines, delimiter=delimiter)
-    seen = before = 0
+    records = before = 0
     try:
         for cells in reader:
-            seen += bool(cells)
-            if seen == number:
+            records += bool(cells)
+            if records == number:
                 return before + 1
             before = reader.line_num
     except (csv.Error, CsvError):

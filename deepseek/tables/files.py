@@ -16,18 +16,18 @@ import pyarrow.parquet as pq
 from deepseek.job import EngineError
 from deepseek.memory import allowed_bytes
 from deepseek.messages import N_, Message
-from deepseek.tables.csv_faults import ENCODING_FIELD, LINES, CsvError, broken_row
-from deepseek.tables.csv_quotes import count_outside, last_record_end, record_end
+from deepseek.tables.csv_faults import ENCODING_FIELD, LINE_NUMBERING, CsvError, build_cell_count_error
+from deepseek.tables.csv_quotes import count_unquoted_delimiters, find_last_record_end, find_record_end
 from deepseek.tables.csv_records import decode_chunks, find_line, read_chunks, split_lines
 from deepseek.tables.memory_limits import BASE_BYTES, FIELD, MAX_RECORD_BYTES, refuse_large_table, refuse_many_columns
 from deepseek.tables.parquet_size import refuse_large_parquet
 from deepseek.tables.spec import CsvSpec
 
 ROW_GROUP_ROWS = 131_072
-_CHUNK = 1 << 20
+_CHUNK_BYTES = 1 << 20
 HEADER_BYTES = 1 << 16  # of a CSV file, to begin with
 CSV_EXPANSION = 9  # bytes in memory for one of a file, at most: a cell of one digit is kept in 8, and a bit
-FORMAT: dict[str, Any] = {
+PARQUET_OPTIONS: dict[str, Any] = {
     "compression": "zstd",
     "compression_level": 3,
     "version": "2.6",
@@ -43,7 +43,7 @@ def read_table(path: Path, spec: CsvSpec) -> pa.Table:
 
     Raises what `read_as_is` does.
     """
-    return normalise(read_as_is(path, spec))
+    return normalize_table(read_as_is(path, spec))
 
 
 def read_as_is(path: Path, spec: CsvSpec, texts: Sequence[str] = ()) -> pa.Table:
@@ -58,19 +58,19 @@ def read_as_is(path: Path, spec: CsvSpec, texts: Sequence[str] = ()) -> pa.Table
         with path.open("rb") as file:
             magic = file.read(4)
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise build_unreadable_input_error(path, error) from error
     if not magic:
-        raise empty_table(Message("The file is empty: it has no bytes."), path)
+        raise build_empty_table_error(Message("The file is empty: it has no bytes."), path)
     table = _read_parquet(path) if magic == b"PAR1" else _read_csv(path, spec, texts)
-    refuse_duplicates(table.column_names)
+    refuse_duplicate_names(table.column_names)
     if table.num_columns == 0:
-        raise empty_table(Message("The table has no columns."), path)
+        raise build_empty_table_error(Message("The table has no columns."), path)
     if table.num_rows == 0:
-        raise empty_table(Message("The table has a header but no rows."), path)
+        raise build_empty_table_error(Message("The table has a header but no rows."), path)
     return table
 
 
-def unreadable(path: Path, error: OSError) -> EngineError:
+def build_unreadable_input_error(path: Path, error: OSError) -> EngineError:
     """That the system does not let the file at `path` be read."""
     return EngineError(
         "input_unreadable",
@@ -85,21 +85,21 @@ def unreadable(path: Path, error: OSError) -> EngineError:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write Parquet: the same table and library version give the same bytes, however the table was chunked before."""
-    plain = table.replace_schema_metadata(None).combine_chunks()
-    pq.write_table(plain, path, row_group_size=ROW_GROUP_ROWS, **FORMAT)
+    contiguous = table.replace_schema_metadata(None).combine_chunks()
+    pq.write_table(contiguous, path, row_group_size=ROW_GROUP_ROWS, **PARQUET_OPTIONS)
 
 
-def require_columns(names: Sequence[str], wanted: Sequence[str]) -> None:
+def require_columns(names: Sequence[str], required: Sequence[str]) -> None:
     """Raise EngineError ``unknown_column`` for the first of `wanted` not among `names`, naming what comes near."""
-    for position, name in enumerate(wanted):
+    for position, name in enumerate(required):
         if name not in names:
-            raise unknown_column(names, name, f"/columns/{position}")
+            raise build_unknown_column_error(names, name, f"/columns/{position}")
 
 
-def unknown_column(names: Sequence[str], name: str, field: str) -> EngineError:
+def build_unknown_column_error(names: Sequence[str], name: str, field: str) -> EngineError:
     """That the table, which has the columns `names`, lacks `name`, which `field` of the spec asks for."""
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    shown = near or list(names[:20])
+    suggestions = near or list(names[:20])
     return EngineError(
         "unknown_column",
         "The table has no column {name!r}.",
@@ -108,9 +108,9 @@ def unknown_column(names: Sequence[str], name: str, field: str) -> EngineError:
         value=name,
         limit="a column of the table",
         hint=(
-            Message("Did you mean {n}?", n=", ".join(repr(n) for n in shown))
+            Message("Did you mean {n}?", n=", ".join(repr(n) for n in suggestions))
             if near
-            else Message("The table has {n}.", n=", ".join(repr(n) for n in shown))
+            else Message("The table has {n}.", n=", ".join(repr(n) for n in suggestions))
         ),
     )
 
@@ -118,17 +118,17 @@ def unknown_column(names: Sequence[str], name: str, field: str) -> EngineError:
 def _read_parquet(path: Path) -> pa.Table:
     try:
         # Through a file object: given a path, pyarrow would also read folder names such as key=value as columns.
-        with native(path) as file:
+        with open_native_file(path) as file:
             refuse_large_parquet(file)
             table = pq.read_table(file)
         table.validate(full=True)  # text that is not UTF-8 would fail only when it is shown
         _ = table.column_names  # and so would names
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise broken_parquet(path, error) from error
+        raise build_broken_parquet_error(path, error) from error
     return table
 
 
-def native(path: Path) -> pa.NativeFile:
+def open_native_file(path: Path) -> pa.NativeFile:
     """The file at `path` as pyarrow itself opens it.
 
     Not as a file of Python's: the threads that read columns would hold it, and the one that lets go of it while the
@@ -137,12 +137,12 @@ def native(path: Path) -> pa.NativeFile:
     return pa.OSFile(os.fsencode(path))
 
 
-def broken_parquet(path: Path, error: Exception) -> EngineError:
+def build_broken_parquet_error(path: Path, error: Exception) -> EngineError:
     """That pyarrow could not read the Parquet file at `path`."""
     return EngineError(
         "broken_parquet",
         "The Parquet file cannot be read: {first_line}",
-        first_line=first_line(error),
+        first_line=get_first_line(error),
         field=FIELD,
         value=path.name,
         hint=N_("The file may be cut short; copy it again and compare its SHA-256."),
@@ -155,7 +155,7 @@ def _read_csv(path: Path, spec: CsvSpec, texts: Sequence[str]) -> pa.Table:
     _refuse_large_csv(path, spec)
     rows: list[pa.csv.InvalidRow] = []
 
-    def note_row(row: "pa.csv.InvalidRow") -> str:
+    def record_row(row: "pa.csv.InvalidRow") -> str:
         rows.append(row)
         return "error"
 
@@ -164,7 +164,7 @@ def _read_csv(path: Path, spec: CsvSpec, texts: Sequence[str]) -> pa.Table:
         # handler when it likes, which ends the process by SIGABRT where the interpreter is about to leave.
         return pa.csv.read_csv(
             path,
-            read_options=pa.csv.ReadOptions(use_threads=handler is None, encoding=_codec(spec.encoding)),
+            read_options=pa.csv.ReadOptions(use_threads=handler is None, encoding=_get_codec(spec.encoding)),
             parse_options=pa.csv.ParseOptions(
                 delimiter=spec.delimiter, newlines_in_values=True, invalid_row_handler=handler
             ),
@@ -180,9 +180,9 @@ def _read_csv(path: Path, spec: CsvSpec, texts: Sequence[str]) -> pa.Table:
     except (pa.ArrowException, ValueError):
         pass
     try:
-        return read(note_row)
+        return read(record_row)
     except (pa.ArrowException, ValueError) as error:
-        raise _broken_row(path, spec, rows[0]) if rows else broken_csv(path, spec, error) from error
+        raise _build_row_error(path, spec, rows[0]) if rows else build_broken_csv_error(path, spec, error) from error
 
 
 def refuse_wide_header(path: Path, spec: CsvSpec) -> None:
@@ -193,14 +193,16 @@ def refuse_wide_header(path: Path, spec: CsvSpec) -> None:
         while True:
             begin += file.read(size - len(begin))
             data = begin.removeprefix(codecs.BOM_UTF8).lstrip(b"\r\n")  # empty lines before it
-            end = record_end(data, delimiter)
+            end = find_record_end(data, delimiter)
             if end > 0 or len(begin) < size:
                 break
             if size > MAX_RECORD_BYTES:
-                raise broken_csv(path, spec, ValueError(f"the header does not end within {MAX_RECORD_BYTES} bytes"))
+                raise build_broken_csv_error(
+                    path, spec, ValueError(f"the header does not end within {MAX_RECORD_BYTES} bytes")
+                )
             size = min(8 * size, MAX_RECORD_BYTES + 1)
     header = data[:end] if end > 0 else data
-    refuse_many_columns(count_outside(header, delimiter) + 1)
+    refuse_many_columns(count_unquoted_delimiters(header, delimiter) + 1)
 
 
 def _refuse_large_csv(path: Path, spec: CsvSpec) -> None:
@@ -212,12 +214,14 @@ def _refuse_large_csv(path: Path, spec: CsvSpec) -> None:
     if 2 * CSV_EXPANSION * size + BASE_BYTES <= allowed_bytes():
         return
     with path.open("rb") as file:
-        begin = file.read(_CHUNK)
-    begin = begin[: last_record_end(begin, spec.delimiter.encode())]
+        begin = file.read(_CHUNK_BYTES)
+    begin = begin[: find_last_record_end(begin, spec.delimiter.encode())]
     try:
         table = pa.csv.read_csv(
             pa.BufferReader(begin),
-            read_options=pa.csv.ReadOptions(use_threads=False, block_size=2 * _CHUNK, encoding=_codec(spec.encoding)),
+            read_options=pa.csv.ReadOptions(
+                use_threads=False, block_size=2 * _CHUNK_BYTES, encoding=_get_codec(spec.encoding)
+            ),
             parse_options=pa.csv.ParseOptions(delimiter=spec.delimiter, newlines_in_values=True),
         )
     except (pa.ArrowException, ValueError):
@@ -233,7 +237,7 @@ def check_encoding(path: Path, encoding: str) -> None:
             "csv_undecodable",
             "Byte {position} (line {line_of_byte}) is not valid {encoding}.",
             position=position,
-            line_of_byte=_line_of_byte(path, position),
+            line_of_byte=_find_line_of_byte(path, position),
             encoding=encoding,
             field=ENCODING_FIELD,
             value=" ".join(f"{byte:02x}" for byte in error.object[error.start : error.start + 4]),
@@ -244,7 +248,7 @@ def check_encoding(path: Path, encoding: str) -> None:
     deque(decode_chunks(read_chunks(path), encoding, make_fault), maxlen=0)
 
 
-def _line_of_byte(path: Path, position: int) -> int:
+def _find_line_of_byte(path: Path, position: int) -> int:
     lines, left = 1, position
     for chunk in read_chunks(path):
         lines += chunk[:left].count(b"\n")
@@ -254,26 +258,28 @@ def _line_of_byte(path: Path, position: int) -> int:
     return lines
 
 
-def _codec(encoding: str) -> str:
+def _get_codec(encoding: str) -> str:
     return "utf8" if encoding == "utf-8" else encoding
 
 
-def _broken_row(path: Path, spec: CsvSpec, row: "pa.csv.InvalidRow") -> CsvError:
+def _build_row_error(path: Path, spec: CsvSpec, row: "pa.csv.InvalidRow") -> CsvError:
     lines = split_lines(decode_chunks(read_chunks(path), spec.encoding))
-    return broken_row_at(find_line(lines, spec.delimiter, row.number), spec, row)
+    return build_row_error_at_line(find_line(lines, spec.delimiter, row.number), spec, row)
 
 
-def broken_row_at(line: int, spec: CsvSpec, row: "pa.csv.InvalidRow") -> CsvError:
+def build_row_error_at_line(line: int, spec: CsvSpec, row: "pa.csv.InvalidRow") -> CsvError:
     """That the row which begins on this line has too many or too few cells."""
-    return broken_row(line, row.actual_columns, row.expected_columns, spec.delimiter, counted=LINES, row=row.text[:200])
+    return build_cell_count_error(
+        line, row.actual_columns, row.expected_columns, spec.delimiter, numbering=LINE_NUMBERING, row=row.text[:200]
+    )
 
 
-def broken_csv(path: Path, spec: CsvSpec, error: Exception) -> EngineError:
+def build_broken_csv_error(path: Path, spec: CsvSpec, error: Exception) -> EngineError:
     """That pyarrow could not read the CSV file at `path`."""
     return EngineError(
         "broken_csv",
         "The CSV file cannot be read: {first_line}",
-        first_line=first_line(error),
+        first_line=get_first_line(error),
         field=FIELD,
         value=path.name,
         hint=Message(
@@ -282,12 +288,12 @@ def broken_csv(path: Path, spec: CsvSpec, error: Exception) -> EngineError:
     )
 
 
-def refuse_duplicates(names: Sequence[str]) -> None:
+def refuse_duplicate_names(names: Sequence[str]) -> None:
     """Raise EngineError ``duplicate_column`` for the first name that stands twice, ``too_many_columns``."""
     refuse_many_columns(len(names))
-    seen: set[str] = set()
+    previous: set[str] = set()
     for position, name in enumerate(names, start=1):
-        if name in seen:
+        if name in previous:
             raise EngineError(
                 "duplicate_column",
                 "The column name {name!r} occurs more than once, the second time as column {position}.",
@@ -298,10 +304,10 @@ def refuse_duplicates(names: Sequence[str]) -> None:
                 limit="every column name once",
                 hint=N_("Rename one of the columns in the header."),
             )
-        seen.add(name)
+        previous.add(name)
 
 
-def normalise(table: pa.Table) -> pa.Table:
+def normalize_table(table: pa.Table) -> pa.Table:
     """One notion of missing and of layout: NaN becomes null, dictionaries are decoded, each column is one chunk."""
     columns = []
     for column in table.columns:
@@ -313,14 +319,14 @@ def normalise(table: pa.Table) -> pa.Table:
     return pa.table(columns, names=table.column_names).combine_chunks()
 
 
-def plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def normalize_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """The batch under the schema: dictionaries decoded, NaN missing, types cast where they differ."""
     arrays = []
-    for column, wanted in zip(batch.columns, schema, strict=True):
+    for column, field in zip(batch.columns, schema, strict=True):
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
-        if column.type != wanted.type:
-            column = column.cast(wanted.type, safe=False)
+        if column.type != field.type:
+            column = column.cast(field.type, safe=False)
         if pa.types.is_floating(column.type):
             nan = pc.is_nan(column)
             if pc.any(nan).as_py():
@@ -329,27 +335,30 @@ def plain(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def plain_schema(schema: pa.Schema, *, nested: bool = False) -> pa.Schema:
-    """The types that `plain` leaves. EngineError for a column of lists, objects or maps, unless `nested` takes them."""
+def normalize_schema(schema: pa.Schema, *, nested: bool = False) -> pa.Schema:
+    """The schema that `normalize_batch` leaves.
+
+    Raises EngineError ``nested_column`` for lists, objects and maps, unless `nested` allows them.
+    """
     fields = []
-    for each in schema:
-        kind = each.type.value_type if pa.types.is_dictionary(each.type) else each.type
+    for field in schema:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if pa.types.is_nested(kind) and not nested:
             raise EngineError(
                 "nested_column",
                 "The column {each_name!r} holds {kind}: a table has one value in each cell.",
-                each_name=each.name,
+                each_name=field.name,
                 kind=kind,
                 field=FIELD,
-                value=each.name,
+                value=field.name,
                 limit="numbers, texts, dates, times, true and false",
                 hint=N_("Flatten it before, or leave it out of the file."),
             )
-        fields.append(pa.field(each.name, kind))
+        fields.append(pa.field(field.name, kind))
     return pa.schema(fields)
 
 
-def empty_table(message: str, path: Path) -> EngineError:
+def build_empty_table_error(message: str, path: Path) -> EngineError:
     return EngineError(
         "table_empty",
         message,
@@ -360,5 +369,5 @@ def empty_table(message: str, path: Path) -> EngineError:
     )
 
 
-def first_line(error: Exception) -> str:
+def get_first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

@@ -20,7 +20,7 @@ MAX_RECORD_BYTES = 64 * MIB
 """Of one row of text: what reads it holds it several times."""
 
 
-def copies_written(several: bool) -> int:
+def count_row_group_copies(several: bool) -> int:
     """How often a row group is in memory while it is written: in batches, as a table, and the one before it."""
     return 3 if several else 2
 

@@ -19,7 +19,7 @@ from deepseek.messages import Message
 from deepseek.tables.memory_limits import (
     BASE_BYTES,
     BATCH_BYTES,
-    copies_written,
+    count_row_group_copies,
     refuse_large_row_group,
     refuse_large_table,
     refuse_many_columns,
@@ -29,8 +29,8 @@ from deepseek.tables.memory_limits import (
 WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 OFFSET_BYTES = 4  # of each text, beside its bytes
 HEADER_BYTES = 32_768  # read for one page header; pyarrow keeps statistics of up to 4 KiB each in it
-COUNTED_ROWS = 65_536
-BATCH_COPIES = 8  # of a batch while it is decoded, checked and measured, as its peak shows: 130 MB for one of 16 MB
+ROWS_PER_COUNT = 65_536
+COPIES_PER_BATCH = 8  # of a batch while it is decoded, checked and measured, as its peak shows: 130 MB for one of 16 MB
 DATA_PAGES, DICTIONARY_PAGE = (0, 3), 2
 
 
@@ -57,25 +57,27 @@ class ChunkPages:
     data: int
 
 
-def estimate_size(file: pa.NativeFile, most_rows: int) -> ParquetSize:
+def estimate_size(file: pa.NativeFile, max_rows: int) -> ParquetSize:
     """Estimate what reading the open file takes; `most_rows`: of a batch. Raises EngineError ``too_many_columns``,
     ``table_too_large`` where not even its dictionaries fit, and what pyarrow does for a broken file.
     """
     parquet = pq.ParquetFile(file)
-    about, schema = parquet.metadata, parquet.schema
+    metadata, schema = parquet.metadata, parquet.schema
     refuse_many_columns(len(schema.names))
     texts = [schema.column(n).path for n in range(len(schema.names)) if schema.column(n).physical_type == "BYTE_ARRAY"]
     encoded = pq.ParquetFile(file, read_dictionary=texts) if texts else parquet
-    batch_rows, working, decoded, longest_row = most_rows, 0, 0, 0
-    for place in range(about.num_row_groups):
-        group = about.row_group(place)
+    batch_rows, working, decoded, longest_row = max_rows, 0, 0, 0
+    for place in range(metadata.num_row_groups):
+        group = metadata.row_group(place)
         if not group.num_rows:
             continue
         chunks = [group.column(number) for number in range(group.num_columns)]
         pages = [measure_pages(file, chunk) for chunk in chunks]
-        held = sum(page.dictionary + page.largest for page in pages)
-        refuse_too_large(2 * held, Message("Ask for so much memory, or write the Parquet file with smaller pages."))
-        longest = longest_texts(encoded, place) if any(page.dictionary for page in pages) and texts else {}
+        page_bytes = sum(page.dictionary + page.largest for page in pages)
+        refuse_too_large(
+            2 * page_bytes, Message("Ask for so much memory, or write the Parquet file with smaller pages.")
+        )
+        longest = find_longest_texts(encoded, place) if any(page.dictionary for page in pages) and texts else {}
         size = 0
         for number, (chunk, page) in enumerate(zip(chunks, pages, strict=True)):
             column = schema.column(number)
@@ -86,10 +88,10 @@ def estimate_size(file: pa.NativeFile, most_rows: int) -> ParquetSize:
                 size += chunk.num_values * (WIDTHS.get(column.physical_type) or column.length)
         row = max(1, size // group.num_rows)
         batch_rows = min(batch_rows, max(1, BATCH_BYTES // row))
-        working = max(working, 2 * held + BATCH_COPIES * max(row, min(size, BATCH_BYTES)))
+        working = max(working, 2 * page_bytes + COPIES_PER_BATCH * max(row, min(size, BATCH_BYTES)))
         decoded += size
         longest_row = max(longest_row, row)
-    return ParquetSize(about.num_rows, batch_rows, working, decoded, longest_row)
+    return ParquetSize(metadata.num_rows, batch_rows, working, decoded, longest_row)
 
 
 def refuse_large_parquet(file: pa.NativeFile) -> None:
@@ -97,43 +99,43 @@ def refuse_large_parquet(file: pa.NativeFile) -> None:
 
     It counts twice: its columns are made contiguous.
     """
-    size = estimate_size(file, COUNTED_ROWS)
+    size = estimate_size(file, ROWS_PER_COUNT)
     if 2 * size.decoded_bytes + BASE_BYTES > allowed_bytes():
         refuse_large_table(2 * count_decoded_bytes(file, size.rows))
 
 
 def refuse_large_row_groups(file: pa.NativeFile, size: ParquetSize, rows: int) -> None:
     """Raise EngineError ``table_too_large`` where it cannot be written again in row groups of `rows` rows."""
-    copies = copies_written(size.rows > rows)
+    copies = count_row_group_copies(size.rows > rows)
     if copies * min(size.decoded_bytes, rows * size.row_bytes) + BASE_BYTES > allowed_bytes():
         refuse_large_row_group(copies * count_decoded_bytes(file, rows))
 
 
-def longest_texts(encoded: pq.ParquetFile, place: int) -> dict[str, int]:
+def find_longest_texts(encoded: pq.ParquetFile, place: int) -> dict[str, int]:
     """The longest text in the dictionaries of a row group, by the path of its column. Reads one row."""
-    found: dict[str, int] = {}
+    lengths: dict[str, int] = {}
     for batch in encoded.iter_batches(batch_size=1, row_groups=[place]):
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            for path, dictionary in dictionaries_in(name, column):
+            for path, dictionary in iter_dictionaries(name, column):
                 longest = pc.max(pc.binary_length(dictionary)).as_py() or 0
-                found[path] = max(found.get(path, 0), longest)
+                lengths[path] = max(lengths.get(path, 0), longest)
         break
-    return found
+    return lengths
 
 
-def dictionaries_in(path: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
+def iter_dictionaries(path: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
     """The dictionaries of a column, also of those within lists and objects, each with the path of its own column."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         yield path, column.dictionary
     elif pa.types.is_struct(kind):
         for number in range(kind.num_fields):
-            yield from dictionaries_in(f"{path}.{kind.field(number).name}", column.field(number))
+            yield from iter_dictionaries(f"{path}.{kind.field(number).name}", column.field(number))
     elif pa.types.is_map(kind):
-        yield from dictionaries_in(f"{path}.key_value.key", column.keys)
-        yield from dictionaries_in(f"{path}.key_value.value", column.items)
+        yield from iter_dictionaries(f"{path}.key_value.key", column.keys)
+        yield from iter_dictionaries(f"{path}.key_value.value", column.items)
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        yield from dictionaries_in(f"{path}.list.{kind.value_field.name}", column.values)
+        yield from iter_dictionaries(f"{path}.list.{kind.value_field.name}", column.values)
 
 
 def count_decoded_bytes(file: pa.NativeFile, rows: int) -> int:
@@ -146,8 +148,8 @@ def count_decoded_bytes(file: pa.NativeFile, rows: int) -> int:
     texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
     encoded = pq.ParquetFile(file, read_dictionary=texts)
     most = size = count = 0
-    for batch in encoded.iter_batches(batch_size=COUNTED_ROWS):
-        size += sum(decoded_bytes_of(column) for column in batch.columns)
+    for batch in encoded.iter_batches(batch_size=ROWS_PER_COUNT):
+        size += sum(compute_decoded_bytes(column) for column in batch.columns)
         count += batch.num_rows
         most = max(most, size)
         if count >= rows:
@@ -155,7 +157,7 @@ def count_decoded_bytes(file: pa.NativeFile, rows: int) -> int:
     return most
 
 
-def decoded_bytes_of(column: pa.Array) -> int:
+def compute_decoded_bytes(column: pa.Array) -> int:
     """Bytes of an array whose dictionary, if it has one, is written out."""
     if not pa.types.is_dictionary(column.type) or not len(column.dictionary):
         return int(column.nbytes)
@@ -167,7 +169,7 @@ def decoded_bytes_of(column: pa.Array) -> int:
 
 def cut_batch(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """The batch in parts of at most BATCH_BYTES decoded, or of one row: halved until they fit."""
-    size = sum(decoded_bytes_of(column) for column in batch.columns)
+    size = sum(compute_decoded_bytes(column) for column in batch.columns)
     if size <= BATCH_BYTES or batch.num_rows < 2:
         yield batch
         return
@@ -179,21 +181,23 @@ def cut_batch(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 # -- page headers -----------------------------------------------------------------------------------------------------
 def measure_pages(file: pa.NativeFile, chunk: pq.ColumnChunkMetaData) -> ChunkPages:
     """The pages of a chunk by their headers; where these cannot be read, the chunk counts as one page."""
-    whole = chunk.total_uncompressed_size
+    chunk_bytes = chunk.total_uncompressed_size
     starts = [chunk.data_page_offset, *([chunk.dictionary_page_offset] if chunk.dictionary_page_offset else [])]
     place, end = min(starts), min(starts) + chunk.total_compressed_size
     dictionary = largest = data = 0
     try:
         while place < end:
-            kind, plain, packed, length = read_page_header(file.read_at(min(HEADER_BYTES, end - place), place))
-            place += length + packed
-            largest = max(largest, plain)
+            kind, page_bytes, packed_bytes, length = read_page_header(
+                file.read_at(min(HEADER_BYTES, end - place), place)
+            )
+            place += length + packed_bytes
+            largest = max(largest, page_bytes)
             if kind == DICTIONARY_PAGE:
-                dictionary = max(dictionary, plain)
+                dictionary = max(dictionary, page_bytes)
             elif kind in DATA_PAGES:
-                data += plain
+                data += page_bytes
     except (IndexError, ValueError):
-        return ChunkPages(whole if chunk.has_dictionary_page else 0, whole, whole)
+        return ChunkPages(chunk_bytes if chunk.has_dictionary_page else 0, chunk_bytes, chunk_bytes)
     return ChunkPages(dictionary, largest, data)
 
 

@@ -15,34 +15,34 @@ from deepseek.job import EngineError
 from deepseek.messages import N_, Message
 from deepseek.tables.arrow_size import refuse_large_batches
 from deepseek.tables.batches import Batches, TableBatches
-from deepseek.tables.csv_blocks import BLOCK_BYTES, CsvBlocks, castable, joined_types, short
-from deepseek.tables.csv_detection import resolved
+from deepseek.tables.csv_blocks import BLOCK_BYTES, CsvBlocks, can_cast_blocks, format_type, join_block_types
+from deepseek.tables.csv_detection import resolve_csv_spec
 from deepseek.tables.files import (
     ROW_GROUP_ROWS,
-    broken_parquet,
-    empty_table,
-    first_line,
-    native,
-    plain,
-    plain_schema,
+    build_broken_parquet_error,
+    build_empty_table_error,
+    build_unreadable_input_error,
+    get_first_line,
+    normalize_batch,
+    normalize_schema,
+    open_native_file,
     read_table,
-    refuse_duplicates,
+    refuse_duplicate_names,
     refuse_wide_header,
-    unreadable,
 )
-from deepseek.tables.json_lines import is_json, json_lines
+from deepseek.tables.json_lines import is_json, read_json_lines
 from deepseek.tables.memory_limits import FIELD, refuse_many_columns, refuse_too_large
 from deepseek.tables.parquet_size import ParquetSize, cut_batch, estimate_size, refuse_large_row_groups
 from deepseek.tables.redaction import REDACTED
 from deepseek.tables.spec import CsvSpec
-from deepseek.tables.streams import BATCH_ROWS, Spilled, only
+from deepseek.tables.streams import BATCH_ROWS, SpilledBatches, select_columns
 
-SMALL_BYTES = 16 * 2**20
+MAX_BYTES_READ_AT_ONCE = 16 * 2**20
 """A text file up to this size is read at once."""
 
 
 @dataclass
-class Source:
+class TableSource:
     """A table that was opened: `nulls` counts the missing values of each column; `notes` says what was found out.
 
     `format` is csv, parquet, arrow or json; `csv`, of the first, how it was read, with nothing left to be found.
@@ -65,12 +65,12 @@ def open_table(
     folder: Path | None,
     *,
     block: int = BLOCK_BYTES,
-    small: int = SMALL_BYTES,
+    small: int = MAX_BYTES_READ_AT_ONCE,
     slot: str = FIELD,
     nested: bool = False,
     hide: bool = False,
     rewrites: bool = False,
-) -> Source:
+) -> TableSource:
     """The table at `path`; what must be kept besides goes to `folder`. Columns are as `read_table` leaves them.
 
     `nested`: whether columns of lists and objects are taken as well, from Parquet and Arrow. `rewrites`: whether the
@@ -83,17 +83,17 @@ def open_table(
     try:
         with path.open("rb") as file:
             begin = file.read(4096)
-        source = _opened(path, begin, spec, folder, block, small, nested=nested, hide=hide, rewrites=rewrites)
+        source = _open_by_format(path, begin, spec, folder, block, small, nested=nested, hide=hide, rewrites=rewrites)
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise build_unreadable_input_error(path, error) from error
     except EngineError as error:
         error.field = slot if error.field == FIELD else error.field
-        error.value = REDACTED if hide and error.code in QUOTING else error.value
+        error.value = REDACTED if hide and error.code in CODES_QUOTING_CELLS else error.value
         raise
     return source
 
 
-def _opened(
+def _open_by_format(
     path: Path,
     begin: bytes,
     spec: CsvSpec,
@@ -104,103 +104,103 @@ def _opened(
     nested: bool,
     hide: bool,
     rewrites: bool,
-) -> Source:
+) -> TableSource:
     if not begin:
-        raise empty_table(Message("The file is empty: it has no bytes."), path)
+        raise build_empty_table_error(Message("The file is empty: it has no bytes."), path)
     if begin[:4] == b"PAR1":
         parquet = ParquetBatches(path, nested=nested)
         if rewrites:
             parquet.refuse_large_row_groups()
-        return _checked(parquet, path, "parquet")
+        return _check_batches(parquet, path, "parquet")
     if begin[:6] == b"ARROW1" or begin[:4] == b"\xff\xff\xff\xff":
-        return _checked(_arrow(path, begin[:6] == b"ARROW1", folder, nested), path, "arrow")
+        return _check_batches(_open_arrow(path, begin[:6] == b"ARROW1", folder, nested), path, "arrow")
     if is_json(begin):
-        return _checked(json_lines(path, folder, block), path, "json")
-    found, notes = resolved(path, spec)
+        return _check_batches(read_json_lines(path, folder, block), path, "json")
+    csv_spec, notes = resolve_csv_spec(path, spec)
     if path.stat().st_size <= small:
-        source = source_of(read_table(path, found))
+        source = build_source(read_table(path, csv_spec))
     else:
-        source = _csv(path, found, folder, block)
-    source.notes, source.format, source.csv = notes + _turning(source.batches, hide), "csv", found
+        source = _open_csv(path, csv_spec, folder, block)
+    source.notes, source.format, source.csv = notes + _find_type_changes(source.batches, hide), "csv", csv_spec
     return source
 
 
-def whole_table(path: Path) -> pa.Table:
+def read_whole_table(path: Path) -> pa.Table:
     """The table at `path` in memory; CSV as `CsvSpec` reads it by default. Raises what `open_table` does."""
     try:
         with path.open("rb") as file:
             begin = file.read(4096)
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise build_unreadable_input_error(path, error) from error
     if begin[:6] == b"ARROW1" or begin[:4] == b"\xff\xff\xff\xff" or is_json(begin):
         batches = open_table(path, CsvSpec(), None).batches
         return pa.Table.from_batches(batches, batches.schema).combine_chunks()
     return read_table(path, CsvSpec())
 
 
-def source_of(table: pa.Table) -> Source:
+def build_source(table: pa.Table) -> TableSource:
     """A table in memory as one that was opened."""
-    return Source(TableBatches(table), {name: table.column(name).null_count for name in table.column_names})
+    return TableSource(TableBatches(table), {name: table.column(name).null_count for name in table.column_names})
 
 
 # -- CSV ------------------------------------------------------------------------------------------------------------
-def _csv(path: Path, spec: CsvSpec, folder: Path | None, block: int) -> Source:
+def _open_csv(path: Path, spec: CsvSpec, folder: Path | None, block: int) -> TableSource:
     refuse_wide_header(path, spec)
     blocks = CsvBlocks(path, spec, block)
-    kept: list[Spilled] = []  # one after another, each of the types of its blocks
-    seen: dict[str, set[str]] = {}
+    parts: list[SpilledBatches] = []  # one after another, each of the types of its blocks
+    type_names: dict[str, set[str]] = {}
     kinds: dict[str, pa.DataType] = {}
     minus_zero = False
-    for piece, table in blocks.tables():
-        if not seen:
-            refuse_duplicates(table.column_names)
+    for piece, table in blocks.iter_tables():
+        if not type_names:
+            refuse_duplicate_names(table.column_names)
         minus_zero = minus_zero or piece.minus_zero
-        for each in table.schema:
-            seen.setdefault(each.name, set()).add(short(each.type))
-            kinds[short(each.type)] = each.type
-        _add(kept, table, folder)
-    if not seen:
-        raise empty_table(Message("The table has a header but no rows."), path)
-    types = joined_types(blocks, seen, kinds)
-    if not all(castable(seen[name], kind, minus_zero) for name, kind in types.items()):
-        kept = []
-        for _, table in blocks.tables(types):
-            _add(kept, table, folder)
+        for column in table.schema:
+            type_names.setdefault(column.name, set()).add(format_type(column.type))
+            kinds[format_type(column.type)] = column.type
+        _append_table(parts, table, folder)
+    if not type_names:
+        raise build_empty_table_error(Message("The table has a header but no rows."), path)
+    types = join_block_types(blocks, type_names, kinds)
+    if not all(can_cast_blocks(type_names[name], kind, minus_zero) for name, kind in types.items()):
+        parts = []
+        for _, table in blocks.iter_tables(types):
+            _append_table(parts, table, folder)
     schema = pa.schema(list(types.items()))
-    source = _Chain([part.done() for part in kept], schema)
+    source = _ChainedBatches([part.finish() for part in parts], schema)
     if not source.rows:
-        raise empty_table(Message("The table has a header but no rows."), path)
-    return Source(source, source.nulls())
+        raise build_empty_table_error(Message("The table has a header but no rows."), path)
+    return TableSource(source, source.count_nulls())
 
 
-def _add(kept: list[Spilled], table: pa.Table, folder: Path | None) -> None:
-    if not kept or kept[-1].schema != table.schema:
-        if kept:
-            kept[-1].done()
-        kept.append(Spilled(table.schema, folder))
+def _append_table(parts: list[SpilledBatches], table: pa.Table, folder: Path | None) -> None:
+    if not parts or parts[-1].schema != table.schema:
+        if parts:
+            parts[-1].finish()
+        parts.append(SpilledBatches(table.schema, folder))
     for batch in table.combine_chunks().to_batches():
-        kept[-1].add(batch)
+        parts[-1].add(batch)
 
 
-class _Chain:
+class _ChainedBatches:
     """Tables one after another, under one schema that each can be cast to; NaN is missing."""
 
-    def __init__(self, parts: Sequence[Spilled], schema: pa.Schema) -> None:
+    def __init__(self, parts: Sequence[SpilledBatches], schema: pa.Schema) -> None:
         self.parts, self.schema = parts, schema
         self.rows: int | None = sum(part.rows or 0 for part in parts)
 
-    def only(self, names: Sequence[str]) -> Batches:
+    def select_columns(self, names: Sequence[str]) -> Batches:
         schema = pa.schema([self.schema.field(name) for name in names])
-        chain = _Chain.__new__(_Chain)
+        chain = _ChainedBatches.__new__(_ChainedBatches)
         chain.parts, chain.schema, chain.rows = self.parts, schema, self.rows
         return chain
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         for part in self.parts:
             for batch in part.read(self.schema.names):
-                yield plain(batch, self.schema)
+                yield normalize_batch(batch, self.schema)
 
-    def nulls(self) -> dict[str, int]:
+    def count_nulls(self) -> dict[str, int]:
         counted = dict.fromkeys(self.schema.names, 0)
         for batch in self:
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
@@ -208,22 +208,22 @@ class _Chain:
         return counted
 
 
-def _turning(batches: Batches, hide: bool) -> list[str]:
+def _find_type_changes(batches: Batches, hide: bool) -> list[str]:
     """A note on each text column that begins with numbers and then holds something else: in which row, and what."""
     texts = [each.name for each in batches.schema if pa.types.is_string(each.type)]
     notes: list[str] = []
     open_, counted, row = set(texts), dict.fromkeys(texts, 0), 0
-    for batch in only(batches, texts) if texts else ():
+    for batch in select_columns(batches, texts) if texts else ():
         for name in sorted(open_):
             column = batch.column(name)
-            number = pc.fill_null(pc.match_substring_regex(column, NUMBER), True).to_numpy(zero_copy_only=False)
+            number = pc.fill_null(pc.match_substring_regex(column, NUMBER_PATTERN), True).to_numpy(zero_copy_only=False)
             if number.all():
                 counted[name] += len(column) - column.null_count
                 continue
             at = int(number.argmin())
             counted[name] += at - column.slice(0, at).null_count
             open_.discard(name)
-            if counted[name] >= TURNING:
+            if counted[name] >= MIN_NUMBERS_BEFORE_TEXT:
                 number_of, cell = row + at + 1, REDACTED if hide else column[at].as_py()[:40]
                 notes.append(
                     Message(
@@ -240,10 +240,10 @@ def _turning(batches: Batches, hide: bool) -> list[str]:
     return notes
 
 
-NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
-QUOTING = {"csv_broken_row", "broken_json", "column_changes_type", "csv_undecodable"}
+NUMBER_PATTERN = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+CODES_QUOTING_CELLS = {"csv_broken_row", "broken_json", "column_changes_type", "csv_undecodable"}
 """Errors that quote a row, a cell, or bytes of one, of the file."""
-TURNING = 3
+MIN_NUMBERS_BEFORE_TEXT = 3
 """Numbers at the beginning of a text column from which its first other text is worth a word."""
 
 
@@ -259,84 +259,86 @@ class ParquetBatches:
     ) -> None:
         self.path, self._nested = path, nested
         try:
-            with native(path) as file:
+            with open_native_file(path) as file:
                 parquet = pq.ParquetFile(file)
-                found = parquet.schema_arrow
+                file_schema = parquet.schema_arrow
                 self.rows: int | None = parquet.metadata.num_rows
-                refuse_duplicates(found.names)
+                refuse_duplicate_names(file_schema.names)
                 self._size = estimate_size(file, BATCH_ROWS) if size is None else size
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise broken_parquet(path, error) from error
-        whole = plain_schema(found, nested=nested)
+            raise build_broken_parquet_error(path, error) from error
+        full_schema = normalize_schema(file_schema, nested=nested)
         refuse_too_large(
             self._size.working_bytes, Message("Ask for so much memory, or give it shorter texts in each row.")
         )
-        self.schema: pa.Schema = whole if names is None else pa.schema([whole.field(name) for name in names])
+        self.schema: pa.Schema = (
+            full_schema if names is None else pa.schema([full_schema.field(name) for name in names])
+        )
 
-    def only(self, names: Sequence[str]) -> Batches:
+    def select_columns(self, names: Sequence[str]) -> Batches:
         return ParquetBatches(self.path, names, nested=self._nested, size=self._size)
 
     def refuse_large_row_groups(self) -> None:
         """Raise EngineError ``table_too_large`` where the table cannot be written again."""
         try:
-            with native(self.path) as file:
+            with open_native_file(self.path) as file:
                 refuse_large_row_groups(file, self._size, ROW_GROUP_ROWS)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise broken_parquet(self.path, error) from error
+            raise build_broken_parquet_error(self.path, error) from error
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
-            with native(self.path) as file:
+            with open_native_file(self.path) as file:
                 parquet = pq.ParquetFile(file)
                 for batch in parquet.iter_batches(batch_size=self._size.batch_rows, columns=self.schema.names):
                     batch.validate(full=True)
-                    yield plain(batch.select(self.schema.names), self.schema)
+                    yield normalize_batch(batch.select(self.schema.names), self.schema)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise broken_parquet(self.path, error) from error
+            raise build_broken_parquet_error(self.path, error) from error
 
 
-def _checked(batches: Batches, path: Path, format: str) -> Source:
+def _check_batches(batches: Batches, path: Path, format: str) -> TableSource:
     """The table, read once: everything in it is valid, and its missing values are counted."""
     refuse_many_columns(len(batches.schema.names))
     nulls, rows = dict.fromkeys(batches.schema.names, 0), 0
     if not batches.schema.names:
-        raise empty_table(Message("The table has no columns."), path)
+        raise build_empty_table_error(Message("The table has no columns."), path)
     for batch in batches:
         rows += batch.num_rows
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             nulls[name] += column.null_count
     if not rows:
-        raise empty_table(Message("The table has a header but no rows."), path)
-    return Source(batches, nulls, format=format)
+        raise build_empty_table_error(Message("The table has a header but no rows."), path)
+    return TableSource(batches, nulls, format=format)
 
 
-def _arrow(path: Path, is_file: bool, folder: Path | None, nested: bool) -> Spilled:
+def _open_arrow(path: Path, is_file: bool, folder: Path | None, nested: bool) -> SpilledBatches:
     """An Arrow file or stream, kept batch by batch, cut to a bearable length."""
     refuse_large_batches(path, is_file)
     try:
         with pa.OSFile(str(path)) as file:
             reader = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
-            refuse_duplicates(reader.schema.names)
-            schema = plain_schema(reader.schema, nested=nested)
-            kept = Spilled(schema, folder)
-            for batch in _each(reader, is_file):
+            refuse_duplicate_names(reader.schema.names)
+            schema = normalize_schema(reader.schema, nested=nested)
+            spilled = SpilledBatches(schema, folder)
+            for batch in _iter_arrow_batches(reader, is_file):
                 batch.validate(full=True)
                 for start in range(0, batch.num_rows, BATCH_ROWS):
                     for part in cut_batch(batch.slice(start, BATCH_ROWS)):
-                        kept.add(plain(part, schema))
+                        spilled.add(normalize_batch(part, schema))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise EngineError(
             "broken_arrow",
             "The Arrow file cannot be read: {first_line}",
-            first_line=first_line(error),
+            first_line=get_first_line(error),
             field=FIELD,
             value=path.name,
             hint=N_("The file may be cut short; copy it again and compare its SHA-256."),
         ) from error
-    return kept.done()
+    return spilled.finish()
 
 
-def _each(reader: pa.ipc.RecordBatchFileReader, is_file: bool) -> Iterable[pa.RecordBatch]:
+def _iter_arrow_batches(reader: pa.ipc.RecordBatchFileReader, is_file: bool) -> Iterable[pa.RecordBatch]:
     if is_file:
         return (reader.get_batch(number) for number in range(reader.num_record_batches))
     return (batch for batch in reader)

@@ -47,7 +47,7 @@ class CsvSpec(BaseModel):
 
     @field_validator("delimiter")
     @classmethod
-    def _delimiter_parts_cells(cls, delimiter: str) -> str:
+    def _check_delimiter(cls, delimiter: str) -> str:
         if delimiter == AUTO:
             return delimiter
         if len(delimiter) != 1:

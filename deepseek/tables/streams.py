@@ -12,32 +12,34 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from deepseek.tables.batches import Batches
-from deepseek.tables.memory_limits import copies_written, refuse_large_row_group, refuse_large_table
+from deepseek.tables.memory_limits import count_row_group_copies, refuse_large_row_group, refuse_large_table
 
-KEPT_BYTES = 64 * 2**20
+MAX_BYTES_IN_MEMORY = 64 * 2**20
 """A table up to this size stays in memory; a larger one goes to the disk, batch by batch."""
 BATCH_ROWS = 65_536
-ORIGIN = "\0origin"
+ORIGIN_COLUMN = "\0origin"
 """The hidden last column that says from which row of the input a row comes: int64, null for an inserted one."""
 
 
-def only(batches: Batches, names: Sequence[str]) -> Batches:
+def select_columns(batches: Batches, names: Sequence[str]) -> Batches:
     """These columns alone, in this order; what can leave the others unread does."""
     if list(names) == batches.schema.names:
         return batches
-    narrow = getattr(batches, "only", None)
+    narrow = getattr(batches, "select_columns", None)
     if narrow is not None:
         return cast(Batches, narrow(names))
-    return selected(batches, names)
+    return select_from_batches(batches, names)
 
 
-def selected(batches: Batches, names: Sequence[str]) -> Batches:
+def select_from_batches(batches: Batches, names: Sequence[str]) -> Batches:
     """These columns alone, of batches that are read whole."""
     schema = pa.schema([batches.schema.field(name) for name in names])
-    return Mapped(batches, schema, lambda given: (batch.select(list(names)) for batch in given), batches.rows)
+    return MappedBatches(
+        batches, schema, lambda batches: (batch.select(list(names)) for batch in batches), batches.rows
+    )
 
 
-class Mapped:
+class MappedBatches:
     """What `change` makes of the batches of another stream, anew at each reading; none of the batches is empty."""
 
     def __init__(
@@ -53,14 +55,14 @@ class Mapped:
         return (batch for batch in self._change(iter(self.source)) if batch.num_rows)
 
 
-class Spilled:
+class SpilledBatches:
     """Batches that were kept: a list, and from a size on a file without a name in `folder`."""
 
-    def __init__(self, schema: pa.Schema, folder: Path | None, kept: int = KEPT_BYTES) -> None:
+    def __init__(self, schema: pa.Schema, folder: Path | None, memory_bytes: int = MAX_BYTES_IN_MEMORY) -> None:
         self.schema = schema
         self.rows: int | None = 0
-        self._folder, self._limit, self._bytes = folder, kept, 0
-        self._held: list[pa.RecordBatch] = []
+        self._folder, self._limit, self._bytes = folder, memory_bytes, 0
+        self._batches: list[pa.RecordBatch] = []
         self._file: int | None = None
         self._sink: pa.NativeFile | None = None
         self._writer: pa.ipc.RecordBatchFileWriter | None = None
@@ -71,7 +73,7 @@ class Spilled:
             return
         self.rows = (self.rows or 0) + batch.num_rows
         if self._writer is None:
-            self._held.append(batch)
+            self._batches.append(batch)
             self._bytes += batch.nbytes
             if self._folder is None:  # it stays in memory, and its columns are made contiguous there
                 refuse_large_table(2 * self._bytes)
@@ -86,11 +88,11 @@ class Spilled:
         self._file = handle
         self._sink = pa.PythonFile(os.fdopen(os.dup(handle), "wb"), mode="w")
         self._writer = pa.ipc.new_file(self._sink, self.schema)
-        for batch in self._held:
+        for batch in self._batches:
             self._writer.write_batch(batch)
-        self._held = []
+        self._batches = []
 
-    def done(self) -> Spilled:
+    def finish(self) -> SpilledBatches:
         """No more comes: it can be read from here on."""
         if self._writer is not None and self._sink is not None:
             self._writer.close()
@@ -98,14 +100,14 @@ class Spilled:
             self._writer = self._sink = None
         return self
 
-    def only(self, names: Sequence[str]) -> Batches:
+    def select_columns(self, names: Sequence[str]) -> Batches:
         """These columns, without reading the others from the disk."""
-        return _Columns(self, names)
+        return _SpilledColumns(self, names)
 
     def read(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The batches, with these columns alone."""
         if self._file is None:
-            yield from (batch.select(list(names)) for batch in self._held)
+            yield from (batch.select(list(names)) for batch in self._batches)
             return
         places = sorted(self.schema.get_field_index(name) for name in names)
         options = pa.ipc.IpcReadOptions(included_fields=places)
@@ -115,7 +117,7 @@ class Spilled:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         if self._file is None:
-            return iter(self._held)
+            return iter(self._batches)
         return self.read(self.schema.names)
 
     def __del__(self) -> None:
@@ -124,10 +126,10 @@ class Spilled:
             self._file = None
 
 
-class _Columns:
+class _SpilledColumns:
     """Some columns of a table that was kept."""
 
-    def __init__(self, table: Spilled, names: Sequence[str]) -> None:
+    def __init__(self, table: SpilledBatches, names: Sequence[str]) -> None:
         self.table, self.names, self.rows = table, list(names), table.rows
         self.schema: pa.Schema = pa.schema([table.schema.field(name) for name in names])
 
@@ -135,12 +137,12 @@ class _Columns:
         return self.table.read(self.names)
 
 
-def keep(batches: Batches, folder: Path | None) -> Spilled:
+def spill_batches(batches: Batches, folder: Path | None) -> SpilledBatches:
     """The batches, computed once and kept."""
-    kept = Spilled(batches.schema, folder)
+    spilled = SpilledBatches(batches.schema, folder)
     for batch in batches:
-        kept.add(batch)
-    return kept.done()
+        spilled.add(batch)
+    return spilled.finish()
 
 
 def rechunk(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
@@ -149,26 +151,26 @@ def rechunk(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows: int) -> 
     Raises EngineError ``table_too_large`` where so many rows do not fit: they are there as batches and as the table,
     and the one before may still be in use.
     """
-    held: list[pa.RecordBatch] = []
+    pending: list[pa.RecordBatch] = []
     count = size = 0
     several = False
     for batch in batches:
         while batch.num_rows + count >= rows:
             part = rows - count
-            held.append(batch.slice(0, part))
+            pending.append(batch.slice(0, part))
             batch, count, size, several = batch.slice(part), 0, 0, True
-            yield pa.Table.from_batches(held, schema).combine_chunks()
-            held = []
+            yield pa.Table.from_batches(pending, schema).combine_chunks()
+            pending = []
         if batch.num_rows:
-            held.append(batch)
+            pending.append(batch)
             count += batch.num_rows
             size += batch.nbytes
-            refuse_large_row_group(copies_written(several) * size)
-    if held:
-        yield pa.Table.from_batches(held, schema).combine_chunks()
+            refuse_large_row_group(count_row_group_copies(several) * size)
+    if pending:
+        yield pa.Table.from_batches(pending, schema).combine_chunks()
 
 
-def one_batch(table: pa.Table) -> pa.RecordBatch:
+def merge_into_batch(table: pa.Table) -> pa.RecordBatch:
     """A table as one batch, each column contiguous."""
     joined = table.combine_chunks()
     batches = joined.to_batches()

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from deepseek.job import EngineError
 from deepseek.messages import N_, Message
-from deepseek.tables.files import unknown_column
+from deepseek.tables.files import build_unknown_column_error
 from deepseek.train.spec import TrainSpec
 
 MOST_CLASSES = 1000
@@ -164,7 +164,7 @@ def _no_classes(name: str, why: str, value: str) -> EngineError:
 
 def _require_column(table: pa.Table, name: str, field: str) -> None:
     if name not in table.column_names:
-        raise unknown_column(table.column_names, name, field)
+        raise build_unknown_column_error(table.column_names, name, field)
     column = table.column(name)
     if column.null_count == len(column):
         raise EngineError(

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from deepseek.job import EngineError
 from deepseek.messages import N_
-from deepseek.tables.sources import whole_table
+from deepseek.tables.sources import read_whole_table
 from deepseek.train.columns import Doubles, Singles, choose_features, read_labels, read_number, read_target
 from deepseek.train.plan import windows_of
 from deepseek.train.spec import TrainSpec
@@ -55,7 +55,7 @@ def read_examples(path: Path, spec: TrainSpec) -> Examples:
 
     Raises what `whole_table`, `columns` and `split` do, and EngineError ``target_constant``, ``too_many_missing``.
     """
-    table = whole_table(path)
+    table = read_whole_table(path)
     return _windows(table, spec) if spec.task == "forecast" else _rows(table, spec)
 
 

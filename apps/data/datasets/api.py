@@ -46,7 +46,7 @@ from apps.platform.jobs.api import KEY, whole_job
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.serializers import JobDetailSerializer, read_submission
 from apps.platform.jobs.services import submit_job
-from deepseek.tables.csv_dialect import AUTO, Dialect
+from deepseek.tables.csv_dialect import AUTO, CsvDialect
 
 ADDED = {
     201: OpenApiResponse(VersionDetailSerializer, description="A new version."),
@@ -235,7 +235,7 @@ def add_csv(request: Request, project: Project, name: str) -> Added | Job:
         stream=body.chunks,
         expected_size=body.length,
         name=f"{name}.csv",
-        media_type=CSV if AUTO in how else csv_type(Dialect(*how)),
+        media_type=CSV if AUTO in how else csv_type(CsvDialect(*how)),
     )
     return uploaded(request, project, name, published.artifact, asked)
 

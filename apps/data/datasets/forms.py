@@ -34,7 +34,7 @@ from apps.platform.artifacts.services import publish_upload
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.specforms.fields import Item
 from deepseek.messages import Message
-from deepseek.tables.csv_dialect import AUTO, Dialect
+from deepseek.tables.csv_dialect import AUTO, CsvDialect
 from deepseek.tables.csv_faults import ENCODINGS
 
 TAB = "\t"
@@ -170,7 +170,7 @@ class UploadForm(FieldsForm):
             check_kind(head, named)
         if kind != CSV:
             require(actor, "job.submit", project)
-        read = kind if kind != CSV or AUTO in (delimiter, encoding) else csv_type(Dialect(delimiter, encoding))
+        read = kind if kind != CSV or AUTO in (delimiter, encoding) else csv_type(CsvDialect(delimiter, encoding))
         published = publish_upload(
             actor=actor,
             project=project,

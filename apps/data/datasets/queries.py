@@ -27,7 +27,7 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.verification import open_verified
 from apps.platform.jobs.models import Job, JobInput
 from deepseek.messages import N_, Message
-from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_dialect import CsvDialect
 
 PREVIEW_BYTES = 256 * 2**10
 PREVIEW_ROWS = 50
@@ -247,7 +247,7 @@ def preview(actor: Actor, version: DatasetVersion, limit: int = PREVIEW_ROWS) ->
     return Preview(list(shown.get("columns", names)), [list(row) for row in shown.get("rows", [])[:limit]])
 
 
-def csv_preview(digest: str, dialect: Dialect, limit: int) -> Preview:
+def csv_preview(digest: str, dialect: CsvDialect, limit: int) -> Preview:
     head, whole = first_bytes(digest, PREVIEW_BYTES)
     # Not `final` where more follows: a character cut in half at the end is then no fault.
     text = codecs.getincrementaldecoder(dialect.encoding)("replace").decode(head, final=whole).removeprefix("\ufeff")

@@ -13,7 +13,7 @@ from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.versions.manifest import dialect_of
 from apps.platform.jobs.kinds import KINDS
 from deepseek.messages import N_
-from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_dialect import CsvDialect
 
 SLOT = "table"
 
@@ -61,8 +61,8 @@ def with_table(data: Any, version: DatasetVersion, file: DatasetFile) -> Any:
         return body
     if "dataset" in kind.registers and SLOT in kind.outputs:  # one that makes no table tells of the version there is
         body.setdefault("register", {"dataset": version.dataset.name})
-    dialect, spec = dialect_of(file.media_type) or Dialect(), body.get("spec", {})
-    if dialect != Dialect() and "csv" in kind.spec.model_fields and isinstance(spec, Mapping):
+    dialect, spec = dialect_of(file.media_type) or CsvDialect(), body.get("spec", {})
+    if dialect != CsvDialect() and "csv" in kind.spec.model_fields and isinstance(spec, Mapping):
         read = asdict(dialect)
         given = spec.get("csv", {})
         body["spec"] = {**spec, "csv": {**read, **given} if isinstance(given, Mapping) else given}

@@ -44,8 +44,8 @@ from apps.platform.jobs.models import Job
 from apps.platform.jobs.provenance import for_whom
 from apps.platform.lineage.services import record_edges
 from deepseek.messages import N_
-from deepseek.tables.csv_dialect import AUTO, Dialect
-from deepseek.tables.csv_records import Inspection
+from deepseek.tables.csv_dialect import AUTO, CsvDialect
+from deepseek.tables.csv_records import CsvInspection
 
 JobOutputRow = tuple[str, Artifact, str, str, Mapping[str, Any]]
 """(slot, artifact, name, media type, meta): what jobs.services.succeed_job takes"""
@@ -180,8 +180,8 @@ def upload_csv(
     policy.require(actor, "dataset.add_version", project)
     check_name(dataset_name)
     check_text("note", note)
-    found = read_through(project, artifact, Dialect(delimiter, encoding), chunks)
-    kind = csv_type(Dialect(delimiter, encoding))
+    found = read_through(project, artifact, CsvDialect(delimiter, encoding), chunks)
+    kind = csv_type(CsvDialect(delimiter, encoding))
     with transaction.atomic():
         return add_version(
             actor=actor,
@@ -197,8 +197,8 @@ def upload_csv(
 
 
 def read_through(
-    project: Project, artifact: Artifact, dialect: Dialect, chunks: Iterable[bytes] | None = None
-) -> Inspection:
+    project: Project, artifact: Artifact, dialect: CsvDialect, chunks: Iterable[bytes] | None = None
+) -> CsvInspection:
     """Rows and columns of a stored CSV file that the project holds, every row read; Invalid for what is wrong."""
     check_held(project.pk, [usable(artifact)])
     if not connection.in_atomic_block:
@@ -207,11 +207,11 @@ def read_through(
     return csv_inspection.inspect(source, artifact.size, dialect)
 
 
-def read_as(project: Project, artifact: Artifact, delimiter: str, encoding: str) -> Dialect:
+def read_as(project: Project, artifact: Artifact, delimiter: str, encoding: str) -> CsvDialect:
     """How a stored CSV file is to be read: as asked, and what is "auto" as it is found in the file (find_dialect)."""
     check_asked(delimiter, encoding)
     if AUTO not in (delimiter, encoding):
-        return Dialect(delimiter, encoding)
+        return CsvDialect(delimiter, encoding)
     check_held(project.pk, [usable(artifact)])
     if not connection.in_atomic_block:
         connection.close()  # as in read_through

@@ -31,7 +31,7 @@ from apps.data.repositories.trees import Entry, Objects, Reader
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.artifacts.services import publish_upload, require_room, usable
 from deepseek.messages import N_, Message
-from deepseek.tables.csv_dialect import HEAD_BYTES, Dialect, guess_dialect
+from deepseek.tables.csv_dialect import HEAD_BYTES, CsvDialect, guess_dialect
 
 KEPT_LIMIT = 64 << 10  # bytes of one .gitattributes or the like
 KEPT_IN_ALL = 1 << 20  # bytes of all of them: they stand in the commit's row
@@ -236,7 +236,7 @@ def typed(artifacts: Mapping[str, Artifact], known: Mapping[str, tuple[Artifact,
             kind = before[1]
         elif kind == CSV and sniffed < SNIFFED:
             sniffed += 1
-            kind = csv_type(guess_dialect(first_bytes_of(artifact)) or Dialect())
+            kind = csv_type(guess_dialect(first_bytes_of(artifact)) or CsvDialect())
         files.append((path, artifact, kind))
     return files
 

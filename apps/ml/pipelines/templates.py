@@ -26,7 +26,7 @@ from deepseek.compile.spec import CompileSpec
 from deepseek.messages import Message
 from deepseek.quantize.spec import QuantizeSpec
 from deepseek.spec_errors import spec_error
-from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_dialect import CsvDialect
 from deepseek.train.spec import TrainSpec
 
 COLUMNS_NAMED = 30  # of a table, in an error
@@ -192,8 +192,8 @@ def needs_faults(template: Template, ground: Ground) -> list[dict[str, Any]]:
 # -- clean-train-quantize-compile-register --------------------------------------------------------------------------
 def complete_chain(given: Mapping[str, Any], ground: Ground) -> Mapping[str, Any]:
     """How the version's CSV file is read, where the parameters are silent."""
-    dialect, clean = dialect_of(ground.table.media_type) or Dialect(), given.get("clean", {})
-    if dialect == Dialect() or skips(given) or not isinstance(clean, Mapping):
+    dialect, clean = dialect_of(ground.table.media_type) or CsvDialect(), given.get("clean", {})
+    if dialect == CsvDialect() or skips(given) or not isinstance(clean, Mapping):
         return given
     told = clean.get("csv", {})
     read = {**asdict(dialect), **told} if isinstance(told, Mapping) else told
@@ -210,7 +210,7 @@ def chain_faults(given: Mapping[str, Any], ground: Ground) -> list[dict[str, Any
     if skips(given) and ground.cleaned is not None:
         message = Message("Cleaning is skipped: no cleaned table comes of it.")
         errors.append(fault("invalid", message, "/cleaned", hint=Message("Leave it out.")))
-    if skips(given) and dialect_of(ground.table.media_type) not in (None, Dialect()):
+    if skips(given) and dialect_of(ground.table.media_type) not in (None, CsvDialect()):
         message = Message(
             "Training reads a CSV file in UTF-8 with commas; {ground_version} is another.",
             ground_version=ground.version,

@@ -13,13 +13,13 @@ import pyarrow as pa
 from deepseek.job import EngineError
 from deepseek.messages import N_, Message
 from deepseek.tables.batches import Batches
-from deepseek.tables.files import unknown_column
+from deepseek.tables.files import build_unknown_column_error
 from deepseek.tables.redaction import REDACTED
-from deepseek.tables.streams import ORIGIN, Mapped, only, selected
+from deepseek.tables.streams import ORIGIN_COLUMN, MappedBatches, select_columns, select_from_batches
 
 
 @dataclass
-class Around:
+class StepContext:
     """What a step finds around it: its pointer in the spec, where it may spill, the other inputs, where it warns.
 
     `masked`: the columns that some step of the plan masks, as they are called here; an error quotes no cell of them.
@@ -33,7 +33,7 @@ class Around:
     masked: Collection[str] = ()
 
 
-class Runner:
+class StepRunner:
     """One step at work. Making it may read `source` several times; `apply` then goes through it once per reading.
 
     `schema` is that of what comes out. `cells` counts the changed cells by column, and `rows_in`, `rows_out` and
@@ -45,7 +45,7 @@ class Runner:
     heavy = False
     """Whether to apply it twice costs more than to keep what came out."""
 
-    def __init__(self, step: Any, source: Batches, around: Around) -> None:
+    def __init__(self, step: Any, source: Batches, around: StepContext) -> None:
         self.step, self.around = step, around
         self.schema: pa.Schema = source.schema
         self.cells: dict[str, int] = {}
@@ -60,7 +60,7 @@ class Runner:
         """The batches as they are after this step."""
         raise NotImplementedError
 
-    def narrowed(self, names: Collection[str]) -> Runner | None:
+    def narrowed(self, names: Collection[str]) -> StepRunner | None:
         """The step on no more columns than give these: a copy, whose `schema` names them all. None: on every column.
 
         Only for a step that takes and gives the same columns, and neither drops nor refuses rows for the others' sake.
@@ -114,7 +114,7 @@ class Runner:
     def need(self, schema: pa.Schema, name: str, *place: str | int) -> pa.DataType:
         """The type of a column that must be there."""
         if name not in visible(schema):
-            raise unknown_column(visible(schema), name, self.at(*place))
+            raise build_unknown_column_error(visible(schema), name, self.at(*place))
         return schema.field(name).type
 
     def free(self, schema: pa.Schema, name: str, *place: str | int) -> str:
@@ -132,29 +132,29 @@ class Runner:
         return name
 
 
-class Stepped(Mapped):
+class SteppedBatches(MappedBatches):
     """What a step makes of its source; where few columns are asked for, the others are left unread if that may be."""
 
-    def __init__(self, source: Batches, runner: Runner) -> None:
+    def __init__(self, source: Batches, runner: StepRunner) -> None:
         super().__init__(source, runner.schema, runner)
         self.runner = runner
 
-    def only(self, names: Sequence[str]) -> Batches:
+    def select_columns(self, names: Sequence[str]) -> Batches:
         runner = self.runner.narrowed(names)
         if runner is None or not runner.schema.names:  # batches without a column would not tell their rows
-            return selected(self, names)
-        whole = Stepped(only(self.source, runner.schema.names), runner)
-        return selected(whole, names)
+            return select_from_batches(self, names)
+        whole = SteppedBatches(select_columns(self.source, runner.schema.names), runner)
+        return select_from_batches(whole, names)
 
 
 def visible(schema: pa.Schema) -> list[str]:
     """The names of the columns that are the table's own."""
-    return [name for name in schema.names if name != ORIGIN]
+    return [name for name in schema.names if name != ORIGIN_COLUMN]
 
 
 def placed(schema: pa.Schema, fields: Sequence[pa.Field]) -> pa.Schema:
     """A schema of these fields, and the hidden column last where there is one."""
-    hidden = [schema.field(ORIGIN)] if ORIGIN in schema.names else []
+    hidden = [schema.field(ORIGIN_COLUMN)] if ORIGIN_COLUMN in schema.names else []
     return pa.schema([*fields, *hidden])
 
 

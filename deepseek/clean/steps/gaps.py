@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.steps.base import Runner, is_number, is_time, put, unfit, visible
+from deepseek.clean.steps.base import StepRunner, is_number, is_time, put, unfit, visible
 from deepseek.clean.steps.numbers import Context, New, Numbers, floats_of
 from deepseek.clean.steps.values import scalar_of
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import only
+from deepseek.tables.streams import select_columns
 
 Places = npt.NDArray[np.int64]
 
@@ -29,7 +29,7 @@ def anything(kind: pa.DataType) -> bool:
     return not pa.types.is_null(kind)
 
 
-class FillForward(Runner):
+class FillForward(StepRunner):
     """fill_forward: what was seen last is carried from batch to batch."""
 
     def prepare(self, source: Batches) -> None:
@@ -80,7 +80,7 @@ def firsts_behind(source: Batches, names: list[str]) -> tuple[dict[str, list[tup
     """
     found: dict[str, list[tuple[pa.Array, int] | None]] = {name: [] for name in names}
     sizes = []
-    for batch in only(source, names):
+    for batch in select_columns(source, names):
         sizes.append(batch.num_rows)
         for name in names:
             column = batch.column(name)
@@ -95,7 +95,7 @@ def firsts_behind(source: Batches, names: list[str]) -> tuple[dict[str, list[tup
     return found, sizes
 
 
-class FillBackward(Runner):
+class FillBackward(StepRunner):
     """fill_backward"""
 
     passes = True
@@ -151,7 +151,7 @@ class FillLinear(Numbers):
 
     def _check_ascending(self, source: Batches, along: str) -> None:
         last, row = -np.inf, 0
-        for batch in only(source, [along]):
+        for batch in select_columns(source, [along]):
             x = axis_of(batch.column(0))
             if np.isnan(x).any():
                 at = int(np.flatnonzero(np.isnan(x))[0])
@@ -178,7 +178,7 @@ class FillLinear(Numbers):
         firsts: list[tuple[float, float] | None] = []
         start = 0
         self.sizes = []
-        for batch in only(source, self.with_needed([name])):
+        for batch in select_columns(source, self.with_needed([name])):
             self.sizes.append(batch.num_rows)
             y = floats_of(batch.column(name)).astype(np.float64, copy=False)
             rows = np.flatnonzero(~np.isnan(y))
@@ -247,7 +247,7 @@ def axis_of(column: pa.Array) -> npt.NDArray[np.float64]:
     return floats_of(column).astype(np.float64, copy=False)
 
 
-class FillConstant(Runner):
+class FillConstant(StepRunner):
     """fill_constant"""
 
     def prepare(self, source: Batches) -> None:
@@ -273,7 +273,7 @@ class FillConstant(Runner):
             yield put(batch, self.schema, new)
 
 
-class DropMissing(Runner):
+class DropMissing(StepRunner):
     """drop_missing"""
 
     def prepare(self, source: Batches) -> None:

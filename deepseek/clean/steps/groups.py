@@ -15,7 +15,7 @@ from deepseek.clean.steps.base import unfit
 from deepseek.clean.steps.numbers import Context, New, Numbers, floats_of
 from deepseek.clean.steps.partitions import ROW, parted
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import Spilled
+from deepseek.tables.streams import SpilledBatches
 
 Rows = npt.NDArray[np.int64]
 PART_ROWS = 4_000_000
@@ -49,7 +49,7 @@ class FillGroup(Numbers):
             order = np.argsort(rows)
             self.fills[name] = (rows[order], values[order])
 
-    def _of_part(self, part: Spilled, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
+    def _of_part(self, part: SpilledBatches, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
         if (part.rows or 0) > PART_ROWS:
             return self._of_large_part(part, by)
         table = pa.Table.from_batches(part, part.schema)
@@ -65,22 +65,24 @@ class FillGroup(Numbers):
             told[name] = (rows[fills], filled[fills])
         return told
 
-    def _of_large_part(self, part: Spilled, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
+    def _of_large_part(self, part: SpilledBatches, by: list[str]) -> dict[str, tuple[Rows, npt.NDArray[np.float64]]]:
         """The same for a part that does not fit: each of its groups is read by itself, as often as its median takes."""
-        keys = pa.Table.from_batches(part.only(by), part.only(by).schema)
+        keys = pa.Table.from_batches(part.select_columns(by), part.select_columns(by).schema)
         codes = codes_of(keys, by)
         told = {}
         for name in self.names:
 
             def read(code: int, name: str = name) -> Iterator[npt.NDArray[np.float64]]:
                 start = 0
-                for batch in part.only([name]):
+                for batch in part.select_columns([name]):
                     values = floats_of(batch.column(0)).astype(np.float64, copy=False)
                     yield values[codes[start : start + values.size] == code]
                     start += values.size
 
-            values = np.concatenate([floats_of(batch.column(0)).astype(np.float64) for batch in part.only([name])])
-            rows = np.concatenate([batch.column(0).to_numpy() for batch in part.only([ROW])])
+            values = np.concatenate(
+                [floats_of(batch.column(0)).astype(np.float64) for batch in part.select_columns([name])]
+            )
+            rows = np.concatenate([batch.column(0).to_numpy() for batch in part.select_columns([ROW])])
             gaps = np.flatnonzero(np.isnan(values))
             del values
             filled = np.full(gaps.size, np.nan)

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.steps.base import Runner, is_number, placed, visible
+from deepseek.clean.steps.base import StepRunner, is_number, placed, visible
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import one_batch, only
+from deepseek.tables.streams import merge_into_batch, select_columns
 
 SLOT = "join"
 LARGEST = 512 * 2**20
@@ -21,7 +21,7 @@ LARGEST = 512 * 2**20
 Codes = npt.NDArray[np.int64]
 
 
-class Join(Runner):
+class Join(StepRunner):
     """join: every key of the second table has a number; a row's partners are found by bisection among them."""
 
     heavy = True
@@ -74,7 +74,7 @@ class Join(Runner):
 
     def _read(self, second: Batches, names: list[str]) -> pa.RecordBatch:
         held, size = [], 0
-        part = only(second, names)
+        part = select_columns(second, names)
         for batch in part:
             held.append(batch)
             size += batch.nbytes
@@ -87,7 +87,7 @@ class Join(Runner):
                     limit=f"{LARGEST // 2**20} MiB",
                     hint=N_("Take fewer of its columns, or clean it first to the rows that are needed."),
                 )
-        return one_batch(pa.Table.from_batches(held, part.schema))
+        return merge_into_batch(pa.Table.from_batches(held, part.schema))
 
     def _values(self, kind: pa.DataType, name: str, place: int) -> pa.Array:
         """The different keys of the second table, in the type of the first."""

@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from deepseek.clean.median_fill import EXACT_INTEGER
 from deepseek.clean.personal_data import Hider
-from deepseek.clean.steps.base import Runner, is_number, is_text, put, retyped
+from deepseek.clean.steps.base import StepRunner, is_number, is_text, put, retyped
 from deepseek.clean.steps.casting import decimal_texts
 from deepseek.job import EngineError
 from deepseek.messages import N_, Message
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import only
+from deepseek.tables.streams import select_columns
 
 KEY_SLOT = "pseudonym_key"
 """The input that holds the project's key, at least 16 bytes: never in a spec, for a spec is shown, logged and kept."""
@@ -22,7 +22,7 @@ LEAST = 10**10
 """No phone, and no card, is a smaller number."""
 
 
-class Mask(Runner):
+class Mask(StepRunner):
     """mask: a first pass over columns of numbers tells which must become text, for what hides them is no number."""
 
     passes = True
@@ -57,7 +57,7 @@ class Mask(Runner):
         told = self.step.columns is not None and "name" in self.step.what and self.step.rest == "leave"
         names = [name for name in self.names if told or name in numbers]
         texts, left = set(), dict.fromkeys(names, 0)
-        for batch in only(source, names) if names else ():
+        for batch in select_columns(source, names) if names else ():
             for name in names:
                 column = batch.column(name)
                 encoded = column.dictionary_encode()

@@ -13,14 +13,14 @@ import pyarrow as pa
 from deepseek.clean.column import allowed
 from deepseek.clean.median_fill import EXACT_INTEGER
 from deepseek.clean.sorting_networks import flat_true
-from deepseek.clean.steps.base import Runner, is_number, put, retyped
+from deepseek.clean.steps.base import StepRunner, is_number, put, retyped
 from deepseek.clean.steps.fences import fences_of
 from deepseek.clean.window_medians import CHUNK_BYTES, Floats, medians_at, middle
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.quality.outliers import Fences
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import only
+from deepseek.tables.streams import select_columns
 
 Mask = npt.NDArray[np.bool_]
 FLAG_SUFFIX = "__outlier"
@@ -89,7 +89,7 @@ def with_context(
         yield release()
 
 
-class Numbers(Runner):
+class Numbers(StepRunner):
     """The part that all these steps share. A subclass says what becomes of the values in their context."""
 
     half = 0
@@ -138,7 +138,7 @@ class Numbers(Runner):
             return
         uneven, wide, largest = set(), set(), dict.fromkeys(wholes, 0.0)
         limits = {name: np.iinfo(source.schema.field(name).type.to_pandas_dtype()) for name in wholes}
-        for _, told in self.told(iter(only(source, self.with_needed(wholes))), wholes):
+        for _, told in self.told(iter(select_columns(source, self.with_needed(wholes))), wholes):
             for name, new in told.items():
                 fresh = new.values[new.changed]
                 fresh = fresh[~np.isnan(fresh)]
@@ -271,7 +271,7 @@ class Outliers(Numbers):
 
 def reader(source: Batches, name: str) -> Callable[[], Iterator[npt.NDArray[np.float64]]]:
     """The column's values in float64, anew at each call."""
-    part = only(source, [name])
+    part = select_columns(source, [name])
     return lambda: (floats_of(batch.column(0)).astype(np.float64, copy=False) for batch in part)
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import KEPT_BYTES, Spilled, only
+from deepseek.tables.streams import MAX_BYTES_IN_MEMORY, SpilledBatches, select_columns
 
 PARTS = 64
 ROW = "\0row"
@@ -55,14 +55,14 @@ def plain_zeros(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
 
 
-def parted(source: Batches, keys: Sequence[str], more: Sequence[str], folder: Path | None) -> list[Spilled]:
+def parted(source: Batches, keys: Sequence[str], more: Sequence[str], folder: Path | None) -> list[SpilledBatches]:
     """The rows' numbers with these columns, in parts by their keys; in each part in the order of the rows."""
     names = list(dict.fromkeys([*keys, *more]))
     schema = pa.schema([pa.field(ROW, pa.int64()), *(source.schema.field(name) for name in names)])
 
     def numbered() -> Iterator[pa.RecordBatch]:
         row = 0
-        for batch in only(source, names):
+        for batch in select_columns(source, names):
             numbers = pa.array(np.arange(row, row + batch.num_rows))
             row += batch.num_rows
             yield pa.RecordBatch.from_arrays([numbers, *plain_zeros(batch, keys).columns], schema=schema)
@@ -72,9 +72,9 @@ def parted(source: Batches, keys: Sequence[str], more: Sequence[str], folder: Pa
 
 def divided(
     batches: Iterable[pa.RecordBatch], schema: pa.Schema, keys: Sequence[str], folder: Path | None, level: int = 0
-) -> list[Spilled]:
+) -> list[SpilledBatches]:
     """The batches in parts by their keys. Each level parts by another hash: what one left together the next divides."""
-    parts = [Spilled(schema, folder, KEPT_BYTES // PARTS) for _ in range(PARTS)]
+    parts = [SpilledBatches(schema, folder, MAX_BYTES_IN_MEMORY // PARTS) for _ in range(PARTS)]
     for batch in batches:
         at = (_mixed(hashes(batch, keys), level) >> np.uint64(58)).astype(np.int64)
         order = np.argsort(at, kind="stable")
@@ -83,7 +83,7 @@ def divided(
         for number, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
             if end > start:
                 parts[number].add(sorted_rows.slice(int(start), int(end - start)))
-    return [part.done() for part in parts]
+    return [part.finish() for part in parts]
 
 
 def _mixed(bits: Hashes, level: int) -> Hashes:

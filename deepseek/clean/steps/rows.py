@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.steps.base import Runner, is_text, unfit
+from deepseek.clean.steps.base import StepRunner, is_text, unfit
 from deepseek.clean.steps.partitions import ROW, divided, parted
 from deepseek.clean.steps.values import scalar_of
 from deepseek.clean.steps_spec import Condition
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import BATCH_ROWS, Spilled, one_batch, rechunk
+from deepseek.tables.streams import BATCH_ROWS, SpilledBatches, merge_into_batch, rechunk
 
 COMPARE = {
     "eq": pc.equal,
@@ -33,7 +33,7 @@ KEYS_BYTES = 32 * 2**20
 LEVELS = 4
 
 
-class Filter(Runner):
+class Filter(StepRunner):
     """filter"""
 
     def prepare(self, source: Batches) -> None:
@@ -83,7 +83,7 @@ def _whole(text: str) -> bool:
     return text.strip().lstrip("+-").isdigit()
 
 
-class Deduplicate(Runner):
+class Deduplicate(StepRunner):
     """deduplicate: which rows stay is found part by part, and noted as one bit per row."""
 
     passes = True
@@ -102,7 +102,7 @@ class Deduplicate(Runner):
             for rows in self._staying(part, names):
                 np.bitwise_or.at(self.stays, rows >> 3, (128 >> (rows & 7)).astype(np.uint8))
 
-    def _staying(self, part: Spilled, names: list[str], level: int = 0) -> Iterator[npt.NDArray[np.int64]]:
+    def _staying(self, part: SpilledBatches, names: list[str], level: int = 0) -> Iterator[npt.NDArray[np.int64]]:
         """The numbers of the rows that stay of a part. Of each key one row is held; too many keys are parted again."""
         which = "min" if self.step.keep == "first" else "max"
         batches, seen, held = iter(part), 0, None
@@ -113,7 +113,7 @@ class Deduplicate(Runner):
             held = grouped.select([f"{ROW}_{which}", *names]).rename_columns(part.schema.names)
             if held.nbytes > KEYS_BYTES and seen < (part.rows or 0) and level < LEVELS:
                 rest = rechunk(chain(held.to_batches(), batches), part.schema, BATCH_ROWS)
-                again = divided(map(one_batch, rest), part.schema, names, self.around.folder, level + 1)
+                again = divided(map(merge_into_batch, rest), part.schema, names, self.around.folder, level + 1)
                 held = table = joined = grouped = None
                 for each in again:
                     yield from self._staying(each, names, level + 1)

@@ -9,12 +9,12 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from deepseek.clean.steps.base import Runner, is_number, is_time, unfit
+from deepseek.clean.steps.base import StepRunner, is_number, is_time, unfit
 from deepseek.clean.steps.numbers import floats_of
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import BATCH_ROWS, ORIGIN
+from deepseek.tables.streams import BATCH_ROWS, ORIGIN_COLUMN
 
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -24,7 +24,7 @@ MOST_INSERTED = 100_000_000
 Ints = npt.NDArray[np.int64]
 
 
-class Regularise(Runner):
+class Regularise(StepRunner):
     """regularise: rows of one interval are neighbours, for times ascend; the last interval waits for the next batch."""
 
     heavy = True
@@ -37,7 +37,7 @@ class Regularise(Runner):
         self.numbers = [
             each.name
             for each in source.schema
-            if is_number(each.type) and each.name not in (self.step.column, ORIGIN)
+            if is_number(each.type) and each.name not in (self.step.column, ORIGIN_COLUMN)
         ] if self.step.aggregate not in ("first", "last") else []  # fmt: skip
         fields = []
         for each in source.schema:

@@ -10,18 +10,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from deepseek.clean.expression import Node, columns_in, parse
-from deepseek.clean.steps.base import Runner, is_number, placed, put, retyped, unfit, visible
+from deepseek.clean.steps.base import StepRunner, is_number, placed, put, retyped, unfit, visible
 from deepseek.clean.steps.casting import TYPES, can_cast, converted
 from deepseek.clean.steps.numbers import floats_of
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.tables.batches import Batches
-from deepseek.tables.streams import ORIGIN
+from deepseek.tables.streams import ORIGIN_COLUMN
 
 Floats = npt.NDArray[np.float64]
 
 
-class Rename(Runner):
+class Rename(StepRunner):
     """rename"""
 
     def prepare(self, source: Batches) -> None:
@@ -40,7 +40,7 @@ class Rename(Runner):
             yield pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
 
 
-class Keep(Runner):
+class Keep(StepRunner):
     """keep"""
 
     def prepare(self, source: Batches) -> None:
@@ -69,7 +69,7 @@ class Drop(Keep):
         self.schema = placed(source.schema, [source.schema.field(name) for name in left])
 
 
-class Cast(Runner):
+class Cast(StepRunner):
     """cast"""
 
     def prepare(self, source: Batches) -> None:
@@ -113,7 +113,7 @@ class Cast(Runner):
         )
 
 
-class Derive(Runner):
+class Derive(StepRunner):
     """derive"""
 
     def prepare(self, source: Batches) -> None:
@@ -173,4 +173,4 @@ def computed(node: Node, columns: Mapping[str, Floats]) -> Any:
 
 def without_origin(schema: pa.Schema) -> pa.Schema:
     """The schema as it is written."""
-    return pa.schema([each for each in schema if each.name != ORIGIN])
+    return pa.schema([each for each in schema if each.name != ORIGIN_COLUMN])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deepseek.clean.steps.base import Runner, is_text, put
+from deepseek.clean.steps.base import StepRunner, is_text, put
 from deepseek.job import EngineError
 from deepseek.messages import N_
 from deepseek.tables.batches import Batches
@@ -24,7 +24,7 @@ PUNCTUATION = str.maketrans(
 SPACES = re.compile(r"\s+")
 
 
-class Texts(Runner):
+class Texts(StepRunner):
     """The part that all of these share."""
 
     heavy = True

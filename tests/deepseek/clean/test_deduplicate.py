@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from deepseek.clean.execution import execute
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps import partitions, rows
-from deepseek.clean.steps.base import Around
+from deepseek.clean.steps.base import StepContext
 from deepseek.tables.batches import TableBatches
-from deepseek.tables.streams import ORIGIN, Spilled
+from deepseek.tables.streams import ORIGIN_COLUMN, SpilledBatches
 
 KEYS = pa.schema([("k", pa.int64()), ("t", pa.string()), ("x", pa.float64())])
 ROWS = st.lists(
@@ -30,8 +30,8 @@ ROWS = st.lists(
 def staying(table, size, folder=None, before=(), **step):
     """The places of the rows that stay."""
     plan = CleanSpec(steps=[*before, {"kind": "deduplicate", **step}]).steps
-    done = execute(plan, TableBatches(table, size), Around(folder=folder))
-    return pa.Table.from_batches(done.batches, done.batches.schema).column(ORIGIN).to_pylist()
+    done = execute(plan, TableBatches(table, size), StepContext(folder=folder))
+    return pa.Table.from_batches(done.batches, done.batches.schema).column(ORIGIN_COLUMN).to_pylist()
 
 
 @given(
@@ -74,19 +74,19 @@ def test_a_part_is_never_held_whole(tmp_path, monkeypatch, distinct):
     """A million rows of 16 bytes in one part: 2 MB of keys may be held, and what is at hand stays below 10 MB."""
     held = []
 
-    def read(self, names, read=Spilled.read):
+    def read(self, names, read=SpilledBatches.read):
         for batch in read(self, names):
             held.append(pa.total_allocated_bytes() - before)
             yield batch
 
     monkeypatch.setattr(rows, "READ_BYTES", 2**20, raising=False)
     monkeypatch.setattr(rows, "KEYS_BYTES", 2**21, raising=False)
-    monkeypatch.setattr(partitions, "KEPT_BYTES", 0)
+    monkeypatch.setattr(partitions, "MAX_BYTES_IN_MEMORY", 0)
     if distinct > 1:  # the first hash tells no two apart
         mixed = partitions._mixed
         monkeypatch.setattr(partitions, "_mixed", lambda bits, level: mixed(bits, level) if level else bits * 0)
     table = pa.table({"k": np.arange(10**6) % distinct})
     before = pa.total_allocated_bytes()
-    monkeypatch.setattr(Spilled, "read", read)
+    monkeypatch.setattr(SpilledBatches, "read", read)
     assert len(staying(table, 65_536, tmp_path)) == distinct
     assert 0 < max(held) < 10 * 2**20

@@ -8,7 +8,7 @@ from deepseek.clean.explain import explain
 from deepseek.clean.personal_data import id_check, is_bank_card, luhn
 from deepseek.clean.run import run
 from deepseek.clean.spec import CleanSpec
-from deepseek.clean.steps.base import Around
+from deepseek.clean.steps.base import StepContext
 from deepseek.job import EngineError, Silent
 from deepseek.tables.batches import TableBatches
 from tests.deepseek.clean.test_personal_data import hiding
@@ -20,7 +20,7 @@ PHONE, CARD = 13800138000, 6222021234567894
 def masked(given, size=1000, **fields):
     """({name: (type, values)}, warnings, cells changed)."""
     plan = CleanSpec(steps=[{"kind": "mask", **fields}]).steps
-    done = execute(plan, TableBatches(pa.table(given), size), Around(key=KEY))
+    done = execute(plan, TableBatches(pa.table(given), size), StepContext(key=KEY))
     table = pa.Table.from_batches(done.batches, done.batches.schema)
     told = {name: (str(table.column(name).type), table.column(name).to_pylist()) for name in table.column_names}
     return told, done.warnings, done.runners[0].cells

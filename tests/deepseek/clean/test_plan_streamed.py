@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from deepseek.clean import order_statistics
 from deepseek.clean.execution import execute
 from deepseek.clean.spec import CleanSpec
-from deepseek.clean.steps.base import Around
+from deepseek.clean.steps.base import StepContext
 from deepseek.tables import streams
 from deepseek.tables.batches import TableBatches
-from deepseek.tables.streams import ORIGIN
+from deepseek.tables.streams import ORIGIN_COLUMN
 from tests.deepseek.clean.plain_plan import day, plain
 
 NUMBERS = st.one_of(st.none(), st.integers(-9, 9).map(float), st.floats(-1e3, 1e3).map(lambda v: round(v, 2) + 0.0))
@@ -84,7 +84,7 @@ def rows_of(drawn):
 def streamed(rows, steps, size, folder=None):
     table = pa.Table.from_pylist(rows, SCHEMA)
     plan = CleanSpec(steps=steps).steps
-    done = execute(plan, TableBatches(table, size), Around(folder=folder))
+    done = execute(plan, TableBatches(table, size), StepContext(folder=folder))
     return pa.Table.from_batches(done.batches, done.batches.schema)
 
 
@@ -112,8 +112,8 @@ def test_any_plan_on_any_table(drawn, steps, size):
     for ours, theirs in zip(found, wanted, strict=True):
         for name, value in theirs.items():
             assert same(ours[name], value), (name, ours, theirs)
-    if ORIGIN in cut.column_names:
-        assert cut.column(ORIGIN).to_pylist() == origins
+    if ORIGIN_COLUMN in cut.column_names:
+        assert cut.column(ORIGIN_COLUMN).to_pylist() == origins
 
 
 class Noting(TableBatches):
@@ -123,7 +123,7 @@ class Noting(TableBatches):
         super().__init__(table, 4)
         self.noted = noted
 
-    def only(self, names):
+    def select_columns(self, names):
         return Noting(self.table.select(names), self.noted)
 
     def __iter__(self):
@@ -146,7 +146,7 @@ def test_a_look_ahead_leaves_other_columns_unread(steps, wanted):
     )
     table, noted = pa.Table.from_pylist(rows, SCHEMA), []
     steps = [*steps, {"kind": "outliers", "columns": ["x"], "method": "iqr", "action": "cap", "threshold": 0.1}]
-    done = execute(CleanSpec(steps=steps).steps, Noting(table, noted), Around())
+    done = execute(CleanSpec(steps=steps).steps, Noting(table, noted), StepContext())
     assert noted
     assert all(names == wanted for names in noted)
     assert pa.Table.from_batches(done.batches, done.batches.schema).equals(streamed(rows, steps, 4))
@@ -167,8 +167,8 @@ def test_on_the_disk_as_in_memory(tmp_path: Path, monkeypatch, kept):
         {"kind": "deduplicate", "columns": ["k", "x"]},
     ]
     wanted = streamed(rows, steps, 1000)
-    monkeypatch.setattr(streams.Spilled.__init__, "__defaults__", (kept,))
-    monkeypatch.setattr("deepseek.clean.steps.partitions.KEPT_BYTES", kept)
+    monkeypatch.setattr(streams.SpilledBatches.__init__, "__defaults__", (kept,))
+    monkeypatch.setattr("deepseek.clean.steps.partitions.MAX_BYTES_IN_MEMORY", kept)
     monkeypatch.setattr(order_statistics, "GATHERED", 3)
     monkeypatch.setattr("deepseek.clean.steps.groups.PART_ROWS", 2)
     assert streamed(rows, steps, 16, tmp_path).equals(wanted)

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from deepseek.clean.execution import execute
 from deepseek.clean.run import SimpleStep, choose_columns, clean_columns
 from deepseek.clean.spec import CleanSpec
-from deepseek.clean.steps.base import Around
+from deepseek.clean.steps.base import StepContext
 from deepseek.job import EngineError, Silent
 from deepseek.tables.batches import TableBatches
-from deepseek.tables.sources import source_of
+from deepseek.tables.sources import build_source
 
 FLOATS = st.one_of(st.none(), st.sampled_from([0.0, -0.0, 1.5, 2.0, 900.0, -1e308, 1e308]), st.floats(-9, 9))
 WHOLES = st.one_of(st.none(), st.integers(-9, 9), st.sampled_from([2**53, 2**60, -(2**61)]))
@@ -54,14 +54,14 @@ def test_streamed_as_in_memory(rows, fields, size, named):
     single = pa.array(f, pa.float64()).cast(pa.float32(), safe=False)
     table = pa.table({"x": pa.array(x, pa.float64()), "k": pa.array(k, pa.int64()), "f": single})
     spec = CleanSpec(**fields, columns=["x", "k"] if named else None)
-    source = source_of(table)
+    source = build_source(table)
     try:
         chosen, _ = choose_columns(source, spec)
     except EngineError:
         return
 
     def streamed():
-        around = Around()
+        around = StepContext()
         done = execute([SimpleStep(spec, tuple(chosen))], TableBatches(table, size), around)
         return pa.Table.from_batches(done.batches, done.batches.schema).combine_chunks(), around.warnings
 
@@ -87,5 +87,5 @@ def test_streamed_as_in_memory(rows, fields, size, named):
 def test_a_gap_longer_than_any_batch(size):
     table = pa.table({"x": [1.0, *[None] * 20, 3.0]})
     spec = CleanSpec(window_size=45)
-    done = execute([SimpleStep(spec, ("x",))], TableBatches(table, size), Around())
+    done = execute([SimpleStep(spec, ("x",))], TableBatches(table, size), StepContext())
     assert pa.Table.from_batches(done.batches).column("x").to_pylist() == [1.0, *[2.0] * 20, 3.0]

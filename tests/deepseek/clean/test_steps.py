@@ -10,21 +10,21 @@ import pytest
 from deepseek.clean.execution import RUNNERS, execute
 from deepseek.clean.spec import CleanSpec
 from deepseek.clean.steps import series
-from deepseek.clean.steps.base import Around
+from deepseek.clean.steps.base import StepContext
 from deepseek.clean.steps.fences import ALL_EQUAL, _by_mean
 from deepseek.job import EngineError
 from deepseek.quality.outliers import Fences
 from deepseek.tables.batches import TableBatches
-from deepseek.tables.streams import ORIGIN
+from deepseek.tables.streams import ORIGIN_COLUMN
 
 
 def done(columns, *steps, second=None, key=None):
     """The columns after the steps, as lists."""
     plan = CleanSpec(steps=list(steps)).steps
     other = None if second is None else lambda: TableBatches(pa.table(second))
-    result = execute(plan, TableBatches(pa.table(columns), 3), Around(second=other, key=key))
+    result = execute(plan, TableBatches(pa.table(columns), 3), StepContext(second=other, key=key))
     table = pa.Table.from_batches(result.batches, result.batches.schema)
-    return {name: table.column(name).to_pylist() for name in table.column_names if name != ORIGIN}
+    return {name: table.column(name).to_pylist() for name in table.column_names if name != ORIGIN_COLUMN}
 
 
 def refused(columns, *steps, **more):
@@ -87,7 +87,7 @@ def test_integers_that_do_not_fit_their_type_make_it_wider(size):
     def converted(kind, multiply):
         plan = CleanSpec(steps=[{"kind": "convert", "columns": ["k"], "multiply": multiply}]).steps
         table = pa.table({"k": pa.array([1, tops[kind], None], getattr(pa, kind)())})
-        result = execute(plan, TableBatches(table, size), Around())
+        result = execute(plan, TableBatches(table, size), StepContext())
         column = pa.Table.from_batches(result.batches, result.batches.schema).column("k")
         return str(column.type), column.to_pylist()
 
@@ -299,7 +299,7 @@ def test_too_many_inserted_rows_are_refused(monkeypatch):
 
 def test_filling_backward_refuses_other_batches_than_it_prepared_for():
     step, table = CleanSpec(steps=[{"kind": "fill_backward"}]).steps[0], pa.table({"x": [None, 1.0, None, 2.0]})
-    runner = RUNNERS["fill_backward"](step, TableBatches(table, 2), Around())
+    runner = RUNNERS["fill_backward"](step, TableBatches(table, 2), StepContext())
     with pytest.raises(RuntimeError, match="not those of the first"):
         list(runner(iter(TableBatches(table, 3))))
 

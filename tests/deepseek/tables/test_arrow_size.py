@@ -34,7 +34,7 @@ def zeros(size: int) -> pa.Table:
 
 
 def test_compressed_batch_is_refused_before_it_is_read(write, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "_each", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(sources, "_iter_arrow_batches", lambda *_: pytest.fail("it was read"))
     wrong = {}
     for compression in ("zstd", "lz4"):
         for stream in (False, True):

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepseek.job import EngineError
-from deepseek.tables.csv_detection import resolved
-from deepseek.tables.csv_dialect import AUTO, Dialect, find_dialect, guess_dialect
+from deepseek.tables.csv_detection import resolve_csv_spec
+from deepseek.tables.csv_dialect import AUTO, CsvDialect, find_dialect, guess_dialect
 from deepseek.tables.csv_faults import CsvError
 from deepseek.tables.csv_records import inspect_csv
 from deepseek.tables.files import read_table
@@ -66,8 +66,8 @@ def write(tmp_path):
 
 def found_by_engine(path):
     """Dialect that a job finds which is told nothing, and whether it says that another would do."""
-    spec, notes = resolved(path, AUTOMATIC)
-    return Dialect(spec.delimiter, spec.encoding), any("delimiter" in note for note in notes)
+    spec, notes = resolve_csv_spec(path, AUTOMATIC)
+    return CsvDialect(spec.delimiter, spec.encoding), any("delimiter" in note for note in notes)
 
 
 def found_by_upload(data):
@@ -80,7 +80,7 @@ def found_by_upload(data):
 def test_encoding_and_delimiter_are_those_of_cleaning(write):
     wrong = {}
     for name, (text, delimiter, encoding) in FILES.items():
-        data, wanted = text.encode(encoding), Dialect(delimiter, encoding)
+        data, wanted = text.encode(encoding), CsvDialect(delimiter, encoding)
         found = (found_by_upload(data), guess_dialect(data[: 64 << 10]), found_by_engine(write(data))[0])
         if found != (wanted, wanted, wanted):
             wrong[name] = found

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepseek.tables.csv_dialect import AUTO, HEAD_BYTES, Dialect, find_dialect, guess_dialect
+from deepseek.tables.csv_dialect import AUTO, HEAD_BYTES, CsvDialect, find_dialect, guess_dialect
 from deepseek.tables.csv_faults import CsvError
 
 CHINESE = "日期;价格\n2024-01-01;3.5\n"
@@ -91,6 +91,6 @@ def test_what_is_no_text_is_named(data, code):
 
 
 def test_of_a_pushed_file_the_likeliest_is_taken():
-    assert guess_dialect(b"a,b,c|d\n1,2,3|4\n1,2|3\n") == Dialect(",", "utf-8")
-    assert guess_dialect(CHINESE.encode("gb18030")) == Dialect(";", "gb18030")
+    assert guess_dialect(b"a,b,c|d\n1,2,3|4\n1,2|3\n") == CsvDialect(",", "utf-8")
+    assert guess_dialect(CHINESE.encode("gb18030")) == CsvDialect(";", "gb18030")
     assert guess_dialect(b"PAR1\0") is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deepseek.tables.csv_dtypes import MAX_TYPED_CELL, Guess
+from deepseek.tables.csv_dtypes import MAX_TYPED_CELL, ColumnTypeGuess
 
 COLUMNS = {
     ("1", "-2", "+3"): "int64",
@@ -20,9 +20,9 @@ COLUMNS = {
 
 
 def guess(*cells: str) -> str:
-    guessed = Guess()
+    guessed = ColumnTypeGuess()
     for cell in cells:
-        guessed.see(cell)
+        guessed.add_cell(cell)
     return guessed.dtype
 
 

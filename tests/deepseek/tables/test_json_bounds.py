@@ -10,7 +10,7 @@ import pytest
 
 from deepseek.job import EngineError
 from deepseek.tables import json_lines as module
-from deepseek.tables.json_lines import cut_lines, json_blocks, refuse_deep
+from deepseek.tables.json_lines import cut_lines, iter_json_blocks, refuse_deep_nesting
 from deepseek.tables.memory_limits import MAX_JSON_DEPTH
 from deepseek.tables.sources import open_table
 from deepseek.tables.spec import CsvSpec
@@ -58,10 +58,10 @@ def test_brackets_in_texts_are_not_depth(read):
 
 def test_depth_is_found_across_the_parts_of_a_scan(monkeypatch):
     monkeypatch.setattr(module, "SCANNED_BYTES", 7)
-    refuse_deep(nested(MAX_JSON_DEPTH).encode() * 3, 0)
-    refuse_deep(json.dumps({"a": "[" * 200}).encode(), 0)
+    refuse_deep_nesting(nested(MAX_JSON_DEPTH).encode() * 3, 0)
+    refuse_deep_nesting(json.dumps({"a": "[" * 200}).encode(), 0)
     with pytest.raises(EngineError, match="Row 12 "):
-        refuse_deep(b'{"a":1}\n' + nested(MAX_JSON_DEPTH + 1).encode(), 10)
+        refuse_deep_nesting(b'{"a":1}\n' + nested(MAX_JSON_DEPTH + 1).encode(), 10)
 
 
 def test_nested_rows_are_still_called_that(read):
@@ -88,22 +88,22 @@ def test_keys_are_counted_across_blocks(read, monkeypatch):
 def test_sparse_rows_are_parsed_in_parts(read, monkeypatch):
     """Rows that share no key: all their cells at once would be rows times keys."""
     parsed = []
-    keep = module._parsed
+    keep = module._parse_json
 
     def watch(data, schema, others="infer"):
         table = keep(data, schema, others)
         parsed.append(table.num_rows * table.num_columns)
         return table
 
-    monkeypatch.setattr(module, "MAX_CELLS", 1000)
-    monkeypatch.setattr(module, "_parsed", watch)
+    monkeypatch.setattr(module, "MAX_CELLS_PER_PARSE", 1000)
+    monkeypatch.setattr(module, "_parse_json", watch)
     table = read("".join(f'{{"k{number % 50}":{number}}}\n' for number in range(400)))
     assert (table.num_rows, table.num_columns, max(parsed) <= 1000) == (400, 50, True)
     assert table.column("k7").drop_null().to_pylist() == list(range(7, 400, 50))
 
 
 def test_parts_are_whole_lines(monkeypatch):
-    monkeypatch.setattr(module, "MAX_CELLS", 6)
+    monkeypatch.setattr(module, "MAX_CELLS_PER_PARSE", 6)
     data = b'{"a":1}\n\n{"a":2}\n{"a":3}'
     parts = list(cut_lines(data, 3))
     assert (b"".join(parts), len(parts)) == (data, 2)
@@ -114,7 +114,7 @@ def test_line_that_does_not_end_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "t.jsonl"
     path.write_bytes(b'{"a":1}\n{"a":"' + b"x" * 5000)
     with pytest.raises(EngineError, match="Line 2 does not end within 1000 bytes") as raised:
-        list(json_blocks(path, 100))
+        list(iter_json_blocks(path, 100))
     assert raised.value.code == "broken_json"
 
 

@@ -3,7 +3,7 @@ r"""A CSV file whose lines end in \r alone is read whatever its length, its rows
 import pytest
 
 from deepseek.job import EngineError
-from deepseek.tables.csv_quotes import last_record_end, record_end
+from deepseek.tables.csv_quotes import find_last_record_end, find_record_end
 from deepseek.tables.sources import open_table
 from deepseek.tables.spec import CsvSpec
 
@@ -20,7 +20,7 @@ ENDS = {  # bytes: where the first record ends, where the last
 
 
 def test_ends_of_records():
-    found = {data: (record_end(data, b","), last_record_end(data, b",")) for data in ENDS}
+    found = {data: (find_record_end(data, b","), find_last_record_end(data, b",")) for data in ENDS}
     assert found == ENDS
 
 

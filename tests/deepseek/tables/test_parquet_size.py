@@ -13,9 +13,9 @@ from deepseek.clean.spec import CleanSpec
 from deepseek.job import EngineError, Silent
 from deepseek.memory import limit_memory
 from deepseek.tables import parquet_size, sample, sources
-from deepseek.tables.files import native
+from deepseek.tables.files import open_native_file
 from deepseek.tables.parquet_size import count_decoded_bytes, estimate_size, measure_pages, read_page_header
-from deepseek.tables.sources import ParquetBatches, open_table, whole_table
+from deepseek.tables.sources import ParquetBatches, open_table, read_whole_table
 from deepseek.tables.spec import CsvSpec
 
 MIB = 2**20
@@ -41,7 +41,7 @@ def refused(call, limit: int = LIMIT) -> EngineError:
 
 
 def estimated(path):
-    with native(path) as file:
+    with open_native_file(path) as file:
         return estimate_size(file, 65_536)
 
 
@@ -50,7 +50,7 @@ def test_dictionary_that_decodes_to_gigabytes_is_estimated(bomb):
     assert bomb.stat().st_size < 400
     assert size.decoded_bytes > 3_000_000_000
     assert size.batch_rows == parquet_size.BATCH_BYTES // 1_000_004
-    with native(bomb) as file:
+    with open_native_file(bomb) as file:
         assert count_decoded_bytes(file, size.rows) == 3_000_012_000
 
 
@@ -84,7 +84,7 @@ def test_table_that_does_not_fit_is_refused_before_it_is_read(bomb, tmp_path, mo
     monkeypatch.setattr(ParquetBatches, "__iter__", lambda self: pytest.fail("it was read"))
     monkeypatch.setattr(pq, "read_table", lambda file: pytest.fail("it was read"))
     wrong = {}
-    for name, call in {"clean": run_clean, "whole": lambda: whole_table(bomb)}.items():
+    for name, call in {"clean": run_clean, "whole": lambda: read_whole_table(bomb)}.items():
         error = refused(call)
         needed = int(error.value)
         if (error.code, error.field, error.limit) != ("table_too_large", "inputs/table", str(LIMIT)):
@@ -112,7 +112,7 @@ def test_table_of_short_texts_is_not_refused_for_one_long_one(tmp_path):
     pq.write_table(pa.table({"a": ["x" * 1_000_000] + ["short"] * 1999}), path, compression="zstd")
     assert estimated(path).decoded_bytes > 2_000_000_000
     with limit_memory(LIMIT):
-        assert whole_table(path).num_rows == 2000
+        assert read_whole_table(path).num_rows == 2000
 
 
 def test_dictionaries_in_lists_and_objects_are_found(tmp_path):
@@ -149,7 +149,7 @@ def test_pages_are_measured_as_the_footer_sums_them(tmp_path):
     ):
         path = tmp_path / f"{number}.parquet"
         pq.write_table(table, path, data_page_size=20_000, **options)
-        with native(path) as file:
+        with open_native_file(path) as file:
             group = pq.ParquetFile(file).metadata.row_group(0)
             for place in range(group.num_columns):
                 chunk = group.column(place)
@@ -167,7 +167,7 @@ def test_chunk_whose_headers_cannot_be_read_counts_as_one_page(tmp_path, monkeyp
         with pytest.raises((IndexError, ValueError)):
             read_page_header(garbage)
     monkeypatch.setattr(parquet_size, "read_page_header", lambda data: read_page_header(b"garbage"))
-    with native(path) as file:
+    with open_native_file(path) as file:
         chunk = pq.ParquetFile(file).metadata.row_group(0).column(0)
         assert measure_pages(file, chunk).largest == chunk.total_uncompressed_size
 
@@ -191,14 +191,14 @@ def test_csv_that_does_not_fit_is_refused_by_its_beginning(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "1,2\n" * 600_000)
     with limit_memory(128 * MIB):
-        assert whole_table(path).num_rows == 600_000
-    error = refused(lambda: whole_table(path), 80 * MIB)
+        assert read_whole_table(path).num_rows == 600_000
+    error = refused(lambda: read_whole_table(path), 80 * MIB)
     assert (error.code, 80 * MIB < int(error.value) < 90 * MIB) == ("table_too_large", True)
 
 
 def test_quote_inside_a_cell_of_the_header_opens_nothing(tmp_path):
     (tmp_path / "t.csv").write_text('pipe 5",addr\n' + '1,"a, b, c"\n' * 20_000)
-    assert whole_table(tmp_path / "t.csv").shape == (20_000, 2)
+    assert read_whole_table(tmp_path / "t.csv").shape == (20_000, 2)
 
 
 def test_wide_header_is_refused_before_it_is_parsed(tmp_path, monkeypatch):
@@ -229,28 +229,28 @@ def test_row_group_that_does_not_fit_is_refused_where_it_is_written(monkeypatch)
 
 
 def test_table_kept_in_memory_is_refused_where_it_does_not_fit(tmp_path):
-    from deepseek.tables.streams import Spilled
+    from deepseek.tables.streams import SpilledBatches
 
     batch = pa.record_batch({"a": ["x" * 1_000_000] * 20})
-    kept, spilled = Spilled(batch.schema, None), Spilled(batch.schema, tmp_path)
+    kept, spilled = SpilledBatches(batch.schema, None), SpilledBatches(batch.schema, tmp_path)
     assert refused(lambda: [kept.add(batch) for _ in range(20)]).code == "table_too_large"
     with limit_memory(LIMIT):
         for _ in range(5):
             spilled.add(batch)
-    assert spilled.done().rows == 100
+    assert spilled.finish().rows == 100
 
 
 def test_reading_again_estimates_once(bomb, monkeypatch):
     batches = ParquetBatches(bomb)
     monkeypatch.setattr(sources, "estimate_size", lambda *_: pytest.fail("again"))
-    assert batches.only(["a"]).schema.names == ["a"]
+    assert batches.select_columns(["a"]).schema.names == ["a"]
 
 
 def test_sample_of_it_is_bounded(bomb, monkeypatch):
-    monkeypatch.setattr(sample, "SAMPLE_BYTES", MIB)
+    monkeypatch.setattr(sample, "MAX_SAMPLE_BYTES", MIB)
     found = sample.read_sample(bomb, CsvSpec(), rows=2000, head=MIB)
     assert (found.rows, 0 < found.table.num_rows < 50) == (3000, True)
 
 
 def test_errors_are_json(bomb):
-    assert json.dumps(refused(lambda: whole_table(bomb)).as_dict())
+    assert json.dumps(refused(lambda: read_whole_table(bomb)).as_dict())

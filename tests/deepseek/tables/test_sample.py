@@ -19,19 +19,19 @@ def sample(path, rows=10, head=2**20, **csv):
 def test_the_first_rows_of_many(write):
     found = sample(write(MANY))
     assert found.table.equals(read_table(write(MANY), CsvSpec()).slice(0, 10))
-    assert (found.rows, found.whole) == (None, False)
+    assert (found.rows, found.is_complete) == (None, False)
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", "a,b\n1,2", "a,b\n\n1,2\n\n"])
 def test_a_short_file_is_the_whole_of_it(write, text):
     found = sample(write(text))
-    assert (found.table.to_pydict(), found.rows, found.whole) == ({"a": [1], "b": [2]}, 1, True)
+    assert (found.table.to_pydict(), found.rows, found.is_complete) == ({"a": [1], "b": [2]}, 1, True)
 
 
 @pytest.mark.parametrize("head", [10, 11, 13])
 def test_a_row_that_is_cut_is_left_out(write, head):
     found = sample(write("a,b\n11,1\n22,2\n33,3\n"), head=head)
-    assert (found.table.to_pydict(), found.whole) == ({"a": [11], "b": [1]}, False)
+    assert (found.table.to_pydict(), found.is_complete) == ({"a": [11], "b": [1]}, False)
 
 
 def test_a_quoted_line_end_does_not_end_a_row(write):
@@ -89,11 +89,11 @@ def parquet(tmp_path):
 def test_the_first_rows_of_parquet(parquet, rows):
     found = sample(parquet(), rows=rows)
     assert found.table.equals(read_table(parquet(), CsvSpec()).slice(0, rows))
-    assert (found.rows, found.whole) == (1000, False)
+    assert (found.rows, found.is_complete) == (1000, False)
 
 
 def test_parquet_of_few_rows_is_whole(parquet):
-    assert sample(parquet(rows=5)).whole
+    assert sample(parquet(rows=5)).is_complete
 
 
 def test_only_the_row_groups_within_the_bytes_are_read(parquet):

@@ -15,9 +15,9 @@ from apps.core.errors import Invalid, Unavailable
 from apps.data.datasets import bounded_process
 from apps.data.datasets.versions.manifest import check_asked, check_dialect
 from deepseek.messages import N_, restore_message
-from deepseek.tables.csv_dialect import Dialect, find_dialect
+from deepseek.tables.csv_dialect import CsvDialect, find_dialect
 from deepseek.tables.csv_faults import DELIMITER_FIELD, CsvError
-from deepseek.tables.csv_records import Inspection, inspect_csv
+from deepseek.tables.csv_records import CsvInspection, inspect_csv
 
 MODULE = "deepseek.tables.command"
 INLINE_BYTES = 1 << 20  # read in this process: at most a third of a second
@@ -30,22 +30,22 @@ WAITS_SECONDS = 15.0  # for a turn
 slots = threading.BoundedSemaphore(AT_ONCE)
 
 
-def inspect(chunks: Iterable[bytes], size: int, dialect: Dialect) -> Inspection:
+def inspect(chunks: Iterable[bytes], size: int, dialect: CsvDialect) -> CsvInspection:
     """Rows and columns of a file of `size` bytes; raises Invalid for what is wrong with it, and as ask_child."""
     check_dialect(dialect.delimiter, dialect.encoding)
     if size > INLINE_BYTES:
-        return Inspection(**ask_child("inspect", chunks, size, dialect.delimiter, dialect.encoding))
+        return CsvInspection(**ask_child("inspect", chunks, size, dialect.delimiter, dialect.encoding))
     try:
         return inspect_csv(chunks, delimiter=dialect.delimiter, encoding=dialect.encoding)
     except CsvError as error:
         raise invalid_of(error.as_dict()) from None
 
 
-def find(chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> Dialect:
+def find(chunks: Iterable[bytes], size: int, delimiter: str, encoding: str) -> CsvDialect:
     """What is "auto", found in the file; raises Invalid where it leaves that open (find_dialect), and as ask_child."""
     check_asked(delimiter, encoding)
     if size > INLINE_BYTES:
-        return Dialect(**ask_child("dialect", chunks, size, delimiter, encoding))
+        return CsvDialect(**ask_child("dialect", chunks, size, delimiter, encoding))
     try:
         return find_dialect(chunks, delimiter, encoding)
     except CsvError as error:

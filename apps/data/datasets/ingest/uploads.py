@@ -17,13 +17,13 @@ from apps.data.datasets.versions.manifest import CSV, check_kind, csv_type, mani
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.models import Job
-from deepseek.tables.csv_dialect import AUTO, Dialect
+from deepseek.tables.csv_dialect import AUTO, CsvDialect
 
 HEAD = 4096  # bytes that tell which kind of table a file is
 
 
 def check_upload(
-    *, actor: Actor, project: Project, dataset_name: str, artifact: Artifact, dialect: Dialect | None, note: str = ""
+    *, actor: Actor, project: Project, dataset_name: str, artifact: Artifact, dialect: CsvDialect | None, note: str = ""
 ) -> tuple[Job, bool]:
     """Queue the job whose success makes a version of these bytes: the dataset demands a check, or the web process
     cannot read them.

@@ -41,7 +41,7 @@ from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, previ
 from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.submission import InputSpec, Submission, needs_of
 from deepseek.clean.spec import CleanSpec
-from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_dialect import CsvDialect
 
 COLUMNS = "columns"  # id of the list of names that text fields of columns offer
 READ_AS = "read_as"  # the table whose dialect the spec holds
@@ -112,7 +112,7 @@ class JobForm:
         if dialect is not None:
             values = self.spec_form.spec()
             read = {"delimiter": dialect.delimiter, "encoding": dialect.encoding}
-            if dialect != Dialect() or values.get("csv"):
+            if dialect != CsvDialect() or values.get("csv"):
                 self.spec_form.values = {**values, "csv": {**(values.get("csv") or {}), **read}}
 
     def bind(self, data: Mapping[str, str]) -> None:

@@ -27,7 +27,7 @@ from apps.data.datasets.queries import chunks_of
 from apps.data.datasets.versions.manifest import VersionFile, dialect_of, main_table, manifest_text
 from apps.platform.accounts.models import Project
 from deepseek.messages import N_, Message, restore_message
-from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_dialect import CsvDialect
 
 SECONDS = 40
 WAITS_SECONDS = 15.0  # for a turn: both together are less than another push waits for this one, and a proxy for both
@@ -76,7 +76,7 @@ def check_expected(project: Project, dataset_name: str, files: Sequence[VersionF
         )
     if not connection.in_atomic_block:
         connection.close()  # the check must not keep one of the pool's connections
-    spec = {"csv": asdict(dialect_of(kind) or Dialect()), FIELD: dataset.expectations, "on_failure": "fail"}
+    spec = {"csv": asdict(dialect_of(kind) or CsvDialect()), FIELD: dataset.expectations, "on_failure": "fail"}
     with turn(), copy_of(artifact.digest) as (file, left):
         answer = asked(file, json.dumps(spec), left)
     if answer.fault is not None:

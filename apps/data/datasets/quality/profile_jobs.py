@@ -32,7 +32,7 @@ from apps.platform.jobs.states import ENDED
 from apps.platform.lineage.ends import EdgeSpec, End
 from apps.platform.lineage.services import record_edges
 from deepseek.messages import N_
-from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_dialect import CsvDialect
 
 SLOT, REPORT = "table", "quality"
 MEASURED_AT_ONCE = 100  # versions of the same bytes that one report is attached to
@@ -72,7 +72,7 @@ def measure_added(*, actor: Actor, version: DatasetVersion) -> Job | None:
 def measure_table(actor: Actor, version: DatasetVersion, table: DatasetFile) -> tuple[Job, bool]:
     """The job that measures this table of the version, which one may do already, and whether it is new."""
     spec = {
-        "csv": asdict(dialect_of(table.media_type) or Dialect()),
+        "csv": asdict(dialect_of(table.media_type) or CsvDialect()),
         "expectations": version.dataset.expectations,
         "on_failure": "report",
     }
@@ -95,7 +95,7 @@ def kind_of(meta: Mapping[str, Any]) -> str:
     if meta.get("format", "csv") != "csv":
         return MEASURED[meta["format"]][0]
     read = meta.get("csv") or {}
-    return csv_type(Dialect(read.get("delimiter", ","), read.get("encoding", "utf-8")))
+    return csv_type(CsvDialect(read.get("delimiter", ","), read.get("encoding", "utf-8")))
 
 
 def submit(

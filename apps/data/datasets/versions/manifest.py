@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 from apps.core.errors import Invalid
 from apps.core.portable_paths import find_path_defect, find_windows_defect
 from deepseek.messages import N_, Message
-from deepseek.tables.csv_dialect import AUTO, Dialect, is_delimiter
+from deepseek.tables.csv_dialect import AUTO, CsvDialect, is_delimiter
 from deepseek.tables.csv_faults import ENCODINGS
 
 SCHEMA = "plane/dataset-manifest/v1"
@@ -224,7 +224,7 @@ def main_table(files: Iterable[VersionFile]) -> VersionFile | None:
     return min((file for file in files if is_table(file[2])), key=lambda file: file[0], default=None)
 
 
-def csv_type(dialect: Dialect) -> str:
+def csv_type(dialect: CsvDialect) -> str:
     """The media type of a CSV file, with what it takes to read it.
 
     It stands in the manifest, so the same bytes read in another way are another version.
@@ -237,13 +237,13 @@ def csv_type(dialect: Dialect) -> str:
     return "; ".join(parts)
 
 
-def dialect_of(media_type: str) -> Dialect | None:
+def dialect_of(media_type: str) -> CsvDialect | None:
     """How to read a file of this type as CSV, or None where it is not one."""
     kind, *rest = (part.strip() for part in media_type.split(";"))
     if kind != CSV:
         return None
     named = dict(part.split("=", 1) for part in rest if "=" in part)
-    return Dialect(unquote(named.get("delimiter", ",")), named.get("charset", "utf-8").lower())
+    return CsvDialect(unquote(named.get("delimiter", ",")), named.get("charset", "utf-8").lower())
 
 
 def path_of(kind: str) -> str:

@@ -17,8 +17,8 @@ from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.queries import PREVIEW_BYTES, PREVIEW_CHARACTERS, PREVIEW_ROWS, table_of
 from apps.data.datasets.versions.manifest import dialect_of
 from apps.platform.artifacts.verification import read_verified
-from deepseek.tables.csv_dialect import Dialect
-from deepseek.tables.csv_records import records_in
+from deepseek.tables.csv_dialect import CsvDialect
+from deepseek.tables.csv_records import iter_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,11 @@ def rows_at(actor: Actor, version: DatasetVersion, at: int = 0, first: int = 1) 
     return Rows(names, found, first if at else 1, end if found and end < size else None)
 
 
-def records(digest: str, dialect: Dialect, at: int, size: int) -> Iterator[tuple[list[str], int]]:
+def records(digest: str, dialect: CsvDialect, at: int, size: int) -> Iterator[tuple[list[str], int]]:
     """(cells, the byte behind them) of the records that lie whole in the PREVIEW_BYTES from `at` on."""
     data = piece(digest, at, size)
     with suppress(csv.Error):  # the upload has checked the file: a fault is the end of what was read
-        for cells, end in records_in(data, dialect, whole=at + len(data) >= size):
+        for cells, end in iter_records(data, dialect, is_complete=at + len(data) >= size):
             yield cells, at + end
 
 

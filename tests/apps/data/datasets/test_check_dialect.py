@@ -4,13 +4,13 @@ import pytest
 
 from apps.core.errors import Invalid
 from apps.data.datasets.ingest.csv_inspection import find, inspect
-from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_dialect import CsvDialect
 
 
 @pytest.mark.parametrize("delimiter", ["", "ab", "a", "1", '"', "\n", "，"])
 def test_refuses_a_delimiter(delimiter):
     with pytest.raises(Invalid) as caught:
-        inspect([b"a\n1\n"], 4, Dialect(delimiter))
+        inspect([b"a\n1\n"], 4, CsvDialect(delimiter))
     assert (caught.value.code, caught.value.field) == ("bad_delimiter", "delimiter")
 
 

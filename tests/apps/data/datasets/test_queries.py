@@ -5,7 +5,7 @@ from apps.data.datasets import queries
 from apps.data.datasets.services import set_quality, upload_csv
 from apps.data.datasets.versions.manifest import csv_type
 from apps.platform.jobs.models import Job
-from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_dialect import CsvDialect
 
 pytestmark = pytest.mark.django_db
 
@@ -100,7 +100,7 @@ def test_no_such_version(viewing, project, added, held, which, error):
 
 @pytest.mark.parametrize(("paths", "main"), [(["b.csv", "a.parquet"], "a.parquet"), (["x.bin"], "x.bin")])
 def test_main_file(viewing, added, held, paths, main):
-    kind = csv_type(Dialect()) if len(paths) > 1 else "application/octet-stream"
+    kind = csv_type(CsvDialect()) if len(paths) > 1 else "application/octet-stream"
     version, _ = added({path: held() for path in paths}, media_type=kind)
     assert queries.main_file(viewing, version).path == main
 

@@ -7,7 +7,7 @@ import pytest
 from apps.core.errors import Invalid, Unavailable
 from apps.data.datasets import bounded_process
 from apps.data.datasets.ingest import csv_inspection
-from deepseek.tables.csv_dialect import Dialect
+from deepseek.tables.csv_dialect import CsvDialect
 
 LIMITS = bounded_process.Limits(9, 1 << 30, 0)
 LARGE = csv_inspection.INLINE_BYTES + 1
@@ -16,7 +16,7 @@ ROWS = "é;n\n" + "a;1\n" * 1000
 
 def test_the_child_says_what_this_process_says():
     data = [ROWS.encode("gb18030")]
-    dialect = Dialect(";", "gb18030")
+    dialect = CsvDialect(";", "gb18030")
     sizes = (1, LARGE)
     assert [csv_inspection.find(data, size, "auto", "gb18030") for size in sizes] == [dialect, dialect]
     small, large = (csv_inspection.inspect(data, size, dialect) for size in sizes)
@@ -30,9 +30,9 @@ def test_what_is_wrong_with_a_large_file_is_told_alike_and_at_once():
             yield b"1,2\n" * 10_000
 
     with pytest.raises(Invalid) as small:
-        csv_inspection.inspect([b"a,b\n1,2,3\n"], 1, Dialect())
+        csv_inspection.inspect([b"a,b\n1,2,3\n"], 1, CsvDialect())
     with pytest.raises(Invalid) as large:
-        csv_inspection.inspect(endless(), LARGE, Dialect())
+        csv_inspection.inspect(endless(), LARGE, CsvDialect())
     assert large.value.first() == small.value.first()
 
 
@@ -45,7 +45,7 @@ def test_a_file_that_takes_too_long_is_given_up(monkeypatch):
     monkeypatch.setattr(csv_inspection, "SECONDS", 1)
     monkeypatch.setattr(csv_inspection, "BYTES_PER_SECOND", 10 * LARGE)
     with pytest.raises(Invalid) as raised:
-        csv_inspection.inspect(endless(), LARGE, Dialect())
+        csv_inspection.inspect(endless(), LARGE, CsvDialect())
     assert (raised.value.code, raised.value.limit) == ("csv_too_slow", "1 s")
 
 
