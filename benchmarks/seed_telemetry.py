@@ -16,8 +16,8 @@ from apps.ml.experiments.metrics import series
 from apps.ml.experiments.models import Metric, MetricPoint, Run
 from apps.ml.experiments.services.points import add_buckets, add_points
 from apps.platform.jobs.models import QueueSample
-from apps.platform.jobs.scheduling.ended_job_counters import BATCH as TALLIED
-from apps.platform.jobs.scheduling.ended_job_counters import tally_ended
+from apps.platform.jobs.scheduling.ended_job_counters import MAX_JOBS_PER_COUNT as TALLIED
+from apps.platform.jobs.scheduling.ended_job_counters import count_ended_jobs
 from apps.platform.nodes import samples
 from apps.platform.nodes.models import Node, NodeSample
 
@@ -118,5 +118,5 @@ def queue_sample(queue: str, span: int, at: datetime, queued: int) -> QueueSampl
 def tally_all() -> None:
     """Count every ending, as the dispatcher does."""
     actor = plane_actor(PlaneRole.DISPATCHER)
-    while tally_ended(actor=actor) == TALLIED:
+    while count_ended_jobs(actor=actor) == TALLIED:
         pass

@@ -131,7 +131,7 @@ def pulse_of(name: str) -> Callable[[], dict[str, Any]]:
     """A look at the last beat of a part of the dispatcher's process, on whichever host that runs."""
 
     def look() -> dict[str, Any]:
-        age = liveness.age(name)
+        age = liveness.get_beat_age(name)
         if age is None:
             raise NotReady("no pulse: it is not running")
         if age > liveness.STALE_SECONDS:

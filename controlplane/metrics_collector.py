@@ -30,8 +30,8 @@ from apps.platform.artifacts.stores import store_folder
 from apps.platform.audit.models import AuditRecord, ChainHead, Result
 from apps.platform.audit.verification import unsealed_state
 from apps.platform.jobs.models import Job, JobTally
-from apps.platform.jobs.scheduling.ended_job_counters import BOUNDS
-from apps.platform.jobs.scheduling.queues import open_counts
+from apps.platform.jobs.scheduling.ended_job_counters import BUCKET_BOUNDS
+from apps.platform.jobs.scheduling.queues import count_open_jobs
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.disks import read_disk
 from apps.platform.nodes.models import Node
@@ -136,7 +136,7 @@ def jobs() -> Iterator[Metric]:
         "plane_queue_oldest_seconds", "Seconds that the job queued longest has waited; 0: none waits.", labels=["queue"]
     )
     now, waited = timezone.now(), dict.fromkeys(queues_served(), 0.0)
-    for row in open_counts():
+    for row in count_open_jobs():
         found.add_metric([row.state, row.queue, row.kind], row.jobs)
         age = (now - row.oldest).total_seconds() if row.oldest and row.state == JobState.QUEUED else 0.0
         waited[row.queue] = max(waited.get(row.queue, 0.0), age)
@@ -159,8 +159,8 @@ def ended() -> Iterator[Metric]:
     for row in JobTally.objects.all():
         labels = [row.state, row.queue, row.kind]
         total.add_metric(labels, row.ended)
-        counts = row.buckets if len(row.buckets) == len(BOUNDS) else [0] * len(BOUNDS)
-        buckets = [(str(float(bound)), count) for bound, count in zip(BOUNDS, counts, strict=True)]
+        counts = row.buckets if len(row.buckets) == len(BUCKET_BOUNDS) else [0] * len(BUCKET_BOUNDS)
+        buckets = [(str(float(bound)), count) for bound, count in zip(BUCKET_BOUNDS, counts, strict=True)]
         took.add_metric(labels, [*buckets, ("+Inf", row.ran)], row.seconds)
     return iter([total, took])
 

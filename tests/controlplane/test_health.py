@@ -23,8 +23,8 @@ def home(tmp_path, settings):
     for folder in ("broker/queue", "artifacts/sha256"):
         (tmp_path / folder).mkdir(parents=True)
     for part in liveness.PARTS:
-        liveness._beaten.clear()
-        liveness.beat(part)
+        liveness._last_beats.clear()
+        liveness.record_beat(part)
     return tmp_path
 
 

@@ -84,10 +84,10 @@ def test_a_worker_is_healthy_while_its_node_is_heard_of(settings, capsys):
 
 def test_the_dispatcher_is_healthy_while_both_its_pulses_beat(capsys):
     assert "no pulse of the dispatcher" in reason("dispatcher", capsys)
-    liveness._beaten.clear()
-    liveness.beat("dispatcher")
+    liveness._last_beats.clear()
+    liveness.record_beat("dispatcher")
     assert "no pulse of the sealer" in reason("dispatcher", capsys)
-    liveness.beat("sealer")
+    liveness.record_beat("sealer")
     assert reason("dispatcher", capsys) == ""
 
 

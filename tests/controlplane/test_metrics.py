@@ -138,8 +138,8 @@ def test_the_plane(scrape, project, engineer):
     Job.objects.create(state="running", node=node, need_cpus=1.5, **columns)
     Job.objects.create(state="queued", **columns)
     JobTally.objects.create(kind="noop", queue="cpu", state="failed", ended=5, ran=4, seconds=9, buckets=[1] * 9 + [4])
-    liveness._beaten.clear()
-    liveness.beat("dispatcher")
+    liveness._last_beats.clear()
+    liveness.record_beat("dispatcher")
     told = scrape()
     expected = {
         "plane_database_up": 1,

@@ -26,8 +26,8 @@ def families(db):
     gpu = {"index": 0, "busy": 0.1, "memory_free_bytes": 1, "memory_bytes": 2, "temperature": 50}
     load, cards = {"gpus": [gpu], "disk_free_bytes": 5}, [{"index": 0, "name": "x", "memory_bytes": 2}]
     Node.objects.create(name="n", host="h", queues=["cpu"], load=load, gpus=cards, heartbeat_at=timezone.now())
-    liveness._beaten.clear()
-    liveness.beat("dispatcher")
+    liveness._last_beats.clear()
+    liveness.record_beat("dispatcher")
     JobTally.objects.create(kind="noop", queue="cpu", state="failed", ended=1)
     told = numbers()
     told.requests.labels("home", "GET", "2xx").inc()

@@ -64,7 +64,7 @@ def note_digest_of(job: Job) -> str:
 
 
 def log_of(job: Job) -> str:
-    return "\n".join(f"{line['level']}: {line['text']}" for line in queries.log_lines(Job.objects.get(pk=job.pk)))
+    return "\n".join(f"{line['level']}: {line['text']}" for line in queries.search_log(Job.objects.get(pk=job.pk)))
 
 
 def list_areas() -> list[str]:

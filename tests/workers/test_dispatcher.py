@@ -88,7 +88,7 @@ def test_database_that_takes_no_writes_puts_judging_off(dispatching, running, mo
 @pytest.mark.parametrize("fault", [OperationalError("away"), RuntimeError("somebody else writes"), OSError(28, "full")])
 def test_loop_outlives_any_fault_and_beats_after_work(monkeypatch, fault):
     beats: list[str] = []
-    monkeypatch.setattr(liveness, "beat", beats.append)
+    monkeypatch.setattr(liveness, "record_beat", beats.append)
     command, answers = Command(), iter([fault, fault, None])
     command.stopping = threading.Event()
 

@@ -40,7 +40,7 @@ from apps.ml.experiments.services.annotations import TAGS_LIMIT
 from apps.ml.experiments.states import RunState
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.queries import known
+from apps.platform.jobs.queries import validate_filter_value
 from deepseek.messages import N_, Message
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -64,7 +64,7 @@ SOURCE_TAGS = tuple(f"mlflow.source.{name}" for name in ("name", "type", "git.co
 def list_experiments(actor: Actor, project: Project, deleted: str = "") -> ExperimentQuerySet:
     """The experiments of a project, to be paged by `-number`; `deleted` as in Asked."""
     policy.require(actor, "run.view", project)
-    known("deleted", deleted, DELETED)
+    validate_filter_value("deleted", deleted, DELETED)
     return Experiment.objects.visible_to(actor).filter(of_deleted(deleted), project=project).order_by("-number")
 
 
@@ -86,10 +86,10 @@ class Asked:
 
     def check(self) -> None:
         """Raise Invalid for what does not exist: an empty list would look like an answer."""
-        known("status", self.status, RunState.values)
-        known("deleted", self.deleted, DELETED)
+        validate_filter_value("status", self.status, RunState.values)
+        validate_filter_value("deleted", self.deleted, DELETED)
         self.comparisons()
-        known("kind", self.kind, [kind for kind in KINDS if KINDS[kind].tracked])
+        validate_filter_value("kind", self.kind, [kind for kind in KINDS if KINDS[kind].tracked])
         if self.experiment and not (
             self.experiment.isascii() and self.experiment.isdigit() and len(self.experiment) < 10
         ):

@@ -23,8 +23,14 @@ from apps.ml.pipelines.services import submit_pipeline
 from apps.ml.pipelines.templates import Ground, asked_of, template_of
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.kinds import KINDS, Needs
-from apps.platform.jobs.scheduling.schedule_estimate import Ground as Nodes
-from apps.platform.jobs.scheduling.schedule_estimate import Outlook, ground_of, hindrance, outlook, past_of
+from apps.platform.jobs.scheduling.schedule_estimate import NodeLoads as Nodes
+from apps.platform.jobs.scheduling.schedule_estimate import (
+    ScheduleEstimate,
+    estimate_schedule,
+    find_blocking_reason,
+    load_node_loads,
+    load_past_durations,
+)
 from apps.platform.jobs.serializers import NeedsBody
 from apps.platform.jobs.spec_validation import parse_model, problem_of
 from apps.platform.jobs.specforms.fields import Item, problems_of
@@ -270,27 +276,27 @@ class PipelineForm:
 
     @cached_property
     def nodes(self) -> Nodes:
-        return ground_of(self.actor)
+        return load_node_loads(self.actor)
 
     @cached_property
-    def outlook(self) -> Outlook:
+    def outlook(self) -> ScheduleEstimate:
         """Of its first step; the others wait for it."""
         step, kind = next(iter(self.steps.items()))
         size = self.file.artifact.size if self.file else None
-        return outlook(self.actor, self.project, kind, self.needs_of(step), size=size, ground=self.nodes)
+        return estimate_schedule(self.actor, self.project, kind, self.needs_of(step), size=size, node_loads=self.nodes)
 
     @property
     def hindrances(self) -> list[tuple[str, str]]:
         """(step, why it could not run as the nodes are now), of later steps; not what keeps the first too."""
         later = list(self.steps.items())[1:]
-        told = [(step, hindrance(kind, self.needs_of(step), self.nodes)) for step, kind in later]
+        told = [(step, find_blocking_reason(kind, self.needs_of(step), self.nodes)) for step, kind in later]
         return [(step, why) for step, why in told if why and why != self.outlook.sentence]
 
     @cached_property
     def takes_seconds(self) -> float | None:
         """What such jobs took, added up over the steps; None where one of them has no past."""
         rest = list(self.steps.values())[1:]
-        pasts = [self.outlook.past, *(past_of(self.actor, self.project, kind, None) for kind in rest)]
+        pasts = [self.outlook.past, *(load_past_durations(self.actor, self.project, kind, None) for kind in rest)]
         return sum(past.seconds for past in pasts if past) if all(pasts) else None
 
     @property

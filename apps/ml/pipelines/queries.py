@@ -20,7 +20,7 @@ from apps.ml.pipelines.states import MOVING, PipelineState
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.errors import PARENT_FAILED
 from apps.platform.jobs.models import Job, JobInput, JobOutput, JobParent
-from apps.platform.jobs.queries import MAX_ID, known
+from apps.platform.jobs.queries import MAX_ID, validate_filter_value
 from apps.platform.jobs.states import JobState
 
 FILTERS = ("state", "template", "requester", "name")
@@ -100,7 +100,7 @@ def list_pipelines(
     Raises Invalid for a state that does not exist: an empty list would look like an answer.
     """
     policy.require(actor, "pipeline.view", project)
-    known("state", state, PipelineState.values)
+    validate_filter_value("state", state, PipelineState.values)
     found = Pipeline.objects.visible_to(actor).filter(project=project).defer("document")
     if state:
         found = found.filter(in_state(project, state))

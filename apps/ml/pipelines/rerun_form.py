@@ -13,7 +13,7 @@ from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.schemas import steps_in
 from apps.ml.pipelines.services import rerun_from
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.scheduling.schedule_estimate import Outlook, outlook
+from apps.platform.jobs.scheduling.schedule_estimate import ScheduleEstimate, estimate_schedule
 from apps.platform.jobs.spec_validation import all_of, parse_spec
 from apps.platform.jobs.specforms.fields import Item
 from apps.platform.jobs.specforms.spec_form import SpecForm
@@ -71,10 +71,10 @@ class RerunForm:
         return self.spec_form.problems
 
     @cached_property
-    def outlook(self) -> Outlook:
+    def outlook(self) -> ScheduleEstimate:
         """Of the step's new job, were all that it waits for there."""
         kind = self.step.kind
-        return outlook(self.actor, self.pipeline.project, kind, KINDS[kind].needs)
+        return estimate_schedule(self.actor, self.pipeline.project, kind, KINDS[kind].needs)
 
     @property
     def as_body(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from apps.core.messages import translate_message
 from apps.ml.pipelines.queries import Summary, Whole, first_failed
 from apps.ml.pipelines.states import PipelineState
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.status.status_summary import joined
+from apps.platform.jobs.status.status_summary import join_sentences
 
 RUNNING_NAMED = 3
 
@@ -34,10 +34,12 @@ def answer_of(found: Whole, duration: Callable[[Any], str]) -> SafeString:
 def moving(found: Whole) -> SafeString:
     summary = found.summary
     if summary.cancelling and summary.cancelling == summary.moving:
-        return joined(bold(_("Being cancelled.")), _("The workers stop what runs within seconds; nothing else starts."))
+        return join_sentences(
+            bold(_("Being cancelled.")), _("The workers stop what runs within seconds; nothing else starts.")
+        )
     if not (summary.running or summary.succeeded or summary.failed):
         waits = ngettext("%(n)s step waits.", "%(n)s steps wait.", summary.total) % {"n": summary.total}
-        return joined(bold(_("Queued:")), _("no step has started yet;"), waits)
+        return join_sentences(bold(_("Queued:")), _("no step has started yet;"), waits)
     done = {"done": summary.succeeded, "total": summary.total}
     head = format_html("<b>{}</b> {}", _("Moving:"), _("%(done)s of %(total)s steps are done.") % done)
     running = [step.name for step in found.steps if step.job.state == JobState.RUNNING]
@@ -48,26 +50,28 @@ def moving(found: Whole) -> SafeString:
     lost = first_failed(found.steps)
     if lost:
         rest.append(_("%(step)s has failed; only what does not need it goes on.") % {"step": lost.name})
-    return joined(head, *rest)
+    return join_sentences(head, *rest)
 
 
 def succeeded(summary: Summary, duration: Callable[[Any], str]) -> SafeString:
     took = duration(summary.took) if summary.took else ""
     head = bold(_("Done in %(time)s.") % {"time": took} if took else _("Done."))
     steps = ngettext("%(n)s step has succeeded.", "All %(n)s steps have succeeded.", summary.total)
-    return joined(head, steps % {"n": summary.total})
+    return join_sentences(head, steps % {"n": summary.total})
 
 
 def failed(found: Whole) -> SafeString:
     step, summary = first_failed(found.steps), found.summary
     head = bold(_("Failed at %(step)s:") % {"step": step.name if step else "–"})
     error = (step.job.error if step else None) or {}
-    return joined(head, translate_message(error) or _("no reason was given."), counted(summary))
+    return join_sentences(head, translate_message(error) or _("no reason was given."), counted(summary))
 
 
 def cancelled(found: Whole) -> SafeString:
     reasons = (step.job.cancel_reason for step in found.steps if step.job.state == JobState.CANCELLED)
-    return joined(bold(_("Cancelled.")), next((reason for reason in reasons if reason), ""), counted(found.summary))
+    return join_sentences(
+        bold(_("Cancelled.")), next((reason for reason in reasons if reason), ""), counted(found.summary)
+    )
 
 
 def counted(summary: Summary) -> str:

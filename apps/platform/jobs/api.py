@@ -190,7 +190,7 @@ class JobLog(APIView):
             return text_response(job)
         asked = request.query_params
         limit = whole(asked.get("limit", "500"), "limit", *queries.LOG_LIMIT)
-        lines = queries.log_lines(
+        lines = queries.search_log(
             job,
             after=whole(asked.get("after", "0"), "after", 0, MAX_NUMBER),
             limit=limit,
@@ -217,7 +217,7 @@ def text_response(job: Job) -> StreamingHttpResponse:
 
 
 def text_of(job: Job) -> Iterator[bytes]:
-    for batch in queries.line_batches(job):
+    for batch in queries.iter_line_batches(job):
         rest_connection()
         yield "".join(
             f"{line['at'].isoformat() if line['at'] else '-'} {line['level'].upper():<8} {line['text']}\n"

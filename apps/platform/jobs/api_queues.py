@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.platform.jobs.scheduling.queues import Queue, list_queues, samples_of
+from apps.platform.jobs.scheduling.queues import Queue, get_queue_samples, list_queues
 from apps.platform.jobs.serializers import WaitField
 from apps.platform.nodes.api import OVER_TIME
 from apps.platform.nodes.samples import asked_of
@@ -81,6 +81,6 @@ class QueueSamples(APIView):
     def get(self, request: Request, queue: str) -> Response:
         """How long a queue was: means over each step, at most 400; none for a queue that never was."""
         asked = asked_of(request.query_params)
-        points = [{"at": at, **told} for at, told in samples_of(request.actor, queue[:20], asked)]
+        points = [{"at": at, **told} for at, told in get_queue_samples(request.actor, queue[:20], asked)]
         told = {"queue": queue[:20], "from": asked.start, "to": asked.end, "step": asked.step, "samples": points}
         return Response(QueueSamplesSerializer(told).data)

@@ -48,7 +48,7 @@ class Job(models.Model):
     node = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="jobs", db_index=False)
     lease_until = models.DateTimeField(null=True)
     devices = models.JSONField(default=list)  # indices of the node's GPUs that this attempt may use
-    # Queued for long, and this node is kept free for it (jobs/reservations.py); the index is job_reserved.
+    # Queued for long, and this node is kept free for it (scheduling/reservations.py); the index is job_reserved.
     reserved_on = models.ForeignKey(Node, models.SET_NULL, null=True, related_name="reserved_jobs", db_index=False)
     process = models.JSONField(null=True)  # {host, boot_id, pid, start_time} of the shim
     not_before = models.DateTimeField(null=True)  # back-off after a failed attempt, or one that was stalled
@@ -159,7 +159,7 @@ class JobTally(models.Model):
     ended = models.BigIntegerField(default=0)
     ran = models.BigIntegerField(default=0)  # of those, the ones that a worker had begun
     seconds = models.FloatField(default=0)  # that these ran, together
-    buckets = models.JSONField(default=list)  # how many ran for at most tally.BOUNDS[i] seconds
+    buckets = models.JSONField(default=list)  # how many ran for at most BUCKET_BOUNDS[i] seconds
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["kind", "queue", "state"], name="job_tally_once")]

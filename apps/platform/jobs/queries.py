@@ -20,7 +20,14 @@ from apps.platform.accounts.models import Project
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobQuerySet
 from apps.platform.jobs.scheduling.eligibility import build_due_filter
-from apps.platform.jobs.scheduling.placement import Free, all_of, free_on, opening, shortfall, why_not
+from apps.platform.jobs.scheduling.placement import (
+    FreeCapacity,
+    compute_free_capacity,
+    describe_shortfall,
+    explain_why_not,
+    find_opening,
+    get_total_capacity,
+)
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
 from deepseek.messages import N_
@@ -29,7 +36,7 @@ MAX_ID = 2**63 - 1
 LOG_LIMIT = (1, 5000)  # lines of one answer
 LINES_PER_READ = 4000  # lines held in memory at once while a log is searched or downloaded
 EVENTS_PER_READ = (4, 400)
-EVENTS_AT_END = 40
+MAX_TAIL_EVENTS = 40
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 FILTERS = ("state", "kind", "requester", "name")
 
@@ -43,16 +50,16 @@ def list_jobs(
     Raises Invalid for a state or a kind that does not exist: an empty list would look like an answer.
     """
     policy.require(actor, "job.view", project)
-    known("state", state, JobState.values)
-    known("kind", kind, list(KINDS))
-    found = Job.objects.visible_to(actor).filter(project=project).select_related("node")
+    validate_filter_value("state", state, JobState.values)
+    validate_filter_value("kind", kind, list(KINDS))
+    jobs = Job.objects.visible_to(actor).filter(project=project).select_related("node")
     for lookup, value in (("state", state), ("kind", kind), ("requester", requester), ("name__icontains", name)):
         if value:
-            found = found.filter(**{lookup: value.replace("\x00", "")})
-    return found.order_by("-id")
+            jobs = jobs.filter(**{lookup: value.replace("\x00", "")})
+    return jobs.order_by("-id")
 
 
-def known(field: str, value: str, values: Sequence[str]) -> None:
+def validate_filter_value(field: str, value: str, values: Sequence[str]) -> None:
     if value and value not in values:
         limit = ", ".join(values)
         raise Invalid(
@@ -87,7 +94,7 @@ def explain_wait(actor: Actor, job: Job) -> dict[str, Any]:
     each node what it has free and why it does not take the job ("" if it could). Three queries at most.
     """
     if job.state == JobState.WAITING:
-        return {"position": None, "summary": waits_for(job), "nodes": []}
+        return {"position": None, "summary": describe_parents(job), "nodes": []}
     if job.state != JobState.QUEUED:
         return {"position": None, "summary": "", "nodes": []}
     return explain_queued(actor, [job])[0]
@@ -99,22 +106,24 @@ def explain_queued(actor: Actor, jobs: list[Job], nodes: list[Node] | None = Non
     """
     if not jobs:
         return []
-    ahead = jobs_ahead(jobs)
+    ahead = count_jobs_ahead(jobs)
     if nodes is None:
         nodes = list(Node.objects.visible_to(actor).with_status().order_by("name"))
-    running, kept = occupied(nodes)
-    told = []
+    running, reserved_by_node = load_by_node(nodes)
+    explanations = []
     for job in jobs:
-        pairs = [(node, node_row(actor, job, node, running[node.pk], kept.get(node.pk))) for node in nodes]
-        pairs.sort(key=lambda pair: nearest(job, *pair))
+        pairs = [
+            (node, build_node_row(actor, job, node, running[node.pk], reserved_by_node.get(node.pk))) for node in nodes
+        ]
+        pairs.sort(key=lambda pair: build_proximity_key(job, *pair))
         rows = [row for _node, row in pairs]
         is_visible = bool(actor.plane_role) or job.project_id in actor.project_ids
-        summary = summary_of(job, ahead[job.pk], pairs, is_visible=is_visible)
-        told.append({"position": ahead[job.pk], "summary": summary, "nodes": rows})
-    return told
+        summary = summarize_wait(job, ahead[job.pk], pairs, is_visible=is_visible)
+        explanations.append({"position": ahead[job.pk], "summary": summary, "nodes": rows})
+    return explanations
 
 
-def jobs_ahead(jobs: list[Job]) -> dict[int, int]:
+def count_jobs_ahead(jobs: list[Job]) -> dict[int, int]:
     """{id of each of `jobs`: how many jobs of any project its queue would give out first}; one query.
 
     One that pauses after a failed attempt is not given out, so it is ahead of nobody.
@@ -125,63 +134,74 @@ def jobs_ahead(jobs: list[Job]) -> dict[int, int]:
         before = models.Q(priority__gt=job.priority) | models.Q(priority=job.priority, pk__lt=job.pk)
         counts[f"before_{job.pk}"] = models.Count("pk", filter=before & models.Q(queue=job.queue))
     queues = {job.queue for job in jobs}
-    found = Job.objects.filter(due, state=JobState.QUEUED, queue__in=queues).aggregate(**counts)
-    return {job.pk: found[f"before_{job.pk}"] for job in jobs}
+    row = Job.objects.filter(due, state=JobState.QUEUED, queue__in=queues).aggregate(**counts)
+    return {job.pk: row[f"before_{job.pk}"] for job in jobs}
 
 
-def occupied(nodes: list[Node]) -> tuple[Mapping[int | None, list[Job]], dict[int | None, Job]]:
-    """What runs on each of these nodes, and of every node that is kept free (jobs/reservations.py), for which job.
+def load_by_node(nodes: list[Node]) -> tuple[Mapping[int | None, list[Job]], dict[int | None, Job]]:
+    """What runs on each of these nodes, and of every node that is kept free (scheduling/reservations.py), for which job.
 
     One query over the two partial indexes.
     """
     needs = ("need_cpus", "need_memory_bytes", "need_gpus", "need_gpu_memory_bytes", "devices")
-    told = ("state", "queue", "priority", "reserved_on_id", "progress", "claimed_at", "time_limit_seconds")
-    jobs = Job.objects.only("pk", "project_id", "node_id", *told, *needs)
+    columns = ("state", "queue", "priority", "reserved_on_id", "progress", "claimed_at", "time_limit_seconds")
+    jobs = Job.objects.only("pk", "project_id", "node_id", *columns, *needs)
     running = jobs.filter(state=JobState.RUNNING, node__in=nodes)
-    taken: dict[int | None, list[Job]] = defaultdict(list)
-    kept: dict[int | None, Job] = {}
+    running_by_node: dict[int | None, list[Job]] = defaultdict(list)
+    reserved_by_node: dict[int | None, Job] = {}
     for job in running.union(jobs.filter(state=JobState.QUEUED, reserved_on__isnull=False), all=True):
         if job.state == JobState.RUNNING:
-            taken[job.node_id].append(job)
-        elif job.reserved_on_id not in kept or job.pk < kept[job.reserved_on_id].pk:
-            kept[job.reserved_on_id] = job
-    return taken, kept
+            running_by_node[job.node_id].append(job)
+        elif job.reserved_on_id not in reserved_by_node or job.pk < reserved_by_node[job.reserved_on_id].pk:
+            reserved_by_node[job.reserved_on_id] = job
+    return running_by_node, reserved_by_node
 
 
-def node_row(actor: Actor, job: Job, node: Node, running: list[Job], kept: Job | None) -> dict[str, Any]:
+def build_node_row(actor: Actor, job: Job, node: Node, running: list[Job], reserved_for: Job | None) -> dict[str, Any]:
     online = bool(getattr(node, "online", False))
     return {
         "node": node.name,
-        "free": said(free_on(node, running)),
-        "why_not": why_not(job, node, running, online=online, kept=kept),
-        "kept": kept is not None and kept.pk == job.pk,
-        "room": room(actor, job, node, running) if online and not node.held_at and job.queue in node.queues else None,
+        "free": free_as_dict(compute_free_capacity(node, running)),
+        "why_not": explain_why_not(job, node, running, online=online, reserved_for=reserved_for),
+        "kept": reserved_for is not None and reserved_for.pk == job.pk,
+        "room": estimate_room(actor, job, node, running)
+        if online and not node.held_at and job.queue in node.queues
+        else None,
     }
 
 
-def room(actor: Actor, job: Job, node: Node, running: list[Job]) -> dict[str, Any] | None:
+def estimate_room(actor: Actor, job: Job, node: Node, running: list[Job]) -> dict[str, Any] | None:
     """When a busy node will have room for `job`. Jobs of projects that the reader is not in are counted, not named."""
-    found = opening(job, node, running, timezone.now())
-    if found is None:
+    next_opening = find_opening(job, node, running, timezone.now())
+    if next_opening is None:
         return None
-    named = sorted(one.pk for one in found.jobs if actor.plane_role or one.project_id in actor.project_ids)
-    others = len(found.jobs) - len(named)
-    return {"expected_at": found.expected, "latest_at": found.latest, "jobs": named, "other_jobs": others}
+    visible_ids = sorted(
+        blocking_job.pk
+        for blocking_job in next_opening.jobs
+        if actor.plane_role or blocking_job.project_id in actor.project_ids
+    )
+    hidden_count = len(next_opening.jobs) - len(visible_ids)
+    return {
+        "expected_at": next_opening.expected,
+        "latest_at": next_opening.latest,
+        "jobs": visible_ids,
+        "other_jobs": hidden_count,
+    }
 
 
-def said(free: Free) -> dict[str, Any]:
+def free_as_dict(free: FreeCapacity) -> dict[str, Any]:
     cpus, memory = max(0.0, free.cpus), max(0, free.memory_bytes)
     return {"cpus": round(cpus, 3), "memory_bytes": memory, "gpus": [gpu["index"] for gpu in free.gpus]}
 
 
-def nearest(job: Job, node: Node, row: dict[str, Any]) -> tuple[bool, bool, bool, float, str]:
+def build_proximity_key(job: Job, node: Node, row: dict[str, Any]) -> tuple[bool, bool, bool, float, str]:
     """The order in which nodes are told: what could take the job, what soonest will, what serves its queue, others."""
-    found = row["room"]
-    soon = (found["expected_at"] or found["latest_at"]).timestamp() if found else 0.0
-    return bool(row["why_not"]), found is None, job.queue not in node.queues, soon, node.name
+    room = row["room"]
+    soon = (room["expected_at"] or room["latest_at"]).timestamp() if room else 0.0
+    return bool(row["why_not"]), room is None, job.queue not in node.queues, soon, node.name
 
 
-def summary_of(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]], *, is_visible: bool) -> str:
+def summarize_wait(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]], *, is_visible: bool) -> str:
     """One sentence: the reason that would still hold if all the others were gone comes first. Of nodes without room,
     the one that has it first is named.
     """
@@ -191,7 +211,7 @@ def summary_of(job: Job, ahead: int, pairs: list[tuple[Node, dict[str, Any]]], *
         return _("It needs a GPU, and no node that serves the queue %(queue)s is online.") % {"queue": job.queue}
     if not online:
         return _("No node that serves the queue %(queue)s is online.") % {"queue": job.queue}
-    if all(shortfall(job, all_of(node)) for node, _row in online):
+    if all(describe_shortfall(job, get_total_capacity(node)) for node, _row in online):
         node, row = online[0]
         return _("No node is large enough: %(node)s %(why)s.") % {"node": node.name, "why": row["why_not"]}
     if job.not_before and job.not_before > timezone.now():
@@ -218,14 +238,14 @@ def describe_pause(job: Job, *, with_reason: bool) -> str:
     return f"{text} {_('The last attempt failed: %(why)s') % {'why': why}}"
 
 
-def waits_for(job: Job) -> str:
+def describe_parents(job: Job) -> str:
     parents = Job.objects.filter(children_links__child=job).exclude(state=JobState.SUCCEEDED).order_by("pk")
-    named = [f"#{parent.pk} ({JobState(parent.state).label})" for parent in parents[:20]]
-    return _("It waits for %(jobs)s.") % {"jobs": ", ".join(named)} if named else _("Its parents have succeeded.")
+    labels = [f"#{parent.pk} ({JobState(parent.state).label})" for parent in parents[:20]]
+    return _("It waits for %(jobs)s.") % {"jobs": ", ".join(labels)} if labels else _("Its parents have succeeded.")
 
 
 # -- log and timeline -----------------------------------------------------------------------------------------------
-def log_lines(job: Job, *, after: int = 0, limit: int = 500, query: str = "", level: str = "") -> list[dict[str, Any]]:
+def search_log(job: Job, *, after: int = 0, limit: int = 500, query: str = "", level: str = "") -> list[dict[str, Any]]:
     """At most `limit` lines behind line `after` that contain `query` and are of `level` or graver.
 
     Every line is looked at, in bounded memory. A line is {number, at, level, text}; numbers count all lines from 1.
@@ -233,28 +253,28 @@ def log_lines(job: Job, *, after: int = 0, limit: int = 500, query: str = "", le
     low, high = LOG_LIMIT
     if not low <= limit <= high:
         raise Invalid("limit is {most}.", most=limit, code="limit_out_of_range", field="limit", limit=f"{low}..{high}")
-    known("level", level, list(LEVELS))
-    wanted, least = query.casefold(), LEVELS.get(level, 0)
-    found: list[dict[str, Any]] = []
+    validate_filter_value("level", level, list(LEVELS))
+    needle, least = query.casefold(), LEVELS.get(level, 0)
+    lines: list[dict[str, Any]] = []
     for line in iter_lines(job, after=after):
         grave = least == 0 or LEVELS.get(str(line["level"]).lower(), 20) >= least
-        if grave and (not wanted or wanted in line["text"].casefold()):
-            found.append(line)
-            if len(found) == limit:
+        if grave and (not needle or needle in line["text"].casefold()):
+            lines.append(line)
+            if len(lines) == limit:
                 break
-    return found
+    return lines
 
 
-def last_lines(job: Job, count: int) -> list[dict[str, Any]]:
+def read_last_lines(job: Job, count: int) -> list[dict[str, Any]]:
     """The last `count` lines at most, in order. One query, two where the last events hold few lines each."""
     if not job.log_lines:
         return []
     events = JobEvent.objects.filter(job=job, kind="log").order_by("-seq").values_list("payload", flat=True)
-    payloads = list(events[:EVENTS_AT_END])
-    if len(payloads) == EVENTS_AT_END and sum(len(payload["lines"]) for payload in payloads) < count:
-        payloads += events[EVENTS_AT_END:count]
+    payloads = list(events[:MAX_TAIL_EVENTS])
+    if len(payloads) == MAX_TAIL_EVENTS and sum(len(payload["lines"]) for payload in payloads) < count:
+        payloads += events[MAX_TAIL_EVENTS:count]
     lines = [
-        numbered(payload["first"] + place, row)
+        build_log_line(payload["first"] + place, row)
         for payload in payloads[::-1]
         for place, row in enumerate(payload["lines"])
     ]
@@ -263,23 +283,23 @@ def last_lines(job: Job, count: int) -> list[dict[str, Any]]:
 
 def iter_lines(job: Job, *, after: int = 0) -> Iterator[dict[str, Any]]:
     """Every line behind line `after`, in order."""
-    for batch in line_batches(job, after=after):
+    for batch in iter_line_batches(job, after=after):
         yield from batch
 
 
-def line_batches(job: Job, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
+def iter_line_batches(job: Job, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
     """The lines in batches of about LINES_PER_READ. Between two batches no cursor and no transaction is open, so a
     slow reader of a download may give its connection back.
     """
     events = JobEvent.objects.filter(job=job, kind="log").order_by("seq")
-    seq, size = seq_before(events, after) if after else 0, EVENTS_PER_READ[0]
+    seq, size = find_seq_before(events, after) if after else 0, EVENTS_PER_READ[0]
     while True:
         payloads = list(events.filter(seq__gt=seq).values_list("seq", "payload")[:size])
         if not payloads:
             return
         seq = payloads[-1][0]
         yield [
-            numbered(payload["first"] + place, row)
+            build_log_line(payload["first"] + place, row)
             for _seq, payload in payloads
             for place, row in enumerate(payload["lines"])
             if payload["first"] + place > after
@@ -290,29 +310,29 @@ def line_batches(job: Job, *, after: int = 0) -> Iterator[list[dict[str, Any]]]:
         size = min(EVENTS_PER_READ[1], max(EVENTS_PER_READ[0], LINES_PER_READ // each))
 
 
-def seq_before(events: models.QuerySet[JobEvent], after: int) -> int:
+def find_seq_before(events: models.QuerySet[JobEvent], after: int) -> int:
     """The number of the event before the one that holds line `after + 1`."""
-    holds = events.filter(payload__first__lte=after + 1).order_by("-seq").values_list("seq", flat=True).first()
-    return (holds or 1) - 1
+    containing_seq = events.filter(payload__first__lte=after + 1).order_by("-seq").values_list("seq", flat=True).first()
+    return (containing_seq or 1) - 1
 
 
-def numbered(number: int, row: list[str]) -> dict[str, Any]:
-    return {"number": number, "at": moment(row[0]), "level": row[1], "text": row[2]}
+def build_log_line(number: int, row: list[str]) -> dict[str, Any]:
+    return {"number": number, "at": parse_timestamp(row[0]), "level": row[1], "text": row[2]}
 
 
-def moment(text: Any) -> datetime | None:
+def parse_timestamp(text: Any) -> datetime | None:
     try:
         return datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return None
 
 
-def timeline(job: Job, *, limit: int = 200) -> list[dict[str, Any]]:
+def list_state_moves(job: Job, *, limit: int = 200) -> list[dict[str, Any]]:
     """The newest moves of the state, newest first, as templates/components/timeline.html reads them."""
-    return timeline_rows(JobEvent.objects.filter(job=job, kind="state").order_by("-seq")[:limit])
+    return build_timeline_rows(JobEvent.objects.filter(job=job, kind="state").order_by("-seq")[:limit])
 
 
-def timeline_rows(events: Iterable[JobEvent]) -> list[dict[str, Any]]:
+def build_timeline_rows(events: Iterable[JobEvent]) -> list[dict[str, Any]]:
     """Moves of the state as rows of a timeline, in the order given."""
     return [
         {

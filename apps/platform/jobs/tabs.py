@@ -16,9 +16,9 @@ from apps.platform.jobs import queries
 from apps.platform.jobs.checkpoints import get_checkpoint
 from apps.platform.jobs.models import Job, JobParent
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.status.attempt_history import attempts_in, last_usage, moves_of
-from apps.platform.jobs.status.recent_metrics import lines_of
-from apps.platform.jobs.status.recovery_actions import remedy_of
+from apps.platform.jobs.status.attempt_history import build_attempts, find_last_usage, list_attempt_events
+from apps.platform.jobs.status.recent_metrics import load_recent_metrics
+from apps.platform.jobs.status.recovery_actions import choose_recovery_actions
 
 TAIL = 200  # lines that the overview opens with; the rest is in the log's tab
 LOG_PAGE = 500
@@ -32,22 +32,22 @@ Asked = QueryDict | Mapping[str, str]
 
 
 def overview(actor: Actor, job: Job) -> dict[str, Any]:
-    moves, checkpoint = moves_of(job), get_checkpoint(job)
-    attempts = attempts_in(moves)
+    moves, checkpoint = list_attempt_events(job), get_checkpoint(job)
+    attempts = build_attempts(moves)
     may_retry, may_edit = allows(actor, "job.retry", job), allows(actor, "job.submit", job)
     children = JobParent.objects.filter(parent=job).select_related("child").order_by("child")
     links = list(children.defer("child__spec", "child__grant")[: CHILDREN_SHOWN + 1])
     return {
-        "lines": queries.last_lines(job, TAIL),
-        "timeline": queries.timeline_rows([move for move in moves if move.kind == "state"][:MOVES_SHOWN]),
+        "lines": queries.read_last_lines(job, TAIL),
+        "timeline": queries.build_timeline_rows([move for move in moves if move.kind == "state"][:MOVES_SHOWN]),
         "measures": measured(job),
         "checkpoint": checkpoint,
         "attempts": attempts,
-        "usage": last_usage(attempts),
+        "usage": find_last_usage(attempts),
         "children": [link.child for link in links[:CHILDREN_SHOWN]],
         "more_children": len(links) > CHILDREN_SHOWN,
         "parents": waited_for(job),
-        "remedy": remedy_of(job, checkpoint, may_retry=may_retry, may_edit=may_edit),
+        "remedy": choose_recovery_actions(job, checkpoint, may_retry=may_retry, may_edit=may_edit),
     }
 
 
@@ -64,7 +64,7 @@ def measured(job: Job) -> list[dict[str, Any]]:
     """Each metric with its newest value and the line of its values."""
     return [
         {"name": name, "value": points[-1][1], "values": [value for _step, value in points], "points": points}
-        for name, points in lines_of(job).items()
+        for name, points in load_recent_metrics(job).items()
     ]
 
 
@@ -116,9 +116,9 @@ def log(job: Job, asked: Asked) -> dict[str, Any]:
     at_end = not (line or searched or "after" in asked)
     if at_end:
         after = max(0, job.log_lines - LOG_PAGE)  # the end is what one looks for
-        lines = queries.last_lines(job, LOG_PAGE)
+        lines = queries.read_last_lines(job, LOG_PAGE)
     else:
-        lines = queries.log_lines(job, after=after, limit=LOG_PAGE, query=query, level=level)
+        lines = queries.search_log(job, after=after, limit=LOG_PAGE, query=query, level=level)
     full = len(lines) == LOG_PAGE and lines[-1]["number"] < job.log_lines
     return {
         "lines": lines,
@@ -135,7 +135,7 @@ def log(job: Job, asked: Asked) -> dict[str, Any]:
 def first_of(job: Job, slug: str, level: str) -> str:
     """The address of the first line of this level or graver; where there is none, of the search that says so."""
     level = level if level in LEVELS_OFFERED else "error"
-    found = queries.log_lines(job, limit=1, level=level)
+    found = queries.search_log(job, limit=1, level=level)
     address = reverse("jobs:log", args=[slug, job.pk])
     return f"{address}?line={found[0]['number']}#L{found[0]['number']}" if found else f"{address}?level={level}"
 

@@ -11,7 +11,7 @@ urlpatterns = [
     path("jobs/bulk", lists.bulk, name="bulk"),
     path("jobs/<int:pk>", views.job_page, name="detail"),
     *(path(f"jobs/<int:pk>/{tab}", views.job_page, {"tab": tab}, name=tab) for tab in views.TABS if tab != "overview"),
-    path("jobs/<int:pk>/fetches", fetch_report.fetches_page, name="fetches"),
+    path("jobs/<int:pk>/fetches", fetch_report.show_fetches, name="fetches"),
     path("jobs/<int:pk>/log/first", views.first_line, name="first_line"),
     path("jobs/<int:pk>/cancel", views.cancel, name="cancel"),
     path("jobs/<int:pk>/retry", views.retry, name="retry"),

@@ -40,8 +40,8 @@ register.filter("translate_message", translate_message)
 register.filter("translate_messages", translate_messages)
 register.filter("figure_word", figure_word)
 register.filter("latency_word", latency_word)
-register.filter("stage_word", words_of_progress.stage_word)
-register.filter("unit_word", words_of_progress.unit_word)
+register.filter("stage_word", words_of_progress.translate_stage)
+register.filter("unit_word", words_of_progress.translate_unit)
 
 # state -> (class that carries the colour, icon, word). Every state class has its own icon: shape and word say it first.
 STATES: Mapping[str, tuple[str, str, Any]] = {
@@ -117,7 +117,7 @@ def state_of(value: object) -> tuple[str, str, str]:
 @register.simple_tag
 def progress_words() -> str:
     """JSON of the stages and units that read otherwise in the language of the page; for live.js."""
-    return json.dumps(words_of_progress.words(), ensure_ascii=False)
+    return json.dumps(words_of_progress.build_label_tables(), ensure_ascii=False)
 
 
 @register.simple_tag

@@ -29,7 +29,7 @@ from apps.ml.registry.states import PRODUCTION
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.status.status_summary import answer_of
+from apps.platform.jobs.status.status_summary import summarize_status
 from apps.platform.lineage.models import Edge
 from apps.web.templatetags import svg_marks
 from apps.web.templatetags.formats import duration
@@ -268,7 +268,7 @@ def kind_and_name(job: Job) -> str:
 @register.simple_tag
 def job_answer(job: Job, wait: dict[str, Any]) -> SafeString:
     """The sentence that a job's page opens with."""
-    return answer_of(job, wait, duration)
+    return summarize_status(job, wait, duration)
 
 
 @register.simple_tag

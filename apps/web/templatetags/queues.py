@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.scheduling.queues import Queue, all_samples, list_queues
+from apps.platform.jobs.scheduling.queues import Queue, get_samples_by_queue, list_queues
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.presenters import lines
@@ -60,7 +60,7 @@ def blocked(queue: Queue) -> str:
 @register.simple_tag(takes_context=True)
 def queue_charts(context: Context, over: Asked) -> list[dict[str, Any]]:
     """How many jobs waited, ran, and how long the oldest had waited, a line for each queue. One query."""
-    found = all_samples(actor_in(context), over)
+    found = get_samples_by_queue(actor_in(context), over)
     busiest = sorted(found, key=lambda name: -max((told["queued"] + told["running"] for _at, told in found[name])))
     drawn = sorted(busiest[:QUEUES_DRAWN])
     charts = []

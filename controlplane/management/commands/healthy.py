@@ -43,7 +43,7 @@ def worker() -> str:
 
 def dispatcher() -> str:
     for part in liveness.PARTS:
-        age = liveness.age(part)
+        age = liveness.get_beat_age(part)
         if age is None or age > liveness.STALE_SECONDS:
             return f"no pulse of the {part}" if age is None else f"the {part} is silent for {age:.0f} s"
     return ""

@@ -76,7 +76,7 @@ class Command(BaseCommand):
         while not self.stopping.is_set():
             try:
                 work()
-                liveness.beat(name)
+                liveness.record_beat(name)
             except DatabaseError as failure:
                 log.warning("%s: %s", name, failure)
                 connection.close()
@@ -128,9 +128,9 @@ class Command(BaseCommand):
 
     def sample(self) -> None:
         """What pages and `/metrics` look back on, apart from the rounds above: nothing waits for it."""
-        reservations.keep_places(actor=self.actor)
+        reservations.reserve_nodes(actor=self.actor)
         queues.sample_queues(actor=self.actor)
-        ended_job_counters.tally_ended(actor=self.actor)
+        ended_job_counters.count_ended_jobs(actor=self.actor)
         queues.keep_samples(actor=self.actor)
         keep_samples(actor=self.actor)
 

@@ -9,7 +9,7 @@ from celery import current_app as app
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from apps.platform.jobs.scheduling.doorbell import celery_queue
+from apps.platform.jobs.scheduling.doorbell import get_celery_queue
 from apps.platform.nodes import hardware
 from workers.startup_checks import refuse_unsound
 
@@ -21,7 +21,7 @@ class Command(BaseCommand):
         refuse_unsound()
         env = settings.ENV
         gpus = hardware.gpus_by_nvml()[0]
-        queues = [celery_queue(queue) for queue in env.node_queues if queue != "gpu" or gpus]
+        queues = [get_celery_queue(queue) for queue in env.node_queues if queue != "gpu" or gpus]
         # Threads: a prefork child never hears of a shutdown, and costs four times the memory. How many jobs a node
         # really runs is decided at the claim, by needs against capacity; the threads are only the ceiling.
         # Celery's command line takes BROKER_URL for its own and prefers it to the setting, which has the password.

@@ -33,7 +33,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.jobs import queries
 from apps.platform.jobs.input_sources import SOURCES, choices_of, companions, outputs_offered
 from apps.platform.jobs.kinds import KINDS, JobKind, Needs
-from apps.platform.jobs.scheduling.schedule_estimate import Outlook, outlook
+from apps.platform.jobs.scheduling.schedule_estimate import ScheduleEstimate, estimate_schedule
 from apps.platform.jobs.services import submit_job
 from apps.platform.jobs.specforms.fields import Item, problems_of
 from apps.platform.jobs.specforms.resource_fields import needs_item, needs_of_job, read_needs
@@ -308,10 +308,10 @@ class JobForm:
         return needs_of(self.kind, Submission(kind=self.key, spec={}, needs=self.needs()), self.spec_form.parsed())
 
     @cached_property
-    def outlook(self) -> Outlook:
+    def outlook(self) -> ScheduleEstimate:
         priority = self.check_numbers().get("priority") or 0
         size = self.table.artifact.size if self.table else None
-        return outlook(self.actor, self.project, self.key, self.taken, priority=priority, size=size)
+        return estimate_schedule(self.actor, self.project, self.key, self.taken, priority=priority, size=size)
 
     @cached_property
     def memory(self) -> dict[str, Any] | None:

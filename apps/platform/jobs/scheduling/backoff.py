@@ -11,17 +11,17 @@ JITTER = 0.2  # jobs that failed together must not come back together
 STALL_LIMIT_SECONDS = 60.0  # nobody wants to wait much longer once a disk has room again
 
 
-def retry_pause(failures: int) -> float:
+def compute_retry_pause(failures: int) -> float:
     """Seconds before the next attempt of a job of which `failures` attempts have failed; with jitter."""
-    return _pause(failures, settings.ENV.retry_limit_seconds)
+    return _compute_pause(failures, settings.ENV.retry_limit_seconds)
 
 
-def stall_pause(stalls: int) -> float:
+def compute_stall_pause(stalls: int) -> float:
     """Seconds before the next attempt of a job that was stalled for the `stalls`-th time; with jitter."""
-    return _pause(stalls, min(STALL_LIMIT_SECONDS, settings.ENV.retry_limit_seconds))
+    return _compute_pause(stalls, min(STALL_LIMIT_SECONDS, settings.ENV.retry_limit_seconds))
 
 
-def _pause(count: int, limit: float) -> float:
+def _compute_pause(count: int, limit: float) -> float:
     if count < 1:
         return 0.0
     pause = min(limit, settings.ENV.retry_seconds * FACTOR ** min(count - 1, 20))

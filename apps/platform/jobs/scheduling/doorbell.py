@@ -18,29 +18,29 @@ log = logging.getLogger(__name__)
 
 TASK = "workers.tasks.run_next"
 PAUSE_SECONDS = 0.01
-ENOUGH = 64
+MAX_UNHEARD = 64
 """Each is heard by one thread, which then loops. Without a limit the dispatcher's would pile up, one a second, for as
 long as all threads of the workers are taken."""
 _lock = threading.Lock()
 _pending: dict[int, queues.SimpleQueue[str]] = {}  # by process: a thread does not survive a fork
 
 
-def celery_queue(queue: str) -> str:
+def get_celery_queue(queue: str) -> str:
     return f"jobs-{queue}"
 
 
 def ring_now(queue: str) -> None:
     """Publish one doorbell, unless enough wait unheard already; raises what the broker raises."""
-    if unheard(queue) >= ENOUGH:
+    if count_unheard(queue) >= MAX_UNHEARD:
         return
-    current_app.send_task(TASK, args=[queue], queue=celery_queue(queue), ignore_result=True, retry=False)
+    current_app.send_task(TASK, args=[queue], queue=get_celery_queue(queue), ignore_result=True, retry=False)
 
 
-def unheard(queue: str) -> int:
+def count_unheard(queue: str) -> int:
     """Doorbells that no worker has taken yet."""
     with current_app.pool.acquire(block=True) as connection:
         try:
-            declared = connection.default_channel.queue_declare(celery_queue(queue), passive=True)
+            declared = connection.default_channel.queue_declare(get_celery_queue(queue), passive=True)
         except connection.channel_errors:  # on Redis an empty queue does not exist
             return 0
         return int(declared.message_count)
@@ -48,10 +48,10 @@ def unheard(queue: str) -> int:
 
 def ring(queue: str) -> None:
     """Publish one doorbell soon, from the ringing thread; never raises, never blocks."""
-    _pending_here().put(queue)
+    _get_pending_queue().put(queue)
 
 
-def _pending_here() -> queues.SimpleQueue[str]:
+def _get_pending_queue() -> queues.SimpleQueue[str]:
     with _lock:
         pid = os.getpid()
         if pid not in _pending:
@@ -63,10 +63,10 @@ def _pending_here() -> queues.SimpleQueue[str]:
 
 def _ring_forever(pending: queues.SimpleQueue[str]) -> None:
     while True:
-        wanted = {pending.get()}
+        queue_names = {pending.get()}
         while not pending.empty():
-            wanted.add(pending.get())
-        for queue in wanted:
+            queue_names.add(pending.get())
+        for queue in queue_names:
             try:
                 ring_now(queue)
             except Exception as failure:  # noqa: BLE001 - any broker, any fault: the dispatcher makes up for it

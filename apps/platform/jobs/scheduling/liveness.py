@@ -10,18 +10,18 @@ STALE_SECONDS = 10.0
 BEAT_SECONDS = 2.0  # between two writes: a beat per round would be a write per round
 PARTS = ("dispatcher", "sealer")
 
-_beaten: dict[str, float] = {}
+_last_beats: dict[str, float] = {}
 
 
-def beat(part: str) -> None:
+def record_beat(part: str) -> None:
     """Say that `part` is alive; at most every BEAT_SECONDS, whatever the length of its rounds."""
     now = time.monotonic()  # a clock that is set back must not silence it
-    if now - _beaten.get(part, -BEAT_SECONDS) >= BEAT_SECONDS:
+    if now - _last_beats.get(part, -BEAT_SECONDS) >= BEAT_SECONDS:
         cache.set(f"pulse:{part}", time.time(), timeout=3600)
-        _beaten[part] = now
+        _last_beats[part] = now
 
 
-def age(part: str) -> float | None:
+def get_beat_age(part: str) -> float | None:
     """Seconds since the last beat; None if there was none within the hour, or it is one of the future.
 
     That one was left before the clock was set back; who is alive leaves another within BEAT_SECONDS.

@@ -15,11 +15,11 @@ from apps.platform.jobs.models import Job
 from apps.platform.nodes.disks import describe_short_disks
 from apps.platform.nodes.models import Node
 
-FAR_SECONDS = 30 * 86_400.0  # an estimate beyond it is none
+MAX_ESTIMATE_SECONDS = 30 * 86_400.0  # an estimate beyond it is none
 
 
 @dataclass(frozen=True, slots=True)
-class Free:
+class FreeCapacity:
     """What a node has left beside the jobs that run on it."""
 
     cpus: float
@@ -27,43 +27,45 @@ class Free:
     gpus: tuple[dict[str, Any], ...]  # those no running job holds
     extras: tuple[str, ...] = ()  # what it has beyond the core; no job takes any of it away
 
-    def beside(self, kept: Job) -> Free:
+    def subtract_needs(self, reserved_for: Job) -> FreeCapacity:
         """What is left when the needs of `kept` are set aside: less than nothing, where there is too little for it.
 
         Of the GPUs the ones that `kept` would get, as many as are free.
         """
-        fitting = sorted((gpu for gpu in self.gpus if gpu["memory_bytes"] >= kept.need_gpu_memory_bytes), key=size_of)
-        aside = [gpu["index"] for gpu in fitting[: kept.need_gpus]]
-        return Free(
-            cpus=self.cpus - kept.need_cpus,
-            memory_bytes=self.memory_bytes - kept.need_memory_bytes,
+        fitting = sorted(
+            (gpu for gpu in self.gpus if gpu["memory_bytes"] >= reserved_for.need_gpu_memory_bytes), key=get_gpu_memory
+        )
+        aside = [gpu["index"] for gpu in fitting[: reserved_for.need_gpus]]
+        return FreeCapacity(
+            cpus=self.cpus - reserved_for.need_cpus,
+            memory_bytes=self.memory_bytes - reserved_for.need_memory_bytes,
             gpus=tuple(gpu for gpu in self.gpus if gpu["index"] not in aside),
             extras=self.extras,
         )
 
 
-def size_of(gpu: dict[str, Any]) -> int:
+def get_gpu_memory(gpu: dict[str, Any]) -> int:
     return int(gpu["memory_bytes"])
 
 
-def free_on(node: Node, running: Iterable[Job]) -> Free:
+def compute_free_capacity(node: Node, running: Iterable[Job]) -> FreeCapacity:
     jobs = list(running)
-    taken = {index for job in jobs for index in job.devices}
-    return Free(
+    used_gpus = {index for job in jobs for index in job.devices}
+    return FreeCapacity(
         cpus=node.cpus - sum(job.need_cpus for job in jobs),
         memory_bytes=node.memory_bytes - sum(job.need_memory_bytes for job in jobs),
-        gpus=tuple(gpu for gpu in node.gpus if gpu["index"] not in taken),
+        gpus=tuple(gpu for gpu in node.gpus if gpu["index"] not in used_gpus),
         extras=tuple(node.extras),
     )
 
 
-def all_of(node: Node) -> Free:
-    return free_on(node, ())
+def get_total_capacity(node: Node) -> FreeCapacity:
+    return compute_free_capacity(node, ())
 
 
-def devices_for(job: Job, free: Free) -> list[int] | None:
+def choose_devices(job: Job, free: FreeCapacity) -> list[int] | None:
     """Indices of free GPUs that this job would get, the smallest that suffice; None if there are too few."""
-    fitting = sorted((gpu for gpu in free.gpus if gpu["memory_bytes"] >= job.need_gpu_memory_bytes), key=size_of)
+    fitting = sorted((gpu for gpu in free.gpus if gpu["memory_bytes"] >= job.need_gpu_memory_bytes), key=get_gpu_memory)
     return [gpu["index"] for gpu in fitting[: job.need_gpus]] if len(fitting) >= job.need_gpus else None
 
 
@@ -78,40 +80,48 @@ class Opening:
     latest: datetime
 
 
-def opening(job: Job, node: Node, running: Iterable[Job], now: datetime) -> Opening | None:
+def find_opening(job: Job, node: Node, running: Iterable[Job], now: datetime) -> Opening | None:
     """When `node` will hold `job` beside what then still runs; None if it does already, or never will."""
-    left = sorted(running, key=lambda one: expected_end(one, now) or latest_end(one, now))
-    if not shortfall(job, free_on(node, left)) or shortfall(job, all_of(node)):
+    left = sorted(running, key=lambda candidate: get_expected_end(candidate, now) or get_latest_end(candidate, now))
+    if not describe_shortfall(job, compute_free_capacity(node, left)) or describe_shortfall(
+        job, get_total_capacity(node)
+    ):
         return None
-    count = next(count for count in range(1, len(left) + 1) if not shortfall(job, free_on(node, left[count:])))
+    count = next(
+        count
+        for count in range(1, len(left) + 1)
+        if not describe_shortfall(job, compute_free_capacity(node, left[count:]))
+    )
     ending = left[:count]
-    for one in left[: count - 1]:  # whose end alone changes nothing: it gives back other things than are missing
-        fewer = [other for other in ending if other is not one]
-        if not shortfall(job, free_on(node, [other for other in left if other not in fewer])):
+    for candidate in left[: count - 1]:  # whose end alone changes nothing: it gives back other things than are missing
+        fewer = [remaining for remaining in ending if remaining is not candidate]
+        if not describe_shortfall(
+            job, compute_free_capacity(node, [remaining for remaining in left if remaining not in fewer])
+        ):
             ending = fewer
-    ends = [expected_end(one, now) for one in ending]
-    known = [end for end in ends if end is not None]
+    ends = [get_expected_end(candidate, now) for candidate in ending]
+    known_ends = [end for end in ends if end is not None]
     return Opening(
         jobs=tuple(ending),
-        expected=max(known) if len(known) == len(ends) else None,
-        latest=max(latest_end(one, now) for one in ending),
+        expected=max(known_ends) if len(known_ends) == len(ends) else None,
+        latest=max(get_latest_end(candidate, now) for candidate in ending),
     )
 
 
-def expected_end(job: Job, now: datetime) -> datetime | None:
+def get_expected_end(job: Job, now: datetime) -> datetime | None:
     """By what a running job last said of itself: the seconds left of the stage that it is in."""
     left = (job.progress or {}).get("eta_seconds")
-    if not isinstance(left, int | float) or not 0 <= left < FAR_SECONDS:
+    if not isinstance(left, int | float) or not 0 <= left < MAX_ESTIMATE_SECONDS:
         return None
-    return min(now + timedelta(seconds=left), latest_end(job, now))
+    return min(now + timedelta(seconds=left), get_latest_end(job, now))
 
 
-def latest_end(job: Job, now: datetime) -> datetime:
+def get_latest_end(job: Job, now: datetime) -> datetime:
     """By its time limit, which no attempt outlives; now, where that is over."""
     return max(now, (job.claimed_at or now) + timedelta(seconds=job.time_limit_seconds))
 
 
-def fits(free: Free) -> Q:
+def build_fits_filter(free: FreeCapacity) -> Q:
     """The rows of Job that `free` can hold, to the last of the GPUs: k of them need the k-th largest memory.
 
     Whole in the database: a look at the first few rows only would let jobs that never fit here hide those that do.
@@ -124,9 +134,9 @@ def fits(free: Free) -> Q:
     return Q(need_cpus__lte=free.cpus + 1e-9, need_memory_bytes__lte=free.memory_bytes) & gpus & extras
 
 
-def shortfall(job: Job, free: Free) -> str:
+def describe_shortfall(job: Job, free: FreeCapacity) -> str:
     """What is missing for `job` in `free`, in words; empty if it fits."""
-    if lacks(job, free):
+    if is_extra_missing(job, free):
         return _("lacks %(extra)s") % {"extra": job.need_extra}
     if job.need_cpus > free.cpus + 1e-9:
         return _("needs %(need)g CPUs, %(free)g free") % {"need": job.need_cpus, "free": max(0.0, free.cpus)}
@@ -135,7 +145,7 @@ def shortfall(job: Job, free: Free) -> str:
             "need": job.need_memory_bytes / 1e9,
             "free": max(0, free.memory_bytes) / 1e9,
         }
-    if devices_for(job, free) is None:
+    if choose_devices(job, free) is None:
         return _("needs %(need)d GPU(s) with %(memory).0f GB, %(free)d free") % {
             "need": job.need_gpus,
             "memory": job.need_gpu_memory_bytes / 1e9,
@@ -144,12 +154,14 @@ def shortfall(job: Job, free: Free) -> str:
     return ""
 
 
-def lacks(job: Job, free: Free) -> bool:
+def is_extra_missing(job: Job, free: FreeCapacity) -> bool:
     """Whether the node has not what the job needs beyond the core."""
     return bool(job.need_extra) and job.need_extra not in free.extras
 
 
-def why_not(job: Job, node: Node, running: Iterable[Job], *, online: bool, kept: Job | None = None) -> str:
+def explain_why_not(
+    job: Job, node: Node, running: Iterable[Job], *, online: bool, reserved_for: Job | None = None
+) -> str:
     """Why `job` does not start on `node` now, in words; empty if it could. `kept` is whom the node is kept for."""
     jobs = list(running)
     if job.queue not in node.queues:
@@ -157,24 +169,28 @@ def why_not(job: Job, node: Node, running: Iterable[Job], *, online: bool, kept:
     if not online:
         return _("is offline: no heartbeat")
     if node.held_at:
-        return held(node, len(jobs))
+        return describe_hold(node, len(jobs))
     if node.short_disks:
         return _("is short of disk: %(what)s") % {"what": describe_short_disks(node.short_disks)}
-    if lacks(job, all_of(node)):
+    if is_extra_missing(job, get_total_capacity(node)):
         return _("lacks %(extra)s") % {"extra": job.need_extra}
-    never = shortfall(job, all_of(node))
+    never = describe_shortfall(job, get_total_capacity(node))
     if never:
         return _("is too small: %(what)s") % {"what": never}
-    free = free_on(node, jobs)
-    now = shortfall(job, free)
+    free = compute_free_capacity(node, jobs)
+    now = describe_shortfall(job, free)
     if now:
         return _("is busy: %(what)s") % {"what": now}
-    if kept is not None and job.goes_behind(kept) and shortfall(job, free.beside(kept)):
+    if (
+        reserved_for is not None
+        and job.goes_behind(reserved_for)
+        and describe_shortfall(job, free.subtract_needs(reserved_for))
+    ):
         return _("is kept free for a larger job that has waited longer")
     return ""
 
 
-def held(node: Node, running: int) -> str:
+def describe_hold(node: Node, running: int) -> str:
     """Held and empty, or draining: what runs there goes on to its end."""
     if not running:
         return _("is held: %(reason)s") % {"reason": node.held_reason}

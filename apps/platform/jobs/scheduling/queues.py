@@ -22,12 +22,12 @@ from apps.platform.nodes.models import Node
 from apps.platform.nodes.presenters import not_heard_of
 from apps.platform.nodes.samples import Asked
 
-MOST_QUEUES = 50
-MEANT = ("queued", "running", "waiting", "oldest_seconds")
+MAX_QUEUES = 50
+MEAN_COLUMNS = ("queued", "running", "waiting", "oldest_seconds")
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class OpenJobCount:
     """How many jobs of one kind are in one state of one queue, and since when the oldest is queued."""
 
     state: str
@@ -37,26 +37,26 @@ class Counted:
     oldest: datetime | None
 
 
-def open_counts(*, silent: bool = False) -> list[Counted]:
+def count_open_jobs(*, silent: bool = False) -> list[OpenJobCount]:
     """Every job that has not ended, counted by state, queue and kind. One query, over the three partial indexes: as
     an IN of the states, SQLite would read the whole table.
 
     With `silent`, those that run on an offline node are counted once more, as if that were a state.
     """
-    asked = [
+    querysets = [
         (Job.objects.filter(state=state), False) for state in (JobState.QUEUED, JobState.RUNNING, JobState.WAITING)
     ]
     if silent:
-        asked.append((Job.objects.filter(not_heard_of("node"), state=JobState.RUNNING), True))
+        querysets.append((Job.objects.filter(not_heard_of("node"), state=JobState.RUNNING), True))
     parts = [
         jobs.order_by()
         .annotate(silent=Value(which))
         .values_list("state", "queue", "kind", "silent")
         .annotate(models.Count("pk"), models.Min("queued_at"))
-        for jobs, which in asked
+        for jobs, which in querysets
     ]
-    found = parts[0].union(*parts[1:], all=True)
-    return [Counted("silent" if which else state, queue, kind, *rest) for state, queue, kind, which, *rest in found]
+    rows = parts[0].union(*parts[1:], all=True)
+    return [OpenJobCount("silent" if which else state, queue, kind, *rest) for state, queue, kind, which, *rest in rows]
 
 
 # -- samples --------------------------------------------------------------------------------------------------------
@@ -70,48 +70,48 @@ def sample_queues(*, actor: Actor) -> int:
     at = samples.floored(now, samples.SAMPLE_SECONDS)
     if QueueSample.objects.filter(span=0, at=at).exists():
         return 0
-    found = {name: QueueSample(queue=name, at=at) for name in sorted(served())[:MOST_QUEUES]}
-    for row in open_counts():
-        sample = found.setdefault(row.queue, QueueSample(queue=row.queue, at=at))
+    rows = {name: QueueSample(queue=name, at=at) for name in sorted(list_served_queues())[:MAX_QUEUES]}
+    for row in count_open_jobs():
+        sample = rows.setdefault(row.queue, QueueSample(queue=row.queue, at=at))
         setattr(sample, row.state, getattr(sample, row.state) + row.jobs)
         if row.state == JobState.QUEUED and row.oldest:
             waited = max(0.0, (now - row.oldest).total_seconds())
             sample.oldest_seconds = max(waited, sample.oldest_seconds or 0.0)
-    QueueSample.objects.bulk_create(found.values(), ignore_conflicts=True)
-    return len(found)
+    QueueSample.objects.bulk_create(rows.values(), ignore_conflicts=True)
+    return len(rows)
 
 
 def keep_samples(*, actor: Actor) -> int:
     """Means for what is old enough to have one, and an end for what is too old; returns how many means were made."""
     require(actor, "queue.sample")
-    made = samples.add_means(QueueSample, "queue", mean_of)
+    count = samples.add_means(QueueSample, "queue", compute_queue_means)
     samples.expire(QueueSample)
-    return made
+    return count
 
 
-def served() -> set[str]:
+def list_served_queues() -> set[str]:
     """The queues that any node names, whether it is online or not."""
     return {queue for queues in Node.objects.values_list("queues", flat=True) for queue in queues}
 
 
-def mean_of(rows: Sequence[QueueSample]) -> dict[str, Any]:
-    return {name: samples.mean([getattr(row, name) for row in rows]) for name in MEANT}
+def compute_queue_means(rows: Sequence[QueueSample]) -> dict[str, Any]:
+    return {name: samples.mean([getattr(row, name) for row in rows]) for name in MEAN_COLUMNS}
 
 
-def samples_of(actor: Actor, queue: str, asked: Asked) -> list[tuple[datetime, dict[str, Any]]]:
+def get_queue_samples(actor: Actor, queue: str, window: Asked) -> list[tuple[datetime, dict[str, Any]]]:
     """How long `queue` was in the time asked for, at most 400 points. One query."""
-    return all_samples(actor, asked, queue=queue).get(queue, [])
+    return get_samples_by_queue(actor, window, queue=queue).get(queue, [])
 
 
-def all_samples(actor: Actor, asked: Asked, **only: str) -> dict[str, list[tuple[datetime, dict[str, Any]]]]:
+def get_samples_by_queue(actor: Actor, window: Asked, **only: str) -> dict[str, list[tuple[datetime, dict[str, Any]]]]:
     """{queue: points} in the time asked for, of at most MOST_QUEUES queues. One query."""
     require(actor, "node.view")
-    rows = QueueSample.objects.filter(asked.rows, **only).order_by("at")
-    held: dict[str, list[QueueSample]] = {}
+    rows = QueueSample.objects.filter(window.rows, **only).order_by("at")
+    rows_by_queue: dict[str, list[QueueSample]] = {}
     for row in rows.iterator(chunk_size=2000):
-        if row.queue in held or len(held) < MOST_QUEUES:
-            held.setdefault(row.queue, []).append(row)
-    return {queue: samples.points_of(few, asked, mean_of) for queue, few in sorted(held.items())}
+        if row.queue in rows_by_queue or len(rows_by_queue) < MAX_QUEUES:
+            rows_by_queue.setdefault(row.queue, []).append(row)
+    return {queue: samples.points_of(few, window, compute_queue_means) for queue, few in sorted(rows_by_queue.items())}
 
 
 # -- why a queue waits ----------------------------------------------------------------------------------------------
@@ -142,26 +142,26 @@ def list_queues(actor: Actor) -> list[Queue]:
     """
     require(actor, "node.view")
     nodes = list(Node.objects.visible_to(actor).with_status())
-    found = {name: Queue(name) for node in nodes for name in node.queues}
-    for row in open_counts(silent=True):
-        queue = found.setdefault(row.queue, Queue(row.queue))
+    by_name = {name: Queue(name) for node in nodes for name in node.queues}
+    for row in count_open_jobs(silent=True):
+        queue = by_name.setdefault(row.queue, Queue(row.queue))
         setattr(queue, row.state, getattr(queue, row.state) + row.jobs)
         if row.state == JobState.QUEUED and row.oldest:
             queue.oldest = min(queue.oldest or row.oldest, row.oldest)
-    queues = [found[name] for name in sorted(found)[:MOST_QUEUES]]
+    queues = [by_name[name] for name in sorted(by_name)[:MAX_QUEUES]]
     for queue in queues:
         queue.nodes = sorted(
             node.name for node in nodes if getattr(node, "online", False) and queue.name in node.queues
         )
-    heads = heads_of([queue.name for queue in queues if queue.queued])
+    heads = find_queue_heads([queue.name for queue in queues if queue.queued])
     waits = explain_queued(actor, list(heads.values()), nodes)
-    told = dict(zip(heads, waits, strict=True))
+    wait_by_queue = dict(zip(heads, waits, strict=True))
     for queue in queues:
-        queue.head, queue.wait = heads.get(queue.name), told.get(queue.name)
+        queue.head, queue.wait = heads.get(queue.name), wait_by_queue.get(queue.name)
     return queues
 
 
-def heads_of(names: Iterable[str]) -> dict[str, Job]:
+def find_queue_heads(names: Iterable[str]) -> dict[str, Job]:
     """{queue: the job that it gives out next}: one that pauses after a failure is passed over while others are due."""
     first = Q()
     for name in names:

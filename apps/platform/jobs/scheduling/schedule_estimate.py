@@ -16,23 +16,28 @@ from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.kinds import KINDS, Needs
 from apps.platform.jobs.models import Job, JobInput
-from apps.platform.jobs.queries import occupied, said
+from apps.platform.jobs.queries import free_as_dict, load_by_node
 from apps.platform.jobs.scheduling.eligibility import build_due_filter
-from apps.platform.jobs.scheduling.placement import all_of, free_on, shortfall, why_not
+from apps.platform.jobs.scheduling.placement import (
+    compute_free_capacity,
+    describe_shortfall,
+    explain_why_not,
+    get_total_capacity,
+)
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import queue_of
 from apps.platform.nodes.models import Node
 
-AHEAD_READ = 100  # jobs ahead that are looked at; more are counted as "more than"
-LOOKED_AT = 60  # past jobs of a kind
-RECENT = 300  # past jobs of any kind
-MEDIAN_OF = 20  # of these, the newest of about the same size
-SAME_SIZE = 3.0  # a table up to so many times larger or smaller
-FEWEST = 3  # of about the same size; with fewer every size counts
+MAX_JOBS_AHEAD = 100  # jobs ahead that are looked at; more are counted as "more than"
+MAX_PAST_JOBS = 60  # past jobs of a kind
+MAX_RECENT_JOBS = 300  # past jobs of any kind
+MEDIAN_SAMPLE_SIZE = 20  # of these, the newest of about the same size
+SAME_SIZE_FACTOR = 3.0  # a table up to so many times larger or smaller
+MIN_SAME_SIZE_JOBS = 3  # of about the same size; with fewer every size counts
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PastDurations:
     """How long jobs of a kind took: the median in seconds of `count` of them.
 
     `same_size`: of about the same size; False: of other sizes; None where the size is not known or means nothing.
@@ -66,7 +71,7 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class ScheduleEstimate:
     """`state` chooses the sign; `wait_seconds` is None where it cannot be said, `past` where no job of the kind ended.
 
     `command` starts what is missing. `ahead` counts up to AHEAD_READ, and `behind` is the job directly ahead, where the
@@ -78,24 +83,24 @@ class Outlook:
     queue: str
     nodes: list[dict[str, Any]] = field(default_factory=list)
     ahead: int = 0
-    behind: int | None = None
+    predecessor: int | None = None
     wait_seconds: float | None = None
-    past: Past | None = None
+    past: PastDurations | None = None
     command: str = ""
 
 
-Ground = list[tuple[Node, list[Job], Job | None]]
+NodeLoads = list[tuple[Node, list[Job], Job | None]]
 """Every node with the jobs that run on it, and the one that it is kept free for"""
 
 
-def ground_of(actor: Actor) -> Ground:
+def load_node_loads(actor: Actor) -> NodeLoads:
     """What several looks share: two queries."""
     nodes = list(Node.objects.visible_to(actor).with_status().order_by("name"))
-    running, kept = occupied(nodes)
-    return [(node, running[node.pk], kept.get(node.pk)) for node in nodes]
+    running, reserved_by_node = load_by_node(nodes)
+    return [(node, running[node.pk], reserved_by_node.get(node.pk)) for node in nodes]
 
 
-def outlook(
+def estimate_schedule(
     actor: Actor,
     project: Project,
     kind: str,
@@ -103,45 +108,49 @@ def outlook(
     *,
     priority: int = 0,
     size: int | None = None,
-    ground: Ground | None = None,
-) -> Outlook:
+    node_loads: NodeLoads | None = None,
+) -> ScheduleEstimate:
     """What would become of a job of this kind with these needs, were it queued now; `size`: bytes of its inputs."""
-    job = job_of(kind, needs, priority)
-    rows = [row_of(job, *found) for found in (ground_of(actor) if ground is None else ground)]
-    online = online_of(job, rows)
-    ahead: list[dict[str, Any]] = [dict(row) for row in ahead_of(job).values("pk", "kind", "project_id")[:AHEAD_READ]]
-    past = past_of(actor, project, kind, size)
-    state, sentence = judged(job, online, ahead, actor)
-    return Outlook(
+    job = build_unsaved_job(kind, needs, priority)
+    rows = [build_node_estimate(job, *load) for load in (load_node_loads(actor) if node_loads is None else node_loads)]
+    online = filter_online_rows(job, rows)
+    ahead: list[dict[str, Any]] = [
+        dict(row) for row in query_jobs_ahead(job).values("pk", "kind", "project_id")[:MAX_JOBS_AHEAD]
+    ]
+    past = load_past_durations(actor, project, kind, size)
+    state, sentence = evaluate_schedule(job, online, ahead, actor)
+    return ScheduleEstimate(
         state=state,
         sentence=sentence,
         queue=job.queue,
         nodes=rows,
         ahead=len(ahead),
-        behind=seen(ahead, actor),
-        wait_seconds=wait_of(actor, project, ahead, kind, past, online) if online else None,
+        predecessor=find_visible_predecessor(ahead, actor),
+        wait_seconds=estimate_wait_seconds(actor, project, ahead, kind, past, online) if online else None,
         past=past,
         command="" if online else f"NODE_QUEUES={job.queue} python manage.py worker",
     )
 
 
-def hindrance(kind: str, needs: Needs, ground: Ground) -> str:
+def find_blocking_reason(kind: str, needs: Needs, node_loads: NodeLoads) -> str:
     """What would keep such a job from ever running, as the nodes are now, in a sentence; empty if nothing would."""
-    job = job_of(kind, needs, 0)
-    state, sentence = judged(job, online_of(job, [row_of(job, *found) for found in ground]), [], None)
+    job = build_unsaved_job(kind, needs, 0)
+    state, sentence = evaluate_schedule(
+        job, filter_online_rows(job, [build_node_estimate(job, *load) for load in node_loads]), [], None
+    )
     return sentence if state in ("held", "failed") else ""
 
 
-def job_of(kind: str, needs: Needs, priority: int) -> Job:
+def build_unsaved_job(kind: str, needs: Needs, priority: int) -> Job:
     """The job as it would be queued; never saved."""
-    return Job(kind=kind, queue=queue_of(KINDS[kind], needs), priority=priority, **columns_of(needs))
+    return Job(kind=kind, queue=queue_of(KINDS[kind], needs), priority=priority, **build_need_columns(needs))
 
 
-def online_of(job: Job, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def filter_online_rows(job: Job, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if job.queue in row["queues"] and row["online"]]
 
 
-def columns_of(needs: Needs) -> dict[str, Any]:
+def build_need_columns(needs: Needs) -> dict[str, Any]:
     return {
         "need_cpus": needs.cpus,
         "need_memory_bytes": needs.memory_bytes,
@@ -151,60 +160,64 @@ def columns_of(needs: Needs) -> dict[str, Any]:
     }
 
 
-def row_of(job: Job, node: Node, running: list[Job], kept: Job | None) -> dict[str, Any]:
+def build_node_estimate(job: Job, node: Node, running: list[Job], reserved_for: Job | None) -> dict[str, Any]:
     """What a node has free, why it does not take the job now ("" if it does), and how many such jobs it could hold."""
     online = bool(getattr(node, "online", False))
     return {
         "node": node.name,
         "online": online,
         "queues": node.queues,
-        "free": said(free_on(node, running)),
-        "why_not": why_not(job, node, running, online=online, kept=kept),
-        "never": shortfall(job, all_of(node)),
+        "free": free_as_dict(compute_free_capacity(node, running)),
+        "why_not": explain_why_not(job, node, running, online=online, reserved_for=reserved_for),
+        "never": describe_shortfall(job, get_total_capacity(node)),
         "at_once": int(node.cpus / job.need_cpus) if job.need_cpus > 0 else 1,
     }
 
 
-def ahead_of(job: Job) -> QuerySet[Job]:
+def query_jobs_ahead(job: Job) -> QuerySet[Job]:
     """Queued jobs of any project that its queue would give out first; the one directly ahead comes first."""
     due = build_due_filter()
     queued = Job.objects.filter(due, state=JobState.QUEUED, queue=job.queue, priority__gte=job.priority)
     return queued.order_by("priority", "-pk")
 
 
-def seen(ahead: list[dict[str, Any]], actor: Actor) -> int | None:
+def find_visible_predecessor(ahead: list[dict[str, Any]], actor: Actor) -> int | None:
     """The job directly ahead, if the reader may see it."""
     if ahead and (actor.plane_role or ahead[0]["project_id"] in actor.project_ids):
         return int(ahead[0]["pk"])
     return None
 
 
-def judged(job: Job, online: list[dict[str, Any]], ahead: list[dict[str, Any]], actor: Actor | None) -> tuple[str, str]:
+def evaluate_schedule(
+    job: Job, online: list[dict[str, Any]], ahead: list[dict[str, Any]], actor: Actor | None
+) -> tuple[str, str]:
     """The state that chooses the sign, and one sentence: what would hold if all else were gone comes first."""
-    told: dict[str, Any] = {"queue": job.queue}
+    params: dict[str, Any] = {"queue": job.queue}
     if not online:
-        return "held", _("No node of the queue %(queue)s is online: it will wait until one is.") % told
+        return "held", _("No node of the queue %(queue)s is online: it will wait until one is.") % params
     large = [row for row in online if not row["never"]]
     if not large:
-        told |= {"node": online[0]["node"], "why": online[0]["never"]}
-        return "failed", _("No node of the queue %(queue)s is large enough: on %(node)s it %(why)s.") % told
+        params |= {"node": online[0]["node"], "why": online[0]["never"]}
+        return "failed", _("No node of the queue %(queue)s is large enough: on %(node)s it %(why)s.") % params
     ready = [row for row in large if not row["why_not"]]
     if ahead:
-        return "queued", in_line(ahead, seen(ahead, actor) if actor else None)
+        return "queued", describe_queue_position(ahead, find_visible_predecessor(ahead, actor) if actor else None)
     if not ready:
-        told |= {"node": large[0]["node"], "why": large[0]["why_not"]}
-        return "queued", _("It waits for room: %(node)s %(why)s.") % told
+        params |= {"node": large[0]["node"], "why": large[0]["why_not"]}
+        return "queued", _("It waits for room: %(node)s %(why)s.") % params
     best = max(ready, key=lambda row: row["free"]["cpus"])
-    told |= {"node": best["node"], "cpus": f"{best['free']['cpus']:g}"}
-    told["memory"] = f"{best['free']['memory_bytes'] / 1e9:.1f}"
-    return "succeeded", _("Runs at once on %(node)s: %(cpus)s CPUs and %(memory)s GB of memory are free there.") % told
+    params |= {"node": best["node"], "cpus": f"{best['free']['cpus']:g}"}
+    params["memory"] = f"{best['free']['memory_bytes'] / 1e9:.1f}"
+    return "succeeded", _(
+        "Runs at once on %(node)s: %(cpus)s CPUs and %(memory)s GB of memory are free there."
+    ) % params
 
 
-def in_line(ahead: list[dict[str, Any]], behind: int | None) -> str:
+def describe_queue_position(ahead: list[dict[str, Any]], predecessor: int | None) -> str:
     count = len(ahead)
-    if count == AHEAD_READ:
+    if count == MAX_JOBS_AHEAD:
         return _("It waits in line behind %(count)d jobs or more.") % {"count": count}
-    if behind is None:
+    if predecessor is None:
         text = ngettext("It waits in line behind %(count)d job.", "It waits in line behind %(count)d jobs.", count)
     else:
         text = ngettext(
@@ -212,44 +225,44 @@ def in_line(ahead: list[dict[str, Any]], behind: int | None) -> str:
             "It waits in line behind %(count)d jobs, the last of them #%(job)d.",
             count,
         )
-    return text % {"count": count, "job": behind}
+    return text % {"count": count, "job": predecessor}
 
 
-def wait_of(
+def estimate_wait_seconds(
     actor: Actor,
     project: Project,
     ahead: list[dict[str, Any]],
     kind: str,
-    past: Past | None,
+    past: PastDurations | None,
     online: Iterable[dict[str, Any]],
 ) -> float | None:
     """Seconds until its turn, by what jobs of the kinds ahead took, as many at once as the nodes hold; a rough guess.
 
     None where a kind ahead has no past, or where more are ahead than were looked at.
     """
-    if len(ahead) == AHEAD_READ:
+    if len(ahead) == MAX_JOBS_AHEAD:
         return None
-    others = medians_of(actor, project) if ahead else {}
+    medians = load_median_durations(actor, project) if ahead else {}
     total = 0.0
     for name, count in Counter(row["kind"] for row in ahead).items():
-        seconds = past.seconds if past and name == kind else others.get(name)
+        seconds = past.seconds if past and name == kind else medians.get(name)
         if seconds is None:
             return None
         total += seconds * count
     return total / max(1, sum(row["at_once"] for row in online))
 
 
-def medians_of(actor: Actor, project: Project) -> dict[str, float]:
+def load_median_durations(actor: Actor, project: Project) -> dict[str, float]:
     """{kind: median seconds} of the newest jobs that succeeded here, whatever their kinds. One bounded query."""
     jobs = Job.objects.visible_to(actor).filter(project=project, state=JobState.SUCCEEDED, claimed_at__isnull=False)
     took: dict[str, list[float]] = defaultdict(list)
-    for kind, begun, ended in jobs.order_by("-pk").values_list("kind", "claimed_at", "ended_at")[:RECENT]:
-        if begun and ended and len(took[kind]) < MEDIAN_OF:
+    for kind, begun, ended in jobs.order_by("-pk").values_list("kind", "claimed_at", "ended_at")[:MAX_RECENT_JOBS]:
+        if begun and ended and len(took[kind]) < MEDIAN_SAMPLE_SIZE:
             took[kind].append((ended - begun).total_seconds())
     return {kind: median(seconds) for kind, seconds in took.items() if seconds}
 
 
-def past_of(actor: Actor, project: Project, kind: str, size: int | None) -> Past | None:
+def load_past_durations(actor: Actor, project: Project, kind: str, size: int | None) -> PastDurations | None:
     """The median of the newest jobs of this kind that succeeded here, of about this size where there are some."""
     inputs = JobInput.objects.filter(job=OuterRef("pk")).order_by().values("job").annotate(all=Sum("artifact__size"))
     jobs = (
@@ -257,10 +270,12 @@ def past_of(actor: Actor, project: Project, kind: str, size: int | None) -> Past
         .filter(project=project, kind=kind, state=JobState.SUCCEEDED, claimed_at__isnull=False)
         .order_by("-pk")
         .annotate(size=Subquery(inputs.values("all")))
-        .values_list("claimed_at", "ended_at", "size")[:LOOKED_AT]
+        .values_list("claimed_at", "ended_at", "size")[:MAX_PAST_JOBS]
     )
     took = [((ended - begun).total_seconds(), bytes_ or 0) for begun, ended, bytes_ in jobs if begun and ended]
-    near = [seconds for seconds, bytes_ in took if size and size / SAME_SIZE <= bytes_ <= size * SAME_SIZE]
-    same = len(near) >= FEWEST
-    chosen = (near if same else [seconds for seconds, _size in took])[:MEDIAN_OF]
-    return Past(median(chosen), len(chosen), same if size else None) if chosen else None
+    near = [
+        seconds for seconds, bytes_ in took if size and size / SAME_SIZE_FACTOR <= bytes_ <= size * SAME_SIZE_FACTOR
+    ]
+    same = len(near) >= MIN_SAME_SIZE_JOBS
+    chosen = (near if same else [seconds for seconds, _size in took])[:MEDIAN_SAMPLE_SIZE]
+    return PastDurations(median(chosen), len(chosen), same if size else None) if chosen else None

@@ -21,10 +21,10 @@ from apps.platform.jobs.errors import authority_gone
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobEvent, JobOutput
 from apps.platform.jobs.scheduling import doorbell
-from apps.platform.jobs.scheduling.backoff import retry_pause
+from apps.platform.jobs.scheduling.backoff import compute_retry_pause
 from apps.platform.jobs.scheduling.eligibility import build_due_filter
-from apps.platform.jobs.scheduling.placement import devices_for, free_on
-from apps.platform.jobs.scheduling.reservations import claimable, free_for, kept_for
+from apps.platform.jobs.scheduling.placement import choose_devices, compute_free_capacity
+from apps.platform.jobs.scheduling.reservations import build_claimable_filter, get_claimable_capacity, get_reserved_job
 from apps.platform.jobs.services.moves import (
     cancel_running,
     fail_job,
@@ -45,20 +45,24 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
 
     The node's row is locked, so that two threads of one worker do not both take its last free CPU; on PostgreSQL
     other nodes skip the row that this one looks at, on SQLite the write lock orders them. Where the node is kept free
-    for a job that has waited long (jobs/reservations.py), smaller ones behind it fill only what that leaves.
+    for a job that has waited long (scheduling/reservations.py), smaller ones behind it fill only what that leaves.
     """
     require(actor, "job.claim")
-    while _worth_a_look(queue):
+    while _has_queued_jobs(queue):
         with transaction.atomic():
             node = Node.objects.select_for_update().get(pk=node.pk)
             if node.held_at or node.short_disks:
                 return None
             needs = ("need_cpus", "need_memory_bytes", "devices")
-            free = free_on(node, Job.objects.filter(node=node, state=JobState.RUNNING).only(*needs))
-            kept = kept_for(node)
+            free = compute_free_capacity(node, Job.objects.filter(node=node, state=JobState.RUNNING).only(*needs))
+            reserved_for = get_reserved_job(node)
             # A kind that this worker does not know yet, in the middle of an upgrade, is left to one that does.
             best = Job.objects.filter(
-                build_due_filter(), claimable(free, kept), state=JobState.QUEUED, queue=queue, kind__in=list(KINDS)
+                build_due_filter(),
+                build_claimable_filter(free, reserved_for),
+                state=JobState.QUEUED,
+                queue=queue,
+                kind__in=list(KINDS),
             )
             skip = connection.features.has_select_for_update_skip_locked
             job = best.order_by("-priority", "id").select_for_update(skip_locked=skip, of=("self",)).first()
@@ -66,12 +70,14 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
                 return None
             requester = actor_from_grant(job.grant)
             if requester is not None and allows(requester, "job.submit", job):
-                return _take(actor, job, node, owner, devices_for(job, free_for(job, free, kept)) or [])
+                return _take(
+                    actor, job, node, owner, choose_devices(job, get_claimable_capacity(job, free, reserved_for)) or []
+                )
             fail_job(actor, job, authority_gone(job))
     return None
 
 
-def _worth_a_look(queue: str) -> bool:
+def _has_queued_jobs(queue: str) -> bool:
     """A doorbell may be stale: look before taking the write lock, which on SQLite is everybody's."""
     return connection.vendor != "sqlite" or Job.objects.filter(state=JobState.QUEUED, queue=queue).exists()
 
@@ -106,12 +112,12 @@ def _take(actor: Actor, job: Job, node: Node, owner: str, devices: list[int]) ->
 def renew_leases(*, actor: Actor, owner: str, jobs: Sequence[tuple[int, int]]) -> int:
     """Renew the lease of every (job, attempt) that `owner` still holds; returns how many. Telemetry: no audit."""
     require(actor, "job.report")
-    held = Q()
+    leases = Q()
     for pk, attempt in jobs:
-        held |= Q(pk=pk, attempt=attempt)
+        leases |= Q(pk=pk, attempt=attempt)
     if not jobs:
         return 0
-    return Job.objects.filter(held, owner=owner, state=JobState.RUNNING).update(
+    return Job.objects.filter(leases, owner=owner, state=JobState.RUNNING).update(
         lease_until=Now() + timedelta(seconds=lease_seconds())
     )
 
@@ -183,7 +189,7 @@ def fail_attempt(*, actor: Actor, job: Job, error: Mapping[str, Any], retry: boo
         if retry and not counts:
             stall_job(actor, job, guard, error)
         elif retry and job.attempts_used < job.max_attempts:
-            pause = retry_pause(job.attempts_used)
+            pause = compute_retry_pause(job.attempts_used)
             requeue_running(actor, job, guard, error=error, pause=pause, stalled_since=None, stalls=0)
         else:
             fail_job(actor, job, error, guard=guard)

@@ -16,7 +16,7 @@ from apps.core.errors import StaleState
 from apps.core.policy import require
 from apps.platform.jobs.errors import ARTIFACT_DAMAGED, worker_gone, worker_lost
 from apps.platform.jobs.models import Job, JobInput, JobParent
-from apps.platform.jobs.scheduling.backoff import retry_pause
+from apps.platform.jobs.scheduling.backoff import compute_retry_pause
 from apps.platform.jobs.scheduling.eligibility import build_due_filter
 from apps.platform.jobs.services.moves import cancel_running, fail_job, free_job, requeue_running, revive_job
 from apps.platform.jobs.states import ENDED, JobState
@@ -58,7 +58,7 @@ def _lose(actor: Actor, job: Job, error: Mapping[str, Any], more: Mapping[str, A
             if job.cancel_requested_at:
                 cancel_running(actor, job, guard)
             elif job.attempts_used < job.max_attempts:
-                pause = retry_pause(job.attempts_used - 1)
+                pause = compute_retry_pause(job.attempts_used - 1)
                 requeue_running(actor, job, guard, error=error, pause=pause, stalled_since=None, stalls=0)
             else:
                 fail_job(actor, job, error, guard=guard)

@@ -12,7 +12,7 @@ from django.db.models import F
 from apps.core.actors import Actor
 from apps.platform.jobs.errors import stalled_for_too_long
 from apps.platform.jobs.models import Job, JobCheckpoint
-from apps.platform.jobs.scheduling.backoff import stall_pause
+from apps.platform.jobs.scheduling.backoff import compute_stall_pause
 from apps.platform.jobs.services.moves import fail_job, requeue_running
 from apps.platform.nodes.samples import database_now
 
@@ -30,4 +30,4 @@ def stall_job(actor: Actor, job: Job, guard: Mapping[str, Any], error: Mapping[s
         fail_job(actor, job, stalled_for_too_long(error, hours), guard=guard)
         return
     fields: dict[str, Any] = {"released": F("released") + 1, "stalled_since": since, "stalls": stalls + 1}
-    requeue_running(actor, job, guard, error=error, pause=stall_pause(stalls + 1), counts=False, **fields)
+    requeue_running(actor, job, guard, error=error, pause=compute_stall_pause(stalls + 1), counts=False, **fields)

@@ -13,7 +13,7 @@ from apps.core.messages import translate_message
 from apps.platform.jobs.models import Job, JobEvent
 from apps.platform.jobs.states import JobState
 
-EVENTS_READ = 200  # the newest moves: a job that was retried for weeks tells its last attempts
+MAX_EVENTS = 200  # the newest moves: a job that was retried for weeks tells its last attempts
 
 
 @dataclass(slots=True)
@@ -33,30 +33,30 @@ class Attempt:
         return ((self.ended or timezone.now()) - self.began).total_seconds()
 
 
-def moves_of(job: Job) -> list[JobEvent]:
+def list_attempt_events(job: Job) -> list[JobEvent]:
     """The newest moves of a job and what its attempts used, newest first. One query."""
-    return list(JobEvent.objects.filter(job=job, kind__in=("state", "usage")).order_by("-seq")[:EVENTS_READ])
+    return list(JobEvent.objects.filter(job=job, kind__in=("state", "usage")).order_by("-seq")[:MAX_EVENTS])
 
 
-def attempts_in(moves: Sequence[JobEvent]) -> list[Attempt]:
+def build_attempts(moves: Sequence[JobEvent]) -> list[Attempt]:
     """The attempts whose beginning these moves tell, newest first as they are."""
-    found: dict[int, Attempt] = {}
+    attempts_by_number: dict[int, Attempt] = {}
     for event in reversed(moves):
-        attempt, payload = found.get(event.attempt), event.payload
+        attempt, payload = attempts_by_number.get(event.attempt), event.payload
         if event.kind == "usage":
             if attempt is not None:
                 attempt.usage = payload
         elif payload.get("state") == JobState.RUNNING:
-            found[event.attempt] = Attempt(event.attempt, event.created_at, str(payload.get("node") or ""))
+            attempts_by_number[event.attempt] = Attempt(event.attempt, event.created_at, str(payload.get("node") or ""))
         elif attempt is not None and attempt.ended is None:
             # One that broke is tried again by itself; one that was given back has a reason and no error.
             ended = JobState.FAILED if payload.get("code") else payload.get("state")
             attempt.ended, attempt.state = event.created_at, str(ended)
             attempt.why = translate_message(payload, "reason")
-    return sorted(found.values(), key=lambda attempt: -attempt.number)
+    return sorted(attempts_by_number.values(), key=lambda attempt: -attempt.number)
 
 
-def last_usage(attempts: Iterable[Attempt]) -> dict[str, Any] | None:
+def find_last_usage(attempts: Iterable[Attempt]) -> dict[str, Any] | None:
     """What the newest attempt that told it used: `peak_memory_bytes`, `cpu_seconds`, `seconds`; `cpus` on average."""
     for attempt in attempts:
         if attempt.usage:

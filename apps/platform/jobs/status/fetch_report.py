@@ -26,10 +26,10 @@ from apps.platform.jobs.models import Job
 from apps.platform.jobs.views import job_context, within
 
 REPORT_TYPE = "application/vnd.plane.fetch-report+json"
-REPORT_LIMIT = 16 * 1024 * 1024  # bytes of a report that is drawn; the engine tells of 10,000 pages
-HOSTS_SHOWN = 50
-HAD, NOT_HAD, REFUSED = "fetched", "missing", "refused"
-RESULTS = {HAD: gettext_lazy("Fetched"), NOT_HAD: gettext_lazy("Not fetched"), REFUSED: gettext_lazy("Refused")}
+MAX_REPORT_BYTES = 16 * 1024 * 1024  # bytes of a report that is drawn; the engine tells of 10,000 pages
+MAX_HOSTS = 50
+FETCHED, NOT_FETCHED, REFUSED = "fetched", "missing", "refused"
+RESULTS = {FETCHED: gettext_lazy("Fetched"), NOT_FETCHED: gettext_lazy("Not fetched"), REFUSED: gettext_lazy("Refused")}
 FORBIDDEN = ("refused", "robots")  # by the list of hosts, by robots.txt
 
 
@@ -48,12 +48,12 @@ class Fetch:
     @property
     def result(self) -> str:
         if not self.why:
-            return HAD
-        return REFUSED if self.why in FORBIDDEN else NOT_HAD
+            return FETCHED
+        return REFUSED if self.why in FORBIDDEN else NOT_FETCHED
 
 
 @dataclass(frozen=True, slots=True)
-class Fetches:
+class FetchReport:
     """What a report tells. `digest`: of its bytes, "" for no report; `listed`: whether it tells of single pages."""
 
     digest: str = ""
@@ -64,20 +64,20 @@ class Fetches:
     too_large: bool = False
 
 
-def column(key: str, label: Any, **more: Any) -> Column:
-    return Column(key, label, lambda one: getattr(one, key), (key,), **more)
+def build_column(key: str, label: Any, **more: Any) -> Column:
+    return Column(key, label, lambda row: getattr(row, key), (key,), **more)
 
 
 FETCHES = Listing(
     "fetches",
     (
-        column("page", gettext_lazy("Page"), numeric=True),
-        column("url", gettext_lazy("Address")),
-        column("result", gettext_lazy("Result")),
-        column("status", gettext_lazy("Status"), numeric=True),
-        column("bytes", gettext_lazy("Size"), numeric=True, down=True),
-        column("at", gettext_lazy("When"), down=True),
-        column("why", gettext_lazy("Why not")),
+        build_column("page", gettext_lazy("Page"), numeric=True),
+        build_column("url", gettext_lazy("Address")),
+        build_column("result", gettext_lazy("Result")),
+        build_column("status", gettext_lazy("Status"), numeric=True),
+        build_column("bytes", gettext_lazy("Size"), numeric=True, down=True),
+        build_column("at", gettext_lazy("When"), down=True),
+        build_column("why", gettext_lazy("Why not")),
         Column("message", gettext_lazy("What it said"), lambda one: one.message or None, shown=False),
     ),
     sort="page",
@@ -85,26 +85,26 @@ FETCHES = Listing(
 
 
 # -- reading the report ---------------------------------------------------------------------------------------------
-def fetches_of(job: Job) -> Fetches:
+def load_fetch_report(job: Job) -> FetchReport:
     """What the fetch report of a job tells; nothing for a job without one. Raises Damaged where its bytes are gone."""
-    output = next((one for one in job.outputs.all() if one.media_type == REPORT_TYPE), None)
+    output = next((output for output in job.outputs.all() if output.media_type == REPORT_TYPE), None)
     if output is None:
-        return Fetches()
+        return FetchReport()
     artifact: Artifact = usable(output.artifact)
-    if artifact.size > REPORT_LIMIT:
-        return Fetches(artifact.digest, too_large=True)
-    told = json.loads(read_verified(artifact))
-    rows, hosts = told.get("fetches"), told.get("refused") or []
-    return Fetches(
+    if artifact.size > MAX_REPORT_BYTES:
+        return FetchReport(artifact.digest, too_large=True)
+    report = json.loads(read_verified(artifact))
+    rows, hosts = report.get("fetches"), report.get("refused") or []
+    return FetchReport(
         digest=artifact.digest,
-        rows=[fetch_of(row) for row in rows or []],
-        hosts=sorted(hosts, key=lambda host: -host["count"])[:HOSTS_SHOWN],
-        left_out=told.get("fetches_left_out") or 0,
+        rows=[parse_fetch(row) for row in rows or []],
+        hosts=sorted(hosts, key=lambda host: -host["count"])[:MAX_HOSTS],
+        left_out=report.get("fetches_left_out") or 0,
         listed=rows is not None,  # since v2
     )
 
 
-def fetch_of(row: dict[str, Any]) -> Fetch:
+def parse_fetch(row: dict[str, Any]) -> Fetch:
     return Fetch(
         page=row["page"],
         url=row["url"],
@@ -117,56 +117,56 @@ def fetch_of(row: dict[str, Any]) -> Fetch:
 
 
 # -- the list -------------------------------------------------------------------------------------------------------
-def narrowed(rows: list[Fetch], asked: dict[str, str]) -> list[Fetch]:
+def filter_fetches(rows: list[Fetch], filters: dict[str, str]) -> list[Fetch]:
     """The pages that fit the filters; Invalid for a result that there is not."""
-    result, part = asked["result"], asked["q"].casefold()
+    result, part = filters["result"], filters["q"].casefold()
     if result and result not in RESULTS:
         raise Invalid("There is no result {result!r}.", result=result[:40], field="result", limit=", ".join(RESULTS))
     return [
-        one
-        for one in rows
-        if (not result or one.result == result)
-        and (not part or part in f"{one.url} {one.why} {one.message}".casefold())
+        fetch
+        for fetch in rows
+        if (not result or fetch.result == result)
+        and (not part or part in f"{fetch.url} {fetch.why} {fetch.message}".casefold())
     ]
 
 
-def fetches_table(rows: list[Fetch], params: QueryDict) -> Table:
-    asked = texts(params, ("q", "result"))
+def build_fetches_table(rows: list[Fetch], params: QueryDict) -> Table:
+    filters = texts(params, ("q", "result"))
     return table_in_memory(
         FETCHES,
         params,
-        lambda: narrowed(rows, asked),
-        key=key_of,
+        lambda: filter_fetches(rows, filters),
+        key=get_fetch_key,
         filters=[
-            {"name": "q", "label": _("Address or reason"), "value": asked["q"]},
+            {"name": "q", "label": _("Address or reason"), "value": filters["q"]},
             {
                 "name": "result",
                 "label": _("Result"),
-                "value": asked["result"],
+                "value": filters["result"],
                 "choices": [("", _("Every result")), *RESULTS.items()],
             },
         ],
-        builtin=[view_of(_("Not fetched"), result=NOT_HAD), view_of(_("Refused"), result=REFUSED)],
+        builtin=[view_of(_("Not fetched"), result=NOT_FETCHED), view_of(_("Refused"), result=REFUSED)],
     )
 
 
-def key_of(one: Fetch) -> str:
-    return str(one.page)
+def get_fetch_key(fetch: Fetch) -> str:
+    return str(fetch.page)
 
 
-STATES: dict[str, str] = {HAD: "succeeded", NOT_HAD: "failed", REFUSED: "held"}
+STATES: dict[str, str] = {FETCHED: "succeeded", NOT_FETCHED: "failed", REFUSED: "held"}
 
 
 @require_safe
-def fetches_page(request: HttpRequest, project: str, pk: int) -> HttpResponseBase:
+def show_fetches(request: HttpRequest, project: str, pk: int) -> HttpResponseBase:
     """/p/<slug>/jobs/<id>/fetches"""
     actor, where = within(request, project)
     job = queries.get_job(actor, where, pk)
     context = job_context(actor, job, "fetches")
-    found = fetches_of(job)
-    table = fetches_table(found.rows, request.GET)
+    report = load_fetch_report(job)
+    table = build_fetches_table(report.rows, request.GET)
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
-    rows = [{"one": one, "state": STATES[one.result], "result": RESULTS[one.result]} for one in table.rows]
-    context |= {**table.context(), "rows": rows, "found": found}
+    rows = [{"one": fetch, "state": STATES[fetch.result], "result": RESULTS[fetch.result]} for fetch in table.rows]
+    context |= {**table.context(), "rows": rows, "found": report}
     return render(request, "jobs/fetches.html", context, status=table.status)

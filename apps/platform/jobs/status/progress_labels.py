@@ -43,17 +43,19 @@ UNITS: Mapping[str, Promise | str] = {
 }
 
 
-def stage_word(stage: object) -> str:
+def translate_stage(stage: object) -> str:
     """The stage in the language of now; as it was reported if it is none of ours."""
     return str(STAGES.get(str(stage), stage or ""))
 
 
-def unit_word(unit: object) -> str:
+def translate_unit(unit: object) -> str:
     """What is counted, in the language of now."""
     return str(UNITS.get(str(unit), unit or ""))
 
 
-def words() -> dict[str, dict[str, str]]:
+def build_label_tables() -> dict[str, dict[str, str]]:
     """Both lists as a script reads them, without what reads the same as it was reported."""
     lists = {"stage": STAGES, "unit": UNITS}
-    return {key: {name: str(word) for name, word in known.items() if str(word) != name} for key, known in lists.items()}
+    return {
+        key: {name: str(word) for name, word in labels.items() if str(word) != name} for key, labels in lists.items()
+    }

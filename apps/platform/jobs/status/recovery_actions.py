@@ -9,12 +9,20 @@ from apps.platform.jobs.models import Job, JobCheckpoint, JobParent
 from apps.platform.jobs.states import JobState
 
 EDIT, RETRY, PARENT = "edit", "retry", "parent"
-NEEDS_MORE = ("memory_limit", "out_of_memory", "engine_killed")  # the same again would most likely end the same
-ASKED = ("time_limit_seconds", "needs", "inputs")  # what a submission says beside its spec, whose fields are pointers
+RESOURCE_ERROR_CODES = (
+    "memory_limit",
+    "out_of_memory",
+    "engine_killed",
+)  # the same again would most likely end the same
+SUBMISSION_FIELDS = (
+    "time_limit_seconds",
+    "needs",
+    "inputs",
+)  # what a submission says beside its spec, whose fields are pointers
 
 
 @dataclass(frozen=True, slots=True)
-class Remedy:
+class RecoveryActions:
     """`first`: edit, retry or parent, "" where the reader may do nothing; `second`: what else there is, if anything."""
 
     first: str = ""
@@ -23,24 +31,26 @@ class Remedy:
     step: int | None = None  # where a retry goes on
 
 
-def remedy_of(job: Job, checkpoint: JobCheckpoint | None, *, may_retry: bool, may_edit: bool) -> Remedy:
+def choose_recovery_actions(
+    job: Job, checkpoint: JobCheckpoint | None, *, may_retry: bool, may_edit: bool
+) -> RecoveryActions:
     """A spec that named its fault, or a need that was too small, is edited; anything else is tried again."""
     if job.state != JobState.FAILED:
-        return Remedy()
+        return RecoveryActions()
     error = job.error or {}
     step = checkpoint.step if checkpoint else None
     if error.get("code") == PARENT_FAILED:
-        parent = failed_parent(job)
-        return Remedy(PARENT if parent else RETRY if may_retry else "", parent=parent)
+        parent = find_failed_parent(job)
+        return RecoveryActions(PARENT if parent else RETRY if may_retry else "", parent=parent)
     able = [action for action, may in ((EDIT, may_edit), (RETRY, may_retry)) if may]
     field = str(error.get("field") or "")
-    if not (field.startswith("/") or field in ASKED or error.get("code") in NEEDS_MORE):
+    if not (field.startswith("/") or field in SUBMISSION_FIELDS or error.get("code") in RESOURCE_ERROR_CODES):
         able.reverse()
     first, second = (*able, "", "")[:2]
-    return Remedy(first, second, step=step)
+    return RecoveryActions(first, second, step=step)
 
 
-def failed_parent(job: Job) -> Job | None:
+def find_failed_parent(job: Job) -> Job | None:
     """The first job that it waited for and that did not succeed."""
     bad = (JobState.FAILED, JobState.CANCELLED)
     link = (

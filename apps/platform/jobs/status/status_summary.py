@@ -19,21 +19,21 @@ TAG = re.compile(r"<[^<>]*>")
 WIDE = ("。", "，", "：", "；")
 
 
-def answer_of(job: Job, wait: dict[str, Any], duration: Any) -> SafeString:
+def summarize_status(job: Job, wait: dict[str, Any], duration: Any) -> SafeString:
     """The answer, its numbers in bold. `duration` writes seconds as people read them."""
     match job.state:
         case JobState.WAITING | JobState.QUEUED:
-            return queued(job, wait)
+            return summarize_queued(job, wait)
         case JobState.RUNNING:
-            return running(job, duration)
+            return summarize_running(job, duration)
         case JobState.SUCCEEDED:
-            return succeeded(job, duration)
+            return summarize_succeeded(job, duration)
         case JobState.FAILED:
-            return failed(job)
-    return cancelled(job)
+            return summarize_failed(job)
+    return summarize_cancelled(job)
 
 
-def joined(*parts: SafeString | str) -> SafeString:
+def join_sentences(*parts: SafeString | str) -> SafeString:
     """The sentences that there are, with a space between them; a Chinese mark needs none behind it."""
     text = SafeString("")
     for part in filter(None, parts):
@@ -42,7 +42,7 @@ def joined(*parts: SafeString | str) -> SafeString:
     return text
 
 
-def queued(job: Job, wait: dict[str, Any]) -> SafeString:
+def summarize_queued(job: Job, wait: dict[str, Any]) -> SafeString:
     if job.state == JobState.WAITING:
         head = _("Waits for another job.")
     elif wait.get("position"):
@@ -50,69 +50,71 @@ def queued(job: Job, wait: dict[str, Any]) -> SafeString:
         head %= {"n": f"{wait['position']:,}"}
     else:
         head = _("Queued, first in line.")
-    return joined(format_html("<b>{}</b>", head), wait.get("summary", ""), will_make(job))
+    return join_sentences(format_html("<b>{}</b>", head), wait.get("summary", ""), describe_expected_outputs(job))
 
 
-def running(job: Job, duration: Any) -> SafeString:
+def summarize_running(job: Job, duration: Any) -> SafeString:
     if job.cancel_requested_at:
-        return joined(
+        return join_sentences(
             format_html("<b>{}</b>", _("Being cancelled.")),
             _("Its worker stops it within seconds; outputs that are not finished are removed."),
         )
     done = job.progress or {}
     where = {"node": job.node.name if job.node else "–"}
     if not done.get("total"):
-        return joined(format_html("<b>{}</b>", _("Moving")), _("on %(node)s.") % where, will_make(job))
-    told = where | {"done": f"{done.get('done') or 0:,.0f}", "total": f"{done['total']:,.0f}"}
-    told["unit"] = _(str(done.get("unit") or "")) if done.get("unit") else ""
-    head = format_html("<b>{}</b> {}", _("Moving:"), _("%(done)s of %(total)s %(unit)s on %(node)s.") % told)
+        return join_sentences(
+            format_html("<b>{}</b>", _("Moving")), _("on %(node)s.") % where, describe_expected_outputs(job)
+        )
+    params = where | {"done": f"{done.get('done') or 0:,.0f}", "total": f"{done['total']:,.0f}"}
+    params["unit"] = _(str(done.get("unit") or "")) if done.get("unit") else ""
+    head = format_html("<b>{}</b> {}", _("Moving:"), _("%(done)s of %(total)s %(unit)s on %(node)s.") % params)
     left = done.get("eta_seconds")
     rest = format_html("<b>{}</b>", _("%(time)s left.") % {"time": duration(left)}) if left else ""
-    return joined(head, rest, will_make(job))
+    return join_sentences(head, rest, describe_expected_outputs(job))
 
 
-def succeeded(job: Job, duration: Any) -> SafeString:
+def summarize_succeeded(job: Job, duration: Any) -> SafeString:
     took = duration(job.ended_at - job.claimed_at) if job.ended_at and job.claimed_at else ""
     head = format_html("<b>{}</b>", _("Done in %(time)s.") % {"time": took} if took else _("Done."))
     count = len(job.outputs.all())
-    made = ngettext("It made %(n)s output", "It made %(n)s outputs", count) % {"n": count}
+    outputs_text = ngettext("It made %(n)s output", "It made %(n)s outputs", count) % {"n": count}
     name = job.register.get("dataset")
     if count and name:
-        what = format_html("{}{}{}", made, _(", "), _("the table is a version of %(name)s.") % {"name": name})
-        return joined(head, what, facts(job))
+        what = format_html("{}{}{}", outputs_text, _(", "), _("the table is a version of %(name)s.") % {"name": name})
+        return join_sentences(head, what, summarize_cleaning(job))
     model = job.register.get("model")
     if count and model:
-        return joined(head, _("It registered a version of the model %(name)s.") % {"name": model})
-    return joined(head, made + _("."), facts(job))
+        return join_sentences(head, _("It registered a version of the model %(name)s.") % {"name": model})
+    return join_sentences(head, outputs_text + _("."), summarize_cleaning(job))
 
 
-def facts(job: Job) -> SafeString | str:
+def summarize_cleaning(job: Job) -> SafeString | str:
     """What the engine says of a table it cleaned."""
     result = job.result or {}
     filled, left = result.get("filled"), result.get("still_missing")
     if not isinstance(filled, dict) or not isinstance(left, dict):
         return ""
-    told = {"filled": f"{sum(filled.values()):,}", "left": f"{sum(left.values()):,}"}
-    return format_html("<b>{}</b>", _("%(filled)s values filled, %(left)s still missing.") % told)
+    params = {"filled": f"{sum(filled.values()):,}", "left": f"{sum(left.values()):,}"}
+    return format_html("<b>{}</b>", _("%(filled)s values filled, %(left)s still missing.") % params)
 
 
-def failed(job: Job) -> SafeString:
+def summarize_failed(job: Job) -> SafeString:
     error = job.error or {}
     tried = ngettext("after %(attempts)d attempt", "after %(attempts)d attempts", job.attempts_used)
     tried %= {"attempts": job.attempts_used}
-    return joined(
+    return join_sentences(
         format_html("<b>{}</b>", _("Failed %(tried)s:") % {"tried": tried}),
         translate_message(error) or _("no reason was given."),
         _("Nothing was registered."),
     )
 
 
-def cancelled(job: Job) -> SafeString:
+def summarize_cancelled(job: Job) -> SafeString:
     head = format_html("<b>{}</b>", _("Cancelled."))
-    return joined(head, job.cancel_reason, _("Nothing was registered."))
+    return join_sentences(head, job.cancel_reason, _("Nothing was registered."))
 
 
-def will_make(job: Job) -> str:
+def describe_expected_outputs(job: Job) -> str:
     """What comes of it when all goes well."""
     name = job.register.get("dataset")
     if name:

@@ -56,7 +56,7 @@ def test_a_page_deep_in_a_long_log_reads_little(running, say, django_assert_num_
     for _ in range(60):
         say(running, *["x"] * 10)
     with django_assert_num_queries(2):
-        lines = queries.log_lines(running, after=580, limit=5)
+        lines = queries.search_log(running, after=580, limit=5)
     assert [line["number"] for line in lines] == [581, 582, 583, 584, 585]
 
 
@@ -73,7 +73,7 @@ def test_text_by_accept_and_by_name(api, viewer, url, logged):
 
 def test_timeline_newest_first(submit, claim, fail):
     submit()
-    rows = queries.timeline(fail(claim()))
+    rows = queries.list_state_moves(fail(claim()))
     assert [(row["state"], row["text"]) for row in rows] == [
         ("failed", "It broke."),
         ("running", "Claimed by n1, attempt 1"),

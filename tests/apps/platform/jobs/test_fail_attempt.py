@@ -8,7 +8,7 @@ from apps.core.errors import Conflict, Refused, StaleState
 from apps.platform.jobs import services
 from apps.platform.jobs.models import Job, JobParent
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.status.attempt_history import attempts_in, moves_of
+from apps.platform.jobs.status.attempt_history import build_attempts, list_attempt_events
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -101,7 +101,7 @@ def test_a_failure_that_counts_ends_a_stall(submit, claim, fail):
 
 def test_a_stalled_attempt_is_told_as_given_back(submit, claim, fail):
     job = stall(submit(), claim, fail)
-    (attempt,) = attempts_in(moves_of(job))
+    (attempt,) = build_attempts(list_attempt_events(job))
     assert (attempt.state, attempt.why) == (JobState.QUEUED, "It broke.")
 
 

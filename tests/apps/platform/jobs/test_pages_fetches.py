@@ -98,7 +98,7 @@ def test_the_page_says_why_there_is_no_report(page, job):
 
 
 def test_a_report_that_is_too_large_is_not_read(page, monkeypatch):
-    monkeypatch.setattr("apps.platform.jobs.status.fetch_report.REPORT_LIMIT", 10)
+    monkeypatch.setattr("apps.platform.jobs.status.fetch_report.MAX_REPORT_BYTES", 10)
     assert "too large to be drawn" in page(REPORT)
 
 

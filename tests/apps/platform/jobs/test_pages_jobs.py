@@ -176,10 +176,10 @@ def test_the_end_of_the_log_is_complete_for_events_of_any_size(running, say):
     for n in range(75):
         say(running, f"one {n}")
     running.refresh_from_db()
-    assert [line["number"] for line in queries.last_lines(running, 50)] == list(range(26, 76))
+    assert [line["number"] for line in queries.read_last_lines(running, 50)] == list(range(26, 76))
     say(running, *(f"many {n}" for n in range(300)))
     running.refresh_from_db()
-    assert [line["number"] for line in queries.last_lines(running, 200)] == list(range(176, 376))
+    assert [line["number"] for line in queries.read_last_lines(running, 200)] == list(range(176, 376))
 
 
 def test_a_long_log_costs_no_more_queries_than_a_short_one(engineer, web, running, say, page):

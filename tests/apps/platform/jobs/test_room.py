@@ -11,7 +11,7 @@ from apps.platform.accounts.models import Membership
 from apps.platform.jobs.kinds import Needs
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.queries import explain_wait
-from apps.platform.jobs.scheduling.placement import opening
+from apps.platform.jobs.scheduling.placement import find_opening
 
 NOW = timezone.now()
 
@@ -36,41 +36,41 @@ def node():
 
 
 def test_the_one_that_ends_first_and_suffices(node):
-    found = opening(job(9, cpus=2), node, [job(1, cpus=2, left=500), job(2, cpus=2, left=60)], NOW)
+    found = find_opening(job(9, cpus=2), node, [job(1, cpus=2, left=500), job(2, cpus=2, left=60)], NOW)
     assert ([one.pk for one in found.jobs], seconds(found.expected), seconds(found.latest)) == ([2], 60, 3000)
 
 
 def test_as_many_as_it_takes(node):
-    found = opening(job(9, cpus=4), node, [job(1, cpus=2, left=500), job(2, cpus=2, left=60)], NOW)
+    found = find_opening(job(9, cpus=4), node, [job(1, cpus=2, left=500), job(2, cpus=2, left=60)], NOW)
     assert (sorted(one.pk for one in found.jobs), seconds(found.expected)) == ([1, 2], 500)
 
 
 def test_one_that_gives_back_other_things_is_not_named(node):
     small, large = job(1, cpus=0.5, left=10), job(2, cpus=0.5, memory=50, left=200)
-    found = opening(job(9, cpus=1, memory=40), node, [small, large], NOW)
+    found = find_opening(job(9, cpus=1, memory=40), node, [small, large], NOW)
     assert [one.pk for one in found.jobs] == [2]
 
 
 def test_gpus_count(node):
     running = [job(1, devices=[0], need_gpus=1, left=30), job(2, devices=[1], need_gpus=1, left=90)]
-    found = opening(job(9, need_gpus=2, need_gpu_memory_bytes=40), node, running, NOW)
+    found = find_opening(job(9, need_gpus=2, need_gpu_memory_bytes=40), node, running, NOW)
     assert seconds(found.expected) == 90
 
 
 @pytest.mark.parametrize("left", [None, "soon", -3, 1e12])
 def test_without_a_report_only_the_limit_is_known(node, left):
-    found = opening(job(9, cpus=4), node, [job(1, cpus=2, left=left)], NOW)
+    found = find_opening(job(9, cpus=4), node, [job(1, cpus=2, left=left)], NOW)
     assert (found.expected, seconds(found.latest)) == (None, 3000)
 
 
 def test_no_report_outlives_the_limit(node):
-    found = opening(job(9, cpus=4), node, [job(1, cpus=2, left=9999, limit=700)], NOW)
+    found = find_opening(job(9, cpus=4), node, [job(1, cpus=2, left=9999, limit=700)], NOW)
     assert (seconds(found.expected), seconds(found.latest)) == (100, 100)
 
 
 @pytest.mark.parametrize("wanted", [{"cpus": 1}, {"cpus": 5}, {"memory": 65}])
 def test_none_where_there_is_room_or_never_will_be(node, wanted):
-    assert opening(job(9, **wanted), node, [job(1, cpus=2)], NOW) is None
+    assert find_opening(job(9, **wanted), node, [job(1, cpus=2)], NOW) is None
 
 
 @pytest.mark.django_db

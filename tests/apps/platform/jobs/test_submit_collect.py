@@ -5,7 +5,7 @@ import pytest
 from apps.core.errors import Invalid
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.queries import explain_wait
-from apps.platform.jobs.scheduling.schedule_estimate import outlook
+from apps.platform.jobs.scheduling.schedule_estimate import estimate_schedule
 from apps.platform.jobs.services import claim_job, submit_job
 from apps.platform.jobs.submission import Submission, needs_of
 
@@ -95,7 +95,7 @@ def test_other_kinds_run_anywhere(collector, node, project, engineer, actor_for,
 
 def test_the_form_says_that_no_node_has_it(node, project, engineer, actor_for):
     needs = needs_of(KINDS["collect"], Submission(kind="collect", spec={}), None)
-    told = outlook(actor_for(engineer), project, "collect", needs)
+    told = estimate_schedule(actor_for(engineer), project, "collect", needs)
     assert (told.state, "lacks collect" in told.sentence) == ("failed", True)
 
 

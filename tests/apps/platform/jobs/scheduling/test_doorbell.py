@@ -27,11 +27,11 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_queue_that_nobody_hears_is_not_rung_for_ever(folder, monkeypatch):
-    monkeypatch.setattr(doorbell, "ENOUGH", 3)
+    monkeypatch.setattr(doorbell, "MAX_UNHEARD", 3)
     for _ in range(10):
         doorbell.ring_now("cpu")
     doorbell.ring_now("gpu")
-    assert (doorbell.unheard("cpu"), doorbell.unheard("gpu"), len(list(folder.iterdir()))) == (3, 1, 4)
+    assert (doorbell.count_unheard("cpu"), doorbell.count_unheard("gpu"), len(list(folder.iterdir()))) == (3, 1, 4)
 
 
 def test_ringing_goes_on_after_a_failure(monkeypatch):

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 @pytest.fixture
 def tallied(dispatcher):
-    return lambda: ended_job_counters.tally_ended(actor=dispatcher)
+    return lambda: ended_job_counters.count_ended_jobs(actor=dispatcher)
 
 
 def settle(seconds: float = 60) -> None:
@@ -49,7 +49,7 @@ def test_an_ending_is_left_until_its_transaction_is_surely_done(submit, claim, s
 
 
 def test_many_of_one_instant_are_cut_in_batches(submit, claim, succeed, tallied, monkeypatch):
-    monkeypatch.setattr(ended_job_counters, "BATCH", 2)
+    monkeypatch.setattr(ended_job_counters, "MAX_JOBS_PER_COUNT", 2)
     for _ in range(5):
         submit(), succeed(claim())
     Job.objects.update(ended_at=Now() - timedelta(minutes=5))
@@ -65,10 +65,10 @@ def test_one_that_never_began_has_no_duration(submit, actor_for, engineer, talli
 
 
 def test_durations_fall_into_cumulative_buckets():
-    assert ended_job_counters.counted([], [0.5, 1, 5.1, 1e6])[:4] == [2, 2, 3, 3]
-    assert ended_job_counters.counted([1] * len(ended_job_counters.BOUNDS), [86_400])[-2:] == [1, 2]
+    assert ended_job_counters.add_to_buckets([], [0.5, 1, 5.1, 1e6])[:4] == [2, 2, 3, 3]
+    assert ended_job_counters.add_to_buckets([1] * len(ended_job_counters.BUCKET_BOUNDS), [86_400])[-2:] == [1, 2]
 
 
 def test_takes_the_dispatcher(actor_for, sysadmin):
     with pytest.raises(Refused):
-        ended_job_counters.tally_ended(actor=actor_for(sysadmin))
+        ended_job_counters.count_ended_jobs(actor=actor_for(sysadmin))

@@ -63,7 +63,7 @@ def test_costs_the_same_for_any_number(submit, add_node, actor_for, viewer, many
 
 def test_open_counts_read_the_partial_indexes(submit, claim, node):
     submit(), claim(), submit()
-    found = {(row.state, row.queue, row.kind): row.jobs for row in queues.open_counts()}
+    found = {(row.state, row.queue, row.kind): row.jobs for row in queues.count_open_jobs()}
     assert found == {("running", "cpu", "noop"): 1, ("queued", "cpu", "noop"): 1}
 
 
@@ -87,9 +87,9 @@ def test_two_dispatchers_leave_one_sample(submit, node, dispatcher, monkeypatch)
 def test_samples_come_back_as_points(node, dispatcher, actor_for, viewer):
     queues.sample_queues(actor=dispatcher)
     asked = samples.asked_of({"step": "60"})
-    ((_, told),) = queues.samples_of(actor_for(viewer), "cpu", asked)
+    ((_, told),) = queues.get_queue_samples(actor_for(viewer), "cpu", asked)
     assert (told["queued"], told["oldest_seconds"]) == (0, None)
-    assert list(queues.all_samples(actor_for(viewer), asked)) == ["cpu"]
+    assert list(queues.get_samples_by_queue(actor_for(viewer), asked)) == ["cpu"]
 
 
 def test_means_and_ends(dispatcher, monkeypatch):
@@ -110,4 +110,4 @@ def test_sampling_takes_the_dispatcher(actor_for, sysadmin):
 
 def test_a_node_that_is_gone_serves_nothing(node):
     Node.objects.all().delete()
-    assert queues.served() == set()
+    assert queues.list_served_queues() == set()

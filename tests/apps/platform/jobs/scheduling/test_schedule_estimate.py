@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from apps.platform.jobs.kinds import KINDS, Needs
 from apps.platform.jobs.models import Job, JobInput
-from apps.platform.jobs.scheduling.schedule_estimate import AHEAD_READ, outlook
+from apps.platform.jobs.scheduling.schedule_estimate import MAX_JOBS_AHEAD, estimate_schedule
 from apps.platform.nodes.models import Node
 
 pytestmark = pytest.mark.django_db
@@ -20,7 +20,7 @@ def look(actor_for, engineer, project):
     actor = actor_for(engineer)
 
     def ask(kind="noop", needs=None, **more):
-        return outlook(actor, project, kind, needs or KINDS[kind].needs, **more)
+        return estimate_schedule(actor, project, kind, needs or KINDS[kind].needs, **more)
 
     return ask
 
@@ -78,7 +78,7 @@ def test_it_stands_behind_those_that_go_first(look, node, submit):
     last = submit()
     told = look()
     assert told.sentence == f"It waits in line behind 2 jobs, the last of them #{last.pk}."
-    assert (told.ahead, told.behind, told.wait_seconds) == (2, last.pk, None)
+    assert (told.ahead, told.predecessor, told.wait_seconds) == (2, last.pk, None)
     assert look(priority=5).state == "succeeded"
 
 
@@ -128,10 +128,10 @@ def test_a_long_line_costs_no_more(look, node, submit, django_assert_max_num_que
     fields = {
         f.attname: getattr(first, f.attname) for f in Job._meta.fields if f.attname not in ("id", "idempotency_key")
     }
-    Job.objects.bulk_create(Job(**fields) for _ in range(AHEAD_READ))
+    Job.objects.bulk_create(Job(**fields) for _ in range(MAX_JOBS_AHEAD))
     with django_assert_max_num_queries(5):
         told = look()
-    assert told.sentence == f"It waits in line behind {AHEAD_READ} jobs or more."
+    assert told.sentence == f"It waits in line behind {MAX_JOBS_AHEAD} jobs or more."
     assert told.wait_seconds is None
 
 

@@ -4,14 +4,14 @@ import pytest
 
 from apps.platform.jobs import services
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.status.attempt_history import attempts_in, last_usage, moves_of
+from apps.platform.jobs.status.attempt_history import build_attempts, find_last_usage, list_attempt_events
 
 pytestmark = pytest.mark.django_db
 USED = {"peak_memory_bytes": 2**20, "cpu_seconds": 1.0, "seconds": 4.0}
 
 
 def attempts_of(job):
-    return attempts_in(moves_of(job))
+    return build_attempts(list_attempt_events(job))
 
 
 def test_none_before_the_first_claim(submit):
@@ -42,14 +42,14 @@ def test_a_retry_by_a_person_does_not_change_how_the_attempt_ended(running, fail
 
 def test_what_the_newest_attempt_used(running, worker_actor):
     services.report_events(actor=worker_actor, job=running, events=[("usage", USED)])
-    usage = last_usage(attempts_of(running))
+    usage = find_last_usage(attempts_of(running))
     assert (usage["attempt"], usage["peak_memory_bytes"], usage["cpus"]) == (1, 2**20, 0.25)
 
 
 @pytest.mark.parametrize("broken", [{"cpu_seconds": None}, {"seconds": 0}, {"seconds": "x"}])
 def test_usage_that_is_no_number_tells_no_average(broken, running, worker_actor):
     services.report_events(actor=worker_actor, job=running, events=[("usage", USED | broken)])
-    assert last_usage(attempts_of(running))["cpus"] is None
+    assert find_last_usage(attempts_of(running))["cpus"] is None
 
 
 def test_it_costs_one_query(running, fail, django_assert_num_queries):

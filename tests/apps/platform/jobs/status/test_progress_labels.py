@@ -8,7 +8,7 @@ from pathlib import Path
 from django.template import engines
 from django.utils.translation import override
 
-from apps.platform.jobs.status.progress_labels import STAGES, UNITS, stage_word, unit_word, words
+from apps.platform.jobs.status.progress_labels import STAGES, UNITS, build_label_tables, translate_stage, translate_unit
 
 ENGINE = Path(__file__).parents[5] / "deepseek"
 REPORT = re.compile(r'\.progress\((?:[^()]|\([^()]*\))*?"(\w+)", stage="(\w+)"\)')
@@ -22,20 +22,20 @@ def test_every_stage_and_unit_of_the_engine_is_known():
 
 
 def test_they_are_told_in_the_language_of_the_page():
-    assert (stage_word("measure"), unit_word("rows")) == ("measure", "rows")
+    assert (translate_stage("measure"), translate_unit("rows")) == ("measure", "rows")
     with override("zh-hans"):
-        assert (stage_word("measure"), unit_word("rows")) == ("测量", "行")
+        assert (translate_stage("measure"), translate_unit("rows")) == ("测量", "行")
 
 
 def test_what_nobody_knows_stays_as_it_was_reported():
     with override("zh-hans"):
-        assert (stage_word("fold"), unit_word(None), stage_word("")) == ("fold", "", "")
+        assert (translate_stage("fold"), translate_unit(None), translate_stage("")) == ("fold", "", "")
 
 
 def test_a_script_gets_only_what_reads_otherwise():
-    assert words() == {"stage": {}, "unit": {}}
+    assert build_label_tables() == {"stage": {}, "unit": {}}
     with override("zh-hans"):
-        assert words()["stage"]["read"] == "读取"
+        assert build_label_tables()["stage"]["read"] == "读取"
 
 
 def test_a_page_draws_them_so():

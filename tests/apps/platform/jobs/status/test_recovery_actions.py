@@ -4,7 +4,7 @@ import pytest
 
 from apps.platform.jobs.errors import parent_failed, reason
 from apps.platform.jobs.models import Job, JobCheckpoint
-from apps.platform.jobs.status.recovery_actions import EDIT, PARENT, RETRY, remedy_of
+from apps.platform.jobs.status.recovery_actions import EDIT, PARENT, RETRY, choose_recovery_actions
 
 pytestmark = pytest.mark.django_db
 
@@ -27,22 +27,22 @@ def failed(**error) -> Job:
     ],
 )
 def test_what_helps_first(error, first, second):
-    remedy = remedy_of(failed(**error), None, may_retry=True, may_edit=True)
+    remedy = choose_recovery_actions(failed(**error), None, may_retry=True, may_edit=True)
     assert (remedy.first, remedy.second) == (first, second)
 
 
 def test_who_may_do_nothing_is_offered_nothing():
-    remedy = remedy_of(failed(), None, may_retry=False, may_edit=False)
+    remedy = choose_recovery_actions(failed(), None, may_retry=False, may_edit=False)
     assert (remedy.first, remedy.second) == ("", "")
 
 
 @pytest.mark.parametrize("state", ["running", "succeeded", "cancelled"])
 def test_what_has_not_failed_needs_no_remedy(state):
-    assert remedy_of(Job(state=state), None, may_retry=True, may_edit=True).first == ""
+    assert choose_recovery_actions(Job(state=state), None, may_retry=True, may_edit=True).first == ""
 
 
 def test_a_retry_says_where_it_goes_on():
-    assert remedy_of(failed(), JobCheckpoint(step=2000), may_retry=True, may_edit=True).step == 2000
+    assert choose_recovery_actions(failed(), JobCheckpoint(step=2000), may_retry=True, may_edit=True).step == 2000
 
 
 def test_one_that_failed_with_its_parent_leads_there(running, fail, child_of):
@@ -50,5 +50,5 @@ def test_one_that_failed_with_its_parent_leads_there(running, fail, child_of):
     fail(running)
     child.refresh_from_db()
     assert child.error["code"] == parent_failed()["code"]
-    remedy = remedy_of(child, None, may_retry=True, may_edit=True)
+    remedy = choose_recovery_actions(child, None, may_retry=True, may_edit=True)
     assert (remedy.first, remedy.parent) == (PARENT, running)

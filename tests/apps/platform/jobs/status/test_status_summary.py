@@ -1,12 +1,12 @@
 """The sentence that a job's page opens with: what the job will make, and what it made."""
 
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.status.status_summary import facts, succeeded, will_make
+from apps.platform.jobs.status.status_summary import describe_expected_outputs, summarize_cleaning, summarize_succeeded
 
 
 def test_a_job_names_what_it_will_make():
     answers = [
-        will_make(Job(kind=kind, register=register))
+        describe_expected_outputs(Job(kind=kind, register=register))
         for kind, register in (("noop", {}), ("clean", {"dataset": "wti"}), ("train", {"model": "oil"}), ("gone", {}))
     ]
     assert answers == [
@@ -21,9 +21,9 @@ def test_a_job_that_registered_a_model_names_it(running, succeed):
     running.register = {"model": "oil"}
     job = succeed(running)
     job.register = {"model": "oil"}
-    assert "It registered a version of the model oil." in succeeded(job, str)
+    assert "It registered a version of the model oil." in summarize_succeeded(job, str)
 
 
 def test_a_cleaned_table_is_summed_up():
     result = {"filled": {"a": 1000, "b": 234}, "still_missing": {"a": 0, "b": 5}}
-    assert facts(Job(result=result)) == "<b>1,234 values filled, 5 still missing.</b>"
+    assert summarize_cleaning(Job(result=result)) == "<b>1,234 values filled, 5 still missing.</b>"

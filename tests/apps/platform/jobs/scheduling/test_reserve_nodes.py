@@ -23,8 +23,8 @@ GPU = {"name": "A100", "memory_bytes": 40 * 2**30}
 
 
 @pytest.fixture
-def keep_places(dispatcher):
-    return lambda: reservations.keep_places(actor=dispatcher)
+def reserve_nodes(dispatcher):
+    return lambda: reservations.reserve_nodes(actor=dispatcher)
 
 
 @pytest.fixture
@@ -60,9 +60,9 @@ def test_without_a_place_small_ones_pass_it_for_ever(starved, submit, claim, suc
     assert all(running)
 
 
-def test_with_a_place_it_starts_when_what_ran_has_ended(starved, submit, claim, succeed, keep_places):
+def test_with_a_place_it_starts_when_what_ran_has_ended(starved, submit, claim, succeed, reserve_nodes):
     large, running = starved
-    assert keep_places() == 1
+    assert reserve_nodes() == 1
     submit(needs=SMALL)
     for job in running:
         assert claim() is None
@@ -73,46 +73,46 @@ def test_with_a_place_it_starts_when_what_ran_has_ended(starved, submit, claim, 
 
 
 @pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=-1)])
-def test_a_pause_ends_by_the_clock_of_the_database(starved, keep_places, node, monkeypatch, ahead):
+def test_a_pause_ends_by_the_clock_of_the_database(starved, reserve_nodes, node, monkeypatch, ahead):
     """A worker's own clock, which may be wrong by a day, neither ends the pause of a kept job nor makes it longer."""
     large, _ = starved
-    keep_places()
+    reserve_nodes()
     now = timezone.now()
     monkeypatch.setattr(timezone, "now", lambda: now + ahead)
-    assert reservations.kept_for(node).pk == large.pk
+    assert reservations.get_reserved_job(node).pk == large.pk
     Job.objects.filter(pk=large.pk).update(not_before=Now() + timedelta(hours=1))
-    assert reservations.kept_for(node) is None
+    assert reservations.get_reserved_job(node) is None
     Job.objects.filter(pk=large.pk).update(not_before=Now() - timedelta(hours=1))
-    assert reservations.kept_for(node).pk == large.pk
+    assert reservations.get_reserved_job(node).pk == large.pk
 
 
-def test_it_is_kept_once_and_said(starved, keep_places):
+def test_it_is_kept_once_and_said(starved, reserve_nodes):
     large, _ = starved
-    assert [keep_places(), keep_places()] == [1, 0]
+    assert [reserve_nodes(), reserve_nodes()] == [1, 0]
     event = JobEvent.objects.filter(job=large, kind="state").latest("seq")
     assert event.payload["reason"] == "What becomes free on n1 is kept for it"
 
 
-def test_only_a_job_that_has_waited_long_gets_a_place(starved, age, keep_places):
+def test_only_a_job_that_has_waited_long_gets_a_place(starved, age, reserve_nodes):
     for waited, kept in ((60, 0), (899, 0), (1000, 1)):
         age(starved[0], waited)
-        assert keep_places() == kept, waited
+        assert reserve_nodes() == kept, waited
 
 
-def test_none_for_one_that_fits_already_or_never(submit, claim, node, age, keep_places):
+def test_none_for_one_that_fits_already_or_never(submit, claim, node, age, reserve_nodes):
     age(submit(needs=LARGE))
-    assert keep_places() == 0
+    assert reserve_nodes() == 0
     claim()
     age(submit(needs=Needs(cpus=99), priority=5))
-    assert keep_places() == 0
+    assert reserve_nodes() == 0
 
 
-def test_what_leaves_its_needs_untouched_may_start(submit, claim, add_node, age, keep_places):
+def test_what_leaves_its_needs_untouched_may_start(submit, claim, add_node, age, reserve_nodes):
     node = add_node("g", queues=["cpu", "gpu"], cpus=8, gpus=[{"index": 0, **GPU}, {"index": 1, **GPU}])
     submit(needs=Needs(cpus=1, gpus=1))
     claim(on=node, queue="gpu")
     age(submit(needs=Needs(cpus=2, gpus=2)))
-    assert keep_places() == 1
+    assert reserve_nodes() == 1
     small, wide, gpu = submit(needs=Needs(cpus=5)), submit(needs=Needs(cpus=6)), submit(needs=Needs(cpus=1, gpus=1))
     assert claim(on=node).pk == small.pk
     assert claim(on=node) is None
@@ -120,53 +120,53 @@ def test_what_leaves_its_needs_untouched_may_start(submit, claim, add_node, age,
     assert {wide.state, gpu.state} == {"queued"}
 
 
-def test_one_of_higher_priority_still_goes_first(starved, submit, claim, keep_places):
-    keep_places()
+def test_one_of_higher_priority_still_goes_first(starved, submit, claim, reserve_nodes):
+    reserve_nodes()
     urgent = submit(needs=SMALL, priority=9)
     assert claim().pk == urgent.pk
 
 
-def test_other_nodes_work_on(starved, submit, claim, add_node, keep_places):
+def test_other_nodes_work_on(starved, submit, claim, add_node, reserve_nodes):
     other = add_node("n2", cpus=1)
-    keep_places()
+    reserve_nodes()
     assert claim(on=other) is None
     small = submit(needs=SMALL)
     assert claim() is None
     assert claim(on=other).pk == small.pk
 
 
-def test_the_node_that_is_free_soonest(starved, submit, claim, add_node, keep_places):
+def test_the_node_that_is_free_soonest(starved, submit, claim, add_node, reserve_nodes):
     other = add_node("n2", cpus=4)
     submit(needs=SMALL, priority=9)
     soon = claim(on=other)
     Job.objects.filter(pk=soon.pk).update(progress={"eta_seconds": 5})
-    keep_places()
+    reserve_nodes()
     assert place_of(starved[0]) == "n2"
 
 
-def test_a_node_that_cannot_run_the_job_any_more_loses_the_place(starved, keep_places):
+def test_a_node_that_cannot_run_the_job_any_more_loses_the_place(starved, reserve_nodes):
     large, _ = starved
-    keep_places()
+    reserve_nodes()
     for change in ({"held_at": Now()}, {"heartbeat_at": None}, {"cpus": 2}, {"queues": ["gpu"]}):
         with transaction.atomic():
             Node.objects.update(**change)
-            assert (keep_places(), place_of(large)) == (0, None), change
+            assert (reserve_nodes(), place_of(large)) == (0, None), change
             transaction.set_rollback(True)
     assert place_of(large) == "n1"
 
 
-def test_one_place_for_a_queue_and_one_job_for_a_node(starved, submit, claim, add_node, age, keep_places):
+def test_one_place_for_a_queue_and_one_job_for_a_node(starved, submit, claim, add_node, age, reserve_nodes):
     other = add_node("n2", cpus=4)
     submit(needs=SMALL, priority=9)
     claim(on=other)
     age(submit(needs=LARGE))
-    assert [keep_places(), keep_places()] == [1, 0]
+    assert [reserve_nodes(), reserve_nodes()] == [1, 0]
     assert Job.objects.exclude(reserved_on=None).count() == 1
 
 
-def test_a_cancelled_job_gives_its_place_up(starved, submit, claim, actor_for, engineer, keep_places):
+def test_a_cancelled_job_gives_its_place_up(starved, submit, claim, actor_for, engineer, reserve_nodes):
     large, _ = starved
-    keep_places()
+    reserve_nodes()
     small = submit(needs=SMALL)
     cancel_job(actor=actor_for(engineer), job=large)
     assert claim().pk == small.pk
@@ -175,9 +175,9 @@ def test_a_cancelled_job_gives_its_place_up(starved, submit, claim, actor_for, e
     assert place_of(large) is None
 
 
-def test_both_are_told_why(starved, submit, actor_for, viewer, succeed, keep_places):
+def test_both_are_told_why(starved, submit, actor_for, viewer, succeed, reserve_nodes):
     large, running = starved
-    keep_places()
+    reserve_nodes()
     succeed(running[0])
     large.refresh_from_db()
     mine, others = (explain_wait(actor_for(viewer), job) for job in (large, submit(needs=SMALL)))
@@ -188,9 +188,13 @@ def test_both_are_told_why(starved, submit, actor_for, viewer, succeed, keep_pla
 
 def test_it_takes_the_dispatcher(actor_for, sysadmin):
     with pytest.raises(Refused):
-        reservations.keep_places(actor=actor_for(sysadmin))
+        reservations.reserve_nodes(actor=actor_for(sysadmin))
 
 
 def test_a_place_is_kept_on_one_node_only(submit, node, add_node):
     job, other = submit(), add_node("n2")
-    assert (reservations.keep(job, node), reservations.keep(job, other), place_of(job)) == (True, False, "n1")
+    assert (reservations.reserve_node(job, node), reservations.reserve_node(job, other), place_of(job)) == (
+        True,
+        False,
+        "n1",
+    )
