@@ -223,7 +223,7 @@ def readers_of_tables() -> Iterator[Reader]:
 
 def readers_of_bodies() -> Iterator[Reader]:
     from apps.data.datasets.quality import pandera_schemas
-    from apps.gateways.mlflow.request import read as read_mlflow
+    from apps.gateways.mlflow.request import parse_json as read_mlflow
     from apps.gateways.openlineage import checks
     from apps.ml.registry import mlmodel
     from apps.platform.jobs.specforms.typed_lists import split

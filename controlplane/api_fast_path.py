@@ -17,8 +17,8 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from apps.gateways.mlflow.dispatcher import answer
-from apps.gateways.mlflow.responses import MlflowError, refused
+from apps.gateways.mlflow.dispatcher import dispatch_request
+from apps.gateways.mlflow.responses import MlflowError, build_error_response
 from apps.gateways.mlflow.urls import ALONE, PREFIXES
 from apps.platform.accounts.middleware import request_id_of
 from controlplane.request_metrics import count
@@ -64,8 +64,8 @@ def answer_to(request: HttpRequest) -> HttpResponseBase:
     try:
         request.get_host()
     except DisallowedHost:
-        return refused(MlflowError("BAD_REQUEST", "This host is not served here."))
+        return build_error_response(MlflowError("BAD_REQUEST", "This host is not served here."))
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
         # No redirect: a client would follow it with its token, which has been in the clear by then.
-        return refused(MlflowError("PERMISSION_DENIED", "This server is asked by https alone."))
-    return answer(request, request.path_info[1:])
+        return build_error_response(MlflowError("PERMISSION_DENIED", "This server is asked by https alone."))
+    return dispatch_request(request, request.path_info[1:])

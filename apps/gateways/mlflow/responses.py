@@ -49,16 +49,16 @@ class MlflowError(Exception):
         self.status = status or CODES[code][0]
 
 
-def wrong(message: str) -> MlflowError:
+def invalid_parameter_error(message: str) -> MlflowError:
     """INVALID_PARAMETER_VALUE, 400: what a client gets for most mistakes. Never 500: it would try again for minutes."""
     return MlflowError("INVALID_PARAMETER_VALUE", message)
 
 
-def absent(message: str) -> MlflowError:
+def missing_resource_error(message: str) -> MlflowError:
     return MlflowError("RESOURCE_DOES_NOT_EXIST", message)
 
 
-def as_mlflow(error: PlaneError) -> MlflowError:
+def as_mlflow_error(error: PlaneError) -> MlflowError:
     """The refusal of a service in MLflow's shape: its text and hint, under the code that the client knows."""
     text = f"{error.message} {error.hint}" if error.hint else error.message
     match error:
@@ -86,11 +86,11 @@ def as_json(value: Any) -> str:
     return to_json(value).decode()
 
 
-def answered(value: Any) -> HttpResponse:
+def build_json_response(value: Any) -> HttpResponse:
     return HttpResponse(to_json(value), content_type="application/json")
 
 
-def refused(error: MlflowError) -> HttpResponse:
+def build_error_response(error: MlflowError) -> HttpResponse:
     _status, state, kind = CODES[error.code]
     body = {"error_code": error.code, "message": error.message, "sqlstate": state, "error_class": kind}
     response = HttpResponse(to_json(body), status=error.status, content_type="application/json")

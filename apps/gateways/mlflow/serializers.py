@@ -16,37 +16,37 @@ ACTIVE, DELETED = "active", "deleted"
 WORKSPACE = "default"  # the only one: a project takes its place
 
 
-def milliseconds(at: datetime | None) -> int | None:
+def to_milliseconds(at: datetime | None) -> int | None:
     return None if at is None else (at - EPOCH) // MILLISECOND  # as searches count them
 
 
-def stage(deleted_at: datetime | None) -> str:
+def get_lifecycle_stage(deleted_at: datetime | None) -> str:
     return ACTIVE if deleted_at is None else DELETED
 
 
-def location(number: int, given: str) -> str:
+def get_artifact_location(number: int, artifact_location: str) -> str:
     """Where the files of an experiment stand, as its clients are told."""
-    return given or f"mlflow-artifacts:/{number}"
+    return artifact_location or f"mlflow-artifacts:/{number}"
 
 
-def tags(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+def serialize_tags(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in pairs]
 
 
-def experiment(row: Experiment, pairs: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
+def serialize_experiment(row: Experiment, pairs: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
     """`pairs`: its tags."""
-    told: dict[str, Any] = {
+    payload: dict[str, Any] = {
         "experiment_id": str(row.number),
         "name": row.name,
-        "artifact_location": location(row.number, row.artifact_location),
-        "lifecycle_stage": stage(row.deleted_at),
-        "creation_time": milliseconds(row.created_at),
-        "last_update_time": milliseconds(row.updated_at),
+        "artifact_location": get_artifact_location(row.number, row.artifact_location),
+        "lifecycle_stage": get_lifecycle_stage(row.deleted_at),
+        "creation_time": to_milliseconds(row.created_at),
+        "last_update_time": to_milliseconds(row.updated_at),
         "workspace": WORKSPACE,
     }
-    if found := tags(pairs):
-        told["tags"] = found
-    return told
+    if tag_rows := serialize_tags(pairs):
+        payload["tags"] = tag_rows
+    return payload
 
 
 # -- runs -----------------------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ STATUS = {
     RunState.KILLED: "KILLED",
 }
 # The columns that `run_info` needs, in its order.
-OWN = (
+RUN_COLUMNS = (
     "id",
     "name",
     "state",
@@ -71,35 +71,47 @@ OWN = (
 )
 
 
-def number(value: float, is_nan: bool = False) -> float | str:
+def serialize_number(value: float, is_nan: bool = False) -> float | str:
     """A value of a metric: NaN is a text in JSON, and the infinities are the largest numbers, as in MLflow."""
     if is_nan or math.isnan(value):
         return "NaN"
     return value if math.isfinite(value) else math.copysign(float_info.max, value)
 
 
-def metric(key: str, value: float, is_nan: bool, at: datetime, step: int) -> dict[str, Any]:
-    return {"key": key, "value": number(value, is_nan), "timestamp": milliseconds(at), "step": step}
+def serialize_metric(key: str, value: float, is_nan: bool, at: datetime, step: int) -> dict[str, Any]:
+    return {"key": key, "value": serialize_number(value, is_nan), "timestamp": to_milliseconds(at), "step": step}
 
 
-def artifact_uri(experiment: int, given: str, run_id: str) -> str:
-    return f"{location(experiment, given)}/{run_id}/artifacts"
+def build_artifact_uri(experiment: int, artifact_location: str, run_id: str) -> str:
+    return f"{get_artifact_location(experiment, artifact_location)}/{run_id}/artifacts"
 
 
-def run_info(row: Sequence[Any]) -> dict[str, Any]:
+def serialize_run_info(row: Sequence[Any]) -> dict[str, Any]:
     """`row`: the columns OWN of a run, number and artifact location of its experiment."""
-    run_id, name, state, started_at, ended_at, deleted_at, client_user, created_by, job_id, experiment, given = row
-    told = {
+    (
+        run_id,
+        name,
+        state,
+        started_at,
+        ended_at,
+        deleted_at,
+        client_user,
+        created_by,
+        job_id,
+        experiment,
+        artifact_location,
+    ) = row
+    payload = {
         "run_uuid": run_id,
         "experiment_id": str(experiment),
         "run_name": name,
         "user_id": client_user if job_id is None else created_by,
         "status": STATUS[state],
-        "start_time": milliseconds(started_at),
-        "artifact_uri": artifact_uri(experiment, given, run_id),
-        "lifecycle_stage": stage(deleted_at),
+        "start_time": to_milliseconds(started_at),
+        "artifact_uri": build_artifact_uri(experiment, artifact_location, run_id),
+        "lifecycle_stage": get_lifecycle_stage(deleted_at),
         "run_id": run_id,
     }
     if ended_at is not None:
-        told["end_time"] = milliseconds(ended_at)
-    return told
+        payload["end_time"] = to_milliseconds(ended_at)
+    return payload

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from apps.gateways.mlflow.request import Ask
+from apps.gateways.mlflow.request import MlflowCall
 
 VERSION = "3.17.2"  # of the protocol that is spoken
 INFO: dict[str, Any] = {
@@ -19,13 +19,13 @@ INFO: dict[str, Any] = {
 }
 
 
-def info(ask: Ask) -> dict[str, Any]:
+def get_server_info(call: MlflowCall) -> dict[str, Any]:
     return INFO
 
 
-def version(ask: Ask) -> HttpResponse:
+def get_protocol_version(call: MlflowCall) -> HttpResponse:
     return HttpResponse(VERSION, content_type="text/plain")
 
 
-def health(ask: Ask) -> HttpResponse:
+def check_health(call: MlflowCall) -> HttpResponse:
     return HttpResponse("OK", content_type="text/plain")

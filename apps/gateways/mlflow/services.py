@@ -32,7 +32,7 @@ AREA = "multipart"
 PARTS_LIMIT = 10_000  # as S3
 
 
-def begin_upload(*, actor: Actor, project: Project, owner: Owner, path: str, parts: int) -> MultipartUpload:
+def start_upload(*, actor: Actor, project: Project, owner: Owner, path: str, parts: int) -> MultipartUpload:
     """An upload of one file in so many parts; `path` from the root of the artifact store, `owner` the run or model."""
     require(actor, "run.track", project)
     check_new_path(path)
@@ -45,7 +45,7 @@ def begin_upload(*, actor: Actor, project: Project, owner: Owner, path: str, par
             limit=f"1 to {PARTS_LIMIT}",
             hint="Send larger parts: MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE.",
         )
-    require_room(project, staged_of(project) + 1)
+    require_room(project, count_staged_bytes(project) + 1)
     upload = MultipartUpload.objects.create(project=project, path=path, parts=parts, created_by=actor.label)
     record(actor=actor, action="multipart.begin", obj=upload, after={"path": path, "parts": parts})
     return upload
@@ -59,19 +59,19 @@ def stage_part(*, actor: Actor, upload: MultipartUpload, stream: Iterable[bytes]
     require(actor, "run.track", upload)
     limit = settings.ENV.upload_limit_bytes
     if (size or 0) + upload.staged > limit:
-        raise too_large(limit)
-    require_room(upload.project, (size or 0) + staged_of(upload.project))
-    area = area_of(upload.pk)
+        raise file_too_large_error(limit)
+    require_room(upload.project, (size or 0) + count_staged_bytes(upload.project))
+    area = get_staging_area(upload.pk)
     with area.open_staging() as staging:
         for chunk in stream:
             if staging.size + len(chunk) + upload.staged > limit:
-                raise too_large(limit)
+                raise file_too_large_error(limit)
             staging.write(chunk)
         was_there = area.exists(staging.digest)
         digest, written = staging.publish(None, size)
     if not was_there and not MultipartUpload.objects.filter(pk=upload.pk).update(staged=F("staged") + written):
         area.clear()  # aborted meanwhile
-        raise no_upload(upload.pk)
+        raise missing_upload_error(upload.pk)
     return digest
 
 
@@ -81,7 +81,7 @@ def complete_upload(*, actor: Actor, upload: MultipartUpload, owner: Owner, path
     Raises Invalid where one is missing; then the upload stays, to be completed or aborted.
     """
     require(actor, "run.track", upload)
-    area = area_of(upload.pk)
+    area = get_staging_area(upload.pk)
     if len(parts) != upload.parts:
         raise Invalid(
             f"{len(parts)} parts are named, the upload has {upload.parts}.",
@@ -99,7 +99,7 @@ def complete_upload(*, actor: Actor, upload: MultipartUpload, owner: Owner, path
                 hint="Upload it again, and name the ETag of the answer.",
             )
     size = sum(area.size(digest) for digest in parts)
-    row = put_file(actor=actor, owner=owner, path=path, stream=joined(area, parts), size=size)
+    row = put_file(actor=actor, owner=owner, path=path, stream=join_parts(area, parts), size=size)
     forget(upload)
     return row
 
@@ -119,29 +119,29 @@ def sweep_uploads(*, actor: Actor, older_than: timedelta = STALE) -> int:
         forget(upload)
         swept += 1
     names = store().area(AREA).areas()
-    known = set(MultipartUpload.objects.values_list("pk", flat=True))
+    upload_ids = set(MultipartUpload.objects.values_list("pk", flat=True))
     for name in names:
-        if name not in known and not MultipartUpload.objects.filter(pk=name).exists():
-            area_of(name).clear()
+        if name not in upload_ids and not MultipartUpload.objects.filter(pk=name).exists():
+            get_staging_area(name).clear()
             swept += 1
     return swept
 
 
-def staged_of(project: Project) -> int:
+def count_staged_bytes(project: Project) -> int:
     """Bytes of all uploads of a project that wait for their last part: they take room as files do."""
     return MultipartUpload.objects.filter(project=project).aggregate(bytes=Sum("staged"))["bytes"] or 0
 
 
 def forget(upload: MultipartUpload) -> None:
     MultipartUpload.objects.filter(pk=upload.pk).delete()
-    area_of(upload.pk).clear()
+    get_staging_area(upload.pk).clear()
 
 
-def area_of(name: str) -> Store:
+def get_staging_area(name: str) -> Store:
     return store().area(AREA, name)
 
 
-def joined(area: Store, parts: Sequence[str]) -> Iterator[bytes]:
+def join_parts(area: Store, parts: Sequence[str]) -> Iterator[bytes]:
     """The bytes of the parts, one after the other; Invalid where the store has others than came."""
     for number, digest in enumerate(parts, 1):
         sha256 = hashlib.sha256()
@@ -159,11 +159,11 @@ def joined(area: Store, parts: Sequence[str]) -> Iterator[bytes]:
             )
 
 
-def too_large(limit: int) -> TooLarge:
+def file_too_large_error(limit: int) -> TooLarge:
     return TooLarge(
         f"The file has more than {limit} bytes.", field="size", limit=limit, hint="The operator may raise UPLOAD_LIMIT."
     )
 
 
-def no_upload(upload_id: str) -> NotFound:
+def missing_upload_error(upload_id: str) -> NotFound:
     return NotFound(f"There is no upload {upload_id[:40]!r}.", field="upload_id", hint="Begin it again.")

@@ -17,8 +17,8 @@ from django.http import HttpRequest
 from apps.core.actors import Actor
 from apps.core.errors import Unauthenticated
 from apps.core.policy import require
-from apps.gateways.mlflow.request import query_of
-from apps.gateways.mlflow.responses import wrong
+from apps.gateways.mlflow.request import parse_query
+from apps.gateways.mlflow.responses import invalid_parameter_error
 from apps.platform.accounts.actors import actor_from_token_id, client_address
 from apps.platform.artifacts.models import Artifact, Holding
 
@@ -26,65 +26,65 @@ PART_SALT, DOWNLOAD_SALT = "apps.gateways.mlflow.part", "apps.gateways.mlflow.do
 PART_SECONDS, DOWNLOAD_SECONDS = 24 * 3600, 3600
 
 
-def for_part(actor: Actor, upload_id: str, number: int) -> str:
-    return signing.dumps({"u": upload_id, "n": number, **bearer(actor)}, salt=PART_SALT)
+def sign_part(actor: Actor, upload_id: str, number: int) -> str:
+    return signing.dumps({"u": upload_id, "n": number, **build_bearer_claims(actor)}, salt=PART_SALT)
 
 
-def part_of(request: HttpRequest) -> tuple[Actor, str, int]:
+def read_part_ticket(request: HttpRequest) -> tuple[Actor, str, int]:
     """(who was given this address, the upload, the number of the part)"""
-    told = read(request, PART_SALT, PART_SECONDS)
-    return holder(request, told), told["u"], told["n"]
+    claims = read_ticket(request, PART_SALT, PART_SECONDS)
+    return get_ticket_actor(request, claims), claims["u"], claims["n"]
 
 
-def for_download(actor: Actor, project_id: int, found: Holding) -> str:
-    about = {"p": project_id, "d": found.artifact_id, "n": found.name, "m": found.media_type}
-    return signing.dumps({**about, **bearer(actor)}, salt=DOWNLOAD_SALT)
+def sign_download(actor: Actor, project_id: int, holding: Holding) -> str:
+    file_claims = {"p": project_id, "d": holding.artifact_id, "n": holding.name, "m": holding.media_type}
+    return signing.dumps({**file_claims, **build_bearer_claims(actor)}, salt=DOWNLOAD_SALT)
 
 
-def download_of(request: HttpRequest) -> Holding:
+def read_download_ticket(request: HttpRequest) -> Holding:
     """What this address sends; Unauthenticated where its holder may not see it any more."""
-    told = read(request, DOWNLOAD_SALT, DOWNLOAD_SECONDS)
-    actor = holder(request, told)
-    artifact = Artifact.objects.visible_to(actor).filter(pk=told["d"]).first()
+    claims = read_ticket(request, DOWNLOAD_SALT, DOWNLOAD_SECONDS)
+    actor = get_ticket_actor(request, claims)
+    artifact = Artifact.objects.visible_to(actor).filter(pk=claims["d"]).first()
     if artifact is None:
-        raise stale()
-    found = Holding(project_id=told["p"], artifact=artifact, name=told["n"], media_type=told["m"])
-    require(actor, "run.view", found)
-    return found
+        raise stale_ticket_error()
+    holding = Holding(project_id=claims["p"], artifact=artifact, name=claims["n"], media_type=claims["m"])
+    require(actor, "run.view", holding)
+    return holding
 
 
-def bearer(actor: Actor) -> dict[str, Any]:
+def build_bearer_claims(actor: Actor) -> dict[str, Any]:
     return {"t": actor.token_id, "c": sorted(actor.scopes or ())}
 
 
-def read(request: HttpRequest, salt: str, seconds: int) -> dict[str, Any]:
-    word = (query_of(request).get("ticket") or [""])[0]
+def read_ticket(request: HttpRequest, salt: str, seconds: int) -> dict[str, Any]:
+    ticket = (parse_query(request).get("ticket") or [""])[0]
     try:
-        told: dict[str, Any] = signing.loads(word, salt=salt, max_age=seconds)
+        claims: dict[str, Any] = signing.loads(ticket, salt=salt, max_age=seconds)
     except signing.BadSignature:
-        raise stale() from None
-    return told
+        raise stale_ticket_error() from None
+    return claims
 
 
-def holder(request: HttpRequest, told: dict[str, Any]) -> Actor:
-    actor = actor_from_token_id(told["t"], told["c"])
+def get_ticket_actor(request: HttpRequest, claims: dict[str, Any]) -> Actor:
+    actor = actor_from_token_id(claims["t"], claims["c"])
     if actor is None:
-        raise stale()
-    about = {"address": client_address(request), "request_id": str(getattr(request, "request_id", ""))}
-    return replace(actor, **about)
+        raise stale_ticket_error()
+    request_fields = {"address": client_address(request), "request_id": str(getattr(request, "request_id", ""))}
+    return replace(actor, **request_fields)
 
 
-def stale() -> Unauthenticated:
+def stale_ticket_error() -> Unauthenticated:
     return Unauthenticated("This address is not for that transfer, or no longer.", hint="Ask for it again.")
 
 
 # -- where a list goes on -------------------------------------------------------------------------------------------
-def token_of(name: str) -> str:
+def encode_name_token(name: str) -> str:
     return base64.urlsafe_b64encode(name.encode()).decode()
 
 
-def name_of(token: str) -> str:
+def decode_name_token(token: str) -> str:
     try:
         return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except (ValueError, binascii.Error):
-        raise wrong("Invalid page token, could not base64-decode") from None
+        raise invalid_parameter_error("Invalid page token, could not base64-decode") from None

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from apps.gateways.mlflow.dispatcher import answer
+from apps.gateways.mlflow.dispatcher import dispatch_request
 from apps.gateways.mlflow.links import open_experiment, open_logged_model, open_run
 
 PREFIXES = ("api/2.0/", "ajax-api/2.0/", "api/3.0/")
@@ -19,7 +19,7 @@ ALONE = ("version", "health", "get-artifact")
 @csrf_exempt
 @login_not_required
 def mlflow(request: HttpRequest) -> HttpResponseBase:
-    return answer(request, request.path_info[1:])
+    return dispatch_request(request, request.path_info[1:])
 
 
 urlpatterns = [

@@ -74,7 +74,7 @@ def test_a_part_that_lacks_is_named_and_the_upload_stays(track, place, begun, sp
 
 def test_a_part_that_was_damaged_is_sent_again(track, place, begun):
     parts = sent(begun)
-    area = services.area_of(begun["upload_id"])
+    area = services.get_staging_area(begun["upload_id"])
     path = area.path_of(parts[1]["etag"].strip('"'))
     path.chmod(0o600)
     path.write_bytes(PARTS[1].upper())
@@ -136,7 +136,7 @@ def test_a_file_that_is_too_large_ends(begun, settings):
 
 def test_what_nobody_ends_is_swept(track, place, begun, worker_actor):
     sent(begun)
-    services.area_of("0" * 32).open_staging().publish()
+    services.get_staging_area("0" * 32).open_staging().publish()
     assert services.sweep_uploads(actor=worker_actor) == 1  # the parts that no upload knows
     MultipartUpload.objects.update(created_at=MultipartUpload.objects.get().created_at - timedelta(days=2))
     assert services.sweep_uploads(actor=worker_actor) == 1

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.core.policy import PROJECT_ACTIONS
 from apps.gateways.mlflow import dispatcher, request, routes
-from apps.gateways.mlflow.routes import INPUTS_BYTES, Call
+from apps.gateways.mlflow.routes import INPUTS_BYTES, Route
 from apps.platform.accounts.models import ApiToken, Membership
 from apps.platform.audit.models import AuditRecord
 
@@ -20,9 +20,9 @@ CREATE = "experiments/create"
 
 
 def test_every_call_names_an_action_of_the_policy():
-    named = {call.action for call in routes.CALLS.values()} | {call.action for _, _, call in routes.PATTERNS}
+    named = {call.action for call in routes.ROUTES.values()} | {call.action for _, _, call in routes.PATTERNS}
     assert named <= set(PROJECT_ACTIONS)
-    assert {path for (_, path), call in routes.TABLE.items() if call.action is None} == {
+    assert {path for (_, path), call in routes.ROUTES_BY_ADDRESS.items() if call.action is None} == {
         "api/3.0/mlflow/server-info",
         "version",
         "health",
@@ -165,7 +165,7 @@ def test_what_a_run_read_may_be_longer(track, settings, experiment_id):
 
 def test_a_long_body_is_read_only_of_who_may_send_it(track, engineer, settings, monkeypatch):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
-    monkeypatch.setattr(request, "long_body", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr(request, "read_long_body", lambda *_: pytest.fail("read"))
     Membership.objects.filter(user=engineer).update(role="viewer")
     assert track.refused("POST", "runs/log-inputs", {"run_id": "x", "padding": "x" * 5000})[0] == 403
 
@@ -189,7 +189,9 @@ def broken(error):
 
 
 def test_a_defect_is_told_by_its_request_id(track, monkeypatch, caplog):
-    monkeypatch.setitem(dispatcher.TABLE, ("GET", "api/2.0/mlflow/x"), Call(broken(KeyError("a secret")), "run.view"))
+    monkeypatch.setitem(
+        dispatcher.ROUTES_BY_ADDRESS, ("GET", "api/2.0/mlflow/x"), Route(broken(KeyError("a secret")), "run.view")
+    )
     status, code, text = track.refused("GET", "x")
     assert (status, code) == (500, "INTERNAL_ERROR")
     assert "secret" not in text
@@ -198,7 +200,7 @@ def test_a_defect_is_told_by_its_request_id(track, monkeypatch, caplog):
 
 def test_a_database_that_is_away_is_told_to_try_again(track, monkeypatch):
     away = OperationalError("connection refused")
-    monkeypatch.setitem(dispatcher.TABLE, ("GET", "api/2.0/mlflow/x"), Call(broken(away), "run.view"))
+    monkeypatch.setitem(dispatcher.ROUTES_BY_ADDRESS, ("GET", "api/2.0/mlflow/x"), Route(broken(away), "run.view"))
     response = track.send("GET", "x")
     assert (response.status_code, response.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
     assert response.headers["Retry-After"] == "5"
