@@ -65,10 +65,10 @@ def write(way: str, number: int, go: Any, seconds: float, results: Any) -> None:
 def seal_beside(go: Any, stop: Any) -> None:
     """The sealer as the dispatcher runs it: every half second."""
     start_django()
-    from apps.core.actors import PlaneRole, plane_actor
+    from apps.core.actors import PlaneRole, build_plane_actor
     from apps.platform.audit.sealer import run_sealer_round
 
-    actor = plane_actor(PlaneRole.DISPATCHER)
+    actor = build_plane_actor(PlaneRole.DISPATCHER)
     go.wait()
     while not stop.wait(0.5):
         run_sealer_round(actor)
@@ -98,12 +98,12 @@ def seal_and_verify() -> tuple[float, float, float]:
     """Records written per second in one transaction, rows sealed and rows verified per second; one process."""
     from django.db import transaction
 
-    from apps.core.actors import PlaneRole, plane_actor
+    from apps.core.actors import PlaneRole, build_plane_actor
     from apps.platform.audit.sealer import seal_all
     from apps.platform.audit.services import record
     from apps.platform.audit.verification import examine
 
-    actor = plane_actor(PlaneRole.OPERATOR)
+    actor = build_plane_actor(PlaneRole.OPERATOR)
     seal_all()
     started = time.perf_counter()
     with transaction.atomic():

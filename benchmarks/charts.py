@@ -83,7 +83,7 @@ def measure(points: int, rounds: int) -> None:
 
 def recorded(points: int) -> float:
     """Seconds that recording took: as a worker's relay does it, batch by batch."""
-    from apps.core.actors import PlaneRole, plane_actor
+    from apps.core.actors import PlaneRole, build_plane_actor
     from apps.ml.experiments.models import Experiment, Run
     from apps.ml.experiments.services import Point, log_metrics
     from apps.platform.accounts.models import Project
@@ -91,7 +91,7 @@ def recorded(points: int) -> float:
     project = Project.objects.create(slug="demo", name="Demo")
     experiment = Experiment.objects.create(project=project, number=0, name="Default")
     run = Run.objects.create(project=project, experiment=experiment, name="long", kind="train")
-    actor, start = plane_actor(PlaneRole.WORKER, host="bench"), datetime(2026, 1, 1, tzinfo=UTC)
+    actor, start = build_plane_actor(PlaneRole.WORKER, host="bench"), datetime(2026, 1, 1, tzinfo=UTC)
     began = time.perf_counter()
     for first in range(0, points, BATCH):
         steps = range(first, min(points, first + BATCH))

@@ -26,7 +26,7 @@ django.setup()
 from django.db import connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from apps.core.actors import PlaneRole, plane_actor  # noqa: E402
+from apps.core.actors import PlaneRole, build_plane_actor  # noqa: E402
 from apps.core.canonical import sha256_hex  # noqa: E402
 from apps.platform.accounts.actors import actor_for_user  # noqa: E402
 from apps.platform.accounts.models import Project, User  # noqa: E402
@@ -36,7 +36,7 @@ from apps.platform.jobs.states import JobState  # noqa: E402
 from apps.platform.nodes.models import Node  # noqa: E402
 
 SAMPLES = 60
-WORKER = plane_actor(PlaneRole.WORKER, host="bench")
+WORKER = build_plane_actor(PlaneRole.WORKER, host="bench")
 INDEX = next(index for index in Job._meta.indexes if index.name == "job_claim")
 
 
@@ -111,7 +111,7 @@ def vain(node: Node, samples: int = SAMPLES) -> list[float]:
 
 def dispatch() -> list[float]:
     """ms of each round of the dispatcher, without the ringing."""
-    actor = plane_actor(PlaneRole.DISPATCHER, host="bench")
+    actor = build_plane_actor(PlaneRole.DISPATCHER, host="bench")
     taken = []
     for _ in range(SAMPLES // 3):
         started = time.perf_counter()

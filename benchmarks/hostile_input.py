@@ -176,9 +176,11 @@ def readers_of_searches() -> Iterator[Reader]:
     )
     yield Reader("ILIKE, a long pattern", lambda text: __import__("re").search(regex_of(text), "a1" * 200), most=1000)
     yield Reader("registry order_by", registry_filters.plain_order)
-    yield Reader("list: day", lambda text: listing.read_day("x", text))
-    yield Reader("list: columns", lambda text: listing.names_in(QueryDict(mutable=True) | {"columns": text}, "columns"))
-    yield Reader("list: cursor", pages.unpacked)
+    yield Reader("list: day", lambda text: listing.parse_day("x", text))
+    yield Reader(
+        "list: columns", lambda text: listing.parse_names(QueryDict(mutable=True) | {"columns": text}, "columns")
+    )
+    yield Reader("list: cursor", pages.decode_cursor)
     yield Reader("search field", query.read)
     yield Reader(
         "search field, uncut",
@@ -466,7 +468,7 @@ def readers_of_texts() -> Iterator[Reader]:
         most=2000,
     )
     yield Reader("a page in Chinese", page, (("", ""),), (*UNITS, "。 ", "。", "（", "。\n"))
-    yield Reader("cell of a CSV export", csv_files.safe, (("=", ""), ("-", "x"), ("+1", "x")))
+    yield Reader("cell of a CSV export", csv_files.escape_formula, (("=", ""), ("-", "x"), ("+1", "x")))
     yield Reader("command on a page", whole_words)
     yield Reader(
         "MLflow source",

@@ -117,14 +117,14 @@ def one(data: str, mode: str, durable: str) -> None:
     import django
 
     django.setup()
-    from apps.core.actors import PlaneRole, plane_actor
+    from apps.core.actors import PlaneRole, build_plane_actor
     from apps.data.datasets.ingest.local_files import ingest
     from apps.platform.accounts.models import Project
 
     project = Project.objects.get()
     began = time.perf_counter()
     ingest(
-        actor=plane_actor(PlaneRole.OPERATOR),
+        actor=build_plane_actor(PlaneRole.OPERATOR),
         project=project,
         dataset_name="data",
         path=Path(data),

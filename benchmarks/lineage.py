@@ -27,12 +27,12 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 
-from apps.core.actors import PlaneRole, plane_actor  # noqa: E402
+from apps.core.actors import PlaneRole, build_plane_actor  # noqa: E402
 from apps.platform.accounts.models import Membership, Project, User  # noqa: E402
 from apps.platform.lineage.models import Edge  # noqa: E402
 from apps.platform.lineage.queries import MAX_NODES, graph  # noqa: E402
 
-WORKER = plane_actor(PlaneRole.WORKER, host="bench")
+WORKER = build_plane_actor(PlaneRole.WORKER, host="bench")
 DEPTH = 10
 PATIENCE_MS = 20_000  # of one naive walk
 HUBS = 5

@@ -116,7 +116,7 @@ def first_of(kind: Any) -> int:
 
 def names_of(plane: Any) -> dict[str, Any]:
     """What stands in ASKED."""
-    from apps.core.lists.pages import FORWARD, packed
+    from apps.core.lists.pages import FORWARD, encode_cursor
     from apps.gateways.openlineage.models import ForeignEnd
     from apps.ml.experiments.models import LoggedModel, Run
     from apps.ml.registry.models import ModelVersion
@@ -127,7 +127,7 @@ def names_of(plane: Any) -> dict[str, Any]:
     return {
         **{name: getattr(plane, name) for name in ("run", "job", "version", "model", "dataset")},
         "many": "&".join(f"ids={run.pk}" for run in alike),
-        "listed": packed([FORWARD, "lineage", "", 500]),
+        "listed": encode_cursor([FORWARD, "lineage", "", 500]),
         "measured": versions.values_list("number", flat=True).first(),
         "logged": LoggedModel.objects.order_by("created_at", "pk").values_list("pk", flat=True).first(),
         "foreign": ForeignEnd.objects.filter(type="foreign_job").order_by("pk").values_list("key", flat=True).first(),

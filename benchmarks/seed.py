@@ -37,7 +37,7 @@ django.setup()
 from django.db import models, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from apps.core.actors import PlaneRole, plane_actor  # noqa: E402
+from apps.core.actors import PlaneRole, build_plane_actor  # noqa: E402
 from apps.core.canonical import sha256_hex  # noqa: E402
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion  # noqa: E402
 from apps.ml.experiments.models import Experiment, Metric, MetricBucket, MetricPoint, Run, RunParam  # noqa: E402
@@ -445,7 +445,7 @@ def add_records(seed: Seed, count: int) -> None:
         with transaction.atomic():
             for number in range(first, min(count, first + BATCH)):
                 node = seed.nodes[number % len(seed.nodes)]
-                actor = plane_actor(PlaneRole.WORKER, host=node.name)
+                actor = build_plane_actor(PlaneRole.WORKER, host=node.name)
                 record(actor=actor, action="job.running", obj=jobs[number % len(jobs)], after={"attempt": 1})
         seal_all()
 

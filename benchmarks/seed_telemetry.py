@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.ml.experiments.metrics import series
 from apps.ml.experiments.models import Metric, MetricPoint, Run
 from apps.ml.experiments.services.points import add_buckets, add_points
@@ -117,6 +117,6 @@ def queue_sample(queue: str, span: int, at: datetime, queued: int) -> QueueSampl
 
 def tally_all() -> None:
     """Count every ending, as the dispatcher does."""
-    actor = plane_actor(PlaneRole.DISPATCHER)
+    actor = build_plane_actor(PlaneRole.DISPATCHER)
     while count_ended_jobs(actor=actor) == TALLIED:
         pass

@@ -34,7 +34,7 @@ from apps.core.errors import (
     Unauthenticated,
     Unavailable,
 )
-from apps.core.lists.pages import MAX_LIMIT, NEWEST_FIRST, Page, page_asked
+from apps.core.lists.pages import MAX_LIMIT, NEWEST_FIRST, Page, paginate
 from apps.platform.audit.faults import named_fault
 from apps.platform.audit.services import record_refusal
 from deepseek.messages import N_, Message
@@ -264,7 +264,7 @@ class CursorPagination(BasePagination):
 
     def paginate_queryset(self, queryset: models.QuerySet[Any], request: Request, view: Any = None) -> list[Any]:
         order, present = getattr(view, "page_order", NEWEST_FIRST), getattr(view, "page_present", ())
-        self.page = page_asked(queryset, request.query_params, order=order, present=present)
+        self.page = paginate(queryset, request.query_params, order=order, present=present)
         self.url = request.build_absolute_uri()
         return self.page.items
 

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from apps.core import policy
-from apps.core.actors import PlaneRole, ProjectRole, SystemRole, plane_actor
+from apps.core.actors import PlaneRole, ProjectRole, SystemRole, build_plane_actor
 from apps.core.canonical import sha256_hex
 from apps.platform.accounts.actors import actor_for_token, actor_for_user
 from apps.platform.accounts.models import ApiToken, Membership, Project, User
@@ -160,12 +160,12 @@ def actor_for():
 
 @pytest.fixture
 def worker_actor():
-    return plane_actor(PlaneRole.WORKER, host="test")
+    return build_plane_actor(PlaneRole.WORKER, host="test")
 
 
 @pytest.fixture
 def operator():
-    return plane_actor(PlaneRole.OPERATOR)
+    return build_plane_actor(PlaneRole.OPERATOR)
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def usable_scopes(token: ApiToken) -> list[str]:
     for scope, actions in policy.SCOPES.items():
         token.scopes = [scope]
         actor = actor_for_token(token)
-        if any(policy.allows(actor, action, token) for action in actions):
+        if any(policy.is_allowed(actor, action, token) for action in actions):
             usable.append(scope)
     return usable
 

@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import get_resolver
 from django.utils import timezone
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.canonical import sha256_hex
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.ml.experiments.models import (
@@ -358,7 +358,7 @@ def grow(plane: Seeded, rows: int, *, wide: int) -> None:
     holds_of(plane, project, numbers)
     models_of(project, ModelVersion.objects.get(pk=plane.model_version), numbers)
     widen(plane, project, main, version, artifacts, wide)
-    actor = plane_actor(PlaneRole.WORKER, host="node-0")
+    actor = build_plane_actor(PlaneRole.WORKER, host="node-0")
     for number in numbers:
         record(actor=actor, action="job.running", obj=main, after={"attempt": number})
     plane.rows = rows

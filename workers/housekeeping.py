@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.core.management import call_command
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.gateways.mlflow import services as uploads
 from apps.platform.artifacts import services as artifacts
 from apps.platform.audit.verification import verify_trail
@@ -16,34 +16,34 @@ SCRUB_BYTES = 50 * 10**9  # read per round, so that an hourly round stays an hou
 
 @shared_task(name="workers.housekeeping.scrub")
 def scrub() -> None:
-    artifacts.scrub(actor=plane_actor(PlaneRole.WORKER), budget_bytes=SCRUB_BYTES)
+    artifacts.scrub(actor=build_plane_actor(PlaneRole.WORKER), budget_bytes=SCRUB_BYTES)
 
 
 @shared_task(name="workers.housekeeping.scrub_artifact")
 def scrub_artifact(digest: str) -> None:
     """One artifact, of which a client waits for a range."""
-    artifacts.scrub_artifact(actor=plane_actor(PlaneRole.WORKER), digest=digest)
+    artifacts.scrub_artifact(actor=build_plane_actor(PlaneRole.WORKER), digest=digest)
 
 
 @shared_task(name="workers.housekeeping.verify_audit")
 def verify_audit() -> None:
     """Walk the whole chain; what it found is a record itself, and the lamp on every page."""
-    verify_trail(actor=plane_actor(PlaneRole.OPERATOR))
+    verify_trail(actor=build_plane_actor(PlaneRole.OPERATOR))
 
 
 @shared_task(name="workers.housekeeping.sweep_staging")
 def sweep_staging() -> None:
-    artifacts.sweep_staging(actor=plane_actor(PlaneRole.WORKER))
+    artifacts.sweep_staging(actor=build_plane_actor(PlaneRole.WORKER))
 
 
 @shared_task(name="workers.housekeeping.sweep_checkpoints")
 def sweep_checkpoints() -> None:
-    checkpoints.sweep_checkpoints(actor=plane_actor(PlaneRole.WORKER))
+    checkpoints.sweep_checkpoints(actor=build_plane_actor(PlaneRole.WORKER))
 
 
 @shared_task(name="workers.housekeeping.sweep_uploads")
 def sweep_uploads() -> None:
-    uploads.sweep_uploads(actor=plane_actor(PlaneRole.WORKER))
+    uploads.sweep_uploads(actor=build_plane_actor(PlaneRole.WORKER))
 
 
 @shared_task(name="workers.housekeeping.clear_sessions")

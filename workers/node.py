@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from apps.core.actors import Actor, PlaneRole, plane_actor
+from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.platform.jobs import services
 from apps.platform.nodes import hardware
 from apps.platform.nodes.extras import found_extras
@@ -59,7 +59,7 @@ def _start() -> Worker:
     process.sweep_scratch(scratch_root())
     memory_limit = "cgroup" if cgroups.prepare_delegated() else "watch"
     found, isolation = hardware.detect(settings.PLANE_HOME), detected()
-    actor = plane_actor(PlaneRole.WORKER, host=env.node)
+    actor = build_plane_actor(PlaneRole.WORKER, host=env.node)
     node = register_node(
         actor=actor,
         name=env.node,

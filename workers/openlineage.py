@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from apps.core.actors import Actor, PlaneRole, plane_actor
+from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.gateways.openlineage.events import event_of, facts_of
 from apps.platform.jobs import notices
 from apps.platform.jobs.models import JobNotice
@@ -81,7 +81,7 @@ def deliver(actor: Actor, sink: Sink, *, stopping: Callable[[], bool] = lambda: 
 
 def told(actor: Actor, sink: Sink, waiting: Sequence[JobNotice]) -> int:
     """Send in order; how many need not be sent again. The rest are given back, or wait."""
-    reader = plane_actor(PlaneRole.WORKER, host=settings.ENV.node)
+    reader = build_plane_actor(PlaneRole.WORKER, host=settings.ENV.node)
     known = facts_of(reader, list({notice.event.job_id: notice.event.job for notice in waiting}.values()))
     begun = time.monotonic()
     for index, notice in enumerate(waiting):

@@ -60,7 +60,7 @@ class Attempt:
 
     def __init__(self, job: Job, *, actor: Actor) -> None:
         self.job = job
-        self.actor = actor.during(job.pk)
+        self.actor = actor.with_job(job.pk)
         self.mark = marker(job.pk, job.attempt)
         self.scratch = scratch_root() / self.mark.replace(":", "-")
         self.deadline = time.monotonic() + job.time_limit_seconds  # staging, running and uploading together

@@ -58,10 +58,10 @@ class Actor:
     def project_ids(self) -> frozenset[int]:
         return frozenset(self.project_roles)
 
-    def roles_in(self, project_id: int | None) -> frozenset[ProjectRole]:
+    def get_roles_in(self, project_id: int | None) -> frozenset[ProjectRole]:
         return self.project_roles.get(project_id, frozenset()) if project_id is not None else frozenset()
 
-    def during(self, job_id: int) -> Actor:
+    def with_job(self, job_id: int) -> Actor:
         """The same actor, acting on behalf of a job: the audit records carry the job's id."""
         return replace(self, job_id=job_id)
 
@@ -76,14 +76,14 @@ class Actor:
         }
 
     @classmethod
-    def recorded(cls, told: Mapping[str, Any], *, address: str = "") -> Actor:
+    def from_record(cls, record: Mapping[str, Any], *, address: str = "") -> Actor:
         """Whom `as_record` told of, for a record that is written later: without any right."""
         return cls(
-            kind=told["kind"],
-            label=told["label"],
-            user_id=told["user"],
-            service_account_id=told["service_account"],
-            token_id=told["token"],
+            kind=record["kind"],
+            label=record["label"],
+            user_id=record["user"],
+            service_account_id=record["service_account"],
+            token_id=record["token"],
             address=address,
         )
 
@@ -91,6 +91,6 @@ class Actor:
 ANONYMOUS = Actor(kind="anonymous", label="anonymous")
 
 
-def plane_actor(role: PlaneRole, *, host: str = "", job_id: int | None = None) -> Actor:
+def build_plane_actor(role: PlaneRole, *, host: str = "", job_id: int | None = None) -> Actor:
     """The actor of one of the plane's own processes, for instance `worker@gpu-01`."""
     return Actor(kind="plane", label=f"{role.value}@{host}" if host else role.value, plane_role=role, job_id=job_id)

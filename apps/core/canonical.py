@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 
-def canonical_json(value: Any) -> str:
+def encode_canonical_json(value: Any) -> str:
     """The canonical text of `value`; ValueError for NaN, Infinity, TypeError for what JSON does not know."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -20,6 +20,6 @@ def sha256_hex(data: bytes | str) -> str:
     return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
 
 
-def digest_of(value: Any) -> str:
+def compute_digest(value: Any) -> str:
     """SHA-256 (64 hex digits) of the canonical text of `value`."""
-    return sha256_hex(canonical_json(value))
+    return sha256_hex(encode_canonical_json(value))

@@ -67,10 +67,12 @@ def translate_message(value: object, name: str = "message") -> str:
 
 def translate_messages(record: Mapping[str, Any], name: str) -> list[str]:
     """The list of messages that a JSON record keeps under `name`, in the language of now."""
-    texts, kept = record.get(name) or [], record.get(f"{name}_messages") or []
+    texts, records = record.get(name) or [], record.get(f"{name}_messages") or []
     return [
-        translate_message({**one, "message": text}) if isinstance(one, Mapping) else translate_message(text)
-        for text, one in zip(texts, [*kept, *[None] * (len(texts) - len(kept))], strict=False)
+        translate_message({**record_item, "message": text})
+        if isinstance(record_item, Mapping)
+        else translate_message(text)
+        for text, record_item in zip(texts, [*records, *[None] * (len(texts) - len(records))], strict=False)
     ]
 
 

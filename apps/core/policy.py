@@ -226,33 +226,33 @@ class InProject:
     project_id: int
 
 
-def roles_of(actor: Actor, action: str, project_id: int | None) -> frozenset[Role]:
+def get_effective_roles(actor: Actor, action: str, project_id: int | None) -> frozenset[Role]:
     """The roles that count for this action: system and plane roles always, project roles where they belong."""
-    held: set[Role] = set()
+    effective: set[Role] = set()
     if actor.system_role:
-        held.add(actor.system_role)
+        effective.add(actor.system_role)
     if actor.plane_role:
-        held.add(actor.plane_role)
+        effective.add(actor.plane_role)
     if action in PROJECT_ACTIONS:
-        held |= actor.roles_in(project_id)
+        effective |= actor.get_roles_in(project_id)
     else:
         for roles in actor.project_roles.values():
-            held |= roles
-    return frozenset(held)
+            effective |= roles
+    return frozenset(effective)
 
 
-def scope_for(action: str) -> str | None:
+def find_scope(action: str) -> str | None:
     """The scope that lets a token do this, or None where no token may."""
     return next((scope for scope, actions in SCOPES.items() if action in actions), None)
 
 
-def allows(actor: Actor, action: str, obj: Any = None) -> bool:
+def is_allowed(actor: Actor, action: str, obj: Any = None) -> bool:
     """Whether `require` would pass. For hiding a button; never instead of `require`."""
     if action not in ACTIONS:
         return False
     if actor.scopes is not None and not any(action in SCOPES.get(scope, ()) for scope in actor.scopes):
         return False
-    return bool(roles_of(actor, action, project_id_of(obj)) & ACTIONS[action])
+    return bool(get_effective_roles(actor, action, get_project_id(obj)) & ACTIONS[action])
 
 
 def require(actor: Actor, action: str, obj: Any = None) -> None:
@@ -264,12 +264,12 @@ def require(actor: Actor, action: str, obj: Any = None) -> None:
         raise LookupError(f"policy: unknown action {action!r}")
     if actor.is_anonymous:
         raise Unauthenticated("Log in or send a token.", hint=N_("Authorization: Bearer <token>"))
-    if allows(actor, action, obj):
+    if is_allowed(actor, action, obj):
         return
-    project_id = project_id_of(obj)
+    project_id = get_project_id(obj)
     if action in PROJECT_ACTIONS and project_id is not None and not can_see_project(actor, project_id):
         raise NotFound("There is no such object, or you may not see it.")
-    about = {"project_id": project_id, **named(obj)}  # for the record of the refusal
+    about = {"project_id": project_id, **build_audit_reference(obj)}  # for the record of the refusal
     require_scope(actor, action, **about)
     needed = ", ".join(sorted(role.value for role in ACTIONS[action] if not isinstance(role, PlaneRole)))
     raise Refused(
@@ -287,7 +287,7 @@ def require(actor: Actor, action: str, obj: Any = None) -> None:
 
 def require_scope(actor: Actor, action: str, **about: Any) -> None:
     """Raise Refused (scope_missing) for a token whose scopes do not name the action; for lists over projects."""
-    scope = scope_for(action)
+    scope = find_scope(action)
     if actor.scopes is None or scope in actor.scopes:
         return
     raise Refused(
@@ -310,7 +310,7 @@ def can_see_project(actor: Actor, project_id: int) -> bool:
     return bool(actor.system_role or actor.plane_role or project_id in actor.project_roles)
 
 
-def project_id_of(obj: Any) -> int | None:
+def get_project_id(obj: Any) -> int | None:
     """A project's own id, or the `project_id` of what belongs to one."""
     if obj is None:
         return None
@@ -320,7 +320,7 @@ def project_id_of(obj: Any) -> int | None:
     return project_id
 
 
-def named(obj: Any) -> dict[str, Any]:
+def build_audit_reference(obj: Any) -> dict[str, Any]:
     """What a record calls this object: its type and id, where it is a row."""
     meta = getattr(obj, "_meta", None)
     return {"object_type": meta.model_name, "object_id": obj.pk} if meta is not None else {}

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from apps.core.actors import Actor
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import projects_shown
 from apps.platform.audit.models import AuditRecord, ChainHead, Result
@@ -80,8 +80,8 @@ def rail_urls(request: HttpRequest, actor: Actor, projects: list[Project]) -> di
 def rail_hidden(request: HttpRequest, actor: Actor) -> set[str]:
     """Sections that this person may not open: a link to a refusal is no help."""
     here = getattr(request, "project", None)
-    hidden = set() if allows(actor, "node.view") else {"nodes"}
-    if not (actor.project_ids or allows(actor, "audit.view")):
+    hidden = set() if is_allowed(actor, "node.view") else {"nodes"}
+    if not (actor.project_ids or is_allowed(actor, "audit.view")):
         hidden.add("audit")
     if here is not None and here.pk not in actor.project_ids:
         hidden |= IN_A_PROJECT.keys()
@@ -98,7 +98,7 @@ def url_of(name: str, *args: Any) -> str:
 def lamps(actor: Actor, node_states: list[str] | None) -> list[dict[str, str]]:
     """Isolated, the chain of the audit trail, and the nodes where the reader may see them."""
     shown = [isolation_lamp(), chain_lamp(actor)]
-    if allows(actor, "node.view"):
+    if is_allowed(actor, "node.view"):
         shown.append(nodes_lamp(actor, node_states))
     return shown
 
@@ -125,7 +125,7 @@ def chain_lamp(actor: Actor) -> dict[str, str]:
     head = ChainHead.objects.filter(pk=1).values_list("seq", last, oldest)
     seq, result, unsealed_at = head.first() or (0, None, None)
     record = _("record %(number)s") % {"number": f"{seq:,}"}
-    may_read = actor.project_ids or allows(actor, "audit.view")
+    may_read = actor.project_ids or is_allowed(actor, "audit.view")
     more = {"text": record, "url": reverse("audit:list") if may_read else ""}
     if result == Result.FAILED:
         return {"state": "failed", "label": _("Audit chain broken"), **more}

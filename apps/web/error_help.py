@@ -173,7 +173,7 @@ def say_who_gives(request: HttpRequest, actor: Actor, found: Help) -> None:
         project = Project.objects.visible_to(actor).filter(slug=at["slug"]).first()
     held = [str(actor.system_role)] if actor.system_role else []
     anywhere = [role for roles in actor.project_roles.values() for role in roles]
-    held += sorted({role.value for role in (actor.roles_in(project.pk) if project else anywhere)})
+    held += sorted({role.value for role in (actor.get_roles_in(project.pk) if project else anywhere)})
     found.have = ", ".join(held)
     givers = User.objects.filter(system_role=SystemRole.SECURITY_ADMIN, is_active=True).order_by("username")
     found.givers = list(givers.values_list("username", flat=True)[:GIVERS])

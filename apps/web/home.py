@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Subquery
 
 from apps.core.actors import Actor
 from apps.core.canonical import sha256_hex
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.data.datasets.models import DatasetVersion, DatasetVersionQuerySet
 from apps.ml.registry.models import ModelVersion
 from apps.platform.accounts.models import Project
@@ -90,7 +90,7 @@ def failed_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
     behind = Counter(root_of(pk, causes) for pk in causes)
     heads = [job for job in found if causes[job.pk] not in causes]
     shown = [
-        FailedJob(job, helps_itself(job) and allows(actor, "job.retry", job), causes[job.pk], behind[job.pk] - 1)
+        FailedJob(job, helps_itself(job) and is_allowed(actor, "job.retry", job), causes[job.pk], behind[job.pk] - 1)
         for job in heads[:FAILED_SHOWN]
     ]
     return {

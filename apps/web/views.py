@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from apps.core.actors import Actor
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.web import home as reads
@@ -60,8 +60,8 @@ def drawn(request: HttpRequest, project: Project | None) -> HttpResponse:
         "member": member,
         "steps": reads.first_steps(actor, project, versions, api=api) if member else [],
         "duties": duties_of(actor, project) if not member else [],
-        "may_submit": project is not None and allows(actor, "job.submit", project),
-        "may_add": project is not None and allows(actor, "dataset.add_version", project),
+        "may_submit": project is not None and is_allowed(actor, "job.submit", project),
+        "may_add": project is not None and is_allowed(actor, "dataset.add_version", project),
     }
     context["mark"] = reads.mark_of(context)
     if "X-Plane-Poll" not in request.headers:
@@ -73,14 +73,14 @@ def drawn(request: HttpRequest, project: Project | None) -> HttpResponse:
 
 def duties_of(actor: Actor, project: Project | None) -> list[str]:
     """What an administrator may do, on the plane and in the project looked at."""
-    here = [action for action in PROJECT_DUTIES if project is not None and allows(actor, action, project)]
-    return here + [action for action in DUTIES if allows(actor, action)]
+    here = [action for action in PROJECT_DUTIES if project is not None and is_allowed(actor, action, project)]
+    return here + [action for action in DUTIES if is_allowed(actor, action)]
 
 
 @require_safe
 def isolation(request: HttpRequest) -> HttpResponse:
     """/isolation: what the lamp was derived from; the table of routes for those who see the nodes."""
-    may_see = allows(request.actor, "node.view")  # type: ignore[attr-defined]
+    may_see = is_allowed(request.actor, "node.view")  # type: ignore[attr-defined]
     return render(request, "home/isolation.html", {"nav": "", "seen": network_routes.now(), "may_see": may_see})
 
 

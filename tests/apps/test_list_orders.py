@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 from django.http import QueryDict
 
-from apps.core.lists.listing import narrowed, read_asked
-from apps.core.lists.pages import behind
+from apps.core.lists.listing import exclude_null_sort_values, parse_list_query
+from apps.core.lists.pages import build_cursor_filter
 from apps.data.datasets.lists import DATASETS
 from apps.data.datasets.lists import VERSIONS as DATASET_VERSIONS
 from apps.data.datasets.models import Dataset, DatasetVersion
@@ -63,10 +63,10 @@ def plan_of(rows) -> str:
 
 def edge_of(rows, order):
     """A place in the list, of the types that its columns have."""
-    from apps.core.lists.pages import field_at
+    from apps.core.lists.pages import resolve_field
 
     texts = ("CharField", "TextField")
-    types = [field_at(rows.model, name.lstrip("-"), nullable=True).get_internal_type() for name in order]
+    types = [resolve_field(rows.model, name.lstrip("-"), nullable=True).get_internal_type() for name in order]
     return ["2026-01-01T00:00:00Z" if kind == "DateTimeField" else "x" if kind in texts else 5 for kind in types]
 
 
@@ -74,12 +74,12 @@ def test_every_order_walks_an_index(engineer, actor_for):
     actor, sorting = actor_for(engineer), {}
     for key, sort in ORDERS:
         listing, rows_of = LISTS[key]
-        asked = read_asked(listing, QueryDict(f"sort={sort}"))
+        asked = parse_list_query(listing, QueryDict(f"sort={sort}"))
         if "metrics." in sort:
             rows = Metric.objects.filter(project_id=min(actor.project_ids), key="loss", is_nan=False)
         else:
-            rows = narrowed(rows_of(actor), asked)
-        later = rows.order_by(*asked.order).filter(behind(asked.order, edge_of(rows, asked.order)))
+            rows = exclude_null_sort_values(rows_of(actor), asked)
+        later = rows.order_by(*asked.order).filter(build_cursor_filter(asked.order, edge_of(rows, asked.order)))
         for name, page in (("first page", rows.order_by(*asked.order)), ("later page", later)):
             plan = plan_of(page[:51])
             if "USE TEMP B-TREE FOR ORDER BY" in plan or "Sort" in plan:

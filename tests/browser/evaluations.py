@@ -10,7 +10,7 @@ import base64
 import json
 import struct
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.data.datasets.versions.manifest import CSV, PARQUET
 from apps.ml.registry.models import EvaluationSet, ModelVersion
@@ -114,7 +114,7 @@ def measure(version: ModelVersion, on: EvaluationSet, rmse: float, width: float)
         ("evaluation", written, "evaluation.json", "application/json", told),
         ("replicates", held(project, json.dumps(kept)), "replicates.json", "application/json", {}),
     ]
-    worker = plane_actor(PlaneRole.WORKER, host="test")
+    worker = build_plane_actor(PlaneRole.WORKER, host="test")
     register_evaluation(actor=worker, project=project, set_name=on.name, outputs=outputs, job=job)
 
 

@@ -6,7 +6,7 @@ bytes are in the store and registered by the service that registers a job's, so 
 
 from __future__ import annotations
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.ml.registry.documents import document_text
 from apps.ml.registry.services import register_version
 from apps.platform.accounts.models import Project
@@ -30,7 +30,11 @@ def make(model: str, rmse: float) -> None:
     written = held(project, document_text(document))
     outputs = [("version", written, "version.json", "application/json", document)]
     register_version(
-        actor=plane_actor(PlaneRole.WORKER, host="test"), project=project, model_name=model, outputs=outputs, job=job
+        actor=build_plane_actor(PlaneRole.WORKER, host="test"),
+        project=project,
+        model_name=model,
+        outputs=outputs,
+        job=job,
     )
 
 

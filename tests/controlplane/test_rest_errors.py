@@ -10,7 +10,7 @@ from rest_framework import exceptions, serializers
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Conflict, Invalid, Refused, TooMany, Unauthenticated, Unavailable
 from apps.platform.audit.models import AuditRecord
 
@@ -33,7 +33,7 @@ class Broken(APIView):
     error: Exception | None = None
 
     def post(self, request):
-        request._request.actor = plane_actor(PlaneRole.WORKER)
+        request._request.actor = build_plane_actor(PlaneRole.WORKER)
         if self.error:
             raise self.error
         Spec(data=request.data).is_valid(raise_exception=True)

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
 from apps.core.errors import Invalid, Malformed
-from apps.core.lists.pages import MAX_CURSOR, page_asked, page_of
+from apps.core.lists.pages import MAX_CURSOR_LENGTH, fetch_page, paginate
 from apps.platform.accounts.models import Project
 from controlplane.rest import CursorPagination
 
@@ -33,26 +33,26 @@ def encoded(value):
 def test_pages_forward_and_back_have_every_row_once(seven, order):
     rows = Project.objects.all()
     for limit in (1, 2, 3, 7, 8):
-        pages = [page_of(rows, limit=limit, order=order)]
+        pages = [fetch_page(rows, limit=limit, order=order)]
         while pages[-1].next:
-            pages.append(page_of(rows, limit=limit, order=order, cursor=pages[-1].next))
+            pages.append(fetch_page(rows, limit=limit, order=order, cursor=pages[-1].next))
         assert [row for page in pages for row in page.items] == list(rows.order_by(*order)), limit
         back = [pages[-1]]
         while back[0].previous:
-            back.insert(0, page_of(rows, limit=limit, order=order, cursor=back[0].previous))
+            back.insert(0, fetch_page(rows, limit=limit, order=order, cursor=back[0].previous))
         assert [page.items for page in back] == [page.items for page in pages], limit
 
 
 def test_new_rows_shift_nothing(seven):
-    first = page_of(Project.objects.all(), limit=3)
+    first = fetch_page(Project.objects.all(), limit=3)
     Project.objects.create(slug="new", name="new")
-    assert page_of(Project.objects.all(), limit=3, cursor=first.next).items == seven[::-1][3:6]
+    assert fetch_page(Project.objects.all(), limit=3, cursor=first.next).items == seven[::-1][3:6]
 
 
 def test_a_page_is_one_query_and_no_count(seven, django_assert_num_queries):
-    cursor = page_of(Project.objects.all(), limit=3).next
+    cursor = fetch_page(Project.objects.all(), limit=3).next
     with django_assert_num_queries(1) as asked:
-        page_of(Project.objects.all(), limit=3, cursor=cursor)
+        fetch_page(Project.objects.all(), limit=3, cursor=cursor)
     assert "COUNT(" not in asked.captured_queries[0]["sql"]
 
 
@@ -60,7 +60,7 @@ WRONG_CURSORS = [
     "x",
     "数",
     "=",
-    "a" * (MAX_CURSOR + 1),
+    "a" * (MAX_CURSOR_LENGTH + 1),
     encoded(1),
     encoded(["n", "-id", ["x"]]),
     encoded(["n", "-id", [None]]),
@@ -78,7 +78,7 @@ def test_wrong_cursors_are_refused(seven):
     errors = []
     for cursor in WRONG_CURSORS:
         with pytest.raises(Malformed) as refused:
-            page_of(Project.objects.all(), cursor=cursor)
+            fetch_page(Project.objects.all(), cursor=cursor)
         errors.append((refused.value.field, refused.value.code))
     assert errors == [("cursor", "bad_cursor")] * len(WRONG_CURSORS)
 
@@ -86,18 +86,20 @@ def test_wrong_cursors_are_refused(seven):
 @pytest.mark.parametrize("values", [["x", 1], ["2026-01-01T00:00:00", 1], ["a\x00", 1]])
 def test_times_must_be_times(seven, values):
     with pytest.raises(Malformed):
-        page_of(Project.objects.all(), order=("-created_at", "-id"), cursor=encoded(["n", "-created_at,-id", values]))
+        fetch_page(
+            Project.objects.all(), order=("-created_at", "-id"), cursor=encoded(["n", "-created_at,-id", values])
+        )
 
 
 def test_half_a_letter_is_no_name(seven):
     with pytest.raises(Malformed):
-        page_of(Project.objects.all(), order=("-name", "-id"), cursor=encoded(["n", "-name,-id", ["\ud800", 1]]))
+        fetch_page(Project.objects.all(), order=("-name", "-id"), cursor=encoded(["n", "-name,-id", ["\ud800", 1]]))
 
 
 def test_wrong_limits_are_refused(seven):
     for limit in ("0", "201", "-1", "1.5", "x", "9" * 30, "１"):
         with pytest.raises(Invalid) as refused:
-            page_asked(Project.objects.all(), {"limit": limit})
+            paginate(Project.objects.all(), {"limit": limit})
         assert (refused.value.field, refused.value.limit) == ("limit", 200), limit
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Refused
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import publish_upload
@@ -45,7 +45,7 @@ def send(project, actor) -> str:
 
 
 def requeue() -> int:
-    return services.requeue_repaired(actor=plane_actor(PlaneRole.DISPATCHER))
+    return services.requeue_repaired(actor=build_plane_actor(PlaneRole.DISPATCHER))
 
 
 def test_worker_marks_the_artifact_once(damaged_job):

@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError
 from django.db.models.functions import Now
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.platform.jobs import services
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling import doorbell, liveness
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.services
 def dispatching(monkeypatch):
     """A dispatcher whose first lease is over, so that it judges; its ringing goes nowhere."""
     command = Command()
-    command.actor = plane_actor(PlaneRole.DISPATCHER, host="test")
+    command.actor = build_plane_actor(PlaneRole.DISPATCHER, host="test")
     command.clock = LeaseClock(lease_seconds(), rest=1)
     command.clock.trusted_from = 0.0
     monkeypatch.setattr(doorbell, "ring", lambda queue: None)

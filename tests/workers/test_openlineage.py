@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from django.utils import timezone
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.data.datasets.services import upload_csv
 from apps.gateways.openlineage.events import events_of_pipeline
 from apps.gateways.openlineage.naming import run_id_of
@@ -25,7 +25,7 @@ from workers.openlineage import Away, FileSink, HttpSink, deliver, private_addre
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.services]
 
-DISPATCHER = plane_actor(PlaneRole.DISPATCHER, host="test")
+DISPATCHER = build_plane_actor(PlaneRole.DISPATCHER, host="test")
 CSV = b"day,close\n" + b"".join(b"2026-01-%02d,%s\n" % (n, b"" if n == 3 else b"5%d.5" % n) for n in range(1, 10))
 
 
@@ -231,7 +231,7 @@ def test_pipeline_query_count_is_constant(submit, count, django_assert_num_queri
     pipeline = Pipeline.objects.create(project=project, document="{}", document_digest="0" * 64, requester="engineer")
     for number in range(count):
         PipelineStep.objects.create(pipeline=pipeline, name=f"s{number}", position=number, job=submit())
-    reader = plane_actor(PlaneRole.WORKER, host="test")
+    reader = build_plane_actor(PlaneRole.WORKER, host="test")
     with django_assert_num_queries(7):
         assert events_of_pipeline(reader, pipeline) == []
 

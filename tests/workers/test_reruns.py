@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.ml.experiments.models import MetricPoint, Run
 from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.services import judge_ended, rerun_run
@@ -62,7 +62,7 @@ def train(work, submit, table):
 
 @pytest.fixture
 def dispatcher():
-    return plane_actor(PlaneRole.DISPATCHER, host="test")
+    return build_plane_actor(PlaneRole.DISPATCHER, host="test")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 PLAIN_NAME = re.compile(r"[^\w.-]+", re.ASCII)
 
 
-def download(name: str, content: bytes | Iterator[bytes]) -> HttpResponse | StreamingHttpResponse:
+def build_csv_response(name: str, content: bytes | Iterator[bytes]) -> HttpResponse | StreamingHttpResponse:
     """An answer that a browser saves as `name`.csv; what a header or a file system might misread is a hyphen."""
     headers = {
         "Cache-Control": "no-store",
@@ -28,13 +28,13 @@ def download(name: str, content: bytes | Iterator[bytes]) -> HttpResponse | Stre
     return answer(content, content_type="text/csv; charset=utf-8", headers=headers)
 
 
-def written(rows: Iterable[Sequence[object]]) -> bytes:
+def encode_csv(rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     return text.getvalue().encode(errors="replace")
 
 
-def cell(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """A value as text that a program reads back and that no spreadsheet runs."""
     if value is None:
         return ""
@@ -45,10 +45,10 @@ def cell(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list | tuple):
-        value = ", ".join(str(one) for one in value)
-    return safe(str(value))
+        value = ", ".join(str(item) for item in value)
+    return escape_formula(str(value))
 
 
-def safe(text: str) -> str:
+def escape_formula(text: str) -> str:
     """What a spreadsheet would take for a formula begins with an apostrophe, as OWASP has it."""
     return f"'{text}" if text.startswith(FORMULA) and not NUMBER.fullmatch(text) else text

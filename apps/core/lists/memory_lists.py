@@ -8,11 +8,11 @@ from typing import Any
 from django.http import QueryDict
 
 from apps.core.errors import Invalid
-from apps.core.lists.listing import Listing, Row, Table, plain_asked, read_asked
-from apps.core.lists.pages import page_in_memory
+from apps.core.lists.listing import Listing, ListTable, Row, build_default_query, parse_list_query
+from apps.core.lists.pages import paginate_in_memory
 
 
-def table_in_memory(
+def build_table_in_memory(
     listing: Listing,
     params: QueryDict,
     rows: Callable[[], list[Any]],
@@ -20,29 +20,29 @@ def table_in_memory(
     key: Callable[[Any], str],
     filters: list[Row],
     builtin: list[Row] | None = None,
-) -> Table:
-    """`table_of` for a list that is in memory anyway, ordered by what its columns say; `key` names a row.
+) -> ListTable:
+    """`build_table` for a list that is in memory anyway, ordered by what its columns say; `key` names a row.
 
     What has no value in the order asked for comes last, upwards and downwards.
     """
-    table = Table(listing, plain_asked(listing), params, filters=filters, builtin=builtin or [])
+    table = ListTable(listing, build_default_query(listing), params, filters=filters, builtin=builtin or [])
     try:
-        table.asked = read_asked(listing, params)
-        found = rows()
+        table.query = parse_list_query(listing, params)
+        items = rows()
     except Invalid as error:
         table.wrong = error
         return table
-    column = listing.column(table.asked.sort.removeprefix("-"))
+    column = listing.get_column(table.query.sort.removeprefix("-"))
     assert column is not None  # noqa: S101  read_asked has just found it
-    table.rows = in_order(found, column.value, down=table.asked.sort.startswith("-"))
-    table.total = len(found)
-    if not table.asked.csv:
-        cursor, limit = params.get("cursor") or None, table.asked.limit
-        table.page = page_in_memory(table.rows, key=key, order=table.asked.sort, cursor=cursor, limit=limit)
+    table.rows = sort_rows(items, column.value, down=table.query.sort.startswith("-"))
+    table.total = len(items)
+    if not table.query.csv:
+        cursor, limit = params.get("cursor") or None, table.query.limit
+        table.page = paginate_in_memory(table.rows, key=key, order=table.query.sort, cursor=cursor, limit=limit)
         table.rows = table.page.items
     return table
 
 
-def in_order(rows: list[Any], value: Callable[[Any], Any], *, down: bool) -> list[Any]:
-    there = [row for row in rows if value(row) is not None]
-    return sorted(there, key=value, reverse=down) + [row for row in rows if value(row) is None]
+def sort_rows(rows: list[Any], value: Callable[[Any], Any], *, down: bool) -> list[Any]:
+    valued = [row for row in rows if value(row) is not None]
+    return sorted(valued, key=value, reverse=down) + [row for row in rows if value(row) is None]

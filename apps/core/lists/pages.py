@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
-MAX_CURSOR = 3000  # characters; the longest honest cursor names a path of 500 characters of four bytes each
+MAX_CURSOR_LENGTH = 3000  # characters; the longest honest cursor names a path of 500 characters of four bytes each
 NEWEST_FIRST = ("-id",)
 FORWARD, BACKWARD = "n", "p"
 
@@ -40,7 +40,7 @@ class Page(Generic[R]):
     previous: str | None
 
 
-def page_of(
+def fetch_page(
     queryset: models.QuerySet[M],
     *,
     cursor: str | None = None,
@@ -54,14 +54,14 @@ def page_of(
     the key. Give the table an index over the same fields. `present`: fields that may be null but in no row of
     `queryset` are. Raises Malformed for a cursor that is not ours.
     """
-    direction, edge = read_cursor(queryset.model, order, cursor, present) if cursor else (FORWARD, None)
+    direction, edge = parse_cursor(queryset.model, order, cursor, present) if cursor else (FORWARD, None)
     backward = direction == BACKWARD
-    asked = [flipped(name) for name in order] if backward else list(order)
-    rows = queryset.order_by(*asked)
+    ordering = [reverse_ordering(name) for name in order] if backward else list(order)
+    rows = queryset.order_by(*ordering)
     if edge is not None:
-        rows = rows.filter(behind(asked, edge))
-    found = list(rows[: limit + 1])
-    more, items = len(found) > limit, found[:limit]
+        rows = rows.filter(build_cursor_filter(ordering, edge))
+    window = list(rows[: limit + 1])
+    more, items = len(window) > limit, window[:limit]
     if backward:
         items.reverse()
     if not items:
@@ -74,19 +74,19 @@ def page_of(
     )
 
 
-def page_asked(
+def paginate(
     queryset: models.QuerySet[M],
     params: Mapping[str, Any],
     *,
     order: Sequence[str] = NEWEST_FIRST,
     present: Collection[str] = (),
 ) -> Page[M]:
-    """`page_of` with `cursor` and `limit` as a query string gave them (request.GET)."""
-    cursor, limit = params.get("cursor") or None, read_limit(params.get("limit"))
-    return page_of(queryset, cursor=cursor, limit=limit, order=order, present=present)
+    """`fetch_page` with `cursor` and `limit` as a query string gave them (request.GET)."""
+    cursor, limit = params.get("cursor") or None, parse_limit(params.get("limit"))
+    return fetch_page(queryset, cursor=cursor, limit=limit, order=order, present=present)
 
 
-def read_limit(text: str | None, default: int = DEFAULT_LIMIT) -> int:
+def parse_limit(text: str | None, default: int = DEFAULT_LIMIT) -> int:
     """The page size that was asked for, or else `default`; Invalid outside 1..200 or when it is no number."""
     if not text:
         return default
@@ -103,11 +103,11 @@ def read_limit(text: str | None, default: int = DEFAULT_LIMIT) -> int:
     )
 
 
-def flipped(name: str) -> str:
+def reverse_ordering(name: str) -> str:
     return name[1:] if name.startswith("-") else f"-{name}"
 
 
-def behind(order: Sequence[str], edge: Sequence[Any]) -> models.Q:
+def build_cursor_filter(order: Sequence[str], edge: Sequence[Any]) -> models.Q:
     """Rows after `edge` in `order`: a<x, or a=x and b<y, and so on.
 
     The bound on the first field is said once more by itself: planners walk an index by it, an OR they scan.
@@ -126,42 +126,42 @@ def behind(order: Sequence[str], edge: Sequence[Any]) -> models.Q:
 
 def make_cursor(direction: str, order: Sequence[str], row: models.Model) -> str:
     """Opaque, not secret: a cursor only says where in an order to go on, visibility is the query's."""
-    values = [plain(value_at(row, name.lstrip("-"))) for name in order]
-    return packed([direction, ",".join(order), values])
+    values = [encode_cursor_value(resolve_value(row, name.lstrip("-"))) for name in order]
+    return encode_cursor([direction, ",".join(order), values])
 
 
-def packed(cursor: list[Any]) -> str:
+def encode_cursor(cursor: list[Any]) -> str:
     text = json.dumps(cursor, separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def unpacked(cursor: str) -> list[Any]:
-    """What `packed` was given; ValueError or RecursionError for anything else."""
-    if len(cursor) > MAX_CURSOR:
+def decode_cursor(cursor: str) -> list[Any]:
+    """What `encode_cursor` was given; ValueError or RecursionError for anything else."""
+    if len(cursor) > MAX_CURSOR_LENGTH:
         raise ValueError("too long")
-    found = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode())
-    if not isinstance(found, list):
+    parts = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode())
+    if not isinstance(parts, list):
         raise ValueError("no list")
-    return found
+    return parts
 
 
-def read_cursor(
+def parse_cursor(
     model: type[models.Model], order: Sequence[str], cursor: str, present: Collection[str] = ()
 ) -> tuple[str, list[Any]]:
     """Direction and edge values of a cursor made for this order; Malformed for anything else."""
     try:
-        direction, made_for, values = unpacked(cursor)
+        direction, made_for, values = decode_cursor(cursor)
         if direction not in {FORWARD, BACKWARD} or made_for != ",".join(order) or len(values) != len(order):
             raise ValueError("of another list")
         names = [name.lstrip("-") for name in order]
-        fields = [field_at(model, name, nullable=name in present) for name in names]
-        edge = [typed(column, value) for column, value in zip(fields, values, strict=True)]
+        fields = [resolve_field(model, name, nullable=name in present) for name in names]
+        edge = [decode_cursor_value(column, value) for column, value in zip(fields, values, strict=True)]
     except (ValueError, TypeError, OverflowError, RecursionError, ValidationError) as error:
-        raise bad_cursor(cursor) from error
+        raise build_cursor_error(cursor) from error
     return direction, edge
 
 
-def bad_cursor(cursor: str) -> Malformed:
+def build_cursor_error(cursor: str) -> Malformed:
     return Malformed(
         "cursor {cursor!r} is not one that this list gave out.",
         cursor=cursor[:60],
@@ -171,7 +171,7 @@ def bad_cursor(cursor: str) -> Malformed:
     )
 
 
-def field_at(model: type[models.Model], path: str, *, nullable: bool = False) -> models.Field[Any, Any]:
+def resolve_field(model: type[models.Model], path: str, *, nullable: bool = False) -> models.Field[Any, Any]:
     """The column that a lookup path such as `pk`, `created_at` or `artifact__size` ends in."""
     *parents, last = path.split("__")
     for parent in parents:
@@ -182,68 +182,70 @@ def field_at(model: type[models.Model], path: str, *, nullable: bool = False) ->
     return field.target_field if isinstance(field, models.ForeignKey) else field
 
 
-def value_at(row: models.Model, path: str) -> Any:
+def resolve_value(row: models.Model, path: str) -> Any:
     value: Any = row
     for name in path.split("__"):
         value = getattr(value, name)
     return value.pk if isinstance(value, models.Model) else value
 
 
-def plain(value: Any) -> Any:
+def encode_cursor_value(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
     return str(value) if isinstance(value, UUID) else value
 
 
-def typed(field: models.Field[Any, Any], value: Any) -> Any:
+def decode_cursor_value(field: models.Field[Any, Any], value: Any) -> Any:
     """The value as its column knows it; what the database would choke on (null, NUL, 2^70) is a ValidationError."""
-    if not isinstance(value, str | int | float) or (isinstance(value, str) and not storable(value)):
+    if not isinstance(value, str | int | float) or (isinstance(value, str) and not is_storable(value)):
         raise ValidationError("not a value of this column")
-    known = field.to_python(value)
-    if isinstance(known, datetime) and is_naive(known):
+    parsed = field.to_python(value)
+    if isinstance(parsed, datetime) and is_naive(parsed):
         raise ValidationError("a time without a zone")
-    field.run_validators(known)
-    return known
+    field.run_validators(parsed)
+    return parsed
 
 
-def storable(text: str) -> bool:
+def is_storable(text: str) -> bool:
     """Whether a database takes it: no NUL, no half of a surrogate pair."""
     return "\x00" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 # -- lists in memory ------------------------------------------------------------------------------------------------
-def page_in_memory(
+def paginate_in_memory(
     rows: Sequence[R], *, key: Callable[[R], str], order: str = "", cursor: str | None = None, limit: int
 ) -> Page[R]:
-    """`page_of` for rows that are in memory anyway, in the order that is called `order`; `key` names a row.
+    """`fetch_page` for rows that are in memory anyway, in the order that is called `order`; `key` names a row.
 
     A cursor names the row at the edge of its page, and its place: should the row have gone, the page begins there.
     """
-    direction, name, place = read_place(order, cursor) if cursor else (FORWARD, "", 0)
-    found = next((at for at, row in enumerate(rows) if key(row) == name), None) if cursor else None
-    edge = place if found is None else found
+    direction, name, position = parse_memory_cursor(order, cursor) if cursor else (FORWARD, "", 0)
+    index = next((at for at, row in enumerate(rows) if key(row) == name), None) if cursor else None
+    edge = position if index is None else index
     if direction == BACKWARD:
         start, end = max(0, edge - limit), edge
     else:
-        start = edge if found is None else edge + 1
+        start = edge if index is None else edge + 1
         end = start + limit
     items = list(rows[start:end])
     if not items:
         return Page([], None, None)
     return Page(
         items,
-        packed([FORWARD, order, key(items[-1]), start + len(items) - 1]) if end < len(rows) else None,
-        packed([BACKWARD, order, key(items[0]), start]) if start else None,
+        encode_cursor([FORWARD, order, key(items[-1]), start + len(items) - 1]) if end < len(rows) else None,
+        encode_cursor([BACKWARD, order, key(items[0]), start]) if start else None,
     )
 
 
-def read_place(order: str, cursor: str) -> tuple[str, str, int]:
+def parse_memory_cursor(order: str, cursor: str) -> tuple[str, str, int]:
     """Direction, name and place of a cursor that `page_in_memory` made for this order; Malformed for another."""
     try:
-        direction, made_for, name, place = unpacked(cursor)
-        known = direction in {FORWARD, BACKWARD} and made_for == order and isinstance(name, str) and storable(name)
-        if not known or type(place) is not int or not 0 <= place < 10**9:
+        direction, made_for, name, position = decode_cursor(cursor)
+        is_valid = (
+            direction in {FORWARD, BACKWARD} and made_for == order and isinstance(name, str) and is_storable(name)
+        )
+        if not is_valid or type(position) is not int or not 0 <= position < 10**9:
             raise ValueError("of another list")
     except (ValueError, TypeError, RecursionError) as error:
-        raise bad_cursor(cursor) from error
-    return direction, name, place
+        raise build_cursor_error(cursor) from error
+    return direction, name, position

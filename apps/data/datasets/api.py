@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core import policy
-from apps.core.lists.listing import between_days, day_parameters
+from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.data.datasets import queries, services
 from apps.data.datasets.api_quality import job_answer
 from apps.data.datasets.ingest.uploads import add_table, add_upload
@@ -70,7 +70,7 @@ class DatasetsView(GenericAPIView[Dataset]):
 
     @extend_schema(
         operation_id="datasets_list",
-        parameters=[QUERY, *day_parameters("changed")],
+        parameters=[QUERY, *build_day_parameters("changed")],
         responses=DatasetSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
@@ -79,7 +79,7 @@ class DatasetsView(GenericAPIView[Dataset]):
         found = queries.list_datasets(request.actor, within, query=asked.get("q", ""))
         if asked.get("changed_after") or asked.get("changed_before"):
             self.page_order = ("-touched_at", "-id")  # whose index holds these days in one piece
-        page = self.paginate_queryset(between_days(found, "touched_at", asked, "changed"))
+        page = self.paginate_queryset(filter_between_days(found, "touched_at", asked, "changed"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(operation_id="datasets_create", request=DatasetBody, responses={201: DatasetSerializer})
@@ -113,13 +113,13 @@ class VersionsView(GenericAPIView[DatasetVersion]):
 
     @extend_schema(
         operation_id="dataset_versions_list",
-        parameters=day_parameters("made"),
+        parameters=build_day_parameters("made"),
         responses=VersionSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str) -> Response:
         dataset = queries.get_dataset(request.actor, get_project(request.actor, project), name)
         found = queries.list_versions(request.actor, dataset)
-        page = self.paginate_queryset(between_days(found, "created_at", request.query_params, "made"))
+        page = self.paginate_queryset(filter_between_days(found, "created_at", request.query_params, "made"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(
@@ -279,7 +279,7 @@ def measured(request: Request, made: Added, asked: bool) -> Added:
     Of one that was there already only for who may submit jobs: else a measurement that fails could be had for ever.
     """
     version, is_new = made
-    if asked and (is_new or policy.allows(request.actor, "job.submit", version)):
+    if asked and (is_new or policy.is_allowed(request.actor, "job.submit", version)):
         measure_added(actor=request.actor, version=version)
     return made
 

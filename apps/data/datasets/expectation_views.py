@@ -12,9 +12,9 @@ from django.utils.translation import pgettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST
 from pydantic import BaseModel
 
-from apps.core.canonical import digest_of
+from apps.core.canonical import compute_digest
 from apps.core.errors import Invalid
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.data.datasets import queries
 from apps.data.datasets.models import Dataset
 from apps.data.datasets.quality.profile_jobs import measure_version
@@ -67,12 +67,12 @@ def expectations(request: HttpRequest, project: str, name: str) -> HttpResponse:
     context: dict[str, Any] = {
         "nav": "data",
         "dataset": dataset,
-        "rows": [{**row, "text": worded(each), "digest": digest_of(row)[:12]} for each, row in shown],
+        "rows": [{**row, "text": worded(each), "digest": compute_digest(row)[:12]} for each, row in shown],
         "kinds": list(WORDS.items()),
         "kind": kind,
         "doc": said(KINDS[kind].__doc__ or ""),
         "form": form,
-        "may_set": allows(actor, "dataset.set_expectations", where),
+        "may_set": is_allowed(actor, "dataset.set_expectations", where),
         "body": {"expectations": rows},
         "pandera_body": PANDERA_EXAMPLE,
     }
@@ -87,7 +87,7 @@ def changed(request: HttpRequest, dataset: Dataset, kind: str, form: SpecForm) -
     if remove is not None:
         place, _colon, digest = remove.partition(":")
         # By its place and what stands there: somebody else may have removed one meanwhile.
-        kept = [row for at, row in enumerate(rows) if str(at) != place or digest_of(row)[:12] != digest]
+        kept = [row for at, row in enumerate(rows) if str(at) != place or compute_digest(row)[:12] != digest]
         if len(kept) == len(rows):
             raise Invalid("This expectation is there no more.", field="remove", hint=N_("Look at the list again."))
         return kept

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError, Refused
 from apps.core.messages import translate_error
-from apps.core.policy import allows, require
+from apps.core.policy import is_allowed, require
 from apps.data.datasets import services
 from apps.data.datasets.ingest.uploads import HEAD, add_table, add_upload
 from apps.data.datasets.models import DatasetVersion
@@ -191,7 +191,7 @@ class UploadForm(FieldsForm):
             encoding=encoding,
             note=values["note"].strip(),
         )
-        wanted = bool(values["measure"]) and allows(actor, "job.submit", project)
+        wanted = bool(values["measure"]) and is_allowed(actor, "job.submit", project)
         if wanted and not isinstance(made, Job) and made[0].quality_id is None:
             measure_version(actor=actor, version=made[0])
         return made

@@ -13,8 +13,17 @@ from django.utils.translation import gettext_lazy, pgettext
 from django.views.decorators.http import require_safe
 
 from apps.core.actors import Actor
-from apps.core.lists.listing import Column, Listing, between_days, day_filters, marked, table_of, texts, view_of
-from apps.core.policy import allows
+from apps.core.lists.listing import (
+    Column,
+    Listing,
+    build_builtin_view,
+    build_day_filters,
+    build_table,
+    filter_between_days,
+    mark_list_view,
+    read_filter_values,
+)
+from apps.core.policy import is_allowed
 from apps.data.datasets import presenters, queries
 from apps.data.datasets.models import Dataset, DatasetQuerySet, DatasetVersionQuerySet
 from apps.data.datasets.versions.commits import clone_url
@@ -39,14 +48,14 @@ DATASETS = Listing(
     "datasets",
     (
         Column("name", gettext_lazy("Dataset"), of("dataset", "name"), ("name",)),
-        Column("description", gettext_lazy("Description"), of("dataset", "description"), shown=False),
+        Column("description", gettext_lazy("Description"), of("dataset", "description"), default_visible=False),
         Column("newest", gettext_lazy("Newest version"), of("dataset", "versions_count")),
         Column("rows", gettext_lazy("Rows"), of("dataset", "rows"), numeric=True),
         Column("missing", gettext_lazy("Missing"), share, numeric=True),
         Column("size", gettext_lazy("Size"), of("dataset", "size"), numeric=True),
         Column("by", gettext_lazy("By"), lambda row: row["dataset"].changed_by or row["dataset"].created_by),
         Column("changed", gettext_lazy("Changed"), of("dataset", "touched_at"), ("touched_at", "id"), down=True),
-        Column("made", gettext_lazy("Made"), of("dataset", "created_at"), ("id",), down=True, shown=False),
+        Column("made", gettext_lazy("Made"), of("dataset", "created_at"), ("id",), down=True, default_visible=False),
     ),
     sort="name",
 )
@@ -60,7 +69,13 @@ VERSIONS = Listing(
         ),
         Column("missing", gettext_lazy("Missing"), share, numeric=True),
         Column("size", gettext_lazy("Size"), of("version", "size"), ("size", "id"), numeric=True, down=True),
-        Column("columns", gettext_lazy("Columns"), lambda row: len(row["version"].columns), numeric=True, shown=False),
+        Column(
+            "columns",
+            gettext_lazy("Columns"),
+            lambda row: len(row["version"].columns),
+            numeric=True,
+            default_visible=False,
+        ),
         Column("made_by", gettext_lazy("Made by"), lambda row: row["version"].job_id or row["version"].script),
         Column("for", gettext_lazy("By"), of("version", "created_by")),
         Column("when", gettext_lazy("When"), of("version", "created_at")),
@@ -71,31 +86,31 @@ VERSIONS = Listing(
 
 
 # -- datasets -------------------------------------------------------------------------------------------------------
-@marked(DATASETS.key)
+@mark_list_view(DATASETS.key)
 @require_safe
 def dataset_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/data: every dataset with what its newest version holds."""
     actor, where = within(request, project)
-    asked = texts(request.GET, ("name",))
-    table = table_of(
+    asked = read_filter_values(request.GET, ("name",))
+    table = build_table(
         DATASETS,
         request.GET,
         lambda: found_datasets(actor, where, request.GET, asked["name"]),
         filters=[
             {"name": "name", "label": _("Name"), "value": asked["name"]},
-            *day_filters(request.GET, "changed", _("Changed from"), _("Changed until")),
+            *build_day_filters(request.GET, "changed", _("Changed from"), _("Changed until")),
         ],
-        dress=measured(request.GET, "dataset", "quality"),
-        builtin=[view_of(_("Changed in 7 days"), changed_after="7d")],
+        transform_rows=measured(request.GET, "dataset", "quality"),
+        builtin=[build_builtin_view(_("Changed in 7 days"), changed_after="7d")],
         sort="-changed" if request.GET.get("changed_after") or request.GET.get("changed_before") else "",
     )
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
     context = {
-        **table.context(),
+        **table.build_context(),
         "nav": "data",
         "count": Dataset.objects.visible_to(actor).filter(project=where).count(),
-        "may_add": allows(actor, "dataset.add_version", where),
+        "may_add": is_allowed(actor, "dataset.add_version", where),
         "command": upload_command(request, where.slug, "NAME").replace(" \\\n ", ""),
     }
     return render(request, "datasets/list.html", context, status=table.status)
@@ -106,7 +121,7 @@ def found_datasets(actor: Actor, project: Project, params: QueryDict, name: str)
     datasets = queries.list_datasets(actor, project, query=name).annotate(
         quality=Subquery(newest.values("quality_id")), changed_by=Subquery(newest.values("created_by"))
     )
-    found: DatasetQuerySet = between_days(datasets, "touched_at", params, "changed")
+    found: DatasetQuerySet = filter_between_days(datasets, "touched_at", params, "changed")
     return found
 
 
@@ -125,33 +140,33 @@ def measured(params: QueryDict, part: str, quality: str) -> Callable[[Sequence[A
 
 
 # -- versions of one ------------------------------------------------------------------------------------------------
-@marked(VERSIONS.key)
+@mark_list_view(VERSIONS.key)
 @require_safe
 def dataset_page(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
     """/p/<slug>/data/<name>: its versions, newest first."""
     actor, where = within(request, project)
     dataset = queries.get_dataset(actor, where, name)
-    asked = texts(request.GET, ("by", "note"))
-    table = table_of(
+    asked = read_filter_values(request.GET, ("by", "note"))
+    table = build_table(
         VERSIONS,
         request.GET,
         lambda: found_versions(actor, dataset, request.GET, asked),
         filters=[
             {"name": "note", "label": _("Note"), "value": asked["note"]},
             {"name": "by", "label": _("Who"), "value": asked["by"]},
-            *day_filters(request.GET, "made", pgettext("day", "Made from"), _("Made until")),
+            *build_day_filters(request.GET, "made", pgettext("day", "Made from"), _("Made until")),
         ],
-        dress=measured(request.GET, "version", "quality_id"),
-        builtin=[view_of(_("Mine"), by=actor.label)],
+        transform_rows=measured(request.GET, "version", "quality_id"),
+        builtin=[build_builtin_view(_("Mine"), by=actor.label)],
     )
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
     context = {
-        **table.context(),
+        **table.build_context(),
         "nav": "data",
         "dataset": dataset,
-        "may_add": allows(actor, "dataset.add_version", where),
-        "may_submit": allows(actor, "job.submit", where),
+        "may_add": is_allowed(actor, "dataset.add_version", where),
+        "may_submit": is_allowed(actor, "job.submit", where),
         "clone_url": clone_url(request, where.slug, dataset.name),
     }
     return render(request, "datasets/dataset.html", context, status=table.status)
@@ -163,5 +178,5 @@ def found_versions(actor: Actor, dataset: Dataset, params: QueryDict, asked: dic
         versions = versions.filter(created_by=asked["by"])
     if asked["note"]:
         versions = versions.filter(note__icontains=asked["note"])
-    found: DatasetVersionQuerySet = between_days(versions, "created_at", params, "made")
+    found: DatasetVersionQuerySet = filter_between_days(versions, "created_at", params, "made")
     return found

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.core.canonical import digest_of, sha256_hex
+from apps.core.canonical import compute_digest, sha256_hex
 from apps.core.errors import Conflict, Invalid
 from apps.data.datasets.ingest import csv_inspection
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
@@ -153,7 +153,7 @@ def add_version(
             action="dataset.add_version",
             obj=version,
             after={"dataset": locked.name, "number": number, "rows": rows, "script": script, "job": job_id},
-            digests={"manifest": digest, **({"expectations": digest_of(checked.expectations)} if checked else {})},
+            digests={"manifest": digest, **({"expectations": compute_digest(checked.expectations)} if checked else {})},
         )
         if not has_commit:
             record_commit(version)

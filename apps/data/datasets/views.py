@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from apps.core import policy
 from apps.core.errors import NotFound, PlaneError, Refused
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.data.datasets import presenters, queries, services, version_tabs
 from apps.data.datasets.forms import DatasetForm, UploadForm
 from apps.data.datasets.models import DatasetVersion
@@ -128,10 +128,10 @@ def version_page(request: HttpRequest, project: str, name: str, version: str, ta
         "total": total,
         "measuring": measuring_job(found),
         "is_table": is_table(found.media_type),
-        "may_submit": allows(actor, "job.submit", where),
-        "may_add": allows(actor, "dataset.add_version", where),
-        "may_tag": allows(actor, "dataset.tag", where),
-        "may_delete": allows(actor, "dataset.delete_version", where),
+        "may_submit": is_allowed(actor, "job.submit", where),
+        "may_add": is_allowed(actor, "dataset.add_version", where),
+        "may_tag": is_allowed(actor, "dataset.tag", where),
+        "may_delete": is_allowed(actor, "dataset.delete_version", where),
     }
     context |= version_tabs.context_of(actor, found, parent, tab, request.GET)
     return render(request, f"datasets/{tab}.html", context)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from apps.core.db import fast_sql
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.gateways.mlflow import serializers
 from apps.gateways.mlflow.request import MlflowCall
 from apps.gateways.mlflow.responses import MlflowError, invalid_parameter_error, missing_resource_error
@@ -80,7 +80,9 @@ def delete_tag(call: MlflowCall) -> dict[str, Any]:
 def get_experiment(call: MlflowCall, experiment_id: str) -> Experiment:
     """The experiment of this id, deleted or not. Default is made when somebody who may record first asks for it."""
     number = parse_experiment_number(experiment_id)
-    row = fast_sql.first(Experiment, COLUMNS, project_id=call.project_id, number=number) if number < TOP else None
+    row = (
+        fast_sql.select_first(Experiment, COLUMNS, project_id=call.project_id, number=number) if number < TOP else None
+    )
     if row is None and number == DEFAULT_NUMBER:
         row = make_default(call)
     if row is None:
@@ -90,14 +92,14 @@ def get_experiment(call: MlflowCall, experiment_id: str) -> Experiment:
 
 def make_default(call: MlflowCall) -> Experiment | None:
     """Default, where the project has none yet and who asks may record; None for who may only read."""
-    if not allows(call.actor, "run.track", call):
+    if not is_allowed(call.actor, "run.track", call):
         return None
     return services.ensure_default(actor=call.actor, project=call.project)
 
 
 def ensure_default_listed(call: MlflowCall) -> None:
     """Make Default before experiments are listed: MLflow's own server has it from the start."""
-    if fast_sql.first(Experiment, ("id",), project_id=call.project_id, number=DEFAULT_NUMBER) is None:
+    if fast_sql.select_first(Experiment, ("id",), project_id=call.project_id, number=DEFAULT_NUMBER) is None:
         make_default(call)
 
 

@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.core.canonical import canonical_json, sha256_hex
+from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.core.errors import Invalid
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.provenance.job_inputs import end_of
@@ -37,7 +37,7 @@ def receive_event(*, actor: Actor, project: Project, event: Any) -> tuple[Lineag
     """
     policy.require(actor, "lineage.record", project)
     kind = check_event(event)
-    text = canonical_json(event)
+    text = encode_canonical_json(event)
     digest = sha256_hex(text)
     present = LineageEvent.objects.filter(project=project, digest=digest).first()
     if present is not None:

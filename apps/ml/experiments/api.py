@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core.errors import Invalid
-from apps.core.lists.listing import between_days, day_parameters
+from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.ml.experiments import queries
 from apps.ml.experiments.metrics.csv_export import csv_response
 from apps.ml.experiments.models import Experiment, Metric, MetricPoint, Run, RunArtifact
@@ -34,7 +34,7 @@ SORT = OpenApiParameter(
     "sort", str, description="started or metrics.<key>; - in front for downwards. Newest first if left out."
 )
 FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in queries.FILTERS]
-FILTERS += day_parameters("started")
+FILTERS += build_day_parameters("started")
 DELETED = OpenApiParameter("deleted", str, enum=queries.DELETED, description="Only, or also, what was deleted.")
 IDS = OpenApiParameter("ids", str, required=True, description="Run ids with commas between them.")
 KEY = OpenApiParameter("key", str, required=True, description="Name of the metric.")
@@ -73,7 +73,7 @@ class RunsView(GenericAPIView[Run]):
             if key
             else queries.list_runs(request.actor, where, asked)
         )
-        found = between_days(found, "run__started_at" if key else "started_at", request.query_params, "started")
+        found = filter_between_days(found, "run__started_at" if key else "started_at", request.query_params, "started")
         runs = [row.run if key else row for row in self.paginate_queryset(found) or ()]
         columns = queries.columns_of(runs, first=[key] if key else (), params=False)
         context = {"project": where.slug, "columns": columns}

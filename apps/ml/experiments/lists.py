@@ -21,18 +21,18 @@ from apps.core.actors import Actor
 from apps.core.lists.listing import (
     Column,
     Listing,
-    Table,
-    between_days,
-    day_filters,
-    marked,
-    names_in,
-    read_asked,
-    table_of,
-    texts,
-    view_of,
+    ListTable,
+    build_builtin_view,
+    build_day_filters,
+    build_table,
+    filter_between_days,
+    mark_list_view,
+    parse_list_query,
+    parse_names,
+    read_filter_values,
 )
 from apps.core.lists.pages import DEFAULT_LIMIT
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.ml.experiments import group_bar, presenters, queries
 from apps.ml.experiments.filters.grammar import FilterError
 from apps.ml.experiments.models import Metric, Run, RunParam, RunTag
@@ -73,25 +73,25 @@ def metric_column(key: str, *, picked: bool = True) -> Column:
         metric = row["metrics"].get(key)
         return metric.number if metric else None
 
-    return Column(f"{BY_METRIC}{key}", key, value, ("value", "run_id"), numeric=True, shown=picked)
+    return Column(f"{BY_METRIC}{key}", key, value, ("value", "run_id"), numeric=True, default_visible=picked)
 
 
 def param_column(key: str, *, picked: bool = True) -> Column:
-    return Column(f"{BY_PARAM}{key}", key, lambda row: row["params"].get(key), shown=picked)
+    return Column(f"{BY_PARAM}{key}", key, lambda row: row["params"].get(key), default_visible=picked)
 
 
 HEAD = (
     Column("run", gettext_lazy("Run"), of_run("name"), ("name", "id")),
-    Column("id", gettext_lazy("Id"), of_run("pk"), shown=False),
+    Column("id", gettext_lazy("Id"), of_run("pk"), default_visible=False),
     Column("status", gettext_lazy("Status"), of_run("state"), ("state", "-started_at", "-id")),
-    Column("kind", gettext_lazy("Kind"), of_run("kind"), ("kind", "-started_at", "-id"), shown=False),
-    Column("experiment", gettext_lazy("Experiment"), lambda row: row["run"].experiment.name, shown=False),
-    Column("tags", gettext_lazy("Tags"), lambda row: tags_said(row["tags"]), shown=False),
+    Column("kind", gettext_lazy("Kind"), of_run("kind"), ("kind", "-started_at", "-id"), default_visible=False),
+    Column("experiment", gettext_lazy("Experiment"), lambda row: row["run"].experiment.name, default_visible=False),
+    Column("tags", gettext_lazy("Tags"), lambda row: tags_said(row["tags"]), default_visible=False),
 )
 TAIL = (
     Column("by", gettext_lazy("By"), of_run("created_by"), ("created_by", "-started_at", "-id")),
     Column("started", gettext_lazy("Started"), of_run("started_at"), ("started_at", "id"), down=True),
-    Column("ended", gettext_lazy("Ended"), of_run("ended_at"), shown=False),
+    Column("ended", gettext_lazy("Ended"), of_run("ended_at"), default_visible=False),
     Column("took", gettext_lazy("Took"), seconds_taken, numeric=True),
 )
 NAME = "runs"
@@ -108,7 +108,7 @@ def keys_asked(names: Sequence[str], prefix: str) -> list[str]:
 
 
 # -- the list -------------------------------------------------------------------------------------------------------
-@marked(NAME)
+@mark_list_view(NAME)
 @require_safe
 def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/runs: newest first or by a metric, narrowed by the query; nonsense is said, and shows nothing."""
@@ -116,18 +116,18 @@ def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
     table, columns = table_of_runs(actor, where, request.GET)
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
-    key = ordering_metric(table.asked.sort)
+    key = ordering_metric(table.query.sort)
     runs = [row["run"] for row in table.rows]
     context = {
-        **table.context(),
+        **table.build_context(),
         "nav": "runs",
         "ranking": rank_runs(runs, columns.metrics, presenters.directions(runs, columns.metrics), columns.values),
         "ordered_by": key,
         "metric_keys": columns.metrics,
         "most": queries.COMPARED[1],
         "counts": counts_of(actor, where),
-        "may_submit": allows(actor, "job.submit", where),
-        "may_annotate": allows(actor, "run.annotate", where),
+        "may_submit": is_allowed(actor, "job.submit", where),
+        "may_annotate": is_allowed(actor, "run.annotate", where),
         "drawn": {"params": drawn(table, BY_PARAM), "metrics": drawn(table, BY_METRIC)},
         "first_ids": ",".join(run.pk for run in runs[:2]),
         "points_key": f"&{urlencode({'key': columns.metrics[0]})}" if columns.metrics else "",
@@ -151,35 +151,35 @@ def runs_that_fit(actor: Actor, project: Project, params: QueryDict) -> QuerySet
 
 def filters_asked(params: QueryDict) -> dict[str, str]:
     """A filter in the language is longer than a field of text may be; too long a one is refused, not cut."""
-    return texts(params, (*queries.FILTERS, "by")) | {"filter": params.get("filter", "").strip()}
+    return read_filter_values(params, (*queries.FILTERS, "by")) | {"filter": params.get("filter", "").strip()}
 
 
-def drawn(table: Table, prefix: str) -> list[str]:
+def drawn(table: ListTable, prefix: str) -> list[str]:
     """The metrics, or params, that have a column on this page, in its order."""
-    return keys_asked([column.key for column in table.asked.columns], prefix)
+    return keys_asked([column.key for column in table.query.columns], prefix)
 
 
-def table_of_runs(actor: Actor, project: Project, params: QueryDict) -> tuple[Table, Columns]:
+def table_of_runs(actor: Actor, project: Project, params: QueryDict) -> tuple[ListTable, Columns]:
     """The page asked for, and the metrics and params that its runs have, of which the columns are made."""
-    picked = names_in(params, "columns")
+    picked = parse_names(params, "columns")
     sort = params.get("sort", "")
     metrics = list(dict.fromkeys([*filter(None, [ordering_metric(sort)]), *keys_asked(picked, BY_METRIC)]))
     chosen = keys_asked(picked, BY_PARAM)
     first = listing_of([param_column(key) for key in chosen], [metric_column(key) for key in metrics])
     asked = filters_asked(params)
-    table = table_of(
+    table = build_table(
         first,
         params,
         lambda: found_runs(actor, project, params, asked),
         filters=filter_bar(actor, project, params, asked),
-        dress=bare,
+        transform_rows=bare,
         builtin=builtin_views(actor),
         limit=ABOVE_GROUPS if params.get("group") and params.get("format") != "csv" else DEFAULT_LIMIT,
     )
     say_where(table)
     sample = [row["run"] for row in table.rows]
     if params.get("format") == "csv" and table.source is not None:
-        sample = [run_in(row) for row in table.source.order_by(*table.asked.order)[: table.asked.limit]]
+        sample = [run_in(row) for row in table.source.order_by(*table.query.order)[: table.query.limit]]
     columns = queries.columns_of(sample, first=[*metrics, *presenters.figure_keys(sample)])
     columns.metrics = list(dict.fromkeys([*metrics, *columns.metrics]))
     columns.params = list(dict.fromkeys([*chosen, *columns.params]))
@@ -188,17 +188,17 @@ def table_of_runs(actor: Actor, project: Project, params: QueryDict) -> tuple[Ta
     return table, columns
 
 
-def give_columns(table: Table, columns: Columns, runs: Sequence[Run]) -> None:
+def give_columns(table: ListTable, columns: Columns, runs: Sequence[Run]) -> None:
     """Let the table have the columns of what was measured, and its rows their cells."""
     of_params = [param_column(key, picked=place < LISTED) for place, key in enumerate(columns.params)]
     of_metrics = [metric_column(key, picked=place < LISTED) for place, key in enumerate(columns.metrics)]
     table.listing = listing_of(of_params, of_metrics)
-    table.asked = replace(table.asked, columns=read_asked(table.listing, table.params).columns)
-    drawn = table.shown
+    table.query = replace(table.query, columns=parse_list_query(table.listing, table.params).columns)
+    drawn = table.visible_columns
     metrics = [key for key in columns.metrics if f"{BY_METRIC}{key}" in drawn]
     params = [key for key in columns.params if f"{BY_PARAM}{key}" in drawn]
     tagged = "tags" in drawn
-    table.dress = filled(metrics, params, tagged)
+    table.transform_rows = filled(metrics, params, tagged)
     if table.rows:
         fill_in(columns, runs, metrics, params)
         tags = tags_of(runs) if tagged else {}
@@ -289,7 +289,7 @@ def found_runs(actor: Actor, project: Project, params: QueryDict, asked: dict[st
     )
     if asked["by"]:
         found = found.filter(**{f"{prefix}created_by": asked["by"]})
-    rows: QuerySet[Any] = between_days(found, f"{prefix}started_at", params, "started")
+    rows: QuerySet[Any] = filter_between_days(found, f"{prefix}started_at", params, "started")
     return rows
 
 
@@ -315,7 +315,7 @@ def filter_bar(actor: Actor, project: Project, params: QueryDict, asked: dict[st
         {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
         {"name": "experiment", "label": _("Experiment"), "value": asked["experiment"], "choices": experiments},
         {"name": "by", "label": _("Who"), "value": asked["by"]},
-        *day_filters(params, "started", _("Started from"), _("Started until")),
+        *build_day_filters(params, "started", _("Started from"), _("Started until")),
         {"name": "deleted", "label": _("Deleted"), "value": asked["deleted"], "choices": there},
     ]
 
@@ -332,7 +332,7 @@ def query_field(project: Project, text: str) -> dict[str, Any]:
     }
 
 
-def say_where(table: Table) -> None:
+def say_where(table: ListTable) -> None:
     """Tell the field of the filter what is wrong in it, with the characters in which it is."""
     wrong = table.wrong
     if isinstance(wrong, FilterError):
@@ -344,8 +344,8 @@ def say_where(table: Table) -> None:
 
 def builtin_views(actor: Actor) -> list[dict[str, Any]]:
     return [
-        view_of(_("Running"), status=RunState.RUNNING.value),
-        view_of(_("Failed today"), status=RunState.FAILED.value, started_after="today"),
-        view_of(_("Finished in 7 days"), status=RunState.FINISHED.value, started_after="7d"),
-        view_of(_("Mine"), by=actor.label),
+        build_builtin_view(_("Running"), status=RunState.RUNNING.value),
+        build_builtin_view(_("Failed today"), status=RunState.FAILED.value, started_after="today"),
+        build_builtin_view(_("Finished in 7 days"), status=RunState.FINISHED.value, started_after="7d"),
+        build_builtin_view(_("Mine"), by=actor.label),
     ]

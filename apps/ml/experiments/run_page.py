@@ -49,7 +49,7 @@ def run_response(
     measured, system = queries.split_metrics(actor, found, METRICS)
     metrics = in_order(measured)
     context = head_context(found, metrics, tab) | tab_context(request, actor, found, metrics, system, tab) | more
-    context["may_annotate"] = policy.allows(actor, "run.annotate", found)
+    context["may_annotate"] = policy.is_allowed(actor, "run.annotate", found)
     wrong = context.get("wrong")
     return render(request, f"experiments/{tab}.html", context, status=wrong.status if wrong else status)
 

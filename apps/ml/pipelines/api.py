@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core import policy
-from apps.core.lists.listing import between_days, day_parameters
+from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.ml.pipelines import queries, services, streams
 from apps.ml.pipelines.models import Pipeline
 from apps.ml.pipelines.requests import RerunBody, read_asked
@@ -27,7 +27,7 @@ from apps.platform.jobs.serializers import ReasonBody, read_body
 from apps.platform.jobs.streams import rest_connection, streamed, wait_while
 
 FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in queries.FILTERS]
-FILTERS += day_parameters("made")
+FILTERS += build_day_parameters("made")
 KEY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key makes one pipeline.")
 MADE = {200: OpenApiResponse(PipelineDetailSerializer, "The key's first pipeline."), 201: PipelineDetailSerializer}
 
@@ -63,7 +63,7 @@ class PipelineList(GenericAPIView[Pipeline]):
         found = queries.list_pipelines(request.actor, where, **{name: asked.get(name, "") for name in queries.FILTERS})
         if asked.get("made_after") or asked.get("made_before"):
             self.page_order = ("-created_at", "-id")  # whose index holds these days in one piece
-        rows = self.paginate_queryset(between_days(found, "created_at", asked, "made")) or []
+        rows = self.paginate_queryset(filter_between_days(found, "created_at", asked, "made")) or []
         context = {"project": where.slug, "summaries": queries.summaries(row.pk for row in rows)}
         return self.get_paginated_response(PipelineSerializer(rows, many=True, context=context).data)
 

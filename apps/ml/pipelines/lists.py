@@ -16,7 +16,16 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
-from apps.core.lists.listing import Column, Listing, between_days, day_filters, marked, table_of, texts, view_of
+from apps.core.lists.listing import (
+    Column,
+    Listing,
+    build_builtin_view,
+    build_day_filters,
+    build_table,
+    filter_between_days,
+    mark_list_view,
+    read_filter_values,
+)
 from apps.ml.pipelines import queries, services
 from apps.ml.pipelines.models import Pipeline, PipelineQuerySet
 from apps.ml.pipelines.queries import Summary
@@ -51,13 +60,13 @@ PIPELINES = Listing(
         Column("pipeline", gettext_lazy("Pipeline"), of_pipeline("pk"), ("id",), down=True),
         Column("name", gettext_lazy("Name"), of_pipeline("name")),
         Column("state", gettext_lazy("State"), lambda row: row["summary"].state),
-        Column("steps", gettext_lazy("Steps"), lambda row: row["summary"].total, numeric=True, shown=False),
+        Column("steps", gettext_lazy("Steps"), lambda row: row["summary"].total, numeric=True, default_visible=False),
         Column("done", gettext_lazy("Steps done"), lambda row: row["summary"].succeeded),
         Column("template", gettext_lazy("Template"), of_pipeline("template"), ("template", "-id")),
-        Column("rerun_of", gettext_lazy("Again from"), of_pipeline("rerun_of_id"), shown=False),
+        Column("rerun_of", gettext_lazy("Again from"), of_pipeline("rerun_of_id"), default_visible=False),
         Column("by", gettext_lazy("By"), of_pipeline("requester"), ("requester", "-id")),
         Column("made", gettext_lazy("Made"), of_pipeline("created_at"), ("created_at", "id"), down=True),
-        Column("ended", gettext_lazy("Ended"), ended, shown=False),
+        Column("ended", gettext_lazy("Ended"), ended, default_visible=False),
         Column("took", gettext_lazy("Took"), seconds_taken, numeric=True),
     ),
     sort="-pipeline",
@@ -65,30 +74,30 @@ PIPELINES = Listing(
 
 
 # -- the list -------------------------------------------------------------------------------------------------------
-@marked(PIPELINES.key)
+@mark_list_view(PIPELINES.key)
 @require_safe
 def pipeline_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/pipelines: newest first, narrowed by the query; a filter of nonsense is said, and shows nothing."""
     actor, where = within(request, project)
-    asked = texts(request.GET, queries.FILTERS)
+    asked = read_filter_values(request.GET, queries.FILTERS)
     dated = request.GET.get("made_after") or request.GET.get("made_before")
-    table = table_of(
+    table = build_table(
         PIPELINES,
         request.GET,
         lambda: found_pipelines(actor, where, request.GET, asked),
         filters=filter_bar(request.GET, asked),
-        dress=with_summaries,
+        transform_rows=with_summaries,
         builtin=builtin_views(actor),
         sort="-made" if dated else "",
     )
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
     context = {
-        **table.context(),
+        **table.build_context(),
         "nav": "jobs",
         "running": queries.list_pipelines(actor, where, state=PipelineState.RUNNING).count(),
-        "may_submit": policy.allows(actor, "pipeline.submit", where),
-        "may_cancel": policy.allows(actor, "pipeline.cancel", where),
+        "may_submit": policy.is_allowed(actor, "pipeline.submit", where),
+        "may_cancel": policy.is_allowed(actor, "pipeline.cancel", where),
         "command": example(request, where.slug),
         "first_ids": [pipeline.pk for pipeline in table.page.items[:2]],
         "cancel_body": {"reason": "..."},
@@ -97,7 +106,7 @@ def pipeline_list(request: HttpRequest, project: str) -> HttpResponseBase:
 
 
 def found_pipelines(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> PipelineQuerySet:
-    found: PipelineQuerySet = between_days(
+    found: PipelineQuerySet = filter_between_days(
         queries.list_pipelines(actor, project, **asked), "created_at", params, "made"
     )
     return found
@@ -125,15 +134,15 @@ def filter_bar(params: QueryDict, asked: dict[str, str]) -> list[dict[str, Any]]
         {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
         {"name": "template", "label": _("Template"), "value": asked["template"], "choices": templates},
         {"name": "requester", "label": _("Who"), "value": asked["requester"]},
-        *day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
+        *build_day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
     ]
 
 
 def builtin_views(actor: Actor) -> list[dict[str, Any]]:
     return [
-        view_of(_("Running"), state=PipelineState.RUNNING.value),
-        view_of(_("Failed in 7 days"), state=PipelineState.FAILED.value, made_after="7d"),
-        view_of(_("Mine"), requester=actor.label),
+        build_builtin_view(_("Running"), state=PipelineState.RUNNING.value),
+        build_builtin_view(_("Failed in 7 days"), state=PipelineState.FAILED.value, made_after="7d"),
+        build_builtin_view(_("Mine"), requester=actor.label),
     ]
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.ml.pipelines import queries
 from apps.ml.pipelines.gantt import gantt_of
 from apps.ml.pipelines.models import PipelineStep
@@ -33,7 +33,7 @@ def overview(actor: Actor, found: Whole, slug: str) -> dict[str, Any]:
         "mark": mark_of(step.job for step in found.steps),
         "failed": failed,
         "named": bool(failed and (failed.job.error or {}).get("field")),
-        "may_retry": failed is not None and allows(actor, "job.retry", failed.job),
+        "may_retry": failed is not None and is_allowed(actor, "job.retry", failed.job),
     }
 
 

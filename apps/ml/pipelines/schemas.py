@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from apps.core.canonical import canonical_json
+from apps.core.canonical import encode_canonical_json
 from apps.ml.pipelines.models import STEP_NAME_LIMIT, Pipeline
 from apps.platform.jobs.serializers import STRICT, JobId, NeedsBody, Slot, needs_of
 from apps.platform.jobs.submission import InputSpec, Submission
@@ -105,7 +105,7 @@ class PipelineAsked:
             told["parameters"] = self.parameters
         if self.rerun_of:
             told |= {"rerun_of": self.rerun_of.pk, "from": self.rerun_from}
-        return canonical_json(told)
+        return encode_canonical_json(told)
 
 
 def steps_in(pipeline: Pipeline) -> list[StepBody]:

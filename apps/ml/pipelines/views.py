@@ -15,7 +15,7 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, NotFound
 from apps.core.messages import translate_message
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.ml.pipelines import presenters, queries, services
 from apps.ml.pipelines.forms import PipelineForm
 from apps.ml.pipelines.models import Pipeline, PipelineStep
@@ -85,7 +85,7 @@ def head_context(actor: Actor, found: Whole) -> dict[str, Any]:
     pipeline, summary = found.pipeline, found.summary
     template = TEMPLATES.get(pipeline.template)
     stoppable = summary.moving > summary.cancelling
-    may_submit = allows(actor, "pipeline.submit", pipeline)
+    may_submit = is_allowed(actor, "pipeline.submit", pipeline)
     return {
         "nav": "jobs",
         "pipeline": pipeline,
@@ -93,7 +93,7 @@ def head_context(actor: Actor, found: Whole) -> dict[str, Any]:
         "summary": summary,
         "reruns": queries.reruns_of(pipeline),
         "template_label": str(template.label) if template else "",
-        "may_cancel": stoppable and allows(actor, "pipeline.cancel", pipeline),
+        "may_cancel": stoppable and is_allowed(actor, "pipeline.cancel", pipeline),
         "again": queries.rerunnable(found) if may_submit else [],
         "may_submit": may_submit,
     }

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core import policy
-from apps.core.lists.listing import between_days, day_parameters
+from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.data.datasets.requests import checked
 from apps.ml.registry import queries, services
 from apps.ml.registry.documents import read_document
@@ -54,7 +54,7 @@ class ModelsView(GenericAPIView[Model]):
 
     @extend_schema(
         operation_id="models_list",
-        parameters=[QUERY, *day_parameters("registered")],
+        parameters=[QUERY, *build_day_parameters("registered")],
         responses=ModelSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
@@ -63,7 +63,7 @@ class ModelsView(GenericAPIView[Model]):
         found = queries.list_models(request.actor, within, query=asked.get("q", ""))
         if asked.get("registered_after") or asked.get("registered_before"):
             self.page_order = ("-touched_at", "-id")  # whose index holds these days in one piece
-        page = self.paginate_queryset(between_days(found, "touched_at", asked, "registered"))
+        page = self.paginate_queryset(filter_between_days(found, "touched_at", asked, "registered"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(operation_id="models_create", request=ModelBody, responses={201: ModelSerializer})
@@ -95,13 +95,13 @@ class ModelVersionsView(GenericAPIView[ModelVersion]):
 
     @extend_schema(
         operation_id="model_versions_list",
-        parameters=day_parameters("made"),
+        parameters=build_day_parameters("made"),
         responses=ModelVersionSerializer(many=True),
     )
     def get(self, request: Request, project: str, name: str) -> Response:
         model = queries.get_model(request.actor, get_project(request.actor, project), name)
         found = queries.list_versions(request.actor, model)
-        page = self.paginate_queryset(between_days(found, "created_at", request.query_params, "made"))
+        page = self.paginate_queryset(filter_between_days(found, "created_at", request.query_params, "made"))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 

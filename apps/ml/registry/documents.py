@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from apps.core.canonical import canonical_json, sha256_hex
+from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.core.errors import Invalid
 from deepseek.messages import N_
 
@@ -35,7 +35,7 @@ FileRow = tuple[str, str, int]
 
 def document_text(document: Document) -> str:
     """The bytes of version.json, as the engine writes them."""
-    return canonical_json(document) + "\n"
+    return encode_canonical_json(document) + "\n"
 
 
 def checked_document(document: Document, digest: str) -> str:
@@ -69,7 +69,7 @@ def client_document(
         "logged_model": logged_model,
         "files": told,
     }
-    return canonical_json(document) + "\n"
+    return encode_canonical_json(document) + "\n"
 
 
 def read_document(text: str) -> dict[str, Any]:

@@ -15,8 +15,18 @@ from django.views.decorators.http import require_safe
 
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
-from apps.core.lists.listing import Column, Listing, Table, between_days, day_filters, marked, table_of, texts, view_of
-from apps.core.policy import allows
+from apps.core.lists.listing import (
+    Column,
+    Listing,
+    ListTable,
+    build_builtin_view,
+    build_day_filters,
+    build_table,
+    filter_between_days,
+    mark_list_view,
+    read_filter_values,
+)
+from apps.core.policy import is_allowed
 from apps.ml.registry import queries
 from apps.ml.registry.models import Model, ModelQuerySet, ModelVersion, ModelVersionQuerySet
 from apps.ml.registry.states import PRODUCTION
@@ -49,14 +59,14 @@ MODELS = Listing(
     "models",
     (
         Column("name", gettext_lazy("Model"), of("name"), ("name",)),
-        Column("description", gettext_lazy("Description"), of("description"), shown=False),
+        Column("description", gettext_lazy("Description"), of("description"), default_visible=False),
         Column("production", gettext_lazy("In production"), of("production")),
         Column("production_figure", gettext_lazy("Its figure"), figure("production_metrics")),
         Column("newest", gettext_lazy("Newest version"), lambda row: row.newest or 0),
         Column("newest_figure", gettext_lazy("Figure of the newest"), figure("newest_metrics")),
-        Column("by", gettext_lazy("By"), of("created_by"), shown=False),
+        Column("by", gettext_lazy("By"), of("created_by"), default_visible=False),
         Column("registered", gettext_lazy("Registered"), of("changed_at"), ("touched_at", "id"), down=True),
-        Column("made", gettext_lazy("Made"), of("created_at"), ("id",), down=True, shown=False),
+        Column("made", gettext_lazy("Made"), of("created_at"), ("id",), down=True, default_visible=False),
     ),
     sort="name",
 )
@@ -69,7 +79,7 @@ VERSIONS = Listing(
         Column("digest", gettext_lazy("Digest"), of("digest")),
         Column("run", gettext_lazy("Run"), of("run_id")),
         Column("job", gettext_lazy("Registered by"), of("job_id")),
-        Column("by", gettext_lazy("For"), of("created_by"), shown=False),
+        Column("by", gettext_lazy("For"), of("created_by"), default_visible=False),
         Column("when", gettext_lazy("When"), of("created_at")),
         Column("note", gettext_lazy("Note"), of("note")),
     ),
@@ -78,31 +88,31 @@ VERSIONS = Listing(
 
 
 # -- models ---------------------------------------------------------------------------------------------------------
-@marked(MODELS.key)
+@mark_list_view(MODELS.key)
 @require_safe
 def model_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/models: every model with what is in production and what its newest version does."""
     actor, where = within(request, project)
-    asked = texts(request.GET, ("name", "production"))
-    table = table_of(
+    asked = read_filter_values(request.GET, ("name", "production"))
+    table = build_table(
         MODELS,
         request.GET,
         lambda: found_models(actor, where, request.GET, asked),
         filters=filter_bar(request.GET, asked),
         builtin=[
-            view_of(_("In production"), production="yes"),
-            view_of(_("Nothing in production"), production="no"),
-            view_of(_("Registered in 7 days"), registered_after="7d"),
+            build_builtin_view(_("In production"), production="yes"),
+            build_builtin_view(_("Nothing in production"), production="no"),
+            build_builtin_view(_("Registered in 7 days"), registered_after="7d"),
         ],
         sort="-registered" if request.GET.get("registered_after") or request.GET.get("registered_before") else "",
     )
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
     context = {
-        **table.context(),
+        **table.build_context(),
         "nav": "models",
         "count": Model.objects.visible_to(actor).filter(project=where).count(),
-        "may_submit": allows(actor, "job.submit", where),
+        "may_submit": is_allowed(actor, "job.submit", where),
     }
     return render(request, "registry/list.html", context, status=table.status)
 
@@ -118,7 +128,7 @@ def found_models(actor: Actor, project: Project, params: QueryDict, asked: dict[
             pass
         case other:
             raise Invalid("{text!r} is neither yes nor no.", text=other[:40], field="production", limit="yes, no")
-    found: ModelQuerySet = between_days(models, "touched_at", params, "registered")
+    found: ModelQuerySet = filter_between_days(models, "touched_at", params, "registered")
     return found
 
 
@@ -127,24 +137,24 @@ def filter_bar(params: QueryDict, asked: dict[str, str]) -> list[dict[str, Any]]
     return [
         {"name": "name", "label": _("Name"), "value": asked["name"]},
         {"name": "production", "label": _("Production"), "value": asked["production"], "choices": choices},
-        *day_filters(params, "registered", _("Registered from"), _("Registered until")),
+        *build_day_filters(params, "registered", _("Registered from"), _("Registered until")),
     ]
 
 
 # -- versions of one ------------------------------------------------------------------------------------------------
-def versions_table(actor: Actor, model: Model, params: QueryDict) -> Table:
+def versions_table(actor: Actor, model: Model, params: QueryDict) -> ListTable:
     """The versions of a model as its page shows them, newest first."""
-    asked = texts(params, ("alias", "note"))
-    return table_of(
+    asked = read_filter_values(params, ("alias", "note"))
+    return build_table(
         VERSIONS,
         params,
         lambda: found_versions(actor, model, params, asked),
         filters=[
             {"name": "alias", "label": _("Alias"), "value": asked["alias"]},
             {"name": "note", "label": _("Note"), "value": asked["note"]},
-            *day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
+            *build_day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
         ],
-        builtin=[view_of(_("In production"), alias=PRODUCTION)],
+        builtin=[build_builtin_view(_("In production"), alias=PRODUCTION)],
     )
 
 
@@ -154,7 +164,7 @@ def found_versions(actor: Actor, model: Model, params: QueryDict, asked: dict[st
         versions = versions.filter(aliases__name=asked["alias"])  # of one model: a version at most
     if asked["note"]:
         versions = versions.filter(note__icontains=asked["note"])
-    found: ModelVersionQuerySet = between_days(versions, "created_at", params, "made")
+    found: ModelVersionQuerySet = filter_between_days(versions, "created_at", params, "made")
     return found
 
 

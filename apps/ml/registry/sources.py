@@ -115,7 +115,7 @@ def of_folder(project: Project, text: str, run_id: str, model_id: str) -> Source
     if place.model:
         model = logged_model_of(project, place.model)
         return Source(own_run(text, run_id, model.source_run_id), model.pk, frozen(model, place.path))
-    run_row = fast_sql.first(Run, ("id",), id=place.run, project_id=project.pk)
+    run_row = fast_sql.select_first(Run, ("id",), id=place.run, project_id=project.pk)
     if run_row is None:
         raise contained(text, "run_id")
     return Source(run_row.pk, logged_model_of(project, model_id).pk if model_id else None, frozen(run_row, place.path))

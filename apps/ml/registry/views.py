@@ -14,9 +14,9 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound, PlaneError, Refused
-from apps.core.lists.listing import marked
+from apps.core.lists.listing import mark_list_view
 from apps.core.messages import translate_error, translate_message
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.ml.registry import presenters, queries, services
 from apps.ml.registry.client_presenters import client_page
 from apps.ml.registry.documents import read_document
@@ -45,7 +45,7 @@ OFFERED = 50  # versions to compare with; others by their address
 
 
 # -- one model ------------------------------------------------------------------------------------------------------
-@marked(VERSIONS.key)
+@mark_list_view(VERSIONS.key)
 @require_safe
 def model_page(request: HttpRequest, project: str, name: str, tab: str = "versions") -> HttpResponseBase:
     """/p/<slug>/models/<name>[/<tab>]: its versions, newest first; baselines; how its aliases moved; who did what."""
@@ -71,7 +71,7 @@ def model_answer(
     context["refused_back"] = refused
     if tab == "versions":
         table = versions_table(actor, model, request.GET)
-        context, status = context | table.context(), table.status if table.wrong else status
+        context, status = context | table.build_context(), table.status if table.wrong else status
     elif tab == "baselines":
         production = context["move"].to_version.number if context["move"] else None
         context |= baselines_context(actor, model, request.GET, production, context.get("refused_gate"))
@@ -85,7 +85,11 @@ def model_answer(
 def rollback_of(actor: Actor, model: Model) -> dict[str, Any]:
     """What a rollback would go back to now, and whether this person may do it."""
     top, target = queries.holders(model, PRODUCTION)
-    return {"move": top, "target": target, "may_roll_back": bool(target) and allows(actor, "model.roll_back", model)}
+    return {
+        "move": top,
+        "target": target,
+        "may_roll_back": bool(target) and is_allowed(actor, "model.roll_back", model),
+    }
 
 
 # -- one version ----------------------------------------------------------------------------------------------------
@@ -149,8 +153,8 @@ def head_of(actor: Actor, version: ModelVersion, variants: list[Variant], tab: s
         "told": files_told(version) if version.by_client and tab in ("overview", "files", "variants") else None,
         "rows": presenters.variant_rows(mine),
         **predicted_of(version),
-        "may_promote": not here and pending is None and allows(actor, "model.request_promotion", version.model),
-        "may_alias": allows(actor, "model.set_alias", version.model),
+        "may_promote": not here and pending is None and is_allowed(actor, "model.request_promotion", version.model),
+        "may_alias": is_allowed(actor, "model.set_alias", version.model),
         **(rollback_of(actor, version.model) if here else {}),
     }
 
@@ -233,7 +237,7 @@ def tab_context(
                 "data": data,
                 "steps": steps,
                 "outlook": outlook,
-                "may_submit": allows(actor, "job.submit", where),
+                "may_submit": is_allowed(actor, "job.submit", where),
             }
         case "variants":
             theirs = next(iter(context["production_rows"]), None)

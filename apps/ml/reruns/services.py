@@ -156,7 +156,7 @@ def close(
         change_state(
             rerun,
             state,
-            actor=actor.during(rerun.job_id),
+            actor=actor.with_job(rerun.job_id),
             reason=reason_of(document),
             guard={"job__state": rerun.job.state, "job__attempt": rerun.job.attempt, **(guard or {})},
             action=f"run.rerun_{state}",

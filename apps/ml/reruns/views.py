@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError, Refused
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.queries import get_run
 from apps.ml.reruns import queries, services, verdict_text
@@ -65,7 +65,7 @@ def question_of(actor: Actor, run: Run, typed: dict[str, str], wrong: PlaneError
         "wrong": wrong if wrong and not outlook.refusal else None,
         "faults": faults,
         "body": {"tolerance": {"relative": RELATIVE, "absolute": ABSOLUTE}},
-        "may": allows(actor, "run.rerun", run),
+        "may": is_allowed(actor, "run.rerun", run),
     }
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 
-from apps.core.actors import ANONYMOUS, Actor, PlaneRole, ProjectRole, SystemRole, plane_actor
+from apps.core.actors import ANONYMOUS, Actor, PlaneRole, ProjectRole, SystemRole, build_plane_actor
 from apps.platform.accounts.models import ApiToken, Membership, ServiceAccount, User
 
 AUDIT_SCOPE = "audit:read"
@@ -84,7 +84,7 @@ def actor_from_grant(grant: Mapping[str, Any]) -> Actor | None:
     measures a version that somebody has added.
     """
     if (grant.get("kind"), grant.get("label")) == ("plane", PlaneRole.DISPATCHER):
-        return plane_actor(PlaneRole.DISPATCHER)
+        return build_plane_actor(PlaneRole.DISPATCHER)
     if grant.get("kind") not in {"user", "service_account"}:
         return None
     if grant.get("token") is not None:

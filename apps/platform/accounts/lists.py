@@ -12,8 +12,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.core.actors import Actor, ProjectRole, SystemRole
-from apps.core.lists.listing import Column, Listing, Table, between_days, day_filters, known, table_of, texts, view_of
-from apps.core.lists.memory_lists import table_in_memory
+from apps.core.lists.listing import (
+    Column,
+    Listing,
+    ListTable,
+    build_builtin_view,
+    build_day_filters,
+    build_table,
+    filter_between_days,
+    read_filter_values,
+    validate_choice,
+)
+from apps.core.lists.memory_lists import build_table_in_memory
 from apps.platform.accounts import queries
 from apps.platform.accounts.models import ApiToken, CredentialChange, Project, User
 from apps.platform.accounts.queries import Member
@@ -57,7 +67,7 @@ PEOPLE = Listing(
         Column("name", gettext_lazy("Full name"), of("name"), ("name", "id")),
         Column("state", gettext_lazy("State"), person_state),
         Column("role", gettext_lazy("System role"), of("system_role"), ("system_role", "id")),
-        Column("made", gettext_lazy("Made"), of("created_at"), ("id",), down=True, shown=False),
+        Column("made", gettext_lazy("Made"), of("created_at"), ("id",), down=True, default_visible=False),
         Column("last", gettext_lazy("Last log-in"), of("last_login"), ("last_login", "id"), down=True, sparse=True),
     ),
     sort="username",
@@ -66,7 +76,7 @@ MEMBERS = Listing(
     "members",
     (
         Column("name", gettext_lazy("Name"), of("name"), ("name",)),
-        Column("full_name", gettext_lazy("Full name"), of("full_name"), ("full_name",), shown=False),
+        Column("full_name", gettext_lazy("Full name"), of("full_name"), ("full_name",), default_visible=False),
         Column("kind", gettext_lazy("Kind"), of("kind"), ("kind",)),
         Column("state", gettext_lazy("State"), lambda member: ACTIVE if member.is_active else DISABLED, ("is_active",)),
         Column("roles", gettext_lazy("Roles"), of("roles"), ("roles",)),
@@ -77,11 +87,13 @@ TOKENS = Listing(
     "tokens",
     (
         Column("name", gettext_lazy("What for"), lambda row: row["token"].name),
-        Column("prefix", gettext_lazy("Begins with"), lambda row: row["token"].prefix, shown=False),
+        Column("prefix", gettext_lazy("Begins with"), lambda row: row["token"].prefix, default_visible=False),
         Column("state", gettext_lazy("State"), lambda row: row["state"]),
         Column("project", gettext_lazy("Project"), lambda row: row["token"].project.slug),
         Column("scopes", gettext_lazy("Scopes"), lambda row: row["token"].scopes),
-        Column("made", gettext_lazy("Made"), lambda row: row["token"].created_at, ("id",), down=True, shown=False),
+        Column(
+            "made", gettext_lazy("Made"), lambda row: row["token"].created_at, ("id",), down=True, default_visible=False
+        ),
         Column("expires", gettext_lazy("Expires"), lambda row: row["token"].expires_at, ("expires_at", "id")),
         Column("used", gettext_lazy("Last used"), lambda row: row["token"].last_used_at),
     ),
@@ -90,12 +102,12 @@ TOKENS = Listing(
 
 
 # -- people ---------------------------------------------------------------------------------------------------------
-def people_table(actor: Actor, params: QueryDict) -> Table:
+def people_table(actor: Actor, params: QueryDict) -> ListTable:
     """Everybody with an account, by name."""
-    asked = texts(params, ("q", "state", "role"))
+    asked = read_filter_values(params, ("q", "state", "role"))
     states = [("", _("Every state")), (ACTIVE, _("Active"))]
     states += [(ONE_TIME, _("One-time password")), (UNCONFIRMED, _("Not confirmed")), (DISABLED, _("Disabled"))]
-    return table_of(
+    return build_table(
         PEOPLE,
         params,
         lambda: found_people(actor, params, asked),
@@ -103,20 +115,20 @@ def people_table(actor: Actor, params: QueryDict) -> Table:
             {"name": "q", "label": _("User name"), "value": asked["q"]},
             {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
             {"name": "role", "label": _("System role"), "value": asked["role"], "choices": SYSTEM_ROLES},
-            *day_filters(params, "last", _("Last log-in from"), _("Last log-in until")),
+            *build_day_filters(params, "last", _("Last log-in from"), _("Last log-in until")),
         ],
         builtin=[
-            view_of(_("One-time password"), state=ONE_TIME),
-            view_of(_("Not confirmed"), state=UNCONFIRMED),
-            view_of(_("Disabled"), state=DISABLED),
-            view_of(_("Logged in today"), last_after="today", sort="-last"),
+            build_builtin_view(_("One-time password"), state=ONE_TIME),
+            build_builtin_view(_("Not confirmed"), state=UNCONFIRMED),
+            build_builtin_view(_("Disabled"), state=DISABLED),
+            build_builtin_view(_("Logged in today"), last_after="today", sort="-last"),
         ],
     )
 
 
 def found_people(actor: Actor, params: QueryDict, asked: dict[str, str]) -> QuerySet[User]:
-    known("state", asked["state"], (ACTIVE, ONE_TIME, UNCONFIRMED, DISABLED))
-    known("role", asked["role"], [role.value for role in SystemRole])
+    validate_choice("state", asked["state"], (ACTIVE, ONE_TIME, UNCONFIRMED, DISABLED))
+    validate_choice("role", asked["role"], [role.value for role in SystemRole])
     found = queries.list_users(actor)
     if asked["q"]:
         found = found.filter(Q(username__icontains=asked["q"]) | Q(name__icontains=asked["q"]))
@@ -128,16 +140,16 @@ def found_people(actor: Actor, params: QueryDict, asked: dict[str, str]) -> Quer
         found = found.filter(Exists(CredentialChange.objects.filter(user=OuterRef("pk"), confirmed_at=None)))
     elif asked["state"]:
         found = found.filter(is_active=True, must_change_password=asked["state"] == ONE_TIME)
-    rows: QuerySet[User] = between_days(found, "last_login", params, "last")
+    rows: QuerySet[User] = filter_between_days(found, "last_login", params, "last")
     return rows
 
 
 # -- members --------------------------------------------------------------------------------------------------------
-def members_table(actor: Actor, project: Project, params: QueryDict) -> Table:
+def members_table(actor: Actor, project: Project, params: QueryDict) -> ListTable:
     """Who belongs to the project; in memory, as roles of one member are rows of their own."""
-    asked = texts(params, ("q", "kind", "role"))
+    asked = read_filter_values(params, ("q", "kind", "role"))
     kinds = [("", _("Every kind")), ("user", _("Person")), ("service_account", _("Service account"))]
-    return table_in_memory(
+    return build_table_in_memory(
         MEMBERS,
         params,
         lambda: found_members(actor, project, asked),
@@ -148,15 +160,15 @@ def members_table(actor: Actor, project: Project, params: QueryDict) -> Table:
             {"name": "role", "label": _("Role"), "value": asked["role"], "choices": PROJECT_ROLES},
         ],
         builtin=[
-            view_of(_("Approvers"), role=ProjectRole.APPROVER.value),
-            view_of(_("Service accounts"), kind="service_account"),
+            build_builtin_view(_("Approvers"), role=ProjectRole.APPROVER.value),
+            build_builtin_view(_("Service accounts"), kind="service_account"),
         ],
     )
 
 
 def found_members(actor: Actor, project: Project, asked: dict[str, str]) -> list[Member]:
-    known("kind", asked["kind"], ("user", "service_account"))
-    known("role", asked["role"], [role.value for role in ProjectRole])
+    validate_choice("kind", asked["kind"], ("user", "service_account"))
+    validate_choice("role", asked["role"], [role.value for role in ProjectRole])
     part = asked["q"].casefold()
     return [
         member
@@ -168,11 +180,11 @@ def found_members(actor: Actor, project: Project, asked: dict[str, str]) -> list
 
 
 # -- tokens ---------------------------------------------------------------------------------------------------------
-def tokens_table(actor: Actor, params: QueryDict) -> Table:
+def tokens_table(actor: Actor, params: QueryDict) -> ListTable:
     """One's own tokens, the newest first, revoked and expired ones too."""
-    asked = texts(params, ("name", "state"))
+    asked = read_filter_values(params, ("name", "state"))
     states = [("", _("Every state")), (ACTIVE, _("Active")), (EXPIRED, _("Expired")), (REVOKED, _("Revoked"))]
-    return table_of(
+    return build_table(
         TOKENS,
         params,
         lambda: found_tokens(actor, asked),
@@ -180,13 +192,13 @@ def tokens_table(actor: Actor, params: QueryDict) -> Table:
             {"name": "name", "label": _("What for"), "value": asked["name"]},
             {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
         ],
-        dress=with_states,
-        builtin=[view_of(_("Active, the first to expire"), state=ACTIVE, sort="expires")],
+        transform_rows=with_states,
+        builtin=[build_builtin_view(_("Active, the first to expire"), state=ACTIVE, sort="expires")],
     )
 
 
 def found_tokens(actor: Actor, asked: dict[str, str]) -> QuerySet[ApiToken]:
-    known("state", asked["state"], (ACTIVE, EXPIRED, REVOKED))
+    validate_choice("state", asked["state"], (ACTIVE, EXPIRED, REVOKED))
     found = queries.list_own_tokens(actor)
     if asked["name"]:
         found = found.filter(Q(name__icontains=asked["name"]) | Q(prefix__startswith=asked["name"]))

@@ -116,7 +116,7 @@ def count_working_tokens(actor: Actor) -> int:
 def list_tokens(actor: Actor) -> QuerySet[ApiToken]:
     """The tokens that the actor may revoke: one's own, or every one for the security administrator."""
     tokens = ApiToken.objects.select_related(*OF_A_TOKEN)
-    if policy.allows(actor, "member.set_roles"):
+    if policy.is_allowed(actor, "member.set_roles"):
         return tokens
     return list_own_tokens(actor)
 

@@ -177,6 +177,6 @@ def usable_scopes(
             system_role=role_of_token(system_role, [scope]),
             project_roles={project.pk: roles} if roles else {},
         )
-        if any(policy.allows(actor, action, project) for action in actions):
+        if any(policy.is_allowed(actor, action, project) for action in actions):
             usable.append(scope)
     return usable

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from apps.core import policy
 from apps.core.errors import PlaneError, Refused
-from apps.core.lists.listing import marked
+from apps.core.lists.listing import mark_list_view
 from apps.platform.accounts import queries, services
 from apps.platform.accounts.confirmations import can_confirm, list_unconfirmed_changes
 from apps.platform.accounts.forms import (
@@ -83,7 +83,7 @@ def in_language(response: HttpResponse, code: str) -> HttpResponse:
     return response
 
 
-@marked(TOKENS.key)
+@mark_list_view(TOKENS.key)
 @never_cache
 @require_http_methods(["GET", "POST"])
 def tokens(request: HttpRequest) -> HttpResponseBase:
@@ -105,7 +105,7 @@ def tokens(request: HttpRequest) -> HttpResponseBase:
     if request.method == "GET" and request.GET.get("format") == "csv":
         return csv_response(request.actor, table)
     status = 422 if form.errors else table.status
-    context = {**table.context(), "form": form, "secret": secret, "made": made, "usable": usable}
+    context = {**table.build_context(), "form": form, "secret": secret, "made": made, "usable": usable}
     context["working"] = queries.count_working_tokens(request.actor)
     return render(request, "accounts/tokens.html", context, status=status)
 
@@ -143,7 +143,7 @@ def roles_by_project(user: User) -> dict[str, list[str]]:
 
 
 # -- people ---------------------------------------------------------------------------------------------------------
-@marked(PEOPLE.key)
+@mark_list_view(PEOPLE.key)
 @never_cache
 @require_http_methods(["GET", "POST"])
 def people(request: HttpRequest) -> HttpResponseBase:
@@ -162,12 +162,12 @@ def people(request: HttpRequest) -> HttpResponseBase:
             show_refusal(form, error)
     table = people_table(request.actor, request.GET)
     context = {
-        **table.context(),
+        **table.build_context(),
         "form": form,
         "made": made,
         "password": password,
         "count": queries.list_users(request.actor).count(),
-        "may_create": policy.allows(request.actor, "user.create"),
+        "may_create": policy.is_allowed(request.actor, "user.create"),
         "confirmable": {each.pk for each in table.rows if can_confirm(request.actor, each, each.unconfirmed_changes)},
     }
     return render(request, "accounts/people.html", context, status=422 if form.errors else table.status)
@@ -188,14 +188,15 @@ def person_page(request: HttpRequest, user: User, *, status: int = 200, **over: 
     context = {
         "person": user,
         "memberships": memberships,
-        "may_disable": policy.allows(actor, "user.disable", user) and not own,
-        "may_reset": policy.allows(actor, "user.reset_password", user) and not own and not user.system_role,
+        "may_disable": policy.is_allowed(actor, "user.disable", user) and not own,
+        "may_reset": policy.is_allowed(actor, "user.reset_password", user) and not own and not user.system_role,
         "may_confirm": can_confirm(actor, user, user.unconfirmed_changes),  # type: ignore[attr-defined]  # prefetched
-        "may_read_trail": policy.allows(actor, "audit.view"),
-        "may_set_role": policy.allows(actor, "user.set_system_role", user)
+        "may_read_trail": policy.is_allowed(actor, "audit.view"),
+        "may_set_role": policy.is_allowed(actor, "user.set_system_role", user)
         and not own
         and (not memberships or "role_form" in over),
-        "may_set_members": policy.allows(actor, "member.set_roles") and (not user.system_role or "member_form" in over),
+        "may_set_members": policy.is_allowed(actor, "member.set_roles")
+        and (not user.system_role or "member_form" in over),
         "role_form": SystemRoleForm(initial={"system_role": user.system_role}, prefix="role"),
         "member_form": MemberForm(projects=projects, prefix="member", initial=roles_now(request, memberships)),
         **over,
@@ -292,7 +293,7 @@ def set_person_memberships(request: HttpRequest, username: str) -> HttpResponse:
 
 
 # -- members of a project -------------------------------------------------------------------------------------------
-@marked(MEMBERS.key)
+@mark_list_view(MEMBERS.key)
 @require_GET
 def members(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/members: who belongs to the project, with which roles."""
@@ -302,12 +303,12 @@ def members(request: HttpRequest, project: str) -> HttpResponseBase:
     if request.GET.get("format") == "csv":
         return csv_response(request.actor, table, project=where)
     context = {
-        **table.context(),
+        **table.build_context(),
         "project": where,
         "count": table.total or 0,
-        "may_see_people": policy.allows(request.actor, "user.view"),
-        "may_disable": policy.allows(request.actor, "service_account.disable", where),
-        "may_see_holds": policy.allows(request.actor, "hold.view", where),
+        "may_see_people": policy.is_allowed(request.actor, "user.view"),
+        "may_disable": policy.is_allowed(request.actor, "service_account.disable", where),
+        "may_see_holds": policy.is_allowed(request.actor, "hold.view", where),
         "address": reverse("accounts:members", args=[where.slug]),
     }
     return render(request, "accounts/members.html", context, status=table.status)

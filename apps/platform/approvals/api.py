@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from apps.core import policy
 from apps.core.errors import Invalid
-from apps.core.lists.listing import between_days, day_parameters
+from apps.core.lists.listing import build_day_parameters, filter_between_days
 from apps.platform.accounts.confirmations import require_confirmed
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
@@ -40,7 +40,7 @@ from apps.platform.approvals.subjects import address_of
 FILTERS = [
     OpenApiParameter("state", str, enum=[*ApprovalState.values, queries.DECIDED], description="Only these."),
     OpenApiParameter("mine", str, enum=["1"], description="Only those that wait for the caller's vote."),
-    *day_parameters("asked"),
+    *build_day_parameters("asked"),
 ]
 
 
@@ -92,7 +92,7 @@ class ApprovalList(GenericAPIView[Approval]):
         )
         if asked.get("asked_after") or asked.get("asked_before"):
             self.page_order = ("-created_at", "-id")  # whose index holds these days in one piece
-        page = self.paginate_queryset(between_days(rows, "created_at", asked, "asked"))
+        page = self.paginate_queryset(filter_between_days(rows, "created_at", asked, "asked"))
         return self.get_paginated_response(ApprovalSerializer(page, many=True).data)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from apps.core.canonical import canonical_json, sha256_hex
+from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.core.errors import Invalid, NotFound
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.subjects import subject_of, subject_types
@@ -23,7 +23,7 @@ GONE: Change = {"path": "", "was": "there"}
 def facts_text(facts: Any) -> str:
     """The canonical text of facts; Invalid for what JSON does not know and for more than FACTS_BYTES."""
     try:
-        text = canonical_json(facts)
+        text = encode_canonical_json(facts)
         size = len(text.encode())
     except (TypeError, ValueError) as error:
         raise Invalid(
@@ -56,7 +56,7 @@ def changes_since(approval: Approval, *, deep: bool = False) -> list[Change]:
     if approval.subject_type not in subject_types():  # a plane of before knew it
         return [GONE]
     try:
-        now = canonical_json(dict(subject_of(approval).current_facts(approval, deep=deep)))
+        now = encode_canonical_json(dict(subject_of(approval).current_facts(approval, deep=deep)))
     except NotFound:
         return [GONE]
     if sha256_hex(now) == approval.facts_digest:
@@ -74,18 +74,21 @@ def differences(was: Any, now: Any, path: str = "") -> Iterator[Change]:
         for index in range(max(len(was), len(now))):
             left, right = (side[index] if index < len(side) else ABSENT for side in (was, now))
             yield from differences(left, right, f"{path}/{index}")
-    elif was is ABSENT or now is ABSENT or canonical_json(was) != canonical_json(now):
+    elif was is ABSENT or now is ABSENT or encode_canonical_json(was) != encode_canonical_json(now):
         sides = (("was", was), ("is", now))
         yield {"path": path, **{side: shortened(value) for side, value in sides if value is not ABSENT}}
 
 
 def shortened(value: Any) -> Any:
     """The value, or the beginning of its text where that is long."""
-    text = canonical_json(value)
+    text = encode_canonical_json(value)
     return value if len(text) <= VALUE_CHARACTERS else f"{text[:VALUE_CHARACTERS]}…"
 
 
 def told(change: Change) -> str:
     """A change as a sentence: `/figures/mae was 1.2, is 1.4`."""
-    sides = [f"{word} {canonical_json(change[word])}" if word in change else f"{word} absent" for word in ("was", "is")]
+    sides = [
+        f"{word} {encode_canonical_json(change[word])}" if word in change else f"{word} absent"
+        for word in ("was", "is")
+    ]
     return f"{change['path'] or 'the whole'} {', '.join(sides)}"

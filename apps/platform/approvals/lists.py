@@ -12,8 +12,17 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_safe
 
 from apps.core.actors import Actor, ProjectRole
-from apps.core.lists.listing import Column, Listing, between_days, day_filters, marked, table_of, texts, view_of
-from apps.core.policy import allows
+from apps.core.lists.listing import (
+    Column,
+    Listing,
+    build_builtin_view,
+    build_day_filters,
+    build_table,
+    filter_between_days,
+    mark_list_view,
+    read_filter_values,
+)
+from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
 from apps.platform.approvals import queries
 from apps.platform.approvals.models import Approval, ApprovalQuerySet
@@ -31,39 +40,40 @@ APPROVALS = Listing(
         Column("number", gettext_lazy("Number"), lambda row: row.pk, ("id",), numeric=True, down=True),
         Column("state", gettext_lazy("State"), lambda row: row.state, ("state", "-id")),
         Column("given", pgettext_lazy("count", "Approvals"), lambda row: row.given, numeric=True),
-        Column("needed", gettext_lazy("Needed"), lambda row: row.needed, numeric=True, shown=False),
+        Column("needed", gettext_lazy("Needed"), lambda row: row.needed, numeric=True, default_visible=False),
         Column("by", gettext_lazy("Asked by"), lambda row: row.requester, ("requester", "-id")),
         Column("asked", gettext_lazy("Asked"), lambda row: row.created_at, ("created_at", "id"), down=True),
         Column("expires", gettext_lazy("Expires"), lambda row: row.deadline_at, ("deadline_at", "id")),
         Column(
             "ended", gettext_lazy("Ended"), lambda row: row.decided_at, ("decided_at", "id"), down=True, sparse=True
         ),
-        Column("comment", gettext_lazy("Comment"), lambda row: row.comment, shown=False),
+        Column("comment", gettext_lazy("Comment"), lambda row: row.comment, default_visible=False),
     ),
     sort="-number",
 )
 NOT_ENDED = replace(
-    APPROVALS, columns=tuple(replace(one, shown=False) if one.key == "ended" else one for one in APPROVALS.columns)
+    APPROVALS,
+    columns=tuple(replace(one, default_visible=False) if one.key == "ended" else one for one in APPROVALS.columns),
 )
 
 
-@marked(APPROVALS.key)
+@mark_list_view(APPROVALS.key)
 @require_safe
 def approval_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/approvals: what waits for me, what is pending, what was decided; newest first."""
     actor, where = within(request, project)
-    votes = ProjectRole.APPROVER in actor.roles_in(where.pk)
+    votes = ProjectRole.APPROVER in actor.get_roles_in(where.pk)
     asked = request.GET.get("show", "")
     show = asked if asked in STATES else MINE if votes else PENDING
-    narrow = texts(request.GET, ("title", "requester"))
-    table = table_of(
+    narrow = read_filter_values(request.GET, ("title", "requester"))
+    table = build_table(
         APPROVALS if show == DECIDED else NOT_ENDED,
         request.GET,
         lambda: found_approvals(actor, where, request.GET, show, narrow),
         filters=[
             {"name": "title", "label": _("What"), "value": narrow["title"]},
             {"name": "requester", "label": _("Asked by"), "value": narrow["requester"]},
-            *day_filters(request.GET, "asked", _("Asked from"), _("Asked until")),
+            *build_day_filters(request.GET, "asked", _("Asked from"), _("Asked until")),
         ],
         builtin=builtin_views(actor, votes),
     )
@@ -71,13 +81,13 @@ def approval_list(request: HttpRequest, project: str) -> HttpResponseBase:
         return csv_response(actor, table, project=where)
     pending = Approval.objects.visible_to(actor).filter(project=where, state=ApprovalState.PENDING)
     context = {
-        **table.context(),
+        **table.build_context(),
         "nav": "models",
         "show": show,
         "mine": queries.waiting_for(actor).filter(project=where).count(),
         "pending": pending.count(),
         "votes": votes,
-        "may_request": allows(actor, "approval.request", where),
+        "may_request": is_allowed(actor, "approval.request", where),
     }
     return render(request, "approvals/list.html", context, status=table.status)
 
@@ -90,15 +100,15 @@ def found_approvals(
         rows = rows.filter(title__icontains=asked["title"])
     if asked["requester"]:
         rows = rows.filter(requester=asked["requester"])
-    found: ApprovalQuerySet = between_days(rows, "created_at", params, "asked")
+    found: ApprovalQuerySet = filter_between_days(rows, "created_at", params, "asked")
     return found
 
 
 def builtin_views(actor: Actor, votes: bool) -> list[dict[str, Any]]:
-    waiting = [view_of(_("Waits for you"), show=MINE)] if votes else []
+    waiting = [build_builtin_view(_("Waits for you"), show=MINE)] if votes else []
     return [
         *waiting,
-        view_of(_("Pending, the first to expire"), show=PENDING, sort="expires"),
-        view_of(_("Decided in 7 days"), show=DECIDED, sort="-ended", asked_after="7d"),
-        view_of(_("Asked by me"), show=DECIDED, requester=actor.label),
+        build_builtin_view(_("Pending, the first to expire"), show=PENDING, sort="expires"),
+        build_builtin_view(_("Decided in 7 days"), show=DECIDED, sort="-ended", asked_after="7d"),
+        build_builtin_view(_("Asked by me"), show=DECIDED, requester=actor.label),
     ]

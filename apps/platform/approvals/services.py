@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.core.actors import Actor
-from apps.core.canonical import canonical_json, sha256_hex
+from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.core.errors import Conflict
 from apps.core.policy import require
 from apps.platform.accounts.confirmations import require_confirmed
@@ -305,7 +305,7 @@ def note_look(*, actor: Actor, approval: Approval, shown: Mapping[str, Any]) -> 
     require(actor, "approval.view", approval)
     if actor.user_id is None or actor.token_id is not None:
         return None
-    text = canonical_json(shown)
+    text = encode_canonical_json(shown)
     digest, mine = sha256_hex(text), Look.objects.filter(approval=approval, user_id=actor.user_id)
     look = mine.first()
     if look is not None and look.digest == digest:

@@ -19,10 +19,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.core.canonical import canonical_json
+from apps.core.canonical import encode_canonical_json
 from apps.core.errors import NotFound, PlaneError, Refused
 from apps.core.messages import translate_error
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.platform.accounts.confirmations import list_unconfirmed_changes, require_confirmed
 from apps.platform.accounts.forms import show_refusal
 from apps.platform.accounts.models import Project
@@ -78,7 +78,7 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
     open_ = approval.state == ApprovalState.PENDING and not approval.due  # type: ignore[attr-defined]  # annotated
     left = max(0, approval.needed - approval.given)  # type: ignore[attr-defined]  # annotated
     resumes = not left and voted is not None and voted.decision == Decision.APPROVE
-    decides = open_ and not own and not own_tool and allows(actor, "approval.decide", approval)
+    decides = open_ and not own and not own_tool and is_allowed(actor, "approval.decide", approval)
     unconfirmed = list_unconfirmed_changes(actor.user_id) if decides and actor.user_id is not None else []
     decides = decides and not unconfirmed
     return {
@@ -95,9 +95,9 @@ def head_of(actor: Actor, approval: Approval, tab: str) -> dict[str, Any]:
         "may_vote": decides and (voted is None or resumes),
         "awaits_answer": decides and queries.awaits_answer(approval, actor.user_id),
         "resumes": decides and resumes,  # enough votes count again: who voted may carry it out
-        "may_ask": open_ and not own and not own_tool and allows(actor, "approval.ask", approval),
-        "may_withdraw": open_ and own and allows(actor, "approval.withdraw", approval),
-        "may_answer": open_ and own and allows(actor, "approval.answer", approval),
+        "may_ask": open_ and not own and not own_tool and is_allowed(actor, "approval.ask", approval),
+        "may_withdraw": open_ and own and is_allowed(actor, "approval.withdraw", approval),
+        "may_answer": open_ and own and is_allowed(actor, "approval.answer", approval),
         "left": left,
         "remaining": max(0.0, (approval.deadline_at - timezone.now()).total_seconds()) if open_ else None,
         "hours": round((approval.deadline_at - approval.created_at).total_seconds() / 3600),
@@ -205,7 +205,7 @@ def breadth(change: Change) -> tuple[int, bool, str]:
 
 
 def text_of(value: Any) -> str:
-    return value if isinstance(value, str) else canonical_json(value)
+    return value if isinstance(value, str) else encode_canonical_json(value)
 
 
 def vote_form(actor: Actor, approval: Approval, data: Any = None) -> VoteForm:
@@ -372,6 +372,11 @@ def drawn_policies(
     for row in rows:
         key, now = row["subject_type"], {name: row[name] for name in ("needed", "deadline_hours")}
         row["form"] = forms_by_type.get(key) or PolicyForm(prefix=key, initial=now)
-    may_set = allows(actor, "approval.set_policy", project)
-    context = {"nav": "models", "rows": rows, "may_set": may_set, "may_list": allows(actor, "approval.view", project)}
+    may_set = is_allowed(actor, "approval.set_policy", project)
+    context = {
+        "nav": "models",
+        "rows": rows,
+        "may_set": may_set,
+        "may_list": is_allowed(actor, "approval.view", project),
+    }
     return render(request, "approvals/policies.html", context, status=422 if sent else 200)

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core import policy
-from apps.core.lists.pages import page_in_memory, read_limit
+from apps.core.lists.pages import paginate_in_memory, parse_limit
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.artifacts.digests import checked_digest, digest_in, mismatch
@@ -116,8 +116,8 @@ class GarbageView(APIView):
         asked = request.query_params
         look = look_at_garbage(actor=request.actor, older_than=read_age(asked.get("older_than") or AGE))
         found = narrowed(look.found, asked.get("why", ""))
-        cursor, limit = asked.get("cursor") or None, read_limit(asked.get("limit"))
-        page = page_in_memory(found, key=lambda one: one.digest, order="digest", cursor=cursor, limit=limit)
+        cursor, limit = asked.get("cursor") or None, parse_limit(asked.get("limit"))
+        page = paginate_in_memory(found, key=lambda one: one.digest, order="digest", cursor=cursor, limit=limit)
         shown = {
             "items": [{"digest": one.digest, "size": one.size, "why": why_of(one)} for one in page.items],
             "next": page.next,

@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.core.errors import Invalid
-from apps.core.lists.listing import Column, Listing, Table, view_of
-from apps.core.lists.memory_lists import table_in_memory
+from apps.core.lists.listing import Column, Listing, ListTable, build_builtin_view
+from apps.core.lists.memory_lists import build_table_in_memory
 from apps.platform.artifacts.garbage import Garbage
 
 AGE = "7d"  # as the command
@@ -39,13 +39,13 @@ GARBAGE = Listing(
 )
 
 
-def garbage_table(found: list[Garbage], params: QueryDict, *, older_than: str, why: str) -> Table:
+def garbage_table(found: list[Garbage], params: QueryDict, *, older_than: str, why: str) -> ListTable:
     """Those of the entries that fit the filters."""
     ages = [("1h", _("1 hour")), ("1d", _("1 day")), ("", _("7 days")), ("30d", _("30 days"))]
     older_than = "" if older_than == AGE else older_than  # what nobody has asked for narrows nothing
     if older_than not in dict(ages):
         ages.append((older_than, older_than))
-    return table_in_memory(
+    return build_table_in_memory(
         GARBAGE,
         params,
         lambda: narrowed(found, why),
@@ -59,7 +59,7 @@ def garbage_table(found: list[Garbage], params: QueryDict, *, older_than: str, w
             },
             {"name": "older_than", "label": _("Untouched for"), "value": older_than, "choices": ages},
         ],
-        builtin=[view_of(_("The largest first"), sort="-size")],
+        builtin=[build_builtin_view(_("The largest first"), sort="-size")],
     )
 
 

@@ -22,7 +22,7 @@ from celery import current_app
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Unavailable
 from apps.platform.artifacts.digests import CHUNK_BYTES, HASH_BYTES, ContentHash
 from apps.platform.artifacts.models import Artifact, ChunkDigests
@@ -130,7 +130,7 @@ def keep(artifact: Artifact, found: ContentHash) -> None:
         return
     try:
         stored = StoredBytes(artifact.digest, found.size, found.chunks())
-        keep_chunk_digests(actor=plane_actor(PlaneRole.WORKER), stored=stored)
+        keep_chunk_digests(actor=build_plane_actor(PlaneRole.WORKER), stored=stored)
     except DatabaseError:
         log.warning("the chunk digests of %s were not kept", artifact.digest, exc_info=True)
 
@@ -138,7 +138,7 @@ def keep(artifact: Artifact, found: ContentHash) -> None:
 def raise_until_scrubbed(artifact: Artifact) -> NoReturn:
     """Raise Unavailable, and have the scrub begin with this artifact."""
     with suppress(DatabaseError):
-        if request_chunk_digests(actor=plane_actor(PlaneRole.WORKER), artifact=artifact):
+        if request_chunk_digests(actor=build_plane_actor(PlaneRole.WORKER), artifact=artifact):
             with suppress(Exception):  # a broker that is away: the next scrub begins with it anyway
                 current_app.send_task(SCRUB_TASK, args=[artifact.digest], ignore_result=True, retry=False)
     raise Unavailable(
@@ -154,7 +154,7 @@ def record_damage(artifact: Artifact, reason: str, *, is_certain: bool = True) -
     """Mark an artifact whose bytes, read just now, are others; the error to raise. `is_certain` as `report_damage`."""
     try:
         report_damage(
-            actor=plane_actor(PlaneRole.WORKER),
+            actor=build_plane_actor(PlaneRole.WORKER),
             digest=artifact.digest,
             reason=f"Found as it was read: {reason}",
             is_certain=is_certain,

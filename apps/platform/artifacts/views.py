@@ -9,20 +9,20 @@ from django.views.decorators.http import require_safe
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
-from apps.core.lists.listing import marked, texts
+from apps.core.lists.listing import mark_list_view, read_filter_values
 from apps.platform.artifacts.gc_preview import MOST, QUICK_SECONDS, SECONDS, Look, look_at_garbage, read_age
 from apps.platform.artifacts.lists import AGE, GARBAGE, WHY, garbage_table, why_of
 from apps.platform.audit.list_export import csv_response
 from deepseek.messages import N_
 
 
-@marked(GARBAGE.key)
+@mark_list_view(GARBAGE.key)
 @require_safe
 def garbage(request: HttpRequest) -> HttpResponseBase:
     """/garbage: what nothing cites, how many bytes it is, and the command that collects it."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     policy.require(actor, "artifact.view_garbage")
-    asked = texts(request.GET, ("why", "older_than", "look"))
+    asked = read_filter_values(request.GET, ("why", "older_than", "look"))
     long = asked["look"] == "long" or request.GET.get("format") == "csv"
     seconds = SECONDS if long else QUICK_SECONDS
     age, wrong = asked["older_than"] or AGE, None
@@ -42,7 +42,7 @@ def garbage(request: HttpRequest) -> HttpResponseBase:
             )
         return csv_response(actor, table)
     context = {
-        **table.context(),
+        **table.build_context(),
         "rows": [{"one": one, "why": WHY[why_of(one)]} for one in table.rows],
         "nav": "nodes",
         "look": look,

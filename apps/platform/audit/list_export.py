@@ -13,19 +13,19 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from apps.core.actors import Actor
-from apps.core.lists.csv_files import cell, download, written
-from apps.core.lists.listing import Column, Table, rows_in_batches
+from apps.core.lists.csv_files import build_csv_response, encode_csv, format_cell
+from apps.core.lists.listing import Column, ListTable, iter_row_batches
 from apps.platform.audit.services import record
 
 
-def csv_response(actor: Actor, table: Table, *, project: Any = None) -> HttpResponseBase:
+def csv_response(actor: Actor, table: ListTable, *, project: Any = None) -> HttpResponseBase:
     """The whole list as a download. Raises what is wrong with the query, so that nobody keeps half a list for one.
 
     `project`: whose list it is; None for one of the plane. The first batch is read before the answer begins.
     """
     if table.wrong is not None:
         raise table.wrong
-    found = rows_in_batches(table)
+    found = iter_row_batches(table)
     first = list(next(found, []))
     record(
         actor=actor,
@@ -33,9 +33,9 @@ def csv_response(actor: Actor, table: Table, *, project: Any = None) -> HttpResp
         object_type="list",
         object_id=table.listing.key,
         project_id=project.pk if project is not None else None,
-        after={"query": table.view_query[:1000], "columns": [column.key for column in table.asked.columns]},
+        after={"query": table.view_query[:1000], "columns": [column.key for column in table.query.columns]},
     )
-    return download(file_name(table.listing.key, project), lines_of(table.asked.columns, first, found))
+    return build_csv_response(file_name(table.listing.key, project), lines_of(table.query.columns, first, found))
 
 
 def file_name(key: str, project: Any) -> str:
@@ -46,10 +46,10 @@ def file_name(key: str, project: Any) -> str:
 
 def lines_of(columns: Sequence[Column], first: Sequence[Any], later: Iterator[Sequence[Any]]) -> Iterator[bytes]:
     """The head, then each batch; while the reader takes one in, the connection is given back."""
-    yield written([[column.key for column in columns]])
+    yield encode_csv([[column.key for column in columns]])
     rows: Sequence[Any] | None = first
     while rows:
-        text = written([[cell(column.value(row)) for column in columns] for row in rows])
+        text = encode_csv([[format_cell(column.value(row)) for column in columns] for row in rows])
         if connection.vendor != "sqlite" and not connection.in_atomic_block:
             connection.close()
         yield text

@@ -10,7 +10,15 @@ from django.utils.translation import gettext_lazy
 
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError
-from apps.core.lists.listing import Asked, Column, Listing, Table, read_columns, read_format, view_of
+from apps.core.lists.listing import (
+    Column,
+    Listing,
+    ListQuery,
+    ListTable,
+    build_builtin_view,
+    parse_columns,
+    parse_format,
+)
 from apps.platform.audit.models import AuditQuerySet, AuditRecord, Result
 from apps.platform.audit.queries import event_of
 
@@ -34,7 +42,7 @@ TRAIL = Listing(
         Column("address", gettext_lazy("Address"), body_of("address")),
         Column("request", gettext_lazy("Request"), lambda row: row.request_id),
         Column("job", gettext_lazy("Job"), lambda row: row.job_id),
-        Column("hash", gettext_lazy("Hash"), lambda row: row.hash, shown=False),
+        Column("hash", gettext_lazy("Hash"), lambda row: row.hash, default_visible=False),
     ),
     sort="-at",
 )
@@ -42,26 +50,26 @@ TRAIL = Listing(
 
 def trail_table(
     actor: Actor, params: QueryDict, records: AuditQuerySet, order: tuple[str, ...], wrong: PlaneError | None
-) -> Table:
+) -> ListTable:
     """What the menu of views and the file need of the trail; its page draws a timeline and turns by itself."""
     columns, csv = TRAIL.columns, False
     try:
-        csv = read_format(params)
-        columns = read_columns(TRAIL, params)
+        csv = parse_format(params)
+        columns = parse_columns(TRAIL, params)
     except Invalid as error:
         wrong = wrong or error
-    asked = Asked(columns, TRAIL.sort, order, csv=csv)
+    asked = ListQuery(columns, TRAIL.sort, order, csv=csv)
     # What reading this very list writes is no row of it: a file would never come to its end.
     newest = AuditRecord.objects.order_by("-id").values_list("id", flat=True).first() if csv else None
     source = records.filter(id__lte=newest) if newest is not None else records
-    return Table(TRAIL, asked, params, source, builtin=builtin_views(actor), wrong=wrong)
+    return ListTable(TRAIL, asked, params, source, builtin=builtin_views(actor), wrong=wrong)
 
 
 def builtin_views(actor: Actor) -> list[dict[str, Any]]:
     return [
-        view_of(_("Refused"), result=Result.REFUSED.value),
-        view_of(_("Failed log-ins"), action="user.log_in", result=Result.FAILED.value),
-        view_of(_("Decisions on approvals"), action="approval."),
-        view_of(_("Lists taken away"), action="list.export"),
-        view_of(_("Mine"), actor=actor.label),
+        build_builtin_view(_("Refused"), result=Result.REFUSED.value),
+        build_builtin_view(_("Failed log-ins"), action="user.log_in", result=Result.FAILED.value),
+        build_builtin_view(_("Decisions on approvals"), action="approval."),
+        build_builtin_view(_("Lists taken away"), action="list.export"),
+        build_builtin_view(_("Mine"), actor=actor.label),
     ]

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from apps.core.actors import Actor
-from apps.core.policy import allows, require
+from apps.core.policy import is_allowed, require
 from apps.platform.audit.checkpoints import newest_checkpoints
 from apps.platform.audit.filters import Filters, narrowed
 from apps.platform.audit.models import AuditQuerySet, AuditRecord, ChainHead, Result, VerificationRun
@@ -37,7 +37,7 @@ def read_records(actor: Actor, filters: Filters) -> AuditQuerySet:
     """
     if not may_read_projects(actor):
         require(actor, "audit.view")
-    if allows(actor, "audit.view"):
+    if is_allowed(actor, "audit.view"):
         record(actor=actor, action="audit.view", project_id=filters.project_id, after=filters.asked())
     return narrowed(AuditRecord.objects.visible_to(actor), filters).order_by(*order_of(filters))
 

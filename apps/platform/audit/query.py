@@ -9,7 +9,7 @@ from django.apps import apps
 
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.platform.audit.filters import Filters, read_filters
 
 MAX_SEQ = 2**63 - 1
@@ -21,7 +21,7 @@ def projects_of(actor: Actor) -> dict[str, int]:
     The trail lies below accounts: it asks by name, not by import.
     """
     projects = apps.get_model("accounts", "Project").objects
-    seen = projects.all() if allows(actor, "audit.view") else projects.visible_to(actor)
+    seen = projects.all() if is_allowed(actor, "audit.view") else projects.visible_to(actor)
     return dict(seen.order_by("slug").values_list("slug", "pk"))
 
 

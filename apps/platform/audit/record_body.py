@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import models
 
-from apps.core.canonical import canonical_json
+from apps.core.canonical import encode_canonical_json
 
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 LENGTHS = {"actor": 200, "action": 80, "object_type": 40, "object_id": 80, "result": 10, "request_id": 40}
@@ -17,7 +17,7 @@ LENGTHS = {"actor": 200, "action": 80, "object_type": 40, "object_id": 80, "resu
 
 def body_text(body: Mapping[str, Any]) -> str:
     """The canonical text, which is what is stored and hashed. Half a surrogate pair stays as its JSON escape."""
-    return canonical_json(body).encode("utf-8", "backslashreplace").decode()
+    return encode_canonical_json(body).encode("utf-8", "backslashreplace").decode()
 
 
 def copies_of(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from apps.core.actors import Actor
-from apps.core.db.fast_sql import change, insert
+from apps.core.db.fast_sql import compare_and_set, insert
 from apps.core.errors import IllegalMove, Refused, StaleState
-from apps.core.policy import project_id_of
+from apps.core.policy import get_project_id
 from apps.platform.audit.models import AuditRecord, Result
 from apps.platform.audit.record_body import TIME, body_text, copies_of, plain_fields
 from apps.platform.audit.sealer import seal_all
@@ -74,10 +74,10 @@ def draft(
     after: Mapping[str, Any] | None = None,
     digests: Mapping[str, str] | None = None,
 ) -> AuditRecord:
-    """What `record` would write, for a write that takes it along in its own statement: prepared.insert_together."""
+    """What `record` would write, for a write that takes it along in its own statement: fast_sql.insert_rows."""
     if obj is not None:
         object_type, object_id = obj._meta.model_name or "", obj.pk
-        project_id = project_id if project_id is not None else project_id_of(obj)
+        project_id = project_id if project_id is not None else get_project_id(obj)
     body = {
         "v": 1,
         "at": timezone.now().strftime(TIME),
@@ -131,7 +131,7 @@ def change_state(
     before = {"state": old, **{field: getattr(obj, field, None) for field in fields}}
     # No savepoint: where no row matched nothing was written, and what fails behind that must undo all of the caller's.
     with transaction.atomic(savepoint=False):
-        moved = change(obj, {"state": to, **fields}, state=old, **(guard or {}))
+        moved = compare_and_set(obj, {"state": to, **fields}, state=old, **(guard or {}))
         if moved:
             record(
                 actor=actor,

@@ -13,9 +13,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.core.actors import Actor
 from apps.core.errors import Invalid, PlaneError
-from apps.core.lists.listing import marked
-from apps.core.lists.pages import page_asked
-from apps.core.policy import allows, require
+from apps.core.lists.listing import mark_list_view
+from apps.core.lists.pages import paginate
+from apps.core.policy import is_allowed, require
 from apps.platform.audit import presenters, queries, query
 from apps.platform.audit.api import export_response
 from apps.platform.audit.checkpoints import newest_checkpoints
@@ -31,7 +31,7 @@ CHECKPOINTS_SHOWN = 10
 
 
 # -- records --------------------------------------------------------------------------------------------------------
-@marked(TRAIL.key)
+@mark_list_view(TRAIL.key)
 @require_safe
 def trail(request: HttpRequest) -> HttpResponseBase:
     """/audit: the whole trail, filtered by the query."""
@@ -61,7 +61,7 @@ def drawn(request: HttpRequest, about: dict[str, str], template: str) -> HttpRes
         return csv_response(actor, table)
     if wrong is None and table.wrong is not None:
         wrong, records = table.wrong, records.none()
-    page = page_asked(records, request.GET, order=queries.order_of(filters))
+    page = paginate(records, request.GET, order=queries.order_of(filters))
     events = [queries.event_of(row) for row in page.items]
     slugs = {pk: slug for slug, pk in projects.items()}
     context: dict[str, Any] = {
@@ -105,9 +105,9 @@ def frame(actor: Actor, tab: str) -> dict[str, Any]:
     return {
         "nav": "audit",
         "tab": tab,
-        "chain": queries.chain_state(actor) if allows(actor, "audit.view") else None,
-        "may_verify": allows(actor, "audit.verify"),
-        "may_export": allows(actor, "audit.export"),
+        "chain": queries.chain_state(actor) if is_allowed(actor, "audit.view") else None,
+        "may_verify": is_allowed(actor, "audit.verify"),
+        "may_export": is_allowed(actor, "audit.export"),
     }
 
 

@@ -15,8 +15,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.core.actors import Actor
-from apps.core.lists.listing import Column, Listing, Table, between_days, day_filters, known, table_of, texts, view_of
-from apps.core.policy import allows
+from apps.core.lists.listing import (
+    Column,
+    Listing,
+    ListTable,
+    build_builtin_view,
+    build_day_filters,
+    build_table,
+    filter_between_days,
+    read_filter_values,
+    validate_choice,
+)
+from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
 from apps.platform.holds.models import Hold
 from apps.platform.holds.queries import list_holds
@@ -64,19 +74,19 @@ HOLDS = Listing(
         Column("by", gettext_lazy("Placed by"), of("placed_by")),
         Column("placed", gettext_lazy("Placed at"), of("placed_at"), ("id",), down=True),
         Column("released", gettext_lazy("Released by"), of("released_by")),
-        Column("released_at", gettext_lazy("Released at"), of("released_at"), shown=False),
-        Column("release_reason", gettext_lazy("Why it was released"), of("release_reason"), shown=False),
+        Column("released_at", gettext_lazy("Released at"), of("released_at"), default_visible=False),
+        Column("release_reason", gettext_lazy("Why it was released"), of("release_reason"), default_visible=False),
     ),
     sort="-placed",
 )
 
 
-def holds_table(actor: Actor, project: Project, params: QueryDict) -> Table:
+def holds_table(actor: Actor, project: Project, params: QueryDict) -> ListTable:
     """What is held, the newest first; holds that were released where they are asked for."""
-    asked = texts(params, ("state", "kind", "q"))
+    asked = read_filter_values(params, ("state", "kind", "q"))
     states = [("", _("In force")), (RELEASED, _("Released")), (ALL, _("All holds"))]
     kinds = [("", _("Every kind")), *KINDS.items()]
-    return table_of(
+    return build_table(
         HOLDS,
         params,
         lambda: found_holds(actor, project, params, asked),
@@ -84,16 +94,16 @@ def holds_table(actor: Actor, project: Project, params: QueryDict) -> Table:
             {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
             {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
             {"name": "q", "label": _("Id, reason or person"), "value": asked["q"]},
-            *day_filters(params, "placed", _("Placed from"), _("Placed until")),
+            *build_day_filters(params, "placed", _("Placed from"), _("Placed until")),
         ],
-        dress=lambda holds: named(actor, holds, project),
-        builtin=[view_of(_("Released"), state=RELEASED), view_of(_("All holds"), state=ALL)],
+        transform_rows=lambda holds: named(actor, holds, project),
+        builtin=[build_builtin_view(_("Released"), state=RELEASED), build_builtin_view(_("All holds"), state=ALL)],
     )
 
 
 def found_holds(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> QuerySet[Hold]:
-    known("state", asked["state"], (RELEASED, ALL))
-    known("kind", asked["kind"], tuple(KINDS))
+    validate_choice("state", asked["state"], (RELEASED, ALL))
+    validate_choice("kind", asked["kind"], tuple(KINDS))
     found = list_holds(actor, project, all_of_them=asked["state"] in (RELEASED, ALL))
     if asked["state"] == RELEASED:
         found = found.exclude(released_at=None)
@@ -101,7 +111,7 @@ def found_holds(actor: Actor, project: Project, params: QueryDict, asked: dict[s
         found = found.filter(object_type=asked["kind"])
     if text := asked["q"]:
         found = found.filter(Q(object_id__istartswith=text) | Q(reason__icontains=text) | Q(placed_by__icontains=text))
-    rows: QuerySet[Hold] = between_days(found, "placed_at", params, "placed")
+    rows: QuerySet[Hold] = filter_between_days(found, "placed_at", params, "placed")
     return rows
 
 
@@ -110,7 +120,7 @@ def named(actor: Actor, holds: Sequence[Hold], project: Project) -> list[dict[st
     see it. One query for each kind that is among them."""
     keys: dict[str, set[str]] = defaultdict(set)
     for hold in holds:
-        if hold.object_type in RIGHTS and allows(actor, RIGHTS[hold.object_type], project):
+        if hold.object_type in RIGHTS and is_allowed(actor, RIGHTS[hold.object_type], project):
             keys[hold.object_type].add(hold.object_id)
     names = {kind: names_of(kind, among, project) for kind, among in keys.items()}
     return [row_of(hold, names.get(hold.object_type, {}).get(hold.object_id), project) for hold in holds]

@@ -12,9 +12,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound
-from apps.core.lists.listing import marked
+from apps.core.lists.listing import mark_list_view
 from apps.core.messages import translate_error
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.audit.list_export import csv_response
@@ -24,7 +24,7 @@ from apps.platform.holds.lists import HOLDS, KINDS, holds_table
 FIELDS = ("object_type", "object_id", "reason")
 
 
-@marked(HOLDS.key)
+@mark_list_view(HOLDS.key)
 @require_http_methods(["GET", "HEAD", "POST"])
 def holds(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/holds: what is in force, unless the query asks for what was released."""
@@ -64,10 +64,10 @@ def drawn(
 ) -> HttpResponse:
     table = holds_table(actor, where, request.GET)
     context = {
-        **table.context(),
+        **table.build_context(),
         "in_force": queries.list_holds(actor, where).count(),
-        "fields": fields_of(sent or {}, wrong or {}) if allows(actor, "hold.place", where) else [],
-        "may_release": allows(actor, "hold.release", where),
+        "fields": fields_of(sent or {}, wrong or {}) if is_allowed(actor, "hold.place", where) else [],
+        "may_release": is_allowed(actor, "hold.release", where),
     }
     return render(request, "holds/list.html", context, status=table.status if status == 200 else status)
 

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from apps.core import policy
 from apps.core.errors import Invalid
-from apps.core.lists.listing import day_parameters
+from apps.core.lists.listing import build_day_parameters
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
 from apps.platform.jobs import queries, services
@@ -41,7 +41,7 @@ from deepseek.messages import N_
 WAIT_SECONDS = (0, 60)
 MAX_NUMBER = 2**31 - 1  # of a line, of an event
 FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in queries.FILTERS]
-FILTERS += day_parameters(*DAYS)
+FILTERS += build_day_parameters(*DAYS)
 ORDERS = {"": ("-id",), "-made": ("-created_at", "-id"), "-ended": ("-ended_at", "-id")}  # each walks an index
 KEY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="The same key queues one job.")
 AFTER = OpenApiParameter("after", int, description="Only what comes behind this number.")

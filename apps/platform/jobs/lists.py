@@ -18,7 +18,16 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
-from apps.core.lists.listing import Column, Listing, between_days, day_filters, marked, table_of, texts, view_of
+from apps.core.lists.listing import (
+    Column,
+    Listing,
+    build_builtin_view,
+    build_day_filters,
+    build_table,
+    filter_between_days,
+    mark_list_view,
+    read_filter_values,
+)
 from apps.platform.accounts.models import Project
 from apps.platform.audit.bulk_actions import REASON_LIMIT, Done, each, numbers_asked, result_context, way_back
 from apps.platform.audit.list_export import csv_response
@@ -56,9 +65,11 @@ JOBS = Listing(
         Column("progress", gettext_lazy("Progress"), share_done),
         Column("makes", gettext_lazy("Makes"), lambda job: job.register.get("dataset") or job.register.get("model")),
         Column("node", gettext_lazy("Node"), lambda job: job.node.name if job.node else None),
-        Column("queue", gettext_lazy("Queue"), lambda job: job.queue, shown=False),
-        Column("priority", gettext_lazy("Priority"), lambda job: job.priority, numeric=True, shown=False),
-        Column("attempts", gettext_lazy("Attempts"), lambda job: job.attempts_used, numeric=True, shown=False),
+        Column("queue", gettext_lazy("Queue"), lambda job: job.queue, default_visible=False),
+        Column("priority", gettext_lazy("Priority"), lambda job: job.priority, numeric=True, default_visible=False),
+        Column(
+            "attempts", gettext_lazy("Attempts"), lambda job: job.attempts_used, numeric=True, default_visible=False
+        ),
         Column("by", gettext_lazy("By"), lambda job: job.requester, ("requester", "-id")),
         Column("made", gettext_lazy("Made"), lambda job: job.created_at, ("created_at", "id"), down=True),
         Column(
@@ -68,23 +79,23 @@ JOBS = Listing(
             ("ended_at", "id"),
             down=True,
             sparse=True,
-            shown=False,
+            default_visible=False,
         ),
         Column("took", gettext_lazy("Took"), seconds_taken, numeric=True),
-        Column("error", gettext_lazy("Error"), lambda job: (job.error or {}).get("message"), shown=False),
+        Column("error", gettext_lazy("Error"), lambda job: (job.error or {}).get("message"), default_visible=False),
     ),
     sort="-job",
 )
 
 
 # -- the list -------------------------------------------------------------------------------------------------------
-@marked(JOBS.key)
+@mark_list_view(JOBS.key)
 @require_safe
 def job_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/jobs: newest first, narrowed by the query; a filter of nonsense is said, and shows nothing."""
     actor, where = within(request, project)
-    asked = texts(request.GET, queries.FILTERS)
-    table = table_of(
+    asked = read_filter_values(request.GET, queries.FILTERS)
+    table = build_table(
         JOBS,
         request.GET,
         lambda: found_jobs(actor, where, request.GET, asked),
@@ -95,11 +106,11 @@ def job_list(request: HttpRequest, project: str) -> HttpResponseBase:
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
     context = {
-        **table.context(),
+        **table.build_context(),
         "nav": "jobs",
         "counts": counts_of(actor, where),
-        "may_submit": policy.allows(actor, "job.submit", where),
-        "may_act": policy.allows(actor, "job.cancel", where),
+        "may_submit": policy.is_allowed(actor, "job.submit", where),
+        "may_act": policy.is_allowed(actor, "job.cancel", where),
         **calls_context(table.rows),
     }
     return render(request, "jobs/list.html", context, status=table.status)
@@ -127,7 +138,9 @@ def found_jobs(actor: Actor, project: Project, params: QueryDict, asked: dict[st
 
 def within_days(jobs: JobQuerySet, params: Mapping[str, Any]) -> JobQuerySet:
     """Those made, and ended, between the days asked for. Raises Invalid."""
-    found: JobQuerySet = between_days(between_days(jobs, "created_at", params, "made"), "ended_at", params, "ended")
+    found: JobQuerySet = filter_between_days(
+        filter_between_days(jobs, "created_at", params, "made"), "ended_at", params, "ended"
+    )
     return found
 
 
@@ -185,17 +198,17 @@ def filter_bar(params: QueryDict, asked: dict[str, str]) -> list[dict[str, Any]]
         {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
         {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
         {"name": "requester", "label": _("Who"), "value": asked["requester"]},
-        *day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
-        *day_filters(params, "ended", _("Ended from"), _("Ended until")),
+        *build_day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
+        *build_day_filters(params, "ended", _("Ended from"), _("Ended until")),
     ]
 
 
 def builtin_views(actor: Actor) -> list[dict[str, Any]]:
     return [
-        view_of(_("Running"), state=JobState.RUNNING.value),
-        view_of(_("Queued"), state=JobState.QUEUED.value),
-        view_of(_("Failed today"), state=JobState.FAILED.value, ended_after="today"),
-        view_of(_("Mine"), requester=actor.label),
+        build_builtin_view(_("Running"), state=JobState.RUNNING.value),
+        build_builtin_view(_("Queued"), state=JobState.QUEUED.value),
+        build_builtin_view(_("Failed today"), state=JobState.FAILED.value, ended_after="today"),
+        build_builtin_view(_("Mine"), requester=actor.label),
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core._pydantic_core import list_all_errors
 
-from apps.core.canonical import canonical_json
+from apps.core.canonical import encode_canonical_json
 from apps.core.errors import Invalid
 from apps.platform.jobs.kinds import KINDS, JobKind
 from deepseek.messages import N_, Message
@@ -169,4 +169,4 @@ def plain(value: Any) -> Any:
 
 def spec_text(spec: BaseModel) -> str:
     """Canonical text with every default written out: what is stored, digested and handed to the engine."""
-    return canonical_json(spec.model_dump(mode="json"))
+    return encode_canonical_json(spec.model_dump(mode="json"))

@@ -12,7 +12,7 @@ from django.conf import settings
 from pydantic import BaseModel
 
 from apps.core.actors import Actor
-from apps.core.canonical import digest_of
+from apps.core.canonical import compute_digest
 from apps.core.errors import PlaneError
 from apps.platform.accounts.models import SLUG, Project
 from apps.platform.artifacts.models import Artifact
@@ -61,7 +61,7 @@ class Submission:
 
     def digest(self) -> str:
         """Of everything that makes two submissions the same, the key itself left out."""
-        return digest_of(
+        return compute_digest(
             {
                 "kind": self.kind,
                 "spec": dict(self.spec),

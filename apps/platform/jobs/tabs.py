@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.platform.jobs import queries
 from apps.platform.jobs.checkpoints import get_checkpoint
 from apps.platform.jobs.models import Job, JobParent
@@ -34,7 +34,7 @@ Asked = QueryDict | Mapping[str, str]
 def overview(actor: Actor, job: Job) -> dict[str, Any]:
     moves, checkpoint = list_attempt_events(job), get_checkpoint(job)
     attempts = build_attempts(moves)
-    may_retry, may_edit = allows(actor, "job.retry", job), allows(actor, "job.submit", job)
+    may_retry, may_edit = is_allowed(actor, "job.retry", job), is_allowed(actor, "job.submit", job)
     children = JobParent.objects.filter(parent=job).select_related("child").order_by("child")
     links = list(children.defer("child__spec", "child__grant")[: CHILDREN_SHOWN + 1])
     return {

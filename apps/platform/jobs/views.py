@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from apps.core.actors import Actor
 from apps.core.errors import Conflict
 from apps.core.messages import translate_message
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import project_of_page
 from apps.platform.audit.queries import timeline as audit_timeline
@@ -77,11 +77,11 @@ def job_context(actor: Actor, job: Job, tab: str) -> dict[str, Any]:
         "in_line": in_line,
         "live": not job.ended,
         "spec_rows": flat(json.loads(job.spec)),
-        "may_cancel": not job.ended and not job.cancel_requested_at and allows(actor, "job.cancel", job),
+        "may_cancel": not job.ended and not job.cancel_requested_at and is_allowed(actor, "job.cancel", job),
         "may_retry": (job.state in (JobState.FAILED, JobState.CANCELLED) or job.is_pausing)
-        and allows(actor, "job.retry", job),
-        "may_prioritise": in_line and allows(actor, "job.prioritise", job),
-        "may_submit": allows(actor, "job.submit", job),
+        and is_allowed(actor, "job.retry", job),
+        "may_prioritise": in_line and is_allowed(actor, "job.prioritise", job),
+        "may_submit": is_allowed(actor, "job.submit", job),
     }
 
 

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from apps.core.errors import Invalid
-from apps.core.lists.csv_files import cell, download, written
+from apps.core.lists.csv_files import build_csv_response, encode_csv, format_cell
 from apps.platform.accounts.projects import get_project
 from apps.platform.lineage.queries import MAX_NODES, EdgeRow, Graph, graph
 from apps.platform.lineage.serializers import GraphQuery, GraphSerializer
@@ -32,8 +32,8 @@ class LineageCsv(APIView):
         found = found_by(request, project)
         ordered = sorted(found.edges.values(), key=lambda edge: edge.pk)
         columns = EdgeRow._fields[1:]
-        lines = written([columns, *([cell(value) for value in edge[1:]] for edge in ordered)])
-        return download(f"lineage-{found.root[0]}-{found.root[1][:12]}", lines)
+        lines = encode_csv([columns, *([format_cell(value) for value in edge[1:]] for edge in ordered)])
+        return build_csv_response(f"lineage-{found.root[0]}-{found.root[1][:12]}", lines)
 
 
 def found_by(request: Request, project: str) -> Graph:

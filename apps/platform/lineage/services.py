@@ -65,7 +65,7 @@ def forget_edges(project: Project, jobs: Collection[int]) -> None:
 
 
 def edge_rows(project: Project, edges: Sequence[EdgeSpec]) -> list[Edge]:
-    """What `record_with` would write, for a write that takes it along in its own statement (prepared.insert_together),
+    """What `record_with` would write, for a write that takes it along in its own statement (fast_sql.insert_rows),
     but for what is there already.
     """
     for edge in edges:

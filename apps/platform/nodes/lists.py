@@ -9,8 +9,8 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from apps.core.lists.listing import Column, Listing, Table, texts, view_of
-from apps.core.lists.memory_lists import table_in_memory
+from apps.core.lists.listing import Column, Listing, ListTable, build_builtin_view, read_filter_values
+from apps.core.lists.memory_lists import build_table_in_memory
 from apps.platform.nodes import queries
 from apps.platform.nodes.presenters import STATES, Row, row_now
 
@@ -28,7 +28,7 @@ NODES = Listing(
     "nodes",
     (
         column("name", gettext_lazy("Node"), of_node("name")),
-        column("host", gettext_lazy("Host"), of_node("host"), shown=False),
+        column("host", gettext_lazy("Host"), of_node("host"), default_visible=False),
         column("state", gettext_lazy("State"), lambda row: Rank(row.state)),
         column("cpus_free", gettext_lazy("CPUs"), lambda row: row.cpus.free, down=True),
         column("memory_free", gettext_lazy("Memory"), lambda row: row.memory.free, down=True),
@@ -38,9 +38,21 @@ NODES = Listing(
         column("jobs", gettext_lazy("Runs"), of_node("running_jobs"), numeric=True, down=True),
         Column("queues", gettext_lazy("Queues"), of_node("queues")),
         Column("software", gettext_lazy("Software"), lambda row: row.software),
-        column("cpus", gettext_lazy("CPUs in all"), lambda row: row.cpus.whole, numeric=True, down=True, shown=False),
         column(
-            "memory", gettext_lazy("Memory in all"), lambda row: row.memory.whole, numeric=True, down=True, shown=False
+            "cpus",
+            gettext_lazy("CPUs in all"),
+            lambda row: row.cpus.whole,
+            numeric=True,
+            down=True,
+            default_visible=False,
+        ),
+        column(
+            "memory",
+            gettext_lazy("Memory in all"),
+            lambda row: row.memory.whole,
+            numeric=True,
+            down=True,
+            default_visible=False,
         ),
         column("heard", gettext_lazy("Heard of"), of_node("heartbeat_at"), down=True),
     ),
@@ -57,19 +69,19 @@ class Rank(str):
         return STATES.index(str(self)) < STATES.index(str(other))
 
 
-def nodes_table(every: list[Any], params: QueryDict) -> Table:
+def nodes_table(every: list[Any], params: QueryDict) -> ListTable:
     """Those of the nodes that fit the filters."""
-    asked = texts(params, ("q", "status", "queue"))
-    return table_in_memory(
+    asked = read_filter_values(params, ("q", "status", "queue"))
+    return build_table_in_memory(
         NODES,
         params,
         lambda: narrowed(every, asked),
         key=of_node("name"),
         filters=filter_bar(asked, every),
         builtin=[
-            view_of(_("Online, most CPUs free"), status="online", sort="-cpus_free"),
-            view_of(_("Online, most GPUs free"), status="online", sort="-gpus_free"),
-            view_of(_("Offline"), status="offline", sort="-heard"),
+            build_builtin_view(_("Online, most CPUs free"), status="online", sort="-cpus_free"),
+            build_builtin_view(_("Online, most GPUs free"), status="online", sort="-gpus_free"),
+            build_builtin_view(_("Offline"), status="offline", sort="-heard"),
         ],
     )
 

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from apps.core.actors import Actor
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 
 ONLINE_SECONDS = 15
 """A node not heard of for longer is offline: three heartbeats of 5 s may be lost."""
@@ -25,7 +25,7 @@ def heard_of(field: str) -> models.Q:
 
 class NodeQuerySet(models.QuerySet["Node"]):
     def visible_to(self, actor: Actor) -> NodeQuerySet:
-        return self if allows(actor, "node.view") else self.none()
+        return self if is_allowed(actor, "node.view") else self.none()
 
     def with_status(self) -> NodeQuerySet:
         """Annotate `online`, decided by the database's clock, and `status`: offline, held or online.

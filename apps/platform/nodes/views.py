@@ -16,10 +16,10 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.core.actors import Actor
 from apps.core.errors import Conflict, Invalid, NotFound
-from apps.core.lists.csv_files import download, written
-from apps.core.lists.listing import marked
+from apps.core.lists.csv_files import build_csv_response, encode_csv
+from apps.core.lists.listing import mark_list_view
 from apps.core.messages import translate_error
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.platform.audit.list_export import csv_response
 from apps.platform.audit.queries import timeline
 from apps.platform.nodes import presenters, queries, services
@@ -32,7 +32,7 @@ TABS = ("jobs", "hardware", "audit")  # beside the overview
 
 
 # -- the list -------------------------------------------------------------------------------------------------------
-@marked(NODES.key)
+@mark_list_view(NODES.key)
 @require_safe
 def node_list(request: HttpRequest) -> HttpResponseBase:
     """/nodes: every machine with what its running jobs have claimed and what is measured, sorted and narrowed."""
@@ -44,7 +44,7 @@ def node_list(request: HttpRequest) -> HttpResponseBase:
     states = ["short" if is_short(node) else str(getattr(node, "status", "")) for node in every]
     span, over = presenters.span_of(request.GET.get("span", ""))
     context = {
-        **table.context(),
+        **table.build_context(),
         "nav": "nodes",
         "counts": {name: states.count(name) for name in (*queries.STATUSES, "short")},
         "free": free_now(every),
@@ -52,7 +52,7 @@ def node_list(request: HttpRequest) -> HttpResponseBase:
         "span": span,
         "spans": list(presenters.SPANS),
         "over": over,
-        "may_see_garbage": allows(actor, "artifact.view_garbage"),
+        "may_see_garbage": is_allowed(actor, "artifact.view_garbage"),
     }
     return render(request, "nodes/list.html", context, status=table.status)
 
@@ -88,9 +88,9 @@ def node_page(request: HttpRequest, name: str, tab: str) -> HttpResponse:
         "state": row.state,
         "isolation": isolation_of(node),
         "tab": tab,
-        "may_hold": node.held_at is None and allows(actor, "node.hold"),
-        "may_release": node.held_at is not None and allows(actor, "node.release"),
-        "may_read_trail": allows(actor, "audit.view"),
+        "may_hold": node.held_at is None and is_allowed(actor, "node.hold"),
+        "may_release": node.held_at is not None and is_allowed(actor, "node.release"),
+        "may_read_trail": is_allowed(actor, "audit.view"),
     }
     if tab == "overview":
         context |= overview(request, actor, node)
@@ -128,7 +128,9 @@ def samples_csv(request: HttpRequest, name: str) -> HttpResponseBase:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     node = queries.get_node(actor, name)
     span, over = presenters.span_of(request.GET.get("span", ""), drawn=False)
-    return download(f"node-{node.name}-{span}", written(presenters.table_of(samples_of(actor, node, over))))
+    return build_csv_response(
+        f"node-{node.name}-{span}", encode_csv(presenters.table_of(samples_of(actor, node, over)))
+    )
 
 
 # -- what one can do to it ------------------------------------------------------------------------------------------

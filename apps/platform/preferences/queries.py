@@ -19,7 +19,7 @@ def list_views(actor: Actor) -> SavedViewQuerySet:
 
 def views_of(actor: Actor, listing: str, project: Project | None) -> list[SavedView]:
     """The actor's views of one list, by name; none for whoever may not keep any. One query."""
-    if not policy.allows(actor, "saved_view.view"):
+    if not policy.is_allowed(actor, "saved_view.view"):
         return []
     found = SavedView.objects.visible_to(actor).filter(listing=listing, project=project)
     return list(found.order_by("name", "pk"))

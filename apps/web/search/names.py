@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.data.datasets.models import Dataset
 from apps.ml.experiments.models import Experiment, LoggedModel, Run
 from apps.ml.pipelines.models import Pipeline
@@ -248,7 +248,7 @@ def models(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[H
 
 
 def nodes(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[Hit]:
-    if asked.kind or not allows(actor, "node.view"):
+    if asked.kind or not is_allowed(actor, "node.view"):
         return
     rows = Node.objects.visible_to(actor).with_status().filter(all_words(asked, "name", "host"))
     for node in rows.order_by("name")[:limit]:
@@ -260,7 +260,7 @@ def people(actor: Actor, places: Places, asked: Asked, limit: int) -> Iterator[H
     """Everybody for the administrators; for members, who is in a project with them."""
     if asked.kind or actor.scopes is not None:  # no scope lets a token read of people
         return
-    if allows(actor, "user.view"):
+    if is_allowed(actor, "user.view"):
         found = User.objects.filter(all_words(asked, "username", "name", "email")).order_by("username")[:limit]
         for user in found:
             page = reverse("accounts:person", args=[user.username])

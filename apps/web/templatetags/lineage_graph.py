@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from apps.core.errors import Invalid, Malformed
-from apps.core.lists.pages import Page, page_in_memory
+from apps.core.lists.pages import Page, paginate_in_memory
 from apps.ml.experiments.models import Run
 from apps.ml.registry.models import Alias
 from apps.ml.registry.states import PRODUCTION
@@ -310,7 +310,7 @@ def order_of(shown: Shown) -> list[Key]:
 
 def page_of_list(ordered: list[Key], cursor: str = "") -> Page[Key]:
     """The part of the list that the address asks for by `list`; Malformed for what no page of it gave out."""
-    return page_in_memory(ordered, key=":".join, order="lineage", cursor=cursor or None, limit=LISTED)
+    return paginate_in_memory(ordered, key=":".join, order="lineage", cursor=cursor or None, limit=LISTED)
 
 
 def file_of(asked: Asked, request: Any) -> str:

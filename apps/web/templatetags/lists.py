@@ -16,7 +16,7 @@ from django.template.context import Context
 from django.urls import reverse
 from django.utils.translation import gettext, gettext_lazy, pgettext
 
-from apps.core.lists.listing import Column, Listing, Table, day_filters, read_asked, view_of
+from apps.core.lists.listing import Column, Listing, ListTable, build_builtin_view, build_day_filters, parse_list_query
 from apps.platform.preferences.queries import views_of
 from apps.platform.preferences.services import VIEWS_LIMIT
 
@@ -25,7 +25,7 @@ NUMBER = 0  # stands for the row in an address, until the loop's variable takes 
 
 
 @register.inclusion_tag("components/views.html", takes_context=True)
-def views_menu(context: Context, table: Table) -> dict[str, Any]:
+def views_menu(context: Context, table: ListTable) -> dict[str, Any]:
     """The menu of views: those that the list brings along, one's own, and a form to keep this one. One query."""
     request: HttpRequest = context["request"]
     actor = request.actor  # type: ignore[attr-defined]
@@ -51,14 +51,14 @@ def views_menu(context: Context, table: Table) -> dict[str, Any]:
 
 
 @register.simple_tag
-def gallery_table() -> Table:
+def gallery_table() -> ListTable:
     """A list with nothing behind it, for the page that shows every component."""
     columns = [
         Column("name", gettext_lazy("Name"), str, ("name", "id")),
         Column("state", gettext_lazy("State"), str),
         Column("rows", gettext_lazy("Rows"), str, ("rows", "id"), numeric=True, down=True),
         Column("progress", gettext_lazy("Progress"), str),
-        Column("note", gettext_lazy("Note"), str, shown=False),
+        Column("note", gettext_lazy("Note"), str, default_visible=False),
     ]
     listing = Listing("gallery", tuple(columns), sort="name")
     params = QueryDict("state=running&made_after=7d&sort=-rows")
@@ -66,10 +66,10 @@ def gallery_table() -> Table:
     filters = [
         {"name": "name", "label": gettext("Name"), "value": ""},
         {"name": "state", "label": gettext("State"), "value": "running", "choices": states},
-        *day_filters(params, "made", pgettext("day", "Made from"), gettext("Made until")),
+        *build_day_filters(params, "made", pgettext("day", "Made from"), gettext("Made until")),
     ]
-    builtin = [view_of(gettext("Running"), state="running")]
-    return Table(listing, read_asked(listing, params), params, filters=filters, builtin=builtin)
+    builtin = [build_builtin_view(gettext("Running"), state="running")]
+    return ListTable(listing, parse_list_query(listing, params), params, filters=filters, builtin=builtin)
 
 
 @register.inclusion_tag("components/rest_loop.html", takes_context=True)

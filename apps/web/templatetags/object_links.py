@@ -18,7 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from apps.core.actors import Actor
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.data.datasets.models import DatasetFile
 from apps.ml.experiments.models import Run
 from apps.ml.pipelines import status_summary as pipelines
@@ -179,7 +179,7 @@ def run_versions(context: Context, run: Run) -> dict[str, Any]:
 def pipeline_of(context: Context, job: Job) -> dict[str, str]:
     """{label, url} of the pipeline that a job is a step of; empty if it is of none. One query."""
     step = PipelineStep.objects.filter(job=job).select_related("pipeline").defer("pipeline__document").first()
-    if step is None or not allows(actor_in(context), "pipeline.view", job):
+    if step is None or not is_allowed(actor_in(context), "pipeline.view", job):
         return {}
     slug = context["request"].project.slug
     return {"label": str(step.pipeline), "url": reverse("pipelines:detail", args=[slug, step.pipeline_id])}

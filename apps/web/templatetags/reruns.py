@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from apps.core.errors import PlaneError
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.ml.experiments.models import Run
 from apps.ml.reruns import queries
 from apps.ml.reruns.tolerance import Tolerance
@@ -50,7 +50,7 @@ def run_reruns(context: Context, run: Run) -> dict[str, Any]:
 def may_rerun(context: Context, run: Run) -> bool:
     """Whether the button stands there: for a run of a job that ended and was not deleted, and whoever may queue one."""
     there = run.job_id is not None and run.ended and run.deleted_at is None
-    return there and allows(actor_in(context), "run.rerun", run)
+    return there and is_allowed(actor_in(context), "run.rerun", run)
 
 
 @register.simple_tag(takes_context=True)

@@ -18,7 +18,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from rich.console import Console
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import PlaneError
 from apps.platform.accounts.actors import actor_for_user
 from apps.platform.accounts.models import Project, User
@@ -181,7 +181,7 @@ class Command(BaseCommand):
         try:
             yield secret
         finally:
-            operator = plane_actor(PlaneRole.OPERATOR)
+            operator = build_plane_actor(PlaneRole.OPERATOR)
             revoke_token(actor=operator, token=token, reason="The demo has ended")
 
     def write(self) -> None:

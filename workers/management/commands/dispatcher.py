@@ -19,7 +19,7 @@ from django.core.management.base import BaseCommand
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.ml.experiments.services import close_ended_runs, take_in_all
 from apps.ml.reruns.services import judge_ended
 from apps.platform.approvals.services import expire_due
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         self.stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
-        self.actor = plane_actor(PlaneRole.DISPATCHER, host=settings.ENV.node)
+        self.actor = build_plane_actor(PlaneRole.DISPATCHER, host=settings.ENV.node)
         self.clock = LeaseClock(lease_seconds(), rest=settings.ENV.dispatch_seconds)
         sealer = threading.Thread(target=self.every, args=(settings.ENV.seal_seconds, "sealer", self.seal), daemon=True)
         sealer.start()

@@ -19,7 +19,7 @@ from django.core.cache import caches
 from django.utils.connection import ConnectionProxy
 from django.utils.translation import gettext as _
 
-from apps.core.canonical import digest_of
+from apps.core.canonical import compute_digest
 from apps.data.datasets import bounded_process
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.verification import open_verified, read_verified
@@ -61,7 +61,7 @@ def ask(table: Artifact, spec: CleanSpec, *, rows: int = ROWS, second: Artifact 
     asked = {"table": table.digest, "spec": text, "rows": rows}
     if second is not None:
         asked["second"] = second.digest
-    key = f"clean-sample:{digest_of(asked)}"
+    key = f"clean-sample:{compute_digest(asked)}"
     kept = cache.get(key)
     if kept is not None:
         return Told(kept.get("document"), kept.get("errors", []))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models import Q
 
 from apps.core import policy
-from apps.core.actors import Actor, PlaneRole, plane_actor
+from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.platform.jobs.models import Job, JobInput, JobOutput, JobQuerySet
 from apps.platform.jobs.services import cancel_job
@@ -60,4 +60,4 @@ def queuing(actor: Actor, version: DatasetVersion, action: str) -> Actor:
     """Who queues, or cancels, the measuring that comes with every version: the actor, else the plane. To push takes
     no right to submit jobs.
     """
-    return actor if policy.allows(actor, action, version) else plane_actor(PlaneRole.DISPATCHER)
+    return actor if policy.is_allowed(actor, action, version) else build_plane_actor(PlaneRole.DISPATCHER)

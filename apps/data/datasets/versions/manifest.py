@@ -65,7 +65,7 @@ VersionFile = tuple[str, Bytes, str]
 
 def manifest_text(files: Sequence[VersionFile]) -> str:
     """The canonical text whose digest names the version. Only of files that check_files has passed it is one."""
-    # What canonical_json makes of these rows, in a quarter of the time: of ten thousand files, that counts.
+    # What encode_canonical_json makes of these rows, in a quarter of the time: of ten thousand files, that counts.
     rows = ",".join(
         f'{{"media_type":{quoted(media_type)},"path":{quoted(path)},"sha256":"{artifact.digest}","size":{artifact.size}}}'
         for path, artifact, media_type in sorted(files, key=lambda file: file[0])

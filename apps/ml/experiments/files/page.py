@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
-from apps.core.lists.pages import Page, read_limit, storable
+from apps.core.lists.pages import Page, is_storable, parse_limit
 from apps.ml.experiments.files import previews
 from apps.ml.experiments.files.tree import PATH_LENGTH, FileRows, Owner, files_of, page_of_folder, parents_of
 from deepseek.messages import N_
@@ -53,8 +53,8 @@ def few_files(request: HttpRequest, rows: FileRows) -> Page[Any] | None:
 
 def folder_page(request: HttpRequest, rows: FileRows, folder: str) -> Page[Any]:
     """What the query asks for of a folder of these files; NotFound where nothing lies below it."""
-    cursor, limit = request.GET.get("cursor") or None, read_limit(request.GET.get("limit"))
-    known = len(folder) <= PATH_LENGTH and storable(folder)
+    cursor, limit = request.GET.get("cursor") or None, parse_limit(request.GET.get("limit"))
+    known = len(folder) <= PATH_LENGTH and is_storable(folder)
     page = page_of_folder(rows, folder, cursor=cursor, limit=limit) if known else None
     if page is None or (folder and not page.items and not cursor):
         raise NotFound("No such folder is here.", field="folder", hint=N_("Choose one of the list."))

@@ -14,7 +14,7 @@ from typing import Any
 
 from apps.core.actors import Actor
 from apps.core.errors import NotFound
-from apps.core.lists.pages import storable
+from apps.core.lists.pages import is_storable
 from apps.ml.experiments.files.tree import PATH_LENGTH, FileRow, Owner, file_at
 from apps.platform.artifacts.services import get_artifact, usable
 from apps.platform.artifacts.verification import read_verified
@@ -67,7 +67,7 @@ def kind_of(one: FileRow) -> str:
 
 def preview_of(actor: Actor, owner: Owner, path: str) -> Preview:
     """The file at this path among the artifacts of a run or a logged model, or NotFound."""
-    found = file_at(owner, path) if len(path) <= PATH_LENGTH and storable(path) else None
+    found = file_at(owner, path) if len(path) <= PATH_LENGTH and is_storable(path) else None
     if found is None:
         raise NotFound(
             "No artifact {path!r} is here.", path=path[:60], field="preview", hint=N_("Choose one of the list.")

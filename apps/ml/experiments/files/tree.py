@@ -18,7 +18,7 @@ from django.db.models.functions import StrIndex, Substr
 from apps.core.actors import Actor
 from apps.core.db.fast_sql import fetch
 from apps.core.errors import Invalid, NotFound
-from apps.core.lists.pages import BACKWARD, FORWARD, Page, bad_cursor, packed, read_place
+from apps.core.lists.pages import BACKWARD, FORWARD, Page, build_cursor_error, encode_cursor, parse_memory_cursor
 from apps.core.policy import require
 from apps.core.portable_paths import find_path_defect
 from apps.ml.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
@@ -221,9 +221,9 @@ def page_of_folder(
     Two queries, which give no more names than are shown; to tell folders apart the database goes through all that lies
     below this one. Raises Malformed for a cursor that is not ours.
     """
-    direction, edge, at = read_place("folder", cursor) if cursor else (FORWARD, "", FOLDERS)
+    direction, edge, at = parse_memory_cursor("folder", cursor) if cursor else (FORWARD, "", FOLDERS)
     if at not in (FOLDERS, FILES):
-        raise bad_cursor(cursor or "")
+        raise build_cursor_error(cursor or "")
     backward = direction == BACKWARD
     found: list[tuple[str, FileRow | None]] = []
     for part in range(at, -1, -1) if backward else range(at, FILES + 1):
@@ -235,8 +235,8 @@ def page_of_folder(
     has_next, has_previous = (True, more) if backward else (more, bool(cursor))
     return Page(
         items,
-        packed([FORWARD, "folder", *place_in_page(items[-1])]) if items and has_next else None,
-        packed([BACKWARD, "folder", *place_in_page(items[0])]) if items and has_previous else None,
+        encode_cursor([FORWARD, "folder", *place_in_page(items[-1])]) if items and has_next else None,
+        encode_cursor([BACKWARD, "folder", *place_in_page(items[0])]) if items and has_previous else None,
     )
 
 

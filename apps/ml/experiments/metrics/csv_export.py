@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from django.http.response import HttpResponseBase
 
-from apps.core.lists.csv_files import download, safe, written
+from apps.core.lists.csv_files import build_csv_response, encode_csv, escape_formula
 from apps.ml.experiments.models import Metric
 from apps.ml.experiments.queries import batches_of
 from apps.platform.jobs.streams import rest_connection
@@ -15,13 +15,13 @@ HEAD = ("run", "key", "step", "value", "at")
 
 
 def csv_response(metrics: Sequence[Metric]) -> HttpResponseBase:
-    return download("metrics", lines(metrics))
+    return build_csv_response("metrics", lines(metrics))
 
 
 def lines(metrics: Sequence[Metric]) -> Iterator[bytes]:
-    yield written([HEAD])
+    yield encode_csv([HEAD])
     for metric in metrics:
         for batch in batches_of(metric):
             rest_connection()
-            named = metric.run_id, safe(metric.key)
-            yield written((*named, step, repr(value), at.isoformat()) for step, value, at in batch)
+            named = metric.run_id, escape_formula(metric.key)
+            yield encode_csv((*named, step, repr(value), at.isoformat()) for step, value, at in batch)

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from apps.core.errors import Invalid
-from apps.core.lists.pages import storable
+from apps.core.lists.pages import is_storable
 from apps.ml.experiments.filters.sql import BIGGEST, FIRST_MS, LAST_MS, Sql, microseconds, moment, on_postgres
 
 MAX_TOKEN = 200_000  # characters: an edge may hold the longest values of twenty parameters
@@ -120,7 +120,7 @@ def read_token(query: Any, orders: Sequence[Sequence[Column]], token: str) -> tu
 
 def fits(sort: Sort, value: Any) -> bool:
     if sort in (Sort.TEXT, Sort.ID):
-        return isinstance(value, str) and storable(value)
+        return isinstance(value, str) and is_storable(value)
     if sort == Sort.NUMBER:
         return type(value) in (int, float) and not math.isnan(value) and abs(value) <= 1.7976931348623157e308
     if type(value) is not int:

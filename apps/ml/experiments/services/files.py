@@ -12,9 +12,9 @@ from typing import Any
 from django.db import transaction
 
 from apps.core.actors import Actor
-from apps.core.canonical import digest_of
+from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
-from apps.core.policy import named, require
+from apps.core.policy import build_audit_reference, require
 from apps.ml.experiments.files.tree import FileRow, Owner, below, check_new_path, checked_path, files_of, in_the_way
 from apps.ml.experiments.models import LoggedModel, LoggedModelArtifact, Run, RunArtifact
 from apps.ml.experiments.states import DECLARED, ENDED
@@ -111,7 +111,7 @@ def delete_files(*, actor: Actor, owner: Owner, path: str) -> int:
                 action=f"{KINDS[type(owner)]}.delete_files",
                 obj=owner,
                 before={"path": path, "files": found},
-                digests={"files": digest_of(sorted([at, digest] for _pk, at, digest in gone))}
+                digests={"files": compute_digest(sorted([at, digest] for _pk, at, digest in gone))}
                 | {f"file {at}": digest for _pk, at, digest in gone[:DIGESTS_TOLD]},
             )
     return found
@@ -139,7 +139,7 @@ def require_writable(owner: Owner) -> None:
             field="run_id",
             hint=N_("Log files to a run of your own."),
             project_id=owner.project_id,
-            **named(owner),
+            **build_audit_reference(owner),
         )
     if owner.deleted_at is not None:
         raise Invalid(

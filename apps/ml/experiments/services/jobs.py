@@ -271,7 +271,7 @@ def close_ended_runs(*, actor: Actor, limit: int = 100) -> int:
         job: Job = run.job  # type: ignore[assignment]  # asked for above
         try:
             close(
-                actor.during(job.pk),
+                actor.with_job(job.pk),
                 run,
                 ENDINGS[JobState(job.state)],
                 reason=why(job),

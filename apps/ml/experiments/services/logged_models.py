@@ -13,9 +13,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.core.actors import Actor
-from apps.core.canonical import digest_of
+from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
-from apps.core.policy import named, require
+from apps.core.policy import build_audit_reference, require
 from apps.ml.experiments.files.tree import files_of
 from apps.ml.experiments.keys import PARAM_LIMIT, TAG_LIMIT, check_key, check_length
 from apps.ml.experiments.models import Experiment, LoggedModel, LoggedModelParam, LoggedModelTag, Run
@@ -58,7 +58,7 @@ def create_logged_model(
             field="source_run_id",
             hint=N_("Log models of a run of your own."),
             project_id=project.pk,
-            **named(source_run),
+            **build_audit_reference(source_run),
         )
     if not name or any(each in name for each in NOT_IN_A_NAME):
         raise Invalid(
@@ -118,9 +118,9 @@ def finish_logged_model(*, actor: Actor, model: LoggedModel, state: str) -> Logg
         action=f"logged_model.{state}",
         guard={"deleted_at": None},
         digests={
-            "files": digest_of([list(row) for row in files]),
-            "params": digest_of(dict(model.params.values_list("key", "value"))),
-            "tags": digest_of(dict(model.tags.values_list("key", "value"))),
+            "files": compute_digest([list(row) for row in files]),
+            "params": compute_digest(dict(model.params.values_list("key", "value"))),
+            "tags": compute_digest(dict(model.tags.values_list("key", "value"))),
         },
         updated_at=timezone.now(),
     )
@@ -233,7 +233,7 @@ def record_amended(actor: Actor, model: LoggedModel, **what: Mapping[str, str | 
     given = {name: dict(pairs) for name, pairs in what.items() if pairs}
     if given and LoggedModel.objects.filter(pk=model.pk, state__in=DECLARED).exists():
         told = {name: sorted(pairs) for name, pairs in given.items()}
-        digests = {name: digest_of(pairs) for name, pairs in given.items()}
+        digests = {name: compute_digest(pairs) for name, pairs in given.items()}
         record(actor=actor, action="logged_model.amend", obj=model, after=told, digests=digests)
 
 

@@ -15,7 +15,7 @@ from django.db import connection
 from django.utils import timezone
 from pydantic_core import from_json, to_json
 
-from apps.core.actors import Actor, PlaneRole, plane_actor
+from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.core.db.fast_sql import execute
 from apps.core.errors import Invalid, NotFound, Refused
 from apps.core.policy import InProject, require
@@ -97,9 +97,9 @@ def sender_text(actor: Actor) -> str:
 def sender_of(text: str) -> Actor:
     """Whom `sender_text` wrote down, for a record: without any right. The dispatcher where nobody was."""
     if not text:
-        return plane_actor(PlaneRole.DISPATCHER)
+        return build_plane_actor(PlaneRole.DISPATCHER)
     told = from_json(text)
-    return Actor.recorded(told, address=told["address"])
+    return Actor.from_record(told, address=told["address"])
 
 
 def read(text: str) -> list[Point]:

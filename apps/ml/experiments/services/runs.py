@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.core.actors import Actor
-from apps.core.canonical import digest_of
+from apps.core.canonical import compute_digest
 from apps.core.db import fast_sql
 from apps.core.errors import Invalid, NotFound
 from apps.core.policy import require
@@ -87,7 +87,7 @@ def create_run(
     )
     tags_of_it = [RunTag(run_id=run.pk, key=key, value=value[:TAG_LIMIT]) for key, value in sorted(given.items())]
     after = {"name": run.name, "experiment": experiment.number}
-    fast_sql.insert_together([run, *tags_of_it, draft(actor=actor, action="run.create", obj=run, after=after)])
+    fast_sql.insert_rows([run, *tags_of_it, draft(actor=actor, action="run.create", obj=run, after=after)])
     return run
 
 
@@ -151,8 +151,8 @@ def move(actor: Actor, run: Run, state: str, ended_at: datetime | None) -> None:
         guard={"job": None, "deleted_at": None},
         digests={
             "metrics": digest,
-            "params": digest_of(params),
-            "tags": digest_of(tags),
+            "params": compute_digest(params),
+            "tags": compute_digest(tags),
         },
         ended_at=ended_at or timezone.now(),
         metrics_digest=digest,
@@ -273,7 +273,7 @@ def delete_tag(*, actor: Actor, project: Project, run_id: str, key: str) -> None
 def open_run(project_id: int, run_id: str) -> Run:
     """The run as its writes need it; NotFound."""
     columns = ("id", "project_id", "name", "state", "deleted_at", "job_id")
-    run = fast_sql.first(Run, columns, id=run_id, project_id=project_id)
+    run = fast_sql.select_first(Run, columns, id=run_id, project_id=project_id)
     if run is None:
         raise NotFound("Run with id={run_id} not found", run_id=run_id, field="run_id")
     return run
@@ -288,7 +288,7 @@ def recorded_anew(run: Run) -> bool:
 def record_amended(actor: Actor, run: Run, **what: Mapping[str, Any]) -> None:
     """A run was changed, and the record of its end does not hold this."""
     told = {name: sorted(pairs) for name, pairs in what.items() if pairs}
-    digests = {name: digest_of(dict(pairs)) for name, pairs in what.items() if pairs}
+    digests = {name: compute_digest(dict(pairs)) for name, pairs in what.items() if pairs}
     record(actor=actor, action="run.amend", obj=run, after=told, digests=digests)
 
 

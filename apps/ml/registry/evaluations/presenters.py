@@ -9,7 +9,7 @@ from django.db.models import Case, Exists, OuterRef, Q, When
 from django.utils.translation import gettext as _
 
 from apps.core.actors import Actor
-from apps.core.policy import allows
+from apps.core.policy import is_allowed
 from apps.data.datasets.new_job.choices import label_of, offered
 from apps.ml.registry.evaluations import queries as evaluation_queries
 from apps.ml.registry.evaluations.comparison import range_of
@@ -71,7 +71,7 @@ def baselines_context(
     lines = evaluation_queries.over_versions(actor, model, chosen, production) if chosen else []
     found = [(number, one) for line in lines for number, one in line.points]
     found.sort(key=lambda pair: (-pair[0], pair[1].variant_id or 0))
-    may_set = allows(actor, "gate.set", model)
+    may_set = is_allowed(actor, "gate.set", model)
     named = [gate for gate in gates if (gate.set, gate.metric, gate.variant) == (chosen, metric, "")]
     form = refused_gate or gate_form_of(chosen, metric, edited or next(iter(named), None))
     against = "" if form.get("field") == "baseline" else form.get("baseline", "")
@@ -93,7 +93,7 @@ def baselines_context(
         "newest": newest,
         "tables": [(str(file.version_id), label_of(file)) for file in offered(actor, model.project)],
         "may_set": may_set,
-        "may_make": allows(actor, "evaluation_set.create", model),
+        "may_make": is_allowed(actor, "evaluation_set.create", model),
     }
 
 
@@ -169,7 +169,7 @@ def evaluations_context(actor: Actor, version: ModelVersion, query: Mapping[str,
         if chosen
         else None,
         "sets": [reference(one) for one in sets],
-        "may_evaluate": allows(actor, "job.submit", version.model),
+        "may_evaluate": is_allowed(actor, "job.submit", version.model),
         **(asked_of_predictions(sets) if version.by_client else {}),
     }
 

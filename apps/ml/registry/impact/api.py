@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from apps.core.lists.pages import page_in_memory, read_limit
+from apps.core.lists.pages import paginate_in_memory, parse_limit
 from apps.ml.registry.impact.lists import TYPES, narrowed
 from apps.ml.registry.impact.queries import Affected, affected_by
 from apps.platform.accounts.projects import get_project
@@ -49,12 +49,12 @@ class AffectedView(APIView):
         where, asked = get_project(request.actor, project), request.query_params
         impact = affected_by(request.actor, where, asked.get("type", ""), asked.get("id", ""))
         objects = narrowed(impact.objects, asked.get("kind", ""), asked.get("production", ""))
-        page = page_in_memory(
+        page = paginate_in_memory(
             objects,
             key=lambda one: one.key,
             order="hops",
             cursor=asked.get("cursor") or None,
-            limit=read_limit(asked.get("limit")),
+            limit=parse_limit(asked.get("limit")),
         )
         shown = {"items": page.items, "next": page.next, "truncated": impact.truncated}
         return Response(AffectedPageSerializer(shown).data)

@@ -12,8 +12,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from apps.core.errors import Invalid, NotFound
-from apps.core.lists.listing import Column, Listing, texts, view_of
-from apps.core.lists.memory_lists import table_in_memory
+from apps.core.lists.listing import Column, Listing, build_builtin_view, read_filter_values
+from apps.core.lists.memory_lists import build_table_in_memory
 from apps.ml.registry.impact.queries import (
     ALIAS,
     MOST_EDGES,
@@ -48,7 +48,7 @@ AFFECTED = Listing(
         column("since", gettext_lazy("Linked at"), of("since"), down=True),
         column("production", gettext_lazy("In production"), of("in_production"), down=True),
         Column("digest", gettext_lazy("Digest"), of("digest")),
-        Column("id", gettext_lazy("Id"), of("id"), shown=False),
+        Column("id", gettext_lazy("Id"), of("id"), default_visible=False),
     ),
     sort="hops",
 )
@@ -77,11 +77,11 @@ def affected_page(request: HttpRequest, project: str, type: str, id: str) -> Htt
         check_end(type, id)
     except Invalid as error:
         raise NotFound(error.message, field=error.field) from error
-    asked = texts(request.GET, ("kind", "production", "reach"))
+    asked = read_filter_values(request.GET, ("kind", "production", "reach"))
     whole = asks_for_all(request.GET)
     impact: Impact = affected_by(actor, where, type, id, most=MOST_EDGES if whole else NEAREST_EDGES)
     choices = [(one, _("Alias") if one == ALIAS else words(one)) for one in TYPES]
-    table = table_in_memory(
+    table = build_table_in_memory(
         AFFECTED,
         request.GET,
         lambda: narrowed(impact.objects, asked["kind"], asked["production"]),
@@ -101,7 +101,10 @@ def affected_page(request: HttpRequest, project: str, type: str, id: str) -> Htt
                 "choices": [("", _("The nearest")), ("all", _("Everything"))],
             },
         ],
-        builtin=[view_of(_("In production"), production="1"), view_of(_("Model versions"), kind="model_version")],
+        builtin=[
+            build_builtin_view(_("In production"), production="1"),
+            build_builtin_view(_("Model versions"), kind="model_version"),
+        ],
     )
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
@@ -109,7 +112,7 @@ def affected_page(request: HttpRequest, project: str, type: str, id: str) -> Htt
     label = (end.label if end else "") or (id[:12] if len(id) > 12 else f"#{id}")
     node = GraphNode(type, id, "", label, 0)
     context = {
-        **table.context(),
+        **table.build_context(),
         "nav": "data",
         "rows": [{"one": one, "url": place_of(one, where.slug)} for one in table.rows],
         "impact": impact,

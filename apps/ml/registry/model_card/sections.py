@@ -105,7 +105,7 @@ def runs_on(variant: Variant) -> str:
 
 def approvals(actor: Actor, version: ModelVersion) -> Block:
     """Who was asked to promote it and what became of it; what the reader may not see is left out."""
-    if not policy.allows(actor, "approval.view", version.model):
+    if not policy.is_allowed(actor, "approval.view", version.model):
         return Text("Approvals: not shown to this reader.")
     asked: Sequence[Approval] = queries.approvals_of(actor, version)
     if not asked:

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db.models import Count, Sum
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.canonical import sha256_hex
 from apps.ml.registry.documents import metrics_of, read_document
 from apps.ml.registry.gates.verdicts import facts_of_gates, judge
@@ -181,5 +181,5 @@ def stored_digest(digest: str) -> str:
         found = ""
     if found != digest:
         reason = "A check of a model version found other bytes in its place, or none."
-        report_damage(actor=plane_actor(PlaneRole.WORKER), digest=digest, reason=reason)
+        report_damage(actor=build_plane_actor(PlaneRole.WORKER), digest=digest, reason=reason)
     return found

@@ -80,7 +80,7 @@ def alias_protected(obj: Model | ModelVersion, name: str) -> Refused:
         limit=f"any name that cannot be taken for {', '.join(sorted(PROTECTED))}",
         hint=N_("Request a promotion: POST .../versions/<n>/promote."),
         project_id=obj.project_id,
-        **policy.named(obj),
+        **policy.build_audit_reference(obj),
     )
 
 

@@ -100,7 +100,7 @@ def record_version(
         )
         said = [ModelVersionTag(version=version, key=key, value=value) for key, value in (tags or {}).items()]
         edges = edge_rows(project, edges_of(version, found))
-        fast_sql.insert_together([*said, *edges, fact], unless_there=frozenset({Edge}))
+        fast_sql.insert_rows([*said, *edges, fact], skip_existing=frozenset({Edge}))
         if found.logged_model_id:
             add_version_to_tag(actor=actor, project=project, model_id=found.logged_model_id, name=name, number=number)
     return version
@@ -190,7 +190,7 @@ def set_stage(*, actor: Actor, version: ModelVersion, stage: str, archive_others
             limit=", ".join(one for one in STAGES if one != APPROVED_STAGE),
             hint=N_("Request a promotion: POST .../versions/<n>/promote."),
             project_id=version.project_id,
-            **policy.named(version),
+            **policy.build_audit_reference(version),
         )
     with transaction.atomic():
         locked(version.model)

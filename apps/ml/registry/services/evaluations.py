@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.core.canonical import canonical_json, sha256_hex
+from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.core.errors import Conflict, Invalid, NotFound
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.queries import main_file
@@ -232,7 +232,10 @@ def check_document(
         "the set's table": (document.get("table"), on.table_id),
         "task": (document.get("task"), on.task),
         "target": (document.get("target"), on.target),
-        "spec": (canonical_json(spec(**document.get("spec", {})).same_figures()), canonical_json(on.spec)),
+        "spec": (
+            encode_canonical_json(spec(**document.get("spec", {})).same_figures()),
+            encode_canonical_json(on.spec),
+        ),
     }
     wrong = [(name, *pair) for name, pair in wanted.items() if pair[0] != pair[1]]
     for name, value, limit in wrong:
@@ -271,7 +274,7 @@ def insert_evaluation(
             "pairing": document["pairing"],
             "rows": document["rows"],
             "metrics": document["metrics"],
-            "document": canonical_json(document),
+            "document": encode_canonical_json(document),
             "created_by": job.requester or actor.label,
         },
     )

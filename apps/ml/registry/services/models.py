@@ -82,7 +82,7 @@ def insert_model(
     fast_sql.insert(model)
     said = [ModelTag(model=model, key=key, value=value) for key, value in (tags or {}).items()]
     after = {"name": name, "description": description, **({"tags": dict(tags)} if tags else {})}
-    fast_sql.insert_together([*said, audit.draft(actor=actor, action="model.create", obj=model, after=after)])
+    fast_sql.insert_rows([*said, audit.draft(actor=actor, action="model.create", obj=model, after=after)])
     return model
 
 

@@ -111,7 +111,7 @@ def check_bar(version: ModelVersion, on: EvaluationSet, who: Actor | None, job: 
     measured = Evaluation.objects.filter(version=version, set=on).exclude(job_id=job.pk if job else 0)
     if not (measured.exists() and is_compared_with(version)):
         return
-    if who is None or not policy.allows(who, "gate.set", version.model) or is_unconfirmed(who.user_id):
+    if who is None or not policy.is_allowed(who, "gate.set", version.model) or is_unconfirmed(who.user_id):
         raise Conflict(
             "{version} has figures on {reference}, and others are compared with them.",
             version=version,

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from apps.core.actors import Actor, PlaneRole, plane_actor
+from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.core.errors import NotFound, PlaneError
 from apps.platform.accounts.models import Project, ServiceAccount, User
 from deepseek.messages import N_
@@ -29,7 +29,7 @@ class OperatorCommand(BaseCommand):
 
     @property
     def actor(self) -> Actor:
-        return plane_actor(PlaneRole.OPERATOR)
+        return build_plane_actor(PlaneRole.OPERATOR)
 
 
 def find_user(username: str) -> User:

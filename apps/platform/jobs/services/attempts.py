@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from apps.core.actors import Actor
 from apps.core.errors import StaleState
-from apps.core.policy import allows, require
+from apps.core.policy import is_allowed, require
 from apps.platform.accounts.actors import actor_from_grant
 from apps.platform.artifacts.models import Artifact
 from apps.platform.audit.services import change_state
@@ -69,7 +69,7 @@ def claim_job(*, actor: Actor, node: Node, owner: str, queue: str) -> Job | None
             if job is None:
                 return None
             requester = actor_from_grant(job.grant)
-            if requester is not None and allows(requester, "job.submit", job):
+            if requester is not None and is_allowed(requester, "job.submit", job):
                 return _take(
                     actor, job, node, owner, choose_devices(job, get_claimable_capacity(job, free, reserved_for)) or []
                 )
@@ -86,7 +86,7 @@ def _take(actor: Actor, job: Job, node: Node, owner: str, devices: list[int]) ->
     change_state(
         job,
         JobState.RUNNING,
-        actor=actor.during(job.pk),
+        actor=actor.with_job(job.pk),
         guard={"attempt": job.attempt},
         attempt=job.attempt + 1,
         owner=owner,
@@ -160,7 +160,7 @@ def succeed_job(
         change_state(
             job,
             JobState.SUCCEEDED,
-            actor=actor.during(job.pk),
+            actor=actor.with_job(job.pk),
             guard={"owner": job.owner, "attempt": job.attempt},
             digests={slot: artifact.pk for slot, artifact, *_ in outputs},
             ended_at=Now(),

@@ -117,7 +117,7 @@ def requeue_running(
     change_state(
         job,
         JobState.QUEUED,
-        actor=actor.during(job.pk),
+        actor=actor.with_job(job.pk),
         reason=reason,
         guard=guard,
         action="job.requeued",
@@ -145,7 +145,7 @@ def end_failed(actor: Actor, job: Job, error: Mapping[str, Any], guard: Mapping[
     change_state(
         job,
         JobState.FAILED,
-        actor=actor.during(job.pk),
+        actor=actor.with_job(job.pk),
         reason=message,
         guard=guard,
         ended_at=Now(),
@@ -160,7 +160,7 @@ def cancel_running(actor: Actor, job: Job, guard: Mapping[str, Any]) -> None:
     change_state(
         job,
         JobState.CANCELLED,
-        actor=actor.during(job.pk),
+        actor=actor.with_job(job.pk),
         reason=job.cancel_reason,
         guard=guard,
         ended_at=Now(),

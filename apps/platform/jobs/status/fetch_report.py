@@ -15,8 +15,8 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from apps.core.errors import Invalid
-from apps.core.lists.listing import Column, Listing, Table, texts, view_of
-from apps.core.lists.memory_lists import table_in_memory
+from apps.core.lists.listing import Column, Listing, ListTable, build_builtin_view, read_filter_values
+from apps.core.lists.memory_lists import build_table_in_memory
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import usable
 from apps.platform.artifacts.verification import read_verified
@@ -78,7 +78,7 @@ FETCHES = Listing(
         build_column("bytes", gettext_lazy("Size"), numeric=True, down=True),
         build_column("at", gettext_lazy("When"), down=True),
         build_column("why", gettext_lazy("Why not")),
-        Column("message", gettext_lazy("What it said"), lambda one: one.message or None, shown=False),
+        Column("message", gettext_lazy("What it said"), lambda one: one.message or None, default_visible=False),
     ),
     sort="page",
 )
@@ -130,9 +130,9 @@ def filter_fetches(rows: list[Fetch], filters: dict[str, str]) -> list[Fetch]:
     ]
 
 
-def build_fetches_table(rows: list[Fetch], params: QueryDict) -> Table:
-    filters = texts(params, ("q", "result"))
-    return table_in_memory(
+def build_fetches_table(rows: list[Fetch], params: QueryDict) -> ListTable:
+    filters = read_filter_values(params, ("q", "result"))
+    return build_table_in_memory(
         FETCHES,
         params,
         lambda: filter_fetches(rows, filters),
@@ -146,7 +146,10 @@ def build_fetches_table(rows: list[Fetch], params: QueryDict) -> Table:
                 "choices": [("", _("Every result")), *RESULTS.items()],
             },
         ],
-        builtin=[view_of(_("Not fetched"), result=NOT_FETCHED), view_of(_("Refused"), result=REFUSED)],
+        builtin=[
+            build_builtin_view(_("Not fetched"), result=NOT_FETCHED),
+            build_builtin_view(_("Refused"), result=REFUSED),
+        ],
     )
 
 
@@ -168,5 +171,5 @@ def show_fetches(request: HttpRequest, project: str, pk: int) -> HttpResponseBas
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
     rows = [{"one": fetch, "state": STATES[fetch.result], "result": RESULTS[fetch.result]} for fetch in table.rows]
-    context |= {**table.context(), "rows": rows, "found": report}
+    context |= {**table.build_context(), "rows": rows, "found": report}
     return render(request, "jobs/fetches.html", context, status=table.status)

@@ -34,9 +34,9 @@ def edge(project, role):
 def test_together_or_not_at_all(experiment):
     tags = [ExperimentTag(experiment=experiment, key="a", value=value) for value in "12"]
     with pytest.raises(IntegrityError):
-        fast_sql.insert_together([edge(experiment.project, "x"), *tags])
+        fast_sql.insert_rows([edge(experiment.project, "x"), *tags])
     assert (Edge.objects.count(), ExperimentTag.objects.count()) == (0, 0)
-    fast_sql.insert_together([edge(experiment.project, "x"), tags[0]])
+    fast_sql.insert_rows([edge(experiment.project, "x"), tags[0]])
     assert (Edge.objects.count(), ExperimentTag.objects.get().value) == (1, "1")
 
 
@@ -44,13 +44,13 @@ def test_together_or_not_at_all(experiment):
 def test_more_rows_than_one_statement_takes(experiment):
     count = 22_000 if connection.vendor == "postgresql" else 11_000  # of 3 values: 65,535 a statement, or 32,766
     tags = [ExperimentTag(experiment=experiment, key=str(number), value="v") for number in range(count)]
-    fast_sql.insert_together([*tags, edge(experiment.project, "x")])
+    fast_sql.insert_rows([*tags, edge(experiment.project, "x")])
     assert (ExperimentTag.objects.count(), Edge.objects.count()) == (count, 1)
 
 
 def test_leaves_out_what_is_there(project):
     edge(project, "x").save()
-    fast_sql.insert_together([edge(project, "x"), edge(project, "y")], unless_there=frozenset({Edge}))
+    fast_sql.insert_rows([edge(project, "x"), edge(project, "y")], skip_existing=frozenset({Edge}))
     assert sorted(Edge.objects.values_list("role", flat=True)) == ["x", "y"]
 
 
@@ -83,7 +83,7 @@ def test_no_rows_are_no_statement(django_assert_num_queries):
 
 def test_changes_a_row_that_is_as_it_was_seen(run):
     Run.objects.filter(pk=run.pk).update(name="renamed", figures={"a": [1]})
-    assert fast_sql.change(run, {"state": "failed"}, state="running", job=None)
+    assert fast_sql.compare_and_set(run, {"state": "failed"}, state="running", job=None)
     assert (run.state, run.name, run.figures) == ("failed", "renamed", {"a": [1]})
     run.refresh_from_db()
     assert run.state == "failed"
@@ -91,19 +91,19 @@ def test_changes_a_row_that_is_as_it_was_seen(run):
 
 @pytest.mark.parametrize("seen", [{"state": "failed"}, {"state": "running", "job": 5}])
 def test_leaves_a_row_that_is_not(run, seen):
-    assert not fast_sql.change(run, {"state": "killed"}, **seen)
+    assert not fast_sql.compare_and_set(run, {"state": "killed"}, **seen)
     assert (run.state, Run.objects.get().state) == ("running", "running")
 
 
 @pytest.mark.parametrize("seen", [{"experiment__number": 7}, {"started_at__lte": Now()}, {"attempt": F("attempt")}])
 def test_looks_up_what_a_filter_does(run, seen):
-    assert fast_sql.change(run, {"state": "killed"}, **seen)
+    assert fast_sql.compare_and_set(run, {"state": "killed"}, **seen)
     assert run.state == "killed"
-    assert not fast_sql.change(run, {"state": "failed"}, experiment__number=8)
+    assert not fast_sql.compare_and_set(run, {"state": "failed"}, experiment__number=8)
 
 
 def test_takes_expressions_of_the_database(run):
-    assert fast_sql.change(run, {"attempt": F("attempt") + 2}, state="running")
+    assert fast_sql.compare_and_set(run, {"attempt": F("attempt") + 2}, state="running")
     assert run.attempt == 2
 
 

@@ -6,17 +6,17 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from apps.core.lists.csv_files import cell, download, safe, written
+from apps.core.lists.csv_files import build_csv_response, encode_csv, escape_formula, format_cell
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd", "-cmd|x", "@SUM(A1)", "\tx", "\rx", "=", "-"])
 def test_no_spreadsheet_runs_a_cell(text):
-    assert safe(text) == f"'{text}"
+    assert escape_formula(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("text", ["-1.5", "+3", "-1e-9", "plain", "a=b", "", ".5", "-.5"])
 def test_numbers_and_words_stay(text):
-    assert safe(text) == text
+    assert escape_formula(text) == text
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,11 @@ def test_numbers_and_words_stay(text):
     ],
 )
 def test_values_read_back(value, text):
-    assert cell(value) == text
+    assert format_cell(value) == text
 
 
 def test_lines_and_quotes_are_those_of_the_standard():
-    assert written([["a", "b"], ['1,"2"', "x\ny"]]) == b'a,b\r\n"1,""2""","x\ny"\r\n'
+    assert encode_csv([["a", "b"], ['1,"2"', "x\ny"]]) == b'a,b\r\n"1,""2""","x\ny"\r\n'
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_lines_and_quotes_are_those_of_the_standard():
     [("jobs-demo", "jobs-demo"), ('a"; x=b\r\n', "a-x-b-"), ("节点 1.2", "-1.2"), ("../etc", "..-etc")],
 )
 def test_a_name_is_one_that_a_header_can_say(name, saved):
-    answer = download(name, b"")
+    answer = build_csv_response(name, b"")
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{saved}.csv"'
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_what_is_made_on_the_way_is_streamed():
-    assert download("x", iter([b"a", b"b"])).streaming
-    assert not download("x", b"ab").streaming
+    assert build_csv_response("x", iter([b"a", b"b"])).streaming
+    assert not build_csv_response("x", b"ab").streaming

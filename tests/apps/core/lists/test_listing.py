@@ -9,7 +9,7 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from apps.core.errors import Invalid
-from apps.core.lists.listing import batches, day_filters, read_asked, read_day, table_of
+from apps.core.lists.listing import build_day_filters, build_table, iter_batches, parse_day, parse_list_query
 from apps.platform.jobs.lists import JOBS
 
 FILTERS = [
@@ -19,7 +19,7 @@ FILTERS = [
 
 
 def asked(query: str = "", **more):
-    return read_asked(JOBS, QueryDict(query), **more)
+    return parse_list_query(JOBS, QueryDict(query), **more)
 
 
 def keys(query: str) -> list[str]:
@@ -27,7 +27,7 @@ def keys(query: str) -> list[str]:
 
 
 def test_a_query_that_asks_nothing_shows_what_is_shown_at_first():
-    assert keys("") == [column.key for column in JOBS.columns if column.shown]
+    assert keys("") == [column.key for column in JOBS.columns if column.default_visible]
     assert (asked().sort, asked().order, asked().limit, asked().csv) == ("-job", ("-id",), 50, False)
 
 
@@ -68,28 +68,28 @@ def test_nonsense_names_its_field_and_what_there_is(query, field):
 
 def test_days_are_those_of_the_reader(settings):
     with timezone.override("Asia/Shanghai"):
-        assert read_day("made_after", "2026-11-24") == datetime(2026, 11, 23, 16, tzinfo=UTC)
-        assert read_day("made_before", "2026-11-24", end=True) == datetime(2026, 11, 24, 16, tzinfo=UTC)
+        assert parse_day("made_after", "2026-11-24") == datetime(2026, 11, 23, 16, tzinfo=UTC)
+        assert parse_day("made_before", "2026-11-24", end=True) == datetime(2026, 11, 24, 16, tzinfo=UTC)
         midnight = timezone.make_aware(datetime.combine(timezone.localdate(), datetime.min.time()))
-        assert read_day("made_after", "today") == read_day("made_after", "1d") == midnight
-        assert (midnight - read_day("made_after", "7d")).days == 6
+        assert parse_day("made_after", "today") == parse_day("made_after", "1d") == midnight
+        assert (midnight - parse_day("made_after", "7d")).days == 6
 
 
 @pytest.mark.parametrize("text", ["2026-02-30", "yesterday", "0d", "99999d", "24.11.2026", "9999-12-31", "\x00"])
 def test_what_is_no_day_is_said(text):
     with pytest.raises(Invalid) as caught:
-        read_day("made_after", text, end=True)
+        parse_day("made_after", text, end=True)
     assert caught.value.field == "made_after"
 
 
 def test_the_first_day_of_the_calendar_has_no_place_east_of_greenwich():
     with timezone.override("Asia/Shanghai"), pytest.raises(Invalid):
-        read_day("made_after", "0001-01-01")
+        parse_day("made_after", "0001-01-01")
 
 
 def test_a_day_that_no_calendar_shows_is_typed():
     params = QueryDict("made_after=7d&made_before=2026-11-24")
-    assert [one["type"] for one in day_filters(params, "made", "from", "until")] == ["text", "date"]
+    assert [one["type"] for one in build_day_filters(params, "made", "from", "until")] == ["text", "date"]
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def table(db):
     """table(query) -> the list of jobs, empty, with a filter in use."""
     from apps.platform.jobs.models import Job
 
-    return lambda query: table_of(JOBS, QueryDict(query), Job.objects.all, filters=FILTERS)
+    return lambda query: build_table(JOBS, QueryDict(query), Job.objects.all, filters=FILTERS)
 
 
 def test_a_chip_takes_its_own_filter_off(table):
@@ -112,7 +112,7 @@ def test_a_view_keeps_all_but_the_place(table):
 
 
 def test_filters_carry_order_and_columns_on(table):
-    assert table("state=failed&sort=made&columns=state&columns=by").keep == [
+    assert table("state=failed&sort=made&columns=state&columns=by").filter_form_fields == [
         ("sort", "made"),
         ("columns", "state"),
         ("columns", "by"),
@@ -134,6 +134,6 @@ def test_batches_hold_every_row_once(db, django_assert_num_queries, rows):
 
     Project.objects.bulk_create(Project(slug=f"p{n}", name="same") for n in range(rows))
     with django_assert_num_queries(rows // 5 + 1):
-        found = [list(batch) for batch in batches(Project.objects.all(), ("name", "-id"), size=5)]
+        found = [list(batch) for batch in iter_batches(Project.objects.all(), ("name", "-id"), size=5)]
     slugs = [one.slug for batch in found for one in batch]
     assert slugs == [f"p{n}" for n in reversed(range(rows))]

@@ -6,8 +6,8 @@ import pytest
 from django.http import QueryDict
 
 from apps.core.errors import Malformed
-from apps.core.lists.memory_lists import table_in_memory
-from apps.core.lists.pages import page_in_memory
+from apps.core.lists.memory_lists import build_table_in_memory
+from apps.core.lists.pages import paginate_in_memory
 from apps.platform.accounts.lists import MEMBERS
 from apps.platform.accounts.queries import Member
 
@@ -18,7 +18,7 @@ def member(name: str, **more) -> Member:
 
 
 def page(rows: list[str], cursor=None, limit=3, order="name"):
-    return page_in_memory(rows, key=str, order=order, cursor=cursor, limit=limit)
+    return paginate_in_memory(rows, key=str, order=order, cursor=cursor, limit=limit)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
@@ -64,7 +64,7 @@ def test_what_is_no_cursor_is_said(cursor):
 
 def table(query: str, rows: list[Member]):
     key = lambda row: row.name  # noqa: E731
-    return table_in_memory(MEMBERS, QueryDict(query), lambda: rows, key=key, filters=[])
+    return build_table_in_memory(MEMBERS, QueryDict(query), lambda: rows, key=key, filters=[])
 
 
 def test_a_table_pages_its_rows_and_says_how_many_fit():

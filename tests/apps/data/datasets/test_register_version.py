@@ -63,7 +63,7 @@ def test_version_quality_of_both_ends_and_lineage(registered, outputs, added, he
 def test_it_is_made_for_who_asked_for_the_job(registered, outputs, held, job, worker_actor, web, viewer):
     clean = job(table=held())
     Job.objects.filter(pk=clean.pk).update(requester="engineer")
-    version, _ = registered(clean, outputs(), actor=worker_actor.during(clean.pk))
+    version, _ = registered(clean, outputs(), actor=worker_actor.with_job(clean.pk))
     assert (version.created_by, version.dataset.created_by) == ("engineer", "engineer")
     assert AuditRecord.objects.filter(action="dataset.add_version", actor=worker_actor.label).count() == 1
     page = web(viewer).get("/p/demo/data/clean/1").content.decode()

@@ -1,6 +1,6 @@
 import pytest
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Refused
 from apps.ml.experiments import services
 from apps.ml.experiments.models import Run
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 @pytest.fixture
 def close():
-    dispatcher = plane_actor(PlaneRole.DISPATCHER, host="test")
+    dispatcher = build_plane_actor(PlaneRole.DISPATCHER, host="test")
     return lambda **limit: services.close_ended_runs(actor=dispatcher, **limit)
 
 

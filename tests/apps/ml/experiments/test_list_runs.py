@@ -49,7 +49,7 @@ def test_a_metric_stays_asked_for_where_no_run_of_the_page_has_it(read, two):
 
 
 def test_a_file_holds_the_cells_of_every_batch(table, two, monkeypatch):
-    monkeypatch.setattr("apps.core.lists.listing.BATCH", 1)
+    monkeypatch.setattr("apps.core.lists.listing.ROWS_PER_BATCH", 1)
     assert table("columns=params.lr,metrics.train_loss&sort=run") == [
         ["run", "params.lr", "metrics.train_loss"],
         ["first", "0.1", "0.3"],

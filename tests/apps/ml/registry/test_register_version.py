@@ -45,7 +45,7 @@ def test_it_is_made_for_who_asked_for_the_job(register, forms, worker_actor):
     job, outputs = forms()
     Job.objects.filter(pk=job.pk).update(requester="engineer")
     job.refresh_from_db()
-    version, _ = register(job, outputs, actor=worker_actor.during(job.pk))
+    version, _ = register(job, outputs, actor=worker_actor.with_job(job.pk))
     assert (version.created_by, version.model.created_by) == ("engineer", "engineer")
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db.models.functions import Now
 
-from apps.core.actors import PlaneRole, plane_actor
-from apps.core.canonical import canonical_json, sha256_hex
+from apps.core.actors import PlaneRole, build_plane_actor
+from apps.core.canonical import encode_canonical_json, sha256_hex
 from apps.ml.experiments import services
 from apps.ml.experiments.metrics.series import Point
 from apps.ml.experiments.models import Run
@@ -102,7 +102,9 @@ def add_job(project, engineer, actor_for, held):
     """add_job(**fields of the spec) -> a queued training of the engineer."""
 
     def make(**spec) -> Job:
-        text = canonical_json(TrainSpec(**({"task": "forecast", "target": "price"} | spec)).model_dump(mode="json"))
+        text = encode_canonical_json(
+            TrainSpec(**({"task": "forecast", "target": "price"} | spec)).model_dump(mode="json")
+        )
         grant = {**actor_for(engineer).as_record(), "scopes": None}
         facts = {"queue": "cpu", "time_limit_seconds": 60, "grant": grant, "requester": "engineer", "kind": "train"}
         facts |= {"need_memory_bytes": 2**30}
@@ -130,7 +132,7 @@ def ask(actor_for, engineer):
 
 @pytest.fixture
 def dispatcher():
-    return plane_actor(PlaneRole.DISPATCHER, host="test")
+    return build_plane_actor(PlaneRole.DISPATCHER, host="test")
 
 
 @pytest.fixture

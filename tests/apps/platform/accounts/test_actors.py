@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from apps.core.actors import PlaneRole, ProjectRole, SystemRole, plane_actor
+from apps.core.actors import PlaneRole, ProjectRole, SystemRole, build_plane_actor
 from apps.platform.accounts.actors import actor_for_token, actor_for_user, actor_from_grant, client_address
 from apps.platform.accounts.models import ApiToken, Membership
 
@@ -57,7 +57,7 @@ def test_a_service_account_acts_by_token(tool, project, make_token):
     _, token = make_token(None, project, ["read"], service_account=tool)
     actor = actor_for_token(token)
     assert (actor.kind, actor.label, actor.user_id) == ("service_account", "loader", None)
-    assert actor.roles_in(project.pk) == {ProjectRole.ENGINEER}
+    assert actor.get_roles_in(project.pk) == {ProjectRole.ENGINEER}
 
 
 def test_a_grant_brings_back_the_person_with_todays_rights(engineer, project, actor_for):
@@ -65,7 +65,7 @@ def test_a_grant_brings_back_the_person_with_todays_rights(engineer, project, ac
     Membership.objects.filter(user=engineer).update(role=ProjectRole.VIEWER)
     actor = actor_from_grant(grant)
     assert actor.user_id == engineer.pk
-    assert actor.roles_in(project.pk) == {ProjectRole.VIEWER}
+    assert actor.get_roles_in(project.pk) == {ProjectRole.VIEWER}
 
 
 def test_a_grant_by_token_keeps_the_narrower_scopes(engineer, make_token):
@@ -111,7 +111,7 @@ def take_away(how, user, tool, token) -> None:
     [
         {},
         {"kind": "user"},
-        plane_actor(PlaneRole.OPERATOR).as_record(),
+        build_plane_actor(PlaneRole.OPERATOR).as_record(),
         {"kind": "user", "user": 10**9, "service_account": None, "token": None},
         {"kind": "service_account", "user": None, "service_account": 1, "token": None},
     ],
@@ -121,7 +121,9 @@ def test_a_grant_of_nobody(db, grant):
 
 
 def test_the_grant_of_what_the_plane_asks_for_itself():
-    assert actor_from_grant(plane_actor(PlaneRole.DISPATCHER).as_record()) == plane_actor(PlaneRole.DISPATCHER)
+    assert actor_from_grant(build_plane_actor(PlaneRole.DISPATCHER).as_record()) == build_plane_actor(
+        PlaneRole.DISPATCHER
+    )
     assert actor_from_grant({"kind": "user", "label": "dispatcher"}) is None
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from django.utils import timezone
 
 from apps.core.actors import ProjectRole
-from apps.core.canonical import digest_of
+from apps.core.canonical import compute_digest
 from apps.platform.accounts.models import Membership, ServiceAccount
 from apps.platform.approvals.models import Approval, Vote
 from apps.platform.audit.models import AuditRecord
@@ -58,7 +58,7 @@ def test_one_approval_has_its_facts_and_their_digest(ask, api, approver):
     approval = ask(comment="Better.")
     shown = api(approver).get(at(approval)).json()
     assert shown["facts"] == FACTS
-    assert shown["facts_digest"] == digest_of(shown["facts"])
+    assert shown["facts_digest"] == compute_digest(shown["facts"])
     assert (shown["votes"], shown["changes"], shown["waits_for_me"]) == ([], [], True)
     assert (shown["needed"], shown["given"], shown["comment"]) == (1, 0, "Better.")
     assert shown["links"] == {"self": at(approval), "page": f"/p/demo/approvals/{approval.pk}", "subject": "/things/7"}

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import PlaneError
 from apps.platform.approvals import services
 from apps.platform.approvals.models import Approval, Vote
@@ -93,6 +93,6 @@ def test_two_requests_for_one_subject_at_once_make_one(ask):
 def test_several_dispatchers_expire_once(ask):
     ask()
     Approval.objects.update(deadline_at=timezone.now() - timedelta(seconds=1))
-    actor = plane_actor(PlaneRole.DISPATCHER)
+    actor = build_plane_actor(PlaneRole.DISPATCHER)
     assert at_once(*[lambda: services.expire_due(actor=actor)] * 3) == ["done"] * 3
     assert AuditRecord.objects.filter(action="approval.expired").count() == 1

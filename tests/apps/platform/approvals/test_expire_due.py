@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Refused
 from apps.platform.approvals.models import Approval
 from apps.platform.approvals.services import expire_due
@@ -12,7 +12,7 @@ from apps.platform.audit.models import AuditRecord
 
 pytestmark = pytest.mark.services
 
-DISPATCHER = plane_actor(PlaneRole.DISPATCHER)
+DISPATCHER = build_plane_actor(PlaneRole.DISPATCHER)
 
 
 def test_what_is_past_its_deadline_expires_and_the_rest_waits(ask, decide, approver):

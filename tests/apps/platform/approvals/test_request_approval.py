@@ -6,7 +6,7 @@ from django.apps import apps
 from django.utils import timezone
 
 from apps.core.actors import ProjectRole
-from apps.core.canonical import digest_of
+from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Invalid, NotFound, Refused
 from apps.platform.accounts.models import User
 from apps.platform.approvals.fact_names import naming
@@ -20,7 +20,7 @@ def test_it_holds_the_facts_and_who_asked(ask, engineer, project):
     approval = ask(comment=" Better on every day. ")
     assert (approval.state, approval.requester, approval.requester_user_id) == ("pending", "engineer", engineer.pk)
     assert (approval.needed, approval.eligible, approval.comment) == (1, 1, "Better on every day.")
-    assert approval.facts_digest == digest_of(FACTS)
+    assert approval.facts_digest == compute_digest(FACTS)
     assert abs(approval.deadline_at - timezone.now() - timedelta(hours=72)) < timedelta(minutes=1)
 
 

@@ -119,7 +119,7 @@ def test_the_one_who_could_approve_holds_it(issue, approver, ask):
 def test_a_job_asks_for_whoever_submitted_it(ask, both, second, decide, make_token):
     token = make_token(both)[1]
     grant = actor_for_token(token).as_record() | {"scopes": token.scopes}
-    approval = ask(by=actor_from_grant(grant).during(7))
+    approval = ask(by=actor_from_grant(grant).with_job(7))
     with pytest.raises(Refused) as caught:
         decide(both, approval)
     assert caught.value.code == "own_request"

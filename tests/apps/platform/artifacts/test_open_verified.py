@@ -127,7 +127,7 @@ def test_large_artifacts_load_the_digests_of_a_range_only(sent, monkeypatch, dja
     monkeypatch.setattr(verification, "CHUNKS_PER_PART", 1)
     ChunkDigests.objects.all().delete()
     Artifact.objects.update(chunked_at=None, verified_at=timezone.now() - timedelta(days=1))
-    scrub(actor=verification.plane_actor(verification.PlaneRole.OPERATOR))
+    scrub(actor=verification.build_plane_actor(verification.PlaneRole.OPERATOR))
     assert ChunkDigests.objects.count() == 3
     artifact = Artifact.objects.get()
     with django_assert_num_queries(1):
@@ -189,7 +189,7 @@ def test_range_of_a_large_one_waits_for_the_scrub(unchunked, api, viewer, monkey
         answer = api(viewer).get(HERE, headers={"Range": "bytes=-9"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "artifact_unverified")
     assert rung == [(verification.SCRUB_TASK, [DIGEST])]
-    worker = verification.plane_actor(verification.PlaneRole.WORKER)
+    worker = verification.build_plane_actor(verification.PlaneRole.WORKER)
     assert [scrub_artifact(actor=worker, digest=DIGEST) for _ in range(2)] == [True, None]
     assert fetch(api(viewer), Range="bytes=-9") == (206, DATA[-9:], False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from apps.core.actors import Actor, PlaneRole, plane_actor
+from apps.core.actors import Actor, PlaneRole, build_plane_actor
 from apps.platform.audit.models import AuditRecord
 from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.services import record
@@ -21,7 +21,7 @@ def home(settings, tmp_path):
 
 @pytest.fixture
 def dispatcher() -> Actor:
-    return plane_actor(PlaneRole.DISPATCHER)
+    return build_plane_actor(PlaneRole.DISPATCHER)
 
 
 @pytest.fixture

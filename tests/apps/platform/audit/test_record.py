@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db.models import F
 
-from apps.core.canonical import canonical_json
+from apps.core.canonical import encode_canonical_json
 from apps.platform.audit.models import AuditRecord
 from apps.platform.audit.record_body import copies_of, plain
 from apps.platform.audit.sealer import run_sealer_round
@@ -20,12 +20,12 @@ pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 def test_the_body_holds_everything_and_is_canonical(somebody, project):
     row = record(
-        actor=somebody.during(5), action="project.rename", obj=project, reason="typo",
+        actor=somebody.with_job(5), action="project.rename", obj=project, reason="typo",
         before={"name": "Demo"}, after={"name": "Demos"}, digests={"spec": "ab" * 32},
     )  # fmt: skip
     row.refresh_from_db()
     facts = json.loads(row.body)
-    assert row.body == canonical_json(facts)
+    assert row.body == encode_canonical_json(facts)
     assert facts["actor"] == {"kind": "user", "label": "somebody", "user": 7, "service_account": None, "token": None}
     assert (facts["address"], facts["request"], facts["job"]) == ("192.0.2.7", "r-7", 5)
     assert (facts["project"], facts["object"]) == (project.pk, {"type": "project", "id": str(project.pk)})

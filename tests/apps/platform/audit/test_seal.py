@@ -7,7 +7,7 @@ import hashlib
 import pytest
 from django.db import transaction
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Refused
 from apps.platform.audit.models import AuditRecord, ChainHead
 from apps.platform.audit.sealer import run_sealer_round, seal
@@ -86,4 +86,4 @@ def test_a_failing_seal_now_leaves_the_work_done(somebody, monkeypatch):
 
 def test_operator_may_seal(write):
     write(1)
-    assert seal(actor=plane_actor(PlaneRole.OPERATOR)) == 1
+    assert seal(actor=build_plane_actor(PlaneRole.OPERATOR)) == 1

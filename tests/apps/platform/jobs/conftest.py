@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db.models.functions import Now
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.jobs import services
 from apps.platform.jobs.checkpoints import area_of
@@ -58,7 +58,7 @@ def hold(project, digest: str) -> Artifact:
 
 @pytest.fixture
 def dispatcher():
-    return plane_actor(PlaneRole.DISPATCHER, host="test")
+    return build_plane_actor(PlaneRole.DISPATCHER, host="test")
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_an_order_by_an_end_leaves_out_what_has_none(read, rows):
 
 
 def test_a_file_goes_through_the_list_in_batches(table, rows, monkeypatch):
-    monkeypatch.setattr("apps.core.lists.listing.BATCH", 2)
+    monkeypatch.setattr("apps.core.lists.listing.ROWS_PER_BATCH", 2)
     jobs = rows(5)
     assert table("columns=kind&sort=kind") == [
         ["job", "kind"],

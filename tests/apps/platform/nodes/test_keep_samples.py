@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Refused
 from apps.platform.nodes import samples
 from apps.platform.nodes.models import Node, NodeSample
@@ -22,7 +22,7 @@ def keep(monkeypatch):
 
     def at(seconds: float = 0) -> int:
         monkeypatch.setattr(samples, "database_now", lambda: NOW + timedelta(seconds=seconds))
-        return keep_samples(actor=plane_actor(PlaneRole.DISPATCHER))
+        return keep_samples(actor=build_plane_actor(PlaneRole.DISPATCHER))
 
     return at
 

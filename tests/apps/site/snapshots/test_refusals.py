@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Conflict, Invalid, Refused
 from apps.platform.artifacts.local_store import LocalStore
 from apps.site.snapshots import backup, restore
@@ -18,7 +18,7 @@ from apps.site.snapshots.layout import DATABASES, Manifest, digest_of, read_mani
 pytestmark = pytest.mark.services
 
 OTHER = {"sqlite": "postgresql", "postgresql": "sqlite"}
-WORKER = plane_actor(PlaneRole.WORKER, host="test")
+WORKER = build_plane_actor(PlaneRole.WORKER, host="test")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import PlaneError
 from apps.platform.audit.trail_export import start_export, write_folder
 
@@ -27,7 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             export = start_export(
-                actor=plane_actor(PlaneRole.OPERATOR, host=socket.gethostname()),
+                actor=build_plane_actor(PlaneRole.OPERATOR, host=socket.gethostname()),
                 from_seq=options["from_seq"],
                 to_seq=options["to_seq"],
                 project_id=project_id(options["project"]),

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import connection, transaction
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.platform.audit.services import record, seal_now
 from apps.platform.audit.triggers import install_triggers, missing_triggers
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         if not missing:
             self.stdout.write("Every trigger is in place.")
             return
-        actor = plane_actor(PlaneRole.OPERATOR, host=socket.gethostname())
+        actor = build_plane_actor(PlaneRole.OPERATOR, host=socket.gethostname())
         with transaction.atomic():
             install_triggers(connection)
             record(actor=actor, action="audit.restore_triggers", before={"missing": missing})

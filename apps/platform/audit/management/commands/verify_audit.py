@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.platform.audit.verification import ALARM_SECONDS, Verification, verify_trail
 
 
@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = verify_trail(actor=plane_actor(PlaneRole.OPERATOR, host=socket.gethostname()))
+        found = verify_trail(actor=build_plane_actor(PlaneRole.OPERATOR, host=socket.gethostname()))
         text = json.dumps(found.as_dict()) if options["json"] else "\n".join(lines(found))
         self.stdout.write(text)
         if not found.whole:

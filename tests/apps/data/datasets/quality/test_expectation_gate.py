@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from apps.core.canonical import digest_of
+from apps.core.canonical import compute_digest
 from apps.core.errors import Conflict, Invalid, Unavailable
 from apps.data.datasets import bounded_process
 from apps.data.datasets.quality import expectation_gate
@@ -163,7 +163,7 @@ def test_add_files_checks_and_records_expectations(actor, project, dataset, expe
     assert is_new
     record = AuditRecord.objects.get(action="dataset.add_version", object_id=str(version.pk))
     dataset.refresh_from_db()
-    assert digest_of(dataset.expectations) in record.body
+    assert compute_digest(dataset.expectations) in record.body
 
 
 def test_check_applies_to_its_table_and_current_expectations(actor, dataset, expects, check, held):

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from apps.core.actors import PlaneRole, plane_actor
+from apps.core.actors import PlaneRole, build_plane_actor
 from apps.core.errors import Refused
 from apps.ml.experiments import services
 from apps.ml.experiments.models import Experiment, Metric, MetricBatch, MetricPoint, Run
@@ -20,7 +20,7 @@ from apps.platform.audit.models import AuditRecord
 
 pytestmark = pytest.mark.services
 
-DISPATCHER = plane_actor(PlaneRole.DISPATCHER)
+DISPATCHER = build_plane_actor(PlaneRole.DISPATCHER)
 
 
 def make_run(project) -> Run:
