@@ -472,7 +472,7 @@ def readers_of_texts() -> Iterator[Reader]:
     yield Reader("command on a page", whole_words)
     yield Reader(
         "MLflow source",
-        lambda text: (artifact_location.LOGGED.search(text), artifact_location.RUN_PATH.search(text)),
+        lambda text: (artifact_location.LOGGED_MODEL_PATH.search(text), artifact_location.RUN_PATH.search(text)),
         (("", ""), ("runs:/", "")),
         (*UNITS, f"/{'0' * 32}", f"/m-{'0' * 32}", f"/{'0' * 32}/artifacts\n"),
     )

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from apps.core.actors import Actor, PlaneRole, build_plane_actor
-from apps.gateways.openlineage.events import event_of, facts_of
+from apps.gateways.openlineage.events import build_event, load_facts
 from apps.platform.jobs import notices
 from apps.platform.jobs.models import JobNotice
 
@@ -82,7 +82,7 @@ def deliver(actor: Actor, sink: Sink, *, stopping: Callable[[], bool] = lambda: 
 def told(actor: Actor, sink: Sink, waiting: Sequence[JobNotice]) -> int:
     """Send in order; how many need not be sent again. The rest are given back, or wait."""
     reader = build_plane_actor(PlaneRole.WORKER, host=settings.ENV.node)
-    known = facts_of(reader, list({notice.event.job_id: notice.event.job for notice in waiting}.values()))
+    known = load_facts(reader, list({notice.event.job_id: notice.event.job for notice in waiting}.values()))
     begun = time.monotonic()
     for index, notice in enumerate(waiting):
         if time.monotonic() - begun > notices.LEASE.total_seconds() / 2:  # a slow listener: before another takes them
@@ -90,7 +90,7 @@ def told(actor: Actor, sink: Sink, waiting: Sequence[JobNotice]) -> int:
             return index
         job = notice.event.job
         try:
-            sink.send(event_of(known[job.pk], notice.event))
+            sink.send(build_event(known[job.pk], notice.event))
         except Never as failure:
             log.warning("openlineage, %s: job %s was refused: %s", sink.name, job.pk, failure)
             notices.refuse(actor=actor, notice=notice, why=str(failure))

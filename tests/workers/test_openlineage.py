@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.data.datasets.services import upload_csv
-from apps.gateways.openlineage.events import events_of_pipeline
-from apps.gateways.openlineage.naming import run_id_of
+from apps.gateways.openlineage.events import list_pipeline_events
+from apps.gateways.openlineage.naming import get_run_id
 from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.platform.artifacts.services import publish_upload
 from apps.platform.jobs import services
@@ -106,7 +106,7 @@ def test_clean_job_emits_start_and_complete_with_facets(
     for event in (start, complete):
         openlineage_schemas.check(event)
     assert (start["eventType"], complete["eventType"]) == ("START", "COMPLETE")
-    assert start["run"]["runId"] == complete["run"]["runId"] == str(run_id_of(job.pk, 1))
+    assert start["run"]["runId"] == complete["run"]["runId"] == str(get_run_id(job.pk, 1))
     assert complete["job"]["namespace"] == f"{settings.ENV.openlineage_namespace}/demo"
     assert (complete["job"]["name"], complete["job"]["facets"]["jobType"]["jobType"]) == ("clean.nightly", "CLEAN")
     [read], [made] = complete["inputs"], complete["outputs"]
@@ -233,21 +233,21 @@ def test_pipeline_query_count_is_constant(submit, count, django_assert_num_queri
         PipelineStep.objects.create(pipeline=pipeline, name=f"s{number}", position=number, job=submit())
     reader = build_plane_actor(PlaneRole.WORKER, host="test")
     with django_assert_num_queries(7):
-        assert events_of_pipeline(reader, pipeline) == []
+        assert list_pipeline_events(reader, pipeline) == []
 
 
 def test_faulty_event_does_not_block_others(submit, set_sinks, lines, engineer, actor_for, monkeypatch):
     set_sinks("file")
     for _ in range(2):
         services.cancel_job(actor=actor_for(engineer), job=submit())
-    first, made = JobNotice.objects.order_by("id").first(), openlineage.event_of
+    first, made = JobNotice.objects.order_by("id").first(), openlineage.build_event
 
     def broken(facts, move):
         if move.pk == first.event_id:
             raise KeyError("spec")
         return made(facts, move)
 
-    monkeypatch.setattr(openlineage, "event_of", broken)
+    monkeypatch.setattr(openlineage, "build_event", broken)
     assert len(lines()) == 1
     assert JobNotice.objects.get().refused == "KeyError('spec')"
 

@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from apps.gateways.mlflow_import.source_records import FoundVersion
+from apps.gateways.mlflow_import.source_records import SourceVersion
 from apps.ml.experiments.files.tree import address_of
 from apps.ml.experiments.models import LoggedModel, Run
 from apps.ml.registry.sources import FrozenFile, frozen
 from apps.platform.accounts.models import Project
 
-LOGGED = re.compile(r"(?:^models:/|/models/)(m-[0-9a-f]{32})(?:/artifacts)?(?:/|$)")
+LOGGED_MODEL_PATH = re.compile(r"(?:^models:/|/models/)(m-[0-9a-f]{32})(?:/artifacts)?(?:/|$)")
 RUN_PATH = re.compile(r"(?:^runs:/|/)([0-9a-f]{32})(?:/artifacts)?(?=/|$)/?")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ArtifactLocation:
     """`files`: with paths relative to the version's folder; none: its files are not here."""
 
     source: str
@@ -31,24 +31,24 @@ class Place:
     files: Sequence[FrozenFile] = ()
 
 
-def place_of(project: Project, found: FoundVersion) -> Place:
+def locate_artifacts(project: Project, found: SourceVersion) -> ArtifactLocation:
     """The place of a version's files in the project; its source stays as it is where nothing here is meant by it.
 
     Raises Invalid where there are more files than a version takes. A run that is being purged is none any more.
     """
     runs = Run.objects.filter(project=project, purging_at=None).select_related("experiment")
     run = runs.filter(pk=found.run_id).first() if found.run_id else None
-    told = LOGGED.search(found.source)
-    model_id = found.model_id or (told.group(1) if told else "")
+    match = LOGGED_MODEL_PATH.search(found.source)
+    model_id = found.model_id or (match.group(1) if match else "")
     logged = LoggedModel.objects.filter(project=project, pk=model_id).first() if model_id else None
     if logged is not None:
-        return Place(f"models:/{logged.pk}", run, logged, frozen(logged))
+        return ArtifactLocation(f"models:/{logged.pk}", run, logged, frozen(logged))
     parts = urlsplit(found.source)
     path = found.source if parts.scheme == "runs" else unquote(parts.path)
-    within = RUN_PATH.search(path)
-    holder = runs.filter(pk=within.group(1)).first() if within else None
-    if within is None or holder is None:
-        return Place(found.source, run)
-    folder = path[within.end() :].strip("/")
-    at = address_of(holder)
-    return Place(f"{at}/{folder}" if folder else at, run, None, frozen(holder, folder))
+    match_run = RUN_PATH.search(path)
+    owner_run = runs.filter(pk=match_run.group(1)).first() if match_run else None
+    if match_run is None or owner_run is None:
+        return ArtifactLocation(found.source, run)
+    folder = path[match_run.end() :].strip("/")
+    root = address_of(owner_run)
+    return ArtifactLocation(f"{root}/{folder}" if folder else root, run, None, frozen(owner_run, folder))

@@ -8,38 +8,38 @@ from collections.abc import Iterable, Mapping
 from apps.core.errors import Invalid
 from apps.core.portable_paths import find_path_defect
 from apps.gateways.mlflow_import.source_records import (
-    FoundExperiment,
-    FoundLoggedModel,
-    FoundRegisteredModel,
-    FoundRun,
-    FoundVersion,
+    SourceExperiment,
+    SourceLoggedModel,
+    SourceRegisteredModel,
+    SourceRun,
+    SourceVersion,
     Unreadable,
-    moment,
+    parse_milliseconds,
 )
 from apps.ml.experiments.metrics import series
 from apps.ml.experiments.metrics.series import Point
 from apps.ml.registry.services.validation import check_any_name
 
 RUN_ID, MODEL_ID = re.compile(r"[0-9a-f]{32}"), re.compile(r"m-[0-9a-f]{32}")
-KEY, NAME, PATH = 250, 500, 500  # characters
+MAX_KEY_CHARS, MAX_NAME_CHARS, MAX_PATH_CHARS = 250, 500, 500  # characters
 
 
-def check_experiment(found: FoundExperiment) -> None:
-    check_name("name", found.name, NAME)
-    check_texts("tag", found.tags)
-    check_times(found.created, found.updated)
+def check_experiment(record: SourceExperiment) -> None:
+    check_name("name", record.name, MAX_NAME_CHARS)
+    check_texts("tag", record.tags)
+    check_times(record.created, record.updated)
 
 
-def check_run(found: FoundRun) -> None:
-    if not RUN_ID.fullmatch(found.id):
+def check_run(record: SourceRun) -> None:
+    if not RUN_ID.fullmatch(record.id):
         raise Unreadable("its id is not of 32 hex digits")
-    check_texts("param", found.params)
-    check_texts("tag", found.tags)
-    check_plain("name", found.name)
-    check_plain("user", found.user)
-    check_times(found.started, found.ended)
-    for data in found.datasets:
-        check_name("dataset", data.name, NAME)
+    check_texts("param", record.params)
+    check_texts("tag", record.tags)
+    check_plain("name", record.name)
+    check_plain("user", record.user)
+    check_times(record.started, record.ended)
+    for data in record.datasets:
+        check_name("dataset", data.name, MAX_NAME_CHARS)
         check_name("digest of a dataset", data.digest, 36)
         check_name("source type of a dataset", data.source_type, 36, empty=True)
         check_texts("tag of a dataset", data.tags)
@@ -47,37 +47,37 @@ def check_run(found: FoundRun) -> None:
             check_plain("dataset", text)
 
 
-def check_logged_model(found: FoundLoggedModel) -> None:
-    if not MODEL_ID.fullmatch(found.id):
+def check_logged_model(record: SourceLoggedModel) -> None:
+    if not MODEL_ID.fullmatch(record.id):
         raise Unreadable("its id is not m- and 32 hex digits")
-    check_name("name", found.name, NAME)
-    check_name("type", found.model_type, NAME, empty=True)
-    check_texts("param", found.params)
-    check_texts("tag", found.tags)
-    check_times(found.created, found.updated, *(each.at for each in found.metrics))
-    for each in found.metrics:
-        check_name("metric", each.key, KEY)
-        check_name("dataset", each.dataset_name, NAME, empty=True)
+    check_name("name", record.name, MAX_NAME_CHARS)
+    check_name("type", record.model_type, MAX_NAME_CHARS, empty=True)
+    check_texts("param", record.params)
+    check_texts("tag", record.tags)
+    check_times(record.created, record.updated, *(each.at for each in record.metrics))
+    for each in record.metrics:
+        check_name("metric", each.key, MAX_KEY_CHARS)
+        check_name("dataset", each.dataset_name, MAX_NAME_CHARS, empty=True)
         check_name("digest of a dataset", each.dataset_digest, 36, empty=True)
 
 
-def check_registered(found: FoundRegisteredModel) -> None:
-    check_plain("name", found.name)
-    check_any_name(found.name)
-    check_plain("description", found.description)
-    check_texts("tag", found.tags)
-    check_times(found.created, found.updated)
+def check_registered_model(record: SourceRegisteredModel) -> None:
+    check_plain("name", record.name)
+    check_any_name(record.name)
+    check_plain("description", record.description)
+    check_texts("tag", record.tags)
+    check_times(record.created, record.updated)
 
 
-def check_version(found: FoundVersion) -> None:
-    if not 0 < found.number < 2**31:
-        raise Unreadable(f"{found.number} is no number of a version")
-    if not found.source:
+def check_version(record: SourceVersion) -> None:
+    if not 0 < record.number < 2**31:
+        raise Unreadable(f"{record.number} is no number of a version")
+    if not record.source:
         raise Unreadable("it names no source")
-    for text in (found.source, found.run_link, found.description, found.stage):
+    for text in (record.source, record.run_link, record.description, record.stage):
         check_plain("text", text)
-    check_texts("tag", found.tags)
-    check_times(found.created, found.updated)
+    check_texts("tag", record.tags)
+    check_times(record.created, record.updated)
 
 
 def check_point(point: Point) -> Point:
@@ -91,7 +91,7 @@ def check_point(point: Point) -> Point:
 
 def check_path(path: str) -> None:
     """A relative path of a file as rows keep it."""
-    check_name("path", path, PATH)
+    check_name("path", path, MAX_PATH_CHARS)
     if path.startswith("/") or "\\" in path or any(part in ("", ".", "..") for part in path.split("/")):
         raise Unreadable(f"{path[:80]!r} is no path inside a folder")
     if defect := find_path_defect(path):
@@ -101,7 +101,7 @@ def check_path(path: str) -> None:
 # -- texts ----------------------------------------------------------------------------------------------------------
 def check_texts(what: str, texts: Mapping[str, str]) -> None:
     for key, value in texts.items():
-        check_name(f"key of a {what}", key, KEY)
+        check_name(f"key of a {what}", key, MAX_KEY_CHARS)
         check_plain(f"{what} {key!r}", value)
 
 
@@ -128,4 +128,4 @@ def check_times(*times: int | None) -> None:
 
 def check_all(times: Iterable[int | None]) -> None:
     for time in times:
-        moment(time)
+        parse_milliseconds(time)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 from apps.core.canonical import sha256_hex
-from apps.gateways.mlflow_import.artifact_location import Place
-from apps.gateways.mlflow_import.source_records import FoundVersion
+from apps.gateways.mlflow_import.artifact_location import ArtifactLocation
+from apps.gateways.mlflow_import.source_records import SourceVersion
 from apps.ml.registry.documents import client_document
 
 
-def document_of(found: FoundVersion, place: Place) -> tuple[str, str]:
+def build_document(found: SourceVersion, place: ArtifactLocation) -> tuple[str, str]:
     """(text, digest) of the document. Its source, run and logged model are those that MLflow told."""
     text = client_document(
         model=found.name,
@@ -23,7 +23,9 @@ def document_of(found: FoundVersion, place: Place) -> tuple[str, str]:
     return text, sha256_hex(text)
 
 
-def same_version(held: str, text: str) -> bool:
+def is_same_version(stored_text: str, text: str) -> bool:
     """Whether two documents are of the same version of the same source; files may have come to a run's folder since."""
-    ours, theirs = json.loads(held), json.loads(text)
-    return all(ours.get(key) == theirs[key] for key in ("schema", "model", "number", "source", "run", "logged_model"))
+    stored, incoming = json.loads(stored_text), json.loads(text)
+    return all(
+        stored.get(key) == incoming[key] for key in ("schema", "model", "number", "source", "run", "logged_model")
+    )

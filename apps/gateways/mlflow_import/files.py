@@ -10,27 +10,27 @@ from typing import Any
 from apps.core.actors import Actor
 from apps.gateways.mlflow_import.checks import check_path
 from apps.gateways.mlflow_import.services import File
-from apps.gateways.mlflow_import.source_records import FoundFile, FoundLoggedModel, FoundRun, Source, Unreadable
-from apps.gateways.mlflow_import.transport import Interrupted
+from apps.gateways.mlflow_import.source_records import Source, SourceFile, SourceLoggedModel, SourceRun, Unreadable
+from apps.gateways.mlflow_import.transport import InterruptedDownload
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts import file_names
 from apps.platform.artifacts.bulk_sql import Stored, hold_many
 from apps.platform.artifacts.services import is_marked_damaged, require_room
 from apps.platform.artifacts.stores import store
 
-TRIES = 3  # of a file whose bytes are cut off
-HELD_TOGETHER = 200  # files, so that a killed import has what it brought
+MAX_FILE_TRIES = 3  # of a file whose bytes are cut off
+FILES_PER_HOLD = 200  # files, so that a killed import has what it brought
 
 
 @dataclass(slots=True)
-class Files:
+class FileImporter:
     """`here`: path -> size of the files that its row has already; those are not read again."""
 
     actor: Actor
     project: Project
     source: Source
-    owner: FoundRun | FoundLoggedModel
-    here: Mapping[str, int]
+    owner: SourceRun | SourceLoggedModel
+    existing_sizes: Mapping[str, int]
     dry: bool
     note: Callable[[str], None]
     count: int = 0  # files that the source has
@@ -40,71 +40,74 @@ class Files:
     def store(self) -> list[File]:
         """Put those that are new into the store, held by the project; in a dry run only count them."""
         stored: list[File] = []
-        for part in parts(self.fresh(), HELD_TOGETHER):
+        for part in batch_files(self.iter_new_files(), FILES_PER_HOLD):
             if self.dry:
                 continue
             require_room(self.project, sum(file.size for file in part))
-            brought = [(file.path, kept) for file in part if (kept := self.bring(file)) is not None]
-            if brought:
-                hold_many(actor=self.actor, project=self.project, stored=[kept for _, kept in brought])
-            stored += brought
+            new_files = [
+                (file.path, stored_file) for file in part if (stored_file := self.store_file(file)) is not None
+            ]
+            if new_files:
+                hold_many(actor=self.actor, project=self.project, stored=[stored_file for _, stored_file in new_files])
+            stored += new_files
         return stored
 
-    def fresh(self) -> Iterator[FoundFile]:
-        for each in self.source.files(self.owner):
-            if isinstance(each, Unreadable):
-                self.note(str(each))
+    def iter_new_files(self) -> Iterator[SourceFile]:
+        for file in self.source.iter_files(self.owner):
+            if isinstance(file, Unreadable):
+                self.note(str(file))
                 continue
             self.count += 1
-            self.bytes += each.size
-            self.paths.add(each.path)
-            if self.here.get(each.path, each.size) != each.size:
+            self.bytes += file.size
+            self.paths.add(file.path)
+            if self.existing_sizes.get(file.path, file.size) != file.size:
                 self.note(
-                    f"{each.path} has {each.size} bytes there and {self.here[each.path]} here; it was not changed"
+                    f"{file.path} has {file.size} bytes there and {self.existing_sizes[file.path]} here; "
+                    "it was not changed"
                 )
-            elif each.path not in self.here:
+            elif file.path not in self.existing_sizes:
                 try:
-                    check_path(each.path)
+                    check_path(file.path)
                 except Unreadable as error:
                     self.note(str(error))
                     continue
-                yield each
+                yield file
 
-    def bring(self, file: FoundFile) -> Stored | None:
+    def store_file(self, file: SourceFile) -> Stored | None:
         """Stream one file into the store; None, and a note, where it cannot be read whole."""
-        why = ""
-        for _ in range(TRIES):
+        reason = ""
+        for _ in range(MAX_FILE_TRIES):
             try:
                 with store().open_staging() as staging:
                     for chunk in self.source.read(self.owner, file):
                         staging.write(chunk)
                     if staging.size != file.size:
-                        raise Interrupted(f"{file.size} bytes were announced and {staging.size} came")
+                        raise InterruptedDownload(f"{file.size} bytes were announced and {staging.size} came")
                     staging.publish(is_damaged=is_marked_damaged)
-            except Interrupted as error:
-                why = str(error)
+            except InterruptedDownload as error:
+                reason = str(error)
                 continue
             except Unreadable as error:
-                why = str(error)
+                reason = str(error)
                 break
-            kind = mimetypes.guess_type(file.path)[0] or file_names.OCTETS
+            media_type = mimetypes.guess_type(file.path)[0] or file_names.OCTETS
             stored = staging.stored
-            return Stored(stored.digest, stored.size, file.path, kind, stored.chunks, stored.replaced)
-        self.note(f"{file.path}: {why}")
+            return Stored(stored.digest, stored.size, file.path, media_type, stored.chunks, stored.replaced)
+        self.note(f"{file.path}: {reason}")
         return None
 
-    def held(self, rows: Any, prefix: str = "") -> dict[str, int]:
+    def count_imported(self, rows: Any, prefix: str = "") -> dict[str, int]:
         """How many of the files that were found `rows` have, and their bytes."""
         sizes = [size for path, size in rows.values_list("path", "size") if path in self.paths]
         return {f"{prefix}files": len(sizes), f"{prefix}bytes": sum(sizes)}
 
 
-def parts(files: Iterator[FoundFile], size: int) -> Iterator[list[FoundFile]]:
-    part: list[FoundFile] = []
+def batch_files(files: Iterator[SourceFile], size: int) -> Iterator[list[SourceFile]]:
+    batch: list[SourceFile] = []
     for file in files:
-        part.append(file)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part
+        batch.append(file)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

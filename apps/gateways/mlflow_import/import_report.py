@@ -27,20 +27,20 @@ KINDS = (
     "versions",
     "aliases",
 )
-KEPT = 1000  # lines that are kept of what differs; the others are counted
+MAX_DIFFERENCES = 1000  # lines that are kept of what differs; the others are counted
 
 
 @dataclass(slots=True)
-class Tally:
+class ImportReport:
     source: Counter[str] = field(default_factory=Counter)
     plane: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
     left_out: int = 0
     to_do: list[str] = field(default_factory=list)  # what an approver must decide: no difference
 
-    def differ(self, what: str) -> None:
+    def add_difference(self, what: str) -> None:
         """Note one thing of the source that is not here, or is another here."""
-        if len(self.differences) < KEPT:
+        if len(self.differences) < MAX_DIFFERENCES:
             self.differences.append(what)
         else:
             self.left_out += 1
@@ -51,11 +51,13 @@ class Tally:
         self.plane.update(plane)
         for kind, count in source.items():
             if count != plane.get(kind, 0) and not quiet:
-                self.differ(f"{what}: {count:,} {kind} there, {plane.get(kind, 0):,} here")
+                self.add_difference(f"{what}: {count:,} {kind} there, {plane.get(kind, 0):,} here")
 
-    def rows(self) -> list[tuple[str, int, int]]:
+    def list_counts(self) -> list[tuple[str, int, int]]:
         return [(kind, self.source[kind], self.plane[kind]) for kind in KINDS]
 
     @property
-    def equal(self) -> bool:
-        return not self.differences and all(there == here for _, there, here in self.rows())
+    def is_equal(self) -> bool:
+        return not self.differences and all(
+            source_count == plane_count for _, source_count, plane_count in self.list_counts()
+        )

@@ -13,7 +13,7 @@ class ImportedRun(models.Model):
 
     run = models.OneToOneField(Run, models.CASCADE, primary_key=True, related_name="imported")
     source = models.CharField(max_length=500)
-    mark = models.CharField(max_length=64, blank=True)  # of the metrics that were read last: found.FoundRun.mark
+    mark = models.CharField(max_length=64, blank=True)  # SourceRun.mark of the metrics that were read last
     complete = models.BooleanField(default=False)
     links = models.JSONField(default=list)  # [[model, direction, step]]: logged models, until those are there
     at = models.DateTimeField(default=timezone.now)

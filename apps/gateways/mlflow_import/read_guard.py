@@ -11,7 +11,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def guarded(what: str, read: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | Unreadable:
+def try_read(what: str, read: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | Unreadable:
     """What `read` gives, or why this one thing cannot be read."""
     try:
         return read(*args, **named)

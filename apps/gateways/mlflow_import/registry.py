@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apps.gateways.mlflow_import import services
-from apps.gateways.mlflow_import.artifact_location import Place, place_of
-from apps.gateways.mlflow_import.checks import check_logged_model, check_registered, check_version
-from apps.gateways.mlflow_import.files import Files
+from apps.gateways.mlflow_import.artifact_location import ArtifactLocation, locate_artifacts
+from apps.gateways.mlflow_import.checks import check_logged_model, check_registered_model, check_version
+from apps.gateways.mlflow_import.files import FileImporter
 from apps.gateways.mlflow_import.source_records import (
-    FoundExperiment,
-    FoundLoggedModel,
-    FoundRegisteredModel,
-    FoundVersion,
+    SourceExperiment,
+    SourceLoggedModel,
+    SourceRegisteredModel,
+    SourceVersion,
     Unreadable,
 )
 from apps.ml.experiments.models import (
@@ -28,154 +28,170 @@ from apps.ml.registry.services.validation import check_imported_alias
 from apps.ml.registry.states import APPROVED_STAGE, PROTECTED
 
 if TYPE_CHECKING:
-    from apps.gateways.mlflow_import.importer import Taking
+    from apps.gateways.mlflow_import.importer import Importer
 
 
-def take_logged_models(taking: Taking, found: FoundExperiment, experiment: Experiment | None) -> None:
-    for each in taking.source.logged_models(found):
-        if isinstance(each, Unreadable):
-            taking.tally.source["logged models"] += 1
-            taking.tally.differ(str(each))
-        elif experiment is None and not taking.dry:  # why is told already
-            taking.tally.source["logged models"] += 1
+def import_logged_models(
+    importer: Importer, experiment_record: SourceExperiment, experiment: Experiment | None
+) -> None:
+    for record in importer.source.iter_logged_models(experiment_record):
+        if isinstance(record, Unreadable):
+            importer.report.source["logged models"] += 1
+            importer.report.add_difference(str(record))
+        elif experiment is None and not importer.dry:  # why is told already
+            importer.report.source["logged models"] += 1
         else:
-            one_model(taking, each, experiment)
+            import_logged_model(importer, record, experiment)
 
 
-def one_model(taking: Taking, found: FoundLoggedModel, experiment: Experiment | None) -> None:
-    what = f"logged model {found.id}"
-    held = LoggedModel.objects.filter(pk=found.id, project=taking.project).first()
-    here = dict(LoggedModelArtifact.objects.filter(model=held).values_list("path", "size")) if held else {}
-    files = Files(
-        taking.actor, taking.project, taking.source, found, here, taking.dry, lambda line: taking.note(what, line)
+def import_logged_model(importer: Importer, record: SourceLoggedModel, experiment: Experiment | None) -> None:
+    what = f"logged model {record.id}"
+    model = LoggedModel.objects.filter(pk=record.id, project=importer.project).first()
+    existing_sizes = dict(LoggedModelArtifact.objects.filter(model=model).values_list("path", "size")) if model else {}
+    files = FileImporter(
+        importer.actor,
+        importer.project,
+        importer.source,
+        record,
+        existing_sizes,
+        importer.dry,
+        lambda line: importer.add_note(what, line),
     )
-    with taking.guarded(what):
-        check_logged_model(found)
+    with importer.report_errors(what):
+        check_logged_model(record)
         stored = files.store()
-        if not taking.dry and experiment is not None:
-            held = services.take_logged_model(
-                actor=taking.actor, experiment=experiment, source=taking.source.name, found=found, files=stored
+        if not importer.dry and experiment is not None:
+            model = services.import_logged_model(
+                actor=importer.actor, experiment=experiment, source=importer.source.name, record=record, files=stored
             )
-    taking.tally.compare(
+    importer.report.compare(
         what,
         {
             "logged models": 1,
-            "model params": len(found.params),
-            "model tags": len(found.tags),
-            "model metrics": len(found.metrics),
+            "model params": len(record.params),
+            "model tags": len(record.tags),
+            "model metrics": len(record.metrics),
             "model files": files.count,
             "model bytes": files.bytes,
         },
-        counts_of(held, found, files) if held is not None else {},
-        quiet=taking.dry,
+        count_imported(model, record, files) if model is not None else {},
+        quiet=importer.dry,
     )
 
 
-def counts_of(model: LoggedModel, found: FoundLoggedModel, files: Files) -> dict[str, int]:
+def count_imported(model: LoggedModel, record: SourceLoggedModel, files: FileImporter) -> dict[str, int]:
     params = dict(LoggedModelParam.objects.filter(model=model).values_list("key", "value"))
     tags = dict(LoggedModelTag.objects.filter(model=model).values_list("key", "value"))
     names = ("key", "dataset_name", "dataset_digest", "run_id")
-    held = set(LoggedModelMetric.objects.filter(model=model).values_list(*names))
+    metric_keys = set(LoggedModelMetric.objects.filter(model=model).values_list(*names))
     return {
         "logged models": 1,
-        "model params": sum(params.get(key) == value for key, value in found.params.items()),
-        "model tags": sum(tags.get(key) == value for key, value in found.tags.items()),
-        "model metrics": sum(tuple(getattr(each, name) for name in names) in held for each in found.metrics),
-        **files.held(LoggedModelArtifact.objects.filter(model=model), "model "),
+        "model params": sum(params.get(key) == value for key, value in record.params.items()),
+        "model tags": sum(tags.get(key) == value for key, value in record.tags.items()),
+        "model metrics": sum(tuple(getattr(each, name) for name in names) in metric_keys for each in record.metrics),
+        **files.count_imported(LoggedModelArtifact.objects.filter(model=model), "model "),
     }
 
 
 # -- the registry ---------------------------------------------------------------------------------------------------
-def take_registry(taking: Taking, *, only_taken: bool) -> None:
+def import_registry(importer: Importer, *, only_imported: bool) -> None:
     """Registered models, versions, aliases; `only_taken`: no versions but those whose run or logged model is here."""
-    for each in taking.source.registered_models():
+    for each in importer.source.iter_registered_models():
         if isinstance(each, Unreadable):
-            taking.tally.source["registered models"] += 1
-            taking.tally.differ(str(each))
+            importer.report.source["registered models"] += 1
+            importer.report.add_difference(str(each))
         else:
-            one_registered(taking, each, only_taken=only_taken)
+            import_registered_model(importer, each, only_imported=only_imported)
 
 
-def one_registered(taking: Taking, found: FoundRegisteredModel, *, only_taken: bool) -> None:
-    what = f"registered model {found.name!r}"
-    model = Model.objects.filter(project=taking.project, name=found.name, deleted_at=None).first()
-    known, taken = False, dict[int, ModelVersion]()
-    for each in taking.source.versions(found):
-        if isinstance(each, Unreadable):
-            taking.tally.source["versions"] += 1
-            taking.tally.differ(str(each))
+def import_registered_model(importer: Importer, record: SourceRegisteredModel, *, only_imported: bool) -> None:
+    what = f"registered model {record.name!r}"
+    model = Model.objects.filter(project=importer.project, name=record.name, deleted_at=None).first()
+    is_imported, versions = False, dict[int, ModelVersion]()
+    for version_record in importer.source.iter_versions(record):
+        if isinstance(version_record, Unreadable):
+            importer.report.source["versions"] += 1
+            importer.report.add_difference(str(version_record))
             continue
-        called = f"version {each.number} of {each.name!r}"
+        label = f"version {version_record.number} of {version_record.name!r}"
         place = None
-        with taking.guarded(called):
-            place = place_of(taking.project, each)
+        with importer.report_errors(label):
+            place = locate_artifacts(importer.project, version_record)
         if place is None:
-            taking.tally.source["versions"] += 1
+            importer.report.source["versions"] += 1
             continue
-        if only_taken and place.run is None and place.logged_model is None:
+        if only_imported and place.run is None and place.logged_model is None:
             continue
-        model, known = taken_model(taking, found, model) if not known else model, True
-        version = one_version(taking, each, place, model)
+        model, is_imported = ensure_model(importer, record, model) if not is_imported else model, True
+        version = import_version(importer, version_record, place, model)
         if version is not None:
-            taken[each.number] = version
-    if not known and only_taken:
+            versions[version_record.number] = version
+    if not is_imported and only_imported:
         return
-    if not known:
-        model = taken_model(taking, found, model)
-    taking.tally.compare(
-        what, {"registered models": 1}, {"registered models": int(model is not None)}, quiet=taking.dry
+    if not is_imported:
+        model = ensure_model(importer, record, model)
+    importer.report.compare(
+        what, {"registered models": 1}, {"registered models": int(model is not None)}, quiet=importer.dry
     )
-    aliases(taking, found, taken, only_taken=only_taken)
+    import_aliases(importer, record, versions, only_imported=only_imported)
 
 
-def taken_model(taking: Taking, found: FoundRegisteredModel, model: Model | None) -> Model | None:
-    with taking.guarded(f"registered model {found.name!r}"):
-        check_registered(found)
-        if not taking.dry:
-            return services.take_model(
-                actor=taking.actor, project=taking.project, source=taking.source.name, found=found
+def ensure_model(importer: Importer, record: SourceRegisteredModel, model: Model | None) -> Model | None:
+    with importer.report_errors(f"registered model {record.name!r}"):
+        check_registered_model(record)
+        if not importer.dry:
+            return services.import_model(
+                actor=importer.actor, project=importer.project, source=importer.source.name, record=record
             )
     return model
 
 
-def one_version(taking: Taking, found: FoundVersion, place: Place, model: Model | None) -> ModelVersion | None:
-    what = f"version {found.number} of {found.name!r}"
-    held = ModelVersion.objects.filter(model=model, number=found.number).select_related("model").first()
-    with taking.guarded(what):
-        check_version(found)
-        if not taking.dry and model is not None:
-            held = None  # what is here under the number may be another
-            held = services.take_version(
-                actor=taking.actor, model=model, source=taking.source.name, found=found, place=place
+def import_version(
+    importer: Importer, record: SourceVersion, place: ArtifactLocation, model: Model | None
+) -> ModelVersion | None:
+    what = f"version {record.number} of {record.name!r}"
+    version = ModelVersion.objects.filter(model=model, number=record.number).select_related("model").first()
+    with importer.report_errors(what):
+        check_version(record)
+        if not importer.dry and model is not None:
+            version = None  # what is here under the number may be another
+            version = services.import_version(
+                actor=importer.actor, model=model, source=importer.source.name, record=record, place=place
             )
-        if not place.files and not taking.dry:
-            taking.note(what, f"no files of it are here: its source is {found.source}")
-    if services.stage_of(found) == APPROVED_STAGE:
-        taking.tally.to_do.append(f"{what} is in the stage Production there. {asked(found.name, found.number)}")
-    taking.tally.compare(what, {"versions": 1}, {"versions": int(held is not None)}, quiet=taking.dry)
-    return held
+        if not place.files and not importer.dry:
+            importer.add_note(what, f"no files of it are here: its source is {record.source}")
+    if services.parse_stage(record) == APPROVED_STAGE:
+        importer.report.to_do.append(
+            f"{what} is in the stage Production there. {describe_promotion(record.name, record.number)}"
+        )
+    importer.report.compare(what, {"versions": 1}, {"versions": int(version is not None)}, quiet=importer.dry)
+    return version
 
 
-def aliases(taking: Taking, found: FoundRegisteredModel, taken: dict[int, ModelVersion], *, only_taken: bool) -> None:
-    for name, number in sorted(found.aliases.items()):
-        what = f"alias {name!r} of {found.name!r}"
-        version = taken.get(number)
-        if only_taken and version is None:
+def import_aliases(
+    importer: Importer, record: SourceRegisteredModel, versions: dict[int, ModelVersion], *, only_imported: bool
+) -> None:
+    for name, number in sorted(record.aliases.items()):
+        what = f"alias {name!r} of {record.name!r}"
+        version = versions.get(number)
+        if only_imported and version is None:
             continue
         if name.lower() in PROTECTED:
-            taking.tally.to_do.append(f"{what} is at version {number} there. {asked(found.name, number)}")
+            importer.report.to_do.append(
+                f"{what} is at version {number} there. {describe_promotion(record.name, number)}"
+            )
             continue
         done = False
-        with taking.guarded(what):
+        with importer.report_errors(what):
             check_imported_alias(name)
-            if version is not None and taking.dry:
+            if version is not None and importer.dry:
                 done = Alias.objects.filter(model=version.model, name=name, version=version).exists()
             elif version is not None:
-                done = services.take_alias(actor=taking.actor, version=version, name=name)
-        taking.tally.compare(what, {"aliases": 1}, {"aliases": int(done)}, quiet=taking.dry)
+                done = services.import_alias(actor=importer.actor, version=version, name=name)
+        importer.report.compare(what, {"aliases": 1}, {"aliases": int(done)}, quiet=importer.dry)
 
 
-def asked(name: str, number: int) -> str:
+def describe_promotion(name: str, number: int) -> str:
     return (
         f"It moves by approval alone: request the promotion of version {number}, on its page or by "
         f"POST .../models/{name}/versions/{number}/promote."

@@ -22,7 +22,7 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundExperiment:
+class SourceExperiment:
     id: str
     name: str
     created: int | None = None
@@ -32,7 +32,7 @@ class FoundExperiment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundDataset:
+class SourceDataset:
     name: str
     digest: str
     source_type: str = ""
@@ -52,7 +52,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundRun:
+class SourceRun:
     id: str
     experiment_id: str
     name: str
@@ -64,21 +64,21 @@ class FoundRun:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     metric_keys: Sequence[str] = ()
-    datasets: Sequence[FoundDataset] = ()
+    datasets: Sequence[SourceDataset] = ()
     links: Sequence[Link] = ()
     artifact_uri: str = ""
     mark: str = ""  # equal marks: its metrics are the same as they were when it was read with this mark
 
 
 @dataclass(frozen=True, slots=True)
-class FoundPoint:
+class SourcePoint:
     value: float
     step: int
     at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundModelMetric:
+class SourceModelMetric:
     key: str
     value: float
     step: int
@@ -89,7 +89,7 @@ class FoundModelMetric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundLoggedModel:
+class SourceLoggedModel:
     id: str
     experiment_id: str
     name: str
@@ -101,12 +101,12 @@ class FoundLoggedModel:
     deleted: bool = False
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    metrics: Sequence[FoundModelMetric] = ()
+    metrics: Sequence[SourceModelMetric] = ()
     artifact_uri: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundRegisteredModel:
+class SourceRegisteredModel:
     name: str
     description: str = ""
     created: int | None = None
@@ -116,7 +116,7 @@ class FoundRegisteredModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundVersion:
+class SourceVersion:
     name: str
     number: int
     source: str = ""
@@ -131,7 +131,7 @@ class FoundVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundFile:
+class SourceFile:
     """A file below an artifact folder; `path` is relative to it, with `/`."""
 
     path: str
@@ -146,26 +146,26 @@ class Source(Protocol):
 
     name: str  # as records name it, without any secret
 
-    def experiments(self) -> Iterator[FoundExperiment | Unreadable]: ...
+    def iter_experiments(self) -> Iterator[SourceExperiment | Unreadable]: ...
 
-    def runs(self, experiment: FoundExperiment) -> Iterator[FoundRun | Unreadable]: ...
+    def iter_runs(self, experiment: SourceExperiment) -> Iterator[SourceRun | Unreadable]: ...
 
-    def history(self, run: FoundRun, key: str) -> Iterator[FoundPoint]:
+    def iter_points(self, run: SourceRun, key: str) -> Iterator[SourcePoint]:
         """Every point of a metric, in an order that stays the same when points are added behind."""
         ...
 
-    def logged_models(self, experiment: FoundExperiment) -> Iterator[FoundLoggedModel | Unreadable]: ...
+    def iter_logged_models(self, experiment: SourceExperiment) -> Iterator[SourceLoggedModel | Unreadable]: ...
 
-    def registered_models(self) -> Iterator[FoundRegisteredModel | Unreadable]: ...
+    def iter_registered_models(self) -> Iterator[SourceRegisteredModel | Unreadable]: ...
 
-    def versions(self, model: FoundRegisteredModel) -> Iterator[FoundVersion | Unreadable]: ...
+    def iter_versions(self, model: SourceRegisteredModel) -> Iterator[SourceVersion | Unreadable]: ...
 
-    def files(self, owner: FoundRun | FoundLoggedModel) -> Iterator[FoundFile | Unreadable]: ...
+    def iter_files(self, owner: SourceRun | SourceLoggedModel) -> Iterator[SourceFile | Unreadable]: ...
 
-    def read(self, owner: FoundRun | FoundLoggedModel, file: FoundFile) -> Iterable[bytes]: ...
+    def read(self, owner: SourceRun | SourceLoggedModel, file: SourceFile) -> Iterable[bytes]: ...
 
 
-def moment(milliseconds: int | None) -> datetime | None:
+def parse_milliseconds(milliseconds: int | None) -> datetime | None:
     """The time that MLflow writes as milliseconds; Unreadable beyond the years that a database keeps."""
     if milliseconds is None:
         return None
@@ -175,7 +175,7 @@ def moment(milliseconds: int | None) -> datetime | None:
         raise Unreadable(f"{milliseconds} ms is no time between the years 1 and 9999") from None
 
 
-def unknown_experiments(names: Iterable[str]) -> Invalid:
+def unknown_experiments_error(names: Iterable[str]) -> Invalid:
     return Invalid(
         f"The source has no experiment called {', '.join(repr(name) for name in names)}.",
         field="--experiment",

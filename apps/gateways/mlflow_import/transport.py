@@ -20,25 +20,26 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_ope
 from apps.core.errors import Invalid, Unavailable
 from apps.gateways.mlflow_import.source_records import Unreadable
 
-TRIES = 6
-WAIT, MOST_WAIT = 0.5, 60.0  # seconds: the first pause, doubled each time; and the longest, also of Retry-After
-TIMEOUT = 120.0  # seconds without a byte
+MAX_REQUEST_TRIES = 6
+FIRST_PAUSE_SECONDS = 0.5  # doubled with each try
+MAX_PAUSE_SECONDS = 60.0  # also of Retry-After
+TIMEOUT_SECONDS = 120.0  # seconds without a byte
 CHUNK = 1 << 20
-ANSWER_LIMIT = 256 * 2**20  # bytes of one JSON answer
-AGAIN = frozenset({408, 429, 500, 502, 503, 504})
-BROKEN = (URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
+MAX_ANSWER_BYTES = 256 * 2**20  # bytes of one JSON answer
+RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+CONNECTION_ERRORS = (URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError)
 
 
-class Interrupted(Unreadable):
+class InterruptedDownload(Unreadable):
     """A file came in part; it may be asked for again."""
 
 
-class NotThere(Unreadable):
+class UnknownObject(Unreadable):
     """The server does not know the address or the object."""
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class ServerLogin:
     """As MLflow's client has it: a name with a password wins over a token."""
 
     username: str = ""
@@ -47,7 +48,7 @@ class Login:
     certificates: str = ""  # file of the authorities that the server's certificate is checked by
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Login:
+    def from_environment(cls, environment: Mapping[str, str]) -> ServerLogin:
         return cls(
             environment.get("MLFLOW_TRACKING_USERNAME", ""),
             environment.get("MLFLOW_TRACKING_PASSWORD", ""),
@@ -63,7 +64,7 @@ class Login:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
 
-class Stay(HTTPRedirectHandler):
+class NoRedirects(HTTPRedirectHandler):
     def redirect_request(self, *args: Any, **named: Any) -> None:
         return None
 
@@ -71,7 +72,7 @@ class Stay(HTTPRedirectHandler):
 class Transport:
     """`sleep` is for tests. Raises Unavailable once a request has failed TRIES times, Invalid for a refused log-in."""
 
-    def __init__(self, address: str, login: Login, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, address: str, login: ServerLogin, sleep: Callable[[float], None] = time.sleep) -> None:
         parts = urlsplit(address)
         if parts.username or parts.password or not parts.hostname or parts.query or parts.fragment:
             raise Invalid(
@@ -87,40 +88,40 @@ class Transport:
             raise Invalid(
                 f"The certificates cannot be read: {error}.", field="MLFLOW_TRACKING_SERVER_CERT_PATH"
             ) from None
-        self.opener = build_opener(Stay, HTTPSHandler(context=context))
+        self.opener = build_opener(NoRedirects, HTTPSHandler(context=context))
 
-    def json(self, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> dict[str, Any]:
+    def fetch_json(self, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> dict[str, Any]:
         """The answer to a GET, or to a POST of `body`."""
 
-        def ask() -> dict[str, Any]:
+        def send() -> dict[str, Any]:
             with self.open(path, query, body) as answer:
-                text = answer.read(ANSWER_LIMIT + 1)
-                if len(text) <= ANSWER_LIMIT and answer.length:  # read(n) says nothing of a connection that was cut
+                text = answer.read(MAX_ANSWER_BYTES + 1)
+                if len(text) <= MAX_ANSWER_BYTES and answer.length:  # read(n) says nothing of a connection that was cut
                     raise http.client.IncompleteRead(b"", answer.length)
-            if len(text) > ANSWER_LIMIT:
-                raise Unreadable(f"the answer of {path} is larger than {ANSWER_LIMIT} bytes")
+            if len(text) > MAX_ANSWER_BYTES:
+                raise Unreadable(f"the answer of {path} is larger than {MAX_ANSWER_BYTES} bytes")
             try:
-                found = json.loads(text)
+                value = json.loads(text)
             except ValueError:
                 raise Unreadable(f"the answer of {path} is no JSON") from None
-            if not isinstance(found, dict):
+            if not isinstance(value, dict):
                 raise Unreadable(f"the answer of {path} is no object")
-            return found
+            return value
 
-        answer: dict[str, Any] = self.patiently(ask)
+        answer: dict[str, Any] = self.retry_while_unavailable(send)
         return answer
 
-    def chunks(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[bytes]:
+    def iter_bytes(self, path: str, query: Mapping[str, Any] | None = None) -> Iterator[bytes]:
         """The bytes of a file; Interrupted where the connection ends before they do."""
-        answer = self.patiently(lambda: self.open(path, query))
+        answer = self.retry_while_unavailable(lambda: self.open(path, query))
         with answer:
             try:
                 while chunk := answer.read(CHUNK):
                     yield chunk
                 if answer.length:  # read(n) says nothing of it
                     raise http.client.IncompleteRead(b"", answer.length)
-            except BROKEN as error:
-                raise Interrupted(f"the connection was cut: {type(error).__name__}") from None
+            except CONNECTION_ERRORS as error:
+                raise InterruptedDownload(f"the connection was cut: {type(error).__name__}") from None
 
     def open(self, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Any:
         address = f"{self.base}{path}" + (f"?{urlencode(query, doseq=True)}" if query else "")
@@ -128,38 +129,38 @@ class Transport:
         headers = {"Accept": "*/*", **self.login.headers}
         if data is not None:
             headers["Content-Type"] = "application/json"
-        return self.opener.open(Request(address, data=data, headers=headers), timeout=TIMEOUT)  # noqa: S310 - checked
+        return self.opener.open(Request(address, data=data, headers=headers), timeout=TIMEOUT_SECONDS)  # noqa: S310 - checked
 
-    def patiently(self, ask: Callable[[], Any]) -> Any:
+    def retry_while_unavailable(self, send: Callable[[], Any]) -> Any:
         """What `ask` gives, asked again while the server is busy or the connection breaks."""
-        why = ""
-        for number in range(TRIES):
-            pause = min(MOST_WAIT, WAIT * 2**number)
+        reason = ""
+        for number in range(MAX_REQUEST_TRIES):
+            pause = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**number)
             try:
-                return ask()
+                return send()
             except HTTPError as error:
                 with error:
-                    if error.code not in AGAIN:
-                        raise refused(error) from None
-                    why, pause = f"it answers {error.code}", pause_of(error, pause)
-            except BROKEN as error:
-                why = str(getattr(error, "reason", "") or error or type(error).__name__)
-            if number < TRIES - 1:
+                    if error.code not in RETRIED_STATUSES:
+                        raise build_refusal(error) from None
+                    reason, pause = f"it answers {error.code}", get_pause(error, pause)
+            except CONNECTION_ERRORS as error:
+                reason = str(getattr(error, "reason", "") or error or type(error).__name__)
+            if number < MAX_REQUEST_TRIES - 1:
                 self.sleep(pause)
         raise Unavailable(
-            f"{self.base} cannot be reached: {why}.",
+            f"{self.base} cannot be reached: {reason}.",
             field="SOURCE",
-            limit=f"{TRIES} tries",
+            limit=f"{MAX_REQUEST_TRIES} tries",
             hint="Run the import again once it can: it goes on from what is here.",
         )
 
 
-def pause_of(error: HTTPError, pause: float) -> float:
-    told = error.headers.get("Retry-After", "")
-    return min(MOST_WAIT, float(told)) if told.isdecimal() else pause
+def get_pause(error: HTTPError, pause: float) -> float:
+    retry_after = error.headers.get("Retry-After", "")
+    return min(MAX_PAUSE_SECONDS, float(retry_after)) if retry_after.isdecimal() else pause
 
 
-def refused(error: HTTPError) -> Exception:
+def build_refusal(error: HTTPError) -> Exception:
     """What an answer that is no success means."""
     if error.code in (401, 403):
         return Invalid(
@@ -169,8 +170,8 @@ def refused(error: HTTPError) -> Exception:
             hint="Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
         )
     try:
-        told = json.loads(error.read(10_000))
-        message = f"{told['error_code']}: {told['message']}"[:300]
-    except (ValueError, KeyError, TypeError, *BROKEN):
+        answer = json.loads(error.read(10_000))
+        message = f"{answer['error_code']}: {answer['message']}"[:300]
+    except (ValueError, KeyError, TypeError, *CONNECTION_ERRORS):
         message = "no reason told"
-    return (NotThere if error.code == 404 else Unreadable)(f"the server answers {error.code}, {message}")
+    return (UnknownObject if error.code == 404 else Unreadable)(f"the server answers {error.code}, {message}")

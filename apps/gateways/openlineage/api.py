@@ -17,9 +17,9 @@ from rest_framework.views import APIView
 
 from apps.core import policy
 from apps.core.errors import Malformed, Refused, TooLarge
-from apps.gateways.openlineage.events import events_of_job, events_of_pipeline
+from apps.gateways.openlineage.events import list_job_events, list_pipeline_events
 from apps.gateways.openlineage.models import LineageEvent
-from apps.gateways.openlineage.reads import list_events
+from apps.gateways.openlineage.queries import list_events
 from apps.gateways.openlineage.services import receive_event
 from apps.ml.pipelines.queries import get_pipeline
 from apps.platform.accounts.models import Project
@@ -58,13 +58,13 @@ class ReceiveView(APIView):
         },
     )
     def post(self, request: Request) -> Response:
-        project = project_of(request)
+        project = get_token_project(request)
         policy.require(request.actor, "lineage.record", project)
         _stored, is_new = receive_event(actor=request.actor, project=project, event=request.data)
         return Response(status=201 if is_new else 200)
 
 
-def project_of(request: Request) -> Project:
+def get_token_project(request: Request) -> Project:
     """The one project of the token; Refused by session: it would have to be guessed."""
     actor = request.actor
     if actor.is_anonymous:
@@ -118,8 +118,8 @@ class EventsView(GenericAPIView[LineageEvent]):
         responses=LineageEventSerializer(many=True),
     )
     def get(self, request: Request, project: str) -> Response:
-        asked = {name: request.query_params.get(name, "") for name in ("run", "namespace", "name")}
-        page = self.paginate_queryset(list_events(request.actor, get_project(request.actor, project), **asked))
+        filters = {name: request.query_params.get(name, "") for name in ("run", "namespace", "name")}
+        page = self.paginate_queryset(list_events(request.actor, get_project(request.actor, project), **filters))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
@@ -128,7 +128,7 @@ class JobEventsView(APIView):
     def get(self, request: Request, project: str, pk: int) -> Response:
         """The OpenLineage events of a job, as they are told outside: {"events": [...]}, the oldest first."""
         job = get_job(request.actor, get_project(request.actor, project), pk)
-        return Response({"events": events_of_job(request.actor, job)})
+        return Response({"events": list_job_events(request.actor, job)})
 
 
 class PipelineEventsView(APIView):
@@ -136,4 +136,4 @@ class PipelineEventsView(APIView):
     def get(self, request: Request, project: str, pk: int) -> Response:
         """The OpenLineage events of the jobs of a pipeline, the oldest first; its run is their parent."""
         pipeline = get_pipeline(request.actor, get_project(request.actor, project), pk)
-        return Response({"events": events_of_pipeline(request.actor, pipeline)})
+        return Response({"events": list_pipeline_events(request.actor, pipeline)})

@@ -20,82 +20,86 @@ from apps.core.errors import PlaneError
 from apps.data.datasets.models import DatasetFile, DatasetVersion
 from apps.data.datasets.queries import quality
 from apps.gateways.openlineage import facets
-from apps.gateways.openlineage.naming import namespace_of, pipeline_run_id, run_id_of
+from apps.gateways.openlineage.naming import get_namespace, get_pipeline_run_id, get_run_id
 from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobProvenance
 from apps.platform.jobs.notices import is_told
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.tabs import flat
 
-TYPES = {
+EVENT_TYPE_BY_STATE = {
     JobState.RUNNING: "START",
     JobState.SUCCEEDED: "COMPLETE",
     JobState.FAILED: "FAIL",
     JobState.CANCELLED: "ABORT",
 }
-REPORTS = ("quality_before", "quality_after", "origins")  # outputs that tell of others
-MOVES = 400  # of one job
-NEWEST = 3  # versions of equal bytes that are looked at: one may be what the job made itself
+REPORT_SLOTS = ("quality_before", "quality_after", "origins")  # outputs that tell of others
+MAX_MOVES_PER_JOB = 400  # of one job
+MAX_VERSIONS_PER_DIGEST = 3  # versions of equal bytes that are looked at: one may be what the job made itself
 Event = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class JobFacts:
     """What is known of a job beside its moves."""
 
     job: Job
     sources: Mapping[str, DatasetVersion]
     inputs: Mapping[str, JobInput]
     outputs: list[JobOutput]
-    made: Mapping[str, DatasetVersion]  # by the digest of the output that became it
+    made_versions: Mapping[str, DatasetVersion]  # by the digest of the output that became it
     reports: Mapping[str, Mapping[str, Any] | None]  # quality reports by slot
     provenance: JobProvenance | None
     step: PipelineStep | None
 
 
-def events_of_job(actor: Actor, job: Job) -> list[Event]:
+def list_job_events(actor: Actor, job: Job) -> list[Event]:
     """The events of every attempt of a job, the oldest first."""
     policy.require(actor, "job.view", job)
-    return events_of(actor, [job])
+    return build_events(actor, [job])
 
 
-def events_of_pipeline(actor: Actor, pipeline: Pipeline) -> list[Event]:
+def list_pipeline_events(actor: Actor, pipeline: Pipeline) -> list[Event]:
     """The events of every job of a pipeline, the oldest first."""
     policy.require(actor, "pipeline.view", pipeline)
     steps = pipeline.steps.select_related("job__project", "job__node").order_by("position")
-    return sorted(events_of(actor, [step.job for step in steps]), key=lambda event: str(event["eventTime"]))
+    return sorted(build_events(actor, [step.job for step in steps]), key=lambda event: str(event["eventTime"]))
 
 
-def events_of(actor: Actor, jobs: Sequence[Job]) -> list[Event]:
-    moves = JobEvent.objects.filter(job__in=jobs, kind="state").order_by("job_id", "seq")[: MOVES * len(jobs)]
-    facts = facts_of(actor, jobs)
-    return [event_of(facts[move.job_id], move) for move in moves if is_told(move)]
+def build_events(actor: Actor, jobs: Sequence[Job]) -> list[Event]:
+    moves = JobEvent.objects.filter(job__in=jobs, kind="state").order_by("job_id", "seq")[
+        : MAX_MOVES_PER_JOB * len(jobs)
+    ]
+    facts = load_facts(actor, jobs)
+    return [build_event(facts[move.job_id], move) for move in moves if is_told(move)]
 
 
-def facts_of(actor: Actor, jobs: Sequence[Job]) -> dict[int, Facts]:
+def load_facts(actor: Actor, jobs: Sequence[Job]) -> dict[int, JobFacts]:
     """{job: everything that its events may tell}. Seven queries, however many; reads quality reports in the store."""
     inputs: dict[int, dict[str, JobInput]] = {job.pk: {} for job in jobs}
     outputs: dict[int, list[JobOutput]] = {job.pk: [] for job in jobs}
-    made: dict[int, dict[str, DatasetVersion]] = {job.pk: {} for job in jobs}
-    for taken in JobInput.objects.filter(job__in=jobs).select_related("artifact").order_by("slot"):
-        inputs[taken.job_id][taken.slot] = taken
-    for given in JobOutput.objects.filter(job__in=jobs).select_related("artifact").order_by("slot"):
-        outputs[given.job_id].append(given)
+    made_versions: dict[int, dict[str, DatasetVersion]] = {job.pk: {} for job in jobs}
+    for job_input in JobInput.objects.filter(job__in=jobs).select_related("artifact").order_by("slot"):
+        inputs[job_input.job_id][job_input.slot] = job_input
+    for job_output in JobOutput.objects.filter(job__in=jobs).select_related("artifact").order_by("slot"):
+        outputs[job_output.job_id].append(job_output)
     versions = DatasetVersion.objects.filter(job_id__in=inputs, dataset__project__in={job.project_id for job in jobs})
     for version in versions.select_related("dataset").prefetch_related("files"):
-        made[version.job_id or 0] |= {file.artifact_id: version for file in version.files.all()}
-    sources = sources_of(jobs, inputs)
-    known = {version.pk: report_of(actor, version) for slots in sources.values() for version in slots.values()}
+        made_versions[version.job_id or 0] |= {file.artifact_id: version for file in version.files.all()}
+    sources = find_source_versions(jobs, inputs)
+    reports = {
+        version.pk: find_quality_report(actor, version) for slots in sources.values() for version in slots.values()
+    }
     provenances = JobProvenance.objects.in_bulk(list(inputs))
     steps = {step.job_id: step for step in PipelineStep.objects.filter(job__in=jobs).select_related("pipeline")}
     return {
-        job.pk: Facts(
+        job.pk: JobFacts(
             job=job,
             sources=sources[job.pk],
             inputs=inputs[job.pk],
             outputs=outputs[job.pk],
-            made=made[job.pk],
-            reports={slot: known[version.pk] for slot, version in sources[job.pk].items()},
+            made_versions=made_versions[job.pk],
+            reports={slot: reports[version.pk] for slot, version in sources[job.pk].items()},
             provenance=provenances.get(job.pk),
             step=steps.get(job.pk),
         )
@@ -103,7 +107,7 @@ def facts_of(actor: Actor, jobs: Sequence[Job]) -> dict[int, Facts]:
     }
 
 
-def sources_of(
+def find_source_versions(
     jobs: Sequence[Job], inputs: Mapping[int, Mapping[str, JobInput]]
 ) -> dict[int, dict[str, DatasetVersion]]:
     """{job: {slot: the newest version that held its bytes}}, never one that the job made itself. One query."""
@@ -112,21 +116,21 @@ def sources_of(
     files = DatasetFile.objects.filter(
         artifact__in=digests, version__dataset__project__in={job.project_id for job in jobs}
     ).annotate(place=newest)
-    held: dict[str, list[DatasetVersion]] = defaultdict(list)
+    versions: dict[str, list[DatasetVersion]] = defaultdict(list)
     files = files.select_related("version__dataset", "version__quality").defer("version__manifest")
-    for file in files.filter(place__lte=NEWEST):
-        held[file.artifact_id].append(file.version)
-    told: dict[int, dict[str, DatasetVersion]] = {}
+    for file in files.filter(place__lte=MAX_VERSIONS_PER_DIGEST):
+        versions[file.artifact_id].append(file.version)
+    sources: dict[int, dict[str, DatasetVersion]] = {}
     for job in jobs:
-        told[job.pk] = {}
+        sources[job.pk] = {}
         for slot, row in inputs[job.pk].items():
-            before = [version for version in held[row.artifact_id or ""] if version.job_id != job.pk]
-            if before:
-                told[job.pk][slot] = max(before, key=lambda version: version.pk)
-    return told
+            candidates = [version for version in versions[row.artifact_id or ""] if version.job_id != job.pk]
+            if candidates:
+                sources[job.pk][slot] = max(candidates, key=lambda version: version.pk)
+    return sources
 
 
-def report_of(actor: Actor, version: DatasetVersion) -> Mapping[str, Any] | None:
+def find_quality_report(actor: Actor, version: DatasetVersion) -> Mapping[str, Any] | None:
     """The quality report; None also where it is damaged or too large: an event is told without it."""
     try:
         return quality(actor, version)
@@ -134,94 +138,101 @@ def report_of(actor: Actor, version: DatasetVersion) -> Mapping[str, Any] | None
         return None
 
 
-def event_of(facts: Facts, move: JobEvent) -> Event:
+def build_event(facts: JobFacts, move: JobEvent) -> Event:
     """The event that a move of the job's state is."""
     job, payload = facts.job, move.payload
-    kind = type_of(payload)
-    namespace = namespace_of(job.project.slug)
+    kind = get_event_type(payload)
+    namespace = get_namespace(job.project.slug)
     ended = kind == "COMPLETE"
     return {
         "eventType": kind,
         "eventTime": str(payload.get("at") or move.created_at.isoformat()),
-        "run": {"runId": str(run_id_of(job.pk, move.attempt)), "facets": run_facets(facts, namespace, kind, payload)},
-        "job": {"namespace": namespace, "name": name_of(job), "facets": job_facets(facts, ended=ended)},
-        "inputs": list(inputs_in(facts, namespace)),
-        "outputs": list(outputs_in(facts, namespace)) if ended else [],
-        "producer": facets.producer(),
+        "run": {
+            "runId": str(get_run_id(job.pk, move.attempt)),
+            "facets": build_run_facets(facts, namespace, kind, payload),
+        },
+        "job": {"namespace": namespace, "name": get_job_name(job), "facets": build_job_facets(facts, ended=ended)},
+        "inputs": list(iter_inputs(facts, namespace)),
+        "outputs": list(iter_outputs(facts, namespace)) if ended else [],
+        "producer": facets.get_producer(),
         "schemaURL": facets.RUN_EVENT,
     }
 
 
-def type_of(payload: Mapping[str, Any]) -> str:
+def get_event_type(payload: Mapping[str, Any]) -> str:
     """A running job that was queued again has failed in this attempt, or was let go of."""
-    found = TYPES.get(payload.get("state", ""))
-    return str(found or ("FAIL" if "code" in payload else "ABORT"))
+    event_type = EVENT_TYPE_BY_STATE.get(payload.get("state", ""))
+    return str(event_type or ("FAIL" if "code" in payload else "ABORT"))
 
 
-def name_of(job: Job) -> str:
+def get_job_name(job: Job) -> str:
     """What recurs: the kind, and the name that people gave the work."""
     return f"{job.kind}.{job.name}" if job.name else job.kind
 
 
-def run_facets(facts: Facts, namespace: str, kind: str, payload: Mapping[str, Any]) -> Event:
-    found: Event = {
-        "processing_engine": facets.engine_of(),
-        "executionParameters": facets.parameters_of(
+def build_run_facets(facts: JobFacts, namespace: str, kind: str, payload: Mapping[str, Any]) -> Event:
+    result: Event = {
+        "processing_engine": facets.build_engine_facet(),
+        "executionParameters": facets.build_parameters_facet(
             [(name, value) for name, value in flat(json.loads(facts.job.spec)) if value not in (None, "")]
         ),
     }
     if facts.step is not None:
         pipeline = facts.step.pipeline
         parent = f"pipeline.{pipeline.name or pipeline.template or pipeline.pk}"
-        found["parent"] = facets.parent_of(str(pipeline_run_id(pipeline.pk)), namespace, parent)
+        result["parent"] = facets.build_parent_facet(str(get_pipeline_run_id(pipeline.pk)), namespace, parent)
     if kind == "FAIL":
-        found["errorMessage"] = facets.error_of(str(payload.get("reason") or "The job failed."))
+        result["errorMessage"] = facets.build_error_facet(str(payload.get("reason") or "The job failed."))
     if kind == "COMPLETE" and facts.provenance is not None:
-        found["deepseek_environment"] = facets.environment_of(facts.provenance.node, facts.provenance.environment)
-    return found
+        result["deepseek_environment"] = facets.build_environment_facet(
+            facts.provenance.node, facts.provenance.environment
+        )
+    return result
 
 
-def job_facets(facts: Facts, *, ended: bool) -> Event:
+def build_job_facets(facts: JobFacts, *, ended: bool) -> Event:
     """The digest of the code is known once the attempt has ended; before, no event tells it, whenever it is made."""
     digest = facts.provenance.code_digest if facts.provenance and ended else ""
     return {
-        "jobType": facets.type_of(facts.job.kind.upper()),
-        "sourceCodeLocation": facets.code_of(facts.job.kind, digest),
+        "jobType": facets.build_job_type_facet(facts.job.kind.upper()),
+        "sourceCodeLocation": facets.build_code_facet(facts.job.kind, digest),
     }
 
 
-def inputs_in(facts: Facts, namespace: str) -> Iterable[Event]:
+def iter_inputs(facts: JobFacts, namespace: str) -> Iterable[Event]:
     for slot, row in facts.inputs.items():
         if row.artifact is None:
             continue
         version = facts.sources.get(slot)
-        told = dataset(namespace, version, row.artifact.digest)
+        payload = build_dataset(namespace, version, row.artifact.digest)
         rows, size = (version.rows, version.size) if version else (None, row.artifact.size)
-        told["inputFacets"] = {"dataQualityMetrics": facets.quality_of(rows, size, 1, facts.reports.get(slot))}
-        yield told
+        payload["inputFacets"] = {
+            "dataQualityMetrics": facets.build_quality_facet(rows, size, 1, facts.reports.get(slot))
+        }
+        yield payload
 
 
-def outputs_in(facts: Facts, namespace: str) -> Iterable[Event]:
+def iter_outputs(facts: JobFacts, namespace: str) -> Iterable[Event]:
     for row in facts.outputs:
-        if row.slot in REPORTS:
+        if row.slot in REPORT_SLOTS:
             continue
-        version = facts.made.get(row.artifact.digest)
-        told = dataset(namespace, version, row.artifact.digest)
+        version = facts.made_versions.get(row.artifact.digest)
+        payload = build_dataset(namespace, version, row.artifact.digest)
         if version is None and row.meta.get("columns"):
-            told["facets"]["schema"] = facets.schema_of(row.meta["columns"])
+            payload["facets"]["schema"] = facets.build_schema_facet(row.meta["columns"])
         rows = row.meta.get("rows")
         rows = rows if isinstance(rows, int) else None
-        told["outputFacets"] = {"outputStatistics": facets.output_of(rows, row.artifact.size)}
-        yield told
+        payload["outputFacets"] = {"outputStatistics": facets.build_output_facet(rows, row.artifact.size)}
+        yield payload
 
 
-def dataset(namespace: str, version: DatasetVersion | None, digest: str) -> Event:
+def build_dataset(namespace: str, version: DatasetVersion | None, digest: str) -> Event:
     """A version by its dataset's name and its number; bytes that are no version by their digest."""
-    told: Event = {"dataSource": facets.source_of(namespace)}
+    dataset_facets: Event = {"dataSource": facets.build_source_facet(namespace)}
     if version is None:
-        told["version"] = facets.version_of(digest)
-        return {"namespace": namespace, "name": f"artifacts/{digest}", "facets": told}
-    told["version"] = facets.version_of(str(version.number))
+        dataset_facets["version"] = facets.build_version_facet(digest)
+        return {"namespace": namespace, "name": f"artifacts/{digest}", "facets": dataset_facets}
+    dataset_facets["version"] = facets.build_version_facet(str(version.number))
     if version.columns:
-        told["schema"] = facets.schema_of(version.columns)
-    return {"namespace": namespace, "name": version.dataset.name, "facets": told}
+        dataset_facets["schema"] = facets.build_schema_facet(version.columns)
+    return {"namespace": namespace, "name": version.dataset.name, "facets": dataset_facets}

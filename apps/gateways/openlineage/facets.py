@@ -9,7 +9,7 @@ from typing import Any
 
 SPEC = "https://openlineage.io/spec"
 RUN_EVENT = f"{SPEC}/2-0-2/OpenLineage.json#/$defs/RunEvent"
-RELEASES = {
+FACET_RELEASES = {
     "SchemaDatasetFacet": "1-2-0",
     "DatasetVersionDatasetFacet": "1-0-1",
     "DatasourceDatasetFacet": "1-0-1",
@@ -23,102 +23,112 @@ RELEASES = {
     "ProcessingEngineRunFacet": "1-1-1",
 }
 ENVIRONMENT = "urn:deepseek-offline:facets:environment:1"  # of our own facet deepseek_environment
-COLUMNS = 1000  # of a table that an event tells
-PARAMETERS = 500
-TEXT = 2000  # characters of a parameter
+MAX_COLUMNS = 1000  # of a table that an event tells
+MAX_PARAMETERS = 500
+MAX_PARAMETER_CHARS = 2000  # characters of a parameter
 
 Facet = dict[str, Any]
 
 
-def producer() -> str:
+def get_producer() -> str:
     return f"urn:deepseek-offline:{version('deepseek-offline')}"
 
 
-def facet(schema: str, **fields: Any) -> Facet:
+def build_facet(schema: str, **fields: Any) -> Facet:
     """A facet of the standard; fields that are None stay out."""
-    told = {name: value for name, value in fields.items() if value is not None}
+    present = {name: value for name, value in fields.items() if value is not None}
     return {
-        "_producer": producer(),
-        "_schemaURL": f"{SPEC}/facets/{RELEASES[schema]}/{schema}.json#/$defs/{schema}",
-        **told,
+        "_producer": get_producer(),
+        "_schemaURL": f"{SPEC}/facets/{FACET_RELEASES[schema]}/{schema}.json#/$defs/{schema}",
+        **present,
     }
 
 
-def schema_of(columns: Sequence[Mapping[str, Any]]) -> Facet:
+def build_schema_facet(columns: Sequence[Mapping[str, Any]]) -> Facet:
     """Of a version's columns: [{name, dtype}]."""
     fields = [
         {"name": str(column.get("name", "")), "type": str(column.get("dtype", "")), "ordinal_position": place}
-        for place, column in enumerate(columns[:COLUMNS], 1)
+        for place, column in enumerate(columns[:MAX_COLUMNS], 1)
     ]
-    return facet("SchemaDatasetFacet", fields=fields)
+    return build_facet("SchemaDatasetFacet", fields=fields)
 
 
-def version_of(number: str) -> Facet:
-    return facet("DatasetVersionDatasetFacet", datasetVersion=number)
+def build_version_facet(number: str) -> Facet:
+    return build_facet("DatasetVersionDatasetFacet", datasetVersion=number)
 
 
-def source_of(namespace: str) -> Facet:
-    return facet("DatasourceDatasetFacet", name=namespace, uri=f"plane:{namespace}")
+def build_source_facet(namespace: str) -> Facet:
+    return build_facet("DatasourceDatasetFacet", name=namespace, uri=f"plane:{namespace}")
 
 
-def quality_of(rows: int | None, size: int, files: int, report: Mapping[str, Any] | None) -> Facet:
+def build_quality_facet(rows: int | None, size: int, files: int, report: Mapping[str, Any] | None) -> Facet:
     """What a quality report (plane/quality-report/v1) says of each column; the counts alone without one."""
-    columns = {str(one.get("name")): metrics(one) for one in ((report or {}).get("columns") or [])[:COLUMNS]}
-    return facet(
+    columns = {
+        str(column.get("name")): build_column_metrics(column)
+        for column in ((report or {}).get("columns") or [])[:MAX_COLUMNS]
+    }
+    return build_facet(
         "DataQualityMetricsInputDatasetFacet", rowCount=rows, bytes=size, fileCount=files, columnMetrics=columns
     )
 
 
-def metrics(column: Mapping[str, Any]) -> dict[str, Any]:
+def build_column_metrics(column: Mapping[str, Any]) -> dict[str, Any]:
     """One column as the standard has it: counts are whole, the rest are finite numbers."""
     numeric = column.get("numeric") or {}
     counts = {"nullCount": column.get("missing"), "distinctCount": column.get("distinct")}
-    found = {name: value for name, value in counts.items() if is_number(value, whole=True)}
-    found |= {name: numeric.get(name) for name in ("min", "max") if is_number(numeric.get(name))}
+    result = {name: value for name, value in counts.items() if is_number(value, integral=True)}
+    result |= {name: numeric.get(name) for name in ("min", "max") if is_number(numeric.get(name))}
     quantiles = {key: value for key, value in (numeric.get("quantiles") or {}).items() if is_number(value)}
-    return found | ({"quantiles": quantiles} if quantiles else {})
+    return result | ({"quantiles": quantiles} if quantiles else {})
 
 
-def is_number(value: Any, *, whole: bool = False) -> bool:
+def is_number(value: Any, *, integral: bool = False) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return isinstance(value, int) if whole else math.isfinite(value)
+    return isinstance(value, int) if integral else math.isfinite(value)
 
 
-def output_of(rows: int | None, size: int) -> Facet:
-    return facet("OutputStatisticsOutputDatasetFacet", rowCount=rows, size=size, fileCount=1)
+def build_output_facet(rows: int | None, size: int) -> Facet:
+    return build_facet("OutputStatisticsOutputDatasetFacet", rowCount=rows, size=size, fileCount=1)
 
 
-def code_of(kind: str, digest: str) -> Facet:
+def build_code_facet(kind: str, digest: str) -> Facet:
     """Where the engine's code of a kind of job is: the installed release; `version` is the digest of its source."""
     url = f"pkg:pypi/deepseek-offline@{version('deepseek-offline')}"
-    return facet("SourceCodeLocationJobFacet", type="package", url=url, path=f"deepseek/{kind}", version=digest or None)
+    return build_facet(
+        "SourceCodeLocationJobFacet", type="package", url=url, path=f"deepseek/{kind}", version=digest or None
+    )
 
 
-def type_of(job_type: str) -> Facet:
-    return facet("JobTypeJobFacet", processingType="BATCH", integration="DEEPSEEK_OFFLINE", jobType=job_type)
+def build_job_type_facet(job_type: str) -> Facet:
+    return build_facet("JobTypeJobFacet", processingType="BATCH", integration="DEEPSEEK_OFFLINE", jobType=job_type)
 
 
-def parameters_of(values: Sequence[tuple[str, Any]]) -> Facet:
-    told = [
-        {"key": name[:TEXT], "name": name[:TEXT], "value": str(value)[:TEXT]} for name, value in values[:PARAMETERS]
+def build_parameters_facet(values: Sequence[tuple[str, Any]]) -> Facet:
+    parameters = [
+        {
+            "key": name[:MAX_PARAMETER_CHARS],
+            "name": name[:MAX_PARAMETER_CHARS],
+            "value": str(value)[:MAX_PARAMETER_CHARS],
+        }
+        for name, value in values[:MAX_PARAMETERS]
     ]
-    return facet("ExecutionParametersRunFacet", parameters=told)
+    return build_facet("ExecutionParametersRunFacet", parameters=parameters)
 
 
-def error_of(message: str) -> Facet:
-    return facet("ErrorMessageRunFacet", message=message, programmingLanguage="PYTHON")
+def build_error_facet(message: str) -> Facet:
+    return build_facet("ErrorMessageRunFacet", message=message, programmingLanguage="PYTHON")
 
 
-def parent_of(run_id: str, namespace: str, name: str) -> Facet:
-    return facet("ParentRunFacet", run={"runId": run_id}, job={"namespace": namespace, "name": name})
+def build_parent_facet(run_id: str, namespace: str, name: str) -> Facet:
+    return build_facet("ParentRunFacet", run={"runId": run_id}, job={"namespace": namespace, "name": name})
 
 
-def engine_of() -> Facet:
+def build_engine_facet() -> Facet:
     release = version("deepseek-offline")
-    return facet("ProcessingEngineRunFacet", name="deepseek", version=release, openlineageAdapterVersion=release)
+    return build_facet("ProcessingEngineRunFacet", name="deepseek", version=release, openlineageAdapterVersion=release)
 
 
-def environment_of(node: str, environment: Mapping[str, Any]) -> Facet:
+def build_environment_facet(node: str, environment: Mapping[str, Any]) -> Facet:
     """Our own: the machine and the packages of the attempt."""
-    return {"_producer": producer(), "_schemaURL": ENVIRONMENT, "node": node, **environment}
+    return {"_producer": get_producer(), "_schemaURL": ENVIRONMENT, "node": node, **environment}

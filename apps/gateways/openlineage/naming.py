@@ -8,25 +8,25 @@ from uuid import UUID, uuid5
 from django.conf import settings
 
 FOREIGN_JOB, FOREIGN_DATASET = "foreign_job", "foreign_dataset"
-RUNS = UUID("3f1c9a52-5b0e-5b57-9a0c-6c1f6c9b6a11")
+RUN_ID_NAMESPACE = UUID("3f1c9a52-5b0e-5b57-9a0c-6c1f6c9b6a11")
 """The name space of our run ids; a number of our own, drawn once."""
 
 
-def namespace_of(slug: str) -> str:
+def get_namespace(slug: str) -> str:
     """The namespace of a project's jobs and datasets."""
     return f"{settings.ENV.openlineage_namespace}/{slug}"
 
 
-def run_id_of(job: int, attempt: int) -> UUID:
+def get_run_id(job: int, attempt: int) -> UUID:
     """The run id of one attempt of a job: the same whoever asks, and never that of another attempt."""
-    return uuid5(RUNS, f"{settings.ENV.openlineage_namespace}/job/{job}/{attempt}")
+    return uuid5(RUN_ID_NAMESPACE, f"{settings.ENV.openlineage_namespace}/job/{job}/{attempt}")
 
 
-def pipeline_run_id(pipeline: int) -> UUID:
-    return uuid5(RUNS, f"{settings.ENV.openlineage_namespace}/pipeline/{pipeline}")
+def get_pipeline_run_id(pipeline: int) -> UUID:
+    return uuid5(RUN_ID_NAMESPACE, f"{settings.ENV.openlineage_namespace}/pipeline/{pipeline}")
 
 
-def key_of(namespace: str, name: str, version: str = "") -> str:
+def build_key(namespace: str, name: str, version: str = "") -> str:
     """32 hex digits: an end's id may hold no slashes, and no more than 80 characters."""
-    told = "\0".join((namespace, name, version))
-    return hashlib.sha256(told.encode()).hexdigest()[:32]
+    text = "\0".join((namespace, name, version))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

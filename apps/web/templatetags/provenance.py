@@ -11,7 +11,7 @@ from django.template.context import Context
 from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.provenance.producers import MadeBy, made_by, made_by_job
 from apps.gateways.openlineage.naming import FOREIGN_DATASET, FOREIGN_JOB
-from apps.gateways.openlineage.reads import get_end, runs_of
+from apps.gateways.openlineage.queries import get_end, list_foreign_runs
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.tabs import flat
 from apps.platform.lineage.queries import GraphNode
@@ -54,7 +54,7 @@ def foreign_end(context: Context, type: str, id: str) -> dict[str, Any]:
     if end is None:
         return {"request": request}
     facets = [(name, json.dumps(plain(facet), ensure_ascii=False)) for name, facet in sorted(end.facets.items())]
-    runs = runs_of(actor_in(context), end) if type == FOREIGN_JOB else []
+    runs = list_foreign_runs(actor_in(context), end) if type == FOREIGN_JOB else []
     return {"request": request, "end": end, "facets": facets, "runs": runs}
 
 

@@ -2,24 +2,24 @@
 
 from apps.core import policy
 from apps.core.actors import Actor
-from apps.gateways.mlflow_import.services.logged_models import link_models, take_logged_model
-from apps.gateways.mlflow_import.services.registry import stage_of, take_alias, take_model, take_version
+from apps.gateways.mlflow_import.services.logged_models import import_logged_model, link_models
+from apps.gateways.mlflow_import.services.registry import import_alias, import_model, import_version, parse_stage
 from apps.gateways.mlflow_import.services.rows import File
-from apps.gateways.mlflow_import.services.runs import held_experiment, take_experiment, take_run
+from apps.gateways.mlflow_import.services.runs import find_experiment, import_experiment, import_run
 from apps.platform.accounts.models import Project
 
 __all__ = [
     "File",
-    "held_experiment",
+    "find_experiment",
+    "import_alias",
+    "import_experiment",
+    "import_logged_model",
+    "import_model",
+    "import_run",
+    "import_version",
     "link_models",
+    "parse_stage",
     "require_import",
-    "stage_of",
-    "take_alias",
-    "take_experiment",
-    "take_logged_model",
-    "take_model",
-    "take_run",
-    "take_version",
 ]
 
 

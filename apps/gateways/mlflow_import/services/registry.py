@@ -8,10 +8,10 @@ from django.utils import timezone
 from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Conflict
-from apps.gateways.mlflow_import.artifact_location import Place
-from apps.gateways.mlflow_import.documents import document_of, same_version
+from apps.gateways.mlflow_import.artifact_location import ArtifactLocation
+from apps.gateways.mlflow_import.documents import build_document, is_same_version
 from apps.gateways.mlflow_import.services.rows import add_texts
-from apps.gateways.mlflow_import.source_records import FoundRegisteredModel, FoundVersion, moment
+from apps.gateways.mlflow_import.source_records import SourceRegisteredModel, SourceVersion, parse_milliseconds
 from apps.ml.registry.models import Alias, AliasMove, Model, ModelTag, ModelVersion, ModelVersionFile, ModelVersionTag
 from apps.ml.registry.services.aliases import move_alias, require_there
 from apps.ml.registry.services.clients import edges_of
@@ -23,79 +23,81 @@ from apps.platform.audit import services as audit
 from apps.platform.lineage.services import record_with
 
 
-def take_model(*, actor: Actor, project: Project, source: str, found: FoundRegisteredModel) -> Model:
+def import_model(*, actor: Actor, project: Project, source: str, record: SourceRegisteredModel) -> Model:
     """The registered model of this name, made if the project has none."""
     policy.require(actor, "model.import", project)
-    held = Model.objects.filter(project=project, name=found.name, deleted_at=None).first()
-    if held is None:
+    model = Model.objects.filter(project=project, name=record.name, deleted_at=None).first()
+    if model is None:
         try:
             with transaction.atomic():
-                held = insert_model(actor, project, source, found)
+                model = insert_model(actor, project, source, record)
         except IntegrityError:
-            held = Model.objects.get(project=project, name=found.name, deleted_at=None)
-    add_texts(ModelTag, {"model": held}, found.tags)
-    return held
+            model = Model.objects.get(project=project, name=record.name, deleted_at=None)
+    add_texts(ModelTag, {"model": model}, record.tags)
+    return model
 
 
-def insert_model(actor: Actor, project: Project, source: str, found: FoundRegisteredModel) -> Model:
+def insert_model(actor: Actor, project: Project, source: str, record: SourceRegisteredModel) -> Model:
     now = timezone.now()
-    made = Model.objects.create(
+    model = Model.objects.create(
         project=project,
-        name=found.name,
-        description=found.description,
+        name=record.name,
+        description=record.description,
         created_by=actor.label,
-        touched_at=moment(found.updated) or now,
-        updated_at=moment(found.updated) or now,
+        touched_at=parse_milliseconds(record.updated) or now,
+        updated_at=parse_milliseconds(record.updated) or now,
     )
-    if found.created is not None:
-        Model.objects.filter(pk=made.pk).update(created_at=moment(found.created))
-    audit.record(actor=actor, action="model.import", obj=made, after={"name": made.name, "source": source})
-    return made
+    if record.created is not None:
+        Model.objects.filter(pk=model.pk).update(created_at=parse_milliseconds(record.created))
+    audit.record(actor=actor, action="model.import", obj=model, after={"name": model.name, "source": source})
+    return model
 
 
-def take_version(*, actor: Actor, model: Model, source: str, found: FoundVersion, place: Place) -> ModelVersion:
+def import_version(
+    *, actor: Actor, model: Model, source: str, record: SourceVersion, place: ArtifactLocation
+) -> ModelVersion:
     """Take over a version under its number; `place` tells where its files are here.
 
     Raises Conflict where the model has another version of this number.
     """
     policy.require(actor, "model.import", model)
-    text, digest = document_of(found, place)
+    text, digest = build_document(record, place)
     with transaction.atomic():
         locked = Model.objects.select_for_update().get(pk=model.pk)
-        held = ModelVersion.objects.select_related("model").filter(model=locked, number=found.number).first()
-        if held is not None and not same_version(held.document, text):
-            raise Conflict(f"{model.name} has another version {found.number} here", code="version_taken")
-        version = held or insert_version(actor, locked, source, found, place, text, digest)
-        add_texts(ModelVersionTag, {"version": version}, found.tags)
+        existing = ModelVersion.objects.select_related("model").filter(model=locked, number=record.number).first()
+        if existing is not None and not is_same_version(existing.document, text):
+            raise Conflict(f"{model.name} has another version {record.number} here", code="version_taken")
+        version = existing or insert_version(actor, locked, source, record, place, text, digest)
+        add_texts(ModelVersionTag, {"version": version}, record.tags)
     return version
 
 
 def insert_version(
-    actor: Actor, model: Model, source: str, found: FoundVersion, place: Place, text: str, digest: str
+    actor: Actor, model: Model, source: str, record: SourceVersion, place: ArtifactLocation, text: str, digest: str
 ) -> ModelVersion:
-    stage = stage_of(found)
+    stage = parse_stage(record)
     version = ModelVersion.objects.create(
         model=model,
-        number=found.number,
+        number=record.number,
         digest=digest,
         document=text,
         run=place.run,
         source=place.source[:500],
         logged_model=place.logged_model,
-        run_link=found.run_link[:500],
-        description=found.description,
+        run_link=record.run_link[:500],
+        description=record.description,
         stage="None" if stage == APPROVED_STAGE else stage,
         created_by=actor.label,
-        updated_at=moment(found.updated) or timezone.now(),
+        updated_at=parse_milliseconds(record.updated) or timezone.now(),
     )
-    if found.created is not None:
-        ModelVersion.objects.filter(pk=version.pk).update(created_at=moment(found.created))
-    Model.objects.filter(pk=model.pk, versions_count__lt=found.number).update(versions_count=found.number)
+    if record.created is not None:
+        ModelVersion.objects.filter(pk=version.pk).update(created_at=parse_milliseconds(record.created))
+    Model.objects.filter(pk=model.pk, versions_count__lt=record.number).update(versions_count=record.number)
     ModelVersionFile.objects.bulk_create(
         ModelVersionFile(version=version, path=path, artifact_id=digest, size=size, media_type=media_type)
         for path, digest, size, media_type in place.files
     )
-    after = {"model": model.name, "number": found.number, "source": source, "files": len(place.files)}
+    after = {"model": model.name, "number": record.number, "source": source, "files": len(place.files)}
     made_of = Source(place.run.pk if place.run else None, place.logged_model.pk if place.logged_model else None)
     after |= {"run": made_of.run_id, "logged_model": made_of.logged_model_id}
     digests = {"version": digest} | {path: sha256 for path, sha256, _, _ in place.files[:100]}
@@ -104,12 +106,12 @@ def insert_version(
     return version
 
 
-def stage_of(found: FoundVersion) -> str:
+def parse_stage(record: SourceVersion) -> str:
     """One of MLflow's stages; a word that is none of them says nothing."""
-    return next((word for word in STAGES if word.lower() == found.stage.lower()), "None")
+    return next((word for word in STAGES if word.lower() == record.stage.lower()), "None")
 
 
-def take_alias(*, actor: Actor, version: ModelVersion, name: str) -> bool:
+def import_alias(*, actor: Actor, version: ModelVersion, name: str) -> bool:
     """Let an alias point to a version, unless the model has it; False for a protected one, which moves by approval.
 
     Raises Conflict where it points to another version here, Invalid for a name that clients cannot give either,
@@ -122,12 +124,12 @@ def take_alias(*, actor: Actor, version: ModelVersion, name: str) -> bool:
     with transaction.atomic():
         Model.objects.select_for_update().get(pk=version.model_id)
         require_there(version)
-        held = Alias.objects.select_related("version").filter(model=version.model, name=name).first()
-        if held is None:
+        alias = Alias.objects.select_related("version").filter(model=version.model, name=name).first()
+        if alias is None:
             move_alias(actor, AliasMove(alias=name, kind=MoveKind.SET, to_version=version, reason="Taken from MLflow"))
-        elif held.version_id != version.pk:
+        elif alias.version_id != version.pk:
             raise Conflict(
-                f"alias {name} of {version.model.name} is at version {held.version.number} here and stays",
+                f"alias {name} of {version.model.name} is at version {alias.version.number} here and stays",
                 code="alias_moved",
             )
     return True

@@ -13,15 +13,15 @@ File = tuple[str, Stored]
 """The path of a file of a run or a model, and its bytes, which are in the store and held by the project."""
 
 
-def add_texts(table: Any, owner: Mapping[str, models.Model], told: Mapping[str, str]) -> int:
+def add_texts(table: Any, owner: Mapping[str, models.Model], texts: Mapping[str, str]) -> int:
     """Rows (key, value) of `owner` for the keys that it does not have; how many."""
-    held = set(table.objects.filter(**owner).values_list("key", flat=True))
-    rows = [table(**owner, key=key, value=value) for key, value in told.items() if key not in held]
+    existing_keys = set(table.objects.filter(**owner).values_list("key", flat=True))
+    rows = [table(**owner, key=key, value=value) for key, value in texts.items() if key not in existing_keys]
     table.objects.bulk_create(rows, ignore_conflicts=True)
     return len(rows)
 
 
-def artifact_rows(table: Any, owner: Mapping[str, models.Model], files: Iterable[File]) -> list[Any]:
+def build_artifact_rows(table: Any, owner: Mapping[str, models.Model], files: Iterable[File]) -> list[Any]:
     return [
         table(**owner, path=path, artifact_id=stored.digest, size=stored.size, media_type=stored.media_type)
         for path, stored in files

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
 @pytest.fixture
 def _small(monkeypatch, written):
-    monkeypatch.setattr(runs, "TOGETHER", 10)
+    monkeypatch.setattr(runs, "POINTS_PER_TRANSACTION", 10)
     written.put(f"7/{RUN}/metrics/train/loss", points([1 / (n + 1) for n in range(95)]))
 
 
@@ -25,7 +25,7 @@ def killed(take, monkeypatch):
     """killed(after) imports until so many points were read of a long metric."""
 
     def run(after):
-        whole = FileStore.history
+        whole = FileStore.iter_points
 
         def cut(self, run, key):
             for number, point in enumerate(whole(self, run, key)):
@@ -34,7 +34,7 @@ def killed(take, monkeypatch):
                 yield point
 
         with monkeypatch.context() as patched:
-            patched.setattr(FileStore, "history", cut)
+            patched.setattr(FileStore, "iter_points", cut)
             with pytest.raises(KeyboardInterrupt):
                 take()
 

@@ -29,7 +29,7 @@ def run_row(run_id, metrics=(), status="FINISHED", **more):
 @pytest.fixture
 def fake(monkeypatch, settings, tmp_path):
     settings.PLANE_HOME = tmp_path / "home"
-    monkeypatch.setattr(transport, "WAIT", 0)
+    monkeypatch.setattr(transport, "FIRST_PAUSE_SECONDS", 0)
     for name in ("TOKEN", "USERNAME", "PASSWORD", "SERVER_CERT_PATH"):
         monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
     server = FakeServer()
@@ -102,15 +102,15 @@ def test_a_busy_server_is_asked_again(go, fake, path):
 
 def test_retry_after_is_obeyed_up_to_a_minute(fake):
     pauses = []
-    asked = transport.Transport(fake.url, transport.Login(), pauses.append)
+    asked = transport.Transport(fake.url, transport.ServerLogin(), pauses.append)
     path = f"{API}/experiments/search"
     fake.fail(path, (429, {"Retry-After": "7"}, "{}"), (429, {"Retry-After": "4000"}, "{}"))
-    assert asked.json(path)["experiments"]
+    assert asked.fetch_json(path)["experiments"]
     assert pauses == [7.0, 60.0]
 
 
 def test_a_server_that_goes_away_ends_it_and_the_next_import_goes_on(go, fake):
-    fake.fail(f"{API}/runs/search", None, *[(503, {}, "{}")] * transport.TRIES)
+    fake.fail(f"{API}/runs/search", None, *[(503, {}, "{}")] * transport.MAX_REQUEST_TRIES)
     said = go(status=2)
     assert "cannot be reached: it answers 503" in said
     assert "it goes on from what is here" in said

@@ -8,7 +8,7 @@ import pytest
 
 from apps.data.datasets.models import Dataset, DatasetVersion
 from apps.gateways.openlineage.models import ForeignEnd, ForeignRun, LineageEvent
-from apps.gateways.openlineage.naming import namespace_of
+from apps.gateways.openlineage.naming import get_namespace
 from apps.platform.audit.models import AuditRecord
 from apps.platform.lineage.models import Edge
 from tests.apps.gateways.openlineage.conftest import RUN_ID, URL
@@ -69,7 +69,7 @@ def test_a_dataset_of_ours_is_joined(send, event, project, facet):
         size=1,
         created_by="x",
     )
-    told = {"namespace": namespace_of("demo"), "name": "wti"}
+    told = {"namespace": get_namespace("demo"), "name": "wti"}
     send(event(inputs=[told | {"facets": {"version": facet(datasetVersion="3")}}], outputs=[]))
     assert list(Edge.objects.values_list("source_type", "source_id")) == [("dataset_version", str(version.pk))]
     send(event(inputs=[told | {"facets": {"version": facet(datasetVersion="4")}}], outputs=[]))

@@ -10,15 +10,15 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from apps.gateways.mlflow_import.file_store import FileStore
-from apps.gateways.mlflow_import.import_report import Tally
-from apps.gateways.mlflow_import.importer import Taking
-from apps.gateways.mlflow_import.server import Server
+from apps.gateways.mlflow_import.import_report import ImportReport
+from apps.gateways.mlflow_import.importer import Importer
+from apps.gateways.mlflow_import.server import MlflowServer
 from apps.gateways.mlflow_import.source_records import Source
-from apps.gateways.mlflow_import.transport import Login, Transport
+from apps.gateways.mlflow_import.transport import ServerLogin, Transport
 from apps.platform.accounts.actors import actor_for_user
 from apps.platform.accounts.management.base import OperatorCommand, find_project, find_user
 
-SHOWN = 50
+MAX_DIFFERENCES_SHOWN = 50
 
 
 class Command(OperatorCommand):
@@ -50,31 +50,31 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         project = find_project(options["project"])
         actor = actor_for_user(find_user(options["person"])) if options["person"] else self.actor
-        source = source_of(options["source"], options["artifacts"])
-        taking = Taking(actor, project, source, dry=options["dry_run"], say=self.say)
-        tally = taking.run(options["experiment"])
-        self.tell(tally)
-        if not tally.equal and not options["dry_run"]:
+        source = open_source(options["source"], options["artifacts"])
+        importer = Importer(actor, project, source, dry=options["dry_run"], log=self.log)
+        report = importer.run(options["experiment"])
+        self.print_report(report)
+        if not report.is_equal and not options["dry_run"]:
             sys.exit(1)
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.stderr.write(line)
 
-    def tell(self, tally: Tally) -> None:
+    def print_report(self, report: ImportReport) -> None:
         self.stdout.write(f"{'':<20}{'source':>16}{'plane':>16}")
-        for kind, there, here in tally.rows():
-            mark = "" if there == here else "  differs"
-            self.stdout.write(f"{kind:<20}{there:>16,}{here:>16,}{mark}")
-        for line in tally.differences[:SHOWN]:
+        for kind, source_count, plane_count in report.list_counts():
+            mark = "" if source_count == plane_count else "  differs"
+            self.stdout.write(f"{kind:<20}{source_count:>16,}{plane_count:>16,}{mark}")
+        for line in report.differences[:MAX_DIFFERENCES_SHOWN]:
             self.stdout.write(line)
-        more = len(tally.differences) - SHOWN + tally.left_out
+        more = len(report.differences) - MAX_DIFFERENCES_SHOWN + report.left_out
         if more > 0:
             self.stdout.write(f"... and {more:,} more that differ.")
-        for line in tally.to_do:
+        for line in report.to_do:
             self.stdout.write(f"To do: {line}")
 
 
-def source_of(text: str, artifacts: Path | None) -> Source:
+def open_source(text: str, artifacts: Path | None) -> Source:
     if text.startswith(("http://", "https://")):
-        return Server(Transport(text, Login.of(os.environ)))
+        return MlflowServer(Transport(text, ServerLogin.from_environment(os.environ)))
     return FileStore(Path(text.removeprefix("file://")), artifacts)

@@ -8,10 +8,10 @@ from apps.core import policy
 from apps.core.actors import Actor
 from apps.core.errors import Invalid
 from apps.gateways.openlineage.models import ForeignEnd, ForeignRun, LineageEvent, LineageEventQuerySet
-from apps.gateways.openlineage.naming import key_of
+from apps.gateways.openlineage.naming import build_key
 from apps.platform.accounts.models import Project
 
-RUNS_SHOWN = 50
+MAX_RUNS = 50
 
 
 def list_events(
@@ -19,15 +19,15 @@ def list_events(
 ) -> LineageEventQuerySet:
     """The events that the project has received, to be paged by `-id`; Invalid for a run that is no UUID."""
     policy.require(actor, "lineage.view", project)
-    found = LineageEvent.objects.visible_to(actor).filter(project=project)
+    events = LineageEvent.objects.visible_to(actor).filter(project=project)
     if run:
         try:
-            found = found.filter(run_id=UUID(run[:64]))
+            events = events.filter(run_id=UUID(run[:64]))
         except ValueError:
             raise Invalid("{run!r} is not a run.", run=run[:64], field="run", limit="a UUID") from None
     if namespace or name:
-        found = found.filter(job_key=key_of(namespace, name))
-    return found
+        events = events.filter(job_key=build_key(namespace, name))
+    return events
 
 
 def get_end(actor: Actor, project: Project, type: str, key: str) -> ForeignEnd | None:
@@ -37,7 +37,7 @@ def get_end(actor: Actor, project: Project, type: str, key: str) -> ForeignEnd |
     return visible.first()
 
 
-def runs_of(actor: Actor, end: ForeignEnd) -> list[ForeignRun]:
+def list_foreign_runs(actor: Actor, end: ForeignEnd) -> list[ForeignRun]:
     """The newest runs of a foreign job."""
     policy.require(actor, "lineage.view", end)
-    return list(ForeignRun.objects.filter(job=end).order_by("-id")[:RUNS_SHOWN])
+    return list(ForeignRun.objects.filter(job=end).order_by("-id")[:MAX_RUNS])
