@@ -181,7 +181,7 @@ def readers_of_searches() -> Iterator[Reader]:
         "list: columns", lambda text: listing.parse_names(QueryDict(mutable=True) | {"columns": text}, "columns")
     )
     yield Reader("list: cursor", pages.decode_cursor)
-    yield Reader("search field", query.read)
+    yield Reader("search field", query.parse_query)
     yield Reader(
         "search field, uncut",
         lambda text: [
@@ -399,8 +399,8 @@ def readers_of_texts() -> Iterator[Reader]:
     from apps.ml.registry.services import validation
     from apps.platform.accounts import models
     from apps.platform.approvals.fact_names import NAMES
-    from apps.web.templatetags.shell_commands import whole_words
-    from apps.web.zh_typography import without_room
+    from apps.web.templatetags.shell_commands import wrap_words
+    from apps.web.zh_typography import strip_spaces
     from deepseek.messages import Message
 
     def chinese(text: str) -> object:
@@ -410,7 +410,7 @@ def readers_of_texts() -> Iterator[Reader]:
     def page(text: str) -> object:
         from django.utils.html import escape
 
-        return without_room(f"<p>{escape(text)}</p><pre>{escape(text)}</pre>")
+        return strip_spaces(f"<p>{escape(text)}</p><pre>{escape(text)}</pre>")
 
     def names(text: str) -> object:
         found = []
@@ -469,7 +469,7 @@ def readers_of_texts() -> Iterator[Reader]:
     )
     yield Reader("a page in Chinese", page, (("", ""),), (*UNITS, "。 ", "。", "（", "。\n"))
     yield Reader("cell of a CSV export", csv_files.escape_formula, (("=", ""), ("-", "x"), ("+1", "x")))
-    yield Reader("command on a page", whole_words)
+    yield Reader("command on a page", wrap_words)
     yield Reader(
         "MLflow source",
         lambda text: (artifact_location.LOGGED_MODEL_PATH.search(text), artifact_location.RUN_PATH.search(text)),

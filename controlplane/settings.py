@@ -107,7 +107,7 @@ MIDDLEWARE = [
     "apps.platform.accounts.middleware.SessionLimits",
     "apps.platform.accounts.middleware.RequestActor",
     "apps.platform.accounts.middleware.Preferences",
-    "apps.web.zh_typography.Spacing",  # in the language that Preferences has chosen
+    "apps.web.zh_typography.ZhTypography",  # in the language that Preferences has chosen
     "apps.platform.audit.middleware.PlaneErrors",
     "apps.platform.accounts.middleware.LoginRequired",
     "apps.platform.accounts.middleware.MustChangePassword",
@@ -134,7 +134,7 @@ TEMPLATES = [
                 "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "apps.web.context_processors.frame",
+                "apps.web.context_processors.build_frame",
             ],
         },
     }

@@ -24,14 +24,14 @@ from apps.platform.audit.models import AuditRecord, Result
 from apps.platform.nodes.models import Node
 
 log = logging.getLogger(__name__)
-SOON = timedelta(days=7)  # a token that ends within this wants a successor
-SHOWN = 20
-STAND_IN = -1_000  # no id is negative
-APPROVALS_SHOWN = 8  # each with its facts, which may be long
+EXPIRY_WARNING = timedelta(days=7)  # a token that ends within this wants a successor
+MAX_ITEMS = 20
+PLACEHOLDER_ID = -1_000  # no id is negative
+MAX_APPROVALS = 8  # each with its facts, which may be long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class ActionItem:
     """One thing to do: what, why, and the page with the button."""
 
     title: str
@@ -48,39 +48,39 @@ class Waiting:
         return max(self.until - timezone.now(), timedelta()) if self.until else None
 
 
-def count_waiting(actor: Actor) -> int:
+def count_action_items(actor: Actor) -> int:
     """How many things `waiting_for` would list; at most three queries."""
     count = count_approvals_and_tokens(actor)
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
-        count += idle_nodes(actor).count()
+        count += list_unavailable_nodes(actor).count()
     elif actor.system_role == SystemRole.SECURITY_ADMIN:
-        count += people_without_role().count() + people_to_confirm(actor).count()
+        count += list_people_without_role().count() + list_unconfirmed_people(actor).count()
     elif actor.system_role == SystemRole.AUDITOR:
-        count += chain_is_broken() + people_to_confirm(actor).count()
+        count += is_chain_broken() + list_unconfirmed_people(actor).count()
     return count
 
 
-def waiting_for(actor: Actor) -> list[Waiting]:
+def list_action_items(actor: Actor) -> list[ActionItem]:
     """Everything that waits for this person, the most pressing first."""
-    found = [of_approval(approval, actor) for approval in to_deal_with(actor)]
+    items = [build_approval_item(approval, actor) for approval in list_pending_approvals(actor)]
     if actor.system_role == SystemRole.SYSTEM_ADMIN:
-        found += [of_node(node) for node in idle_nodes(actor).order_by("name")[:SHOWN]]
+        items += [build_node_item(node) for node in list_unavailable_nodes(actor).order_by("name")[:MAX_ITEMS]]
     elif actor.system_role == SystemRole.SECURITY_ADMIN:
-        found += [of_unconfirmed(user) for user in people_to_confirm(actor).order_by("pk")[:SHOWN]]
-        found += [of_person(user) for user in people_without_role().order_by("pk")[:SHOWN]]
+        items += [build_unconfirmed_item(user) for user in list_unconfirmed_people(actor).order_by("pk")[:MAX_ITEMS]]
+        items += [build_person_item(user) for user in list_people_without_role().order_by("pk")[:MAX_ITEMS]]
     elif actor.system_role == SystemRole.AUDITOR:
-        found += [of_chain()] if chain_is_broken() else []
-        found += [of_unconfirmed(user) for user in people_to_confirm(actor).order_by("pk")[:SHOWN]]
-    return found + [of_token(token) for token in ending_tokens(actor).order_by("expires_at")[:SHOWN]]
+        items += [build_chain_item()] if is_chain_broken() else []
+        items += [build_unconfirmed_item(user) for user in list_unconfirmed_people(actor).order_by("pk")[:MAX_ITEMS]]
+    return items + [build_token_item(token) for token in list_expiring_tokens(actor).order_by("expires_at")[:MAX_ITEMS]]
 
 
-def to_deal_with(actor: Actor) -> QuerySet[Approval]:
+def list_pending_approvals(actor: Actor) -> QuerySet[Approval]:
     """The approvals that wait for this person, the next deadline first."""
-    waiting = with_me(actor).select_related("project").defer("void_changes")
-    return waiting.order_by("deadline_at", "pk")[:APPROVALS_SHOWN]
+    waiting = filter_own_approvals(actor).select_related("project").defer("void_changes")
+    return waiting.order_by("deadline_at", "pk")[:MAX_APPROVALS]
 
 
-def with_me(actor: Actor) -> QuerySet[Approval]:
+def filter_own_approvals(actor: Actor) -> QuerySet[Approval]:
     """What waits for this person's vote, and their own requests about which an approver has asked for more."""
     kinds = (approvals.waiting_for(actor), approvals.asked_of(actor))
     either = [Q(pk__in=kind.order_by().values("pk")) for kind in kinds]
@@ -92,13 +92,13 @@ def count_approvals_and_tokens(actor: Actor) -> int:
 
     One statement, of which the part of `with_me` is kept: Django needs 7 ms to write it.
     """
-    roles = sorted(actor.project_roles.items(), key=lambda each: (ProjectRole.APPROVER in each[1], each[0]))
-    approver_in = sum(ProjectRole.APPROVER in held for _, held in roles)
-    sql, params = ending_tokens(actor).order_by().values("pk").query.sql_with_params()
+    roles = sorted(actor.project_roles.items(), key=lambda item: (ProjectRole.APPROVER in item[1], item[0]))
+    approver_in = sum(ProjectRole.APPROVER in project_roles for _, project_roles in roles)
+    sql, params = list_expiring_tokens(actor).order_by().values("pk").query.sql_with_params()
     if actor.user_id is not None and roles:
-        kept, stand_ins = compile_with_me(connection.vendor, len(roles), approver_in)
-        ids = {STAND_IN: actor.user_id, **{STAND_IN - place: pk for place, (pk, _) in enumerate(roles, 1)}}
-        sql = f"{sql} UNION ALL {kept}"
+        approvals_sql, stand_ins = compile_own_approvals(connection.vendor, len(roles), approver_in)
+        ids = {PLACEHOLDER_ID: actor.user_id, **{PLACEHOLDER_ID - place: pk for place, (pk, _) in enumerate(roles, 1)}}
+        sql = f"{sql} UNION ALL {approvals_sql}"
         params += tuple(ids.get(value, value) if isinstance(value, int) else value for value in stand_ins)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM ({sql}) AS waiting", params)  # noqa: S608 - both parts are Django's
@@ -106,37 +106,37 @@ def count_approvals_and_tokens(actor: Actor) -> int:
 
 
 @lru_cache(maxsize=256)
-def compile_with_me(vendor: str, projects: int, approver_in: int) -> tuple[str, tuple[Any, ...]]:
+def compile_own_approvals(vendor: str, projects: int, approver_in: int) -> tuple[str, tuple[Any, ...]]:
     """(SQL, parameters) of `with_me` for a member of so many projects, approver in the last ones.
 
     STAND_IN is the person in the parameters, and what lies below the projects.
 
     `vendor`: of the database, whose SQL it is.
     """
-    roles = {STAND_IN - place: frozenset[ProjectRole]() for place in range(1, projects - approver_in + 1)}
+    roles = {PLACEHOLDER_ID - place: frozenset[ProjectRole]() for place in range(1, projects - approver_in + 1)}
     approver = frozenset({ProjectRole.APPROVER})
-    roles |= {STAND_IN - place: approver for place in range(projects - approver_in + 1, projects + 1)}
-    somebody = Actor(kind="user", user_id=STAND_IN, project_roles=roles)
-    sql, params = with_me(somebody).order_by().values("pk").query.sql_with_params()
+    roles |= {PLACEHOLDER_ID - place: approver for place in range(projects - approver_in + 1, projects + 1)}
+    somebody = Actor(kind="user", user_id=PLACEHOLDER_ID, project_roles=roles)
+    sql, params = filter_own_approvals(somebody).order_by().values("pk").query.sql_with_params()
     return sql, tuple(params)
 
 
-def ending_tokens(actor: Actor) -> QuerySet[ApiToken]:
+def list_expiring_tokens(actor: Actor) -> QuerySet[ApiToken]:
     now = timezone.now()
     return ApiToken.objects.filter(
-        user_id=actor.user_id, revoked_at=None, expires_at__gt=now, expires_at__lte=now + SOON
+        user_id=actor.user_id, revoked_at=None, expires_at__gt=now, expires_at__lte=now + EXPIRY_WARNING
     ).select_related("project")
 
 
-def idle_nodes(actor: Actor) -> QuerySet[Node]:
+def list_unavailable_nodes(actor: Actor) -> QuerySet[Node]:
     return Node.objects.visible_to(actor).with_status().exclude(status="online")
 
 
-def people_without_role() -> QuerySet[User]:
+def list_people_without_role() -> QuerySet[User]:
     return User.objects.filter(Q(system_role=""), is_active=True, memberships=None)
 
 
-def people_to_confirm(actor: Actor) -> QuerySet[User]:
+def list_unconfirmed_people(actor: Actor) -> QuerySet[User]:
     """Accounts that wait for this administrator: the person has chosen a password, and somebody else had set the last.
 
     The auditor is asked for security administrators alone.
@@ -148,28 +148,28 @@ def people_to_confirm(actor: Actor) -> QuerySet[User]:
     return people.exclude(pk=actor.user_id).exclude(must_change_password=True)
 
 
-def chain_is_broken() -> bool:
+def is_chain_broken() -> bool:
     verified = AuditRecord.objects.filter(action="audit.verify", result__in=(Result.DONE, Result.FAILED))
     return verified.order_by("-id").values_list("result", flat=True).first() == Result.FAILED
 
 
-def of_approval(approval: Approval, actor: Actor) -> Waiting:
-    told = {"who": approval.requester, "project": approval.project.slug}
+def build_approval_item(approval: Approval, actor: Actor) -> ActionItem:
+    params = {"who": approval.requester, "project": approval.project.slug}
     own = approval.is_own_of(actor)
     text = (
         _("An approver asks for more about your request in %(project)s.") if own else _("%(who)s asks in %(project)s.")
     )
-    return Waiting(
+    return ActionItem(
         title=approval.title,
-        text=text % told,
+        text=text % params,
         url=reverse("approvals:detail", args=[approval.project.slug, approval.pk]),
         action=_("Answer") if own else _("Decide"),
-        facts=facts_in_a_line(approval),
+        facts=summarize_facts(approval),
         until=approval.deadline_at,
     )
 
 
-def facts_in_a_line(approval: Approval) -> str:
+def summarize_facts(approval: Approval) -> str:
     """The subject's own sentence; nothing where its facts are not of the shape that this version writes."""
     try:
         return summary_of(approval)
@@ -178,18 +178,20 @@ def facts_in_a_line(approval: Approval) -> str:
         return ""
 
 
-def of_node(node: Any) -> Waiting:
-    where = reverse("nodes:list") + f"#node-{node.pk}"
+def build_node_item(node: Any) -> ActionItem:
+    url = reverse("nodes:list") + f"#node-{node.pk}"
     if node.status == "held":
         title, action = _("Release the node %(node)s") % {"node": node.name}, _("Look")
-        return Waiting(title=title, text=_("Held: %(reason)s") % {"reason": node.held_reason}, url=where, action=action)
+        return ActionItem(
+            title=title, text=_("Held: %(reason)s") % {"reason": node.held_reason}, url=url, action=action
+        )
     title = _("Bring the node %(node)s back") % {"node": node.name}
     text = _("No heartbeat: start its worker, or see whether the machine is up.")
-    return Waiting(title=title, text=text, url=where, action=_("Look"), state="failed")
+    return ActionItem(title=title, text=text, url=url, action=_("Look"), state="failed")
 
 
-def of_person(user: User) -> Waiting:
-    return Waiting(
+def build_person_item(user: User) -> ActionItem:
+    return ActionItem(
         title=_("Give %(who)s a role") % {"who": user.username},
         text=_("The account can sign in and sees nothing yet."),
         url=reverse("accounts:person", args=[user.username]),
@@ -197,8 +199,8 @@ def of_person(user: User) -> Waiting:
     )
 
 
-def of_unconfirmed(user: User) -> Waiting:
-    return Waiting(
+def build_unconfirmed_item(user: User) -> ActionItem:
+    return ActionItem(
         title=_("Confirm the credentials of %(who)s") % {"who": user.username},
         text=_("An administrator set them. The account decides nothing until you confirm that nobody else knows them."),
         url=reverse("accounts:person", args=[user.username]) + "#unconfirmed",
@@ -206,17 +208,17 @@ def of_unconfirmed(user: User) -> Waiting:
     )
 
 
-def of_chain() -> Waiting:
+def build_chain_item() -> ActionItem:
     text = _("The last verification found a record that does not fit. The page names it.")
     title = _("Look into the broken audit chain")
-    return Waiting(title=title, text=text, url=reverse("audit:list"), action=_("Open"), state="failed")
+    return ActionItem(title=title, text=text, url=reverse("audit:list"), action=_("Open"), state="failed")
 
 
-def of_token(token: ApiToken) -> Waiting:
-    told = {"name": token.name, "project": token.project.slug}
+def build_token_item(token: ApiToken) -> ActionItem:
+    params = {"name": token.name, "project": token.project.slug}
     days = max(0, (token.expires_at - timezone.now()).days)
-    return Waiting(
-        title=_("Replace the API token %(name)s of %(project)s") % told,
+    return ActionItem(
+        title=_("Replace the API token %(name)s of %(project)s") % params,
         text=_("It ends today.") if not days else _("It ends in %(days)d d.") % {"days": days},
         url=reverse("accounts:tokens"),
         action=_("Open"),

@@ -10,11 +10,11 @@ from django.conf import settings
 
 
 @lru_cache(maxsize=1)
-def build() -> str:
+def get_asset_version() -> str:
     """A digest over what `static/` holds; read once, the files do not change under a running process."""
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     for folder in settings.STATICFILES_DIRS:
         for path in sorted(Path(folder).rglob("*")):
             if path.is_file():
-                told.update(path.name.encode() + b"\0" + path.read_bytes())
-    return told.hexdigest()[:12]
+                digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]

@@ -21,14 +21,14 @@ from apps.platform.audit.models import AuditRecord, ChainHead, Result
 from apps.platform.audit.verification import ALARM_SECONDS
 from apps.platform.nodes.models import Node
 from apps.web import network_routes
-from apps.web.action_items import count_waiting
+from apps.web.action_items import count_action_items
 
 log = logging.getLogger(__name__)
 LAST_PROJECT = "project"  # the key in the session
 IN_A_PROJECT = {"data": "datasets:list", "jobs": "jobs:list", "runs": "experiments:list", "models": "registry:list"}
 
 
-def frame(request: HttpRequest) -> dict[str, Any]:
+def build_frame(request: HttpRequest) -> dict[str, Any]:
     """`projects`, `rail_urls`, `lamps`, `waits_for_me`. Empty for strangers, and when the database does not answer."""
     actor: Actor | None = getattr(request, "actor", None)
     if actor is None or actor.user_id is None or getattr(request.user, "must_change_password", False):
@@ -39,19 +39,19 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         return request.plane_frame  # type: ignore[no-any-return]
     try:
         projects = projects_shown(request)
-        found: dict[str, Any] = {
+        facts: dict[str, Any] = {
             "projects": projects,
-            "rail_urls": rail_urls(request, actor, projects),
-            "rail_hidden": rail_hidden(request, actor),
-            "lamps": lamps(actor, getattr(request, "node_states", None)),
-            "waits_for_me": count_waiting(actor),
+            "rail_urls": build_rail_urls(request, actor, projects),
+            "rail_hidden": list_hidden_sections(request, actor),
+            "lamps": build_lamps(actor, getattr(request, "node_states", None)),
+            "waits_for_me": count_action_items(actor),
             "search_url": reverse("search"),
         }
     except DatabaseError as failure:  # the page of that error is drawn in this frame
         log.warning("the frame is drawn without its facts: %s", failure)
         return {}
-    request.plane_frame = found  # type: ignore[attr-defined]  # a fragment in a page must not ask again
-    return found
+    request.plane_frame = facts  # type: ignore[attr-defined]  # a fragment in a page must not ask again
+    return facts
 
 
 def is_part(request: HttpRequest) -> bool:
@@ -61,63 +61,63 @@ def is_part(request: HttpRequest) -> bool:
     )
 
 
-def rail_urls(request: HttpRequest, actor: Actor, projects: list[Project]) -> dict[str, str]:
+def build_rail_urls(request: HttpRequest, actor: Actor, projects: list[Project]) -> dict[str, str]:
     """Where Data, Jobs, Runs and Models lead outside a project: into the one seen last, else the first of one's own."""
-    here = getattr(request, "project", None)
-    if here is not None:
-        if actor.user_id and here.pk in actor.project_ids and request.session.get(LAST_PROJECT) != here.slug:
-            request.session[LAST_PROJECT] = here.slug
-        slug = here.slug if here.pk in actor.project_ids else None
+    current = getattr(request, "project", None)
+    if current is not None:
+        if actor.user_id and current.pk in actor.project_ids and request.session.get(LAST_PROJECT) != current.slug:
+            request.session[LAST_PROJECT] = current.slug
+        slug = current.slug if current.pk in actor.project_ids else None
     else:
         own = [project.slug for project in projects if project.pk in actor.project_ids]
         last = request.session.get(LAST_PROJECT)
         slug = last if last in own else next(iter(own), None)
     if slug is None:
         return {}
-    return {key: url for key, name in IN_A_PROJECT.items() if (url := url_of(name, slug))}
+    return {key: url for key, name in IN_A_PROJECT.items() if (url := find_url(name, slug))}
 
 
-def rail_hidden(request: HttpRequest, actor: Actor) -> set[str]:
+def list_hidden_sections(request: HttpRequest, actor: Actor) -> set[str]:
     """Sections that this person may not open: a link to a refusal is no help."""
-    here = getattr(request, "project", None)
+    current = getattr(request, "project", None)
     hidden = set() if is_allowed(actor, "node.view") else {"nodes"}
     if not (actor.project_ids or is_allowed(actor, "audit.view")):
         hidden.add("audit")
-    if here is not None and here.pk not in actor.project_ids:
+    if current is not None and current.pk not in actor.project_ids:
         hidden |= IN_A_PROJECT.keys()
     return hidden
 
 
-def url_of(name: str, *args: Any) -> str:
+def find_url(name: str, *args: Any) -> str:
     try:
         return reverse(name, args=args)
     except NoReverseMatch:
         return ""
 
 
-def lamps(actor: Actor, node_states: list[str] | None) -> list[dict[str, str]]:
+def build_lamps(actor: Actor, node_states: list[str] | None) -> list[dict[str, str]]:
     """Isolated, the chain of the audit trail, and the nodes where the reader may see them."""
-    shown = [isolation_lamp(), chain_lamp(actor)]
+    states = [build_isolation_lamp(), build_chain_lamp(actor)]
     if is_allowed(actor, "node.view"):
-        shown.append(nodes_lamp(actor, node_states))
-    return shown
+        states.append(build_nodes_lamp(actor, node_states))
+    return states
 
 
-def isolation_lamp() -> dict[str, str]:
+def build_isolation_lamp() -> dict[str, str]:
     """Whether this host knows a way out; read from its own tables, nothing is sent."""
-    seen = network_routes.now()
-    looked = {"time": f"{timezone.localtime(seen.at):%H:%M}"}
+    snapshot = network_routes.get_snapshot()
+    checked_at = {"time": f"{timezone.localtime(snapshot.at):%H:%M}"}
     url = reverse("isolation")
-    if seen.unknown:
-        return {"state": "note", "label": _("Isolation not known"), "text": seen.unknown, "url": url}
-    if seen.ways_out:
-        text = _("this host, looked at %(time)s") % looked
+    if snapshot.unknown:
+        return {"state": "note", "label": _("Isolation not known"), "text": snapshot.unknown, "url": url}
+    if snapshot.ways_out:
+        text = _("this host, looked at %(time)s") % checked_at
         return {"state": "held", "label": _("Route out exists"), "text": text, "url": url}
-    text = _("no route out of this host, looked at %(time)s") % looked
+    text = _("no route out of this host, looked at %(time)s") % checked_at
     return {"state": "succeeded", "label": _("Isolated"), "text": text, "url": url}
 
 
-def chain_lamp(actor: Actor) -> dict[str, str]:
+def build_chain_lamp(actor: Actor) -> dict[str, str]:
     """As last verified, never verified here: that walks the whole trail. A seal that is late is said first."""
     verified = AuditRecord.objects.filter(action="audit.verify", result__in=(Result.DONE, Result.FAILED))
     last = Subquery(verified.order_by("-id").values("result")[:1])
@@ -136,7 +136,7 @@ def chain_lamp(actor: Actor) -> dict[str, str]:
     return {"state": "succeeded", "label": _("Audit chain whole"), **more}
 
 
-def nodes_lamp(actor: Actor, states: list[str] | None) -> dict[str, str]:
+def build_nodes_lamp(actor: Actor, states: list[str] | None) -> dict[str, str]:
     """`states`: of all nodes, where the page has read them itself."""
     if states is None:
         states = list(Node.objects.visible_to(actor).with_status().values_list("status", flat=True))
@@ -145,5 +145,5 @@ def nodes_lamp(actor: Actor, states: list[str] | None) -> dict[str, str]:
     state = "held" if online < total else "succeeded"
     if not online:
         state = "failed" if total else "note"
-    told = text % {"online": online, "total": total}
-    return {"state": state, "label": _("Nodes"), "text": told, "url": reverse("nodes:list")}
+    summary = text % {"online": online, "total": total}
+    return {"state": state, "label": _("Nodes"), "text": summary, "url": reverse("nodes:list")}

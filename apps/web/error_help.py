@@ -42,9 +42,9 @@ KINDS: dict[str, tuple[Any, Any, str]] = {
     "variants": (gettext_lazy("model version"), gettext_lazy("Models"), "registry:list"),
     "approvals": (gettext_lazy("approval"), gettext_lazy("Approvals"), "approvals:list"),
 }
-NAMED = {"data": (Dataset, "datasets:dataset"), "models": (Model, "registry:model")}
-NAMES_READ, SIMILAR, GIVERS = 500, 5, 5
-PLACE = ("cursor", "limit")  # of a query: where one is in a list
+TABLES_BY_SECTION = {"data": (Dataset, "datasets:dataset"), "models": (Model, "registry:model")}
+MAX_NAMES_READ, MAX_SIMILAR, MAX_GIVERS = 500, 5, 5
+PAGING_PARAMS = ("cursor", "limit")  # of a query: where one is in a list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Link:
 
 
 @dataclass(slots=True, kw_only=True)
-class Help:
+class ErrorHelp:
     """Empty where there is nothing to say."""
 
     kind: str = ""  # what kind of thing was not found
@@ -67,28 +67,30 @@ class Help:
     givers: list[str] = field(default_factory=list)  # who gives roles
 
 
-def help_for(request: HttpRequest, status: int, field: str = "") -> Help:
+def build_help(request: HttpRequest, status: int, field: str = "") -> ErrorHelp:
     """Whatever helps with this status; at most three queries, none for a fault of the plane's own.
 
     `field`: what the error names.
     """
-    found = Help(back=came_from(request), first=first_page(request) if field in PLACE else "")
+    advice = ErrorHelp(
+        back=find_previous_page(request), first=build_first_page_url(request) if field in PAGING_PARAMS else ""
+    )
     actor: Actor | None = getattr(request, "actor", None)
     if actor is None or actor.user_id is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return found
+        return advice
     try:
         if status == HTTPStatus.NOT_FOUND:
-            look_elsewhere(request, actor, found)
+            suggest_alternatives(request, actor, advice)
         elif status == HTTPStatus.METHOD_NOT_ALLOWED:
-            name_the_list(request, actor, found)
+            add_list_link(request, actor, advice)
         elif status == HTTPStatus.FORBIDDEN:
-            say_who_gives(request, actor, found)
+            add_role_givers(request, actor, advice)
     except DatabaseError as failure:
         log.warning("the page of error %s goes without help: %s", status, failure)
-    return found
+    return advice
 
 
-def came_from(request: HttpRequest) -> str:
+def find_previous_page(request: HttpRequest) -> str:
     """The page of this site that the reader came from; "" for a reload of the very address that failed."""
     page = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
     if not url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure()):
@@ -100,80 +102,80 @@ def came_from(request: HttpRequest) -> str:
     return "" if path == request.get_full_path() and request.method == "GET" else path
 
 
-def first_page(request: HttpRequest) -> str:
+def build_first_page_url(request: HttpRequest) -> str:
     """The same list, narrowed and ordered as it was, from its beginning; "" for what is no page of a list."""
-    if request.method != "GET" or not any(name in request.GET for name in PLACE):
+    if request.method != "GET" or not any(name in request.GET for name in PAGING_PARAMS):
         return ""
-    pairs = [(key, value) for key, values in request.GET.lists() if key not in PLACE for value in values]
+    pairs = [(key, value) for key, values in request.GET.lists() if key not in PAGING_PARAMS for value in values]
     return f"{request.path}?{urlencode(pairs) if pairs else 'view=all'}"  # bare, it would open with a default view
 
 
 # -- not found ------------------------------------------------------------------------------------------------------
-def look_elsewhere(request: HttpRequest, actor: Actor, found: Help) -> None:
+def suggest_alternatives(request: HttpRequest, actor: Actor, advice: ErrorHelp) -> None:
     in_project = IN_PROJECT.match(request.path_info)
-    at = in_project or ON_PLANE.match(request.path_info)
-    if at is None:
+    match = in_project or ON_PLANE.match(request.path_info)
+    if match is None:
         return
-    section, found.name = at["section"] or "", (at["name"] or "")[:80]
+    section, advice.name = match["section"] or "", (match["name"] or "")[:80]
     if in_project:
         project = Project.objects.visible_to(actor).filter(slug=in_project["slug"]).first()
         if project is None:
-            another_project(actor, in_project["slug"], found)
+            suggest_projects(actor, in_project["slug"], advice)
         elif section in KINDS:
-            another_of_its_kind(actor, project, section, found)
-    words = found.name or section
+            suggest_names(actor, project, section, advice)
+    words = advice.name or section
     if words:
-        where = f"{reverse('search')}?{urlencode({'q': words, 'all': '1'})}"
-        found.links.append(Link(label=_("Search for “%(words)s”") % {"words": words[:40]}, url=where))
+        url = f"{reverse('search')}?{urlencode({'q': words, 'all': '1'})}"
+        advice.links.append(Link(label=_("Search for “%(words)s”") % {"words": words[:40]}, url=url))
 
 
-def name_the_list(request: HttpRequest, actor: Actor, found: Help) -> None:
+def add_list_link(request: HttpRequest, actor: Actor, advice: ErrorHelp) -> None:
     """Beside the address of a form: the list of what it acts on."""
-    at = IN_PROJECT.match(request.path_info)
-    project = Project.objects.visible_to(actor).filter(slug=at["slug"]).first() if at else None
-    if at and project and at["section"] in KINDS and project.pk in actor.project_ids:
-        found.links.append(list_of(project, at["section"]))
+    match = IN_PROJECT.match(request.path_info)
+    project = Project.objects.visible_to(actor).filter(slug=match["slug"]).first() if match else None
+    if match and project and match["section"] in KINDS and project.pk in actor.project_ids:
+        advice.links.append(build_list_link(project, match["section"]))
 
 
-def list_of(project: Project, section: str) -> Link:
+def build_list_link(project: Project, section: str) -> Link:
     _kind, all_of_them, listed = KINDS[section]
     text = _("%(list)s in %(project)s") % {"list": all_of_them, "project": project.slug}
     return Link(label=text, url=reverse(listed, args=[project.slug]))
 
 
-def another_project(actor: Actor, slug: str, found: Help) -> None:
-    slugs = list(Project.objects.visible_to(actor).order_by("-pk").values_list("slug", flat=True)[:NAMES_READ])
-    found.kind, found.name = _("project"), slug[:80]
-    found.similar = [Link(label=each, url=reverse("project_home", args=[each])) for each in alike(slug, slugs)]
+def suggest_projects(actor: Actor, slug: str, advice: ErrorHelp) -> None:
+    slugs = list(Project.objects.visible_to(actor).order_by("-pk").values_list("slug", flat=True)[:MAX_NAMES_READ])
+    advice.kind, advice.name = _("project"), slug[:80]
+    advice.similar = [Link(label=name, url=reverse("project_home", args=[name])) for name in find_similar(slug, slugs)]
 
 
-def another_of_its_kind(actor: Actor, project: Project, section: str, found: Help) -> None:
-    found.kind = str(KINDS[section][0])
+def suggest_names(actor: Actor, project: Project, section: str, advice: ErrorHelp) -> None:
+    advice.kind = str(KINDS[section][0])
     if project.pk in actor.project_ids:
-        found.links.append(list_of(project, section))
-    if section in NAMED and found.name:
-        table, page = NAMED[section]
+        advice.links.append(build_list_link(project, section))
+    if section in TABLES_BY_SECTION and advice.name:
+        table, page = TABLES_BY_SECTION[section]
         rows = table.objects.visible_to(actor).filter(project=project).order_by("-pk")  # type: ignore[attr-defined]
-        names = alike(found.name, list(rows.values_list("name", flat=True)[:NAMES_READ]))
-        found.similar = [Link(label=name, url=reverse(page, args=[project.slug, name])) for name in names]
+        names = find_similar(advice.name, list(rows.values_list("name", flat=True)[:MAX_NAMES_READ]))
+        advice.similar = [Link(label=name, url=reverse(page, args=[project.slug, name])) for name in names]
 
 
-def alike(name: str, names: list[str]) -> list[str]:
+def find_similar(name: str, names: list[str]) -> list[str]:
     """The names most like this one, the likest first."""
-    holding = [each for each in names if name and (name.lower() in each or each in name.lower())]
-    close = difflib.get_close_matches(name.lower(), names, n=SIMILAR, cutoff=0.6)
-    return list(dict.fromkeys([*close, *holding]))[:SIMILAR]
+    holding = [candidate for candidate in names if name and (name.lower() in candidate or candidate in name.lower())]
+    close = difflib.get_close_matches(name.lower(), names, n=MAX_SIMILAR, cutoff=0.6)
+    return list(dict.fromkeys([*close, *holding]))[:MAX_SIMILAR]
 
 
 # -- not allowed ----------------------------------------------------------------------------------------------------
-def say_who_gives(request: HttpRequest, actor: Actor, found: Help) -> None:
+def add_role_givers(request: HttpRequest, actor: Actor, advice: ErrorHelp) -> None:
     project: Project | None = getattr(request, "project", None)
-    at = IN_PROJECT.match(request.path_info)
-    if project is None and at is not None:
-        project = Project.objects.visible_to(actor).filter(slug=at["slug"]).first()
-    held = [str(actor.system_role)] if actor.system_role else []
+    match = IN_PROJECT.match(request.path_info)
+    if project is None and match is not None:
+        project = Project.objects.visible_to(actor).filter(slug=match["slug"]).first()
+    roles_held = [str(actor.system_role)] if actor.system_role else []
     anywhere = [role for roles in actor.project_roles.values() for role in roles]
-    held += sorted({role.value for role in (actor.get_roles_in(project.pk) if project else anywhere)})
-    found.have = ", ".join(held)
+    roles_held += sorted({role.value for role in (actor.get_roles_in(project.pk) if project else anywhere)})
+    advice.have = ", ".join(roles_held)
     givers = User.objects.filter(system_role=SystemRole.SECURITY_ADMIN, is_active=True).order_by("username")
-    found.givers = list(givers.values_list("username", flat=True)[:GIVERS])
+    advice.givers = list(givers.values_list("username", flat=True)[:MAX_GIVERS])

@@ -23,11 +23,11 @@ from apps.platform.jobs.queries import explain_queued
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.models import Node
 from apps.platform.nodes.presenters import not_heard_of
-from apps.web.asset_version import build
+from apps.web.asset_version import get_asset_version
 
 FAILED_SHOWN, RUNNING_SHOWN, QUEUED_SHOWN, VERSIONS_SHOWN, NODES_SHOWN, PROJECTS_SHOWN = 5, 20, 5, 6, 12, 8
 NODES_READ = 200
-COUNTED = 100  # failures; "100 or more" is as much as anybody needs to know
+MAX_FAILURES_COUNTED = 100  # failures; "100 or more" is as much as anybody needs to know
 MOVING_SECONDS, STILL_SECONDS = 4, 15  # until an open page asks again: while jobs run or wait, and while none does
 
 
@@ -39,35 +39,35 @@ class FailedJob:
     followers: int  # that failed because it did
 
 
-def jobs_of(actor: Actor, project: Project | None) -> JobQuerySet:
+def list_jobs(actor: Actor, project: Project | None) -> JobQuerySet:
     jobs = Job.objects.visible_to(actor).select_related("project", "node")
     return jobs if project is None else jobs.filter(project=project)
 
 
-def first(jobs: JobQuerySet, count: int, **more: Any) -> list[Job]:
+def load_first(jobs: JobQuerySet, count: int, **more: Any) -> list[Job]:
     """The first of these jobs, each with `more`. Which they are is asked of an index alone; joined and read are only
     those.
     """
     chosen = jobs.select_related(None).values("pk")[:count]
     order = jobs.query.order_by
-    wanted = Job.objects.filter(pk__in=chosen).select_related("project", "node").order_by(*order)
-    return list(wanted.defer("spec", "grant", "result").annotate(**more))
+    rows = Job.objects.filter(pk__in=chosen).select_related("project", "node").order_by(*order)
+    return list(rows.defer("spec", "grant", "result").annotate(**more))
 
 
-def versions_of(actor: Actor, project: Project | None) -> DatasetVersionQuerySet:
+def list_versions(actor: Actor, project: Project | None) -> DatasetVersionQuerySet:
     versions = DatasetVersion.objects.visible_to(actor).select_related("dataset__project").defer("manifest")
     return versions if project is None else versions.filter(dataset__project=project)
 
 
-def open_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
+def load_open_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
     """The part that renews itself: how many jobs move and wait, the running ones, each with whether its node is
     `silent`, and who is next.
     """
-    jobs = jobs_of(actor, project)
+    jobs = list_jobs(actor, project)
     counts = moving_counts(jobs)
-    queued = first(jobs.filter(state=JobState.QUEUED).order_by("-priority", "id"), QUEUED_SHOWN)
+    queued = load_first(jobs.filter(state=JobState.QUEUED).order_by("-priority", "id"), QUEUED_SHOWN)
     return {
-        "running": first(
+        "running": load_first(
             jobs.filter(state=JobState.RUNNING).order_by("-id"), RUNNING_SHOWN, silent=not_heard_of("node")
         ),
         "queued": queued,
@@ -77,58 +77,63 @@ def open_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
     }
 
 
-def failed_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
+def load_failed_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
     """What failed since yesterday and was not tried again, the newest first; what failed with a job that is there
     itself is counted beside that one.
     """
-    failed = jobs_of(actor, project).filter(state=JobState.FAILED, ended_at__gte=since())
+    failed = list_jobs(actor, project).filter(state=JobState.FAILED, ended_at__gte=since())
     # As many as are counted, in one query: a second one to count them would cost more than their few columns.
     parents = JobParent.objects.filter(child=OuterRef("pk"), parent__state__in=(JobState.FAILED, JobState.CANCELLED))
     cause = Subquery(parents.order_by("parent").values("parent")[:1])
-    found = first(failed.order_by("-ended_at", "-id"), COUNTED, cause=cause)
-    causes = {job.pk: None if helps_itself(job) else job.cause for job in found}  # type: ignore[attr-defined]
-    behind = Counter(root_of(pk, causes) for pk in causes)
-    heads = [job for job in found if causes[job.pk] not in causes]
-    shown = [
-        FailedJob(job, helps_itself(job) and is_allowed(actor, "job.retry", job), causes[job.pk], behind[job.pk] - 1)
+    jobs = load_first(failed.order_by("-ended_at", "-id"), MAX_FAILURES_COUNTED, cause=cause)
+    causes = {job.pk: None if can_retry_alone(job) else job.cause for job in jobs}  # type: ignore[attr-defined]
+    follower_counts = Counter(find_root_cause(pk, causes) for pk in causes)
+    heads = [job for job in jobs if causes[job.pk] not in causes]
+    rows = [
+        FailedJob(
+            job,
+            can_retry_alone(job) and is_allowed(actor, "job.retry", job),
+            causes[job.pk],
+            follower_counts[job.pk] - 1,
+        )
         for job in heads[:FAILED_SHOWN]
     ]
     return {
-        "failed": shown,
-        "failed_count": len(found),
-        "failed_many": len(found) >= COUNTED,
+        "failed": rows,
+        "failed_count": len(jobs),
+        "failed_many": len(jobs) >= MAX_FAILURES_COUNTED,
         "failed_causes": len(heads),
-        "failed_in": (projects := Counter(job.project.slug for job in found)).most_common(PROJECTS_SHOWN),
-        "failed_elsewhere": len(projects) > PROJECTS_SHOWN or len(found) >= COUNTED,
+        "failed_in": (projects := Counter(job.project.slug for job in jobs)).most_common(PROJECTS_SHOWN),
+        "failed_elsewhere": len(projects) > PROJECTS_SHOWN or len(jobs) >= MAX_FAILURES_COUNTED,
         "since": since(),
     }
 
 
-def root_of(pk: int, causes: Mapping[int, int | None]) -> int:
+def find_root_cause(pk: int, causes: Mapping[int, int | None]) -> int:
     """The first of those that `pk` failed with, one because of the other; itself where it failed by itself."""
     while (cause := causes[pk]) in causes:
         pk = cause  # type: ignore[assignment]
     return pk
 
 
-def helps_itself(job: Job) -> bool:
+def can_retry_alone(job: Job) -> bool:
     """Whether it is worth trying again: what failed with its parent would only wait for that one, which brings it."""
     return (job.error or {}).get("code") != PARENT_FAILED
 
 
-def newest_versions(actor: Actor, project: Project | None) -> list[DatasetVersion]:
+def load_newest_versions(actor: Actor, project: Project | None) -> list[DatasetVersion]:
     """The newest data, each with `has_model`: whether any model version is there as well, in the same query."""
     models = ModelVersion.objects.visible_to(actor)
     models = models if project is None else models.filter(model__project=project)
-    return list(versions_of(actor, project).annotate(has_model=Exists(models)).order_by("-id")[:VERSIONS_SHOWN])
+    return list(list_versions(actor, project).annotate(has_model=Exists(models)).order_by("-id")[:VERSIONS_SHOWN])
 
 
-def nodes_read(actor: Actor) -> list[Node]:
+def load_nodes(actor: Actor) -> list[Node]:
     """More than are shown: their states also light the frame's lamp, which then asks nothing."""
     return list(Node.objects.visible_to(actor).with_status().with_use().order_by("name")[:NODES_READ])
 
 
-def first_steps(
+def list_first_steps(
     actor: Actor, project: Project | None, versions: Sequence[DatasetVersion], *, api: str
 ) -> list[dict[str, Any]]:
     """What a new project does first, as long as it has no model; each step says whether it is done. One query.
@@ -138,23 +143,27 @@ def first_steps(
     if versions and versions[0].has_model:  # type: ignore[attr-defined]
         return []
     has_data = bool(versions)
-    done = jobs_of(actor, project).select_related(None).filter(state=JobState.SUCCEEDED, kind__in=("clean", "train"))
+    done = list_jobs(actor, project).select_related(None).filter(state=JobState.SUCCEEDED, kind__in=("clean", "train"))
     kinds = set(done.order_by().values_list("kind", flat=True).distinct()) if has_data else set()
     return [
-        {"key": "upload", "done": has_data, "command": upload_command(api, project.slug if project else "PROJECT")},
+        {
+            "key": "upload",
+            "done": has_data,
+            "command": build_upload_command(api, project.slug if project else "PROJECT"),
+        },
         {"key": "clean", "done": "clean" in kinds},
         {"key": "train", "done": "train" in kinds},
         {"key": "promote", "done": False},
     ]
 
 
-def upload_command(api: str, slug: str) -> str:
+def build_upload_command(api: str, slug: str) -> str:
     """A file goes in under its own SHA-256."""
-    where = f'{api}/projects/{slug}/artifacts/$(sha256sum table.csv | cut -c1-64)"'
-    return f'curl -T table.csv -H "Authorization: Bearer $TOKEN" -H "Content-Type: text/csv" "{where}'
+    url = f'{api}/projects/{slug}/artifacts/$(sha256sum table.csv | cut -c1-64)"'
+    return f'curl -T table.csv -H "Authorization: Bearer $TOKEN" -H "Content-Type: text/csv" "{url}'
 
 
-def mark_of(context: Mapping[str, Any]) -> str:
+def compute_mark(context: Mapping[str, Any]) -> str:
     """What the parts of home show, in one word: an open page asks with it, and is told when nothing has changed."""
     jobs = [(job.pk, job.state, job.attempt, job.node_id, job.progress, job.silent) for job in context["running"]]
     queued = [(job.pk, job.priority) for job in context["queued"]]
@@ -162,6 +171,6 @@ def mark_of(context: Mapping[str, Any]) -> str:
     nodes = [(node.pk, node.status, node.running_jobs, node.used_memory_bytes) for node in context["nodes"]]
     counts = [context[name] for name in ("counts", "failed_count", "failed_causes", "failed_in", "why_first_waits")]
     more = [[item.url, item.text] for item in context["waiting"]], [version.pk for version in context["versions"]]
-    return sha256_hex(json.dumps([build(), jobs, queued, failed, nodes, counts, more], default=str, sort_keys=True))[
-        :16
-    ]
+    return sha256_hex(
+        json.dumps([get_asset_version(), jobs, queued, failed, nodes, counts, more], default=str, sort_keys=True)
+    )[:16]

@@ -31,7 +31,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RouteSnapshot:
     """The routes of this host at one moment; `unknown` says why there are none to tell of."""
 
     at: datetime
@@ -44,58 +44,62 @@ class Seen:
 
 
 _lock = threading.Lock()
-_last: tuple[float, Seen] | None = None
+_last: tuple[float, RouteSnapshot] | None = None
 
 
-def now() -> Seen:
+def get_snapshot() -> RouteSnapshot:
     """What was seen within the last minute: every page asks."""
     global _last
     with _lock:
         if _last is None or time.monotonic() - _last[0] > LOOK_AGAIN_SECONDS:
-            _last = time.monotonic(), look()
+            _last = time.monotonic(), read_routes()
         return _last[1]
 
 
-def look(kernel: Path | None = None) -> Seen:
+def read_routes(kernel: Path | None = None) -> RouteSnapshot:
     """Read both tables; a host without them (no Linux, or /proc hidden) is not known, and says so."""
     kernel = kernel or KERNEL
     try:
-        found = [*read_ipv4((kernel / "route").read_text()), *read_ipv6(text_of(kernel / "ipv6_route"))]
+        routes = [*read_ipv4((kernel / "route").read_text()), *read_ipv6(read_table(kernel / "ipv6_route"))]
     except (OSError, ValueError) as failure:
-        return Seen(timezone.now(), unknown=_("its routes cannot be read: %(why)s") % {"why": failure})
-    return Seen(timezone.now(), tuple(found))
+        return RouteSnapshot(timezone.now(), unknown=_("its routes cannot be read: %(why)s") % {"why": failure})
+    return RouteSnapshot(timezone.now(), tuple(routes))
 
 
-def text_of(path: Path) -> str:
+def read_table(path: Path) -> str:
     """A kernel without IPv6 has no such table."""
     return path.read_text() if path.exists() else ""
 
 
 def read_ipv4(text: str) -> list[Route]:
     """/proc/net/route: addresses as hex digits, the lowest byte first."""
-    found = []
+    routes = []
     for line in text.splitlines()[1:]:
         device, to, gateway, flags, _ref, _use, _metric, mask, *_more = line.split()
-        network = ipaddress.IPv4Network((little(to), str(ipaddress.IPv4Address(little(mask)))), strict=False)
-        found.append(route_to(network, device, str(ipaddress.IPv4Address(little(gateway))), int(flags, 16)))
-    return found
+        network = ipaddress.IPv4Network(
+            (parse_little_endian(to), str(ipaddress.IPv4Address(parse_little_endian(mask)))), strict=False
+        )
+        routes.append(
+            build_route(network, device, str(ipaddress.IPv4Address(parse_little_endian(gateway))), int(flags, 16))
+        )
+    return routes
 
 
-def little(digits: str) -> int:
+def parse_little_endian(digits: str) -> int:
     return int.from_bytes(bytes.fromhex(digits), "little")
 
 
 def read_ipv6(text: str) -> list[Route]:
     """/proc/net/ipv6_route: whole addresses, the length of the prefix, the flags last but one."""
-    found = []
+    routes = []
     for line in text.splitlines():
         to, length, _from, _from_length, gateway, _metric, _ref, _use, flags, device = line.split()
         network = ipaddress.IPv6Network((int(to, 16), int(length, 16)), strict=False)
-        found.append(route_to(network, device, str(ipaddress.IPv6Address(int(gateway, 16))), int(flags, 16)))
-    return found
+        routes.append(build_route(network, device, str(ipaddress.IPv6Address(int(gateway, 16))), int(flags, 16)))
+    return routes
 
 
-def route_to(network: Network, device: str, gateway: str, flags: int) -> Route:
+def build_route(network: Network, device: str, gateway: str, flags: int) -> Route:
     usable = bool(flags & UP) and not flags & REJECT and device != "lo"
     inside = network.is_private or network.is_link_local or network.is_multicast or network.is_loopback
     everything = network.prefixlen == 0

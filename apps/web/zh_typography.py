@@ -18,12 +18,12 @@ ROOM = re.compile(
 )
 
 
-def without_room(html: str) -> str:
+def strip_spaces(html: str) -> str:
     """The page with no blank behind a full-width mark or before a full-width bracket, but where text is kept."""
     return ROOM.sub(r"\g<kept>\g<mark>", html)
 
 
-class Spacing:
+class ZhTypography:
     """Of pages and their parts. What programs get, a file and a stream stay as they are."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -32,7 +32,7 @@ class Spacing:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         if is_page(request, response) and (get_language() or "").startswith("zh"):
-            response.content = without_room(response.content.decode(response.charset)).encode(response.charset)
+            response.content = strip_spaces(response.content.decode(response.charset)).encode(response.charset)
         return response
 
 

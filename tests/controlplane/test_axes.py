@@ -9,7 +9,15 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.utils import timezone
 
-from apps.web.templatetags.axes import LEVEL_ROOM, Scale, level_said, levels_said, smoothed, ticks_of, words_of
+from apps.web.templatetags.axes import (
+    MAX_LEVEL_LETTERS,
+    Scale,
+    apply_smoothing,
+    build_ticks,
+    format_level,
+    format_levels,
+    get_axis_formatter,
+)
 
 
 def test_equal_steps_of_a_logarithm_are_equal_ratios():
@@ -39,7 +47,7 @@ def test_ticks_are_round_and_on_the_axis(low, high, log, ticks):
 def test_an_amount_is_drawn_from_zero(values, holding, low, high):
     scale = Scale(values, holding=holding)
     assert (scale.low, scale.high) == (low, high)
-    assert [value for _, value in Scale([0.0, 1.0]).ticks(whole=True)] == [0, 1]
+    assert [value for _, value in Scale([0.0, 1.0]).ticks(integers=True)] == [0, 1]
 
 
 @pytest.mark.parametrize("values", [[], [0.0], [5.0, 5.0], [1e300, -1e300], [1e-300, 2e-300]])
@@ -54,7 +62,7 @@ def test_any_values_make_an_axis(values):
     [(0.0, "0"), (100_000.0, "100,000"), (12e6, "1.2e7"), (-2.5e-5, "−2.5e−5"), (0.0004, "0.0004"), (9e-7, "9e−07")],
 )
 def test_what_stands_beside_a_line_is_as_short_as_its_margin(value, text):
-    assert level_said(value) == text
+    assert format_level(value) == text
 
 
 @pytest.mark.parametrize(
@@ -68,7 +76,7 @@ def test_what_stands_beside_a_line_is_as_short_as_its_margin(value, text):
     ],
 )
 def test_lines_across_a_chart_are_told_apart_where_there_is_room(values, texts):
-    assert levels_said(values) == texts
+    assert format_levels(values) == texts
 
 
 @pytest.mark.parametrize(
@@ -79,13 +87,13 @@ def test_lines_across_a_chart_are_told_apart_where_there_is_room(values, texts):
     ],
 )
 def test_spans_of_time_are_told_in_round_ones(high, texts):
-    assert [text for *_, text in ticks_of("relative", Scale([0, high]))] == texts
+    assert [text for *_, text in build_ticks("relative", Scale([0, high]))] == texts
 
 
 def test_moments_are_told_at_round_ones(settings):
     settings.TIME_ZONE = "UTC"
     begin = datetime(2026, 1, 2, 3, 4, tzinfo=UTC).timestamp()
-    found = ticks_of("time", Scale([begin, begin + 3600]))
+    found = build_ticks("time", Scale([begin, begin + 3600]))
     assert [text for *_, text in found] == ["03:10", "03:20", "03:30", "03:40", "03:50", "04:00"]
 
 
@@ -93,7 +101,7 @@ def test_moments_are_told_at_round_ones(settings):
 def test_days_begin_at_midnight_of_the_reader_even_where_clocks_are_changed(zone):
     with timezone.override(ZoneInfo(zone)):
         begin = datetime(2026, 3, 5, 12, tzinfo=UTC).timestamp()  # in New York clocks go forward on the eighth
-        found = ticks_of("time", Scale([begin, begin + 5 * 86_400]))
+        found = build_ticks("time", Scale([begin, begin + 5 * 86_400]))
         days = [datetime.fromtimestamp(value, ZoneInfo(zone)) for _, value, _ in found]
     assert [(day.day, day.hour, day.minute) for day in days] == [(day, 0, 0) for day in (6, 7, 8, 9, 10)]
     assert [text for *_, text in found] == [f"{day} Mar" for day in (6, 7, 8, 9, 10)]
@@ -102,27 +110,27 @@ def test_days_begin_at_midnight_of_the_reader_even_where_clocks_are_changed(zone
 @pytest.mark.parametrize("kind", ["step", "relative", "time"])
 @pytest.mark.parametrize("span", [0.001, 1, 59, 1e5, 1e9])
 def test_any_span_has_a_few_ticks(kind, span):
-    assert 0 <= len(ticks_of(kind, Scale([1.7e9, 1.7e9 + span]))) < 12
+    assert 0 <= len(build_ticks(kind, Scale([1.7e9, 1.7e9 + span]))) < 12
 
 
 def test_smoothing_begins_at_the_first_value_and_keeps_a_constant():
-    assert smoothed([(0, 5.0, 1), (1, 5.0, 1)], 0.99) == [(0, 5.0), (1, pytest.approx(5.0))]
+    assert apply_smoothing([(0, 5.0, 1), (1, 5.0, 1)], 0.99) == [(0, 5.0), (1, pytest.approx(5.0))]
 
 
 def test_smoothing_is_the_average_that_the_field_draws():
     """By hand: 0.5 of the last and 0.5 of the new, divided by 1 - 0.5 to the count."""
-    found = smoothed([(0, 1.0, 1), (1, 2.0, 1), (2, 4.0, 1)], 0.5)
+    found = apply_smoothing([(0, 1.0, 1), (1, 2.0, 1), (2, 4.0, 1)], 0.5)
     assert [value for _, value in found] == pytest.approx([1.0, 1.25 / 0.75, 2.625 / 0.875])
 
 
 def test_points_that_were_pooled_count_as_often_as_they_are():
-    whole = smoothed([(n, float(n // 4), 1) for n in range(40)], 0.8)
-    pooled = smoothed([(n, float(n), 4) for n in range(10)], 0.8)
+    whole = apply_smoothing([(n, float(n // 4), 1) for n in range(40)], 0.8)
+    pooled = apply_smoothing([(n, float(n), 4) for n in range(10)], 0.8)
     assert [value for _, value in pooled] == pytest.approx([value for _, value in whole[3::4]])
 
 
 def test_no_weight_is_the_line_itself():
-    assert smoothed([(0, 1.0, 1), (1, math.pi, 1)], 0.0) == [(0, 1.0), (1, math.pi)]
+    assert apply_smoothing([(0, 1.0, 1), (1, math.pi, 1)], 0.0) == [(0, 1.0), (1, math.pi)]
 
 
 def test_a_span_that_is_hardly_one_has_an_axis():
@@ -132,10 +140,10 @@ def test_a_span_that_is_hardly_one_has_an_axis():
 @pytest.mark.parametrize("seconds", [-1e11, -62_135_596_800.0, 253_402_300_799.0, 1e12])
 def test_a_moment_beyond_the_calendar_stands_at_its_end(seconds):
     across = Scale([seconds])
-    assert isinstance(ticks_of("time", across), list)
-    assert words_of("time")(across.high)
+    assert isinstance(build_ticks("time", across), list)
+    assert get_axis_formatter("time")(across.high)
 
 
 def test_no_level_is_wider_than_the_margin():
     values = [sign * 1.26 * 10.0**power for power in range(-90, 91) for sign in (1, -1)]
-    assert {text for text in map(level_said, values) if len(text) > LEVEL_ROOM} == set()
+    assert {text for text in map(format_level, values) if len(text) > MAX_LEVEL_LETTERS} == set()

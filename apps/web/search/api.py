@@ -56,11 +56,11 @@ class SearchView(APIView):
     def get(self, request: Request) -> Response:
         """What a text names: five of each kind, the exact one marked."""
         actor: Actor = request.actor  # type: ignore[attr-defined]
-        asked = request.query_params
-        within = get_project(actor, asked["project"]) if asked.get("project") else None
-        found = search(actor, asked.get("q", ""), project=within, kind=asked.get("kind", ""))
+        params = request.query_params
+        project = get_project(actor, params["project"]) if params.get("project") else None
+        results = search(actor, params.get("q", ""), project=project, kind=params.get("kind", ""))
         groups = [
             {"kind": group.kind, "hits": [hit.as_dict() for hit in group.hits], "more": group.more}
-            for group in found.groups
+            for group in results.groups
         ]
-        return Response({"q": found.text, "groups": groups, "left_out": found.left_out})
+        return Response({"q": results.text, "groups": groups, "left_out": results.left_out})

@@ -27,14 +27,14 @@ from apps.platform.accounts.models import Project
 from apps.platform.approvals.models import Approval
 from apps.platform.jobs.models import Job
 
-READ = 6000  # rows of a table, of all projects together
-PROJECTS = 20  # the first, in whose names one search reads
-VERSIONS = 20  # the newest of a model, whose tags are read
-READ_SAID = 3  # of so many runs that are read one, the newest, has all its params and tags read
+MAX_ROWS_READ = 6000  # rows of a table, of all projects together
+MAX_PROJECTS_READ = 20  # the first, in whose names one search reads
+MAX_VERSIONS_READ = 20  # the newest of a model, whose tags are read
+ATTRIBUTES_READ_DIVISOR = 3  # of so many runs that are read one, the newest, has all its params and tags read
 
 
 @dataclass(frozen=True, slots=True)
-class Floors:
+class ProjectBounds:
     """The oldest row of a project that is read, of each table; None where there are fewer."""
 
     project: int
@@ -43,7 +43,7 @@ class Floors:
     pipeline: datetime | None
     approval: datetime | None
     run: datetime | None
-    said: datetime | None  # of runs, whose params and tags are read
+    attribute_run: datetime | None  # of runs, whose params and tags are read
     experiment: datetime | None
     logged_model: datetime | None
     model: datetime | None  # whose tags and aliases are read
@@ -51,18 +51,18 @@ class Floors:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class SearchBounds:
     """Every project that is searched, key to slug, and those whose names are read. `project`: the only one."""
 
     slugs: Mapping[int, str]
-    read: Sequence[Floors]
+    read: Sequence[ProjectBounds]
     project: int | None = None
 
-    def here(self, behind: str = "project") -> Q:
+    def filter_projects(self, path: str = "project") -> Q:
         """Of what the reader may see, the rows in these projects. `behind`: what leads to the project."""
-        return Q() if self.project is None else Q(**{behind: self.project})
+        return Q() if self.project is None else Q(**{path: self.project})
 
-    def slug_of(self, project: int) -> str:
+    def get_slug(self, project: int) -> str:
         return self.slugs[project]
 
     @property
@@ -71,48 +71,50 @@ class Places:
         return list(self.slugs.values())[len(self.read) :]
 
 
-def projects_of(actor: Actor, project: Project | None) -> QuerySet[Project]:
+def list_projects(actor: Actor, project: Project | None) -> QuerySet[Project]:
     """The one asked for, or those of the reader; an administrator without projects sees that all exist."""
-    seen = Project.objects.visible_to(actor)
-    return seen.filter(pk=project.pk) if project else seen
+    projects = Project.objects.visible_to(actor)
+    return projects.filter(pk=project.pk) if project else projects
 
 
-def places_of(actor: Actor, project: Project | None) -> Places:
+def load_bounds(actor: Actor, project: Project | None) -> SearchBounds:
     """One query, whatever the tables hold.
 
     By time and not by key: where nearly all rows are one project's, PostgreSQL would walk the whole primary key in
     search of another's.
     """
-    seen = projects_of(actor, project).order_by("slug")
-    each = max(1, READ // (1 if project else min(PROJECTS, max(1, len(actor.project_ids)))))
-    last_read = Coalesce(Subquery(seen.values("slug")[PROJECTS - 1 : PROJECTS]), F("slug"))
+    projects = list_projects(actor, project).order_by("slug")
+    rows_per_project = max(
+        1, MAX_ROWS_READ // (1 if project else min(MAX_PROJECTS_READ, max(1, len(actor.project_ids))))
+    )
+    last_read = Coalesce(Subquery(projects.values("slug")[MAX_PROJECTS_READ - 1 : MAX_PROJECTS_READ]), F("slug"))
 
-    def newest(table: Any, field: str, part: int = 1) -> Case:
+    def find_floor(table: Any, field: str, part: int = 1) -> Case:
         rows = table.objects.filter(project=OuterRef("pk")).order_by(f"-{field}", "-pk")
-        last = max(1, each // part)
+        last = max(1, rows_per_project // part)
         return Case(When(slug__lte=last_read, then=Subquery(rows.values(field)[last - 1 : last])))
 
-    rows = seen.annotate(
-        job_floor=newest(Job, "created_at"),
-        pipeline_floor=newest(Pipeline, "created_at"),
-        approval_floor=newest(Approval, "created_at"),
-        run_floor=newest(Run, "started_at"),
-        said_floor=newest(Run, "started_at", READ_SAID),
-        experiment_floor=newest(Experiment, "created_at"),
-        logged_model_floor=newest(LoggedModel, "created_at"),
-        model_floor=newest(Model, "touched_at"),
-        versioned_floor=newest(Model, "touched_at", VERSIONS),
-    ).values_list("pk", "slug", *(f"{field.name}_floor" for field in fields(Floors)[2:]))
-    found = [Floors(*row) for row in rows]
-    slugs = {place.project: place.slug for place in found}
-    return Places(slugs, found[:PROJECTS], project.pk if project else None)
+    rows = projects.annotate(
+        job_floor=find_floor(Job, "created_at"),
+        pipeline_floor=find_floor(Pipeline, "created_at"),
+        approval_floor=find_floor(Approval, "created_at"),
+        run_floor=find_floor(Run, "started_at"),
+        attribute_run_floor=find_floor(Run, "started_at", ATTRIBUTES_READ_DIVISOR),
+        experiment_floor=find_floor(Experiment, "created_at"),
+        logged_model_floor=find_floor(LoggedModel, "created_at"),
+        model_floor=find_floor(Model, "touched_at"),
+        versioned_floor=find_floor(Model, "touched_at", MAX_VERSIONS_READ),
+    ).values_list("pk", "slug", *(f"{field.name}_floor" for field in fields(ProjectBounds)[2:]))
+    bounds = [ProjectBounds(*row) for row in rows]
+    slugs = {place.project: place.slug for place in bounds}
+    return SearchBounds(slugs, bounds[:MAX_PROJECTS_READ], project.pk if project else None)
 
 
-def above(places: Places, table: str, column: str = "created_at", *, behind: str = "") -> Q:
+def build_floor_filter(bounds: SearchBounds, table: str, column: str = "created_at", *, path: str = "") -> Q:
     """The rows of `table` that are read: each project's from its floor on. `behind`: what leads to them (`model__`)."""
-    wanted = Q(pk__in=[])
-    for place in places.read:
+    condition = Q(pk__in=[])
+    for place in bounds.read:
         floor = getattr(place, table)
-        bound = {f"{behind}project": place.project} | ({} if floor is None else {f"{behind}{column}__gte": floor})
-        wanted |= Q(**bound)
-    return wanted
+        bound = {f"{path}project": place.project} | ({} if floor is None else {f"{path}{column}__gte": floor})
+        condition |= Q(**bound)
+    return condition

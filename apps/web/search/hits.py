@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-SHOWN, SHOWN_ALONE = 5, 50  # of a group: beside others, and by itself
+HITS_PER_KIND, HITS_OF_ONE_KIND = 5, 50  # of a group: beside others, and by itself
 
 # Kind of hit -> heading and icon, in the order of the page.
 GROUPS: dict[str, tuple[Any, str]] = {
@@ -65,7 +65,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SearchResults:
     text: str = ""
     groups: list[Group] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)  # projects where nothing was looked for by a part of its name
@@ -75,13 +75,13 @@ class Found:
         return sum(len(group.hits) for group in self.groups)
 
     @property
-    def one(self) -> Hit | None:
+    def only_exact(self) -> Hit | None:
         """Where to go at once: the only thing that was named exactly."""
         exact = [hit for group in self.groups for hit in group.hits if hit.exact]
         return exact[0] if len(exact) == 1 else None
 
 
-def grouped(hits: list[Hit], limit: int) -> list[Group]:
+def group_hits(hits: list[Hit], limit: int) -> list[Group]:
     """Hits by kind, in the order of the page; one more than `limit` says that there are others."""
     by_kind: dict[str, dict[str, Hit]] = {}
     for hit in hits:

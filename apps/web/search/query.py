@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
-LONGEST = 200
-HEX_LEAST = 6  # hex digits that make the beginning of a digest or of a run's id
+MAX_LETTERS = 200
+MIN_HEX_DIGITS = 6  # hex digits that make the beginning of a digest or of a run's id
 MAX_ID = 2**63 - 1
 NUMBERED = ("job", "pipeline", "approval")  # what is known by a number that the whole plane counts
 NUMBER = re.compile(r"#?\s*(\d{1,19})\Z")
@@ -22,7 +22,7 @@ SHORTENED = re.compile(r"([0-9a-f]{6,})(?:…|\.\.\.)([0-9a-f]{1,8})\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class SearchQuery:
     text: str = ""  # as typed, on one line
     words: tuple[str, ...] = ()
     number: int | None = None
@@ -43,26 +43,26 @@ class Asked:
         return self.digest.isalpha()
 
 
-def read(text: str) -> Asked:
+def parse_query(text: str) -> SearchQuery:
     """Whatever was typed; never an error, an empty text asks for nothing."""
-    said = " ".join(text.replace("\x00", "").split())[:LONGEST]
-    if not said:
-        return Asked()
-    kind, number = numbered(said)
-    uri = said.removeprefix(MODEL_URI)
-    found = VERSION.match(uri)
-    pointed = ALIASED.match(uri) if found is None else None
-    pair = PAIR.match(said)
-    digest, tail = digest_in(said)
-    return Asked(
-        text=said,
-        words=tuple(said.split())[:8],
+    line = " ".join(text.replace("\x00", "").split())[:MAX_LETTERS]
+    if not line:
+        return SearchQuery()
+    kind, number = parse_number(line)
+    uri = line.removeprefix(MODEL_URI)
+    version = VERSION.match(uri)
+    pointed = ALIASED.match(uri) if version is None else None
+    pair = PAIR.match(line)
+    digest, tail = parse_digest(line)
+    return SearchQuery(
+        text=line,
+        words=tuple(line.split())[:8],
         number=number,
         kind=kind,
         digest=digest,
         tail=tail,
-        name=found["name"].lower() if found and not kind else "",
-        version=int(found["number"]) if found and not kind else None,
+        name=version["name"].lower() if version and not kind else "",
+        version=int(version["number"]) if version and not kind else None,
         aliased=pointed["name"] if pointed else "",
         alias=pointed["alias"] if pointed else "",
         key=pair["key"] if pair else "",
@@ -71,30 +71,30 @@ def read(text: str) -> Asked:
     )
 
 
-def numbered(said: str) -> tuple[str, int | None]:
+def parse_number(text: str) -> tuple[str, int | None]:
     """("", 12) of `12` and `#12`; ("job", 12) of `job 12`, in English or in the reader's language."""
-    if found := NUMBER.match(said):
-        return "", within(found[1])
-    if found := OF_KIND.match(said):
-        word = found[1].lower()
+    if match := NUMBER.match(text):
+        return "", parse_id(match[1])
+    if match := OF_KIND.match(text):
+        word = match[1].lower()
         names = {"job": _("job"), "pipeline": _("pipeline"), "approval": _("approval")}
         for kind in NUMBERED:
             if word in (kind, f"{kind}s", names[kind]):
-                return kind, within(found[2])
+                return kind, parse_id(match[2])
     return "", None
 
 
-def within(digits: str) -> int | None:
+def parse_id(digits: str) -> int | None:
     """An id the database can be asked for."""
     number = int(digits)
     return number if 0 < number <= MAX_ID else None
 
 
-def digest_in(said: str) -> tuple[str, str]:
+def parse_digest(text: str) -> tuple[str, str]:
     """(beginning, end) of a digest as pages show it: whole, with `sha256:`, grouped by eight, or shortened. The id of a
     logged model is such a beginning behind `m-`."""
-    bare = said.lower().removeprefix("sha256:").removeprefix("m-").replace(" ", "")
-    if found := SHORTENED.match(bare):
-        return found[1], found[2]
-    is_hex = HEX_LEAST <= len(bare) <= 64 and not set(bare) - set("0123456789abcdef")
+    bare = text.lower().removeprefix("sha256:").removeprefix("m-").replace(" ", "")
+    if match := SHORTENED.match(bare):
+        return match[1], match[2]
+    is_hex = MIN_HEX_DIGITS <= len(bare) <= 64 and not set(bare) - set("0123456789abcdef")
     return (bare, "") if is_hex else ("", "")

@@ -13,11 +13,11 @@ from django.views.decorators.http import require_safe
 from apps.core.actors import Actor
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.web.search.bounds import READ, READ_SAID
+from apps.web.search.bounds import ATTRIBUTES_READ_DIVISOR, MAX_ROWS_READ
 from apps.web.search.finders import search as find
-from apps.web.search.hits import SHOWN_ALONE, Found, Group
+from apps.web.search.hits import HITS_OF_ONE_KIND, Group, SearchResults
 
-LEFT_SHOWN = 12  # of the projects in whose names was not read
+MAX_PROJECTS_NAMED = 12  # of the projects in whose names was not read
 # Kind -> the list's address and the name of its filter, where a list can be filtered by what was typed.
 LISTS = {
     "job": ("jobs:list", "name"),
@@ -36,23 +36,31 @@ def search(request: HttpRequest) -> HttpResponse:
     ask = request.GET.get
     project = get_project(actor, ask("in", "")) if ask("in") else None
     typing = bool(request.htmx)  # type: ignore[attr-defined]
-    found = find(actor, ask("q", ""), project=project, kind=ask("kind", ""), typing=typing)
-    context = {"found": found, "search_text": found.text, "rows": rows_of(found, project, ask("kind", ""))}
+    results = find(actor, ask("q", ""), project=project, kind=ask("kind", ""), typing=typing)
+    context = {"found": results, "search_text": results.text, "rows": build_rows(results, project, ask("kind", ""))}
     if typing:
         return render(request, "search/suggestions.html", context)
-    if found.one and not ask("kind") and not ask("all"):
-        return redirect(found.one.url)
-    call = f"{reverse('api-search')}?{urlencode({'q': found.text})}"
-    context |= {"call": call, "within": project, "kind": ask("kind", ""), "read": READ, "most": SHOWN_ALONE}
-    context |= {"read_said": READ // READ_SAID, "left_shown": LEFT_SHOWN}
+    if results.only_exact and not ask("kind") and not ask("all"):
+        return redirect(results.only_exact.url)
+    call = f"{reverse('api-search')}?{urlencode({'q': results.text})}"
+    context |= {
+        "call": call,
+        "within": project,
+        "kind": ask("kind", ""),
+        "read": MAX_ROWS_READ,
+        "most": HITS_OF_ONE_KIND,
+    }
+    context |= {"read_said": MAX_ROWS_READ // ATTRIBUTES_READ_DIVISOR, "left_shown": MAX_PROJECTS_NAMED}
     return render(request, "search/search.html", {"nav": "", **context})
 
 
-def rows_of(found: Found, project: Project | None, kind: str) -> list[dict[str, Any]]:
-    return [{"group": group, "more_url": more_url(found.text, group, project, kind)} for group in found.groups]
+def build_rows(results: SearchResults, project: Project | None, kind: str) -> list[dict[str, Any]]:
+    return [
+        {"group": group, "more_url": build_more_url(results.text, group, project, kind)} for group in results.groups
+    ]
 
 
-def more_url(text: str, group: Group, project: Project | None, kind: str) -> str:
+def build_more_url(text: str, group: Group, project: Project | None, kind: str) -> str:
     """The list of this kind, filtered, where all that was found is in one project; else this kind alone."""
     slugs = {hit.project for hit in group.hits}
     name, key = LISTS.get(group.kind, ("", ""))

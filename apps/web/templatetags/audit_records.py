@@ -13,20 +13,20 @@ from apps.platform.audit.object_links import page_of
 from apps.web.templatetags.formats import NONE
 
 register = template.Library()
-MOST = 300  # characters of a value; the whole is in the export
+MAX_VALUE_LETTERS = 300  # characters of a value; the whole is in the export
 
 
 @register.simple_tag(takes_context=True)
-def page_of_record(context: Context, row: AuditRecord) -> str:
+def get_record_url(context: Context, row: AuditRecord) -> str:
     """The page of the object of a record; `slugs` in the context maps the projects that the reader sees."""
     slug = (context.get("slugs") or {}).get(row.project_id, "")
     return page_of(row.object_type, row.object_id, slug)
 
 
 @register.filter
-def as_told(value: Any) -> str:
+def format_audit_value(value: Any) -> str:
     """A value before or after: texts as they are, the rest as JSON, an absent one as a dash."""
     if value is None or value == "":
         return NONE
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MOST else f"{text[:MOST]}…"
+    return text if len(text) <= MAX_VALUE_LETTERS else f"{text[:MAX_VALUE_LETTERS]}…"

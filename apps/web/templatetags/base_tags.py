@@ -24,18 +24,26 @@ from django.utils.translation import gettext_lazy as _
 from apps.core.messages import translate_message, translate_messages
 from apps.ml.experiments.figure_labels import figure_word, latency_word
 from apps.platform.jobs.status import progress_labels as words_of_progress
-from apps.web.asset_version import build
+from apps.web.asset_version import get_asset_version
 from apps.web.templatetags import svg_marks
-from apps.web.templatetags.breadcrumbs import crumb, last_part
-from apps.web.templatetags.cached_tags import find_first_address, translate, url
-from apps.web.templatetags.formats import NONE, as_number, bytes_, duration, number, share, spoken_time
+from apps.web.templatetags.breadcrumbs import get_last_part, parse_crumb
+from apps.web.templatetags.cached_tags import find_first_address, parse_cached_translate, parse_cached_url
+from apps.web.templatetags.formats import (
+    NONE,
+    as_number,
+    format_bytes,
+    format_duration,
+    format_number,
+    format_share,
+    format_short_time,
+)
 from apps.web.templatetags.icons import copy, icon, strip_safety
 
 register = template.Library()
-register.filter("number", number)
-register.filter("bytes", bytes_)
-register.filter("share", share)
-register.filter("duration", duration)
+register.filter("number", format_number)
+register.filter("bytes", format_bytes)
+register.filter("share", format_share)
+register.filter("duration", format_duration)
 register.filter("translate_message", translate_message)
 register.filter("translate_messages", translate_messages)
 register.filter("figure_word", figure_word)
@@ -103,11 +111,11 @@ RAIL: Sequence[tuple[str, Any, str, tuple[str, ...]]] = (
     ("nodes", _("Nodes"), "nodes", ("nodes:list", "nodes")),
     ("audit", _("Audit"), "audit", ("audit:list", "audit")),
 )
-AFTER = re.compile(r"(?<=.[/_])(?=.)")  # where a path or a name may break
+BREAK_POINTS = re.compile(r"(?<=.[/_])(?=.)")  # where a path or a name may break
 RAIL_ON_PHONE = ("home", "data", "jobs", "audit")
 
 
-def state_of(value: object) -> tuple[str, str, str]:
+def describe_state(value: object) -> tuple[str, str, str]:
     """(class, icon, word) of a state; an unknown one is shown as it is written, in the quiet colour."""
     name = str(getattr(value, "value", value) or "").lower()
     css, glyph, word = STATES.get(name, ("queued", "queued", str(value or NONE)))
@@ -123,7 +131,7 @@ def progress_words() -> str:
 @register.simple_tag
 def state(value: object, label: str = "", *, bare: bool = False) -> SafeString:
     """Badge: icon and word. ``label`` replaces the word, ``bare`` drops the ground."""
-    css, glyph, word = state_of(value)
+    css, glyph, word = describe_state(value)
     return draw_badge(f"state {css} bare" if bare else f"state {css}", glyph, strip_safety(label or word))
 
 
@@ -133,39 +141,39 @@ def draw_badge(classes: str, glyph: str, word: str) -> SafeString:
 
 
 @register.filter
-def several(value: float | None) -> int:
+def to_plural_count(value: float | None) -> int:
     """What the plural of a number is chosen by: 1.5 processors are several."""
     return math.ceil(value or 0)
 
 
 @register.filter
-def with_unit(value: str, unit: str) -> str:
+def append_unit(value: str, unit: str) -> str:
     """A number and its unit, where it has one."""
     return f"{value} {unit}" if unit else value
 
 
 @register.filter
-def slashed(value: object) -> SafeString:
+def add_breaks(value: object) -> SafeString:
     """A path, a media type or a metric that a narrow column breaks after a slash or underscore, not within a word."""
-    return format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in AFTER.split(str(value))))
+    return format_html_join(SafeString("<wbr>"), "{}", ((part,) for part in BREAK_POINTS.split(str(value))))
 
 
 @register.filter
 def state_class(value: object) -> str:
     """The class that carries a state's colour, for a note, card or list item."""
-    return state_of(value)[0]
+    return describe_state(value)[0]
 
 
 @register.filter
 def state_icon(value: object) -> str:
     """The name of a state's icon."""
-    return state_of(value)[1]
+    return describe_state(value)[1]
 
 
 @register.filter
 def state_word(value: object) -> str:
     """A state as its badge calls it."""
-    return state_of(value)[2]
+    return describe_state(value)[2]
 
 
 @register.simple_tag
@@ -176,7 +184,7 @@ def digest(value: object, *, full: bool = False) -> str:
     """
     if not value:
         return NONE
-    hexes = svg_marks.bare_hex(value)
+    hexes = svg_marks.parse_hex(value)
     if not hexes:
         return format_html('<span class="digest"><code>{}</code></span>', value)
     button = copy(
@@ -184,12 +192,12 @@ def digest(value: object, *, full: bool = False) -> str:
     )
     if full:
         grouped = " ".join(hexes[i : i + 8] for i in range(0, len(hexes), 8))
-        shown: SafeString = format_html("<code>{}</code>", grouped)
+        code: SafeString = format_html("<code>{}</code>", grouped)
     else:
         short = f"{hexes[:8]}…{hexes[-4:]}" if len(hexes) > 12 else hexes
-        shown = format_html('<code title="{}">{}</code>', f"sha256:{hexes}" if len(hexes) == 64 else hexes, short)
+        code = format_html('<code title="{}">{}</code>', f"sha256:{hexes}" if len(hexes) == 64 else hexes, short)
     classes = "digest full" if full else "digest"
-    return format_html('<span class="{}">{}{}{}</span>', classes, svg_marks.fingerprint(hexes), shown, button)
+    return format_html('<span class="{}">{}{}{}</span>', classes, svg_marks.draw_fingerprint(hexes), code, button)
 
 
 @register.simple_tag
@@ -205,7 +213,7 @@ def when(value: datetime | date | None) -> str:
         '<time datetime="{}" data-when title="{}">{}</time>',
         aware.isoformat(),
         local.strftime("%Y-%m-%d %H:%M:%S %Z"),
-        spoken_time(local, timezone.localtime()),
+        format_short_time(local, timezone.localtime()),
     )
 
 
@@ -226,10 +234,10 @@ def gauge(
     at, bottom, top, bound = (as_number(item) for item in (value, low, high, limit))
     if at is None or bottom is None or top is None:
         return NONE
-    within = bound is None or (at >= bound if at_least else at <= bound)
+    is_met = bound is None or (at >= bound if at_least else at <= bound)
     words = gettext("%(value)s, at least %(limit)s") if at_least else gettext("%(value)s, at most %(limit)s")
     ends = as_number(start), as_number(end)
-    return svg_marks.gauge(
+    return svg_marks.draw_gauge(
         at,
         bottom,
         top,
@@ -237,19 +245,25 @@ def gauge(
         at_least=at_least,
         interval=(ends[0], ends[1]) if ends[0] is not None and ends[1] is not None else None,
         label=label
-        or (words % {"value": number(value), "limit": number(limit)} if bound is not None else number(value)),
-        state=state_of(state)[0] if state else ("succeeded" if within else "failed"),
+        or (
+            words % {"value": format_number(value), "limit": format_number(limit)}
+            if bound is not None
+            else format_number(value)
+        ),
+        state=describe_state(state)[0] if state else ("succeeded" if is_met else "failed"),
     )
 
 
 @register.simple_tag
 def bar(value: object, total: object, *, label: str = "", state: str = "", limit: object = None) -> str:
     """A part of a whole as one bar."""
-    part, whole = as_number(value), as_number(total)
-    if part is None or whole is None:
+    part, maximum = as_number(value), as_number(total)
+    if part is None or maximum is None:
         return NONE
-    words = label or gettext("%(part)s of %(whole)s") % {"part": number(value), "whole": number(total)}
-    return svg_marks.bar(part, whole, label=words, state=state_of(state)[0] if state else "", limit=as_number(limit))
+    words = label or gettext("%(part)s of %(whole)s") % {"part": format_number(value), "whole": format_number(total)}
+    return svg_marks.draw_bar(
+        part, maximum, label=words, state=describe_state(state)[0] if state else "", limit=as_number(limit)
+    )
 
 
 @register.inclusion_tag("components/histogram.html")
@@ -266,20 +280,21 @@ def histogram(
     """At most 20 bins, values on hover and focus, the same numbers as a table. ``before`` is drawn as an outline."""
     if not counts:
         return {"empty": True}
-    shown, after = svg_marks.pool(edges, counts)
-    series = [svg_marks.pool(edges, before)[1], after] if before else [after]
+    pooled, after = svg_marks.merge_bins(edges, counts)
+    series = [svg_marks.merge_bins(edges, before)[1], after] if before else [after]
     spans = [
-        gettext("%(low)s to %(high)s") % {"low": number(a), "high": number(b)} for a, b in svg_marks.bins_of(shown)
+        gettext("%(low)s to %(high)s") % {"low": format_number(a), "high": format_number(b)}
+        for a, b in svg_marks.list_bins(pooled)
     ]
     rows = list(zip(spans, *series, strict=True))
-    tips = [f"{row[0]}: " + " → ".join(number(count) for count in row[1:]) for row in rows]
+    tips = [f"{row[0]}: " + " → ".join(format_number(count) for count in row[1:]) for row in rows]
     top = max(max(values) for values in series)
-    svg = svg_marks.histogram(
+    svg = svg_marks.draw_histogram(
         spans,
         series,
         tips,
-        ticks=[(place, number(edge)) for place, edge in svg_marks.spread(shown)],
-        levels=[(place, number(level)) for place, level in svg_marks.ladder(top, log=log)],
+        ticks=[(place, format_number(edge)) for place, edge in svg_marks.choose_ticks(pooled)],
+        levels=[(place, format_number(level)) for place, level in svg_marks.build_levels(top, log=log)],
         x_unit=unit,
         y_unit=(count_unit or gettext("rows")) + (gettext(", log scale") if log else ""),
         log=log,
@@ -341,18 +356,18 @@ def rest_call(
     return {"command": " \\\n  ".join(lines), "open": open, "label": label}
 
 
-def first_url(names: Sequence[str], slug: str | None) -> str:
+def find_first_url(names: Sequence[str], slug: str | None) -> str:
     """The address of the first name that has one, within the project when there is one; "" if none has."""
     return find_first_address(get_script_prefix(), tuple(names), slug)
 
 
-register.simple_tag(build, name="build")
+register.simple_tag(get_asset_version, name="build")
 register.simple_tag(icon)
 register.simple_tag(copy)
-register.tag("crumb", crumb)
-register.tag("translate", translate)
-register.tag("url", url)
-register.filter("last_part", last_part)
+register.tag("crumb", parse_crumb)
+register.tag("translate", parse_cached_translate)
+register.tag("url", parse_cached_url)
+register.filter("last_part", get_last_part)
 
 
 @register.simple_tag(takes_context=True)
@@ -360,22 +375,22 @@ def rail(context: Context) -> list[dict[str, Any]]:
     """The sections that exist, for the rail; ``rail_urls`` in the context (key -> address) overrides the look-up."""
     request = context.get("request")
     project = getattr(request, "project", None)
-    known: Mapping[str, str] = context.get("rail_urls") or {}
+    urls: Mapping[str, str] = context.get("rail_urls") or {}
     hidden = context.get("rail_hidden") or ()
-    found = []
+    sections = []
     for key, label, glyph, names in RAIL:
         if key in hidden:
             continue
-        url = known.get(key) or first_url(names, getattr(project, "slug", None))
+        url = urls.get(key) or find_first_url(names, getattr(project, "slug", None))
         if url:
-            found.append({"key": key, "label": label, "icon": glyph, "url": url, "phone": key in RAIL_ON_PHONE})
-    return found
+            sections.append({"key": key, "label": label, "icon": glyph, "url": url, "phone": key in RAIL_ON_PHONE})
+    return sections
 
 
 @register.simple_tag
 def address(*names: str) -> str:
     """The address of the first url name that exists, else "": a link to what is not there yet is left out."""
-    return first_url(names, None)
+    return find_first_url(names, None)
 
 
 @register.filter
@@ -420,6 +435,6 @@ def wrapped(parser: Parser, token: Token) -> WrappedNode:
 @register.simple_tag
 def gallery_samples() -> dict[str, Any]:
     """Values for the page that shows every component."""
-    from apps.web.templatetags.gallery_data import samples
+    from apps.web.templatetags.gallery_data import build_samples
 
-    return samples()
+    return build_samples()

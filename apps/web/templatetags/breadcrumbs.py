@@ -26,7 +26,7 @@ class CrumbNode(template.Node):
         inside = self.nodelist.render(context).strip()
         request: HttpRequest | None = context.get("request")
         if not inside and request is not None:
-            inside = parts_of(request.path)
+            inside = render_path(request.path)
         if not inside:
             return SafeString("")
         button = copy(request.path, gettext("Copy address")) if request and "data-copy" not in inside else ""
@@ -34,7 +34,7 @@ class CrumbNode(template.Node):
         return format_html('<nav class="crumb" aria-label="{}">{}{}</nav>', label, SafeString(inside), button)
 
 
-def parts_of(path: str) -> SafeString:
+def render_path(path: str) -> SafeString:
     """/account/tokens: every part that is an address of its own is a link, the last one is where we are."""
     names = [part for part in path.split("/") if part]
     above = [("/" + "/".join(names[: at + 1]), name) for at, name in enumerate(names[:-1])]
@@ -52,13 +52,13 @@ def is_page(path: str) -> bool:
     return True
 
 
-def last_part(path: str) -> str:
+def get_last_part(path: str) -> str:
     """/accounts/2fa/ -> 2fa; in the language of now where it is a word."""
     part = path.rstrip("/").rpartition("/")[2]
     return {"tokens": gettext("tokens"), "sessions": gettext("sessions"), "change": gettext("password")}.get(part, part)
 
 
-def crumb(parser: Parser, token: Token) -> CrumbNode:
+def parse_crumb(parser: Parser, token: Token) -> CrumbNode:
     nodelist = parser.parse(("endcrumb",))
     parser.delete_first_token()
     return CrumbNode(nodelist)

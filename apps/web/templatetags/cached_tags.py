@@ -18,10 +18,10 @@ from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils.html import conditional_escape
 from django.utils.translation import get_language
 
-ADDRESSES = 8192  # some 2 MB: what a few people look at
+MAX_CACHED_ADDRESSES = 8192  # some 2 MB: what a few people look at
 
 
-class RememberedWord(TranslateNode):
+class CachedTranslateNode(TranslateNode):
     """A literal without a filter: its text depends on the language alone."""
 
     def __init__(self, node: TranslateNode) -> None:
@@ -40,15 +40,15 @@ class RememberedWord(TranslateNode):
         return ""
 
 
-def translate(parser: Parser, token: Token) -> TranslateNode:
+def parse_cached_translate(parser: Parser, token: Token) -> TranslateNode:
     """`{% translate "text" %}`, as Django's."""
     node = parse_translate(parser, token)
     expression = node.filter_expression
     is_literal = expression.is_var and expression.var.lookups is None and not expression.filters
-    return RememberedWord(node) if is_literal and node.message_context is None else node
+    return CachedTranslateNode(node) if is_literal and node.message_context is None else node
 
 
-class RememberedAddress(URLNode):
+class CachedURLNode(URLNode):
     """An address by name: as long as the process lives, the same arguments give the same one."""
 
     def render(self, context: Context) -> str:
@@ -69,7 +69,7 @@ class RememberedAddress(URLNode):
         return conditional_escape(address) if context.autoescape else address
 
 
-@lru_cache(maxsize=ADDRESSES)
+@lru_cache(maxsize=MAX_CACHED_ADDRESSES)
 def find_address(prefix: str, name: str, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> str:
     """`reverse`, whose answer depends on these alone: no name here is of a namespace with several instances."""
     return reverse(name, args=args, kwargs=dict(kwargs))
@@ -87,7 +87,7 @@ def find_first_address(prefix: str, names: tuple[str, ...], slug: str | None) ->
     return ""
 
 
-def url(parser: Parser, token: Token) -> RememberedAddress:
+def parse_cached_url(parser: Parser, token: Token) -> CachedURLNode:
     """`{% url "name" argument %}`, as Django's."""
     node = parse_url(parser, token)
-    return RememberedAddress(node.view_name, node.args, node.kwargs, node.asvar)
+    return CachedURLNode(node.view_name, node.args, node.kwargs, node.asvar)

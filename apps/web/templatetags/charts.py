@@ -22,20 +22,20 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
-from apps.web.templatetags.axes import Scale, smoothed, words_of
-from apps.web.templatetags.formats import number
+from apps.web.templatetags.axes import Scale, apply_smoothing, get_axis_formatter
+from apps.web.templatetags.formats import format_number
 from apps.web.templatetags.line_plots import (
     STROKES,
     Points,
+    build_rows,
+    draw_key_mark,
+    draw_line_chart,
+    draw_shape,
     is_keyed,
-    key_mark,
-    line_svg,
-    picked_steps,
-    rows_at,
-    shape,
+    pick_steps,
 )
-from apps.web.templatetags.parallel_coordinates import parallel_svg, said_of
-from apps.web.templatetags.plots import bars_svg, interval_said, scatter_svg, spark_svg
+from apps.web.templatetags.parallel_coordinates import draw_parallel_chart, format_value
+from apps.web.templatetags.plots import draw_bars, draw_scatter, draw_sparkline, format_interval
 
 register = template.Library()
 SHADES = 5
@@ -43,34 +43,37 @@ SHADES = 5
 
 # -- tags -----------------------------------------------------------------------------------------------------------
 @register.filter
-def figure(value: Any) -> str:
+def format_figure(value: Any) -> str:
     """A measured value: as numbers are written, and words for what is none."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
-    return number(value)
+    return format_number(value)
 
 
 @register.simple_tag
 def line_key(place: int) -> SafeString:
     """The sign of the line at `place`, counted from 0, for a page that names it outside the chart."""
-    return key_mark(place)
+    return draw_key_mark(place)
 
 
 @register.inclusion_tag("components/chart.html", takes_context=True)
 def line_chart(context: Context, chart: Mapping[str, Any] | None) -> dict[str, Any]:
     """The drawing with its key, a table of the same numbers and the file of all of them."""
     series = list(chart["series"]) if chart else []
-    if chart is None or not any(value is not None for one in series for _, value in one["points"]):
+    if chart is None or not any(value is not None for line in series for _, value in line["points"]):
         return {"empty": True}
     weight, axis, log = chart.get("smooth", 0), chart.get("axis", "step"), bool(chart.get("log"))
     if weight:
-        series = [one | {"shown": smoothed(one.get("means") or means_of(one["points"]), weight)} for one in series]
+        series = [
+            line | {"shown": apply_smoothing(line.get("means") or build_means(line["points"]), weight)}
+            for line in series
+        ]
     name, hidden = chart.get("id", "chart"), set(chart.get("hidden") or ())
-    steps, said = picked_steps(series), words_of(axis)
+    steps, format_place = pick_steps(series), get_axis_formatter(axis)
     toggles = bool(chart.get("toggles")) and len(series) > 1
     return {
         "name": name,
-        "svg": line_svg(
+        "svg": draw_line_chart(
             series,
             x_unit=chart["x_unit"],
             y_unit=chart["y_unit"],
@@ -78,58 +81,61 @@ def line_chart(context: Context, chart: Mapping[str, Any] | None) -> dict[str, A
             log=log,
             span=chart.get("span"),
             holding=chart.get("holding", ()),
-            whole=bool(chart.get("whole")),
+            integers=bool(chart.get("whole")),
             small=bool(chart.get("small")),
             name=name,
             hidden=hidden,
         ),
         "keys": [
             {
-                "mark": key_mark(place),
+                "mark": draw_key_mark(place),
                 "place": place,
                 "off": place in hidden,
-                "toggle": hide_address(context, hidden ^ {place}) if toggles else "",
-                **one,
+                "toggle": build_hide_url(context, hidden ^ {place}) if toggles else "",
+                **line,
             }
-            for place, one in enumerate(series)
+            for place, line in enumerate(series)
         ],
         "axis": axis,
         "keyed": is_keyed(series),
         "head": chart["x_unit"],
-        "head_row": [one["label"] for one in series],
-        "rows": [(said(step), values) for step, values in rows_at(series, steps)],
+        "head_row": [line["label"] for line in series],
+        "rows": [(format_place(step), values) for step, values in build_rows(series, steps)],
         "csv": chart.get("csv", ""),
-        "notes": [note for note in (chart.get("note", ""), left_out(series, log), smooth_note(weight)) if note],
-        "drawn": max(len(one["points"]) for one in series),
+        "notes": [
+            note for note in (chart.get("note", ""), describe_left_out(series, log), describe_smoothing(weight)) if note
+        ],
+        "drawn": max(len(line["points"]) for line in series),
         "small": bool(chart.get("small")),
         "zoom": bool(chart.get("zoom")),
     }
 
 
-def means_of(points: Points) -> list[tuple[float, float, int]]:
+def build_means(points: Points) -> list[tuple[float, float, int]]:
     return [(place, value, 1) for place, value in points if value is not None]
 
 
-def left_out(series: Sequence[Mapping[str, Any]], log: bool) -> str:
+def describe_left_out(series: Sequence[Mapping[str, Any]], log: bool) -> str:
     """What a logarithmic axis has no place for is said."""
-    odd = sum(value is not None and value <= 0 for one in series for _, value in one["points"]) if log else 0
+    odd = sum(value is not None and value <= 0 for line in series for _, value in line["points"]) if log else 0
     words = ngettext(
         "%(n)s value is zero or below: a logarithmic axis has no place for it.",
         "%(n)s values are zero or below: a logarithmic axis has no place for them.",
         odd,
     )
-    return words % {"n": number(odd)} if odd else ""
+    return words % {"n": format_number(odd)} if odd else ""
 
 
-def smooth_note(weight: float) -> str:
+def describe_smoothing(weight: float) -> str:
     return (
-        gettext("Smoothed with weight %(weight)s; what was measured stands faint behind.") % {"weight": number(weight)}
+        gettext("Smoothed with weight %(weight)s; what was measured stands faint behind.")
+        % {"weight": format_number(weight)}
         if weight
         else ""
     )
 
 
-def hide_address(context: Context, hidden: Iterable[int]) -> str:
+def build_hide_url(context: Context, hidden: Iterable[int]) -> str:
     """The page's own address with these lines put away."""
     request = context.get("request")
     values = request.GET.copy() if request is not None else None
@@ -152,10 +158,10 @@ def bar_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
         return {"empty": True}
     return {
         "name": chart.get("id", "bars"),
-        "svg": bars_svg(rows, unit=chart["unit"]),
+        "svg": draw_bars(rows, unit=chart["unit"]),
         "size": "free",
         "head": [chart.get("head", ""), chart["unit"], gettext("Interval")],
-        "rows": [[row["label"], number(row["value"]), interval_said(row)] for row in rows],
+        "rows": [[row["label"], format_number(row["value"]), format_interval(row)] for row in rows],
         "csv": chart.get("csv", ""),
         "notes": [chart["note"]] if chart.get("note") else [],
     }
@@ -167,45 +173,52 @@ def scatter_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
     `log_y`, `id`, `head` (what a point is). `place` gives a point the sign of a line. With `third` ({unit, words: names
     or (), low, high}) points have `z`, which is told in the table, and `shade` (0 to 4) or the `place` of its word.
     """
-    points = [one for one in (chart or {}).get("points", ()) if one["x"] is not None and one["y"] is not None]
+    points = [point for point in (chart or {}).get("points", ()) if point["x"] is not None and point["y"] is not None]
     if chart is None or not points:
         return {"empty": True}
-    across = Scale((one["x"] for one in points), log=bool(chart.get("log_x")), pad=0.05)
-    up = Scale((one["y"] for one in points), log=bool(chart.get("log_y")), pad=0.08)
-    held = [one for one in points if across.holds(one["x"]) and up.holds(one["y"])]
+    across = Scale((point["x"] for point in points), log=bool(chart.get("log_x")), pad=0.05)
+    up = Scale((point["y"] for point in points), log=bool(chart.get("log_y")), pad=0.08)
+    drawable = [point for point in points if across.can_place(point["x"]) and up.can_place(point["y"])]
     third = chart.get("third")
     return {
         "name": chart.get("id", "scatter"),
-        "svg": scatter_svg(held, across, up, x_unit=chart["x_unit"], y_unit=chart["y_unit"], sign=sign_of, third=third),
+        "svg": draw_scatter(
+            drawable, across, up, x_unit=chart["x_unit"], y_unit=chart["y_unit"], sign=draw_sign, third=third
+        ),
         "size": "",
-        "keys": keys_of_third(third) if third else [],
+        "keys": build_third_keys(third) if third else [],
         "head": [chart.get("head", ""), chart["x_unit"], chart["y_unit"], *([third["unit"]] if third else [])],
         "rows": [
-            [one["label"], number(one["x"]), number(one["y"]), *([said_of(one["z"])] if third else [])]
-            for one in points
+            [
+                point["label"],
+                format_number(point["x"]),
+                format_number(point["y"]),
+                *([format_value(point["z"])] if third else []),
+            ]
+            for point in points
         ],
         "csv": chart.get("csv", ""),
-        "notes": [left_out_points(len(points) - len(held))] if len(held) < len(points) else [],
+        "notes": [describe_left_out_points(len(points) - len(drawable))] if len(drawable) < len(points) else [],
     }
 
 
-def left_out_points(count: int) -> str:
+def describe_left_out_points(count: int) -> str:
     words = ngettext("%(n)s point has no place on these axes.", "%(n)s points have no place on these axes.", count)
-    return words % {"n": number(count)}
+    return words % {"n": format_number(count)}
 
 
-def keys_of_third(third: Mapping[str, Any]) -> list[dict[str, Any]]:
+def build_third_keys(third: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the signs say: a word each, or the ends of the shades."""
     if third["words"]:
-        return [{"mark": key_mark(place), "label": word} for place, word in enumerate(third["words"])]
+        return [{"mark": draw_key_mark(place), "label": word} for place, word in enumerate(third["words"])]
     mark = '<svg class="key" viewBox="0 0 26 12" aria-hidden="true"><g transform="translate(13 6)">{}</g></svg>'
     return [
-        {"mark": format_html(mark, shaded(shade)), "label": f"{third['unit']} {number(end)}"}
+        {"mark": format_html(mark, draw_shaded_point(shade)), "label": f"{third['unit']} {format_number(end)}"}
         for shade, end in ((0, third["low"]), (SHADES - 1, third["high"]))
     ]
 
 
-def shaded(shade: int) -> SafeString:
+def draw_shaded_point(shade: int) -> SafeString:
     """A point whose ground says how high its third value is: from nearly empty to full."""
     return format_html('<circle r="5" class="dot shaded" fill-opacity="{}"/>', max(0.08, shade / (SHADES - 1)))
 
@@ -216,18 +229,18 @@ def parallel_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
     if chart is None or not chart["axes"]:
         return {"empty": True}
     axes, lines = chart["axes"], chart["lines"]
-    told = [gettext("in range")] if chart.get("bounded") else []
+    extra_head = [gettext("in range")] if chart.get("bounded") else []
     return {
         "name": chart.get("id", "parallel"),
-        "svg": parallel_svg(axes, lines),
+        "svg": draw_parallel_chart(axes, lines),
         "size": "par",
         "wide": True,
-        "head": [chart.get("head", ""), *(axis.key for axis in axes), *told],
+        "head": [chart.get("head", ""), *(axis.key for axis in axes), *extra_head],
         "rows": [
             [
                 line["label"],
-                *(said_of(axis.values[line["place"]]) for axis in axes),
-                *([gettext("yes") if line["inside"] else gettext("no")] if told else []),
+                *(format_value(axis.values[line["place"]]) for axis in axes),
+                *([gettext("yes") if line["inside"] else gettext("no")] if extra_head else []),
             ]
             for line in lines
         ],
@@ -236,15 +249,15 @@ def parallel_chart(chart: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def sign_of(place: int | None, shade: int | None = None) -> SafeString:
+def draw_sign(place: int | None, shade: int | None = None) -> SafeString:
     if shade is not None:
-        return shaded(shade)
+        return draw_shaded_point(shade)
     if place is None:
         return SafeString('<circle r="4.5" class="dot"/>')
-    return format_html('<g class="k{}">{}</g>', place % STROKES + 1, shape(place))
+    return format_html('<g class="k{}">{}</g>', place % STROKES + 1, draw_shape(place))
 
 
 @register.simple_tag
 def sparkline(values: Iterable[float | None] | None, label: str = "") -> SafeString | str:
     """A line the height of a table's row, its newest value marked; `label` says what it shows, for readers too."""
-    return spark_svg(list(values or ()), label)
+    return draw_sparkline(list(values or ()), label)

@@ -20,30 +20,30 @@ def as_number(value: object) -> float | None:
     return result if math.isfinite(result) else None
 
 
-def grouped(value: float, decimals: int) -> str:
+def group_digits(value: float, decimals: int) -> str:
     """With thousands separators and a true minus sign."""
     return f"{value:,.{decimals}f}".replace("-", MINUS)
 
 
-def number(value: object, decimals: int | None = None) -> str:
+def format_number(value: object, decimals: int | None = None) -> str:
     """Thousands separators. Without ``decimals`` a whole number stays whole, others keep four significant digits."""
     amount = as_number(value)
     if amount is None:
         return NONE if value is None or value == "" or isinstance(value, float) else str(value)
     if decimals is not None:
-        return grouped(amount, int(decimals))
+        return group_digits(amount, int(decimals))
     if isinstance(value, int | Decimal | str) and amount == int(amount):
-        return grouped(int(amount), 0)
+        return group_digits(int(amount), 0)
     if amount == 0:
         return "0"
     size = math.floor(math.log10(abs(amount)))
     if size < -4:  # as %g does: the ends of an interval read alike
         return f"{amount:.4g}".replace("-", MINUS)  # of the exponent too: at a hyphen a line may break
-    text = grouped(amount, max(0, 3 - size))
+    text = group_digits(amount, max(0, 3 - size))
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def bytes_(value: object) -> str:
+def format_bytes(value: object) -> str:
     """Bytes in powers of 1000, one decimal: 57.1 kB."""
     amount = as_number(value)
     if amount is None:
@@ -52,18 +52,18 @@ def bytes_(value: object) -> str:
         if abs(amount) < 999.95 or unit == "PB":
             break
         amount /= 1000
-    return f"{grouped(amount, 0 if unit == 'B' else 1)} {unit}"
+    return f"{group_digits(amount, 0 if unit == 'B' else 1)} {unit}"
 
 
-def share(value: object, total: object = 1) -> str:
+def format_share(value: object, total: object = 1) -> str:
     """``value`` of ``total`` in per cent, one decimal at most; "–" when there is no whole."""
-    part, whole = as_number(value), as_number(total)
-    if part is None or not whole:
+    part, base = as_number(value), as_number(total)
+    if part is None or not base:
         return NONE
-    return f"{grouped(part / whole * 100, 1).removesuffix('.0')} %"
+    return f"{group_digits(part / base * 100, 1).removesuffix('.0')} %"
 
 
-def duration(value: object) -> str:
+def format_duration(value: object) -> str:
     """Seconds (or a timedelta) in its two largest units: 70 ms, 0.31 s, 1 min 27 s, 2 h 7 min, 3 d 4 h."""
     seconds = as_number(value.total_seconds() if isinstance(value, timedelta) else value)
     if seconds is None:
@@ -73,7 +73,7 @@ def duration(value: object) -> str:
         return sign + gettext("%(n)s ms") % {"n": f"{seconds * 1000:.0f}"}
     if seconds < 10:
         return sign + gettext("%(n)s s") % {"n": f"{seconds:.2f}".rstrip("0").rstrip(".")}
-    whole = round(seconds)
+    rest = round(seconds)
     units = (
         (86400, gettext("%(n)s d")),
         (3600, gettext("%(n)s h")),
@@ -82,13 +82,13 @@ def duration(value: object) -> str:
     )
     parts: list[tuple[int, str]] = []
     for size, words in units:
-        count, whole = divmod(whole, size)
+        count, rest = divmod(rest, size)
         if count or parts:
             parts.append((count, words))
     return sign + " ".join(words % {"n": f"{count:,}"} for count, words in parts[:2] if count)
 
 
-def spoken_time(moment: datetime, now: datetime) -> str:
+def format_short_time(moment: datetime, now: datetime) -> str:
     """14:48:02 today, 24 Nov 14:48 this year, 2025-09-29 14:48 before."""
     if moment.date() == now.date():
         return f"{moment:%H:%M:%S}"

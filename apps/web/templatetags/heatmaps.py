@@ -10,7 +10,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from apps.web.templatetags.svg_marks import plain
+from apps.web.templatetags.svg_marks import format_coordinate
 
 register = template.Library()
 CELL, LABEL, HEAD = 24, 34, 22  # px, per cent of the width, px
@@ -19,25 +19,27 @@ STRONGEST = 0.3  # ink on a cell stays readable in either scheme
 
 
 @register.inclusion_tag("components/plot.html")
-def heat_map(told: Mapping[str, Any] | None, which: str, name: str) -> dict[str, Any]:
+def heat_map(matrix: Mapping[str, Any] | None, which: str, name: str) -> dict[str, Any]:
     """`told`: `columns` and under `which` the square of coefficients, from -1 to 1, None where there is none."""
-    columns = [str(column) for column in (told or {}).get("columns") or []]
-    square = (told or {}).get(which) or []
+    columns = [str(column) for column in (matrix or {}).get("columns") or []]
+    square = (matrix or {}).get(which) or []
     if not columns or len(square) != len(columns):
         return {"empty": True}
-    left_out = list((told or {}).get("left_out") or [])
+    left_out = list((matrix or {}).get("left_out") or [])
     notes = [_("Left out: %(names)s") % {"names": ", ".join(map(str, left_out[:30]))}] if left_out else []
     return {
         "name": name,
-        "svg": heat_svg(columns, square),
+        "svg": draw_heat_map(columns, square),
         "size": "free",
         "head": ["", *columns],
-        "rows": [[column, *(told_of(value) for value in row)] for column, row in zip(columns, square, strict=True)],
+        "rows": [
+            [column, *(format_coefficient(value) for value in row)] for column, row in zip(columns, square, strict=True)
+        ],
         "notes": notes,
     }
 
 
-def heat_svg(columns: Sequence[str], square: Sequence[Sequence[float | None]]) -> SafeString:
+def draw_heat_map(columns: Sequence[str], square: Sequence[Sequence[float | None]]) -> SafeString:
     """Rows are named and numbered, columns numbered; blue goes with, amber against, the stronger the darker."""
     wide = (100 - LABEL) / len(columns)
     rows = []
@@ -51,9 +53,9 @@ def heat_svg(columns: Sequence[str], square: Sequence[Sequence[float | None]]) -
             )
         )
         for at, value in enumerate(row):
-            rows.append(cell(LABEL + at * wide, top, wide, value, f"{column}, {columns[at]}", len(columns)))
+            rows.append(draw_cell(LABEL + at * wide, top, wide, value, f"{column}, {columns[at]}", len(columns)))
     heads = (
-        (plain(LABEL + (at + 0.5) * wide), HEAD - 7, at + 1)
+        (format_coordinate(LABEL + (at + 0.5) * wide), HEAD - 7, at + 1)
         for at in range(len(columns))
         if len(columns) <= 20 or at % 5 == 4
     )
@@ -66,13 +68,13 @@ def heat_svg(columns: Sequence[str], square: Sequence[Sequence[float | None]]) -
     )
 
 
-def cell(left: float, top: int, wide: float, value: float | None, pair: str, columns: int) -> SafeString:
+def draw_cell(left: float, top: int, wide: float, value: float | None, pair: str, columns: int) -> SafeString:
     colour = "var(--running-fg)" if (value or 0) >= 0 else "var(--held-mark,var(--held-fg))"
     text = (
         format_html(
             '<text{} x="{}%" y="{}" text-anchor="middle">{}</text>',
             format_html(' class="wide"') if columns > NARROW else "",
-            *(plain(left + wide / 2), top + 16, told_of(value)),
+            *(format_coordinate(left + wide / 2), top + 16, format_coefficient(value)),
         )
         if columns <= NUMBERED
         else ""
@@ -81,16 +83,16 @@ def cell(left: float, top: int, wide: float, value: float | None, pair: str, col
         '<g><title>{}: {}</title><rect x="{}%" y="{}" width="{}%" height="{}" stroke="none" fill="{}" '
         'fill-opacity="{}"/>{}</g>',
         pair,
-        told_of(value),
-        plain(left),
+        format_coefficient(value),
+        format_coordinate(left),
         top,
-        plain(wide * 0.98),
+        format_coordinate(wide * 0.98),
         CELL - 1,
         colour,
-        plain(abs(value) * STRONGEST if value is not None else 0),
+        format_coordinate(abs(value) * STRONGEST if value is not None else 0),
         text,
     )
 
 
-def told_of(value: float | None) -> str:
+def format_coefficient(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")

@@ -90,5 +90,5 @@ def rest_loop(
         text = json.dumps(body, ensure_ascii=False)
         lines += ["-H 'Content-Type: application/json'", f"-d {shlex.quote(text)}"]
     calls = "; do\n  " + " \\\n    ".join(lines) + "\ndone"
-    picked = " ".join(shlex.quote(str(one)) for one in ids)
+    picked = " ".join(shlex.quote(str(pk)) for pk in ids)
     return {"picked": picked, "calls": calls, "command": f"for id in {picked}{calls}", "label": label}

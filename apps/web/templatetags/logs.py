@@ -20,22 +20,22 @@ QUIET = "queued"  # the class of a level that stands for no state
 def log_lines(lines: Iterable[Mapping[str, Any]], linked: str = "") -> SafeString:
     """`lines`: [{number, at, level, text}]; `linked`: the address that shows any line by ?line=, if there is one."""
     address = escape(linked)
-    return mark_safe("".join(written(line, address) for line in lines))  # noqa: S308 - every text is escaped below
+    return mark_safe("".join(render_line(line, address) for line in lines))  # noqa: S308 - every text is escaped below
 
 
-def written(line: Mapping[str, Any], address: str) -> str:
+def render_line(line: Mapping[str, Any], address: str) -> str:
     number, level = int(line["number"]), str(line["level"]).lower()
     css = state_class(level)
     loud = css != QUIET
     mark = f"<b>{escape(level.upper())}</b> " if loud else ""
     name = f"{address}?line={number}" if address else ""
-    shown = css if loud else "debug" if level == "debug" else ""
+    line_class = css if loud else "debug" if level == "debug" else ""
     at = line.get("at")
     time = ""
     if at:
         local = timezone.localtime(at) if timezone.is_aware(at) else at
         time = f'<time datetime="{at.isoformat()}" data-when="time">{local:%H:%M:%S}</time>'
     return (
-        f'<li id="L{number}" class="{shown}"><a href="{name}#L{number}">{number}</a>{time}'
+        f'<li id="L{number}" class="{line_class}"><a href="{name}#L{number}">{number}</a>{time}'
         f"<span>{mark}{escape(line['text'])}</span></li>"
     )

@@ -32,7 +32,7 @@ from apps.platform.jobs.states import JobState
 from apps.platform.jobs.status.status_summary import summarize_status
 from apps.platform.lineage.models import Edge
 from apps.web.templatetags import svg_marks
-from apps.web.templatetags.formats import duration
+from apps.web.templatetags.formats import format_duration
 
 register = template.Library()
 VERSIONS_SHOWN = 3
@@ -41,25 +41,27 @@ SPARK = (
 )
 
 
-def actor_in(context: Context) -> Actor:
+def get_actor(context: Context) -> Actor:
     return context["request"].actor  # type: ignore[no-any-return]
 
 
-def version_places(context: Context, *lists: Iterable[str | None]) -> dict[str, dict[str, str]]:
+def get_version_links(context: Context, *lists: Iterable[str | None]) -> dict[str, dict[str, str]]:
     """{digest: {label, url}} of the newest version in the page's project that holds these bytes. One query."""
     project = context["request"].project
-    wanted = {digest for digests in lists for digest in digests if digest}
-    if not wanted or project.pk not in actor_in(context).project_ids:
+    unique_digests = {digest for digests in lists for digest in digests if digest}
+    if not unique_digests or project.pk not in get_actor(context).project_ids:
         return {}
     newest = Q()
-    for digest in sorted(wanted):  # of each, one row by the index: the same bytes may be in thousands of versions
-        held = DatasetFile.objects.filter(artifact=digest, version__dataset__project=project)
-        newest |= Q(pk=Subquery(held.order_by("-pk").values("pk")[:1]))
+    for digest in sorted(
+        unique_digests
+    ):  # of each, one row by the index: the same bytes may be in thousands of versions
+        holders = DatasetFile.objects.filter(artifact=digest, version__dataset__project=project)
+        newest |= Q(pk=Subquery(holders.order_by("-pk").values("pk")[:1]))
     files = DatasetFile.objects.filter(newest).select_related("version__dataset").defer("version__manifest")
-    return {file.artifact_id: place_of(file, project.slug) for file in files}
+    return {file.artifact_id: build_version_link(file, project.slug) for file in files}
 
 
-def place_of(file: DatasetFile, slug: str) -> dict[str, str]:
+def build_version_link(file: DatasetFile, slug: str) -> dict[str, str]:
     version = file.version
     return {
         "label": str(version),
@@ -68,41 +70,41 @@ def place_of(file: DatasetFile, slug: str) -> dict[str, str]:
 
 
 @register.simple_tag(takes_context=True)
-def job_places(context: Context, job: Job) -> dict[str, dict[str, dict[str, str]]]:
+def job_links(context: Context, job: Job) -> dict[str, dict[str, dict[str, str]]]:
     """{"inputs": {slot: {label, url}}, "outputs": ...} of the dataset versions that a job took and made.
 
     As the lineage recorded them when it succeeded, for the same bytes may be in versions of other datasets since. Where
     it recorded none, the newest version of each. Two queries at most.
     """
     if job.state == JobState.SUCCEEDED:
-        places = recorded_places(context, job.project_id, job.pk)
+        places = load_recorded_links(context, job.project_id, job.pk)
         if any(places.values()):
             return places
     sides = {"inputs": job.inputs.all(), "outputs": job.outputs.all()}
-    newest = version_places(context, *([row.artifact_id for row in rows] for rows in sides.values()))
+    newest = get_version_links(context, *([row.artifact_id for row in rows] for rows in sides.values()))
     return {
         side: {row.slot: newest[row.artifact_id] for row in rows if row.artifact_id in newest}
         for side, rows in sides.items()
     }
 
 
-def recorded_places(context: Context, project: int, job: int) -> dict[str, dict[str, dict[str, str]]]:
+def load_recorded_links(context: Context, project: int, job: int) -> dict[str, dict[str, dict[str, str]]]:
     """As `job_places`, by the edges alone. One query."""
     places: dict[str, dict[str, dict[str, str]]] = {"inputs": {}, "outputs": {}}
-    for side, _, slot, place in recorded_versions(context, project, [job]):
+    for side, _, slot, place in load_recorded_versions(context, project, [job]):
         places[side][slot] = place
     return places
 
 
-def recorded_versions(
+def load_recorded_versions(
     context: Context, project: int, jobs: Iterable[int]
 ) -> list[tuple[str, str, str, dict[str, str]]]:
     """(side, job, slot, {label, url}) of the dataset versions that these jobs took and made. One query."""
-    edges, here = Edge.objects.visible_to(actor_in(context)).filter(project=project), [str(job) for job in jobs]
-    taken = edges.filter(target_type="job", target_id__in=here, source_type="dataset_version")
-    made = edges.filter(source_type="job", source_id__in=here, target_type="dataset_version")
-    rows = taken.values_list(Value("inputs"), "target_id", "role", "source_id", "source_label")
-    rows = rows.union(made.values_list(Value("outputs"), "source_id", "role", "target_id", "target_label"), all=True)
+    edges, job_ids = Edge.objects.visible_to(get_actor(context)).filter(project=project), [str(job) for job in jobs]
+    inputs = edges.filter(target_type="job", target_id__in=job_ids, source_type="dataset_version")
+    outputs = edges.filter(source_type="job", source_id__in=job_ids, target_type="dataset_version")
+    rows = inputs.values_list(Value("inputs"), "target_id", "role", "source_id", "source_label")
+    rows = rows.union(outputs.values_list(Value("outputs"), "source_id", "role", "target_id", "target_label"), all=True)
     slug = context["request"].project.slug
     return [
         (side, job, slot, {"label": label or f"#{pk}", "url": reverse("datasets:by_id", args=[slug, pk])})
@@ -111,37 +113,37 @@ def recorded_versions(
 
 
 @register.simple_tag(takes_context=True)
-def run_places(context: Context, run: Run) -> dict[str, dict[str, str]]:
+def run_links(context: Context, run: Run) -> dict[str, dict[str, str]]:
     """{slot: {label, url}} of what a run was made of: as its job took it, else the newest versions. Two queries."""
-    taken = recorded_places(context, run.project_id, run.job_id)["inputs"] if run.job_id else {}
-    if taken:
-        return taken
-    newest = version_places(context, run.inputs.values())
+    recorded = load_recorded_links(context, run.project_id, run.job_id)["inputs"] if run.job_id else {}
+    if recorded:
+        return recorded
+    newest = get_version_links(context, run.inputs.values())
     return {slot: newest[digest] for slot, digest in run.inputs.items() if digest in newest}
 
 
 @register.simple_tag(takes_context=True)
-def model_version_of(context: Context, job: Job) -> dict[str, str]:
+def get_model_version(context: Context, job: Job) -> dict[str, str]:
     """{label, url} of the model version that a register job has made, or has found there; empty for every other."""
     name = job.register.get("model")
     if not name or job.state != JobState.SUCCEEDED:
         return {}
-    visible = ModelVersion.objects.visible_to(actor_in(context)).select_related("model").defer("document")
+    visible = ModelVersion.objects.visible_to(get_actor(context)).select_related("model").defer("document")
     digests = [output.artifact_id for output in job.outputs.all()]
-    found = visible.filter(model__project=job.project_id, model__name=name, digest__in=digests).first()
-    if found is None:
+    version = visible.filter(model__project=job.project_id, model__name=name, digest__in=digests).first()
+    if version is None:
         return {}
     slug = context["request"].project.slug
-    return {"label": str(found), "url": reverse("registry:version", args=[slug, name, found.number])}
+    return {"label": str(version), "url": reverse("registry:version", args=[slug, name, version.number])}
 
 
 @register.simple_tag(takes_context=True)
-def run_of(context: Context, job: Job) -> dict[str, str]:
+def get_run(context: Context, job: Job) -> dict[str, str]:
     """{label, url} of the run that a job's worker keeps; empty for a kind that leaves none. One query at most."""
     kind = KINDS.get(job.kind)
     if kind is None or not kind.tracked:
         return {}
-    run = Run.objects.visible_to(actor_in(context)).filter(job=job).only("pk", "name").first()
+    run = Run.objects.visible_to(get_actor(context)).filter(job=job).only("pk", "name").first()
     slug = context["request"].project.slug
     return {"label": run.pk[:8], "url": reverse("experiments:detail", args=[slug, run.pk])} if run else {}
 
@@ -151,14 +153,14 @@ def run_versions(context: Context, run: Run) -> dict[str, Any]:
     """`rows`: {label, url, live} of the model versions that this run trained, what is in production first, then the
     newest; `more`: how many others there are, on the page at `url`. One query.
     """
-    visible = ModelVersion.objects.visible_to(actor_in(context)).filter(run=run)
+    visible = ModelVersion.objects.visible_to(get_actor(context)).filter(run=run)
     # By their keys first, newest and live alike: a run may have made hundreds, of which three are read.
     live = Alias.objects.filter(version__in=visible, name=PRODUCTION).values("version")
     newest = visible.order_by("-pk").values("pk")[:VERSIONS_SHOWN]
     counted = visible.order_by().values("run").annotate(number=Count("pk")).values("number")
-    shown = ModelVersion.objects.filter(Q(pk__in=newest) | Q(pk__in=live)).select_related("model").defer("document")
-    told = shown.annotate(live=Q(pk__in=live), total=Subquery(counted))
-    versions = list(told.order_by("-live", "-pk")[:VERSIONS_SHOWN])
+    selected = ModelVersion.objects.filter(Q(pk__in=newest) | Q(pk__in=live)).select_related("model").defer("document")
+    annotated = selected.annotate(live=Q(pk__in=live), total=Subquery(counted))
+    versions = list(annotated.order_by("-live", "-pk")[:VERSIONS_SHOWN])
     slug = context["request"].project.slug
     rows = [
         {
@@ -176,91 +178,93 @@ def run_versions(context: Context, run: Run) -> dict[str, Any]:
 
 
 @register.simple_tag(takes_context=True)
-def pipeline_of(context: Context, job: Job) -> dict[str, str]:
+def get_pipeline(context: Context, job: Job) -> dict[str, str]:
     """{label, url} of the pipeline that a job is a step of; empty if it is of none. One query."""
     step = PipelineStep.objects.filter(job=job).select_related("pipeline").defer("pipeline__document").first()
-    if step is None or not is_allowed(actor_in(context), "pipeline.view", job):
+    if step is None or not is_allowed(get_actor(context), "pipeline.view", job):
         return {}
     slug = context["request"].project.slug
     return {"label": str(step.pipeline), "url": reverse("pipelines:detail", args=[slug, step.pipeline_id])}
 
 
 @register.simple_tag
-def pipeline_answer(found: Whole) -> SafeString:
+def pipeline_answer(overview: Whole) -> SafeString:
     """The sentence that a pipeline's page opens with."""
-    return pipelines.answer_of(found, duration)
+    return pipelines.answer_of(overview, format_duration)
 
 
 @register.simple_tag(takes_context=True)
-def pipeline_places(context: Context, found: Whole, sources: dict[str, str]) -> dict[str, Any]:
+def pipeline_links(context: Context, overview: Whole, sources: dict[str, str]) -> dict[str, Any]:
     """`taken`: [{label, url, step}] of the dataset versions that `sources` (digest -> step) are; `made`: {step: {label,
     url, kind}} of what its jobs registered. Three queries at most.
 
     As the lineage recorded them, for the same bytes may be in versions of other datasets since. Where it recorded none,
     the newest version of each.
     """
-    names = {str(step.job_id): step.name for step in found.steps}
-    recorded = recorded_versions(context, found.pipeline.project_id, [step.job_id for step in found.steps])
-    made = {names[job]: {**place, "kind": "data"} for side, job, _, place in recorded if side == "outputs"}
-    own = {place["url"] for place in made.values()}
-    known = [(names[job], place) for side, job, _, place in recorded if side == "inputs" and place["url"] not in own]
-    taken = [{**place, "step": step} for step, place in known]
-    rest = {digest: step for digest, step in sources.items() if step not in dict(known)}
+    names = {str(step.job_id): step.name for step in overview.steps}
+    recorded = load_recorded_versions(context, overview.pipeline.project_id, [step.job_id for step in overview.steps])
+    outputs = {names[job]: {**place, "kind": "data"} for side, job, _, place in recorded if side == "outputs"}
+    own = {place["url"] for place in outputs.values()}
+    recorded_inputs = [
+        (names[job], place) for side, job, _, place in recorded if side == "inputs" and place["url"] not in own
+    ]
+    inputs = [{**place, "step": step} for step, place in recorded_inputs]
+    rest = {digest: step for digest, step in sources.items() if step not in dict(recorded_inputs)}
     digests = {
         step.name: [out.artifact_id for out in step.job.outputs.all()]
-        for step in found.steps
-        if step.name not in made and step.job.register.get("dataset")
+        for step in overview.steps
+        if step.name not in outputs and step.job.register.get("dataset")
     }
-    newest = version_places(context, rest, *digests.values())
-    made |= {
+    newest = get_version_links(context, rest, *digests.values())
+    outputs |= {
         name: {**newest[digest], "kind": "data"}
-        for name, held in digests.items()
-        for digest in held
+        for name, artifact_ids in digests.items()
+        for digest in artifact_ids
         if digest in newest
     }
-    taken += [{**newest[digest], "step": step} for digest, step in rest.items() if digest in newest]
-    return {"taken": taken, "made": made | model_versions_of(context, found)}
+    inputs += [{**newest[digest], "step": step} for digest, step in rest.items() if digest in newest]
+    return {"taken": inputs, "made": outputs | find_model_versions(context, overview)}
 
 
-def model_versions_of(context: Context, found: Whole) -> dict[str, dict[str, str]]:
-    named = {
+def find_model_versions(context: Context, overview: Whole) -> dict[str, dict[str, str]]:
+    step_names = {
         (name, out.artifact_id): step.name
-        for step in found.steps
+        for step in overview.steps
         if (name := step.job.register.get("model"))
         for out in step.job.outputs.all()
     }
-    if not named:
+    if not step_names:
         return {}
-    names, digests = zip(*named, strict=True)
+    names, digests = zip(*step_names, strict=True)
     project = context["request"].project
-    visible = ModelVersion.objects.visible_to(actor_in(context)).select_related("model").defer("document")
+    visible = ModelVersion.objects.visible_to(get_actor(context)).select_related("model").defer("document")
     versions = visible.filter(model__project=project, model__name__in=names, digest__in=digests)
     return {
-        named[version.model.name, version.digest]: {
+        step_names[version.model.name, version.digest]: {
             "label": str(version),
             "url": reverse("registry:version", args=[project.slug, version.model.name, version.number]),
             "kind": "models",
         }
         for version in versions
-        if (version.model.name, version.digest) in named
+        if (version.model.name, version.digest) in step_names
     }
 
 
 @register.filter
-def at(mapping: Any, key: Any) -> Any:
+def lookup(mapping: Any, key: Any) -> Any:
     """mapping[key], or None: a template cannot look up by a variable."""
     return (mapping or {}).get(key)
 
 
 @register.filter
-def took_seconds(job: Job) -> float | None:
+def elapsed_seconds(job: Job) -> float | None:
     """Seconds from the claim of the last attempt to the end; to now of one that runs."""
     until = timezone.now() if job.state == JobState.RUNNING else job.ended_at
     return (until - job.claimed_at).total_seconds() if until and job.claimed_at else None
 
 
 @register.filter
-def kind_and_name(job: Job) -> str:
+def job_title(job: Job) -> str:
     """As a line names a job; the name of a pipeline's step ends with its kind, which is not said twice."""
     return job.name if job.name.endswith(f": {job.kind}") else f"{job.kind} {job.name}".rstrip()
 
@@ -268,20 +272,21 @@ def kind_and_name(job: Job) -> str:
 @register.simple_tag
 def job_answer(job: Job, wait: dict[str, Any]) -> SafeString:
     """The sentence that a job's page opens with."""
-    return summarize_status(job, wait, duration)
+    return summarize_status(job, wait, format_duration)
 
 
 @register.simple_tag
-def spark(counts: Iterable[int] | None, label: str = "") -> SafeString | str:
+def spark_histogram(counts: Iterable[int] | None, label: str = "") -> SafeString | str:
     """A histogram the height of a table's row; the whole one, with values, is in the tab of quality."""
     values = list(counts or ())
     if not values:
         return ""
-    pooled = svg_marks.pool(list(range(len(values) + 1)), values)[1]
+    pooled = svg_marks.merge_bins(list(range(len(values) + 1)), values)[1]
     top, width = max(pooled) or 1, 100 / len(pooled)
-    wide = svg_marks.plain(width * 0.85)
+    wide = svg_marks.format_coordinate(width * 0.85)
+    lefts = [svg_marks.format_coordinate(i * width) for i in range(len(pooled))]
     path = "".join(
-        f"M{svg_marks.plain(i * width)} 20V{svg_marks.plain(20 - max(1, value / top * 19))}h{wide}V20z"
+        f"M{lefts[i]} 20V{svg_marks.format_coordinate(20 - max(1, value / top * 19))}h{wide}V20z"
         for i, value in enumerate(pooled)
         if value
     )

@@ -10,9 +10,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from apps.web.templatetags.axes import Scale, leveled
-from apps.web.templatetags.formats import number
-from apps.web.templatetags.svg_marks import LEVEL, plain
+from apps.web.templatetags.axes import Scale, label_levels
+from apps.web.templatetags.formats import format_number
+from apps.web.templatetags.svg_marks import LEVEL, format_coordinate
 
 ROW = 40  # px of a bar with its name above it
 LETTERS = 48  # of a name that is drawn; the whole one is its title
@@ -24,23 +24,31 @@ TIP = (
 TICK = '<text x="{}%" y="100%" dy="17" text-anchor="{}">{}</text>'
 
 
-def width_of(text: str) -> float:
+def estimate_width(text: str) -> float:
     """About how many pixels a text of a tip takes."""
     return sum(13 if ord(letter) > 0x2E7F else 6.5 for letter in text)
 
 
-def tip(text: str, at: float, y: float = -26) -> SafeString:
+def draw_tip(text: str, at: float, y: float = -26) -> SafeString:
     """A tip that opens towards the middle of the chart, from `at` per cent."""
-    wide = width_of(text) + 14
+    wide = estimate_width(text) + 14
     left = 8.0 if at < 60 else -8 - wide
-    return format_html(TIP, plain(left), plain(y), plain(wide), plain(left + wide / 2), plain(y + 15), text)
+    return format_html(
+        TIP,
+        format_coordinate(left),
+        format_coordinate(y),
+        format_coordinate(wide),
+        format_coordinate(left + wide / 2),
+        format_coordinate(y + 15),
+        text,
+    )
 
 
-def interval_said(row: Mapping[str, Any]) -> str:
+def format_interval(row: Mapping[str, Any]) -> str:
     low, high = row.get("low"), row.get("high")
     if low is None or high is None:
         return "–"
-    return gettext("%(low)s to %(high)s") % {"low": number(low), "high": number(high)}
+    return gettext("%(low)s to %(high)s") % {"low": format_number(low), "high": format_number(high)}
 
 
 # -- bars -----------------------------------------------------------------------------------------------------------
@@ -55,48 +63,54 @@ WHISKER = (
 )
 
 
-def bars_svg(rows: Sequence[Mapping[str, Any]], *, unit: str) -> SafeString:
+def draw_bars(rows: Sequence[Mapping[str, Any]], *, unit: str) -> SafeString:
     """One bar below the other, from zero; an interval is a line with ends across it."""
     ends = [bound for row in rows for bound in (row["value"], row.get("low"), row.get("high")) if bound is not None]
     scale = Scale([0.0, *ends])
     tall = ROW * len(rows)
-    ticks = scale.ticks()
+    ticks = scale.compute_ticks()
     grid = format_html_join(
-        "", '<line class="gl" x1="{0}%" x2="{0}%" y2="{1}"/>', ((plain(at), tall) for at, _ in ticks)
+        "", '<line class="gl" x1="{0}%" x2="{0}%" y2="{1}"/>', ((format_coordinate(at), tall) for at, _ in ticks)
     )
     return format_html(
         '<svg height="{}">{}{}<text x="100%" y="100%" dy="33" text-anchor="end">{}</text>{}</svg>',
         tall,
         grid,
-        format_html_join("", TICK, ((plain(at), anchor(at), number(value)) for at, value in ticks)),
+        format_html_join(
+            "", TICK, ((format_coordinate(at), get_anchor(at), format_number(value)) for at, value in ticks)
+        ),
         unit,
-        format_html_join("", BAR, (bar_of(place, row, scale) for place, row in enumerate(rows))),
+        format_html_join("", BAR, (build_bar(place, row, scale) for place, row in enumerate(rows))),
     )
 
 
-def anchor(at: float) -> str:
+def get_anchor(at: float) -> str:
     return "start" if at < 2 else "end" if at > 98 else "middle"
 
 
-def bar_of(place: int, row: Mapping[str, Any], scale: Scale) -> tuple[Any, ...]:
-    zero, end = scale.share(0.0), scale.share(row["value"])
-    said = f"{row['label']}: {number(row['value'])}"
-    known = row.get("low") is not None and row.get("high") is not None
-    said += f" ({interval_said(row)})" if known else ""
-    whisker = format_html(WHISKER, *(plain(scale.share(row[key])) for key in ("low", "high"))) if known else ""
+def build_bar(place: int, row: Mapping[str, Any], scale: Scale) -> tuple[Any, ...]:
+    zero, end = scale.to_percent(0.0), scale.to_percent(row["value"])
+    text = f"{row['label']}: {format_number(row['value'])}"
+    has_interval = row.get("low") is not None and row.get("high") is not None
+    text += f" ({format_interval(row)})" if has_interval else ""
+    whisker = (
+        format_html(WHISKER, *(format_coordinate(scale.to_percent(row[key])) for key in ("low", "high")))
+        if has_interval
+        else ""
+    )
     name = row["label"] if len(row["label"]) <= LETTERS else f"{row['label'][: LETTERS - 1]}…"
     return (
         place * ROW,
-        said,
+        text,
         row["label"],
         name,
         "" if row.get("best") else " quiet",
-        plain(min(zero, end)),
-        plain(abs(end - zero)),
+        format_coordinate(min(zero, end)),
+        format_coordinate(abs(end - zero)),
         whisker,
         ROW,
-        plain(end),
-        tip(said, end),
+        format_coordinate(end),
+        draw_tip(text, end),
     )
 
 
@@ -108,7 +122,7 @@ SPOT = (
 LINKED = '<a href="{}" class="pt">{}</a>'
 
 
-def scatter_svg(
+def draw_scatter(
     points: Sequence[Mapping[str, Any]],
     across: Scale,
     up: Scale,
@@ -122,16 +136,22 @@ def scatter_svg(
     return format_html(
         '<svg>{}{}<line class="ax" x2="100%" y1="100%" y2="100%"/><text x="-44" y="0" dy="-14">{}</text>'
         '<text x="100%" y="100%" dy="33" text-anchor="end">{}</text>{}</svg>',
-        format_html_join("", LEVEL, ((plain(100 - at), text) for at, text in leveled(up.ticks()))),
-        format_html_join("", TICK, ((plain(at), anchor(at), number(value)) for at, value in across.ticks())),
+        format_html_join(
+            "", LEVEL, ((format_coordinate(100 - at), text) for at, text in label_levels(up.compute_ticks()))
+        ),
+        format_html_join(
+            "",
+            TICK,
+            ((format_coordinate(at), get_anchor(at), format_number(value)) for at, value in across.compute_ticks()),
+        ),
         y_unit,
         x_unit,
-        format_html_join("", "{}", ((spot(one, across, up, x_unit, y_unit, sign, third),) for one in points)),
+        format_html_join("", "{}", ((draw_spot(point, across, up, x_unit, y_unit, sign, third),) for point in points)),
     )
 
 
-def spot(
-    one: Mapping[str, Any],
+def draw_spot(
+    point: Mapping[str, Any],
     across: Scale,
     up: Scale,
     x_unit: str,
@@ -139,11 +159,18 @@ def spot(
     sign: Callable[..., SafeString],
     third: Mapping[str, Any] | None,
 ) -> SafeString:
-    at, height = across.share(one["x"]), 100 - up.share(one["y"])
-    said = f"{one['label']}: {x_unit} {number(one['x'])}, {y_unit} {number(one['y'])}"
-    if third and one.get("z") is not None:
-        said += f", {third['unit']} {one['z'] if isinstance(one['z'], str) else number(one['z'])}"
-    return format_html(SPOT, plain(at), plain(height), said, sign(one.get("place"), one.get("shade")), tip(said, at))
+    at, height = across.to_percent(point["x"]), 100 - up.to_percent(point["y"])
+    text = f"{point['label']}: {x_unit} {format_number(point['x'])}, {y_unit} {format_number(point['y'])}"
+    if third and point.get("z") is not None:
+        text += f", {third['unit']} {point['z'] if isinstance(point['z'], str) else format_number(point['z'])}"
+    return format_html(
+        SPOT,
+        format_coordinate(at),
+        format_coordinate(height),
+        text,
+        sign(point.get("place"), point.get("shade")),
+        draw_tip(text, at),
+    )
 
 
 # -- sparkline ------------------------------------------------------------------------------------------------------
@@ -151,28 +178,30 @@ SPARK = '<svg class="spark" viewBox="0 0 96 20" role="img" aria-label="{}"><titl
 WIDE, TALL, EDGE = 96, 20, 3
 
 
-def spark_svg(values: Sequence[float | None], label: str) -> SafeString | str:
+def draw_sparkline(values: Sequence[float | None], label: str) -> SafeString | str:
     """A gap where a value is none; nothing for less than two values."""
-    held = [value for value in values if value is not None and math.isfinite(value)]
-    if len(held) < 2:
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    if len(finite) < 2:
         return ""
-    scale = Scale(held)
+    scale = Scale(finite)
     parts, begun, end = [], False, (0.0, 0.0)
     for place, value in enumerate(values):
         if value is None or not math.isfinite(value):
             begun = False
             continue
         x = EDGE + place / (len(values) - 1) * (WIDE - 2 * EDGE)
-        end = x, TALL - EDGE - scale.share(value) / 100 * (TALL - 2 * EDGE)
-        parts.append(f"{'L' if begun else 'M'}{plain(end[0], 1)} {plain(end[1], 1)}")
+        end = x, TALL - EDGE - scale.to_percent(value) / 100 * (TALL - 2 * EDGE)
+        parts.append(f"{'L' if begun else 'M'}{format_coordinate(end[0], 1)} {format_coordinate(end[1], 1)}")
         begun = True
     line = format_html('<path class="ln k1" d="{}"/>', "".join(parts))
-    dot = format_html('<circle class="dot" cx="{}" cy="{}" r="2.5"/>', plain(end[0], 1), plain(end[1], 1))
+    dot = format_html(
+        '<circle class="dot" cx="{}" cy="{}" r="2.5"/>', format_coordinate(end[0], 1), format_coordinate(end[1], 1)
+    )
     words = gettext("%(label)s: %(first)s, at last %(last)s, between %(low)s and %(high)s") % {
         "label": label,
-        "first": number(held[0]),
-        "last": number(held[-1]),
-        "low": number(min(held)),
-        "high": number(max(held)),
+        "first": format_number(finite[0]),
+        "last": format_number(finite[-1]),
+        "low": format_number(min(finite)),
+        "high": format_number(max(finite)),
     }
     return format_html(SPARK, words, words, line, dot)

@@ -1,4 +1,4 @@
-"""The provenance card of a dataset version or job: `{% load provenance %}{% what_made version %}`."""
+"""The provenance card of a dataset version or job: `{% load provenance %}{% provenance_card version %}`."""
 
 from __future__ import annotations
 
@@ -16,31 +16,38 @@ from apps.platform.jobs.models import Job
 from apps.platform.jobs.tabs import flat
 from apps.platform.lineage.queries import GraphNode
 from apps.platform.lineage.steps import address_of
-from apps.web.templatetags.object_links import actor_in
+from apps.web.templatetags.object_links import get_actor
 
 register = template.Library()
 PARAMS_SHOWN = 40
 
 
 @register.inclusion_tag("lineage/made_by.html", takes_context=True)
-def what_made(context: Context, made: DatasetVersion | Job) -> dict[str, Any]:
-    request, actor = context["request"], actor_in(context)
-    found = made_by_job(actor, made) if isinstance(made, Job) else made_by(actor, made, context.get("taker"))
-    params = [(name, value) for name, value in flat(found.params) if value not in (None, "", [], {})]
-    return {"request": request, "made": found, "params": params[:PARAMS_SHOWN], "inputs": placed(found, request)}
+def provenance_card(context: Context, subject: DatasetVersion | Job) -> dict[str, Any]:
+    request, actor = context["request"], get_actor(context)
+    provenance = (
+        made_by_job(actor, subject) if isinstance(subject, Job) else made_by(actor, subject, context.get("taker"))
+    )
+    params = [(name, value) for name, value in flat(provenance.params) if value not in (None, "", [], {})]
+    return {
+        "request": request,
+        "made": provenance,
+        "params": params[:PARAMS_SHOWN],
+        "inputs": list_inputs(provenance, request),
+    }
 
 
-def placed(found: MadeBy, request: Any) -> list[dict[str, str]]:
+def list_inputs(provenance: MadeBy, request: Any) -> list[dict[str, str]]:
     """Each input with its page."""
     slug = request.project.slug
     return [
         {
-            "slot": one.slot,
-            "label": one.label,
-            "digest": one.digest,
-            "url": address_of(GraphNode(one.type, one.id, one.digest, one.label, 0), slug),
+            "slot": source.slot,
+            "label": source.label,
+            "digest": source.digest,
+            "url": address_of(GraphNode(source.type, source.id, source.digest, source.label, 0), slug),
         }
-        for one in found.inputs
+        for source in provenance.inputs
     ]
 
 
@@ -50,14 +57,14 @@ def foreign_end(context: Context, type: str, id: str) -> dict[str, Any]:
     request = context["request"]
     if type not in (FOREIGN_JOB, FOREIGN_DATASET):
         return {"request": request}
-    end = get_end(actor_in(context), request.project, type, id)
+    end = get_end(get_actor(context), request.project, type, id)
     if end is None:
         return {"request": request}
-    facets = [(name, json.dumps(plain(facet), ensure_ascii=False)) for name, facet in sorted(end.facets.items())]
-    runs = list_foreign_runs(actor_in(context), end) if type == FOREIGN_JOB else []
+    facets = [(name, json.dumps(strip_facet(facet), ensure_ascii=False)) for name, facet in sorted(end.facets.items())]
+    runs = list_foreign_runs(get_actor(context), end) if type == FOREIGN_JOB else []
     return {"request": request, "end": end, "facets": facets, "runs": runs}
 
 
-def plain(facet: Any) -> Any:
+def strip_facet(facet: Any) -> Any:
     """A facet without what every facet has."""
     return {name: value for name, value in facet.items() if not name.startswith("_")}

@@ -26,27 +26,27 @@ ENDED_SHOWN = 25
 QUEUES_DRAWN = 8
 
 
-def actor_in(context: Context) -> Actor:
+def get_actor(context: Context) -> Actor:
     return context["request"].actor  # type: ignore[no-any-return]
 
 
-def row_of(job: Job, actor: Actor) -> dict[str, Any]:
+def build_row(job: Job, actor: Actor) -> dict[str, Any]:
     return {"job": job, "mine": job.project_id in actor.project_ids}
 
 
 @register.simple_tag(takes_context=True)
 def queues_now(context: Context) -> list[dict[str, Any]]:
     """Every queue at a glance, the longest first, with whether its head is the reader's to see. Five queries."""
-    actor = actor_in(context)
+    actor = get_actor(context)
     queues = sorted(list_queues(actor), key=lambda queue: (-queue.queued, queue.name))
-    return [{"queue": queue, "mine": mine(queue, actor), "blocked": blocked(queue)} for queue in queues]
+    return [{"queue": queue, "mine": is_own(queue, actor), "blocked": get_queue_state(queue)} for queue in queues]
 
 
-def mine(queue: Queue, actor: Actor) -> bool:
+def is_own(queue: Queue, actor: Actor) -> bool:
     return queue.head is not None and queue.head.project_id in actor.project_ids
 
 
-def blocked(queue: Queue) -> str:
+def get_queue_state(queue: Queue) -> str:
     """The state that a queue wears: held where nobody serves it, even if nothing waits yet, or a job of it stands on an
     offline node, or its head can start nowhere now; queued where the head only waits its turn.
     """
@@ -60,16 +60,18 @@ def blocked(queue: Queue) -> str:
 @register.simple_tag(takes_context=True)
 def queue_charts(context: Context, over: Asked) -> list[dict[str, Any]]:
     """How many jobs waited, ran, and how long the oldest had waited, a line for each queue. One query."""
-    found = get_samples_by_queue(actor_in(context), over)
-    busiest = sorted(found, key=lambda name: -max((told["queued"] + told["running"] for _at, told in found[name])))
-    drawn = sorted(busiest[:QUEUES_DRAWN])
+    samples = get_samples_by_queue(get_actor(context), over)
+    busiest = sorted(
+        samples, key=lambda name: -max((sample["queued"] + sample["running"] for _at, sample in samples[name]))
+    )
+    names = sorted(busiest[:QUEUES_DRAWN])
     charts = []
     for key, title, unit, take in (
-        ("queued", _("Jobs that wait in a queue"), _("jobs"), figure("queued")),
-        ("running", _("Jobs that run"), _("jobs"), figure("running")),
-        ("oldest", _("How long the oldest has waited"), _("min"), figure("oldest_seconds", 1 / 60)),
+        ("queued", _("Jobs that wait in a queue"), _("jobs"), make_figure_reader("queued")),
+        ("running", _("Jobs that run"), _("jobs"), make_figure_reader("running")),
+        ("oldest", _("How long the oldest has waited"), _("min"), make_figure_reader("oldest_seconds", 1 / 60)),
     ):
-        series = [{"label": name, "points": lines(found[name], over, take)} for name in drawn]
+        series = [{"label": name, "points": lines(samples[name], over, take)} for name in names]
         chart = {
             "id": f"queues-{key}",
             "series": series,
@@ -82,25 +84,25 @@ def queue_charts(context: Context, over: Asked) -> list[dict[str, Any]]:
             "small": True,
         }
         charts.append({"key": key, "title": title, "chart": chart})
-    return charts if drawn else []
+    return charts if names else []
 
 
-def figure(name: str, factor: float = 1.0) -> Callable[[Any], float]:
+def make_figure_reader(name: str, factor: float = 1.0) -> Callable[[Any], float]:
     """A queue in which nothing waits has waited for no time at all: no gap."""
-    return lambda told: (told[name] or 0.0) * factor
+    return lambda sample: (sample[name] or 0.0) * factor
 
 
 @register.simple_tag(takes_context=True)
-def running_on(context: Context, node: Node) -> list[dict[str, Any]]:
+def list_running_jobs(context: Context, node: Node) -> list[dict[str, Any]]:
     """What runs on the node, the one that began first at the top. One query."""
-    actor = actor_in(context)
+    actor = get_actor(context)
     jobs = Job.objects.filter(node=node, state=JobState.RUNNING).select_related("project").order_by("claimed_at", "pk")
-    return [row_of(job, actor) for job in jobs[:RUNNING_SHOWN]]
+    return [build_row(job, actor) for job in jobs[:RUNNING_SHOWN]]
 
 
 @register.simple_tag(takes_context=True)
-def ended_on(context: Context, node: Node) -> list[dict[str, Any]]:
+def list_ended_jobs(context: Context, node: Node) -> list[dict[str, Any]]:
     """What ended there last, the newest first. One query, by the index job_ended_on."""
-    actor = actor_in(context)
+    actor = get_actor(context)
     jobs = Job.objects.filter(node=node, ended_at__isnull=False).select_related("project").order_by("-ended_at")
-    return [row_of(job, actor) for job in jobs[:ENDED_SHOWN]]
+    return [build_row(job, actor) for job in jobs[:ENDED_SHOWN]]

@@ -18,18 +18,18 @@ from apps.ml.reruns import queries
 from apps.ml.reruns.tolerance import Tolerance
 from apps.ml.reruns.verdicts import POINTS_PER_PAGE, verdict_between
 from apps.ml.reruns.views import document_context
-from apps.web.templatetags.charts import figure
-from apps.web.templatetags.object_links import actor_in
+from apps.web.templatetags.charts import format_figure
+from apps.web.templatetags.object_links import get_actor
 
 register = template.Library()
-SHOWN, MOST = 5, 200
+DEFAULT_ROWS, MAX_ROWS = 5, 200
 
 
 @register.filter
-def measured(value: Any) -> str:
+def format_measured(value: Any) -> str:
     """A value of a verdict: of a number a few digits, all of them as its title; a text as it is."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return format_html('<span title="{}">{}</span>', repr(value), figure(value))
+        return format_html('<span title="{}">{}</span>', repr(value), format_figure(value))
     if value == "":
         return format_html('<span class="quiet">{}</span>', _("empty"))
     return "–" if value is None else str(value)
@@ -41,20 +41,20 @@ def run_reruns(context: Context, run: Run) -> dict[str, Any]:
     there are others. One query.
     """
     every = context["request"].GET.get("reruns") == "all"
-    most = MOST if every else SHOWN
-    own, rows = queries.reruns_around(actor_in(context), run, most + 1)
+    most = MAX_ROWS if every else DEFAULT_ROWS
+    own, rows = queries.reruns_around(get_actor(context), run, most + 1)
     return {"of": own, "rows": rows[:most], "more": len(rows) > most, "all": every}
 
 
 @register.simple_tag(takes_context=True)
-def may_rerun(context: Context, run: Run) -> bool:
+def can_rerun(context: Context, run: Run) -> bool:
     """Whether the button stands there: for a run of a job that ended and was not deleted, and whoever may queue one."""
-    there = run.job_id is not None and run.ended and run.deleted_at is None
-    return there and is_allowed(actor_in(context), "run.rerun", run)
+    is_ended = run.job_id is not None and run.ended and run.deleted_at is None
+    return is_ended and is_allowed(get_actor(context), "run.rerun", run)
 
 
 @register.simple_tag(takes_context=True)
-def verdict_on_two(context: Context, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def compare_two_runs(context: Context, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The verdict on the second of two compared runs beside the first; empty for more, other kinds, open ones."""
     if len(runs) != 2:
         return {}
@@ -62,15 +62,15 @@ def verdict_on_two(context: Context, runs: Sequence[Mapping[str, Any]]) -> dict[
     tolerance = Tolerance()
     try:
         document = verdict_between(
-            actor=actor_in(context), run=second, against=first, tolerance=tolerance, points=POINTS_PER_PAGE
+            actor=get_actor(context), run=second, against=first, tolerance=tolerance, points=POINTS_PER_PAGE
         )
     except PlaneError:  # they cannot be judged; what the page compares says why
         return {}
     url = reverse("api-run-verdict", args=[context["request"].project.slug, second.pk])
-    told = document_context(document)
+    summary = document_context(document)
     return {
-        **told,
-        "inputs": [one for one in told["inputs"] if one["kind"] != "spec"],  # the page tells its params itself
+        **summary,
+        "inputs": [row for row in summary["inputs"] if row["kind"] != "spec"],  # the page tells its params itself
         "was": first.pk[:8],
         "now": second.pk[:8],
         "url": f"{url}?against={first.pk}",

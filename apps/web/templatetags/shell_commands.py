@@ -12,7 +12,7 @@ register = template.Library()
 
 
 @register.filter
-def whole_words(command: object) -> SafeString:
+def wrap_words(command: object) -> SafeString:
     """Each word in an element of its own, what stands between them as it is; the copy button has the text itself."""
     parts = re.split(r"(\s+)", str(command))  # the words at the even places, "" before and behind outer blanks
     words = [format_html("<span>{}</span>", word) if word else "" for word in parts[::2]]

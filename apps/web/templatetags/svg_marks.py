@@ -17,32 +17,34 @@ BAR_HEIGHT, BAR_TALLEST, BAR_PITCH = 12, 9.9, 3  # px in a 23 x 12 box: eight ba
 MAX_BINS = 20
 
 
-def bare_hex(value: object) -> str:
+def parse_hex(value: object) -> str:
     """The hexadecimal part of a digest, lower case; "" when the value is not one."""
     text = str(value or "").strip().lower().removeprefix("sha256:")
     return text if HEX64.fullmatch(text) else ""
 
 
-def plain(value: float, digits: int = 2) -> str:
+def format_coordinate(value: float, digits: int = 2) -> str:
     """A coordinate: rounded, without trailing zeros."""
     return f"{round(value, digits):g}"
 
 
-def fingerprint(hex_digits: str) -> SafeString:
+def draw_fingerprint(hex_digits: str) -> SafeString:
     """Eight bars for the first eight hex digits: two digests that differ look different before they are read."""
     tops = (BAR_HEIGHT - 1 - int(digit, 16) * BAR_TALLEST / 15 for digit in hex_digits[:8])
-    path = "".join(f"M{1 + place * BAR_PITCH} {BAR_HEIGHT}V{plain(top, 1)}" for place, top in enumerate(tops))
+    path = "".join(
+        f"M{1 + place * BAR_PITCH} {BAR_HEIGHT}V{format_coordinate(top, 1)}" for place, top in enumerate(tops)
+    )
     return format_html('<svg class="fp" viewBox="0 0 23 12" aria-hidden="true"><path d="{}"/></svg>', path)
 
 
-def on_scale(value: float, low: float, high: float) -> float:
+def to_scale_percent(value: float, low: float, high: float) -> float:
     """Where a value lies between low and high, in per cent, held to the scale."""
     if not all(map(math.isfinite, (value, low, high))) or high <= low:
         return 0.0
     return min(100.0, max(0.0, (value - low) / (high - low) * 100))
 
 
-def gauge(
+def draw_gauge(
     value: float,
     low: float,
     high: float,
@@ -61,15 +63,15 @@ def gauge(
     if limit is None:
         parts.append(SafeString('<line class="ok" x2="100%" y1="8" y2="8"/>'))
     else:
-        edge = plain(on_scale(limit, low, high))
+        edge = format_coordinate(to_scale_percent(limit, low, high))
         allowed, refused = ((edge, "100"), ("0", edge)) if at_least else (("0", edge), (edge, "100"))
         for name, (start, end) in (("ok", allowed), ("no", refused)):
             parts.append(format_html('<line class="{}" x1="{}%" x2="{}%" y1="8" y2="8"/>', name, start, end))
         parts.append(format_html('<line class="at" x1="{}%" x2="{}%" y1="2" y2="14"/>', edge, edge))
     if interval is not None:
-        start, end = (plain(on_scale(bound, low, high)) for bound in interval)
+        start, end = (format_coordinate(to_scale_percent(bound, low, high)) for bound in interval)
         parts.append(format_html('<line class="span" x1="{}%" x2="{}%" y1="8" y2="8"/>', start, end))
-    parts.append(format_html('<circle cx="{}%" cy="8" r="5"/>', plain(on_scale(value, low, high))))
+    parts.append(format_html('<circle cx="{}%" cy="8" r="5"/>', format_coordinate(to_scale_percent(value, low, high))))
     return format_html(
         '<svg class="gauge {}" role="img" aria-label="{}">{}</svg>',
         state,
@@ -78,23 +80,23 @@ def gauge(
     )
 
 
-def bar(value: float, total: float, *, label: str = "", state: str = "", limit: float | None = None) -> SafeString:
+def draw_bar(value: float, total: float, *, label: str = "", state: str = "", limit: float | None = None) -> SafeString:
     """A share of a whole as one bar; an optional limit stands across it."""
     mark = SafeString("")
     if limit is not None:
-        edge = plain(on_scale(limit, 0, total))
+        edge = format_coordinate(to_scale_percent(limit, 0, total))
         mark = format_html('<line class="at" x1="{}%" x2="{}%" y1="-1" y2="13"/>', edge, edge)
     return format_html(
         '<svg class="barline {}" role="img" aria-label="{}"><rect class="bg" width="100%" height="12" rx="2"/>'
         '<rect class="fill" width="{}%" height="12" rx="2"/>{}</svg>',
         state,
         label,
-        plain(on_scale(value, 0, total)),
+        format_coordinate(to_scale_percent(value, 0, total)),
         mark,
     )
 
 
-def pool(edges: Sequence[float], counts: Sequence[int]) -> tuple[list[float], list[int]]:
+def merge_bins(edges: Sequence[float], counts: Sequence[int]) -> tuple[list[float], list[int]]:
     """At most MAX_BINS bins: neighbours are added up, none is dropped.
 
     Raises ValueError when there is not one edge more than counts.
@@ -106,14 +108,14 @@ def pool(edges: Sequence[float], counts: Sequence[int]) -> tuple[list[float], li
     return [*(edges[i] for i in starts), edges[-1]], [sum(counts[i : i + step]) for i in starts]
 
 
-def heights(counts: Sequence[float], *, log: bool) -> list[float]:
+def compute_heights(counts: Sequence[float], *, log: bool) -> list[float]:
     """Bar heights in per mille of the plot; on a log scale one still shows."""
     scaled = [math.log10(count) + 0.3 if count > 0 else 0.0 for count in counts] if log else [float(c) for c in counts]
     top = max(scaled, default=0) or 1
     return [value / top * 1000 for value in scaled]
 
 
-def histogram(
+def draw_histogram(
     labels: Sequence[str],
     series: Sequence[Sequence[float]],
     tips: Sequence[str],
@@ -131,25 +133,28 @@ def histogram(
     """
     bins = len(labels)
     width = 1000 / bins if bins else 1000
-    joined = heights([value for counts in series for value in counts], log=log)
-    drawn = [joined[i * bins : (i + 1) * bins] for i in range(len(series))]
+    joined = compute_heights([value for counts in series for value in counts], log=log)
+    bar_heights = [joined[i * bins : (i + 1) * bins] for i in range(len(series))]
+    lefts = [format_coordinate(i * width) for i in range(bins)]
     bars = "".join(
-        f"M{plain(i * width)} 1000V{plain(1000 - h)}H{plain((i + 0.9) * width)}V1000z"
-        for i, h in enumerate(drawn[-1])
+        f"M{lefts[i]} 1000V{format_coordinate(1000 - h)}H{format_coordinate((i + 0.9) * width)}V1000z"
+        for i, h in enumerate(bar_heights[-1])
         if h
     )
     ghost = ""
-    if len(drawn) > 1:
-        steps = (f"V{plain(1000 - h)}H{plain((i + 1) * width)}" for i, h in enumerate(drawn[0]))
+    if len(bar_heights) > 1:
+        steps = (
+            f"V{format_coordinate(1000 - h)}H{format_coordinate((i + 1) * width)}" for i, h in enumerate(bar_heights[0])
+        )
         ghost = format_html('<path class="ghost" d="M0 1000{}V1000"/>', "".join(steps))
-    points = format_html_join("", POINT, (point(i, h, bins, tips[i]) for i, h in enumerate(drawn[-1])))
+    points = format_html_join("", POINT, (draw_point(i, h, bins, tips[i]) for i, h in enumerate(bar_heights[-1])))
     return format_html(
         '<svg>{}{}<line class="ax" x2="100%" y1="100%" y2="100%"/><text x="-44" y="0" dy="-14">{}</text>'
         '<text x="100%" y="100%" dy="33" text-anchor="end">{}</text>'
         '<svg class="plot" viewBox="0 0 1000 1000" preserveAspectRatio="none">'
         '<path class="bars" d="{}"/>{}</svg>{}</svg>',
-        format_html_join("", LEVEL, ((plain(y), text) for y, text in levels)),
-        format_html_join("", TICK, ((plain(x), "end" if x > 98 else "middle", text) for x, text in ticks)),
+        format_html_join("", LEVEL, ((format_coordinate(y), text) for y, text in levels)),
+        format_html_join("", TICK, ((format_coordinate(x), "end" if x > 98 else "middle", text) for x, text in ticks)),
         y_unit,
         x_unit,
         bars,
@@ -168,17 +173,30 @@ POINT = (
 )
 
 
-def point(index: int, height: float, bins: int, tip: str) -> tuple[str, ...]:
+def draw_point(index: int, height: float, bins: int, tip: str) -> tuple[str, ...]:
     """One place that shows its value on hover and focus; the tip opens towards the middle of the chart."""
     place = (index + 0.5) / bins * 100
     wide = sum(13 if ord(letter) > 0x2E7F else 6.5 for letter in tip) + 14
     left = 8.0 if place < 60 else -8 - wide
-    top = plain(100 - height / 10)
-    hit = plain(50 / bins), top, plain(100 / bins)  # the whole column answers, a thin bar would be hard to meet
-    return plain(place), top, tip, *hit, plain(left), plain(wide), plain(left + wide / 2), tip
+    top = format_coordinate(100 - height / 10)
+    hit = (
+        format_coordinate(50 / bins),
+        top,
+        format_coordinate(100 / bins),
+    )  # the whole column answers, a thin bar would be hard to meet
+    return (
+        format_coordinate(place),
+        top,
+        tip,
+        *hit,
+        format_coordinate(left),
+        format_coordinate(wide),
+        format_coordinate(left + wide / 2),
+        tip,
+    )
 
 
-def spread(edges: Sequence[float], count: int = 5) -> list[tuple[float, float]]:
+def choose_ticks(edges: Sequence[float], count: int = 5) -> list[tuple[float, float]]:
     """About ``count`` ticks along the edges: (per cent from the left, value)."""
     last = len(edges) - 1
     if last < 1:
@@ -187,7 +205,7 @@ def spread(edges: Sequence[float], count: int = 5) -> list[tuple[float, float]]:
     return [(pick / last * 100, edges[pick]) for pick in picks]
 
 
-def ladder(top: float, *, log: bool) -> list[tuple[float, float]]:
+def build_levels(top: float, *, log: bool) -> list[tuple[float, float]]:
     """Round levels for an axis up to ``top``: (per cent from the top, value)."""
     if top <= 0:
         return []
@@ -200,6 +218,6 @@ def ladder(top: float, *, log: bool) -> list[tuple[float, float]]:
     return [(100 - step * i / top * 100, step * i) for i in range(1, math.floor(top / step) + 1)]
 
 
-def bins_of(edges: Sequence[float]) -> list[tuple[float, float]]:
+def list_bins(edges: Sequence[float]) -> list[tuple[float, float]]:
     """(from, to) of each bin."""
     return list(pairwise(edges))

@@ -25,12 +25,12 @@ SYSTEMS = (
     ("Mac OS X", "macOS"),
     ("Linux", "Linux"),
 )
-LONGEST = 60  # of a line that says nothing we know
+MAX_LINE_LETTERS = 60  # of a line that says nothing we know
 
 
 @register.filter
 def browser(line: str) -> str:
     """Name and version, and the system it runs on; the line itself, cut, where it names no browser we know."""
-    named = next((f"{name} {found[1]}" for name, sign in BROWSERS if (found := sign.search(line))), "")
+    browser_name = next((f"{name} {match[1]}" for name, sign in BROWSERS if (match := sign.search(line))), "")
     system = next((word for sign, word in SYSTEMS if sign in line), "")
-    return ", ".join(filter(None, (named, system))) if named else line[:LONGEST]
+    return ", ".join(filter(None, (browser_name, system))) if browser_name else line[:MAX_LINE_LETTERS]

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.template import Context, Template
 
-from apps.web.templatetags.breadcrumbs import parts_of
+from apps.web.templatetags.breadcrumbs import render_path
 
 
 def crumb_in(answer) -> str:
@@ -29,8 +29,8 @@ def test_every_part_is_an_address_and_the_whole_can_be_copied(path, linked, engi
 
 
 def test_a_page_that_says_nothing_gets_the_parts_of_its_address():
-    assert parts_of("/account/tokens") == '<a href="/account">account</a><span aria-current="page">tokens</span>'
-    assert parts_of("/no/such/<b>") == '<span aria-current="page">&lt;b&gt;</span>'
+    assert render_path("/account/tokens") == '<a href="/account">account</a><span aria-current="page">tokens</span>'
+    assert render_path("/no/such/<b>") == '<span aria-current="page">&lt;b&gt;</span>'
 
 
 def test_a_page_with_a_button_of_its_own_gets_no_second_one(rf):

@@ -7,7 +7,7 @@ from django.template import Context, Template
 from django.urls import NoReverseMatch
 from django.utils import translation
 
-from apps.web.templatetags.cached_tags import RememberedAddress, RememberedWord
+from apps.web.templatetags.cached_tags import CachedTranslateNode, CachedURLNode
 
 
 def draw(template: Template, **context: object) -> list[str]:
@@ -16,7 +16,7 @@ def draw(template: Template, **context: object) -> list[str]:
 
 def test_a_word_follows_the_language():
     template = Template('{% translate "Jobs" %}|{% translate "Jobs" as word %}{{ word }}')
-    assert len(template.nodelist.get_nodes_by_type(RememberedWord)) == 2
+    assert len(template.nodelist.get_nodes_by_type(CachedTranslateNode)) == 2
     with translation.override("en"):
         assert draw(template) == ["Jobs|Jobs"] * 2
     with translation.override("zh-hans"):
@@ -27,13 +27,13 @@ def test_a_word_follows_the_language():
 
 def test_what_depends_on_more_than_the_language_is_not_remembered():
     template = Template('{% translate word %}{% translate "Jobs"|add:word %}')
-    assert not template.nodelist.get_nodes_by_type(RememberedWord)
+    assert not template.nodelist.get_nodes_by_type(CachedTranslateNode)
     assert [draw(template, word="a"), draw(template, word="b")] == [["aJobsa"] * 2, ["bJobsb"] * 2]
 
 
 def test_an_address_follows_its_arguments():
     template = Template('{% url "jobs:detail" slug pk %}')
-    assert template.nodelist.get_nodes_by_type(RememberedAddress)
+    assert template.nodelist.get_nodes_by_type(CachedURLNode)
     assert draw(template, slug="demo", pk=7) == ["/p/demo/jobs/7"] * 2
     assert draw(template, slug="demo", pk="8") == ["/p/demo/jobs/8"] * 2
 

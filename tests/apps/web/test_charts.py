@@ -26,18 +26,18 @@ def drawn(asked, tag="line_chart", query="") -> str:
 
 
 def path_of(points, **more) -> str:
-    across, up = line_plots.scales([{"label": "x", "points": points}], log=more.get("log", False))
-    return line_plots.path(points, across, up)
+    across, up = line_plots.build_scales([{"label": "x", "points": points}], log=more.get("log", False))
+    return line_plots.build_path(points, across, up)
 
 
 def test_points_fall_where_the_axes_put_them():
     across, up = Scale([0, 10]), Scale([0.0, 1.0])
-    assert line_plots.path([(0, 1.0), (2.5, 0.75), (10, 0.0)], across, up) == "M0 0L250 250L1000 1000"
+    assert line_plots.build_path([(0, 1.0), (2.5, 0.75), (10, 0.0)], across, up) == "M0 0L250 250L1000 1000"
 
 
 @pytest.mark.parametrize(("steps", "marks"), [((0, 97, 98, 100), 2), ((0, 30, 60, 100), 4), ((7,), 1)])
 def test_marks_stand_apart(steps, marks):
-    svg = line_plots.line_svg([{"label": "x", "points": [(step, 1.0) for step in steps]}])
+    svg = line_plots.draw_line_chart([{"label": "x", "points": [(step, 1.0) for step in steps]}])
     assert svg.count('class="mk') == marks
 
 
@@ -58,20 +58,20 @@ def test_a_logarithm_knows_no_zero_and_says_so():
 
 
 def test_values_are_told_at_few_steps_with_both_ends():
-    steps = line_plots.picked_steps([{"label": "x", "points": [(n, float(n)) for n in range(1000)]}])
-    assert (len(steps), steps[0], steps[-1]) == (line_plots.COLUMNS, 0, 999)
+    steps = line_plots.pick_steps([{"label": "x", "points": [(n, float(n)) for n in range(1000)]}])
+    assert (len(steps), steps[0], steps[-1]) == (line_plots.MAX_COLUMNS, 0, 999)
 
 
 def test_the_steps_of_a_sparse_line_are_told_exactly():
     dense = {"label": "train", "points": [(n, 1.0) for n in range(500)]}
     sparse = {"label": "validation", "points": [(n * 50, float(n)) for n in range(10)]}
-    rows = dict(line_plots.rows_at([dense, sparse], line_plots.picked_steps([dense, sparse])))
+    rows = dict(line_plots.build_rows([dense, sparse], line_plots.pick_steps([dense, sparse])))
     assert [rows[n * 50] for n in range(10)] == [[1.0, float(n)] for n in range(10)]
 
 
 def test_a_line_that_ended_early_is_not_told_later():
     long, short = [(n, 1.0) for n in range(100)], [(n, 2.0) for n in range(5)]
-    rows = line_plots.rows_at([{"label": "a", "points": long}, {"label": "b", "points": short}], [0, 50, 99])
+    rows = line_plots.build_rows([{"label": "a", "points": long}, {"label": "b", "points": short}], [0, 50, 99])
     assert rows == [(0, [1.0, 2.0]), (50, [1.0, None]), (99, [1.0, None])]
 
 
@@ -101,7 +101,7 @@ def test_names_are_escaped_and_nothing_needs_inline_style():
 
 
 def test_twenty_lines_have_twenty_signs():
-    assert len({line_plots.key_mark(place) for place in range(20)}) == 20
+    assert len({line_plots.draw_key_mark(place) for place in range(20)}) == 20
 
 
 def test_the_last_tick_ends_in_the_margin_of_the_card():
@@ -118,7 +118,7 @@ def test_few_lines_are_named_at_their_ends_and_many_are_not():
 
 @pytest.mark.parametrize("heights", [{0: 50.0, 1: 50.0, 2: 50.0}, {0: 99.0, 1: 100.0}, {0: 3.0, 1: 90.0}])
 def test_names_do_not_meet(heights):
-    places = [at for _, at in line_plots.apart(heights)]
+    places = [at for _, at in line_plots.position_labels(heights)]
     assert all(b - a >= line_plots.LABEL_APART - 1e-9 for a, b in pairwise(places))
     assert max(places) <= 100
 
@@ -143,7 +143,7 @@ def test_a_smoothed_line_stands_before_what_was_measured():
     ("value", "text"), [(0.5, "0.5"), (math.nan, "NaN"), (math.inf, "∞"), (-math.inf, "−∞"), (None, "–"), (3, "3")]
 )
 def test_a_figure_says_what_is_no_number(value, text):
-    assert charts.figure(value) == text
+    assert charts.format_figure(value) == text
 
 
 @pytest.mark.parametrize("log", [False, True])
@@ -151,14 +151,14 @@ def test_a_figure_says_what_is_no_number(value, text):
     "points", [[(1, 1e300), (2, 1e-300)], [(1, -1.7e308), (2, 1.7e308)], [(1, math.inf), (2, 3.0)]]
 )
 def test_values_that_no_axis_holds_are_gaps(points, log):
-    across, up = line_plots.scales([{"label": "x", "points": points}], log=log)
-    assert not {"n", "a", "i"} & set(line_plots.path(points, across, up))
-    line_plots.line_svg([{"label": "loss", "points": points}], log=log)
+    across, up = line_plots.build_scales([{"label": "x", "points": points}], log=log)
+    assert not {"n", "a", "i"} & set(line_plots.build_path(points, across, up))
+    line_plots.draw_line_chart([{"label": "loss", "points": points}], log=log)
 
 
 def test_a_logarithmic_axis_of_which_no_told_step_is_positive():
     points = [(step, 1.0 if step == 50 else -1.0) for step in range(100)]
-    assert 'class="ln k1"' in line_plots.line_svg([{"label": "gain", "points": points}], log=True)
+    assert 'class="ln k1"' in line_plots.draw_line_chart([{"label": "gain", "points": points}], log=True)
 
 
 # -- bars, points, sparklines ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from apps.core.canonical import sha256_hex
 from apps.ml.experiments.models import Experiment, Run
 from apps.ml.registry.models import Model, ModelVersion
 from apps.platform.jobs.models import Job
-from apps.web.templatetags.dataset_uses import SHOWN, uses_of
+from apps.web.templatetags.dataset_uses import MAX_ROWS, get_uses
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
 
@@ -42,7 +42,7 @@ def trained(project):
 
 
 def test_runs_and_models_newest_first(seen_by, engineer, trained):
-    uses = uses_of(seen_by(engineer), trained(2))
+    uses = get_uses(seen_by(engineer), trained(2))
     assert [run["label"] for run in uses["runs"]] == ["run 2", "run 1"]
     assert [(one["label"], one["url"]) for one in uses["models"]] == [
         ("wti v2", "/p/demo/models/wti/2"),
@@ -57,21 +57,21 @@ def test_runs_are_told_apart_by_id_and_time(seen_by, engineer, trained):
 
 
 def test_no_more_than_a_card_holds(seen_by, engineer, trained):
-    uses = uses_of(seen_by(engineer), trained(SHOWN + 1))
+    uses = get_uses(seen_by(engineer), trained(MAX_ROWS + 1))
     assert (len(uses["runs"]), len(uses["models"]), uses["more_runs"], uses["more_models"]) == (
-        SHOWN,
-        SHOWN,
+        MAX_ROWS,
+        MAX_ROWS,
         True,
         True,
     )
 
 
 def test_who_is_no_member_sees_none(seen_by, stranger, trained):
-    uses = uses_of(seen_by(stranger), trained(1))
+    uses = get_uses(seen_by(stranger), trained(1))
     assert (uses["runs"], uses["models"]) == ([], [])
 
 
 def test_it_costs_two_queries(seen_by, engineer, trained, django_assert_num_queries):
     jobs, context = trained(4), seen_by(engineer)
     with django_assert_num_queries(2):
-        uses_of(context, jobs)
+        get_uses(context, jobs)

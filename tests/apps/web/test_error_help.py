@@ -100,14 +100,14 @@ def test_a_place_that_is_not_known_leads_to_the_first_page_of_the_same_list(engi
 
 @pytest.mark.parametrize(("field", "query"), [("state", "?cursor=x"), ("cursor", "")])
 def test_what_is_no_place_in_a_list_leads_to_no_first_page(rf, field, query):
-    assert error_help.help_for(rf.get(f"/x{query}"), 400, field).first == ""
+    assert error_help.build_help(rf.get(f"/x{query}"), 400, field).first == ""
 
 
 @pytest.mark.parametrize(
     "page", ["http://evil.example/p/demo/", "javascript:alert(1)", "//evil.example", "http://testserver//evil.example"]
 )
 def test_the_way_back_is_never_to_another_site(page, rf):
-    assert error_help.came_from(rf.get("/x", headers={"Referer": page})) == ""
+    assert error_help.find_previous_page(rf.get("/x", headers={"Referer": page})) == ""
 
 
 @pytest.mark.parametrize(
@@ -158,5 +158,5 @@ def test_help_that_fails_leaves_the_page_standing(engineer, web, monkeypatch):
     def dead(*_):
         raise DatabaseError("gone")
 
-    monkeypatch.setattr(error_help, "another_of_its_kind", dead)
+    monkeypatch.setattr(error_help, "suggest_names", dead)
     assert web(engineer).get("/p/demo/jobs/77").status_code == 404

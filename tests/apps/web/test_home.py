@@ -171,7 +171,7 @@ def test_a_signed_out_click_leads_to_the_log_in_and_back(client, db):
 
 
 def test_more_failures_than_anybody_counts_are_not_counted(engineer, web, submit, monkeypatch):
-    monkeypatch.setattr("apps.web.home.COUNTED", 9)
+    monkeypatch.setattr("apps.web.home.MAX_FAILURES_COUNTED", 9)
     for _ in range(12):
         submit()
     Job.objects.update(state="failed", ended_at=timezone.now())
@@ -228,7 +228,7 @@ def test_the_frame_survives_a_dead_database(engineer, web, monkeypatch, rf):
     def dead(*_):
         raise DatabaseError("gone")
 
-    monkeypatch.setattr(context_processors, "lamps", dead)
+    monkeypatch.setattr(context_processors, "build_lamps", dead)
     assert web(engineer).get("/account").status_code == 200
 
 

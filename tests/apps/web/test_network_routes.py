@@ -30,7 +30,7 @@ def kernel(tmp_path):
 
 @pytest.mark.parametrize(("ipv4", "ipv6"), [(LAN, LOCAL_6 + NO_WAY_6), (LAN + DOWN, ""), ("", None)])
 def test_no_route_out(kernel, ipv4, ipv6):
-    assert network_routes.look(kernel(ipv4, ipv6)).ways_out == []
+    assert network_routes.read_routes(kernel(ipv4, ipv6)).ways_out == []
 
 
 @pytest.mark.parametrize(
@@ -38,31 +38,31 @@ def test_no_route_out(kernel, ipv4, ipv6):
     [(LAN + DEFAULT, NO_WAY_6, "0.0.0.0/0"), (LAN, DEFAULT_6, "::/0"), (LAN + PUBLIC, "", "8.8.8.8/32")],
 )
 def test_a_route_out(kernel, ipv4, ipv6, to):
-    assert [route.to for route in network_routes.look(kernel(ipv4, ipv6)).ways_out] == [to]
+    assert [route.to for route in network_routes.read_routes(kernel(ipv4, ipv6)).ways_out] == [to]
 
 
 def test_a_host_without_the_tables_is_not_called_isolated(tmp_path):
-    seen = network_routes.look(tmp_path)
+    seen = network_routes.read_routes(tmp_path)
     assert seen.unknown
     assert seen.ways_out == []
 
 
 def test_a_route_is_told_as_people_write_it(kernel):
-    assert network_routes.look(kernel(LAN + DEFAULT)).routes[1] == network_routes.Route(
+    assert network_routes.read_routes(kernel(LAN + DEFAULT)).routes[1] == network_routes.Route(
         "0.0.0.0/0", "eth0", "172.16.0.1", True
     )
 
 
 @pytest.mark.parametrize(("table", "label"), [(LAN, "Isolated"), (LAN + DEFAULT, "Route out exists")])
 def test_the_lamp_and_its_page_say_the_same(table, label, kernel, engineer, web, monkeypatch):
-    seen = network_routes.look(kernel(table))
-    monkeypatch.setattr(network_routes, "now", lambda: seen)
+    seen = network_routes.read_routes(kernel(table))
+    monkeypatch.setattr(network_routes, "get_snapshot", lambda: seen)
     text = web(engineer).get("/isolation").content.decode()
     assert f'<a href="/isolation">{label}</a>' in text
     assert "172.16.0.0/12" in text
 
 
 def test_who_sees_no_nodes_sees_no_routes(secadmin, web, kernel, monkeypatch):
-    seen = network_routes.look(kernel(LAN))
-    monkeypatch.setattr(network_routes, "now", lambda: seen)
+    seen = network_routes.read_routes(kernel(LAN))
+    monkeypatch.setattr(network_routes, "get_snapshot", lambda: seen)
     assert "172.16.0.0/12" not in web(secadmin).get("/isolation").content.decode()

@@ -36,7 +36,7 @@ def render(source: str, **context: object) -> str:
         "{{ x|number }}",
         "{{ x|bytes }}",
         "{{ x|element_id }}",
-        "{{ x|slashed }}",
+        "{{ x|add_breaks }}",
         "{% wrapped 'p' x %}a{% endwrapped %}",
     ],
 )
@@ -187,8 +187,8 @@ def test_rest_call_quotes_for_the_shell() -> None:
 
 
 def test_a_path_may_break_after_its_slashes_but_the_first() -> None:
-    assert render("{{ x|slashed }}", x="/a/b/<c") == "/a/<wbr>b/<wbr>&lt;c"
-    assert render("{{ x|slashed }}", x="system/disk_usage_") == "system/<wbr>disk_<wbr>usage_"
+    assert render("{{ x|add_breaks }}", x="/a/b/<c") == "/a/<wbr>b/<wbr>&lt;c"
+    assert render("{{ x|add_breaks }}", x="system/disk_usage_") == "system/<wbr>disk_<wbr>usage_"
 
 
 def test_when_says_the_day_and_keeps_the_moment() -> None:
@@ -216,7 +216,7 @@ def test_element_id(pointer: str, expected: str) -> None:
 
 
 def test_a_path_breaks_after_its_slashes_and_is_escaped() -> None:
-    assert render('{{ "model/<b>.json"|slashed }}') == "model/<wbr>&lt;b&gt;.json"
+    assert render('{{ "model/<b>.json"|add_breaks }}') == "model/<wbr>&lt;b&gt;.json"
 
 
 def test_500_renders_without_any_context() -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.utils import translation
 
-from apps.web.templatetags.formats import bytes_, duration, number, share, spoken_time
+from apps.web.templatetags.formats import format_bytes, format_duration, format_number, format_share, format_short_time
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ from apps.web.templatetags.formats import bytes_, duration, number, share, spoke
     ],
 )
 def test_number(value: object, expected: str) -> None:
-    assert number(value) == expected
+    assert format_number(value) == expected
 
 
 def test_number_with_decimals() -> None:
-    assert number(1234.5, 2) == "1,234.50"
+    assert format_number(1234.5, 2) == "1,234.50"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_number_with_decimals() -> None:
     ],
 )
 def test_bytes(value: object, expected: str) -> None:
-    assert bytes_(value) == expected
+    assert format_bytes(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_bytes(value: object, expected: str) -> None:
     ],
 )
 def test_duration(value: object, expected: str) -> None:
-    assert duration(value) == expected
+    assert format_duration(value) == expected
 
 
 def test_duration_in_chinese() -> None:
     with translation.override("zh-hans"):
-        assert duration(87) == "1 分 27 秒"
+        assert format_duration(87) == "1 分 27 秒"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_duration_in_chinese() -> None:
     [(0.642, 1, "64.2 %"), (354, 10371, "3.4 %"), (1, 1, "100 %"), (1, 0, "–"), (None, 1, "–")],
 )
 def test_share(value: object, total: object, expected: str) -> None:
-    assert share(value, total) == expected
+    assert format_share(value, total) == expected
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_share(value: object, total: object, expected: str) -> None:
     ],
 )
 def test_spoken_time(moment: datetime, expected: str) -> None:
-    assert spoken_time(moment, datetime(2025, 11, 24, 15, 0)) == expected
+    assert format_short_time(moment, datetime(2025, 11, 24, 15, 0)) == expected

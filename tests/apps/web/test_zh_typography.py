@@ -6,7 +6,7 @@ import pytest
 from django.http import HttpResponse
 from django.utils.translation import override
 
-from apps.web.zh_typography import Spacing, without_room
+from apps.web.zh_typography import ZhTypography, strip_spaces
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from apps.web.zh_typography import Spacing, without_room
     ],
 )
 def test_room_beside_full_width_marks(html, told):
-    assert without_room(html) == told
+    assert strip_spaces(html) == told
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,13 @@ def test_room_beside_full_width_marks(html, told):
     ],
 )
 def test_what_is_written_sent_or_run_stays(html):
-    assert without_room(html) == html
+    assert strip_spaces(html) == html
 
 
 def test_blanks_are_looked_at_once():
     """A tag may be blanks to its limit: a pattern that begins anew at each of these would not end before the test's."""
     text = f"<p>a{' ' * 2_000_000}b</p>"
-    assert without_room(text) == text
+    assert strip_spaces(text) == text
 
 
 @pytest.mark.django_db
@@ -61,6 +61,6 @@ def test_a_file_and_what_programs_get_stay(rf):
     for path, headers in (("/api/v1/card.html", {}), ("/x", {"Content-Disposition": "attachment"})):
         answer = HttpResponse("好。 好", headers=headers)
         with override("zh-hans"):
-            assert Spacing(lambda request, answer=answer: answer)(rf.get(path)).content.decode() == "好。 好"
+            assert ZhTypography(lambda request, answer=answer: answer)(rf.get(path)).content.decode() == "好。 好"
     with override("zh-hans"):
-        assert Spacing(lambda request: HttpResponse("好。 好"))(rf.get("/x")).content.decode() == "好。好"
+        assert ZhTypography(lambda request: HttpResponse("好。 好"))(rf.get("/x")).content.decode() == "好。好"

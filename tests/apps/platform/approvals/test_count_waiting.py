@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from apps.core.actors import ProjectRole
 from apps.platform.accounts.models import ApiToken, Membership, Project
-from apps.web.action_items import count_waiting, with_me
+from apps.web.action_items import count_action_items, filter_own_approvals
 from tests.conftest import member
 
 pytestmark = pytest.mark.services
@@ -28,11 +28,11 @@ def test_the_kept_statement_counts_what_the_list_shows(
     approvals = [ask(), ask(subject_id=8), ask(subject_id=9, by=actor_for(both))]
     decide(approver, approvals[0])
     people = [approver, second, engineer, viewer, both, *elsewhere]
-    counted = {person.username: count_waiting(actor_for(person)) for person in people}
-    assert counted == {person.username: with_me(actor_for(person)).count() for person in people}
+    counted = {person.username: count_action_items(actor_for(person)) for person in people}
+    assert counted == {person.username: filter_own_approvals(actor_for(person)).count() for person in people}
     days = {"soon": 3, "later": 30}
     for name, left in days.items():
         ends = timezone.now() + timedelta(days=left)
         ApiToken.objects.create(project=project, user=viewer, name=name, prefix="dso_", digest=name, expires_at=ends)
-    assert count_waiting(actor_for(viewer)) == 1
+    assert count_action_items(actor_for(viewer)) == 1
     assert counted == {"approver": 2, "second": 3, "engineer": 0, "viewer": 0, "both": 2, "first": 0, "third": 3}

@@ -102,7 +102,7 @@ def test_a_version_by_its_alias_is_gone_to(text, places, web, engineer):
 
 def test_logged_model_by_the_prefix_of_its_id(places, actor_for, engineer):
     pk = LoggedModel.objects.get(project=places[0]).pk
-    assert search(actor_for(engineer), pk[:12]).one.url == f"/p/demo/logged-models/{pk}"
+    assert search(actor_for(engineer), pk[:12]).only_exact.url == f"/p/demo/logged-models/{pk}"
     assert search(actor_for(engineer), LoggedModel.objects.get(project=places[2]).pk[:12]).groups == []
 
 
@@ -115,7 +115,7 @@ def test_deleted_objects_are_not_found(places, actor_for, engineer):
 
 
 def test_values_of_old_runs_are_not_searched(places, actor_for, engineer, monkeypatch):
-    monkeypatch.setattr(bounds, "READ", 6)
+    monkeypatch.setattr(bounds, "MAX_ROWS_READ", 6)
     project, experiment = places[0], Experiment.objects.get(project=places[0])
     for number in range(2):
         Run.objects.create(project=project, experiment=experiment, name=f"new {number}", created_by="x")

@@ -1,6 +1,6 @@
 import pytest
 
-from apps.web.search.query import read
+from apps.web.search.query import parse_query
 
 
 @pytest.mark.parametrize(
@@ -8,18 +8,18 @@ from apps.web.search.query import read
     [("#12", "", 12), ("12", "", 12), ("job 12", "job", 12), ("Pipeline #3", "pipeline", 3), ("train 12", "", None)],
 )
 def test_a_number_and_what_kind_it_is_of(text, kind, number):
-    asked = read(text)
+    asked = parse_query(text)
     assert (asked.kind, asked.number) == (kind, number)
 
 
 @pytest.mark.parametrize("text", ["0", "99999999999999999999", "#9223372036854775808"])
 def test_what_no_row_can_be_called_is_no_number(text):
-    assert read(text).number is None
+    assert parse_query(text).number is None
 
 
 @pytest.mark.parametrize("text", ["wti v3", "wti@3", "wti/v3", "WTI V3"])
 def test_a_version_of_something(text):
-    asked = read(text)
+    asked = parse_query(text)
     assert (asked.name, asked.version) == ("wti", 3)
 
 
@@ -35,12 +35,12 @@ def test_a_version_of_something(text):
     ],
 )
 def test_a_digest_as_pages_show_it(text, digest, tail):
-    asked = read(text)
+    asked = parse_query(text)
     assert (asked.digest, asked.tail) == (digest, tail)
 
 
 def test_nothing_is_asked_by_blanks_and_nul():
-    assert read(" \x00 \n").text == ""
+    assert parse_query(" \x00 \n").text == ""
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_nothing_is_asked_by_blanks_and_nul():
     ],
 )
 def test_a_key_with_its_value(text, expected):
-    asked = read(text)
+    asked = parse_query(text)
     assert (asked.of, asked.key, asked.value) == expected
 
 
@@ -72,9 +72,9 @@ def test_a_key_with_its_value(text, expected):
     ],
 )
 def test_a_version_by_an_alias(text, expected):
-    asked = read(text)
+    asked = parse_query(text)
     assert (asked.aliased, asked.alias, asked.version) == expected
 
 
 def test_the_id_of_a_logged_model_is_the_beginning_of_an_id():
-    assert read("m-0a1b2c3d").digest == "0a1b2c3d"
+    assert parse_query("m-0a1b2c3d").digest == "0a1b2c3d"

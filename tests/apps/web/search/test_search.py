@@ -77,11 +77,11 @@ def test_the_number_comes_before_newer_names_with_these_digits(actor_for, engine
         other = job_of(project, JobState.SUCCEEDED, number)
         other.name = f"again {job.pk}"
         other.save()
-    assert search(actor_for(engineer), str(job.pk)).one.url == f"/p/demo/jobs/{job.pk}"
+    assert search(actor_for(engineer), str(job.pk)).only_exact.url == f"/p/demo/jobs/{job.pk}"
 
 
 def test_a_version_by_name_and_number(actor_for, engineer, version):
-    assert search(actor_for(engineer), "wti-daily v3").one.url == "/p/demo/data/wti-daily/3"
+    assert search(actor_for(engineer), "wti-daily v3").only_exact.url == "/p/demo/data/wti-daily/3"
     assert titles(search(actor_for(engineer), "wti-daily v4")) == {"dataset": ["wti-daily"]}
 
 
@@ -99,7 +99,7 @@ def test_a_digest_that_one_thing_has_is_gone_to(engineer, web, version):
 def test_a_run_by_the_beginning_of_its_id(actor_for, engineer, project):
     experiment = Experiment.objects.create(project=project, number=0, name="Default", created_by="x")
     run = Run.objects.create(project=project, experiment=experiment, name="first", created_by="x")
-    assert search(actor_for(engineer), run.pk[:7]).one.url == f"/p/demo/runs/{run.pk}"
+    assert search(actor_for(engineer), run.pk[:7]).only_exact.url == f"/p/demo/runs/{run.pk}"
 
 
 def test_a_word_of_hex_letters_is_a_name_first(actor_for, engineer, project):
@@ -132,12 +132,12 @@ def test_what_the_auditor_finds_of_approvals_is_recorded_once(actor_for, auditor
 
 
 def test_old_names_are_not_read_old_numbers_are(actor_for, engineer, project, job, monkeypatch):
-    monkeypatch.setattr(bounds, "READ", 3)
+    monkeypatch.setattr(bounds, "MAX_ROWS_READ", 3)
     for number in range(4):
         job_of(project, JobState.QUEUED, number).save()
     actor = actor_for(engineer)
     assert titles(search(actor, "prices")) == {}
-    assert search(actor, f"#{job.pk}").one is not None
+    assert search(actor, f"#{job.pk}").only_exact is not None
 
 
 def test_five_of_each_and_the_rest_alone(actor_for, engineer, project):

@@ -11,7 +11,7 @@ from django.http import QueryDict
 from apps.core.errors import Invalid
 from apps.ml.experiments import queries
 from apps.ml.experiments.comparison.parallel_coordinates import AXES, kept, parallel_of
-from apps.web.templatetags.parallel_coordinates import parallel_svg
+from apps.web.templatetags.parallel_coordinates import draw_parallel_chart
 
 pytestmark = pytest.mark.django_db
 
@@ -117,7 +117,7 @@ def test_the_form_carries_on_the_rest_of_the_address():
 
 def test_the_drawing_has_axes_lines_and_what_is_asked_for(drawn):
     chart = drawn("min:lr=0.001")
-    text = str(parallel_svg(chart["axes"], chart["lines"]))
+    text = str(draw_parallel_chart(chart["axes"], chart["lines"]))
     assert text.count('class="ax"') == 3
     assert text.count('<path class="ln') == 3
     assert text.count("faint") == 4  # the line and its three marks
@@ -132,25 +132,25 @@ def test_names_and_words_are_cut_to_the_room_between_two_axes(start):
     line = {"label": "r", "url": "", "place": 0, "inside": True}
 
     def seen(count):
-        text = re.sub("<title>.*?</title>", "", str(parallel_svg([one] * count, [line])))
+        text = re.sub("<title>.*?</title>", "", str(draw_parallel_chart([one] * count, [line])))
         return [max(len(run) for run in re.findall(f">({letter}+)…<", text)) for letter in "kw"]
 
     assert seen(3) == [31, 44]
     assert seen(8) == [17, 11]
     one.log = True
-    assert f"{'k' * 11}… (log)<title>{'k' * 60}<" in str(parallel_svg([one] * 8, [line]))
+    assert f"{'k' * 11}… (log)<title>{'k' * 60}<" in str(draw_parallel_chart([one] * 8, [line]))
 
 
 def test_what_is_read_lies_over_the_lines(drawn):
     chart = drawn()
-    text = str(parallel_svg(chart["axes"], chart["lines"]))
+    text = str(draw_parallel_chart(chart["axes"], chart["lines"]))
     assert text.rindex('<path class="ln') < text.index(">adam<title>")
 
 
 def test_a_name_from_outside_is_escaped(drawn, three, start):
     pair = [start(name=str(place), params={"<b>": str(place), "k": f"<i>{place}"}) for place in range(2)]
     chart = drawn(runs=pair)
-    text = str(parallel_svg(chart["axes"], chart["lines"]))
+    text = str(draw_parallel_chart(chart["axes"], chart["lines"]))
     assert "<b>" not in text
     assert "<i>" not in text
 
