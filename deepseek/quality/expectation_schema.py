@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deepseek.messages import Message
 from deepseek.quality.expectations_spec import (
     AnyExpectation,
     ColumnIs,
@@ -43,19 +44,29 @@ def problem_of(expectation: AnyExpectation, schema: pa.Schema) -> str:
     """Why the expectation cannot hold of a table of this schema, whatever its rows are; empty if it may."""
     for name in columns_of(expectation):
         if name not in schema.names:
-            return f"The table has no column {name!r}."
+            return Message("The table has no column {name!r}.", name=name)
     types = [schema.field(name).type for name in columns_of(expectation)]
     wanted = {Range: "number", Matches: "text", Length: "text"}.get(type(expectation))
     if isinstance(expectation, ColumnIs):
         wanted = expectation.dtype
     if wanted and not is_of(types[0], wanted):
-        return f"The column {columns_of(expectation)[0]!r} is of type {types[0]}, not {wanted}."
+        return Message(
+            "The column {name!r} is of type {kind}, not {expected}.",
+            name=columns_of(expectation)[0],
+            kind=types[0],
+            expected=wanted,
+        )
     if isinstance(expectation, DateRange) and not (is_of(types[0], "date") or is_of(types[0], "text")):
-        return f"The column {expectation.column!r} is of type {types[0]}, not date."
+        return Message(
+            "The column {name!r} is of type {kind}, not {expected}.",
+            name=expectation.column,
+            kind=types[0],
+            expected="date",
+        )
     if isinstance(expectation, Compare) and not comparable(*types):
-        return f"The types {types[0]} and {types[1]} cannot be compared."
+        return Message("The types {left} and {right} cannot be compared.", left=types[0], right=types[1])
     if isinstance(expectation, Unique | Monotonic) and any(pa.types.is_nested(kind) for kind in types):
-        return "Lists and structures cannot be compared."
+        return Message("Lists and structures cannot be compared.")
     return ""
 
 

@@ -166,7 +166,7 @@ class _Check:
         if isinstance(told, RowCount):
             low, high = told.minimum or 0, told.maximum
             if rows < low or (high is not None and rows > high):
-                self.found.problem = f"The table has {rows:,} rows."
+                self.found.problem = Message("The table has {rows:,} rows.", rows=rows)
             self.found.looked_at = rows
         if self.keys is not None:
             with self.keys as keys:

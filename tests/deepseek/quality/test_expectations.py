@@ -129,3 +129,21 @@ def test_pandera_reads_what_it_can_express():
     schema = pandera_schema(read(json.dumps([given for given, _, _ in BROKEN[:3]])))
     assert list(schema.columns) == ["a", "b", "m"]
     assert "in_range" in schema.to_json()
+
+
+def test_a_problem_has_a_message_id():
+    fewer = {"kind": "row_count", "minimum": 9}
+    absent = {"kind": "not_null", "column": "nix"}
+    other = {"kind": "column", "column": "x", "dtype": "text"}
+    table = pa.table({"x": [1, 2]})
+    problems = [one["problem"] for one in check(table, read(json.dumps([fewer, absent, other])))]
+    assert problems == [
+        "The table has 2 rows.",
+        "The table has no column 'nix'.",
+        "The column 'x' is of type int64, not text.",
+    ]
+    assert [problem.msgid for problem in problems] == [
+        "The table has {rows:,} rows.",
+        "The table has no column {name!r}.",
+        "The column {name!r} is of type {kind}, not {expected}.",
+    ]
