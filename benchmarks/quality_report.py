@@ -24,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deepseek.quality.report import profile
+from deepseek.quality.report import build_quality_report
 
 GROUP = 131_072
 
@@ -61,7 +61,7 @@ class FileBatches:
 
 
 def ours(path: Path) -> None:
-    profile(FileBatches(path))
+    build_quality_report(FileBatches(path))
 
 
 def describe(path: Path) -> None:

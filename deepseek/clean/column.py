@@ -12,7 +12,7 @@ from deepseek.clean.spec import CleanSpec
 from deepseek.clean.window_medians import Floats
 from deepseek.job import EngineError
 from deepseek.messages import N_
-from deepseek.quality.outliers import OPEN, Fences, fences
+from deepseek.quality.outliers import OPEN, Fences, compute_fences
 
 Mask = npt.NDArray[np.bool_]
 
@@ -65,7 +65,7 @@ def clean_column(name: str, column: pa.Array, spec: CleanSpec) -> Cleaned:
 def _find_outliers(values: Floats, spec: CleanSpec) -> tuple[Fences, Mask]:
     if spec.outliers.method == "none":
         return Fences(OPEN.lower, OPEN.upper), np.zeros(values.size, dtype=bool)
-    fence = fences(spec.outliers.method, values, spec.outliers.limit())
+    fence = compute_fences(spec.outliers.method, values, spec.outliers.limit())
     return fence, fence.outside(values)
 
 

@@ -17,7 +17,7 @@ from deepseek.clean.run import FLAG_SUFFIX, choose_columns, clean_columns
 from deepseek.clean.spec import CleanSpec
 from deepseek.job import JSON, Silent
 from deepseek.quality.histograms import compare_histograms
-from deepseek.quality.outliers import Fences, fences
+from deepseek.quality.outliers import Fences, compute_fences
 from deepseek.quality.report import PREVIEW_CHARACTERS
 from deepseek.tables.sample import read_sample
 from deepseek.tables.sources import build_source
@@ -78,7 +78,7 @@ class _Column:
         if self.spec.outliers.method == "none":
             return None
         floats = self.before.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        return fences(self.spec.outliers.method, floats, self.spec.outliers.limit())
+        return compute_fences(self.spec.outliers.method, floats, self.spec.outliers.limit())
 
     def as_dict(self, *, charted: bool) -> dict[str, JSON]:
         fence = self.fence()

@@ -25,12 +25,12 @@ def nth(read: Read, ranks: Sequence[int], count: int) -> list[float]:
         held = np.concatenate([values[np.isfinite(values)] for values in read()]) + 0.0  # both zeros are one
         held.partition(sorted(set(ranks)))
         return [float(held[rank]) for rank in ranks]
-    selection = Selection(-WIDEST, WIDEST, ranks, kept=GATHERED)
+    selection = Selection(-WIDEST, WIDEST, ranks, max_sorted=GATHERED)
     while not selection.done:
         for values in read():
             selection.take(values[np.isfinite(values)])
         selection.end_pass()
-    return [selection.found[rank] for rank in ranks]
+    return [selection.results[rank] for rank in ranks]
 
 
 def quantiles(read: Read, shares: Sequence[float], count: int) -> list[float]:

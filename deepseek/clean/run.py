@@ -20,8 +20,8 @@ from deepseek.clean.steps.shape import without_origin
 from deepseek.clean.steps.simple import Simple
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
 from deepseek.messages import N_, Message, record_messages
-from deepseek.quality.expectations import check, refuse_failures, warnings_of
-from deepseek.quality.report import MEDIA_TYPE, profile
+from deepseek.quality.expectations import check_expectations, list_expectation_warnings, refuse_failures
+from deepseek.quality.report import MEDIA_TYPE, build_quality_report
 from deepseek.tables.batches import Batches
 from deepseek.tables.files import normalize_batch, require_columns
 from deepseek.tables.sources import ParquetBatches, TableSource, open_table
@@ -83,9 +83,9 @@ def run(spec: CleanSpec, *, inputs: Mapping[str, Path], out: Path, report: Repor
         for warning in done.warnings:
             report.log(warning, level="warning")
         made = _read_back(stage / "table.parquet", schema)
-        results = check(made, spec.expectations, masked=masked)
+        results = check_expectations(made, spec.expectations, masked=masked)
         refuse_failures(results)
-        for warning in warnings_of(results):
+        for warning in list_expectation_warnings(results):
             report.log(warning, level="warning")
             done.warnings.append(warning)
         parent = _unnamed(before) if hide else before
@@ -289,7 +289,7 @@ def _profile(
     def advance(done: int) -> None:
         report.progress(done, rows, "rows", stage="profile")
 
-    return profile(batches, warnings=warnings, advance=advance, parent=parent)
+    return build_quality_report(batches, warnings=warnings, advance=advance, parent=parent)
 
 
 def _unnamed(report: Mapping[str, Any]) -> dict[str, JSON]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from deepseek.clean.steps_spec import AnyStep
-from deepseek.quality.expectations_spec import MOST, Expectation
+from deepseek.quality.expectations_spec import MAX_EXPECTATIONS, Expectation
 from deepseek.spec_errors import spec_error
 from deepseek.tables.spec import CsvSpec, refuse_repeats
 
@@ -117,7 +117,7 @@ class CleanSpec(BaseModel):
     )
     expectations: list[Expectation] = Field(
         default=[],
-        max_length=MOST,
+        max_length=MAX_EXPECTATIONS,
         title="Expectations",
         description="What must hold of the cleaned table: where an error does not, the job fails and nothing is made.",
     )

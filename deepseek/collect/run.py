@@ -157,16 +157,16 @@ def _nothing(told: Mapping[str, Any]) -> EngineError:
 
 def _write(spec: CollectSpec, stage: Path, work: Path, told: dict[str, Any], report: Report) -> CollectResult:
     from deepseek.collect.tables import schema_of, write_records
-    from deepseek.quality.expectations import check, refuse_failures
-    from deepseek.quality.expectations import warnings_of as broken_warnings
-    from deepseek.quality.report import MEDIA_TYPE, profile
+    from deepseek.quality.expectations import check_expectations, refuse_failures
+    from deepseek.quality.expectations import list_expectation_warnings as broken_warnings
+    from deepseek.quality.report import MEDIA_TYPE, build_quality_report
     from deepseek.tables.sources import ParquetBatches
 
     schema = schema_of(spec)
     report.progress(0, told["records"], "rows", stage="write")
     rows = write_records(work / "records.jsonl", stage / "records.parquet", schema)
     records = ParquetBatches(stage / "records.parquet")
-    results = check(records, spec.expectations)
+    results = check_expectations(records, spec.expectations)
     refuse_failures(results)
     warnings = [*warnings_of(told), *broken_warnings(results)]
     for warning in warnings:
@@ -175,7 +175,7 @@ def _write(spec: CollectSpec, stage: Path, work: Path, told: dict[str, Any], rep
     def advance(done: int) -> None:
         report.progress(done, rows, "rows", stage="profile")
 
-    quality = {**profile(records, warnings=warnings, advance=advance), "expectations": results}
+    quality = {**build_quality_report(records, warnings=warnings, advance=advance), "expectations": results}
     _write_json(stage / "quality.json", quality)
     _write_json(stage / "report.json", {"schema": "plane/fetch-report/v2", **told})
     columns: list[JSON] = [{"name": field.name, "dtype": str(field.type)} for field in schema]

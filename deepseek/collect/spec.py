@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from deepseek.collect.hosts import Hosts, parse_entry, uncovered
 from deepseek.collect.pages_spec import SELECTOR, PageSpec, Selector
 from deepseek.collect.urls import PORTS, place_of
-from deepseek.quality.expectations_spec import MOST, Expectation
+from deepseek.quality.expectations_spec import MAX_EXPECTATIONS, Expectation
 from deepseek.spec_errors import spec_error
 
 __all__ = ["CollectSpec", "uncovered"]
@@ -274,7 +274,7 @@ class CollectSpec(BaseModel):
     )
     expectations: list[Expectation] = Field(
         default=[],
-        max_length=MOST,
+        max_length=MAX_EXPECTATIONS,
         title="Expectations",
         description="What must hold of the records: where an error does not, the job fails and nothing is made.",
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from deepseek.job import JSON, EngineError
 from deepseek.profile.spec import ProfileSpec
-from deepseek.quality.expectations import check, failures, warnings_of
+from deepseek.quality.expectations import check_expectations, list_expectation_failures, list_expectation_warnings
 from deepseek.tables.sources import open_table
 
 SCHEMA = "plane/expectation-check/v1"
@@ -22,7 +22,7 @@ def check_table(spec: ProfileSpec, path: Path) -> tuple[dict[str, JSON], list[En
     """
     try:
         source = open_table(path, spec.csv, Path(tempfile.gettempdir()), nested=True)
-        results = check(source.batches, spec.expectations)
+        results = check_expectations(source.batches, spec.expectations)
     except EngineError as error:
         if isinstance(error.__cause__, MemoryError):  # of a bound that the caller set: the file may be whole
             raise error.__cause__ from error
@@ -31,9 +31,9 @@ def check_table(spec: ProfileSpec, path: Path) -> tuple[dict[str, JSON], list[En
         "schema": SCHEMA,
         "rows": source.rows,
         "expectations": [{name: one[name] for name in TOLD} for one in results],
-        "warnings": [*source.notes, *warnings_of(results)],
+        "warnings": [*source.notes, *list_expectation_warnings(results)],
     }
-    return told, failures(results) if spec.on_failure == "fail" else []
+    return told, list_expectation_failures(results) if spec.on_failure == "fail" else []
 
 
 def lines_of(told: Mapping[str, Any]) -> Iterator[str]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from deepseek.job import JSON, EngineError, Output, Report, Result, staged
 from deepseek.messages import N_, record_messages
 from deepseek.profile.spec import ProfileSpec
-from deepseek.quality.expectations import check, refuse_failures, warnings_of
-from deepseek.quality.report import MEDIA_TYPE, profile
+from deepseek.quality.expectations import check_expectations, list_expectation_warnings, refuse_failures
+from deepseek.quality.report import MEDIA_TYPE, build_quality_report
 from deepseek.tables.sources import TableSource, open_table
 
 
@@ -24,17 +24,17 @@ def run(spec: ProfileSpec, *, inputs: Mapping[str, Path], out: Path, report: Rep
         report.progress(0, None, "rows", stage="read")
         source = open_table(path, spec.csv, stage, nested=True)  # what it keeps in the stage has no name
         batches, rows = source.batches, source.rows
-        results = check(batches, spec.expectations)
+        results = check_expectations(batches, spec.expectations)
         if spec.on_failure == "fail":
             refuse_failures(results)
-        warnings = [*source.notes, *warnings_of(results)]
+        warnings = [*source.notes, *list_expectation_warnings(results)]
         for warning in warnings:
             report.log(warning, level="warning")
 
         def advance(done: int) -> None:
             report.progress(done, rows, "rows", stage="profile")
 
-        measured = {**profile(batches, warnings=warnings, advance=advance), "expectations": results}
+        measured = {**build_quality_report(batches, warnings=warnings, advance=advance), "expectations": results}
         text = json.dumps(record_messages(measured), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
         (stage / "quality.json").write_text(text, encoding="utf-8")
         counted = int(str(measured["rows"]))

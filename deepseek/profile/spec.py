@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepseek.quality.expectations_spec import MOST, Expectation
+from deepseek.quality.expectations_spec import MAX_EXPECTATIONS, Expectation
 from deepseek.tables.spec import CsvSpec
 
 
@@ -18,7 +18,7 @@ class ProfileSpec(BaseModel):
     )
     expectations: list[Expectation] = Field(
         default=[],
-        max_length=MOST,
+        max_length=MAX_EXPECTATIONS,
         title="Expectations",
         description="What must hold of the table.",
     )

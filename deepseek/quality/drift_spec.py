@@ -28,22 +28,22 @@ and share of rows in categories that the other table does not have."""
 KS_CRITICAL = 1.949
 CHI_NORMAL = 3.090
 """The 0.999 quantile of the normal distribution, for that of chi-square (Wilson and Hilferty, 1931)."""
-FLOOR = 1e-4
+MIN_SHARE = 1e-4
 """The least share of a bin: an empty one would make PSI infinite."""
-LEAST_IN_BIN = 5
+MIN_ROWS_PER_BIN = 5
 """Rows of the parent that a bin must have, or it joins the next one: Cochran's rule."""
-NAMED = 20
+MAX_NAMED_CATEGORIES = 20
 
 Report = Mapping[str, Any]
 Column = Mapping[str, Any]
-ORDER = (UNKNOWN, STABLE, MOVED, CHANGED)
+VERDICT_ORDER = (UNKNOWN, STABLE, MOVED, CHANGED)
 
 
-def drift_of(parent: Report, report: Report) -> dict[str, Any]:
+def compute_drift(parent: Report, report: Report) -> dict[str, Any]:
     """The drift of `report` from `parent`, column by column: both of any schema that this plane has written."""
-    old, new = _by_name(parent), _by_name(report)
+    old, new = _index_columns(parent), _index_columns(report)
     rows_before, rows = int(parent.get("rows") or 0), int(report.get("rows") or 0)
-    columns = [_column(old[name], new[name], rows_before, rows) for name in new if name in old]
+    columns = [_compare_columns(old[name], new[name], rows_before, rows) for name in new if name in old]
     retyped = [c for c in columns if c["dtype_before"] != c["dtype"]]
     schema = {
         "added": [{"name": name, "dtype": new[name].get("dtype")} for name in new if name not in old],
@@ -54,8 +54,8 @@ def drift_of(parent: Report, report: Report) -> dict[str, Any]:
     altered = MOVED if any(schema.values()) else STABLE
     return {
         "schema": SCHEMA,
-        "verdict": max([altered, *verdicts], key=ORDER.index),
-        "counts": {word: verdicts.count(word) for word in ORDER},
+        "verdict": max([altered, *verdicts], key=VERDICT_ORDER.index),
+        "counts": {word: verdicts.count(word) for word in VERDICT_ORDER},
         "rows_before": rows_before,
         "rows": rows,
         "schema_changes": schema,
@@ -64,29 +64,29 @@ def drift_of(parent: Report, report: Report) -> dict[str, Any]:
     }
 
 
-def _by_name(report: Report) -> dict[str, Column]:
+def _index_columns(report: Report) -> dict[str, Column]:
     return {str(column.get("name")): column for column in report.get("columns") or []}
 
 
-def _column(before: Column, after: Column, rows_before: int, rows: int) -> dict[str, Any]:
+def _compare_columns(before: Column, after: Column, rows_before: int, rows: int) -> dict[str, Any]:
     present = rows_before - int(before.get("missing") or 0), rows - int(after.get("missing") or 0)
-    psi, noise, bins = population_stability(before, after, present)
-    distance, off = kolmogorov_smirnov(before, after)
-    new, lost, unseen = categories_moved(before, after, present)
+    psi, noise, bins = compute_psi(before, after, present)
+    distance, off = compute_ks_distance(before, after)
+    new, lost, unseen = compare_categories(before, after, present)
     change = float(after.get("missing_share") or 0) - float(before.get("missing_share") or 0)
     needed = KS_CRITICAL * math.sqrt(1 / present[0] + 1 / present[1]) if min(present) > 0 else math.inf
-    told = {
+    distances = {
         "psi": psi if psi is not None and psi > noise else 0.0 if psi is not None else None,
         # What may be an error of the estimate is not called drift.
         "ks": None if distance is None else distance if distance - off > needed else 0.0,
         "missing_share": abs(change) if rows_before and rows else None,
         "unseen_share": unseen,
     }
-    reasons = {name: verdict_of(name, value) for name, value in told.items() if value is not None}
+    reasons = {name: classify_drift(name, value) for name, value in distances.items() if value is not None}
     if before.get("dtype") != after.get("dtype"):
         reasons["dtype"] = MOVED
     values = [name for name in ("psi", "ks", "unseen_share") if name in reasons]
-    word = max(reasons.values(), key=ORDER.index, default=UNKNOWN)
+    word = max(reasons.values(), key=VERDICT_ORDER.index, default=UNKNOWN)
     return {
         "name": str(after.get("name")),
         "dtype_before": before.get("dtype"),
@@ -107,28 +107,26 @@ def _column(before: Column, after: Column, rows_before: int, rows: int) -> dict[
     }
 
 
-def verdict_of(name: str, value: float) -> str:
+def classify_drift(name: str, value: float) -> str:
     """stable, moved or changed, by LIMITS."""
     moved, changed = LIMITS[name]
     return CHANGED if value >= changed else MOVED if value >= moved else STABLE
 
 
 # -- population stability index -------------------------------------------------------------------------------------
-def population_stability(
-    before: Column, after: Column, present: tuple[int, int]
-) -> tuple[float | None, float, int | None]:
+def compute_psi(before: Column, after: Column, present: tuple[int, int]) -> tuple[float | None, float, int | None]:
     """(PSI, what it reaches by chance once in a thousand, bins): numbers over the parent's bins, else its categories.
 
     PSI = sum of (q - p) ln(q / p) over bins, p and q the shares of parent and child; values beyond the parent's range
     count in its outer bins' neighbours. (None, 0, None) where the reports do not say.
     """
-    shares = _binned(before, after) or _categories(before, after)
+    shares = _compute_bin_shares(before, after) or _compute_category_shares(before, after)
     if shares is None or min(present) <= 0:
         return None, 0.0, None
-    expected, actual = _joined(shares[0], shares[1], LEAST_IN_BIN / present[0])
+    expected, actual = _merge_small_bins(shares[0], shares[1], MIN_ROWS_PER_BIN / present[0])
     if len(expected) < 2:
         return (0.0 if expected == actual else None), 0.0, len(expected)
-    pairs = [(max(p, FLOOR), max(q, FLOOR)) for p, q in zip(expected, actual, strict=True)]
+    pairs = [(max(p, MIN_SHARE), max(q, MIN_SHARE)) for p, q in zip(expected, actual, strict=True)]
     psi = sum((q - p) * math.log(q / p) for p, q in pairs)
     freedom = len(pairs) - 1
     part = 2 / (9 * freedom)
@@ -136,115 +134,127 @@ def population_stability(
     return psi, (1 / present[0] + 1 / present[1]) * chi, len(pairs)
 
 
-def _binned(before: Column, after: Column) -> tuple[list[float], list[float]] | None:
-    drawn = (before.get("numeric") or {}).get("histogram")
-    other = _distribution(after)
-    total = sum(drawn["counts"]) if drawn else 0
-    if not drawn or other is None or not total:
+def _compute_bin_shares(before: Column, after: Column) -> tuple[list[float], list[float]] | None:
+    histogram = (before.get("numeric") or {}).get("histogram")
+    distribution = _read_distribution(after)
+    total = sum(histogram["counts"]) if histogram else 0
+    if not histogram or distribution is None or not total:
         return None
-    edges = drawn["edges"]
-    expected = [0.0, *(count / total for count in drawn["counts"]), 0.0]
+    edges = histogram["edges"]
+    expected = [0.0, *(count / total for count in histogram["counts"]), 0.0]
     # As np.histogram counts: a bin has its lower edge, the last one both.
-    marks = [0.0, *(other.under(edge) for edge in edges[:-1]), other.upto(edges[-1]), 1.0]
+    marks = [
+        0.0,
+        *(distribution.get_share_below(edge) for edge in edges[:-1]),
+        distribution.get_share_upto(edges[-1]),
+        1.0,
+    ]
     return expected, [max(0.0, high - low) for low, high in pairwise(marks)]
 
 
-def _categories(before: Column, after: Column) -> tuple[list[float], list[float]] | None:
+def _compute_category_shares(before: Column, after: Column) -> tuple[list[float], list[float]] | None:
     old, new = before.get("values"), after.get("values")
     if not old or not new:
         return None
-    known, now = dict(map(tuple, old)), dict(map(tuple, new))
-    names = [*known, *(name for name in now if name not in known)]
-    totals = sum(known.values()), sum(now.values())
-    return [known.get(n, 0) / totals[0] for n in names], [now.get(n, 0) / totals[1] for n in names]
+    old_counts, new_counts = dict(map(tuple, old)), dict(map(tuple, new))
+    names = [*old_counts, *(name for name in new_counts if name not in old_counts)]
+    totals = sum(old_counts.values()), sum(new_counts.values())
+    return [old_counts.get(n, 0) / totals[0] for n in names], [new_counts.get(n, 0) / totals[1] for n in names]
 
 
-def _joined(expected: Sequence[float], actual: Sequence[float], least: float) -> tuple[list[float], list[float]]:
+def _merge_small_bins(
+    expected: Sequence[float], actual: Sequence[float], min_share: float
+) -> tuple[list[float], list[float]]:
     """Bins with less than `least` of the parent joined to the ones behind them, the last to the one before it."""
-    joined: list[list[float]] = []
+    merged: list[list[float]] = []
     p = q = 0.0
-    for share, other in zip(expected, actual, strict=True):
-        p, q = p + share, q + other
-        if p >= least:
-            joined.append([p, q])
+    for share, other_share in zip(expected, actual, strict=True):
+        p, q = p + share, q + other_share
+        if p >= min_share:
+            merged.append([p, q])
             p = q = 0.0
-    if (p or q) and joined:
-        joined[-1] = [joined[-1][0] + p, joined[-1][1] + q]
+    if (p or q) and merged:
+        merged[-1] = [merged[-1][0] + p, merged[-1][1] + q]
     elif p or q:
-        joined.append([p, q])
-    return [pair[0] for pair in joined], [pair[1] for pair in joined]
+        merged.append([p, q])
+    return [pair[0] for pair in merged], [pair[1] for pair in merged]
 
 
 # -- Kolmogorov and Smirnov -----------------------------------------------------------------------------------------
-class Distribution:
+class CumulativeDistribution:
     """Which share of the values lies below a value: exact at the knots, in a straight line between them."""
 
     def __init__(self, at: Sequence[float], under: Sequence[float], upto: Sequence[float]) -> None:
-        self.at, self.below, self.within = list(at), list(under), list(upto)
-        gaps = [low - high for low, high in zip(self.below[1:], self.within[:-1], strict=True)]
-        self.widest = max([0.0, *gaps])
+        self.at, self.shares_below, self.shares_upto = list(at), list(under), list(upto)
+        gaps = [low - high for low, high in zip(self.shares_below[1:], self.shares_upto[:-1], strict=True)]
+        self.max_gap = max([0.0, *gaps])
 
-    def under(self, value: float) -> float:
+    def get_share_below(self, value: float) -> float:
         """The share that is smaller than `value`."""
         place = bisect_left(self.at, value)
         if place < len(self.at) and self.at[place] == value:
-            return self.below[place]
-        return self._between(place, value)
+            return self.shares_below[place]
+        return self._interpolate(place, value)
 
-    def upto(self, value: float) -> float:
+    def get_share_upto(self, value: float) -> float:
         """The share that is not larger than `value`."""
         place = bisect_right(self.at, value)
         if place and self.at[place - 1] == value:
-            return self.within[place - 1]
-        return self._between(place, value)
+            return self.shares_upto[place - 1]
+        return self._interpolate(place, value)
 
-    def _between(self, place: int, value: float) -> float:
+    def _interpolate(self, place: int, value: float) -> float:
         if place == 0:
             return 0.0
         if place == len(self.at):
             return 1.0
         low, high = self.at[place - 1], self.at[place]
         part = (value / 2 - low / 2) / (high / 2 - low / 2)
-        return self.within[place - 1] + part * (self.below[place] - self.within[place - 1])
+        return self.shares_upto[place - 1] + part * (self.shares_below[place] - self.shares_upto[place - 1])
 
 
-def _distribution(column: Column) -> Distribution | None:
+def _read_distribution(column: Column) -> CumulativeDistribution | None:
     """From the shares below a hundred values; of an older report from its histogram, each bin spread evenly."""
     numeric = column.get("numeric") or {}
-    told = numeric.get("below")
-    if told:
-        return Distribution(told["at"], told["under"], told["upto"])
-    drawn = numeric.get("histogram")
-    total = sum(drawn["counts"]) if drawn else 0
-    if not drawn or not total:
+    knots = numeric.get("below")
+    if knots:
+        return CumulativeDistribution(knots["at"], knots["under"], knots["upto"])
+    histogram = numeric.get("histogram")
+    total = sum(histogram["counts"]) if histogram else 0
+    if not histogram or not total:
         return None
-    shares, seen = [0.0], 0
-    for count in drawn["counts"]:
-        seen += count
-        shares.append(seen / total)
-    return Distribution(drawn["edges"], shares, shares)
+    shares, cumulated = [0.0], 0
+    for count in histogram["counts"]:
+        cumulated += count
+        shares.append(cumulated / total)
+    return CumulativeDistribution(histogram["edges"], shares, shares)
 
 
-def kolmogorov_smirnov(before: Column, after: Column) -> tuple[float | None, float]:
+def compute_ks_distance(before: Column, after: Column) -> tuple[float | None, float]:
     """(the largest distance of the two distributions, how far it may be off); (None, 0) where a report does not say."""
-    one, other = _distribution(before), _distribution(after)
-    if one is None or other is None:
+    old, new = _read_distribution(before), _read_distribution(after)
+    if old is None or new is None:
         return None, 0.0
-    knots = sorted({*one.at, *other.at})
-    distance = max(max(abs(one.under(at) - other.under(at)), abs(one.upto(at) - other.upto(at))) for at in knots)
-    return distance, max(one.widest, other.widest)
+    knots = sorted({*old.at, *new.at})
+    distance = max(
+        max(
+            abs(old.get_share_below(at) - new.get_share_below(at)), abs(old.get_share_upto(at) - new.get_share_upto(at))
+        )
+        for at in knots
+    )
+    return distance, max(old.max_gap, new.max_gap)
 
 
 # -- categories -----------------------------------------------------------------------------------------------------
-def categories_moved(
+def compare_categories(
     before: Column, after: Column, present: tuple[int, int]
 ) -> tuple[list[str] | None, list[str] | None, float | None]:
     """(new, lost, the larger share of rows in one of them); None where not all categories of both are known."""
     old, new = before.get("values"), after.get("values")
     if old is None or new is None or min(present) <= 0:
         return None, None, None
-    known, now = dict(map(tuple, old)), dict(map(tuple, new))
-    fresh = [name for name in now if name not in known]
-    lost = [name for name in known if name not in now]
-    shares = sum(now[n] for n in fresh) / present[1], sum(known[n] for n in lost) / present[0]
-    return fresh[:NAMED], lost[:NAMED], max(shares)
+    old_counts, new_counts = dict(map(tuple, old)), dict(map(tuple, new))
+    fresh = [name for name in new_counts if name not in old_counts]
+    lost = [name for name in old_counts if name not in new_counts]
+    shares = sum(new_counts[n] for n in fresh) / present[1], sum(old_counts[n] for n in lost) / present[0]
+    return fresh[:MAX_NAMED_CATEGORIES], lost[:MAX_NAMED_CATEGORIES], max(shares)

@@ -13,15 +13,15 @@ from deepseek.messages import Message
 from deepseek.quality.measures.hashing import hash_column, hash_rows
 
 PARTITIONS = 64
-ROWS_HELD = 2**21
+MAX_PENDING_ROWS = 2**21
 _PAIR = np.dtype([("hash", "<u8"), ("row", "<u8")])
 
 
-class Keys:
+class KeyHashes:
     """Hashes of the keys with their rows; beyond ROWS_HELD in partitions on disk, 16 bytes a row."""
 
-    def __init__(self, held: int = ROWS_HELD) -> None:
-        self.most, self.waiting, self.rows = held, 0, 0
+    def __init__(self, max_pending: int = MAX_PENDING_ROWS) -> None:
+        self.max_pending, self.pending_rows, self.rows = max_pending, 0, 0
         self.pending: list[np.ndarray] = []  # type: ignore[type-arg]
         self.files: list[IO[bytes]] = []
         self.stack = ExitStack()
@@ -32,41 +32,41 @@ class Keys:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stack.close()
 
-    def add(self, columns: Sequence[pa.Array], before: int) -> None:
+    def add(self, columns: Sequence[pa.Array], row_offset: int) -> None:
         """The key columns of a batch behind `before` rows; a key with a missing part is no key."""
-        there = np.ones(len(columns[0]), dtype=bool)
+        is_complete = np.ones(len(columns[0]), dtype=bool)
         for column in columns:
-            there &= column.is_valid().to_numpy(zero_copy_only=False)
-        hashes = [found for column in columns if (found := hash_column(column)) is not None]
-        pairs = np.empty(int(there.sum()), dtype=_PAIR)
-        pairs["hash"] = hash_rows(hashes)[there]
-        pairs["row"] = np.flatnonzero(there) + before
+            is_complete &= column.is_valid().to_numpy(zero_copy_only=False)
+        hashes = [column_hash for column in columns if (column_hash := hash_column(column)) is not None]
+        pairs = np.empty(int(is_complete.sum()), dtype=_PAIR)
+        pairs["hash"] = hash_rows(hashes)[is_complete]
+        pairs["row"] = np.flatnonzero(is_complete) + row_offset
         self.pending.append(pairs)
-        self.waiting += pairs.size
+        self.pending_rows += pairs.size
         self.rows += pairs.size
-        if self.waiting > self.most:
+        if self.pending_rows > self.max_pending:
             self._spill()
 
-    def repeated(self, most: int) -> tuple[int, int, list[tuple[int, str]]]:
+    def find_repeated(self, limit: int) -> tuple[int, int, list[tuple[int, str]]]:
         """(rows that repeat a key, rows with a key, the first `most` of them with the row that had it before)."""
         if self.files:
             self._spill()
         first: list[tuple[int, str]] = []
         repeated = 0
-        for pairs in self._parts():
+        for pairs in self._get_partitions():
             ordered = pairs[np.lexsort((pairs["row"], pairs["hash"]))]
             same = np.flatnonzero(ordered["hash"][1:] == ordered["hash"][:-1]) + 1
             repeated += same.size
             rows = ordered["row"]
-            for place in same[np.argsort(rows[same], kind="stable")[:most]].tolist():
+            for place in same[np.argsort(rows[same], kind="stable")[:limit]].tolist():
                 begin = int(np.searchsorted(ordered["hash"], ordered["hash"][place]))
                 first.append((int(rows[place]), Message("as in row {row:,}", row=int(rows[begin]) + 1)))
-        return repeated, self.rows, sorted(first)[:most]
+        return repeated, self.rows, sorted(first)[:limit]
 
-    def _parts(self) -> "Sequence[np.ndarray]":  # type: ignore[type-arg]
+    def _get_partitions(self) -> "Sequence[np.ndarray]":  # type: ignore[type-arg]
         if not self.files:
             return [np.concatenate(self.pending)] if self.pending else []
-        return _Read(self.files)
+        return _PartitionReader(self.files)
 
     def _spill(self) -> None:
         if not self.files:
@@ -76,13 +76,13 @@ class Keys:
         if not self.pending:
             return
         ordered = np.sort(np.concatenate(self.pending), order="hash")
-        self.pending, self.waiting = [], 0
+        self.pending, self.pending_rows = [], 0
         ends = np.searchsorted(ordered["hash"] >> np.uint64(58), np.arange(PARTITIONS + 1))
         for place, file in enumerate(self.files):
             file.write(ordered[ends[place] : ends[place + 1]].tobytes())
 
 
-class _Read(Sequence):  # type: ignore[type-arg]
+class _PartitionReader(Sequence):  # type: ignore[type-arg]
     """The partitions, one in memory at a time."""
 
     def __init__(self, files: Sequence[IO[bytes]]) -> None:

@@ -25,7 +25,7 @@ from deepseek.quality.expectations_spec import (
     Range,
     RowCount,
     Unique,
-    columns_of,
+    get_expectation_columns,
 )
 
 Mask = npt.NDArray[np.bool_]
@@ -40,40 +40,40 @@ OPERATORS = {
 
 
 # -- what cannot be checked at all ----------------------------------------------------------------------------------
-def problem_of(expectation: AnyExpectation, schema: pa.Schema) -> str:
+def find_schema_problem(expectation: AnyExpectation, schema: pa.Schema) -> str:
     """Why the expectation cannot hold of a table of this schema, whatever its rows are; empty if it may."""
-    for name in columns_of(expectation):
+    for name in get_expectation_columns(expectation):
         if name not in schema.names:
             return Message("The table has no column {name!r}.", name=name)
-    types = [schema.field(name).type for name in columns_of(expectation)]
-    wanted = {Range: "number", Matches: "text", Length: "text"}.get(type(expectation))
+    types = [schema.field(name).type for name in get_expectation_columns(expectation)]
+    expected = {Range: "number", Matches: "text", Length: "text"}.get(type(expectation))
     if isinstance(expectation, ColumnIs):
-        wanted = expectation.dtype
-    if wanted and not is_of(types[0], wanted):
+        expected = expectation.dtype
+    if expected and not is_spec_type(types[0], expected):
         return Message(
             "The column {name!r} is of type {kind}, not {expected}.",
-            name=columns_of(expectation)[0],
+            name=get_expectation_columns(expectation)[0],
             kind=types[0],
-            expected=wanted,
+            expected=expected,
         )
-    if isinstance(expectation, DateRange) and not (is_of(types[0], "date") or is_of(types[0], "text")):
+    if isinstance(expectation, DateRange) and not (is_spec_type(types[0], "date") or is_spec_type(types[0], "text")):
         return Message(
             "The column {name!r} is of type {kind}, not {expected}.",
             name=expectation.column,
             kind=types[0],
             expected="date",
         )
-    if isinstance(expectation, Compare) and not comparable(*types):
+    if isinstance(expectation, Compare) and not can_compare(*types):
         return Message("The types {left} and {right} cannot be compared.", left=types[0], right=types[1])
     if isinstance(expectation, Unique | Monotonic) and any(pa.types.is_nested(kind) for kind in types):
         return Message("Lists and structures cannot be compared.")
     return ""
 
 
-def is_of(kind: pa.DataType, wanted: str) -> bool:
+def is_spec_type(kind: pa.DataType, name: str) -> bool:
     """Whether an Arrow type is what a spec calls number, integer, float, text, flag or date."""
     types = pa.types
-    match wanted:
+    match name:
         case "integer":
             return bool(types.is_integer(kind))
         case "float":
@@ -87,12 +87,12 @@ def is_of(kind: pa.DataType, wanted: str) -> bool:
     return bool(types.is_date(kind) or types.is_timestamp(kind))
 
 
-def comparable(left: pa.DataType, right: pa.DataType) -> bool:
-    return any(is_of(left, each) and is_of(right, each) for each in ("number", "text", "flag", "date"))
+def can_compare(left: pa.DataType, right: pa.DataType) -> bool:
+    return any(is_spec_type(left, name) and is_spec_type(right, name) for name in ("number", "text", "flag", "date"))
 
 
 # -- the schema -----------------------------------------------------------------------------------------------------
-def pandera_check(expectation: AnyExpectation) -> Any:
+def build_pandera_check(expectation: AnyExpectation) -> Any:
     """The pandera Check of an expectation of single rows; None for those that need more than a row."""
     from pandera.pandas import Check
 
@@ -109,111 +109,115 @@ def pandera_check(expectation: AnyExpectation) -> Any:
         case Length():
             return Check.str_length(expectation.minimum, expectation.maximum)
         case DateRange():
-            return Check(lambda column: within_days(column, expectation), name="date_range")
+            return Check(lambda column: match_date_range(column, expectation), name="date_range")
         case Compare():
-            return Check(lambda table: compared(table, expectation), name="compare")
+            return Check(lambda table: compare_columns(table, expectation), name="compare")
     return None
 
 
-def pandera_schema(expectations: Sequence[AnyExpectation]) -> Any:
+def build_pandera_schema(expectations: Sequence[AnyExpectation]) -> Any:
     """A pandera DataFrameSchema of all that pandera can express: what an engineer takes along to a notebook."""
     import pandera.pandas as pandera
 
-    names = list(dict.fromkeys(name for each in expectations for name in columns_of(each)))
-    of: dict[str, list[AnyExpectation]] = {
-        name: [each for each in expectations if columns_of(each) == [name]] for name in names
+    names = list(dict.fromkeys(name for expectation in expectations for name in get_expectation_columns(expectation)))
+    by_column: dict[str, list[AnyExpectation]] = {
+        name: [expectation for expectation in expectations if get_expectation_columns(expectation) == [name]]
+        for name in names
     }
     return pandera.DataFrameSchema(
         {
             name: pandera.Column(
                 None,
-                [check for each in of[name] if (check := pandera_check(each)) is not None],
-                nullable=not any(isinstance(each, NotNull) for each in of[name]),
-                unique=any(isinstance(each, Unique) for each in of[name]),
+                [check for expectation in by_column[name] if (check := build_pandera_check(expectation)) is not None],
+                nullable=not any(isinstance(expectation, NotNull) for expectation in by_column[name]),
+                unique=any(isinstance(expectation, Unique) for expectation in by_column[name]),
             )
             for name in names
         },
-        checks=[pandera_check(each) for each in expectations if isinstance(each, Compare)],
+        checks=[build_pandera_check(expectation) for expectation in expectations if isinstance(expectation, Compare)],
         unique=next(
-            (each.columns for each in expectations if isinstance(each, Unique) and len(each.columns) > 1), None
+            (
+                expectation.columns
+                for expectation in expectations
+                if isinstance(expectation, Unique) and len(expectation.columns) > 1
+            ),
+            None,
         ),
     )
 
 
-def keys_of(expectation: AnyExpectation) -> list[str]:
-    return list(expectation.columns) if isinstance(expectation, Unique) else []
-
-
-class Rows:
+class RowExpectation:
     """One expectation of single rows, on batches."""
 
     def __init__(self, expectation: AnyExpectation) -> None:
         self.expectation = expectation
         self.row_wise = not isinstance(expectation, NotNull | Unique | RowCount | Monotonic | ColumnIs)
-        self.check: Any = pandera_check(expectation) if self.row_wise else None
+        self.check: Any = build_pandera_check(expectation) if self.row_wise else None
 
-    def broken(self, batch: pa.RecordBatch) -> tuple[Mask, int]:
+    def find_broken(self, batch: pa.RecordBatch) -> tuple[Mask, int]:
         """(which rows of the batch break it, how many rows count: those without a missing value)."""
-        names = columns_of(self.expectation)
-        there = np.ones(batch.num_rows, dtype=bool)
+        names = get_expectation_columns(self.expectation)
+        is_present = np.ones(batch.num_rows, dtype=bool)
         for name in names:
-            there &= batch.column(name).is_valid().to_numpy(zero_copy_only=False)
-        table = pa.table([plain(batch.column(name)) for name in dict.fromkeys(names)], list(dict.fromkeys(names)))
-        present = table.filter(pa.array(there)).to_pandas(types_mapper=pd.ArrowDtype)
+            is_present &= batch.column(name).is_valid().to_numpy(zero_copy_only=False)
+        table = pa.table(
+            [convert_decimals(batch.column(name)) for name in dict.fromkeys(names)], list(dict.fromkeys(names))
+        )
+        present = table.filter(pa.array(is_present)).to_pandas(types_mapper=pd.ArrowDtype)
         broken = np.zeros(batch.num_rows, dtype=bool)
         if not len(present):
             return broken, 0
-        given = present if isinstance(self.expectation, Compare) else present[names[0]]
+        values = present if isinstance(self.expectation, Compare) else present[names[0]]
         if isinstance(self.expectation, OneOf):  # of the values that the column's type can hold
-            kept = given.isin(fitting(self.expectation.values, batch.schema.field(names[0]).type))
+            fulfilled = values.isin(select_fitting_values(self.expectation.values, batch.schema.field(names[0]).type))
         else:
-            kept = self.check(given).check_output
-        broken[there] = ~np.asarray(kept, dtype=bool)
+            fulfilled = self.check(values).check_output
+        broken[is_present] = ~np.asarray(fulfilled, dtype=bool)
         return broken, len(present)
 
 
-def plain(column: pa.Array) -> pa.Array:
+def convert_decimals(column: pa.Array) -> pa.Array:
     """Decimals as floats: they are compared with the floats of a spec."""
     return column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column
 
 
-def fitting(values: Sequence[Any], kind: pa.DataType) -> list[Any]:
+def select_fitting_values(values: Sequence[Any], kind: pa.DataType) -> list[Any]:
     """Those of the values that a column of this type can hold; dates are written as text."""
-    if is_of(kind, "text"):
+    if is_spec_type(kind, "text"):
         return [value for value in values if isinstance(value, str)]
-    if is_of(kind, "flag"):
+    if is_spec_type(kind, "flag"):
         return [value for value in values if isinstance(value, bool)]
-    if is_of(kind, "number"):
-        found = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-        return [int(v) for v in found if float(v).is_integer()] if is_of(kind, "integer") else found
-    return [value for text in values if (value := day_of(text)) is not None]
+    if is_spec_type(kind, "number"):
+        numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+        return [int(v) for v in numbers if float(v).is_integer()] if is_spec_type(kind, "integer") else numbers
+    return [value for text in values if (value := parse_day(text)) is not None]
 
 
-def day_of(text: Any) -> dt.date | None:
+def parse_day(text: Any) -> dt.date | None:
     try:
         return dt.date.fromisoformat(str(text)[:10])
     except ValueError:
         return None
 
 
-def within_days(column: "pd.Series[Any]", told: DateRange) -> "pd.Series[Any]":
+def match_date_range(column: "pd.Series[Any]", expectation: DateRange) -> "pd.Series[Any]":
     """Whether each date lies within the days; a text that begins with no day of ISO 8601 does not."""
     values = pa.array(column)
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    if is_of(values.type, "text"):
+    if is_spec_type(values.type, "text"):
         days = pc.strptime(pc.utf8_slice_codeunits(values, 0, 10), format="%Y-%m-%d", unit="s", error_is_null=True)
     else:
         days = values
     days = days.cast(pa.date32(), safe=False)
-    kept = pc.is_valid(days)
-    if told.earliest is not None:
-        kept = pc.and_(kept, pc.greater_equal(days, pa.scalar(dt.date.fromisoformat(told.earliest))))
-    if told.latest is not None:
-        kept = pc.and_(kept, pc.less_equal(days, pa.scalar(dt.date.fromisoformat(told.latest))))
-    return pd.Series(pc.fill_null(kept, False).to_numpy(zero_copy_only=False), index=column.index)
+    fulfilled = pc.is_valid(days)
+    if expectation.earliest is not None:
+        fulfilled = pc.and_(fulfilled, pc.greater_equal(days, pa.scalar(dt.date.fromisoformat(expectation.earliest))))
+    if expectation.latest is not None:
+        fulfilled = pc.and_(fulfilled, pc.less_equal(days, pa.scalar(dt.date.fromisoformat(expectation.latest))))
+    return pd.Series(pc.fill_null(fulfilled, False).to_numpy(zero_copy_only=False), index=column.index)
 
 
-def compared(table: pd.DataFrame, told: Compare) -> "pd.Series[bool]":
+def compare_columns(table: pd.DataFrame, expectation: Compare) -> "pd.Series[bool]":
     """Whether each row stands in the relation; a NaN never does."""
-    kept = OPERATORS[told.operator](table[told.left], table[told.right])
-    return pd.Series(kept.fillna(False).astype(bool), index=table.index)
+    fulfilled = OPERATORS[expectation.operator](table[expectation.left], table[expectation.right])
+    return pd.Series(fulfilled.fillna(False).astype(bool), index=table.index)

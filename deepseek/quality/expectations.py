@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from deepseek.job import JSON, EngineError
 from deepseek.messages import N_, Message
-from deepseek.quality.expectation_keys import Keys
-from deepseek.quality.expectation_schema import Rows, problem_of
+from deepseek.quality.expectation_keys import KeyHashes
+from deepseek.quality.expectation_schema import RowExpectation, find_schema_problem
 from deepseek.quality.expectations_spec import (
     AnyExpectation,
     ColumnIs,
@@ -26,40 +26,44 @@ from deepseek.quality.expectations_spec import (
     NotNull,
     RowCount,
     Unique,
-    columns_of,
-    worded,
+    describe_expectation,
+    get_expectation_columns,
 )
 from deepseek.tables.batches import Batches, TableBatches
 from deepseek.tables.redaction import REDACTED
 
-FIRST_ROWS = 5
-VALUE_CHARACTERS = 60
+MAX_ROWS_SHOWN = 5
+MAX_CELL_CHARACTERS = 60
 PASS, WARN, FAIL = "pass", "warn", "fail"
 
 Mask = npt.NDArray[np.bool_]
 
 
-class Found:
+class ExpectationResult:
     """How one expectation fares. Rows count from 1, the header not among them."""
 
     def __init__(self, expectation: AnyExpectation, problem: str = "") -> None:
         self.expectation, self.problem = expectation, problem
-        self.broken = self.looked_at = 0
+        self.broken = self.rows_checked = 0
         self.first: list[dict[str, JSON]] = []
 
-    def add(self, broken: Mask, looked_at: int, before: int, values: "Iterable[pa.Array]", hidden: bool) -> None:
+    def add(
+        self, broken: Mask, rows_checked: int, row_offset: int, values: "Iterable[pa.Array]", is_masked: bool
+    ) -> None:
         """A batch behind `before` rows, of which `looked_at` count and the True ones of `broken` break it."""
-        self.looked_at += looked_at
+        self.rows_checked += rows_checked
         count = int(broken.sum())
         self.broken += count
-        if not count or len(self.first) >= FIRST_ROWS:
+        if not count or len(self.first) >= MAX_ROWS_SHOWN:
             return
-        for row in np.flatnonzero(broken)[: FIRST_ROWS - len(self.first)].tolist():
-            self.first.append({"row": before + row + 1, "value": REDACTED if hidden else cell_of(values, row)})
+        for row in np.flatnonzero(broken)[: MAX_ROWS_SHOWN - len(self.first)].tolist():
+            self.first.append(
+                {"row": row_offset + row + 1, "value": REDACTED if is_masked else format_cell(values, row)}
+            )
 
     @property
     def share(self) -> float:
-        return self.broken / self.looked_at if self.looked_at else 0.0
+        return self.broken / self.rows_checked if self.rows_checked else 0.0
 
     @property
     def verdict(self) -> str:
@@ -68,16 +72,16 @@ class Found:
             return PASS
         return FAIL if self.expectation.severity == "error" else WARN
 
-    def told(self) -> dict[str, JSON]:
+    def to_dict(self) -> dict[str, JSON]:
         return {
             "kind": self.expectation.kind,
-            "text": worded(self.expectation),
-            "columns": columns_of(self.expectation),
+            "text": describe_expectation(self.expectation),
+            "columns": get_expectation_columns(self.expectation),
             "severity": self.expectation.severity,
             "note": self.expectation.note,
             "verdict": self.verdict,
             "broken": self.broken,
-            "of": self.looked_at,
+            "of": self.rows_checked,
             "share": self.share,
             "max_share": float(getattr(self.expectation, "max_share", 0.0)),
             "first": self.first,
@@ -86,14 +90,14 @@ class Found:
         }
 
 
-def cell_of(values: "Iterable[pa.Array]", row: int) -> str:
+def format_cell(values: "Iterable[pa.Array]", row: int) -> str:
     """The values of a row as text, cut."""
     cells = [value[row].as_py() for value in values]
-    texts = [Message("missing") if cell is None else str(cell)[:VALUE_CHARACTERS] for cell in cells]
+    texts = [Message("missing") if cell is None else str(cell)[:MAX_CELL_CHARACTERS] for cell in cells]
     return texts[0] if len(texts) == 1 else ", ".join(texts)
 
 
-def check(
+def check_expectations(
     batches: Batches | pa.Table, expectations: Sequence[AnyExpectation], *, masked: Collection[str] = ()
 ) -> list[dict[str, JSON]]:
     """What became of each expectation, in their order; the values of `masked` columns are never shown.
@@ -104,48 +108,48 @@ def check(
     if not expectations:
         return []
     source = TableBatches(batches) if isinstance(batches, pa.Table) else batches
-    checks = [_Check(each, source.schema, masked) for each in expectations]
+    checks = [_ExpectationChecker(expectation, source.schema, masked) for expectation in expectations]
     rows = 0
     for batch in source:
-        for one in checks:
-            one.take(batch, rows)
+        for checker in checks:
+            checker.check_batch(batch, rows)
         rows += batch.num_rows
-    for one in checks:
-        one.end(rows)
-    return [one.found.told() for one in checks]
+    for checker in checks:
+        checker.finish(rows)
+    return [checker.result.to_dict() for checker in checks]
 
 
-class _Check:
+class _ExpectationChecker:
     """One expectation over the batches of a table."""
 
     def __init__(self, expectation: AnyExpectation, schema: pa.Schema, masked: Collection[str]) -> None:
         self.expectation = expectation
-        self.found = Found(expectation, problem_of(expectation, schema))
-        self.names = columns_of(expectation)
-        self.hidden = any(name in masked for name in self.names)
-        self.keys = Keys() if isinstance(expectation, Unique) and not self.found.problem else None
-        self.rows = Rows(expectation) if not self.found.problem else None
+        self.result = ExpectationResult(expectation, find_schema_problem(expectation, schema))
+        self.names = get_expectation_columns(expectation)
+        self.is_masked = any(name in masked for name in self.names)
+        self.keys = KeyHashes() if isinstance(expectation, Unique) and not self.result.problem else None
+        self.rows = RowExpectation(expectation) if not self.result.problem else None
         self.last: pa.Scalar | None = None
 
-    def take(self, batch: pa.RecordBatch, before: int) -> None:
-        told = self.expectation
-        if self.found.problem or isinstance(told, RowCount | ColumnIs):
+    def check_batch(self, batch: pa.RecordBatch, row_offset: int) -> None:
+        expectation = self.expectation
+        if self.result.problem or isinstance(expectation, RowCount | ColumnIs):
             return
         columns = [batch.column(name) for name in self.names]
         if self.keys is not None:
-            self.keys.add(columns, before)
-        elif isinstance(told, NotNull):
-            self._add(columns[0].is_null().to_numpy(zero_copy_only=False), batch.num_rows, before, columns)
-        elif isinstance(told, Monotonic):
-            self._in_order(told, columns[0], before)
+            self.keys.add(columns, row_offset)
+        elif isinstance(expectation, NotNull):
+            self._add_rows(columns[0].is_null().to_numpy(zero_copy_only=False), batch.num_rows, row_offset, columns)
+        elif isinstance(expectation, Monotonic):
+            self._check_order(expectation, columns[0], row_offset)
         elif self.rows is not None:
-            broken, looked_at = self.rows.broken(batch)
-            self._add(broken, looked_at, before, columns)
+            broken, rows_checked = self.rows.find_broken(batch)
+            self._add_rows(broken, rows_checked, row_offset, columns)
 
-    def _add(self, broken: Mask, looked_at: int, before: int, columns: Sequence[pa.Array]) -> None:
-        self.found.add(broken, looked_at, before, columns, self.hidden)
+    def _add_rows(self, broken: Mask, rows_checked: int, row_offset: int, columns: Sequence[pa.Array]) -> None:
+        self.result.add(broken, rows_checked, row_offset, columns, self.is_masked)
 
-    def _in_order(self, told: Monotonic, column: pa.Array, before: int) -> None:
+    def _check_order(self, expectation: Monotonic, column: pa.Array, row_offset: int) -> None:
         """Each present value against the present one before it, be it in an earlier batch."""
         places = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
         present = column.drop_null()
@@ -154,88 +158,94 @@ class _Check:
         lead = pa.array([], column.type) if self.last is None else pa.repeat(self.last, 1)
         joined = pa.concat_arrays([lead.cast(column.type), present])
         names = {(True, True): "less_equal", (True, False): "less", (False, True): "greater_equal"}
-        wrong = names.get((told.direction == "increasing", told.strict), "greater")
+        wrong = names.get((expectation.direction == "increasing", expectation.strict), "greater")
         steps = pc.call_function(wrong, [joined[1:], joined[:-1]]).to_numpy(zero_copy_only=False)
         broken = np.zeros(len(column), dtype=bool)
         broken[places[len(places) - len(steps) :]] = steps
         self.last = present[-1]
-        self._add(broken, len(present), before, [column])
+        self._add_rows(broken, len(present), row_offset, [column])
 
-    def end(self, rows: int) -> None:
-        told = self.expectation
-        if isinstance(told, RowCount):
-            low, high = told.minimum or 0, told.maximum
+    def finish(self, rows: int) -> None:
+        expectation = self.expectation
+        if isinstance(expectation, RowCount):
+            low, high = expectation.minimum or 0, expectation.maximum
             if rows < low or (high is not None and rows > high):
-                self.found.problem = Message("The table has {rows:,} rows.", rows=rows)
-            self.found.looked_at = rows
+                self.result.problem = Message("The table has {rows:,} rows.", rows=rows)
+            self.result.rows_checked = rows
         if self.keys is not None:
             with self.keys as keys:
-                self.found.broken, self.found.looked_at, first = keys.repeated(FIRST_ROWS)
-            self.found.first = [{"row": row + 1, "value": REDACTED if self.hidden else text} for row, text in first]
+                self.result.broken, self.result.rows_checked, first = keys.find_repeated(MAX_ROWS_SHOWN)
+            self.result.first = [{"row": row + 1, "value": REDACTED if self.is_masked else text} for row, text in first]
 
 
-def failures(results: Sequence[dict[str, JSON]]) -> list[EngineError]:
+def list_expectation_failures(results: Sequence[dict[str, JSON]]) -> list[EngineError]:
     """An EngineError ``expectation_failed`` for each error that does not hold, with its first rows; in their order."""
-    return [_failure(place, told) for place, told in enumerate(results) if told["verdict"] == FAIL]
+    return [_build_failure(place, result) for place, result in enumerate(results) if result["verdict"] == FAIL]
 
 
 def refuse_failures(results: Sequence[dict[str, JSON]]) -> None:
     """Raise EngineError ``expectation_failed`` for the first error that does not hold, with its first rows."""
-    failed = [(place, told) for place, told in enumerate(results) if told["verdict"] == FAIL]
+    failed = [(place, result) for place, result in enumerate(results) if result["verdict"] == FAIL]
     if failed:
-        raise _failure(*failed[0], more=len(failed) - 1)
+        raise _build_failure(*failed[0], more=len(failed) - 1)
 
 
-def _failure(place: int, told: dict[str, JSON], more: int = 0) -> EngineError:
-    rows = _rows_text(cast("list[dict[str, Any]]", told["first"]))
+def _build_failure(place: int, result: dict[str, JSON], more: int = 0) -> EngineError:
+    rows = _format_rows(cast("list[dict[str, Any]]", result["first"]))
     return EngineError(
         "expectation_failed",
         (
             (
                 Message(
                     "{sentence} The first: {rows}. {more} more fail.",
-                    sentence=_sentence(place + 1, told),
+                    sentence=_describe_result(place + 1, result),
                     rows=rows,
                     more=more,
                 )
                 if more
-                else Message("{sentence} The first: {rows}.", sentence=_sentence(place + 1, told), rows=rows)
+                else Message("{sentence} The first: {rows}.", sentence=_describe_result(place + 1, result), rows=rows)
             )
             if rows
             else (
-                Message("{sentence} {more} more fail.", sentence=_sentence(place + 1, told), more=more)
+                Message("{sentence} {more} more fail.", sentence=_describe_result(place + 1, result), more=more)
                 if more
-                else Message("{sentence}", sentence=_sentence(place + 1, told))
+                else Message("{sentence}", sentence=_describe_result(place + 1, result))
             )
         ),
         field=f"/expectations/{place}",
         value=rows or None,
-        limit=str(told["text"]),
+        limit=str(result["text"]),
         hint=N_("Correct these rows or the plan that makes them, widen the expectation, or make it a warning."),
     )
 
 
-def _rows_text(first: Sequence[dict[str, Any]]) -> str:
+def _format_rows(first: Sequence[dict[str, Any]]) -> str:
     """The first rows that break an expectation, each with its value."""
     text: str = ""
-    for each in first:
-        one = Message("row {row:,}: {value}", row=each["row"], value=each["value"])
-        text = Message("{before}; {one}", before=text, one=one) if text else one
+    for row in first:
+        row_text = Message("row {row:,}: {value}", row=row["row"], value=row["value"])
+        text = Message("{before}; {one}", before=text, one=row_text) if text else row_text
     return text
 
 
-def _sentence(number: int, told: dict[str, JSON]) -> str:
-    broken, of = f"{told['broken']:,}", f"{told['of']:,}"
-    why = told["problem"] or Message("{broken} of {of} rows break it.", broken=broken, of=of)
-    return Message("The expectation {number} ({text}) does not hold: {why}", number=number, text=told["text"], why=why)
+def _describe_result(number: int, result: dict[str, JSON]) -> str:
+    broken, of = f"{result['broken']:,}", f"{result['of']:,}"
+    why = result["problem"] or Message("{broken} of {of} rows break it.", broken=broken, of=of)
+    return Message(
+        "The expectation {number} ({text}) does not hold: {why}", number=number, text=result["text"], why=why
+    )
 
 
-def warnings_of(results: Sequence[dict[str, JSON]]) -> list[str]:
+def list_expectation_warnings(results: Sequence[dict[str, JSON]]) -> list[str]:
     """What the report warns of."""
-    return [_sentence(place, told) for place, told in enumerate(results, start=1) if told["verdict"] == WARN]
+    return [
+        _describe_result(place, result) for place, result in enumerate(results, start=1) if result["verdict"] == WARN
+    ]
 
 
-def read(text: str) -> list[AnyExpectation]:
+def parse_expectations(text: str) -> list[AnyExpectation]:
     """Expectations from JSON: a list, or an object that has one. Raises pydantic's ValidationError."""
-    given: Any = json.loads(text)
-    return list(Expectations.model_validate(given if isinstance(given, dict) else {"expectations": given}).expectations)
+    document: Any = json.loads(text)
+    return list(
+        Expectations.model_validate(document if isinstance(document, dict) else {"expectations": document}).expectations
+    )

@@ -11,7 +11,7 @@ from deepseek.spec_errors import spec_error
 
 Column = Annotated[str, Field(min_length=1, max_length=500)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-MOST = 200
+MAX_EXPECTATIONS = 200
 """Expectations of one table."""
 
 DTYPES: dict[str, JsonValue] = {
@@ -38,7 +38,7 @@ class _Expectation(BaseModel):
     note: str = Field("", max_length=200, title="Note", description="Why it must hold, for whoever reads the report.")
 
 
-class _OfRows(_Expectation):
+class _RowsExpectation(_Expectation):
     """One that rows keep or break."""
 
     max_share: float = Field(
@@ -46,7 +46,7 @@ class _OfRows(_Expectation):
     )
 
 
-class _OfColumn(_OfRows):
+class _ColumnExpectation(_RowsExpectation):
     column: Column = Field(
         title="Column", description="The column that it is about. A missing value counts as meeting it."
     )
@@ -65,7 +65,7 @@ class ColumnIs(_Expectation):
     )
 
 
-class NotNull(_OfColumn):
+class NotNull(_ColumnExpectation):
     """No value of the column is missing."""
 
     kind: Literal["not_null"] = Field(title="No value is missing")
@@ -82,11 +82,11 @@ class Unique(_Expectation):
 
     @field_validator("columns")
     @classmethod
-    def _once(cls, columns: list[str]) -> list[str]:
-        return _no_repeats(columns)
+    def _check_columns(cls, columns: list[str]) -> list[str]:
+        return _refuse_repeats(columns)
 
 
-class Range(_OfColumn):
+class Range(_ColumnExpectation):
     """Every number lies within these limits, which belong to it."""
 
     kind: Literal["range"] = Field(title="Numbers within limits")
@@ -94,12 +94,12 @@ class Range(_OfColumn):
     maximum: Finite | None = Field(None, title="Maximum", description="The largest number allowed; empty for any.")
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Range":
-        _need_limit(self.minimum, self.maximum)
+    def _check_limits(self) -> "Range":
+        _require_limits(self.minimum, self.maximum)
         return self
 
 
-class OneOf(_OfColumn):
+class OneOf(_ColumnExpectation):
     """Every value is one of these."""
 
     kind: Literal["one_of"] = Field(title="One of a set of values")
@@ -108,7 +108,7 @@ class OneOf(_OfColumn):
     )
 
 
-class Matches(_OfColumn):
+class Matches(_ColumnExpectation):
     """Every text has this pattern somewhere in it: ^ and $ bind it to the ends."""
 
     kind: Literal["matches"] = Field(title="Text of a pattern")
@@ -118,7 +118,7 @@ class Matches(_OfColumn):
 
     @field_validator("pattern")
     @classmethod
-    def _compiles(cls, pattern: str) -> str:
+    def _check_pattern(cls, pattern: str) -> str:
         try:
             re.compile(pattern)
         except re.error as error:
@@ -126,7 +126,7 @@ class Matches(_OfColumn):
         return pattern
 
 
-class Length(_OfColumn):
+class Length(_ColumnExpectation):
     """Every text has so many characters."""
 
     kind: Literal["length"] = Field(title="Text of a length")
@@ -134,8 +134,8 @@ class Length(_OfColumn):
     maximum: int | None = Field(None, ge=0, title="Longest", description="The most characters allowed.")
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Length":
-        _need_limit(self.minimum, self.maximum)
+    def _check_limits(self) -> "Length":
+        _require_limits(self.minimum, self.maximum)
         return self
 
 
@@ -147,12 +147,12 @@ class RowCount(_Expectation):
     maximum: int | None = Field(None, ge=0, title="Most", description="The most rows allowed.")
 
     @model_validator(mode="after")
-    def _ordered(self) -> "RowCount":
-        _need_limit(self.minimum, self.maximum)
+    def _check_limits(self) -> "RowCount":
+        _require_limits(self.minimum, self.maximum)
         return self
 
 
-class Monotonic(_OfColumn):
+class Monotonic(_ColumnExpectation):
     """Every value is at or behind the one before it, in the order of the rows; missing ones are passed over."""
 
     kind: Literal["monotonic"] = Field(title="In order")
@@ -160,7 +160,7 @@ class Monotonic(_OfColumn):
     strict: bool = Field(False, title="Strict", description="Whether a value may not be repeated.")
 
 
-class Compare(_OfRows):
+class Compare(_RowsExpectation):
     """The two columns of a row stand in this relation; rows with a missing one of them do not count."""
 
     kind: Literal["compare"] = Field(title="Two columns compared")
@@ -169,7 +169,7 @@ class Compare(_OfRows):
     right: Column = Field(title="Right", description="The column on the right.")
 
 
-class DateRange(_OfColumn):
+class DateRange(_ColumnExpectation):
     """Every date lies within these days, which belong to it: of a column of dates, or of text as ISO 8601 has it."""
 
     kind: Literal["date_range"] = Field(title="Dates within limits")
@@ -178,14 +178,14 @@ class DateRange(_OfColumn):
 
     @field_validator("earliest", "latest")
     @classmethod
-    def _is_day(cls, day: str | None) -> str | None:
-        if day is not None and (not re.fullmatch(r"\d{4}-\d\d-\d\d", day, re.ASCII) or not _exists(day)):
+    def _check_day(cls, day: str | None) -> str | None:
+        if day is not None and (not re.fullmatch(r"\d{4}-\d\d-\d\d", day, re.ASCII) or not _is_calendar_day(day)):
             raise spec_error("day", "A day is written as 2020-01-31.")
         return day
 
     @model_validator(mode="after")
-    def _ordered(self) -> "DateRange":
-        _need_limit(self.earliest, self.latest)
+    def _check_limits(self) -> "DateRange":
+        _require_limits(self.earliest, self.latest)
         return self
 
 
@@ -202,13 +202,13 @@ class Expectations(BaseModel):
 
     expectations: list[Expectation] = Field(
         default=[],
-        max_length=MOST,
+        max_length=MAX_EXPECTATIONS,
         title="Expectations",
         description="What must hold of the table: where an error does not, nothing is made.",
     )
 
 
-def columns_of(expectation: AnyExpectation) -> list[str]:
+def get_expectation_columns(expectation: AnyExpectation) -> list[str]:
     """The columns that it reads."""
     if isinstance(expectation, Unique):
         return list(expectation.columns)
@@ -217,39 +217,39 @@ def columns_of(expectation: AnyExpectation) -> list[str]:
     return [] if isinstance(expectation, RowCount) else [expectation.column]
 
 
-def worded(told: Any) -> str:
+def describe_expectation(expectation: Any) -> str:
     """One expectation in short words and signs, the same in every language: close: 0 ... 100."""
-    match told.kind:
+    match expectation.kind:
         case "row_count":
-            return f"row_count: {_between(told.minimum, told.maximum)}"
+            return f"row_count: {_format_range(expectation.minimum, expectation.maximum)}"
         case "range" | "length":
-            return f"{told.kind} {told.column}: {_between(told.minimum, told.maximum)}"
+            return f"{expectation.kind} {expectation.column}: {_format_range(expectation.minimum, expectation.maximum)}"
         case "date_range":
-            return f"date_range {told.column}: {_between(told.earliest, told.latest)}"
+            return f"date_range {expectation.column}: {_format_range(expectation.earliest, expectation.latest)}"
         case "unique":
-            return f"unique {', '.join(told.columns)}"
+            return f"unique {', '.join(expectation.columns)}"
         case "compare":
-            return f"compare {told.left} {told.operator} {told.right}"
+            return f"compare {expectation.left} {expectation.operator} {expectation.right}"
         case "one_of":
-            shown = ", ".join(str(value) for value in told.values[:5])
-            return f"one_of {told.column}: {shown}{', ...' if len(told.values) > 5 else ''}"
+            values = ", ".join(str(value) for value in expectation.values[:5])
+            return f"one_of {expectation.column}: {values}{', ...' if len(expectation.values) > 5 else ''}"
         case "matches":
-            return f"matches {told.column}: {told.pattern}"
+            return f"matches {expectation.column}: {expectation.pattern}"
         case "monotonic":
-            return f"monotonic {told.column}: {'strictly ' if told.strict else ''}{told.direction}"
+            return f"monotonic {expectation.column}: {'strictly ' if expectation.strict else ''}{expectation.direction}"
         case "column":
-            return f"column {told.column}" + (f": {told.dtype}" if told.dtype else "")
-    return f"{told.kind} {told.column}"
+            return f"column {expectation.column}" + (f": {expectation.dtype}" if expectation.dtype else "")
+    return f"{expectation.kind} {expectation.column}"
 
 
-def _between(low: object, high: object) -> str:
+def _format_range(low: object, high: object) -> str:
     low, high = (f"{end:.15g}" if isinstance(end, float) else end for end in (low, high))
     if low is None:
         return f"<= {high}"
     return f">= {low}" if high is None else f"{low} ... {high}"
 
 
-def _exists(day: str) -> bool:
+def _is_calendar_day(day: str) -> bool:
     try:
         date.fromisoformat(day)
     except ValueError:
@@ -257,7 +257,7 @@ def _exists(day: str) -> bool:
     return True
 
 
-def _need_limit(low: Any, high: Any) -> None:
+def _require_limits(low: Any, high: Any) -> None:
     if low is None and high is None:
         raise spec_error("no_limit", "Give at least one of the two limits.")
     if low is not None and high is not None and low > high:
@@ -266,7 +266,7 @@ def _need_limit(low: Any, high: Any) -> None:
         )
 
 
-def _no_repeats(names: list[str]) -> list[str]:
+def _refuse_repeats(names: list[str]) -> list[str]:
     repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise spec_error("repeated", "{value} is named more than once.", value=repr(repeated[0]))

@@ -26,7 +26,7 @@ class Fences:
 OPEN = Fences(-np.inf, np.inf, "no finite value")
 
 
-def iqr_fences(values: Floats, k: float = 1.5) -> Fences:
+def compute_iqr_fences(values: Floats, k: float = 1.5) -> Fences:
     """Tukey's fences: the quartiles q1 - k * (q3 - q1) and q3 + k * (q3 - q1).
 
     Quartiles by linear interpolation (numpy's default), over the finite values: an infinity is always outside.
@@ -38,10 +38,10 @@ def iqr_fences(values: Floats, k: float = 1.5) -> Fences:
     with np.errstate(over="ignore", invalid="ignore"):
         low, high = (float(q) for q in np.quantile(finite, (0.25, 0.75)))
     reach = k * (high - low)
-    return made(low - reach, high + reach)
+    return build_fences(low - reach, high + reach)
 
 
-def robust_z_fences(values: Floats, threshold: float = 3.5) -> Fences:
+def compute_robust_z_fences(values: Floats, threshold: float = 3.5) -> Fences:
     """Fences of the modified z-score |0.6745 * (x - median) / MAD| <= threshold, over the finite values.
 
     MAD is the median of |x - median|, and 0.6745 the 0.75 quantile of the normal distribution, which makes the score
@@ -59,14 +59,14 @@ def robust_z_fences(values: Floats, threshold: float = 3.5) -> Fences:
         note = "at least half of the values are equal (their median absolute deviation is 0): no robust z-score"
         return Fences(-np.inf, np.inf, note)
     reach = threshold * mad / 0.6745
-    return made(median - reach, median + reach)
+    return build_fences(median - reach, median + reach)
 
 
-def fences(method: str, values: Floats, threshold: float) -> Fences:
+def compute_fences(method: str, values: Floats, threshold: float) -> Fences:
     """The fences of a method named as in the spec. Raises KeyError for another name."""
-    return {"iqr": iqr_fences, "robust_z": robust_z_fences}[method](values, threshold)
+    return {"iqr": compute_iqr_fences, "robust_z": compute_robust_z_fences}[method](values, threshold)
 
 
-def made(lower: float, upper: float) -> Fences:
+def build_fences(lower: float, upper: float) -> Fences:
     """A fence that overflowed is infinite; not-a-number (inf - inf) leaves it open; no zero is negative."""
     return Fences(-np.inf if np.isnan(lower) else lower + 0.0, np.inf if np.isnan(upper) else upper + 0.0)

@@ -1,7 +1,7 @@
 """Patterns that the check cannot read, or refuses and that stay, each with the reason. Nothing else is excused."""
 
 MADE_WHILE_RUNNING = {
-    "deepseek/quality/expectations_spec.py::_compiles": "A user's pattern of up to 500 characters: compiled to be "
+    "deepseek/quality/expectations_spec.py::_check_pattern": "A user's pattern of up to 500 characters: compiled to be "
     "checked, never run here; RE2 runs it.",
 }
 """Their text is not constant."""

@@ -23,7 +23,7 @@ from apps.platform.jobs.specforms.fields import said
 from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.jobs.views import within
 from deepseek.messages import N_
-from deepseek.quality.expectations_spec import AnyExpectation, worded
+from deepseek.quality.expectations_spec import AnyExpectation, describe_expectation
 
 KINDS: dict[str, type[BaseModel]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(AnyExpectation)
@@ -67,7 +67,9 @@ def expectations(request: HttpRequest, project: str, name: str) -> HttpResponse:
     context: dict[str, Any] = {
         "nav": "data",
         "dataset": dataset,
-        "rows": [{**row, "text": worded(each), "digest": compute_digest(row)[:12]} for each, row in shown],
+        "rows": [
+            {**row, "text": describe_expectation(each), "digest": compute_digest(row)[:12]} for each, row in shown
+        ],
         "kinds": list(WORDS.items()),
         "kind": kind,
         "doc": said(KINDS[kind].__doc__ or ""),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepseek.clean.order_statistics import Sum, count_finite, median, quantiles
-from deepseek.quality.outliers import OPEN, Fences, made
+from deepseek.quality.outliers import OPEN, Fences, build_fences
 
 Read = Callable[[], Iterator[npt.NDArray[np.float64]]]
 EQUAL = "at least half of the values are equal (their median absolute deviation is 0): no robust z-score"
@@ -26,10 +26,10 @@ def fences_of(step: Any, read: Read) -> Fences:
             case "iqr":
                 low, high = quantiles(read, (0.25, 0.75), count)
                 reach = step.limit() * (high - low)
-                return made(low - reach, high + reach)
+                return build_fences(low - reach, high + reach)
             case "quantile":
                 low, high = quantiles(read, (step.low, step.high), count)
-                return made(low, high)
+                return build_fences(low, high)
             case "z_score":
                 return _by_mean(read, count, step.limit())
             case _:
@@ -47,7 +47,7 @@ def _by_median(read: Read, count: int, threshold: float) -> Fences:
     if mad == 0:
         return Fences(-np.inf, np.inf, EQUAL)
     reach = threshold * mad / 0.6745
-    return made(center - reach, center + reach)
+    return build_fences(center - reach, center + reach)
 
 
 def _by_mean(read: Read, count: int, threshold: float) -> Fences:
@@ -61,4 +61,4 @@ def _by_mean(read: Read, count: int, threshold: float) -> Fences:
     deviation = float(np.sqrt(second.total() / max(count - 1, 1)))
     if deviation == 0:
         return Fences(-np.inf, np.inf, ALL_EQUAL)
-    return made(mean - threshold * deviation, mean + threshold * deviation)
+    return build_fences(mean - threshold * deviation, mean + threshold * deviation)

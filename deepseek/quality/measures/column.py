@@ -8,33 +8,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepseek.job import JSON
-from deepseek.quality.measures.dates import Dates
-from deepseek.quality.measures.distinct import STANDARD_ERROR, Budget, Distinct
+from deepseek.quality.measures.dates import DateMeasure
+from deepseek.quality.measures.distinct import STANDARD_ERROR, DistinctCount, HashBudget
+from deepseek.quality.measures.frequent_values import TextLengths, TopValues
 from deepseek.quality.measures.hashing import Hashes, hash_column
-from deepseek.quality.measures.numbers import HeldBudget, Numbers, floats_of
-from deepseek.quality.measures.passes import MANY
+from deepseek.quality.measures.numbers import NumericMeasure, ValueBudget, convert_to_float64
+from deepseek.quality.measures.passes import MANY_COLUMNS
 from deepseek.quality.measures.selection import Floats
-from deepseek.quality.measures.top import Lengths, TopValues
 
-CHARACTERS = 200
+MAX_VALUE_CHARACTERS = 200
 
 
 class ColumnMeasure:
     """`first` takes every batch once; while it `wants` more, `later` takes them again."""
 
-    def __init__(self, field: pa.Field, budget: Budget, held: HeldBudget, columns: int) -> None:
+    def __init__(self, field: pa.Field, budget: HashBudget, value_budget: ValueBudget, columns: int) -> None:
         kind = field.type
         self.name, self.kind = field.name, kind
         self.missing = self.run = self.longest = self.rows = 0
-        self.distinct: Distinct | None = Distinct(budget)
+        self.distinct: DistinctCount | None = DistinctCount(budget)
         text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         self.top = TopValues() if text or pa.types.is_boolean(kind) else None
-        self.lengths = Lengths() if text else None
+        self.lengths = TextLengths() if text else None
         dated = text or pa.types.is_date(kind) or pa.types.is_timestamp(kind)
-        self.dates = Dates(kind, budget) if dated else None
-        self.numbers = Numbers(held, columns) if is_number(kind) else None
-        self.many = columns > MANY
-        self.whole = pa.types.is_integer(kind)
+        self.dates = DateMeasure(kind, budget) if dated else None
+        self.numbers = NumericMeasure(value_budget, columns) if is_number(kind) else None
+        self.many = columns > MANY_COLUMNS
+        self.is_integer = pa.types.is_integer(kind)
         self.passes = 0
 
     def first(self, column: pa.Array) -> Hashes | None:
@@ -53,11 +53,11 @@ class ColumnMeasure:
             if part is not None:
                 part.add(column)
         if self.numbers is not None:
-            self.numbers.first(floats_of(column))
-            ends = pc.min_max(column).as_py() if self.whole else {"min": None}
+            self.numbers.first(convert_to_float64(column))
+            ends = pc.min_max(column).as_py() if self.is_integer else {"min": None}
             if ends["min"] is not None:
-                known = [*self.numbers.exact_ends, ends["min"], ends["max"]]
-                self.numbers.exact_ends = [min(known), max(known)]
+                ends_so_far = [*self.numbers.exact_ends, ends["min"], ends["max"]]
+                self.numbers.exact_ends = [min(ends_so_far), max(ends_so_far)]
         return hashes
 
     def _count_missing(self, column: pa.Array) -> None:
@@ -66,7 +66,7 @@ class ColumnMeasure:
             self.run = 0
             return
         mask = column.is_null().to_numpy(zero_copy_only=False)
-        runs = runs_of(mask)
+        runs = measure_runs(mask)
         if mask[0]:
             runs[0] += self.run
         self.longest = max(self.longest, int(runs.max()))
@@ -83,7 +83,7 @@ class ColumnMeasure:
         """Whether what `relations` need of it is known."""
         return self.numbers is None or self.numbers.ranks is not None or self.numbers.moments.count == 0
 
-    def later(self, column: pa.Array, floats: Floats | None) -> None:
+    def measure_again(self, column: pa.Array, floats: Floats | None) -> None:
         if self.numbers is not None and floats is not None:
             self.numbers.take(floats)
         if self.dates is not None and self.passes == 1:
@@ -94,13 +94,13 @@ class ColumnMeasure:
         if self.numbers is not None:
             self.numbers.end_pass()
 
-    def categories(self, most: int) -> list[object] | None:
+    def list_categories(self, most: int) -> list[object] | None:
         """All its values, if they are no more than `most` and it is a column of text or flags."""
-        every = self.top.every() if self.top is not None else None
+        every = self.top.get_all() if self.top is not None else None
         return [value for value, _ in every] if every is not None and len(every) <= most else None
 
     # -- out
-    def told(self, rows: int) -> dict[str, JSON]:
+    def to_report(self, rows: int) -> dict[str, JSON]:
         """Its part of the report; the numeric part is null for columns that hold no numbers."""
         exact = self.distinct is None or self.distinct.exact
         report: dict[str, JSON] = {
@@ -113,21 +113,21 @@ class ColumnMeasure:
             "distinct": self.distinct.count() if self.distinct is not None else None,
             "distinct_exact": exact,
             "distinct_error": 0.0 if exact else STANDARD_ERROR,
-            "top": _pairs(self.top.first()) if self.top is not None else None,
+            "top": _format_pairs(self.top.get_most_frequent()) if self.top is not None else None,
             "top_exact": self.top is None or self.top.exact,
-            "values": _pairs(self.top.every()) if self.top is not None and not self.many else None,
-            "text": self.lengths.told() if self.lengths is not None else None,
-            "numeric": self.numbers.told(self.whole) if self.numbers is not None else None,
-            "dates": self.dates.told() if self.dates is not None else None,
+            "values": _format_pairs(self.top.get_all()) if self.top is not None and not self.many else None,
+            "text": self.lengths.to_report() if self.lengths is not None else None,
+            "numeric": self.numbers.to_report(self.is_integer) if self.numbers is not None else None,
+            "dates": self.dates.to_report() if self.dates is not None else None,
         }
         return report
 
 
-def _pairs(found: list[tuple[Any, int]] | None) -> JSON:
-    return None if found is None else [[str(value)[:CHARACTERS], count] for value, count in found]
+def _format_pairs(pairs: list[tuple[Any, int]] | None) -> JSON:
+    return None if pairs is None else [[str(value)[:MAX_VALUE_CHARACTERS], count] for value, count in pairs]
 
 
-def runs_of(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+def measure_runs(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Lengths in rows of the runs of True, in their order."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     return np.asarray(edges[1::2] - edges[::2], dtype=np.int64)

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deepseek.job import JSON
-from deepseek.quality.measures.distinct import Budget, Distinct
+from deepseek.quality.measures.distinct import DistinctCount, HashBudget
 from deepseek.quality.measures.hashing import mix
 from deepseek.quality.measures.moments import Moments
-from deepseek.quality.measures.passes import Histogram
+from deepseek.quality.measures.passes import HistogramPass
 
 DATE_FORMATS = (
     "%Y-%m-%d",
@@ -30,18 +30,18 @@ SAMPLE = 100
 Seconds = npt.NDArray[np.int64]
 
 
-class Course:
+class DateSeries:
     """Dates of one format (None: of the column's own type), in the order of the rows."""
 
-    def __init__(self, kind: pa.DataType, form: str | None, budget: Budget) -> None:
+    def __init__(self, kind: pa.DataType, form: str | None, budget: HashBudget) -> None:
         self.kind, self.form = kind, form
         self.ends: pa.Array | None = None
-        self.moments, self.different = Moments(), Distinct(budget)
+        self.moments, self.different = Moments(), DistinctCount(budget)
         self.last: int | None = None
         self.out_of_order = self.count = 0
-        self.drawn: Histogram | None = None
+        self.histogram: HistogramPass | None = None
 
-    def parsed(self, column: pa.Array) -> pa.Array | None:
+    def parse_dates(self, column: pa.Array) -> pa.Array | None:
         """The present values as dates; None if one of them is none."""
         present = column.drop_null()
         if self.form is None:
@@ -52,9 +52,9 @@ class Course:
     def add(self, dates: pa.Array) -> None:
         if not len(dates):
             return
-        reach = _ends_of(dates)
-        self.ends = reach if self.ends is None else _ends_of(pa.concat_arrays([self.ends, reach]))
-        seconds = self.seconds(dates)
+        reach = _find_ends(dates)
+        self.ends = reach if self.ends is None else _find_ends(pa.concat_arrays([self.ends, reach]))
+        seconds = self.convert_to_seconds(dates)
         steps = np.diff(seconds) if self.last is None else np.diff(seconds, prepend=self.last)
         self.out_of_order += int((steps < 0).sum())
         self.last = int(seconds[-1])
@@ -62,76 +62,76 @@ class Course:
         self.moments.add(seconds.astype(np.float64))
         self.different.add(mix(seconds.view(np.uint64)))
 
-    def seconds(self, dates: pa.Array) -> Seconds:
+    def convert_to_seconds(self, dates: pa.Array) -> Seconds:
         zone = dates.type.tz if pa.types.is_timestamp(dates.type) else None
-        whole = dates.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64())
-        return cast(Seconds, whole.to_numpy(zero_copy_only=False))
+        seconds = dates.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64())
+        return cast(Seconds, seconds.to_numpy(zero_copy_only=False))
 
     def draw(self, column: pa.Array) -> None:
         """A batch of the second pass."""
-        if self.drawn is None:
-            self.drawn = Histogram(self.moments)
-        dates = self.parsed(column)
+        if self.histogram is None:
+            self.histogram = HistogramPass(self.moments)
+        dates = self.parse_dates(column)
         if dates is not None and len(dates):
-            self.drawn.take(self.seconds(dates).astype(np.float64))
+            self.histogram.take(self.convert_to_seconds(dates).astype(np.float64))
 
-    def told(self) -> JSON:
+    def to_report(self) -> JSON:
         if self.ends is None:
             return None
-        drawn = cast("dict[str, Any] | None", self.drawn.told() if self.drawn else None)
-        if drawn is not None:
-            moments = np.array(drawn["edges"]).astype("datetime64[s]")
+        histogram = cast("dict[str, Any] | None", self.histogram.to_report() if self.histogram else None)
+        if histogram is not None:
+            moments = np.array(histogram["edges"]).astype("datetime64[s]")
             whole_days = pa.types.is_date(self.kind)
-            drawn["edges"] = [str(moment.astype("datetime64[D]") if whole_days else moment) for moment in moments]
+            histogram["edges"] = [str(moment.astype("datetime64[D]") if whole_days else moment) for moment in moments]
         return {
             "first": str(self.ends[0]),
             "last": str(self.ends[1]),
             "format": self.form,
-            "histogram": drawn,
+            "histogram": histogram,
             "out_of_order": self.out_of_order,
             "repeated": self.count - self.different.count() if self.different.exact else None,
         }
 
 
-def _ends_of(dates: pa.Array) -> pa.Array:
+def _find_ends(dates: pa.Array) -> pa.Array:
     ends = pc.min_max(dates)
     return pa.concat_arrays([pa.repeat(ends["min"], 1), pa.repeat(ends["max"], 1)])
 
 
-class Dates:
+class DateMeasure:
     """What a column may be read as; a format that one value does not have is dropped."""
 
-    def __init__(self, kind: pa.DataType, budget: Budget) -> None:
+    def __init__(self, kind: pa.DataType, budget: HashBudget) -> None:
         self.kind, self.budget = kind, budget
         self.started = False
-        self.courses: list[Course] = []
+        self.series: list[DateSeries] = []
         if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-            self.started, self.courses = True, [Course(kind, None, budget)]
+            self.started, self.series = True, [DateSeries(kind, None, budget)]
 
     @property
     def wants(self) -> bool:
-        return bool(self.courses)
+        return bool(self.series)
 
     def add(self, column: pa.Array) -> None:
         if not self.started and column.null_count < len(column):
             self.started = True
             sample = column.drop_null()[:SAMPLE]
             forms = [form for form in DATE_FORMATS if _has_form(sample, form)]
-            self.courses = [Course(self.kind, form, self.budget) for form in forms]
-        for course in list(self.courses):
-            dates = course.parsed(column)
+            self.series = [DateSeries(self.kind, form, self.budget) for form in forms]
+        for course in list(self.series):
+            dates = course.parse_dates(column)
             if dates is None:
-                self.courses.remove(course)
+                self.series.remove(course)
             else:
                 course.add(dates)
 
     def draw(self, column: pa.Array) -> None:
         """A batch of the second pass."""
-        for course in self.courses[:1]:
+        for course in self.series[:1]:
             course.draw(column)
 
-    def told(self) -> JSON:
-        return self.courses[0].told() if self.courses else None
+    def to_report(self) -> JSON:
+        return self.series[0].to_report() if self.series else None
 
 
 def _has_form(sample: pa.Array, form: str) -> bool:

@@ -10,30 +10,30 @@ import numpy as np
 
 from deepseek.quality.measures.hashing import Hashes
 
-EXACT_HASHES = 2**22
+MAX_HASHES = 2**22
 """Held by all columns together: 32 MiB."""
-COLUMN_HASHES = 2**20
+MAX_HASHES_PER_COLUMN = 2**20
 """And by one of them."""
-ROWS_HELD = 2**21
+MAX_PENDING_ROWS = 2**21
 PARTITIONS = 256
 PRECISION = 14
 STANDARD_ERROR = 1.04 / 2 ** (PRECISION / 2)
 """Of the estimate, relative: 0.8 %. P. Flajolet et al., HyperLogLog, AofA 2007."""
 
 
-class Budget:
+class HashBudget:
     """Hashes that may be held, shared by the columns of a table."""
 
-    def __init__(self, hashes: int = EXACT_HASHES) -> None:
+    def __init__(self, hashes: int = MAX_HASHES) -> None:
         self.left = hashes
 
 
-class Distinct:
+class DistinctCount:
     """The different values of one column by their hashes: a set while the budget lasts, then HyperLogLog."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: HashBudget) -> None:
         self.budget = budget
-        self.seen: Hashes = np.empty(0, dtype=np.uint64)
+        self.hashes: Hashes = np.empty(0, dtype=np.uint64)
         self.registers: np.ndarray | None = None  # type: ignore[type-arg]
 
     @property
@@ -45,28 +45,28 @@ class Distinct:
             _raise_registers(self.registers, hashes)
             return
         fresh = np.unique(hashes)
-        if self.seen.size:
-            fresh = fresh[~_among(fresh, self.seen)]
+        if self.hashes.size:
+            fresh = fresh[~_is_among(fresh, self.hashes)]
         if not fresh.size:
             return
-        if fresh.size > self.budget.left or self.seen.size + fresh.size > COLUMN_HASHES:
+        if fresh.size > self.budget.left or self.hashes.size + fresh.size > MAX_HASHES_PER_COLUMN:
             self.registers = np.zeros(2**PRECISION, dtype=np.uint8)
-            _raise_registers(self.registers, self.seen)
+            _raise_registers(self.registers, self.hashes)
             _raise_registers(self.registers, fresh)
-            self.budget.left += self.seen.size
-            self.seen = self.seen[:0]
+            self.budget.left += self.hashes.size
+            self.hashes = self.hashes[:0]
             return
         self.budget.left -= fresh.size
-        self.seen = np.sort(np.concatenate([self.seen, fresh]), kind="stable")
+        self.hashes = np.sort(np.concatenate([self.hashes, fresh]), kind="stable")
 
     def count(self) -> int:
         """Of the values added; see `exact`."""
-        return int(self.seen.size) if self.registers is None else round(_estimate(self.registers))
+        return int(self.hashes.size) if self.registers is None else round(_estimate(self.registers))
 
 
-def _among(wanted: Hashes, known: Hashes) -> np.ndarray:  # type: ignore[type-arg]
-    places = np.minimum(np.searchsorted(known, wanted), known.size - 1)
-    return cast("np.ndarray", known[places] == wanted)  # type: ignore[type-arg]
+def _is_among(hashes: Hashes, known_hashes: Hashes) -> np.ndarray:  # type: ignore[type-arg]
+    places = np.minimum(np.searchsorted(known_hashes, hashes), known_hashes.size - 1)
+    return cast("np.ndarray", known_hashes[places] == hashes)  # type: ignore[type-arg]
 
 
 def _raise_registers(registers: np.ndarray, hashes: Hashes) -> None:  # type: ignore[type-arg]
@@ -77,8 +77,8 @@ def _raise_registers(registers: np.ndarray, hashes: Hashes) -> None:  # type: ig
     rest = (hashes << np.uint64(PRECISION)) >> np.uint64(PRECISION)
     # Leading zeros by the exponent of the float: rounding up to a power of two is one in 2**50, and harmless.
     length = np.where(rest == 0, 64 - PRECISION + 1, 64 - PRECISION - np.frexp(rest.astype(np.float64))[1] + 1)
-    found = np.bincount(place * 64 + length, minlength=registers.size * 64).reshape(-1, 64) > 0
-    longest = np.where(found.any(axis=1), 63 - found[:, ::-1].argmax(axis=1), 0)
+    has_length = np.bincount(place * 64 + length, minlength=registers.size * 64).reshape(-1, 64) > 0
+    longest = np.where(has_length.any(axis=1), 63 - has_length[:, ::-1].argmax(axis=1), 0)
     np.maximum(registers, longest.astype(np.uint8), out=registers)
 
 
@@ -89,16 +89,16 @@ def _estimate(registers: np.ndarray) -> float:  # type: ignore[type-arg]
     return m * float(np.log(m / empty)) if empty and raw <= 2.5 * m else raw
 
 
-class Repeats:
+class RepeatedRows:
     """How many rows equal an earlier one, by their hashes: in memory, then in partitions in a folder of its own.
 
     The folder takes 8 bytes a row and goes with the block. OSError if the disk is full.
     """
 
-    def __init__(self, scratch: Path | None = None, held: int = ROWS_HELD) -> None:
-        self.scratch, self.most = scratch, held
+    def __init__(self, scratch: Path | None = None, max_pending: int = MAX_PENDING_ROWS) -> None:
+        self.scratch, self.max_pending = scratch, max_pending
         self.pending: list[Hashes] = []
-        self.waiting = self.rows = 0
+        self.pending_rows = self.rows = 0
         self.files: list[IO[bytes]] = []
         self.stack = ExitStack()
 
@@ -111,8 +111,8 @@ class Repeats:
     def add(self, hashes: Hashes) -> None:
         self.rows += hashes.size
         self.pending.append(hashes)
-        self.waiting += hashes.size
-        if self.waiting > self.most:
+        self.pending_rows += hashes.size
+        if self.pending_rows > self.max_pending:
             self._spill()
 
     def count(self) -> int:
@@ -133,7 +133,7 @@ class Repeats:
         if not self.pending:
             return
         ordered = np.sort(np.concatenate(self.pending))
-        self.pending, self.waiting = [], 0
+        self.pending, self.pending_rows = [], 0
         ends = np.searchsorted(ordered >> np.uint64(56), np.arange(PARTITIONS + 1))
         for place, file in enumerate(self.files):
             file.write(ordered[ends[place] : ends[place + 1]].tobytes())

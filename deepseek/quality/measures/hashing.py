@@ -31,7 +31,7 @@ def hash_column(column: pa.Array) -> Hashes | None:
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), MISSING, dtype=np.uint64)
-    bits = _bits(column)
+    bits = _get_bits(column)
     if bits is None:
         return None
     hashes = mix(bits)
@@ -48,7 +48,7 @@ def hash_rows(columns: Sequence[Hashes]) -> Hashes:
     return rows
 
 
-def _bits(column: pa.Array) -> Hashes | None:
+def _get_bits(column: pa.Array) -> Hashes | None:
     kind = column.type
     if pa.types.is_floating(kind):
         floats = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
@@ -65,7 +65,7 @@ def _bits(column: pa.Array) -> Hashes | None:
         column = column.cast(pa.string())
     elif not _is_bytes(kind):
         return None
-    return _of_texts(column)
+    return _hash_texts(column)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
@@ -73,7 +73,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return any(getattr(pa.types, name)(kind) for name in tests)
 
 
-def _of_texts(column: pa.Array) -> Hashes:
+def _hash_texts(column: pa.Array) -> Hashes:
     """Each different text is hashed once."""
     from pandas.util import hash_array
 

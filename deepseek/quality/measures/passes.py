@@ -7,43 +7,43 @@ import numpy.typing as npt
 
 from deepseek.job import JSON
 from deepseek.quality.measures.moments import Moments
-from deepseek.quality.measures.selection import Floats, Interval, Selection, values_of
+from deepseek.quality.measures.selection import Floats, Interval, Selection, decode_sort_keys
 from deepseek.quality.outliers import Fences
 
 KNOTS, FEW_KNOTS = 100, 10
 """Of each column; of a table of more than MANY columns the fewer, so that its report stays readable."""
-MANY = 1000
+MANY_COLUMNS = 1000
 
 
-def below(at: Floats, under: Floats, upto: Floats) -> JSON:
+def build_share_lists(at: Floats, under: Floats, upto: Floats) -> JSON:
     """The share of finite values that are smaller than each of `at`, and that are not larger: exact."""
     lists: tuple[JSON, ...] = tuple([float(value) for value in each] for each in (at, under, upto))
     return dict(zip(("at", "under", "upto"), lists, strict=True))
 
 
-class Pass:
+class MeasurePass:
     def take(self, values: Floats) -> None:
         """A batch, NaN for missing."""
         raise NotImplementedError
 
-    def end(self) -> None:
+    def finish(self) -> None:
         pass
 
 
-class Both(Pass):
-    def __init__(self, *parts: Pass) -> None:
-        self.each = parts
+class CombinedPass(MeasurePass):
+    def __init__(self, *parts: MeasurePass) -> None:
+        self.passes = parts
 
     def take(self, values: Floats) -> None:
-        for part in self.each:
+        for part in self.passes:
             part.take(values)
 
-    def end(self) -> None:
-        for part in self.each:
-            part.end()
+    def finish(self) -> None:
+        for part in self.passes:
+            part.finish()
 
 
-class Select(Pass):
+class SelectionPass(MeasurePass):
     """Feeds a selection with the finite values, or with their distances from `centre`."""
 
     def __init__(self, selection: Selection, centre: float | None = None) -> None:
@@ -53,11 +53,11 @@ class Select(Pass):
         finite = values[np.isfinite(values)]
         self.selection.take(finite if self.centre is None else np.abs(finite - self.centre))
 
-    def end(self) -> None:
+    def finish(self) -> None:
         self.selection.end_pass()
 
 
-class Histogram(Pass):
+class HistogramPass(MeasurePass):
     """Counts between the edges that np.histogram would choose of all values."""
 
     def __init__(self, moments: Moments) -> None:
@@ -81,18 +81,18 @@ class Histogram(Pass):
             finite = values[np.isfinite(values)]
             self.counts += np.histogram(finite, bins=self.counts.size, range=self.range)[0]
 
-    def told(self) -> JSON:
+    def to_report(self) -> JSON:
         if self.counts is None or self.edges is None:
             return None
         return {"edges": [float(e) for e in self.edges], "counts": [int(c) for c in self.counts]}
 
 
-class Knots(Pass):
+class KnotsPass(MeasurePass):
     """Exact shares below and up to some values, between any two of which lies at most about a part of the rows."""
 
     def __init__(self, interval: Interval, moments: Moments, knots: int) -> None:
         self.moments, self.knots = moments, knots
-        self.at = np.unique(np.concatenate([[moments.low, moments.high], _seen(interval, knots)]))
+        self.at = np.unique(np.concatenate([[moments.low, moments.high], _sample_knots(interval, knots)]))
         self.under = np.zeros(self.at.size + 1, dtype=np.int64)
         self.equal = np.zeros(self.at.size + 1, dtype=np.int64)
 
@@ -103,45 +103,45 @@ class Knots(Pass):
         same = self.at[np.minimum(places, self.at.size - 1)] == finite
         self.equal += np.bincount(places[same], minlength=self.equal.size)
 
-    def told(self) -> JSON:
-        within = np.cumsum(self.under)[: self.at.size]  # at knot i: all at or below it
-        upto = within / self.moments.count
-        under = (within - self.equal[: self.at.size]) / self.moments.count
-        kept = needed(under, upto, 1 / self.knots)
-        return below(self.at[kept], under[kept], upto[kept])
+    def to_report(self) -> JSON:
+        upto_counts = np.cumsum(self.under)[: self.at.size]  # at knot i: all at or below it
+        upto = upto_counts / self.moments.count
+        under = (upto_counts - self.equal[: self.at.size]) / self.moments.count
+        chosen = select_knots(under, upto, 1 / self.knots)
+        return build_share_lists(self.at[chosen], under[chosen], upto[chosen])
 
 
-def _seen(interval: Interval, knots: int) -> Floats:
+def _sample_knots(interval: Interval, knots: int) -> Floats:
     """Values of the parts that lie a knot's share of the rows apart, and evenly spaced ones inside a part of more."""
-    if interval.seen is None:
+    if interval.samples is None:
         return np.empty(0)
     ends = np.cumsum(interval.counts)
     places = np.unique(np.searchsorted(ends, np.linspace(0, int(ends[-1]) - 1, 2 * knots).astype(int), side="right"))
-    found = [values_of(interval.seen[places])]  # where many numbers are equal, most likely this one
+    parts = [decode_sort_keys(interval.samples[places])]  # where many numbers are equal, most likely this one
     shares = interval.counts[places] / max(1, int(ends[-1])) * knots
     for place, share in zip(places.tolist(), shares.tolist(), strict=True):
         if share > 0.5:
             low = interval.low + (place << interval.shift)
             high = min(interval.high, low + (1 << interval.shift) - 1)
             inside = np.linspace(low, high, math.ceil(2 * share) + 1).astype(np.uint64)
-            found.append(values_of(inside))
-    every = np.concatenate(found)
-    return np.asarray(every[np.isfinite(every)])
+            parts.append(decode_sort_keys(inside))
+    samples = np.concatenate(parts)
+    return np.asarray(samples[np.isfinite(samples)])
 
 
-def needed(under: Floats, upto: Floats, most: float) -> list[int]:
+def select_knots(under: Floats, upto: Floats, max_share: float) -> list[int]:
     """Which knots keep the share between two neighbours below `most`, as far as these can; first and last stay."""
-    kept = [0]
+    chosen = [0]
     for place in range(1, upto.size):
         last = place == upto.size - 1
-        if last or upto[place] - under[place] > most or under[place + 1] - upto[kept[-1]] > most:
-            if under[place] - upto[kept[-1]] > most and kept[-1] != place - 1:
-                kept.append(place - 1)
-            kept.append(place)
-    return kept
+        if last or upto[place] - under[place] > max_share or under[place + 1] - upto[chosen[-1]] > max_share:
+            if under[place] - upto[chosen[-1]] > max_share and chosen[-1] != place - 1:
+                chosen.append(place - 1)
+            chosen.append(place)
+    return chosen
 
 
-class Beyond(Pass):
+class OutlierPass(MeasurePass):
     def __init__(self, fences: Fences) -> None:
         self.fences, self.count = fences, 0
 

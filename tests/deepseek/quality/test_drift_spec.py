@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from deepseek.quality.drift_spec import drift_of, verdict_of
-from deepseek.quality.report import profile
+from deepseek.quality.drift_spec import classify_drift, compute_drift
+from deepseek.quality.report import build_quality_report
 from deepseek.tables.batches import TableBatches
 
 RNG = np.random.default_rng(5)
@@ -17,11 +17,11 @@ NORMAL = RNG.normal(size=4000)
 
 
 def report(values, held=None, **more):
-    return profile(TableBatches(pa.table({"a": pa.array(values, **more)}), 1000), held=held)
+    return build_quality_report(TableBatches(pa.table({"a": pa.array(values, **more)}), 1000), max_values=held)
 
 
 def only(before, after):
-    told = drift_of(before, after)
+    told = compute_drift(before, after)
     json.dumps(told, allow_nan=False)
     return told["columns"][0]
 
@@ -70,8 +70,8 @@ def test_gaps_that_came():
 
 
 def test_columns_that_came_went_and_changed_their_type():
-    before = profile(pa.table({"a": [1], "gone": [1], "t": [1]}))
-    told = drift_of(before, profile(pa.table({"a": [1], "t": ["1"], "new": [1]})))
+    before = build_quality_report(pa.table({"a": [1], "gone": [1], "t": [1]}))
+    told = compute_drift(before, build_quality_report(pa.table({"a": [1], "t": ["1"], "new": [1]})))
     assert told["schema_changes"] == {
         "added": [{"name": "new", "dtype": "int64"}],
         "removed": [{"name": "gone", "dtype": "int64"}],
@@ -92,14 +92,14 @@ def test_nothing_is_told_of_nothing():
     for one, other in (([None], [1.0]), ([1.0], [None]), ([None], [None])):
         told = only(report(one, type=pa.float64()), report(other, type=pa.float64()))
         assert (told["psi"], told["ks"]) == (None, None)
-    assert drift_of({"rows": 0, "columns": []}, {"columns": []})["verdict"] == "stable"
+    assert compute_drift({"rows": 0, "columns": []}, {"columns": []})["verdict"] == "stable"
 
 
 def test_a_cleaned_table_tells_its_drift_from_the_raw_one():
-    raw = profile(pa.table({"a": [1.0, None, 3.0]}))
-    told = profile(pa.table({"a": [1.0, 2.0, 3.0]}), parent=raw)["drift"]
+    raw = build_quality_report(pa.table({"a": [1.0, None, 3.0]}))
+    told = build_quality_report(pa.table({"a": [1.0, 2.0, 3.0]}), parent=raw)["drift"]
     assert told["columns"][0]["missing_share_change"] == pytest.approx(-1 / 3)
 
 
 def test_limits_are_data():
-    assert [verdict_of("psi", value) for value in (0.05, 0.1, 0.3)] == ["stable", "moved", "changed"]
+    assert [classify_drift("psi", value) for value in (0.05, 0.1, 0.3)] == ["stable", "moved", "changed"]

@@ -7,8 +7,13 @@ import pyarrow as pa
 import pytest
 
 from deepseek.job import EngineError
-from deepseek.quality.expectation_schema import pandera_schema
-from deepseek.quality.expectations import check, read, refuse_failures, warnings_of
+from deepseek.quality.expectation_schema import build_pandera_schema
+from deepseek.quality.expectations import (
+    check_expectations,
+    list_expectation_warnings,
+    parse_expectations,
+    refuse_failures,
+)
 from deepseek.tables.batches import TableBatches
 from deepseek.tables.redaction import REDACTED
 
@@ -27,7 +32,7 @@ TABLE = pa.table(
 
 
 def results(*given, table=TABLE, **options):
-    return check(table, read(json.dumps(given)), **options)
+    return check_expectations(table, parse_expectations(json.dumps(given)), **options)
 
 
 BROKEN = [
@@ -100,7 +105,7 @@ def test_what_no_row_can_mend_is_said(given, problem):
 def test_a_warning_is_told_and_refuses_nothing():
     found = results({"kind": "not_null", "column": "a", "severity": "warning"})
     refuse_failures(found)
-    assert warnings_of(found) == ["The expectation 1 (not_null a) does not hold: 1 of 5 rows break it."]
+    assert list_expectation_warnings(found) == ["The expectation 1 (not_null a) does not hold: 1 of 5 rows break it."]
 
 
 def test_an_error_names_the_expectation_its_rows_and_the_way_out():
@@ -126,7 +131,7 @@ def test_only_the_first_rows_are_told():
 
 
 def test_pandera_reads_what_it_can_express():
-    schema = pandera_schema(read(json.dumps([given for given, _, _ in BROKEN[:3]])))
+    schema = build_pandera_schema(parse_expectations(json.dumps([given for given, _, _ in BROKEN[:3]])))
     assert list(schema.columns) == ["a", "b", "m"]
     assert "in_range" in schema.to_json()
 
@@ -136,7 +141,9 @@ def test_a_problem_has_a_message_id():
     absent = {"kind": "not_null", "column": "nix"}
     other = {"kind": "column", "column": "x", "dtype": "text"}
     table = pa.table({"x": [1, 2]})
-    problems = [one["problem"] for one in check(table, read(json.dumps([fewer, absent, other])))]
+    problems = [
+        one["problem"] for one in check_expectations(table, parse_expectations(json.dumps([fewer, absent, other])))
+    ]
     assert problems == [
         "The table has 2 rows.",
         "The table has no column 'nix'.",

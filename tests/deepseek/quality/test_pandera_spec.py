@@ -9,16 +9,16 @@ import pytest
 import yaml
 from pandera.pandas import Check, Column
 
-from deepseek.quality.expectation_schema import pandera_schema
+from deepseek.quality.expectation_schema import build_pandera_schema
 from deepseek.quality.expectations_spec import Expectations
-from deepseek.quality.pandera_spec import NotTaken, expectations_from
+from deepseek.quality.pandera_spec import UnsupportedSchemaError, convert_pandera_schema
 
 
 def said(columns, **more):
     """The expectations of a schema, the same by YAML and by JSON."""
     schema = pandera.DataFrameSchema(columns, **more)
-    made = expectations_from(json.loads(schema.to_json()))
-    assert made == expectations_from(yaml.safe_load(schema.to_yaml()))
+    made = convert_pandera_schema(json.loads(schema.to_json()))
+    assert made == convert_pandera_schema(yaml.safe_load(schema.to_yaml()))
     Expectations.model_validate({"expectations": made})
     return made
 
@@ -78,8 +78,8 @@ def test_what_the_plane_writes_comes_back():
         {"kind": "matches", "column": "b", "pattern": "^x"},
         {"kind": "unique", "columns": ["a", "b"]},
     ]
-    schema = pandera_schema(Expectations.model_validate({"expectations": given}).expectations)
-    made = expectations_from(json.loads(schema.to_json()))
+    schema = build_pandera_schema(Expectations.model_validate({"expectations": given}).expectations)
+    made = convert_pandera_schema(json.loads(schema.to_json()))
     assert [each for each in made if each["kind"] != "column"] == given
 
 
@@ -108,8 +108,8 @@ REFUSED = [
 def test_what_cannot_be_expressed_is_refused_by_name():
     wrong = []
     for schema, field, part in REFUSED:
-        with pytest.raises(NotTaken) as refused:
-            expectations_from(schema)
+        with pytest.raises(UnsupportedSchemaError) as refused:
+            convert_pandera_schema(schema)
         first = refused.value.faults[0]
         if first.field != field or part not in first.message:
             wrong.append((schema, first.field, first.message))
@@ -117,6 +117,6 @@ def test_what_cannot_be_expressed_is_refused_by_name():
 
 
 def test_every_fault_is_told():
-    with pytest.raises(NotTaken) as refused:
-        expectations_from({"columns": {"a": {"notin": [1], "mine": 2}}, "ordered": True})
+    with pytest.raises(UnsupportedSchemaError) as refused:
+        convert_pandera_schema({"columns": {"a": {"notin": [1], "mine": 2}}, "ordered": True})
     assert [fault.field for fault in refused.value.faults] == ["/ordered", "/columns/a/notin", "/columns/a/mine"]

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from deepseek.quality.report import profile
+from deepseek.quality.report import build_quality_report
 
 
 def column(values, kind=None):
-    report = profile(pa.table({"c": pa.array(values, type=kind)}))
+    report = build_quality_report(pa.table({"c": pa.array(values, type=kind)}))
     json.dumps(report, allow_nan=False)
     return report["columns"][0]
 
@@ -123,16 +123,16 @@ def test_other_columns_are_no_dates(values):
 
 def test_duplicate_rows_count_missing_as_equal():
     table = pa.table({"a": [1, 1, None, None, 1], "b": ["x", "x", None, None, "y"]})
-    assert profile(table)["duplicate_rows"] == 2
+    assert build_quality_report(table)["duplicate_rows"] == 2
 
 
 def test_nested_columns_pass():
-    report = profile(pa.table({"l": [[1], [1]]}))
+    report = build_quality_report(pa.table({"l": [[1], [1]]}))
     assert (report["duplicate_rows"], report["columns"][0]["distinct"]) == (None, None)
 
 
 def test_preview_is_text():
-    report = profile(pa.table({"a": [1.5, None] * 40, "t": ["x" * 300] * 80}))
+    report = build_quality_report(pa.table({"a": [1.5, None] * 40, "t": ["x" * 300] * 80}))
     assert report["preview"]["columns"] == ["a", "t"]
     assert len(report["preview"]["rows"]) == 50
     assert report["preview"]["rows"][:2] == [["1.5", "x" * 200], [None, "x" * 200]]
@@ -140,7 +140,7 @@ def test_preview_is_text():
 
 def test_progress_counts_to_all_rows():
     seen = []
-    report = profile(pa.table({"a": [1, 2, 3], "b": [1, 2, 3]}), warnings=["w"], advance=seen.append)
+    report = build_quality_report(pa.table({"a": [1, 2, 3], "b": [1, 2, 3]}), warnings=["w"], advance=seen.append)
     assert seen == sorted(seen)
     assert seen[-1] == 3
     assert (report["schema"], report["rows"], report["warnings"]) == ("plane/quality-report/v3", 3, ["w"])

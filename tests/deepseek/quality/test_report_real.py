@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from deepseek.quality.drift_spec import drift_of
-from deepseek.quality.report import profile
+from deepseek.quality.drift_spec import compute_drift
+from deepseek.quality.report import build_quality_report
 from tests.hearts import hearts_csv
 
 HOSPITALS = {"Cleveland": 304, "Hungary": 293, "VA Long Beach": 200, "Switzerland": 123}
@@ -14,7 +14,7 @@ MEASURED = ["age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalch", 
 
 
 def report_of(frame):
-    return profile(pa.Table.from_pandas(frame, preserve_index=False))
+    return build_quality_report(pa.Table.from_pandas(frame, preserve_index=False))
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def hearts():
 def test_gaps_of_the_oil_price():
     from arch.data import wti
 
-    column = profile(pa.Table.from_pandas(wti.load().reset_index()))["columns"][1]
+    column = build_quality_report(pa.Table.from_pandas(wti.load().reset_index()))["columns"][1]
     assert column["missing"] == 290
     assert column["numeric"]["below"]["upto"][-1] == 1.0
 
@@ -42,19 +42,19 @@ def test_shares_correlate():
 def test_hospitals_differ(hearts):
     assert hearts["dataset"].value_counts().to_dict() == HOSPITALS
     of = {name: report_of(part[MEASURED]) for name, part in hearts.groupby("dataset")}
-    told = drift_of(of["Cleveland"], of["Switzerland"])
+    told = compute_drift(of["Cleveland"], of["Switzerland"])
     columns = {column["name"]: column for column in told["columns"]}
     assert told["verdict"] == "changed"
     # In Switzerland the cholesterol was written as 0, and the blood sugar mostly not at all.
     assert columns["chol"]["verdict"] == columns["fbs"]["verdict"] == "changed"
     assert columns["chol"]["ks"] > 0.99
     for name in ("Hungary", "VA Long Beach"):
-        assert drift_of(of["Cleveland"], of[name])["verdict"] == "changed"
+        assert compute_drift(of["Cleveland"], of[name])["verdict"] == "changed"
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_two_random_halves_do_not(hearts, seed):
     shuffled = hearts[MEASURED].sample(frac=1, random_state=seed)
-    told = drift_of(report_of(shuffled[:460]), report_of(shuffled[460:]))
+    told = compute_drift(report_of(shuffled[:460]), report_of(shuffled[460:]))
     assert [column["name"] for column in told["columns"] if column["verdict"] in ("moved", "changed")] == []
     assert told["verdict"] == "stable"

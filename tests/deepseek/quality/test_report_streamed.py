@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from deepseek.quality.report import profile
+from deepseek.quality.report import build_quality_report
 from deepseek.tables.batches import TableBatches
 
 ROWS = 3000
@@ -60,12 +60,12 @@ def equal(one, other, path=""):
 @pytest.mark.parametrize("held", [None, 0])
 def test_batches_have_the_profile_of_the_table(size, rows, held):
     whole = table(rows)
-    equal(profile(whole), profile(TableBatches(whole, size), held=held))
+    equal(build_quality_report(whole), build_quality_report(TableBatches(whole, size), max_values=held))
 
 
 def test_gaps_and_order_are_counted_across_the_borders():
     gaps = pa.table({"a": pa.array([1, None, None, None, 2, None]), "d": pa.array([3, 2, 2, 5, 4, 4], pa.date32())})
-    found = profile(TableBatches(gaps, 2))["columns"]
+    found = build_quality_report(TableBatches(gaps, 2))["columns"]
     assert found[0]["longest_gap"] == 3
     assert (found[1]["dates"]["out_of_order"], found[1]["dates"]["repeated"]) == (2, 2)
 
@@ -73,7 +73,9 @@ def test_gaps_and_order_are_counted_across_the_borders():
 def test_the_shares_below_are_exact():
     values = np.random.default_rng(3).normal(size=ROWS).round(2)
     for held in (None, 0):
-        told = profile(TableBatches(pa.table({"a": values}), 500), held=held)["columns"][0]["numeric"]["below"]
+        told = build_quality_report(TableBatches(pa.table({"a": values}), 500), max_values=held)["columns"][0][
+            "numeric"
+        ]["below"]
         for at, under, upto in zip(told["at"], told["under"], told["upto"], strict=True):
             assert (under, upto) == ((values < at).mean(), (values <= at).mean())
         assert (told["under"][0], told["upto"][-1]) == (0.0, 1.0)
@@ -82,7 +84,7 @@ def test_the_shares_below_are_exact():
 def test_correlations_are_scipys():
     whole = table()
     chosen = whole.select(["like", "ties", "wide", "big"])
-    found = profile(chosen)["correlations"]
+    found = build_quality_report(chosen)["correlations"]
     columns = [chosen.column(name).to_numpy() for name in chosen.column_names]
     for a, one in enumerate(columns):
         for b, other in enumerate(columns):
@@ -93,7 +95,9 @@ def test_correlations_are_scipys():
 
 def test_ranks_by_parts_come_near():
     whole = table(20_000)
-    exact, near = (profile(TableBatches(whole, 5000), held=held)["correlations"] for held in (None, 0))
+    exact, near = (
+        build_quality_report(TableBatches(whole, 5000), max_values=held)["correlations"] for held in (None, 0)
+    )
     assert near["spearman_exact"] is False
     gaps = np.abs(np.array(exact["spearman"], float) - np.array(near["spearman"], float))
     assert np.nanmax(gaps) < 0.01
@@ -101,14 +105,14 @@ def test_ranks_by_parts_come_near():
 
 def test_pairs_with_a_missing_value_are_left_out():
     a, b = [1.0, 2.0, None, 4.0, 9.0], [2.0, 1.0, 50.0, None, 7.0]
-    found = profile(pa.table({"a": a, "b": b}))["correlations"]
+    found = build_quality_report(pa.table({"a": a, "b": b}))["correlations"]
     assert found["rows"][0][1] == 3
     assert math.isclose(found["pearson"][0][1], np.corrcoef([1, 2, 9], [2, 1, 7])[0, 1])
 
 
 def test_what_is_left_out_is_named():
     rng = np.random.default_rng(0)
-    found = profile(pa.table({f"c{n}": rng.normal(size=50) for n in range(33)}))["correlations"]
+    found = build_quality_report(pa.table({f"c{n}": rng.normal(size=50) for n in range(33)}))["correlations"]
     assert (len(found["columns"]), found["left_out"]) == (30, ["c30", "c31", "c32"])
 
 
@@ -116,19 +120,19 @@ def test_cramers_v_of_categories():
     rng = np.random.default_rng(1)
     a = rng.choice(["x", "y", "z"], 500)
     b = np.where(rng.random(500) < 0.7, a, rng.choice(["x", "y", "z"], 500))
-    found = profile(pa.table({"a": a, "b": b, "c": ["only"] * 500}))["associations"]
+    found = build_quality_report(pa.table({"a": a, "b": b, "c": ["only"] * 500}))["associations"]
     counts = stats.contingency.crosstab(a, b).count
     assert math.isclose(found["cramers_v"][0][1], stats.contingency.association(counts, "cramer"), abs_tol=1e-9)
     assert found["columns"] == ["a", "b"]
 
 
 def test_texts_are_measured():
-    found = profile(pa.table({"t": ["", "abc", "电网", None]}))["columns"][0]
+    found = build_quality_report(pa.table({"t": ["", "abc", "电网", None]}))["columns"][0]
     assert found["text"] == {"shortest": 0, "longest": 3, "mean": 5 / 3, "empty": 1}
     assert found["values"] == [["", 1], ["abc", 1], ["电网", 1]]
     assert (found["distinct_exact"], found["distinct_error"], found["top_exact"]) == (True, 0.0, True)
 
 
 def test_a_table_without_rows_or_without_a_first_pass_to_hold():
-    empty = profile(pa.table({"a": pa.array([], pa.float64()), "t": pa.array([], pa.string())}))
+    empty = build_quality_report(pa.table({"a": pa.array([], pa.float64()), "t": pa.array([], pa.string())}))
     assert (empty["rows"], empty["duplicate_rows"], empty["correlations"]) == (0, 0, None)

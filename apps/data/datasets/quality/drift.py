@@ -12,7 +12,7 @@ from django.utils.translation import pgettext
 from apps.core.actors import Actor
 from apps.data.datasets import presenters, queries
 from apps.data.datasets.models import DatasetVersion
-from deepseek.quality.drift_spec import SCHEMA, drift_of
+from deepseek.quality.drift_spec import SCHEMA, compute_drift
 
 KEPT_SECONDS = 86_400
 KEPT_FROM = 500  # columns: fewer are compared faster than a cache answers
@@ -61,7 +61,7 @@ def drift_between(actor: Actor, version: DatasetVersion, other: DatasetVersion) 
         before, report = presenters.report_of(actor, other), presenters.report_of(actor, version)
         if before is None or report is None:
             return None
-        told = drift_of(before, report)
+        told = compute_drift(before, report)
         cache.set(key, told, KEPT_SECONDS)
     return told
 
@@ -106,4 +106,4 @@ def columns_of(told: Mapping[str, Any] | None) -> list[Drifted]:
 
 def drift_in(before: Report | None, report: Report | None) -> dict[str, Any] | None:
     """The same of two reports that are read already."""
-    return drift_of(before, report) if before is not None and report is not None else None
+    return compute_drift(before, report) if before is not None and report is not None else None

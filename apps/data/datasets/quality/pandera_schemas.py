@@ -14,7 +14,7 @@ from rest_framework.parsers import BaseParser
 from apps.core.errors import Malformed, TooLarge
 from apps.platform.jobs.spec_validation import all_of
 from deepseek.messages import N_
-from deepseek.quality.pandera_spec import NotTaken, expectations_from
+from deepseek.quality.pandera_spec import UnsupportedSchemaError, convert_pandera_schema
 
 LIMIT = 256 * 1024  # bytes of a schema
 
@@ -98,8 +98,8 @@ def read_yaml(data: bytes) -> Any:
 def expectations_of(schema: Any) -> list[dict[str, Any]]:
     """The schema as expectations; Invalid with every part that cannot be taken, each by its name and pointer."""
     try:
-        return expectations_from(schema)
-    except NotTaken as refused:
+        return convert_pandera_schema(schema)
+    except UnsupportedSchemaError as refused:
         rows = [
             {
                 "code": "pandera_not_taken",

@@ -24,7 +24,7 @@ from apps.platform.audit import services as audit
 from apps.platform.jobs.spec_validation import parse_model
 from deepseek.messages import N_, Message
 from deepseek.profile.spec import ProfileSpec
-from deepseek.quality.expectations_spec import MOST, AnyExpectation, Expectations
+from deepseek.quality.expectations_spec import MAX_EXPECTATIONS, AnyExpectation, Expectations
 
 FIELD = "expectations"
 
@@ -87,13 +87,13 @@ def with_expectations(project: Project, name: str, spec: BaseModel) -> BaseModel
             return spec
         given = list(getattr(spec, FIELD))
         merged = given + [each for each in expected_of(dataset) if each not in given]
-        if len(merged) > MOST:
+        if len(merged) > MAX_EXPECTATIONS:
             raise Invalid(
                 "With those of {dataset} there are {count} expectations.",
                 dataset=dataset,
                 count=len(merged),
                 field=f"/spec/{FIELD}",
-                limit=f"{MOST} expectations",
+                limit=f"{MAX_EXPECTATIONS} expectations",
                 hint=N_("Leave out those that the dataset has."),
             )
         changes[FIELD] = merged

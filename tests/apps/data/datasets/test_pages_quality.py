@@ -10,8 +10,8 @@ from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.services import set_quality
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job
-from deepseek.quality.expectations import check, read
-from deepseek.quality.report import profile
+from deepseek.quality.expectations import check_expectations, parse_expectations
+from deepseek.quality.report import build_quality_report
 
 pytestmark = pytest.mark.django_db
 PAGE = "/p/demo/data/wti-daily"
@@ -27,7 +27,9 @@ def measured(added, held, worker_actor):
     """measured(table, expectations) -> a version with the report that the engine makes of the table."""
 
     def make(table, *expectations):
-        report = profile(table) | {"expectations": check(table, read(json.dumps(expectations)))}
+        report = build_quality_report(table) | {
+            "expectations": check_expectations(table, parse_expectations(json.dumps(expectations)))
+        }
         data = json.dumps(report).encode()
         columns = [{"name": field.name, "dtype": str(field.type)} for field in table.schema]
         version, _ = added({"t.parquet": held(data[::-1])}, columns=columns)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from deepseek.quality.measures.distinct import STANDARD_ERROR, Budget, Distinct, Repeats
+from deepseek.quality.measures.distinct import STANDARD_ERROR, DistinctCount, HashBudget, RepeatedRows
 from deepseek.quality.measures.hashing import hash_column, hash_rows, mix
 
 
@@ -13,7 +13,7 @@ def hashes(count, times=1):
 
 
 def test_exact_within_the_budget():
-    seen = Distinct(Budget(1000))
+    seen = DistinctCount(HashBudget(1000))
     for _ in range(3):
         seen.add(hashes(900, 2))
     assert (seen.count(), seen.exact) == (900, True)
@@ -21,7 +21,7 @@ def test_exact_within_the_budget():
 
 @pytest.mark.parametrize("count", [2_000, 50_000, 1_000_000])
 def test_an_estimate_beyond_it(count):
-    seen = Distinct(Budget(1000))
+    seen = DistinctCount(HashBudget(1000))
     for part in np.array_split(hashes(count), 7):
         seen.add(part)
     assert not seen.exact
@@ -29,8 +29,8 @@ def test_an_estimate_beyond_it(count):
 
 
 def test_the_budget_is_shared_and_given_back():
-    budget = Budget(1000)
-    first, second, third = Distinct(budget), Distinct(budget), Distinct(budget)
+    budget = HashBudget(1000)
+    first, second, third = DistinctCount(budget), DistinctCount(budget), DistinctCount(budget)
     first.add(hashes(600))
     second.add(hashes(500))
     assert (first.exact, second.exact, budget.left) == (True, False, 400)
@@ -41,7 +41,7 @@ def test_the_budget_is_shared_and_given_back():
 
 @pytest.mark.parametrize("held", [10, 10**6])
 def test_repeated_rows_in_memory_and_on_disk(tmp_path, held):
-    with Repeats(tmp_path, held) as repeats:
+    with RepeatedRows(tmp_path, held) as repeats:
         for part in np.array_split(hashes(1000, 3), 10):
             repeats.add(part)
         assert repeats.count() == 2000

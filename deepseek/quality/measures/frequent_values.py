@@ -6,9 +6,9 @@ import pyarrow.compute as pc
 
 from deepseek.job import JSON
 
-TOP_VALUES = 10
+TOP_VALUES_SHOWN = 10
 CATEGORIES = 100
-HELD = 50_000
+MAX_VALUES_COUNTED = 50_000
 """Different values counted at once; beyond, those seen least are forgotten, and how often they were is kept."""
 
 
@@ -18,8 +18,8 @@ class TopValues:
     Lossy counting: G. S. Manku and R. Motwani, Approximate Frequency Counts over Data Streams, VLDB 2002.
     """
 
-    def __init__(self, held: int = HELD) -> None:
-        self.most = held
+    def __init__(self, max_values: int = MAX_VALUES_COUNTED) -> None:
+        self.max_values = max_values
         self.counts: dict[object, int] = {}
         self.lost = 0
 
@@ -29,15 +29,17 @@ class TopValues:
         values, numbers = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
         for value, number in zip(values, numbers, strict=True):
             counts[value] = counts.get(value, 0) + number
-        if len(counts) > self.most:
+        if len(counts) > self.max_values:
             self._forget()
 
     def _forget(self) -> None:
-        floor = int(np.partition(np.fromiter(self.counts.values(), np.int64), -self.most // 2)[-self.most // 2])
+        floor = int(
+            np.partition(np.fromiter(self.counts.values(), np.int64), -self.max_values // 2)[-self.max_values // 2]
+        )
         self.counts = {value: count for value, count in self.counts.items() if count > floor}
         self.lost += floor
 
-    def first(self, most: int = TOP_VALUES) -> list[tuple[object, int]]:
+    def get_most_frequent(self, most: int = TOP_VALUES_SHOWN) -> list[tuple[object, int]]:
         """The most frequent, the first seen first among equals."""
         return sorted(self.counts.items(), key=lambda pair: -pair[1])[:most]
 
@@ -45,12 +47,12 @@ class TopValues:
     def exact(self) -> bool:
         return self.lost == 0
 
-    def every(self) -> list[tuple[object, int]] | None:
+    def get_all(self) -> list[tuple[object, int]] | None:
         """All values with their counts, if they are few and all known."""
-        return self.first(CATEGORIES) if self.exact and len(self.counts) <= CATEGORIES else None
+        return self.get_most_frequent(CATEGORIES) if self.exact and len(self.counts) <= CATEGORIES else None
 
 
-class Lengths:
+class TextLengths:
     """Characters of the texts of a column."""
 
     def __init__(self) -> None:
@@ -69,7 +71,7 @@ class Lengths:
         self.texts += len(lengths)
         self.empty += int(pc.sum(pc.equal(lengths, 0)).as_py())
 
-    def told(self) -> JSON:
+    def to_report(self) -> JSON:
         if not self.texts:
             return None
         mean = self.total / self.texts

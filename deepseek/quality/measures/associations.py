@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from deepseek.job import JSON
 from deepseek.quality.measures.selection import Floats
 
-NUMERIC_COLUMNS, CATEGORY_COLUMNS, CATEGORIES = 30, 12, 20
+MAX_CORRELATED_COLUMNS, MAX_ASSOCIATED_COLUMNS, MAX_CATEGORIES = 30, 12, 20
 
 Ranked = Callable[[Floats], Floats]
 Matrix = npt.NDArray[np.float64]
@@ -30,15 +30,15 @@ class PairSums:
 
     def add(self, values: Matrix) -> None:
         """Rows by columns, NaN for missing."""
-        there = np.isfinite(values)
-        filled = np.where(there, values, 0.0)
-        present = there.astype(np.float64)
+        is_present = np.isfinite(values)
+        filled = np.where(is_present, values, 0.0)
+        present = is_present.astype(np.float64)
         self.count += present.T @ present
         self.x += filled.T @ present
         self.xx += np.square(filled).T @ present
         self.xy += filled.T @ filled
 
-    def coefficients(self) -> list[list[float | None]]:
+    def compute_coefficients(self) -> list[list[float | None]]:
         """r of every pair; None where one of the two does not vary."""
         n, x, xx = self.count, self.x, self.xx
         with np.errstate(all="ignore"):
@@ -54,7 +54,7 @@ class Correlations:
 
     def __init__(self, columns: Mapping[str, tuple[float, float, Ranked]], *, exact: bool, left_out: Sequence[str]):
         self.columns, self.exact, self.left_out = columns, exact, list(left_out)
-        self.plain, self.ranks = PairSums(len(columns)), PairSums(len(columns))
+        self.pearson_sums, self.spearman_sums = PairSums(len(columns)), PairSums(len(columns))
 
     def add(self, batch: Mapping[str, Floats]) -> None:
         scaled, ranked = [], []
@@ -65,16 +65,16 @@ class Correlations:
             ranks = np.full(values.size, np.nan)
             ranks[finite] = rank(values[finite]) - 0.5
             ranked.append(ranks)
-        self.plain.add(np.stack(scaled, axis=1))
-        self.ranks.add(np.stack(ranked, axis=1))
+        self.pearson_sums.add(np.stack(scaled, axis=1))
+        self.spearman_sums.add(np.stack(ranked, axis=1))
 
-    def told(self) -> JSON:
+    def to_report(self) -> JSON:
         return {
             "columns": list(self.columns),
-            "pearson": self.plain.coefficients(),
-            "spearman": self.ranks.coefficients(),
+            "pearson": self.pearson_sums.compute_coefficients(),
+            "spearman": self.spearman_sums.compute_coefficients(),
             "spearman_exact": self.exact,
-            "rows": [[int(n) for n in row] for row in self.plain.count],
+            "rows": [[int(n) for n in row] for row in self.pearson_sums.count],
             "left_out": self.left_out,
         }
 
@@ -102,14 +102,14 @@ class Associations:
             places = codes[a][both].astype(np.int64) * table.shape[1] + codes[b][both]
             table += np.bincount(places, minlength=table.size).reshape(table.shape)
 
-    def told(self) -> JSON:
+    def to_report(self) -> JSON:
         names = list(self.values)
-        v = {pair: cramers_v(table) for pair, table in self.tables.items()}
+        v = {pair: compute_cramers_v(table) for pair, table in self.tables.items()}
         square = [[1.0 if a == b else v.get((a, b), v.get((b, a))) for b in names] for a in names]
         return {"columns": names, "cramers_v": square, "left_out": self.left_out}
 
 
-def cramers_v(table: npt.NDArray[np.int64]) -> float | None:
+def compute_cramers_v(table: npt.NDArray[np.int64]) -> float | None:
     """V of a table of counts; None where one of the two has only one value."""
     table = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0].astype(np.float64)
     least = min(table.shape) - 1
