@@ -65,7 +65,7 @@ def once(folder: Path, way: str, hidden: list[int], epochs: int, every: int) -> 
     """Seconds of one training, its report, and its steps."""
     from types import SimpleNamespace
 
-    from apps.platform.jobs.checkpoints import area_of
+    from apps.platform.jobs.checkpoints import get_checkpoint_area
     from deepseek.train.run import run
     from deepseek.train.spec import TrainSpec
 
@@ -85,7 +85,7 @@ def once(folder: Path, way: str, hidden: list[int], epochs: int, every: int) -> 
         result = run(spec, inputs={"table": folder / "table.csv"}, out=Path(name) / "out", report=report)
         seconds = time.perf_counter() - began
     report.end()
-    area_of(1, 1).clear()
+    get_checkpoint_area(1, 1).clear()
     return seconds, report, int(str(result.summary["steps"]))
 
 

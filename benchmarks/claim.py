@@ -117,7 +117,7 @@ def dispatch() -> list[float]:
         started = time.perf_counter()
         services.recover_expired(actor=actor)
         services.free_waiting(actor=actor)
-        services.queues_to_ring(actor=actor)
+        services.list_queues_to_ring(actor=actor)
         taken.append((time.perf_counter() - started) * 1e3)
     return taken
 

@@ -228,7 +228,7 @@ def readers_of_bodies() -> Iterator[Reader]:
     from apps.gateways.mlflow.request import parse_json as read_mlflow
     from apps.gateways.openlineage import checks
     from apps.ml.registry import mlmodel
-    from apps.platform.jobs.specforms.typed_lists import split
+    from apps.platform.jobs.specforms.typed_lists import split_entries
     from controlplane.rest import read_json
 
     json_around = (("", ""), ('{"a": "', '"}'), ('{"a": ', "}"), ("[", "]"))
@@ -251,7 +251,7 @@ def readers_of_bodies() -> Iterator[Reader]:
     yield Reader(
         "OpenLineage event: many facets", lambda text: checks.check_event(event_with(fields_of(text))), units=many
     )
-    yield Reader("list typed into a form", split, (("", ""), ('"', "x"), (" ", '"')))
+    yield Reader("list typed into a form", split_entries, (("", ""), ('"', "x"), (" ", '"')))
 
 
 def fields_of(text: str) -> dict[str, Any]:

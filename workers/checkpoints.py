@@ -17,7 +17,7 @@ from django.db import Error as DatabaseError
 from apps.core.actors import Actor
 from apps.core.errors import PlaneError
 from apps.platform.artifacts.store import CHUNK
-from apps.platform.jobs.checkpoints import area_of, record_checkpoint
+from apps.platform.jobs.checkpoints import get_checkpoint_area, record_checkpoint
 from apps.platform.jobs.models import Job, JobCheckpoint
 from workers.outputs import stage_bytes
 from workers.relay import Relay
@@ -40,7 +40,7 @@ class Upload(threading.Thread):
 
     def run(self) -> None:
         try:
-            with self.file, area_of(self.job.pk, self.job.attempt).open_staging() as staging:
+            with self.file, get_checkpoint_area(self.job.pk, self.job.attempt).open_staging() as staging:
                 while chunk := self.file.read(CHUNK):
                     if self.stopped.is_set():
                         return
@@ -73,7 +73,7 @@ class Keeper:
             self.relay.log("There is no checkpoint: this attempt starts from the beginning.", "info")
             return False
         try:
-            stage_bytes(area_of(self.job.pk, found.attempt), found.digest, path, check)
+            stage_bytes(get_checkpoint_area(self.job.pk, found.attempt), found.digest, path, check)
         except (PlaneError, OSError) as failure:
             if failure.status >= 500 if isinstance(failure, PlaneError) else failure.errno != errno.EIO:
                 raise
@@ -160,7 +160,7 @@ class Keeper:
         upload.join(CLOSE_SECONDS)
         if upload.digest and upload.digest != self.kept and not self.unsure:
             try:
-                area_of(self.job.pk, self.job.attempt).remove(upload.digest)
+                get_checkpoint_area(self.job.pk, self.job.attempt).remove(upload.digest)
             except (OSError, PlaneError) as failure:  # the sweep finds it
                 log.warning("job %s: a checkpoint is left: %s", self.job.pk, failure)
 

@@ -19,7 +19,7 @@ from apps.platform.artifacts.stores import store_folder
 from apps.platform.jobs import services
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.submission import lease_seconds
+from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes import hardware
 from apps.platform.nodes.disks import find_short_disks
 from apps.platform.nodes.models import Node
@@ -83,7 +83,7 @@ class Heartbeat(threading.Thread):
         now = time.monotonic()
         if watched:
             self.look(watched)
-            if now - self.renewed_at > lease_seconds() / 3:
+            if now - self.renewed_at > get_lease_seconds() / 3:
                 jobs = [key for key, attempt in watched.items() if now < attempt.deadline + OVERDUE_SECONDS]
                 services.renew_leases(actor=self.actor, owner=self.owner, jobs=jobs)
                 self.renewed_at = now
@@ -125,7 +125,7 @@ class Heartbeat(threading.Thread):
 
     def give_up_stale(self) -> None:
         """The database is out of reach: past the lease somebody else may run the job, so it must not run here."""
-        if time.monotonic() - self.renewed_at > lease_seconds():
+        if time.monotonic() - self.renewed_at > get_lease_seconds():
             with self.lock:
                 for attempt in self.attempts.values():
                     attempt.stop("outage")

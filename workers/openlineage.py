@@ -86,24 +86,24 @@ def told(actor: Actor, sink: Sink, waiting: Sequence[JobNotice]) -> int:
     begun = time.monotonic()
     for index, notice in enumerate(waiting):
         if time.monotonic() - begun > notices.LEASE.total_seconds() / 2:  # a slow listener: before another takes them
-            notices.release(actor=actor, notices=waiting[index:])
+            notices.release_notices(actor=actor, notices=waiting[index:])
             return index
         job = notice.event.job
         try:
             sink.send(build_event(known[job.pk], notice.event))
         except Never as failure:
             log.warning("openlineage, %s: job %s was refused: %s", sink.name, job.pk, failure)
-            notices.refuse(actor=actor, notice=notice, why=str(failure))
+            notices.refuse_notice(actor=actor, notice=notice, why=str(failure))
         except (KeyError, TypeError, ValueError, AttributeError) as failure:  # a defect must not hold up all others
             log.exception("openlineage, %s: the event of job %s cannot be made", sink.name, job.pk)
-            notices.refuse(actor=actor, notice=notice, why=repr(failure))
+            notices.refuse_notice(actor=actor, notice=notice, why=repr(failure))
         except (Away, OSError) as failure:
-            pause = notices.try_later(actor=actor, notices=[notice])
-            notices.release(actor=actor, notices=waiting[index + 1 :])
+            pause = notices.reschedule_notices(actor=actor, notices=[notice])
+            notices.release_notices(actor=actor, notices=waiting[index + 1 :])
             log.warning("openlineage, %s: %s; again in %.0f s", sink.name, failure, pause)
             return index
         else:
-            notices.told(actor=actor, notices=[notice])
+            notices.acknowledge_notices(actor=actor, notices=[notice])
     return len(waiting)
 
 

@@ -17,7 +17,7 @@ from django.db import transaction
 
 from apps.core.actors import Actor
 from apps.platform.jobs import services
-from apps.platform.jobs.errors import memory_limit, reason
+from apps.platform.jobs.errors import build_job_error, memory_limit
 from apps.platform.jobs.models import Job
 from deepseek.messages import N_, Message, restore_message
 from workers.shim import MEMORY_LIMIT
@@ -260,15 +260,17 @@ def failure(code: int, relay: Relay) -> tuple[dict[str, Any], bool]:
     if relay.crash:
         out_of_memory = relay.crash.get("code") == "out_of_memory"
         hint = LESS_MEMORY if out_of_memory else Message("The log shows where.")
-        return reason(str(relay.crash.get("code")), restore_message(bound_error(relay.crash)), hint=hint), True
+        return build_job_error(str(relay.crash.get("code")), restore_message(bound_error(relay.crash)), hint=hint), True
     number = code - 128 if code > 128 else -code
     if number == signal.SIGKILL and relay.memory_ran_out:
-        return reason("out_of_memory", "The kernel killed the engine: memory ran out.", hint=LESS_MEMORY), True
+        return build_job_error("out_of_memory", "The kernel killed the engine: memory ran out.", hint=LESS_MEMORY), True
     if number == signal.SIGKILL:
         hint = Message("It was killed from outside, most often because memory ran out: ask for more memory.")
-        return reason("engine_killed", "The engine was killed (SIGKILL).", hint=hint), True
+        return build_job_error("engine_killed", "The engine was killed (SIGKILL).", hint=hint), True
     try:
         how = Message("was ended by {signals_name}", signals_name=signal.Signals(number).name)
     except ValueError:
         how = Message("ended with exit code {code}", code=code)
-    return reason("engine_crashed", Message("The engine {how}.", how=how), hint=N_("The log may say why.")), True
+    return build_job_error(
+        "engine_crashed", Message("The engine {how}.", how=how), hint=N_("The log may say why.")
+    ), True

@@ -20,12 +20,12 @@ from apps.core.errors import PlaneError, StaleState
 from apps.platform.artifacts.stores import store, store_folder
 from apps.platform.jobs import services
 from apps.platform.jobs.checkpoints import get_checkpoint
-from apps.platform.jobs.errors import disk_filled, reason
+from apps.platform.jobs.errors import build_job_error, disk_filled
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.machine_code import refuse_foreign_code
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.provenance import record_provenance
-from apps.platform.jobs.submission import lease_seconds
+from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes.disks import read_disk
 from apps.platform.nodes.hardware import oom_kills
 from deepseek.code import code_digest
@@ -123,7 +123,7 @@ class Attempt:
             # Else it would hold its node until the lease is over, and end as a worker that was lost.
             log.exception("job %s, attempt %s", self.job.pk, self.job.attempt)
             message = Message("The worker could not go on: {name}.", name=type(failure).__name__)
-            self.fail(reason("worker_fault", message, hint=N_("The worker's log says where.")), retry=True)
+            self.fail(build_job_error("worker_fault", message, hint=N_("The worker's log says where.")), retry=True)
         finally:
             with self.lock:
                 if self.wake >= 0:
@@ -141,7 +141,7 @@ class Attempt:
             self.fail(failure.first(), retry=failure.status >= 500)
         else:
             message = Message("The worker could not go on: {strerror}.", strerror=failure.strerror or failure)
-            self.fail(reason("worker_fault", message, hint=N_("Look at the disk of the node.")), retry=True)
+            self.fail(build_job_error("worker_fault", message, hint=N_("Look at the disk of the node.")), retry=True)
 
     # -- before ---------------------------------------------------------------------------------------------------
     def stage(self) -> dict[str, str]:
@@ -375,7 +375,7 @@ class Attempt:
 
         Raises DatabaseAway after that.
         """
-        began, lease = time.monotonic(), lease_seconds()
+        began, lease = time.monotonic(), get_lease_seconds()
         while True:
             try:
                 return write()
@@ -402,7 +402,7 @@ def shared_folders() -> list[Path]:
 
 
 def time_limit_error(job: Job) -> dict[str, Any]:
-    return reason(
+    return build_job_error(
         "time_limit",
         Message(
             "The job did not end within its time limit of {time_limit_seconds} s.",

@@ -17,7 +17,7 @@ from apps.data.datasets.models import DatasetVersion, DatasetVersionQuerySet
 from apps.ml.registry.models import ModelVersion
 from apps.platform.accounts.models import Project
 from apps.platform.jobs.errors import PARENT_FAILED
-from apps.platform.jobs.lists import moving_counts, since
+from apps.platform.jobs.lists import count_moving_jobs, get_recent_start
 from apps.platform.jobs.models import Job, JobParent, JobQuerySet
 from apps.platform.jobs.queries import explain_queued
 from apps.platform.jobs.states import JobState
@@ -64,7 +64,7 @@ def load_open_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
     `silent`, and who is next.
     """
     jobs = list_jobs(actor, project)
-    counts = moving_counts(jobs)
+    counts = count_moving_jobs(jobs)
     queued = load_first(jobs.filter(state=JobState.QUEUED).order_by("-priority", "id"), QUEUED_SHOWN)
     return {
         "running": load_first(
@@ -81,7 +81,7 @@ def load_failed_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
     """What failed since yesterday and was not tried again, the newest first; what failed with a job that is there
     itself is counted beside that one.
     """
-    failed = list_jobs(actor, project).filter(state=JobState.FAILED, ended_at__gte=since())
+    failed = list_jobs(actor, project).filter(state=JobState.FAILED, ended_at__gte=get_recent_start())
     # As many as are counted, in one query: a second one to count them would cost more than their few columns.
     parents = JobParent.objects.filter(child=OuterRef("pk"), parent__state__in=(JobState.FAILED, JobState.CANCELLED))
     cause = Subquery(parents.order_by("parent").values("parent")[:1])
@@ -105,7 +105,7 @@ def load_failed_jobs(actor: Actor, project: Project | None) -> dict[str, Any]:
         "failed_causes": len(heads),
         "failed_in": (projects := Counter(job.project.slug for job in jobs)).most_common(PROJECTS_SHOWN),
         "failed_elsewhere": len(projects) > PROJECTS_SHOWN or len(jobs) >= MAX_FAILURES_COUNTED,
-        "since": since(),
+        "since": get_recent_start(),
     }
 
 

@@ -32,7 +32,7 @@ def node(db) -> Node:
 def submit(project, engineer, actor_for):
     def submit_one(kind="noop", spec=None, **asked) -> Job:
         submission = Submission(kind=kind, spec=spec or {}, **asked)
-        return submit_job(actor=actor_for(engineer), project=project, asked=submission)[0]
+        return submit_job(actor=actor_for(engineer), project=project, submission=submission)[0]
 
     return submit_one
 

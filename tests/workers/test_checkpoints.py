@@ -17,7 +17,7 @@ from apps.platform.artifacts.local_store import LocalStaging, LocalStore
 from apps.platform.artifacts.stores import store
 from apps.platform.jobs import kinds as job_kinds
 from apps.platform.jobs import queries, services
-from apps.platform.jobs.checkpoints import AREA, area_of, get_checkpoint
+from apps.platform.jobs.checkpoints import AREA, get_checkpoint, get_checkpoint_area
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
 from workers import checkpoints, kinds, runner, tasks
@@ -74,7 +74,7 @@ def list_areas() -> list[str]:
 def test_next_attempt_resumes_and_makes_the_same(crashed, expected, work):
     kept = get_checkpoint(crashed)
     assert (crashed.state, kept.step, kept.attempt) == (JobState.QUEUED, 30, 1)
-    assert area_of(crashed.pk, 1).verify(kept.digest)
+    assert get_checkpoint_area(crashed.pk, 1).verify(kept.digest)
     job = work(crashed)
     assert (job.state, job.result["began"], note_digest_of(job)) == (JobState.SUCCEEDED, 30, expected)
     assert "info: Attempt 1 left the checkpoint of step 30." in log_of(job)
@@ -90,7 +90,7 @@ def test_retry_resumes_from_checkpoint_of_failed_engine(work, submit, actor_for,
 
 @pytest.mark.parametrize("how", ["damaged", "gone"])
 def test_damaged_checkpoint_starts_afresh_with_warning(crashed, expected, work, how):
-    path = area_of(crashed.pk, 1).path_of(get_checkpoint(crashed).digest)
+    path = get_checkpoint_area(crashed.pk, 1).path_of(get_checkpoint(crashed).digest)
     path.unlink()
     if how == "damaged":
         path.write_bytes(b"other")
@@ -153,7 +153,7 @@ def test_uploads_one_at_a_time_then_the_newest(work, submit, slow, monkeypatch):
     monkeypatch.setattr(runner.Attempt, "keep_last_checkpoint", lambda attempt: (slow.set(), keep(attempt)))
     job = work(submit(spec={"steps": 40, "seconds": 0.3, "fail": "error"}))
     assert (slow.began, get_checkpoint(job).step) == ([5, 30], 30)
-    assert len(list(area_of(job.pk, 1).root.glob("sha256/*/*"))) == 1
+    assert len(list(get_checkpoint_area(job.pk, 1).root.glob("sha256/*/*"))) == 1
 
 
 def test_successful_job_waits_for_no_upload(work, submit, slow, monkeypatch):

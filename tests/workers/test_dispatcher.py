@@ -14,7 +14,7 @@ from apps.platform.jobs import services
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.scheduling import doorbell, liveness
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.submission import lease_seconds
+from apps.platform.jobs.submission import get_lease_seconds
 from workers.lease_clock import LeaseClock
 from workers.management.commands import dispatcher
 from workers.management.commands.dispatcher import Command
@@ -27,7 +27,7 @@ def dispatching(monkeypatch):
     """A dispatcher whose first lease is over, so that it judges; its ringing goes nowhere."""
     command = Command()
     command.actor = build_plane_actor(PlaneRole.DISPATCHER, host="test")
-    command.clock = LeaseClock(lease_seconds(), rest=1)
+    command.clock = LeaseClock(get_lease_seconds(), rest=1)
     command.clock.trusted_from = 0.0
     monkeypatch.setattr(doorbell, "ring", lambda queue: None)
     command.dispatch()

@@ -100,7 +100,7 @@ def test_clean_job_emits_start_and_complete_with_facets(
         register={"dataset": "wti-clean"},
         name="nightly",
     )
-    job = services.submit_job(actor=actor, project=project, asked=asked)[0]
+    job = services.submit_job(actor=actor, project=project, submission=asked)[0]
     tasks.run_next("cpu")
     start, complete = lines()
     for event in (start, complete):

@@ -315,7 +315,7 @@ def test_database_away_for_longer_than_the_lease_costs_no_attempt(worker, submit
         return report(**asked)
 
     monkeypatch.setattr(services, "report_events", away)
-    monkeypatch.setattr(runner, "lease_seconds", lambda: 0.1)
+    monkeypatch.setattr(runner, "get_lease_seconds", lambda: 0.1)
     assert tasks.run_next("cpu") == 2
     job.refresh_from_db()
     assert (job.state, job.attempt, job.attempts_used) == (JobState.SUCCEEDED, 2, 1)

@@ -42,7 +42,7 @@ from apps.platform.artifacts.downloads import download
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.request_body import body_of, leave_form_unread, refuse_forms
 from apps.platform.artifacts.services import get_holding, publish_upload
-from apps.platform.jobs.api import KEY, whole_job
+from apps.platform.jobs.api import KEY, serialize_job
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.serializers import JobDetailSerializer, read_submission
 from apps.platform.jobs.services import submit_job
@@ -214,8 +214,8 @@ class VersionJobsView(APIView):
         found = queries.get_version(request.actor, within, name, version)
         body = with_table(request.data, found, queries.main_file(request.actor, found))
         asked = read_submission(body, idempotency_key=request.headers.get("Idempotency-Key"))
-        job, is_new = submit_job(actor=request.actor, project=within, asked=asked)
-        shown = whole_job(request, within, job)
+        job, is_new = submit_job(actor=request.actor, project=within, submission=asked)
+        shown = serialize_job(request, within, job)
         headers = {"Location": shown["links"]["self"]}
         if is_new:
             return Response(shown, status=status.HTTP_201_CREATED, headers=headers)

@@ -21,7 +21,7 @@ from apps.data.datasets.quality.required_expectations import set_expectations
 from apps.data.datasets.requests import checked
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.platform.jobs.api import whole_job
+from apps.platform.jobs.api import serialize_job
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.serializers import JobDetailSerializer
 from deepseek.messages import N_
@@ -117,5 +117,5 @@ class PanderaView(APIView):
 
 
 def job_answer(request: Request, project: Project, job: Job, code: int) -> Response:
-    shown = whole_job(request, project, job)
+    shown = serialize_job(request, project, job)
     return Response(shown, status=code, headers={"Location": shown["links"]["self"]})

@@ -20,7 +20,7 @@ from apps.data.datasets.serializers import FileSerializer
 from apps.data.datasets.versions.row_diff import latest_diff, submit_diff
 from apps.data.datasets.versions.tags import tag_version, untag_version
 from apps.platform.accounts.projects import get_project
-from apps.platform.jobs.api import whole_job
+from apps.platform.jobs.api import serialize_job
 from apps.platform.jobs.serializers import JobDetailSerializer
 
 
@@ -103,5 +103,5 @@ class DiffView(APIView):
         policy.require(request.actor, "job.submit", within)
         keys = checked(DiffBody, request.data)["keys"]
         job = submit_diff(actor=request.actor, project=within, before=other, after=found, keys=keys)
-        shown = whole_job(request, within, job)
+        shown = serialize_job(request, within, job)
         return Response(shown, status=status.HTTP_201_CREATED, headers={"Location": shown["links"]["self"]})

@@ -19,9 +19,9 @@ from apps.data.datasets import queries
 from apps.data.datasets.models import Dataset
 from apps.data.datasets.quality.profile_jobs import measure_version
 from apps.data.datasets.quality.required_expectations import expected_of, set_expectations
-from apps.platform.jobs.specforms.fields import said
+from apps.platform.jobs.specforms.fields import translate_spec_text
 from apps.platform.jobs.specforms.spec_form import SpecForm
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 from deepseek.messages import N_
 from deepseek.quality.expectations_spec import AnyExpectation, describe_expectation
 
@@ -48,7 +48,7 @@ PANDERA_EXAMPLE = {"columns": {"close": {"dtype": "float64", "nullable": True, "
 @require_http_methods(["GET", "HEAD", "POST"])
 def expectations(request: HttpRequest, project: str, name: str) -> HttpResponse:
     """/p/<slug>/data/<name>/expectations?kind=: what is expected; POST adds one of the kind, or removes one."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     dataset = queries.get_dataset(actor, where, name)
     asked = request.GET.get("kind", "")
     kind = asked if asked in KINDS else "not_null"
@@ -72,7 +72,7 @@ def expectations(request: HttpRequest, project: str, name: str) -> HttpResponse:
         ],
         "kinds": list(WORDS.items()),
         "kind": kind,
-        "doc": said(KINDS[kind].__doc__ or ""),
+        "doc": translate_spec_text(KINDS[kind].__doc__ or ""),
         "form": form,
         "may_set": is_allowed(actor, "dataset.set_expectations", where),
         "body": {"expectations": rows},
@@ -103,7 +103,7 @@ def changed(request: HttpRequest, dataset: Dataset, kind: str, form: SpecForm) -
 @require_POST
 def measure(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
     """/p/<slug>/data/<name>/<version>/measure: queue the job, and look at it."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     job, is_new = measure_version(actor=actor, version=queries.get_version(actor, where, name, version))
     text = _("Job %(number)s is queued.") if is_new else _("Job %(number)s measures it already.")
     messages.success(request, text % {"number": job.pk})

@@ -32,7 +32,7 @@ from apps.data.datasets.versions.manifest import (
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.services import publish_upload
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.specforms.fields import Item
+from apps.platform.jobs.specforms.fields import FormItem
 from deepseek.messages import Message
 from deepseek.tables.csv_dialect import AUTO, CsvDialect
 from deepseek.tables.csv_faults import ENCODINGS
@@ -67,24 +67,26 @@ class FieldsForm:
                 self.error = f"{self.error} {text}".strip()
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[FormItem]:
         return []
 
     @property
-    def problems(self) -> list[Item]:
+    def problems(self) -> list[FormItem]:
         """The fields that have an error, in the order of the page."""
         return [item for item in self.items if item.error]
 
-    def item(self, pointer: str, label: str, **more: Any) -> Item:
+    def item(self, pointer: str, label: str, **more: Any) -> FormItem:
         error = self.errors.get(pointer, "")
-        return Item(kind="field", pointer=pointer, label=label, value=self.values.get(pointer, ""), error=error, **more)
+        return FormItem(
+            kind="field", pointer=pointer, label=label, value=self.values.get(pointer, ""), error=error, **more
+        )
 
 
 class UploadForm(FieldsForm):
     named = ("dataset", "file", "delimiter", "encoding", "note", "measure")
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[FormItem]:
         """The fields but the file, whose control is the template's own."""
         delimiters = [
             (AUTO, _("find it in the file")),
@@ -201,7 +203,7 @@ class DatasetForm(FieldsForm):
     named = ("dataset", "description")
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[FormItem]:
         limit = _("1 to 50 lower-case letters, digits and hyphens")
         return [
             self.item("dataset", _("Name"), required=True, limit=limit, doc=_("Part of the address; it stays.")),

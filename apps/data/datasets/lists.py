@@ -30,7 +30,7 @@ from apps.data.datasets.versions.commits import clone_url
 from apps.data.datasets.views import upload_command
 from apps.platform.accounts.models import Project
 from apps.platform.audit.list_export import csv_response
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 Row = dict[str, Any]
 
@@ -90,7 +90,7 @@ VERSIONS = Listing(
 @require_safe
 def dataset_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/data: every dataset with what its newest version holds."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     asked = read_filter_values(request.GET, ("name",))
     table = build_table(
         DATASETS,
@@ -144,7 +144,7 @@ def measured(params: QueryDict, part: str, quality: str) -> Callable[[Sequence[A
 @require_safe
 def dataset_page(request: HttpRequest, project: str, name: str) -> HttpResponseBase:
     """/p/<slug>/data/<name>: its versions, newest first."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     dataset = queries.get_dataset(actor, where, name)
     asked = read_filter_values(request.GET, ("by", "note"))
     table = build_table(

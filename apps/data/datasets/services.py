@@ -41,7 +41,7 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.services import usable
 from apps.platform.audit import services as audit
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.provenance import for_whom
+from apps.platform.jobs.provenance import resolve_requester
 from apps.platform.lineage.services import record_edges
 from deepseek.messages import N_
 from deepseek.tables.csv_dialect import AUTO, CsvDialect
@@ -143,7 +143,7 @@ def add_version(
             job_id=job_id,
             quality=quality,
             note=note,
-            created_by=for_whom(actor, job_id),
+            created_by=resolve_requester(actor, job_id),
             **(rows_from.fields() if rows_from else {}),
         )
         rows_of_files = ((version.pk, path, artifact.digest, kind) for path, artifact, kind in files)
@@ -338,7 +338,9 @@ def register_version(
 
 
 def insert_dataset(actor: Actor, project: Project, name: str, description: str) -> Dataset:
-    dataset = Dataset.objects.create(project=project, name=name, description=description, created_by=for_whom(actor))
+    dataset = Dataset.objects.create(
+        project=project, name=name, description=description, created_by=resolve_requester(actor)
+    )
     audit.record(actor=actor, action="dataset.create", obj=dataset, after={"name": name, "description": description})
     return dataset
 

@@ -21,7 +21,7 @@ from apps.data.datasets.versions.row_diff import latest_diff
 from apps.data.datasets.versions.row_pages import rows_at
 from apps.platform.artifacts.services import Damaged
 from apps.platform.audit.queries import timeline
-from apps.platform.jobs.tabs import flat, number_of
+from apps.platform.jobs.tabs import flatten_spec, parse_number_or_zero
 from apps.platform.lineage.queries import graph
 from apps.platform.lineage.steps import rows_of, strip_of
 
@@ -79,17 +79,21 @@ def overview(actor: Actor, version: DatasetVersion, parent: DatasetVersion | Non
         "before": before,
         "checks": checks_of(before, report, version.params or {}),
         "find": find,
-        "params": flat({name: value for name, value in (version.params or {}).items() if name not in ELSEWHERE}),
+        "params": flatten_spec(
+            {name: value for name, value in (version.params or {}).items() if name not in ELSEWHERE}
+        ),
     }
 
 
 def preview(actor: Actor, version: DatasetVersion, asked: Asked) -> dict[str, Any]:
     """The rows from the place asked for, where the table is text; the first ones where only a report shows them."""
     try:
-        rows = rows_at(actor, version, number_of(asked.get("at")), max(1, number_of(asked.get("row"))))
+        rows = rows_at(
+            actor, version, parse_number_or_zero(asked.get("at")), max(1, parse_number_or_zero(asked.get("row")))
+        )
         if rows is not None:
             numbers = presenters.numbers_of(version, rows.columns)
-            return {"preview": rows, "numbers": numbers, "moved": bool(number_of(asked.get("at")))}
+            return {"preview": rows, "numbers": numbers, "moved": bool(parse_number_or_zero(asked.get("at")))}
         first = queries.preview(actor, version)
         return {"preview": first, "numbers": presenters.numbers_of(version, first.columns), "from_report": True}
     except (Damaged, Unavailable) as failure:
@@ -103,7 +107,7 @@ def origin(actor: Actor, version: DatasetVersion, asked: Asked) -> dict[str, Any
     if not text:
         return context
     try:
-        row = number_of(text)
+        row = parse_number_or_zero(text)
         back = origin_of(actor, version, row)
         return context | {"back": back, "on": descendants_of(actor, version, row), "number": row}
     except (Invalid, Damaged) as failure:
@@ -187,7 +191,7 @@ def files(version: DatasetVersion, asked: Asked) -> dict[str, Any]:
     """One page of them, and the images among them to look at."""
     total = version.files.count()
     pages = max(1, -(-total // FILES_SHOWN))
-    page = min(max(1, number_of(asked.get("page"))), pages)
+    page = min(max(1, parse_number_or_zero(asked.get("page"))), pages)
     start = (page - 1) * FILES_SHOWN
     rows = list(version.files.select_related("artifact").order_by("path")[start : start + FILES_SHOWN])
     seen = [file for file in rows if file.media_type in SEEN and file.artifact.size <= SEEN_BYTES]
@@ -224,7 +228,7 @@ def compare(actor: Actor, version: DatasetVersion, asked: Asked) -> dict[str, An
         "changed": sum(pair.differs for pair in pairs),
         "drift": drift.worded(moved) if moved else None,
         "pairs": presenters.part_of(pairs, asked.get("columns"), presenters.COLUMNS_SHOWN),
-        "params": changed_params(flat(version.params or {}), flat(other.params or {})),
+        "params": changed_params(flatten_spec(version.params or {}), flatten_spec(other.params or {})),
         "columns": part,
         "drawn": presenters.drawn_of(part, told, report),
     }

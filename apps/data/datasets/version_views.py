@@ -17,7 +17,7 @@ from apps.data.datasets.quality.profile_job_retention import measuring_job
 from apps.data.datasets.versions.deletion import delete_version
 from apps.data.datasets.versions.row_diff import submit_diff
 from apps.data.datasets.versions.tags import tag_version, untag_version
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 
 def say(request: HttpRequest, failure: PlaneError) -> None:
@@ -28,7 +28,7 @@ def say(request: HttpRequest, failure: PlaneError) -> None:
 @require_safe
 def measuring(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
     """The part of the head of a version that renews itself while a job measures it; then the page is loaded anew."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_version(actor, where, name, version)
     job = measuring_job(found)
     answer = render(request, "datasets/measuring.html", {"version": found, "dataset": found.dataset, "measuring": job})
@@ -40,7 +40,7 @@ def measuring(request: HttpRequest, project: str, name: str, version: str) -> Ht
 @require_POST
 def tag(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
     """/p/<slug>/data/<name>/<version>/tag: set, move (`move`) or take away (`remove`) a tag."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_version(actor, where, name, version)
     asked = (request.POST.get("name") or request.POST.get("remove") or "").strip()[:100]
     try:
@@ -61,7 +61,7 @@ def tag(request: HttpRequest, project: str, name: str, version: str) -> HttpResp
 @require_POST
 def delete(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
     """/p/<slug>/data/<name>/<version>/delete"""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_version(actor, where, name, version)
     try:
         delete_version(actor=actor, version=found, reason=request.POST.get("reason", ""))
@@ -77,7 +77,7 @@ def delete(request: HttpRequest, project: str, name: str, version: str) -> HttpR
 @require_POST
 def diff(request: HttpRequest, project: str, name: str, version: str) -> HttpResponseRedirect:
     """/p/<slug>/data/<name>/<version>/diff: queue the comparison with `with`, by the columns `key`."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_version(actor, where, name, version)
     named = request.POST.get("with", "")[:120]
     other = queries.named_version(actor, where, name, named)

@@ -20,7 +20,7 @@ from apps.data.datasets.models import DatasetVersion
 from apps.data.datasets.quality.profile_job_retention import measuring_job
 from apps.data.datasets.versions.manifest import is_table
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 TABS = ("overview", "preview", "origin", "distributions", "quality", "compare", "files", "lineage", "audit")
 
@@ -29,7 +29,7 @@ TABS = ("overview", "preview", "origin", "distributions", "quality", "compare", 
 @require_http_methods(["GET", "HEAD", "POST"])
 def upload(request: HttpRequest, project: str) -> HttpResponse:
     """/p/<slug>/upload: a table becomes a version; what is wrong with it stands beside its field."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     policy.require(actor, "dataset.add_version", where)
     form = UploadForm(
         request.POST
@@ -83,7 +83,7 @@ def say_added(request: HttpRequest, version: DatasetVersion, is_new: bool) -> No
 @require_POST
 def create(request: HttpRequest, project: str) -> HttpResponse:
     """A dataset without versions, for what jobs will register."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     form = DatasetForm(request.POST)
     name, description = form.values["dataset"].strip(), form.values["description"].strip()
     try:
@@ -101,7 +101,7 @@ def create(request: HttpRequest, project: str) -> HttpResponse:
 @require_safe
 def version_page(request: HttpRequest, project: str, name: str, version: str, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/data/<name>/<number or digest>[/<tab>]"""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_version(actor, where, name, version)
     taker, parent = presenters.parent_of(found)
     verdicts, total = presenters.judged(actor, found, parent)
@@ -140,7 +140,7 @@ def version_page(request: HttpRequest, project: str, name: str, version: str, ta
 @require_safe
 def by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """A version by its key, as lineage knows it, at its address for people."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     policy.require(actor, "dataset.view", where)
     visible = DatasetVersion.objects.visible_to(actor).select_related("dataset").defer("manifest")
     found = visible.filter(pk=pk, dataset__project=where).first() if pk < 2**63 else None

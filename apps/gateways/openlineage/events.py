@@ -23,9 +23,9 @@ from apps.gateways.openlineage import facets
 from apps.gateways.openlineage.naming import get_namespace, get_pipeline_run_id, get_run_id
 from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput, JobProvenance
-from apps.platform.jobs.notices import is_told
+from apps.platform.jobs.notices import is_notifiable
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.tabs import flat
+from apps.platform.jobs.tabs import flatten_spec
 
 EVENT_TYPE_BY_STATE = {
     JobState.RUNNING: "START",
@@ -71,7 +71,7 @@ def build_events(actor: Actor, jobs: Sequence[Job]) -> list[Event]:
         : MAX_MOVES_PER_JOB * len(jobs)
     ]
     facts = load_facts(actor, jobs)
-    return [build_event(facts[move.job_id], move) for move in moves if is_told(move)]
+    return [build_event(facts[move.job_id], move) for move in moves if is_notifiable(move)]
 
 
 def load_facts(actor: Actor, jobs: Sequence[Job]) -> dict[int, JobFacts]:
@@ -174,7 +174,7 @@ def build_run_facets(facts: JobFacts, namespace: str, kind: str, payload: Mappin
     result: Event = {
         "processing_engine": facets.build_engine_facet(),
         "executionParameters": facets.build_parameters_facet(
-            [(name, value) for name, value in flat(json.loads(facts.job.spec)) if value not in (None, "")]
+            [(name, value) for name, value in flatten_spec(json.loads(facts.job.spec)) if value not in (None, "")]
         ),
     }
     if facts.step is not None:

@@ -16,13 +16,13 @@ from apps.ml.experiments import queries
 from apps.ml.experiments.models import Run
 from apps.ml.experiments.run_page import run_response
 from apps.ml.experiments.services import annotations
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 
 @require_POST
 def note(request: HttpRequest, project: str, run: str) -> HttpResponse:
     """Keep the note; what was typed stays in the form where it is refused."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_run(actor, where, run)
     text = request.POST.get("text", "")
     try:
@@ -35,7 +35,7 @@ def note(request: HttpRequest, project: str, run: str) -> HttpResponse:
 
 @require_POST
 def add_tag(request: HttpRequest, project: str, run: str) -> HttpResponse:
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_run(actor, where, run)
     typed = {"key": request.POST.get("key", ""), "value": request.POST.get("value", "")}
     try:
@@ -47,7 +47,7 @@ def add_tag(request: HttpRequest, project: str, run: str) -> HttpResponse:
 
 @require_POST
 def remove_tag(request: HttpRequest, project: str, run: str) -> HttpResponse:
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_run(actor, where, run)
     try:
         annotations.delete_run_tag(actor=actor, run=found, key=request.POST.get("key", ""))
@@ -58,7 +58,7 @@ def remove_tag(request: HttpRequest, project: str, run: str) -> HttpResponse:
 
 @require_POST
 def delete(request: HttpRequest, project: str, run: str) -> HttpResponse:
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_run(actor, where, run)
     try:
         annotations.delete_run(actor=actor, run=found, reason=request.POST.get("reason", "").strip())
@@ -69,7 +69,7 @@ def delete(request: HttpRequest, project: str, run: str) -> HttpResponse:
 
 @require_POST
 def restore(request: HttpRequest, project: str, run: str) -> HttpResponse:
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_run(actor, where, run)
     try:
         annotations.restore_run(actor=actor, run=found)

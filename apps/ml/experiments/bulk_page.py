@@ -23,7 +23,7 @@ from apps.ml.experiments.models import Run
 from apps.ml.experiments.services import annotations
 from apps.platform.accounts.models import Project
 from apps.platform.audit.bulk_actions import REASON_LIMIT, Done, each, ids_asked, result_context, way_back
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 Act = Callable[[Run], str]
 LOOKED_AT = ("compare", "points")  # what changes nothing: it leads to another address
@@ -32,7 +32,7 @@ LOOKED_AT = ("compare", "points")  # what changes nothing: it leads to another a
 @require_POST
 def bulk(request: HttpRequest, project: str) -> HttpResponseBase:
     """Tag, delete or restore the selected runs, each by itself; or go where they are compared, or their points are."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     verb = request.POST.get("do", "")
     if verb in LOOKED_AT:
         policy.require(actor, "run.view", where)
@@ -109,7 +109,7 @@ VERBS: dict[str, tuple[str, Any, Callable[[Actor, HttpRequest], tuple[dict[str, 
 @require_safe
 def complete(request: HttpRequest, project: str) -> HttpResponse:
     """What may come next in a filter: {start, end, options: [{text, label, told}]}."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     at = request.GET.get("at", "")
     place = int(at) if at.isascii() and at.isdigit() and len(at) < 6 else completion.TEXT_LIMIT
     found = completion.complete(actor, where, request.GET.get("filter", ""), place)

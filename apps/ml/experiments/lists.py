@@ -42,7 +42,7 @@ from apps.ml.experiments.states import RunState
 from apps.platform.accounts.models import Project
 from apps.platform.audit.list_export import csv_response
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 LISTED = 3  # metrics, and params, that a list opens with
 ABOVE_GROUPS = 20  # runs of a page with groups below: they are what was asked for
@@ -112,7 +112,7 @@ def keys_asked(names: Sequence[str], prefix: str) -> list[str]:
 @require_safe
 def run_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/runs: newest first or by a metric, narrowed by the query; nonsense is said, and shows nothing."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     table, columns = table_of_runs(actor, where, request.GET)
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 from apps.core.errors import NotFound
 from apps.ml.experiments.files.page import files_context
 from apps.ml.experiments.files.tree import files_of, get_logged_model
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 PAIRS, METRICS = 200, 200
 
@@ -17,7 +17,7 @@ PAIRS, METRICS = 200, 200
 @require_safe
 def logged_model_page(request: HttpRequest, project: str, model: str) -> HttpResponse:
     """/p/<slug>/logged-models/<id>"""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     try:
         found = get_logged_model(actor, where, model)
     except NotFound:

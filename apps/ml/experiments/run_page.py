@@ -25,7 +25,7 @@ from apps.ml.experiments.metrics import chart_options
 from apps.ml.experiments.metrics.chart_options import Look
 from apps.ml.experiments.models import Metric, Run
 from apps.platform.audit.queries import timeline
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 TABS = ("overview", "metrics", "artifacts", "environment", "lineage", "audit")
 DRAWN_TABS = ("overview", "metrics")
@@ -38,7 +38,7 @@ EVERY, EVERY_OUTSIDE = 10, 3  # seconds between two looks of an open page: a job
 @require_safe
 def run_page(request: HttpRequest, project: str, run: str, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/runs/<id>[/<tab>]"""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     return run_response(request, actor, queries.get_run(actor, where, run), tab)
 
 
@@ -60,7 +60,7 @@ def run_charts(request: HttpRequest, project: str, run: str, tab: str) -> HttpRe
 
     What is new is told by the rows of its metrics, so that a look that finds nothing reads no points.
     """
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_run(actor, where, run)
     measured, system = queries.split_metrics(actor, found, METRICS)
     metrics = in_order(measured)

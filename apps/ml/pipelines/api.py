@@ -22,9 +22,9 @@ from apps.ml.pipelines.serializers import PipelineDetailSerializer, PipelineSeri
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.accounts.models import Project
 from apps.platform.accounts.projects import get_project
-from apps.platform.jobs.api import WAIT_SECONDS, whole
+from apps.platform.jobs.api import WAIT_SECONDS, parse_bounded_int
 from apps.platform.jobs.serializers import ReasonBody, read_body
-from apps.platform.jobs.streams import rest_connection, streamed, wait_while
+from apps.platform.jobs.streams import build_stream_response, release_connection, wait_while
 
 FILTERS = [OpenApiParameter(name, str, description="Only these.") for name in queries.FILTERS]
 FILTERS += build_day_parameters("made")
@@ -95,7 +95,7 @@ class PipelineWait(APIView):
     @extend_schema(operation_id="pipelines_wait", parameters=[timeout], responses=PipelineDetailSerializer)
     def get(self, request: Request, project: str, pk: int) -> Response:
         """Answer as soon as every job has ended, or with the states of now when the time is over."""
-        seconds = whole(request.query_params.get("timeout", "30"), "timeout", *WAIT_SECONDS)
+        seconds = parse_bounded_int(request.query_params.get("timeout", "30"), "timeout", *WAIT_SECONDS)
         where, pipeline = found(request, project, pk)
         if seconds:
             wait_while(lambda: queries.moving_now(pk), seconds)
@@ -115,8 +115,8 @@ class PipelineEvents(APIView):
         """Server-Sent Events: `progress` of a step, `changed` when a state has, and `end`."""
         found(request, project, pk)
         seen = request.headers.get("Last-Event-ID", "").strip() or request.query_params.get("seen", "")
-        rest_connection()
-        return streamed(streams.messages(pk, seen))
+        release_connection()
+        return build_stream_response(streams.messages(pk, seen))
 
 
 class PipelineCancel(APIView):

@@ -15,8 +15,8 @@ from apps.ml.pipelines.models import STEP_NAME_LIMIT
 from apps.ml.pipelines.schemas import STEPS_LIMIT, StepBody, StepInputBody
 from apps.platform.accounts.models import SLUG, Project
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.spec_validation import all_of, at_pointer, problem_of
-from apps.platform.jobs.submission import check, fault
+from apps.platform.jobs.spec_validation import add_pointer, combine_errors, extract_problem
+from apps.platform.jobs.submission import build_error, validate_submission
 from deepseek.messages import Message
 
 Fault = dict[str, Any]
@@ -33,7 +33,7 @@ def check_steps(actor: Actor, project: Project, steps: Sequence[StepBody], name:
         *(found for index, step in enumerate(steps) for found in step_faults(actor, project, index, step)),
     ]
     if errors:
-        raise all_of(errors)
+        raise combine_errors(errors)
     return [steps[index] for index in order_of(steps)]
 
 
@@ -42,7 +42,7 @@ def count_faults(steps: Sequence[StepBody]) -> list[Fault]:
         return []
     limit = f"1..{STEPS_LIMIT}"
     return [
-        fault(
+        build_error(
             code="steps_count",
             message=Message("A pipeline of {count} steps.", count=len(steps)),
             where="/steps",
@@ -55,7 +55,7 @@ def title_faults(name: str) -> list[Fault]:
     if len(name) <= 120:
         return []
     return [
-        fault(
+        build_error(
             "too_long", Message("/name has {count} characters.", count=len(name)), "/name", 120, Message("Shorten it.")
         )
     ]
@@ -69,13 +69,13 @@ def name_faults(steps: Sequence[StepBody]) -> list[Fault]:
         where = f"/steps/{index}/name"
         if not re.search(SLUG.regex, step.name) or len(step.name) > STEP_NAME_LIMIT:
             errors.append(
-                fault(
+                build_error(
                     "bad_name", Message("{step_name!r} cannot name a step.", step_name=step.name[:60]), where, NAME_RULE
                 )
             )
         elif step.name in first:
             errors.append(
-                fault(
+                build_error(
                     code="step_duplicate",
                     message=Message(
                         "Two steps are called {step_name}: numbers {first} and {index}.",
@@ -109,7 +109,7 @@ def input_faults(given: StepInputBody, where: str, kinds: Mapping[str, str]) -> 
     sources = [source for source in (given.digest, given.job, given.step) if source is not None]
     if len(sources) > 1 or (given.digest is not None and given.slot is not None):
         message = Message("An input comes from one place: a digest, a step's slot or a job's slot.")
-        return [fault("input_ambiguous", message, where, hint=Message("Leave the others out."))]
+        return [build_error("input_ambiguous", message, where, hint=Message("Leave the others out."))]
     if given.step is None:
         return []  # a digest or a job: looked up by the job's own check
     if given.step not in kinds:
@@ -117,7 +117,7 @@ def input_faults(given: StepInputBody, where: str, kinds: Mapping[str, str]) -> 
     kind = KINDS.get(kinds[given.step])
     if given.slot is None:
         limit = ", ".join(kind.outputs) if kind else None
-        return [fault("slot_missing", Message("Name the slot of the step's output."), f"{where}/slot", limit)]
+        return [build_error("slot_missing", Message("Name the slot of the step's output."), f"{where}/slot", limit)]
     if kind is not None and given.slot not in kind.outputs:
         message = Message(
             "The step {step}, a {kinds} job, has no output {slot!r}.",
@@ -125,13 +125,13 @@ def input_faults(given: StepInputBody, where: str, kinds: Mapping[str, str]) -> 
             kinds=kinds[given.step],
             slot=given.slot,
         )
-        return [fault("unknown_slot", message, f"{where}/slot", ", ".join(kind.outputs) or "none")]
+        return [build_error("unknown_slot", message, f"{where}/slot", ", ".join(kind.outputs) or "none")]
     return []
 
 
 def unknown_step(name: str, where: str, kinds: Mapping[str, str]) -> Fault:
     near = difflib.get_close_matches(name, kinds, n=1)
-    return fault(
+    return build_error(
         code="step_unknown",
         message=Message("There is no step {name!r}.", name=name[:60]),
         where=where,
@@ -144,7 +144,7 @@ def step_faults(actor: Actor, project: Project, index: int, step: StepBody) -> l
     """What the job of this step would be refused for, the inputs that other steps will fill taken as filled."""
     promised = [slot for slot, given in step.inputs.items() if given.step is not None]
     try:
-        check(actor, project, step.submission({}), promised=promised)
+        validate_submission(actor, project, step.submission({}), promised=promised)
     except Invalid as failure:
         return moved(failure.errors, f"/steps/{index}")
     return []
@@ -157,7 +157,7 @@ def moved(errors: Sequence[Fault], prefix: str) -> list[Fault]:
         here = str(error.get("field") or "")
         message = error["message"]
         if here.startswith("/") and message.startswith(here):
-            message = at_pointer(f"{prefix}{here}", problem_of(error))
+            message = add_pointer(f"{prefix}{here}", extract_problem(error))
         found.append({**error, "message": message, "field": f"{prefix}{here}" if here.startswith("/") else prefix})
     return found
 
@@ -206,7 +206,7 @@ def cycle_faults(steps: Sequence[StepBody]) -> list[Fault]:
     start = cycle.index(min(cycle))
     named = [steps[index].name for index in [*cycle[start:], *cycle[:start], cycle[start]]]
     return [
-        fault(
+        build_error(
             code="step_cycle",
             message=Message("Steps wait for each other: {named}.", named=" waits for ".join(named)),
             where=f"/steps/{min(cycle)}",

@@ -32,10 +32,10 @@ from apps.platform.jobs.scheduling.schedule_estimate import (
     load_past_durations,
 )
 from apps.platform.jobs.serializers import NeedsBody
-from apps.platform.jobs.spec_validation import parse_model, problem_of
-from apps.platform.jobs.specforms.fields import Item, problems_of
-from apps.platform.jobs.specforms.resource_fields import needs_item, read_needs
-from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, preview_of
+from apps.platform.jobs.spec_validation import extract_problem, parse_model
+from apps.platform.jobs.specforms.fields import FormItem, list_problem_items
+from apps.platform.jobs.specforms.resource_fields import build_needs_group, read_needs
+from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, build_schedule_preview
 from apps.platform.jobs.specforms.spec_form import SpecForm
 from apps.platform.lineage.layout import Box, drawn
 from deepseek.clean.spec import CleanSpec
@@ -138,7 +138,7 @@ class PipelineForm:
             table=file,
             model=self.values.get("model", ""),
             cleaned=("" if self.skips else self.values.get("cleaned", "")) or None,
-            needs={TRAIN: NeedsBody.model_construct(**needs.asked())} if needs else None,  # checked with the step
+            needs={TRAIN: NeedsBody.model_construct(**needs.as_body())} if needs else None,  # checked with the step
         )
 
     def refuse(self, failure: PlaneError) -> None:
@@ -149,7 +149,7 @@ class PipelineForm:
             full = str(error.get("field") or "")
             name = OF_NEEDS.sub("needs/", full).lstrip("/")
             if name in ours:
-                text = translate_message(problem_of(error))
+                text = translate_message(extract_problem(error))
                 self.errors.setdefault(name, " ".join(filter(None, (text, translate_message(error, "hint")))))
             else:
                 rest.append(error)
@@ -170,7 +170,7 @@ class PipelineForm:
         return columns_of(self.file.version) if self.file else []
 
     @property
-    def own(self) -> list[Item]:
+    def own(self) -> list[FormItem]:
         """Every field but the parameters'."""
         return [*self.head, *self.needs_group.items]
 
@@ -179,7 +179,7 @@ class PipelineForm:
         return _("1 to 50 lower-case letters, digits and hyphens")
 
     @property
-    def head(self) -> list[Item]:
+    def head(self) -> list[FormItem]:
         choices = [("", _("Choose a version")), *((key, label_of(file)) for key, file in self.newest_first())]
         version = self.item("version", _("Version of a dataset"), control="select", choices=choices, required=True)
         version.doc, version.renews = self.said_of_columns, RENEWED
@@ -207,18 +207,18 @@ class PipelineForm:
         return _("Its columns: %(names)s.") % told
 
     @property
-    def needs_group(self) -> Item:
-        group = needs_item(self.values, self.errors, KINDS[TRAIN].needs)
+    def needs_group(self) -> FormItem:
+        group = build_needs_group(self.values, self.errors, KINDS[TRAIN].needs)
         group.label = _("What training takes of a node")
         group.folded = not any(item.error for item in group.items)
         return group
 
-    def item(self, pointer: str, label: str, **more: Any) -> Item:
+    def item(self, pointer: str, label: str, **more: Any) -> FormItem:
         value, error = self.values.get(pointer, ""), self.errors.get(pointer, "")
-        return Item(kind="field", pointer=pointer, label=label, value=value, error=error, **more)
+        return FormItem(kind="field", pointer=pointer, label=label, value=value, error=error, **more)
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[FormItem]:
         return [*self.head, *self.spec_form.items, self.needs_group]
 
     @property
@@ -226,8 +226,8 @@ class PipelineForm:
         return self.spec_form.error
 
     @property
-    def problems(self) -> list[Item]:
-        return problems_of(self.items)
+    def problems(self) -> list[FormItem]:
+        return list_problem_items(self.items)
 
     # -- looking ahead --------------------------------------------------------------------------------------------
     @property
@@ -257,11 +257,11 @@ class PipelineForm:
     @cached_property
     def schedule(self) -> SchedulePreview:
         """Of the table as it is: cleaning drops no row."""
-        told = preview_of(self.training, self.file.version.rows if self.file else None)
+        told = build_schedule_preview(self.training, self.file.version.rows if self.file else None)
         return replace(told, wrong=[f"/{TRAIN}{pointer}" for pointer in told.wrong])
 
     @property
-    def wrong(self) -> list[Item]:
+    def wrong(self) -> list[FormItem]:
         """The fields that keep the schedule from being drawn."""
         return [item for item in self.problems if item.pointer in self.schedule.wrong]
 
@@ -347,7 +347,10 @@ class PipelineForm:
             "model": self.values.get("model") or "MODEL",
         }
         needs, _wrong = read_needs(self.values, KINDS[TRAIN].needs)
-        more = {"cleaned": "" if self.skips else self.values.get("cleaned"), "needs": needs and {TRAIN: needs.asked()}}
+        more = {
+            "cleaned": "" if self.skips else self.values.get("cleaned"),
+            "needs": needs and {TRAIN: needs.as_body()},
+        }
         return body | {name: value for name, value in more.items() if value}
 
 

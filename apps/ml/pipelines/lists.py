@@ -34,7 +34,7 @@ from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.accounts.models import Project
 from apps.platform.audit.bulk_actions import REASON_LIMIT, Done, each, numbers_asked, result_context, way_back
 from apps.platform.audit.list_export import csv_response
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 Row = dict[str, Any]  # {pipeline, summary, template}
 
@@ -78,7 +78,7 @@ PIPELINES = Listing(
 @require_safe
 def pipeline_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/pipelines: newest first, narrowed by the query; a filter of nonsense is said, and shows nothing."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     asked = read_filter_values(request.GET, queries.FILTERS)
     dated = request.GET.get("made_after") or request.GET.get("made_before")
     table = build_table(
@@ -158,7 +158,7 @@ def example(request: HttpRequest, slug: str) -> str:
 @require_POST
 def bulk(request: HttpRequest, project: str) -> HttpResponse:
     """Cancel the selected pipelines, each by itself; the answer says what became of each."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     verb, reason = request.POST.get("do", ""), request.POST.get("reason", "").strip()[:REASON_LIMIT]
     if verb != "cancel":
         raise Invalid("{verb!r} is nothing to do to pipelines.", verb=verb[:40], field="do", limit="cancel")

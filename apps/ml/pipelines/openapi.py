@@ -6,7 +6,7 @@ from typing import Any
 
 from apps.ml.pipelines.requests import RerunBody, StepsBody, TemplateBody
 from apps.ml.pipelines.templates import TEMPLATES
-from apps.platform.jobs.openapi import REF, add, components_of
+from apps.platform.jobs.openapi import REF, collect_components, merge_schemas
 
 SUBMISSION = "PipelineSubmission"
 
@@ -15,13 +15,13 @@ def add_pipeline_schemas(result: dict[str, Any], generator: Any, request: Any, p
     """Hook of drf-spectacular, after that of jobs: adds the components that the operations of pipelines name."""
     schemas = result["components"]["schemas"]
     for model in (StepsBody, RerunBody):
-        add(schemas, components_of(model))
-    shared = components_of(TemplateBody)
+        merge_schemas(schemas, collect_components(model))
+    shared = collect_components(TemplateBody)
     body = shared.pop(TemplateBody.__name__)
-    add(schemas, shared)
+    merge_schemas(schemas, shared)
     choices = [REF.format(model=StepsBody.__name__)]
     for name, template in TEMPLATES.items():
-        add(schemas, components_of(template.parameters))
+        merge_schemas(schemas, collect_components(template.parameters))
         component = f"{template.parameters.__name__.removesuffix('Parameters')}Pipeline"
         fixed = {
             "template": {"type": "string", "const": name},
@@ -29,7 +29,7 @@ def add_pipeline_schemas(result: dict[str, Any], generator: Any, request: Any, p
         }
         needed = ["params"] if template.parameters.model_json_schema().get("required") else []
         whole = {"title": name, "required": [*body["required"], *needed]}
-        add(schemas, {component: {**body, **whole, "properties": {**body["properties"], **fixed}}})
+        merge_schemas(schemas, {component: {**body, **whole, "properties": {**body["properties"], **fixed}}})
         choices.append(REF.format(model=component))
-    add(schemas, {SUBMISSION: {"oneOf": [{"$ref": choice} for choice in choices]}})
+    merge_schemas(schemas, {SUBMISSION: {"oneOf": [{"$ref": choice} for choice in choices]}})
     return result

@@ -17,8 +17,8 @@ from apps.ml.pipelines.models import STEP_NAME_LIMIT, Pipeline
 from apps.ml.pipelines.schemas import STEPS_LIMIT, PipelineAsked, StepBody
 from apps.ml.pipelines.templates import Ground, asked_of, template_of
 from apps.platform.accounts.models import Project
-from apps.platform.jobs.serializers import STRICT, NeedsBody, body_errors, read_body, spec_faults
-from apps.platform.jobs.spec_validation import all_of
+from apps.platform.jobs.serializers import STRICT, NeedsBody, build_body_errors, find_spec_errors, read_body
+from apps.platform.jobs.spec_validation import combine_errors
 from deepseek.messages import Message
 
 
@@ -91,8 +91,10 @@ def read_steps(data: Any, *, idempotency_key: str | None) -> PipelineAsked:
     except ValidationError as failure:
         steps = data.get("steps") if isinstance(data, Mapping) else None
         listed = steps[:STEPS_LIMIT] if isinstance(steps, list) else []
-        errors = [fault for index, step in enumerate(listed) for fault in moved(spec_faults(step), f"/steps/{index}")]
-        raise all_of(body_errors(failure, data) + errors) from None
+        errors = [
+            fault for index, step in enumerate(listed) for fault in moved(find_spec_errors(step), f"/steps/{index}")
+        ]
+        raise combine_errors(build_body_errors(failure, data) + errors) from None
     return PipelineAsked(steps=body.steps, name=body.name, idempotency_key=idempotency_key)
 
 

@@ -14,8 +14,8 @@ from apps.ml.pipelines.schemas import steps_in
 from apps.ml.pipelines.services import rerun_from
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.scheduling.schedule_estimate import ScheduleEstimate, estimate_schedule
-from apps.platform.jobs.spec_validation import all_of, parse_spec
-from apps.platform.jobs.specforms.fields import Item
+from apps.platform.jobs.spec_validation import combine_errors, parse_spec
+from apps.platform.jobs.specforms.fields import FormItem
 from apps.platform.jobs.specforms.spec_form import SpecForm
 
 
@@ -26,7 +26,7 @@ class RerunForm:
         self.actor, self.pipeline = actor, pipeline
         steps = {step.name: step for step in steps_in(pipeline)}
         if name not in steps:
-            raise all_of([unknown_step(name, "from", {one.name: one.kind for one in steps.values()})])
+            raise combine_errors([unknown_step(name, "from", {one.name: one.kind for one in steps.values()})])
         self.step = steps[name]
         below = descendants_of({one.name: one.parents() for one in steps.values()}, name)
         self.again = [one for one in steps if one in below]
@@ -59,7 +59,7 @@ class RerunForm:
         return None
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[FormItem]:
         return self.spec_form.items
 
     @property
@@ -67,7 +67,7 @@ class RerunForm:
         return self.spec_form.error
 
     @property
-    def problems(self) -> list[Item]:
+    def problems(self) -> list[FormItem]:
         return self.spec_form.problems
 
     @cached_property

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from apps.core.canonical import encode_canonical_json
 from apps.ml.pipelines.models import STEP_NAME_LIMIT, Pipeline
-from apps.platform.jobs.serializers import STRICT, JobId, NeedsBody, Slot, needs_of
+from apps.platform.jobs.serializers import STRICT, JobId, NeedsBody, Slot, merge_needs
 from apps.platform.jobs.submission import InputSpec, Submission
 
 STEPS_LIMIT = 100
@@ -66,7 +66,7 @@ class StepBody(BaseModel):
             register=self.registers,
             name=named,
             priority=self.priority,
-            needs=needs_of(self.needs, self.kind),
+            needs=merge_needs(self.needs, self.kind),
             max_attempts=self.max_attempts,
             time_limit_seconds=self.time_limit_seconds,
         )

@@ -12,7 +12,7 @@ from rest_framework.reverse import reverse
 from apps.ml.pipelines.models import Pipeline, PipelineStep
 from apps.ml.pipelines.queries import Summary, Whole, progress_of
 from apps.ml.pipelines.states import PipelineState
-from apps.platform.jobs.serializers import ErrorField, ProgressField, attempt_of
+from apps.platform.jobs.serializers import ErrorField, ProgressField, format_attempt
 from apps.platform.jobs.states import JobState
 
 LINKS = {
@@ -144,7 +144,7 @@ class PipelineStepSerializer(serializers.ModelSerializer[PipelineStep]):
         return list(self.context["parents"][step.name])
 
     def get_attempt(self, step: PipelineStep) -> str:
-        return attempt_of(step.job)
+        return format_attempt(step.job)
 
     @extend_schema_field(ProgressField(allow_null=True))
     def get_progress(self, step: PipelineStep) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.audit.services import record
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.services import cancel_job, submit_job
-from apps.platform.jobs.spec_validation import all_of
+from apps.platform.jobs.spec_validation import combine_errors
 from apps.platform.jobs.states import ENDED, JobState
 from deepseek.messages import N_
 
@@ -103,9 +103,9 @@ def _make_jobs(actor: Actor, project: Project, asked: PipelineAsked, ordered: li
     jobs: dict[str, int] = {}
     for step in ordered:
         try:
-            job, _ = submit_job(actor=actor, project=project, asked=step.submission(jobs, asked.name))
+            job, _ = submit_job(actor=actor, project=project, submission=step.submission(jobs, asked.name))
         except Invalid as failure:  # something has changed since the steps were checked
-            raise all_of(moved(failure.errors, f"/steps/{asked.steps.index(step)}")) from None
+            raise combine_errors(moved(failure.errors, f"/steps/{asked.steps.index(step)}")) from None
         jobs[step.name] = job.pk
     return jobs
 
@@ -167,19 +167,19 @@ def rerun_from(
     try:
         return submit_pipeline(actor=actor, project=pipeline.project, asked=asked)
     except Invalid as failure:
-        raise all_of(_of_changes(failure.errors, asked.steps, changes or {})) from None
+        raise combine_errors(_of_changes(failure.errors, asked.steps, changes or {})) from None
 
 
 def _steps_again(steps: list[StepBody], name: str, changes: Mapping[str, Mapping[str, Any]]) -> list[StepBody]:
     kinds = {one.name: one.kind for one in steps}
     if name not in kinds:
-        raise all_of([unknown_step(name, "/from", kinds)])
+        raise combine_errors([unknown_step(name, "/from", kinds)])
     below = descendants_of({one.name: one.parents() for one in steps}, name)
     again = {one.name: one for one in steps if one.name in below}
     run = {one: kinds[one] for one in again}
     unknown = [unknown_step(changed, f"/changes/{changed[:60]}", run) for changed in changes if changed not in run]
     if unknown:
-        raise all_of(unknown)
+        raise combine_errors(unknown)
     return [replaced(one, changes.get(one.name, {})) for one in again.values()]
 
 

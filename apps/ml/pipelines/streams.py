@@ -33,12 +33,12 @@ def messages(pipeline_id: int, seen: str) -> Iterator[bytes]:
     yield f"retry: {streams.RETRY_MILLISECONDS}\n\n".encode()
     while not streams.STOPPING.is_set():
         steps = look(pipeline_id)
-        streams.rest_connection()
+        streams.release_connection()
         fresh, seen, told = news(steps, seen, told)
         yield from fresh
         if not any(step.job.state in MOVING for step in steps):
             state = summaries([pipeline_id])[pipeline_id].state.value
-            yield streams.message("end", {"state": state}, seen)
+            yield streams.format_message("end", {"state": state}, seen)
             return
         now = time.monotonic()
         if now - opened >= streams.OPEN_SECONDS:
@@ -61,10 +61,10 @@ def news(steps: list[PipelineStep], seen: str, told: dict[str, Any]) -> tuple[li
     mark = mark_of(step.job for step in steps)
     now = {step.name: progress_of(step.job) for step in steps if step.job.state == JobState.RUNNING}
     fresh = [
-        streams.message("progress", {"step": name, **progress}, mark)
+        streams.format_message("progress", {"step": name, **progress}, mark)
         for name, progress in now.items()
         if progress and progress != told.get(name)
     ]
     if mark != seen:
-        fresh.append(streams.message("changed", {"mark": mark}, mark))
+        fresh.append(streams.format_message("changed", {"mark": mark}, mark))
     return fresh, mark, now

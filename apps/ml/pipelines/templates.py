@@ -19,8 +19,8 @@ from apps.data.datasets.versions.manifest import dialect_of
 from apps.ml.pipelines.schemas import PipelineAsked, StepBody
 from apps.platform.accounts.models import SLUG
 from apps.platform.jobs.serializers import NeedsBody
-from apps.platform.jobs.spec_validation import all_of, parse_model
-from apps.platform.jobs.submission import fault
+from apps.platform.jobs.spec_validation import combine_errors, parse_model
+from apps.platform.jobs.submission import build_error
 from deepseek.clean.spec import CleanSpec
 from deepseek.compile.spec import CompileSpec
 from deepseek.messages import Message
@@ -143,7 +143,7 @@ def asked_of(
     except Invalid as failure:
         errors = failure.errors + errors
     if errors or values is None:
-        raise all_of(errors)
+        raise combine_errors(errors)
     needs = ground.needs or {}
     steps = [StepBody.model_validate(step) for step in template.build(values, ground)]
     return PipelineAsked(
@@ -164,7 +164,7 @@ def asked_of(
 def name_faults(ground: Ground) -> list[dict[str, Any]]:
     """Now, not after hours of work: every name that a job registers under has this form."""
     return [
-        fault(
+        build_error(
             "bad_name",
             Message("{where}: {value!r} is no name.", where=where, value=value[:60]),
             where,
@@ -178,7 +178,7 @@ def name_faults(ground: Ground) -> list[dict[str, Any]]:
 
 def needs_faults(template: Template, ground: Ground) -> list[dict[str, Any]]:
     return [
-        fault(
+        build_error(
             code="step_unknown",
             message=Message("This template has no step {step!r}.", step=step[:60]),
             where=f"/needs/{step[:60]}",
@@ -209,13 +209,15 @@ def chain_faults(given: Mapping[str, Any], ground: Ground) -> list[dict[str, Any
     errors = []
     if skips(given) and ground.cleaned is not None:
         message = Message("Cleaning is skipped: no cleaned table comes of it.")
-        errors.append(fault("invalid", message, "/cleaned", hint=Message("Leave it out.")))
+        errors.append(build_error("invalid", message, "/cleaned", hint=Message("Leave it out.")))
     if skips(given) and dialect_of(ground.table.media_type) not in (None, CsvDialect()):
         message = Message(
             "Training reads a CSV file in UTF-8 with commas; {ground_version} is another.",
             ground_version=ground.version,
         )
-        errors.append(fault("invalid", message, "/params/skip_cleaning", hint=Message("Let it be cleaned first.")))
+        errors.append(
+            build_error("invalid", message, "/params/skip_cleaning", hint=Message("Let it be cleaned first."))
+        )
     return errors + column_faults(given, [str(column.get("name")) for column in ground.version.columns])
 
 
@@ -243,7 +245,7 @@ def names_in(given: Mapping[str, Any], group: str, name: str) -> list[tuple[str,
 
 def unknown_column(name: str, where: str, columns: Sequence[str]) -> dict[str, Any]:
     near = difflib.get_close_matches(name, columns, n=1)
-    return fault(
+    return build_error(
         code="unknown_column",
         message=Message("{where}: the version has no column {name!r}.", where=where, name=name[:60]),
         where=where,

@@ -25,7 +25,7 @@ from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.audit.queries import timeline
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.services import retry_job
-from apps.platform.jobs.views import flat, within
+from apps.platform.jobs.views import flatten_spec, get_project_context
 
 TABS = ("overview", "document", "audit")
 
@@ -38,7 +38,7 @@ def new_pipeline(request: HttpRequest, project: str) -> HttpResponse:
     POST with op=check answers the form with errors for htmx, op=ahead what it would do, op=sample also what cleaning
     would change in the first rows; op=submit submits.
     """
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     policy.require(actor, "pipeline.submit", where)
     key = request.GET.get("template") or next(iter(TEMPLATES))
     if key not in TEMPLATES:
@@ -64,7 +64,7 @@ def new_pipeline(request: HttpRequest, project: str) -> HttpResponse:
 @require_safe
 def pipeline_page(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/pipelines/<id>[/<tab>]"""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     pipeline = queries.get_pipeline(actor, where, pk)
     found = queries.whole(pipeline)
     context = head_context(actor, found) | {"tab": tab}
@@ -74,7 +74,7 @@ def pipeline_page(request: HttpRequest, project: str, pk: int, tab: str = "overv
         document = json.loads(pipeline.document)
         context |= {"text": json.dumps(document, ensure_ascii=False, indent=2)}
         asked = dict(document.get("parameters") or {})
-        context |= {"rows": [*flat(asked.pop("params", {})), *flat(asked)]}
+        context |= {"rows": [*flatten_spec(asked.pop("params", {})), *flatten_spec(asked)]}
     elif tab == "audit":
         context["events"] = timeline(actor, "pipeline", pipeline.pk)
     return render(request, f"pipelines/{tab}.html", context)
@@ -103,7 +103,7 @@ def head_context(actor: Actor, found: Whole) -> dict[str, Any]:
 @require_POST
 def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """Cancel all of it with a reason; one that has ended meanwhile is said, not an error page."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     pipeline = queries.get_pipeline(actor, where, pk)
     try:
         reason = request.POST.get("reason", "").strip()[:500]
@@ -121,7 +121,7 @@ def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
 @require_http_methods(["GET", "HEAD", "POST"])
 def rerun(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """/p/<slug>/pipelines/<id>/rerun?from=<step>: the step's spec to change, then the step and all below it anew."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     pipeline = queries.get_pipeline(actor, where, pk)
     policy.require(actor, "pipeline.submit", pipeline)
     form = RerunForm(actor, pipeline, request.GET.get("from", ""))
@@ -140,7 +140,7 @@ def rerun(request: HttpRequest, project: str, pk: int) -> HttpResponse:
 @require_POST
 def retry_step(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """Queue the job of the step that failed again, in this pipeline; what failed because of it waits again."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     pipeline = queries.get_pipeline(actor, where, pk)
     failed = queries.first_failed(steps_with_jobs(pipeline))
     try:

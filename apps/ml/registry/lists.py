@@ -32,7 +32,7 @@ from apps.ml.registry.models import Model, ModelQuerySet, ModelVersion, ModelVer
 from apps.ml.registry.states import PRODUCTION
 from apps.platform.accounts.models import Project
 from apps.platform.audit.list_export import csv_response
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 from deepseek.messages import N_
 
 
@@ -92,7 +92,7 @@ VERSIONS = Listing(
 @require_safe
 def model_list(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/models: every model with what is in production and what its newest version does."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     asked = read_filter_values(request.GET, ("name", "production"))
     table = build_table(
         MODELS,
@@ -171,7 +171,7 @@ def found_versions(actor: Actor, model: Model, params: QueryDict, asked: dict[st
 @require_safe
 def compare_two(request: HttpRequest, project: str, name: str) -> HttpResponseRedirect:
     """Two selected versions beside each other: on to the newer one's page that compares. Invalid for other counts."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     model = queries.get_model(actor, where, name)
     picked = {one for one in request.GET.getlist("ids") if one.isascii() and one.isdigit() and len(one) < 10}
     if len(picked) != 2:

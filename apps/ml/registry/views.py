@@ -38,7 +38,7 @@ from apps.platform.approvals.terms import eligible_people, terms_of
 from apps.platform.audit.list_export import csv_response
 from apps.platform.audit.queries import timeline
 from apps.platform.audit.services import record_refusal
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 TABS = ("overview", "variants", "compare", "evaluations", "files", "history", "lineage", "audit")
 OFFERED = 50  # versions to compare with; others by their address
@@ -49,7 +49,7 @@ OFFERED = 50  # versions to compare with; others by their address
 @require_safe
 def model_page(request: HttpRequest, project: str, name: str, tab: str = "versions") -> HttpResponseBase:
     """/p/<slug>/models/<name>[/<tab>]: its versions, newest first; baselines; how its aliases moved; who did what."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     model = queries.get_model(actor, where, name)
     if tab == "versions" and request.GET.get("format") == "csv":
         return csv_response(actor, versions_table(actor, model, request.GET), project=where)
@@ -96,7 +96,7 @@ def rollback_of(actor: Actor, model: Model) -> dict[str, Any]:
 @require_safe
 def version_page(request: HttpRequest, project: str, name: str, version: str, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/models/<name>/<number or digest>[/<tab>]"""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     return version_answer(request, actor, where, queries.get_version(actor, where, name, version), tab)
 
 
@@ -283,7 +283,7 @@ def outlook_for(
 @require_POST
 def promote(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
     """Ask the approvers; on to the approval, or the version with what is wrong and what was typed."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_version(actor, where, name, version)
     comment, hours = request.POST.get("comment", "").strip(), request.POST.get("deadline_hours", "").strip()
     try:
@@ -309,7 +309,7 @@ def whole_hours(text: str) -> int | None:
 @require_POST
 def roll_back(request: HttpRequest, project: str, name: str) -> HttpResponse:
     """Production to its previous holder; or the model with what is wrong and what was typed."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     model, reason = queries.get_model(actor, where, name), request.POST.get("reason", "").strip()
     try:
         move = services.roll_back(actor=actor, model=model, reason=reason)
@@ -324,7 +324,7 @@ def roll_back(request: HttpRequest, project: str, name: str) -> HttpResponse:
 @require_POST
 def set_alias(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
     """Let an alias that is not protected point here; or the version with what is wrong and what was typed."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_version(actor, where, name, version)
     alias, reason = request.POST.get("alias", "").strip()[:60], request.POST.get("reason", "").strip()
     try:
@@ -349,7 +349,7 @@ def why_of(error: PlaneError) -> str:
 @require_safe
 def version_by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """A version by its key at its address for people."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     policy.require(actor, "model.view", where)
     rows = ModelVersion.objects.visible_to(actor).select_related("model").defer("document")
     found = rows.filter(pk=pk, model__project=where).first() if pk < 2**63 else None
@@ -361,7 +361,7 @@ def version_by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRe
 @require_safe
 def variant_by_id(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """A variant by its key: it is shown with the others of its version."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     policy.require(actor, "model.view", where)
     rows = Variant.objects.visible_to(actor).select_related("version__model").defer("version__document")
     found = rows.filter(pk=pk, version__model__project=where).first() if pk < 2**63 else None

@@ -29,7 +29,7 @@ from apps.ml.reruns.states import RerunState
 from apps.ml.reruns.tolerance import Tolerance, number_in, tolerance_of
 from apps.ml.reruns.verdicts import verdict_between
 from apps.platform.accounts.projects import get_project
-from apps.platform.jobs.api import WAIT_SECONDS, whole
+from apps.platform.jobs.api import WAIT_SECONDS, parse_bounded_int
 from apps.platform.jobs.serializers import read_body
 from apps.platform.jobs.streams import wait_while
 from deepseek.messages import N_
@@ -99,7 +99,7 @@ class RerunView(APIView):
     @extend_schema(operation_id="reruns_retrieve", parameters=[WAIT], responses=RerunDetailSerializer)
     def get(self, request: Request, project: str, pk: int) -> Response:
         """One rerun with its verdict; `verdict` is empty as long as it is not judged."""
-        seconds = whole(request.query_params.get("wait", "0"), "wait", *WAIT_SECONDS)
+        seconds = parse_bounded_int(request.query_params.get("wait", "0"), "wait", *WAIT_SECONDS)
         where = get_project(request.actor, project)
         rerun = queries.get_rerun(request.actor, where, pk)
         if seconds and not rerun.ended:

@@ -24,7 +24,7 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.stores import store
 from apps.platform.jobs.kinds import KINDS, Needs
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.spec_validation import all_of
+from apps.platform.jobs.spec_validation import combine_errors
 from apps.platform.jobs.submission import InputSpec, Submission
 from apps.platform.nodes.models import Node
 from deepseek.code import code_digest
@@ -94,7 +94,7 @@ def refusal_of(run: Run, slots: Sequence[Slot]) -> PlaneError | None:
     if not run.ended:
         return not_ended(run)
     faults = [slot.fault for slot in slots if slot.fault]
-    return all_of(faults) if faults else None
+    return combine_errors(faults) if faults else None
 
 
 def deleted(run: Run) -> Conflict:

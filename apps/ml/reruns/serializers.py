@@ -14,7 +14,7 @@ from apps.ml.reruns import queries, verdict_text
 from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.preflight import Outlook
 from apps.ml.reruns.states import RerunState, Verdict
-from apps.platform.jobs.submission import PRIORITY
+from apps.platform.jobs.submission import PRIORITY_RANGE
 
 
 class ToleranceBody(BaseModel):
@@ -32,7 +32,9 @@ class RunAgainBody(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tolerance: ToleranceBody = Field(default_factory=lambda: ToleranceBody(relative=None, absolute=None))
-    priority: int = Field(0, ge=PRIORITY[0], le=PRIORITY[1], description="Of the job; higher is claimed first.")
+    priority: int = Field(
+        0, ge=PRIORITY_RANGE[0], le=PRIORITY_RANGE[1], description="Of the job; higher is claimed first."
+    )
 
 
 class DifferenceSerializer(serializers.Serializer[Any]):

@@ -58,7 +58,7 @@ def rerun_run(
     with transaction.atomic():
         if Run.objects.select_for_update(no_key=True).filter(pk=run.pk, deleted_at=None).only("pk").first() is None:
             raise deleted(run)  # meanwhile; a purge takes this lock before it looks for reruns
-        job, is_new = submit_job(actor=actor, project=run.project, asked=asked)
+        job, is_new = submit_job(actor=actor, project=run.project, submission=asked)
         if not is_new:  # the same key at the same instant
             return same_request(Rerun.objects.filter(job=job).first(), run, tolerance, job), False
         rerun = Rerun.objects.create(

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from apps.core.errors import Invalid
-from apps.platform.jobs.spec_validation import all_of
+from apps.platform.jobs.spec_validation import combine_errors
 from deepseek.messages import N_, Message
 
 RELATIVE, ABSOLUTE = 1e-4, 1e-9  # docs/reruns.md has the measurements behind them
@@ -54,7 +54,7 @@ def tolerance_of(relative: float | None, absolute: float | None) -> Tolerance:
                 }
             )
     if errors:
-        raise all_of(errors)
+        raise combine_errors(errors)
     return Tolerance(
         relative=RELATIVE if relative is None else float(relative),
         absolute=ABSOLUTE if absolute is None else float(absolute),

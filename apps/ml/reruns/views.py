@@ -21,8 +21,8 @@ from apps.ml.reruns.models import Rerun
 from apps.ml.reruns.preflight import outlook_of
 from apps.ml.reruns.tolerance import ABSOLUTE, RELATIVE, number_in, tolerance_of
 from apps.platform.audit.queries import timeline
-from apps.platform.jobs.tabs import flat
-from apps.platform.jobs.views import within
+from apps.platform.jobs.tabs import flatten_spec
+from apps.platform.jobs.views import get_project_context
 
 FIELDS = ("relative", "absolute")
 DEFAULTS = {"relative": f"{RELATIVE:g}", "absolute": f"{ABSOLUTE:g}".replace("e-0", "e-")}
@@ -31,7 +31,7 @@ DEFAULTS = {"relative": f"{RELATIVE:g}", "absolute": f"{ABSOLUTE:g}".replace("e-
 @require_http_methods(["GET", "HEAD", "POST"])
 def run_again(request: HttpRequest, project: str, run: str) -> HttpResponse:
     """/p/<slug>/runs/<id>/rerun: the record, what of it is not as it was, the question; POST asks for it."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = get_run(actor, where, run)
     typed, wrong = DEFAULTS, None
     if request.method == "POST":
@@ -59,7 +59,7 @@ def question_of(actor: Actor, run: Run, typed: dict[str, str], wrong: PlaneError
         "run": run,
         "outlook": outlook,
         "refusals": outlook.refusal.errors if outlook.refusal else [],
-        "rows": list(flat(outlook.spec)),
+        "rows": list(flatten_spec(outlook.spec)),
         "foreseen": verdict_text.named([one.as_dict() for one in outlook.differing]),
         "typed": typed,
         "wrong": wrong if wrong and not outlook.refusal else None,
@@ -72,7 +72,7 @@ def question_of(actor: Actor, run: Run, typed: dict[str, str], wrong: PlaneError
 @require_safe
 def rerun_page(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """/p/<slug>/reruns/<id>: the verdict, what differs of what went in and of what came out, who did what."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     rerun = queries.get_rerun(actor, where, pk)
     context = {
         "nav": "runs",

@@ -22,7 +22,7 @@ from apps.platform.accounts.projects import get_project
 from apps.platform.jobs import queries, services
 from apps.platform.jobs.checkpoints import get_checkpoint
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.lists import DAYS, sort_for, within_days
+from apps.platform.jobs.lists import DAYS, choose_sort, filter_by_days
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.serializers import (
     JobDetailSerializer,
@@ -35,7 +35,7 @@ from apps.platform.jobs.serializers import (
     read_submission,
 )
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.streams import rest_connection, stream_response, wait_until_ended
+from apps.platform.jobs.streams import release_connection, stream_response, wait_until_ended
 from deepseek.messages import N_
 
 WAIT_SECONDS = (0, 60)
@@ -47,7 +47,7 @@ KEY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, descript
 AFTER = OpenApiParameter("after", int, description="Only what comes behind this number.")
 
 
-def whole(text: str, field: str, low: int, high: int) -> int:
+def parse_bounded_int(text: str, field: str, low: int, high: int) -> int:
     """The whole number in a query string; Invalid outside low..high."""
     if text.isascii() and text.isdigit() and len(text) <= 10 and low <= int(text) <= high:
         return int(text)
@@ -62,12 +62,12 @@ def whole(text: str, field: str, low: int, high: int) -> int:
     )
 
 
-def found(request: Request, project: str, pk: int) -> tuple[Project, Job]:
+def get_project_job(request: Request, project: str, pk: int) -> tuple[Project, Job]:
     where = get_project(request.actor, project)
     return where, queries.get_job(request.actor, where, pk)
 
 
-def whole_job(request: Request, project: Project, job: Job) -> dict[str, Any]:
+def serialize_job(request: Request, project: Project, job: Job) -> dict[str, Any]:
     """Everything of one job; the number of queries does not depend on what it holds."""
     queries.load_slots(job)
     columns = ("pk", "kind", "state")
@@ -92,10 +92,10 @@ class JobList(GenericAPIView[Job]):
     @extend_schema(operation_id="jobs_list", parameters=FILTERS, responses=JobSerializer(many=True))
     def get(self, request: Request, project: str) -> Response:
         """The jobs of the project, newest first; narrowed by when they ended, those that ended last."""
-        where, asked = get_project(request.actor, project), request.query_params
-        filters = {name: asked.get(name, "") for name in queries.FILTERS}
-        self.page_order = ORDERS[sort_for(asked)]
-        rows = self.paginate_queryset(within_days(queries.list_jobs(request.actor, where, **filters), asked))
+        where, params = get_project(request.actor, project), request.query_params
+        filters = {name: params.get(name, "") for name in queries.FILTERS}
+        self.page_order = ORDERS[choose_sort(params)]
+        rows = self.paginate_queryset(filter_by_days(queries.list_jobs(request.actor, where, **filters), params))
         return self.get_paginated_response(JobSerializer(rows, many=True, context={"project": where.slug}).data)
 
     @extend_schema(
@@ -108,9 +108,9 @@ class JobList(GenericAPIView[Job]):
         """Queue a job: 201, or 200 with `Idempotent-Replayed: true` when the key was sent before."""
         where = get_project(request.actor, project)
         policy.require(request.actor, "job.submit", where)  # before the body: who may not, learns nothing of it
-        asked = read_submission(request.data, idempotency_key=request.headers.get("Idempotency-Key"))
-        job, is_new = services.submit_job(actor=request.actor, project=where, asked=asked)
-        body = whole_job(request, where, job)
+        submission = read_submission(request.data, idempotency_key=request.headers.get("Idempotency-Key"))
+        job, is_new = services.submit_job(actor=request.actor, project=where, submission=submission)
+        body = serialize_job(request, where, job)
         headers = {"Location": body["links"]["self"]}
         if is_new:
             return Response(body, status=status.HTTP_201_CREATED, headers=headers)
@@ -121,39 +121,39 @@ class JobDetail(APIView):
     @extend_schema(operation_id="jobs_retrieve", responses=JobDetailSerializer)
     def get(self, request: Request, project: str, pk: int) -> Response:
         """Everything of one job: spec, inputs, outputs, progress, error, and why it waits."""
-        where, job = found(request, project, pk)
-        return Response(whole_job(request, where, job))
+        where, job = get_project_job(request, project, pk)
+        return Response(serialize_job(request, where, job))
 
 
 class JobCancel(APIView):
     @extend_schema(operation_id="jobs_cancel", request=ReasonBody, responses=JobDetailSerializer)
     def post(self, request: Request, project: str, pk: int) -> Response:
         """Cancel at once if it has not started; else its worker is asked to stop it."""
-        where, job = found(request, project, pk)
+        where, job = get_project_job(request, project, pk)
         policy.require(request.actor, "job.cancel", job)
         services.cancel_job(actor=request.actor, job=job, reason=read_body(ReasonBody, request.data).reason)
-        return Response(whole_job(request, where, job))
+        return Response(serialize_job(request, where, job))
 
 
 class JobRetry(APIView):
     @extend_schema(operation_id="jobs_retry", request=ReasonBody, responses=JobDetailSerializer)
     def post(self, request: Request, project: str, pk: int) -> Response:
         """Queue a failed or cancelled job again; the jobs that failed because of it wait again."""
-        where, job = found(request, project, pk)
+        where, job = get_project_job(request, project, pk)
         policy.require(request.actor, "job.retry", job)
         services.retry_job(actor=request.actor, job=job, reason=read_body(ReasonBody, request.data).reason)
-        return Response(whole_job(request, where, job))
+        return Response(serialize_job(request, where, job))
 
 
 class JobPriority(APIView):
     @extend_schema(operation_id="jobs_priority", request=PriorityBody, responses=JobDetailSerializer)
     def post(self, request: Request, project: str, pk: int) -> Response:
         """Give a job that has not started another priority."""
-        where, job = found(request, project, pk)
+        where, job = get_project_job(request, project, pk)
         policy.require(request.actor, "job.prioritise", job)
         body = read_body(PriorityBody, request.data)
         services.prioritise_job(actor=request.actor, job=job, priority=body.priority)
-        return Response(whole_job(request, where, job))
+        return Response(serialize_job(request, where, job))
 
 
 class JobWait(APIView):
@@ -162,12 +162,12 @@ class JobWait(APIView):
     @extend_schema(operation_id="jobs_wait", parameters=[timeout], responses=JobDetailSerializer)
     def get(self, request: Request, project: str, pk: int) -> Response:
         """Answer as soon as the job has ended, or with its state now when the time is over."""
-        seconds = whole(request.query_params.get("timeout", "30"), "timeout", *WAIT_SECONDS)
-        where, job = found(request, project, pk)
+        seconds = parse_bounded_int(request.query_params.get("timeout", "30"), "timeout", *WAIT_SECONDS)
+        where, job = get_project_job(request, project, pk)
         if seconds and not job.ended:
             wait_until_ended(job.pk, seconds)
             job = queries.get_job(request.actor, where, pk)
-        return Response(whole_job(request, where, job))
+        return Response(serialize_job(request, where, job))
 
 
 class JobLog(APIView):
@@ -185,17 +185,17 @@ class JobLog(APIView):
     )
     def get(self, request: Request, project: str, pk: int) -> Response | StreamingHttpResponse:
         """Lines of the log, searched on the server; with `Accept: text/plain` the whole log as text."""
-        _where, job = found(request, project, pk)
+        _where, job = get_project_job(request, project, pk)
         if request.headers.get("Accept", "").startswith("text/plain"):
-            return text_response(job)
-        asked = request.query_params
-        limit = whole(asked.get("limit", "500"), "limit", *queries.LOG_LIMIT)
+            return build_text_response(job)
+        params = request.query_params
+        limit = parse_bounded_int(params.get("limit", "500"), "limit", *queries.LOG_LIMIT)
         lines = queries.search_log(
             job,
-            after=whole(asked.get("after", "0"), "after", 0, MAX_NUMBER),
+            after=parse_bounded_int(params.get("after", "0"), "after", 0, MAX_NUMBER),
             limit=limit,
-            query=asked.get("q", "")[:200],
-            level=asked.get("level", ""),
+            query=params.get("q", "")[:200],
+            level=params.get("level", ""),
         )
         more = lines[-1]["number"] if len(lines) == limit else None
         return Response(LogSerializer({"items": lines, "next": more, "total": job.log_lines}).data)
@@ -205,20 +205,20 @@ class JobLogText(APIView):
     @extend_schema(operation_id="jobs_log_text", responses={(200, "text/plain"): OpenApiTypes.STR})
     def get(self, request: Request, project: str, pk: int) -> StreamingHttpResponse:
         """The whole log as a text file."""
-        _where, job = found(request, project, pk)
-        response = text_response(job)
+        _where, job = get_project_job(request, project, pk)
+        response = build_text_response(job)
         response.headers["Content-Disposition"] = f'attachment; filename="job-{job.pk}.log.txt"'
         return response
 
 
-def text_response(job: Job) -> StreamingHttpResponse:
+def build_text_response(job: Job) -> StreamingHttpResponse:
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return StreamingHttpResponse(text_of(job), content_type="text/plain; charset=utf-8", headers=headers)
+    return StreamingHttpResponse(iter_log_text(job), content_type="text/plain; charset=utf-8", headers=headers)
 
 
-def text_of(job: Job) -> Iterator[bytes]:
+def iter_log_text(job: Job) -> Iterator[bytes]:
     for batch in queries.iter_line_batches(job):
-        rest_connection()
+        release_connection()
         yield "".join(
             f"{line['at'].isoformat() if line['at'] else '-'} {line['level'].upper():<8} {line['text']}\n"
             for line in batch
@@ -235,11 +235,11 @@ class JobEvents(APIView):
     )
     def get(self, request: Request, project: str, pk: int) -> StreamingHttpResponse:
         """Server-Sent Events: progress, log, state, metric, and `end`; resumes behind Last-Event-ID."""
-        _where, job = found(request, project, pk)
+        _where, job = get_project_job(request, project, pk)
         resumed = request.headers.get("Last-Event-ID", "").strip()
         field = "Last-Event-ID" if resumed else "after"
-        after = whole(resumed or request.query_params.get("after", "0"), field, 0, MAX_NUMBER)
-        rest_connection()
+        after = parse_bounded_int(resumed or request.query_params.get("after", "0"), field, 0, MAX_NUMBER)
+        release_connection()
         return stream_response(job.pk, after)
 
 
@@ -258,7 +258,7 @@ class KindList(APIView):
                 "any_inputs": kind.any_inputs,
                 "outputs": kind.outputs,
                 "registers": kind.registers,
-                "needs": kind.needs.asked(),
+                "needs": kind.needs.as_body(),
                 "extra": kind.needs.extra,
                 "time_limit_seconds": kind.time_limit_seconds,
                 "max_attempts": kind.max_attempts,

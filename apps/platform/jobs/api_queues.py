@@ -58,12 +58,12 @@ class QueueListSerializer(serializers.Serializer[Any]):
     items = QueueSerializer(many=True)
 
 
-def told_of(queue: Queue, project_ids: frozenset[int]) -> dict[str, Any]:
+def serialize_queue(queue: Queue, project_ids: frozenset[int]) -> dict[str, Any]:
     head = None
     if queue.head is not None:
         mine = queue.head.project_id in project_ids
-        named = {"id": queue.head.pk, "project": queue.head.project.slug} if mine else {"id": None, "project": None}
-        head = {**named, "kind": queue.head.kind, "wait": queue.wait}
+        identity = {"id": queue.head.pk, "project": queue.head.project.slug} if mine else {"id": None, "project": None}
+        head = {**identity, "kind": queue.head.kind, "wait": queue.wait}
     names = ("name", "queued", "running", "waiting", "nodes")
     return {**{name: getattr(queue, name) for name in names}, "oldest_queued_at": queue.oldest, "head": head}
 
@@ -72,7 +72,7 @@ class QueueList(APIView):
     @extend_schema(operation_id="queues_list", responses=QueueListSerializer)
     def get(self, request: Request) -> Response:
         """Every queue that a node serves or a job is in: how long it is, and why its first job does not start."""
-        queues = [told_of(queue, request.actor.project_ids) for queue in list_queues(request.actor)]
+        queues = [serialize_queue(queue, request.actor.project_ids) for queue in list_queues(request.actor)]
         return Response(QueueListSerializer({"items": queues}).data)
 
 
@@ -80,7 +80,7 @@ class QueueSamples(APIView):
     @extend_schema(operation_id="queues_samples", parameters=OVER_TIME, responses=QueueSamplesSerializer)
     def get(self, request: Request, queue: str) -> Response:
         """How long a queue was: means over each step, at most 400; none for a queue that never was."""
-        asked = asked_of(request.query_params)
-        points = [{"at": at, **told} for at, told in get_queue_samples(request.actor, queue[:20], asked)]
-        told = {"queue": queue[:20], "from": asked.start, "to": asked.end, "step": asked.step, "samples": points}
-        return Response(QueueSamplesSerializer(told).data)
+        window = asked_of(request.query_params)
+        points = [{"at": at, **payload} for at, payload in get_queue_samples(request.actor, queue[:20], window)]
+        payload = {"queue": queue[:20], "from": window.start, "to": window.end, "step": window.step, "samples": points}
+        return Response(QueueSamplesSerializer(payload).data)

@@ -25,11 +25,11 @@ from apps.platform.jobs.states import ENDED, JobState
 log = logging.getLogger(__name__)
 
 AREA = "checkpoints"
-KEEP_FAILED = timedelta(days=30)
+FAILED_RETENTION = timedelta(days=30)
 """A failed job may be retried for so long from where it was; later from the beginning."""
 
 
-def area_of(job: int, attempt: int) -> Store:
+def get_checkpoint_area(job: int, attempt: int) -> Store:
     """Where the checkpoints of one attempt lie. It has one writer, and its name is never used again."""
     return store().area(AREA, f"{job}-{attempt}")
 
@@ -46,8 +46,8 @@ def record_checkpoint(*, actor: Actor, job: Job, step: int, digest: str, size: i
     """
     require(actor, "job.report")
     with transaction.atomic():
-        held = Job.objects.filter(pk=job.pk, owner=job.owner, attempt=job.attempt, state=JobState.RUNNING)
-        if not held.select_for_update(no_key=True).exists():
+        current = Job.objects.filter(pk=job.pk, owner=job.owner, attempt=job.attempt, state=JobState.RUNNING)
+        if not current.select_for_update(no_key=True).exists():
             raise StaleState(
                 "Job {job_pk} is not held by attempt {attempt} any more.",
                 job_pk=job.pk,
@@ -58,14 +58,14 @@ def record_checkpoint(*, actor: Actor, job: Job, step: int, digest: str, size: i
         values = {"attempt": job.attempt, "step": step, "digest": digest, "size": size, "created_at": Now()}
         JobCheckpoint.objects.update_or_create(job=job, defaults=values)
         if former and (former.attempt, former.digest) != (job.attempt, digest):
-            transaction.on_commit(lambda: _replaced(former, job.attempt), robust=True)
+            transaction.on_commit(lambda: _remove_replaced(former, job.attempt), robust=True)
     return JobCheckpoint.objects.get(job=job)
 
 
 def forget_checkpoint(job: Job) -> None:
     """For the transaction that ends a job for good: the row, and after the commit the bytes of every attempt."""
-    found, _ = JobCheckpoint.objects.filter(job=job).delete()
-    if found or job.attempt > 1:  # one that was killed may have left bytes and no row
+    deleted_count, _ = JobCheckpoint.objects.filter(job=job).delete()
+    if deleted_count or job.attempt > 1:  # one that was killed may have left bytes and no row
         transaction.on_commit(lambda: _clear(job.pk, range(1, job.attempt + 1)), robust=True)
 
 
@@ -75,7 +75,7 @@ def sweep_checkpoints(*, actor: Actor) -> int:
     That is: of jobs that failed long ago, and what was left by a fault between the store and the database.
     """
     require(actor, "artifact.scrub")
-    old = timezone.now() - KEEP_FAILED
+    old = timezone.now() - FAILED_RETENTION
     JobCheckpoint.objects.filter(job__state__in=ENDED, job__ended_at__lt=old).delete()
     swept = 0
     for name in store().area(AREA).areas():
@@ -83,15 +83,15 @@ def sweep_checkpoints(*, actor: Actor) -> int:
         if not (job.isdigit() and attempt.isdigit()):
             continue
         # Ended, or tried again since: no attempt up to this one can still want its bytes but by the row.
-        wanted = Q(checkpoint__attempt=attempt) | Q(attempt=attempt, state=JobState.RUNNING)
-        if not Job.objects.filter(wanted, pk=job).exists():
+        in_use = Q(checkpoint__attempt=attempt) | Q(attempt=attempt, state=JobState.RUNNING)
+        if not Job.objects.filter(in_use, pk=job).exists():
             _clear(int(job), [int(attempt)])
             swept += 1
     return swept
 
 
-def _replaced(former: JobCheckpoint, attempt: int) -> None:
-    area = area_of(former.job_id, former.attempt)
+def _remove_replaced(former: JobCheckpoint, attempt: int) -> None:
+    area = get_checkpoint_area(former.job_id, former.attempt)
     if former.attempt == attempt:
         area.remove(former.digest)
     else:
@@ -100,4 +100,4 @@ def _replaced(former: JobCheckpoint, attempt: int) -> None:
 
 def _clear(job: int, attempts: range | list[int]) -> None:
     for attempt in attempts:
-        area_of(job, attempt).clear()
+        get_checkpoint_area(job, attempt).clear()

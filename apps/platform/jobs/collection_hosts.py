@@ -9,21 +9,22 @@ from django.conf import settings
 from deepseek.collect.spec import CollectSpec, uncovered
 from deepseek.messages import Message
 
-SETTING = "COLLECT_HOSTS"
+HOSTS_SETTING = "COLLECT_HOSTS"
 
 
-def host_errors(spec: CollectSpec) -> list[dict[str, Any]]:
+def check_hosts(spec: CollectSpec) -> list[dict[str, Any]]:
     """One error per host off the list. The engine holds its worker's own list against it, in the same words."""
     allowed = settings.ENV.collect_hosts
     if not allowed:
         return [
             {
                 "code": "collection_off",
-                "message": Message("Collection is off on this plane: {setting} names no host.", setting=SETTING),
+                "message": Message("Collection is off on this plane: {setting} names no host.", setting=HOSTS_SETTING),
                 "field": "/spec/allowed_hosts",
                 "limit": "none",
                 "hint": Message(
-                    "Have the operator set {setting} to the internal hosts that may be collected from.", setting=SETTING
+                    "Have the operator set {setting} to the internal hosts that may be collected from.",
+                    setting=HOSTS_SETTING,
                 ),
             }
         ]
@@ -34,7 +35,9 @@ def host_errors(spec: CollectSpec) -> list[dict[str, Any]]:
             "field": f"/spec/allowed_hosts/{index}",
             "limit": ", ".join(allowed),
             "hint": Message(
-                "Take a host of the list, or have the operator add {host} to {setting}.", host=host, setting=SETTING
+                "Take a host of the list, or have the operator add {host} to {setting}.",
+                host=host,
+                setting=HOSTS_SETTING,
             ),
         }
         for index in uncovered(spec.allowed_hosts, allowed)

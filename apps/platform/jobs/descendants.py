@@ -9,7 +9,7 @@ from typing import Any
 from apps.platform.jobs.models import Job
 
 
-class Descent:
+class Descendants:
     """The children of a job that match, each with its parent, and those of every child that is entered.
 
     In the order of their ids: a child is always younger than its parents, so every transaction that goes down takes

@@ -13,7 +13,7 @@ ARTIFACT_DAMAGED = "artifact_damaged"
 MIB = 2**20
 
 
-def reason(
+def build_job_error(
     code: str,
     msgid: str,
     /,
@@ -30,7 +30,9 @@ def reason(
 
 def authority_gone(job: Job) -> dict[str, Any]:
     message = Message("{requester} may no longer submit jobs here.", requester=job.requester)
-    return reason("authority_gone", message, limit="engineer", hint=N_("A member with that role can retry it."))
+    return build_job_error(
+        "authority_gone", message, limit="engineer", hint=N_("A member with that role can retry it.")
+    )
 
 
 def worker_lost(job: Job, lease_seconds: float) -> dict[str, Any]:
@@ -38,28 +40,28 @@ def worker_lost(job: Job, lease_seconds: float) -> dict[str, Any]:
     message = Message(
         "The worker on {node} was not heard of for {silent}.", node=job.node or Message("its node"), silent=silent
     )
-    return reason("worker_lost", message, limit=silent, hint=N_("Look at the node; then retry the job."))
+    return build_job_error("worker_lost", message, limit=silent, hint=N_("Look at the node; then retry the job."))
 
 
 def worker_gone(job: Job) -> dict[str, Any]:
     message = Message("The worker's process on {node} has ended.", node=job.node or Message("its node"))
-    return reason("worker_lost", message, hint=N_("Look at the log of the worker; then retry the job."))
+    return build_job_error("worker_lost", message, hint=N_("Look at the log of the worker; then retry the job."))
 
 
 def storage_full() -> dict[str, Any]:
     hint = Message("Free space on the node or in the store: the job goes on by itself.")
-    return reason("storage_full", "The disk is full.", hint=hint)
+    return build_job_error("storage_full", "The disk is full.", hint=hint)
 
 
 def disk_filled(used_bytes: int) -> dict[str, Any]:
     message = Message(
         "The job has filled the disk itself: its scratch folder has {used_bytes} bytes.", used_bytes=used_bytes
     )
-    return reason("storage_full", message, hint=N_("Give it less data, or a node with a larger disk."))
+    return build_job_error("storage_full", message, hint=N_("Give it less data, or a node with a larger disk."))
 
 
 def node_unusable(what: str) -> dict[str, Any]:
-    return reason(
+    return build_job_error(
         "node_unusable",
         Message("The node cannot use its disk: {what}.", what=what),
         hint=N_("Look at the node's disk."),
@@ -67,13 +69,15 @@ def node_unusable(what: str) -> dict[str, Any]:
 
 
 def scratch_lost() -> dict[str, Any]:
-    return reason("node_unusable", "The job's scratch folder has disappeared.", hint=N_("Look at the node's disk."))
+    return build_job_error(
+        "node_unusable", "The job's scratch folder has disappeared.", hint=N_("Look at the node's disk.")
+    )
 
 
 def stalled_for_too_long(error: Mapping[str, Any], hours: float) -> dict[str, Any]:
     """`error` of the last attempt, with how long the job has waited for it to pass."""
     what, advice = restore_message(error), restore_message(error, "hint") or Message("Look at the node.")
-    return reason(
+    return build_job_error(
         str(error.get("code")),
         "{what} It was so for {hours:g} h.",
         what=what,
@@ -85,7 +89,7 @@ def stalled_for_too_long(error: Mapping[str, Any], hours: float) -> dict[str, An
 
 def output_missing(slots: list[str]) -> dict[str, Any]:
     message = Message("No parent made an output for {slots}.", slots=", ".join(slots))
-    return reason("output_missing", message, field="inputs", hint=N_("Look at the outputs of its parents."))
+    return build_job_error("output_missing", message, field="inputs", hint=N_("Look at the outputs of its parents."))
 
 
 def parent_failed(parent: Job | None = None) -> dict[str, Any]:
@@ -97,7 +101,7 @@ def parent_failed(parent: Job | None = None) -> dict[str, Any]:
             parent_pk=parent.pk,
             parent_state=parent.state,
         )
-    return reason(PARENT_FAILED, message, hint=N_("Retry that job: this one follows."))
+    return build_job_error(PARENT_FAILED, message, hint=N_("Retry that job: this one follows."))
 
 
 def memory_limit(needed: int, allowed: int) -> dict[str, Any]:
@@ -116,4 +120,4 @@ def memory_limit(needed: int, allowed: int) -> dict[str, Any]:
         allowed_2=allowed / MIB,
     )
     hint = Message("Submit it again with needs.memory_bytes of at least {enough}, or give it less data.", enough=enough)
-    return reason("memory_limit", message, field="needs.memory_bytes", limit=allowed, hint=hint)
+    return build_job_error("memory_limit", message, field="needs.memory_bytes", limit=allowed, hint=hint)

@@ -15,7 +15,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from pydantic import BaseModel
 
-from apps.platform.jobs.collection_hosts import host_errors
+from apps.platform.jobs.collection_hosts import check_hosts
 from apps.platform.nodes.extras import COLLECT
 from deepseek.clean.spec import CleanSpec
 from deepseek.collect.spec import CollectSpec
@@ -52,7 +52,7 @@ class Needs:
         changed = [entry.name for entry in later if getattr(self, entry.name) != entry.default]
         return "Needs(" + ", ".join(f"{name}={getattr(self, name)!r}" for name in (*first, *changed)) + ")"
 
-    def asked(self) -> dict[str, Any]:
+    def as_body(self) -> dict[str, Any]:
         """The fields that a body may have."""
         return {name: value for name, value in asdict(self).items() if name != "extra"}
 
@@ -134,7 +134,7 @@ KINDS: dict[str, JobKind] = {
         registers=("dataset",),
         needs=Needs(cpus=1.0, memory_bytes=2 * GiB, extra=COLLECT),
         time_limit_seconds=3600,
-        check=host_errors,
+        check=check_hosts,
     ),
     "profile": JobKind(
         label=_("Measure a table"),

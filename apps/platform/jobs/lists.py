@@ -35,23 +35,23 @@ from apps.platform.jobs import queries, services
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job, JobQuerySet
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 from apps.platform.nodes.presenters import not_heard_of
 
 DAYS = ("made", "ended")
 
 
-def state_said(job: Job) -> str:
+def get_displayed_state(job: Job) -> str:
     """The state, or that a running job was asked to stop."""
     return "cancelling" if job.cancel_requested_at and job.state == JobState.RUNNING else job.state
 
 
-def share_done(job: Job) -> float | None:
+def compute_progress(job: Job) -> float | None:
     total = (job.progress or {}).get("total")
     return (job.progress.get("done") or 0) / total if total else None
 
 
-def seconds_taken(job: Job) -> float | None:
+def compute_duration(job: Job) -> float | None:
     return (job.ended_at - job.claimed_at).total_seconds() if job.ended_at and job.claimed_at else None
 
 
@@ -61,8 +61,8 @@ JOBS = Listing(
         Column("job", gettext_lazy("Job"), lambda job: job.pk, ("id",), down=True),
         Column("kind", gettext_lazy("Kind"), lambda job: job.kind, ("kind", "-id")),
         Column("name", gettext_lazy("Name"), lambda job: job.name),
-        Column("state", gettext_lazy("State"), state_said, ("state", "-id")),
-        Column("progress", gettext_lazy("Progress"), share_done),
+        Column("state", gettext_lazy("State"), get_displayed_state, ("state", "-id")),
+        Column("progress", gettext_lazy("Progress"), compute_progress),
         Column("makes", gettext_lazy("Makes"), lambda job: job.register.get("dataset") or job.register.get("model")),
         Column("node", gettext_lazy("Node"), lambda job: job.node.name if job.node else None),
         Column("queue", gettext_lazy("Queue"), lambda job: job.queue, default_visible=False),
@@ -81,7 +81,7 @@ JOBS = Listing(
             sparse=True,
             default_visible=False,
         ),
-        Column("took", gettext_lazy("Took"), seconds_taken, numeric=True),
+        Column("took", gettext_lazy("Took"), compute_duration, numeric=True),
         Column("error", gettext_lazy("Error"), lambda job: (job.error or {}).get("message"), default_visible=False),
     ),
     sort="-job",
@@ -91,32 +91,32 @@ JOBS = Listing(
 # -- the list -------------------------------------------------------------------------------------------------------
 @mark_list_view(JOBS.key)
 @require_safe
-def job_list(request: HttpRequest, project: str) -> HttpResponseBase:
+def show_jobs(request: HttpRequest, project: str) -> HttpResponseBase:
     """/p/<slug>/jobs: newest first, narrowed by the query; a filter of nonsense is said, and shows nothing."""
-    actor, where = within(request, project)
-    asked = read_filter_values(request.GET, queries.FILTERS)
+    actor, where = get_project_context(request, project)
+    filters = read_filter_values(request.GET, queries.FILTERS)
     table = build_table(
         JOBS,
         request.GET,
-        lambda: found_jobs(actor, where, request.GET, asked),
-        filters=filter_bar(request.GET, asked),
-        builtin=builtin_views(actor),
-        sort=sort_for(request.GET),
+        lambda: query_jobs(actor, where, request.GET, filters),
+        filters=build_filter_bar(request.GET, filters),
+        builtin=list_builtin_views(actor),
+        sort=choose_sort(request.GET),
     )
     if request.GET.get("format") == "csv":
         return csv_response(actor, table, project=where)
     context = {
         **table.build_context(),
         "nav": "jobs",
-        "counts": counts_of(actor, where),
+        "counts": count_jobs(actor, where),
         "may_submit": policy.is_allowed(actor, "job.submit", where),
         "may_act": policy.is_allowed(actor, "job.cancel", where),
-        **calls_context(table.rows),
+        **build_calls_context(table.rows),
     }
     return render(request, "jobs/list.html", context, status=table.status)
 
 
-def calls_context(jobs: Sequence[Job]) -> dict[str, Any]:
+def build_calls_context(jobs: Sequence[Job]) -> dict[str, Any]:
     """What the tray asks for, and bodies of the same as REST calls."""
     low, high = services.PRIORITIES
     limit = _("%(low)s to %(high)s") % {"low": low, "high": high}
@@ -130,42 +130,42 @@ def calls_context(jobs: Sequence[Job]) -> dict[str, Any]:
     }
 
 
-def found_jobs(actor: Actor, project: Project, params: QueryDict, asked: dict[str, str]) -> JobQuerySet:
+def query_jobs(actor: Actor, project: Project, params: QueryDict, filters: dict[str, str]) -> JobQuerySet:
     """What fits the filters. The spec stays in the database: a list shows none of it."""
-    found = within_days(queries.list_jobs(actor, project, **asked), params).defer("spec", "grant", "result")
-    return found.annotate(silent=not_heard_of("node"))
+    jobs = filter_by_days(queries.list_jobs(actor, project, **filters), params).defer("spec", "grant", "result")
+    return jobs.annotate(silent=not_heard_of("node"))
 
 
-def within_days(jobs: JobQuerySet, params: Mapping[str, Any]) -> JobQuerySet:
+def filter_by_days(jobs: JobQuerySet, params: Mapping[str, Any]) -> JobQuerySet:
     """Those made, and ended, between the days asked for. Raises Invalid."""
-    found: JobQuerySet = filter_between_days(
+    filtered: JobQuerySet = filter_between_days(
         filter_between_days(jobs, "created_at", params, "made"), "ended_at", params, "ended"
     )
-    return found
+    return filtered
 
 
-def sort_for(params: Mapping[str, Any]) -> str:
+def choose_sort(params: Mapping[str, Any]) -> str:
     """By the time that is narrowed, whose index then holds what fits in one piece."""
     narrowed = [name for name in DAYS if params.get(f"{name}_after") or params.get(f"{name}_before")]
     return f"-{narrowed[-1]}" if narrowed else ""
 
 
-def since() -> datetime:
+def get_recent_start() -> datetime:
     """The beginning of yesterday, in the zone of the plane: what failed over night is still news in the morning."""
     yesterday = timezone.localdate() - timedelta(days=1)
     return timezone.make_aware(datetime.combine(yesterday, time.min))
 
 
-def counts_of(actor: Actor, project: Project) -> dict[str, int]:
+def count_jobs(actor: Actor, project: Project) -> dict[str, int]:
     """How many jobs are open now, as `moving_counts` has them, and failed since yesterday. Two queries over small
     indices.
     """
     jobs = Job.objects.visible_to(actor).filter(project=project)
-    failed = jobs.filter(state=JobState.FAILED, ended_at__gte=since()).count()
-    return {**moving_counts(jobs), "failed": failed}
+    failed = jobs.filter(state=JobState.FAILED, ended_at__gte=get_recent_start()).count()
+    return {**count_moving_jobs(jobs), "failed": failed}
 
 
-def moving_counts(jobs: JobQuerySet) -> dict[str, int]:
+def count_moving_jobs(jobs: JobQuerySet) -> dict[str, int]:
     """How many of these jobs run, of which some are `silent`, on a node that is offline, the others `moving`; how many
     are queued, and wait for another job. One query: only the few that run are joined with their nodes, the rest is
     asked of an index alone.
@@ -173,37 +173,37 @@ def moving_counts(jobs: JobQuerySet) -> dict[str, int]:
     jobs = jobs.select_related(None).order_by()
     states = (JobState.RUNNING, JobState.QUEUED, JobState.WAITING)
     parts = [
-        some.annotate(silent=Value(silent)).values_list("state", "silent").annotate(number=Count("pk"))
-        for some, silent in (
+        subset.annotate(silent=Value(silent)).values_list("state", "silent").annotate(number=Count("pk"))
+        for subset, silent in (
             (jobs.filter(state__in=states), False),
             (jobs.filter(not_heard_of("node"), state=JobState.RUNNING), True),
         )
     ]
-    found = {(state, bool(silent)): number for state, silent, number in parts[0].union(parts[1], all=True)}
-    running, silent = (found.get((JobState.RUNNING, which), 0) for which in (False, True))
+    counts = {(state, bool(silent)): number for state, silent, number in parts[0].union(parts[1], all=True)}
+    running, silent = (counts.get((JobState.RUNNING, which), 0) for which in (False, True))
     return {
         "running": running,
         "silent": silent,
         "moving": running - silent,
-        "queued": found.get((JobState.QUEUED, False), 0),
-        "waiting": found.get((JobState.WAITING, False), 0),
+        "queued": counts.get((JobState.QUEUED, False), 0),
+        "waiting": counts.get((JobState.WAITING, False), 0),
     }
 
 
-def filter_bar(params: QueryDict, asked: dict[str, str]) -> list[dict[str, Any]]:
+def build_filter_bar(params: QueryDict, filters: dict[str, str]) -> list[dict[str, Any]]:
     states = [("", _("Every state")), *((value, str(word)) for value, word in JobState.choices)]
     kinds = [("", _("Every kind")), *((key, str(kind.label)) for key, kind in KINDS.items())]
     return [
-        {"name": "name", "label": _("Name"), "value": asked["name"]},
-        {"name": "state", "label": _("State"), "value": asked["state"], "choices": states},
-        {"name": "kind", "label": _("Kind"), "value": asked["kind"], "choices": kinds},
-        {"name": "requester", "label": _("Who"), "value": asked["requester"]},
+        {"name": "name", "label": _("Name"), "value": filters["name"]},
+        {"name": "state", "label": _("State"), "value": filters["state"], "choices": states},
+        {"name": "kind", "label": _("Kind"), "value": filters["kind"], "choices": kinds},
+        {"name": "requester", "label": _("Who"), "value": filters["requester"]},
         *build_day_filters(params, "made", pgettext("day", "Made from"), _("Made until")),
         *build_day_filters(params, "ended", _("Ended from"), _("Ended until")),
     ]
 
 
-def builtin_views(actor: Actor) -> list[dict[str, Any]]:
+def list_builtin_views(actor: Actor) -> list[dict[str, Any]]:
     return [
         build_builtin_view(_("Running"), state=JobState.RUNNING.value),
         build_builtin_view(_("Queued"), state=JobState.QUEUED.value),
@@ -214,9 +214,9 @@ def builtin_views(actor: Actor) -> list[dict[str, Any]]:
 
 # -- many at once ---------------------------------------------------------------------------------------------------
 @require_POST
-def bulk(request: HttpRequest, project: str) -> HttpResponse:
+def run_bulk_action(request: HttpRequest, project: str) -> HttpResponse:
     """Cancel, retry or put elsewhere in line the selected jobs, each by itself; the answer says what became of each."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     verb = request.POST.get("do", "")
     if verb not in VERBS:
         limit = ", ".join(VERBS)
@@ -225,14 +225,14 @@ def bulk(request: HttpRequest, project: str) -> HttpResponse:
     policy.require(actor, permission, where)
     ids, (body, act) = numbers_asked(request), prepare(actor, request)
 
-    def page(pk: int) -> str:
+    def get_job_url(pk: int) -> str:
         return reverse("jobs:detail", args=[where.slug, pk])
 
-    def one(pk: int) -> Done:
+    def run_on_job(pk: int) -> Done:
         job = queries.get_job(actor, where, pk)
-        return Done(str(job), page(pk), act(job))
+        return Done(str(job), get_job_url(pk), act(job))
 
-    outcomes = each(actor, ids, one, request=request, name=lambda pk: f"#{pk}", page=page)
+    outcomes = each(actor, ids, run_on_job, request=request, name=lambda pk: f"#{pk}", page=get_job_url)
     back = way_back(request, reverse("jobs:list", args=[where.slug]))
     context = result_context(outcomes, title=str(title), back=back)
     calls = {"address": address, "ids": ids, "body": body}
@@ -242,7 +242,7 @@ def bulk(request: HttpRequest, project: str) -> HttpResponse:
 Act = Callable[[Job], str]
 
 
-def cancelling(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
+def prepare_cancel(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
     reason = request.POST.get("reason", "").strip()[:REASON_LIMIT]
     if not reason:
         raise Invalid("Say why: it goes into the audit trail.", field="reason", limit=f"1..{REASON_LIMIT}")
@@ -254,7 +254,7 @@ def cancelling(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]
     return {"reason": reason}, act
 
 
-def retrying(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
+def prepare_retry(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
     def act(job: Job) -> str:
         services.retry_job(actor=actor, job=job)
         return str(JobState(job.state).label)
@@ -262,7 +262,7 @@ def retrying(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
     return {}, act
 
 
-def prioritising(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
+def prepare_prioritise(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Act]:
     low, high = services.PRIORITIES
     text = request.POST.get("priority", "").strip()
     if not (text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) < 5):
@@ -277,7 +277,7 @@ def prioritising(actor: Actor, request: HttpRequest) -> tuple[dict[str, Any], Ac
 
 # verb -> (permission, REST address of one, title of the answer, what prepares it)
 VERBS: dict[str, tuple[str, str, Any, Callable[[Actor, HttpRequest], tuple[dict[str, Any], Act]]]] = {
-    "cancel": ("job.cancel", "api-job-cancel", gettext_lazy("Cancel jobs"), cancelling),
-    "retry": ("job.retry", "api-job-retry", gettext_lazy("Retry jobs"), retrying),
-    "priority": ("job.prioritise", "api-job-priority", gettext_lazy("Set the priority of jobs"), prioritising),
+    "cancel": ("job.cancel", "api-job-cancel", gettext_lazy("Cancel jobs"), prepare_cancel),
+    "retry": ("job.retry", "api-job-retry", gettext_lazy("Retry jobs"), prepare_retry),
+    "priority": ("job.prioritise", "api-job-priority", gettext_lazy("Set the priority of jobs"), prepare_prioritise),
 }

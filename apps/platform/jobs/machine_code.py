@@ -20,22 +20,22 @@ from apps.platform.jobs.states import JobState
 from deepseek.messages import N_, Message
 
 ELF = b"\x7fELF"
-COMPILER = "compile"
+COMPILE_KIND = "compile"
 SLOT = "model"  # of the compile job
 MESSAGE = N_("The input {slot} is machine code, and no compile job of this project made it.")
 HINT = Message("Compile the trained model here, and give the output of that job; or take its fp32 or int8 form.")
 LIMIT = "safetensors, torchscript, or what a compile job of this project made"
 
 
-def code_errors(slots: Iterable[str], project_id: int, artifacts: Mapping[str, Artifact]) -> list[dict[str, Any]]:
+def find_foreign_code(slots: Iterable[str], project_id: int, artifacts: Mapping[str, Artifact]) -> list[dict[str, Any]]:
     """What is wrong with those of `artifacts` (slot -> artifact) that fill `slots`, whose bytes the job would load."""
     return [
         {"code": "foreign_code", "message": Message(MESSAGE, slot=slot), "field": f"/inputs/{slot}/digest"}
         | {"limit": LIMIT, "hint": HINT}
         for slot in slots
         if slot in artifacts
-        and stored_head(artifacts[slot].digest) == ELF
-        and not made_here(project_id, artifacts[slot].digest)
+        and read_stored_head(artifacts[slot].digest) == ELF
+        and not is_compiled_here(project_id, artifacts[slot].digest)
     ]
 
 
@@ -46,17 +46,17 @@ def refuse_foreign_code(project_id: int, slot: str, digest: str, path: Path) -> 
     """
     with path.open("rb") as file:
         head = file.read(len(ELF))
-    if head == ELF and not made_here(project_id, digest):
+    if head == ELF and not is_compiled_here(project_id, digest):
         raise Invalid(MESSAGE, slot=slot, code="foreign_code", field=f"inputs/{slot}", limit=LIMIT, hint=HINT)
 
 
-def made_here(project_id: int, digest: str) -> bool:
+def is_compiled_here(project_id: int, digest: str) -> bool:
     """Whether a compile job of the project that succeeded made these bytes."""
-    made = JobOutput.objects.filter(artifact=digest, slot=SLOT, job__kind=COMPILER, job__project=project_id)
-    return made.filter(job__state=JobState.SUCCEEDED).exists()
+    outputs = JobOutput.objects.filter(artifact=digest, slot=SLOT, job__kind=COMPILE_KIND, job__project=project_id)
+    return outputs.filter(job__state=JobState.SUCCEEDED).exists()
 
 
-def stored_head(digest: str) -> bytes:
+def read_stored_head(digest: str) -> bytes:
     """The first bytes of an artifact; none where the store cannot give them now: the worker looks again."""
     try:
         with closing(store().open(digest, 0, len(ELF))) as reading:

@@ -18,7 +18,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self if actor.plane_role else self.filter(project_id__in=actor.project_ids)
 
 
-LAST = 2**63  # behind every job that there is
+MAX_JOB_ID = 2**63  # behind every job that there is
 
 
 class Job(models.Model):
@@ -120,9 +120,12 @@ class Job(models.Model):
         """Whether it is queued and its next attempt may not begin yet."""
         return self.state == JobState.QUEUED and self.not_before is not None and self.not_before > timezone.now()
 
-    def goes_behind(self, other: Job) -> bool:
+    def is_behind(self, other: Job) -> bool:
         """Whether the queue would give out `other` first; one that is not saved yet comes after all of its priority."""
-        return self.pk != other.pk and (-self.priority, self.pk or LAST) > (-other.priority, other.pk or LAST)
+        return self.pk != other.pk and (-self.priority, self.pk or MAX_JOB_ID) > (
+            -other.priority,
+            other.pk or MAX_JOB_ID,
+        )
 
     @property
     def attempts_used(self) -> int:

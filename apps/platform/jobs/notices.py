@@ -19,21 +19,21 @@ from apps.core.policy import require
 from apps.platform.jobs.models import JobEvent, JobNotice
 from apps.platform.jobs.states import JobState
 
-TOLD: frozenset[str] = frozenset({JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+NOTIFIED_STATES: frozenset[str] = frozenset({JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 LEASE = timedelta(seconds=60)  # of whoever sends: one that dies is followed by another after so long
-LONGEST_PAUSE = 300.0  # seconds between two tries
+MAX_PAUSE_SECONDS = 300.0  # seconds between two tries
 
 
-def is_told(event: JobEvent) -> bool:
+def is_notifiable(event: JobEvent) -> bool:
     """Whether this move begins or ends an attempt: a claim, an end, a running job that was queued again."""
     payload = event.payload
-    return payload.get("state") in TOLD or "code" in payload or "released" in payload
+    return payload.get("state") in NOTIFIED_STATES or "code" in payload or "released" in payload
 
 
-def notice(event: JobEvent) -> None:
+def queue_notice(event: JobEvent) -> None:
     """Queue the move for every way out that is set up; call it in the transaction of the move."""
     sinks = settings.OPENLINEAGE_SINKS
-    if sinks and event.kind == "state" and is_told(event):
+    if sinks and event.kind == "state" and is_notifiable(event):
         JobNotice.objects.bulk_create(JobNotice(event=event, sink=sink) for sink in sinks)
 
 
@@ -53,32 +53,32 @@ def take_notices(*, actor: Actor, sink: str, most: int) -> list[JobNotice]:
             return []
         keys = list(waiting.values_list("pk", flat=True)[:most])
         JobNotice.objects.filter(pk__in=keys).update(not_before=Now() + LEASE)
-    found = JobNotice.objects.filter(pk__in=keys).select_related("event__job__project", "event__job__node")
-    return list(found.order_by("id"))
+    rows = JobNotice.objects.filter(pk__in=keys).select_related("event__job__project", "event__job__node")
+    return list(rows.order_by("id"))
 
 
-def told(*, actor: Actor, notices: Sequence[JobNotice]) -> None:
+def acknowledge_notices(*, actor: Actor, notices: Sequence[JobNotice]) -> None:
     """They were acknowledged: they go."""
     require(actor, "job.recover")
-    JobNotice.objects.filter(pk__in=[one.pk for one in notices]).delete()
+    JobNotice.objects.filter(pk__in=[notice.pk for notice in notices]).delete()
 
 
-def try_later(*, actor: Actor, notices: Sequence[JobNotice]) -> float:
+def reschedule_notices(*, actor: Actor, notices: Sequence[JobNotice]) -> float:
     """Nobody answered: wait twice as long as before, from one second on. Returns the pause in seconds."""
     require(actor, "job.recover")
-    pause = min(LONGEST_PAUSE, 2.0 ** min(notices[0].tries, 20))
-    keys = [one.pk for one in notices]
+    pause = min(MAX_PAUSE_SECONDS, 2.0 ** min(notices[0].tries, 20))
+    keys = [notice.pk for notice in notices]
     JobNotice.objects.filter(pk__in=keys).update(not_before=Now() + timedelta(seconds=pause), tries=F("tries") + 1)
     return pause
 
 
-def refuse(*, actor: Actor, notice: JobNotice, why: str) -> None:
+def refuse_notice(*, actor: Actor, notice: JobNotice, why: str) -> None:
     """The other side will never take it: it is kept, with the reason, and does not hold up the others."""
     require(actor, "job.recover")
     JobNotice.objects.filter(pk=notice.pk).update(refused=why[:500] or "refused")
 
 
-def release(*, actor: Actor, notices: Collection[JobNotice]) -> None:
+def release_notices(*, actor: Actor, notices: Collection[JobNotice]) -> None:
     """Give back what was leased and not sent."""
     require(actor, "job.recover")
-    JobNotice.objects.filter(pk__in=[one.pk for one in notices]).update(not_before=None)
+    JobNotice.objects.filter(pk__in=[notice.pk for notice in notices]).update(not_before=None)

@@ -20,32 +20,32 @@ def add_spec_schemas(result: dict[str, Any], generator: Any, request: Any, publi
     """
     schemas = result.setdefault("components", {}).setdefault("schemas", {})
     for model in (ReasonBody, PriorityBody):
-        add(schemas, components_of(model))
-    shared = components_of(JobBody)
+        merge_schemas(schemas, collect_components(model))
+    shared = collect_components(JobBody)
     body = shared.pop(JobBody.__name__)
-    add(schemas, shared)
+    merge_schemas(schemas, shared)
     mapping: dict[str, str] = {}
     for name, kind in KINDS.items():
-        add(schemas, components_of(kind.spec))
+        merge_schemas(schemas, collect_components(kind.spec))
         component = f"{kind.spec.__name__.removesuffix('Spec')}Job"
-        add(schemas, {component: body_of(name, kind.spec, body)})
+        merge_schemas(schemas, {component: build_kind_body(name, kind.spec, body)})
         mapping[name] = REF.format(model=component)
     choice = {
         "oneOf": [{"$ref": ref} for ref in mapping.values()],
         "discriminator": {"propertyName": "kind", "mapping": mapping},
     }
-    add(schemas, {SUBMISSION: choice})
+    merge_schemas(schemas, {SUBMISSION: choice})
     return result
 
 
-def components_of(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
+def collect_components(model: type[BaseModel]) -> dict[str, dict[str, Any]]:
     """The schema of a model and of every model inside it, by class name."""
     schema = model.model_json_schema(ref_template=REF)
-    inner: dict[str, dict[str, Any]] = schema.pop("$defs", {})
-    return {**inner, model.__name__: schema}
+    definitions: dict[str, dict[str, Any]] = schema.pop("$defs", {})
+    return {**definitions, model.__name__: schema}
 
 
-def body_of(kind: str, spec: type[BaseModel], body: dict[str, Any]) -> dict[str, Any]:
+def build_kind_body(kind: str, spec: type[BaseModel], body: dict[str, Any]) -> dict[str, Any]:
     """The body of POST jobs for one kind: its name is fixed and its spec typed."""
     required = ["kind", *(["spec"] if spec.model_json_schema().get("required") else [])]
     fixed = {"kind": {"type": "string", "const": kind}, "spec": {"$ref": REF.format(model=spec.__name__)}}
@@ -53,7 +53,7 @@ def body_of(kind: str, spec: type[BaseModel], body: dict[str, Any]) -> dict[str,
     return {**body, "title": title, "properties": {**body["properties"], **fixed}, "required": required}
 
 
-def add(schemas: dict[str, Any], fresh: dict[str, dict[str, Any]]) -> None:
+def merge_schemas(schemas: dict[str, Any], fresh: dict[str, dict[str, Any]]) -> None:
     for name, schema in fresh.items():
         if schemas.setdefault(name, schema) != schema:
             raise ValueError(f"Two different schemas are called {name}: rename the class of one.")

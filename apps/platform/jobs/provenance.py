@@ -26,11 +26,11 @@ def record_provenance(*, actor: Actor, job: Job, code_digest: str, environment: 
     return JobProvenance.objects.update_or_create(job=job, defaults=facts)[0]
 
 
-def for_whom(actor: Actor, job_id: int | None = None) -> str:
+def resolve_requester(actor: Actor, job_id: int | None = None) -> str:
     """Whose wish it is that the actor makes something: who asked for the job, else the actor's own.
 
     Under this name people look for what is theirs; which worker wrote it down is in the audit trail.
     """
     number = job_id or actor.job_id
-    asked = Job.objects.filter(pk=number).values_list("requester", flat=True).first() if number else ""
-    return asked or actor.label
+    requester = Job.objects.filter(pk=number).values_list("requester", flat=True).first() if number else ""
+    return requester or actor.label

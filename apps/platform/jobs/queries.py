@@ -139,7 +139,7 @@ def count_jobs_ahead(jobs: list[Job]) -> dict[int, int]:
 
 
 def load_by_node(nodes: list[Node]) -> tuple[Mapping[int | None, list[Job]], dict[int | None, Job]]:
-    """What runs on each of these nodes, and of every node that is kept free (scheduling/reservations.py), for which job.
+    """Load the running jobs of each node and, by node, the job that it is reserved for (scheduling/reservations.py).
 
     One query over the two partial indexes.
     """

@@ -15,7 +15,7 @@ from rest_framework.reverse import reverse
 from apps.core.errors import PlaneError
 from apps.platform.jobs.kinds import KINDS, Needs
 from apps.platform.jobs.models import Job, JobCheckpoint, JobInput, JobOutput
-from apps.platform.jobs.spec_validation import all_of, parse_spec, spec_errors
+from apps.platform.jobs.spec_validation import build_spec_errors, combine_errors, parse_spec
 from apps.platform.jobs.states import JobState
 from apps.platform.jobs.submission import InputSpec, Submission
 from deepseek.messages import Message
@@ -84,11 +84,11 @@ class PriorityBody(BaseModel):
 
 def read_body(model: type[BaseModel], data: Any) -> Any:
     """The typed body, or Invalid with every error, each with its JSON pointer; an empty body is an empty object."""
-    given = {} if data in (None, "") else data
+    body = {} if data in (None, "") else data
     try:
-        return model.model_validate_json(json.dumps(given), strict=True)
+        return model.model_validate_json(json.dumps(body), strict=True)
     except ValidationError as failure:
-        raise all_of(body_errors(failure, given)) from None
+        raise combine_errors(build_body_errors(failure, body)) from None
 
 
 def read_submission(data: Any, *, idempotency_key: str | None) -> Submission:
@@ -96,46 +96,46 @@ def read_submission(data: Any, *, idempotency_key: str | None) -> Submission:
     try:
         body = JobBody.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as failure:
-        raise all_of(body_errors(failure, data) + spec_faults(data)) from None
-    errors = [fault for slot, given in body.inputs.items() for fault in input_faults(slot, given)]
+        raise combine_errors(build_body_errors(failure, data) + find_spec_errors(data)) from None
+    errors = [fault for slot, input_body in body.inputs.items() for fault in find_input_errors(slot, input_body)]
     if errors:
-        raise all_of(errors + spec_faults(data))
+        raise combine_errors(errors + find_spec_errors(data))
     return Submission(
         kind=body.kind,
         spec=body.spec,
         inputs=[
-            InputSpec(slot=slot, digest=given.digest or "", job_id=given.job, job_slot=given.slot or "")
-            for slot, given in body.inputs.items()
+            InputSpec(slot=slot, digest=input_body.digest or "", job_id=input_body.job, job_slot=input_body.slot or "")
+            for slot, input_body in body.inputs.items()
         ],
         after=list(dict.fromkeys(body.after)),
         register=body.registers,
         name=body.name,
         priority=body.priority,
-        needs=needs_of(body.needs, body.kind),
+        needs=merge_needs(body.needs, body.kind),
         max_attempts=body.max_attempts,
         time_limit_seconds=body.time_limit_seconds,
         idempotency_key=idempotency_key,
     )
 
 
-def needs_of(needs: NeedsBody | None, kind: str) -> Needs | None:
+def merge_needs(needs: NeedsBody | None, kind: str) -> Needs | None:
     """The kind's own needs with those given in their place; None where none are given."""
     if needs is None or kind not in KINDS:
         return None
     return Needs(**{**asdict(KINDS[kind].needs), **needs.model_dump(exclude_none=True)})
 
 
-def body_errors(failure: ValidationError, given: Any) -> list[dict[str, Any]]:
-    found = spec_errors(failure, given, prefix="")
-    for error in found:
+def build_body_errors(failure: ValidationError, body: Any) -> list[dict[str, Any]]:
+    errors = build_spec_errors(failure, body, prefix="")
+    for error in errors:
         code = error["code"].removeprefix("spec_")
         error["code"] = BODY_CODES.get(code, "invalid")
         if code == "extra_forbidden":
             error["hint"] = "Leave this field out."
-    return found
+    return errors
 
 
-def spec_faults(data: Any) -> list[dict[str, Any]]:
+def find_spec_errors(data: Any) -> list[dict[str, Any]]:
     """What is wrong with the spec of a body that is wrong elsewhere, so that one answer names everything."""
     if not isinstance(data, Mapping) or not isinstance(data.get("kind"), str):
         return []
@@ -149,8 +149,8 @@ def spec_faults(data: Any) -> list[dict[str, Any]]:
     return []
 
 
-def input_faults(slot: str, given: InputBody) -> list[dict[str, Any]]:
-    if given.digest is None or (given.job is None and given.slot is None):
+def find_input_errors(slot: str, input_body: InputBody) -> list[dict[str, Any]]:
+    if input_body.digest is None or (input_body.job is None and input_body.slot is None):
         return []
     message = Message("The input {slot} names a digest and a job: give one of the two.", slot=slot)
     return [{"code": "input_ambiguous", "message": message, "field": f"/inputs/{slot}", "limit": None, "hint": None}]
@@ -197,7 +197,7 @@ LINKS = {
 }
 
 
-def attempt_of(job: Job) -> str:
+def format_attempt(job: Job) -> str:
     """`1 of 3`: the attempt that runs or ran last; given-back attempts do not count."""
     return f"{job.attempts_used} of {job.max_attempts}"
 
@@ -236,7 +236,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
         read_only_fields = fields
 
     def get_attempt(self, job: Job) -> str:
-        return attempt_of(job)
+        return format_attempt(job)
 
     def get_node(self, job: Job) -> str | None:
         return job.node.name if job.node else None
@@ -383,8 +383,8 @@ class JobDetailSerializer(JobSerializer):
     @extend_schema_field(JobCheckpointSerializer(allow_null=True))
     def get_checkpoint(self, job: Job) -> dict[str, Any] | None:
         """What its next attempt goes on from."""
-        found = self.context["checkpoint"]
-        return None if found is None else dict(JobCheckpointSerializer(found).data)
+        checkpoint = self.context["checkpoint"]
+        return None if checkpoint is None else dict(JobCheckpointSerializer(checkpoint).data)
 
 
 class LineSerializer(serializers.Serializer[Any]):

@@ -24,7 +24,7 @@ MAX_ERRORS = 100  # that one refusal names: nobody reads more, and each is trans
 LIMITS = ("ge", "gt", "le", "lt", "max_length", "min_length", "multiple_of", "expected", "max_digits")
 
 
-def kind_of(name: str) -> JobKind:
+def get_job_kind(name: str) -> JobKind:
     """The entry of KINDS; Invalid naming the kinds there are."""
     if name in KINDS:
         return KINDS[name]
@@ -41,47 +41,51 @@ def kind_of(name: str) -> JobKind:
 
 def parse_spec(kind: str, spec: Mapping[str, Any], *, strict: bool = True, prefix: str = "/spec") -> BaseModel:
     """The typed spec, or Invalid with every error. `strict`: no coercion, as the API asks; a form is lax."""
-    return parse_model(kind_of(kind).spec, spec, strict=strict, prefix=prefix)
+    return parse_model(get_job_kind(kind).spec, spec, strict=strict, prefix=prefix)
 
 
-def parse_model(model: type[M], given: Mapping[str, Any], *, strict: bool, prefix: str) -> M:
+def parse_model(model: type[M], values: Mapping[str, Any], *, strict: bool, prefix: str) -> M:
     """What `given` is as a `model`, or Invalid with every error, each pointer behind `prefix`."""
     try:
-        return model.model_validate_json(json.dumps(given), strict=strict)
+        return model.model_validate_json(json.dumps(values), strict=strict)
     except ValidationError as failure:
-        raise all_of(spec_errors(failure, given, prefix=prefix)) from None
+        raise combine_errors(build_spec_errors(failure, values, prefix=prefix)) from None
     except (TypeError, ValueError) as failure:
         raise Invalid(
             "The spec cannot be read: {failure}.", failure=failure, field=prefix, hint=N_("Send a JSON object.")
         ) from None
 
 
-def all_of(errors: Sequence[dict[str, Any]]) -> Invalid:
+def combine_errors(errors: Sequence[dict[str, Any]]) -> Invalid:
     """One refusal that holds all these errors, the first of them at the top."""
     first = errors[0]
-    named = {name: first[name] for name in ("code", "field", "limit", "hint")}
-    return Invalid(first["message"], **named, errors=errors)
+    attributes = {name: first[name] for name in ("code", "field", "limit", "hint")}
+    return Invalid(first["message"], **attributes, errors=errors)
 
 
-def spec_errors(failure: ValidationError, given: Any, *, prefix: str) -> list[dict[str, Any]]:
+def build_spec_errors(failure: ValidationError, values: Any, *, prefix: str) -> list[dict[str, Any]]:
     """pydantic's errors in our shape, the first MAX_ERRORS; a parent's is dropped where a child of it has one."""
-    found: dict[str, dict[str, Any]] = {}
+    by_pointer: dict[str, dict[str, Any]] = {}
     for error in failure.errors(include_url=False):
-        pointer = prefix + "".join(f"/{part}" for part in walk(error["loc"], given, absent=error["type"] == "missing"))
+        pointer = prefix + "".join(
+            f"/{part}" for part in resolve_location(error["loc"], values, absent=error["type"] == "missing")
+        )
         context = error.get("ctx") or {}
-        limits = {name: plain(context[name]) for name in LIMITS if name in context}
-        found.setdefault(
+        limits = {name: to_plain_value(context[name]) for name in LIMITS if name in context}
+        by_pointer.setdefault(
             pointer,
             {
                 "code": f"spec_{error['type']}",
-                "message": at_pointer(pointer, with_input(message_of(error), error)),
+                "message": add_pointer(pointer, append_input(build_error_message(error), error)),
                 "field": pointer,
                 "limit": next(iter(limits.values()), None),
-                "hint": hint_for(error, given),
+                "hint": get_error_hint(error, values),
             },
         )
-    pointers = sorted(found)
-    return list(islice((error for pointer, error in found.items() if not has_child(pointer, pointers)), MAX_ERRORS))
+    pointers = sorted(by_pointer)
+    return list(
+        islice((error for pointer, error in by_pointer.items() if not has_child(pointer, pointers)), MAX_ERRORS)
+    )
 
 
 def has_child(pointer: str, pointers: Sequence[str]) -> bool:
@@ -90,32 +94,32 @@ def has_child(pointer: str, pointers: Sequence[str]) -> bool:
     return place < len(pointers) and pointers[place].startswith(pointer + "/")
 
 
-def walk(loc: tuple[int | str, ...], given: Any, *, absent: bool = True) -> list[int | str]:
+def resolve_location(loc: tuple[int | str, ...], values: Any, *, absent: bool = True) -> list[int | str]:
     """The parts of `loc` that walk the input: pydantic mixes the tags of unions in between, and puts them at the end.
 
     `absent`: the last part may name a field that is not there.
     """
     parts: list[int | str] = []
-    here = given
+    node = values
     for index, part in enumerate(loc):
-        if (isinstance(here, Mapping) and part in here) or (
-            isinstance(here, list) and isinstance(part, int) and part < len(here)
+        if (isinstance(node, Mapping) and part in node) or (
+            isinstance(node, list) and isinstance(part, int) and part < len(node)
         ):
-            here = here[part]  # type: ignore[index]
+            node = node[part]  # type: ignore[index]
         elif index != len(loc) - 1 or not absent:
             continue
-        elif not isinstance(here, Mapping):
+        elif not isinstance(node, Mapping):
             continue  # a tag at the end, or a leaf
         parts.append(part)
     return parts
 
 
-def message_of(error: Mapping[str, Any]) -> str:
+def build_error_message(error: Mapping[str, Any]) -> str:
     """What pydantic or a check of ours (deepseek/spec_errors.py) says of a value: its format string and its values."""
     context = dict(error.get("ctx") or {})
     if "msgid" in context:
         return Message(str(context.pop("msgid")), **context)
-    for msgid in templates().get(error["type"], ()):
+    for msgid in load_message_templates().get(error["type"], ()):
         with suppress(KeyError, ValueError, IndexError):
             message = Message(msgid, **{name: value for name, value in context.items() if f"{{{name}}}" in msgid})
             if message == error["msg"]:
@@ -124,7 +128,7 @@ def message_of(error: Mapping[str, Any]) -> str:
 
 
 @cache
-def templates() -> dict[str, list[str]]:
+def load_message_templates() -> dict[str, list[str]]:
     """{type of an error: pydantic's format strings for it}, that for JSON first."""
     return {
         error["type"]: [*filter(None, (error.get("message_template_json"), error.get("message_template_python")))]
@@ -132,21 +136,21 @@ def templates() -> dict[str, list[str]]:
     }
 
 
-def with_input(problem: str, error: Mapping[str, Any]) -> str:
+def append_input(problem: str, error: Mapping[str, Any]) -> str:
     if error["type"] in ("missing", "extra_forbidden"):
         return problem
-    given = error.get("input")
-    if isinstance(given, Mapping | list | tuple):
+    value = error.get("input")
+    if isinstance(value, Mapping | list | tuple):
         return problem  # Python's notation of a whole group tells nobody anything
-    text = repr(given)
+    text = repr(value)
     return Message("{problem} (got {text})", problem=problem, text=text if len(text) <= 60 else text[:57] + "...")
 
 
-def at_pointer(pointer: str, problem: str) -> Message:
+def add_pointer(pointer: str, problem: str) -> Message:
     return Message("{pointer}: {problem}", pointer=pointer, problem=problem)
 
 
-def problem_of(error: Mapping[str, Any]) -> str:
+def extract_problem(error: Mapping[str, Any]) -> str:
     """What is wrong, of an error whose message may begin with its pointer."""
     message = error["message"]
     if isinstance(message, Message) and message.msgid == "{pointer}: {problem}":
@@ -155,7 +159,7 @@ def problem_of(error: Mapping[str, Any]) -> str:
     return str(message).removeprefix(f"{error.get('field')}: ")
 
 
-def hint_for(error: Mapping[str, Any], given: Any) -> str | None:
+def get_error_hint(error: Mapping[str, Any], given: Any) -> str | None:
     if error["type"] == "extra_forbidden":
         return Message("Leave this field out, or look at the kind's schema in /api/v1/kinds.")
     if error["type"] == "missing":
@@ -163,10 +167,10 @@ def hint_for(error: Mapping[str, Any], given: Any) -> str | None:
     return None
 
 
-def plain(value: Any) -> Any:
+def to_plain_value(value: Any) -> Any:
     return value if isinstance(value, int | float | str | bool) else str(value)
 
 
-def spec_text(spec: BaseModel) -> str:
+def serialize_spec(spec: BaseModel) -> str:
     """Canonical text with every default written out: what is stored, digested and handed to the engine."""
     return encode_canonical_json(spec.model_dump(mode="json"))

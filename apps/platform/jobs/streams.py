@@ -41,7 +41,7 @@ class TooManyStreams(Unavailable):
     code = "too_many_streams"
 
 
-class Seat:
+class StreamSlot:
     """One of this process's places for requests that stay open; `leave` may be called again."""
 
     def __init__(self) -> None:
@@ -64,14 +64,14 @@ class Seat:
                 self.taken = False
                 _open -= 1
 
-    def __enter__(self) -> Seat:
+    def __enter__(self) -> StreamSlot:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.leave()
 
 
-def rest_connection() -> None:
+def release_connection() -> None:
     """Give the pooled connection back before a sleep; SQLite's is the thread's own and costs nothing."""
     if connection.vendor != "sqlite" and not connection.in_atomic_block:
         connection.close()
@@ -86,10 +86,10 @@ def wait_until_ended(job_id: int, seconds: float) -> None:
 def wait_while(moving: Callable[[], bool], seconds: float) -> None:
     """Return when `moving` says no, `seconds` are over, or this process is asked to stop."""
     deadline = time.monotonic() + seconds
-    with Seat():
+    with StreamSlot():
         while moving():
             left = deadline - time.monotonic()
-            rest_connection()
+            release_connection()
             if left <= 0 or STOPPING.wait(min(WAIT_POLL_SECONDS, left)):
                 return
 
@@ -99,7 +99,7 @@ class EventStream:
     """The body of a stream. A class: a generator that was never started runs no `finally`, and would keep its seat."""
 
     def __init__(self, messages: Iterator[bytes]) -> None:
-        self.seat = Seat()
+        self.seat = StreamSlot()
         self.messages = messages
 
     def __iter__(self) -> Iterator[bytes]:
@@ -120,40 +120,40 @@ class EventStream:
 
 def stream_response(job_id: int, after: int) -> StreamingHttpResponse:
     """The events of a job behind `after`, until it has ended; TooManyStreams when the process is full."""
-    return streamed(messages(job_id, after))
+    return build_stream_response(iter_messages(job_id, after))
 
 
-def streamed(messages: Iterator[bytes]) -> StreamingHttpResponse:
+def build_stream_response(messages: Iterator[bytes]) -> StreamingHttpResponse:
     """Messages as Server-Sent Events, in one of this process's seats."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(EventStream(messages), content_type="text/event-stream", headers=headers)
 
 
-def messages(job_id: int, after: int) -> Iterator[bytes]:
+def iter_messages(job_id: int, after: int) -> Iterator[bytes]:
     """The messages of static/js/plane.js: progress, log, state, metric, and `end` last; ids are the events' seq."""
-    opened = said = time.monotonic()
+    opened = last_sent = time.monotonic()
     yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
     while not STOPPING.is_set():
-        state, newest, events = look(job_id, after)
-        rest_connection()
+        state, newest, events = read_events_after(job_id, after)
+        release_connection()
         for event in events:
-            after, said = event.seq, time.monotonic()
-            yield written(event)
+            after, last_sent = event.seq, time.monotonic()
+            yield format_event(event)
         if len(events) == EVENTS_PER_POLL and after < newest:
             continue
         if state in ENDED and after >= newest:
-            yield message("end", {"state": state}, after)
+            yield format_message("end", {"state": state}, after)
             return
         now = time.monotonic()
         if now - opened >= OPEN_SECONDS:
             return
-        if now - said >= HEARTBEAT_SECONDS:
-            said = now
+        if now - last_sent >= HEARTBEAT_SECONDS:
+            last_sent = now
             yield b": still here\n\n"
         STOPPING.wait(POLL_SECONDS)
 
 
-def look(job_id: int, after: int) -> tuple[str, int, list[JobEvent]]:
+def read_events_after(job_id: int, after: int) -> tuple[str, int, list[JobEvent]]:
     """State and newest seq first, events second: an event of the last move can then not be missed before `end`."""
     row = Job.objects.filter(pk=job_id).values_list("state", "event_seq").first()
     if row is None:
@@ -165,15 +165,17 @@ def look(job_id: int, after: int) -> tuple[str, int, list[JobEvent]]:
     return state, newest, list(events[:EVENTS_PER_POLL])
 
 
-def written(event: JobEvent) -> bytes:
+def format_event(event: JobEvent) -> bytes:
     """One event; a batch of metrics becomes one message for each point, the last of which carries the id."""
     points = event.payload.get("points") if event.kind == "metric" else None
     if not points:
-        return message(event.kind, event.payload, event.seq)
-    return b"".join([*(message("metric", p) for p in points[:-1]), message("metric", points[-1], event.seq)])
+        return format_message(event.kind, event.payload, event.seq)
+    return b"".join(
+        [*(format_message("metric", p) for p in points[:-1]), format_message("metric", points[-1], event.seq)]
+    )
 
 
-def message(name: str, data: Any, seq: int | str | None = None) -> bytes:
+def format_message(name: str, data: Any, seq: int | str | None = None) -> bytes:
     """One SSE message; JSON escapes line ends, so the data is one line."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     head = f"id: {seq}\n" if seq is not None else ""

@@ -17,18 +17,18 @@ from apps.core.errors import PlaneError
 from apps.platform.accounts.models import SLUG, Project
 from apps.platform.artifacts.models import Artifact
 from apps.platform.jobs.kinds import KINDS, JobKind, Needs
-from apps.platform.jobs.machine_code import code_errors
+from apps.platform.jobs.machine_code import find_foreign_code
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.spec_validation import all_of, kind_of, parse_spec
+from apps.platform.jobs.spec_validation import combine_errors, get_job_kind, parse_spec
 from apps.platform.jobs.states import JobState
 from apps.platform.nodes.extras import MISSING
 from apps.platform.nodes.models import Node
 from deepseek.messages import Message
 
-PRIORITY = (-100, 100)
-TIME_LIMIT = (1, 30 * 86_400)
-ATTEMPTS = (1, 20)
-NEEDS = {"cpus": (0.01, 4096), "memory_bytes": (2**20, 2**50), "gpus": (0, 64), "gpu_memory_bytes": (0, 2**50)}
+PRIORITY_RANGE = (-100, 100)
+TIME_LIMIT_RANGE = (1, 30 * 86_400)
+ATTEMPTS_RANGE = (1, 20)
+NEEDS_RANGES = {"cpus": (0.01, 4096), "memory_bytes": (2**20, 2**50), "gpus": (0, 64), "gpu_memory_bytes": (0, 2**50)}
 GPU_QUEUE = "gpu"
 COMPLETED: dict[str, Callable[[Project, str, BaseModel], BaseModel]] = {}
 """By key of `register`: what the app that registers adds to a spec before it is stored, from (project, name, spec)."""
@@ -77,7 +77,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class ValidatedSubmission:
     """A submission that holds: its kind, its typed spec, its artifacts and parents."""
 
     kind: JobKind
@@ -86,85 +86,89 @@ class Checked:
     parents: Mapping[int, Job]
 
 
-def check(actor: Actor, project: Project, asked: Submission, *, promised: Sequence[str] = ()) -> Checked:
+def validate_submission(
+    actor: Actor, project: Project, submission: Submission, *, promised: Sequence[str] = ()
+) -> ValidatedSubmission:
     """Resolve and validate; Invalid with every error found, each naming its field.
 
     `promised`: slots beyond `asked.inputs` that jobs not made yet will fill; for looking ahead, before any is made.
     """
     errors: list[dict[str, Any]] = []
-    kind = kind_of(asked.kind)
+    kind = get_job_kind(submission.kind)
     spec: BaseModel | None = None
     try:
-        spec = parse_spec(asked.kind, asked.spec, strict=asked.strict)
+        spec = parse_spec(submission.kind, submission.spec, strict=submission.strict)
     except PlaneError as failure:
         errors += failure.errors
-    errors += slot_errors(kind, asked, promised) + limit_errors(asked) + register_errors(kind, asked)
-    needs = needs_of(kind, asked, spec)
-    errors += device_errors(spec, needs) + extra_errors(kind, needs)
+    errors += check_slots(kind, submission, promised) + check_limits(submission) + check_register(kind, submission)
+    needs = resolve_needs(kind, submission, spec)
+    errors += check_device(spec, needs) + check_extra(kind, needs)
     if kind.check is not None and spec is not None:
         errors += kind.check(spec)
-    artifacts, missing = resolve_artifacts(actor, project, asked)
-    parents, unknown = resolve_parents(actor, project, asked)
+    artifacts, missing = resolve_artifacts(actor, project, submission)
+    parents, unknown = resolve_parents(actor, project, submission)
     errors += missing + unknown
-    filled = {i.slot: artifacts[i.digest] for i in asked.inputs if i.digest in artifacts}
-    errors += code_errors(kind.loads, project.pk, filled)
+    filled = {i.slot: artifacts[i.digest] for i in submission.inputs if i.digest in artifacts}
+    errors += find_foreign_code(kind.loads, project.pk, filled)
     if spec is not None and not errors:
         try:
-            for key, name in asked.register.items():
+            for key, name in submission.register.items():
                 spec = COMPLETED[key](project, str(name), spec) if key in COMPLETED else spec
         except PlaneError as failure:
             errors += failure.errors
     if errors or spec is None:
-        raise all_of(errors)
-    return Checked(kind=kind, spec=spec, artifacts=artifacts, parents=parents)
+        raise combine_errors(errors)
+    return ValidatedSubmission(kind=kind, spec=spec, artifacts=artifacts, parents=parents)
 
 
-def fault(code: str, message: str, where: str, limit: Any = None, hint: str | None = None) -> dict[str, Any]:
+def build_error(code: str, message: str, where: str, limit: Any = None, hint: str | None = None) -> dict[str, Any]:
     return {"code": code, "message": message, "field": where, "limit": limit, "hint": hint}
 
 
-def slot_errors(kind: JobKind, asked: Submission, promised: Sequence[str] = ()) -> list[dict[str, Any]]:
-    given = [*(i.slot for i in asked.inputs), *promised]
-    known = (*kind.inputs, *kind.optional_inputs)
+def check_slots(kind: JobKind, submission: Submission, promised: Sequence[str] = ()) -> list[dict[str, Any]]:
+    filled = [*(i.slot for i in submission.inputs), *promised]
+    accepted = (*kind.inputs, *kind.optional_inputs)
     errors = [
-        fault(
+        build_error(
             "input_missing",
             Message("The input {slot} is not filled.", slot=slot),
             f"/inputs/{slot}",
             hint=Message("Give a digest or a job."),
         )
         for slot in kind.inputs
-        if slot not in given
+        if slot not in filled
     ]
     if not kind.any_inputs:
         errors += [
-            fault(
+            build_error(
                 "unknown_slot",
-                Message("A {asked_kind} job has no input {slot!r}.", asked_kind=asked.kind, slot=slot[:60]),
+                Message("A {asked_kind} job has no input {slot!r}.", asked_kind=submission.kind, slot=slot[:60]),
                 f"/inputs/{slot[:60]}",
-                ", ".join(known) or "none",
+                ", ".join(accepted) or "none",
             )
-            for slot in given
-            if slot not in known
+            for slot in filled
+            if slot not in accepted
         ]
     errors += [
-        fault("duplicate_slot", Message("The input {slot} is given twice.", slot=slot[:60]), f"/inputs/{slot[:60]}")
-        for slot in sorted(slot for slot, times in Counter(given).items() if times > 1)
+        build_error(
+            "duplicate_slot", Message("The input {slot} is given twice.", slot=slot[:60]), f"/inputs/{slot[:60]}"
+        )
+        for slot in sorted(slot for slot, times in Counter(filled).items() if times > 1)
     ]
     return errors
 
 
-def limit_errors(asked: Submission) -> list[dict[str, Any]]:
+def check_limits(submission: Submission) -> list[dict[str, Any]]:
     errors = []
     for where, value, (low, high) in (
-        ("/priority", asked.priority, PRIORITY),
-        ("/time_limit_seconds", asked.time_limit_seconds, TIME_LIMIT),
-        ("/max_attempts", asked.max_attempts, ATTEMPTS),
-        *((f"/needs/{name}", getattr(asked.needs, name, None), limits) for name, limits in NEEDS.items()),
+        ("/priority", submission.priority, PRIORITY_RANGE),
+        ("/time_limit_seconds", submission.time_limit_seconds, TIME_LIMIT_RANGE),
+        ("/max_attempts", submission.max_attempts, ATTEMPTS_RANGE),
+        *((f"/needs/{name}", getattr(submission.needs, name, None), limits) for name, limits in NEEDS_RANGES.items()),
     ):
         if value is not None and not low <= value <= high:
             errors.append(
-                fault(
+                build_error(
                     "out_of_range",
                     Message(
                         "{where}: {value} is not in {low} to {high}.", where=where, value=value, low=low, high=high
@@ -173,27 +177,29 @@ def limit_errors(asked: Submission) -> list[dict[str, Any]]:
                     f"{low}..{high}",
                 )
             )
-    if len(asked.name) > 120:
+    if len(submission.name) > 120:
         errors.append(
-            fault(
+            build_error(
                 "too_long",
-                Message("/name has {count} characters.", count=len(asked.name)),
+                Message("/name has {count} characters.", count=len(submission.name)),
                 "/name",
                 120,
                 Message("Shorten it."),
             )
         )
-    if asked.idempotency_key is not None and not 1 <= len(asked.idempotency_key) <= 255:
-        errors.append(fault("too_long", Message("Idempotency-Key has 1 to 255 characters."), "Idempotency-Key", 255))
+    if submission.idempotency_key is not None and not 1 <= len(submission.idempotency_key) <= 255:
+        errors.append(
+            build_error("too_long", Message("Idempotency-Key has 1 to 255 characters."), "Idempotency-Key", 255)
+        )
     return errors
 
 
-def device_errors(spec: BaseModel | None, needs: Needs) -> list[dict[str, Any]]:
+def check_device(spec: BaseModel | None, needs: Needs) -> list[dict[str, Any]]:
     """A spec that names the GPU, of a job that gets none: found now, not when its turn has come."""
     if getattr(spec, "device", None) != "cuda" or needs.gpus:
         return []
     return [
-        fault(
+        build_error(
             "gpu_not_asked",
             Message("The spec asks for the device cuda, and the job asks for no GPU."),
             "/needs/gpus",
@@ -203,16 +209,16 @@ def device_errors(spec: BaseModel | None, needs: Needs) -> list[dict[str, Any]]:
     ]
 
 
-def extra_errors(kind: JobKind, needs: Needs) -> list[dict[str, Any]]:
+def check_extra(kind: JobKind, needs: Needs) -> list[dict[str, Any]]:
     """A kind that needs more than the core, where no node of its queue has it: it would wait for ever."""
     if not needs.extra:
         return []
-    queue = queue_of(kind, needs)
+    queue = choose_queue(kind, needs)
     nodes = Node.objects.values_list("queues", "extras")
     if any(queue in queues and needs.extra in extras for queues, extras in nodes):
         return []
     return [
-        fault(
+        build_error(
             "extra_missing",
             Message("No node of the queue {queue} has {extra}, which this job needs.", queue=queue, extra=needs.extra),
             "/kind",
@@ -222,14 +228,14 @@ def extra_errors(kind: JobKind, needs: Needs) -> list[dict[str, Any]]:
     ]
 
 
-def register_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
+def check_register(kind: JobKind, submission: Submission) -> list[dict[str, Any]]:
     errors = []
-    for key, value in asked.register.items():
+    for key, value in submission.register.items():
         if key not in kind.registers:
             errors.append(
-                fault(
+                build_error(
                     "unknown_register",
-                    Message("A {asked_kind} job registers no {key!r}.", asked_kind=asked.kind, key=key[:60]),
+                    Message("A {asked_kind} job registers no {key!r}.", asked_kind=submission.kind, key=key[:60]),
                     f"/register/{key[:60]}",
                     ", ".join(kind.registers) or "nothing",
                 )
@@ -237,7 +243,7 @@ def register_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
         elif not isinstance(value, str) or not re.search(SLUG.regex, value):
             # Found now, not after hours of work: every name that a worker registers under has this form.
             errors.append(
-                fault(
+                build_error(
                     "invalid",
                     Message("/register/{key}: {value!r} is no name.", key=key, value=str(value)[:60]),
                     f"/register/{key}",
@@ -245,14 +251,14 @@ def register_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
                     Message("Lower-case letters, digits and hyphens; up to 50."),
                 )
             )
-    lacking = [key for key in kind.registers if key not in asked.register]
-    if kind.registers_all and asked.register and lacking:
+    lacking = [key for key in kind.registers if key not in submission.register]
+    if kind.registers_all and submission.register and lacking:
         errors.append(
-            fault(
+            build_error(
                 "register_incomplete",
                 Message(
                     "A {asked_kind} job registers all of these names or nothing: {lacking} is not given.",
-                    asked_kind=asked.kind,
+                    asked_kind=submission.kind,
                     lacking=", ".join(lacking),
                 ),
                 f"/register/{lacking[0]}",
@@ -264,56 +270,60 @@ def register_errors(kind: JobKind, asked: Submission) -> list[dict[str, Any]]:
 
 
 def resolve_artifacts(
-    actor: Actor, project: Project, asked: Submission
+    actor: Actor, project: Project, submission: Submission
 ) -> tuple[dict[str, Artifact], list[dict[str, Any]]]:
-    wanted = {i.digest for i in asked.inputs if i.digest}
-    held = {
+    digests = {i.digest for i in submission.inputs if i.digest}
+    artifacts = {
         artifact.digest: artifact
-        for artifact in Artifact.objects.visible_to(actor).filter(holdings__project=project, digest__in=wanted)
+        for artifact in Artifact.objects.visible_to(actor).filter(holdings__project=project, digest__in=digests)
     }
     errors = [
-        fault(
+        build_error(
             "artifact_not_found",
             Message("This project holds no artifact {i_digest!r}.", i_digest=i.digest[:64]),
             f"/inputs/{i.slot}/digest",
             hint=Message("Upload it first: PUT /api/v1/projects/<project>/artifacts/<digest>."),
         )
-        for i in asked.inputs
-        if i.digest and i.digest not in held
+        for i in submission.inputs
+        if i.digest and i.digest not in artifacts
     ]
     errors += [
-        fault(
+        build_error(
             "artifact_damaged",
             Message("The artifact {i_digest} is damaged.", i_digest=i.digest[:12]),
             f"/inputs/{i.slot}/digest",
         )
-        for i in asked.inputs
-        if i.digest in held and held[i.digest].damaged_at
+        for i in submission.inputs
+        if i.digest in artifacts and artifacts[i.digest].damaged_at
     ]
     errors += [
-        fault(
+        build_error(
             "input_empty",
             Message("The input {slot} names neither a digest nor a job.", slot=i.slot[:60]),
             f"/inputs/{i.slot[:60]}",
         )
-        for i in asked.inputs
+        for i in submission.inputs
         if not i.digest and i.job_id is None
     ]
-    return held, errors
+    return artifacts, errors
 
 
-def resolve_parents(actor: Actor, project: Project, asked: Submission) -> tuple[dict[int, Job], list[dict[str, Any]]]:
-    sources = [(i.job_id, f"/inputs/{i.slot}/job", i.job_slot) for i in asked.inputs if i.job_id is not None]
-    sources += [(job_id, f"/after/{index}", "") for index, job_id in enumerate(asked.after)]
-    found = Job.objects.visible_to(actor).filter(project=project).in_bulk([job_id for job_id, _, _ in sources])
+def resolve_parents(
+    actor: Actor, project: Project, submission: Submission
+) -> tuple[dict[int, Job], list[dict[str, Any]]]:
+    sources = [(i.job_id, f"/inputs/{i.slot}/job", i.job_slot) for i in submission.inputs if i.job_id is not None]
+    sources += [(job_id, f"/after/{index}", "") for index, job_id in enumerate(submission.after)]
+    parents = Job.objects.visible_to(actor).filter(project=project).in_bulk([job_id for job_id, _, _ in sources])
     errors = []
     for job_id, where, slot in sources:
-        parent = found.get(job_id)
+        parent = parents.get(job_id)
         if parent is None:
-            errors.append(fault("job_not_found", Message("This project has no job {job_id}.", job_id=job_id), where))
+            errors.append(
+                build_error("job_not_found", Message("This project has no job {job_id}.", job_id=job_id), where)
+            )
         elif parent.state in (JobState.FAILED, JobState.CANCELLED):
             errors.append(
-                fault(
+                build_error(
                     "parent_ended",
                     Message("Job {job_id} has {parent_state}.", job_id=job_id, parent_state=parent.state),
                     where,
@@ -323,7 +333,7 @@ def resolve_parents(actor: Actor, project: Project, asked: Submission) -> tuple[
         elif slot and slot not in KINDS[parent.kind].outputs:
             limit = ", ".join(KINDS[parent.kind].outputs)
             errors.append(
-                fault(
+                build_error(
                     "unknown_slot",
                     Message("A {parent_kind} job has no output {slot!r}.", parent_kind=parent.kind, slot=slot[:60]),
                     where,
@@ -331,23 +341,23 @@ def resolve_parents(actor: Actor, project: Project, asked: Submission) -> tuple[
                 )
             )
         elif not slot and where.startswith("/inputs"):
-            errors.append(fault("slot_missing", Message("Name the slot of the job's output."), where))
-    return found, errors
+            errors.append(build_error("slot_missing", Message("Name the slot of the job's output."), where))
+    return parents, errors
 
 
-def needs_of(kind: JobKind, asked: Submission, spec: BaseModel | None) -> Needs:
+def resolve_needs(kind: JobKind, submission: Submission, spec: BaseModel | None) -> Needs:
     """What was asked for, else the kind's own; a spec of several threads takes as many CPUs, if none were asked."""
     extra = str(getattr(spec, "extra", "") or kind.needs.extra)
-    needs = replace(asked.needs or kind.needs, extra=extra)
+    needs = replace(submission.needs or kind.needs, extra=extra)
     if needs.cpus != kind.needs.cpus:
         return needs
     return replace(needs, cpus=max(needs.cpus, float(getattr(spec, "threads", 0))))
 
 
-def queue_of(kind: JobKind, needs: Needs) -> str:
+def choose_queue(kind: JobKind, needs: Needs) -> str:
     """Where it queues: what needs a GPU goes to the workers that have one, whatever its kind says."""
     return GPU_QUEUE if needs.gpus else kind.queue
 
 
-def lease_seconds() -> float:
+def get_lease_seconds() -> float:
     return float(settings.ENV.lease_seconds)

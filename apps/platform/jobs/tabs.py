@@ -20,38 +20,38 @@ from apps.platform.jobs.status.attempt_history import build_attempts, find_last_
 from apps.platform.jobs.status.recent_metrics import load_recent_metrics
 from apps.platform.jobs.status.recovery_actions import choose_recovery_actions
 
-TAIL = 200  # lines that the overview opens with; the rest is in the log's tab
+TAIL_LINES = 200  # lines that the overview opens with; the rest is in the log's tab
 LOG_PAGE = 500
-BEFORE_LINE = 50  # lines above the one that a link names
+CONTEXT_LINES = 50  # lines above the one that a link names
 CHILDREN_SHOWN = 8
 PARENTS_SHOWN = 50
 MOVES_SHOWN = 30
 LEVELS_OFFERED = ("warning", "error")
 
-Asked = QueryDict | Mapping[str, str]
+TabQuery = QueryDict | Mapping[str, str]
 
 
-def overview(actor: Actor, job: Job) -> dict[str, Any]:
+def build_overview_context(actor: Actor, job: Job) -> dict[str, Any]:
     moves, checkpoint = list_attempt_events(job), get_checkpoint(job)
     attempts = build_attempts(moves)
     may_retry, may_edit = is_allowed(actor, "job.retry", job), is_allowed(actor, "job.submit", job)
     children = JobParent.objects.filter(parent=job).select_related("child").order_by("child")
     links = list(children.defer("child__spec", "child__grant")[: CHILDREN_SHOWN + 1])
     return {
-        "lines": queries.read_last_lines(job, TAIL),
+        "lines": queries.read_last_lines(job, TAIL_LINES),
         "timeline": queries.build_timeline_rows([move for move in moves if move.kind == "state"][:MOVES_SHOWN]),
-        "measures": measured(job),
+        "measures": build_metric_rows(job),
         "checkpoint": checkpoint,
         "attempts": attempts,
         "usage": find_last_usage(attempts),
         "children": [link.child for link in links[:CHILDREN_SHOWN]],
         "more_children": len(links) > CHILDREN_SHOWN,
-        "parents": waited_for(job),
+        "parents": list_awaited_parents(job),
         "remedy": choose_recovery_actions(job, checkpoint, may_retry=may_retry, may_edit=may_edit),
     }
 
 
-def waited_for(job: Job) -> list[Job]:
+def list_awaited_parents(job: Job) -> list[Job]:
     """The jobs that a waiting one waits for, those that have not succeeded first."""
     if job.state != JobState.WAITING:
         return []
@@ -60,7 +60,7 @@ def waited_for(job: Job) -> list[Job]:
     return sorted(parents, key=lambda parent: parent.state == JobState.SUCCEEDED)
 
 
-def measured(job: Job) -> list[dict[str, Any]]:
+def build_metric_rows(job: Job) -> list[dict[str, Any]]:
     """Each metric with its newest value and the line of its values."""
     return [
         {"name": name, "value": points[-1][1], "values": [value for _step, value in points], "points": points}
@@ -68,31 +68,31 @@ def measured(job: Job) -> list[dict[str, Any]]:
     ]
 
 
-def metrics(job: Job) -> dict[str, Any]:
+def build_metrics_context(job: Job) -> dict[str, Any]:
     """A chart for each metric."""
-    rows = measured(job)
+    rows = build_metric_rows(job)
     for place, row in enumerate(rows):
         series = [{"label": row["name"], "points": row["points"]}]
         row["chart"] = {"series": series, "x_unit": _("step"), "y_unit": row["name"], "id": f"metric-{place}"}
     return {"measures": rows}
 
 
-def spec(job: Job) -> dict[str, Any]:
-    asked = json.loads(job.spec)
+def build_spec_context(job: Job) -> dict[str, Any]:
+    spec_values = json.loads(job.spec)
     return {
-        "spec_text": json.dumps(asked, ensure_ascii=False, indent=2),
-        "result_rows": flat(job.result or {}),
-        "again": again(job, asked),
+        "spec_text": json.dumps(spec_values, ensure_ascii=False, indent=2),
+        "result_rows": flatten_spec(job.result or {}),
+        "again": build_resubmit_body(job, spec_values),
     }
 
 
-def again(job: Job, asked: Any) -> dict[str, Any]:
+def build_resubmit_body(job: Job, spec_values: Any) -> dict[str, Any]:
     """The body of a POST that queues the same once more."""
     inputs = {
-        one.slot: {"digest": one.artifact_id}
-        if one.artifact_id
-        else {"job": one.source_job_id, "slot": one.source_slot}
-        for one in job.inputs.all()
+        job_input.slot: {"digest": job_input.artifact_id}
+        if job_input.artifact_id
+        else {"job": job_input.source_job_id, "slot": job_input.source_slot}
+        for job_input in job.inputs.all()
     }
     needs = {
         "cpus": job.need_cpus,
@@ -100,20 +100,20 @@ def again(job: Job, asked: Any) -> dict[str, Any]:
         "gpus": job.need_gpus,
         "gpu_memory_bytes": job.need_gpu_memory_bytes,
     }
-    body = {"kind": job.kind, "name": job.name, "spec": asked, "inputs": inputs, "register": job.register}
+    body = {"kind": job.kind, "name": job.name, "spec": spec_values, "inputs": inputs, "register": job.register}
     limits = {"max_attempts": job.max_attempts, "time_limit_seconds": job.time_limit_seconds}
     return body | {"priority": job.priority, "needs": needs} | limits
 
 
-def log(job: Job, asked: Asked) -> dict[str, Any]:
+def build_log_context(job: Job, params: TabQuery) -> dict[str, Any]:
     """A page of the log: from a line, or what contains `q` and is of `level` or graver, searched over all lines."""
-    query, level = asked.get("q", "")[:200], asked.get("level", "")
+    query, level = params.get("q", "")[:200], params.get("level", "")
     level = level if level in queries.LEVELS else ""
-    line, after = number_of(asked.get("line")), number_of(asked.get("after"))
+    line, after = parse_number_or_zero(params.get("line")), parse_number_or_zero(params.get("after"))
     if line:
-        after = max(0, line - BEFORE_LINE)
+        after = max(0, line - CONTEXT_LINES)
     searched = bool(query or level)
-    at_end = not (line or searched or "after" in asked)
+    at_end = not (line or searched or "after" in params)
     if at_end:
         after = max(0, job.log_lines - LOG_PAGE)  # the end is what one looks for
         lines = queries.read_last_lines(job, LOG_PAGE)
@@ -132,31 +132,31 @@ def log(job: Job, asked: Asked) -> dict[str, Any]:
     }
 
 
-def first_of(job: Job, slug: str, level: str) -> str:
+def get_first_line_url(job: Job, slug: str, level: str) -> str:
     """The address of the first line of this level or graver; where there is none, of the search that says so."""
     level = level if level in LEVELS_OFFERED else "error"
-    found = queries.search_log(job, limit=1, level=level)
+    lines = queries.search_log(job, limit=1, level=level)
     address = reverse("jobs:log", args=[slug, job.pk])
-    return f"{address}?line={found[0]['number']}#L{found[0]['number']}" if found else f"{address}?level={level}"
+    return f"{address}?line={lines[0]['number']}#L{lines[0]['number']}" if lines else f"{address}?level={level}"
 
 
-def number_of(text: str | None) -> int:
+def parse_number_or_zero(text: str | None) -> int:
     """A line number from a query; 0 for what is none."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
+def flatten_spec(value: Any, path: str = "") -> list[tuple[str, Any]]:
     """A spec as rows: ("outliers / method", "iqr"). Lists of values stay one row."""
     if isinstance(value, dict) and value:
-        return [row for key, inner in value.items() for row in flat(inner, f"{path} / {key}" if path else key)]
+        return [row for key, child in value.items() for row in flatten_spec(child, f"{path} / {key}" if path else key)]
     if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
-        return [row for index, entry in enumerate(value, 1) for row in flat(entry, f"{path} / {index}")]
+        return [row for index, entry in enumerate(value, 1) for row in flatten_spec(entry, f"{path} / {index}")]
     if isinstance(value, list):
-        value = ", ".join(entry_of(entry, len(value) > 1) for entry in value)
+        value = ", ".join(format_entry(entry, len(value) > 1) for entry in value)
     return [(path, value)]
 
 
-def entry_of(entry: Any, parted: bool) -> str:
+def format_entry(entry: Any, has_several: bool) -> str:
     """A value of a list; in quotes only where it is empty, or its own comma would read as one between two values."""
-    bare = isinstance(entry, str) and entry and not (parted and "," in entry)
+    bare = isinstance(entry, str) and entry and not (has_several and "," in entry)
     return entry if bare else json.dumps(entry, ensure_ascii=False)

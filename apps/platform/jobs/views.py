@@ -22,12 +22,12 @@ from apps.platform.jobs import queries, services, tabs
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.tabs import flat
+from apps.platform.jobs.tabs import flatten_spec
 
 TABS = ("overview", "log", "metrics", "spec", "outputs", "audit")  # and lineage, whose app stands above this one
 
 
-def within(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
+def get_project_context(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
     """Who asks, and the project of the address, which the frame shows too; NotFound."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     project = project_of_page(request, slug)
@@ -37,34 +37,34 @@ def within(request: HttpRequest, slug: str) -> tuple[Actor, Project]:
 
 # -- one job --------------------------------------------------------------------------------------------------------
 @require_safe
-def job_page(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
+def show_job(request: HttpRequest, project: str, pk: int, tab: str = "overview") -> HttpResponse:
     """/p/<slug>/jobs/<id>[/<tab>]"""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     job = queries.get_job(actor, where, pk)
-    context = job_context(actor, job, tab)
+    context = build_job_context(actor, job, tab)
     match tab:
         case "overview":
-            context |= tabs.overview(actor, job)
+            context |= tabs.build_overview_context(actor, job)
         case "log":
-            context |= tabs.log(job, request.GET)
+            context |= tabs.build_log_context(job, request.GET)
         case "metrics":
-            context |= tabs.metrics(job)
+            context |= tabs.build_metrics_context(job)
         case "spec":
-            context |= tabs.spec(job)
+            context |= tabs.build_spec_context(job)
         case "audit":
             context["events"] = audit_timeline(actor, "job", job.pk)
     return render(request, f"jobs/{tab}.html", context)
 
 
 @require_safe
-def first_line(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
+def redirect_to_first_line(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """/p/<slug>/jobs/<id>/log/first?level=error: on to the first line that is as grave. All lines are looked at."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     job = queries.get_job(actor, where, pk)
-    return redirect(tabs.first_of(job, where.slug, request.GET.get("level", "")))
+    return redirect(tabs.get_first_line_url(job, where.slug, request.GET.get("level", "")))
 
 
-def job_context(actor: Actor, job: Job, tab: str) -> dict[str, Any]:
+def build_job_context(actor: Actor, job: Job, tab: str) -> dict[str, Any]:
     """What the head of the page needs, whichever tab is open."""
     queries.load_slots(job)
     in_line = job.state in (JobState.WAITING, JobState.QUEUED)
@@ -76,7 +76,7 @@ def job_context(actor: Actor, job: Job, tab: str) -> dict[str, Any]:
         "wait": queries.explain_wait(actor, job) if in_line else {"position": None, "summary": "", "nodes": []},
         "in_line": in_line,
         "live": not job.ended,
-        "spec_rows": flat(json.loads(job.spec)),
+        "spec_rows": flatten_spec(json.loads(job.spec)),
         "may_cancel": not job.ended and not job.cancel_requested_at and is_allowed(actor, "job.cancel", job),
         "may_retry": (job.state in (JobState.FAILED, JobState.CANCELLED) or job.is_pausing)
         and is_allowed(actor, "job.retry", job),
@@ -89,7 +89,7 @@ def job_context(actor: Actor, job: Job, tab: str) -> dict[str, Any]:
 @require_POST
 def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """Cancel with a reason; a job that has ended meanwhile is said, not an error page."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     job = queries.get_job(actor, where, pk)
     try:
         services.cancel_job(actor=actor, job=job, reason=request.POST.get("reason", "").strip()[:500])
@@ -104,7 +104,7 @@ def cancel(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
 @require_POST
 def retry(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """Queue a failed or cancelled job again."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     job = queries.get_job(actor, where, pk)
     try:
         services.retry_job(actor=actor, job=job, reason=request.POST.get("reason", "").strip()[:500])
@@ -118,7 +118,7 @@ def retry(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
 @require_POST
 def prioritise(request: HttpRequest, project: str, pk: int) -> HttpResponseRedirect:
     """Give a job that has not started another place in line."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     job = queries.get_job(actor, where, pk)
     try:
         priority = int(request.POST.get("priority", "").strip())

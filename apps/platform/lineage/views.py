@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 from apps.core import policy
 from apps.core.errors import Invalid, NotFound
 from apps.platform.jobs.queries import get_job
-from apps.platform.jobs.views import job_context, within
+from apps.platform.jobs.views import build_job_context, get_project_context
 from apps.platform.lineage.ends import check_end
 from apps.platform.lineage.queries import GraphNode, one_edge
 from apps.platform.lineage.steps import address_of, words
@@ -18,7 +18,7 @@ from apps.platform.lineage.steps import address_of, words
 @require_safe
 def end_page(request: HttpRequest, project: str, type: str, id: str) -> HttpResponse:
     """/p/<slug>/lineage/<type>/<id>: the graph around anything, for what has no page of its own. 404 for nonsense."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     policy.require(actor, "lineage.view", where)
     try:
         check_end(type, id)
@@ -35,6 +35,6 @@ def end_page(request: HttpRequest, project: str, type: str, id: str) -> HttpResp
 @require_safe
 def job_lineage(request: HttpRequest, project: str, pk: int) -> HttpResponse:
     """/p/<slug>/jobs/<id>/lineage: what went in, what came out, and on to both ends."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     job = get_job(actor, where, pk)
-    return render(request, "jobs/lineage.html", job_context(actor, job, "lineage"))
+    return render(request, "jobs/lineage.html", build_job_context(actor, job, "lineage"))

@@ -73,8 +73,8 @@ def build_form() -> SimpleNamespace:
                 "boxes",
                 required=False,
                 boxes=[
-                    SimpleNamespace(value="close", label="close", told="double", ticked=True, unfit=False),
-                    SimpleNamespace(value="day", label="day", told="date32[day]", ticked=False, unfit=True),
+                    SimpleNamespace(value="close", label="close", note="double", ticked=True, unfit=False),
+                    SimpleNamespace(value="day", label="day", note="date32[day]", ticked=False, unfit=True),
                 ],
             ),
             build_group("group", "/outliers", _("Outliers"), outliers, doc=_("What lies too far from its window.")),

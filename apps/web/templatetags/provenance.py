@@ -13,7 +13,7 @@ from apps.data.datasets.provenance.producers import MadeBy, made_by, made_by_job
 from apps.gateways.openlineage.naming import FOREIGN_DATASET, FOREIGN_JOB
 from apps.gateways.openlineage.queries import get_end, list_foreign_runs
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.tabs import flat
+from apps.platform.jobs.tabs import flatten_spec
 from apps.platform.lineage.queries import GraphNode
 from apps.platform.lineage.steps import address_of
 from apps.web.templatetags.object_links import get_actor
@@ -28,7 +28,7 @@ def provenance_card(context: Context, subject: DatasetVersion | Job) -> dict[str
     provenance = (
         made_by_job(actor, subject) if isinstance(subject, Job) else made_by(actor, subject, context.get("taker"))
     )
-    params = [(name, value) for name, value in flat(provenance.params) if value not in (None, "", [], {})]
+    params = [(name, value) for name, value in flatten_spec(provenance.params) if value not in (None, "", [], {})]
     return {
         "request": request,
         "made": provenance,

@@ -8,7 +8,7 @@ from django.utils.translation import override
 
 from apps.core.errors import Invalid
 from apps.core.messages import translate_error, translate_message, translate_messages
-from apps.platform.jobs.errors import parent_failed, reason, stalled_for_too_long
+from apps.platform.jobs.errors import build_job_error, parent_failed, stalled_for_too_long
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.spec_validation import parse_model
 from apps.platform.jobs.specforms.spec_form import SpecForm
@@ -90,7 +90,7 @@ def test_a_record_of_nonsense_is_shown_in_english(record):
 
 
 def test_reasons_of_a_job_keep_their_ids():
-    found = reason(
+    found = build_job_error(
         "x", "No parent made an output for {slots}.", slots="table", hint="Look at the outputs of its parents."
     )
     assert found["msgid"] == "No parent made an output for {slots}."

@@ -27,7 +27,7 @@ def _silent(monkeypatch):
 def submit(actor_for, engineer, project):
     asked = {"kind": "noop", "spec": {}}
     return lambda **more: services.submit_job(
-        actor=actor_for(engineer), project=project, asked=Submission(**asked, **more)
+        actor=actor_for(engineer), project=project, submission=Submission(**asked, **more)
     )[0]
 
 

@@ -27,7 +27,7 @@ from apps.platform.audit.sealer import run_sealer_round
 from apps.platform.audit.verification_runs import run_asked
 from apps.platform.jobs import services
 from apps.platform.jobs.scheduling import doorbell, ended_job_counters, liveness, queues, reservations
-from apps.platform.jobs.submission import lease_seconds
+from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes.samples import SAMPLE_SECONDS, database_now
 from apps.platform.nodes.services import keep_samples
 from workers import openlineage
@@ -50,7 +50,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
         self.actor = build_plane_actor(PlaneRole.DISPATCHER, host=settings.ENV.node)
-        self.clock = LeaseClock(lease_seconds(), rest=settings.ENV.dispatch_seconds)
+        self.clock = LeaseClock(get_lease_seconds(), rest=settings.ENV.dispatch_seconds)
         sealer = threading.Thread(target=self.every, args=(settings.ENV.seal_seconds, "sealer", self.seal), daemon=True)
         sealer.start()
         sampler = threading.Thread(target=self.every, args=(SAMPLE_SECONDS / 2, "sampler", self.sample), daemon=True)
@@ -108,7 +108,7 @@ class Command(BaseCommand):
         now = database_now()
         first, jump = self.clock.is_new, self.clock.observe(now)
         if first or jump < 0:
-            longest = MAX_LEASE_SECONDS if first else 2 * lease_seconds()
+            longest = MAX_LEASE_SECONDS if first else 2 * get_lease_seconds()
             corrected = services.correct_future_times(actor=self.actor, now=now, longest_lease=longest)
             if corrected:
                 log.warning(
@@ -136,7 +136,7 @@ class Command(BaseCommand):
 
     def dispatch(self) -> None:
         """Ring first: a row that cannot be recovered must not keep all others from being heard of."""
-        for queue in services.queues_to_ring(actor=self.actor):
+        for queue in services.list_queues_to_ring(actor=self.actor):
             doorbell.ring(queue)
         services.recover_abandoned(actor=self.actor, place=f":{realm()}:", is_gone=is_abandoned)
         self.recover_expired()

@@ -14,7 +14,7 @@ from apps.core.errors import PlaneError
 from apps.data.datasets.models import Dataset, DatasetFile, DatasetVersion
 from apps.data.datasets.queries import OF_TABLES, REPORT_BYTES, first_bytes
 from apps.platform.accounts.models import Project
-from apps.platform.jobs.specforms.fields import Offer
+from apps.platform.jobs.specforms.fields import ListOption
 
 FILES_OFFERED = 200  # newest first; what is older is named by its digest
 COLUMNS_OFFERED = 500
@@ -109,6 +109,6 @@ def read_missing(report: str) -> dict[str, float]:
         return {}  # a report of another make: the form does without
 
 
-def offers_of(columns: list[Column], fits: Callable[[Column], bool]) -> list[Offer]:
+def offers_of(columns: list[Column], fits: Callable[[Column], bool]) -> list[ListOption]:
     """The columns as a list of texts is picked from them."""
-    return [Offer(column.name, column.told, fits(column)) for column in columns]
+    return [ListOption(column.name, column.told, fits(column)) for column in columns]

@@ -23,7 +23,7 @@ from apps.core.canonical import compute_digest
 from apps.data.datasets import bounded_process
 from apps.platform.artifacts.models import Artifact
 from apps.platform.artifacts.verification import open_verified, read_verified
-from apps.platform.jobs.spec_validation import spec_text
+from apps.platform.jobs.spec_validation import serialize_spec
 from deepseek.clean.spec import CleanSpec
 
 ROWS = 2000
@@ -57,7 +57,7 @@ def ask(table: Artifact, spec: CleanSpec, *, rows: int = ROWS, second: Artifact 
     `second` is the table that a plan joins, of which the head is looked at too. The caller has made sure that both may
     be seen. Raises Damaged where the store has lost one.
     """
-    text = spec_text(spec)
+    text = serialize_spec(spec)
     asked = {"table": table.digest, "spec": text, "rows": rows}
     if second is not None:
         asked["second"] = second.digest

@@ -31,15 +31,15 @@ from apps.data.datasets.new_job.plan_columns import offers_of_steps
 from apps.data.datasets.versions.manifest import dialect_of
 from apps.platform.accounts.models import Project
 from apps.platform.jobs import queries
-from apps.platform.jobs.input_sources import SOURCES, choices_of, companions, outputs_offered
+from apps.platform.jobs.input_sources import SOURCES, build_slot_choices, find_companions, list_output_choices
 from apps.platform.jobs.kinds import KINDS, JobKind, Needs
 from apps.platform.jobs.scheduling.schedule_estimate import ScheduleEstimate, estimate_schedule
 from apps.platform.jobs.services import submit_job
-from apps.platform.jobs.specforms.fields import Item, problems_of
-from apps.platform.jobs.specforms.resource_fields import needs_item, needs_of_job, read_needs
-from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, preview_of
+from apps.platform.jobs.specforms.fields import FormItem, list_problem_items
+from apps.platform.jobs.specforms.resource_fields import build_needs_group, build_needs_values, read_needs
+from apps.platform.jobs.specforms.schedule_preview import SchedulePreview, build_schedule_preview
 from apps.platform.jobs.specforms.spec_form import SpecForm
-from apps.platform.jobs.submission import InputSpec, Submission, needs_of
+from apps.platform.jobs.submission import InputSpec, Submission, resolve_needs
 from deepseek.clean.spec import CleanSpec
 from deepseek.tables.csv_dialect import CsvDialect
 
@@ -60,7 +60,7 @@ class JobForm:
         self.status = 200
         self.told: Told | None = None  # by the engine, of the first rows
         self.files = offered(actor, project) if self.table_slot else []
-        self.made = outputs_offered(actor, project, key)
+        self.made = list_output_choices(actor, project, key)
 
     def form_of(self, initial: Mapping[str, Any] | None = None) -> SpecForm:
         form = SpecForm(self.key, initial)
@@ -86,7 +86,7 @@ class JobForm:
         self.values |= {"name": job.name, "priority": str(job.priority)}
         if job.time_limit_seconds != self.kind.time_limit_seconds:
             self.values["time_limit_seconds"] = str(job.time_limit_seconds)
-        self.values |= needs_of_job(job, self.kind.needs)
+        self.values |= build_needs_values(job, self.kind.needs)
         self.values |= {f"inputs/{i.slot}": i.artifact_id for i in job.inputs.all() if i.artifact_id}
         self.values |= {f"register/{name}": str(value) for name, value in job.register.items()}
         self.values[READ_AS] = self.digest
@@ -128,7 +128,7 @@ class JobForm:
         """Fill slots that are empty, or hold what went with another model, with what goes with the chosen one."""
         for slot in self.slots:
             digest = self.values.get(f"inputs/{slot}", "")
-            for other, found in (companions(self.key, slot, digest, self.made) if digest else {}).items():
+            for other, found in (find_companions(self.key, slot, digest, self.made) if digest else {}).items():
                 if not self.values.get(f"inputs/{other}"):
                     self.values[f"inputs/{other}"] = found
 
@@ -182,7 +182,7 @@ class JobForm:
             if self.errors:
                 self.spec_form.is_valid()
                 return None
-            return submit_job(actor=self.actor, project=self.project, asked=self.submission(numbers))[0]
+            return submit_job(actor=self.actor, project=self.project, submission=self.submission(numbers))[0]
         except Refused:
             raise
         except PlaneError as failure:
@@ -294,18 +294,18 @@ class JobForm:
     def schedule(self) -> SchedulePreview | None:
         if self.key != "train":
             return None
-        return preview_of(self.spec_form.spec(), self.table.version.rows if self.table else None)
+        return build_schedule_preview(self.spec_form.spec(), self.table.version.rows if self.table else None)
 
     @property
-    def wrong(self) -> list[Item]:
+    def wrong(self) -> list[FormItem]:
         """The fields that keep the schedule from being drawn."""
         wanted = set(self.schedule.wrong) if self.schedule else set()
-        return [item for item in problems_of(self.spec_form.items) if item.pointer in wanted]
+        return [item for item in list_problem_items(self.spec_form.items) if item.pointer in wanted]
 
     @cached_property
     def taken(self) -> Needs:
         """What it would take of a node, with what follows from the spec."""
-        return needs_of(self.kind, Submission(kind=self.key, spec={}, needs=self.needs()), self.spec_form.parsed())
+        return resolve_needs(self.kind, Submission(kind=self.key, spec={}, needs=self.needs()), self.spec_form.parsed())
 
     @cached_property
     def outlook(self) -> ScheduleEstimate:
@@ -330,7 +330,7 @@ class JobForm:
         return named or (("input",) if self.kind.any_inputs else ())
 
     @property
-    def head(self) -> list[Item]:
+    def head(self) -> list[FormItem]:
         """What comes before the spec."""
         items = [self.item("name", _("Name"), limit=_("up to 120 characters"), doc=_("For people; may stay empty."))]
         items += [self.input_item(slot) for slot in self.slots]
@@ -340,7 +340,7 @@ class JobForm:
         return items
 
     @property
-    def tail(self) -> list[Item]:
+    def tail(self) -> list[FormItem]:
         """What comes after the spec."""
         standard = self.kind.time_limit_seconds
         return [
@@ -363,15 +363,15 @@ class JobForm:
             ),
         ]
 
-    def item(self, pointer: str, label: str | Promise, **more: Any) -> Item:
+    def item(self, pointer: str, label: str | Promise, **more: Any) -> FormItem:
         value, error = self.values.get(pointer, ""), self.errors.get(pointer, "")
-        return Item(kind="field", pointer=pointer, label=str(label), value=value, error=error, **more)
+        return FormItem(kind="field", pointer=pointer, label=str(label), value=value, error=error, **more)
 
-    def input_item(self, slot: str) -> Item:
+    def input_item(self, slot: str) -> FormItem:
         required = slot in self.kind.inputs
         if slot in SOURCES.get(self.key, {}):
             choices = [("", _("Choose an output") if required else _("none"))]
-            choices += choices_of(self.key, slot, self.made)
+            choices += build_slot_choices(self.key, slot, self.made)
             doc = _("What the newest jobs of this project made. What belongs to it fills the empty inputs by itself.")
             doc = doc if slot == self.slots[0] else ""  # once, not beside each of nine
         else:
@@ -405,19 +405,19 @@ class JobForm:
         return ",".join(parts)
 
     @property
-    def own(self) -> list[Item]:
+    def own(self) -> list[FormItem]:
         """Every field but the spec's."""
-        return [*self.head, *needs_item(self.values, self.errors, self.kind.needs).items, *self.tail]
+        return [*self.head, *build_needs_group(self.values, self.errors, self.kind.needs).items, *self.tail]
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[FormItem]:
         label = _("What it does")
-        spec = Item(kind="group", pointer="", label=label, items=self.spec_form.items)
-        return [*self.head, spec, needs_item(self.values, self.errors, self.kind.needs), *self.tail]
+        spec = FormItem(kind="group", pointer="", label=label, items=self.spec_form.items)
+        return [*self.head, spec, build_needs_group(self.values, self.errors, self.kind.needs), *self.tail]
 
     @property
-    def problems(self) -> list[Item]:
-        return problems_of(self.items)
+    def problems(self) -> list[FormItem]:
+        return list_problem_items(self.items)
 
     @property
     def as_body(self) -> dict[str, Any]:
@@ -425,7 +425,7 @@ class JobForm:
         asked = self.submission(self.check_numbers())
         body: dict[str, Any] = {"kind": self.key, "spec": self.spec_form.as_json()}
         if asked.needs:
-            body["needs"] = asked.needs.asked()
+            body["needs"] = asked.needs.as_body()
         if asked.inputs:
             body["inputs"] = {filled.slot: {"digest": filled.digest} for filled in asked.inputs}
         more = {name: getattr(asked, name) for name in ("register", "name", "priority", "time_limit_seconds")}

@@ -30,7 +30,7 @@ def sample_of(table: DatasetFile | None, spec: CleanSpec | None, second: Dataset
     if told is None or told.document is None:
         return told
     changes = [change | {end: short(change[end]) for end in ("before", "after")} for change in told.document["changes"]]
-    titles = dict(SpecForm("clean").choices(STEP_ITEMS))
+    titles = dict(SpecForm("clean").list_entry_kinds(STEP_ITEMS))
     steps = [
         step | {"title": titles.get(step["step"], step["step"]), "told": told_of(step)} if "number" in step else step
         for step in told.document["steps"]

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from apps.data.datasets.new_job.choices import Column, offers_of
-from apps.platform.jobs.specforms.fields import Offer
+from apps.platform.jobs.specforms.fields import ListOption
 
 NUMERIC = {"fill_median", "fill_linear", "fill_group", "outliers", "hampel", "convert"}
 TEXTS = {"normalise_text", "replace_text"}
@@ -24,9 +24,9 @@ TYPES = {
 FLAGS = "__outlier"
 
 
-def offers_of_steps(columns: Sequence[Column], steps: Any) -> dict[str, list[Offer]]:
+def offers_of_steps(columns: Sequence[Column], steps: Any) -> dict[str, list[ListOption]]:
     """{pointer: offers} of the lists of columns of every step, of what was typed in a form: nothing is checked here."""
-    offers: dict[str, list[Offer]] = {}
+    offers: dict[str, list[ListOption]] = {}
     for number, (step, here) in enumerate(walk(columns, steps)):
         at, kind = f"/steps/{number}", step.get("kind")
         offers[f"{at}/columns"] = offers_of(list(here), lambda one, kind=kind: fits(kind, one))

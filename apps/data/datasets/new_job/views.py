@@ -12,13 +12,13 @@ from apps.core import policy
 from apps.core.errors import NotFound
 from apps.data.datasets.new_job.form import JobForm
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 
 @require_safe
 def choose_kind(request: HttpRequest, project: str) -> HttpResponse:
     """/p/<slug>/jobs/new: what shall it do?"""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     policy.require(actor, "job.submit", where)
     kinds = [{"key": key, "kind": kind} for key, kind in KINDS.items()]
     return render(request, "jobs/kinds.html", {"nav": "jobs", "kinds": kinds, "version": request.GET.get("version")})
@@ -31,7 +31,7 @@ def new_job(request: HttpRequest, project: str, kind: str) -> HttpResponse:
     POST with op=check answers the form with errors for htmx, op=ahead what it would do, op=sample also what it would
     change in the first rows; op=add:…, del:…, up:… and down:… change a list; op=submit queues.
     """
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     policy.require(actor, "job.submit", where)
     if kind not in KINDS:
         raise NotFound("There is no job kind {kind!r}.", kind=kind[:40], field="kind", limit=", ".join(KINDS))

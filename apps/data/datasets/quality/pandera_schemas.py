@@ -12,7 +12,7 @@ from django.http import UnreadablePostError
 from rest_framework.parsers import BaseParser
 
 from apps.core.errors import Malformed, TooLarge
-from apps.platform.jobs.spec_validation import all_of
+from apps.platform.jobs.spec_validation import combine_errors
 from deepseek.messages import N_
 from deepseek.quality.pandera_spec import UnsupportedSchemaError, convert_pandera_schema
 
@@ -110,4 +110,4 @@ def expectations_of(schema: Any) -> list[dict[str, Any]]:
             }
             for one in refused.faults
         ]
-        raise all_of(rows) from None
+        raise combine_errors(rows) from None

@@ -104,7 +104,7 @@ def submit(
     asked = Submission(
         kind=KIND, spec=spec, inputs=[InputSpec(slot=SLOT, digest=digest)], register=register or {}, name=name
     )
-    return submit_job(actor=actor, project=project, asked=asked)
+    return submit_job(actor=actor, project=project, submission=asked)
 
 
 def register_measured(*, actor: Actor, job: Job, outputs: Sequence[services.JobOutputRow]) -> list[DatasetVersion]:

@@ -51,7 +51,7 @@ def submit_diff(
         inputs=[InputSpec(slot=slot, digest=file.artifact_id) for slot, file in tables.items()],
         name=f"{before} and {after}"[:120],
     )
-    job, _ = submit_job(actor=actor, project=project, asked=asked)
+    job, _ = submit_job(actor=actor, project=project, submission=asked)
     return job
 
 

@@ -21,7 +21,7 @@ from apps.ml.experiments.models import Metric, Run
 from apps.ml.experiments.queries import Asked, Comparison
 from apps.ml.experiments.ranking import LEARNED_PARAMS, find_obstacle
 from apps.platform.accounts.models import Project
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 OFFERED = 50  # newest runs that can be added; any other by its id
 LABEL = 24
@@ -31,7 +31,7 @@ SCATTERED = ("sx", "sy", "sc")  # across, up, and what the points are shaded by
 @require_safe
 def compare(request: HttpRequest, project: str) -> HttpResponse:
     """/p/<slug>/runs/compare?ids=: the selection is the address."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     ids = queries.ids_in(request.GET.getlist("ids"))
     context: dict[str, Any] = {"nav": "runs", "low": queries.COMPARED[0], "high": queries.COMPARED[1]}
     try:

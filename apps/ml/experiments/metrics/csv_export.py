@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from apps.core.lists.csv_files import build_csv_response, encode_csv, escape_formula
 from apps.ml.experiments.models import Metric
 from apps.ml.experiments.queries import batches_of
-from apps.platform.jobs.streams import rest_connection
+from apps.platform.jobs.streams import release_connection
 
 HEAD = ("run", "key", "step", "value", "at")
 
@@ -22,6 +22,6 @@ def lines(metrics: Sequence[Metric]) -> Iterator[bytes]:
     yield encode_csv([HEAD])
     for metric in metrics:
         for batch in batches_of(metric):
-            rest_connection()
+            release_connection()
             named = metric.run_id, escape_formula(metric.key)
             yield encode_csv((*named, step, repr(value), at.isoformat()) for step, value, at in batch)

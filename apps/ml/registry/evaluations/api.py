@@ -37,7 +37,7 @@ from apps.ml.registry.models import Evaluation, EvaluationSet
 from apps.ml.registry.services import evaluations
 from apps.ml.registry.services.predictions import submit_predictions
 from apps.platform.accounts.projects import get_project
-from apps.platform.jobs.api import whole_job
+from apps.platform.jobs.api import serialize_job
 from apps.platform.jobs.serializers import JobDetailSerializer
 from deepseek.messages import N_
 
@@ -125,7 +125,7 @@ class VersionEvaluationsView(GenericAPIView[Evaluation]):
             variant = body.pop("variant")
             job, is_new = evaluations.submit_evaluation(**asked, variant=variant, timing=body)
         made = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
-        return Response(whole_job(request, found.model.project, job), status=made)
+        return Response(serialize_job(request, found.model.project, job), status=made)
 
 
 def refuse_timing(body: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from apps.core.errors import Invalid, NotFound, PlaneError
 from apps.data.datasets.models import DatasetVersion
 from apps.ml.registry.models import EvaluationSet, ModelVersion
 from apps.platform.accounts.models import Project
-from apps.platform.jobs.spec_validation import all_of, parse_model
+from apps.platform.jobs.spec_validation import combine_errors, parse_model
 from deepseek.evaluate.spec import METRICS, TIMED, EvaluateSpec, PredictionsSpec, metrics_of
 from deepseek.messages import N_, Message
 
@@ -96,7 +96,7 @@ def checked_spec(
     if parsed is not None and task in METRICS:
         errors += task_errors(task, primary, parsed)
     if errors or parsed is None:
-        raise all_of(errors)
+        raise combine_errors(errors)
     return parsed, primary or PRIMARY[task]
 
 

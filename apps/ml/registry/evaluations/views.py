@@ -27,7 +27,7 @@ from apps.ml.registry.views import model_answer, version_answer, why_of
 from apps.platform.accounts.models import Project
 from apps.platform.artifacts.services import publish_upload
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 
 WRONG = (Conflict, Invalid, NotFound)
 EVALUATE_FIELDS = ("set", "variant", "predictions", "horizon")
@@ -37,7 +37,7 @@ GATE_FIELDS = ("set", "metric", "variant", "baseline", "margin", "confidence")  
 @require_POST
 def evaluate(request: HttpRequest, project: str, name: str, version: str) -> HttpResponse:
     """On to the job that measures it, or the tab with what is wrong."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     found = queries.get_version(actor, where, name, version)
     typed = typed_of(request)
     try:
@@ -86,7 +86,7 @@ def predicted(
 @require_POST
 def make_set(request: HttpRequest, project: str, name: str) -> HttpResponse:
     """A set for this model, or the tab with what is wrong beside what was typed."""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     model, typed = queries.get_model(actor, where, name), typed_of(request)
     policy.require(actor, "evaluation_set.create", where)
     try:
@@ -125,7 +125,7 @@ def spec_of(typed: dict[str, str]) -> dict[str, Any]:
 
 @require_POST
 def set_gate(request: HttpRequest, project: str, name: str) -> HttpResponse:
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     model, typed = queries.get_model(actor, where, name), typed_of(request)
     policy.require(actor, "gate.set", model)
     try:
@@ -150,7 +150,7 @@ def set_gate(request: HttpRequest, project: str, name: str) -> HttpResponse:
 
 @require_POST
 def remove_gate(request: HttpRequest, project: str, name: str, pk: int) -> HttpResponse:
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     model, reason = queries.get_model(actor, where, name), request.POST.get("reason", "").strip()
     try:
         services.remove_gate(actor=actor, gate=services.get_gate(model, pk), reason=reason)

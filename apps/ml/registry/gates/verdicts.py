@@ -22,7 +22,7 @@ from apps.ml.registry.models import PREDICTIONS, Alias, Evaluation, Gate, GateVe
 from apps.ml.registry.states import LET_THROUGH, PRODUCTION, GateState
 from apps.platform.artifacts.services import Damaged
 from apps.platform.audit import services as audit
-from apps.platform.jobs.provenance import for_whom
+from apps.platform.jobs.provenance import resolve_requester
 from deepseek.messages import Message
 
 Reads = Callable[[str], Mapping[replicates.Key, Any]]
@@ -236,7 +236,7 @@ def write_down(actor: Actor, version: ModelVersion, one: Judged) -> GateVerdict:
         low=one.said.low,
         high=one.said.high,
         worst=one.said.as_dict()["worst"],
-        asked_by=for_whom(actor),
+        asked_by=resolve_requester(actor),
     )
     audit.record(
         actor=actor,

@@ -24,7 +24,7 @@ from apps.ml.registry.impact.queries import (
     place_of,
 )
 from apps.platform.audit.list_export import csv_response
-from apps.platform.jobs.views import within
+from apps.platform.jobs.views import get_project_context
 from apps.platform.lineage.ends import END_TYPES, check_end
 from apps.platform.lineage.queries import GraphNode, one_edge
 from apps.platform.lineage.steps import address_of, words
@@ -72,7 +72,7 @@ def asks_for_all(params: QueryDict) -> bool:
 @require_safe
 def affected_page(request: HttpRequest, project: str, type: str, id: str) -> HttpResponseBase:
     """/p/<slug>/lineage/<type>/<id>/affected"""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     try:
         check_end(type, id)
     except Invalid as error:

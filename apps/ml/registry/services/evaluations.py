@@ -32,7 +32,7 @@ from apps.platform.accounts.models import Project
 from apps.platform.artifacts.models import Artifact
 from apps.platform.audit import services as audit
 from apps.platform.jobs.models import Job, JobInput
-from apps.platform.jobs.provenance import for_whom
+from apps.platform.jobs.provenance import resolve_requester
 from apps.platform.jobs.services import submit_job
 from apps.platform.jobs.states import ENDED
 from apps.platform.jobs.submission import InputSpec, Submission
@@ -88,7 +88,7 @@ def create_evaluation_set(
                 target=target,
                 primary_metric=primary,
                 spec=typed.same_figures(),
-                created_by=for_whom(actor),
+                created_by=resolve_requester(actor),
             )
             audit.record(
                 actor=actor,
@@ -145,7 +145,7 @@ def submit_evaluation(
         register=register,
         name=f"{version} {chosen.name} on {reference(on)}"[:120],
     )
-    return submit_job(actor=actor, project=version.model.project, asked=submission)
+    return submit_job(actor=actor, project=version.model.project, submission=submission)
 
 
 def variant_of(version: ModelVersion, name: str = "") -> Variant:
@@ -372,7 +372,7 @@ def set_gate(
             margin=margin,
             confidence=confidence,
             guard_slices=guard_slices,
-            set_by=for_whom(actor),
+            set_by=resolve_requester(actor),
         )
         audit.record(
             actor=actor,

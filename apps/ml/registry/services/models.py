@@ -16,7 +16,7 @@ from apps.ml.registry.services.deletion_guards import require_free, require_unus
 from apps.ml.registry.services.validation import check_any_name, check_name, check_tag, check_text
 from apps.platform.accounts.models import Project
 from apps.platform.audit import services as audit
-from apps.platform.jobs.provenance import for_whom
+from apps.platform.jobs.provenance import resolve_requester
 from deepseek.messages import N_
 
 DESCRIPTION = 5000
@@ -78,7 +78,7 @@ def ensure_model(*, actor: Actor, project: Project, name: str) -> Model:
 def insert_model(
     actor: Actor, project: Project, name: str, description: str, tags: Mapping[str, str] | None = None
 ) -> Model:
-    model = Model(project=project, name=name, description=description, created_by=for_whom(actor))
+    model = Model(project=project, name=name, description=description, created_by=resolve_requester(actor))
     fast_sql.insert(model)
     said = [ModelTag(model=model, key=key, value=value) for key, value in (tags or {}).items()]
     after = {"name": name, "description": description, **({"tags": dict(tags)} if tags else {})}

@@ -62,7 +62,7 @@ def submit_predictions(
         register=register,
         name=f"{version} predictions on {reference(on)}"[:120],
     )
-    return submit_job(actor=actor, project=version.model.project, asked=submission)
+    return submit_job(actor=actor, project=version.model.project, submission=submission)
 
 
 def check_takes(version: ModelVersion, on: EvaluationSet, horizon: int | None) -> None:

@@ -183,7 +183,7 @@ def explain_why_not(
         return _("is busy: %(what)s") % {"what": now}
     if (
         reserved_for is not None
-        and job.goes_behind(reserved_for)
+        and job.is_behind(reserved_for)
         and describe_shortfall(job, free.subtract_needs(reserved_for))
     ):
         return _("is kept free for a larger job that has waited longer")

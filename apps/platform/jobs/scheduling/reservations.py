@@ -51,7 +51,7 @@ def build_claimable_filter(free: FreeCapacity, reserved_for: Job | None) -> Q:
 
 def get_claimable_capacity(job: Job, free: FreeCapacity, reserved_for: Job | None) -> FreeCapacity:
     """What `job` may take its GPUs from."""
-    return free if reserved_for is None or not job.goes_behind(reserved_for) else free.subtract_needs(reserved_for)
+    return free if reserved_for is None or not job.is_behind(reserved_for) else free.subtract_needs(reserved_for)
 
 
 def get_reserved_job(node: Node) -> Job | None:

@@ -25,7 +25,7 @@ from apps.platform.jobs.scheduling.placement import (
     get_total_capacity,
 )
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.submission import queue_of
+from apps.platform.jobs.submission import choose_queue
 from apps.platform.nodes.models import Node
 
 MAX_JOBS_AHEAD = 100  # jobs ahead that are looked at; more are counted as "more than"
@@ -143,7 +143,7 @@ def find_blocking_reason(kind: str, needs: Needs, node_loads: NodeLoads) -> str:
 
 def build_unsaved_job(kind: str, needs: Needs, priority: int) -> Job:
     """The job as it would be queued; never saved."""
-    return Job(kind=kind, queue=queue_of(KINDS[kind], needs), priority=priority, **build_need_columns(needs))
+    return Job(kind=kind, queue=choose_queue(KINDS[kind], needs), priority=priority, **build_need_columns(needs))
 
 
 def filter_online_rows(job: Job, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

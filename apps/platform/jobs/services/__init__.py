@@ -17,7 +17,7 @@ from apps.platform.jobs.services.attempts import (
 from apps.platform.jobs.services.recovery import (
     correct_future_times,
     free_waiting,
-    queues_to_ring,
+    list_queues_to_ring,
     recover_abandoned,
     recover_expired,
     requeue_repaired,
@@ -35,8 +35,8 @@ __all__ = [
     "end_cancelled",
     "fail_attempt",
     "free_waiting",
+    "list_queues_to_ring",
     "prioritise_job",
-    "queues_to_ring",
     "record_checkpoint",
     "recover_abandoned",
     "recover_expired",

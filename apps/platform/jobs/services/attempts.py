@@ -35,7 +35,7 @@ from apps.platform.jobs.services.moves import (
 )
 from apps.platform.jobs.services.stalls import stall_job
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.submission import lease_seconds
+from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes.models import Node
 from deepseek.messages import Message
 
@@ -93,7 +93,7 @@ def _take(actor: Actor, job: Job, node: Node, owner: str, devices: list[int]) ->
         node=node,
         devices=devices,
         reserved_on=None,
-        lease_until=Now() + timedelta(seconds=lease_seconds()),
+        lease_until=Now() + timedelta(seconds=get_lease_seconds()),
         claimed_at=Now(),
         process=None,
         progress={},
@@ -118,7 +118,7 @@ def renew_leases(*, actor: Actor, owner: str, jobs: Sequence[tuple[int, int]]) -
     if not jobs:
         return 0
     return Job.objects.filter(leases, owner=owner, state=JobState.RUNNING).update(
-        lease_until=Now() + timedelta(seconds=lease_seconds())
+        lease_until=Now() + timedelta(seconds=get_lease_seconds())
     )
 
 

@@ -16,7 +16,7 @@ from apps.core.errors import StaleState
 from apps.platform.audit.services import change_state
 from apps.platform.jobs import notices
 from apps.platform.jobs.checkpoints import forget_checkpoint
-from apps.platform.jobs.descendants import Descent
+from apps.platform.jobs.descendants import Descendants
 from apps.platform.jobs.errors import PARENT_FAILED, output_missing, parent_failed
 from apps.platform.jobs.models import Job, JobEvent, JobInput, JobOutput
 from apps.platform.jobs.scheduling import doorbell
@@ -32,7 +32,7 @@ def filter_held(job: Job) -> Any:
 def revive_job(actor: Actor, job: Job, reason: str, *, released: Any = None) -> None:
     """The job first, then the descendants that failed with it, as `fail_children` goes down."""
     queue_again(actor, job, reason, released=released)
-    below = Descent(job, state=JobState.FAILED, error__code=PARENT_FAILED)
+    below = Descendants(job, state=JobState.FAILED, error__code=PARENT_FAILED)
     for child, parent in below:
         try:
             queue_again(actor, child, Message("Job {parent_pk} is tried again", parent_pk=parent.pk))
@@ -86,7 +86,7 @@ def add_state_event(job: Job, reason: str, **more: str) -> None:
         kind="state",
         payload={"state": job.state, **record_messages({"reason": reason}), "at": timezone.now().isoformat(), **more},
     )
-    notices.notice(event)
+    notices.queue_notice(event)
 
 
 def ring_after_commit(job: Job) -> None:
@@ -181,7 +181,7 @@ def free_children(actor: Actor, job: Job) -> None:
 
 def fail_children(actor: Actor, job: Job) -> None:
     """To the last generation of those that wait."""
-    below = Descent(job, state=JobState.WAITING)
+    below = Descendants(job, state=JobState.WAITING)
     for child, parent in below:
         try:
             end_failed(actor, child, parent_failed(parent))
@@ -213,10 +213,10 @@ def free_job(actor: Actor, job: Job) -> int:
 def fill_inputs(job: Job) -> list[str]:
     """Put the parents' outputs into the slots that name them; returns the slots that stay empty."""
     empty = []
-    for wanted in JobInput.objects.filter(job=job, source_job__isnull=False):
-        made = JobOutput.objects.filter(job=wanted.source_job_id, slot=wanted.source_slot).first()
-        if made:
-            JobInput.objects.filter(pk=wanted.pk).update(artifact=made.artifact)
+    for job_input in JobInput.objects.filter(job=job, source_job__isnull=False):
+        output = JobOutput.objects.filter(job=job_input.source_job_id, slot=job_input.source_slot).first()
+        if output:
+            JobInput.objects.filter(pk=job_input.pk).update(artifact=output.artifact)
         else:
-            empty.append(wanted.slot)
+            empty.append(job_input.slot)
     return empty

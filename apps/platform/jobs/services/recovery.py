@@ -20,7 +20,7 @@ from apps.platform.jobs.scheduling.backoff import compute_retry_pause
 from apps.platform.jobs.scheduling.eligibility import build_due_filter
 from apps.platform.jobs.services.moves import cancel_running, fail_job, free_job, requeue_running, revive_job
 from apps.platform.jobs.states import ENDED, JobState
-from apps.platform.jobs.submission import lease_seconds
+from apps.platform.jobs.submission import get_lease_seconds
 from apps.platform.nodes.models import Node
 from deepseek.messages import Message
 
@@ -33,7 +33,7 @@ def recover_expired(*, actor: Actor, now: datetime | None = None, limit: int = 1
     require(actor, "job.recover")
     late = {"lease_until__lt": now or Now()}
     expired = Job.objects.filter(state=JobState.RUNNING, **late)[:limit]
-    return sum(_lose(actor, job, worker_lost(job, lease_seconds()), late) for job in expired)
+    return sum(_lose(actor, job, worker_lost(job, get_lease_seconds()), late) for job in expired)
 
 
 def recover_abandoned(*, actor: Actor, place: str, is_gone: Callable[[Job], bool]) -> int:
@@ -77,7 +77,7 @@ def correct_future_times(*, actor: Actor, now: datetime, longest_lease: float) -
     leases = Job.objects.filter(state=JobState.RUNNING, lease_until__gt=lease_end)
     pause_end = now + timedelta(seconds=60 + 2 * settings.ENV.retry_limit_seconds)
     pauses = Job.objects.filter(state=JobState.QUEUED, not_before__gt=pause_end)
-    corrected = leases.update(lease_until=now + timedelta(seconds=lease_seconds()))
+    corrected = leases.update(lease_until=now + timedelta(seconds=get_lease_seconds()))
     return corrected + pauses.update(not_before=now)
 
 
@@ -99,10 +99,10 @@ def requeue_repaired(*, actor: Actor, limit: int = 100) -> int:
     waits for the next. An attempt that began before the repair had read the damaged bytes, whenever it failed.
     """
     require(actor, "job.recover")
-    taken = JobInput.objects.filter(job=OuterRef("pk"))
+    inputs = JobInput.objects.filter(job=OuterRef("pk"))
     failed = Job.objects.filter(
-        Exists(taken.filter(artifact__restored_at__gt=OuterRef("claimed_at"))),
-        ~Exists(taken.filter(artifact__damaged_at__isnull=False)),
+        Exists(inputs.filter(artifact__restored_at__gt=OuterRef("claimed_at"))),
+        ~Exists(inputs.filter(artifact__damaged_at__isnull=False)),
         pk__in=JobInput.objects.filter(artifact__restored_at__isnull=False).values("job"),
         state=JobState.FAILED,
         error__code=ARTIFACT_DAMAGED,
@@ -120,7 +120,7 @@ def requeue_repaired(*, actor: Actor, limit: int = 100) -> int:
     return moved
 
 
-def queues_to_ring(*, actor: Actor) -> list[str]:
+def list_queues_to_ring(*, actor: Actor) -> list[str]:
     """The queues that hold a job which may start now and that somebody serves: else messages would pile up."""
     require(actor, "job.recover")
     online = Node.objects.with_status().filter(online=True)  # type: ignore[misc]  # an annotation

@@ -23,43 +23,49 @@ from apps.platform.jobs.services.moves import (
     revive_job,
     ring_after_commit,
 )
-from apps.platform.jobs.spec_validation import spec_text
+from apps.platform.jobs.spec_validation import serialize_spec
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.submission import Checked, Submission, check, needs_of, queue_of
+from apps.platform.jobs.submission import (
+    Submission,
+    ValidatedSubmission,
+    choose_queue,
+    resolve_needs,
+    validate_submission,
+)
 from deepseek.messages import N_, Message
 
 PRIORITIES = (-100, 100)
 
 
-def submit_job(*, actor: Actor, project: Project, asked: Submission) -> tuple[Job, bool]:
+def submit_job(*, actor: Actor, project: Project, submission: Submission) -> tuple[Job, bool]:
     """Queue one job. Returns it and whether it is new: the same idempotency key finds the first one.
 
     Raises Invalid with every error of the submission, Conflict if the key was used for something else.
     """
     require(actor, "job.submit", project)
-    first = _same_key(actor, project, asked)
+    first = _find_by_key(actor, project, submission)
     if first:
         return first, False
-    checked = check(actor, project, asked)
+    checked = validate_submission(actor, project, submission)
     try:
         with transaction.atomic():
-            job = _insert(actor, project, asked, checked)
+            job = _insert(actor, project, submission, checked)
     except IntegrityError:  # the same key at the same instant: the other one was first
-        first = _same_key(actor, project, asked)
+        first = _find_by_key(actor, project, submission)
         if first is None:
             raise
         return first, False
     return job, True
 
 
-def _same_key(actor: Actor, project: Project, asked: Submission) -> Job | None:
-    if asked.idempotency_key is None:
+def _find_by_key(actor: Actor, project: Project, submission: Submission) -> Job | None:
+    if submission.idempotency_key is None:
         return None
-    job = Job.objects.filter(project=project, requester=actor.label, idempotency_key=asked.idempotency_key).first()
-    if job and job.idempotency_digest != asked.digest():
+    job = Job.objects.filter(project=project, requester=actor.label, idempotency_key=submission.idempotency_key).first()
+    if job and job.idempotency_digest != submission.digest():
         raise Conflict(
             "Idempotency-Key {idempotency_key!r} was used for another request (job {job_pk}).",
-            idempotency_key=asked.idempotency_key,
+            idempotency_key=submission.idempotency_key,
             job_pk=job.pk,
             code="idempotency_conflict",
             field="Idempotency-Key",
@@ -68,33 +74,33 @@ def _same_key(actor: Actor, project: Project, asked: Submission) -> Job | None:
     return job
 
 
-def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked) -> Job:
+def _insert(actor: Actor, project: Project, submission: Submission, checked: ValidatedSubmission) -> Job:
     # No lock: success is final, and one that ends between this look and the child's row leaves a waiting job whose
     # parents have all ended, which the dispatcher's next round moves on.
     parents = Job.objects.in_bulk(list(checked.parents))
     ready = all(parent.state == JobState.SUCCEEDED for parent in parents.values())
-    needs, spec = needs_of(checked.kind, asked, checked.spec), spec_text(checked.spec)
+    needs, spec = resolve_needs(checked.kind, submission, checked.spec), serialize_spec(checked.spec)
     job = Job.objects.create(
         project=project,
-        kind=asked.kind,
-        name=asked.name,
+        kind=submission.kind,
+        name=submission.name,
         spec=spec,
         spec_digest=sha256_hex(spec),
-        register=dict(asked.register),
+        register=dict(submission.register),
         state=JobState.QUEUED if ready else JobState.WAITING,
-        queue=queue_of(checked.kind, needs),
-        priority=asked.priority,
+        queue=choose_queue(checked.kind, needs),
+        priority=submission.priority,
         need_cpus=needs.cpus,
         need_memory_bytes=needs.memory_bytes,
         need_gpus=needs.gpus,
         need_gpu_memory_bytes=needs.gpu_memory_bytes,
         need_extra=needs.extra,
-        time_limit_seconds=asked.time_limit_seconds or checked.kind.time_limit_seconds,
-        max_attempts=asked.max_attempts or checked.kind.max_attempts,
+        time_limit_seconds=submission.time_limit_seconds or checked.kind.time_limit_seconds,
+        max_attempts=submission.max_attempts or checked.kind.max_attempts,
         grant={**actor.as_record(), "scopes": sorted(actor.scopes) if actor.scopes is not None else None},
         requester=actor.label,
-        idempotency_key=asked.idempotency_key,
-        idempotency_digest=asked.digest() if asked.idempotency_key else "",
+        idempotency_key=submission.idempotency_key,
+        idempotency_digest=submission.digest() if submission.idempotency_key else "",
         queued_at=timezone.now() if ready else None,
         event_seq=1,
     )
@@ -106,7 +112,7 @@ def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked)
             source_job_id=i.job_id,
             source_slot=i.job_slot,
         )
-        for i in asked.inputs
+        for i in submission.inputs
     )
     JobParent.objects.bulk_create(JobParent(parent_id=pk, child=job) for pk in parents)
     if ready and parents:
@@ -116,7 +122,7 @@ def _insert(actor: Actor, project: Project, asked: Submission, checked: Checked)
         action="job.submit",
         obj=job,
         after={"kind": job.kind, "state": job.state, "spec": job.spec_digest, "parents": sorted(parents)},
-        digests={i.slot: i.digest for i in asked.inputs if i.digest},
+        digests={i.slot: i.digest for i in submission.inputs if i.digest},
     )
     add_state_event(job, Message("Submitted by {actor_label}", actor_label=actor.label))
     if ready:
@@ -149,10 +155,10 @@ def cancel_job(*, actor: Actor, job: Job, reason: str = "") -> Job:
 
 
 def _ask_to_cancel(actor: Actor, job: Job, reason: str) -> None:
-    held = Job.objects.filter(pk=job.pk, state=JobState.RUNNING)
-    if held.filter(cancel_requested_at__isnull=True).update(cancel_requested_at=Now(), cancel_reason=reason[:500]):
+    running = Job.objects.filter(pk=job.pk, state=JobState.RUNNING)
+    if running.filter(cancel_requested_at__isnull=True).update(cancel_requested_at=Now(), cancel_reason=reason[:500]):
         record(actor=actor, action="job.cancel", obj=job, reason=reason, after={"cancel_requested": True})
-    elif not held.exists():
+    elif not running.exists():
         raise StaleState("Job {job_pk} does not run any more.", job_pk=job.pk, field="state")
     job.refresh_from_db()
 

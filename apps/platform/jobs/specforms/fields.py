@@ -10,10 +10,10 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
-from apps.platform.jobs.specforms.typed_lists import joined, split
+from apps.platform.jobs.specforms.typed_lists import join_entries, split_entries
 
 SCALARS = {"string", "integer", "number", "boolean"}
-OWN = (  # elsewhere another word: of an experiment, a pipeline, a list, a cipher; and the name of a class
+CONTEXT_TEXTS = (  # elsewhere another word: of an experiment, a pipeline, a list, a cipher; and the name of a class
     pgettext_lazy("field", "Condition"),
     pgettext_lazy("field", "Key"),
     pgettext_lazy("field", "Pages"),
@@ -24,7 +24,7 @@ OWN = (  # elsewhere another word: of an experiment, a pipeline, a list, a ciphe
 
 
 @dataclass(kw_only=True)
-class Item:
+class FormItem:
     """What the template draws: kind `field`, `group` (of items) or `list` (of groups)."""
 
     kind: str
@@ -38,7 +38,7 @@ class Item:
     value: Any = ""
     choices: list[tuple[str, str]] = field(default_factory=list)
     required: bool = False
-    items: list[Item] = field(default_factory=list)
+    items: list[FormItem] = field(default_factory=list)
     datalist: str = ""  # id of the <datalist> whose entries a text field offers
     renews: str = ""  # selector of what else of the page changes with this field
     folded: bool = False  # a group that opens on demand
@@ -46,51 +46,53 @@ class Item:
     default: str = ""  # what holds if nothing is typed
     keys: str = ""  # of a phone: numeric, decimal
     adds: list[tuple[str, str]] = field(default_factory=list)  # of a list: kinds of entries that may be added
-    boxes: list[Box] = field(default_factory=list)  # of the control `boxes`: a list picked from what there is
+    boxes: list[CheckboxOption] = field(
+        default_factory=list
+    )  # of the control `boxes`: a list picked from what there is
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class CheckboxOption:
     """One entry that may be ticked. `unfit` says why it should not be; one that is ticked can always be taken back."""
 
     value: str  # as a list typed as text has it
     label: str
-    told: str = ""
+    note: str = ""
     ticked: bool = False
     unfit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class ListOption:
     """One entry that a list of texts may be picked from."""
 
     value: str
-    told: str = ""
+    note: str = ""
     fits: bool = True
 
 
-def walked(items: list[Item]) -> list[Item]:
-    return [found for item in items for found in (item, *walked(item.items))]
+def flatten_items(items: list[FormItem]) -> list[FormItem]:
+    return [nested for item in items for nested in (item, *flatten_items(item.items))]
 
 
-def problems_of(items: list[Item]) -> list[Item]:
-    return [item for item in walked(items) if item.error]
+def list_problem_items(items: list[FormItem]) -> list[FormItem]:
+    return [item for item in flatten_items(items) if item.error]
 
 
-def shape_of(plain: dict[str, Any], resolve: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
+def classify_schema(schema: dict[str, Any], resolve: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
     """group, variant (one of several groups), list (of either), choice, boolean, number, text, numbers, texts, json."""
-    if "enum" in plain or "const" in plain:
+    if "enum" in schema or "const" in schema:
         return "choice"
-    if "discriminator" in plain:
+    if "discriminator" in schema:
         return "variant"
-    match plain.get("type"):
-        case "object" if plain.get("properties"):
+    match schema.get("type"):
+        case "object" if schema.get("properties"):
             return "group"
-        case "array" if "items" in plain and "prefixItems" not in plain:
-            inner = resolve(plain["items"])
-            if inner.get("type") in SCALARS:
-                return "numbers" if inner["type"] in ("integer", "number") else "texts"
-            return "list" if shape_of(inner, resolve) in ("group", "variant") else "json"
+        case "array" if "items" in schema and "prefixItems" not in schema:
+            items_schema = resolve(schema["items"])
+            if items_schema.get("type") in SCALARS:
+                return "numbers" if items_schema["type"] in ("integer", "number") else "texts"
+            return "list" if classify_schema(items_schema, resolve) in ("group", "variant") else "json"
         case "boolean":
             return "boolean"
         case "integer" | "number":
@@ -100,7 +102,7 @@ def shape_of(plain: dict[str, Any], resolve: Callable[[dict[str, Any]], dict[str
     return "json"
 
 
-def draw_field(item: Item, shape: str, plain: dict[str, Any], nullable: bool, value: Any) -> None:
+def draw_field(item: FormItem, shape: str, schema: dict[str, Any], nullable: bool, value: Any) -> None:
     item.value = "" if value is None else value
     match shape:
         case "boolean" if not nullable:
@@ -108,50 +110,59 @@ def draw_field(item: Item, shape: str, plain: dict[str, Any], nullable: bool, va
             item.value = value is True or value == "true"
         case "choice" | "boolean":
             item.control = "select"
-            options = members(plain) if shape == "choice" else [True, False]
+            options = list_members(schema) if shape == "choice" else [True, False]
             blank = [("", _("(none)"))] if nullable else [("", _("Choose"))] if value is None else []
-            item.choices = blank + [(spelled(v), worded(spelled(v), plain.get("words", {}))) for v in options]
-            item.value = "" if value is None else spelled(value)
+            item.choices = blank + [
+                (format_choice(v), label_choice(format_choice(v), schema.get("words", {}))) for v in options
+            ]
+            item.value = "" if value is None else format_choice(value)
         case "number":
             item.control = "number"
-            whole, least = plain.get("type") == "integer", plain.get("minimum", plain.get("exclusiveMinimum", -1))
-            item.keys = "text" if least < 0 else "numeric" if whole else "decimal"  # a phone's digits have no minus
+            is_integer, least = (
+                schema.get("type") == "integer",
+                schema.get("minimum", schema.get("exclusiveMinimum", -1)),
+            )
+            item.keys = (
+                "text" if least < 0 else "numeric" if is_integer else "decimal"
+            )  # a phone's digits have no minus
         case "numbers":
             item.value = ", ".join(str(each) for each in value) if isinstance(value, list) else item.value
             item.doc = f"{item.doc} {_('Between commas.')}".strip()
         case "texts":
             item.control = "textarea"
-            item.value = joined(value) if isinstance(value, list) else item.value
+            item.value = join_entries(value) if isinstance(value, list) else item.value
             item.doc = f"{item.doc} {_('One entry a line, or between commas.')}".strip()
         case "json":
             item.control = "textarea"
             item.value = "" if value is None else json.dumps(value, ensure_ascii=False, indent=1)
-        case _ if plain.get("maxLength", 0) > 500:
+        case _ if schema.get("maxLength", 0) > 500:
             item.control = "textarea"
 
 
-def worded(value: str, words: Mapping[str, str]) -> str:
+def label_choice(value: str, words: Mapping[str, str]) -> str:
     """A choice with its own few words of doc."""
     if value in words:
-        return _("%(choice)s: %(doc)s") % {"choice": value, "doc": said(words[value])}
-    return said(value) or _("(none)")
+        return _("%(choice)s: %(doc)s") % {"choice": value, "doc": translate_spec_text(words[value])}
+    return translate_spec_text(value) or _("(none)")
 
 
-def draw_boxes(item: Item, offers: list[Offer]) -> None:
+def draw_boxes(item: FormItem, offers: list[ListOption]) -> None:
     """A list of texts as boxes to tick; what was typed and is not on offer stands among them, and says so."""
-    entries = split(str(item.value))
-    known = {offer.value for offer in offers}
+    entries = split_entries(str(item.value))
+    offered = {offer.value for offer in offers}
     item.control, item.limit = "boxes", ""
-    item.boxes = [Box(joined([o.value]), o.value, o.told, o.value in entries, not o.fits) for o in offers]
+    item.boxes = [
+        CheckboxOption(join_entries([o.value]), o.value, o.note, o.value in entries, not o.fits) for o in offers
+    ]
     item.boxes += [
-        Box(joined([entry]), entry, _("not in this table"), ticked=True, unfit=True)
+        CheckboxOption(join_entries([entry]), entry, _("not in this table"), ticked=True, unfit=True)
         for entry in entries
-        if entry not in known
+        if entry not in offered
     ]
     item.doc = item.doc.removesuffix(_("One entry a line, or between commas.")).strip()
 
 
-def default_text(shape: str, value: Any) -> str:
+def render_default(shape: str, value: Any) -> str:
     """The default as a reader would type it; nothing where it is none, or where the control shows it by itself."""
     match shape:
         case "number" if value is not None:
@@ -159,25 +170,25 @@ def default_text(shape: str, value: Any) -> str:
         case "numbers" if value:
             return ", ".join(map(str, value))
         case "choice" | "text" if value not in (None, ""):
-            return spelled(value)
+            return format_choice(value)
     return ""
 
 
-def members(plain: dict[str, Any]) -> list[Any]:
-    return list(plain["enum"]) if "enum" in plain else [plain["const"]]
+def list_members(schema: dict[str, Any]) -> list[Any]:
+    return list(schema["enum"]) if "enum" in schema else [schema["const"]]
 
 
-def spelled(value: Any) -> str:
+def format_choice(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def limit_of(plain: dict[str, Any], resolve: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> str:
+def describe_limits(schema: dict[str, Any], resolve: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> str:
     """The limits of a value, in words; of a list of numbers those of each first."""
-    low, high = plain.get("minimum"), plain.get("maximum")
-    above, below = plain.get("exclusiveMinimum"), plain.get("exclusiveMaximum")
+    low, high = schema.get("minimum"), schema.get("maximum")
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     parts = []
-    if shape_of(plain, resolve) == "numbers":
-        each = limit_of(resolve(plain["items"]))
+    if classify_schema(schema, resolve) == "numbers":
+        each = describe_limits(resolve(schema["items"]))
         parts += [_("each %(limit)s") % {"limit": each}] if each else []
     if low is not None and high is not None:
         parts.append(_("%(low)s to %(high)s") % {"low": f"{low:,}", "high": f"{high:,}"})
@@ -189,21 +200,21 @@ def limit_of(plain: dict[str, Any], resolve: Callable[[dict[str, Any]], dict[str
         parts.append(_("at most %(high)s") % {"high": f"{high:,}"})
     if below is not None:
         parts.append(_("below %(high)s") % {"high": f"{below:,}"})
-    if plain.get("maxLength"):
-        parts.append(length_of(plain))
-    if plain.get("maxItems"):
-        parts.append(_("at most %(count)s entries") % {"count": f"{plain['maxItems']:,}"})
+    if schema.get("maxLength"):
+        parts.append(describe_length(schema))
+    if schema.get("maxItems"):
+        parts.append(_("at most %(count)s entries") % {"count": f"{schema['maxItems']:,}"})
     return _(", ").join(parts)
 
 
-def length_of(plain: dict[str, Any]) -> str:
-    most, told = plain["maxLength"], {"count": f"{plain['maxLength']:,}"}
-    if plain.get("minLength") == most:
-        return ngettext("exactly %(count)s character", "exactly %(count)s characters", most) % told
-    return ngettext("at most %(count)s character", "at most %(count)s characters", most) % told
+def describe_length(schema: dict[str, Any]) -> str:
+    most, params = schema["maxLength"], {"count": f"{schema['maxLength']:,}"}
+    if schema.get("minLength") == most:
+        return ngettext("exactly %(count)s character", "exactly %(count)s characters", most) % params
+    return ngettext("at most %(count)s character", "at most %(count)s characters", most) % params
 
 
-def said(text: str) -> str:
+def translate_spec_text(text: str) -> str:
     """What a spec says, in the language of now: the engine has no gettext, makemessages reads the schemas."""
     if not text:
         return ""  # gettext("") is the catalogue's header

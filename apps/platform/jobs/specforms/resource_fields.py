@@ -10,22 +10,22 @@ from django.utils.translation import gettext as _
 
 from apps.platform.jobs.kinds import GiB, Needs
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.specforms.fields import Item
+from apps.platform.jobs.specforms.fields import FormItem
 
 SCALES = {"cpus": 1, "memory_bytes": GiB, "gpus": 1, "gpu_memory_bytes": GiB}
 """What one of the field's unit is in the unit of Needs."""
 
 
-def needs_item(values: Mapping[str, str], errors: Mapping[str, str], needs: Needs) -> Item:
+def build_needs_group(values: Mapping[str, str], errors: Mapping[str, str], needs: Needs) -> FormItem:
     """The group of fields; `needs` are the kind's own."""
-    told = {
+    labels = {
         "cpus": (_("CPUs"), "", _("Processor threads that it keeps busy.")),
         "memory_bytes": (_("Memory"), "GiB", ""),
         "gpus": (_("GPUs"), "", _("With one or more it queues for the nodes that have them.")),
         "gpu_memory_bytes": (_("Memory of each GPU"), "GiB", _("At least so much.")),
     }
     items = [
-        Item(
+        FormItem(
             kind="field",
             pointer=f"needs/{name}",
             label=label,
@@ -36,28 +36,30 @@ def needs_item(values: Mapping[str, str], errors: Mapping[str, str], needs: Need
             value=values.get(f"needs/{name}", ""),
             error=errors.get(f"needs/{name}", ""),
         )
-        for name, (label, unit, doc) in told.items()
+        for name, (label, unit, doc) in labels.items()
     ]
     open_now = any(item.value or item.error for item in items)
-    return Item(kind="group", pointer="needs", label=_("What it takes of a node"), items=items, folded=not open_now)
+    return FormItem(kind="group", pointer="needs", label=_("What it takes of a node"), items=items, folded=not open_now)
 
 
 def read_needs(values: Mapping[str, str], needs: Needs) -> tuple[Needs | None, dict[str, str]]:
     """What was asked for instead of `needs`, None if nothing was; and the errors by field."""
-    asked: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
     errors: dict[str, str] = {}
     for name, scale in SCALES.items():
         text = values.get(f"needs/{name}", "")
         if not text:
             continue
         try:
-            asked[name] = float(text) if name == "cpus" else int(text) if name == "gpus" else int(float(text) * scale)
+            overrides[name] = (
+                float(text) if name == "cpus" else int(text) if name == "gpus" else int(float(text) * scale)
+            )
         except (ValueError, OverflowError):
             errors[f"needs/{name}"] = _("%(text)s is not a number.") % {"text": text[:40]}
-    return (replace(needs, **asked) if asked else None), errors
+    return (replace(needs, **overrides) if overrides else None), errors
 
 
-def needs_of_job(job: Job, needs: Needs) -> dict[str, str]:
+def build_needs_values(job: Job, needs: Needs) -> dict[str, str]:
     """The fields as they were for `job`, where it did not take the kind's own."""
     return {
         f"needs/{name}": f"{getattr(job, f'need_{name}') / scale:g}"

@@ -14,8 +14,8 @@ from deepseek.train.plan import Phase, batches, learning_rates, phases_of, train
 from deepseek.train.schedule import DECAY_STEPS
 from deepseek.train.spec import TrainSpec
 
-ROWS_AT_LEAST = 10  # below, the engine refuses to train
-STEPS_WITHOUT_ROWS = 1000
+MIN_TRAINING_ROWS = 10  # below, the engine refuses to train
+DEFAULT_CHART_STEPS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +32,32 @@ class SchedulePreview:
     wrong: list[str] = field(default_factory=list)
 
 
-def preview_of(values: Mapping[str, Any], rows: int | None, name: str = "schedule") -> SchedulePreview:
+def build_schedule_preview(values: Mapping[str, Any], rows: int | None, name: str = "schedule") -> SchedulePreview:
     """What `values` of a TrainSpec would do with a table of `rows` rows (None: not known yet).
 
     Target and features do not matter to it: a form that is not filled in yet has its preview.
     """
-    given = {**values, "target": "y", "features": None, "task": values.get("task") or "regression"}
+    completed = {**values, "target": "y", "features": None, "task": values.get("task") or "regression"}
     try:
-        spec = parse_model(TrainSpec, given, strict=False, prefix="")
+        spec = parse_model(TrainSpec, completed, strict=False, prefix="")
     except Invalid as failure:
         return SchedulePreview(wrong=[str(error["field"]) for error in failure.errors])
-    known = training_rows(spec, rows) if rows is not None else None
-    phases = phases_of(spec.schedule, spec.epochs, known) if known else []
+    training_row_count = training_rows(spec, rows) if rows is not None else None
+    phases = phases_of(spec.schedule, spec.epochs, training_row_count) if training_row_count else []
     steps = sum(phase.steps for phase in phases)
-    drawn = steps or max(STEPS_WITHOUT_ROWS, 2 * spec.schedule.warmup_steps)
+    chart_steps = steps or max(DEFAULT_CHART_STEPS, 2 * spec.schedule.warmup_steps)
     return SchedulePreview(
-        rows=known,
+        rows=training_row_count,
         epochs=spec.epochs,
         steps=steps,
         phases=phases,
-        rates=rate_chart(spec, drawn, name) if known != 0 else None,
-        sizes=size_chart(phases, name) if len(phases) > 1 else None,
-        notes=notes_of(spec, rows, known, steps),
+        rates=build_rate_chart(spec, chart_steps, name) if training_row_count != 0 else None,
+        sizes=build_size_chart(phases, name) if len(phases) > 1 else None,
+        notes=build_notes(spec, rows, training_row_count, steps),
     )
 
 
-def rate_chart(spec: TrainSpec, steps: int, name: str) -> dict[str, Any]:
+def build_rate_chart(spec: TrainSpec, steps: int, name: str) -> dict[str, Any]:
     """Logarithmic where the rate decays: a tenth of it would lie on the axis."""
     points = learning_rates(spec.schedule, steps)
     return {
@@ -70,7 +70,7 @@ def rate_chart(spec: TrainSpec, steps: int, name: str) -> dict[str, Any]:
     }
 
 
-def size_chart(phases: list[Phase], name: str) -> dict[str, Any]:
+def build_size_chart(phases: list[Phase], name: str) -> dict[str, Any]:
     points = [(step, float(size)) for step, size in batches(phases)]
     return {
         "series": [{"label": _("batch size"), "points": points}],
@@ -81,21 +81,21 @@ def size_chart(phases: list[Phase], name: str) -> dict[str, Any]:
     }
 
 
-def notes_of(spec: TrainSpec, rows: int | None, known: int | None, steps: int) -> list[str]:
+def build_notes(spec: TrainSpec, rows: int | None, training_row_count: int | None, steps: int) -> list[str]:
     """What a reader would want to know before the training has run."""
-    if known is None:
+    if training_row_count is None:
         return [_("Choose a table: its rows decide how many steps there are.")]
-    told = []
-    if known < ROWS_AT_LEAST:
+    notes = []
+    if training_row_count < MIN_TRAINING_ROWS:
         text = _("The table has %(rows)s rows, which leave %(known)s to train on: too few.")
-        told.append(text % {"rows": f"{rows:,}", "known": f"{known:,}"})
+        notes.append(text % {"rows": f"{rows:,}", "known": f"{training_row_count:,}"})
     if 0 < steps <= spec.schedule.warmup_steps:
         text = _("The warm-up of %(warmup)s steps is longer than the training: the highest rate is never reached.")
-        told.append(text % {"warmup": f"{spec.schedule.warmup_steps:,}"})
+        notes.append(text % {"warmup": f"{spec.schedule.warmup_steps:,}"})
     if steps > DECAY_STEPS:
         text = _("Every %(steps)s steps the learning rate falls to a tenth.")
-        told.append(text % {"steps": f"{DECAY_STEPS:,}"})
+        notes.append(text % {"steps": f"{DECAY_STEPS:,}"})
     if spec.patience and steps:
         text = _("It may end earlier: after %(patience)s epochs without a lower validation loss.")
-        told.append(text % {"patience": f"{spec.patience:,}"})
-    return told
+        notes.append(text % {"patience": f"{spec.patience:,}"})
+    return notes

@@ -15,21 +15,21 @@ from pydantic import BaseModel
 
 from apps.core.errors import Invalid
 from apps.core.messages import translate_message
-from apps.platform.jobs.spec_validation import kind_of, parse_model, problem_of
+from apps.platform.jobs.spec_validation import extract_problem, get_job_kind, parse_model
 from apps.platform.jobs.specforms.fields import (
-    Item,
-    Offer,
-    default_text,
+    FormItem,
+    ListOption,
+    classify_schema,
+    describe_limits,
     draw_boxes,
     draw_field,
-    limit_of,
-    members,
-    problems_of,
-    said,
-    shape_of,
-    walked,
+    flatten_items,
+    list_members,
+    list_problem_items,
+    render_default,
+    translate_spec_text,
 )
-from apps.platform.jobs.specforms.typed_lists import split
+from apps.platform.jobs.specforms.typed_lists import split_entries
 
 ABSENT: Any = object()
 PASTED = "json"  # the name under which a whole spec is sent
@@ -45,15 +45,15 @@ class SpecForm:
     """
 
     def __init__(self, spec: str | type[BaseModel], initial: Mapping[str, Any] | None = None) -> None:
-        self.model = kind_of(spec).spec if isinstance(spec, str) else spec
+        self.model = get_job_kind(spec).spec if isinstance(spec, str) else spec
         self.schema = self.model.model_json_schema()
-        self.values: Any = dict(initial) if initial is not None else self.default_of(self.schema)
+        self.values: Any = dict(initial) if initial is not None else self.build_defaults(self.schema)
         self.errors: dict[str, str] = {}
         self.error = ""
         self.datalists: dict[str, str] = {}  # pointer -> id of the datalist of its text field
         self.folded: frozenset[str] = frozenset()  # pointers of groups that open on demand, or where an error is
         self.left_out: frozenset[str] = frozenset()  # pointers of fields that are neither drawn nor read
-        self.offers: dict[str, list[Offer]] = {}  # pointer of a list of texts -> what it is picked from
+        self.offers: dict[str, list[ListOption]] = {}  # pointer of a list of texts -> what it is picked from
         self.rare: frozenset[str] = frozenset()  # pointers of fields that stand together, folded, at the end
         self.kinds: dict[str, str] = {}  # pointer of a list of several kinds of groups -> the kind to add
         self.pasted = ""  # the whole spec as JSON, as it was sent beside the fields
@@ -72,29 +72,29 @@ class SpecForm:
         verb, _colon, pointer = op.partition(":")
         if op == "json":
             self.take_pasted()
-        elif verb == "add" and self.entries_at(pointer) is not None:
-            entries, schema = self.entries_at(pointer) or ([], {})
-            fresh = self.fresh(schema["items"], self.kinds.get(pointer, ""))
+        elif verb == "add" and self.find_entries(pointer) is not None:
+            entries, schema = self.find_entries(pointer) or ([], {})
+            fresh = self.build_entry(schema["items"], self.kinds.get(pointer, ""))
             if fresh is not None and len(entries) < min(MAX_ITEMS, schema.get("maxItems", MAX_ITEMS)):
                 entries.append(fresh)
         elif verb in ("del", "up", "down"):
             parent, _slash, index = pointer.rpartition("/")
-            found = self.entries_at(parent)
-            if found and INTEGRAL.fullmatch(index) and int(index) < len(found[0]):
-                moved(found[0], int(index), verb)
+            target = self.find_entries(parent)
+            if target and INTEGRAL.fullmatch(index) and int(index) < len(target[0]):
+                move_entry(target[0], int(index), verb)
         return verb in ("add", "del", "up", "down", "json")
 
     def take_pasted(self) -> None:
         """Fill the fields with the spec that was pasted; what it leaves out takes its default, and errors are told."""
         try:
-            spec = json.loads(self.pasted, parse_constant=not_a_number)
+            spec = json.loads(self.pasted, parse_constant=reject_constant)
         except (ValueError, RecursionError) as failure:
             self.paste_error = _("This is not JSON: %(why)s") % {"why": str(failure)[:200]}
             return
         if not isinstance(spec, dict):
             self.paste_error = _("A spec is one object: its fields by name, between { and }.")
             return
-        self.values = {**self.default_of(self.schema), **spec}
+        self.values = {**self.build_defaults(self.schema), **spec}
         self.is_valid()
 
     def is_valid(self) -> bool:
@@ -107,15 +107,15 @@ class SpecForm:
 
     def add_errors(self, errors: list[dict[str, Any]], *, prefix: str = "/spec") -> None:
         """Put errors of a submission beside their fields; those of no field come together at the top."""
-        places = {item.pointer for item in walked(self.items)}
+        places = {item.pointer for item in flatten_items(self.items)}
         for error in errors:
             full = str(error.get("field") or "")
-            text = translate_message(problem_of(error))
-            here = full.removeprefix(prefix) if full.startswith(prefix) else ""
-            while here and here not in places:
-                here = here.rpartition("/")[0]  # of an entry in a list typed as text: beside the list
-            if here:
-                self.errors.setdefault(here, text)
+            text = translate_message(extract_problem(error))
+            pointer = full.removeprefix(prefix) if full.startswith(prefix) else ""
+            while pointer and pointer not in places:
+                pointer = pointer.rpartition("/")[0]  # of an entry in a list typed as text: beside the list
+            if pointer:
+                self.errors.setdefault(pointer, text)
             else:
                 self.error = f"{self.error} {translate_message(error)}".strip()
 
@@ -145,199 +145,227 @@ class SpecForm:
         return json.dumps(self.as_json(), ensure_ascii=False, indent=2, default=str)
 
     @property
-    def problems(self) -> list[Item]:
+    def problems(self) -> list[FormItem]:
         """The fields that have an error, in the order of the page."""
-        return problems_of(self.items)
+        return list_problem_items(self.items)
 
     def read(self, schema: dict[str, Any], pointer: str, data: Mapping[str, Any]) -> Any:
         """The value at `pointer`, or ABSENT."""
-        plain, nullable = self.plain(schema), self.is_nullable(schema)
-        match shape_of(plain, self.plain):
+        resolved, nullable = self.resolve_schema(schema), self.is_nullable(schema)
+        match classify_schema(resolved, self.resolve_schema):
             case "group":
                 read: dict[str, Any] = {
                     name: value
-                    for name, inner in plain["properties"].items()
-                    if (at := f"{pointer}/{escaped(name)}") not in self.left_out
-                    and (value := self.read(inner, at, data)) is not ABSENT
+                    for name, property_schema in resolved["properties"].items()
+                    if (at := f"{pointer}/{escape_pointer(name)}") not in self.left_out
+                    and (value := self.read(property_schema, at, data)) is not ABSENT
                 }
                 return None if nullable and not read and pointer else read
             case "variant":
-                tag = plain["discriminator"]["propertyName"]
-                held = {tag: data.get(f"{pointer}/{tag}", "")}
-                return held | (self.read(branch, pointer, data) if (branch := self.branch(plain, held)) else {})
+                tag = resolved["discriminator"]["propertyName"]
+                tag_values = {tag: data.get(f"{pointer}/{tag}", "")}
+                return tag_values | (
+                    self.read(branch, pointer, data) if (branch := self.select_branch(resolved, tag_values)) else {}
+                )
             case "list":
-                return [self.read(plain["items"], f"{pointer}/{i}", data) for i in range(count_at(pointer, data))]
+                return [
+                    self.read(resolved["items"], f"{pointer}/{i}", data) for i in range(count_entries(pointer, data))
+                ]
             case "texts":
-                return read_field("texts", plain, nullable, every(pointer, data))
+                return read_field("texts", resolved, nullable, collect_texts(pointer, data))
             case shape:
-                return read_field(shape, plain, nullable, data.get(pointer))
+                return read_field(shape, resolved, nullable, data.get(pointer))
 
-    def entries_at(self, pointer: str) -> tuple[list[Any], dict[str, Any]] | None:
+    def find_entries(self, pointer: str) -> tuple[list[Any], dict[str, Any]] | None:
         """The list of groups at `pointer` and its schema; None if there is none, and none may be made up."""
         schema, value = self.schema, self.values
-        for part in [unescaped(part) for part in pointer.split("/")[1:]]:
-            plain = self.plain(schema)
-            plain = self.branch(plain, value) or plain
-            if part in plain.get("properties", {}) and isinstance(value, dict):
-                schema = plain["properties"][part]
-                fresh: Any = [] if shape_of(self.plain(schema), self.plain) == "list" else {}
+        for part in [unescape_pointer(part) for part in pointer.split("/")[1:]]:
+            resolved = self.resolve_schema(schema)
+            resolved = self.select_branch(resolved, value) or resolved
+            if part in resolved.get("properties", {}) and isinstance(value, dict):
+                schema = resolved["properties"][part]
+                fresh: Any = [] if classify_schema(self.resolve_schema(schema), self.resolve_schema) == "list" else {}
                 value[part] = fresh if value.get(part) is None else value[part]
                 value = value[part]
             elif INTEGRAL.fullmatch(part) and isinstance(value, list) and int(part) < len(value):
-                schema, value = plain["items"], value[int(part)]
+                schema, value = resolved["items"], value[int(part)]
             else:
                 return None
-        plain = self.plain(schema)
-        return (value, plain) if shape_of(plain, self.plain) == "list" and isinstance(value, list) else None
+        resolved = self.resolve_schema(schema)
+        return (
+            (value, resolved)
+            if classify_schema(resolved, self.resolve_schema) == "list" and isinstance(value, list)
+            else None
+        )
 
     # -- out ------------------------------------------------------------------------------------------------------
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[FormItem]:
         """What to draw, with the values and errors of now."""
-        return self.drawn(self.schema, "", self.values).items
+        return self.build_item(self.schema, "", self.values).items
 
-    def drawn(self, schema: dict[str, Any], pointer: str, value: Any, required: bool = True) -> Item:
-        plain, nullable = self.plain(schema), self.is_nullable(schema)
-        chosen = self.branch(plain, value)
+    def build_item(self, schema: dict[str, Any], pointer: str, value: Any, required: bool = True) -> FormItem:
+        resolved, nullable = self.resolve_schema(schema), self.is_nullable(schema)
+        chosen = self.select_branch(resolved, value)
         if chosen is not None:
-            return self.drawn_variant(plain, chosen, pointer, value)
-        told: dict[str, Any] = plain | {key: schema[key] for key in ("title", "description", "unit") if key in schema}
-        item = Item(
+            return self.build_variant_item(resolved, chosen, pointer, value)
+        annotations: dict[str, Any] = resolved | {
+            key: schema[key] for key in ("title", "description", "unit") if key in schema
+        }
+        item = FormItem(
             kind="field",
             pointer=pointer,
-            label=said(told.get("title") or pointer.rpartition("/")[2]),
-            doc=said(told.get("description", "")),
-            unit=said(told.get("unit", "")),
+            label=translate_spec_text(annotations.get("title") or pointer.rpartition("/")[2]),
+            doc=translate_spec_text(annotations.get("description", "")),
+            unit=translate_spec_text(annotations.get("unit", "")),
             error=self.errors.get(pointer, ""),
             required=required and not nullable,
             datalist=self.datalists.get(pointer, self.datalists.get(INDEX.sub("/*", pointer), "")),
         )
-        match shape_of(plain, self.plain):
+        match classify_schema(resolved, self.resolve_schema):
             case "group":
-                item.kind, held = "group", value if isinstance(value, Mapping) else {}
-                needed = plain.get("required", [])
+                item.kind, values = "group", value if isinstance(value, Mapping) else {}
+                needed = resolved.get("required", [])
                 item.items = [
-                    self.drawn(inner, f"{pointer}/{escaped(name)}", held.get(name, ABSENT), name in needed)
-                    for name, inner in plain["properties"].items()
-                    if f"{pointer}/{escaped(name)}" not in self.left_out
+                    self.build_item(
+                        property_schema, f"{pointer}/{escape_pointer(name)}", values.get(name, ABSENT), name in needed
+                    )
+                    for name, property_schema in resolved["properties"].items()
+                    if f"{pointer}/{escape_pointer(name)}" not in self.left_out
                 ]
-                item.folded = pointer in self.folded and not any(each.error for each in walked([item]))
-                fresh = self.default_of(plain)
-                item.open = item.folded and differs(held, fresh)
-                self.put_rare_apart(item, pointer, held, fresh)
+                item.folded = pointer in self.folded and not any(each.error for each in flatten_items([item]))
+                fresh = self.build_defaults(resolved)
+                item.open = item.folded and has_changes(values, fresh)
+                self.move_rare_items(item, pointer, values, fresh)
             case "list":
-                item.kind, item.limit, item.adds = "list", limit_of(plain, self.plain), self.choices(plain["items"])
+                item.kind, item.limit, item.adds = (
+                    "list",
+                    describe_limits(resolved, self.resolve_schema),
+                    self.list_entry_kinds(resolved["items"]),
+                )
                 entries = value if isinstance(value, list) else []
-                item.items = [self.drawn(plain["items"], f"{pointer}/{i}", e) for i, e in enumerate(entries)]
+                item.items = [self.build_item(resolved["items"], f"{pointer}/{i}", e) for i, e in enumerate(entries)]
                 for number, entry in enumerate(item.items, start=1):
                     entry.label = f"{entry.label} {number}"
             case shape:
-                item.limit = limit_of(plain, self.plain)
-                item.default = default_text(shape, schema.get("default"))
-                draw_field(item, shape, plain, nullable, schema.get("default") if value is ABSENT else value)
+                item.limit = describe_limits(resolved, self.resolve_schema)
+                item.default = render_default(shape, schema.get("default"))
+                draw_field(item, shape, resolved, nullable, schema.get("default") if value is ABSENT else value)
                 offers = self.offers.get(pointer, self.offers.get(INDEX.sub("/*", pointer)))
-                if shape == "texts" and offers is None and "enum" in (each := self.plain(plain["items"])):
-                    offers = [Offer(value, said(each.get("words", {}).get(value, ""))) for value in each["enum"]]
+                if shape == "texts" and offers is None and "enum" in (each := self.resolve_schema(resolved["items"])):
+                    offers = [
+                        ListOption(value, translate_spec_text(each.get("words", {}).get(value, "")))
+                        for value in each["enum"]
+                    ]
                 if offers is not None and shape == "texts":
                     draw_boxes(item, offers)
         return item
 
-    def drawn_variant(self, plain: dict[str, Any], chosen: dict[str, Any], pointer: str, value: Any) -> Item:
+    def build_variant_item(
+        self, resolved: dict[str, Any], chosen: dict[str, Any], pointer: str, value: Any
+    ) -> FormItem:
         """An entry of one of several kinds: its kind is what it is called, and is sent along unseen."""
-        tag = plain["discriminator"]["propertyName"]
-        item = self.drawn(chosen, pointer, value)
+        tag = resolved["discriminator"]["propertyName"]
+        item = self.build_item(chosen, pointer, value)
         for each in item.items:
             if each.pointer == f"{pointer}/{tag}":
                 each.control = "hidden"
-        item.label, item.doc = said(chosen["properties"][tag].get("title", "")), said(chosen.get("description", ""))
+        item.label, item.doc = (
+            translate_spec_text(chosen["properties"][tag].get("title", "")),
+            translate_spec_text(chosen.get("description", "")),
+        )
         return item
 
-    def put_rare_apart(self, group: Item, pointer: str, held: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
+    def move_rare_items(
+        self, group: FormItem, pointer: str, values: Mapping[str, Any], fresh: Mapping[str, Any]
+    ) -> None:
         """Move the group's rare fields into a folded group at its end."""
         rare = [item for item in group.items if item.pointer in self.rare]
         if not rare:
             return
-        names = {unescaped(item.pointer.rpartition("/")[2]) for item in rare}
-        changed = differs({name: value for name, value in held.items() if name in names}, fresh)
-        apart = Item(kind="group", pointer=f"{pointer}/rare", label=_("Rarely changed"), items=rare)
+        names = {unescape_pointer(item.pointer.rpartition("/")[2]) for item in rare}
+        changed = has_changes({name: value for name, value in values.items() if name in names}, fresh)
+        apart = FormItem(kind="group", pointer=f"{pointer}/rare", label=_("Rarely changed"), items=rare)
         apart.folded, apart.open = not any(item.error for item in rare), changed
         group.items = [item for item in group.items if item not in rare] + [apart]
 
     # -- the schema -----------------------------------------------------------------------------------------------
-    def plain(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def resolve_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         """The schema behind a `$ref`, and the other branch of "or null"."""
         branches = [b for b in schema.get("anyOf", ()) if b.get("type") != "null"]
         if len(branches) == 1:
-            return self.plain(branches[0])
+            return self.resolve_schema(branches[0])
         if "$ref" in schema:
-            return self.plain(self.schema["$defs"][schema["$ref"].rpartition("/")[2]])
+            return self.resolve_schema(self.schema["$defs"][schema["$ref"].rpartition("/")[2]])
         return schema
 
-    def branch(self, plain: dict[str, Any], value: Any) -> dict[str, Any] | None:
+    def select_branch(self, resolved: dict[str, Any], value: Any) -> dict[str, Any] | None:
         """Of a group that may be of several kinds, the schema of the one that the value names."""
-        found = plain.get("discriminator")
-        if found is None or not isinstance(value, Mapping):
+        discriminator = resolved.get("discriminator")
+        if discriminator is None or not isinstance(value, Mapping):
             return None
-        ref = found["mapping"].get(str(value.get(found["propertyName"], "")))
-        return self.plain({"$ref": ref}) if ref else None
+        ref = discriminator["mapping"].get(str(value.get(discriminator["propertyName"], "")))
+        return self.resolve_schema({"$ref": ref}) if ref else None
 
-    def choices(self, items: dict[str, Any]) -> list[tuple[str, str]]:
+    def list_entry_kinds(self, items: dict[str, Any]) -> list[tuple[str, str]]:
         """The kinds of entries that may be added to a list, with what each is called; none where there is but one."""
-        found = self.plain(items).get("discriminator")
-        if found is None:
+        discriminator = self.resolve_schema(items).get("discriminator")
+        if discriminator is None:
             return []
-        tag = found["propertyName"]
+        tag = discriminator["propertyName"]
         titles = {
-            kind: self.plain({"$ref": ref})["properties"][tag].get("title", kind)
-            for kind, ref in found["mapping"].items()
+            kind: self.resolve_schema({"$ref": ref})["properties"][tag].get("title", kind)
+            for kind, ref in discriminator["mapping"].items()
         }
-        return [(kind, said(title)) for kind, title in titles.items()]
+        return [(kind, translate_spec_text(title)) for kind, title in titles.items()]
 
-    def fresh(self, items: dict[str, Any], kind: str) -> dict[str, Any] | None:
+    def build_entry(self, items: dict[str, Any], kind: str) -> dict[str, Any] | None:
         """A new entry of a list; None where it must be of a kind and names none there is."""
-        plain = self.plain(items)
-        if "discriminator" not in plain:
-            return self.default_of(plain)
-        tag = {plain["discriminator"]["propertyName"]: kind}
-        chosen = self.branch(plain, tag)
-        return None if chosen is None else self.default_of(chosen) | tag
+        resolved = self.resolve_schema(items)
+        if "discriminator" not in resolved:
+            return self.build_defaults(resolved)
+        tag = {resolved["discriminator"]["propertyName"]: kind}
+        chosen = self.select_branch(resolved, tag)
+        return None if chosen is None else self.build_defaults(chosen) | tag
 
     def is_nullable(self, schema: dict[str, Any]) -> bool:
         return any(branch.get("type") == "null" for branch in schema.get("anyOf", ()))
 
-    def default_of(self, schema: dict[str, Any]) -> dict[str, Any]:
+    def build_defaults(self, schema: dict[str, Any]) -> dict[str, Any]:
         """The defaults of a group's fields, whole."""
         values: dict[str, Any] = {}
-        for name, inner in schema.get("properties", {}).items():
-            plain = self.plain(inner)
-            if "default" in inner:
-                values[name] = json.loads(json.dumps(inner["default"]))
-            elif shape_of(plain, self.plain) == "group" and not self.is_nullable(inner):
-                values[name] = self.default_of(plain)
-            elif shape_of(plain, self.plain) == "list" and plain.get("minItems"):
-                values[name] = [self.default_of(self.plain(plain["items"]))]  # where there must be one, it is there
+        for name, property_schema in schema.get("properties", {}).items():
+            resolved = self.resolve_schema(property_schema)
+            if "default" in property_schema:
+                values[name] = json.loads(json.dumps(property_schema["default"]))
+            elif classify_schema(resolved, self.resolve_schema) == "group" and not self.is_nullable(property_schema):
+                values[name] = self.build_defaults(resolved)
+            elif classify_schema(resolved, self.resolve_schema) == "list" and resolved.get("minItems"):
+                values[name] = [
+                    self.build_defaults(self.resolve_schema(resolved["items"]))
+                ]  # where there must be one, it is there
         return values
 
 
-def not_a_number(name: str) -> None:
+def reject_constant(name: str) -> None:
     raise ValueError(_("%(name)s is no number of JSON") % {"name": name})
 
 
-def read_field(shape: str, plain: dict[str, Any], nullable: bool, text: Any) -> Any:
+def read_field(shape: str, schema: dict[str, Any], nullable: bool, text: Any) -> Any:
     blank = None if nullable else ABSENT
     if shape == "boolean" and not nullable:
         return text is not None  # a box that is not ticked is not sent
     if text is not None and shape in ("numbers", "texts") and not nullable:
-        return split(str(text))  # emptied: none, not the default
-    if text is None or (text == "" and not (shape == "choice" and "" in members(plain))):
+        return split_entries(str(text))  # emptied: none, not the default
+    if text is None or (text == "" and not (shape == "choice" and "" in list_members(schema))):
         return blank
     match shape:
         case "choice":
-            return next((member for member in members(plain) if str(member) == text), text)
+            return next((member for member in list_members(schema) if str(member) == text), text)
         case "number":
             return str(text).strip() or blank
         case "numbers" | "texts":
-            return split(str(text)) or blank
+            return split_entries(str(text)) or blank
         case "json":
             try:
                 return json.loads(text)
@@ -346,12 +374,12 @@ def read_field(shape: str, plain: dict[str, Any], nullable: bool, text: Any) -> 
     return str(text).replace("\r\n", "\n")
 
 
-def differs(held: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+def has_changes(values: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
     """Whether something was changed, through all groups; texts of a form are compared with values."""
-    for name, value in held.items():
+    for name, value in values.items():
         old = fresh.get(name)
         if isinstance(value, Mapping) and isinstance(old, Mapping):
-            if differs(value, old):
+            if has_changes(value, old):
                 return True
         elif as_texts(value) != as_texts(old):
             return True
@@ -365,29 +393,29 @@ def as_texts(value: Any) -> list[str]:
     return [] if value in (None, "") else [str(value)]
 
 
-def moved(entries: list[Any], index: int, verb: str) -> None:
+def move_entry(entries: list[Any], index: int, verb: str) -> None:
     """Remove the entry, or let it change places with its neighbour."""
     entry = entries.pop(index)
     if verb != "del":
         entries.insert(max(0, index - 1) if verb == "up" else index + 1, entry)
 
 
-def every(pointer: str, data: Mapping[str, Any]) -> Any:
+def collect_texts(pointer: str, data: Mapping[str, Any]) -> Any:
     """The text sent under this name; of several, as ticked boxes send them, all, one a line."""
     several = data.getlist(pointer) if hasattr(data, "getlist") else []
     return "\n".join(several) if several else data.get(pointer)
 
 
-def count_at(pointer: str, data: Mapping[str, Any]) -> int:
+def count_entries(pointer: str, data: Mapping[str, Any]) -> int:
     """How many entries of the list at `pointer` were sent: one more than the highest index."""
     heads = (key.removeprefix(f"{pointer}/").partition("/")[0] for key in data if key.startswith(f"{pointer}/"))
     indices = [int(head) for head in heads if INTEGRAL.fullmatch(head)]
     return min(MAX_ITEMS, max(indices, default=-1) + 1)
 
 
-def escaped(name: str) -> str:
+def escape_pointer(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def unescaped(part: str) -> str:
+def unescape_pointer(part: str) -> str:
     return part.replace("~1", "/").replace("~0", "~")

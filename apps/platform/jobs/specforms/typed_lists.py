@@ -7,10 +7,10 @@ from typing import Any
 
 SPACE = re.compile(r"\s*")
 QUOTED = re.compile(r'"((?:[^"]|"")*+)"(\s*+)')
-PLAIN = re.compile(r"[^,\n]+")
+UNQUOTED = re.compile(r"[^,\n]+")
 
 
-def split(text: str) -> list[str]:
+def split_entries(text: str) -> list[str]:
     """The entries of a list typed as text; in double quotes an entry may be empty or hold a comma.
 
     Blanks are skipped once and a quoted entry is read once, so the time is linear in the length of the text.
@@ -23,9 +23,9 @@ def split(text: str) -> list[str]:
         if quoted and is_entry_end(text, quoted):
             entries.append(quoted[1].replace('""', '"'))
             at = quoted.end()
-        elif plain := PLAIN.match(text, at):
-            entries.append(plain[0].strip())
-            at = plain.end()
+        elif unquoted := UNQUOTED.match(text, at):
+            entries.append(unquoted[0].strip())
+            at = unquoted.end()
         else:
             at += 1  # the comma between two entries
         at = skip_space(text, at)
@@ -42,12 +42,12 @@ def is_entry_end(text: str, quoted: re.Match[str]) -> bool:
     return "\n" in quoted[2] or quoted.end() == len(text) or text[quoted.end()] == ","
 
 
-def joined(values: list[Any]) -> str:
+def join_entries(values: list[Any]) -> str:
     """The text that `split` reads back."""
-    return "\n".join(quoted(str(value)) for value in values)
+    return "\n".join(quote_entry(str(value)) for value in values)
 
 
-def quoted(text: str) -> str:
+def quote_entry(text: str) -> str:
     if text and text == text.strip() and not set(text) & set(',"\n'):
         return text
     return '"' + text.replace('"', '""') + '"'

@@ -23,7 +23,7 @@ from apps.platform.artifacts.verification import read_verified
 from apps.platform.audit.list_export import csv_response
 from apps.platform.jobs import queries
 from apps.platform.jobs.models import Job
-from apps.platform.jobs.views import job_context, within
+from apps.platform.jobs.views import build_job_context, get_project_context
 
 REPORT_TYPE = "application/vnd.plane.fetch-report+json"
 MAX_REPORT_BYTES = 16 * 1024 * 1024  # bytes of a report that is drawn; the engine tells of 10,000 pages
@@ -163,9 +163,9 @@ STATES: dict[str, str] = {FETCHED: "succeeded", NOT_FETCHED: "failed", REFUSED: 
 @require_safe
 def show_fetches(request: HttpRequest, project: str, pk: int) -> HttpResponseBase:
     """/p/<slug>/jobs/<id>/fetches"""
-    actor, where = within(request, project)
+    actor, where = get_project_context(request, project)
     job = queries.get_job(actor, where, pk)
-    context = job_context(actor, job, "fetches")
+    context = build_job_context(actor, job, "fetches")
     report = load_fetch_report(job)
     table = build_fetches_table(report.rows, request.GET)
     if request.GET.get("format") == "csv":

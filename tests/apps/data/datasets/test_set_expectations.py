@@ -23,7 +23,7 @@ def actor(actor_for, engineer):
 
 def clean(actor, project, artifact, **more):
     asked = Submission(kind="clean", spec={}, inputs=[InputSpec(slot="table", digest=artifact.pk)], **more)
-    return submit_job(actor=actor, project=project, asked=asked)[0]
+    return submit_job(actor=actor, project=project, submission=asked)[0]
 
 
 def test_they_are_kept_whole_and_recorded(actor, dataset):
@@ -68,7 +68,7 @@ def test_a_collection_too(actor, project, dataset, settings):
     page = {"fields": [{"name": "close", "select": "b", "type": "number"}]}
     spec = {"start_urls": ["http://wiki.bank.example/"], "allowed_hosts": ["wiki.bank.example"], "pages": [page]}
     asked = Submission(kind="collect", spec=spec, register={"dataset": "wti-daily"})
-    job = submit_job(actor=actor, project=project, asked=asked)[0]
+    job = submit_job(actor=actor, project=project, submission=asked)[0]
     assert json.loads(job.spec)["expectations"][0]["column"] == "close"
 
 
@@ -80,7 +80,7 @@ def test_the_same_expectation_stands_there_once(actor, project, dataset, held):
         inputs=[InputSpec(slot="table", digest=held().pk)],
         register={"dataset": "wti-daily"},
     )
-    assert submit_job(actor=actor, project=project, asked=asked)[0].spec.count('"kind":') == 2
+    assert submit_job(actor=actor, project=project, submission=asked)[0].spec.count('"kind":') == 2
 
 
 def test_bytes_that_nothing_has_checked_become_no_version(actor, project, dataset, held):

@@ -6,7 +6,7 @@ from apps.data.datasets.new_job.layout import LAYOUTS
 from apps.ml.pipelines.forms import FOLDED, RARE
 from apps.ml.pipelines.templates import TEMPLATES
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.specforms.fields import walked
+from apps.platform.jobs.specforms.fields import flatten_items
 from apps.platform.jobs.specforms.spec_form import SpecForm
 
 
@@ -26,7 +26,7 @@ def form_of(model, folded, rare) -> SpecForm:
 def sent(form) -> QueryDict:
     """What a browser sends of the form as it is drawn."""
     data = QueryDict(mutable=True)
-    for item in walked(form.items):
+    for item in flatten_items(form.items):
         if item.kind == "field" and item.boxes:
             data.setlist(item.pointer, [box.value for box in item.boxes if box.ticked])
         elif item.kind == "field" and item.control == "checkbox":

@@ -139,7 +139,7 @@ def test_a_job_that_cannot_be_made_leaves_none(start, monkeypatch):
     def refuse_the_last(*, actor, project, asked):
         if asked.name == "c":
             raise Invalid("Gone.", field="/inputs/x")
-        return jobs.submit_job(actor=actor, project=project, asked=asked)
+        return jobs.submit_job(actor=actor, project=project, submission=asked)
 
     monkeypatch.setattr(services, "submit_job", refuse_the_last)
     assert faults(start, *CHAIN) == {"/steps/2/inputs/x": "invalid"}

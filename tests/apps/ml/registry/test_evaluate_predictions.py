@@ -14,7 +14,7 @@ from apps.platform.artifacts.models import Artifact
 from apps.platform.audit.models import AuditRecord
 from apps.platform.jobs.models import Job
 from apps.platform.jobs.states import JobState
-from apps.platform.jobs.submission import InputSpec, Submission, check
+from apps.platform.jobs.submission import InputSpec, Submission, validate_submission
 from tests.apps.ml.registry.measured import series
 from tests.conftest import member
 
@@ -134,7 +134,7 @@ def test_a_job_by_hand_names_a_version_of_a_client(registered, a_set, project, a
     asked = Submission(kind="evaluate_predictions", spec=spec, inputs=inputs)
     for key in ("", "x", "0", "9" * 30, trained):
         with pytest.raises(Invalid) as caught:
-            check(who, project, replace(asked, register={"evaluation": "later-r1", "version": key}))
+            validate_submission(who, project, replace(asked, register={"evaluation": "later-r1", "version": key}))
         assert caught.value.field == "/register/version", key
 
 
@@ -149,7 +149,7 @@ def test_a_job_by_hand_registers_by_both_names_or_none(
         kind="evaluate_predictions", spec=spec, inputs=inputs, register={given_alone: names[given_alone]}
     )
     with pytest.raises(Invalid) as caught:
-        check(actor_for(engineer), project, asked)
+        validate_submission(actor_for(engineer), project, asked)
     assert (caught.value.code, caught.value.field) == ("register_incomplete", f"/register/{lacking}")
 
 

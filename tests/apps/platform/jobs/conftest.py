@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from apps.core.actors import PlaneRole, build_plane_actor
 from apps.platform.artifacts.models import Artifact, Holding
 from apps.platform.jobs import services
-from apps.platform.jobs.checkpoints import area_of
+from apps.platform.jobs.checkpoints import get_checkpoint_area
 from apps.platform.jobs.models import Job, JobCheckpoint
 from apps.platform.jobs.scheduling import doorbell
 from apps.platform.jobs.submission import InputSpec, Submission
@@ -68,7 +68,7 @@ def submit(actor_for, engineer, project):
 
     def make(who=None, where=None, **asked) -> Job:
         asked = {"kind": "noop", "spec": {}} | asked
-        return services.submit_job(actor=who or actor, project=where or project, asked=Submission(**asked))[0]
+        return services.submit_job(actor=who or actor, project=where or project, submission=Submission(**asked))[0]
 
     return make
 
@@ -146,7 +146,7 @@ def keep_checkpoint(worker_actor, settings, tmp_path, django_capture_on_commit_c
     settings.PLANE_HOME = tmp_path
 
     def keep(job: Job, step: int = 1, data: bytes = b"weights") -> JobCheckpoint:
-        with area_of(job.pk, job.attempt).open_staging() as staging:
+        with get_checkpoint_area(job.pk, job.attempt).open_staging() as staging:
             staging.write(data)
             digest, size = staging.publish()
         with django_capture_on_commit_callbacks(execute=True):

@@ -37,8 +37,8 @@ def test_takes_the_dispatcher(worker_actor):
 
 def test_rings_only_where_somebody_hears(submit, dispatcher, node, add_node):
     submit()
-    assert services.queues_to_ring(actor=dispatcher) == ["cpu"]
+    assert services.list_queues_to_ring(actor=dispatcher) == ["cpu"]
     Job.objects.update(queue="gpu")
-    assert services.queues_to_ring(actor=dispatcher) == []
+    assert services.list_queues_to_ring(actor=dispatcher) == []
     add_node("g", queues=["gpu"])
-    assert services.queues_to_ring(actor=dispatcher) == ["gpu"]
+    assert services.list_queues_to_ring(actor=dispatcher) == ["gpu"]

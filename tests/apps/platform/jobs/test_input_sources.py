@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.platform.jobs.input_sources import JOBS_OFFERED, SOURCES, choices_of, companions, outputs_offered
+from apps.platform.jobs.input_sources import MAX_JOBS, SOURCES, build_slot_choices, find_companions, list_output_choices
 from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.models import Job
 
@@ -33,7 +33,7 @@ def made(project, add_artifact):
 
 @pytest.fixture
 def offered(actor_for, engineer, project):
-    return lambda kind: outputs_offered(actor_for(engineer), project, kind)
+    return lambda kind: list_output_choices(actor_for(engineer), project, kind)
 
 
 def test_every_slot_that_has_a_source_exists_on_both_sides():
@@ -47,11 +47,11 @@ def test_every_slot_that_has_a_source_exists_on_both_sides():
 def test_a_model_is_offered_and_brings_what_belongs_to_it(made, offered):
     old, new = made("train", "a"), made("train", "b")
     found = offered("compile")
-    assert choices_of("compile", "model", found) == [
+    assert build_slot_choices("compile", "model", found) == [
         ("b0" + "0" * 62, f"model of #{new.pk} train, nb"),
         ("a0" + "0" * 62, f"model of #{old.pk} train, na"),
     ]
-    assert companions("compile", "model", "a0" + "0" * 62, found) == {
+    assert find_companions("compile", "model", "a0" + "0" * 62, found) == {
         "manifest": "a1" + "0" * 62,
         "heldout": "a3" + "0" * 62,
     }
@@ -60,9 +60,9 @@ def test_a_model_is_offered_and_brings_what_belongs_to_it(made, offered):
 def test_a_version_is_gathered_from_jobs_of_three_kinds(made, offered):
     made("train", "a"), made("quantize", "b")
     found = offered("register")
-    assert [digest[:2] for digest, _label in choices_of("register", "int8_figures", found)] == ["b2"]
-    assert choices_of("register", "compiled", found) == []
-    assert set(companions("register", "int8", "b0" + "0" * 62, found)) == {"int8_manifest", "int8_figures"}
+    assert [digest[:2] for digest, _label in build_slot_choices("register", "int8_figures", found)] == ["b2"]
+    assert build_slot_choices("register", "compiled", found) == []
+    assert set(find_companions("register", "int8", "b0" + "0" * 62, found)) == {"int8_manifest", "int8_figures"}
 
 
 @pytest.mark.parametrize("kind", ["clean", "train", "noop"])
@@ -79,7 +79,7 @@ def test_neither_failures_nor_other_projects(made, offered, other_project):
 def test_many_jobs_cost_no_more(made, actor_for, engineer, project, django_assert_num_queries):
     job, actor = made("train", "a"), actor_for(engineer)
     facts = {"kind": "train", "state": "succeeded", "spec": "{}", "grant": {}, "time_limit_seconds": 60}
-    Job.objects.bulk_create(Job(project=project, **facts) for _ in range(JOBS_OFFERED))
+    Job.objects.bulk_create(Job(project=project, **facts) for _ in range(MAX_JOBS))
     with django_assert_num_queries(2):
-        assert outputs_offered(actor, project, "compile") == []  # the only one that made something is too old
+        assert list_output_choices(actor, project, "compile") == []  # the only one that made something is too old
     assert job.outputs.count() == 4

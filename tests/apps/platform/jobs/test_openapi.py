@@ -6,7 +6,7 @@ from drf_spectacular.renderers import OpenApiJsonRenderer
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from apps.platform.jobs.kinds import KINDS
-from apps.platform.jobs.openapi import add, components_of
+from apps.platform.jobs.openapi import collect_components, merge_schemas
 
 pytestmark = pytest.mark.django_db
 
@@ -63,9 +63,9 @@ def test_lists_document_their_date_filters(schema):
 def test_class_names_are_unique_over_all_specs():
     found: dict[str, dict] = {}
     for kind in KINDS.values():
-        add(found, components_of(kind.spec))
+        merge_schemas(found, collect_components(kind.spec))
     with pytest.raises(ValueError, match="CleanSpec"):
-        add(found, {"CleanSpec": {"type": "object"}})
+        merge_schemas(found, {"CleanSpec": {"type": "object"}})
 
 
 @pytest.mark.parametrize("address", ["/api/v1/schema", "/api/v1/docs"])

@@ -275,9 +275,9 @@ def test_inputs_and_outputs_have_their_names_from_lineage(
 
 def test_the_spec_tab_has_the_call_that_queues_it_again(actor_for, engineer, web, submit, artifact, project, page):
     job = submit(inputs=[InputSpec(slot="x", digest=artifact.digest)], name="it's", register={})
-    body = tabs.again(job, json.loads(job.spec))
+    body = tabs.build_resubmit_body(job, json.loads(job.spec))
     asked = read_submission(body, idempotency_key=None)
-    again, _ = services.submit_job(actor=actor_for(engineer), project=project, asked=asked)
+    again, _ = services.submit_job(actor=actor_for(engineer), project=project, submission=asked)
     assert (again.spec, again.need_cpus, again.time_limit_seconds) == (job.spec, job.need_cpus, job.time_limit_seconds)
     assert again.inputs.get().artifact_id == artifact.digest
     assert "curl -X POST http://testserver/api/v1/projects/demo/jobs" in text_of(
@@ -305,7 +305,7 @@ def test_what_the_engine_said_is_told_as_rows(engineer, web, running, succeed, p
     ],
 )
 def test_a_list_of_values_is_one_row(value, told):
-    assert tabs.flat({"said": value}) == [("said", told)]
+    assert tabs.flatten_spec({"said": value}) == [("said", told)]
 
 
 def test_metrics_are_drawn(engineer, web, running, worker_actor, page):

@@ -9,7 +9,7 @@ import pytest
 from apps.core.canonical import sha256_hex
 from apps.core.errors import Refused, StaleState
 from apps.platform.jobs import services
-from apps.platform.jobs.checkpoints import area_of, get_checkpoint
+from apps.platform.jobs.checkpoints import get_checkpoint, get_checkpoint_area
 from apps.platform.jobs.models import Job, JobCheckpoint
 
 pytestmark = [pytest.mark.django_db, pytest.mark.services]
@@ -24,7 +24,8 @@ def commit(django_capture_on_commit_callbacks):
 def kept(job: Job, *attempts: int) -> list[list[str]]:
     """Of each attempt, which of the two byte strings lie in the store."""
     return [
-        [name for name, digest in (("old", OLD), ("new", NEW)) if area_of(job.pk, n).exists(digest)] for n in attempts
+        [name for name, digest in (("old", OLD), ("new", NEW)) if get_checkpoint_area(job.pk, n).exists(digest)]
+        for n in attempts
     ]
 
 

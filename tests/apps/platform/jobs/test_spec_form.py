@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from apps.core.errors import Invalid
 from apps.platform.jobs import kinds
-from apps.platform.jobs.spec_validation import parse_spec, spec_text
-from apps.platform.jobs.specforms.fields import Offer, walked
+from apps.platform.jobs.spec_validation import parse_spec, serialize_spec
+from apps.platform.jobs.specforms.fields import ListOption, flatten_items
 from apps.platform.jobs.specforms.spec_form import SpecForm
-from apps.platform.jobs.specforms.typed_lists import joined, split
+from apps.platform.jobs.specforms.typed_lists import join_entries, split_entries
 
 
 class Step(BaseModel):
@@ -49,12 +49,12 @@ def form(monkeypatch):
 
 
 def item(form, pointer):
-    return next(found for found in walked(form.items) if found.pointer == pointer)
+    return next(found for found in flatten_items(form.items) if found.pointer == pointer)
 
 
 def sent(form) -> dict[str, str]:
     """What a browser sends back when nothing is touched."""
-    fields = [i for i in walked(form.items) if i.kind == "field"]
+    fields = [i for i in flatten_items(form.items) if i.kind == "field"]
     return {i.pointer: "true" if i.value is True else str(i.value) for i in fields if i.value is not False}
 
 
@@ -62,14 +62,14 @@ def sent(form) -> dict[str, str]:
 def test_untouched_it_is_the_default_spec(kind):
     again = SpecForm(kind).bind(sent(SpecForm(kind)))
     assert again.is_valid(), (again.error, again.errors)
-    assert spec_text(parse_spec(kind, again.spec(), strict=False)) == spec_text(parse_spec(kind, {}))
+    assert serialize_spec(parse_spec(kind, again.spec(), strict=False)) == serialize_spec(parse_spec(kind, {}))
 
 
 def test_untouched_but_for_what_it_asks_the_train_form_is_the_default_spec():
     asked = {"task": "forecast", "target": "WTI"}
     again = SpecForm("train").bind(sent(SpecForm("train")) | {f"/{name}": value for name, value in asked.items()})
     assert again.is_valid(), (again.error, again.errors)
-    assert spec_text(parse_spec("train", again.spec(), strict=False)) == spec_text(parse_spec("train", asked))
+    assert serialize_spec(parse_spec("train", again.spec(), strict=False)) == serialize_spec(parse_spec("train", asked))
 
 
 def test_a_choice_without_a_default_is_not_made_for_the_reader():
@@ -124,7 +124,7 @@ def test_takes_any_model_offers_names_and_folds_groups_without_errors():
 def test_what_is_left_out_is_neither_drawn_nor_read():
     form = SpecForm("clean")
     form.left_out = frozenset({"/csv/delimiter"})
-    assert "/csv/delimiter" not in {each.pointer for each in walked(form.items)}
+    assert "/csv/delimiter" not in {each.pointer for each in flatten_items(form.items)}
     form.bind({"/csv/delimiter": "|", "/csv/encoding": "gb18030"})
     assert form.spec()["csv"] == {"encoding": "gb18030"}
 
@@ -219,7 +219,13 @@ def test_an_entry_changes_places_with_its_neighbour(form, op, order):
 def clean_form():
     """The form of a cleaning whose columns are picked from those of a table."""
     form = SpecForm("clean")
-    form.offers = {"/columns": [Offer("close", "double"), Offer('a, "b"', "int64"), Offer("day", "string", fits=False)]}
+    form.offers = {
+        "/columns": [
+            ListOption("close", "double"),
+            ListOption('a, "b"', "int64"),
+            ListOption("day", "string", fits=False),
+        ]
+    }
     return form
 
 
@@ -237,7 +243,7 @@ def test_columns_are_ticked_and_read_back(clean_form):
 
 def test_what_was_typed_for_another_table_stays_and_says_so(clean_form):
     clean_form.bind(QueryDict("/columns=open"))
-    assert [(box.label, box.told) for box in item(clean_form, "/columns").boxes if box.ticked] == [
+    assert [(box.label, box.note) for box in item(clean_form, "/columns").boxes if box.ticked] == [
         ("open", "not in this table")
     ]
 
@@ -248,7 +254,7 @@ def test_no_tick_is_every_column(clean_form):
 
 
 def test_the_default_stands_by_its_field():
-    told = {each.pointer: each.default for each in walked(SpecForm("train").items)}
+    told = {each.pointer: each.default for each in flatten_items(SpecForm("train").items)}
     assert (told["/lags"], told["/hidden"], told["/split"], told["/schedule/init_lr"]) == (
         "20",
         "64, 64",
@@ -259,7 +265,7 @@ def test_the_default_stands_by_its_field():
 
 
 def test_a_phone_shows_the_keys_that_the_number_takes():
-    keys = {each.pointer: each.keys for each in walked(SpecForm("train").items)}
+    keys = {each.pointer: each.keys for each in flatten_items(SpecForm("train").items)}
     assert (keys["/lags"], keys["/test_share"], keys["/target"]) == ("numeric", "decimal", "")
 
 
@@ -322,8 +328,8 @@ def test_other_buttons_are_left_to_the_view(form, op):
     ],
 )
 def test_lists_as_text(text, entries):
-    assert split(text) == entries
-    assert split(joined(entries)) == entries
+    assert split_entries(text) == entries
+    assert split_entries(join_entries(entries)) == entries
 
 
 def test_renders_with_the_template(form):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.platform.jobs.specforms.fields import Offer, walked
+from apps.platform.jobs.specforms.fields import ListOption, flatten_items
 from apps.platform.jobs.specforms.spec_form import SpecForm
 
 FILTER = {"/steps/0/kind": "filter", "/steps/0/match": "any"}
@@ -10,7 +10,7 @@ CONDITION = {"/steps/0/conditions/0/column": "x", "/steps/0/conditions/0/op": "g
 
 
 def item(form, pointer):
-    return next(found for found in walked(form.items) if found.pointer == pointer)
+    return next(found for found in flatten_items(form.items) if found.pointer == pointer)
 
 
 def kinds(form):
@@ -67,6 +67,6 @@ def test_a_plan_beside_simple_fields_is_refused():
 
 def test_offers_of_every_entry():
     form = SpecForm("clean", {"steps": [{"kind": "drop", "columns": ["b"]}, {"kind": "mask"}]})
-    form.offers = {"/steps/*/columns": [Offer("a"), Offer("b")]}
+    form.offers = {"/steps/*/columns": [ListOption("a"), ListOption("b")]}
     assert [(box.label, box.ticked) for box in item(form, "/steps/0/columns").boxes] == [("a", False), ("b", True)]
     assert [box.label for box in item(form, "/steps/1/what").boxes] == ["id_card", "phone", "bank_card", "name"]

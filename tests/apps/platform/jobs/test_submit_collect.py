@@ -7,7 +7,7 @@ from apps.platform.jobs.kinds import KINDS
 from apps.platform.jobs.queries import explain_wait
 from apps.platform.jobs.scheduling.schedule_estimate import estimate_schedule
 from apps.platform.jobs.services import claim_job, submit_job
-from apps.platform.jobs.submission import Submission, needs_of
+from apps.platform.jobs.submission import Submission, resolve_needs
 
 SPEC = {
     "start_urls": ["http://wiki.bank.example/"],
@@ -35,7 +35,7 @@ def collector(add_node):
 def submit(allow, project, engineer, actor_for):
     def submit_one(spec=SPEC, **asked):
         asked = Submission(kind="collect", spec=spec, **asked)
-        return submit_job(actor=actor_for(engineer), project=project, asked=asked)[0]
+        return submit_job(actor=actor_for(engineer), project=project, submission=asked)[0]
 
     return submit_one
 
@@ -89,12 +89,12 @@ def test_only_a_node_that_has_it_claims_it(collector, node, submit, worker_actor
 
 def test_other_kinds_run_anywhere(collector, node, project, engineer, actor_for, worker_actor):
     asked = Submission(kind="noop", spec={})
-    submit_job(actor=actor_for(engineer), project=project, asked=asked)
+    submit_job(actor=actor_for(engineer), project=project, submission=asked)
     assert claim_job(actor=worker_actor, node=collector, owner="b", queue="cpu").kind == "noop"
 
 
 def test_the_form_says_that_no_node_has_it(node, project, engineer, actor_for):
-    needs = needs_of(KINDS["collect"], Submission(kind="collect", spec={}), None)
+    needs = resolve_needs(KINDS["collect"], Submission(kind="collect", spec={}), None)
     told = estimate_schedule(actor_for(engineer), project, "collect", needs)
     assert (told.state, "lacks collect" in told.sentence) == ("failed", True)
 

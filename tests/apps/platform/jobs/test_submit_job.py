@@ -148,7 +148,7 @@ def test_same_key_at_the_same_instant_queues_one_job(actor_for, engineer, projec
         barrier.wait()
         try:
             asked = Submission(kind="noop", spec={}, idempotency_key="k")
-            got.append(services.submit_job(actor=actor, project=project, asked=asked))
+            got.append(services.submit_job(actor=actor, project=project, submission=asked))
         finally:
             connection.close()
 

@@ -9,7 +9,13 @@ from django.utils import timezone
 
 from apps.core.errors import Refused
 from apps.platform.artifacts.stores import store
-from apps.platform.jobs.checkpoints import AREA, KEEP_FAILED, area_of, get_checkpoint, sweep_checkpoints
+from apps.platform.jobs.checkpoints import (
+    AREA,
+    FAILED_RETENTION,
+    get_checkpoint,
+    get_checkpoint_area,
+    sweep_checkpoints,
+)
 from apps.platform.jobs.models import Job, JobCheckpoint
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +48,7 @@ def test_bytes_that_nobody_will_go_on_from_go(running, succeed, keep_checkpoint,
     elif how == "another attempt":
         Job.objects.filter(pk=running.pk).update(attempt=2)
     else:
-        area_of(10**9, 1).open_staging().publish()
+        get_checkpoint_area(10**9, 1).open_staging().publish()
         Job.objects.filter(pk=running.pk).update(state="queued")
     assert sweep_checkpoints(actor=worker_actor) >= 1
     assert areas() == []
@@ -51,7 +57,7 @@ def test_bytes_that_nobody_will_go_on_from_go(running, succeed, keep_checkpoint,
 def test_a_job_that_failed_long_ago_starts_afresh(running, fail, keep_checkpoint, worker_actor, areas):
     keep_checkpoint(running)
     fail(running)
-    Job.objects.filter(pk=running.pk).update(ended_at=timezone.now() - KEEP_FAILED - timedelta(minutes=1))
+    Job.objects.filter(pk=running.pk).update(ended_at=timezone.now() - FAILED_RETENTION - timedelta(minutes=1))
     assert sweep_checkpoints(actor=worker_actor) == 1
     assert (get_checkpoint(running), areas()) == (None, [])
 

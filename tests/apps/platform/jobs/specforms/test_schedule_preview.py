@@ -2,12 +2,12 @@
 
 import pytest
 
-from apps.platform.jobs.specforms.schedule_preview import preview_of
+from apps.platform.jobs.specforms.schedule_preview import build_schedule_preview
 from deepseek.train.schedule import learning_rate
 
 
 def test_steps_and_phases_of_a_table():
-    told = preview_of({"epochs": "8"}, 1000)
+    told = build_schedule_preview({"epochs": "8"}, 1000)
     assert (told.rows, told.epochs, told.steps) == (700, 8, 84)
     assert [(phase.batch, phase.epoch, phase.step) for phase in told.phases] == [
         (32, 0, 0),
@@ -20,7 +20,7 @@ def test_steps_and_phases_of_a_table():
 
 def test_the_line_is_that_of_the_engine():
     given = {"schedule": {"init_lr": "0.001", "max_lr": "0.01", "warmup_steps": "50"}}
-    points = preview_of(given, 10_000).rates["series"][0]["points"]
+    points = build_schedule_preview(given, 10_000).rates["series"][0]["points"]
     assert dict(points)[50] == 0.01
     assert all(rate == learning_rate(step, 50, 0.001, 0.01) for step, rate in points)
 
@@ -34,14 +34,14 @@ def test_the_line_is_that_of_the_engine():
     ],
 )
 def test_what_is_wrong_is_named(given, wrong):
-    told = preview_of(given, 1000)
+    told = build_schedule_preview(given, 1000)
     assert sorted(told.wrong) == wrong
     assert told.rates is None
 
 
 @pytest.mark.parametrize("given", [{"target": "", "features": "x"}, {"target": None, "task": ""}])
 def test_other_fields_do_not_stop_it(given):
-    assert preview_of(given, 1000).steps
+    assert build_schedule_preview(given, 1000).steps
 
 
 @pytest.mark.parametrize(
@@ -55,15 +55,15 @@ def test_other_fields_do_not_stop_it(given):
     ],
 )
 def test_it_says_what_to_expect(given, rows, note):
-    assert any(note in text for text in preview_of(given, rows).notes)
+    assert any(note in text for text in build_schedule_preview(given, rows).notes)
 
 
 def test_decay_is_drawn_on_a_log_axis():
-    assert preview_of({"epochs": 5000}, 10_000).rates["log"]
-    assert not preview_of({}, 1000).rates["log"]
+    assert build_schedule_preview({"epochs": 5000}, 10_000).rates["log"]
+    assert not build_schedule_preview({}, 1000).rates["log"]
 
 
 def test_a_huge_training_is_drawn_with_few_points():
-    told = preview_of({"epochs": 100_000}, 10**9)
+    told = build_schedule_preview({"epochs": 100_000}, 10**9)
     assert told.steps > 10**11
     assert len(told.rates["series"][0]["points"]) < 120

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.platform.jobs.specforms.typed_lists import joined, split
+from apps.platform.jobs.specforms.typed_lists import join_entries, split_entries
 
 TYPED = {
     "": [],
@@ -21,15 +21,15 @@ HOSTILE = ("\n", " ", '"', '""', '"""', ',"', ',"""x', '"a,', '" ', ",")
 
 
 def test_entries_of_what_is_typed() -> None:
-    assert {text: split(text) for text in TYPED} == TYPED
+    assert {text: split_entries(text) for text in TYPED} == TYPED
 
 
 def test_a_list_is_read_as_it_was_written() -> None:
     values = ["a", "", "b,c", 'd"e', "f\ng", " h "]
-    assert split(joined(values)) == values
+    assert split_entries(join_entries(values)) == values
 
 
 @pytest.mark.timeout(10, func_only=True)
 def test_a_long_list_is_read_at_once() -> None:
     """80,000 line feeds took 17 s."""
-    assert [unit for unit in HOSTILE if not isinstance(split(unit * (200_000 // len(unit)) + "x"), list)] == []
+    assert [unit for unit in HOSTILE if not isinstance(split_entries(unit * (200_000 // len(unit)) + "x"), list)] == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.platform.jobs.errors import parent_failed, reason
+from apps.platform.jobs.errors import build_job_error, parent_failed
 from apps.platform.jobs.models import Job, JobCheckpoint
 from apps.platform.jobs.status.recovery_actions import EDIT, PARENT, RETRY, choose_recovery_actions
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.django_db
 
 
 def failed(**error) -> Job:
-    return Job(state="failed", error=reason("x", "It broke.") | error)
+    return Job(state="failed", error=build_job_error("x", "It broke.") | error)
 
 
 @pytest.mark.parametrize(
