@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,10 +24,13 @@ from apps.platform.jobs.kinds import KINDS, Network
 from apps.platform.jobs.models import Job
 from deepseek.messages import N_
 from workers.process import MARKER, end_marked, marker
+from workers.sandbox import TIMED_OUT
 
+log = logging.getLogger(__name__)
 SANDBOX = Path(__file__).with_name("sandbox.py")
 CODE = SANDBOX.parent.parent
 TRY_SECONDS = 240.0  # three ways, each with the 60 s of workers/sandbox.py, and the start of the interpreter
+RETRY_SECONDS = 300.0  # between trials that time out: each may keep an attempt waiting for TRY_SECONDS
 TOOLS = (("ip", "iproute2"), ("nft", "nftables"))
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 SYSTEM_FOLDERS = frozenset(
@@ -82,12 +87,36 @@ class Isolation:
         }
 
 
-@lru_cache(maxsize=1)
-def detected() -> Isolation:
-    """What this node can give, tried once by a process of its own: the worker has threads and must not fork itself.
+_trial_lock = threading.Lock()
+_outcome: Isolation | None = None
+_retry_at: float | None = None  # on the monotonic clock, after a trial that timed out
 
-    What keeps it from being tried raises: jobs do not run with less because the disk was full for a moment. A trial
-    that does not end is ended, and is a reason why this node gives nothing.
+
+def detected() -> Isolation:
+    """What this node can give, tried once: the outcome is remembered until the worker stops.
+
+    But not where it gives nothing because a trial timed out: that says nothing about the node, which may have been
+    busy. Such an outcome holds for RETRY_SECONDS; the next attempt after that tries again. What keeps a trial from
+    starting raises: jobs do not run with less because the disk was full for a moment.
+    """
+    global _outcome, _retry_at
+    with _trial_lock:
+        if _outcome is None or (_retry_at is not None and time.monotonic() >= _retry_at):
+            outcome = run_trial()
+            reasons = [str(row["reason"]) for row in outcome.why_not]
+            if outcome.way == "none" and any(TIMED_OUT in reason for reason in reasons):
+                log.warning("no sandbox: %s; tried again after %.0f s", "; ".join(reasons), RETRY_SECONDS)
+                _retry_at = time.monotonic() + RETRY_SECONDS
+            else:
+                _retry_at = None
+            _outcome = outcome
+        return _outcome
+
+
+def run_trial() -> Isolation:
+    """Try the sandbox in a process of its own: the worker has threads and must not fork itself.
+
+    A trial that does not end is ended, and is a reason why this node gives nothing.
     """
     mark = marker(0, 0)  # its folder and processes are swept like an attempt's, should the worker die now
     folder = scratch_root() / mark.replace(":", "-")
@@ -105,7 +134,7 @@ def detected() -> Isolation:
         )
     except subprocess.TimeoutExpired:
         end_marked(mark)
-        reason = f"the trial does not end within {TRY_SECONDS:.0f} s"
+        reason = f"the trial {TIMED_OUT} {TRY_SECONDS:.0f} s"
         return Isolation(why_not=[{"way": "none", "user": None, "reason": reason}])
     finally:
         shutil.rmtree(folder, ignore_errors=True)

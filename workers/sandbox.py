@@ -56,6 +56,7 @@ KERNEL_SWITCHES = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus",
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 ACCELERATORS = ("nvidia*", "dri", "kfd", "infiniband")
 TRY_SECONDS = 60.0  # for one way of a sandbox, when the worker starts
+TIMED_OUT = "does not end within"  # in the reason of a way that was tried for too long
 PROCESSES = 8000  # threads of a user of its own: a bomb of forks ends there
 VANISHED = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EACCES)  # a mount that another one lies over
 
@@ -357,7 +358,7 @@ def try_one(plan: dict[str, Any]) -> str | None:
         if not select.select([told], [], [], TRY_SECONDS)[0]:
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-            return f"it does not end within {TRY_SECONDS:g} s"  # not waited for: a file system may hold it
+            return f"it {TIMED_OUT} {TRY_SECONDS:g} s"  # not waited for: a file system may hold it
         failure = told.read().decode()
     _, status = os.waitpid(pid, 0)
     return failure or ("it was ended before it could tell" if status else None)

@@ -137,7 +137,7 @@ def test_description_of_a_node_does_not_change_with_a_restart(settings, tmp_path
     told = {"way": "none", "user": None, "why_not": [{"way": "user", "user": None, "reason": refused}], "signals": True}
     monkeypatch.setattr(isolation, "marker", lambda *_: "0:0:1:1")
     monkeypatch.setattr(isolation.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=json.dumps(told)))
-    found = isolation.detected.__wrapped__()
+    found = isolation.run_trial()
     assert found.facts()["why_not"][0]["reason"] == "scratch: Permission denied"
     assert list(isolation.scratch_root().iterdir()) == []
 
@@ -155,9 +155,35 @@ def test_trial_that_does_not_end_is_ended_and_a_reason(settings, tmp_path, monke
     )
     monkeypatch.setattr(isolation, "SANDBOX", trial)
     monkeypatch.setattr(isolation, "TRY_SECONDS", 2.0)
-    found = isolation.detected.__wrapped__()
+    found = isolation.run_trial()
     assert (found.way, found.facts()["why_not"][0]["reason"]) == ("none", "the trial does not end within 2 s")
     assert is_process_gone(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.parametrize("reason", ["the trial does not end within 240 s", "it does not end within 60 s"])
+def test_trial_that_timed_out_is_tried_again_after_a_pause(monkeypatch, caplog, reason):
+    hung = Isolation(why_not=[{"way": "user", "user": None, "reason": reason}])
+    outcomes, clock = [hung, hung, Isolation("user")], [1000.0]
+    monkeypatch.setattr(isolation, "_outcome", None)
+    monkeypatch.setattr(isolation, "_retry_at", None)
+    monkeypatch.setattr(isolation, "run_trial", lambda: outcomes.pop(0))
+    monkeypatch.setattr(isolation, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    ways = []
+    for passed in (0.0, isolation.RETRY_SECONDS - 1, 1.0, isolation.RETRY_SECONDS, 10 * isolation.RETRY_SECONDS):
+        clock[0] += passed
+        ways.append((isolation.detected().way, len(outcomes)))
+    assert ways == [("none", 2), ("none", 2), ("none", 1), ("user", 0), ("user", 0)]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert reason in caplog.text
+
+
+def test_refused_sandbox_is_remembered(monkeypatch, caplog):
+    outcomes = [Isolation(why_not=[{"way": "user", "user": None, "reason": "Operation not permitted"}])]
+    monkeypatch.setattr(isolation, "_outcome", None)
+    monkeypatch.setattr(isolation, "_retry_at", None)
+    monkeypatch.setattr(isolation, "run_trial", lambda: outcomes.pop(0))
+    assert [isolation.detected().way, isolation.detected().way] == ["none", "none"]
+    assert caplog.records == []
 
 
 def test_whole_trial_has_time_for_every_way():
